@@ -83,7 +83,8 @@ def open_photo(
 
     Animations give their first frame; transparency is laid on white; 16-bit and floating greyscale is windowed by its
     own percentiles; CMYK, palette and 1-bit pictures are converted; HEIC is read through pi-heif. A PIL picture or an
-    array that the caller passes is not changed.
+    array that the caller passes is not changed. (Where a program has set Pillow's global LOAD_TRUNCATED_IMAGES, files
+    that are cut short pass: that switch is its own.)
 
     Args:
         source: a path, the bytes of a file, a PIL picture, or uint8 numpy (height, width), (height, width, 3 or 4).
@@ -111,7 +112,8 @@ def open_photo(
             picture = _identify(stream, header, name)
         except UnidentifiedImageError as error:
             raise ImageError(
-                f"{name}: not a picture; expected {', '.join(_FORMATS)} or HEIC, got bytes that begin {header[:8]!r}"
+                f"{name}: not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
+                f"got bytes that begin {header[:12]!r}; check the file"
             ) from error
         with picture:
             return _finish(picture, name, max_pixels, at_least)
@@ -172,8 +174,9 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
     milliseconds that reading a header takes, and `_finish` applies ours.
     """
     formats: tuple[str, ...] = _FORMATS
-    if header[4:8] == b"ftyp":
-        formats = (_register_heif(name),) if header[8:12] in _HEIF_BRANDS else (*_FORMATS, *_known("AVIF"))
+    if header[4:8] == b"ftyp":  # the same box begins HEIC and AVIF; "mif1" may be either
+        heif = (_register_heif(name),) if header[8:12] in _HEIF_BRANDS else ()
+        formats = (*heif, *_known("AVIF"))
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
