@@ -1,0 +1,31 @@
+# make demo   caption a real photo (PHOTO=path for your own) into out/demo.jpg and out/demo.json
+# make test   ruff, mypy --strict, pytest
+# make check  ruff and mypy only
+# Each does its own set-up: it needs Python 3.11 or newer, make and a package index.
+
+PYTHON ?= python3
+PHOTO ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check
+
+demo: $(STAMP)
+	$(BIN)/python examples/demo.py $(if $(PHOTO),"$(PHOTO)")
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+
+# Touched last, so that an installation that was cut off is done again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "RegionTalk needs Python 3.11 or newer; make PYTHON=python3.12 names another one" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet -e ".[dev]" -c constraints.txt
+	@touch $(STAMP)

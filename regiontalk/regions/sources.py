@@ -1,0 +1,299 @@
+"""Where the boxes of a photo come from: one interface, whoever proposes them.
+
+A source turns a photo into `Regions`: row 0 the whole photo, then boxes in pixels of that photo. The boxes may be the
+user's, a grid's, a torchvision detector's (the paper's way, section 3.1.1 of [1]: the top 19 of a detector and the
+whole photo), or somebody else's with their features. The package's own proposer stands in proposals.py behind the
+same interface. No source knows what a thing is called: a detector's class names are never read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from torchvision.models import get_model
+from torchvision.transforms.v2 import functional
+
+from regiontalk import boxes
+from regiontalk.records import FloatArray, Regions, checked_boxes
+
+ARCHITECTURES = (
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+)
+
+
+class RegionSource(Protocol):
+    """Anything that proposes regions."""
+
+    def propose(self, image: Image.Image) -> Regions:
+        """The regions of an RGB photo: row 0 the whole photo, the others by falling score."""
+
+
+class GivenBoxes:
+    """The boxes that the user gave, in the user's order, score 1."""
+
+    def __init__(self, boxes_xyxy: Any) -> None:
+        """Take (N, 4) boxes in pixels of the photo; no boxes at all leave the whole photo.
+
+        Raises:
+            ValueError: a box is empty, inverted or not finite.
+        """
+        self._boxes = checked_boxes(boxes_xyxy)
+
+    def propose(self, image: Image.Image) -> Regions:
+        """The whole photo and the boxes.
+
+        Raises:
+            ValueError: a box leaves the photo.
+        """
+        return _with_whole(checked_boxes(self._boxes, image.size), np.ones(len(self._boxes)), image.size)
+
+
+class Grid:
+    """Equal cells, row by row. A grid knows nothing of the photo, so every cell has score 0.5.
+
+    >>> Grid(rows=1, columns=2).propose(Image.new("RGB", (40, 30))).boxes_xyxy.tolist()
+    [[0.0, 0.0, 40.0, 30.0], [0.0, 0.0, 20.0, 30.0], [20.0, 0.0, 40.0, 30.0]]
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        """Take the number of cells each way.
+
+        Raises:
+            ValueError: one of them is below 1.
+        """
+        if rows < 1 or columns < 1:
+            raise ValueError(f"grid: expected at least 1x1 cells, got {rows}x{columns}")
+        self._rows, self._columns = rows, columns
+
+    def propose(self, image: Image.Image) -> Regions:
+        """The whole photo and rows x columns cells."""
+        width, height = image.size
+        x, y = np.linspace(0, width, self._columns + 1), np.linspace(0, height, self._rows + 1)
+        left, top = (cells.ravel() for cells in np.meshgrid(x[:-1], y[:-1]))
+        right, bottom = (cells.ravel() for cells in np.meshgrid(x[1:], y[1:]))
+        return _with_whole(np.stack([left, top, right, bottom], axis=1), np.full(len(left), 0.5), image.size)
+
+
+class DetectorBoxes:
+    """The best boxes of a torchvision detector, whatever class each was found for."""
+
+    def __init__(self, detector: nn.Module, count: int = 19, overlap: float = 0.7) -> None:
+        """Take a built detector.
+
+        Args:
+            detector: called with a list of float32 (3, height, width) tensors in 0..1, returns for each a dictionary
+                with ``boxes`` (N, 4) xyxy in pixels and ``scores`` (N,), as torchvision's detection models do.
+            count: boxes kept beside the whole photo; 19 in [1].
+            overlap: of two boxes of different classes over this IoU only the better stays.
+
+        Raises:
+            ValueError: the count is below 1 or the overlap outside 0..1.
+        """
+        if count < 1 or not 0 < overlap <= 1:
+            raise ValueError(f"detector: expected count >= 1 and overlap in 0..1, got {count} and {overlap}")
+        self._detector = detector.eval()
+        self._count, self._overlap = count, overlap
+
+    @classmethod
+    def load(
+        cls,
+        architecture: str = ARCHITECTURES[0],
+        weights: str | Path | None = "DEFAULT",
+        count: int = 19,
+        overlap: float = 0.7,
+        device: str = "cpu",
+    ) -> DetectorBoxes:
+        """A torchvision Faster R-CNN.
+
+        Args:
+            architecture: one of `ARCHITECTURES`.
+            weights: "DEFAULT" downloads the published weights; a path names a local state dict in a safetensors
+                file; None leaves random ones.
+            count: see the constructor.
+            overlap: see the constructor.
+            device: where it runs.
+
+        Raises:
+            ValueError: an unknown architecture, or a file whose tensors do not fit it.
+            FileNotFoundError: no such file.
+        """
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        published = "DEFAULT" if weights == "DEFAULT" else None
+        # Objectness matters here, not certainty about a class: ask for more and weaker boxes than the default 0.05.
+        detector = get_model(
+            architecture, weights=published, weights_backbone=None, box_score_thresh=0.01, box_detections_per_img=300
+        )
+        if weights is not None and published is None:
+            load_weights(detector, Path(weights))
+        return cls(detector.to(device), count, overlap)
+
+    @torch.inference_mode()
+    def propose(self, image: Image.Image) -> Regions:
+        """The whole photo and up to `count` boxes by falling score."""
+        device = next(self._detector.parameters()).device
+        pixels = functional.to_dtype(functional.pil_to_tensor(image.convert("RGB")), torch.float32, scale=True)
+        found = self._detector([pixels.to(device)])[0]
+        found_boxes, scores = boxes.clip(found["boxes"].float(), image.size), found["scores"].float()
+        solid = (found_boxes[:, 2:] - found_boxes[:, :2]).min(dim=1).values >= 1  # thinner than a pixel: nothing to see
+        found_boxes, scores = found_boxes[solid], scores[solid]
+        kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap)[: self._count]
+        return _with_whole(found_boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), image.size)
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network from a safetensors state dict; every tensor must be there and fit.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not safetensors, or its tensors are not the network's.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a safetensors file with the network's weights; no such file")
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        first = str(error).strip().splitlines()
+        raise ValueError(f"{path}: expected the weights of this network ({' '.join(first[:2])})") from error
+
+
+class PrecomputedRegions:
+    """Boxes and features that somebody else computed, as the bottom-up and SCAN sets come.
+
+    Layouts, N regions a photo of F features each:
+
+    - ``PHOTO.npz`` with ``features`` (N, F) and ``boxes`` (N, 4), and perhaps ``image_w``, ``image_h`` (the picture
+      that the boxes refer to) and ``scores`` (N,);
+    - ``PHOTO.npy`` (N, F) with ``PHOTO_boxes.npy`` (N, 4);
+    - ``SET.npy`` (photos, N, F) with ``SET_boxes.npy`` (photos, N, 4): the photo's name is its row number.
+
+    These sets hold no vector of the whole photo: unless the first box is the whole photo already, row 0 gets the mean
+    of the region vectors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name a folder of such files, or one of them.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: expected a folder or a file of precomputed regions; nothing is there")
+        self._path = path
+
+    def propose(self, image: Image.Image) -> Regions:
+        """The regions of a photo that was opened from a file (its name finds them), or of the one file's photo.
+
+        Raises:
+            FileNotFoundError: the folder has nothing of that name.
+            ValueError: the picture has no file name to look for, or the file is not as described.
+        """
+        name = Path(str(getattr(image, "filename", "") or "")).stem
+        if self._path.is_dir() and not name:
+            raise ValueError("precomputed regions: this picture has no file name to look for; call read(name, size_wh)")
+        return self.read(name, image.size)
+
+    def read(self, name: str, size_wh: tuple[int, int] | None = None) -> Regions:
+        """The regions of one photo.
+
+        Args:
+            name: the photo's file name without its suffix; a row number where the file holds a whole set.
+            size_wh: the photo's width and height in pixels; None takes the file's own ``image_w``, ``image_h``.
+
+        Raises:
+            FileNotFoundError: the folder has nothing of that name.
+            ValueError: the file is damaged, not as described, or nobody says how large the picture is.
+        """
+        file = self._file(name)
+        values = _read_npz(file) if file.suffix == ".npz" else _read_pair(file, name)
+        return _regions(values, size_wh, file)
+
+    def _file(self, name: str) -> Path:
+        if self._path.is_file():
+            return self._path
+        for suffix in (".npz", ".npy"):
+            if (self._path / f"{name}{suffix}").is_file():
+                return self._path / f"{name}{suffix}"
+        raise FileNotFoundError(f"{self._path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither")
+
+
+def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of an npz file."""
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            values = {key: archive[key] for key in archive.files}
+    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
+        raise ValueError(f"{file}: expected an npz file of plain arrays ({error})") from error
+    if missing := {"features", "boxes"} - set(values):
+        raise ValueError(f"{file}: expected the keys features and boxes, {sorted(missing)} missing in {sorted(values)}")
+    return values
+
+
+def _read_pair(file: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Features and boxes of one photo from two npy files; of a whole set only its row is read."""
+    beside = file.with_name(f"{file.stem}_boxes.npy")
+    if not beside.is_file():
+        raise FileNotFoundError(f"{beside}: expected the boxes of {file.name} there")
+    try:
+        values = {
+            "features": np.load(file, mmap_mode="r", allow_pickle=False),
+            "boxes": np.load(beside, mmap_mode="r", allow_pickle=False),
+        }
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file}: expected npy files of plain numbers ({error})") from error
+    if values["features"].ndim != 3:
+        return values
+    if not name.isdecimal() or int(name) >= len(values["features"]):
+        raise ValueError(f"{file}: expected a row number below {len(values['features'])}, got {name!r}")
+    return {key: value[int(name)] for key, value in values.items()}
+
+
+def _regions(values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path) -> Regions:
+    """Checked regions in pixels of the photo."""
+    features, found = np.asarray(values["features"], np.float32), np.asarray(values["boxes"], np.float32)
+    if features.ndim != 2 or found.shape != (len(features), 4):
+        raise ValueError(f"{file}: expected features (N, F) and boxes (N, 4), got {features.shape} and {found.shape}")
+    own_wh = (int(values["image_w"]), int(values["image_h"])) if {"image_w", "image_h"} <= set(values) else size_wh
+    size_wh = size_wh or own_wh
+    if size_wh is None or own_wh is None:
+        raise ValueError(f"{file}: has no image_w and image_h; give the photo's size_wh")
+    scores = np.asarray(values.get("scores", np.ones(len(features))), np.float32)
+    if scores.shape != (len(features),):
+        raise ValueError(f"{file}: expected scores ({len(features)},), got {scores.shape}")
+    try:
+        clipped = boxes.clip(torch.from_numpy(boxes.rescale(found, own_wh, size_wh)), size_wh).numpy()
+        order = np.argsort(-scores, kind="stable")
+        return _with_whole(checked_boxes(clipped)[order], scores[order], size_wh, features[order])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _with_whole(
+    boxes_xyxy: NDArray[Any], scores: NDArray[Any], size_wh: tuple[int, int], features: FloatArray | None = None
+) -> Regions:
+    """Put the whole photo in row 0; a first box within a pixel of it that brings features is taken for it."""
+    whole = np.array([[0, 0, *size_wh]], dtype=np.float32)
+    if features is not None:
+        if len(boxes_xyxy) and np.abs(boxes_xyxy[0] - whole[0]).max() <= 1:
+            boxes_xyxy, scores, features = boxes_xyxy[1:], scores[1:], features
+        else:
+            mean = features.mean(axis=0, keepdims=True) if len(features) else np.zeros((1, features.shape[1]))
+            features = np.concatenate([mean, features]).astype(np.float32)
+    return Regions(
+        np.concatenate([whole, boxes_xyxy.reshape(-1, 4)]).astype(np.float32),
+        np.concatenate([[1.0], scores]).astype(np.float32),
+        size_wh,
+        features,
+    )

@@ -1,0 +1,111 @@
+"""Who may import whom (DESIGN.md): reads every import of the package and fails on an arrow that points up."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "regiontalk"
+
+# First name under regiontalk -> its layer. Packages and files are alike here.
+LAYERS = {
+    **dict.fromkeys(("records", "boxes", "text", "images"), "ground"),
+    "regions": "regions",
+    "align": "align",
+    "generate": "generate",
+    "datasets": "datasets",
+    "metrics": "metrics",
+    **dict.fromkeys(("model", "captioner", "draw", "export", "narrate", "objects", "frames", "index"), "facade"),
+    **dict.fromkeys(("train", "evaluate"), "learning"),
+    **dict.fromkeys(("cli", "serve", "__main__"), "edge"),
+    "__init__": "names",
+}
+STAGES = {"ground", "regions", "align", "generate"}
+# Each layer may also import itself. Only the edges use the public names, so that `import regiontalk` has no cycle.
+ALLOWED = {
+    "ground": set(),
+    "regions": {"ground"},
+    "align": {"ground"},
+    "generate": {"ground"},
+    "datasets": {"ground"},
+    "metrics": {"ground"},
+    "facade": STAGES,
+    "learning": STAGES | {"facade", "datasets", "metrics"},
+    "edge": STAGES | {"facade", "datasets", "metrics", "learning", "names"},
+    "names": STAGES | {"facade"},
+}
+
+
+def imported(source: str, module: str) -> Iterator[str]:
+    """Full names of the package's own modules that a source imports, lazy imports included.
+
+    Args:
+        source: Python text.
+        module: its dotted name ("regiontalk.regions.cache"; a package's own file ends in ".__init__").
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "regiontalk")
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            if base == "regiontalk":  # `from regiontalk import boxes` names a module, or a public name of the package
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+            elif base.startswith("regiontalk."):
+                yield base
+
+
+def layer(module: str) -> str:
+    """The layer of a dotted module name; a name that is no module of the package is one of its public names."""
+    parts = module.split(".")
+    first = parts[1] if len(parts) > 1 else "__init__"
+    if first not in LAYERS:
+        if (PACKAGE / f"{first}.py").exists() or (PACKAGE / first).is_dir():
+            raise KeyError(f"{module}: give {first!r} a layer in LAYERS (DESIGN.md says which there are)")
+        return "names"
+    return LAYERS[first]
+
+
+def upward(source: str, module: str) -> list[str]:
+    """The imports of a source that its layer does not allow, as "from -> to"."""
+    own = layer(module)
+    return [f"{module} -> {name}" for name in imported(source, module) if layer(name) not in {own, *ALLOWED[own]}]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_arrow_points_up(path: Path) -> None:
+    module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    assert upward(path.read_text(encoding="utf-8"), module) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "module", "bad"),
+    [
+        pytest.param("from regiontalk.records import Regions", "regiontalk.regions.cache", 0, id="down"),
+        pytest.param("import torch, regiontalk.boxes", "regiontalk.align.score", 0, id="plain import"),
+        pytest.param("from regiontalk.align import score", "regiontalk.align.loss", 0, id="own layer"),
+        pytest.param("from regiontalk.align import score", "regiontalk.generate.model", 1, id="stage to stage"),
+        pytest.param("def f():\n    import regiontalk.train.loop", "regiontalk.draw", 1, id="lazy import counts"),
+        pytest.param("from ..align import score", "regiontalk.regions.cache", 1, id="relative"),
+        pytest.param("from . import proposals", "regiontalk.regions.__init__", 0, id="relative, in a package file"),
+        pytest.param("from .records import Regions", "regiontalk.draw", 0, id="relative, one dot"),
+        pytest.param("from regiontalk import evaluate", "regiontalk.captioner", 1, id="module from the package"),
+        pytest.param("from regiontalk import RegionCaptioner", "regiontalk.cli.main", 0, id="edge uses public names"),
+        pytest.param("from regiontalk import RegionCaptioner", "regiontalk.draw", 1, id="facade uses public names"),
+        pytest.param("from regiontalk.datasets import toy", "regiontalk.model", 1, id="facade reads a data set"),
+        pytest.param("from regiontalk.metrics import captions", "regiontalk.evaluate", 0, id="evaluate measures"),
+        pytest.param("from regiontalk.metrics import captions", "regiontalk.datasets.toy", 1, id="data set measures"),
+    ],
+)
+def test_upward(source: str, module: str, bad: int) -> None:
+    assert len(upward(source, module)) == bad
+
+
+def test_unknown_module_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "novelty.py").touch()
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    with pytest.raises(KeyError, match="give 'novelty' a layer"):
+        layer("regiontalk.novelty")
