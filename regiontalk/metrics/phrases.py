@@ -87,14 +87,14 @@ class PhraseReport:
 
 
 def localisation(
-    answers: Iterable[PhraseAnswer], *, threshold: float = 0.5, rounds: int = 1000, seed: int = 0
+    answers: Iterable[PhraseAnswer], *, threshold: float = 0.5, resamples: int = 1000, seed: int = 0
 ) -> PhraseReport:
     """All phrase figures of a data set.
 
     Args:
         answers: one a mention of a phrase; they may come from a generator, only hits are kept.
         threshold: least IoU of a hit.
-        rounds: bootstrap draws of photos.
+        resamples: bootstrap draws of photos.
         seed: of the draws.
 
     Raises:
@@ -118,7 +118,7 @@ def localisation(
     types = [kinds for _, kinds, _ in kept]
 
     def figures(rows: list[int], values: NDArray[np.bool_]) -> PhraseFigures:
-        return _figures(values[rows], [photos[row] for row in rows], rounds, seed)
+        return _figures(values[rows], [photos[row] for row in rows], resamples, seed)
 
     everything = list(range(len(kept)))
     rows_of: dict[str, list[int]] = {}
@@ -186,9 +186,9 @@ def _inside(box: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(within.all(axis=1), dtype=np.bool_)
 
 
-def _figures(table: NDArray[np.bool_], photos: Sequence[str], rounds: int, seed: int) -> PhraseFigures:
+def _figures(table: NDArray[np.bool_], photos: Sequence[str], resamples: int, seed: int) -> PhraseFigures:
     """Shares and intervals of outcomes (P, 9), P phrases of the named photos."""
-    shares = bootstrap_shares(table, photos, rounds=rounds, seed=seed)
+    shares = bootstrap_shares(table, photos, resamples=resamples, seed=seed)
     names = [f"R@{at}" for at in AT]
     return PhraseFigures(
         phrases=len(table),

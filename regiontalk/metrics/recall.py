@@ -62,7 +62,7 @@ def proposal_recall(
     *,
     counts: Sequence[int] = (1, 5, 10, 20, 50, 100),
     thresholds: Sequence[float] = (0.5, 0.7, 0.9),
-    rounds: int = 1000,
+    resamples: int = 1000,
     seed: int = 0,
 ) -> RecallReport:
     """Share of true boxes that one of the first N proposals covers at least by an IoU.
@@ -71,7 +71,7 @@ def proposal_recall(
         photos: proposals beside truths.
         counts: the numbers N of proposals, each at least 1.
         thresholds: least IoU of a cover.
-        rounds: bootstrap draws of photos.
+        resamples: bootstrap draws of photos.
         seed: of the draws.
 
     Raises:
@@ -87,7 +87,7 @@ def proposal_recall(
     cells = [(column, threshold) for column in range(len(counts)) for threshold in thresholds]
     shares = np.stack([best[:, column] >= threshold for column, threshold in cells], axis=1)
     means = np.stack([(best >= threshold) for threshold in COCO_THRESHOLDS]).mean(axis=0)
-    figures = bootstrap_shares(np.concatenate([shares, means], axis=1), names, rounds=rounds, seed=seed)
+    figures = bootstrap_shares(np.concatenate([shares, means], axis=1), names, resamples=resamples, seed=seed)
     keys = [(counts[column], threshold) for column, threshold in cells]
     return RecallReport(
         photos=len(used),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, bootstrap_items
+from regiontalk.metrics.intervals import Interval, bootstrap_interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 AT = (1, 5, 10)
@@ -65,7 +65,7 @@ def retrieval(
     *,
     photos: int | None = None,
     fold: int | None = None,
-    rounds: int = 1000,
+    resamples: int = 1000,
     seed: int = 0,
 ) -> RetrievalReport:
     """All retrieval figures: over everything, or the mean over folds (PAPER.md 5: 1K, 5 folds of 1K, 5K).
@@ -75,7 +75,7 @@ def retrieval(
         photo_of_sentence: (C,) photo row of each sentence.
         photos: N, needed with a callable.
         fold: photos of a fold, consecutive rows; a last smaller fold is left out. None ranks everything together.
-        rounds: bootstrap draws of photos.
+        resamples: bootstrap draws of photos.
         seed: of the draws.
 
     Raises:
@@ -91,8 +91,8 @@ def retrieval(
         photos=sum(len(part.photo_to_sentence) for part in parts),
         sentences=sum(len(part.sentence_to_photo) for part in parts),
         folds=tuple(len(part.photo_to_sentence) for part in parts),
-        photo_to_sentence=_figures(forward, rounds, seed),
-        sentence_to_photo=_figures(backward, rounds, seed),
+        photo_to_sentence=_figures(forward, resamples, seed),
+        sentence_to_photo=_figures(backward, resamples, seed),
     )
 
 
@@ -228,7 +228,7 @@ def _part(make: Blocks, start: int, inside: IntArray) -> Blocks:
     return lambda rows, columns: make(rows + start, inside[columns])
 
 
-def _figures(parts: Sequence[tuple[IntArray, IntArray]], rounds: int, seed: int) -> dict[str, Interval]:
+def _figures(parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int) -> dict[str, Interval]:
     """Figures of the folds' (ranks, photo of each rank), averaged over folds.
 
     Folds hold as many photos each, so the mean over all ranks is the mean of the folds' (nearly, where a photo has
@@ -237,12 +237,12 @@ def _figures(parts: Sequence[tuple[IntArray, IntArray]], rounds: int, seed: int)
     table = np.concatenate([rank for rank, _ in parts])
     names = [(fold, photo) for fold, (_, photos) in enumerate(parts) for photo in photos.tolist()]
     columns = np.stack([*(table <= at for at in AT), table], axis=1)
-    *recalls, mean = bootstrap_shares(columns, names, rounds=rounds, seed=seed)
+    *recalls, mean = bootstrap_shares(columns, names, resamples=resamples, seed=seed)
     figures = {f"R@{at}": value for at, value in zip(AT, recalls, strict=True)}
-    return {**figures, "median rank": _median_rank(parts, rounds, seed), "mean rank": mean}
+    return {**figures, "median rank": _median_rank(parts, resamples, seed), "mean rank": mean}
 
 
-def _median_rank(parts: Sequence[tuple[IntArray, IntArray]], rounds: int, seed: int) -> Interval:
+def _median_rank(parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int) -> Interval:
     """Mean over folds of the median rank; the photos of all folds are drawn together."""
     sizes = [int(photos.max()) + 1 for _, photos in parts]
     starts = np.cumsum([0, *sizes])
@@ -255,4 +255,4 @@ def _median_rank(parts: Sequence[tuple[IntArray, IntArray]], rounds: int, seed: 
             np.mean([np.median(drawn_ranks) for drawn_ranks in found if len(drawn_ranks)])
         )  # a draw can miss a tiny fold
 
-    return bootstrap_items(np.arange(starts[-1]), median, seed, rounds)
+    return bootstrap_interval(median, int(starts[-1]), resamples=resamples, seed=seed)

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, bootstrap_intervals
+from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.sums import bootstrap_sums
 
 
 def bootstrap_shares(
-    outcomes: NDArray[Any], photos: Sequence[Hashable], *, seed: int = 0, rounds: int = 1000
+    outcomes: NDArray[Any], photos: Sequence[Hashable], *, seed: int = 0, resamples: int = 1000
 ) -> list[Interval]:
     """The mean of every column, with an interval from redrawn photos.
 
@@ -24,7 +25,7 @@ def bootstrap_shares(
         outcomes: (P, K) yes or no, or numbers.
         photos: (P,) the photo that each row belongs to.
         seed: of the draws.
-        rounds: how often to draw.
+        resamples: how often to draw.
 
     Returns:
         K figures.
@@ -39,4 +40,4 @@ def bootstrap_shares(
     rows = np.array([number.setdefault(photo, len(number)) for photo in photos])
     sums = np.zeros((len(number), table.shape[1] + 1))  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
-    return bootstrap_intervals(sums, lambda total: total[..., :-1] / total[..., -1:], seed, rounds)
+    return bootstrap_sums(sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed)

@@ -83,7 +83,7 @@ def test_report_counts_types_and_leaves_out() -> None:
             answer([LEFT], [LEFT], "b", ("other",)),
             answer([LEFT], np.zeros((0, 4)), "b", ("scene",)),
         ],
-        rounds=200,
+        resamples=200,
     )
     assert (report.photos, report.left_out, report.overall.phrases) == (2, 1, 3)
     assert report.overall.any_box["R@1"].value == pytest.approx(2 / 3)
@@ -121,7 +121,7 @@ def test_floors_of_flickr8k_dev(shared: Path) -> None:
         if example.size_wh is not None
         for phrase in example.phrases
     ]
-    report = localisation(answers, rounds=50)
+    report = localisation(answers, resamples=50)
     assert report.overall.phrases == 13_123
     whole, centred = report.floors["whole picture"], report.floors["centred 0.8"]
     found = [whole.any_box["R@1"], whole.merged["R@1"], centred.any_box["R@1"], report.overall.any_box["R@1"]]

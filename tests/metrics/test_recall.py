@@ -28,7 +28,7 @@ def test_hand_worked() -> None:
             photo("c", [[0, 0, 10, 10]], []),  # nothing to find: counts for nothing
         ],
         counts=(1, 2, 50),
-        rounds=20,
+        resamples=20,
     )
     assert (report.photos, report.truths) == (2, 3)
     got = {key: round(figure.value, 4) for key, figure in report.recall.items()}
@@ -50,7 +50,7 @@ def test_twin(seed: int) -> None:
         return np.concatenate([low, low + generator.integers(10, 40, (count, 2))], axis=1).tolist()
 
     data = [(boxes(int(generator.integers(0, 8))), boxes(int(generator.integers(1, 4)))) for _ in range(6)]
-    report = proposal_recall([photo(str(row), *pair) for row, pair in enumerate(data)], counts=(1, 3, 10), rounds=5)
+    report = proposal_recall([photo(str(row), *pair) for row, pair in enumerate(data)], counts=(1, 3, 10), resamples=5)
     for (count, threshold), figure in report.recall.items():
         covered = [
             any(slow_iou(box, truth) >= threshold for box in proposals[:count])

@@ -38,7 +38,7 @@ def test_hand_worked() -> None:
     # s0: photos 0 (.9) 2 1, true 0 -> 1. s1: 2 (.9) 1 0 -> 3. s2: 0 (.8) 2 (.7) 1 -> 3. s3: 2 0 1 -> 3.
     # s4: 2 (.6) -> 1. s5: 0 (.4), 2 (.1), 1 -> 2.
     assert found.sentence_to_photo.tolist() == [1, 3, 3, 3, 1, 2]
-    report = retrieval(HAND, OWNER, rounds=50)
+    report = retrieval(HAND, OWNER, resamples=50)
     # Forward ranks 1 3 5: one of three at 1, two of three... at 5 all; median 3, mean 3.
     assert [round(report.photo_to_sentence[name].value, 4) for name in ("R@1", "R@5", "median rank", "mean rank")] == [
         0.3333,
@@ -81,7 +81,7 @@ def test_twin(photos: int, sentences: int, levels: int, block: tuple[int, int], 
 
 
 def test_constant_scores_are_chance_never_perfect() -> None:
-    report = retrieval(np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), rounds=20)
+    report = retrieval(np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), resamples=20)
     # Every photo answers sentence 0 first, so only photo 0 is right; every sentence answers photo 0: 5 of 500.
     assert report.photo_to_sentence["R@1"].value == pytest.approx(1 / 100)
     assert report.sentence_to_photo["R@1"].value == pytest.approx(5 / 500)
@@ -95,7 +95,7 @@ def test_folds_are_the_means_of_separate_runs() -> None:
     for got, want in zip(fold_ranks(scores, owner, 5), parts, strict=True):
         assert got.photo_to_sentence.tolist() == want.photo_to_sentence.tolist()
         assert got.sentence_to_photo.tolist() == want.sentence_to_photo.tolist()
-    report = retrieval(scores, owner, fold=5, rounds=20)
+    report = retrieval(scores, owner, fold=5, resamples=20)
     assert report.folds == (5, 5)
     medians = [np.median(part.sentence_to_photo) for part in parts]
     assert report.sentence_to_photo["median rank"].value == pytest.approx(np.mean(medians))
@@ -112,7 +112,7 @@ def test_median_interval_against_plain_resampling() -> None:
         drawn = generator.integers(0, 60, 60)
         medians.append(np.median(np.concatenate([rank[owner == photo] for photo in drawn])))
     low, high = np.quantile(medians, [0.025, 0.975])
-    found = retrieval(scores, owner, rounds=3000).sentence_to_photo["median rank"]
+    found = retrieval(scores, owner, resamples=3000).sentence_to_photo["median rank"]
     assert found.low == pytest.approx(low, abs=1.0)
     assert found.high == pytest.approx(high, abs=1.0)
 

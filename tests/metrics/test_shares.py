@@ -10,13 +10,13 @@ from regiontalk.metrics.shares import bootstrap_shares
 
 def test_hand_worked() -> None:
     # Photo a: 1 and 0; photo b: 1. Mean 2 / 3. Draws: a a -> 1/2, a b -> 2/3, b b -> 1/1.
-    (figure,) = bootstrap_shares(np.array([[1], [0], [1]]), ["a", "a", "b"], rounds=400)
+    (figure,) = bootstrap_shares(np.array([[1], [0], [1]]), ["a", "a", "b"], resamples=400)
     assert figure.value == pytest.approx(2 / 3)
     assert (figure.low, figure.high) == (0.5, 1.0)
 
 
 def test_one_photo_has_no_width() -> None:
-    (figure,) = bootstrap_shares(np.array([[1.0], [0.0]]), ["a", "a"], rounds=7)
+    (figure,) = bootstrap_shares(np.array([[1.0], [0.0]]), ["a", "a"], resamples=7)
     assert (figure.value, figure.low, figure.high) == (0.5, 0.5, 0.5)
 
 
@@ -29,7 +29,7 @@ def test_twin() -> None:
         rows = np.concatenate([np.flatnonzero(photos == photo) for photo in generator.choice(np.unique(photos), 50)])
         means.append(table[rows].mean(axis=0))
     wanted = np.quantile(means, [0.025, 0.975], axis=0)
-    found = bootstrap_shares(table, photos.tolist(), rounds=4000)
+    found = bootstrap_shares(table, photos.tolist(), resamples=4000)
     for column, figure in enumerate(found):
         assert [figure.low, figure.high] == pytest.approx(wanted[:, column].tolist(), abs=0.015)
 
