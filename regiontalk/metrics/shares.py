@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval
-from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.metrics.intervals import Interval, bootstrap_intervals
 
 
 def bootstrap_shares(
@@ -40,4 +39,4 @@ def bootstrap_shares(
     rows = np.array([number.setdefault(photo, len(number)) for photo in photos])
     sums = np.zeros((len(number), table.shape[1] + 1))  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
-    return bootstrap_sums(sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed)
+    return bootstrap_intervals(sums, lambda total: total[..., :-1] / total[..., -1:], seed, resamples)
