@@ -18,7 +18,9 @@ LAYERS = {
     "generate": "generate",
     "datasets": "datasets",
     "metrics": "metrics",
-    **dict.fromkeys(("model", "captioner", "draw", "export", "narrate", "objects", "frames", "index"), "facade"),
+    **dict.fromkeys(
+        ("model", "captioner", "draw", "labels", "export", "narrate", "objects", "frames", "index"), "facade"
+    ),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     **dict.fromkeys(("cli", "serve", "__main__"), "edge"),
     "__init__": "names",

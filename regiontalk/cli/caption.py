@@ -1,0 +1,67 @@
+"""``regiontalk caption``: words on the regions of photos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regiontalk.cli import session
+from regiontalk.cli.options import Device, Draw, Json, Model, parse_boxes
+
+if TYPE_CHECKING:
+    from regiontalk.records import ImageResult
+
+PhotosArgument = Annotated[
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB...", help="What to caption.", show_default=False)
+]
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option("--box", metavar="x1,y1,x2,y2", help="A box to caption, in pixels; may be repeated."),
+]
+RegionsOption = Annotated[
+    int | None, typer.Option("--regions", min=0, help="Boxes that the model chooses.  [default: 10]")
+]
+BeamOption = Annotated[int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")]
+ThresholdOption = Annotated[
+    float | None, typer.Option("--threshold", min=0, max=1, help="Stay silent below this confidence.")
+]
+
+
+def caption(
+    photos: PhotosArgument,
+    box: BoxOption = None,
+    regions: RegionsOption = None,
+    beam: BeamOption = None,
+    threshold: ThresholdOption = None,
+    json: Json = False,
+    draw: Draw = None,
+    model: Model = "mini",
+    device: Device = None,
+) -> None:
+    """Caption the regions of photos and the photos themselves.
+
+    One photo prints one document with --json, several print JSON Lines. A photo that fails does not stop the others:
+    it is reported at the end, and the exit code is 1.
+    """
+    from regiontalk.cli.output import Drawings
+    from regiontalk.cli.photos import find_photos
+    from regiontalk.cli.run import run_many
+
+    boxes = parse_boxes(box or [])
+    if boxes and regions is not None:
+        raise ValueError("--box and --regions exclude each other: either you choose the boxes or the model does")
+    found = find_photos(photos)
+    drawings = None if draw is None else Drawings(draw)
+    captioner = session.load_captioner(model, device)
+    settings = {name: value for name, value in (("beams", beam), ("threshold", threshold)) if value is not None}
+
+    def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
+        if boxes:
+            return [captioner.describe(path, boxes, **settings) for path in paths]
+        return captioner.caption_many(
+            paths, regions=10 if regions is None else regions, beams=beam, threshold=threshold
+        )
+
+    run_many(found, speak, json, drawings)

@@ -1,0 +1,113 @@
+"""``regiontalk info``: what a model is, without loading it."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regiontalk.cli.options import Json
+
+FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
+BUNDLED = Path(__file__).parents[1] / "models"
+
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model or a model folder.")]
+
+
+def info(model: ModelArgument = "mini", json: Json = False) -> None:
+    """Print a model's settings, size, vocabulary and licence."""
+    values = read_info(find_folder(model))
+    typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
+
+
+def find_folder(model: str) -> Path:
+    """The folder of a bundled name or of a path.
+
+    Raises:
+        ValueError: neither; the message lists the bundled names.
+    """
+    for folder in (BUNDLED / model, Path(model)):
+        if (folder / "config.json").is_file():
+            return folder
+    if Path(model).is_dir():
+        return Path(model)  # whoever reads it says what is missing
+    names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))) or "none"
+    raise ValueError(f"model: expected a model folder or a bundled name ({names}), got {model!r}")
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """What the files of a model folder say: config, parameters, bytes, words, licence.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
+    if missing := [name for name in FILES if not (folder / name).is_file()]:
+        raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
+    try:
+        config = json_module.loads((folder / "config.json").read_text(encoding="utf-8"))
+        words = json_module.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["words"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: config.json or vocabulary.json is damaged ({error})") from error
+    return {
+        "folder": str(folder),
+        "config": config,
+        "parameters": count_parameters(folder / "model.safetensors"),
+        "bytes": sum((folder / name).stat().st_size for name in FILES),
+        "words": len(words),
+        "licence": licence((folder / "README.md").read_text(encoding="utf-8")),
+    }
+
+
+def count_parameters(path: Path) -> int:
+    """Numbers in a safetensors file, from its header alone.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    from math import prod
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file ({error})") from error
+
+
+def licence(card: str) -> str:
+    """The section of a model card whose heading speaks of the licence; empty where there is none.
+
+    >>> licence("# mini" + chr(10) + "## Licence" + chr(10) + "Research only." + chr(10) + "## Data")
+    'Research only.'
+    """
+    section: list[str] = []
+    inside = False
+    for line in card.splitlines():
+        if line.startswith("#"):
+            inside = "licen" in line.lower()
+        elif inside:
+            section.append(line.strip())
+    return " ".join(" ".join(section).split())
+
+
+def lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """The same to be read by people."""
+    yield f"folder      {values['folder']}"
+    yield f"parameters  {values['parameters']:,}"
+    yield f"size        {values['bytes'] / 1e6:.1f} MB"
+    yield f"words       {values['words']:,}"
+    yield f"licence     {values['licence'] or 'the model card names none'}"
+    yield from _settings(values["config"], "")
+
+
+def _settings(values: Mapping[str, Any], above: str) -> Iterator[str]:
+    """Each setting of a nested configuration as ``section.name = value``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _settings(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name} = {value}"

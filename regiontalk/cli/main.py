@@ -1,0 +1,68 @@
+"""The ``regiontalk`` command: its verbs, and what a user sees when something is wrong.
+
+What a user can cause (a missing file, a broken picture, a bad box) is one line on stderr and exit code 2. A folder in
+which some photos failed ends with their list and exit code 1. Anything else is a fault of ours and shows its traceback.
+Heavy modules are imported inside the verbs, so that ``--help`` and mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from regiontalk.cli import align, caption, info, locate
+from regiontalk.cli.options import one_line
+
+USER_ERRORS = (ValueError, KeyError, OSError, ImportError)  # ImportError: an extra that is not installed
+
+
+class OneLineErrors(TyperGroup):
+    """Turns what a user can cause into one line and exit code 2; REGIONTALK_TRACEBACK=1 shows where it came from."""
+
+    def invoke(self, ctx: Any) -> Any:  # a click.Context, or typer's own copy of that class, by typer's version
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # `| head` closed the pipe: not an error, and there is nobody left to tell
+            raise
+        except USER_ERRORS as error:
+            if os.environ.get("REGIONTALK_TRACEBACK") == "1":
+                raise
+            typer.echo(f"regiontalk: {one_line(error)}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Point at any part of a photo and get words; give it words and get the place.",
+)
+app.command("caption")(caption.caption)
+app.command("align")(align.align)
+app.command("locate")(locate.locate)
+app.command("info")(info.info)
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"regiontalk {version('regiontalk')}")
+    except PackageNotFoundError:
+        typer.echo("regiontalk, run from a folder that is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,49 @@
+"""What several verbs share: their options, the reading of boxes, the wording of errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file.", show_default=False)]
+Model = Annotated[str, typer.Option("--model", help="A bundled model, a model folder, or owner/name on the Hub.")]
+Device = Annotated[str | None, typer.Option("--device", help="Where it runs, such as cpu or cuda.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
+Draw = Annotated[
+    Path | None, typer.Option("--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False)
+]
+
+Box = tuple[float, float, float, float]
+
+
+def parse_boxes(texts: list[str]) -> list[Box]:
+    """Boxes from ``x1,y1,x2,y2``; one text may hold several with blanks between.
+
+    >>> parse_boxes(["0,0,10,20", "1,2,3.5,4 5,6,7,8"])
+    [(0.0, 0.0, 10.0, 20.0), (1.0, 2.0, 3.5, 4.0), (5.0, 6.0, 7.0, 8.0)]
+
+    Raises:
+        ValueError: not four numbers, or an empty or inverted box.
+    """
+    boxes: list[Box] = []
+    for text in (part for whole in texts for part in (whole.split() or [whole])):
+        try:
+            x1, y1, x2, y2 = (float(value) for value in text.split(","))
+        except ValueError:
+            raise ValueError(f"--box: expected x1,y1,x2,y2 in pixels, got {text!r}") from None
+        if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
+            raise ValueError(f"--box {text}: expected 0 <= x1 < x2 and 0 <= y1 < y2, in pixels of the photo")
+        boxes.append((x1, y1, x2, y2))
+    return boxes
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; a KeyError's without its quotes.
+
+    >>> one_line(KeyError("no such cell; expected lstm or gru"))
+    'no such cell; expected lstm or gru'
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__

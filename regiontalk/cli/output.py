@@ -1,0 +1,83 @@
+"""How results reach the user: lines to read, JSON, annotated pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
+    from regiontalk.records import ImageResult
+
+
+def lines(result: ImageResult) -> Iterator[str]:
+    """A result to be read by people: a heading, the photo's caption, a line a box."""
+    yield f"{result.photo}  {result.size_wh[0]}x{result.size_wh[1]}"
+    if result.caption is not None:
+        yield f"  whole photo: {_words(result.caption.text)} ({result.caption.confidence:.2f})"
+    for region in result.regions:
+        yield f"  {_box(region.box)}: {_words(region.text)} ({region.confidence:.2f})"
+    for match in result.matches:
+        yield f"  {match.phrase}: {_box(match.box)} ({match.score:.2f})"
+
+
+def _words(text: str | None) -> str:
+    return "[not sure]" if text is None else text
+
+
+def _box(box: tuple[float, float, float, float]) -> str:
+    return ",".join(f"{value:.0f}" for value in box)
+
+
+def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
+    """Print a result on stdout, as JSON or to be read.
+
+    Args:
+        result: what to print.
+        as_json: a JSON document in place of lines.
+        indent: blanks a level; None for one line (JSON Lines).
+    """
+    if as_json:  # plain ASCII: a file name of any encoding can be printed
+        typer.echo(json.dumps(result.to_dict(), indent=indent, allow_nan=False))
+    else:
+        typer.echo("\n".join(lines(result)))
+
+
+class Drawings:
+    """A folder of annotated pictures, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number."""
+
+    def __init__(self, folder: Path) -> None:
+        """Make the folder.
+
+        Raises:
+            OSError: it cannot be made or is a file.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def add(self, photo: str, result: ImageResult) -> Path:
+        """Draw a result on its photo; the file appears complete or not at all."""
+        from regiontalk.draw import draw
+        from regiontalk.images import open_image
+
+        path = self._folder / self._name(Path(photo).stem)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            draw(open_image(photo), result).save(temporary, format="JPEG", quality=92)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    def _name(self, stem: str) -> str:
+        number, name = 1, f"{stem}_regions.jpg"
+        while name in self._taken:
+            number += 1
+            name = f"{stem}_regions_{number}.jpg"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,85 @@
+"""Running a verb over one photo or many: results on stdout, progress and failures on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import typer
+
+from regiontalk.cli.options import one_line
+from regiontalk.cli.output import Drawings, show
+from regiontalk.cli.photos import Failure, Photos, find_photos, speak_all
+from regiontalk.cli.progress import Meter
+from regiontalk.records import ImageResult
+
+
+def run_one(photo: str, speak: Callable[[], ImageResult], as_json: bool, draw: Path | None) -> None:
+    """Print what is said of one photo; its failure is the command's.
+
+    Raises:
+        FileNotFoundError: no such photo; told before the model is loaded.
+        ValueError: the argument is a folder.
+    """
+    if not find_photos([photo]).single:
+        raise ValueError(f"{photo}: expected one photo, got a folder or a pattern")
+    drawings = None if draw is None else Drawings(draw)
+    result = speak()
+    show(result, as_json, indent=2)
+    if drawings is not None:
+        _tell(drawings.add(photo, result))
+
+
+def run_many(
+    photos: Photos,
+    speak: Callable[[Sequence[str]], Sequence[ImageResult]],
+    as_json: bool,
+    drawings: Drawings | None,
+) -> None:
+    """Print what is said of each photo as it comes.
+
+    Raises:
+        typer.Exit: code 1 where some photos failed, after their list.
+        Exception: what `speak` raised, where the user named a single photo.
+    """
+    failures: list[Failure] = []
+    with Meter(len(photos.paths)) as meter:
+        for path, outcome in speak_all(photos.paths, speak):
+            if isinstance(outcome, ImageResult):
+                with meter.paused():
+                    outcome = _show(path, outcome, as_json, drawings, indent=2 if photos.single else None)
+            if isinstance(outcome, Failure):
+                if photos.single:
+                    raise outcome.error
+                failures.append(outcome)
+            meter.advance()
+    if failures:
+        _report(failures, len(photos.paths))
+
+
+def _show(
+    path: str, result: ImageResult, as_json: bool, drawings: Drawings | None, indent: int | None
+) -> ImageResult | Failure:
+    """Print and draw one result; what fails here is that photo's failure."""
+    try:
+        show(result, as_json, indent)
+        if drawings is not None:
+            _tell(drawings.add(path, result))
+    except BrokenPipeError:  # nobody reads on: the end of the command, not of one photo
+        raise
+    except (ValueError, OSError) as error:
+        return Failure(path, error)
+    return result
+
+
+def _tell(path: Path) -> None:
+    typer.echo(f"drawn: {path}", err=True)
+
+
+def _report(failures: Sequence[Failure], total: int) -> None:
+    """List the photos that failed and end with code 1."""
+    typer.echo(f"regiontalk: {len(failures)} of {total} photos failed:", err=True)
+    for failure in failures:
+        text = one_line(failure.error)
+        typer.echo(f"  {text}" if text.startswith(failure.photo) else f"  {failure.photo}: {text}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""What the verbs need of the library facade, and how they get it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from regiontalk.cli.options import Box
+    from regiontalk.records import ImageResult
+
+
+class Captioner(Protocol):
+    """The part of `regiontalk.RegionCaptioner` that the command line calls."""
+
+    def caption_many(
+        self, photos: Sequence[str], *, regions: int, beams: int | None, threshold: float | None
+    ) -> list[ImageResult]:
+        """Captions on regions that the model chooses."""
+
+    def describe(self, photo: str, boxes_xyxy: Sequence[Box], **settings: Any) -> ImageResult:
+        """Captions on boxes that the user gave; the settings are ``beams`` and ``threshold``."""
+
+    def align(self, photo: str, sentence: str) -> ImageResult:
+        """Each word's box."""
+
+    def locate(self, photo: str, phrase: str, k: int) -> ImageResult:
+        """The k best boxes of a phrase."""
+
+
+def load_captioner(model: str, device: str | None) -> Captioner:
+    """Load a model; torch is first imported here.
+
+    Raises:
+        ValueError: no such model, or its folder is not complete.
+    """
+    from regiontalk import RegionCaptioner
+
+    settings = {} if device is None else {"device": device}
+    return cast(Captioner, RegionCaptioner.from_pretrained(model, **settings))

@@ -1,0 +1,84 @@
+"""A captioner that needs no model, and a way to run the command line with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from regiontalk.cli import session
+from regiontalk.cli.main import app
+from regiontalk.images import open_image
+from regiontalk.records import ImageResult, PhraseMatch, RegionCaption
+
+Run = Callable[..., Any]
+
+
+class FakeCaptioner:
+    """Opens the photos for real, so that broken ones fail as they would, and says what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def caption_many(
+        self, photos: Sequence[str], *, regions: int, beams: int | None, threshold: float | None
+    ) -> list[ImageResult]:
+        self.calls.append(("caption_many", tuple(Path(photo).name for photo in photos), regions, beams, threshold))
+        sizes = [open_image(photo).size for photo in photos]
+        return [
+            ImageResult(
+                photo=photo,
+                size_wh=size,
+                model="fake",
+                caption=RegionCaption((0, 0, *size), "a plain wall", 0.5),
+                regions=tuple(RegionCaption((0, 0, 5, 5 + n), "a corner" if n else None, 0.25) for n in range(regions)),
+            )
+            for photo, size in zip(photos, sizes, strict=True)
+        ]
+
+    def describe(self, photo: str, boxes_xyxy: Sequence[Any], **settings: Any) -> ImageResult:
+        self.calls.append(("describe", Path(photo).name, list(boxes_xyxy), settings))
+        regions = tuple(RegionCaption(box, "a part", 0.75) for box in boxes_xyxy)
+        return ImageResult(photo, open_image(photo).size, "fake", regions=regions)
+
+    def align(self, photo: str, sentence: str) -> ImageResult:
+        if not sentence.split():
+            raise ValueError("sentence: expected at least one word, got none")
+        matches = tuple(PhraseMatch(word, (1, 2, 3, 4), 1.5) for word in sentence.split())
+        return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
+
+    def locate(self, photo: str, phrase: str, k: int) -> ImageResult:
+        matches = tuple(PhraseMatch(phrase, (1, 2, 3, 4 + n), 1.5 - n) for n in range(k))
+        return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
+
+
+@pytest.fixture
+def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
+    """The fake, which `load_captioner` returns for the model "mini"."""
+    fake = FakeCaptioner()
+
+    def load(model: str, device: str | None) -> FakeCaptioner:
+        fake.calls.append(("load", model, device))
+        if model != "mini":
+            raise KeyError(f"model: expected one of mini, got {model!r}")
+        return fake
+
+    monkeypatch.setattr(session, "load_captioner", load)
+    return fake
+
+
+@pytest.fixture
+def run(captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command line in a folder with ``a.png``, ``b.jpg``, ``broken.jpg`` and ``album/`` (two good, one bad)."""
+    (tmp_path / "album").mkdir()
+    for name in ("a.png", "b.jpg", "album/one.png", "album/two.PNG"):
+        Image.new("RGB", (40, 30), (90, 120, 150)).save(tmp_path / name)
+    for name in ("broken.jpg", "album/middle.jpg"):
+        (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / "album" / "notes.txt").write_text("not to be read")
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
