@@ -1,0 +1,81 @@
+"""How varied captions are and how many were merely remembered.
+
+Distinct-n (Li et al., NAACL 2016), the vocabulary used, the mean length, and novelty as Karpathy & Fei-Fei report it:
+the share of captions that stand word for word in the training set. Captions without words count in no share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontalk.metrics.ngrams import Tokens
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """Variety of a set of captions; None where there is nothing to divide by.
+
+    Attributes:
+        distinct_1: distinct words over words.
+        distinct_2: distinct pairs of neighbouring words over such pairs.
+        vocabulary: distinct words.
+        mean_length: words a caption.
+        distinct_captions: distinct captions over captions.
+        in_training: share of captions found word for word in training; None where no training sentences were given.
+    """
+
+    distinct_1: float | None
+    distinct_2: float | None
+    vocabulary: int
+    mean_length: float | None
+    distinct_captions: float | None
+    in_training: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def measure_diversity(captions: Sequence[Tokens], training: Iterable[Tokens] | None = None) -> Diversity:
+    """Measure captions given as tokens, training sentences cut by the same tokeniser.
+
+    >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a dog a cat: 3 distinct of 4
+    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0, in_training=0.5)
+    """
+    spoken = [tuple(caption) for caption in captions if len(caption)]
+    known = None if training is None else found_in(spoken, training)
+    return Diversity(
+        distinct_1=distinct(spoken, 1),
+        distinct_2=distinct(spoken, 2),
+        vocabulary=len({word for caption in spoken for word in caption}),
+        mean_length=_share(sum(map(len, spoken)), len(spoken)),
+        distinct_captions=_share(len(set(spoken)), len(spoken)),
+        in_training=None if known is None else _share(int(known.sum()), len(spoken)),
+    )
+
+
+def distinct(captions: Sequence[Tokens], order: int) -> float | None:
+    """Distinct n-grams over all n-grams of the captions; None where there is none.
+
+    Raises:
+        ValueError: ``order`` is below 1.
+    """
+    if order < 1:
+        raise ValueError(f"distinct: expected n-grams of 1 word or more, got {order}")
+    grams = [tuple(words[start : start + order]) for words in captions for start in range(len(words) - order + 1)]
+    return _share(len(set(grams)), len(grams))
+
+
+def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[np.bool_]:
+    """(C,) True where the caption stands word for word among the training sentences."""
+    known = {tuple(sentence) for sentence in training}
+    return np.array([tuple(caption) in known for caption in captions], dtype=np.bool_)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,111 @@
+"""N-grams of candidates and references as whole-number arrays: the ground under BLEU and CIDEr-D.
+
+Sentences enter as token lists. Every word becomes a number, every n-gram becomes a number made from that of its first
+n - 1 words and that of its last word, so counting is sorting and nothing is hashed twice. C candidates, one a picture;
+R references of all pictures in one row; P distinct (sentence, n-gram) pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+Tokens = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each n-gram of one order stands in each sentence.
+
+    Attributes:
+        sentence: (P,) row of the sentence, rising.
+        gram: (P,) number of the n-gram, rising inside a sentence.
+        times: (P,) how often it occurs there, at least 1.
+        grams: how many distinct n-grams there are in all sentences together.
+    """
+
+    sentence: IntArray
+    gram: IntArray
+    times: IntArray
+    grams: int
+
+
+@dataclass(frozen=True)
+class SentenceTable:
+    """Sentences as one row of word numbers.
+
+    Attributes:
+        words: (T,) word numbers of all sentences one after the other.
+        lengths: (S,) words of each sentence.
+        vocabulary: how many distinct words there are.
+    """
+
+    words: IntArray
+    lengths: IntArray
+    vocabulary: int
+
+    @classmethod
+    def build(cls, sentences: Sequence[Tokens]) -> SentenceTable:
+        """Number the words of the sentences in the order in which they first occur."""
+        lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
+        flat = list(chain.from_iterable(sentences))
+        number = {word: place for place, word in enumerate(dict.fromkeys(flat))}
+        words = np.fromiter(map(number.__getitem__, flat), dtype=np.int64, count=len(flat))
+        return cls(words, lengths, len(number))
+
+    def counts(self, longest: int = 4) -> Iterator[Counts]:
+        """`Counts` of the n-grams of 1, 2, ... ``longest`` words."""
+        sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(self.words))  # words left, this one too
+        gram, grams = self.words, self.vocabulary
+        place = np.arange(len(self.words))
+        for order in range(1, longest + 1):
+            if order > 1:
+                stay = left[place] >= order
+                place = place[stay]
+                known, gram = np.unique(
+                    gram[stay] * self.vocabulary + self.words[place + order - 1], return_inverse=True
+                )
+                grams = len(known)
+            pairs, times = np.unique(sentence[place] * max(grams, 1) + gram, return_counts=True)
+            yield Counts(pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams)
+
+
+def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:
+    """All references in one list, and the picture (row of ``references``) that each belongs to, (R,)."""
+    picture = np.repeat(np.arange(len(references)), [len(group) for group in references]).astype(np.int64)
+    return list(chain.from_iterable(references)), picture
+
+
+def lookup(keys: IntArray, wanted: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Where each wanted key stands among rising ``keys``, and whether it is there (True: found).
+
+    >>> lookup(np.array([2, 5, 9]), np.array([5, 6]))
+    (array([1, 2]), array([ True, False]))
+    """
+    if not len(keys):
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return place, keys[place] == wanted
+
+
+def require_pairs(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> None:
+    """Refuse lists that do not belong together.
+
+    Raises:
+        ValueError: another number of groups than of candidates, or a group without a reference.
+    """
+    if len(candidates) != len(references):
+        raise ValueError(
+            f"references: expected one group a candidate, {len(candidates)}, got {len(references)}; pair them by id"
+        )
+    empty = [row for row, group in enumerate(references) if not len(group)]
+    if empty:
+        raise ValueError(f"references: expected at least one for every candidate, got none in row {empty[0]}")
+    if candidates and isinstance(candidates[0], str):
+        raise ValueError("candidates: expected lists of tokens, got a string; use ptb_tokenize or str.split first")
