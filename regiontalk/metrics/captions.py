@@ -17,10 +17,11 @@ import numpy as np
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import Diversity, measure_diversity
-from regiontalk.metrics.intervals import Interval, bootstrap_intervals
+from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.ngrams import IntArray
 from regiontalk.metrics.pairing import Pairs, Predictions, Problem, pair
 from regiontalk.metrics.rouge import rouge_l
+from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 
@@ -86,10 +87,10 @@ def score_captions(
     pairs = pair(predictions, references, tokenized=tokenized)
     statistics = bleu_statistics(pairs.candidates, pairs.references)
     figures: dict[str, Interval | None] = {}
-    bleus = bootstrap_intervals(statistics, corpus_bleu, seed, resamples)
+    bleus = bootstrap_sums(statistics, corpus_bleu, resamples=resamples, seed=seed)
     figures.update({f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)})
     means = np.stack([rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)], axis=1)
-    figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_intervals(means, None, seed, resamples)
+    figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_sums(means, resamples=resamples, seed=seed)
     return CaptionScores(
         figures=figures,
         reasons={},
