@@ -1,0 +1,182 @@
+"""Flickr30k Entities [4]: the boxes and phrases of Flickr photos, joined to examples that a Flickr reader made.
+
+``Sentences/1000268201.txt`` holds sentences with phrases in brackets, ``[/EN#18/people A child] in ...``: chain 18,
+of type people. ``Annotations/1000268201.xml`` holds objects: the chains they belong to (``name``, one or more) and one
+``bndbox``, or ``scene``/``nobndbox`` where there is nothing to draw. A phrase has every box of its chain. Corners are
+taken as they are printed; they count from 1, so a left or upper edge may be one pixel off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.records import Example, FloatArray, Phrase
+from regiontalk.text import tokenize
+
+_PHRASE = re.compile(r"\[/EN#(\d+)((?:/[^\s/\]]+)+)\s+([^\]]*)\]")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The boxes of one photo.
+
+    Attributes:
+        size_wh: width and height in pixels that the boxes refer to.
+        boxes_xyxy: (N, 4) boxes in the order of the file.
+        chains: chain id -> rows of its boxes.
+        refused: boxes of the file that are empty, inverted or outside the picture.
+    """
+
+    size_wh: tuple[int, int]
+    boxes_xyxy: FloatArray
+    chains: dict[str, tuple[int, ...]]
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class BracketedPhrase:
+    """A phrase of a bracketed sentence: chain id, types, words and the position of its first token."""
+
+    entity: str
+    types: tuple[str, ...]
+    text: str
+    first_word: int
+
+
+def add_entities(examples: list[Example], folder: Path) -> tuple[list[Example], DataReport]:
+    """The examples with boxes, phrases and the picture size they refer to.
+
+    A photo ``1000268201_693b08cb0e.jpg`` is Entities ``1000268201``. Its captions stay as they are: Entities has the
+    sentences in another order and some of them in other words, so a phrase gets ``caption`` and ``first_word`` only
+    where its sentence has the same tokens as a caption; other phrases stand alone with their boxes.
+
+    Args:
+        examples: examples without boxes, photo names starting with the Flickr number.
+        folder: holds ``Annotations/`` and ``Sentences/``.
+
+    Returns:
+        The examples in the same order, and the report; a photo that Entities lacks, or whose files cannot be read,
+        comes back as it was and is counted.
+
+    Raises:
+        ValueError: the folder lacks one of its two subfolders.
+    """
+    for name in ("Annotations", "Sentences"):
+        if not (folder / name).is_dir():
+            raise ValueError(f"{folder}: expected Annotations/ and Sentences/ of Flickr30k Entities, got no {name}/")
+    found: dict[str, list[str]] = defaultdict(list)
+    joined = [_joined(example, folder, found) for example in examples]
+    return joined, report_on(folder.name, joined, found)
+
+
+def _joined(example: Example, folder: Path, found: dict[str, list[str]]) -> Example:
+    number = example.photo.stem.partition("_")[0]
+    try:
+        annotation = read_annotation(folder / "Annotations" / f"{number}.xml")
+        text = (folder / "Sentences" / f"{number}.txt").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        found["photo not in Entities"].append(example.id)
+        return example
+    except (ValueError, OSError) as error:  # UnicodeDecodeError is a ValueError
+        found["unreadable Entities file"].append(f"{number} ({error})")
+        return example
+    if annotation.refused:
+        found["photo with empty or outside boxes, left out"].append(f"{example.id} ({annotation.refused})")
+    phrases, alone = _phrases(text, example.captions, annotation.chains)
+    if alone:
+        found["photo with a sentence that Entities words differently"].append(f"{example.id} ({alone})")
+    return replace(example, boxes_xyxy=annotation.boxes_xyxy, phrases=phrases, size_wh=annotation.size_wh)
+
+
+def _phrases(
+    text: str, captions: tuple[str, ...], chains: dict[str, tuple[int, ...]]
+) -> tuple[tuple[Phrase, ...], int]:
+    """Every phrase of a Sentences file, and how many of its sentences are none of the captions."""
+    free: dict[tuple[str, ...], list[int]] = defaultdict(list)  # tokens -> captions not yet taken
+    for row, sentence in enumerate(captions):
+        free[tuple(tokenize(sentence))].append(row)
+    phrases: list[Phrase] = []
+    alone = 0
+    for line in filter(str.strip, text.split("\n")):
+        sentence, bracketed = read_sentence(line)
+        words = tuple(tokenize(sentence))
+        rows = free.get(words)  # where a caption occurs twice, each of its two sentences takes one
+        caption = rows.pop(0) if rows else None
+        alone += caption is None
+        for item in bracketed:
+            parts = tuple(tokenize(item.text))
+            # Brackets inside a word ("[a man]'s") give tokens that the sentence does not have.
+            stands = caption is not None and words[item.first_word : item.first_word + len(parts)] == parts
+            where = (caption, item.first_word) if stands else (None, None)
+            phrases.append(Phrase(item.text, chains.get(item.entity, ()), where[0], where[1], item.entity, item.types))
+    return tuple(phrases), alone
+
+
+def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
+    """The plain sentence and its phrases.
+
+    >>> read_sentence("[/EN#1/people A man] on [/EN#2/other/vehicles a bike] .")[0]
+    'A man on a bike .'
+    >>> [(item.text, item.first_word) for item in read_sentence("[/EN#1/people A man] on [/EN#2/other a bike] .")[1]]
+    [('A man', 0), ('a bike', 3)]
+    """
+    plain = ""
+    phrases: list[BracketedPhrase] = []
+    end = 0
+    for match in _PHRASE.finditer(line):
+        plain += line[end : match.start()]
+        entity, types, words = match.groups()
+        phrases.append(BracketedPhrase(entity, tuple(types[1:].split("/")), words.strip(), len(tokenize(plain))))
+        plain += words
+        end = match.end()
+    return (plain + line[end:]).strip(), phrases
+
+
+def read_annotation(path: Path) -> Annotation:
+    """The boxes of one Annotations file.
+
+    Raises:
+        ValueError: the file is not XML, or lacks the picture's size or has one below 1x1.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+        width, height = int(root.findtext("size/width", "")), int(root.findtext("size/height", ""))
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
+        raise ValueError(f"{path.name}: expected an Entities annotation with size and objects ({error})") from error
+    if width < 1 or height < 1:
+        raise ValueError(f"{path.name}: expected a size of at least 1x1 pixels, got {width}x{height}")
+    rows: list[tuple[float, ...]] = []
+    chains: dict[str, list[int]] = defaultdict(list)
+    refused = 0
+    for thing in root.iter("object"):
+        for box in thing.iter("bndbox"):
+            corners = _corners(box)
+            if corners is None or not _inside(corners, width, height):
+                refused += 1
+                continue
+            for name in thing.iter("name"):
+                chains[name.text or ""].append(len(rows))
+            rows.append(corners)
+    boxes = np.asarray(rows, dtype=np.float32).reshape(-1, 4)
+    return Annotation((width, height), boxes, {name: tuple(items) for name, items in chains.items()}, refused)
+
+
+def _corners(box: ElementTree.Element) -> tuple[float, float, float, float] | None:
+    try:
+        x1, y1, x2, y2 = (float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:
+        return None
+    return x1, y1, x2, y2
+
+
+def _inside(corners: tuple[float, float, float, float], width: int, height: int) -> bool:
+    x1, y1, x2, y2 = corners
+    return 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height  # also False for NaN

@@ -1,0 +1,190 @@
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from regiontalk.datasets.folder import read_folder
+from regiontalk.records import Phrase
+
+CUP = {"box": [1, 2, 9, 9], "phrase": "a cup"}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
+    turned = Image.new("RGB", (20, 10))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # seen upright it is 10 wide and 20 high
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_bytes(b"not a picture")
+    return tmp_path
+
+
+def jsonl(folder: Path, *rows: Any, name: str = "data.jsonl") -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / name
+
+
+def test_the_two_kinds_say_the_same(photos: Path) -> None:
+    path = jsonl(
+        photos,
+        {"photo": "a.png", "captions": ["two  cups, one red", "cups"], "boxes": [CUP, {"box": [3, 3, 20, 10]}]},
+        {"photo": "turned.jpg", "caption": "one cup"},
+        "",
+        {"photo": "a.png", "boxes": [{"box": [10, 2, 19, 9], "phrase": "a cup"}]},
+    )
+    examples, report = read_folder(path)
+    assert [item.id for item in examples] == ["a.png", "turned.jpg"]
+    first = examples[0]
+    assert first.captions == ("two cups, one red", "cups")
+    assert first.boxes_xyxy.tolist() == [[1, 2, 9, 9], [3, 3, 20, 10], [10, 2, 19, 9]]
+    assert first.phrases == (Phrase("a cup", (0, 2)),), "one phrase for both cups; the box without words has none"
+    assert first.size_wh == (20, 10), "read from the photo"
+    assert examples[1].size_wh is None
+    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (2, 3, 3, 1, {})
+    rows = [
+        ["photo", "caption", "box", "phrase"],
+        ["a.png", "two cups, one red", "1,2,9,9", "a cup"],
+        ["a.png", "cups", "3 3 20 10", ""],
+        ["turned.jpg", "one cup", "", ""],
+        ["a.png", "", "10,2,19,9", "a cup"],
+    ]
+    with (photos / "data.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows(rows)
+    again, _ = read_folder(photos / "data.csv")
+    assert [vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in again] == [
+        vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in examples
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "trouble"),
+    [
+        pytest.param("{", "data.jsonl:2 (Expecting property", id="not JSON"),
+        pytest.param("[1]", "data.jsonl:2 (expected an object, got list)", id="not an object"),
+        pytest.param({"captions": ["x"]}, "photo: expected the path", id="no photo"),
+        pytest.param({"photo": 5, "captions": ["x"]}, "photo: expected the path", id="photo is a number"),
+        pytest.param({"photo": "a.png"}, "expected a sentence or a box", id="nothing said"),
+        pytest.param({"photo": "a.png", "captions": [" "]}, "expected a sentence or a box", id="an empty sentence"),
+        pytest.param({"photo": "a.png", "captions": [3]}, "captions: expected a list", id="captions are numbers"),
+        pytest.param({"photo": "a.png", "boxes": [[1, 2, 3, 4]]}, "boxes: expected a list such as", id="bare boxes"),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"box": [1, 2, 3]}]}, "box: expected x1,y1,x2,y2", id="three numbers"
+        ),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"phrase": "x"}]}, "box: expected x1,y1,x2,y2", id="a phrase, no box"
+        ),
+        pytest.param({"photo": "a.png", "boxes": [{"box": [5, 2, 3, 4]}]}, "empty or inverted", id="inverted"),
+        pytest.param({"photo": "a.png", "boxes": [CUP], "width": 5, "height": 5}, "outside the photo", id="outside"),
+        pytest.param(
+            {"photo": "a.png", "captions": ["x"], "width": 5}, "width, height: expected two", id="half a size"
+        ),
+        pytest.param({"photo": "a.png", "captions": ["x"], "width": 0, "height": 5}, "width, height", id="size 0"),
+    ],
+)
+def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: str) -> None:
+    good = {"photo": "turned.jpg", "captions": ["x"]}
+    examples, report = read_folder(jsonl(photos, good, row, good))
+    assert [item.captions for item in examples] == [("x", "x")]
+    (kind, found), *rest = report.troubles.items()
+    assert (kind, found.count, rest) == ("bad row", 1, [])
+    assert "data.jsonl:2 (" in found.names[0]
+    assert trouble in found.names[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "kept"),
+    [
+        pytest.param({"photo": "none.png", "captions": ["x"]}, "photo missing", 0, id="missing"),
+        pytest.param({"photo": "empty.png", "captions": ["x"]}, "photo broken (0 bytes)", 0, id="0 bytes"),
+        pytest.param({"photo": "text.png", "boxes": [CUP]}, "photo broken", 0, id="not a picture, size needed"),
+        pytest.param(
+            {"photo": "a.png", "boxes": [CUP, {"box": [1, 1, 21, 5]}]},
+            "photo with boxes outside it, left out",
+            1,
+            id="a box outside",
+        ),
+        pytest.param({"photo": "turned.jpg", "boxes": [{"box": [0, 0, 10, 20]}]}, None, 1, id="EXIF turn: 10 x 20"),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"box": [0, 0, 40, 20]}], "width": 40, "height": 20},
+            None,
+            1,
+            id="boxes of another size",
+        ),
+        pytest.param({"photo": "text.png", "captions": ["x"]}, None, 1, id="no box: not opened"),
+    ],
+)
+def test_photos(photos: Path, row: Any, kind: str | None, kept: int) -> None:
+    examples, report = read_folder(jsonl(photos, row))
+    assert [*report.troubles] == ([kind] if kind else [])
+    assert sum(len(item.boxes_xyxy) or 1 for item in examples) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        pytest.param(
+            "photo,caption\na.png,x,y\na.png,x\n", "data.csv:2 (expected 2 fields", id="a comma out of quotes"
+        ),
+        pytest.param("photo,caption,box\na.png,x\na.png,x,\n", "data.csv:2 (expected 3 fields", id="a field lacking"),
+        pytest.param("photo,box,caption\na.png,1 2 3,x\na.png,,x\n", "data.csv:2 (box: expected", id="three numbers"),
+        pytest.param(
+            "photo, caption\n,x\na.png,x\n", "data.csv:2 (photo: expected", id="no photo; blank in the heading"
+        ),
+    ],
+)
+def test_bad_lines_of_a_table(photos: Path, text: str, trouble: str) -> None:
+    (photos / "data.csv").write_text(text)
+    examples, report = read_folder(photos / "data.csv")
+    assert [item.captions for item in examples] == [("x",)]
+    assert trouble in report.troubles["bad row"].names[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        pytest.param(
+            "data.jsonl",
+            '{"photo": "a.png", "text": "x"}',
+            "data.jsonl:1: unknown text; expected photo,",
+            id="unknown key",
+        ),
+        pytest.param(
+            "data.jsonl",
+            '{"photo": "a.png", "boxes": [{"label": "x"}]}',
+            "unknown label; expected box, phrase",
+            id="unknown key of a box",
+        ),
+        pytest.param(
+            "data.csv", "photo,text\n", "data.csv: unknown text; expected photo, caption", id="unknown column"
+        ),
+        pytest.param("data.csv", "caption\n", "expected a heading with photo in it, got caption", id="no photo column"),
+        pytest.param("data.csv", "", "expected a heading with photo in it, got none", id="empty table"),
+        pytest.param("data.txt", "", "expected a .jsonl or .csv file, got .txt", id="another kind"),
+        pytest.param(None, "", "got nothing there", id="no file"),
+    ],
+)
+def test_read_folder_refuses(photos: Path, name: str | None, text: str, message: str) -> None:
+    path = photos / (name or "none.jsonl")
+    if name:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_folder(path)
+
+
+def test_a_folder_with_a_file_a_split(photos: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected one \.jsonl or \.csv file, got none"):
+        read_folder(photos)
+    jsonl(photos, {"photo": "a.png", "captions": ["x"]}, name="train.jsonl")
+    assert len(read_folder(photos)[0]) == 1
+    jsonl(photos, name="dev.jsonl")
+    assert [len(read_folder(photos, split)[0]) for split in ("train", "dev")] == [1, 0]
+    with pytest.raises(ValueError, match=r"got dev\.jsonl, train\.jsonl; name the file or a split"):
+        read_folder(photos)
+    with pytest.raises(ValueError, match=r"expected one test\.jsonl"):
+        read_folder(photos, "test")
