@@ -229,11 +229,11 @@ def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | No
         image = _to_rgb(picture)
     except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
         raise _damaged(name, error) from error
-    if turn is None:
-        # A copy where nothing was converted: the caller's picture stays the caller's.
-        return Photo(image.copy() if image is picture else image, (wide, high), name)
-    turned = image.transpose(turn)
-    return Photo(turned, (high, wide) if turn in _SWAPPING else (wide, high), name)
+    # A copy where nothing was converted: the caller's picture stays the caller's. What the file said of turns and
+    # transparency is now done, and must not be done again when this picture is opened again.
+    image = image.copy() if turn is None else image.transpose(turn)
+    image.info = {}
+    return Photo(image, (high, wide) if turn in _SWAPPING else (wide, high), name)
 
 
 _SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
