@@ -1,0 +1,100 @@
+"""The losses over a block of scores against plain loops from [1] (9), [6] and the definition of InfoNCE."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from regiontalk.align.loss import info_nce, max_margin, true_pairs
+
+BLOCKS = [
+    pytest.param(1, [0], id="one pair"),
+    pytest.param(3, [0, 1, 2], id="a sentence a photo"),
+    pytest.param(3, [2, 0, 1], id="another order"),
+    pytest.param(3, [0, 0, 1, 2, 2, 2], id="several sentences a photo"),
+    pytest.param(4, [3, 1], id="photos without sentences"),
+    pytest.param(2, [1, 1, 1], id="one photo has them all"),
+]
+
+
+def random_scores(photos: int, sentences: int) -> Tensor:
+    return torch.randn(photos, sentences, generator=torch.Generator().manual_seed(photos + sentences)) * 2
+
+
+def slow_margin(scores: Tensor, owner: list[int], margin: float, hardest: bool) -> float:
+    """Eq. 9 of [1] for every true pair (k, sentence), captions of one photo never being negatives."""
+    terms = []
+    for own, k in enumerate(owner):
+        true = float(scores[k, own])
+        sentences = [max(0.0, float(scores[k, i]) - true + margin) for i in range(len(owner)) if owner[i] != k]
+        photos = [max(0.0, float(scores[i, own]) - true + margin) for i in range(len(scores)) if i != k]
+        reduce = max if hardest else sum
+        terms.append(reduce(sentences or [0.0]) + reduce(photos or [0.0]))
+    return sum(terms) / len(terms)
+
+
+def slow_info_nce(scores: Tensor, owner: list[int], scale: float) -> float:
+    """-log of the true pair's share, among photos and among sentences that are not the photo's other ones."""
+    terms = []
+    for own, k in enumerate(owner):
+        true = math.exp(scale * float(scores[k, own]))
+        photos = sum(math.exp(scale * float(scores[i, own])) for i in range(len(scores)))
+        others = sum(math.exp(scale * float(scores[k, i])) for i in range(len(owner)) if owner[i] != k)
+        terms.append(-math.log(true / photos) - math.log(true / (true + others)))
+    return sum(terms) / len(terms) / 2
+
+
+@pytest.mark.parametrize(("photos", "owner"), BLOCKS)
+@pytest.mark.parametrize("margin", [0.2, 1.0])
+@pytest.mark.parametrize("negatives", ["sum", "hardest"])
+def test_max_margin(photos: int, owner: list[int], margin: float, negatives: Literal["sum", "hardest"]) -> None:
+    scores = random_scores(photos, len(owner))
+    got = max_margin(scores, torch.tensor(owner), margin=margin, negatives=negatives)
+    assert float(got) == pytest.approx(slow_margin(scores, owner, margin, negatives == "hardest"), abs=1e-5)
+
+
+@pytest.mark.parametrize(("photos", "owner"), BLOCKS)
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_info_nce(photos: int, owner: list[int], scale: float) -> None:
+    scores = random_scores(photos, len(owner)).requires_grad_()
+    got = info_nce(scores, torch.tensor(owner), scale)
+    assert got.item() == pytest.approx(slow_info_nce(scores.detach(), owner, scale), abs=1e-5)
+    got.backward()
+    assert scores.grad is not None and scores.grad.isfinite().all()
+
+
+def test_by_hand() -> None:
+    # photos 0, 1; sentences a, b of photo 0 and c of photo 1; margin 1
+    scores, owner = torch.tensor([[2.0, 1.0, 1.5], [0.0, 0.5, 3.0]]), torch.tensor([0, 0, 1])
+    assert true_pairs(owner, 2).tolist() == [[True, True, False], [False, False, True]]
+    # a (true 2): photo 1: 0 - 2 + 1 < 0 -> 0; sentence c: 1.5 - 2 + 1 = .5; b is photo 0's own -> .5
+    # b (true 1): photo 1: .5 - 1 + 1 = .5; sentence c: 1.5 - 1 + 1 = 1.5 -> 2
+    # c (true 3): photo 0: 1.5 - 3 + 1 < 0 -> 0; sentences a, b: 0 - 3 + 1, .5 - 3 + 1 < 0 -> 0
+    assert float(max_margin(scores, owner)) == pytest.approx((0.5 + 2.0 + 0.0) / 3)
+    # with margin 3 c has two sentences to fear: 0 - 3 + 3 = 0 and .5 - 3 + 3 = .5; photo 0: 1.5
+    # sum: a 1 + 2.5, b 2.5 + 3.5, c 1.5 + .5 = 11.5; nothing here has two violations a side, so the hardest are the sum
+    assert float(max_margin(scores, owner, margin=3.0)) == pytest.approx(11.5 / 3)
+    assert float(max_margin(scores, owner, margin=3.0, negatives="hardest")) == pytest.approx(11.5 / 3)
+    # InfoNCE of two photos with equal scores everywhere: half the mass each way, log 2
+    assert float(info_nce(torch.zeros(2, 2), torch.tensor([0, 1]), 5.0)) == pytest.approx(math.log(2))
+
+
+def test_own_captions_are_never_negatives() -> None:
+    scores, owner = random_scores(2, 4), torch.tensor([0, 0, 1, 1])
+    scores[0, 1] = scores[0, 0]
+    for loss in (
+        lambda block: max_margin(block[:, [0, 2]], owner[[0, 2]]),
+        lambda block: info_nce(block[:, [0, 2]], owner[[0, 2]], 2.0),
+    ):
+        assert loss(scores).isfinite()
+    # raising the score of photo 0 with its other caption must not raise the part of its first caption
+    scores.requires_grad_()
+    max_margin(scores, owner).backward()
+    assert scores.grad is not None and (scores.grad[true_pairs(owner, 2)] <= 0).all()
+    scores.grad = None
+    info_nce(scores, owner, 1.0).backward()
+    assert (scores.grad[true_pairs(owner, 2)] <= 0).all()
