@@ -19,7 +19,8 @@ LAYERS = {
     "datasets": "datasets",
     "metrics": "metrics",
     **dict.fromkeys(
-        ("model", "captioner", "draw", "labels", "export", "narrate", "objects", "frames", "index"), "facade"
+        ("model", "captioner", "draw", "labels", "hub", "pairs", "export", "narrate", "objects", "frames", "index"),
+        "facade",
     ),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     **dict.fromkeys(("cli", "serve", "__main__"), "edge"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import Device, Draw, Json, Model, Photo
+from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, Photo
 
 Sentence = Annotated[str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)]
 
@@ -19,8 +19,11 @@ def align(
     draw: Draw = None,
     model: Model = "mini",
     device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Find the region of each word of a sentence."""
-    from regiontalk.cli.run import run_one
+    from regiontalk.cli.run import prepare, show_one
 
-    run_one(photo, lambda: session.load_captioner(model, device).align(photo, sentence), json, draw)
+    drawings = prepare(photo, draw, max_pixels)
+    result = session.load_captioner(model, device, max_pixels).align(photo, sentence)
+    show_one(photo, result, json, drawings)

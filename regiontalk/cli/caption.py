@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import Device, Draw, Json, Model, parse_boxes
+from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
@@ -39,6 +39,7 @@ def caption(
     draw: Draw = None,
     model: Model = "mini",
     device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Caption the regions of photos and the photos themselves.
 
@@ -53,13 +54,12 @@ def caption(
     if boxes and regions is not None:
         raise ValueError("--box and --regions exclude each other: either you choose the boxes or the model does")
     found = find_photos(photos)
-    drawings = None if draw is None else Drawings(draw)
-    captioner = session.load_captioner(model, device)
-    settings = {name: value for name, value in (("beams", beam), ("threshold", threshold)) if value is not None}
+    drawings = None if draw is None else Drawings(draw, max_pixels)
+    captioner = session.load_captioner(model, device, max_pixels)
 
     def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
         if boxes:
-            return [captioner.describe(path, boxes, **settings) for path in paths]
+            return [captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths]
         return captioner.caption_many(
             paths, regions=10 if regions is None else regions, beams=beam, threshold=threshold
         )

@@ -12,30 +12,18 @@ import typer
 from regiontalk.cli.options import Json
 
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
-BUNDLED = Path(__file__).parents[1] / "models"
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A bundled model or a model folder.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub.")
+]
 
 
 def info(model: ModelArgument = "mini", json: Json = False) -> None:
     """Print a model's settings, size, vocabulary and licence."""
+    from regiontalk.hub import find_folder
+
     values = read_info(find_folder(model))
     typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
-
-
-def find_folder(model: str) -> Path:
-    """The folder of a bundled name or of a path.
-
-    Raises:
-        ValueError: neither; the message lists the bundled names.
-    """
-    for folder in (BUNDLED / model, Path(model)):
-        if (folder / "config.json").is_file():
-            return folder
-    if Path(model).is_dir():
-        return Path(model)  # whoever reads it says what is missing
-    names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))) or "none"
-    raise ValueError(f"model: expected a model folder or a bundled name ({names}), got {model!r}")
 
 
 def read_info(folder: Path) -> dict[str, Any]:

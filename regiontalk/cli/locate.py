@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import Device, Draw, Json, Model, Photo
+from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, Photo
 
 Phrase = Annotated[str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)]
 Count = Annotated[int, typer.Option("-k", "--count", min=1, help="How many places, best first.")]
@@ -21,8 +21,11 @@ def locate(
     draw: Draw = None,
     model: Model = "mini",
     device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Find where a phrase is in a photo."""
-    from regiontalk.cli.run import run_one
+    from regiontalk.cli.run import prepare, show_one
 
-    run_one(photo, lambda: session.load_captioner(model, device).locate(photo, phrase, k=k), json, draw)
+    drawings = prepare(photo, draw, max_pixels)
+    result = session.load_captioner(model, device, max_pixels).locate(photo, phrase, k=k)
+    show_one(photo, result, json, drawings)

@@ -14,6 +14,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on
 Draw = Annotated[
     Path | None, typer.Option("--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False)
 ]
+MaxPixels = Annotated[
+    int, typer.Option("--max-pixels", min=1, help="Larger photos (width x height) are refused before decoding.")
+]
+MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here because it brings torch
 
 Box = tuple[float, float, float, float]
 

@@ -50,14 +50,14 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
 class Drawings:
     """A folder of annotated pictures, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder.
+    def __init__(self, folder: Path, max_pixels: int) -> None:
+        """Make the folder; photos are opened up to ``max_pixels``.
 
         Raises:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._max_pixels = folder, max_pixels
         self._taken: set[str] = set()
 
     def add(self, photo: str, result: ImageResult) -> Path:
@@ -68,7 +68,7 @@ class Drawings:
         path = self._folder / self._name(Path(photo).stem)
         temporary = path.with_name(f".{path.name}.tmp")
         try:
-            draw(open_image(photo), result).save(temporary, format="JPEG", quality=92)
+            draw(open_image(photo, max_pixels=self._max_pixels), result).save(temporary, format="JPEG", quality=92)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -14,17 +14,20 @@ from regiontalk.cli.progress import Meter
 from regiontalk.records import ImageResult
 
 
-def run_one(photo: str, speak: Callable[[], ImageResult], as_json: bool, draw: Path | None) -> None:
-    """Print what is said of one photo; its failure is the command's.
+def prepare(photo: str, draw: Path | None, max_pixels: int) -> Drawings | None:
+    """Find mistakes before a model is loaded, and open the folder of drawings.
 
     Raises:
-        FileNotFoundError: no such photo; told before the model is loaded.
-        ValueError: the argument is a folder.
+        FileNotFoundError: no such photo.
+        ValueError: the argument is a folder or a pattern.
     """
     if not find_photos([photo]).single:
         raise ValueError(f"{photo}: expected one photo, got a folder or a pattern")
-    drawings = None if draw is None else Drawings(draw)
-    result = speak()
+    return None if draw is None else Drawings(draw, max_pixels)
+
+
+def show_one(photo: str, result: ImageResult, as_json: bool, drawings: Drawings | None) -> None:
+    """Print what is said of one photo; its failure is the command's."""
     show(result, as_json, indent=2)
     if drawings is not None:
         _tell(drawings.add(photo, result))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
@@ -18,17 +18,19 @@ class Captioner(Protocol):
     ) -> list[ImageResult]:
         """Captions on regions that the model chooses."""
 
-    def describe(self, photo: str, boxes_xyxy: Sequence[Box], **settings: Any) -> ImageResult:
-        """Captions on boxes that the user gave; the settings are ``beams`` and ``threshold``."""
+    def describe(
+        self, photo: str, boxes_xyxy: Sequence[Box], *, beams: int | None, threshold: float | None
+    ) -> ImageResult:
+        """Captions on boxes that the user gave."""
 
     def align(self, photo: str, sentence: str) -> ImageResult:
         """Each word's box."""
 
-    def locate(self, photo: str, phrase: str, k: int) -> ImageResult:
+    def locate(self, photo: str, phrase: str, *, k: int) -> ImageResult:
         """The k best boxes of a phrase."""
 
 
-def load_captioner(model: str, device: str | None) -> Captioner:
+def load_captioner(model: str, device: str | None, max_pixels: int) -> Captioner:
     """Load a model; torch is first imported here.
 
     Raises:
@@ -36,5 +38,4 @@ def load_captioner(model: str, device: str | None) -> Captioner:
     """
     from regiontalk import RegionCaptioner
 
-    settings = {} if device is None else {"device": device}
-    return cast(Captioner, RegionCaptioner.from_pretrained(model, **settings))
+    return RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)

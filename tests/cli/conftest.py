@@ -40,8 +40,10 @@ class FakeCaptioner:
             for photo, size in zip(photos, sizes, strict=True)
         ]
 
-    def describe(self, photo: str, boxes_xyxy: Sequence[Any], **settings: Any) -> ImageResult:
-        self.calls.append(("describe", Path(photo).name, list(boxes_xyxy), settings))
+    def describe(
+        self, photo: str, boxes_xyxy: Sequence[Any], *, beams: int | None, threshold: float | None
+    ) -> ImageResult:
+        self.calls.append(("describe", Path(photo).name, list(boxes_xyxy), beams, threshold))
         regions = tuple(RegionCaption(box, "a part", 0.75) for box in boxes_xyxy)
         return ImageResult(photo, open_image(photo).size, "fake", regions=regions)
 
@@ -51,7 +53,7 @@ class FakeCaptioner:
         matches = tuple(PhraseMatch(word, (1, 2, 3, 4), 1.5) for word in sentence.split())
         return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
 
-    def locate(self, photo: str, phrase: str, k: int) -> ImageResult:
+    def locate(self, photo: str, phrase: str, *, k: int) -> ImageResult:
         matches = tuple(PhraseMatch(phrase, (1, 2, 3, 4 + n), 1.5 - n) for n in range(k))
         return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
 
@@ -61,8 +63,8 @@ def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
     """The fake, which `load_captioner` returns for the model "mini"."""
     fake = FakeCaptioner()
 
-    def load(model: str, device: str | None) -> FakeCaptioner:
-        fake.calls.append(("load", model, device))
+    def load(model: str, device: str | None, max_pixels: int) -> FakeCaptioner:
+        fake.calls.append(("load", model, device, max_pixels))
         if model != "mini":
             raise KeyError(f"model: expected one of mini, got {model!r}")
         return fake

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from regiontalk import images
+from regiontalk.cli.options import MAX_PIXELS
 from regiontalk.records import ImageResult
 
 
@@ -62,17 +64,17 @@ def test_lines(run: Any) -> None:
             ["--regions", "3", "--beam", "5", "--threshold", "0.4"], ("caption_many", ("a.png",), 3, 5, 0.4), id="all"
         ),
         pytest.param(["--regions", "0"], ("caption_many", ("a.png",), 0, None, None), id="only the whole photo"),
-        pytest.param(["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], {}), id="a box"),
+        pytest.param(["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], None, None), id="a box"),
         pytest.param(
             ["--box", "1,2,3,4", "--box", "0,0,9.5,9", "--beam", "2"],
-            ("describe", "a.png", [(1, 2, 3, 4), (0, 0, 9.5, 9)], {"beams": 2}),
+            ("describe", "a.png", [(1, 2, 3, 4), (0, 0, 9.5, 9)], 2, None),
             id="two boxes and a beam",
         ),
     ],
 )
 def test_what_the_captioner_is_asked(run: Any, captioner: Any, options: list[str], call: tuple[Any, ...]) -> None:
     assert run("caption", "a.png", *options).exit_code == 0
-    assert captioner.calls == [("load", "mini", None), call]
+    assert captioner.calls == [("load", "mini", None, 100_000_000), call]
 
 
 def test_photos_go_together(run: Any, captioner: Any) -> None:
@@ -154,3 +156,9 @@ def test_a_failed_drawing_is_that_photos_failure(run: Any, monkeypatch: pytest.M
     result = run("caption", "a.png", "b.jpg", "--draw", "drawn")
     assert result.exit_code == 1 and "2 of 2 photos failed" in result.stderr
     assert list(Path("drawn").iterdir()) == []
+
+
+def test_largest_photo(run: Any, captioner: Any) -> None:
+    assert run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0  # 40 x 30
+    assert captioner.calls[0] == ("load", "mini", None, 1200)
+    assert MAX_PIXELS == images.MAX_PIXELS

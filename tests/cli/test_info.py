@@ -63,7 +63,7 @@ def test_bad_folder(run: Any, damage: dict[str, str | None], message: str) -> No
 
 def test_unknown_model(run: Any) -> None:
     result = run("info", "maxi")
-    assert result.exit_code == 2 and "expected a model folder or a bundled name" in result.stderr
+    assert result.exit_code == 2 and "expected a bundled name" in result.stderr
 
 
 @pytest.mark.parametrize(
