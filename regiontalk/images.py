@@ -305,11 +305,7 @@ class Preprocessing:
         if self.fit not in ("squash", "pad"):
             raise ValueError(f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}")
         for name in ("mean", "std"):
-            values = tuple(float(value) for value in getattr(self, name))
-            least = 0.0 if name == "std" else -math.inf
-            if len(values) != 3 or not all(math.isfinite(value) and value > least for value in values):
-                raise ValueError(f"preprocessing {name}: expected three finite numbers (std above 0), got {values}")
-            object.__setattr__(self, name, values)
+            object.__setattr__(self, name, _three(name, getattr(self, name)))
 
     def to_tensor(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> Tensor:
         """Network input of an RGB picture: float32 (3, size, size), normalised, bilinear with antialiasing.
@@ -375,6 +371,18 @@ class Preprocessing:
         if unknown:
             raise ValueError(f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}")
         return cls(**values)
+
+
+def _three(name: str, given: Any) -> tuple[float, ...]:
+    """Three finite numbers, above 0 where they are deviations."""
+    wanted = f"preprocessing {name}: expected three finite numbers{' above 0' if name == 'std' else ''}, got {given!r}"
+    try:
+        values = tuple(float(value) for value in given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(wanted) from error
+    if len(values) != 3 or not all(math.isfinite(value) and (name != "std" or value > 0) for value in values):
+        raise ValueError(wanted)
+    return values
 
 
 def _rows(boxes_xyxy: Any) -> NDArray[np.float64]:

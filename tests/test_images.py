@@ -1,0 +1,458 @@
+"""Pictures of every kind come out upright and RGB, or are refused in one line; boxes go to the network and back."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import struct
+import sys
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from regiontalk.images import ImageError, Preprocessing, open_image, open_photo, window
+
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+# Left half red, right half blue, 64x48, turned on its side by its EXIF tag (6): upright it is 48x64, red above blue.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
+    "ADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAIcAAgAAAAACcwABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAA"
+    "AAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAA"
+    "kAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
+    "5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xh"
+    "cAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEA"
+    "AQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAALNtZGF0AAAAgygBrwngPfMi///yPzf//LDOy/vFxFe//8dbw7/U"
+    "lg//5BV6YSgwK4fJZOV/OjuvTe0nzRSLF6VXROUsfyV5YE0dz5ScPKu0k7mrR5Zm03rO8lbypFTqxOw5etvY1hyVJ2YWxFMxWkiE"
+    "CHU6E8t7/aXrC6g/pw39+aqK+UFz2Mj7hoeOAAAABkV4aWYAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAAAAAA"
+)
+
+
+def halves(size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """Left half red, right half blue."""
+    picture = Image.new("RGB", size, RED)
+    picture.paste(BLUE, (size[0] // 2, 0, *size))
+    return picture
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def glass() -> Image.Image:
+    """Red on the left, wholly transparent black on the right."""
+    picture = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
+    picture.paste((*RED, 255), (0, 0, 32, 48))
+    return picture
+
+
+def half_glass_palette() -> Image.Image:
+    picture = Image.new("P", (64, 48), 0)
+    picture.putpalette([*RED, 0, 0, 0])
+    picture.paste(1, (32, 0, 64, 48))
+    picture.info["transparency"] = 1
+    return picture
+
+
+def noise(side: int = 96) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def deep(kind: str) -> bytes:
+    """16-bit greyscale that uses 1000..1200 of 65535: the left half 1000, the right half 1200."""
+    values = np.full((48, 64), 1000, dtype=np.uint16)
+    values[:, 32:] = 1200
+    return encoded(Image.fromarray(values), kind)
+
+
+@pytest.mark.parametrize(
+    ("source", "left", "right"),
+    [
+        pytest.param(lambda: encoded(halves(), "PNG"), RED, BLUE, id="png"),
+        pytest.param(lambda: encoded(halves(), "JPEG", quality=95), RED, BLUE, id="jpeg"),
+        pytest.param(lambda: encoded(halves().convert("CMYK"), "JPEG", quality=95), RED, BLUE, id="cmyk-jpeg"),
+        pytest.param(lambda: encoded(halves().convert("CMYK"), "TIFF"), RED, BLUE, id="cmyk-tiff"),
+        pytest.param(lambda: encoded(halves().quantize(4), "PNG"), RED, BLUE, id="palette"),
+        pytest.param(lambda: encoded(half_glass_palette(), "PNG"), RED, WHITE, id="palette-transparent"),
+        pytest.param(lambda: encoded(glass(), "PNG"), RED, WHITE, id="rgba-on-white"),
+        pytest.param(lambda: encoded(glass().convert("LA"), "PNG"), (76, 76, 76), WHITE, id="grey-alpha-on-white"),
+        pytest.param(lambda: deep("PNG"), (0, 0, 0), WHITE, id="16-bit-png-windowed"),
+        pytest.param(lambda: deep("TIFF"), (0, 0, 0), WHITE, id="16-bit-tiff-windowed"),
+        pytest.param(lambda: encoded(halves().convert("F"), "TIFF"), WHITE, (0, 0, 0), id="float-windowed"),
+        pytest.param(
+            lambda: encoded(halves(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]),
+            RED,
+            BLUE,
+            id="animated-gif-first-frame",
+        ),
+        pytest.param(
+            lambda: encoded(
+                halves(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]
+            ),
+            RED,
+            BLUE,
+            id="animated-webp-first-frame",
+        ),
+        pytest.param(halves, RED, BLUE, id="pil"),
+        pytest.param(glass, RED, WHITE, id="pil-rgba"),
+        pytest.param(lambda: np.asarray(halves()), RED, BLUE, id="array-rgb"),
+        pytest.param(lambda: np.asarray(glass()), RED, WHITE, id="array-rgba"),
+        pytest.param(lambda: np.asarray(halves())[:, ::-1], BLUE, RED, id="array-not-contiguous"),
+        pytest.param(lambda: np.asarray(halves())[:, :, 0], WHITE, (0, 0, 0), id="array-grey"),
+    ],
+)
+def test_open_image(source: Callable[[], Any], left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    image = open_image(source())
+    assert (image.mode, image.size) == ("RGB", (64, 48))
+    assert np.abs(np.subtract(image.getpixel((4, 24)), left)).max() <= 3
+    assert np.abs(np.subtract(image.getpixel((59, 24)), right)).max() <= 3
+
+
+@pytest.mark.parametrize("form", [str, Path, Path.read_bytes], ids=["str", "path", "bytes"])
+def test_open_image_from_disk(form: Callable[[Path], Any], tmp_path: Path) -> None:
+    path = tmp_path / "halves.png"
+    halves().save(path)
+    photo = open_photo(form(path))
+    assert np.array_equal(np.asarray(photo.image), np.asarray(halves()))
+    assert photo.name == (str(path) if form is not Path.read_bytes else f"picture of {path.stat().st_size} bytes")
+
+
+def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
+    path = tmp_path / "really_a_png.jpg"
+    halves().save(path, "PNG")
+    assert open_image(path).size == (64, 48)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "PPM"])
+def test_one_pixel(kind: str) -> None:
+    assert open_image(encoded(Image.new("RGB", (1, 1), WHITE), kind)).getpixel((0, 0)) == WHITE
+
+
+def test_heic_is_read_and_upright() -> None:
+    photo = open_photo(HEIC)
+    assert photo.size_wh == photo.image.size == (48, 64)
+    assert np.abs(np.subtract(photo.image.getpixel((24, 4)), RED)).max() <= 3
+    assert np.abs(np.subtract(photo.image.getpixel((24, 59)), BLUE)).max() <= 3
+
+
+def test_heic_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(ImageError, match="pip install pi-heif"):
+        open_image(HEIC)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_exif_turn_against_pillow(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation  # 0 and 9 mean nothing and must turn nothing
+    data = encoded(halves().resize((64, 32)), kind, exif=exif)
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        wanted = ImageOps.exif_transpose(picture).convert("RGB")
+    photo = open_photo(data)
+    assert np.array_equal(np.asarray(photo.image), np.asarray(wanted))
+    assert photo.size_wh == wanted.size
+    assert open_photo(data, at_least=8).size_wh == wanted.size
+    assert np.array_equal(np.asarray(open_image(photo.image)), np.asarray(wanted)), "turned twice"
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_not_cost_the_photo() -> None:
+    data = encoded(halves(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\xff\xff")
+    assert open_image(data).size == (64, 48)
+
+
+def test_the_callers_picture_is_left_alone() -> None:
+    picture = glass()
+    before = picture.tobytes()
+    open_image(picture).paste(BLUE, (0, 0, 64, 48))
+    assert (picture.mode, picture.tobytes()) == ("RGBA", before)
+    picture = halves()
+    open_image(picture).paste("lime", (0, 0, 64, 48))
+    assert np.array_equal(np.asarray(picture), np.asarray(halves()))
+
+
+@pytest.mark.parametrize(
+    ("at_least", "size"),
+    [(None, (800, 600)), (600, (800, 600)), (300, (400, 300)), (75, (100, 75)), (1, (100, 75))],
+)
+def test_jpeg_decoded_small_keeps_the_original_size(at_least: int | None, size: tuple[int, int]) -> None:
+    photo = open_photo(encoded(halves((800, 600)), "JPEG"), at_least=at_least)
+    assert (photo.image.size, photo.size_wh) == (size, (800, 600))
+
+
+def bomb() -> bytes:
+    """The header of a 20,000x20,000 PNG and not one pixel: decoding it would fail with another message."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+    chunks = [header, b"IDAT"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        pytest.param(lambda: b"", "0 bytes", id="empty-bytes"),
+        pytest.param(lambda: b"these are only words", "not a picture", id="text"),
+        pytest.param(lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture", id="eps-never-run"),
+        pytest.param(lambda: b"\xff\xd8\xff", "not a picture|damaged", id="three-bytes-of-jpeg"),
+        pytest.param(lambda: HEIC[:-20], "not a picture|damaged", id="heic-cut"),
+        pytest.param(lambda: "no/such/photo.jpg", "no/such/photo.jpg: .*no such file", id="missing"),
+        pytest.param(lambda: "a\0b.jpg", "cannot be read|no such file", id="zero-in-path"),
+        pytest.param(lambda: Path(__file__).parent, "a folder", id="folder"),
+        pytest.param(lambda: 7, "expected a path, bytes, a PIL picture or a numpy array, got int", id="number"),
+        pytest.param(bomb, r"20000x20000 = 400,000,000 pixels.*100,000,000.*--max-pixels 400000000", id="too-large"),
+        pytest.param(lambda: Image.new("RGB", (0, 5)), "at least 1x1", id="no-pixels"),
+        pytest.param(lambda: np.zeros((4, 4, 3), dtype=np.float32), "uint8.*float32", id="array-float"),
+        pytest.param(lambda: np.zeros((4, 4), dtype=np.uint16), "uint8.*uint16", id="array-16-bit"),
+        pytest.param(lambda: np.zeros((4, 4, 2), dtype=np.uint8), r"got \(4, 4, 2\)", id="array-two-channels"),
+        pytest.param(lambda: np.zeros((3, 4, 4), dtype=np.uint8)[..., :1], r"got \(3, 4, 1\)", id="array-one-channel"),
+        pytest.param(lambda: np.zeros(4, dtype=np.uint8), r"got \(4,\)", id="array-flat"),
+        pytest.param(lambda: np.zeros((0, 4, 3), dtype=np.uint8), r"got \(0, 4, 3\)", id="array-empty"),
+    ],
+)
+def test_refused(source: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
+        open_image(source())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("JPEG", {"restart_marker_rows": 1}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("PPM", {}),
+        ("JPEG2000", {}),
+    ],
+)
+def test_cut_short_is_refused_wherever_it_is_cut(kind: str, options: dict[str, Any]) -> None:
+    data = encoded(noise(), kind, **options)
+    whole = np.asarray(open_image(data))
+    for share in np.linspace(0.02, 0.998, 40):
+        try:
+            image = open_image(data[: int(len(data) * share)])
+        except ImageError as error:
+            assert "\n" not in str(error)
+        else:  # what was lost held no pixel (an end mark, a directory of TIFF)
+            assert np.array_equal(np.asarray(image), whole), f"half a picture passed at {share:.0%}"
+
+
+def test_max_pixels_both_ways() -> None:
+    data = encoded(halves(), "PNG")  # 64 * 48 = 3072 pixels
+    assert open_image(data, max_pixels=3072).size == (64, 48)
+    for source in (data, halves(), np.asarray(halves())):
+        with pytest.raises(ImageError, match="64x48 = 3,072 pixels, expected at most 3,071"):
+            open_image(source, max_pixels=3071)
+
+
+def test_raised_limit_passes_pillows_own_and_restores_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert open_image(encoded(halves(), "PNG"), max_pixels=4000).size == (64, 48)
+    with pytest.raises(ImageError):
+        open_image(b"these are only words")
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("options", [{"max_pixels": 0}, {"at_least": 0}], ids=str)
+def test_settings_out_of_range(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        open_photo(halves(), **options)  # type: ignore[arg-type]
+
+
+def test_threads_open_pictures_together() -> None:
+    data, sizes = encoded(noise(), "JPEG"), []
+    threads = [threading.Thread(target=lambda: sizes.append(open_image(data).size)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sizes == [(96, 96)] * 8
+
+
+def test_real_photo_cut_in_half(shared: Path) -> None:
+    path = min((shared / "data/coco/val2017").glob("*.jpg"))
+    assert min(open_photo(path, at_least=224).image.size) >= 224
+    with pytest.raises(ImageError, match="cut short"):
+        open_image(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def slow_window(values: np.ndarray) -> list[list[int]]:
+    """Percentiles by their definition: linear between the two nearest of the sorted values."""
+    numbers = sorted(float(value) for value in values.ravel() if np.isfinite(value))
+
+    def percentile(share: float) -> float:
+        place = share / 100 * (len(numbers) - 1)
+        below = int(place)
+        above = min(below + 1, len(numbers) - 1)
+        return numbers[below] + (place - below) * (numbers[above] - numbers[below])
+
+    low, high = percentile(0.5), percentile(99.5)
+    if high <= low:
+        low, high = numbers[0], numbers[-1]
+    if high <= low:
+        return [[128] * values.shape[1] for _ in values]
+    return [[round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low)))) for value in row] for row in values]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(np.random.default_rng(1).integers(900, 1300, (20, 30)).astype(np.uint16), id="random-16-bit"),
+        pytest.param(np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32), id="random-float"),
+        pytest.param(np.pad(np.full((1, 1), 60_000, dtype=np.uint16), 20), id="one-bright-dot"),
+        pytest.param(np.full((3, 4), 777, dtype=np.uint16), id="constant"),
+        pytest.param(np.full((1, 1), 65_535, dtype=np.uint16), id="one-pixel"),
+    ],
+)
+def test_window_against_loops(values: np.ndarray) -> None:
+    assert np.abs(window(values).astype(int) - slow_window(values)).max() <= 1  # halves round either way
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        # 0.5 % of the way from 0 to 200 is 1, 99.5 % is 199; (100 - 1) / 198 * 255 = 127.5, which rounds to even: 128
+        pytest.param([[0, 100, 200]], [[0, 128, 255]], id="by-hand"),
+        pytest.param([[float("nan"), 0.0, 1.0]], [[0, 0, 255]], id="not-a-number-is-dark"),
+        pytest.param([[float("nan")]], [[128]], id="nothing-finite"),
+    ],
+)
+def test_window_by_hand(values: list[list[float]], wanted: list[list[int]]) -> None:
+    assert window(np.array(values)).tolist() == wanted
+
+
+def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: str) -> list[float]:
+    wide, high, left, top = size, size, 0, 0
+    if fit == "pad":
+        longer = max(size_wh)
+        wide, high = max(1, round(size_wh[0] * size / longer)), max(1, round(size_wh[1] * size / longer))
+        left, top = (size - wide) // 2, (size - high) // 2
+    x1, y1, x2, y2 = box
+    return [
+        x1 * wide / size_wh[0] + left,
+        y1 * high / size_wh[1] + top,
+        x2 * wide / size_wh[0] + left,
+        y2 * high / size_wh[1] + top,
+    ]
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+@pytest.mark.parametrize("size_wh", [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)], ids=str)
+def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
+    preprocessing = Preprocessing(size=224, fit=fit)
+    corners = np.random.default_rng(3).random((50, 2, 2)) * size_wh
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
+    moved = preprocessing.to_network(boxes, size_wh)
+    assert moved.dtype == np.float32
+    assert np.allclose(moved, [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()], atol=1e-3)
+    assert moved.min() >= 0 and moved.max() <= 224
+    assert np.allclose(preprocessing.to_original(moved, size_wh), boxes, atol=1e-4 * max(size_wh))
+
+
+@pytest.mark.parametrize(
+    ("fit", "box", "wanted"),
+    [
+        # squash 200x50 to 100x100: x halves, y doubles
+        pytest.param("squash", [20, 10, 40, 50], [10, 20, 20, 100], id="squash"),
+        # pad: 200x50 becomes 100x25, (100 - 25) // 2 = 37 rows above it; 10 / 2 + 37 = 42, 50 / 2 + 37 = 62
+        pytest.param("pad", [20, 10, 40, 50], [10, 42, 20, 62], id="pad"),
+    ],
+)
+def test_to_network_by_hand(fit: str, box: list[float], wanted: list[float]) -> None:
+    assert Preprocessing(size=100, fit=fit).to_network([box], (200, 50)).tolist() == [wanted]
+
+
+def test_boxes_of_the_padding_are_cut_at_the_photo() -> None:
+    # 200x50 at size 100 lies in rows 37..62: a box of rows 0..50 starts above the photo; (50 - 37) * 2 = 26
+    back = Preprocessing(size=100, fit="pad").to_original([[0, 0, 100, 50], [0, 0, 100, 20]], (200, 50))
+    assert back.tolist() == [[0, 0, 200, 26], [0, 0, 200, 0]]
+
+
+@pytest.mark.parametrize("method", ["to_network", "to_original"])
+def test_boxes_empty_and_wrong(method: str) -> None:
+    change = getattr(Preprocessing(), method)
+    assert change([], (10, 10)).shape == (0, 4)
+    with pytest.raises(ValueError, match=r"expected shape \(N, 4\)"):
+        change([1, 2, 3, 4], (10, 10))
+    with pytest.raises(ValueError, match="size_wh"):
+        change([[1, 2, 3, 4]], (0, 10))
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+@pytest.mark.parametrize("size_wh", [(150, 100), (90, 130), (64, 64), (1, 1), (300, 2)], ids=str)
+def test_to_tensor_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
+    image = open_image(noise(300).crop((0, 0, *size_wh)))
+    preprocessing = Preprocessing(size=64, fit=fit)
+    left, top, right, bottom = preprocessing.to_network([[0, 0, *size_wh]], size_wh)[0].astype(int)
+    canvas = np.tile(np.array(preprocessing.mean), (64, 64, 1))
+    small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)  # Pillow's is always antialiased
+    canvas[top:bottom, left:right] = np.asarray(small) / 255
+    wanted = ((canvas - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
+    tensor = preprocessing.to_tensor(image)
+    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((3, 64, 64), torch.float32, True)
+    assert np.abs(tensor.numpy() - wanted).max() < 0.03  # one step of 8 bits is 1 / 255 / 0.225 = 0.017
+
+
+def test_to_tensor_by_hand() -> None:
+    # white: (1 - 0.5) / 0.25 = 2
+    preprocessing = Preprocessing(size=2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+    assert preprocessing.to_tensor(Image.new("RGB", (5, 3), WHITE)).tolist() == [[[2.0, 2.0], [2.0, 2.0]]] * 3
+
+
+def test_photo_decoded_small_is_placed_where_its_boxes_are() -> None:
+    photo = open_photo(encoded(halves((801, 603)), "JPEG"), at_least=64)
+    assert photo.image.size == (101, 76)
+    tensor = Preprocessing(size=100, fit="pad").to_tensor(photo.image, photo.size_wh)
+    left, top, right, bottom = (
+        Preprocessing(size=100, fit="pad").to_network([[0, 0, 801, 603]], (801, 603))[0].astype(int)
+    )
+    drawn = (tensor != 0).all(dim=0)
+    assert drawn.sum() == drawn[top:bottom, left:right].sum() == (right - left) * (bottom - top)
+
+
+def test_preprocessing_through_json() -> None:
+    preprocessing = Preprocessing(size=320, fit="pad", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    assert Preprocessing.from_dict({}) == Preprocessing()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sise": 224}, "expected the keys size, fit, mean, std, got unknown sise"),
+        ({"size": 0}, "size: expected"),
+        ({"size": 2.5}, "size: expected"),
+        ({"size": True}, "size: expected"),
+        ({"fit": "crop"}, "expected 'squash' or 'pad', got 'crop'"),
+        ({"mean": [0.5, 0.5]}, "mean: expected three"),
+        ({"mean": 0.5}, "mean: expected three"),
+        ({"mean": ["red", "green", "blue"]}, "mean: expected three"),
+        ({"std": [0.2, 0.2, 0.0]}, "std: expected three"),
+        ({"std": [0.2, 0.2, float("nan")]}, "std: expected three"),
+    ],
+    ids=str,
+)
+def test_preprocessing_errors(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Preprocessing.from_dict(values)
