@@ -1,0 +1,1 @@
+"""Words and regions in one space: encoders, MaxSim score, losses, snippets."""

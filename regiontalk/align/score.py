@@ -1,0 +1,60 @@
+"""The image-sentence scores, pure: equations (7) and (8) of [1].
+
+With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these functions and no other.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def affinity(regions: Tensor, words: Tensor) -> Tensor:
+    """All products v_i . s_t of photos and sentences.
+
+    Args:
+        regions: (B, N, D) region vectors v.
+        words: (C, T, D) word vectors s.
+
+    Returns:
+        (B, C, T, N).
+    """
+    flat = words.flatten(0, 1) @ regions.flatten(0, 1).T  # (C*T, B*N)
+    return flat.view(*words.shape[:2], *regions.shape[:2]).permute(2, 0, 1, 3)
+
+
+def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+    """Eq. 8 of [1]: S_kl = sum_t max_i v_i . s_t.
+
+    Args:
+        regions: (B, N, D).
+        words: (C, T, D).
+        region_mask: (B, N), True = a region.
+        word_mask: (C, T), True = a word.
+
+    Returns:
+        (B, C) scores; a photo without regions or a sentence without words scores 0.
+    """
+    products = affinity(regions, words).masked_fill(~region_mask[:, None, None], float("-inf"))
+    best = products.max(3).values  # (B, C, T)
+    return best.masked_fill(~word_mask | best.isneginf(), 0.0).sum(2)
+
+
+def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+    """Eq. 7 of [1], from [3]: S_kl = sum_t sum_i max(0, v_i . s_t). Shapes as in `maxsim`."""
+    products = affinity(regions, words).clamp(min=0)
+    mask = word_mask[None, :, :, None] & region_mask[:, None, None, :]
+    return (products * mask).sum((2, 3))
+
+
+@torch.no_grad()
+def maxsim_blocks(
+    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, cells: int = 20_000_000
+) -> Tensor:
+    """`maxsim` in blocks of sentences, so that no more than ``cells`` products stand in memory at once."""
+    step = max(1, cells // max(1, regions.shape[0] * regions.shape[1] * words.shape[1]))
+    blocks = [
+        maxsim(regions, words[start : start + step], region_mask, word_mask[start : start + step])
+        for start in range(0, len(words), step)
+    ]
+    return torch.cat(blocks, 1) if blocks else regions.new_zeros(len(regions), 0)

@@ -1,0 +1,284 @@
+"""The facade: photos and words in, records out. The only place that knows pixels and words together.
+
+>>> from regiontalk import RegionCaptioner  # doctest: +SKIP
+>>> captioner = RegionCaptioner.from_pretrained("mini")  # doctest: +SKIP
+>>> captioner.caption("photo.jpg").caption.text  # doctest: +SKIP
+'a dog runs through the grass'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regiontalk.align.score import affinity
+from regiontalk.align.snippets import viterbi
+from regiontalk.generate.search import Fixed, Hypothesis, beam
+from regiontalk.hub import find_folder
+from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
+from regiontalk.model import Calibration, RegionModel
+from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
+from regiontalk.regions.extractor import Maps
+from regiontalk.text import UNKNOWN, tokenize
+
+LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
+ALIGN_REGIONS = 19  # the paper's number, used for sentences
+
+
+class RegionCaptioner:
+    """A model ready for use."""
+
+    def __init__(self, *, model: RegionModel, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS) -> None:
+        """Take a built model (`from_pretrained` builds one).
+
+        Args:
+            model: in evaluation mode.
+            device: where it computes.
+            max_pixels: larger photos are refused before they are decoded.
+        """
+        self.model = model.to(device).to(memory_format=torch.channels_last).eval()
+        self.device = torch.device(device)
+        self.max_pixels = max_pixels
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path = "mini", *, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS
+    ) -> RegionCaptioner:
+        """Load a bundled model by name, a folder, or ``owner/name`` from the Hugging Face Hub.
+
+        Raises:
+            ValueError: no such model, or its folder is not complete or damaged.
+        """
+        return cls(model=RegionModel.from_folder(find_folder(name)), device=device, max_pixels=max_pixels)
+
+    def caption(
+        self, photo: PictureSource, *, regions: int = 10, beams: int | None = None, threshold: float | None = None
+    ) -> ImageResult:
+        """Caption a photo and its most likely regions.
+
+        Args:
+            photo: a path, bytes, a PIL picture or a uint8 array.
+            regions: boxes beside the whole photo; fewer come back where no more were found.
+            beams: K of the beam search; None takes the model's own.
+            threshold: regions less confident than this keep their box but get no words; None takes the model's own.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: a setting is out of range.
+        """
+        return self.caption_many([photo], regions=regions, beams=beams, threshold=threshold)[0]
+
+    def caption_many(
+        self,
+        photos: Sequence[PictureSource],
+        *,
+        regions: int = 10,
+        beams: int | None = None,
+        threshold: float | None = None,
+    ) -> list[ImageResult]:
+        """`caption` for several photos, computed together."""
+        if regions < 0:
+            raise ValueError(f"regions: expected 0 or more, got {regions}")
+        opened = [self._open(photo) for photo in photos]
+        if not opened:
+            return []
+        maps = self.encode(opened)
+        boxes, scores = self.model.extractor.propose(maps, regions)
+        return self._speak(opened, maps, boxes, scores, beams, threshold)
+
+    def describe(
+        self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
+    ) -> ImageResult:
+        """Caption the boxes that you give, (N, 4) in pixels of the photo, in their order.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: a box is empty, inverted or outside the photo.
+        """
+        opened = self._open(photo)
+        wanted = checked_boxes(boxes_xyxy, opened.size_wh)
+        whole = np.array([[0, 0, *opened.size_wh]], dtype=np.float32)
+        inside = self.model.preprocessing.to_network(np.concatenate([whole, wanted]), opened.size_wh)
+        boxes = torch.from_numpy(inside)[None].to(self.device)
+        result = self._speak([opened], self.encode([opened]), boxes, boxes.new_ones(1, len(inside)), beams, threshold)[
+            0
+        ]
+        exact = tuple(
+            RegionCaption(_corners(box), region.text, region.confidence)
+            for box, region in zip(wanted, result.regions, strict=True)
+        )
+        return ImageResult(result.photo, result.size_wh, result.model, result.caption, exact)
+
+    def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
+        """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: the sentence has no word that the model knows.
+        """
+        opened = self._open(photo)
+        tokens, numbers = self._read(sentence)
+        maps = self.encode([opened])
+        boxes, _ = self.model.extractor.propose(maps, ALIGN_REGIONS)
+        with torch.inference_mode():
+            vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
+            words, _ = self.model.aligner.read([numbers])
+            products = affinity(vectors, words)[0, 0, : len(tokens)]  # (T, N)
+        labels, _ = viterbi(products, beta)
+        original = self._to_original(boxes[0], opened)
+        matches = tuple(
+            PhraseMatch(token, _corners(original[label]), float(row[label]))
+            for token, label, row in zip(tokens, labels.tolist(), products, strict=True)
+        )
+        return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
+
+    def locate(self, photo: PictureSource, phrase: str, *, k: int = 1) -> ImageResult:
+        """The ``k`` best boxes of a phrase, best first.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: the phrase has no word that the model knows, or k is not positive.
+        """
+        if k < 1:
+            raise ValueError(f"k: expected 1 or more, got {k}")
+        opened = self._open(photo)
+        _, numbers = self._read(phrase)
+        maps = self.encode([opened])
+        boxes, scores = self.phrase_scores(maps, [[numbers]], LOCATE_REGIONS)
+        order = scores[0][0].argsort(descending=True, stable=True)[:k]
+        original = self._to_original(boxes[0][order], opened)
+        matches = tuple(
+            PhraseMatch(phrase, _corners(box), float(score))
+            for box, score in zip(original, scores[0][0][order], strict=True)
+        )
+        return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
+
+    @torch.inference_mode()
+    def encode(self, photos: Sequence[Photo]) -> Maps:
+        """One run of the backbone over B photos."""
+        pixels = torch.stack([self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos])
+        maps: Maps = self.model.extractor(pixels.to(self.device).contiguous(memory_format=torch.channels_last))
+        return maps
+
+    @torch.inference_mode()
+    def phrase_scores(
+        self, maps: Maps, phrases: Sequence[Sequence[Sequence[int]]], regions: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """How well each region answers each phrase: the phrase's words and what it says as a whole, on one region.
+
+        Args:
+            maps: of B photos.
+            phrases: for each photo its phrases as word numbers.
+            regions: proposals that compete; the whole photo does as well.
+
+        Returns:
+            boxes (B, 1 + regions, 4) in network pixels, and for each photo scores (phrases, 1 + regions).
+        """
+        boxes, quality = self.model.extractor.propose(maps, regions)
+        vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
+        prior = self.model.config.decoding.locate_prior * quality.clamp(min=1e-4).log()
+        scores = []
+        for photo, own in enumerate(phrases):
+            words, mask = self.model.aligner.read(own)
+            matches = affinity(vectors[photo : photo + 1], words)[0]  # (phrases, T, N)
+            scores.append((matches * mask[..., None]).sum(1) + prior[photo])
+        return boxes, scores
+
+    @torch.inference_mode()
+    def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
+        """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
+        decoding = self.model.config.decoding
+        state, memory = self.model.generator.start(*self.model.conditions(maps, boxes_xyxy))
+
+        def step(words: Tensor, all_state: Any) -> tuple[Tensor, Any]:
+            scores, fresh = self.model.generator.step(words, all_state[0], all_state[1].value)
+            return scores, (fresh, all_state[1])
+
+        found = beam(
+            step,
+            (state, Fixed(memory)),
+            boxes_xyxy.shape[0] * boxes_xyxy.shape[1],
+            decoding.max_words,
+            beams or decoding.beams,
+            length_power=decoding.length_power,
+            keep=1,
+        )
+        return [hypotheses[0] for hypotheses in found]
+
+    @torch.inference_mode()
+    def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:
+        """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
+        vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes_xyxy)).flatten(0, 1)
+        words, mask = self.model.aligner.read([caption.words for caption in captions])
+        match = torch.einsum("rtd,rd->r", words * mask[..., None], vectors)
+        fluency = [max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions]
+        return torch.stack([match.new_tensor(fluency), match], 1)
+
+    def _speak(
+        self,
+        photos: Sequence[Photo],
+        maps: Maps,
+        boxes: Tensor,
+        scores: Tensor,
+        beams: int | None,
+        threshold: float | None,
+    ) -> list[ImageResult]:
+        """Captions of boxes (B, 1 + N, 4), row 0 the whole photo."""
+        decoding = self.model.config.decoding
+        least = decoding.threshold if threshold is None else threshold
+        if not 0 <= least <= 1:
+            raise ValueError(f"threshold: expected 0..1, got {least}")
+        captions = self.write(maps, boxes, beams)
+        evidence = self.evidence(maps, boxes, captions).tolist()
+        results, width = [], boxes.shape[1]
+        for row, photo in enumerate(photos):
+            original, records = self._to_original(boxes[row], photo), []
+            for place in range(width):
+                if place and float(scores[row, place]) == 0:
+                    continue  # fewer proposals than asked for
+                number = row * width + place
+                confidence = calibrated(decoding.region if place else decoding.photo, *evidence[number])
+                text = self.model.vocabulary.decode(captions[number].words)
+                spoken = text if text and (place == 0 or confidence >= least) else None
+                records.append(RegionCaption(_corners(original[place]), spoken, confidence, float(scores[row, place])))
+            name = self.model.config.name
+            results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
+        return results
+
+    def _open(self, photo: PictureSource) -> Photo:
+        """A photo, decoded no larger than the network needs."""
+        return open_photo(photo, max_pixels=self.max_pixels, at_least=self.model.preprocessing.size)
+
+    def _read(self, text: str) -> tuple[list[str], list[int]]:
+        """Tokens and their numbers; refused where no word is known."""
+        tokens = tokenize(text)
+        numbers = self.model.vocabulary.encode(tokens)
+        if not tokens:
+            raise ValueError(f"sentence: expected at least one word, got {text!r}")
+        if all(number == UNKNOWN for number in numbers):
+            raise ValueError(
+                f"sentence: none of its words is known to the model, got {text!r}; use plain English words"
+            )
+        return tokens, numbers
+
+    def _to_original(self, boxes_xyxy: Tensor, photo: Photo) -> FloatArray:
+        """Boxes (N, 4) in network pixels as pixels of the photo."""
+        return self.model.preprocessing.to_original(boxes_xyxy.cpu().numpy(), photo.size_wh)
+
+
+def calibrated(calibration: Calibration, fluency: float, match: float) -> float:
+    """The probability in 0..1 that a caption is right, from its two pieces of evidence."""
+    logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+def _corners(box: FloatArray | Tensor) -> tuple[float, float, float, float]:
+    """A row of boxes as plain numbers."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    return x1, y1, x2, y2

@@ -1,0 +1,1 @@
+"""Words from region vectors: recurrent cells, attention, search."""

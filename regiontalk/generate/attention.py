@@ -1,0 +1,48 @@
+"""Soft attention of [2]: where each word looks.
+
+`e_ti = f_att(a_i, h_{t-1})`, `alpha = softmax(e)`, `z_t = beta_t sum_i alpha_ti a_i`, `beta_t = sigmoid(f_beta(h_{t-1}))`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class SoftAttention(nn.Module):
+    """Additive attention with the gate, over annotation vectors of length A."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        """Attend to vectors of length A = ``size`` from a state of H = ``hidden``."""
+        super().__init__()
+        self.query = nn.Linear(hidden, size)
+        self.key = nn.Linear(size, size, bias=False)
+        self.energy = nn.Linear(size, 1, bias=False)
+        self.gate = nn.Linear(hidden, 1)
+
+    def forward(self, h: Tensor, values: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Look once.
+
+        Args:
+            h: (R, H) the state before this word.
+            values: (R, P, A) annotation vectors a.
+            keys: (R, P, A) ``self.key(values)``, computed once a picture.
+
+        Returns:
+            context z (R, A) and weights alpha (R, P).
+        """
+        energy = self.energy(torch.tanh(keys + self.query(h)[:, None])).squeeze(-1)  # (R, P)
+        weights = energy.softmax(-1)
+        context = (weights[:, None] @ values).squeeze(1)
+        return torch.sigmoid(self.gate(h)) * context, weights
+
+
+def doubly_stochastic(weights: Tensor, mask: Tensor) -> Tensor:
+    """The penalty sum_i (1 - sum_t alpha_ti)^2 of [2], a mean over rows.
+
+    Args:
+        weights: (R, T, P) attention of every step.
+        mask: (R, T), True = a step that counts.
+    """
+    total = (weights * mask[..., None]).sum(1)  # (R, P)
+    return (1 - total).square().sum(1).mean()

@@ -1,0 +1,70 @@
+"""Recurrent cells behind one signature, so that the generator and the search know none of them by name.
+
+A cell takes ``drive`` (R, gates * H), the sum of all that enters from outside (the word, the picture, the attended
+context, the bias), and its state, and returns the next state; ``state[0]`` is always h (R, H).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+State = tuple[Tensor, ...]
+
+
+class ReluCell(nn.Module):
+    """Eq. 14 of [1]: h_t = f(drive + W_hh h_{t-1}), f = ReLU."""
+
+    gates, states = 1, 1
+
+    def __init__(self, hidden: int) -> None:
+        """Recurrence of H = ``hidden``."""
+        super().__init__()
+        self.recur = nn.Linear(hidden, hidden, bias=False)
+        nn.init.orthogonal_(self.recur.weight, gain=0.5)
+
+    def forward(self, drive: Tensor, state: State) -> State:
+        """(R, H) drive to the next (h,)."""
+        return (functional.relu(drive + self.recur(state[0])),)
+
+
+class GruCell(nn.Module):
+    """Gated recurrent unit (Cho et al. 2014); gates in the order reset, update, candidate."""
+
+    gates, states = 3, 1
+
+    def __init__(self, hidden: int) -> None:
+        """Recurrence of H = ``hidden``."""
+        super().__init__()
+        self.recur = nn.Linear(hidden, 3 * hidden)
+
+    def forward(self, drive: Tensor, state: State) -> State:
+        """(R, 3H) drive to the next (h,)."""
+        (h,) = state
+        reset, update, fresh = drive.chunk(3, -1)
+        reset_h, update_h, fresh_h = self.recur(h).chunk(3, -1)
+        gate = torch.sigmoid(update + update_h)
+        candidate = torch.tanh(fresh + torch.sigmoid(reset + reset_h) * fresh_h)
+        return (candidate + gate * (h - candidate),)
+
+
+class LstmCell(nn.Module):
+    """Long short-term memory; gates in the order input, forget, candidate, output."""
+
+    gates, states = 4, 2
+
+    def __init__(self, hidden: int) -> None:
+        """Recurrence of H = ``hidden``."""
+        super().__init__()
+        self.recur = nn.Linear(hidden, 4 * hidden, bias=False)
+
+    def forward(self, drive: Tensor, state: State) -> State:
+        """(R, 4H) drive to the next (h, c)."""
+        h, c = state
+        enter, forget, fresh, leave = (drive + self.recur(h)).chunk(4, -1)
+        c = torch.sigmoid(forget + 1.0) * c + torch.sigmoid(enter) * torch.tanh(fresh)  # +1: remember at first
+        return torch.sigmoid(leave) * torch.tanh(c), c
+
+
+CELLS: dict[str, type[ReluCell] | type[GruCell] | type[LstmCell]] = {"relu": ReluCell, "gru": GruCell, "lstm": LstmCell}

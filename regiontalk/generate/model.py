@@ -1,0 +1,157 @@
+"""The caption generator: a conditional language model of a photo or of any region; equations (13) to (15) of [1].
+
+A condition (R, C) says what to describe: the region's vector, with or without the whole photo's beside it. With
+attention the model also sees annotation vectors (R, P, F), the cells of the region. The same `_advance` serves teacher
+forcing and search, so that what is trained is what is decoded.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regiontalk.generate.attention import SoftAttention
+from regiontalk.generate.cells import CELLS
+from regiontalk.text import PAD, START, Vocabulary
+
+
+class GeneratorConfig(BaseModel):
+    """Sizes and choices of the generator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cell: Literal["relu", "gru", "lstm"] = Field("relu", description="recurrence; relu is the paper's")
+    hidden: int = Field(512, ge=1, description="H")
+    word_size: int = Field(512, ge=1, description="length of a word vector")
+    picture: Literal["first", "every", "state"] = Field(
+        "first", description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])"
+    )
+    attention: int = Field(0, ge=0, description="A, length of an annotation vector; 0 = no attention")
+    source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or on v of eq. 1")
+    with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
+    dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
+
+
+class Generator(nn.Module):
+    """Words one by one, given a picture or a region."""
+
+    def __init__(self, *, features: int, annotation: int, vocabulary: Vocabulary, config: GeneratorConfig) -> None:
+        """Build the model.
+
+        Args:
+            features: C, the length of a condition.
+            annotation: F, the length of an annotation vector (unused without attention).
+            vocabulary: its size gives V, its counts the first output bias.
+            config: sizes and choices.
+        """
+        super().__init__()
+        self.config = config
+        hidden, word_size = config.hidden, config.word_size
+        self.cell = CELLS[config.cell](hidden)
+        self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
+        self.word_drive = nn.Linear(word_size, self.cell.gates * hidden)  # W_hx and b_h
+        if config.picture == "state":
+            self.picture = nn.Linear(features, self.cell.states * hidden)
+        else:
+            self.picture = nn.Linear(features, self.cell.gates * hidden)  # W_hi of eq. 13
+        if config.attention:
+            self.annotate = nn.Linear(annotation, config.attention)
+            self.attend = SoftAttention(config.attention, hidden)
+            self.context_drive = nn.Linear(config.attention, self.cell.gates * hidden, bias=False)
+            self.context_out = nn.Linear(config.attention, word_size, bias=False)
+        self.deep = nn.Linear(hidden, word_size)
+        self.output = nn.Linear(word_size, len(vocabulary))  # W_oh and b_o
+        self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def start(self, condition: Tensor, annotations: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Prepare R pictures or regions.
+
+        Args:
+            condition: (R, C).
+            annotations: (R, P, F), or None without attention.
+
+        Returns:
+            The first cell state, and the memory that stays the same while words are written: (picture drive,) or
+            (picture drive, values, keys), each with R rows.
+        """
+        picture = self.picture(condition)
+        rows, hidden = len(condition), self.config.hidden
+        if self.config.picture == "state":
+            state = torch.tanh(picture).chunk(self.cell.states, -1)
+        else:
+            state = tuple(picture.new_zeros(rows, hidden) for _ in range(self.cell.states))
+        if not self.config.attention:
+            return state, (picture,)
+        if annotations is None:
+            raise ValueError("generator: expected annotation vectors (R, P, F), got None; the model attends")
+        values = functional.relu(self.annotate(annotations))
+        return state, (picture, values, self.attend.key(values))
+
+    def forward(self, condition: Tensor, annotations: Tensor | None, words: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Teacher forcing.
+
+        Args:
+            condition: (R, C).
+            annotations: (R, P, F) or None.
+            words: (R, T) int64, START first.
+
+        Returns:
+            logits (R, T, V) of the word after each, and attention (R, T, P) or None.
+        """
+        state, memory = self.start(condition, annotations)
+        embedded = self.dropout(self.embed(words))
+        drives = self.word_drive(embedded)
+        outputs, looks = [], []
+        for step in range(words.shape[1]):
+            state, context, look = self._advance(drives[:, step], words[:, step] == START, state, memory)
+            outputs.append(self._hidden_output(embedded[:, step], state[0], context))
+            looks.append(look)
+        logits = self.output(self.dropout(torch.stack(outputs, 1)))
+        return logits, torch.stack([look for look in looks if look is not None], 1) if self.config.attention else None
+
+    def step(self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One word further, for search: log-probabilities (R, V) and the next cell state; rows of all three agree."""
+        embedded = self.embed(words)
+        state, context, _ = self._advance(self.word_drive(embedded), words == START, state, memory)
+        logits = self.output(self._hidden_output(embedded, state[0], context))
+        return logits.float().log_softmax(-1), state
+
+    def _advance(
+        self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], Tensor | None, Tensor | None]:
+        """Eq. 14: the next state from the word's drive (R, G*H); ``first`` (R,), True = t is 1."""
+        context, look = None, None
+        if self.config.picture == "every":
+            drive = drive + memory[0]
+        elif self.config.picture == "first":
+            drive = drive + memory[0] * first[:, None]
+        if self.config.attention:
+            context, look = self.attend(state[0], memory[1], memory[2])
+            drive = drive + self.context_drive(context)
+        return self.cell(drive, state), context, look
+
+    def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
+        """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
+        if context is None:
+            return self.deep(h)
+        return torch.tanh(embedded + self.deep(h) + self.context_out(context))
+
+
+def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
+    """Log unigram frequency (V,) of every word; END counts as often as the most frequent word, the others hardly."""
+    counts = torch.full((len(vocabulary),), 1e-2)
+    counts[4:] = torch.tensor(vocabulary.counts, dtype=torch.float32)
+    counts[2] = counts.max()  # a sentence has one END and, in this data, about one "a"
+    return (counts / counts.sum()).log()
+
+
+def caption_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of the next word: logits (R, T, V), targets (R, T) int64 with PAD where nothing counts."""
+    return functional.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD, label_smoothing=smoothing
+    )

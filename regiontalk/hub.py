@@ -1,0 +1,42 @@
+"""Where a model folder is: bundled with the package, on this disk, or on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent / "models"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find_folder(name: str | Path) -> Path:
+    """The folder of a bundled name, of a path, or of ``owner/name`` on the Hub.
+
+    A path that exists is never looked for elsewhere, and nothing that looks like a path (a leading dot, slash or
+    tilde, more than one slash) is ever asked of the network.
+
+    Raises:
+        ValueError: no such model; the message lists the bundled names.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    if (BUNDLED / str(name) / "config.json").is_file():
+        return BUNDLED / str(name)
+    text = str(name)
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
+        names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))) or "none"
+        raise ValueError(f"model: expected a bundled name ({names}), a model folder or owner/name, got {text!r}")
+    return _download(text)
+
+
+def _download(name: str) -> Path:
+    """A snapshot of a Hub repository: the four files of a model and nothing else."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except RepositoryNotFoundError as error:
+        raise ValueError(f"model: no repository {name!r} on the Hub; check the name, or give a folder") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ValueError(f"model: {name!r} is not here and the Hub cannot be reached; give a model folder") from error

@@ -1,0 +1,1 @@
+"""Figures of captions, retrieval and places: pure functions of predictions and references."""

@@ -1,0 +1,191 @@
+"""The whole model: extractor, aligner and generator with their vocabulary and preprocessing, and its folder on disk.
+
+A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp16), ``vocabulary.json`` and a model card
+``README.md``, and is enough by itself. Loading is strict; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.generate.model import Generator, GeneratorConfig
+from regiontalk.images import Preprocessing
+from regiontalk.regions.backbones import Backbone, fold_batch_norm
+from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.text import Vocabulary
+
+FORMAT = 1
+FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
+
+
+class Calibration(BaseModel):
+    """Confidence = sigmoid(bias + per_word * mean log-probability a word + per_match * alignment of caption and box).
+
+    Fitted on dev (docs/results.md); the defaults give the mean log-probability a plain meaning before that.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bias: float = 2.0
+    per_word: float = 1.0
+    per_match: float = 0.0
+
+
+class DecodingConfig(BaseModel):
+    """How the model speaks unless the caller says otherwise; chosen on dev."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    beams: int = Field(3, ge=1, description="K of the beam search")
+    length_power: float = Field(0.7, ge=0, description="captions are ranked by log-probability / length ** power")
+    max_words: int = Field(20, ge=1, description="longest caption")
+    threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
+    photo: Calibration = Calibration()
+    region: Calibration = Calibration()
+    locate_prior: float = Field(0.0, ge=0, description="weight of log objectness when a phrase is located")
+
+
+class ModelConfig(BaseModel):
+    """The parts of one model; ``config.json`` is this record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    kind: Literal["regiontalk"] = "regiontalk"
+    name: str = Field("unnamed", description="what results call the model")
+    extractor: ExtractorConfig = ExtractorConfig()
+    aligner: AlignerConfig = AlignerConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    folded: bool = Field(False, description="batch norms are folded into their convolutions, for use only")
+
+
+class RegionModel(nn.Module):
+    """Extractor, aligner and generator in one module."""
+
+    def __init__(self, *, config: ModelConfig, vocabulary: Vocabulary, backbone: Backbone | None = None) -> None:
+        """Build from sizes; the backbone may come ready with its weights."""
+        super().__init__()
+        self.config = config
+        self.vocabulary = vocabulary
+        sizes = config.extractor
+        self.preprocessing = Preprocessing(size=sizes.size, fit=sizes.fit)
+        backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
+        self.extractor = OnePassExtractor(backbone=backbone, config=sizes)
+        self.aligner = Aligner(features=sizes.features, vocabulary=len(vocabulary), config=config.aligner)
+        self.generator = Generator(
+            features=self.condition_size(), annotation=sizes.features, vocabulary=vocabulary, config=config.generator
+        )
+
+    def condition_size(self) -> int:
+        """C, the length of what the generator is conditioned on."""
+        source = (
+            self.config.aligner.size if self.config.generator.source == "embedding" else self.config.extractor.features
+        )
+        return source * (2 if self.config.generator.with_photo else 1)
+
+    def conditions(self, maps: Maps, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the generator reads of boxes (B, N, 4) in network pixels: (B*N, C) and (B*N, P, F) or None."""
+        size = self.config.extractor.size
+        whole = boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(boxes_xyxy), 1, 4)
+        vectors = self.extractor.vectors(maps, torch.cat([whole, boxes_xyxy], 1))
+        if self.config.generator.source == "embedding":
+            vectors = self.aligner.regions(vectors)
+        photo, regions = vectors[:, :1], vectors[:, 1:]
+        if self.config.generator.with_photo:
+            regions = torch.cat([regions, photo.expand_as(regions)], -1)
+        grids = self.extractor.grids(maps, boxes_xyxy).flatten(0, 1) if self.config.generator.attention else None
+        return regions.flatten(0, 1), grids
+
+    def save_pretrained(self, folder: Path, card: str) -> None:
+        """Write the model folder: fp16 weights, sizes, words and the model card.
+
+        Every file is written under another name first, ``config.json`` last, so that a folder without it is no model.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {key: _half(value) for key, value in self.state_dict().items()}
+        _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
+        _replace(folder / "vocabulary.json", self.vocabulary.save)
+        _replace(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+        _replace(folder / "config.json", lambda path: path.write_text(self.config.model_dump_json(indent=2) + "\n"))
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> RegionModel:
+        """Read what `save_pretrained` wrote, ready for use: fp32, evaluation mode, batch norm folded.
+
+        Raises:
+            ValueError: a file is missing, has another format, or holds tensors of other names or shapes.
+        """
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
+        try:
+            config = ModelConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+        except ValidationError as error:
+            raise ValueError(f"{folder / 'config.json'}: {describe_errors(error)}") from error
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        with torch.device("meta"):
+            model = cls(config=config, vocabulary=vocabulary)
+        if config.folded:
+            fold_batch_norm(model.extractor)
+        model.extractor.proposals.reset_anchors()
+        _load_strictly(model, folder / "model.safetensors")
+        return model.eval()
+
+    def folded(self) -> RegionModel:
+        """This model with every batch norm folded into its convolution: the form that is saved for use."""
+        if not self.config.folded:
+            fold_batch_norm(self.extractor)
+            self.config = self.config.model_copy(update={"folded": True})
+        return self.eval()
+
+
+def describe_errors(error: ValidationError) -> str:
+    """All of pydantic's findings in one line: ``key: what was wrong``."""
+    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+
+
+def _half(value: Tensor) -> Tensor:
+    """Floating tensors as fp16 on the CPU; a value that fp16 cannot hold is an error, not an infinity."""
+    value = value.detach().cpu().contiguous()
+    if not value.is_floating_point():
+        return value
+    if value.abs().max() > torch.finfo(torch.float16).max:
+        raise ValueError(f"weights: expected values that fp16 can hold, got {float(value.abs().max()):g}")
+    return value.half()
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file beside ``path``, then give it its name."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        write(fresh)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _load_strictly(model: nn.Module, path: Path) -> None:
+    """Put a file's tensors into a model on the meta device; the first name or shape that differs is an error."""
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file ({error})") from error
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if odd := sorted(set(wanted) ^ set(tensors)):
+        raise ValueError(f"{path}: expected the tensors that config.json describes, first difference: {odd[0]}")
+    for key, shape in wanted.items():
+        if tuple(tensors[key].shape) != shape:
+            raise ValueError(f"{path}: {key}: expected shape {shape}, got {tuple(tensors[key].shape)}")
+    state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    model.load_state_dict(state, assign=True)

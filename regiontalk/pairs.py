@@ -1,0 +1,71 @@
+"""Inferred (region, snippet) pairs: the half of [1] that turns sentences about photos into sentences about regions.
+
+Every word of a sentence takes a region by the chain of eq. 10 to 12 (`align.snippets.viterbi`); each maximal run of
+words on one region is a snippet of that region. The pairs are the second stage's training set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regiontalk.align.model import Aligner
+from regiontalk.align.snippets import snippets, viterbi
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A region and the words that name it.
+
+    Attributes:
+        caption: which sentence of the photo.
+        first: position of the snippet's first word in the sentence.
+        words: its word numbers.
+        region: row of the region; 0 is the whole photo.
+        score: sum of v . s over its words (eq. 11).
+    """
+
+    caption: int
+    first: int
+    words: tuple[int, ...]
+    region: int
+    score: float
+
+
+@torch.inference_mode()
+def infer_pairs(
+    aligner: Aligner, vectors: Tensor, sentences: Sequence[Sequence[Sequence[int]]], beta: float
+) -> list[list[Pair]]:
+    """The pairs of B photos.
+
+    Args:
+        aligner: in evaluation mode.
+        vectors: (B, N, F) region vectors, row 0 the whole photo.
+        sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
+        beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
+
+    Returns:
+        For each photo its pairs in the order of sentences and words.
+    """
+    owner = [photo for photo, own in enumerate(sentences) for _ in own]
+    found: list[list[Pair]] = [[] for _ in sentences]
+    if not owner:
+        return found
+    regions = aligner.regions(vectors.float())  # v
+    words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
+    products = words.float() @ regions[torch.tensor(owner)].transpose(1, 2)  # (C, T, N)
+    lengths = [len(sentence) for own in sentences for sentence in own]
+    real = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]  # without the token that closes the sentence
+    labels, _ = viterbi(products, beta, real)
+    place = 0
+    for photo, own in enumerate(sentences):
+        for caption, sentence in enumerate(own):
+            row = products[place].cpu()
+            for run in snippets(labels[place, : len(sentence)]):
+                score = float(row[run.words, run.region].sum())
+                found[photo].append(Pair(caption, run.first, tuple(sentence[run.words]), run.region, score))
+            place += 1
+    return found

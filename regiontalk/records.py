@@ -1,0 +1,259 @@
+"""The records that travel from reader to JSON: frozen, checked on creation, made of numpy arrays and plain values.
+
+The dimension letters used in every docstring of this package:
+B pictures, N regions, T words, D embedding, F features, H hidden, V vocabulary, K beams; C sentences where they are not B.
+
+Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original picture.
+Row 0 of a `Regions` that describes a photo is the whole photo; the rows after it fall by score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMAT = 1  # of every JSON document that RegionTalk writes
+
+FloatArray = NDArray[np.float32]
+
+
+def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> FloatArray:
+    """Boxes as float32 (N, 4), refused where one is not finite, is empty or inverted, or leaves the picture.
+
+    Args:
+        boxes_xyxy: anything that numpy reads as (N, 4); an empty list gives (0, 4).
+        size_wh: the picture's width and height in pixels; None skips the check against it.
+
+    Raises:
+        ValueError: names the first bad box, what was expected and what came.
+    """
+    boxes = np.asarray(boxes_xyxy, dtype=np.float32)
+    if boxes.size == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
+    low, high = boxes[:, :2], boxes[:, 2:]
+    fine = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
+    if size_wh is not None:
+        fine &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
+    for row in boxes[~fine]:  # evaluation checks a million boxes: only the bad ones are looked at one by one
+        text = ",".join(f"{value:g}" for value in row)
+        if not np.isfinite(row).all():
+            raise ValueError(f"box {text}: expected finite numbers")
+        if row[2] <= row[0] or row[3] <= row[1]:
+            raise ValueError(f"box {text}: empty or inverted; expected x1,y1,x2,y2 with x1 < x2 and y1 < y2")
+        if size_wh is not None and not (row[0] >= 0 and row[1] >= 0 and row[2] <= size_wh[0] and row[3] <= size_wh[1]):
+            raise ValueError(f"box {text}: outside the photo, which is {size_wh[0]}x{size_wh[1]} pixels")
+    return boxes
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The regions of one photo with all their fields in step.
+
+    Attributes:
+        boxes_xyxy: (N, 4) pixels of the original picture; row 0 is the whole photo.
+        scores: (N,) objectness in 0..1; 1 for the whole photo and for boxes that a user gave.
+        size_wh: width and height of the original picture in pixels.
+        features: (N, F) region vectors, or None before a backbone has run.
+    """
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    size_wh: tuple[int, int]
+    features: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        boxes = checked_boxes(self.boxes_xyxy)
+        scores = np.asarray(self.scores, dtype=np.float32)
+        if scores.shape != (len(boxes),):
+            raise ValueError(f"scores: expected one a box, ({len(boxes)},), got {scores.shape}")
+        if self.features is not None and (self.features.ndim != 2 or len(self.features) != len(boxes)):
+            raise ValueError(f"features: expected ({len(boxes)}, F), got {self.features.shape}")
+        object.__setattr__(self, "boxes_xyxy", boxes)
+        object.__setattr__(self, "scores", scores)
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+    def __getitem__(self, rows: slice | NDArray[Any]) -> Regions:
+        """The chosen rows, every field sliced together."""
+        features = None if self.features is None else self.features[rows]
+        return replace(self, boxes_xyxy=self.boxes_xyxy[rows], scores=self.scores[rows], features=features)
+
+
+@dataclass(frozen=True)
+class RegionCaption:
+    """Words on one box. ``text`` is None where the model is not confident enough to speak.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels of the original picture.
+        text: the caption, or None below the confidence threshold.
+        confidence: calibrated probability in 0..1 that the caption is right (docs/results.md says how it is measured).
+        score: objectness of the box in 0..1; 1 where the user gave the box or it is the whole photo.
+    """
+
+    box: tuple[float, float, float, float]
+    text: str | None
+    confidence: float
+    score: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_boxes([self.box])
+        for name in ("confidence", "score"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name}: expected 0..1, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        box = [round(float(value), 1) for value in self.box]
+        return {"box": box, "text": self.text, "confidence": round(self.confidence, 4), "score": round(self.score, 4)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RegionCaption:
+        """The record that `to_dict` wrote."""
+        x1, y1, x2, y2 = values["box"]
+        return cls((x1, y1, x2, y2), values["text"], values["confidence"], values["score"])
+
+
+@dataclass(frozen=True)
+class PhraseMatch:
+    """A phrase (or one word) and the box that answers it.
+
+    Attributes:
+        phrase: the words as the user wrote them.
+        box: x1, y1, x2, y2 in pixels of the original picture.
+        score: alignment score v.s of the phrase and the box, comparable inside one photo only.
+    """
+
+    phrase: str
+    box: tuple[float, float, float, float]
+    score: float
+
+    def __post_init__(self) -> None:
+        checked_boxes([self.box])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        box = [round(float(value), 1) for value in self.box]
+        return {"phrase": self.phrase, "box": box, "score": round(self.score, 4)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PhraseMatch:
+        """The record that `to_dict` wrote."""
+        x1, y1, x2, y2 = values["box"]
+        return cls(values["phrase"], (x1, y1, x2, y2), values["score"])
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """All that was said about one photo: what ``--json`` prints (docs/json.md).
+
+    Attributes:
+        photo: the path or name that the caller gave.
+        size_wh: width and height in pixels, after the EXIF turn.
+        model: the name of the model that spoke.
+        caption: the whole photo's caption; None where only phrases were asked for.
+        regions: captions on boxes, best first.
+        matches: phrases or words with their boxes, in the order of the sentence.
+    """
+
+    photo: str
+    size_wh: tuple[int, int]
+    model: str
+    caption: RegionCaption | None = None
+    regions: tuple[RegionCaption, ...] = ()
+    matches: tuple[PhraseMatch, ...] = ()
+
+    def __post_init__(self) -> None:
+        boxes = [*(item.box for item in self.regions), *(item.box for item in self.matches)]
+        checked_boxes(boxes, self.size_wh)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document, format number included."""
+        return {
+            "format": FORMAT,
+            "photo": self.photo,
+            "width": self.size_wh[0],
+            "height": self.size_wh[1],
+            "model": self.model,
+            "caption": self.caption.to_dict() if self.caption else None,
+            "regions": [item.to_dict() for item in self.regions],
+            "matches": [item.to_dict() for item in self.matches],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ImageResult:
+        """The record that `to_dict` wrote.
+
+        Raises:
+            ValueError: the document has another format number.
+        """
+        if values.get("format") != FORMAT:
+            raise ValueError(f"format: expected {FORMAT}, got {values.get('format')!r}; written by another version?")
+        return cls(
+            photo=values["photo"],
+            size_wh=(values["width"], values["height"]),
+            model=values["model"],
+            caption=RegionCaption.from_dict(values["caption"]) if values["caption"] else None,
+            regions=tuple(RegionCaption.from_dict(item) for item in values["regions"]),
+            matches=tuple(PhraseMatch.from_dict(item) for item in values["matches"]),
+        )
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase of a sentence and the boxes it names.
+
+    Attributes:
+        text: the words of the phrase.
+        boxes: row numbers into `Example.boxes_xyxy`; empty where the annotators drew none.
+        caption: which of the example's captions it stands in; None where it stands alone.
+        first_word: position of its first token in that caption (`text.tokenize`); None where it stands alone.
+        entity: the annotators' name of the thing (Entities chain id); phrases of one thing share it.
+        types: the annotators' coarse types ("people", "clothing", ...).
+    """
+
+    text: str
+    boxes: tuple[int, ...] = ()
+    caption: int | None = None
+    first_word: int | None = None
+    entity: str | None = None
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One photo of a data set with its sentences, boxes and phrases, whatever the layout it was read from.
+
+    Attributes:
+        photo: path of the picture file.
+        captions: the raw sentences.
+        boxes_xyxy: (N, 4) annotated boxes, in pixels of the *annotation's* picture, which has `size_wh`.
+        phrases: phrases with the boxes they name.
+        size_wh: width and height that `boxes_xyxy` refers to; None where nothing is annotated. The stored
+            file may have another size: scale by the ratio (`boxes.rescale`).
+        id: the data set's own name of the photo.
+    """
+
+    photo: Path
+    captions: tuple[str, ...] = ()
+    boxes_xyxy: FloatArray = field(default_factory=lambda: np.zeros((0, 4), dtype=np.float32))
+    phrases: tuple[Phrase, ...] = ()
+    size_wh: tuple[int, int] | None = None
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        boxes = checked_boxes(self.boxes_xyxy)
+        if len(boxes) and self.size_wh is None:
+            raise ValueError(f"{self.photo.name}: boxes need size_wh, the picture size they refer to")
+        for phrase in self.phrases:
+            if any(not 0 <= row < len(boxes) for row in phrase.boxes):
+                raise ValueError(f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes}, got {len(boxes)}")
+        object.__setattr__(self, "boxes_xyxy", boxes)
+        object.__setattr__(self, "id", self.id or self.photo.name)

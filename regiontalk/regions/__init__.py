@@ -1,0 +1,1 @@
+"""Where to look: boxes and region vectors of a photo."""

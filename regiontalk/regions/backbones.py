@@ -1,0 +1,86 @@
+"""Backbones by timm name: one run gives the maps at strides 8, 16 and 32.
+
+Any timm model that offers ``forward_intermediates`` fits in without code. Pixels (B, 3, S, S) enter; three maps
+(B, C_k, S / 2^k, S / 2^k), k = 3, 4, 5, leave, the last being the network's own final map (after its head convolution).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+STRIDES = (8, 16, 32)
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier."""
+
+    def __init__(self, name: str, *, pretrained: bool = False, same_padding: bool = False) -> None:
+        """Build the network.
+
+        Args:
+            name: a timm model name, such as ``mobilenet_edgetpu_100``, ``resnet50`` or ``vgg19``.
+            pretrained: download the published weights (needs a network the first time).
+            same_padding: TensorFlow's padding, for weights that were trained with it.
+
+        Raises:
+            ValueError: no such model, or one without maps at strides 8, 16 and 32.
+        """
+        super().__init__()
+        options = {"pad_type": "same"} if same_padding else {}
+        try:
+            self.net = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        except RuntimeError as error:
+            near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
+            raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
+        levels = {info["reduction"]: row for row, info in enumerate(self.net.feature_info)}
+        if not all(stride in levels for stride in STRIDES) or not hasattr(self.net, "forward_intermediates"):
+            raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
+        self._levels = [levels[8], levels[16]]
+        self.channels = (*(self.net.feature_info[row]["num_chs"] for row in self._levels), self.net.num_features)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""
+        final, (fine, middle) = self.net.forward_intermediates(pixels, indices=self._levels)
+        return fine, middle, final
+
+    def load_weights(self, path: Path) -> None:
+        """Start from a whole state dict of the same timm model, its classifier left out.
+
+        Raises:
+            ValueError: the file holds other tensors than the network.
+        """
+        state = {key: value for key, value in load_file(path).items() if not key.startswith(("classifier.", "head.fc."))}
+        try:
+            self.net.load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
+
+
+def fold_batch_norm(module: nn.Module) -> None:
+    """Fold every batch norm that follows a bias-free convolution into it, in place; the outputs stay the same.
+
+    An inference-only form: fewer tensors on disk and fewer passes over memory.
+    """
+    for parent in list(module.modules()):
+        children = list(parent.named_children())
+        for (_, first), (second_name, second) in zip(children, children[1:], strict=False):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                _fold_pair(first, second)
+                setattr(parent, second_name, getattr(second, "act", nn.Identity()))
+
+
+@torch.no_grad()
+def _fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma, the batch norm as an affine map of its input."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("batch norm: expected running statistics, got none")
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    old = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
+    conv.weight.mul_(scale[:, None, None, None])
+    conv.bias = nn.Parameter(old * scale + norm.bias - norm.running_mean * scale)

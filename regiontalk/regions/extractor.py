@@ -1,0 +1,84 @@
+"""The one-pass extractor: proposals, region vectors and the whole photo's vector from one run of one backbone."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.features import roi_grid, roi_mean
+from regiontalk.regions.proposals import ProposalHead, select
+
+REGION_STRIDE = 16
+
+
+class ExtractorConfig(BaseModel):
+    """Sizes of the extractor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbone: str = Field("mobilenet_edgetpu_100", description="a timm model name")
+    same_padding: bool = Field(True, description="TensorFlow's padding, as the backbone's weights want it")
+    size: int = Field(224, ge=32, description="side of the square network picture in pixels")
+    fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
+    features: int = Field(512, ge=1, description="F, the length of a region vector")
+    proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
+    overlap: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
+
+
+class Maps(NamedTuple):
+    """What one run of the backbone leaves: all that regions need."""
+
+    regions: Tensor  # (B, F, h, w) at stride 16
+    objectness: Tensor  # (B, A) logits
+    boxes_xyxy: Tensor  # (B, A, 4) network pixels
+
+
+class OnePassExtractor(nn.Module):
+    """Backbone, region map and proposal head."""
+
+    def __init__(self, *, backbone: Backbone, config: ExtractorConfig) -> None:
+        """Take a built backbone; the rest has the sizes of ``config``."""
+        super().__init__()
+        _, middle, final = backbone.channels
+        self.backbone = backbone
+        self.config = config
+        self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
+        self.final = nn.Conv2d(final, config.features, 1, bias=False)
+        self.norm = nn.BatchNorm2d(config.features)
+        self.proposals = ProposalHead(backbone.channels, size=config.size, width=config.proposal_width)
+
+    def forward(self, pixels: Tensor) -> Maps:
+        """Maps of normalised pixels (B, 3, S, S)."""
+        fine, middle, final = self.backbone(pixels)
+        coarse = functional.interpolate(self.final(final), size=middle.shape[-2:], mode="bilinear", align_corners=False)
+        regions = functional.relu(self.norm(self.middle(middle) + coarse))
+        return Maps(regions, *self.proposals((fine, middle, final)))
+
+    @torch.no_grad()
+    def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
+        """The whole picture and the ``count`` best proposals of each picture.
+
+        Returns:
+            boxes (B, 1 + count, 4) in network pixels, row 0 the whole picture, and scores (B, 1 + count) in 0..1.
+        """
+        size = self.config.size
+        whole = maps.boxes_xyxy.new_tensor([[0, 0, size, size]])
+        boxes, scores = [], []
+        for objectness, candidates in zip(maps.objectness, maps.boxes_xyxy, strict=True):
+            best, quality = select(objectness, candidates, count=count, size=size, threshold=self.config.overlap)
+            boxes.append(torch.cat([whole, best]))
+            scores.append(torch.cat([quality.new_ones(1), quality]))
+        return torch.stack(boxes), torch.stack(scores)
+
+    def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
+        """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""
+        return roi_mean(maps.regions, boxes_xyxy, REGION_STRIDE)
+
+    def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
+        """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4) in network pixels, for soft attention."""
+        return roi_grid(maps.regions, boxes_xyxy, REGION_STRIDE, bins)

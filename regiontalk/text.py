@@ -1,0 +1,117 @@
+"""Words: the token rule, the vocabulary with its JSON file.
+
+The rule of the paper (PAPER.md 5): lower case, blanks separate words, non-alphanumerics are dropped inside them
+("man's" -> "mans", "t-shirt" -> "tshirt"), words seen at least five times in training are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+PAD, START, END, UNKNOWN = 0, 1, 2, 3
+SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+_DROPPED = re.compile(r"[\W_]+")
+
+
+def tokenize(sentence: str) -> list[str]:
+    """Lower-case alphanumeric words of a sentence.
+
+    >>> tokenize("A man's T-shirt, #5 !")
+    ['a', 'mans', 'tshirt', '5']
+    """
+    kept = (_DROPPED.sub("", token) for token in sentence.lower().split())
+    return [token for token in kept if token]
+
+
+class Vocabulary:
+    """Words and their numbers; 0..3 are ``<pad> <start> <end> <unk>``."""
+
+    def __init__(self, words: Sequence[str], counts: Sequence[int] | None = None) -> None:
+        """Take the words in order, without the four special ones.
+
+        Args:
+            words: distinct words; word i gets number i + 4.
+            counts: how often each was seen in training, for the output bias; ones where not known.
+
+        Raises:
+            ValueError: a word occurs twice or is a special one, or counts do not match.
+        """
+        if len(set(words)) != len(words) or set(words) & set(SPECIAL):
+            raise ValueError("vocabulary: expected distinct words without <pad>, <start>, <end>, <unk>")
+        if counts is not None and len(counts) != len(words):
+            raise ValueError(f"vocabulary: expected {len(words)} counts, got {len(counts)}")
+        self.words = [*SPECIAL, *words]
+        self.counts = list(counts) if counts is not None else [1] * len(words)
+        self._number = {word: number for number, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._number
+
+    @classmethod
+    def build(cls, sentences: Iterable[str], least: int = 5) -> Vocabulary:
+        """The words that occur at least ``least`` times, most frequent first, ties by spelling."""
+        counts = Counter(word for sentence in sentences for word in tokenize(sentence))
+        kept = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
+        return cls(kept, [counts[word] for word in kept])
+
+    def encode(self, sentence: str | Sequence[str]) -> list[int]:
+        """Word numbers of a sentence (or of tokens), ``<unk>`` for words not known; no START, no END."""
+        tokens = tokenize(sentence) if isinstance(sentence, str) else sentence
+        return [self._number.get(token, UNKNOWN) for token in tokens]
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The words up to END joined by blanks; PAD and START are passed over."""
+        words: list[str] = []
+        for number in numbers:
+            if number == END:
+                break
+            if number not in (PAD, START):
+                words.append(self.words[number])
+        return " ".join(words)
+
+    def save(self, path: Path) -> None:
+        """Write ``vocabulary.json``: words without the special four, and their counts."""
+        path.write_text(json.dumps({"words": self.words[len(SPECIAL) :], "counts": self.counts}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file is not a vocabulary.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(values["words"], values["counts"])
+        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path}: expected a vocabulary with words and counts ({error})") from error
+
+
+def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Word numbers of sentences of different lengths as one tensor.
+
+    Args:
+        sentences: C lists of word numbers; a list may be empty.
+
+    Returns:
+        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the longest length, and at
+        least 1, so that a network always has a step to run.
+
+    >>> pad_words([[5, 6], [7]])[0].tolist()
+    [[5, 6], [7, 0]]
+    """
+    width = max(1, max((len(words) for words in sentences), default=0))
+    rows = [[*words, *[PAD] * (width - len(words))] for words in sentences]
+    lengths = torch.tensor([len(words) for words in sentences], dtype=torch.int64)
+    mask = torch.arange(width)[None, :] < lengths[:, None]  # (C, T)
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(sentences), width), mask

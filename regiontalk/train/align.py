@@ -1,0 +1,84 @@
+"""The alignment stage alone, on frozen features: equations (1) to (9) of [1] in whatever setting the aligner has."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from regiontalk.align.model import Aligner
+from regiontalk.train.features import FrozenFeatures
+from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.texts import Sentences, batch_rows, random_spans
+
+
+class AlignConfig(BaseModel):
+    """What the alignment stage trains on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimiser: OptimiserConfig = OptimiserConfig()
+    batch: int = Field(100, ge=2, description="photos a step; the paper takes 100 pairs")
+    captions: int = Field(1, ge=1, description="sentences a photo in a step; the paper takes 1")
+    spans: int = Field(0, ge=0, description="random spans of sentences a photo in a step")
+    span_words: int = Field(5, ge=1, description="longest span")
+    weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
+    noise: float = Field(0.0, ge=0, description="standard deviation of noise on region vectors, relative to their own")
+    shuffle: bool = Field(False, description="give every photo another photo's sentences: what chance looks like")
+
+
+class AlignTerms:
+    """The loss terms of a step, as `loop.train` wants them."""
+
+    def __init__(
+        self, aligner: Aligner, features: FrozenFeatures, sentences: Sequence[Sentences], config: AlignConfig
+    ) -> None:
+        """Hold the features and the word numbers of each photo's sentences."""
+        self.aligner, self.features, self.config = aligner, features, config
+        self.sentences = list(sentences)
+        if config.shuffle:
+            random.Random(config.optimiser.seed).shuffle(self.sentences)
+        self.usable = [row for row, own in enumerate(self.sentences) if own]
+        self.views = len(features.vectors) // features.photos
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """Named terms of one step."""
+        config = self.config
+        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
+        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        device = self.aligner.log_scale.device
+        vectors = self.features.read_vectors(rows).to(device)
+        if config.noise:
+            vectors = vectors + config.noise * vectors.std() * torch.randn_like(vectors)
+        full = [self.sentences[photo] for photo in photos]
+        chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
+            regions = self.aligner.regions(vectors)
+            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0)}
+            if config.spans:
+                spans = random_spans(full, config.spans, config.span_words, chooser)
+                losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5)
+        return losses
+
+
+def alignment_loss(
+    aligner: Aligner, regions: Tensor, texts: Sequence[Sequence[Sequence[int]]], drop_whole: float
+) -> Tensor:
+    """The configured loss of photos against all texts of the batch.
+
+    Args:
+        aligner: encoders, score and loss.
+        regions: (B, N, D) encoded regions v.
+        texts: for each photo its texts as word numbers.
+        drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
+            part of the photo.
+    """
+    owner = torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=regions.device)
+    words, word_mask = aligner.read([text for own in texts for text in own])
+    region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+    region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
+    return aligner.loss(aligner.score(regions, words, region_mask, word_mask), owner)

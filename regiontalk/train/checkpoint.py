@@ -1,0 +1,61 @@
+"""Checkpoints: weights, optimiser state and step in one safetensors file, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+_NAME = "checkpoint.safetensors"
+
+
+def save_checkpoint(
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step: int, config: Mapping[str, Any]
+) -> None:
+    """Write all that `load_checkpoint` needs to go on exactly; the old file stays until the new one is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{key}": value.contiguous() for key, value in module.state_dict().items()}
+    for number, entry in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous() for key, value in entry.items()}
+    fresh = folder / (_NAME + ".new")
+    save_file(tensors, fresh, metadata={"step": str(step), "config": json.dumps(config)})
+    os.replace(fresh, folder / _NAME)
+
+
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]
+) -> int:
+    """Restore module and optimiser; the number of steps already done, 0 without a checkpoint.
+
+    Raises:
+        ValueError: the checkpoint was written with other settings, or is damaged.
+    """
+    path = folder / _NAME
+    if not path.exists():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
+        ) from error
+    if metadata["config"] != json.dumps(config):
+        raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
+    model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    module.load_state_dict(model)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".", 2)
+            state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return int(metadata["step"])

@@ -1,0 +1,123 @@
+"""Features of a whole data set under a frozen extractor, on disk with their boxes: computed once, read many times.
+
+Each photo has one or more views: view 0 is the photo itself, the others are augmented. Rows are view by view, so the
+first rows are the photos in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regiontalk.records import Example
+from regiontalk.regions.cache import FeatureCache
+from regiontalk.regions.extractor import REGION_STRIDE, Maps, OnePassExtractor
+from regiontalk.train.loop import Log
+from regiontalk.train.pictures import PictureStore, augment
+
+
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """Memory-mapped features.
+
+    Attributes:
+        photos: M, photos of the data set; there are M * views rows.
+        boxes_xyxy: (rows, 1 + N, 4) network pixels, row 0 of each the whole picture.
+        vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
+        maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
+    """
+
+    photos: int
+    boxes_xyxy: NDArray[Any]
+    vectors: NDArray[Any]
+    maps: NDArray[Any] | None = None
+
+    def read_vectors(self, rows: Sequence[int]) -> Tensor:
+        """Region vectors (B, 1 + N, F) in float32."""
+        return torch.from_numpy(self.vectors[np.asarray(rows)].astype(np.float32))
+
+    def read_boxes(self, rows: Sequence[int]) -> Tensor:
+        """Boxes (B, 1 + N, 4) in network pixels."""
+        return torch.from_numpy(self.boxes_xyxy[np.asarray(rows)].astype(np.float32))
+
+    def read_maps(self, rows: Sequence[int]) -> Maps:
+        """Region maps as the extractor leaves them, without its proposals."""
+        if self.maps is None:
+            raise ValueError("features: expected region maps, got a set cached without them")
+        regions = torch.from_numpy(self.maps[np.asarray(rows)].astype(np.float32))
+        return Maps(regions, regions.new_zeros(len(rows), 0), regions.new_zeros(len(rows), 0, 4))
+
+
+def freeze_features(
+    extractor: OnePassExtractor,
+    examples: Sequence[Example],
+    store: PictureStore,
+    path: Path,
+    *,
+    regions: int,
+    views: int = 1,
+    maps: bool = False,
+    log: Log = lambda line: None,
+) -> FrozenFeatures:
+    """Compute (or find on disk) the features of every view of every photo.
+
+    Args:
+        extractor: in evaluation mode.
+        examples: the data set; names the rows.
+        store: its pictures.
+        path: cache file; it is rebuilt where the extractor, the pictures or the settings have changed.
+        regions: proposals beside the whole photo.
+        views: 1 for the photos themselves; more for augmented copies.
+        maps: keep the region maps too, for soft attention.
+        log: takes one line of progress now and then.
+    """
+    size, cells = extractor.config.size, extractor.config.size // REGION_STRIDE
+    names = [f"{example.id}#{view}" for view in range(views) for example in examples]
+    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+        "boxes": ((1 + regions, 4), "float32"),
+        "vectors": ((1 + regions, extractor.config.features), "float16"),
+    }
+    if maps:
+        arrays["maps"] = ((extractor.config.features, cells, cells), "float16")
+    device = next(extractor.parameters()).device
+
+    @torch.inference_mode()
+    def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
+        pixels = store.pixels[torch.tensor([row % len(examples) for row in rows])].float()
+        if rows[0] >= len(examples):  # the views after the first are augmented, each block by its own seed
+            torch.manual_seed(rows[0])
+            pixels, _, _ = augment(pixels, torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool))
+        pixels = store.normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            found = extractor(pixels)
+            boxes, _ = extractor.propose(found, regions)
+            vectors = extractor.vectors(found, boxes)
+        values = {"boxes": boxes.float().cpu().numpy(), "vectors": vectors.float().cpu().numpy().astype(np.float16)}
+        if maps:
+            values["maps"] = found.regions.float().cpu().numpy().astype(np.float16)
+        return values
+
+    def progress(done: int, total: int) -> None:
+        if done % 1024 == 0 or done == total:
+            log(f"features {done}/{total}")
+
+    key = {"extractor": fingerprint(extractor), "regions": regions, "views": views, "size": size}
+    found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
+    return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found.get("maps"))
+
+
+def fingerprint(extractor: OnePassExtractor) -> str:
+    """A hash of every weight, so that features of another extractor are never taken for this one's."""
+    digest = hashlib.sha256()
+    for name, value in sorted(extractor.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""The generator stage on frozen features: whole photos with sentences, inferred pairs, annotated phrases, or a mixture."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from regiontalk.generate.attention import doubly_stochastic
+from regiontalk.generate.model import caption_loss
+from regiontalk.model import RegionModel
+from regiontalk.regions.extractor import Maps
+from regiontalk.text import PAD
+from regiontalk.train.features import FrozenFeatures
+from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.texts import Sentences, batch_rows, teacher_words
+
+# a box (4,) in network pixels and the words that describe it
+BoxWords = tuple[Tensor, list[int]]
+
+
+class GenerateConfig(BaseModel):
+    """What the generator stage trains on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimiser: OptimiserConfig = OptimiserConfig()
+    batch: int = Field(32, ge=1, description="photos a step")
+    captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
+    pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
+    phrases: int = Field(0, ge=0, description="(true box, annotated phrase) pairs a photo in a step")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    penalty: float = Field(0.0, ge=0, description="lambda of the doubly stochastic penalty of [2]")
+
+
+class GenerateTerms:
+    """The loss terms of a step, as `loop.train` wants them."""
+
+    def __init__(
+        self,
+        model: RegionModel,
+        features: FrozenFeatures,
+        sentences: Sequence[Sentences],
+        pairs: Sequence[Sequence[BoxWords]],
+        phrases: Sequence[Sequence[BoxWords]],
+        config: GenerateConfig,
+    ) -> None:
+        """Hold the training texts.
+
+        Args:
+            model: only its generator is trained.
+            features: with region maps.
+            sentences: of each photo.
+            pairs: of each *row* of the features: every view has its own boxes.
+            phrases: of each photo, their boxes on view 0.
+            config: the mixture.
+        """
+        self.model, self.features, self.config = model, features, config
+        self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
+        self.usable = [row for row, own in enumerate(sentences) if own]
+        # a phrase's box is only known on the photo as it is
+        self.views = 1 if config.phrases else len(features.boxes_xyxy) // features.photos
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """Named terms of one step."""
+        config = self.config
+        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
+        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        maps = self.features.read_maps(rows)
+        size = self.model.config.extractor.size
+        whole = torch.tensor([0.0, 0.0, size, size])
+        kinds = {
+            "captions": [
+                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)] for photo in photos
+            ],
+            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows] if config.pairs else [],
+            "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
+            if config.phrases
+            else [],
+        }
+        losses: dict[str, Tensor] = {}
+        for name, texts in kinds.items():
+            if any(texts):
+                losses |= self._terms(name, maps, texts)
+        return losses
+
+    def _terms(self, name: str, maps: Maps, texts: Sequence[Sequence[BoxWords]]) -> dict[str, Tensor]:
+        """Cross-entropy of each photo's texts on their boxes."""
+        most = max(len(own) for own in texts)
+        boxes = torch.zeros(len(texts), most, 4)
+        for photo, own in enumerate(texts):
+            for place, (box, _) in enumerate(own):
+                boxes[photo, place] = box
+        # only the places that hold a text are decoded; the rest is padding of the box tensor
+        kept = torch.tensor([photo * most + place for photo, own in enumerate(texts) for place in range(len(own))])
+        with torch.no_grad():
+            condition, grids = self.model.conditions(maps, boxes)
+        inputs, targets = teacher_words([words for own in texts for _, words in own])
+        logits, looks = self.model.generator(condition[kept], None if grids is None else grids[kept], inputs)
+        losses = {name: caption_loss(logits, targets, self.config.smoothing)}
+        if self.config.penalty and looks is not None:
+            losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)
+        return losses
+
+
+def _some(items: Sequence[Any], count: int, chooser: random.Random) -> list[Any]:
+    """Up to ``count`` of the items, by chance."""
+    return chooser.sample(list(items), min(count, len(items)))

@@ -1,0 +1,110 @@
+"""Stage one: the backbone and every head together, from photos, sentences and boxes without names.
+
+Each step runs the backbone once on a batch of augmented photos and adds up four terms: proposals (where things are),
+sentences and short spans of sentences against photos (what they are called; MaxSim over the regions proposed in that
+same step), and the words of whole-photo captions. Spans make words answer for themselves: a query is often a phrase.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from regiontalk.generate.model import caption_loss
+from regiontalk.model import RegionModel
+from regiontalk.records import Example
+from regiontalk.regions.extractor import Maps
+from regiontalk.regions.proposals import proposal_loss
+from regiontalk.train.align import alignment_loss
+from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.pictures import PictureStore, augment, pad_boxes
+from regiontalk.train.texts import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
+
+
+class JointConfig(BaseModel):
+    """What stage one trains on and how its terms are weighed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimiser: OptimiserConfig = OptimiserConfig()
+    batch: int = Field(64, ge=2, description="photos a step")
+    regions: int = Field(19, ge=0, description="proposals beside the whole photo")
+    captions: int = Field(2, ge=0, description="sentences a photo that the generator learns in a step")
+    spans: int = Field(3, ge=0, description="random spans of sentences a photo that the aligner reads in a step")
+    span_words: int = Field(5, ge=1, description="longest span")
+    weight_span: float = Field(0.5, ge=0, description="of the spans' alignment loss")
+    weight_proposal: float = Field(0.5, ge=0, description="of the proposal losses")
+    weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
+
+
+class JointTerms:
+    """The loss terms of a step, as `loop.train` wants them."""
+
+    def __init__(
+        self, model: RegionModel, examples: Sequence[Example], store: PictureStore, config: JointConfig
+    ) -> None:
+        """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
+        self.model, self.store, self.config = model, store, config
+        self.sentences = sentence_numbers(examples, model.vocabulary)
+        self.boxes = [network_boxes(example, model.config.extractor.size) for example in examples]
+        self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """Named terms of one step on the batch that belongs to it."""
+        config, model = self.config, self.model
+        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
+        truth, mask = pad_boxes([self.boxes[row] for row in rows])
+        pixels, truth, mask = augment(self.store.pixels[torch.tensor(rows)].float(), truth, mask)
+        device = next(model.parameters()).device
+        pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
+        sentences = [self.sentences[row] for row in rows]
+        spans = random_spans(sentences, config.spans, config.span_words, chooser)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
+            regions, _ = model.extractor.propose(maps, config.regions)
+            vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
+            losses = {
+                "sentences": alignment_loss(model.aligner, vectors, sentences, drop_whole=0.0),
+                "spans": config.weight_span * alignment_loss(model.aligner, vectors, spans, drop_whole=0.5),
+                "captions": config.weight_caption * self._captions(maps, sentences, chooser),
+            }
+        places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)
+        return losses | {name: config.weight_proposal * value for name, value in places.items()}
+
+    def _captions(self, maps: Maps, sentences: Sequence[Sequence[list[int]]], chooser: random.Random) -> Tensor:
+        """Cross-entropy of whole-photo captions."""
+        chosen = [chooser.sample(group, min(self.config.captions, len(group))) for group in sentences]
+        owner = torch.tensor([photo for photo, group in enumerate(chosen) for _ in group])
+        size = self.model.config.extractor.size
+        whole = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(sentences), 1, 4)
+        condition, grids = self.model.conditions(maps, whole)
+        inputs, targets = teacher_words([sentence for group in chosen for sentence in group])
+        logits, _ = self.model.generator(
+            condition[owner], None if grids is None else grids[owner], inputs.to(condition.device)
+        )
+        return caption_loss(logits, targets.to(condition.device), self.config.smoothing)
+
+
+def train_joint(
+    model: RegionModel,
+    examples: Sequence[Example],
+    config: JointConfig,
+    *,
+    folder: Path,
+    log: Log,
+    after: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Run stage one to its end, or on from its checkpoint."""
+    store = PictureStore(examples, model.preprocessing)
+    for line in store.broken:
+        log(f"left grey: {line}")
+    model.to(memory_format=torch.channels_last)
+    model.train()
+    train(model, JointTerms(model, examples, store, config), config.optimiser, folder=folder, log=log, after=after)

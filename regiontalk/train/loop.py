@@ -1,0 +1,127 @@
+"""One training loop for every part: a function gives the named loss terms of a step, the loop does the rest.
+
+Randomness is a function of (seed, step) alone, so a run that was killed goes on exactly where its checkpoint stands.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+
+Log = Callable[[str], None]
+
+
+class OptimiserConfig(BaseModel):
+    """How one stage is optimised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(1000, ge=1, description="optimiser steps")
+    name: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="sgd and rmsprop are the paper's")
+    rate: float = Field(1e-3, gt=0, description="largest learning rate")
+    backbone_rate: float = Field(3e-4, ge=0, description="the same for the backbone's weights")
+    decay: float = Field(0.02, ge=0, description="decoupled weight decay (adamw)")
+    clip: float = Field(5.0, gt=0, description="gradient clip")
+    clip_by: Literal["norm", "element"] = Field("norm", description="element is the paper's")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the rate rises")
+    seed: int = Field(0, description="of everything random in this stage")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+
+def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """The configured optimiser; weights under a module named ``backbone`` get their own rate, vectors no decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault(("backbone." in name, parameter.ndim > 1), []).append(parameter)
+    settings = [
+        {
+            "params": parameters,
+            "lr": config.backbone_rate if in_backbone else config.rate,
+            "weight_decay": config.decay if is_matrix and config.name == "adamw" else 0.0,
+        }
+        for (in_backbone, is_matrix), parameters in groups.items()
+    ]
+    if config.name == "sgd":
+        return torch.optim.SGD(settings, momentum=0.9)
+    if config.name == "rmsprop":
+        return torch.optim.RMSprop(settings, alpha=0.999, eps=1e-8)
+    return torch.optim.AdamW(settings)
+
+
+def rate_at(step: int, config: OptimiserConfig) -> float:
+    """Share of the largest rate at a step: a straight rise, then half a cosine down to 0."""
+    rise = max(1, round(config.warmup * config.steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, config.steps - rise)))
+
+
+def train(
+    module: nn.Module,
+    terms: Callable[[int], Mapping[str, Tensor]],
+    config: OptimiserConfig,
+    *,
+    folder: Path,
+    log: Log,
+    after: Callable[[int], None] = lambda step: None,
+) -> None:
+    """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
+
+    Args:
+        module: what is trained.
+        terms: named loss terms of a step, to be added.
+        config: optimiser settings.
+        folder: where the checkpoint stands.
+        log: takes one line of progress.
+        after: called with the number of steps done after every step, for measuring on dev.
+
+    Raises:
+        ValueError: the loss stopped being finite; the last checkpoint is whole.
+    """
+    optimiser = make_optimiser(module, config)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    begin = load_checkpoint(folder, module, optimiser, config.model_dump())
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    sums: dict[str, float] = {}
+    started = time.perf_counter()
+    for step in range(begin, config.steps):
+        torch.manual_seed(config.seed * 1_000_003 + step)
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = peak * rate_at(step, config)
+        losses = terms(step)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise ValueError(f"step {step}: the loss is not finite ({_line(losses)}); lower the rate and resume")
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        if config.clip_by == "norm":
+            nn.utils.clip_grad_norm_(parameters, config.clip)
+        else:
+            nn.utils.clip_grad_value_(parameters, config.clip)
+        optimiser.step()
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        done = step + 1
+        if done % config.checkpoint_every == 0 or done == config.steps:
+            count = config.checkpoint_every if done % config.checkpoint_every == 0 else done % config.checkpoint_every
+            pace = (time.perf_counter() - started) / (done - begin)
+            text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
+            log(f"step {done}/{config.steps} {text} | {pace:.2f} s a step")
+            sums = {}
+            save_checkpoint(folder, module, optimiser, done, config.model_dump())
+        after(done)
+
+
+def _line(losses: Mapping[str, Tensor]) -> str:
+    """Loss terms for a message."""
+    return ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
