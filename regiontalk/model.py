@@ -52,6 +52,7 @@ class DecodingConfig(BaseModel):
     threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
+    beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
     locate_prior: float = Field(0.0, ge=0, description="weight of log objectness when a phrase is located")
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from regiontalk.cli import align, caption, info, locate
+from regiontalk.cli import align, caption, evaluate, info, locate, snippets, train
 from regiontalk.cli.options import one_line
 
 USER_ERRORS = (ValueError, KeyError, OSError, ImportError)  # ImportError: an extra that is not installed
@@ -46,6 +46,9 @@ app = typer.Typer(
 app.command("caption")(caption.caption)
 app.command("align")(align.align)
 app.command("locate")(locate.locate)
+app.command("snippets")(snippets.snippets)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
 
 

@@ -37,6 +37,7 @@ class JointConfig(BaseModel):
     captions: int = Field(2, ge=0, description="sentences a photo that the generator learns in a step")
     spans: int = Field(3, ge=0, description="random spans of sentences a photo that the aligner reads in a step")
     span_words: int = Field(5, ge=1, description="longest span")
+    weight_sentence: float = Field(1.0, ge=0, description="of the sentences' alignment loss")
     weight_span: float = Field(0.5, ge=0, description="of the spans' alignment loss")
     weight_proposal: float = Field(0.5, ge=0, description="of the proposal losses")
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
@@ -65,16 +66,19 @@ class JointTerms:
         device = next(model.parameters()).device
         pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
         sentences = [self.sentences[row] for row in rows]
-        spans = random_spans(sentences, config.spans, config.span_words, chooser)
+        losses: dict[str, Tensor] = {}
         with torch.autocast(device.type, dtype=torch.bfloat16):
             maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
-            regions, _ = model.extractor.propose(maps, config.regions)
-            vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
-            losses = {
-                "sentences": alignment_loss(model.aligner, vectors, sentences, drop_whole=0.0),
-                "spans": config.weight_span * alignment_loss(model.aligner, vectors, spans, drop_whole=0.5),
-                "captions": config.weight_caption * self._captions(maps, sentences, chooser),
-            }
+            if config.weight_sentence or config.weight_span:
+                regions, _ = model.extractor.propose(maps, config.regions)
+                vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
+            if config.weight_sentence:
+                losses["sentences"] = config.weight_sentence * alignment_loss(model.aligner, vectors, sentences, 0.0)
+            if config.weight_span:
+                spans = random_spans(sentences, config.spans, config.span_words, chooser)
+                losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5)
+            if config.weight_caption:
+                losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)
         return losses | {name: config.weight_proposal * value for name, value in places.items()}
 
@@ -95,16 +99,16 @@ class JointTerms:
 def train_joint(
     model: RegionModel,
     examples: Sequence[Example],
+    store: PictureStore,
     config: JointConfig,
     *,
     folder: Path,
     log: Log,
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
-    """Run stage one to its end, or on from its checkpoint."""
-    store = PictureStore(examples, model.preprocessing)
-    for line in store.broken:
-        log(f"left grey: {line}")
+    """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
     model.to(memory_format=torch.channels_last)
     model.train()
+    if config.optimiser.backbone_rate == 0:
+        model.extractor.backbone.requires_grad_(False).eval()
     train(model, JointTerms(model, examples, store, config), config.optimiser, folder=folder, log=log, after=after)

@@ -1,0 +1,56 @@
+"""``regiontalk snippets``: the inferred (region, snippet, score) pairs of a data set, as JSON Lines and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regiontalk.cli.options import Device, Model
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
+Split = Annotated[str, typer.Option("--split", help="train, dev or test.")]
+Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON Lines: one pair a line.")]
+Beta = Annotated[float | None, typer.Option("--beta", min=0, help="Smoothing of eq. 12; the model's own if unset.")]
+Sheet = Annotated[
+    Path | None, typer.Option("--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos.")]
+
+
+def snippets(
+    data: Data,
+    out: Out,
+    split: Split = "train",
+    model: Model = "mini",
+    beta: Beta = None,
+    sheet: Sheet = None,
+    limit: Limit = None,
+    device: Device = None,
+) -> None:
+    """Infer which words of each sentence name which region: the training set of the paper's second stage.
+
+    Stopped and started again, it goes on after the last photo that is whole; the file gets its name when all is done.
+    """
+    from regiontalk import RegionCaptioner
+    from regiontalk.cli.progress import Meter
+    from regiontalk.datasets.splits import read_split
+    from regiontalk.snippets import draw_sheet, write_snippets
+
+    examples, reports = read_split(data, split)
+    for report in reports:
+        for line in report.lines():
+            typer.echo(line, err=True)
+    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu")
+    chosen = examples[:limit]
+    with Meter(len(chosen)) as meter:
+        count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
+    if sheet is not None:
+        draw_sheet(captioner, chosen[:8], beta).save(sheet)
+        typer.echo(f"drew {sheet}", err=True)
+    typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
+    for line in broken:
+        typer.echo(f"left out: {line}", err=True)
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,66 @@
+"""``regiontalk train``: a recipe, or one stage of it, from a data folder to a model folder."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+STAGES = ("joint", "proposer", "align", "generate")
+
+Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all"]), show_default=False)]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.", exists=True)]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Local weights of the backbone, safetensors.")
+]
+Published = Annotated[bool, typer.Option("--published", help="Download the backbone's published weights.")]
+Start = Annotated[
+    str | None, typer.Option("--start", metavar="MODEL", help="Take the extractor of this model instead.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a try.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads; all of them if unset.")]
+
+
+def train(
+    stage: Stage,
+    config: Config,
+    data: Data,
+    out: Out,
+    weights: Weights = None,
+    published: Published = False,
+    start: Start = None,
+    limit: Limit = None,
+    threads: Threads = None,
+) -> None:
+    """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
+    if stage not in (*STAGES, "all"):
+        raise ValueError(f"stage: expected one of {', '.join(STAGES)} or all, got {stage!r}")
+    if sum((weights is not None, published, start is not None)) > 1:
+        raise ValueError("--weights, --published and --start exclude each other: the backbone has one beginning")
+    import torch
+
+    from regiontalk.train.card import model_card
+    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    recipe = Recipe.read(config)
+    stages = stages_of(recipe) if stage == "all" else [stage]
+    if missing := [name for name in stages if getattr(recipe, name) is None]:
+        raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "log.txt").open("a", encoding="utf-8") as journal:
+
+        def log(line: str) -> None:
+            stamped = f"{time.strftime('%H:%M:%S')} {line}"
+            typer.echo(stamped, err=True)
+            print(stamped, file=journal, flush=True)
+
+        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit)
+        card = model_card(recipe, data=data.name, photos=len(run.examples))
+        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card)
+    typer.echo(folder)

@@ -1,0 +1,128 @@
+"""Pairs of a whole data set on disk: JSON Lines that other tools can read, and a picture to look at.
+
+A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``; the
+box is in pixels of the stored photo, and the whole photo is a legal box.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
+from regiontalk.draw import contact_sheet, draw
+from regiontalk.images import ImageError, open_photo
+from regiontalk.pairs import infer_pairs
+from regiontalk.records import Example, ImageResult, PhraseMatch
+
+Row = dict[str, Any]
+
+
+def write_snippets(
+    captioner: RegionCaptioner,
+    examples: Sequence[Example],
+    path: Path,
+    *,
+    beta: float | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[int, list[str]]:
+    """Write the pairs of every photo; the number of pairs, and a line for each photo that could not be read.
+
+    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo; a run that finds such a file keeps
+    its whole photos and goes on.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    kept, finished = _resume(partial)
+    count, broken = len(kept), []
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(kept)
+        for example in examples:
+            if example.id not in finished:
+                try:
+                    rows = photo_snippets(captioner, example, beta)
+                except ImageError as error:
+                    broken.append(str(error))
+                    rows = []
+                lines = [json.dumps(row) + "\n" for row in rows]
+                # a photo's lines end with a mark, so that a photo cut in the middle is seen
+                file.write("".join([*lines, json.dumps({"done": example.id}) + "\n"]))
+                count += len(lines)
+            done()
+    rows_only = [
+        line for line in partial.read_text(encoding="utf-8").splitlines(True) if not line.startswith('{"done"')
+    ]
+    fresh = path.with_name(path.name + ".new")
+    fresh.write_text("".join(rows_only), encoding="utf-8")
+    os.replace(fresh, path)
+    partial.unlink()
+    return len(rows_only), broken
+
+
+def _resume(partial: Path) -> tuple[list[str], set[str]]:
+    """The lines of whole photos of an earlier run, marks included, and the photos' names."""
+    if not partial.exists():
+        return [], set()
+    kept: list[str] = []
+    waiting: list[str] = []
+    finished: set[str] = set()
+    for line in partial.read_text(encoding="utf-8").splitlines(True):
+        waiting.append(line)
+        if line.startswith('{"done"') and line.endswith("\n"):
+            finished.add(json.loads(line)["done"])
+            kept += waiting
+            waiting = []
+    return kept, finished
+
+
+@torch.inference_mode()
+def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | None = None) -> list[Row]:
+    """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
+    model = captioner.model
+    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
+    maps = captioner.encode([photo])
+    boxes, _ = model.extractor.propose(maps, ALIGN_REGIONS)
+    sentences = [model.vocabulary.encode(caption) for caption in example.captions]
+    smoothing = model.config.decoding.beta if beta is None else beta
+    pairs = infer_pairs(model.aligner, model.extractor.vectors(maps, boxes), [sentences], smoothing)[0]
+    original = model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
+    return [
+        {
+            "photo": example.id,
+            "caption": pair.caption,
+            "first": pair.first,
+            "text": model.vocabulary.decode(pair.words),
+            "box": [round(float(value), 1) for value in original[pair.region]],
+            "score": round(pair.score, 4),
+        }
+        for pair in pairs
+    ]
+
+
+def draw_sheet(captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None) -> Image.Image:
+    """Photos with the snippets of their first sentence drawn on their boxes."""
+    pictures = []
+    for example in examples:
+        photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
+        rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
+        matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
+        result = ImageResult(example.id, photo.size_wh, captioner.model.config.name, matches=matches)
+        pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
+    return contact_sheet(pictures, columns=4)
+
+
+def _grown(result: ImageResult, side: int) -> ImageResult:
+    """The result on the same photo drawn at ``side`` x ``side``, so that small photos leave room for words."""
+    wide, high = side / result.size_wh[0], side / result.size_wh[1]
+    matches = tuple(
+        PhraseMatch(match.phrase, (x1 * wide, y1 * high, x2 * wide, y2 * high), match.score)
+        for match in result.matches
+        for x1, y1, x2, y2 in [match.box]
+    )
+    return ImageResult(result.photo, (side, side), result.model, matches=matches)

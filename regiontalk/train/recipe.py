@@ -1,0 +1,222 @@
+"""A recipe: the TOML file of one published run, its stages, and the run itself.
+
+Stages run in this order, each where its section stands in the file: ``joint`` or ``proposer`` (with pictures), then
+on frozen features ``align`` and ``generate``. Every stage keeps its checkpoint under the output folder, so the same
+command goes on where a run was killed; a finished stage is only loaded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from regiontalk.align.model import AlignerConfig
+from regiontalk.datasets.splits import read_split
+from regiontalk.generate.model import GeneratorConfig
+from regiontalk.hub import find_folder
+from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors
+from regiontalk.pairs import Pair, infer_pairs
+from regiontalk.records import Example
+from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.text import Vocabulary
+from regiontalk.train.align import AlignConfig, AlignTerms
+from regiontalk.train.features import FrozenFeatures, freeze_features
+from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
+from regiontalk.train.joint import JointConfig, train_joint
+from regiontalk.train.loop import Log, train
+from regiontalk.train.pictures import PictureStore
+from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
+
+STAGES = ("joint", "proposer", "align", "generate")
+
+
+class FeaturesConfig(BaseModel):
+    """What the frozen stages read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    regions: int = Field(19, ge=0, description="proposals beside the whole photo")
+    views: int = Field(1, ge=1, description="1 for the photos as they are; each more is an augmented copy")
+    least_words: int = Field(2, ge=1, description="shorter snippets teach the generator nothing and are left out")
+
+
+class Recipe(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="what results call the model")
+    seed: int = Field(0, description="of the first weights")
+    least_count: int = Field(5, ge=1, description="words seen less often in training are unknown")
+    extractor: ExtractorConfig = ExtractorConfig()
+    aligner: AlignerConfig = AlignerConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    features: FeaturesConfig = FeaturesConfig()
+    joint: JointConfig | None = None
+    proposer: JointConfig | None = None
+    align: AlignConfig | None = None
+    generate: GenerateConfig | None = None
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """The recipe of a TOML file.
+
+        Raises:
+            ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise ValueError(f"{path}: {describe_errors(error)}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: expected TOML ({error})") from error
+
+
+class Run:
+    """A recipe on its way: data, model and folder."""
+
+    def __init__(self, *, recipe: Recipe, data: Path, out: Path, log: Log, limit: int | None = None) -> None:
+        """Read the training split; ``limit`` keeps its first photos only, for a try."""
+        self.recipe, self.out, self.log = recipe, out, log
+        examples, reports = read_split(data, "train")
+        for report in reports:
+            for line in report.lines():
+                log(line)
+        self.examples: list[Example] = examples[:limit]
+        self._store: PictureStore | None = None
+
+    def build(self, start: str | None, weights: Path | None, published: bool = False) -> RegionModel:
+        """The model before its first stage.
+
+        Args:
+            start: a model whose extractor is taken over, instead of fresh weights.
+            weights: a local state dict of the backbone.
+            published: download the backbone's published weights.
+        """
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        taken = None if start is None else RegionModel.from_folder(find_folder(start))
+        sizes = recipe.extractor if taken is None else taken.config.extractor
+        vocabulary = Vocabulary.build(
+            (caption for example in self.examples for caption in example.captions), recipe.least_count
+        )
+        config = ModelConfig(
+            name=recipe.name,
+            extractor=sizes,
+            aligner=recipe.aligner,
+            generator=recipe.generator,
+            decoding=recipe.decoding,
+        )
+        backbone = Backbone(sizes.backbone, pretrained=published, same_padding=sizes.same_padding)
+        if weights is not None:
+            backbone.load_weights(weights)
+        model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone)
+        if taken is not None:
+            if taken.config.folded:
+                model.folded()
+            model.extractor.load_state_dict(taken.extractor.state_dict())
+        return model
+
+    def stage(self, name: str, model: RegionModel) -> None:
+        """Run one stage of the recipe on the model, or go on with it.
+
+        Raises:
+            ValueError: the recipe has no such section.
+        """
+        config = getattr(self.recipe, name)
+        if config is None:
+            raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
+        self.log(f"stage {name}: {config.optimiser.steps} steps")
+        folder = self.out / name
+        if name in ("joint", "proposer"):
+            train_joint(model, self.examples, self.store(model), config, folder=folder, log=self.log)
+            return
+        sentences = sentence_numbers(self.examples, model.vocabulary)
+        features = self.features(model, maps=name == "generate")
+        if name == "align":
+            terms = AlignTerms(model.aligner, features, sentences, config)
+            train(model.aligner.train(), terms, config.optimiser, folder=folder, log=self.log)
+        else:
+            pairs = self.pairs(model, features, sentences) if config.pairs else []
+            phrases = annotated_phrases(self.examples, model) if config.phrases else []
+            steps = GenerateTerms(model.eval(), features, sentences, pairs, phrases, config)
+            train(model.generator.train(), steps, config.optimiser, folder=folder, log=self.log)
+
+    def store(self, model: RegionModel) -> PictureStore:
+        """The pictures, decoded when first needed."""
+        if self._store is None:
+            self.log(f"decoding {len(self.examples)} photos")
+            self._store = PictureStore(self.examples, model.preprocessing)
+            for line in self._store.broken:
+                self.log(f"left grey: {line}")
+        return self._store
+
+    def features(self, model: RegionModel, maps: bool) -> FrozenFeatures:
+        """The frozen features of the training split under the model's extractor."""
+        settings = self.recipe.features
+        return freeze_features(
+            model.extractor.eval(),
+            self.examples,
+            self.store(model),
+            self.out / ("maps" if maps else "features"),
+            regions=settings.regions,
+            views=settings.views,
+            maps=maps,
+            log=self.log,
+        )
+
+    def pairs(
+        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences]
+    ) -> list[list[BoxWords]]:
+        """The inferred pairs of every row of the features, as boxes and words."""
+        model.aligner.eval()
+        found: list[list[BoxWords]] = []
+        rows = len(features.boxes_xyxy)
+        for first in range(0, rows, 64):
+            block = range(first, min(first + 64, rows))
+            own = [sentences[row % features.photos] for row in block]
+            pairs = infer_pairs(model.aligner, features.read_vectors(block), own, self.recipe.decoding.beta)
+            boxes = features.read_boxes(block)
+            found += [self._teachable(boxes[place], items) for place, items in enumerate(pairs)]
+        self.log(f"{sum(len(items) for items in found)} inferred pairs in {rows} views of photos")
+        return found
+
+    def _teachable(self, boxes: Tensor, pairs: Sequence[Pair]) -> list[BoxWords]:
+        """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
+        least = self.recipe.features.least_words
+        kept = {(pair.region, pair.words) for pair in pairs if pair.region and len(pair.words) >= least}
+        return [(boxes[region], list(words)) for region, words in sorted(kept)]
+
+
+def annotated_phrases(examples: Sequence[Example], model: RegionModel) -> list[list[BoxWords]]:
+    """The annotators' phrases that name exactly one box, as boxes in network pixels and words."""
+    found: list[list[BoxWords]] = []
+    for example in examples:
+        boxes = torch.from_numpy(network_boxes(example, model.config.extractor.size))
+        single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1]
+        found.append([(boxes[phrase.boxes[0]], model.vocabulary.encode(phrase.text)) for phrase in single])
+    return found
+
+
+def run_recipe(
+    run: Run, stages: Sequence[str], *, start: str | None, weights: Path | None, published: bool, card: str
+) -> Path:
+    """Run the stages and save the model in the form for use; returns its folder."""
+    model = run.build(start, weights, published)
+    for name in stages:
+        run.stage(name, model)
+    folder = run.out / "model"
+    model.folded().save_pretrained(folder, card)
+    return folder
+
+
+def stages_of(recipe: Recipe) -> list[str]:
+    """The sections that the recipe has, in the order in which they run."""
+    return [name for name in STAGES if getattr(recipe, name) is not None]
