@@ -1,0 +1,118 @@
+"""The generator: what is trained is what is decoded, and equations (13) to (15) of [1] word by word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from regiontalk.generate.model import Generator, GeneratorConfig, caption_loss, vocabulary_log_frequency
+from regiontalk.generate.search import beam
+from regiontalk.text import END, PAD, START, Vocabulary
+
+VOCABULARY = Vocabulary(["a", "dog", "runs", "grass"], [8, 4, 2, 2])
+
+
+def generator(**settings: Any) -> Generator:
+    torch.manual_seed(0)
+    config = GeneratorConfig(hidden=6, word_size=5, **settings)
+    model = Generator(features=3, annotation=4, vocabulary=VOCABULARY, config=config).eval()
+    with torch.no_grad():
+        model.output.weight.mul_(5)
+    return model
+
+
+def given(model: Generator, rows: int) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Conditions, annotation vectors where the model attends, and words that begin with START."""
+    chance = torch.Generator().manual_seed(rows)
+    words = torch.randint(4, 8, (rows, 4), generator=chance)
+    words[:, 0] = START
+    annotations = torch.randn(rows, 3, 4, generator=chance) if model.config.attention else None
+    return torch.randn(rows, 3, generator=chance), annotations, words
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@torch.no_grad()
+def test_paper_equations(rows: int) -> None:
+    model = generator(cell="relu")
+    condition, _, words = given(model, rows)
+    logits, looks = model(condition, None, words)
+    assert looks is None and logits.shape == (rows, 4, 8)
+    for row in range(rows):
+        picture = model.picture.weight @ condition[row] + model.picture.bias  # eq. 13: b_v
+        h = torch.zeros(6)
+        for t, word in enumerate(words[row].tolist()):
+            x = model.embed.weight[word]
+            drive = model.word_drive.weight @ x + model.word_drive.bias + model.cell.recur.weight @ h
+            h = (drive + picture if t == 0 else drive).clamp(min=0)  # eq. 14
+            # eq. 15 with W_oh in two factors
+            y = model.output.weight @ (model.deep.weight @ h + model.deep.bias) + model.output.bias
+            torch.testing.assert_close(logits[row, t], y, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", [0, 5], ids=["plain", "attention"])
+@pytest.mark.parametrize("picture", ["first", "every", "state"])
+@pytest.mark.parametrize("cell", ["relu", "gru", "lstm"])
+@torch.no_grad()
+def test_steps_are_teacher_forcing(cell: str, picture: str, attention: int) -> None:
+    model = generator(cell=cell, picture=picture, attention=attention)
+    condition, annotations, words = given(model, 3)
+    logits, looks = model(condition, annotations, words)
+    assert (looks is None) == (not attention) and (looks is None or looks.shape == (3, 4, 3))
+    state, memory = model.start(condition, annotations)
+    for t in range(words.shape[1]):
+        log_probabilities, state = model.step(words[:, t], state, memory)
+        torch.testing.assert_close(log_probabilities, logits[:, t].log_softmax(-1))
+    # the picture matters, and a row does not depend on its neighbours
+    other, _ = model(condition.roll(1, 0), annotations, words)
+    alone, _ = model(condition[:1], None if annotations is None else annotations[:1], words[:1])
+    assert not torch.allclose(other, logits, atol=1e-3)
+    torch.testing.assert_close(alone[0], logits[0])
+
+
+@torch.no_grad()
+def test_search_finds_what_the_model_says() -> None:
+    model = generator(cell="lstm", attention=5)
+    condition, annotations, _ = given(model, 3)
+    state = model.start(condition, annotations)
+
+    def step(words: Tensor, parts: Any) -> Any:
+        log_probabilities, cell_state = model.step(words, *parts)
+        return log_probabilities, (cell_state, parts[1])
+
+    for row, found in enumerate(beam(step, state, 3, 5, 3)):
+        for hypothesis in found:
+            words = torch.tensor([[START, *hypothesis.words]])
+            targets = [*hypothesis.words, END]
+            assert annotations is not None
+            logits, _ = model(condition[row : row + 1], annotations[row : row + 1], words)
+            table = logits[0].log_softmax(-1)
+            total = sum(float(table[t, word]) for t, word in enumerate(targets))
+            assert hypothesis.log_probability == pytest.approx(total, abs=1e-4)
+
+
+def test_first_bias_by_hand() -> None:
+    # counts 8, 4, 2, 2, END as often as the most frequent (8), the three others .01 each: 24.03 in all
+    expected = [0.01, 0.01, 8, 0.01, 8, 4, 2, 2]
+    shares = vocabulary_log_frequency(VOCABULARY).exp()
+    assert shares.tolist() == pytest.approx([count / 24.03 for count in expected])
+    assert generator().output.bias.exp().tolist() == pytest.approx(shares.tolist())
+
+
+@pytest.mark.parametrize("targets", [[[4, 5, END]], [[4, END, PAD], [5, 6, END]]], ids=["full", "padded"])
+def test_caption_loss(targets: list[list[int]]) -> None:
+    logits = torch.randn(len(targets), 3, 8, generator=torch.Generator().manual_seed(0))
+    terms = [
+        -float(logits[row, t].log_softmax(0)[word])
+        for row, sentence in enumerate(targets)
+        for t, word in enumerate(sentence)
+        if word != PAD
+    ]
+    assert float(caption_loss(logits, torch.tensor(targets))) == pytest.approx(sum(terms) / len(terms), abs=1e-5)
+
+
+def test_attention_without_annotations_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected annotation vectors"):
+        generator(attention=5).start(torch.zeros(1, 3), None)
