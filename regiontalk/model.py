@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.images import Preprocessing
-from regiontalk.regions.backbones import Backbone, fold_batch_norm
+from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.text import Vocabulary
 
@@ -138,7 +138,7 @@ class RegionModel(nn.Module):
         with torch.device("meta"):
             model = cls(config=config, vocabulary=vocabulary)
         if config.folded:
-            fold_batch_norm(model.extractor)
+            model.extractor.fold()
         model.extractor.proposals.reset_anchors()
         _load_strictly(model, folder / "model.safetensors")
         return model.eval()
@@ -146,7 +146,7 @@ class RegionModel(nn.Module):
     def folded(self) -> RegionModel:
         """This model with every batch norm folded into its convolution: the form that is saved for use."""
         if not self.config.folded:
-            fold_batch_norm(self.extractor)
+            self.extractor.fold()
             self.config = self.config.model_copy(update={"folded": True})
         return self.eval()
 

@@ -26,6 +26,7 @@ from regiontalk.records import FloatArray, checked_boxes
 IOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 METEOR_THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 MERGE_IOU = 0.7
+ANY_WORDS = -2.0  # below every METEOR, also the -1 of detections whose words were not looked at
 Meteor = Callable[[str, Sequence[str]], float]
 """A prediction and its references to METEOR in 0..1."""
 
@@ -127,20 +128,18 @@ def dense_captioning(
     if not ranking.positives.sum():
         raise ValueError(f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations")
     pairs = [(least, words) for least in IOU_THRESHOLDS for words in METEOR_THRESHOLDS]
-    described = [right_rows(ranking, least, words) for least, words in pairs]
-    placed = [right_rows(ranking, least, -2.0) for least in IOU_THRESHOLDS]
+    described = right_detections(ranking, pairs)
+    placed = right_detections(ranking, [(least, ANY_WORDS) for least in IOU_THRESHOLDS])
 
-    def mean_of(rows: list[NDArray[np.int64]]) -> Interval:
+    def mean_of(right: NDArray[np.bool_]) -> Interval:
         def statistic(drawn: NDArray[np.int64]) -> float:
-            times = np.bincount(drawn, minlength=len(photos))
-            return float(np.mean(average_precisions(ranking, rows, times)))
+            return float(average_precisions(ranking, right, np.bincount(drawn, minlength=len(photos))).mean())
 
         return bootstrap_interval(statistic, len(photos), resamples=resamples, seed=seed)
 
-    once = np.ones(len(photos), dtype=np.int64)
     return DenseReport(
         mean_ap=mean_of(described),
-        ap=dict(zip(pairs, average_precisions(ranking, described, once), strict=True)),
+        ap=dict(zip(pairs, average_precisions(ranking, described).tolist(), strict=True)),
         localisation_ap=mean_of(placed),
         photos=len(photos),
         detections=len(ranking.photo),
@@ -231,30 +230,35 @@ def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     )
 
 
-def right_rows(ranking: Ranking, least_iou: float, above_meteor: float) -> NDArray[np.int64]:
-    """Ranks from 0 of the detections that are right at one pair of thresholds; METEOR must be strictly above."""
-    right = (ranking.overlap >= np.float32(least_iou)) & (ranking.meteor > above_meteor)
-    return np.flatnonzero(right)
+def right_detections(ranking: Ranking, pairs: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    """Which detections are right at each (least IoU, METEOR to be strictly above): (K, N) for K pairs."""
+    right = [(ranking.overlap >= np.float32(least)) & (ranking.meteor > above) for least, above in pairs]
+    return np.array(right, dtype=np.bool_).reshape(len(pairs), -1)
 
 
-def average_precisions(ranking: Ranking, rows: Sequence[NDArray[np.int64]], times: NDArray[np.int64]) -> list[float]:
-    """101-point interpolated average precision of each set of right detections.
+def average_precisions(
+    ranking: Ranking, right: NDArray[np.bool_], times: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """101-point interpolated average precision of each row of right detections.
 
     Args:
         ranking: the detections.
-        rows: ranks of the right detections, one array a pair of thresholds.
-        times: (B,) how often each photo counts: ones, or the counts of a bootstrap draw.
+        right: (K, N) as `right_detections` makes it.
+        times: (B,) how often each photo counts, as a bootstrap draw has it; None: each once.
 
     Returns:
-        One figure a set: the mean over recalls 0, 0.01 ... 1 of the best precision at that recall or beyond.
+        (K,), the mean over recalls 0, 0.01 ... 1 of the best precision at that recall or beyond.
     """
+    times = np.ones(len(ranking.positives), dtype=np.int64) if times is None else times
     weight = times[ranking.photo]
-    seen = weight.cumsum()
-    wanted = np.arange(101) * int(times @ ranking.positives)  # recall * 100 * positives: whole numbers compare exactly
-    found = []
-    for right in rows:
-        hits = weight[right].cumsum()
-        precision = np.divide(hits, seen[right], out=np.zeros(len(right)), where=seen[right] > 0)
-        best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)  # the 0 is for recalls never reached
-        found.append(float(best[np.searchsorted(100 * hits, wanted)].mean()))
-    return found
+    at = np.flatnonzero(right.any(axis=0))  # precision peaks only where something is right
+    hits = (weight[at] * right[:, at]).cumsum(axis=1)
+    precision = hits / np.maximum(weight.cumsum()[at], 1)
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    best = np.concatenate([best, np.zeros((len(right), 1))], axis=1)  # the 0 is for recalls never reached
+    # recall >= k / 100 asked as 100 hits >= k positives, whole numbers; rows lie apart so that one search serves all
+    positives = int(times @ ranking.positives)
+    apart = (np.arange(len(right)) * (100 * positives + 1))[:, None]
+    found = np.searchsorted((100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel())
+    columns = found.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
+    return np.asarray(np.take_along_axis(best, columns, axis=1).mean(axis=1), dtype=np.float64)

@@ -6,6 +6,8 @@ Any timm model that offers ``forward_intermediates`` fits in without code. Pixel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import timm
@@ -54,7 +56,9 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the file holds other tensors than the network.
         """
-        state = {key: value for key, value in load_file(path).items() if not key.startswith(("classifier.", "head.fc."))}
+        state = {
+            key: value for key, value in load_file(path).items() if not key.startswith(("classifier.", "head.fc."))
+        }
         try:
             self.net.load_state_dict(state)
         except RuntimeError as error:
@@ -63,24 +67,31 @@ class Backbone(nn.Module):
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every batch norm that follows a bias-free convolution into it, in place; the outputs stay the same.
+    """Fold every batch norm that is registered right after a convolution into it, in place; the outputs stay the same.
 
     An inference-only form: fewer tensors on disk and fewer passes over memory.
     """
     for parent in list(module.modules()):
         children = list(parent.named_children())
-        for (_, first), (second_name, second) in zip(children, children[1:], strict=False):
+        for (_, first), (second_name, second) in pairwise(children):
             if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                _fold_pair(first, second)
+                fold_pair(first, second)
                 setattr(parent, second_name, getattr(second, "act", nn.Identity()))
 
 
 @torch.no_grad()
-def _fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    """W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma, the batch norm as an affine map of its input."""
+def fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Conv2d] = ()) -> None:
+    """W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma, the batch norm as an affine map of its input.
+
+    Args:
+        conv: takes the scale and the shift.
+        norm: with running statistics.
+        scale_also: bias-free convolutions whose outputs are added to ``conv``'s before the norm; they take the scale.
+    """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("batch norm: expected running statistics, got none")
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     old = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
-    conv.weight.mul_(scale[:, None, None, None])
+    for each in (conv, *scale_also):
+        each.weight.mul_(scale[:, None, None, None])
     conv.bias = nn.Parameter(old * scale + norm.bias - norm.running_mean * scale)

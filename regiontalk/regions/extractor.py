@@ -9,11 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fold_pair
 from regiontalk.regions.features import roi_grid, roi_mean
 from regiontalk.regions.proposals import ProposalHead, select
-
-REGION_STRIDE = 16
 
 
 class ExtractorConfig(BaseModel):
@@ -26,6 +24,9 @@ class ExtractorConfig(BaseModel):
     size: int = Field(224, ge=32, description="side of the square network picture in pixels")
     fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
     features: int = Field(512, ge=1, description="F, the length of a region vector")
+    neck: bool = Field(
+        True, description="learn the region map from strides 16 and 32; else it is the backbone's last map"
+    )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
     overlap: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
 
@@ -33,7 +34,7 @@ class ExtractorConfig(BaseModel):
 class Maps(NamedTuple):
     """What one run of the backbone leaves: all that regions need."""
 
-    regions: Tensor  # (B, F, h, w) at stride 16
+    regions: Tensor  # (B, F, h, w) at the extractor's stride
     objectness: Tensor  # (B, A) logits
     boxes_xyxy: Tensor  # (B, A, 4) network pixels
 
@@ -47,17 +48,33 @@ class OnePassExtractor(nn.Module):
         _, middle, final = backbone.channels
         self.backbone = backbone
         self.config = config
-        self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
-        self.final = nn.Conv2d(final, config.features, 1, bias=False)
-        self.norm = nn.BatchNorm2d(config.features)
+        self.stride = STRIDES[1] if config.neck else STRIDES[2]
+        if config.neck:
+            self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
+            self.final = nn.Conv2d(final, config.features, 1, bias=False)
+            self.norm: nn.Module = nn.BatchNorm2d(config.features)
+        elif config.features != final:
+            raise ValueError(
+                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region vector has "
+                f"the length of the backbone's last map, {final} for {config.backbone}"
+            )
         self.proposals = ProposalHead(backbone.channels, size=config.size, width=config.proposal_width)
 
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of normalised pixels (B, 3, S, S)."""
         fine, middle, final = self.backbone(pixels)
+        places = self.proposals((fine, middle, final))
+        if not self.config.neck:
+            return Maps(final, *places)
         coarse = functional.interpolate(self.final(final), size=middle.shape[-2:], mode="bilinear", align_corners=False)
-        regions = functional.relu(self.norm(self.middle(middle) + coarse))
-        return Maps(regions, *self.proposals((fine, middle, final)))
+        return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
+
+    def fold(self) -> None:
+        """Fold every batch norm into the convolutions before it, in place: the form for use."""
+        fold_batch_norm(self.backbone)
+        if self.config.neck and isinstance(self.norm, nn.BatchNorm2d):
+            fold_pair(self.final, self.norm, scale_also=(self.middle,))
+            self.norm = nn.Identity()
 
     @torch.no_grad()
     def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
@@ -77,8 +94,8 @@ class OnePassExtractor(nn.Module):
 
     def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""
-        return roi_mean(maps.regions, boxes_xyxy, REGION_STRIDE)
+        return roi_mean(maps.regions, boxes_xyxy, self.stride)
 
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
         """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4) in network pixels, for soft attention."""
-        return roi_grid(maps.regions, boxes_xyxy, REGION_STRIDE, bins)
+        return roi_grid(maps.regions, boxes_xyxy, self.stride, bins)

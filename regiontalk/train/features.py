@@ -19,7 +19,7 @@ from torch import Tensor
 
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
-from regiontalk.regions.extractor import REGION_STRIDE, Maps, OnePassExtractor
+from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.train.loop import Log
 from regiontalk.train.pictures import PictureStore, augment
 
@@ -79,7 +79,7 @@ def freeze_features(
         maps: keep the region maps too, for soft attention.
         log: takes one line of progress now and then.
     """
-    size, cells = extractor.config.size, extractor.config.size // REGION_STRIDE
+    size, cells = extractor.config.size, extractor.config.size // extractor.stride
     names = [f"{example.id}#{view}" for view in range(views) for example in examples]
     arrays: dict[str, tuple[tuple[int, ...], Any]] = {
         "boxes": ((1 + regions, 4), "float32"),

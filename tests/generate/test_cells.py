@@ -96,6 +96,7 @@ def test_by_hand() -> None:
     # reset and update sigmoid(-1 + 1) = .5, candidate tanh(.5 + .5 * 1) = tanh 1 = .7616; .5 * .7616 + .5 * .5 = .6308
     assert gru(torch.tensor([[-1.0, -1.0, 0.5]]), (h,))[0].item() == pytest.approx(0.6308, abs=1e-4)
     # the recurrence adds 2 * .5 = 1 to every gate: enter sigmoid(0) = .5, forget sigmoid(-1 + 1) = .5 with the +1,
-    # fresh tanh(1) = .7616, leave sigmoid(0) = .5; c = .5 * 2 + .5 * .7616 = 1.3808, h = .5 * tanh(1.3808) = .5 * .8811 = .4406
+    # fresh tanh(1) = .7616, leave sigmoid(0) = .5;
+    # c = .5 * 2 + .5 * .7616 = 1.3808, h = .5 * tanh(1.3808) = .5 * .8811 = .4406
     h_next, c_next = lstm(torch.tensor([[-1.0, -2.0, 0.0, -1.0]]), (h, torch.tensor([[2.0]])))
     assert c_next.item() == pytest.approx(1.3808, abs=1e-4) and h_next.item() == pytest.approx(0.4406, abs=1e-4)

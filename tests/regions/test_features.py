@@ -85,7 +85,7 @@ def test_by_hand() -> None:
     # cells 0 1 2 3 in a row; the interval [1, 3] has its two samples at 1.5 and 2.5, the centres of cells 1 and 2
     weights = axis_weights(torch.tensor([1.0]), torch.tensor([3.0]), 4, 1)
     assert weights.tolist() == [[[0, 0.5, 0.5, 0]]]
-    # two bins over [0, 2]: samples at .25, .75 and at 1.25, 1.75, which are cells -.25, .25 and .75, 1.25 from centre 0.
+    # two bins over [0, 2]: samples at .25, .75 and at 1.25, 1.75, which are -.25, .25 and .75, 1.25 from centre 0.
     # -.25 is held at 0, so the first bin is (1 + .75) / 2 of cell 0; the second is .25 / 2, (.75 + .75) / 2, .25 / 2
     weights = axis_weights(torch.tensor([0.0]), torch.tensor([2.0]), 4, 2)
     assert weights.tolist() == [[[0.875, 0.125, 0, 0], [0.125, 0.75, 0.125, 0]]]
