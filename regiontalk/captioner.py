@@ -25,6 +25,7 @@ from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.model import Calibration, RegionModel
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
+from regiontalk.regions.sources import RegionSource
 from regiontalk.text import UNKNOWN, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
@@ -34,28 +35,43 @@ ALIGN_REGIONS = 19  # the paper's number, used for sentences
 class RegionCaptioner:
     """A model ready for use."""
 
-    def __init__(self, *, model: RegionModel, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        *,
+        model: RegionModel,
+        source: RegionSource | None = None,
+        device: str | torch.device = "cpu",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         """Take a built model (`from_pretrained` builds one).
 
         Args:
             model: in evaluation mode.
+            source: where `caption` looks, instead of the model's own proposals (`regions.sources`).
             device: where it computes.
             max_pixels: larger photos are refused before they are decoded.
         """
         self.model = model.to(device).to(memory_format=torch.channels_last).eval()
+        self.source = source
         self.device = torch.device(device)
         self.max_pixels = max_pixels
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path = "mini", *, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS
+        cls,
+        name: str | Path = "mini",
+        *,
+        source: RegionSource | None = None,
+        device: str | torch.device = "cpu",
+        max_pixels: int = MAX_PIXELS,
     ) -> RegionCaptioner:
         """Load a bundled model by name, a folder, or ``owner/name`` from the Hugging Face Hub.
 
         Raises:
             ValueError: no such model, or its folder is not complete or damaged.
         """
-        return cls(model=RegionModel.from_folder(find_folder(name)), device=device, max_pixels=max_pixels)
+        model = RegionModel.from_folder(find_folder(name))
+        return cls(model=model, source=source, device=device, max_pixels=max_pixels)
 
     def caption(
         self, photo: PictureSource, *, regions: int = 10, beams: int | None = None, threshold: float | None = None
@@ -89,7 +105,7 @@ class RegionCaptioner:
         if not opened:
             return []
         maps = self.encode(opened)
-        boxes, scores = self.model.extractor.propose(maps, regions)
+        boxes, scores = self._regions(opened, maps, regions)
         return self._speak(opened, maps, boxes, scores, beams, threshold)
 
     def describe(
@@ -250,6 +266,20 @@ class RegionCaptioner:
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
         return results
+
+    def _regions(self, photos: Sequence[Photo], maps: Maps, count: int) -> tuple[Tensor, Tensor]:
+        """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""
+        if self.source is None:
+            return self.model.extractor.propose(maps, count)
+        found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
+        size = self.model.config.extractor.size
+        boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), 1 + count, 1)
+        scores = torch.zeros(len(found), 1 + count)
+        for row, regions in enumerate(found):
+            inside = self.model.preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
+            boxes[row, : len(regions)] = torch.from_numpy(inside)
+            scores[row, : len(regions)] = torch.from_numpy(regions.scores)
+        return boxes.to(self.device), scores.to(self.device)
 
     def _open(self, photo: PictureSource) -> Photo:
         """A photo, decoded no larger than the network needs."""

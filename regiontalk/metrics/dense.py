@@ -176,8 +176,10 @@ def merge_truths(
     return np.array(merged, dtype=np.float32).reshape(-1, 4), references
 
 
-def keep_truths(boxes_xyxy: FloatArray, scores: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.int64]:
-    """Which truth each detection of one photo keeps.
+def keep_truths(
+    boxes_xyxy: FloatArray, scores: FloatArray, truths_xyxy: FloatArray
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Which truth each detection of one photo keeps, and its IoU with it.
 
     By falling score (ties: the first), a detection goes to its truth of highest IoU (ties: the first) and keeps it if
     nobody did before; it never turns to another one, and how much it overlaps is judged later.
@@ -188,12 +190,12 @@ def keep_truths(boxes_xyxy: FloatArray, scores: FloatArray, truths_xyxy: FloatAr
         truths_xyxy: (M, 4) merged truths.
 
     Returns:
-        (N,) row of the truth, -1 for none.
+        (N,) row of the truth, -1 for none; (N,) IoU, 0 for none.
     """
-    kept = np.full(len(boxes_xyxy), -1, dtype=np.int64)
+    kept, overlaps = np.full(len(boxes_xyxy), -1, dtype=np.int64), np.zeros(len(boxes_xyxy), dtype=np.float32)
     rows = np.flatnonzero(usable_boxes(boxes_xyxy))
     if not len(rows) or not len(truths_xyxy):
-        return kept
+        return kept, overlaps
     overlap = iou(boxes_xyxy[rows], truths_xyxy)
     best, touches = overlap.argmax(axis=1), overlap.max(axis=1) > 0
     taken: set[int] = set()
@@ -201,8 +203,8 @@ def keep_truths(boxes_xyxy: FloatArray, scores: FloatArray, truths_xyxy: FloatAr
         truth = int(best[at])
         if touches[at] and truth not in taken:
             taken.add(truth)
-            kept[rows[at]] = truth
-    return kept
+            kept[rows[at]], overlaps[rows[at]] = truth, overlap[at, truth]
+    return kept, overlaps
 
 
 def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
@@ -210,12 +212,10 @@ def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     owners, overlaps, words, scores, positives = [], [], [], [], []
     for row, photo in enumerate(photos):
         truths, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
-        kept = keep_truths(photo.boxes_xyxy, photo.scores, truths)
-        overlap, score = np.zeros(len(kept)), np.full(len(kept), -1.0)
-        for at in np.flatnonzero(kept >= 0):
-            overlap[at] = iou(photo.boxes_xyxy[at : at + 1], truths[kept[at] : kept[at] + 1])[0, 0]
-            if overlap[at] >= np.float32(IOU_THRESHOLDS[0]):
-                score[at] = meteor(photo.captions[at], references[kept[at]])
+        kept, overlap = keep_truths(photo.boxes_xyxy, photo.scores, truths)
+        score = np.full(len(kept), -1.0)
+        for at in np.flatnonzero(overlap >= np.float32(IOU_THRESHOLDS[0])):
+            score[at] = meteor(photo.captions[at], references[kept[at]])
         owners.append(np.full(len(kept), row))
         overlaps.append(overlap)
         words.append(score)

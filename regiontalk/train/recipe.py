@@ -139,7 +139,7 @@ class Run:
             train_joint(model, self.examples, self.store(model), config, folder=folder, log=self.log)
             return
         sentences = sentence_numbers(self.examples, model.vocabulary)
-        features = self.features(model, maps=name == "generate")
+        features = self.features(model)
         if name == "align":
             terms = AlignTerms(model.aligner, features, sentences, config)
             train(model.aligner.train(), terms, config.optimiser, folder=folder, log=self.log)
@@ -158,17 +158,17 @@ class Run:
                 self.log(f"left grey: {line}")
         return self._store
 
-    def features(self, model: RegionModel, maps: bool) -> FrozenFeatures:
-        """The frozen features of the training split under the model's extractor."""
+    def features(self, model: RegionModel) -> FrozenFeatures:
+        """The frozen features of the training split under the model's extractor, one file for all stages."""
         settings = self.recipe.features
         return freeze_features(
             model.extractor.eval(),
             self.examples,
             self.store(model),
-            self.out / ("maps" if maps else "features"),
+            self.out / "features",
             regions=settings.regions,
             views=settings.views,
-            maps=maps,
+            maps=self.recipe.generate is not None,
             log=self.log,
         )
 

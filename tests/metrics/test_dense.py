@@ -119,7 +119,9 @@ def test_merging_starts_at_the_box_with_most_neighbours() -> None:
 def test_keep_truths(boxes: object, scores: object, truths: object, want: list[int]) -> None:
     shaped = (np.array(values, dtype=np.float32).reshape(-1, 4) for values in (boxes, truths))
     detections, true = shaped
-    assert keep_truths(detections, np.array(scores, dtype=np.float64), true).tolist() == want
+    kept, overlaps = keep_truths(detections, np.array(scores, dtype=np.float64), true)
+    assert kept.tolist() == want
+    assert [overlap > 0 for overlap in overlaps] == [row >= 0 for row in want]
 
 
 def slow_iou(first: list[float], second: list[float]) -> float:
@@ -194,11 +196,11 @@ def test_interval_against_plain_resampling() -> None:
         photos.append(photo([LEFT, RIGHT], generator.random(2), [words, "0.07"], [LEFT, RIGHT], str(row)))
     pairs = [(least, above) for least in IOU_THRESHOLDS for above in METEOR_THRESHOLDS]
     values = []
-    for _ in range(100):
+    for _ in range(60):
         ranking = rank_detections([photos[row] for row in generator.integers(0, 12, 12)], meteor)
         values.append(average_precisions(ranking, right_detections(ranking, pairs)).mean())
     found = dense_captioning(photos, meteor, resamples=200).mean_ap
-    assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=0.08)
+    assert [found.low, found.high] == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=0.1)
 
 
 def test_meteor_is_asked_only_where_it_matters() -> None:
