@@ -1,0 +1,75 @@
+"""Choose on dev how a model speaks and looks: beams, length power, and the weight of objectness in `locate`.
+
+    python benchmarks/choose_decoding.py --model runs/mini/model --data ../shared/data --json out/decoding.json
+
+Each row is one setting: BLEU-4, CIDEr-D and mean length of whole-photo captions, or R@1 (any box) of phrases. Nothing
+is written to the model; put what you choose into the recipe's [decoding] section.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from regiontalk import RegionCaptioner
+from regiontalk.datasets.splits import read_split
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.places import evaluate_phrases
+from regiontalk.evaluate.speaking import speak_of_photos
+from regiontalk.metrics.captions import score_captions
+
+BEAMS = (1, 3, 5, 7)
+POWERS = (0.0, 0.5, 0.7, 1.0)
+PRIORS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def main() -> None:
+    """Print one line a setting; write all as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    examples, _ = read_split(arguments.data, arguments.split)
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
+    photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
+    rows = [caption_row(photos, beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))]
+    rows += [phrase_row(photos, prior) for prior in PRIORS]
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def choose(captioner: RegionCaptioner, **settings: float) -> None:
+    """Let the model decode with these settings."""
+    config = captioner.model.config
+    decoding = config.decoding.model_copy(update=settings)
+    captioner.model.config = config.model_copy(update={"decoding": decoding})
+
+
+def caption_row(photos: EncodedPhotos, beams: int, power: float) -> dict[str, float]:
+    """Whole-photo captions with one setting."""
+    choose(photos.captioner, beams=beams, length_power=power)
+    spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
+    references = {example.id: example.captions for example in photos.examples if example.id in spoken}
+    scores = score_captions(spoken, references, resamples=10)
+    words = sum(len(text.split()) for text in spoken.values()) / len(spoken)
+    bleu, cider = (figure.value if (figure := scores.figures[name]) else 0.0 for name in ("BLEU-4", "CIDEr-D"))
+    print(f"beams {beams} power {power:g}: BLEU-4 {bleu:.4f} CIDEr-D {cider:.4f} words {words:.2f}")
+    return {"beams": beams, "length_power": power, "BLEU-4": bleu, "CIDEr-D": cider, "words": words}
+
+
+def phrase_row(photos: EncodedPhotos, prior: float) -> dict[str, float]:
+    """Phrase localisation with one weight."""
+    choose(photos.captioner, locate_prior=prior)
+    figure = evaluate_phrases(photos, resamples=10).figures["model"]["any box R@1"]
+    value = figure.value if hasattr(figure, "value") else float(figure or 0.0)
+    print(f"locate_prior {prior:g}: any box R@1 {value:.4f}")
+    return {"locate_prior": prior, "any_box_r1": value}
+
+
+if __name__ == "__main__":
+    main()
