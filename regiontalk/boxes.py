@@ -39,7 +39,8 @@ def area(boxes_xyxy: FloatArray) -> FloatArray:
 def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M), numpy in and out.
 
-    >>> iou(np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([[5, 0, 15, 10]], dtype=np.float32)).round(3).tolist()
+    >>> left, right = np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([[5, 0, 15, 10]], dtype=np.float32)
+    >>> iou(left, right).round(3).tolist()
     [[0.3330000042915344]]
     """
     return pairwise_iou(torch.from_numpy(first_xyxy), torch.from_numpy(second_xyxy)).numpy()

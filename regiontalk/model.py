@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,7 +24,7 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.text import Vocabulary
 
-FORMAT = 1
+FORMAT: Final = 1
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
 

@@ -1,7 +1,7 @@
 """The records that travel from reader to JSON: frozen, checked on creation, made of numpy arrays and plain values.
 
 The dimension letters used in every docstring of this package:
-B pictures, N regions, T words, D embedding, F features, H hidden, V vocabulary, K beams; C sentences where they are not B.
+B pictures, N regions, T words, D embedding, F features, H hidden, V vocabulary, K beams; C sentences where not B.
 
 Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original picture.
 Row 0 of a `Regions` that describes a photo is the whole photo; the rows after it fall by score.
@@ -254,6 +254,6 @@ class Example:
             raise ValueError(f"{self.photo.name}: boxes need size_wh, the picture size they refer to")
         for phrase in self.phrases:
             if any(not 0 <= row < len(boxes) for row in phrase.boxes):
-                raise ValueError(f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes}, got {len(boxes)}")
+                raise ValueError(f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes} of {len(boxes)}")
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "id", self.id or self.photo.name)

@@ -104,8 +104,8 @@ def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         sentences: C lists of word numbers; a list may be empty.
 
     Returns:
-        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the longest length, and at
-        least 1, so that a network always has a step to run.
+        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the longest length and
+        at least 1, so that a network always has a step to run.
 
     >>> pad_words([[5, 6], [7]])[0].tolist()
     [[5, 6], [7, 0]]

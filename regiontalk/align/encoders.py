@@ -95,7 +95,10 @@ class SentenceEncoder(nn.Module):
     def _directions(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
         if self.cell == "relu":
-            return self.forwards(inputs, mask, backward=False) + self.backwards(inputs, mask, backward=True)
+            both: Tensor = self.forwards(inputs, mask, backward=False) + self.backwards(inputs, mask, backward=True)
+            return both
+        if not len(inputs):  # torch cannot pack a batch of no sentences
+            return inputs
         lengths = mask.sum(1).clamp(min=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
         states, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)

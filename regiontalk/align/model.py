@@ -29,7 +29,7 @@ class AlignerConfig(BaseModel):
     score: Literal["maxsim", "sum_positive"] = Field("maxsim", description="eq. 8 or eq. 7")
     loss: Literal["sum", "hardest", "info_nce"] = Field("sum", description="eq. 9, its hardest negatives, or InfoNCE")
     margin: float = Field(1.0, gt=0, description="the 1 of eq. 9; 0.2 suits cosines")
-    sentence_token: bool = Field(False, description="END is read after the words, for what the sentence says as a whole")
+    sentence_token: bool = Field(False, description="END is read after the words, for what a sentence says as a whole")
     dropout: float = Field(0.0, ge=0, lt=1, description="on region features, word vectors and summed states")
 
 

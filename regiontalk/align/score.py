@@ -1,6 +1,6 @@
 """The image-sentence scores, pure: equations (7) and (8) of [1].
 
-With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these functions and no other.
+With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these functions alone.
 """
 
 from __future__ import annotations

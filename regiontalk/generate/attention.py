@@ -1,6 +1,7 @@
 """Soft attention of [2]: where each word looks.
 
-`e_ti = f_att(a_i, h_{t-1})`, `alpha = softmax(e)`, `z_t = beta_t sum_i alpha_ti a_i`, `beta_t = sigmoid(f_beta(h_{t-1}))`.
+`e_ti = f_att(a_i, h_{t-1})`, `alpha = softmax(e)`, `z_t = beta_t sum_i alpha_ti a_i` with the gate
+`beta_t = sigmoid(f_beta(h_{t-1}))`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class GeneratorConfig(BaseModel):
         "first", description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])"
     )
     attention: int = Field(0, ge=0, description="A, length of an annotation vector; 0 = no attention")
-    source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or on v of eq. 1")
+    source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 
@@ -114,7 +114,9 @@ class Generator(nn.Module):
         logits = self.output(self.dropout(torch.stack(outputs, 1)))
         return logits, torch.stack([look for look in looks if look is not None], 1) if self.config.attention else None
 
-    def step(self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One word further, for search: log-probabilities (R, V) and the next cell state; rows of all three agree."""
         embedded = self.embed(words)
         state, context, _ = self._advance(self.word_drive(embedded), words == START, state, memory)
@@ -137,9 +139,8 @@ class Generator(nn.Module):
 
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
-        if context is None:
-            return self.deep(h)
-        return torch.tanh(embedded + self.deep(h) + self.context_out(context))
+        deep: Tensor = self.deep(h)
+        return deep if context is None else torch.tanh(embedded + deep + self.context_out(context))
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -20,6 +21,8 @@ STRIDES = (8, 16, 32)
 
 class Backbone(nn.Module):
     """A timm network without its classifier."""
+
+    net: Any  # timm's networks share no typed interface
 
     def __init__(self, name: str, *, pretrained: bool = False, same_padding: bool = False) -> None:
         """Build the network.
@@ -33,17 +36,19 @@ class Backbone(nn.Module):
             ValueError: no such model, or one without maps at strides 8, 16 and 32.
         """
         super().__init__()
-        options = {"pad_type": "same"} if same_padding else {}
+        options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
         try:
-            self.net = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+            net: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
         except RuntimeError as error:
             near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
             raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
-        levels = {info["reduction"]: row for row, info in enumerate(self.net.feature_info)}
-        if not all(stride in levels for stride in STRIDES) or not hasattr(self.net, "forward_intermediates"):
+        levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
+        if not all(stride in levels for stride in STRIDES) or not hasattr(net, "forward_intermediates"):
             raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
+        self.net = net
         self._levels = [levels[8], levels[16]]
-        self.channels = (*(self.net.feature_info[row]["num_chs"] for row in self._levels), self.net.num_features)
+        fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
+        self.channels = (fine, middle, int(net.num_features))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""

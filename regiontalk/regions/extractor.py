@@ -55,8 +55,8 @@ class OnePassExtractor(nn.Module):
             self.norm: nn.Module = nn.BatchNorm2d(config.features)
         elif config.features != final:
             raise ValueError(
-                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region vector has "
-                f"the length of the backbone's last map, {final} for {config.backbone}"
+                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region "
+                f"vector has the length of the backbone's last map, {final} for {config.backbone}"
             )
         self.proposals = ProposalHead(backbone.channels, size=config.size, width=config.proposal_width)
 

@@ -30,7 +30,7 @@ def axis_weights(low: Tensor, high: Tensor, length: int, bins: int, samples: int
     position = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(0, length - 1)  # (R, points)
     cells = torch.arange(length, device=low.device, dtype=low.dtype)
     hat = (1 - (position[..., None] - cells).abs()).clamp(min=0)  # (R, points, length)
-    return hat.unflatten(1, (bins, samples)).mean(2)
+    return hat.view(-1, bins, samples, length).mean(2)
 
 
 def roi_grid(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int) -> Tensor:
@@ -47,12 +47,12 @@ def roi_grid(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int) ->
     """
     batch, _, height, width = feature_map.shape
     x1, y1, x2, y2 = (boxes_xyxy.flatten(0, 1) / stride).unbind(-1)
-    rows = axis_weights(y1, y2, height, bins).unflatten(0, (batch, -1))  # (B, N, bins, h)
-    columns = axis_weights(x1, x2, width, bins).unflatten(0, (batch, -1))  # (B, N, bins, w)
+    rows = axis_weights(y1, y2, height, bins).view(batch, -1, bins, height)
+    columns = axis_weights(x1, x2, width, bins).view(batch, -1, bins, width)
     # one (bins*bins, h*w) matrix a box, so that a single product with the (h*w, F) map does the pooling
     weights = (rows[:, :, :, None, :, None] * columns[:, :, None, :, None, :]).flatten(4, 5).flatten(1, 3)
     pooled = weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(1, 2)  # (B, N*bins*bins, F)
-    return pooled.unflatten(1, (-1, bins * bins))
+    return pooled.view(batch, -1, bins * bins, pooled.shape[2])
 
 
 def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7) -> Tensor:
@@ -61,5 +61,5 @@ def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7
     x1, y1, x2, y2 = (boxes_xyxy.flatten(0, 1) / stride).unbind(-1)
     rows = axis_weights(y1, y2, height, 1, 2 * bins)  # (B*N, 1, h)
     columns = axis_weights(x1, x2, width, 1, 2 * bins)
-    weights = (rows.transpose(1, 2) * columns).flatten(1).unflatten(0, (batch, -1))  # (B, N, h*w)
+    weights = (rows.transpose(1, 2) * columns).reshape(batch, -1, height * width)
     return weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(1, 2)

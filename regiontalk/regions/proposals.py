@@ -59,7 +59,7 @@ class ProposalHead(nn.Module):
         self.output = nn.Conv2d(width, per_cell * 5, 1)
         nn.init.normal_(self.output.weight, std=0.01)
         # objectness starts near the share of anchors that hold a thing, so that the first steps are calm
-        self.output.bias.data.view(per_cell, 5)[:, 0] = -4.0
+        self.output.get_parameter("bias").data.view(per_cell, 5)[:, 0] = -4.0
         self.size = size
         self.register_buffer("anchors", anchor_boxes(size), persistent=False)
 
@@ -134,7 +134,7 @@ def proposal_loss(
     Returns:
         ``objectness`` and ``box`` terms, each a mean over the batch's positives.
     """
-    overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).unflatten(1, truth_mask.shape)  # (A, B, G)
+    overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(len(anchors), *truth_mask.shape)
     overlap = overlap.permute(1, 0, 2).masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
     best, owner = overlap.max(2)  # (B, A)
     positive, ignored = best >= 0.5, (best >= 0.4) & (best < 0.5)

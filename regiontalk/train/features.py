@@ -109,7 +109,8 @@ def freeze_features(
         if done % 1024 == 0 or done == total:
             log(f"features {done}/{total}")
 
-    key = {"extractor": fingerprint(extractor), "regions": regions, "views": views, "size": size}
+    key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
+    key |= {"regions": regions, "views": views}
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
     return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found.get("maps"))
 

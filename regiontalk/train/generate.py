@@ -1,4 +1,4 @@
-"""The generator stage on frozen features: whole photos with sentences, inferred pairs, annotated phrases, or a mixture."""
+"""The generator stage on frozen features: photos with sentences, inferred pairs, annotated phrases, or a mixture."""
 
 from __future__ import annotations
 

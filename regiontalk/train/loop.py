@@ -103,7 +103,7 @@ def train(
         if not torch.isfinite(total):
             raise ValueError(f"step {step}: the loss is not finite ({_line(losses)}); lower the rate and resume")
         optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        torch.autograd.backward([total])  # what total.backward() does, with types
         if config.clip_by == "norm":
             nn.utils.clip_grad_norm_(parameters, config.clip)
         else:
