@@ -1,0 +1,220 @@
+"""``regiontalk evaluate``: the protocols of the papers on a data set, as tables and as JSON."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from regiontalk.cli.options import Device, Model
+
+if TYPE_CHECKING:
+    from regiontalk.datasets.report import DataReport
+    from regiontalk.evaluate.photos import EncodedPhotos
+    from regiontalk.evaluate.suite import Settings, Suite, Timed
+    from regiontalk.records import Example
+
+NAMES = ("retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment")
+LINE_SECONDS = 10.0
+
+Protocol = Annotated[str, typer.Argument(metavar="|".join([*NAMES, "calibrate", "all"]), show_default=False)]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Holds flickr8k/ and flickr30k_entities/.", show_default=False),
+]
+Split = Annotated[str, typer.Option("--split", help="train, dev or test.")]
+TrainData = Annotated[
+    Path | None,
+    typer.Option("--train-data", metavar="DIR", help="Holds the training split; --data where that has it."),
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")]
+Outputs = Annotated[
+    Path | None, typer.Option("--outputs", metavar="FILE", help="Write what the model said, as JSON Lines.")
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos.")]
+TrainLimit = Annotated[int | None, typer.Option("--train-limit", min=1, help="Only the first training photos.")]
+Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")]
+Beta = Annotated[float | None, typer.Option("--beta", min=0, help="Smoothing of word paths, eq. 12 of the paper.")]
+Fold = Annotated[int | None, typer.Option("--fold", min=1, help="Photos of a retrieval fold; unset: all together.")]
+Snippets = Annotated[
+    Path | None, typer.Option("--snippets", metavar="FILE", help="Inferred pairs; they are inferred anew if unset.")
+]
+Crops = Annotated[bool, typer.Option("--crops/--no-crops", help="Run the photo model on crops.")]
+Untrained = Annotated[bool, typer.Option("--untrained/--no-untrained", help="An untrained model beside alignment.")]
+Write = Annotated[bool, typer.Option("--write", help="calibrate: put the fit into the model's config.json.")]
+Predictions = Annotated[
+    Path | None, typer.Option("--predictions", metavar="FILE", help="Captions of any model, COCO results format.")
+]
+References = Annotated[Path | None, typer.Option("--references", metavar="FILE", help="Their references.")]
+
+
+def evaluate(
+    protocol: Protocol,
+    model: Model = "mini",
+    data: Data = None,
+    split: Split = "dev",
+    train_data: TrainData = None,
+    json: JsonFile = None,
+    outputs: Outputs = None,
+    limit: Limit = None,
+    train_limit: TrainLimit = None,
+    beam: Beam = None,
+    beta: Beta = None,
+    fold: Fold = None,
+    snippets: Snippets = None,
+    crops: Crops = True,
+    untrained: Untrained = True,
+    predictions: Predictions = None,
+    references: References = None,
+    write: Write = False,
+    device: Device = None,
+) -> None:
+    """Measure a model, or with --predictions and --references anybody's captions."""
+    if protocol not in (*NAMES, "calibrate", "all"):
+        raise ValueError(f"protocol: expected one of {', '.join(NAMES)}, calibrate or all, got {protocol!r}")
+    start = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d")}
+    if predictions is not None or references is not None:
+        result = _score_files(protocol, predictions, references)
+        _finish([result], start, json, outputs)
+        return
+    if data is None:
+        raise ValueError("--data: expected the folder that holds flickr8k/ and flickr30k_entities/, got none")
+    from regiontalk.evaluate.suite import Settings
+
+    names = NAMES if protocol == "all" else (protocol,)
+    settings = Settings(beam, beta, fold, crops, untrained, snippets)
+    measured, head = _prepare(names, model, device, data, split, train_data, (limit, train_limit), settings)
+    results = []
+    for name in names:
+        typer.echo(f"{name} ...", err=True)
+        results.append(measured.run(name))
+    if write and protocol == "calibrate":
+        _write_calibration(model, measured)
+    _finish(results, {**start, **head}, json, outputs)
+
+
+def _score_files(protocol: str, predictions: Path | None, references: Path | None) -> Timed:
+    """Captions from a file; no model is loaded."""
+    from regiontalk.evaluate.captions import score_files
+    from regiontalk.evaluate.suite import timed
+
+    if protocol != "captions" or predictions is None or references is None:
+        raise ValueError("--predictions and --references: expected both, with the protocol captions")
+    return timed(lambda: score_files(predictions, references))
+
+
+def _prepare(
+    names: Sequence[str],
+    model: str,
+    device: str | None,
+    data: Path,
+    split: str,
+    train_data: Path | None,
+    limits: tuple[int | None, int | None],
+    settings: Settings,
+) -> tuple[Suite, dict[str, Any]]:
+    """The model, the photos and the training split, and what the document says of them."""
+    from regiontalk import RegionCaptioner
+    from regiontalk.datasets.splits import read_split
+    from regiontalk.evaluate.photos import EncodedPhotos
+    from regiontalk.evaluate.suite import NEED_TRAINING, Suite, fingerprint
+    from regiontalk.hub import find_folder
+
+    folder = find_folder(model)
+    examples, reports = read_split(data, split)
+    captioner = RegionCaptioner.from_pretrained(folder, device=device or "cpu")
+    keep = len(names) > 1 and len(examples) <= 2000  # about a gigabyte
+    photos = EncodedPhotos(captioner, examples[: limits[0]], keep=keep, done=_progress(split))
+    training: EncodedPhotos | None = None
+    if any(name in NEED_TRAINING for name in names):
+        rows, more = _read_training(data, train_data)
+        if rows:
+            training = EncodedPhotos(captioner, rows[: limits[1]], done=_progress("train"))
+        reports = [*reports, *more]
+    lines = [line for report in reports for line in report.lines()]
+    for line in lines:
+        typer.echo(line, err=True)
+    head = {
+        "model": captioner.model.config.name,
+        "model_sha256": fingerprint(folder),
+        "split": split,
+        "photos": len(photos.examples),
+        "data": lines,
+    }
+    return Suite(photos, training, settings, names), head
+
+
+def _read_training(data: Path, train_data: Path | None) -> tuple[list[Example], list[DataReport]]:
+    """The training split where it was asked for, or else where ``data`` has one."""
+    from regiontalk.datasets.splits import read_split
+
+    try:
+        return read_split(train_data or data, "train")
+    except ValueError:
+        if train_data is not None:
+            raise
+        return [], []
+
+
+def _progress(what: str) -> Callable[[int], None]:
+    """A line on stderr every ten seconds."""
+    last = time.monotonic()
+
+    def done(photos: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > LINE_SECONDS:
+            last = time.monotonic()
+            typer.echo(f"  {photos} photos of {what}", err=True)
+
+    return done
+
+
+def _write_calibration(model: str, measured: Suite) -> None:
+    """Put the fitted confidence into the model's settings."""
+    from regiontalk.evaluate.confidence import with_fit
+    from regiontalk.evaluate.suite import write_text
+    from regiontalk.hub import find_folder
+
+    path = find_folder(model) / "config.json"
+    write_text(path, with_fit(measured.photos.captioner.model.config, measured.fit).model_dump_json(indent=2) + "\n")
+    typer.echo(f"wrote {path}", err=True)
+
+
+def _finish(results: Sequence[Timed], head: dict[str, Any], json: Path | None, outputs: Path | None) -> None:
+    """Print the tables and write the files."""
+    from regiontalk.evaluate.suite import document, write_json, write_outputs
+
+    for one in results:
+        _show(one)
+    if json is not None:
+        write_json(json, document(head, results))
+    if outputs is not None:
+        write_outputs(outputs, results)
+
+
+def _show(one: Timed) -> None:
+    """One result as a table with what was counted and remarked below it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from regiontalk.evaluate.result import cell, columns
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a file has no width: nothing is to be broken
+    table = Table("", title=f"{one.result.protocol} ({one.seconds:.1f} s)", title_justify="left")
+    result, names = one.result, columns(one.result)
+    for name in names:
+        table.add_column(name, justify="right")
+    for row, cells in result.figures.items():
+        table.add_row(escape(row), *(cell(name, cells.get(name)) for name in names))
+    console.print(table)
+    console.print("; ".join(f"{name}: {value:g}" for name, value in result.counts.items()), markup=False)
+    for note in result.notes:
+        console.print(note, markup=False)

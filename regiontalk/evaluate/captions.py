@@ -1,0 +1,133 @@
+"""Whole-photo captions beside the nearest training photo's sentence; and captions that come from a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.nn import functional
+
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
+from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
+from regiontalk.evaluate.training import Training, nearest
+from regiontalk.metrics.captions import CaptionScores, score_captions
+
+
+def evaluate_captions(
+    photos: EncodedPhotos, training: Training | None = None, *, beams: int | None = None, resamples: int = 1000
+) -> Result:
+    """The field's figures of the model's whole-photo captions (PAPER.md 5).
+
+    The baseline is the first sentence of the training photo whose whole-photo vector has the greatest cosine.
+
+    Args:
+        photos: the data set.
+        training: for the baseline and for novelty; None leaves both out.
+        beams: K of the beam search; None takes the model's own.
+        resamples: bootstrap draws of photos.
+
+    Raises:
+        ValueError: no photo has a sentence.
+    """
+    spoken = speak_of_photos(photos, beams)
+    references = {example.id: example.captions for example in photos.examples if example.id in spoken}
+    rows = {"model": {name: said.text for name, said in spoken.items()}}
+    notes: list[str] = []
+    if training is None:
+        notes.append("no training split: no nearest photo and no novelty; give one with --train-data")
+    else:
+        rows["nearest training photo"] = nearest_sentences(photos, training)
+    sentences = None if training is None else list(training.sentences())
+    scores = {
+        name: score_captions(said, references, training=sentences, resamples=resamples) for name, said in rows.items()
+    }
+    outputs = tuple(
+        {"photo": name, "references": list(references[name]), **{row: said.get(name) for row, said in rows.items()}}
+        for name in references
+    )
+    counts = {
+        "photos": len(references),
+        "sentences": sum(map(len, references.values())),
+        "beams": beams or photos.captioner.model.config.decoding.beams,
+        "training photos": 0 if training is None else len(training.examples),
+        "photos that cannot be opened": len(photos.broken),
+    }
+    return caption_result("captions", scores, counts, notes, outputs)
+
+
+def nearest_sentences(photos: EncodedPhotos, training: Training) -> dict[str, str]:
+    """For each photo the first sentence of the nearest training photo."""
+    examples, vectors = photo_vectors(photos)
+    usable = [row for row, example in enumerate(training.examples) if example.captions]
+    bank = functional.normalize(training.vectors[usable], dim=-1)
+    rows = nearest(functional.normalize(vectors, dim=-1), bank)
+    return {example.id: training.examples[usable[row]].captions[0] for example, row in zip(examples, rows, strict=True)}
+
+
+def caption_result(
+    protocol: str,
+    scores: Mapping[str, CaptionScores],
+    counts: Mapping[str, int | float],
+    notes: Sequence[str],
+    outputs: tuple[Mapping[str, Any], ...],
+) -> Result:
+    """Rows of caption figures as one result."""
+    figures: dict[str, dict[str, Figure]] = {name: caption_row(found) for name, found in scores.items()}
+    remarks = [note for name, found in scores.items() for note in caption_notes(name, found)]
+    return Result(protocol, figures, counts, unique([*notes, *remarks]), outputs)
+
+
+def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -> Result:
+    """Score captions that anybody's model wrote.
+
+    Args:
+        predictions: COCO results, a list of ``{"image_id": ..., "caption": ...}``, or an object id -> caption.
+        references: COCO annotations (``{"annotations": [{"image_id": ..., "caption": ...}]}``), such a list alone, or
+            an object id -> list of captions.
+        resamples: bootstrap draws of photos.
+
+    Raises:
+        ValueError: a file cannot be read or has another form, or the two share no id.
+    """
+    said = caption_pairs(predictions)
+    groups: dict[str, list[str]] = {}
+    for name, text in caption_pairs(references):
+        groups.setdefault(name, []).append(text)
+    scores = score_captions(said, groups, resamples=resamples)
+    counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
+    return caption_result("captions", {"predictions": scores}, counts, [], ())
+
+
+def caption_pairs(path: Path) -> list[tuple[str, str]]:
+    """(id, caption) pairs of a JSON file in one of the forms that `score_files` names; ids become text.
+
+    Raises:
+        ValueError: the file cannot be read or has another form.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected captions as JSON ({error})") from error
+    rows = values.get("annotations", values) if isinstance(values, dict) else values
+    try:
+        if isinstance(rows, list):
+            return [(str(row["image_id"]), _text(row["caption"])) for row in rows]
+        groups = {name: [texts] if isinstance(texts, str) else texts for name, texts in rows.items()}
+        return [
+            (str(name), _text(item["caption"] if isinstance(item, dict) else item))
+            for name, texts in groups.items()
+            for item in texts
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected a list of image_id and caption, COCO annotations, or an object id -> captions"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"caption: expected text, got {type(value).__name__}")
+    return value

@@ -1,0 +1,126 @@
+"""Dense captioning with a model: its own regions and words against the true ones, DenseCap's mean average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from regiontalk.captioner import calibrated
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.result import Figure, Result
+from regiontalk.evaluate.speaking import OneBox, left_out, one_box_things, speak
+from regiontalk.metrics.dense import IOU_THRESHOLDS, DensePhoto, Meteor, dense_captioning, rank_detections
+from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
+from regiontalk.metrics.tokenizer import ptb_tokenize
+from regiontalk.records import Example, FloatArray
+
+REGIONS = 20
+
+
+def evaluate_dense(
+    photos: EncodedPhotos, *, regions: int = REGIONS, beams: int | None = None, resamples: int = 1000
+) -> Result:
+    """Mean average precision over IoU .3 to .7 and METEOR 0 to .25 (PAPER.md 5, [5]).
+
+    Detections are the model's proposals with its captions, ranked by objectness times confidence; truths are the boxes
+    of one-box chains, each with every phrase of its chain. The whole photo is no detection.
+
+    Args:
+        photos: the data set, with Entities boxes and phrases.
+        regions: detections a photo.
+        beams: K of the beam search; None takes the model's own.
+        resamples: bootstrap draws of photos.
+
+    Raises:
+        ValueError: no chain has exactly one box.
+    """
+    detected = detect(photos, regions, beams)
+    tables, reason = find_tables()
+    meteor = (lambda said, references: 0.0) if tables is None else meteor_of(detected, tables)
+    report = dense_captioning(detected, meteor, resamples=resamples)
+    row: dict[str, Figure] = {
+        "mean AP": None if tables is None else report.mean_ap,
+        "localisation AP": report.localisation_ap,
+    }
+    for least in IOU_THRESHOLDS:
+        values = [value for (iou, _), value in report.ap.items() if iou == least]
+        row[f"AP at IoU {least:g}"] = None if tables is None else float(np.mean(values))
+    counts = {
+        "photos": report.photos,
+        "detections": report.detections,
+        "truths": report.truths,
+        "truths after merging": report.merged,
+        **left_out(photos.examples),
+    }
+    notes = [*([f"mean AP: {reason}"] if tables is None else []), *report.sanity.lines]
+    return Result("dense", {"model": row}, counts, tuple(notes), tuple(map(_output, detected)))
+
+
+def detect(photos: EncodedPhotos, regions: int, beams: int | None) -> list[DensePhoto]:
+    """The model's described regions of every photo beside the true ones."""
+    captioner, found = photos.captioner, []
+    calibration = captioner.model.config.decoding.region
+    for batch in photos:
+        boxes, quality = captioner.model.extractor.propose(batch.maps, regions)
+        for_words: list[FloatArray] = []
+        places: list[FloatArray] = []
+        scores: list[list[float]] = []
+        for row in range(len(batch)):
+            original = batch.to_annotation(row, boxes[row])
+            real = (quality[row] > 0).cpu().numpy() & (original[:, 2:] > original[:, :2]).all(axis=1)
+            real[0] = False  # the whole photo
+            for_words.append(boxes[row].cpu().numpy()[real])
+            places.append(original[real])
+            scores.append(quality[row].cpu().numpy()[real].tolist())
+        for row, said in enumerate(speak(captioner, batch, for_words, beams)):
+            sure = [calibrated(calibration, one.fluency, one.match) for one in said]
+            ranks = np.array([score * share for score, share in zip(scores[row], sure, strict=True)])
+            words = tuple(one.text for one in said)
+            example = batch.examples[row]
+            truths, phrases = true_boxes(example, one_box_things(example))
+            found.append(DensePhoto(example.id, batch.annotated_wh(row), places[row], ranks, words, truths, phrases))
+    return found
+
+
+def true_boxes(example: Example, things: Sequence[OneBox]) -> tuple[FloatArray, tuple[str, ...]]:
+    """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
+    rows = [(thing.box, phrase) for thing in things for phrase in thing.phrases]
+    return example.boxes_xyxy[[box for box, _ in rows]].reshape(-1, 4), tuple(phrase for _, phrase in rows)
+
+
+def find_tables() -> tuple[MeteorTables | None, str]:
+    """METEOR's tables where pycocoevalcap is installed, or why they are not there."""
+    folder = installed_folder()
+    if folder is None:
+        return None, "METEOR's tables are not here; pip install pycocoevalcap (its Java is not needed)"
+    return read_tables(folder), ""
+
+
+def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:
+    """METEOR as a look-up of all pairs that the metric will ask for, computed together: its tables are read once."""
+    asked: dict[tuple[str, tuple[str, ...]], None] = {}
+
+    def note(said: str, references: Sequence[str]) -> float:
+        asked[said, tuple(references)] = None
+        return 0.0
+
+    rank_detections(detected, note)
+    pairs = list(asked)
+    if not pairs:
+        return note
+    said = [ptb_tokenize(text) for text, _ in pairs]
+    references = [[ptb_tokenize(text) for text in group] for _, group in pairs]
+    values = corpus_meteor(meteor_statistics(said, references, tables))
+    known = dict(zip(pairs, values.tolist(), strict=True))
+    return lambda text, group: float(known[text, tuple(group)])
+
+
+def _output(photo: DensePhoto) -> dict[str, object]:
+    """What was said of one photo."""
+    rows = zip(photo.boxes_xyxy.tolist(), photo.scores.tolist(), photo.captions, strict=True)
+    return {
+        "photo": photo.photo,
+        "detections": [{"box": box, "score": score, "text": text} for box, score, text in rows],
+    }

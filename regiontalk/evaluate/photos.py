@@ -1,0 +1,155 @@
+"""Photos of a data set run through the backbone once, in batches, and boxes between annotation and network pixels.
+
+Every protocol walks over `EncodedPhotos`. With ``keep`` the maps stay in memory (about half a megabyte a photo at 224
+pixels), so that several protocols share one run of the backbone; without it memory is one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regiontalk import boxes as box_ops
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.images import ImageError, Photo, Preprocessing, open_photo
+from regiontalk.records import Example, FloatArray
+from regiontalk.regions.extractor import Maps
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class PhotoBatch:
+    """B photos and what the backbone left of them.
+
+    Attributes:
+        examples: B examples.
+        photo_sizes_wh: width and height of the B picture *files*; annotations may refer to another size.
+        maps: of the B photos.
+        preprocessing: the road from file to network.
+    """
+
+    examples: tuple[Example, ...]
+    photo_sizes_wh: tuple[tuple[int, int], ...]
+    maps: Maps
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def take(self, rows: Sequence[int]) -> PhotoBatch:
+        """The chosen photos, every field sliced together."""
+        index = torch.tensor(rows, dtype=torch.int64, device=self.maps.regions.device)
+        return PhotoBatch(
+            tuple(self.examples[row] for row in rows),
+            tuple(self.photo_sizes_wh[row] for row in rows),
+            Maps(*(part.index_select(0, index) for part in self.maps)),
+            self.preprocessing,
+        )
+
+    def annotated_wh(self, row: int) -> tuple[int, int]:
+        """The size that the annotated boxes of a photo refer to: its file's where nothing else is said."""
+        return self.examples[row].size_wh or self.photo_sizes_wh[row]
+
+    def to_network(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
+        """Annotated boxes (N, 4) of a photo in network pixels."""
+        stored = box_ops.rescale(boxes_xyxy.reshape(-1, 4), self.annotated_wh(row), self.photo_sizes_wh[row])
+        return self.preprocessing.to_network(stored, self.photo_sizes_wh[row])
+
+    def to_annotation(self, row: int, boxes_xyxy: Tensor) -> FloatArray:
+        """Boxes (N, 4) in network pixels as the annotation of a photo counts them; one in the padding has no area."""
+        stored = self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row])
+        return box_ops.rescale(stored, self.photo_sizes_wh[row], self.annotated_wh(row))
+
+
+class EncodedPhotos:
+    """The photos of a data set as batches, as often as they are asked for."""
+
+    def __init__(
+        self,
+        captioner: RegionCaptioner,
+        examples: Sequence[Example],
+        *,
+        batch: int = BATCH,
+        keep: bool = False,
+        done: Callable[[int], None] = lambda photos: None,
+    ) -> None:
+        """Take the photos; nothing is opened yet.
+
+        Args:
+            captioner: the model.
+            examples: the data set.
+            batch: photos that run through the backbone together.
+            keep: hold all maps in memory after the first walk.
+            done: told after each batch how many photos of this walk are encoded.
+
+        Raises:
+            ValueError: there is no example.
+        """
+        if not examples:
+            raise ValueError("photos: expected at least one, got none; check the split and its list")
+        self.captioner = captioner
+        self.examples = tuple(examples)
+        self.broken: list[str] = []
+        self._batch, self._keep, self._done = batch, keep, done
+        self._kept: list[PhotoBatch] | None = None
+
+    def __iter__(self) -> Iterator[PhotoBatch]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        self.broken = []
+        kept: list[PhotoBatch] = []
+        for start in range(0, len(self.examples), self._batch):
+            found = self._encode(self.examples[start : start + self._batch])
+            self._done(min(start + self._batch, len(self.examples)))
+            if found is None:
+                continue
+            if self._keep:
+                kept.append(found)
+            yield found
+        if self._keep:
+            self._kept = kept
+
+    def _encode(self, examples: Sequence[Example]) -> PhotoBatch | None:
+        """One batch; photos that cannot be opened are left out and named in ``broken``."""
+        preprocessing = self.captioner.model.preprocessing
+        opened: list[tuple[Example, Photo]] = []
+        for example in examples:
+            try:
+                photo = open_photo(example.photo, max_pixels=self.captioner.max_pixels, at_least=preprocessing.size)
+            except ImageError as error:
+                self.broken.append(str(error))
+                continue
+            opened.append((example, photo))
+        if not opened:
+            return None
+        photos = [photo for _, photo in opened]
+        sizes = tuple(photo.size_wh for photo in photos)
+        return PhotoBatch(tuple(example for example, _ in opened), sizes, self.captioner.encode(photos), preprocessing)
+
+
+def whole_pictures(batch: PhotoBatch, device: torch.device) -> Tensor:
+    """The whole picture of every photo of a batch, (B, 1, 4) in network pixels."""
+    return pad_with_whole([np.zeros((0, 4), dtype=np.float32)] * len(batch), batch.preprocessing.size, device)
+
+
+def pad_with_whole(boxes: Sequence[FloatArray], size: int, device: torch.device) -> Tensor:
+    """Boxes of several photos in network pixels as (B, N, 4), N at least 1; places left over hold the whole picture."""
+    width = max(1, max((len(rows) for rows in boxes), default=0))
+    padded = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(boxes), width, 1))
+    for row, values in enumerate(boxes):
+        padded[row, : len(values)] = values
+    return torch.from_numpy(padded).to(device)
+
+
+@torch.inference_mode()
+def box_vectors(captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray]) -> list[Tensor]:
+    """Region vectors (n, F) of each photo's own boxes (n, 4) in network pixels."""
+    padded = pad_with_whole(boxes, captioner.model.config.extractor.size, captioner.device)
+    vectors = captioner.model.extractor.vectors(batch.maps, padded)
+    return [row[: len(own)] for row, own in zip(vectors, boxes, strict=True)]

@@ -1,0 +1,160 @@
+"""Captions on true boxes beside three baselines and beside people (PAPER.md 5, region captions)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from regiontalk import boxes as box_ops
+from regiontalk.evaluate.captions import caption_result
+from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
+from regiontalk.evaluate.result import Result
+from regiontalk.evaluate.speaking import OneBox, Spoken, left_out, one_box_batch, speak
+from regiontalk.evaluate.training import Training, nearest, read_bags
+from regiontalk.images import Photo, open_image
+from regiontalk.metrics.captions import score_captions
+
+HUMAN = "human agreement"
+SAME = "model, judged like people"
+
+
+@dataclass(frozen=True)
+class DescribedBox:
+    """A thing with one box, what the model said of it, and its region vector (F,)."""
+
+    thing: OneBox
+    box_xyxy: tuple[float, ...]
+    spoken: Spoken
+    vector: Tensor
+
+
+def evaluate_regions(
+    photos: EncodedPhotos,
+    training: Training | None = None,
+    *,
+    beams: int | None = None,
+    crops: bool = True,
+    resamples: int = 1000,
+) -> Result:
+    """Captions on the boxes of chains that have exactly one box; references are all phrases of the chain.
+
+    Baselines: *ranking*, the training snippet that the alignment model scores highest on the region ([1]'s);
+    *nearest region*, the best snippet of the training region of greatest cosine; *photo model on the crop*, the
+    region's pixels cut out and captioned as a whole photo. *Human agreement* takes the first phrase of each chain that
+    has several against the others; the model's row for the same chains and references stands beside it.
+
+    Args:
+        photos: the data set, with Entities boxes and phrases.
+        training: snippets for the first two baselines; None leaves them out.
+        beams: K of the beam search; None takes the model's own.
+        crops: whether to run the model on crops, which takes as long as encoding that many photos.
+        resamples: bootstrap draws.
+
+    Raises:
+        ValueError: no chain has exactly one box.
+    """
+    found = describe_boxes(photos, beams)
+    if not found:
+        raise ValueError("regions: expected chains with exactly one box, got none; is Flickr30k Entities there?")
+    references = {item.thing.id: item.thing.phrases for item in found}
+    rows = {"model": {item.thing.id: item.spoken.text for item in found}}
+    notes: list[str] = []
+    if training is None or training.bank is None:
+        notes.append("no training snippets: no ranking and no nearest region; give the split with --train-data")
+    else:
+        rows |= snippet_baselines(photos, found, training)
+    if crops:
+        rows["photo model on the crop"] = caption_crops(photos, found, beams)
+    known = None if training is None or training.bank is None else training.bank.texts
+    scores = {
+        name: score_captions(said, references, training=known, resamples=resamples) for name, said in rows.items()
+    }
+    several = {name: phrases for name, phrases in references.items() if len(phrases) > 1}
+    if several:
+        others = {name: phrases[1:] for name, phrases in several.items()}
+        people = {name: phrases[0] for name, phrases in several.items()}
+        same = {name: rows["model"][name] for name in several}
+        for name, said in ((SAME, same), (HUMAN, people)):
+            scores[name] = score_captions(said, others, resamples=resamples)
+        notes.append(f"{HUMAN}: {len(several)} chains that several phrases name, the first against the others")
+    counts = {"photos": len({item.thing.photo for item in found}), "regions": len(found), **left_out(photos.examples)}
+    outputs = tuple(
+        {
+            "photo": item.thing.photo,
+            "entity": item.thing.entity,
+            "box": list(item.box_xyxy),
+            "references": list(item.thing.phrases),
+            **{name: said.get(item.thing.id) for name, said in rows.items()},
+        }
+        for item in found
+    )
+    return caption_result("regions", scores, counts, notes, outputs)
+
+
+def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[DescribedBox]:
+    """The model's caption and vector of every box that belongs to a one-box chain."""
+    captioner = photos.captioner
+    found: list[DescribedBox] = []
+    for batch in photos:
+        things, boxes = one_box_batch(batch)
+        spoken = speak(captioner, batch, boxes, beams)
+        vectors = box_vectors(captioner, batch, boxes)
+        for example, own, said, rows in zip(batch.examples, things, spoken, vectors, strict=True):
+            for thing, words, vector in zip(own, said, rows, strict=True):
+                box = tuple(float(value) for value in example.boxes_xyxy[thing.box])
+                found.append(DescribedBox(thing, box, words, vector.float().cpu()))
+    return found
+
+
+def snippet_baselines(
+    photos: EncodedPhotos, found: Sequence[DescribedBox], training: Training
+) -> dict[str, dict[str, str]]:
+    """What the ranking and the nearest training region say of each box."""
+    captioner, bank = photos.captioner, training.bank
+    if bank is None:
+        raise ValueError("snippets: expected a training split read with them, got none; pass infer=True")
+    features = torch.stack([item.vector for item in found])
+    with torch.inference_mode():
+        regions = captioner.model.aligner.regions(features.to(captioner.device)[None])[0].float().cpu()
+    best = nearest(regions, read_bags(captioner, bank.texts))
+    close = nearest(functional.normalize(features, dim=-1), bank.vectors)
+    names = [item.thing.id for item in found]
+    return {
+        "ranking": dict(zip(names, (bank.texts[row] for row in best), strict=True)),
+        "nearest region": dict(zip(names, (bank.best[row] for row in close), strict=True)),
+    }
+
+
+def caption_crops(photos: EncodedPhotos, found: Sequence[DescribedBox], beams: int | None) -> dict[str, str]:
+    """The whole-photo caption of each box's pixels, cut out of the picture file."""
+    captioner = photos.captioner
+    size = captioner.model.config.extractor.size
+    crops = _crops(photos, found)
+    said: dict[str, str] = {}
+    for start in range(0, len(found), BATCH):
+        pixels = list(islice(crops, BATCH))
+        whole = pad_with_whole([np.zeros((0, 4), np.float32)] * len(pixels), size, captioner.device)
+        captions = captioner.write(captioner.encode(pixels), whole, beams)
+        for item, caption in zip(found[start : start + BATCH], captions, strict=True):
+            said[item.thing.id] = captioner.model.vocabulary.decode(caption.words)
+    return said
+
+
+def _crops(photos: EncodedPhotos, found: Sequence[DescribedBox]) -> Iterator[Photo]:
+    """The pixels of each box, at least one each way; the boxes of a photo stand together, so it is opened once."""
+    examples = {example.id: example for example in photos.examples}
+    for name, items in groupby(found, key=lambda item: item.thing.photo):
+        example = examples[name]
+        picture = open_image(example.photo, max_pixels=photos.captioner.max_pixels)
+        for item in items:
+            box = np.array([item.box_xyxy], dtype=np.float32)
+            x1, y1, x2, y2 = box_ops.rescale(box, example.size_wh or picture.size, picture.size)[0].tolist()
+            left, top = min(int(x1), picture.width - 1), min(int(y1), picture.height - 1)
+            crop = picture.crop((left, top, max(left + 1, round(x2)), max(top + 1, round(y2))))
+            yield Photo(crop, crop.size, item.thing.id)

@@ -1,0 +1,108 @@
+"""What every protocol returns: figures by row and column, counts, remarks, and what the model said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regiontalk.metrics.captions import CaptionScores
+from regiontalk.metrics.intervals import Interval
+
+Figure = Interval | float | None
+"""A figure with its 95 % interval, one without, or None where it cannot be had (a remark says why)."""
+
+PLAIN = frozenset(["median rank", "mean rank", "mean length", "vocabulary", "items", "phrases", "chance rank"])
+"""Columns that are numbers of their own; all others are shares (CIDEr-D: 0..10) and are read as per cent."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one protocol.
+
+    Attributes:
+        protocol: its name.
+        figures: row (the model, a baseline, a direction, a type) -> column -> figure.
+        counts: what was counted and what was left out.
+        notes: remarks that a reader of the table needs.
+        outputs: what the model said, one entry a photo, region or phrase; plain values.
+    """
+
+    protocol: str
+    figures: Mapping[str, Mapping[str, Figure]]
+    counts: Mapping[str, int | float]
+    notes: tuple[str, ...] = ()
+    outputs: tuple[Mapping[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the outputs; what is not a finite number becomes null."""
+        return {
+            "protocol": self.protocol,
+            "figures": {
+                row: {name: plain(value) for name, value in cells.items()} for row, cells in self.figures.items()
+            },
+            "counts": dict(self.counts),
+            "notes": list(self.notes),
+        }
+
+
+def plain(figure: Figure) -> Any:
+    """A figure as JSON has it.
+
+    >>> plain(Interval(0.5, 0.25, float("nan")))
+    {'value': 0.5, 'low': 0.25, 'high': None}
+    """
+    if isinstance(figure, Interval):
+        return {name: plain(value) for name, value in figure.to_dict().items()}
+    return figure if figure is not None and math.isfinite(figure) else None
+
+
+def columns(result: Result) -> list[str]:
+    """All columns of a result in the order of their first appearance."""
+    return list(dict.fromkeys(name for cells in result.figures.values() for name in cells))
+
+
+def cell(column: str, figure: Figure) -> str:
+    r"""A figure as a table shows it: per cent with its interval below, or as it is for the columns in `PLAIN`.
+
+    >>> cell("R@1", Interval(0.125, 0.1, 0.15))
+    '12.5\n10.0-15.0'
+    """
+    if figure is None:
+        return "-"
+    scale, digits = (1.0, 1) if column in PLAIN else (100.0, 1)
+    if not isinstance(figure, Interval):
+        return f"{figure * scale:.{digits}f}"
+    low, high = figure.low * scale, figure.high * scale
+    value = f"{figure.value * scale:.{digits}f}"
+    return value if math.isnan(low) else f"{value}\n{low:.{digits}f}-{high:.{digits}f}"
+
+
+def caption_row(scores: CaptionScores) -> dict[str, Figure]:
+    """The columns that a set of captions fills: the field's figures, then variety and novelty."""
+    variety = scores.diversity
+    return {
+        **scores.figures,
+        "distinct-1": variety.distinct_1,
+        "distinct-2": variety.distinct_2,
+        "vocabulary": float(variety.vocabulary),
+        "mean length": variety.mean_length,
+        "in training": variety.in_training,
+    }
+
+
+def caption_notes(name: str, scores: CaptionScores) -> list[str]:
+    """What was wrong with a set of captions, and which figures it lacks."""
+    lacking = [f"{name}: {metric}: {reason}" for metric, reason in scores.reasons.items()]
+    return [*(f"{name}: {problem.line()}" for problem in scores.problems), *lacking]
+
+
+def unique(lines: Iterable[str]) -> tuple[str, ...]:
+    """The lines without repeats, in order."""
+    return tuple(dict.fromkeys(lines))
+
+
+def lists(rows: Mapping[str, Sequence[str]]) -> list[str]:
+    """Named lists of words as remarks."""
+    return [f"{name}: {', '.join(words)}" for name, words in rows.items()]

@@ -1,0 +1,172 @@
+"""Protocols by name, and the one document that a run of them writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from regiontalk.evaluate.alignment import evaluate_alignment
+from regiontalk.evaluate.captions import evaluate_captions
+from regiontalk.evaluate.confidence import ConfidenceFit, confidence_result, fit_confidence
+from regiontalk.evaluate.dense import evaluate_dense
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.places import evaluate_phrases, evaluate_proposals
+from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.evaluate.regions import evaluate_regions
+from regiontalk.evaluate.result import Result
+from regiontalk.evaluate.training import Training, read_training
+
+FORMAT = 1
+NEED_TRAINING = ("captions", "regions")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the protocols share.
+
+    Attributes:
+        beams: K of the beam search; None takes the model's own.
+        beta: smoothing of inferred snippets (eq. 12); None takes the model's own. Alignment uses it only where given.
+        fold: photos of a retrieval fold; None ranks everything together.
+        crops: whether the photo model is run on crops.
+        untrained: whether an untrained model stands beside the alignment figures.
+        snippets: file of inferred pairs; None infers them.
+        resamples: bootstrap draws.
+    """
+
+    beams: int | None = None
+    beta: float | None = None
+    fold: int | None = None
+    crops: bool = True
+    untrained: bool = True
+    snippets: Path | None = None
+    resamples: int = 1000
+
+
+class Suite:
+    """A data set, perhaps a training split (read when first needed), and the settings."""
+
+    def __init__(
+        self, photos: EncodedPhotos, training: EncodedPhotos | None, settings: Settings, names: Sequence[str]
+    ) -> None:
+        """Take what the protocols in ``names`` need."""
+        self.photos, self.settings = photos, settings
+        self._training, self._names = training, names
+
+    @cached_property
+    def training(self) -> Training | None:
+        """The training split, with snippets where a protocol of this run wants them."""
+        if self._training is None:
+            return None
+        settings, infer = self.settings, "regions" in self._names
+        return read_training(self._training, infer=infer, beta=settings.beta, file=settings.snippets)
+
+    @cached_property
+    def fit(self) -> ConfidenceFit:
+        """The confidence fitted on half of the photos."""
+        return fit_confidence(self.photos, beams=self.settings.beams, resamples=self.settings.resamples)
+
+    def run(self, name: str) -> Timed:
+        """One protocol.
+
+        Raises:
+            ValueError: the data lacks what it needs.
+        """
+        return timed(lambda: PROTOCOLS[name](self))
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A result, how long it took by the clock, and how much of the processors it used."""
+
+    result: Result
+    seconds: float
+    cpu_seconds: float
+
+
+def timed(measure: Callable[[], Result]) -> Timed:
+    """Run a measurement and time it."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = measure()
+    return Timed(result, time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _retrieval(suite: Suite) -> Result:
+    return evaluate_retrieval(suite.photos, fold=suite.settings.fold, resamples=suite.settings.resamples)
+
+
+def _captions(suite: Suite) -> Result:
+    settings = suite.settings
+    return evaluate_captions(suite.photos, suite.training, beams=settings.beams, resamples=settings.resamples)
+
+
+def _regions(suite: Suite) -> Result:
+    settings = suite.settings
+    return evaluate_regions(
+        suite.photos, suite.training, beams=settings.beams, crops=settings.crops, resamples=settings.resamples
+    )
+
+
+def _alignment(suite: Suite) -> Result:
+    settings = suite.settings
+    return evaluate_alignment(
+        suite.photos, beta=settings.beta or 0.0, untrained=settings.untrained, resamples=settings.resamples
+    )
+
+
+PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
+    "retrieval": _retrieval,
+    "captions": _captions,
+    "regions": _regions,
+    "phrases": lambda suite: evaluate_phrases(suite.photos, resamples=suite.settings.resamples),
+    "proposals": lambda suite: evaluate_proposals(suite.photos, resamples=suite.settings.resamples),
+    "dense": lambda suite: evaluate_dense(suite.photos, beams=suite.settings.beams, resamples=suite.settings.resamples),
+    "alignment": _alignment,
+    "calibrate": lambda suite: confidence_result(suite.fit),
+}
+
+
+def document(head: Mapping[str, Any], results: Sequence[Timed]) -> dict[str, Any]:
+    """What ``--json`` writes: the head (command, model, data) and every result with its seconds."""
+    rows = [
+        {**one.result.to_dict(), "seconds": round(one.seconds, 2), "cpu_seconds": round(one.cpu_seconds, 2)}
+        for one in results
+    ]
+    return {"format": FORMAT, **head, "results": rows}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that appears complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.tmp")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a document."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def write_outputs(path: Path, results: Sequence[Timed]) -> None:
+    """Write what the model said, one JSON object a line, each with its protocol."""
+    rows = [{"protocol": one.result.protocol, **output} for one in results for output in one.result.outputs]
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of a model's weights and settings, so that a figure names the model that it belongs to."""
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors"):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,44 @@
+"""A small model with first weights, and the toy data set encoded with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from regiontalk.align.model import AlignerConfig
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.datasets.splits import read_split
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.generate.model import GeneratorConfig
+from regiontalk.model import ModelConfig, RegionModel
+from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.text import Vocabulary
+
+Photos = Callable[..., EncodedPhotos]
+
+
+@pytest.fixture(scope="session")
+def captioner(toy_folder: Path) -> RegionCaptioner:
+    examples, _ = read_split(toy_folder, "train")
+    vocabulary = Vocabulary.build((caption for example in examples for caption in example.captions), least=1)
+    config = ModelConfig(
+        name="tiny",
+        extractor=ExtractorConfig(backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8),
+        aligner=AlignerConfig(size=8, word_size=8, hidden=8, cell="gru", normalise=True, sentence_token=True),
+        generator=GeneratorConfig(cell="gru", hidden=12, word_size=8),
+    )
+    torch.manual_seed(0)
+    return RegionCaptioner(model=RegionModel(config=config, vocabulary=vocabulary).eval())
+
+
+@pytest.fixture(scope="session")
+def photos(captioner: RegionCaptioner, toy_folder: Path) -> Photos:
+    """Encoded photos of a split of the toy data; arguments are those of `EncodedPhotos`."""
+
+    def make(split: str = "dev", **settings: object) -> EncodedPhotos:
+        return EncodedPhotos(captioner, read_split(toy_folder, split)[0], **settings)  # type: ignore[arg-type]
+
+    return make
