@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regiontalk import RegionCaptioner
-from regiontalk.draw import draw
+from regiontalk.drawing import draw
 from regiontalk.images import open_image
 
 OUT = Path("out")

@@ -1,10 +1,18 @@
-"""RegionTalk: point at any part of a photo and get words; give it words and get the place."""
+"""RegionTalk: point at any part of a photo and get words; give it words and get the place.
 
-from regiontalk.captioner import RegionCaptioner
-from regiontalk.draw import draw
-from regiontalk.images import ImageError, open_image
-from regiontalk.model import RegionModel
-from regiontalk.records import Example, ImageResult, PhraseMatch, RegionCaption, Regions
+The public names are imported when they are first used (PEP 562), so that `import regiontalk` and ``regiontalk --help``
+need no torch. No module of the package may have the name of a public function: the one imported last would win.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regiontalk.captioner import RegionCaptioner
+    from regiontalk.drawing import draw
+    from regiontalk.images import ImageError, open_image
+    from regiontalk.model import RegionModel
+    from regiontalk.records import Example, ImageResult, PhraseMatch, RegionCaption, Regions
 
 __all__ = [
     "Example",
@@ -18,3 +26,26 @@ __all__ = [
     "draw",
     "open_image",
 ]
+
+_HOMES = {
+    "captioner": ["RegionCaptioner"],
+    "drawing": ["draw"],
+    "images": ["ImageError", "open_image"],
+    "model": ["RegionModel"],
+    "records": ["Example", "ImageResult", "PhraseMatch", "RegionCaption", "Regions"],
+}
+
+if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for a public one
+
+    def __getattr__(name: str) -> Any:
+        """The public name, from the module that holds it; kept, so that this runs once for each."""
+        for module, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    """The public names and what Python keeps in every module."""
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """Where words go on a picture: text broken into lines, places that never cover each other, colours that differ.
 
-Everything here is arithmetic on whole pixels; `draw.py` does the painting. Boxes are ``boxes_xyxy``.
+Everything here is arithmetic on whole pixels; `drawing.py` does the painting. Boxes are ``boxes_xyxy``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.draw import contact_sheet, draw
+from regiontalk.drawing import contact_sheet, draw
 from regiontalk.images import ImageError, open_photo
 from regiontalk.pairs import infer_pairs
 from regiontalk.records import Example, ImageResult, PhraseMatch

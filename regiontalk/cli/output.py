@@ -62,7 +62,7 @@ class Drawings:
 
     def add(self, photo: str, result: ImageResult) -> Path:
         """Draw a result on its photo; the file appears complete or not at all."""
-        from regiontalk.draw import draw
+        from regiontalk.drawing import draw
         from regiontalk.images import open_image
 
         path = self._folder / self._name(Path(photo).stem)

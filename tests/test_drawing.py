@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-from regiontalk.draw import _Label, _lay_sentence, contact_sheet, draw
+from regiontalk.drawing import _Label, _lay_sentence, contact_sheet, draw
 from regiontalk.images import open_image
 from regiontalk.labels import colours
 from regiontalk.records import ImageResult, PhraseMatch, RegionCaption
 
-module = sys.modules["regiontalk.draw"]  # `regiontalk.draw` is also a public function
+module = sys.modules["regiontalk.drawing"]
 GREY = (90, 90, 90)
 
 
