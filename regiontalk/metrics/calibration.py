@@ -1,8 +1,9 @@
 """Confidence: does 0.8 mean right eight times in ten, and a monotone map that makes it so.
 
 Enter: scores (P,) of any scale and whether each answer was right (P,). Leave: reliability bins, the expected
-calibration error (Guo et al., 2017), and maps from score to probability: Platt's sigmoid (Platt, 1999, with his smoothed targets)
-for few answers, isotonic regression (pool adjacent violators) for many. Both never fall, so the order of answers stays.
+calibration error (Guo et al., 2017), and maps from score to probability: Platt's sigmoid (Platt, 1999, with his
+smoothed targets) for few answers, isotonic regression (pool adjacent violators) for many. Both never fall, so the order
+of answers stays.
 Fit on one split and measure on another: on its own split every isotonic map looks perfect.
 """
 

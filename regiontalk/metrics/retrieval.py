@@ -19,6 +19,7 @@ from regiontalk.metrics.intervals import Interval, bootstrap_interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 AT = (1, 5, 10)
+KEPT_BYTES = 100_000_000  # of blocks with true pairs, kept so that most are not made twice
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
 Blocks = Callable[[IntArray, IntArray], ScoreArray]
@@ -105,9 +106,9 @@ def ranks(
 ) -> Ranks:
     """Ranks of the true items, both ways.
 
-    A callable is asked twice for the blocks that hold a true pair (once to learn the true scores, once to count what
-    stands above them) and once for every other block; sentences are visited in the order of their photos, so the true
-    pairs lie in few blocks. It must answer the same block with the same numbers.
+    Blocks that hold a true pair are visited twice, once to learn the true scores and once to count what stands above
+    them; sentences go in the order of their photos, so these are few, and they are kept in memory up to `KEPT_BYTES`.
+    Beyond that a callable is asked again: it must answer the same block with the same numbers.
 
     Args:
         scores: (N, C) matrix, or a callable from photo rows (P,) and sentence rows (S,) to (P, S).
@@ -124,15 +125,19 @@ def ranks(
     tiles = list(_tiles(owner, count, block))
     best, best_at = np.full(count, -np.inf), np.full(count, len(owner), dtype=np.int64)
     own = np.zeros(len(owner))
-    for rows, columns in tiles:
+    kept: dict[int, ScoreArray] = {}
+    for number, (rows, columns) in enumerate(tiles):
         true = owner[columns][None, :] == rows[:, None]
         if true.any():
             tile = _checked_block(make, rows, columns)
-            own[columns[true.any(axis=0)]] = np.where(true, tile, -np.inf).max(axis=0)[true.any(axis=0)]
-            _raise_best(best, best_at, rows, columns, np.where(true, tile, -np.inf))
+            masked = np.where(true, tile, -np.inf)
+            own[columns[true.any(axis=0)]] = masked.max(axis=0)[true.any(axis=0)]
+            _raise_best(best, best_at, rows, columns, masked)
+            if (len(kept) + 1) * tile.nbytes <= KEPT_BYTES:
+                kept[number] = tile
     forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
-    for rows, columns in tiles:
-        tile = _checked_block(make, rows, columns)
+    for number, (rows, columns) in enumerate(tiles):
+        tile = kept.pop(number) if number in kept else _checked_block(make, rows, columns)
         earlier = columns[None, :] < best_at[rows][:, None]
         forward[rows] += _above(tile, best[rows][:, None], earlier).sum(axis=1)
         earlier = rows[:, None] < owner[columns][None, :]

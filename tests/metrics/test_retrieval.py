@@ -80,6 +80,24 @@ def test_twin(photos: int, sentences: int, levels: int, block: tuple[int, int], 
     assert found.sentence_to_photo.tolist() == backward
 
 
+@pytest.mark.parametrize(
+    ("kept_bytes", "calls"), [pytest.param(0, 6, id="asked-again"), pytest.param(10**6, 4, id="kept")]
+)
+def test_blocks_with_true_pairs_are_kept(monkeypatch: pytest.MonkeyPatch, kept_bytes: int, calls: int) -> None:
+    # 4 photos, 8 sentences by photo 0 1 1 1 | 2 2 2 3, blocks of 2 x 4: two of the four blocks hold true pairs.
+    monkeypatch.setattr("regiontalk.metrics.retrieval.KEPT_BYTES", kept_bytes)
+    scores, owner = np.random.default_rng(7).integers(0, 3, (4, 8)), [0, 1, 1, 2, 1, 2, 2, 3]
+    asked = []
+
+    def block(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        asked.append(1)
+        return scores[np.ix_(rows, columns)]
+
+    found = ranks(block, owner, photos=4, block=(2, 4))
+    assert len(asked) == calls
+    assert (found.photo_to_sentence.tolist(), found.sentence_to_photo.tolist()) == slow_ranks(scores, owner)
+
+
 def test_constant_scores_are_chance_never_perfect() -> None:
     report = retrieval(np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), resamples=20)
     # Every photo answers sentence 0 first, so only photo 0 is right; every sentence answers photo 0: 5 of 500.
