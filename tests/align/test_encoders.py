@@ -92,6 +92,16 @@ def test_sentence_encoder(cell: Literal["relu", "gru"], normalise: bool, lengths
                 torch.testing.assert_close(got[row, t], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("cell", ["relu", "gru"])
+@torch.no_grad()
+def test_no_sentences(cell: Literal["relu", "gru"]) -> None:
+    assert encoder(cell, True)(torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)).shape == (
+        0,
+        3,
+        7,
+    )
+
+
 @torch.no_grad()
 def test_lengths_of_normalised_words_share_the_sentence() -> None:
     words, mask = sentences([5, 2, 0])

@@ -1,0 +1,103 @@
+"""What beam search costs beside the model: time a step in the search itself, with an LSTM of the default's size.
+
+Random weights, END growing likelier with every word so that sentences have about ten words and finish at different
+times. Times are processor time, so that other work on the machine does not count; run it with one thread.
+
+    OMP_NUM_THREADS=1 python benchmarks/beam_overhead.py --json beam_overhead.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regiontalk.generate.search import beam
+from regiontalk.text import END
+
+ROWS, HIDDEN, WORDS, MAX_WORDS, ROUNDS = 11, 512, 2541, 20, 15
+SETTINGS: list[dict[str, Any]] = [
+    {"beams": beams, "length_power": power, "keep": 1, "horizon": horizon}
+    for beams in (3, 5)
+    for power, horizon in ((0.0, None), (0.7, None), (0.7, 0))
+]
+
+
+class Clocked:
+    """An LSTM language model that keeps count of its own time."""
+
+    def __init__(self) -> None:
+        """Random weights, peaked enough to be like a trained model's."""
+        torch.manual_seed(0)
+        self.embed, self.cell, self.output = (
+            nn.Embedding(WORDS, HIDDEN),
+            nn.LSTMCell(HIDDEN, HIDDEN),
+            nn.Linear(HIDDEN, WORDS),
+        )
+        nn.init.normal_(self.output.weight, std=0.3)
+        self.seconds, self.steps, self.rows = 0.0, 0, 0
+
+    def step(self, words: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        """One word; the third part of the state counts words."""
+        begin = time.process_time()
+        h, c = self.cell(self.embed(words), state[:2])
+        logits = self.output(h)
+        logits[:, END] += 0.8 * state[2] - 5
+        result = logits.log_softmax(1), (h, c, state[2] + 1)
+        self.seconds, self.steps, self.rows = (
+            self.seconds + time.process_time() - begin,
+            self.steps + 1,
+            self.rows + len(words),
+        )
+        return result
+
+
+def measure(settings: dict[str, Any]) -> dict[str, Any]:
+    """Medians over rounds of new first states."""
+    model, overheads, steps, totals, lengths = Clocked(), [], [], [], []
+    for number in range(ROUNDS + 2):
+        chance = torch.Generator().manual_seed(number)
+        state = (
+            torch.randn(ROWS, HIDDEN, generator=chance),
+            torch.randn(ROWS, HIDDEN, generator=chance),
+            torch.zeros(ROWS),
+        )
+        model.seconds, model.steps = 0.0, 0
+        begin = time.process_time()
+        found = beam(model.step, state, ROWS, MAX_WORDS, **settings)
+        total = time.process_time() - begin
+        if number >= 2:  # two rounds to warm up
+            overheads.append((total - model.seconds) / model.steps * 1e3)
+            steps.append(model.steps)
+            totals.append(total * 1e3)
+            lengths += [len(row[0].words) for row in found]
+    figures = {
+        "words": statistics.mean(lengths),
+        "steps": statistics.mean(steps),
+        "CPU ms a batch": statistics.median(totals),
+        "CPU ms a step in the search": statistics.median(overheads),
+    }
+    return settings | {name: round(value, 3) for name, value in figures.items()}
+
+
+def main() -> None:
+    """Print one line a setting; write all as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows = []
+    for settings in SETTINGS:
+        rows.append(measure(settings))
+        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
