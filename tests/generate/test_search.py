@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.generate.search import FORBIDDEN, Fixed, Hypothesis, beam, greedy, reorder, sample
+from regiontalk.generate.search import FORBIDDEN, Fixed, Hypothesis, beam, greedy, sample
 from regiontalk.text import END, PAD, START, UNKNOWN
 
 INF = math.inf
@@ -352,35 +352,6 @@ def test_fixed_parts_follow_their_rows() -> None:
     )
 
 
-class Pair(NamedTuple):
-    h: Tensor
-    c: Tensor | None
-
-
-@pytest.mark.parametrize(
-    ("state", "rows", "expected"),
-    [
-        pytest.param(torch.tensor([7, 8, 9]), [2, 0, 0], torch.tensor([9, 7, 7]), id="tensor"),
-        pytest.param(
-            (torch.tensor([7, 8]), (torch.tensor([1, 2]),)), [1], (torch.tensor([8]), (torch.tensor([2]),)), id="nested"
-        ),
-        pytest.param(None, [0], None, id="none"),
-        pytest.param((), [0], (), id="empty"),
-        pytest.param(Pair(torch.tensor([7, 8]), None), [1], Pair(torch.tensor([8]), None), id="named"),
-        pytest.param(torch.zeros(0, 3), [], torch.zeros(0, 3), id="no rows"),
-        pytest.param([torch.zeros(1)], [0], "expected tensors in nested tuples, Fixed or None, got list", id="list"),
-    ],
-)
-def test_reorder(state: Any, rows: list[int], expected: Any) -> None:
-    index = torch.tensor(rows, dtype=torch.int64)
-    if isinstance(expected, str):
-        with pytest.raises(ValueError, match=expected):
-            reorder(state, index)
-    else:
-        got = reorder(state, index)
-        assert type(got) is type(expected) and repr(got) == repr(expected)
-
-
 def test_an_lstm_alone_and_in_a_batch() -> None:
     torch.manual_seed(0)
     cell, embed, out = torch.nn.LSTMCell(16, 16), torch.nn.Embedding(40, 16), torch.nn.Linear(16, 40)
@@ -401,76 +372,3 @@ def test_an_lstm_alone_and_in_a_batch() -> None:
                 total += table[0, after].item()
             assert item.log_probability == pytest.approx(total, abs=1e-4)
     assert not state[0].requires_grad and torch.is_grad_enabled()
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_sampling_frequencies(temperature: float) -> None:
-    # one word, then END at any price: p(word) is proportional to p ** (1 / temperature) over the allowed words
-    values = {PAD: 0.2, END: 0.1, A: 0.4, B: 0.25, C: 0.05}
-    rows = 20_000
-    found = sample(flat(values), (), rows, 1, temperature, torch.Generator().manual_seed(1))
-    allowed = {word: values[word] ** (1 / temperature) for word in (END, A, B, C)}
-    for word, weight in allowed.items():
-        sentence = () if word == END else (word,)
-        share = sum(row[0].words == sentence for row in found) / rows
-        probability = weight / sum(allowed.values())
-        assert share == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / rows))
-    priced = {row[0].words: row[0].log_probability for row in found}
-    assert priced[()] == pytest.approx(math.log(0.1)) and priced[(A,)] == pytest.approx(math.log(0.4 * 0.1))
-
-
-def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
-    model = Tree(2, 12)
-    draw = lambda rows, seed: sample(  # noqa: E731
-        model.step, model.start(rows), len(rows), 6, 1.3, torch.Generator().manual_seed(seed), length_power=1.0
-    )
-    together = draw(range(8), 5)
-    assert together == draw(range(8), 5) != draw(range(8), 6)
-    assert together[:3] == draw(range(3), 5)
-    assert together[:1] == draw(range(1), 5)
-    for row, (hypothesis,) in enumerate(together):
-        total = sum(
-            float(model.table(row, hypothesis.words[:position])[word])
-            for position, word in enumerate((*hypothesis.words, END))
-        )
-        assert hypothesis.log_probability == pytest.approx(total, abs=1e-6)
-        assert hypothesis.score == pytest.approx(total / (len(hypothesis.words) + 1), abs=1e-6)
-    cold = sample(model.step, model.start(range(8)), 8, 6, 1e-6)
-    assert [row[0].words for row in cold] == [row[0].words for row in greedy(model.step, model.start(range(8)), 8, 6)]
-
-
-def test_sampling_where_no_word_is_possible() -> None:
-    assert sample(flat({UNKNOWN: 1.0}), torch.zeros(2, 1), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
-
-
-NAN = lambda words, state: (torch.full((len(words), 7), math.nan), state)  # noqa: E731
-NARROW = lambda words, state: (torch.zeros(len(words), 3), state)  # noqa: E731
-SHORT = lambda words, state: (torch.zeros(len(words) + 1, 7), state)  # noqa: E731
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        pytest.param(lambda: greedy(NAN, (), 1, 3), "got NaN", id="greedy, NaN"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2), "got NaN", id="beam, NaN"),
-        pytest.param(lambda: sample(NAN, (), 1, 3), "got NaN", id="sample, NaN"),
-        pytest.param(lambda: greedy(NARROW, (), 1, 3), r"expected log-probabilities \(1, V\) with V >= 4", id="narrow"),
-        pytest.param(lambda: beam(SHORT, (), 2, 3, 2), r"\(2, V\) with V >= 4, got \(3, 7\)", id="rows"),
-        pytest.param(lambda: greedy(NAN, (), -1, 3), "rows=-1", id="negative rows"),
-        pytest.param(lambda: sample(NAN, (), -1, 3), "rows=-1", id="sample, negative rows"),
-        pytest.param(lambda: beam(NAN, (), 1, 0, 2), "max_words=0", id="no words"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 0), "beams=0", id="no beams"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=3), "keep=3, beams=2", id="keep too many"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=0), "keep=0", id="keep none"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, horizon=-1), "horizon=-1", id="horizon"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, forbidden=(END,)), "other than END", id="END forbidden"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, forbidden=(-1,)), "other than END", id="negative word"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, length_power=-1.0), "length_power", id="negative power"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, length_power=math.nan), "length_power", id="power NaN"),
-        pytest.param(lambda: sample(NAN, (), 1, 3, 0.0), "above 0, got 0.0", id="temperature 0"),
-        pytest.param(lambda: sample(NAN, (), 1, 3, math.inf), "above 0, got inf", id="temperature inf"),
-    ],
-)
-def test_errors(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
