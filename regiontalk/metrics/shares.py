@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, interval
+from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.sums import bootstrap_sums
 
 
 def bootstrap_shares(
@@ -39,8 +40,4 @@ def bootstrap_shares(
     rows = np.array([number.setdefault(photo, len(number)) for photo in photos])
     sums = np.zeros((len(number), table.shape[1] + 1))  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
-    generator = np.random.default_rng(seed)
-    even = np.full(len(number), 1.0 / len(number))
-    drawn = np.stack([generator.multinomial(len(number), even) @ sums for _ in range(resamples)])
-    means = drawn[:, :-1] / drawn[:, -1:]
-    return [interval(float(value), means[:, column]) for column, value in enumerate(table.mean(axis=0))]
+    return bootstrap_sums(sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed)
