@@ -200,9 +200,10 @@ def _judge(example: Example, places: FloatArray, labels: Tensor) -> list[list[fl
         if phrase.caption is None or phrase.first_word is None or not phrase.boxes:
             continue
         truths = example.boxes_xyxy[list(phrase.boxes)]
-        meets = (box_ops.iou(places, truths) >= 0.5).any(axis=1)
+        meets = box_ops.iou(places, truths).max(axis=1) >= 0.5
         centres = (places[:, None, :2] + places[:, None, 2:]) / 2
-        inside = ((centres >= truths[None, :, :2]) & (centres <= truths[None, :, 2:])).all(2).any(1)
+        room = np.minimum(centres - truths[None, :, :2], truths[None, :, 2:] - centres)  # below 0: outside on that side
+        inside = room.min(axis=2).max(axis=1) >= 0
         fixed = [float(meets[0]), float(inside[0]), float(meets.any()), float(inside.any())]
         last = phrase.first_word + len(tokenize(phrase.text))
         for region in labels[phrase.caption, phrase.first_word : last].tolist():

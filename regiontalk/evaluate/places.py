@@ -94,8 +94,8 @@ def _answer(batch: PhotoBatch, row: int, phrase: Phrase, candidates: FloatArray 
 
 def _with_area(boxes_xyxy: FloatArray) -> list[int]:
     """Rows that are boxes at all: one in the padding of a letterboxed photo has no area left."""
-    fine = (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1)
-    return [row for row, kept in enumerate(fine.tolist()) if kept]
+    thinnest = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1)
+    return [row for row, side in enumerate(thinnest.tolist()) if side > 0]
 
 
 def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Result:

@@ -125,7 +125,8 @@ def speak(
 
 def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, Spoken]:
     """The caption of every whole photo, by its id."""
-    captioner, found = photos.captioner, {}
+    captioner = photos.captioner
+    found: dict[str, Spoken] = {}
     for batch in photos:
         whole = whole_pictures(batch, captioner.device)
         spoken = speak(captioner, batch, list(whole.cpu().numpy()), beams)
@@ -136,7 +137,9 @@ def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str
 @torch.inference_mode()
 def photo_vectors(photos: EncodedPhotos) -> tuple[list[Example], torch.Tensor]:
     """The examples that could be opened, and the whole-photo vector (M, F) of each."""
-    captioner, examples, rows = photos.captioner, [], []
+    captioner = photos.captioner
+    examples: list[Example] = []
+    rows: list[torch.Tensor] = []
     for batch in photos:
         whole = whole_pictures(batch, captioner.device)
         examples.extend(batch.examples)

@@ -81,7 +81,7 @@ def share_of_word(words: SpokenWords, least: int = LEAST) -> float | None:
     if spread <= 0:
         return None
     inside = float((within * times / (times - 1)).sum() / times.sum())
-    return max(0.0, 1.0 - inside / spread)
+    return max(0.0, 1.0 - inside / float(spread))
 
 
 def by_length(words: SpokenWords, least: int = LEAST) -> list[str]:

@@ -1,0 +1,114 @@
+"""``regiontalk evaluate`` from end to end, on the toy data and a small model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from regiontalk.align.model import AlignerConfig
+from regiontalk.cli.main import app
+from regiontalk.datasets.splits import read_split
+from regiontalk.generate.model import GeneratorConfig
+from regiontalk.model import ModelConfig, RegionModel
+from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.text import Vocabulary
+
+
+def invoke(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    examples, _ = read_split(toy_folder, "train")
+    config = ModelConfig(
+        name="tiny",
+        extractor=ExtractorConfig(backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8),
+        aligner=AlignerConfig(size=8, word_size=8, hidden=8),
+        generator=GeneratorConfig(hidden=8, word_size=8),
+    )
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.build((text for example in examples for text in example.captions), least=1)
+    RegionModel(config=config, vocabulary=vocabulary).save_pretrained(folder, "# tiny\n")
+    return folder
+
+
+def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    files = ("--json", tmp_path / "out" / "all.json", "--outputs", tmp_path / "said.jsonl")
+    result = invoke("all", "--model", model_folder, "--data", toy_folder, "--limit", 4, "--train-limit", 5, *files)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out" / "all.json").read_text())
+    names = ["retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment"]
+    assert [part["protocol"] for part in found["results"]] == names
+    assert (found["model"], found["split"], found["photos"], len(found["model_sha256"])) == ("tiny", "dev", 4, 64)
+    assert found["results"][1]["counts"]["training photos"] == 5
+    assert set(found["results"][0]["figures"]["photo to sentence"]["R@1"]) == {"value", "low", "high"}
+    assert all(name in result.stdout for name in names)
+    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    assert {"captions", "regions", "dense"} == {row["protocol"] for row in said}
+
+
+def test_a_folder_with_only_a_test_split(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_folder, tmp_path / "held")
+    lists = tmp_path / "held" / "flickr8k"
+    (lists / "Flickr_8k.devImages.txt").rename(lists / "Flickr_8k.testImages.txt")
+    (lists / "Flickr_8k.trainImages.txt").unlink()
+    common = ("captions", "--model", model_folder, "--data", tmp_path / "held", "--split", "test", "--limit", 2)
+    alone = invoke(*common)
+    assert alone.exit_code == 0 and "no training split" in alone.stdout
+    beside = invoke(*common, "--train-data", toy_folder, "--train-limit", 3)
+    assert beside.exit_code == 0 and "nearest training photo" in beside.stdout
+
+
+def test_calibrate_writes_into_the_model(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder, folder)
+    before = json.loads((folder / "config.json").read_text())
+    assert invoke("calibrate", "--model", folder, "--data", toy_folder).exit_code == 0
+    assert json.loads((folder / "config.json").read_text()) == before
+    assert invoke("calibrate", "--model", folder, "--data", toy_folder, "--write").exit_code == 0
+    after = json.loads((folder / "config.json").read_text())
+    assert after["decoding"].pop("photo") != before["decoding"].pop("photo")
+    assert after["decoding"].pop("region") != before["decoding"].pop("region")
+    assert after == before
+
+
+def test_captions_from_files_need_no_model(tmp_path: Path) -> None:
+    rows = [{"image_id": 1, "caption": "a dog runs"}]
+    (tmp_path / "said.json").write_text(json.dumps(rows))
+    (tmp_path / "truth.json").write_text(json.dumps({"annotations": rows}))
+    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
+    result = invoke("captions", *files, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["results"][0]["figures"]["predictions"]["BLEU-1"]["value"] == pytest.approx(1.0)
+    assert "command" in found and "model" not in found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["captoins", "--data", "."], "expected one of retrieval", id="unknown protocol"),
+        pytest.param(["captions"], "--data: expected the folder", id="no data"),
+        pytest.param(["captions", "--predictions", "a.json"], "expected both", id="predictions alone"),
+        pytest.param(["retrieval", "--predictions", "a", "--references", "b"], "expected both", id="not for captions"),
+        pytest.param(["retrieval", "--data", ".", "--model", "./gone"], "model: expected", id="no model"),
+    ],
+)
+def test_the_users_mistakes(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_a_missing_split_is_told(model_folder: Path, toy_folder: Path) -> None:
+    result = invoke("retrieval", "--model", model_folder, "--data", toy_folder, "--split", "test")
+    assert result.exit_code == 2 and "list of test photos" in result.stderr
+    result = invoke("captions", "--model", model_folder, "--data", toy_folder, "--train-data", toy_folder / "flickr8k")
+    assert result.exit_code == 2

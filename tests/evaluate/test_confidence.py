@@ -1,0 +1,128 @@
+"""When a caption is right, and the fit of confidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from regiontalk.captioner import RegionCaptioner, calibrated
+from regiontalk.evaluate.confidence import (
+    confidence_result,
+    content_words,
+    fit_confidence,
+    fit_half,
+    fit_logistic,
+    photo_right,
+    region_right,
+    with_fit,
+)
+from regiontalk.model import Calibration
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("A man's T-shirt!", ["mans", "tshirt"], id="our tokens"),
+        pytest.param("him and his", [], id="function words"),
+        pytest.param("two <unk> dogs", ["two", "dogs"], id="a word the model does not know"),
+        pytest.param("", [], id="empty"),
+    ],
+)
+def test_content_words(text: str, words: list[str]) -> None:
+    assert content_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("caption", "phrases", "right"),
+    [
+        pytest.param("a red shirt", ["his shirt"], True, id="1 shared of 2 and 1: 2/3"),
+        pytest.param("a red shirt", ["his blue old shirt"], False, id="1 shared of 2 and 3: 2/5"),
+        pytest.param("a red shirt", ["a cat", "red shirt"], True, id="the best phrase counts"),
+        pytest.param("dog dog", ["a dog"], True, id="repeats count: 1 shared of 2 and 1, 2/3"),
+        pytest.param("dog dog dog dog", ["a dog"], False, id="repeats count: 1 shared of 4 and 1, 2/5"),
+        pytest.param("in the", ["a dog"], False, id="nothing said"),
+        pytest.param("a dog", ["him", "them"], None, id="nothing to compare with"),
+        pytest.param("a dog", ["him", "a dog"], True, id="a pronoun beside a noun"),
+    ],
+)
+def test_region_right(caption: str, phrases: list[str], right: bool | None) -> None:
+    assert region_right(caption, phrases) is right
+
+
+@pytest.mark.parametrize(
+    ("caption", "sentences", "right"),
+    [
+        pytest.param("a dog on the moon", ["A dog runs."], True, id="one of two"),
+        pytest.param("a dog eats the moon", ["A dog runs."], False, id="one of three"),
+        pytest.param("a dog eats", ["A dog runs.", "It eats."], True, id="words of any sentence"),
+        pytest.param("", ["A dog runs."], False, id="nothing said"),
+        pytest.param("a dog", ["It is!"], None, id="nothing to compare with"),
+    ],
+)
+def test_photo_right(caption: str, sentences: list[str], right: bool | None) -> None:
+    assert photo_right(caption, sentences) is right
+
+
+def test_fit_finds_the_sigmoid_that_made_the_answers() -> None:
+    random = np.random.default_rng(0)
+    evidence = np.column_stack([random.normal(-2, 0.7, 20000), random.normal(0.3, 0.2, 20000)])
+    chance = 1 / (1 + np.exp(-(3.0 + 1.5 * evidence[:, 0] + 2.0 * evidence[:, 1])))
+    found = fit_logistic(evidence, random.random(20000) < chance, ridge=0.0)
+    assert (found.bias, found.per_word, found.per_match) == pytest.approx((3.0, 1.5, 2.0), abs=0.25)
+
+
+def test_fit_is_the_least_loss() -> None:
+    random = np.random.default_rng(1)
+    evidence, right = random.normal(size=(60, 2)), random.random(60) < 0.4
+    found = fit_logistic(evidence, right)
+    target = np.where(right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2))
+
+    def loss(bias: float, first: float, second: float) -> float:
+        logits = bias + evidence @ [first, second]
+        slopes = np.array([first, second]) * evidence.std(axis=0)
+        return float((np.logaddexp(0, logits) - target * logits).mean() + 1e-3 * (slopes**2).sum() / 2)
+
+    best = (found.bias, found.per_word, found.per_match)
+    for axis in range(3):
+        for step in (-0.05, 0.05):
+            moved = list(best)
+            moved[axis] += step
+            assert loss(*best) < loss(*moved)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_captions_that_are_all_alike_give_no_certainty(right: bool) -> None:
+    evidence = np.random.default_rng(0).normal(size=(30, 2))
+    found = fit_logistic(evidence, np.full(30, right))
+    chance = calibrated(found, 0.0, 0.0)
+    # Platt's target of 30 right ones is 31/32
+    assert chance == pytest.approx(31 / 32 if right else 1 / 32, abs=1e-3)
+
+
+def test_equal_evidence_is_borne() -> None:
+    found = fit_logistic(np.ones((4, 2)), np.array([True, True, True, False]))
+    assert calibrated(found, 1.0, 1.0) == pytest.approx((3 * 4 / 5 + 1 / 3) / 4, abs=1e-6)  # the mean target
+
+
+def test_fit_half_judges_the_other_half() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=2000)
+    right = random.random(2000) < 1 / (1 + np.exp(-2 * values))
+    rows = [(f"p{row}", float(value), 0.0, bool(right[row])) for row, value in enumerate(values)]
+    found = fit_half(rows[:1000], rows[1000:], before=Calibration(bias=-3.0), resamples=5)
+    assert found.after.error.value < 0.06 < found.before.error.value and found.fitted_on == 1000
+    with pytest.raises(ValueError, match="expected captions in both halves, got 1000 and 0"):
+        fit_half(rows[:1000], [], before=Calibration())
+
+
+def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
+    fit = fit_confidence(photos(keep=True), beams=2, resamples=5)
+    result = confidence_result(fit)
+    assert list(result.figures) == ["photo, before", "photo, after", "region, before", "region, after"]
+    assert result.counts["photo captions fitted on"] == result.counts["photo captions judged"] == 3
+    assert len(result.outputs) == 20  # ten bins each
+    config = with_fit(captioner.model.config, fit)
+    assert config.decoding.photo == fit.photo.calibration and config.decoding.region == fit.region.calibration
+    assert config.decoding.beams == captioner.model.config.decoding.beams

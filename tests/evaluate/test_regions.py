@@ -1,0 +1,84 @@
+"""Captions on true boxes and their baselines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.regions import HUMAN, SAME, caption_crops, describe_boxes, evaluate_regions
+from regiontalk.evaluate.speaking import one_box_things
+from regiontalk.evaluate.training import read_training
+from regiontalk.images import open_image, open_photo
+from regiontalk.records import Example, Phrase
+
+
+@pytest.fixture
+def snippet_file(photos: Any, tmp_path: Path) -> Path:
+    """The dev photos' own boxes and phrases, as if they were inferred training pairs."""
+    rows = [
+        {"photo": example.id, "box": example.boxes_xyxy[thing.box].tolist(), "text": thing.phrases[0]}
+        for example in photos().examples
+        for thing in one_box_things(example)
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_rows_and_counts(photos: Any, snippet_file: Path) -> None:
+    training = read_training(photos(), infer=True, file=snippet_file)
+    found = evaluate_regions(photos(batch=4), training, beams=2, resamples=5)
+    assert list(found.figures) == ["model", "ranking", "nearest region", "photo model on the crop", SAME, HUMAN]
+    # the nearest training region of a box is the box itself, and its snippet is the truth
+    assert found.figures["nearest region"]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
+    # the toy world always names a thing in the same words
+    assert found.figures[HUMAN]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
+    things = sum(len(one_box_things(example)) for example in photos().examples)
+    assert found.counts["regions"] == found.counts["chains with one box"] == len(found.outputs) == things
+
+
+def test_the_ranking_takes_the_highest_alignment(captioner: RegionCaptioner, photos: Any, snippet_file: Path) -> None:
+    encoded = photos()
+    training = read_training(encoded, infer=True, file=snippet_file)
+    found = evaluate_regions(encoded, training, crops=False, resamples=5)
+    assert training.bank is not None
+    for output in found.outputs[:4]:
+        example = next(example for example in encoded.examples if example.id == output["photo"])
+        scores = []
+        for text in training.bank.texts:  # one snippet and one box at a time, through the model's parts
+            words, mask = captioner.model.aligner.read([captioner.model.vocabulary.encode(text)])
+            maps = captioner.encode([open_photo(example.photo)])
+            box = captioner.model.preprocessing.to_network([output["box"]], example.size_wh or (0, 0))
+            vector = captioner.model.aligner.regions(
+                captioner.model.extractor.vectors(maps, torch.from_numpy(box)[None])
+            )
+            scores.append(float((words[0][mask[0]] @ vector[0, 0]).sum()))
+        assert output["ranking"] == training.bank.texts[int(np.argmax(scores))]
+
+
+def test_crops_are_the_pixels_of_the_box(captioner: RegionCaptioner, photos: Any, tmp_path: Path) -> None:
+    example = photos().examples[0]
+    wide, high = open_image(example.photo).size
+    boxes = np.array([[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32)  # annotated on a picture of 100x200
+    phrases = (Phrase("everything", (0,), entity="1"), Phrase("a part", (1,), entity="2"))
+    photo = EncodedPhotos(captioner, [replace(example, boxes_xyxy=boxes, phrases=phrases, size_wh=(100, 200))])
+    said = list(caption_crops(photo, describe_boxes(photo, 2), 2).values())
+    open_image(example.photo).crop((wide // 2, high // 4, wide, high)).save(tmp_path / "part.png")
+    slow = captioner.caption_many([str(example.photo), str(tmp_path / "part.png")], regions=0, beams=2)
+    assert said == [result.caption.text for result in slow if result.caption]
+
+
+def test_without_training_or_boxes(captioner: RegionCaptioner, photos: Any) -> None:
+    found = evaluate_regions(photos(), crops=False, resamples=5)
+    assert list(found.figures) == ["model", SAME, HUMAN] and any("no training snippets" in note for note in found.notes)
+    bare = EncodedPhotos(captioner, [Example(photos().examples[0].photo, ("a dog",))])
+    with pytest.raises(ValueError, match="expected chains with exactly one box"):
+        evaluate_regions(bare)
