@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-STAGES = ("joint", "proposer", "align", "generate")
+STAGES = ("proposer", "warm", "joint", "align", "generate")
 
 Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all"]), show_default=False)]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.", exists=True)]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/.")]
 Weights = Annotated[

@@ -25,7 +25,7 @@ class ExtractorConfig(BaseModel):
     fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
     features: int = Field(512, ge=1, description="F, the length of a region vector")
     neck: bool = Field(
-        True, description="learn the region map from strides 16 and 32; else it is the backbone's last map"
+        True, description="learn the region map from strides 16 and 32; else it is those two maps, standardised"
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
     overlap: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
@@ -48,26 +48,31 @@ class OnePassExtractor(nn.Module):
         _, middle, final = backbone.channels
         self.backbone = backbone
         self.config = config
-        self.stride = STRIDES[1] if config.neck else STRIDES[2]
+        self.stride = STRIDES[1]
         if config.neck:
             self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
             self.final = nn.Conv2d(final, config.features, 1, bias=False)
             self.norm: nn.Module = nn.BatchNorm2d(config.features)
-        elif config.features != final:
+        elif config.features != final + middle:
             raise ValueError(
-                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region "
-                f"vector has the length of the backbone's last map, {final} for {config.backbone}"
+                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region vector "
+                f"has the length of the backbone's last two maps, {final + middle} for {config.backbone}"
             )
+        else:
+            # nothing to learn, only each channel brought to one scale, so that no map drowns the other
+            self.norm = nn.BatchNorm2d(config.features, affine=False)
         self.proposals = ProposalHead(backbone.channels, size=config.size, width=config.proposal_width)
 
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of normalised pixels (B, 3, S, S)."""
         fine, middle, final = self.backbone(pixels)
         places = self.proposals((fine, middle, final))
-        if not self.config.neck:
-            return Maps(final, *places)
-        coarse = functional.interpolate(self.final(final), size=middle.shape[-2:], mode="bilinear", align_corners=False)
-        return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
+        cells = middle.shape[-2:]
+        if self.config.neck:
+            coarse = functional.interpolate(self.final(final), size=cells, mode="bilinear", align_corners=False)
+            return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
+        coarse = functional.interpolate(final, size=cells, mode="bilinear", align_corners=False)
+        return Maps(self.norm(torch.cat([coarse, middle], 1)), *places)
 
     def fold(self) -> None:
         """Fold every batch norm into the convolutions before it, in place: the form for use."""
