@@ -1,0 +1,78 @@
+"""Fit a model's confidence on one half of dev, judge it on the other, draw the reliability plot.
+
+    python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png --write
+
+What counts as right stands in `regiontalk.evaluate.confidence`. ``--write`` puts the fit into the model's config.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+from regiontalk import RegionCaptioner
+from regiontalk.datasets.splits import read_split
+from regiontalk.evaluate.confidence import Fitted, fit_confidence, with_fit
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.hub import find_folder
+
+
+def main() -> None:
+    """Fit, print, draw and perhaps write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    examples, _ = read_split(arguments.data, arguments.split)
+    folder = find_folder(arguments.model)
+    captioner = RegionCaptioner.from_pretrained(folder)
+    fit = fit_confidence(EncodedPhotos(captioner, examples, keep=True))
+    kinds = {"whole photo": fit.photo, "region": fit.region}
+    for name, one in kinds.items():
+        print(f"{name}: {one.calibration.model_dump_json()} fitted on {one.fitted_on} captions of one half")
+        for when, held in (("before", one.before), ("after", one.after)):
+            error = held.error
+            print(
+                f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f}), "
+                f"Brier {held.brier:.3f}, right {held.accuracy:.3f}"
+            )
+    if arguments.plot:
+        draw(kinds, arguments.plot)
+    if arguments.write:
+        fresh = folder / "config.json.new"
+        fresh.write_text(with_fit(captioner.model.config, fit).model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(fresh, folder / "config.json")
+
+
+def draw(kinds: dict[str, Fitted], path: Path) -> None:
+    """Share of right captions over confidence, a panel a kind, the number of captions as grey bars."""
+    figure, panels = pyplot.subplots(1, len(kinds), figsize=(9, 4.2), layout="constrained")
+    for panel, (name, one) in zip(panels, kinds.items(), strict=True):
+        bins = [item for item in one.after.bins if item.count]
+        total = sum(item.count for item in bins)
+        panel.bar(
+            [(item.low + item.high) / 2 for item in bins],
+            [item.count / total for item in bins],
+            width=0.09,
+            color="0.85",
+            label="share of captions",
+        )
+        panel.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
+        panel.plot([item.confidence for item in bins], [item.accuracy for item in bins], "o-", label="share right")
+        error = one.after.error
+        panel.set(title=f"{name}: calibration error {error.value:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
+        panel.legend(loc="upper left", frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
