@@ -11,10 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from regiontalk.regions import edgetpu
 
 STRIDES = (8, 16, 32)
 
@@ -24,24 +25,24 @@ class Backbone(nn.Module):
 
     net: Any  # timm's networks share no typed interface
 
-    def __init__(self, name: str, *, pretrained: bool = False, same_padding: bool = False) -> None:
+    def __init__(self, name: str, *, pretrained: bool = False, same_padding: bool = False, light: bool = False) -> None:
         """Build the network.
 
         Args:
             name: a timm model name, such as ``mobilenet_edgetpu_100``, ``resnet50`` or ``vgg19``.
             pretrained: download the published weights (needs a network the first time).
             same_padding: TensorFlow's padding, for weights that were trained with it.
+            light: take this package's own copy of the network where it has one, which starts without timm.
 
         Raises:
             ValueError: no such model, or one without maps at strides 8, 16 and 32.
         """
         super().__init__()
-        options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
-        try:
-            net: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
-        except RuntimeError as error:
-            near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
-            raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
+        net: Any
+        if light and name == edgetpu.NAME and not pretrained:
+            net = edgetpu.MobileNetEdgeTpu(same_padding=same_padding)
+        else:
+            net = _timm_network(name, pretrained, same_padding)
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
         if not all(stride in levels for stride in STRIDES) or not hasattr(net, "forward_intermediates"):
             raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
@@ -49,11 +50,12 @@ class Backbone(nn.Module):
         self._levels = [levels[8], levels[16]]
         fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
         self.channels = (fine, middle, int(net.num_features))
+        self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"  # Swin, MambaOut
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""
         final, (fine, middle) = self.net.forward_intermediates(pixels, indices=self._levels)
-        return fine, middle, final
+        return fine, middle, final.permute(0, 3, 1, 2) if self._channels_last else final
 
     def load_weights(self, path: Path) -> None:
         """Start from a whole state dict of the same timm model, its classifier left out.
@@ -69,6 +71,20 @@ class Backbone(nn.Module):
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip()
             raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
+
+
+def _timm_network(name: str, pretrained: bool, same_padding: bool) -> Any:
+    """The network that timm knows by that name; timm is imported here because it takes seconds."""
+    import timm
+
+    options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except RuntimeError as error:
+        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
+        raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
+    except TypeError as error:
+        raise ValueError(f"backbone {name!r}: has no choice of padding; set same_padding = false") from error
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -17,20 +17,34 @@ _NAME = "checkpoint.safetensors"
 
 
 def save_checkpoint(
-    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, step: int, config: Mapping[str, Any]
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    config: Mapping[str, Any],
+    settings: str = "",
 ) -> None:
-    """Write all that `load_checkpoint` needs to go on exactly; the old file stays until the new one is whole."""
+    """Write all that `load_checkpoint` needs to go on exactly; the old file stays until the new one is whole.
+
+    Args:
+        folder: where the checkpoint stands.
+        module: its weights and statistics are kept.
+        optimiser: its moments are kept.
+        step: steps done.
+        config: how the stage is optimised.
+        settings: one text for all else that shapes the stage.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{key}": value.contiguous() for key, value in module.state_dict().items()}
     for number, entry in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous() for key, value in entry.items()}
     fresh = folder / (_NAME + ".new")
-    save_file(tensors, fresh, metadata={"step": str(step), "config": json.dumps(config)})
+    save_file(tensors, fresh, metadata={"step": str(step), "config": json.dumps(config), "settings": settings})
     os.replace(fresh, folder / _NAME)
 
 
 def load_checkpoint(
-    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any]
+    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any], settings: str = ""
 ) -> int:
     """Restore module and optimiser; the number of steps already done, 0 without a checkpoint.
 
@@ -42,16 +56,21 @@ def load_checkpoint(
         return 0
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(
             f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
         ) from error
-    if metadata["config"] != json.dumps(config):
+    # the first checkpoints named no settings beside the optimiser's
+    if metadata.get("config") != json.dumps(config) or metadata.get("settings", settings) != settings:
         raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
     model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
-    module.load_state_dict(model)
+    try:
+        module.load_state_dict(model)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(f"{path}: expected the weights of this model; {first}; delete it to start again") from error
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.train.loop import Log
-from regiontalk.train.pictures import PictureStore, augment
+from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def freeze_features(
     regions: int,
     views: int = 1,
     maps: bool = False,
+    changes: AugmentConfig = AUGMENT,
     log: Log = lambda line: None,
 ) -> FrozenFeatures:
     """Compute (or find on disk) the features of every view of every photo.
@@ -77,6 +78,7 @@ def freeze_features(
         regions: proposals beside the whole photo.
         views: 1 for the photos themselves; more for augmented copies.
         maps: keep the region maps too, for soft attention.
+        changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
     size, cells = extractor.config.size, extractor.config.size // extractor.stride
@@ -94,7 +96,8 @@ def freeze_features(
         pixels = store.pixels[torch.tensor([row % len(examples) for row in rows])].float()
         if rows[0] >= len(examples):  # the views after the first are augmented, each block by its own seed
             torch.manual_seed(rows[0])
-            pixels, _, _ = augment(pixels, torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool))
+            no_box = torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool)
+            pixels, _, _ = augment(pixels, *no_box, changes)
         pixels = store.normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             found = extractor(pixels)
@@ -111,14 +114,16 @@ def freeze_features(
 
     key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
     key |= {"regions": regions, "views": views}
+    if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
+        key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
     return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found.get("maps"))
 
 
-def fingerprint(extractor: OnePassExtractor) -> str:
+def fingerprint(module: nn.Module) -> str:
     """A hash of every weight, so that features of another extractor are never taken for this one's."""
     digest = hashlib.sha256()
-    for name, value in sorted(extractor.state_dict().items()):
+    for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -22,7 +22,7 @@ from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
-from regiontalk.train.pictures import PictureStore, augment, pad_boxes
+from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
 from regiontalk.train.texts import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
 
 
@@ -48,10 +48,15 @@ class JointTerms:
     """The loss terms of a step, as `loop.train` wants them."""
 
     def __init__(
-        self, model: RegionModel, examples: Sequence[Example], store: PictureStore, config: JointConfig
+        self,
+        model: RegionModel,
+        examples: Sequence[Example],
+        store: PictureStore,
+        config: JointConfig,
+        changes: AugmentConfig = AUGMENT,
     ) -> None:
         """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
-        self.model, self.store, self.config = model, store, config
+        self.model, self.store, self.config, self.changes = model, store, config, changes
         self.sentences = sentence_numbers(examples, model.vocabulary)
         self.boxes = [network_boxes(example, model.config.extractor.size) for example in examples]
         self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
@@ -62,7 +67,7 @@ class JointTerms:
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         truth, mask = pad_boxes([self.boxes[row] for row in rows])
-        pixels, truth, mask = augment(self.store.pixels[torch.tensor(rows)].float(), truth, mask)
+        pixels, truth, mask = augment(self.store.pixels[torch.tensor(rows)].float(), truth, mask, self.changes)
         device = next(model.parameters()).device
         pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
         sentences = [self.sentences[row] for row in rows]
@@ -104,6 +109,8 @@ def train_joint(
     *,
     folder: Path,
     log: Log,
+    changes: AugmentConfig = AUGMENT,
+    settings: str = "",
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
@@ -111,4 +118,5 @@ def train_joint(
     model.train()
     if config.optimiser.backbone_rate == 0:
         model.extractor.backbone.requires_grad_(False).eval()
-    train(model, JointTerms(model, examples, store, config), config.optimiser, folder=folder, log=log, after=after)
+    terms = JointTerms(model, examples, store, config, changes)
+    train(model, terms, config.optimiser, folder=folder, log=log, settings=settings, after=after)

@@ -73,6 +73,7 @@ def train(
     *,
     folder: Path,
     log: Log,
+    settings: str = "",
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
@@ -83,6 +84,7 @@ def train(
         config: optimiser settings.
         folder: where the checkpoint stands.
         log: takes one line of progress.
+        settings: one text for all else that shapes the stage; a checkpoint with another one is refused.
         after: called with the number of steps done after every step, for measuring on dev.
 
     Raises:
@@ -90,7 +92,7 @@ def train(
     """
     optimiser = make_optimiser(module, config)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    begin = load_checkpoint(folder, module, optimiser, config.model_dump())
+    begin = load_checkpoint(folder, module, optimiser, config.model_dump(), settings)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     sums: dict[str, float] = {}
     started = time.perf_counter()
@@ -118,7 +120,7 @@ def train(
             text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
             log(f"step {done}/{config.steps} {text} | {pace:.2f} s a step")
             sums = {}
-            save_checkpoint(folder, module, optimiser, done, config.model_dump())
+            save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
 
 

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
 from regiontalk.images import ImageError, Preprocessing, open_image
 from regiontalk.records import Example
+
+
+class AugmentConfig(BaseModel):
+    """How training pictures are changed at random."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least: float = Field(0.6, gt=0, le=1, description="smallest side of a crop, as a share of the picture's")
+    flip: float = Field(0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right")
+    colour: float = Field(0.3, ge=0, le=1, description="largest relative change of brightness, contrast, saturation")
+
+
+AUGMENT: Final = AugmentConfig()
 
 
 class PictureStore:
@@ -45,7 +60,7 @@ class PictureStore:
 
 
 def augment(
-    pixels: Tensor, boxes_xyxy: Tensor, mask: Tensor, *, least: float = 0.6, colour: float = 0.3
+    pixels: Tensor, boxes_xyxy: Tensor, mask: Tensor, config: AugmentConfig = AUGMENT
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A random crop, flip and change of colour for each picture.
 
@@ -53,16 +68,15 @@ def augment(
         pixels: (B, 3, S, S) in 0..255.
         boxes_xyxy: (B, G, 4) network pixels, padded.
         mask: (B, G), True = a box.
-        least: smallest side of a crop, as a share of the picture's.
-        colour: largest relative change of brightness, contrast and saturation.
+        config: how much.
 
     Returns:
         pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked out.
     """
     batch, _, size, _ = pixels.shape
-    side = least + (1 - least) * torch.rand(batch, 2)
+    side = config.least + (1 - config.least) * torch.rand(batch, 2)
     start = torch.rand(batch, 2) * (1 - side)  # in shares of the picture
-    flip = torch.where(torch.rand(batch) < 0.5, -1.0, 1.0)
+    flip = torch.where(torch.rand(batch) < config.flip, -1.0, 1.0)
     theta = torch.zeros(batch, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * flip, side[:, 1]
     theta[:, :, 2] = 2 * start + side - 1  # centre of the crop in -1..1
@@ -75,7 +89,7 @@ def augment(
     area = (turned[..., 2:] - turned[..., :2]).prod(-1)
     seen = (cut[..., 2:] - cut[..., :2]).prod(-1)
     kept = mask & (seen >= 0.4 * area) & ((cut[..., 2:] - cut[..., :2]).min(-1).values >= 4)
-    return _recolour(out, colour), cut, kept
+    return _recolour(out, config.colour), cut, kept
 
 
 def _recolour(pixels: Tensor, most: float) -> Tensor:

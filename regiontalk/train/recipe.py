@@ -1,15 +1,20 @@
 """A recipe: the TOML file of one published run, its stages, and the run itself.
 
-Stages run in this order, each where its section stands in the file: ``joint`` or ``proposer`` (with pictures), then
-on frozen features ``align`` and ``generate``. Every stage keeps its checkpoint under the output folder, so the same
-command goes on where a run was killed; a finished stage is only loaded.
+Stages run in this order, each where its section stands in the file: ``proposer`` teaches the proposal head on the
+frozen backbone, ``warm`` the aligner on the frozen features of its regions, ``joint`` moves the backbone and all heads
+together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads. Every stage keeps
+its checkpoint under the output folder, so the same command goes on where a run was killed; a finished stage is only
+loaded.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,14 +31,14 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary
 from regiontalk.train.align import AlignConfig, AlignTerms
-from regiontalk.train.features import FrozenFeatures, freeze_features
+from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, train_joint
 from regiontalk.train.loop import Log, train
-from regiontalk.train.pictures import PictureStore
+from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
 
-STAGES = ("joint", "proposer", "align", "generate")
+STAGES = ("proposer", "warm", "joint", "align", "generate")
 
 
 class FeaturesConfig(BaseModel):
@@ -58,9 +63,11 @@ class Recipe(BaseModel):
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
+    augment: AugmentConfig = AugmentConfig()
     features: FeaturesConfig = FeaturesConfig()
-    joint: JointConfig | None = None
     proposer: JointConfig | None = None
+    warm: AlignConfig | None = None
+    joint: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
 
@@ -74,22 +81,30 @@ class Recipe(BaseModel):
         try:
             return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         except ValidationError as error:
-            raise ValueError(f"{path}: {describe_errors(error)}") from error
+            raise ValueError(f"{path}: {describe_errors(error, cls)}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: expected TOML ({error})") from error
+        except OSError as error:
+            raise ValueError(f"{path}: expected a recipe, a TOML file ({error.strerror or error})") from error
 
 
 class Run:
     """A recipe on its way: data, model and folder."""
 
     def __init__(self, *, recipe: Recipe, data: Path, out: Path, log: Log, limit: int | None = None) -> None:
-        """Read the training split; ``limit`` keeps its first photos only, for a try."""
+        """Read the training split; ``limit`` keeps its first photos only, for a try.
+
+        Raises:
+            ValueError: there is no data, or no photo of it has a sentence.
+        """
         self.recipe, self.out, self.log = recipe, out, log
         examples, reports = read_split(data, "train")
         for report in reports:
             for line in report.lines():
                 log(line)
         self.examples: list[Example] = examples[:limit]
+        if not any(example.captions for example in self.examples):
+            raise ValueError(f"{data}: expected training photos with sentences, got {len(self.examples)} without")
         self._store: PictureStore | None = None
 
     def build(self, start: str | None, weights: Path | None, published: bool = False) -> RegionModel:
@@ -134,20 +149,38 @@ class Run:
         if config is None:
             raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
         self.log(f"stage {name}: {config.optimiser.steps} steps")
-        folder = self.out / name
+        shared: dict[str, Any] = {"folder": self.out / name, "log": self.log, "settings": self.settings(name, model)}
         if name in ("joint", "proposer"):
-            train_joint(model, self.examples, self.store(model), config, folder=folder, log=self.log)
+            train_joint(model, self.examples, self.store(model), config, changes=self.recipe.augment, **shared)
             return
         sentences = sentence_numbers(self.examples, model.vocabulary)
-        features = self.features(model)
-        if name == "align":
+        features = self.features(model, name)
+        if name in ("warm", "align"):
             terms = AlignTerms(model.aligner, features, sentences, config)
-            train(model.aligner.train(), terms, config.optimiser, folder=folder, log=self.log)
+            train(model.aligner.train(), terms, config.optimiser, **shared)
         else:
             pairs = self.pairs(model, features, sentences) if config.pairs else []
             phrases = annotated_phrases(self.examples, model) if config.phrases else []
             steps = GenerateTerms(model.eval(), features, sentences, pairs, phrases, config)
-            train(model.generator.train(), steps, config.optimiser, folder=folder, log=self.log)
+            train(model.generator.train(), steps, config.optimiser, **shared)
+
+    def settings(self, name: str, model: RegionModel) -> str:
+        """One text for all that shapes a stage beside its optimiser, so that no other run's checkpoint is gone on with.
+
+        Args:
+            name: of the stage.
+            model: as the stages before have left it.
+        """
+        recipe, photos = self.recipe, [(example.id, example.captions) for example in self.examples]
+        parts: dict[str, Any] = {
+            key: getattr(recipe, key).model_dump() for key in (name, "extractor", "aligner", "generator", "augment")
+        }
+        parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
+        if name in ("warm", "align", "generate"):  # what they read was made by weights that other stages trained
+            parts["features"] = recipe.features.model_dump() | {"extractor": fingerprint(model.extractor)}
+        if name == "generate":
+            parts["pairs"] = {"beta": recipe.decoding.beta, "aligner": fingerprint(model.aligner)}
+        return json.dumps(parts)
 
     def store(self, model: RegionModel) -> PictureStore:
         """The pictures, decoded when first needed."""
@@ -158,17 +191,18 @@ class Run:
                 self.log(f"left grey: {line}")
         return self._store
 
-    def features(self, model: RegionModel) -> FrozenFeatures:
-        """The frozen features of the training split under the model's extractor, one file for all stages."""
+    def features(self, model: RegionModel, stage: str) -> FrozenFeatures:
+        """The frozen features of the training split under the model's extractor; one file for the last two stages."""
         settings = self.recipe.features
         return freeze_features(
             model.extractor.eval(),
             self.examples,
             self.store(model),
-            self.out / "features",
+            self.out / ("features_warm" if stage == "warm" else "features"),
             regions=settings.regions,
             views=settings.views,
-            maps=self.recipe.generate is not None,
+            maps=stage != "warm" and self.recipe.generate is not None,
+            changes=self.recipe.augment,
             log=self.log,
         )
 

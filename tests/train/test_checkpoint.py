@@ -1,0 +1,113 @@
+"""What a run that was killed finds again, and what it refuses to go on with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.loop import OptimiserConfig, make_optimiser
+
+CONFIG = {"steps": 5}
+
+
+def parts(name: Any = "adamw") -> tuple[nn.Module, torch.optim.Optimizer]:
+    module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    return module, make_optimiser(module, OptimiserConfig(name=name))
+
+
+def advance(module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    optimiser.zero_grad()
+    module(torch.randn(4, 2)).square().mean().backward()
+    optimiser.step()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
+def test_round_trip(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    module, optimiser = parts(name)
+    advance(module, optimiser)
+    save_checkpoint(tmp_path, module, optimiser, 3, CONFIG, "these")
+    other, second = parts(name)
+    assert load_checkpoint(tmp_path, other, second, CONFIG, "these") == 3
+    for key, value in module.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+    first_state, second_state = optimiser.state_dict()["state"], second.state_dict()["state"]
+    assert set(first_state) == set(second_state)
+    for number, entry in first_state.items():
+        for key, value in entry.items():
+            if value is not None:  # sgd keeps None until it has a momentum
+                assert torch.equal(torch.as_tensor(second_state[number][key]), torch.as_tensor(value)), key
+    for pair in ((module, optimiser), (other, second)):
+        torch.manual_seed(1)
+        advance(*pair)
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
+
+
+def test_no_checkpoint_is_a_beginning(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "none", *parts(), CONFIG) == 0
+
+
+def test_the_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, optimiser = parts()
+    save_checkpoint(tmp_path, module, optimiser, 1, CONFIG)
+
+    def killed(tensors: Any, path: Path, metadata: Any) -> None:
+        Path(path).write_bytes(b"half a fi")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("regiontalk.train.checkpoint.save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, module, optimiser, 2, CONFIG)
+    assert load_checkpoint(tmp_path, *parts(), CONFIG) == 1
+
+
+def test_nothing_is_pickled(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, "these")
+    with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as file:
+        assert file.metadata() == {"step": "1", "config": json.dumps(CONFIG), "settings": "these"}
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "message"),
+    [
+        pytest.param({"steps": 6}, "these", "other settings", id="another optimiser"),
+        pytest.param(CONFIG, "those", "other settings; give another --out folder or delete it", id="another stage"),
+    ],
+)
+def test_other_settings_are_refused(tmp_path: Path, config: dict[str, int], settings: str, message: str) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, "these")
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(tmp_path, *parts(), config, settings)
+
+
+@pytest.mark.parametrize(
+    "keep", [pytest.param(0, id="empty"), pytest.param(0.5, id="cut"), pytest.param(None, id="text")]
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    path = tmp_path / "checkpoint.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(b"this is no checkpoint" if keep is None else content[: int(keep * len(content))])
+    with pytest.raises(ValueError, match=r"expected a checkpoint, got a damaged file .*; delete it to start again"):
+        load_checkpoint(tmp_path, *parts(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        pytest.param(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)), "size mismatch", id="another shape"),
+        pytest.param(nn.Linear(2, 3), "Missing key", id="another module"),
+    ],
+)
+def test_another_models_checkpoint_is_refused(tmp_path: Path, other: nn.Module, message: str) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    optimiser = make_optimiser(other, OptimiserConfig())
+    with pytest.raises(ValueError, match=f"expected the weights of this model; {message}"):
+        load_checkpoint(tmp_path, other, optimiser, CONFIG)

@@ -1,0 +1,263 @@
+"""Recipes and their runs: what they refuse, and that a killed run goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.cli.main import app
+from regiontalk.datasets.toy import make_scenes
+from regiontalk.train import loop
+from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def trained(run: Run) -> dict[str, Tensor]:
+    """All weights after all stages."""
+    model = run.build(None, None)
+    for name in stages_of(run.recipe):
+        run.stage(name, model)
+    return weights(model)
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+    """Let the run die in a step of a stage, after its loss and before its update."""
+    whole = loop.rate_at
+    place = {"stage": ""}
+    stages = Run.stage
+
+    def enter(run: Run, name: str, model: Any) -> None:
+        place["stage"] = name
+        stages(run, name, model)
+
+    def rate_at(number: int, config: Any) -> float:
+        if (place["stage"], number) == (stage, step):
+            raise KeyboardInterrupt
+        return whole(number, config)
+
+    monkeypatch.setattr(Run, "stage", enter)
+    monkeypatch.setattr(loop, "rate_at", rate_at)
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [
+        pytest.param("joint", 3, id="joint, a step after its checkpoint"),
+        pytest.param("align", 2, id="align, at its checkpoint"),
+        pytest.param("generate", 3, id="generate"),
+        pytest.param("align", 0, id="between two stages"),
+    ],
+)
+def test_a_killed_run_goes_on_exactly(
+    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, stage: str, step: int
+) -> None:
+    straight = trained(start_run(tiny, "straight"))
+    with monkeypatch.context() as patch:
+        kill_at(patch, stage, step)
+        with pytest.raises(KeyboardInterrupt):
+            trained(start_run(tiny, "killed"))
+    resumed = trained(start_run(tiny, "killed"))
+    assert set(resumed) == set(straight)
+    assert [key for key, value in straight.items() if not torch.equal(value, resumed[key])] == []
+
+
+def test_training_changes_every_part_and_a_finished_run_is_only_loaded(
+    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_run(tiny)
+    before, after = weights(run.build(None, None)), trained(run)
+    moved = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    assert moved == {"extractor", "aligner", "generator"}
+    monkeypatch.setattr(loop, "rate_at", lambda *arguments: pytest.fail("a finished stage was trained again"))
+    again = trained(start_run(tiny))
+    assert all(torch.equal(again[key], value) for key, value in after.items())
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "stage"),
+    [
+        pytest.param("joint", {"batch": 5}, "joint", id="another batch"),
+        pytest.param("augment", {"flip": 0.0}, "joint", id="other pictures"),
+        pytest.param("aligner", {"dropout": 0.4}, "joint", id="another model"),
+        pytest.param("align", {"noise": 0.3}, "align", id="a later stage"),
+        pytest.param("decoding", {"beta": 0.5}, "generate", id="other pairs"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    start_run: Any, tiny: dict[str, Any], section: str, value: dict[str, Any], stage: str
+) -> None:
+    trained(start_run(tiny))
+    run = start_run(tiny | {section: tiny.get(section, {}) | value})
+    model = run.build(None, None)
+    for name in stages_of(run.recipe):
+        if name == stage:
+            break
+        run.stage(name, model)
+    with pytest.raises(ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"):
+        run.stage(stage, model)
+
+
+def test_a_stage_that_follows_another_beginning_is_refused(start_run: Any, tiny: dict[str, Any]) -> None:
+    run = start_run(tiny)
+    trained(run)
+    (run.out / "joint" / "checkpoint.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"align/checkpoint.safetensors: written with other settings"):
+        trained(start_run(tiny | {"seed": 1}))
+
+
+def test_other_photos_are_refused(start_run: Any, tiny: dict[str, Any]) -> None:
+    trained(start_run(tiny))
+    with pytest.raises(ValueError, match=r"joint/checkpoint.safetensors: written with other settings"):
+        trained(start_run(tiny, limit=11))
+
+
+def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
+    """The alignment stage on another model's extractor, and the aligned embedding as the generator's condition."""
+    first = start_run(tiny, "first")
+    folder = run_recipe(first, stages_of(first.recipe), start=None, weights=None, published=False, card="card")
+    values = {key: tiny[key] for key in ("least_count", "extractor", "decoding", "features", "align", "generate")}
+    values |= {"name": "paper", "aligner": {"size": 6, "word_size": 5, "hidden": 4}}
+    values |= {"generator": {"hidden": 7, "word_size": 5, "source": "embedding"}}
+    second = start_run(values, "second")
+    model = second.build(str(folder), None)
+    taken = weights(model.extractor)
+    for name in stages_of(second.recipe):
+        second.stage(name, model)
+    assert all(torch.equal(value, taken[key]) for key, value in model.extractor.state_dict().items())
+    assert model.condition_size() == 12, "the region's embedding and the photo's"
+
+
+def test_phrases_teach_where_they_are_asked_for(start_run: Any, tiny: dict[str, Any]) -> None:
+    run = start_run(
+        tiny | {"generate": {"batch": 4, "captions": 0, "pairs": 0, "phrases": 2, "optimiser": {"steps": 2}}}
+    )
+    lines: list[str] = []
+    run.log = lines.append
+    trained(run)
+    (line,) = [line for line in lines if line.startswith("step 2/2")]
+    assert " phrases " in line and " captions " not in line and " pairs " not in line
+
+
+def test_proposals_alone(start_run: Any, tiny: dict[str, Any]) -> None:
+    off = {"weight_sentence": 0, "weight_span": 0, "weight_caption": 0, "batch": 4}
+    values = {key: tiny[key] for key in ("name", "extractor", "aligner", "generator")}
+    run = start_run(values | {"proposer": off | {"optimiser": {"steps": 2, "backbone_rate": 0}}})
+    before, after = weights(run.build(None, None)), trained(run)
+    moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
+    assert {key.split(".")[1] for key in moved} == {"proposals", "norm"}, "the backbone's rate is 0"
+    assert all("running" in key or "tracked" in key for key in moved if ".norm." in key), "only statistics"
+
+
+def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
+    run = start_run({key: value for key, value in tiny.items() if key != "align"})
+    assert stages_of(run.recipe) == ["joint", "generate"]
+    with pytest.raises(ValueError, match=r"recipe 'tiny': expected a section \[align\], got none"):
+        run.stage("align", run.build(None, None))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
+def test_published_recipes_are_read(path: Path) -> None:
+    recipe = Recipe.read(path)
+    assert recipe.name == path.stem and stages_of(recipe)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        pytest.param(
+            'name = "x"\ncolour = 1\n[aligner]\ncell = "lstm"\n[joint]\nbatch = 1\n[joint.optimiser]\nspeed = 3\n',
+            ["colour: ", "aligner.cell: ", "joint.batch: ", "joint.optimiser.speed: "],
+            id="four mistakes at once",
+        ),
+        pytest.param("[aligner]\n", ["name: Field required"], id="no name"),
+        pytest.param('name = "x\n', ["expected TOML"], id="not TOML"),
+        pytest.param(b"\xff\xfe", ["expected TOML"], id="not text"),
+    ],
+)
+def test_recipes_that_are_refused(tmp_path: Path, text: str | bytes, messages: list[str]) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError) as caught:
+        Recipe.read(path)
+    assert all(message in str(caught.value) for message in [str(path), *messages]), str(caught.value)
+
+
+def own_data(folder: Path, captions: bool = True) -> Path:
+    """12 toy scenes as a person would bring them: pictures and one JSON Lines file."""
+    folder.mkdir()
+    rows: list[dict[str, Any]] = []
+    for scene in make_scenes(12, 5):
+        name = scene.example.id
+        scene.image.save(folder / name)
+        boxes = [{"box": list(shape.box), "phrase": shape.name} for shape in scene.shapes]
+        rows.append({"photo": name, "captions": list(scene.example.captions) if captions else [], "boxes": boxes})
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def as_toml(values: dict[str, Any], prefix: str = "") -> str:
+    """A recipe as its file: plain values first, then sections."""
+    plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    parts = [
+        f"[{prefix}{key}]\n{as_toml(value, f'{prefix}{key}.')}"
+        for key, value in values.items()
+        if isinstance(value, dict)
+    ]
+    return "\n".join([*plain, *parts]) + "\n"
+
+
+def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
+    data, config, out = own_data(tmp_path / "mine"), tmp_path / "mine.toml", tmp_path / "out"
+    steps = {name: tiny[name] | {"optimiser": {"steps": 2}} for name in ("joint", "align", "generate")}
+    config.write_text(as_toml(tiny | steps))
+    assert tomllib.loads(config.read_text()) == tiny | steps
+    arguments = ["train", "all", str(config), "--data", str(data), "--out", str(out)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    folder = Path(result.stdout.strip())
+    assert folder == out / "model"
+    assert "12 photos of the training split of `mine`" in (folder / "README.md").read_text()
+    found = RegionCaptioner.from_pretrained(folder).caption(data / make_scenes(1, 5)[0].example.id, regions=3)
+    assert found.model == "tiny" and found.size_wh == (64, 64) and found.caption is not None
+    first = (folder / "model.safetensors").read_bytes()
+    again = CliRunner().invoke(app, arguments)
+    assert again.exit_code == 0 and (folder / "model.safetensors").read_bytes() == first, "nothing is left to train"
+    assert "step 2/2" in (out / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stage", "extra", "message"),
+    [
+        pytest.param("proposer", [], "expected a section [proposer], got joint, align, generate", id="no such section"),
+        pytest.param("generator", [], "expected one of joint, proposer, align, generate or all", id="no such stage"),
+        pytest.param("all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"),
+        pytest.param("all", ["--start", "nowhere"], "nowhere", id="no such model"),
+    ],
+)
+def test_the_users_mistakes(
+    tiny: dict[str, Any], tmp_path: Path, toy_folder: Path, stage: str, extra: list[str], message: str
+) -> None:
+    config = tmp_path / "recipe.toml"
+    config.write_text(as_toml(tiny))
+    arguments = ["train", stage, str(config), "--data", str(toy_folder), "--out", str(tmp_path / "out"), *extra]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+
+
+def test_data_without_sentences_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    data = own_data(tmp_path / "mine", captions=False)
+    with pytest.raises(ValueError, match="expected training photos with sentences, got 12 without"):
+        Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
