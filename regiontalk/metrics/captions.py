@@ -8,7 +8,7 @@ frequencies of the whole set fixed. Variety has none: drawing captions twice cha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,20 @@ from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import Diversity, measure_diversity
 from regiontalk.metrics.intervals import Interval
-from regiontalk.metrics.ngrams import IntArray
+from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor_tables import MeteorTables
+from regiontalk.metrics.ngrams import IntArray, Tokens
 from regiontalk.metrics.pairing import Pairs, Predictions, Problem, pair
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
+
+Statistics = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], IntArray]
+_TWO_STAGES = "METEOR (exact, stem)"
+_NO_METEOR = (
+    "synonyms, paraphrases and function words are in pycocoevalcap: pip install pycocoevalcap, then read_tables"
+)
+_NO_SPICE = "needs Java and the Stanford CoreNLP models; run pycocoevalcap's own"
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ def score_captions(
     references: Mapping[Any, Sequence[str]],
     *,
     training: Iterable[str] | None = None,
+    meteor: Statistics | None = None,
     tokenized: bool = False,
     resamples: int = 1000,
     seed: int = 0,
@@ -73,6 +83,9 @@ def score_captions(
         predictions: id -> caption, or (id, caption) pairs; both raw text.
         references: id -> raw sentences. Every id here is scored.
         training: raw training sentences, for novelty.
+        meteor: METEOR's statistics of candidates and references: `meteor.meteor_statistics` or
+            `meteor_jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is None, and its first
+            two stages are reported under a name of their own.
         tokenized: the texts are tokens joined by blanks already (as in nlg-eval); nothing is cut or lower-cased.
         resamples: bootstrap draws of photos.
         seed: of the draws.
@@ -91,14 +104,30 @@ def score_captions(
     figures.update({f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)})
     means = np.stack([rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)], axis=1)
     figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_sums(means, resamples=resamples, seed=seed)
+    reasons = {"SPICE": _NO_SPICE}
+    name, rows, missing = _meteor(pairs, meteor)
+    figures["METEOR"] = figures["SPICE"] = None
+    reasons.update({} if missing is None else {"METEOR": missing})
+    if rows is not None:
+        (figures[name],) = bootstrap_sums(rows, corpus_meteor, resamples=resamples, seed=seed)
     return CaptionScores(
         figures=figures,
-        reasons={},
+        reasons=reasons,
         diversity=_diversity(pairs, training, tokenized),
         captions=len(pairs.ids),
         counts=_counts(statistics.sum(axis=0)),
         problems=pairs.problems,
     )
+
+
+def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | None, str | None]:
+    """Name of the METEOR figure, its statistics (C, 23) or None, and why METEOR itself is None."""
+    if meteor is not None:
+        return "METEOR", meteor(pairs.candidates, pairs.references), None
+    try:
+        return _TWO_STAGES, meteor_statistics(pairs.candidates, pairs.references, MeteorTables()), _NO_METEOR
+    except ImportError as error:
+        return _TWO_STAGES, None, f"{_NO_METEOR}; {error}"
 
 
 def _diversity(pairs: Pairs, training: Iterable[str] | None, tokenized: bool) -> Diversity:

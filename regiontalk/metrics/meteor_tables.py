@@ -1,0 +1,120 @@
+"""What METEOR 1.5 reads besides the sentences: function words, WordNet synonyms, paraphrases, stems.
+
+The tables belong to METEOR and are not copied here; they are read out of the jar and the ``data`` folder of an
+installed pycocoevalcap, no Java needed. Without them METEOR runs with its first two stages only: another figure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import importlib.util
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LONGEST = 7  # words of the longest phrase that is looked up
+_JAR = "meteor-1.5.jar"
+_PARAPHRASES = Path("data") / "paraphrase-en.gz"
+_BLOCK = 1 << 24  # bytes of the paraphrase table read at a time
+
+
+@dataclass(frozen=True)
+class MeteorTables:
+    """The tables of METEOR's English task; empty ones stand for stages that do not run.
+
+    Attributes:
+        function_words: words that weigh less (delta).
+        synsets: word -> numbers of its WordNet synonym sets.
+        bases: irregular form -> its base forms ("abaci" -> "abacus").
+        paraphrases: file of phrase pairs, read when captions are scored; None: the stage does not run.
+    """
+
+    function_words: frozenset[str] = frozenset()
+    synsets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    paraphrases: Path | None = None
+
+    def phrase_pairs(self, wanted: Collection[str]) -> dict[str, frozenset[str]]:
+        """Phrase -> its paraphrases in either direction, for phrases of which both stand among the wanted ones.
+
+        Args:
+            wanted: phrases (words joined by blanks) of the sentences that will be aligned.
+        """
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        if self.paraphrases is None:
+            return {}
+        keys = {phrase.encode() for phrase in wanted}
+        for first, second in _read_pairs(self.paraphrases):
+            if first in keys and second in keys:
+                found[first.decode()].add(second.decode())
+                found[second.decode()].add(first.decode())
+        return {phrase: frozenset(others) for phrase, others in found.items()}
+
+
+def installed_folder() -> Path | None:
+    """The ``meteor`` folder of an installed pycocoevalcap, or None."""
+    found = importlib.util.find_spec("pycocoevalcap")
+    places = list(found.submodule_search_locations or ()) if found else []
+    folder = Path(places[0]) / "meteor" if places else None
+    return folder if folder is not None and (folder / _JAR).is_file() else None
+
+
+def read_tables(folder: Path) -> MeteorTables:
+    """Read the tables from the ``meteor`` folder of pycocoevalcap.
+
+    Raises:
+        ValueError: the jar or the paraphrases are not there.
+    """
+    missing = [name for name in (_JAR, str(_PARAPHRASES)) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap")
+    with zipfile.ZipFile(folder / _JAR) as jar:
+        words, synsets, exceptions = (
+            jar.read(name).decode("utf-8").split("\n")
+            for name in ("function/english.words", "synonym/english.synsets", "synonym/english.exceptions")
+        )
+    bases: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for base, forms in zip(exceptions[0::2], exceptions[1::2], strict=False):
+        for form in forms.split():
+            bases[form] += (base,)
+    return MeteorTables(
+        function_words=frozenset(word.strip() for word in words if word.strip()),
+        synsets={
+            word: frozenset(map(int, numbers.split()))
+            for word, numbers in zip(synsets[0::2], synsets[1::2], strict=False)
+        },
+        bases=dict(bases),
+        paraphrases=folder / _PARAPHRASES,
+    )
+
+
+def english_stemmer() -> Callable[[str], str]:
+    """The Snowball stemmer of English (Porter 2), METEOR's second stage.
+
+    Raises:
+        ImportError: snowballstemmer is not installed; the message says how to get it.
+    """
+    try:
+        library = importlib.import_module("snowballstemmer")
+    except ImportError as error:
+        raise ImportError("METEOR stems with snowballstemmer: pip install 'regiontalk[eval]'") from error
+    stem: Callable[[str], str] = library.stemmer("english").stemWord
+    return stem
+
+
+def _read_pairs(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of the table: three lines each, probability, phrase, phrase."""
+    with gzip.open(path) as file:
+        lines: list[bytes] = []
+        rest = b""
+        while block := file.read(_BLOCK):
+            *whole, rest = (rest + block).split(b"\n")
+            lines += whole
+            complete = len(lines) - len(lines) % 3
+            yield from zip(lines[1:complete:3], lines[2:complete:3], strict=True)
+            lines = lines[complete:]
+        lines += [rest] if rest else []
+        yield from zip(lines[1::3], lines[2::3], strict=False)
