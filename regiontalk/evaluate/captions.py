@@ -9,6 +9,7 @@ from typing import Any
 
 from torch.nn import functional
 
+from regiontalk.evaluate.judges import find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
 from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
@@ -41,8 +42,10 @@ def evaluate_captions(
     else:
         rows["nearest training photo"] = nearest_sentences(photos, training)
     sentences = None if training is None else list(training.sentences())
+    meteor = find_meteor()
     scores = {
-        name: score_captions(said, references, training=sentences, resamples=resamples) for name, said in rows.items()
+        name: score_captions(said, references, training=sentences, meteor=meteor, resamples=resamples)
+        for name, said in rows.items()
     }
     outputs = tuple(
         {"photo": name, "references": list(references[name]), **{row: said.get(name) for row, said in rows.items()}}
@@ -96,7 +99,7 @@ def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -
     groups: dict[str, list[str]] = {}
     for name, text in caption_pairs(references):
         groups.setdefault(name, []).append(text)
-    scores = score_captions(said, groups, resamples=resamples)
+    scores = score_captions(said, groups, meteor=find_meteor(), resamples=resamples)
     counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
     return caption_result("captions", {"predictions": scores}, counts, [], ())
 

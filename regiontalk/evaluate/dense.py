@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from regiontalk.captioner import calibrated
+from regiontalk.evaluate.judges import find_tables
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.speaking import OneBox, left_out, one_box_things, speak
 from regiontalk.metrics.dense import IOU_THRESHOLDS, DensePhoto, Meteor, dense_captioning, rank_detections
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
+from regiontalk.metrics.meteor_tables import MeteorTables
 from regiontalk.metrics.tokenizer import ptb_tokenize
 from regiontalk.records import Example, FloatArray
 
@@ -88,14 +89,6 @@ def true_boxes(example: Example, things: Sequence[OneBox]) -> tuple[FloatArray, 
     """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
     rows = [(thing.box, phrase) for thing in things for phrase in thing.phrases]
     return example.boxes_xyxy[[box for box, _ in rows]].reshape(-1, 4), tuple(phrase for _, phrase in rows)
-
-
-def find_tables() -> tuple[MeteorTables | None, str]:
-    """METEOR's tables where pycocoevalcap is installed, or why they are not there."""
-    folder = installed_folder()
-    if folder is None:
-        return None, "METEOR's tables are not here; pip install pycocoevalcap (its Java is not needed)"
-    return read_tables(folder), ""
 
 
 def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:

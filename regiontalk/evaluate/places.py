@@ -80,6 +80,7 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
             yield from (_answer(part, row, phrase, None) for phrase in example.phrases if not phrase.boxes)
             places = part.to_annotation(row, boxes[row])
             real = _with_area(places)
+            real = [place for place in real if place == 0 or (places[place] != places[0]).any()]  # no fill-ins
             for phrase, own in zip(wanted[row], scores[row].float().cpu().numpy(), strict=True):
                 yield _answer(part, row, phrase, ranked(places[real], own[real]))
 

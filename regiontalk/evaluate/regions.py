@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 
 import numpy as np
@@ -13,12 +14,13 @@ from torch.nn import functional
 
 from regiontalk import boxes as box_ops
 from regiontalk.evaluate.captions import caption_result
+from regiontalk.evaluate.judges import find_meteor, score_by_photo
 from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.speaking import OneBox, Spoken, left_out, one_box_batch, speak
 from regiontalk.evaluate.training import Training, nearest, read_bags
 from regiontalk.images import Photo, open_image
-from regiontalk.metrics.captions import score_captions
+from regiontalk.metrics.captions import CaptionScores
 
 HUMAN = "human agreement"
 SAME = "model, judged like people"
@@ -62,7 +64,6 @@ def evaluate_regions(
     found = describe_boxes(photos, beams)
     if not found:
         raise ValueError("regions: expected chains with exactly one box, got none; is Flickr30k Entities there?")
-    references = {item.thing.id: item.thing.phrases for item in found}
     rows = {"model": {item.thing.id: item.spoken.text for item in found}}
     notes: list[str] = []
     if training is None or training.bank is None:
@@ -71,18 +72,10 @@ def evaluate_regions(
         rows |= snippet_baselines(photos, found, training)
     if crops:
         rows["photo model on the crop"] = caption_crops(photos, found, beams)
-    known = None if training is None or training.bank is None else training.bank.texts
-    scores = {
-        name: score_captions(said, references, training=known, resamples=resamples) for name, said in rows.items()
-    }
-    several = {name: phrases for name, phrases in references.items() if len(phrases) > 1}
-    if several:
-        others = {name: phrases[1:] for name, phrases in several.items()}
-        people = {name: phrases[0] for name, phrases in several.items()}
-        same = {name: rows["model"][name] for name in several}
-        for name, said in ((SAME, same), (HUMAN, people)):
-            scores[name] = score_captions(said, others, resamples=resamples)
-        notes.append(f"{HUMAN}: {len(several)} chains that several phrases name, the first against the others")
+    scores = _judged(found, rows, training, resamples)
+    if HUMAN in scores:
+        several = f"{scores[HUMAN].captions} chains that several phrases name"
+        notes.append(f"{HUMAN}: {several}, the first phrase against the others")
     counts = {"photos": len({item.thing.photo for item in found}), "regions": len(found), **left_out(photos.examples)}
     outputs = tuple(
         {
@@ -95,6 +88,27 @@ def evaluate_regions(
         for item in found
     )
     return caption_result("regions", scores, counts, notes, outputs)
+
+
+def _judged(
+    found: Sequence[DescribedBox], rows: Mapping[str, Mapping[str, str]], training: Training | None, resamples: int
+) -> dict[str, CaptionScores]:
+    """The scores of every row, and of people and the model where a chain has several phrases."""
+    judge = partial(
+        score_by_photo,
+        photo_of={item.thing.id: item.thing.photo for item in found},
+        training=None if training is None or training.bank is None else training.bank.texts,
+        meteor=find_meteor(),
+        resamples=resamples,
+    )
+    references = {item.thing.id: item.thing.phrases for item in found}
+    scores = {name: judge(said, references) for name, said in rows.items()}
+    several = {name: phrases for name, phrases in references.items() if len(phrases) > 1}
+    if several:
+        others = {name: phrases[1:] for name, phrases in several.items()}
+        scores[SAME] = judge({name: rows["model"][name] for name in several}, others)
+        scores[HUMAN] = judge({name: phrases[0] for name, phrases in several.items()}, others)
+    return scores
 
 
 def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[DescribedBox]:

@@ -52,8 +52,3 @@ def test_with_and_without_tables(photos: Any, monkeypatch: pytest.MonkeyPatch) -
     found = evaluate_dense(encoded, regions=3, resamples=5)
     assert found.figures["model"]["mean AP"] is None and "mean AP: no tables" in found.notes
     assert found.figures["model"]["localisation AP"] == row["localisation AP"]
-
-
-def test_installed_tables_or_a_reason() -> None:
-    tables, reason = dense.find_tables()
-    assert (tables is None) == bool(reason)
