@@ -116,7 +116,7 @@ def train_joint(
     """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
     model.to(memory_format=torch.channels_last)
     model.train()
-    if config.optimiser.backbone_rate == 0:
-        model.extractor.backbone.requires_grad_(False).eval()
+    moving = config.optimiser.backbone_rate > 0
+    model.extractor.backbone.requires_grad_(moving).train(moving)
     terms = JointTerms(model, examples, store, config, changes)
     train(model, terms, config.optimiser, folder=folder, log=log, settings=settings, after=after)

@@ -261,3 +261,18 @@ def test_data_without_sentences_is_refused(tiny: dict[str, Any], tmp_path: Path)
     data = own_data(tmp_path / "mine", captions=False)
     with pytest.raises(ValueError, match="expected training photos with sentences, got 12 without"):
         Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
+
+
+def test_the_backbone_moves_again_after_a_stage_that_froze_it(start_run: Any, tiny: dict[str, Any]) -> None:
+    only_places = {"weight_sentence": 0.0, "weight_span": 0.0, "weight_caption": 0.0, "batch": 4}
+    still = only_places | {"optimiser": {"steps": 2, "backbone_rate": 0.0}}
+    run = start_run(tiny | {"proposer": still, "warm": tiny["align"]})
+    model = run.build(None, None)
+    weight = next(model.extractor.backbone.parameters())
+    first = weight.detach().clone()
+    run.stage("proposer", model)
+    assert torch.equal(weight, first)
+    run.stage("warm", model)
+    assert torch.equal(weight, first)
+    run.stage("joint", model)
+    assert not torch.equal(weight, first)
