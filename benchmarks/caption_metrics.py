@@ -1,7 +1,7 @@
 """Caption metrics beside pycocoevalcap's own Python classes: time and figures on the same tokens, in one run.
 
 Data: the 4,982 raw captions of ../shared/data/eval_fixtures/magic_karpathy_test, five references each, cut once by our
-tokeniser (timed by itself; theirs starts Java). Each class runs ROUNDS times in turn and the fastest counts, in
+tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the fastest counts, in
 processor time, so that other work on the machine matters little. Needs pycocoevalcap, here or in another environment:
 
     python benchmarks/caption_metrics.py --site-packages FOLDER --json caption_metrics.json
@@ -30,7 +30,6 @@ from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 FIXTURE = Path("../shared/data/eval_fixtures/magic_karpathy_test/mscoco_magic_result.json")
-ROUNDS = 3
 
 
 def clock(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -46,7 +45,7 @@ def theirs(module: str, name: str, *arguments: Any) -> Callable[[Any, Any], Any]
     return lambda references, said: scorer.compute_score(references, said)[0]
 
 
-def compare(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds and figures of both sides for each metric."""
     seconds, cut = clock(
         lambda: [[ptb_tokenize(text) for text in (row["prediction"], *row["captions"])] for row in rows]
@@ -64,7 +63,7 @@ def compare(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
     found: dict[str, dict[str, Any]] = {"tokeniser": {"ours_s": seconds, "theirs_s": None, "apart": None}}
     for name, (mine, other) in pairs.items():
-        runs = [(clock(mine), clock(partial(other, references, said))) for _ in range(ROUNDS)]
+        runs = [(clock(mine), clock(partial(other, references, said))) for _ in range(rounds)]
         apart = float(np.max(np.abs(np.array(runs[0][0][1]) - np.array(runs[0][1][1]))))
         found[name] = {
             "ours_s": min(ours for (ours, _), _ in runs),
@@ -89,11 +88,12 @@ def main() -> None:
     """Print the table and write the JSON file."""
     parser = argparse.ArgumentParser(description="Time the caption metrics beside pycocoevalcap.")
     parser.add_argument("--site-packages", type=Path, help="where pycocoevalcap is, if not in this environment")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     if arguments.site_packages:
         sys.path.append(str(arguments.site_packages.resolve()))
-    found = compare(json.loads(FIXTURE.read_text(encoding="utf-8")))
+    found = compare(json.loads(FIXTURE.read_text(encoding="utf-8")), arguments.rounds)
     print(f"{'metric':20} {'ours s':>8} {'theirs s':>9} {'times':>6} {'apart':>9}")
     for name, row in found.items():
         other = row["theirs_s"]
@@ -101,7 +101,9 @@ def main() -> None:
         print(f"{name:20} {row['ours_s']:8.3f} {rest}")
     if arguments.json:
         part = arguments.json.with_suffix(".part")
-        part.write_text(json.dumps({"captions": 4982, "rounds": ROUNDS, "rows": found}, indent=1), encoding="utf-8")
+        part.write_text(
+            json.dumps({"captions": 4982, "rounds": arguments.rounds, "rows": found}, indent=1), encoding="utf-8"
+        )
         os.replace(part, arguments.json)
 
 
