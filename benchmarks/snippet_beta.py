@@ -27,7 +27,7 @@ from regiontalk.images import open_photo
 from regiontalk.records import Example, FloatArray
 from regiontalk.text import tokenize
 
-BETAS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 1.0)
+BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 
 
 def main() -> None:

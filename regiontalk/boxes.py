@@ -1,5 +1,6 @@
-"""The only box arithmetic of the package: thin names over torchvision.ops, pixels, xyxy.
+"""The only box arithmetic of the package, pixels, xyxy; the same figures as torchvision.ops.
 
+torchvision itself is not imported: it brings torch's compiler, which takes longer to start than a caption to write.
 Every function takes and returns numpy arrays where the result meets a record, and tensors where it meets a network;
 the name or the docstring says which.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision import ops
 
 from regiontalk.records import FloatArray
 
@@ -26,8 +26,8 @@ def rescale(boxes_xyxy: FloatArray, from_wh: tuple[float, float], to_wh: tuple[f
 
 def clip(boxes_xyxy: Tensor, size_wh: tuple[float, float]) -> Tensor:
     """Boxes (N, 4) cut at the picture's edges."""
-    clipped: Tensor = ops.clip_boxes_to_image(boxes_xyxy, (size_wh[1], size_wh[0]))  # torchvision takes height first
-    return clipped
+    x, y = boxes_xyxy[:, 0::2].clamp(0, size_wh[0]), boxes_xyxy[:, 1::2].clamp(0, size_wh[1])
+    return torch.stack([x, y], -1).flatten(1)
 
 
 def area(boxes_xyxy: FloatArray) -> FloatArray:
@@ -48,8 +48,12 @@ def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
 
 def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M), tensors in and out."""
-    overlaps: Tensor = ops.box_iou(first_xyxy, second_xyxy)
-    return overlaps
+    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
+    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
+    wide, tall = (high - low).clamp(min=0).unbind(2)
+    shared = wide * tall
+    first, second = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (first_xyxy, second_xyxy))
+    return shared / (first[:, None] + second - shared)
 
 
 def union_box(boxes_xyxy: FloatArray) -> FloatArray:
@@ -57,7 +61,29 @@ def union_box(boxes_xyxy: FloatArray) -> FloatArray:
     return np.concatenate([boxes_xyxy[:, :2].min(axis=0), boxes_xyxy[:, 2:].max(axis=0)])
 
 
-def non_maximum_suppression(boxes_xyxy: Tensor, scores: Tensor, threshold: float) -> Tensor:
-    """Row numbers of the boxes kept, by falling score; a box over ``threshold`` IoU of a better one goes."""
-    kept: Tensor = ops.nms(boxes_xyxy, scores, threshold)
-    return kept
+def non_maximum_suppression(boxes_xyxy: Tensor, scores: Tensor, threshold: float, most: int | None = None) -> Tensor:
+    """Greedy choice: the best box stays, those over ``threshold`` IoU with it go, and so on with what is left.
+
+    Args:
+        boxes_xyxy: (N, 4).
+        scores: (N,); of equals the first row is the better.
+        threshold: IoU.
+        most: stop when so many are chosen; None chooses to the end.
+
+    Returns:
+        Row numbers of the boxes kept (at most ``most``,) int64, by falling score.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    x1, y1, x2, y2 = boxes_xyxy[order].float().cpu().numpy().T.copy()
+    areas = (x2 - x1) * (y2 - y1)
+    left = np.arange(len(order))
+    kept: list[int] = []
+    while len(left) and (most is None or len(kept) < most):
+        best, left = left[0], left[1:]
+        kept.append(int(best))
+        wide = np.minimum(x2[left], x2[best]) - np.maximum(x1[left], x1[best])
+        tall = np.minimum(y2[left], y2[best]) - np.maximum(y1[left], y1[best])
+        shared = wide.clip(0) * tall.clip(0)
+        # float64, or 0.6 would be rounded up to the nearest float32 before the comparison
+        left = left[shared / (areas[best] + areas[left] - shared) <= np.float64(threshold)]
+    return order[torch.tensor(kept, dtype=torch.int64, device=order.device)]

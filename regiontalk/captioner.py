@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk.align.score import affinity
@@ -50,10 +51,13 @@ class RegionCaptioner:
             source: where `caption` looks, instead of the model's own proposals (`regions.sources`).
             device: where it computes.
             max_pixels: larger photos are refused before they are decoded.
+
+        Raises:
+            ValueError: this torch cannot compute on the device.
         """
-        self.model = model.to(device).to(memory_format=torch.channels_last).eval()
+        self.device = reachable(device)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.source = source
-        self.device = torch.device(device)
         self.max_pixels = max_pixels
 
     @classmethod
@@ -106,7 +110,9 @@ class RegionCaptioner:
             return []
         maps = self.encode(opened)
         boxes, scores = self._regions(opened, maps, regions)
-        return self._speak(opened, maps, boxes, scores, beams, threshold)
+        places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
+        scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
+        return self._speak(opened, maps, boxes, scores, places, beams, threshold)
 
     def describe(
         self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
@@ -119,17 +125,10 @@ class RegionCaptioner:
         """
         opened = self._open(photo)
         wanted = checked_boxes(boxes_xyxy, opened.size_wh)
-        whole = np.array([[0, 0, *opened.size_wh]], dtype=np.float32)
-        inside = self.model.preprocessing.to_network(np.concatenate([whole, wanted]), opened.size_wh)
-        boxes = torch.from_numpy(inside)[None].to(self.device)
-        result = self._speak([opened], self.encode([opened]), boxes, boxes.new_ones(1, len(inside)), beams, threshold)[
-            0
-        ]
-        exact = tuple(
-            RegionCaption(_corners(box), region.text, region.confidence)
-            for box, region in zip(wanted, result.regions, strict=True)
-        )
-        return ImageResult(result.photo, result.size_wh, result.model, result.caption, exact)
+        places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
+        boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[None].to(self.device)
+        scores = boxes.new_ones(1, len(places))
+        return self._speak([opened], self.encode([opened]), boxes, scores, [places], beams, threshold)[0]
 
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
@@ -146,8 +145,8 @@ class RegionCaptioner:
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
             products = affinity(vectors, words)[0, 0, : len(tokens)]  # (T, N)
-        labels, _ = viterbi(products, beta)
         original = self._to_original(boxes[0], opened)
+        labels, _ = viterbi(products, beta, regions=visible(original))
         matches = tuple(
             PhraseMatch(token, _corners(original[label]), float(row[label]))
             for token, label, row in zip(tokens, labels.tolist(), products, strict=True)
@@ -167,12 +166,11 @@ class RegionCaptioner:
         _, numbers = self._read(phrase)
         maps = self.encode([opened])
         boxes, scores = self.phrase_scores(maps, [[numbers]], LOCATE_REGIONS)
-        order = scores[0][0].argsort(descending=True, stable=True)[:k]
-        original = self._to_original(boxes[0][order], opened)
-        matches = tuple(
-            PhraseMatch(phrase, _corners(box), float(score))
-            for box, score in zip(original, scores[0][0][order], strict=True)
-        )
+        original = self._to_original(boxes[0], opened)
+        shown = visible(original) & (original != original[0]).any(1)  # the whole photo also fills empty places
+        shown[0] = True
+        order = [row for row in scores[0][0].argsort(descending=True, stable=True).tolist() if shown[row]][:k]
+        matches = tuple(PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order)
         return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
 
     @torch.inference_mode()
@@ -242,10 +240,14 @@ class RegionCaptioner:
         maps: Maps,
         boxes: Tensor,
         scores: Tensor,
+        places: Sequence[FloatArray],
         beams: int | None,
         threshold: float | None,
     ) -> list[ImageResult]:
-        """Captions of boxes (B, 1 + N, 4), row 0 the whole photo."""
+        """Captions of boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo; a score of 0 passes a box over.
+
+        ``places`` holds for each photo the same boxes (1 + N, 4) in pixels of the original.
+        """
         decoding = self.model.config.decoding
         least = decoding.threshold if threshold is None else threshold
         if not 0 <= least <= 1:
@@ -254,15 +256,17 @@ class RegionCaptioner:
         evidence = self.evidence(maps, boxes, captions).tolist()
         results, width = [], boxes.shape[1]
         for row, photo in enumerate(photos):
-            original, records = self._to_original(boxes[row], photo), []
+            records = []
             for place in range(width):
                 if place and float(scores[row, place]) == 0:
-                    continue  # fewer proposals than asked for
+                    continue  # fewer proposals than asked for, or nothing of the photo inside
                 number = row * width + place
                 confidence = calibrated(decoding.region if place else decoding.photo, *evidence[number])
                 text = self.model.vocabulary.decode(captions[number].words)
                 spoken = text if text and (place == 0 or confidence >= least) else None
-                records.append(RegionCaption(_corners(original[place]), spoken, confidence, float(scores[row, place])))
+                records.append(
+                    RegionCaption(_corners(places[row][place]), spoken, confidence, float(scores[row, place]))
+                )
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
         return results
@@ -271,6 +275,8 @@ class RegionCaptioner:
         """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""
         if self.source is None:
             return self.model.extractor.propose(maps, count)
+        for photo in photos:  # precomputed regions are found by the file's name, which Pillow forgets on conversion
+            vars(photo.image)["filename"] = photo.name
         found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
         size = self.model.config.extractor.size
         boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), 1 + count, 1)
@@ -278,12 +284,13 @@ class RegionCaptioner:
         for row, regions in enumerate(found):
             inside = self.model.preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
             boxes[row, : len(regions)] = torch.from_numpy(inside)
-            scores[row, : len(regions)] = torch.from_numpy(regions.scores)
+            scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(min=1e-6)  # 0 is an empty place
         return boxes.to(self.device), scores.to(self.device)
 
     def _open(self, photo: PictureSource) -> Photo:
-        """A photo, decoded no larger than the network needs."""
-        return open_photo(photo, max_pixels=self.max_pixels, at_least=self.model.preprocessing.size)
+        """A photo, decoded no larger than the network needs; another source of regions sees it as it is."""
+        enough = self.model.preprocessing.size if self.source is None else None
+        return open_photo(photo, max_pixels=self.max_pixels, at_least=enough)
 
     def _read(self, text: str) -> tuple[list[str], list[int]]:
         """Tokens and their numbers; refused where no word is known."""
@@ -306,6 +313,33 @@ def calibrated(calibration: Calibration, fluency: float, match: float) -> float:
     """The probability in 0..1 that a caption is right, from its two pieces of evidence."""
     logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
+    """Which boxes (N, 4), in pixels of the photo, are at least a pixel wide and high: others are padding or slivers.
+
+    >>> visible(np.array([[0, 0, 1, 5], [3, 3, 3.5, 9]], dtype=np.float32)).tolist()
+    [True, False]
+    """
+    return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1) >= 1)
+
+
+def reachable(device: str | torch.device) -> torch.device:
+    """A device on which this torch can compute.
+
+    >>> reachable("cpu")
+    device(type='cpu')
+
+    Raises:
+        ValueError: an unknown name, or a device that is not there.
+    """
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+        first = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first})"
+        ) from error
 
 
 def _corners(box: FloatArray | Tensor) -> tuple[float, float, float, float]:

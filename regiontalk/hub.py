@@ -13,7 +13,7 @@ def find_folder(name: str | Path) -> Path:
     """The folder of a bundled name, of a path, or of ``owner/name`` on the Hub.
 
     A path that exists is never looked for elsewhere, and nothing that looks like a path (a leading dot, slash or
-    tilde, more than one slash) is ever asked of the network.
+    tilde, more than one slash, a folder that is here) is ever asked of the network.
 
     Raises:
         ValueError: no such model; the message lists the bundled names.
@@ -23,7 +23,8 @@ def find_folder(name: str | Path) -> Path:
     if (BUNDLED / str(name) / "config.json").is_file():
         return BUNDLED / str(name)
     text = str(name)
-    if isinstance(name, Path) or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
+    beside = "/" in text and Path(text).parent.is_dir()  # a folder of this disk, its last part misspelt
+    if isinstance(name, Path) or beside or text.startswith((".", "/", "~")) or not _HUB_NAME.fullmatch(text):
         names = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))) or "none"
         raise ValueError(f"model: expected a bundled name ({names}), a model folder or owner/name, got {text!r}")
     return _download(text)

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
+from torch.nn import functional
 
 from regiontalk.records import FloatArray
 
@@ -316,11 +316,13 @@ class Preprocessing:
                 to the pixel where `to_network` expects it; None takes the picture's own.
         """
         left, top, wide, high = self._placement(size_wh or image.size)
-        pixels = transforms.pil_to_tensor(image)  # uint8: resizing it is several times faster than float
-        pixels = transforms.resize(pixels, [high, wide], antialias=True)
-        values = transforms.normalize(transforms.to_dtype(pixels, torch.float32, scale=True), self.mean, self.std)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, height, width)
+        if pixels.shape[2:] != (high, wide):  # uint8: resizing it is several times faster than float
+            pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        values = (pixels[0].float() / 255 - mean) / std
         if (wide, high) == (self.size, self.size):
-            return torch.as_tensor(values).contiguous()
+            return values.contiguous()
         square = torch.zeros(3, self.size, self.size)  # zero is the mean colour after normalising
         square[:, top : top + high, left : left + wide] = values
         return square

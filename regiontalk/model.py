@@ -6,18 +6,19 @@ A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp1
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.files import write_whole
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.images import Preprocessing
 from regiontalk.regions.backbones import Backbone
@@ -115,10 +116,10 @@ class RegionModel(nn.Module):
         """
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {key: _half(value) for key, value in self.state_dict().items()}
-        _replace(folder / "model.safetensors", lambda path: save_file(tensors, path))
-        _replace(folder / "vocabulary.json", self.vocabulary.save)
-        _replace(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-        _replace(folder / "config.json", lambda path: path.write_text(self.config.model_dump_json(indent=2) + "\n"))
+        write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
+        write_whole(folder / "vocabulary.json", self.vocabulary.save)
+        write_whole(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+        write_whole(folder / "config.json", lambda path: path.write_text(self.config.model_dump_json(indent=2) + "\n"))
 
     @classmethod
     def from_folder(cls, folder: Path) -> RegionModel:
@@ -131,15 +132,16 @@ class RegionModel(nn.Module):
         if missing:
             raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
         try:
-            config = ModelConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+            config = ModelConfig.model_validate_json((folder / "config.json").read_bytes())
         except ValidationError as error:
-            raise ValueError(f"{folder / 'config.json'}: {describe_errors(error)}") from error
+            raise ValueError(f"{folder / 'config.json'}: {describe_errors(error, ModelConfig)}") from error
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        with torch.device("meta"):
-            model = cls(config=config, vocabulary=vocabulary)
+        sizes = config.extractor
+        with _Unfilled():
+            backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
+            model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
-        model.extractor.proposals.reset_anchors()
         _load_strictly(model, folder / "model.safetensors")
         return model.eval()
 
@@ -151,9 +153,37 @@ class RegionModel(nn.Module):
         return self.eval()
 
 
-def describe_errors(error: ValidationError) -> str:
-    """All of pydantic's findings in one line: ``key: what was wrong``."""
-    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
+def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
+    """All of pydantic's findings in one line: ``key: what was expected, got what``.
+
+    >>> try:
+    ...     Calibration.model_validate({"bias": "much", "per_letter": 1})
+    ... except ValidationError as error:
+    ...     print(describe_errors(error, Calibration).partition("; ")[2])
+    per_letter: unknown key; expected one of bias, per_word, per_match
+
+    Args:
+        error: what validation raised.
+        record: the class that was validated, for the names of its keys.
+    """
+    lines = []
+    for item in error.errors():
+        where, text = [str(part) for part in item["loc"]], item["msg"]
+        if item["type"] == "extra_forbidden":
+            text = f"unknown key; expected one of {', '.join(_keys(record, where[:-1]))}"
+        elif where and isinstance(item["input"], str | int | float | None):
+            text += f", got {item['input']!r}"
+        lines.append(": ".join([*([".".join(where)] if where else []), text]))
+    return "; ".join(lines)
+
+
+def _keys(record: type[BaseModel], path: Sequence[str]) -> list[str]:
+    """The keys of the record that stands at ``path`` inside another; the field may be optional."""
+    for name in path:
+        annotation = record.model_fields[name].annotation
+        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
+        record = next(kind for kind in kinds if issubclass(kind, BaseModel))
+    return list(record.model_fields)
 
 
 def _half(value: Tensor) -> Tensor:
@@ -166,27 +196,44 @@ def _half(value: Tensor) -> Tensor:
     return value.half()
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then give it its name."""
-    fresh = path.with_name(path.name + ".new")
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """A safetensors file; where it cannot be written an OSError, as from any other file."""
     try:
-        write(fresh)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
+class _Unfilled(TorchFunctionMode):
+    """Gives new weights no values, because a file fills them next.
+
+    The meta device would do the same, but its arithmetic imports torch's compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _load_strictly(model: nn.Module, path: Path) -> None:
-    """Put a file's tensors into a model on the meta device; the first name or shape that differs is an error."""
+    """Put a file's tensors in the place of a model's own; the first name or shape that differs is an error."""
     try:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    floating = {key: value.is_floating_point() for key, value in model.state_dict().items()}
     if odd := sorted(set(wanted) ^ set(tensors)):
         raise ValueError(f"{path}: expected the tensors that config.json describes, first difference: {odd[0]}")
     for key, shape in wanted.items():
         if tuple(tensors[key].shape) != shape:
             raise ValueError(f"{path}: {key}: expected shape {shape}, got {tuple(tensors[key].shape)}")
+        if tensors[key].is_floating_point() != floating[key]:
+            raise ValueError(
+                f"{path}: {key}: expected {'fractions' if floating[key] else 'integers'}, got {tensors[key].dtype}"
+            )
     state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     model.load_state_dict(state, assign=True)

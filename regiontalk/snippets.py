@@ -1,13 +1,12 @@
 """Pairs of a whole data set on disk: JSON Lines that other tools can read, and a picture to look at.
 
-A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``; the
-box is in pixels of the stored photo, and the whole photo is a legal box.
+A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``;
+the box is in pixels of the stored photo, and the whole photo is a legal box.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing import contact_sheet, draw
+from regiontalk.files import cannot_write, write_whole
 from regiontalk.images import ImageError, open_photo
 from regiontalk.pairs import infer_pairs
 from regiontalk.records import Example, ImageResult, PhraseMatch
@@ -36,33 +36,41 @@ def write_snippets(
 
     The lines gather in ``path`` with ``.partial`` behind its name, photo by photo; a run that finds such a file keeps
     its whole photos and goes on.
+
+    Raises:
+        ValueError: ``path`` is a folder.
+        OSError: the file cannot be written; what was gathered stays for the next run.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected the name of a file to write, got a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     kept, finished = _resume(partial)
-    count, broken = len(kept), []
-    with partial.open("w", encoding="utf-8") as file:
-        file.writelines(kept)
-        for example in examples:
-            if example.id not in finished:
-                try:
-                    rows = photo_snippets(captioner, example, beta)
-                except ImageError as error:
-                    broken.append(str(error))
-                    rows = []
-                lines = [json.dumps(row) + "\n" for row in rows]
-                # a photo's lines end with a mark, so that a photo cut in the middle is seen
-                file.write("".join([*lines, json.dumps({"done": example.id}) + "\n"]))
-                count += len(lines)
-            done()
-    rows_only = [
-        line for line in partial.read_text(encoding="utf-8").splitlines(True) if not line.startswith('{"done"')
-    ]
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text("".join(rows_only), encoding="utf-8")
-    os.replace(fresh, path)
+    write_whole(partial, lambda fresh: fresh.write_text("".join(kept), encoding="utf-8"))
+    broken: list[str] = []
+    try:
+        with partial.open("a", encoding="utf-8") as file:
+            for example in examples:
+                if example.id not in finished:
+                    file.write(_block(captioner, example, beta, broken))
+                done()
+    except OSError as error:
+        raise cannot_write(partial, error) from error
+    lines = partial.read_text(encoding="utf-8").splitlines(True)
+    rows = [line for line in lines if not line.startswith('{"done"')]
+    write_whole(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
-    return len(rows_only), broken
+    return len(rows), broken
+
+
+def _block(captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]) -> str:
+    """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen."""
+    rows: list[Row] = []
+    try:
+        rows = photo_snippets(captioner, example, beta)
+    except ImageError as error:
+        broken.append(str(error))
+    return "".join(json.dumps(row) + "\n" for row in [*rows, {"done": example.id}])
 
 
 def _resume(partial: Path) -> tuple[list[str], set[str]]:
@@ -106,10 +114,17 @@ def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | N
 
 
 def draw_sheet(captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None) -> Image.Image:
-    """Photos with the snippets of their first sentence drawn on their boxes."""
+    """Photos with the snippets of their first sentence drawn on their boxes; broken photos are left out.
+
+    Raises:
+        ValueError: no photo could be read.
+    """
     pictures = []
     for example in examples:
-        photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
+        try:
+            photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
+        except ImageError:
+            continue  # `write_snippets` has reported it
         rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
         matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
         result = ImageResult(example.id, photo.size_wh, captioner.model.config.name, matches=matches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import struct
@@ -17,23 +16,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as transforms
 
 from regiontalk.images import ImageError, Preprocessing, open_image, open_photo, window
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 # Left half red, right half blue, 64x48, turned on its side by its EXIF tag (6): upright it is 48x64, red above blue.
-HEIC = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAchtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAA"
-    "ADRpbG9jAAAAAERAAAIAAQAAAAAB7AABAAAAAAAAAIcAAgAAAAACcwABAAAAAAAAACQAAAA4aWluZgAAAAAAAgAAABVpbmZlAgAA"
-    "AAABAABodmMxAAAAABVpbmZlAgAAAQACAABFeGlmAAAAAA5waXRtAAAAAAABAAABB2lwcnAAAADmaXBjbwAAAHZodmNDAQNwAAAA"
-    "kAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq"
-    "5Ka5uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xh"
-    "cAAAAEAAAAABAAAAMAAAAAEAAAAAAAAAAv////AAAAACAAAAEHBpeGkAAAAAAwgICAAAAAlpcm90AwAAABlpcG1hAAAAAAAAAAEA"
-    "AQaBAgMFhIYAAAAaaXJlZgAAAAAAAAAOY2RzYwACAAEAAQAAALNtZGF0AAAAgygBrwngPfMi///yPzf//LDOy/vFxFe//8dbw7/U"
-    "lg//5BV6YSgwK4fJZOV/OjuvTe0nzRSLF6VXROUsfyV5YE0dz5ScPKu0k7mrR5Zm03rO8lbypFTqxOw5etvY1hyVJ2YWxFMxWkiE"
-    "CHU6E8t7/aXrC6g/pw39+aqK+UFz2Mj7hoeOAAAABkV4aWYAAE1NACoAAAAIAAEBEgADAAAAAQAGAAAAAAAA"
-)
+HEIC = (Path(__file__).parent / "data" / "turned.heic").read_bytes()
 
 
 def halves(size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -456,3 +446,16 @@ def test_preprocessing_through_json() -> None:
 def test_preprocessing_errors(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Preprocessing.from_dict(values)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (224, 224), (50, 90)], ids=["smaller", "as it is", "larger"])
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_network_input_is_torchvisions(size: tuple[int, int], fit: str) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    road = Preprocessing(fit=fit)
+    pixels = road.to_tensor(picture)
+    left, top, wide, high = road._placement(size)
+    judge = transforms.resize(transforms.pil_to_tensor(picture), [high, wide], antialias=True)
+    judge = transforms.normalize(transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std)
+    torch.testing.assert_close(pixels[:, top : top + high, left : left + wide], judge, rtol=1e-5, atol=1e-6)
+    assert pixels.is_contiguous() and pixels.dtype == torch.float32

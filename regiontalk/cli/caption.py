@@ -9,23 +9,34 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
+from regiontalk.cli.source import KINDS, USUAL, parse_source
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
 
 PhotosArgument = Annotated[
-    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB...", help="What to caption.", show_default=False)
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to caption.", show_default=False)
 ]
 BoxOption = Annotated[
     list[str] | None,
     typer.Option("--box", metavar="x1,y1,x2,y2", help="A box to caption, in pixels; may be repeated."),
 ]
 RegionsOption = Annotated[
-    int | None, typer.Option("--regions", min=0, help="Boxes that the model chooses.  [default: 10]")
+    int | None,
+    typer.Option(
+        "--regions", metavar="N", min=0, help=f"How many regions.  [default: {USUAL}, or all cells of a grid]"
+    ),
 ]
-BeamOption = Annotated[int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")]
+SourceOption = Annotated[
+    str,
+    typer.Option("--source", metavar="SOURCE", help=f"Where to look: {', '.join(KINDS)}; the first is the model's."),
+]
+BeamOption = Annotated[
+    int | None, typer.Option("--beam", metavar="K", min=1, help="Beams of the search; the model's own if unset.")
+]
 ThresholdOption = Annotated[
-    float | None, typer.Option("--threshold", min=0, max=1, help="Stay silent below this confidence.")
+    float | None,
+    typer.Option("--threshold", metavar="SHARE", min=0, max=1, help="Stay silent below this confidence."),
 ]
 
 
@@ -33,6 +44,7 @@ def caption(
     photos: PhotosArgument,
     box: BoxOption = None,
     regions: RegionsOption = None,
+    source: SourceOption = KINDS[0],
     beam: BeamOption = None,
     threshold: ThresholdOption = None,
     json: Json = False,
@@ -51,17 +63,17 @@ def caption(
     from regiontalk.cli.run import run_many
 
     boxes = parse_boxes(box or [])
-    if boxes and regions is not None:
-        raise ValueError("--box and --regions exclude each other: either you choose the boxes or the model does")
+    if boxes and (regions is not None or source != KINDS[0]):
+        other = "--regions" if regions is not None else "--source"
+        raise ValueError(f"--box and {other} exclude each other: either you choose the boxes or the model does")
     found = find_photos(photos)
+    where, count = parse_source(source, regions, device)
     drawings = None if draw is None else Drawings(draw, max_pixels)
-    captioner = session.load_captioner(model, device, max_pixels)
+    captioner = session.load_captioner(model, device, max_pixels, where)
 
     def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
         if boxes:
             return [captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths]
-        return captioner.caption_many(
-            paths, regions=10 if regions is None else regions, beams=beam, threshold=threshold
-        )
+        return captioner.caption_many(paths, regions=count, beams=beam, threshold=threshold)
 
     run_many(found, speak, json, drawings)

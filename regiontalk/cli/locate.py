@@ -10,7 +10,7 @@ from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, Photo
 
 Phrase = Annotated[str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)]
-Count = Annotated[int, typer.Option("-k", "--count", min=1, help="How many places, best first.")]
+Count = Annotated[int, typer.Option("-k", "--count", metavar="K", min=1, help="How many places, best first.")]
 
 
 def locate(

@@ -18,6 +18,8 @@ from regiontalk.cli import align, caption, evaluate, info, locate, snippets, tra
 from regiontalk.cli.options import one_line
 
 USER_ERRORS = (ValueError, KeyError, OSError, ImportError)  # ImportError: an extra that is not installed
+# The parent of all mistakes on the command line, in click or in typer's own copy of it, by typer's version.
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
 class OneLineErrors(TyperGroup):
@@ -29,6 +31,9 @@ class OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:  # `| head` closed the pipe: not an error, and there is nobody left to tell
             raise
+        except USAGE_ERROR as error:
+            typer.echo(f"regiontalk: {_usage(error)}", err=True)
+            raise typer.Exit(2) from error
         except USER_ERRORS as error:
             if os.environ.get("REGIONTALK_TRACEBACK") == "1":
                 raise
@@ -36,8 +41,15 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(2) from error
 
 
+def _usage(error: Any) -> str:
+    """A mistake on the command line in one line, with the help that shows the right way."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    return text if error.ctx is None else f"{text} (see {error.ctx.command_path} --help)"
+
+
 app = typer.Typer(
     cls=OneLineErrors,
+    rich_markup_mode=None,  # plain help: no boxes, no type after every flag
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

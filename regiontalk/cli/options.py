@@ -8,14 +8,19 @@ from typing import Annotated
 import typer
 
 Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file.", show_default=False)]
-Model = Annotated[str, typer.Option("--model", help="A bundled model, a model folder, or owner/name on the Hub.")]
-Device = Annotated[str | None, typer.Option("--device", help="Where it runs, such as cpu or cuda.", show_default=False)]
+Model = Annotated[
+    str, typer.Option("--model", metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub.")
+]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="Where it runs: cpu, cuda ...", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
 Draw = Annotated[
     Path | None, typer.Option("--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False)
 ]
 MaxPixels = Annotated[
-    int, typer.Option("--max-pixels", min=1, help="Larger photos (width x height) are refused before decoding.")
+    int,
+    typer.Option("--max-pixels", metavar="N", min=1, help="Larger photos (width x height) are refused undecoded."),
 ]
 MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here because it brings torch
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from regiontalk.files import write_whole
 
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from regiontalk.records import ImageResult
@@ -66,12 +67,8 @@ class Drawings:
         from regiontalk.images import open_image
 
         path = self._folder / self._name(Path(photo).stem)
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            draw(open_image(photo, max_pixels=self._max_pixels), result).save(temporary, format="JPEG", quality=92)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        picture = draw(open_image(photo, max_pixels=self._max_pixels), result)
+        write_whole(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
         return path
 
     def _name(self, stem: str) -> str:

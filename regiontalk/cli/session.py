@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
     from regiontalk.records import ImageResult
+    from regiontalk.regions.sources import RegionSource
 
 
 class Captioner(Protocol):
@@ -30,12 +31,12 @@ class Captioner(Protocol):
         """The k best boxes of a phrase."""
 
 
-def load_captioner(model: str, device: str | None, max_pixels: int) -> Captioner:
-    """Load a model; torch is first imported here.
+def load_captioner(model: str, device: str | None, max_pixels: int, source: RegionSource | None = None) -> Captioner:
+    """Load a model, which looks where ``source`` says; torch is first imported here.
 
     Raises:
         ValueError: no such model, or its folder is not complete.
     """
     from regiontalk import RegionCaptioner
 
-    return RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
+    return RegionCaptioner.from_pretrained(model, source=source, device=device or "cpu", max_pixels=max_pixels)

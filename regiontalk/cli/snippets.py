@@ -9,14 +9,18 @@ import typer
 
 from regiontalk.cli.options import Device, Model
 
+SHEETS = (".png", ".jpg", ".jpeg", ".webp")
+
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
-Split = Annotated[str, typer.Option("--split", help="train, dev or test.")]
+Split = Annotated[str, typer.Option("--split", metavar="NAME", help="train, dev or test.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON Lines: one pair a line.")]
-Beta = Annotated[float | None, typer.Option("--beta", min=0, help="Smoothing of eq. 12; the model's own if unset.")]
+Beta = Annotated[
+    float | None, typer.Option("--beta", metavar="X", min=0, help="Smoothing of eq. 12; the model's own if unset.")
+]
 Sheet = Annotated[
     Path | None, typer.Option("--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos.")]
 
 
 def snippets(
@@ -29,13 +33,18 @@ def snippets(
     limit: Limit = None,
     device: Device = None,
 ) -> None:
-    """Infer which words of each sentence name which region: the training set of the paper's second stage.
+    """Infer which words name which region.
+
+    The result is the training set of the paper's second stage: (region, snippet, score) of every sentence.
 
     Stopped and started again, it goes on after the last photo that is whole; the file gets its name when all is done.
     """
+    if sheet is not None and sheet.suffix.lower() not in SHEETS:
+        raise ValueError(f"--sheet {sheet}: expected a name that ends in one of {', '.join(SHEETS)}")
     from regiontalk import RegionCaptioner
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
+    from regiontalk.files import write_whole
     from regiontalk.snippets import draw_sheet, write_snippets
 
     examples, reports = read_split(data, split)
@@ -47,7 +56,9 @@ def snippets(
     with Meter(len(chosen)) as meter:
         count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
     if sheet is not None:
-        draw_sheet(captioner, chosen[:8], beta).save(sheet)
+        picture = draw_sheet(captioner, chosen[:8], beta)
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(sheet, picture.save)
         typer.echo(f"drew {sheet}", err=True)
     typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
     for line in broken:

@@ -21,8 +21,10 @@ Published = Annotated[bool, typer.Option("--published", help="Download the backb
 Start = Annotated[
     str | None, typer.Option("--start", metavar="MODEL", help="Take the extractor of this model instead.")
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos, for a try.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads; all of them if unset.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos, for a try.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset.")
+]
 
 
 def train(

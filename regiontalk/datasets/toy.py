@@ -1,6 +1,6 @@
 """A world small enough to learn in a minute: coloured shapes on a dark square and the sentences that are true of them.
 
-A scene is a grid of 2 x 2 cells; two to four of them hold a shape (four shapes, six colours, two sizes; no two alike
+A scene is a grid of 2 x 2 cells; two to four of them hold a shape (three shapes, five colours, two sizes; no two alike
 in a scene). Two shapes side by side make the sentences "a small red circle left of a large blue square" and its
 converse "... right of ..."; two shapes one over the other make "above" and "below". Diagonal neighbours are not spoken
 of. Every true sentence is a caption: a scene has 2, 4 or 8, and what a model says is right when it is one of them.
@@ -29,10 +29,9 @@ COLOURS = {
     "blue": (60, 90, 240),
     "yellow": (240, 220, 50),
     "white": (245, 245, 245),
-    "purple": (170, 60, 200),
 }
-SHAPES = ("circle", "square", "triangle", "cross")
-SIZES = {"small": (9, 12), "large": (22, 28)}  # side in pixels: from, to
+SHAPES = ("circle", "square", "cross")
+SIZES = {"small": (13, 15), "large": (25, 28)}  # side in pixels: from, to
 CELL = 32  # pixels; a scene is 2 x 2 cells
 TRIES = 40  # draws for one scene that shares as little as possible with the scenes before it
 CELLS = ((0, 0), (0, 1), (1, 0), (1, 1))  # row, column
@@ -206,8 +205,6 @@ def _paint(brush: ImageDraw.ImageDraw, shape: ToyShape) -> None:
         brush.ellipse((x1, y1, right, bottom), fill=colour)
     elif shape.shape == "square":
         brush.rectangle((x1, y1, right, bottom), fill=colour)
-    elif shape.shape == "triangle":
-        brush.polygon([(x1, bottom), (right, bottom), ((x1 + right) // 2, y1)], fill=colour)
     else:
         third = (x2 - x1) // 3
         brush.rectangle((x1, y1 + third, right, bottom - third), fill=colour)

@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import ops
 
 from regiontalk import boxes as box_ops
 from regiontalk.regions.backbones import STRIDES
@@ -60,12 +59,7 @@ class ProposalHead(nn.Module):
         nn.init.normal_(self.output.weight, std=0.01)
         # objectness starts near the share of anchors that hold a thing, so that the first steps are calm
         self.output.get_parameter("bias").data.view(per_cell, 5)[:, 0] = -4.0
-        self.size = size
         self.register_buffer("anchors", anchor_boxes(size), persistent=False)
-
-    def reset_anchors(self) -> None:
-        """Compute the anchors anew: they are not saved, so a module made on the meta device has none."""
-        self.anchors = anchor_boxes(self.size)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Objectness logits (B, A) and boxes (B, A, 4) in network pixels of maps at strides 8, 16, 32."""
@@ -110,7 +104,7 @@ def select(
     candidates, scores = box_ops.clip(boxes_xyxy[top], (size, size)), objectness[top].sigmoid()
     large = (candidates[:, 2:] - candidates[:, :2]).min(1).values >= least_side
     candidates, scores = candidates[large], scores[large]
-    kept = box_ops.non_maximum_suppression(candidates, scores, threshold)[:count]
+    kept = box_ops.non_maximum_suppression(candidates, scores, threshold, count)
     missing = count - len(kept)
     whole = candidates.new_tensor([[0, 0, size, size]]).expand(missing, 4)
     return torch.cat([candidates[kept], whole]), torch.cat([scores[kept], scores.new_zeros(missing)])
@@ -134,6 +128,8 @@ def proposal_loss(
     Returns:
         ``objectness`` and ``box`` terms, each a mean over the batch's positives.
     """
+    from torchvision.ops import generalized_box_iou_loss  # here: using a model needs no torchvision
+
     overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(len(anchors), *truth_mask.shape)
     overlap = overlap.permute(1, 0, 2).masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
     best, owner = overlap.max(2)  # (B, A)
@@ -150,7 +146,7 @@ def proposal_loss(
     entropy = functional.binary_cross_entropy_with_logits(objectness, quality, reduction="none")
     focus = (objectness.detach().sigmoid() - quality).abs().square()
     kept = positive | ~ignored
-    box = ops.generalized_box_iou_loss(predicted, wanted, reduction="sum") / count
+    box = generalized_box_iou_loss(predicted, wanted, reduction="sum") / count
     return {"objectness": (entropy * focus * kept).sum() / count, "box": box}
 
 

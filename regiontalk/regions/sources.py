@@ -16,8 +16,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
-from torchvision.models import get_model
-from torchvision.transforms.v2 import functional
 
 from regiontalk import boxes
 from regiontalk.records import FloatArray, Regions, checked_boxes
@@ -129,6 +127,8 @@ class DetectorBoxes:
         if architecture not in ARCHITECTURES:
             raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
         published = "DEFAULT" if weights == "DEFAULT" else None
+        from torchvision.models import get_model  # here: without a detector nothing needs torchvision
+
         # Objectness matters here, not certainty about a class: ask for more and weaker boxes than the default 0.05.
         detector = get_model(
             architecture, weights=published, weights_backbone=None, box_score_thresh=0.01, box_detections_per_img=300
@@ -141,12 +141,12 @@ class DetectorBoxes:
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and up to `count` boxes by falling score."""
         device = next(self._detector.parameters()).device
-        pixels = functional.to_dtype(functional.pil_to_tensor(image.convert("RGB")), torch.float32, scale=True)
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
         found = self._detector([pixels.to(device)])[0]
         found_boxes, scores = boxes.clip(found["boxes"].float(), image.size), found["scores"].float()
         solid = (found_boxes[:, 2:] - found_boxes[:, :2]).min(dim=1).values >= 1  # thinner than a pixel: nothing to see
         found_boxes, scores = found_boxes[solid], scores[solid]
-        kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap)[: self._count]
+        kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap, self._count)
         return _with_whole(found_boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), image.size)
 
 

@@ -1,11 +1,15 @@
-"""A captioner that needs no model, and a way to run the command line with it."""
+"""The command line with a captioner that needs no model, and with a real small one."""
 
 from __future__ import annotations
 
+import shutil
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -63,7 +67,7 @@ def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
     """The fake, which `load_captioner` returns for the model "mini"."""
     fake = FakeCaptioner()
 
-    def load(model: str, device: str | None, max_pixels: int) -> FakeCaptioner:
+    def load(model: str, device: str | None, max_pixels: int, source: Any = None) -> FakeCaptioner:
         fake.calls.append(("load", model, device, max_pixels))
         if model != "mini":
             raise KeyError(f"model: expected one of mini, got {model!r}")
@@ -84,3 +88,48 @@ def run(captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "album" / "notes.txt").write_text("not to be read")
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+def huge() -> bytes:
+    """A 20,000x20,000 PNG without one pixel: whoever decodes it fails with another message."""
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0), b"IDAT"]
+    body = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Path:
+    """The working folder of the test, with photos good and bad, ``album/`` of both, and the model ``tiny``."""
+    monkeypatch.chdir(tmp_path)
+    values = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
+    Path("folder").mkdir()
+    Path("album").mkdir()
+    for row, name in zip(values, ("good.jpg", "album/a.jpg", "album/c.jpg", "album/e.png"), strict=True):
+        Image.fromarray(row).save(name)
+    for name in ("cut.jpg", "album/b.jpg"):
+        Path(name).write_bytes(Path("good.jpg").read_bytes()[:-1500])
+    for name in ("empty.jpg", "album/d.jpg"):
+        Path(name).touch()
+    Path("words.jpg").write_text("these are only words")
+    Path("huge.png").write_bytes(huge())
+    shutil.copytree(tiny_folder, "tiny")
+    return tmp_path
+
+
+@pytest.fixture
+def real(here: Path) -> Run:
+    """Run the command line as it is, in the folder of `here`."""
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def refused() -> Callable[[Any, str], None]:
+    """A check: exit code 2, nothing on stdout, one line on stderr that says the message."""
+
+    def check(result: Any, message: str) -> None:
+        assert result.exit_code == 2, (result.output, result.exception)
+        assert result.stdout == ""
+        assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("regiontalk: ")
+        assert message in result.stderr
+
+    return check

@@ -1,0 +1,96 @@
+"""A full disk or a place that cannot be written: one line, and nothing half-written under its final name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+
+def full_disk(picture: Image.Image, path: Path, **_: Any) -> None:
+    """What saving does on a full disk: half a file, then the error."""
+    Path(path).write_bytes(b"half")
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("verb", ["caption", "align", "locate"])
+def test_no_room_for_a_drawing(real: Any, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    words = [] if verb == "caption" else ["a red car"]
+    result = real(verb, "good.jpg", *words, "--draw", "drawn", "--model", "tiny")
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert "drawn/good_regions.jpg: cannot be written (No space left on device)" in result.stderr
+    assert list(Path("drawn").iterdir()) == []
+
+
+class Full:
+    """A file on a full disk."""
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("moment", "left"),
+    [
+        pytest.param("begin", [], id="before the first photo"),
+        pytest.param("photos", ["pairs.jsonl.partial"], id="while photos are written"),
+        pytest.param("end", ["pairs.jsonl.partial"], id="when the file gets its name"),
+    ],
+)
+def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: list[str]) -> None:
+    words = ["snippets", "--data", str(toy_folder), "--model", "tiny", "--split", "dev", "--limit", "2", "--out"]
+    real_open, real_write = Path.open, Path.write_text
+
+    def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
+        return Full() if mode == "a" and moment == "photos" else real_open(path, mode, **options)
+
+    def write_full(path: Path, text: str, **options: Any) -> int:
+        if path.suffix == {"begin": ".partial", "end": ".jsonl"}.get(moment):
+            real_write(path, "half", **options)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real_write(path, text, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        patch.setattr(Path, "write_text", write_full)
+        result = real(*words, "out/pairs.jsonl")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "pairs.jsonl" in result.stderr and "cannot be written (No space left on device)" in result.stderr
+    assert len([line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]) == 1
+    assert sorted(path.name for path in Path("out").iterdir()) == left
+    assert real(*words, "out/pairs.jsonl").exit_code == real(*words, "again.jsonl").exit_code == 0
+    assert Path("out/pairs.jsonl").read_text() == Path("again.jsonl").read_text() != ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(["--out", "folder"], "folder: expected the name of a file to write, got a folder", id="folder"),
+        pytest.param(["--out", "good.jpg/pairs.jsonl"], "good.jpg", id="below a file"),
+        pytest.param(
+            ["--out", "p.jsonl", "--sheet", "sheet.pdx"], "expected a name that ends in", id="unknown picture"
+        ),
+        pytest.param(["--out", "p.jsonl", "--split", "tent"], "tent", id="unknown split"),
+        pytest.param(["--out", "p.jsonl", "--model", "maxi"], "got 'maxi'", id="unknown model"),
+    ],
+)
+def test_bad_snippets(real: Any, toy_folder: Path, options: list[str], message: str) -> None:
+    arguments = ["--data", str(toy_folder), *([] if "--model" in options else ["--model", "tiny"])]
+    if "--split" not in options:
+        arguments += ["--split", "dev"]
+    result = real("snippets", *arguments, *options)
+    assert result.exit_code == 2 and result.stdout == ""
+    said = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
+    assert len(said) == 1 and message in said[0] and "Traceback" not in result.stderr
+    assert not list(Path().glob("p.jsonl*"))

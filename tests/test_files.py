@@ -1,0 +1,51 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from regiontalk.files import write_whole
+
+
+@pytest.mark.parametrize("before", [pytest.param(None, id="new"), pytest.param("old", id="in place of an older one")])
+def test_written(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before)
+    write_whole(path, lambda fresh: fresh.write_text(fresh.suffix))  # the writer sees the suffix
+    assert path.read_text() == ".txt" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        pytest.param(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot be written (No space left", id="full"),
+        pytest.param(OSError("just so"), "cannot be written (just so); free some space", id="without a number"),
+        pytest.param(ValueError("not mine"), "not mine", id="another error passes"),
+    ],
+)
+@pytest.mark.parametrize("before", [pytest.param(None, id="new"), pytest.param("old", id="older")])
+def test_nothing_half_written(tmp_path: Path, error: Exception, message: str, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before)
+
+    def fail(fresh: Path) -> None:
+        fresh.write_text("half")
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_whole(path, fail)
+    assert message in str(caught.value)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
+        [] if before is None else [("a.txt", "old")]
+    )
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"a\.txt: cannot be written \(No such file or directory\)"):
+        write_whole(tmp_path / "gone" / "a.txt", lambda fresh: fresh.write_text("x"))
