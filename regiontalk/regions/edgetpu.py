@@ -98,7 +98,10 @@ class Residual(nn.Sequential):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w), as it came."""
-        return features + super().forward(features)
+        inside = features
+        for part in self:
+            inside = part(inside)
+        return features + inside
 
 
 def _layers(fused: bool, kernel: int, stride: int, enter: int, inside: int, leave: int) -> list[tuple[Any, ...]]:
