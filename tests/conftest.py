@@ -66,6 +66,8 @@ def _stir(model: RegionModel) -> None:
             norm.bias.normal_(0, 0.2)
     model.extractor.proposals.output.weight.normal_(0, 0.5)
     model.generator.picture.weight.mul_(6.0)
+    model.generator.context_drive.weight.mul_(10.0)
+    model.generator.context_out.weight.mul_(10.0)
     model.generator.output.weight.mul_(20.0)
     model.generator.output.weight[END] = 0.0  # whatever is seen, END stays as unlikely as its bias
     model.generator.output.bias[END] -= 3.0

@@ -1,4 +1,4 @@
-"""One way to a data set, whatever its layout: the official Flickr folders with Entities beside them, or your own folder."""
+"""One way to a data set, whatever its layout: the official Flickr folders with Entities, or your own folder."""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ class GenerateTerms:
         with torch.no_grad():
             condition, grids = self.model.conditions(maps, boxes)
         inputs, targets = teacher_words([words for own in texts for _, words in own])
-        logits, looks = self.model.generator(condition[kept], None if grids is None else grids[kept], inputs)
+        annotations = None if grids is None else grids[kept]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits, looks = self.model.generator(condition[kept], annotations, inputs)
         losses = {name: caption_loss(logits, targets, self.config.smoothing)}
         if self.config.penalty and looks is not None:
             losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)

@@ -2,7 +2,8 @@
 
 Stages run in this order, each where its section stands in the file: ``proposer`` teaches the proposal head on the
 frozen backbone, ``warm`` the aligner on the frozen features of its regions, ``joint`` moves the backbone and all heads
-together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads. Every stage keeps
+together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads; ``polish`` goes on
+with the sentence encoder alone. Every stage keeps
 its checkpoint under the output folder, so the same command goes on where a run was killed; a finished stage is only
 loaded.
 """
@@ -38,7 +39,7 @@ from regiontalk.train.loop import Log, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
 
-STAGES = ("proposer", "warm", "joint", "align", "generate")
+STAGES = ("proposer", "warm", "joint", "align", "generate", "polish")
 
 
 class FeaturesConfig(BaseModel):
@@ -70,6 +71,7 @@ class Recipe(BaseModel):
     joint: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
+    polish: AlignConfig | None = None
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -155,7 +157,9 @@ class Run:
             return
         sentences = sentence_numbers(self.examples, model.vocabulary)
         features = self.features(model, name)
-        if name in ("warm", "align"):
+        if name in ("warm", "align", "polish"):
+            # the generator has learnt to read the regions' vectors: from there on only the words may move
+            model.aligner.regions.requires_grad_(name != "polish")
             terms = AlignTerms(model.aligner, features, sentences, config)
             train(model.aligner.train(), terms, config.optimiser, **shared)
         else:
@@ -176,7 +180,7 @@ class Run:
             key: getattr(recipe, key).model_dump() for key in (name, "extractor", "aligner", "generator", "augment")
         }
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
-        if name in ("warm", "align", "generate"):  # what they read was made by weights that other stages trained
+        if name not in ("proposer", "joint"):  # what they read was made by weights that other stages trained
             parts["features"] = recipe.features.model_dump() | {"extractor": fingerprint(model.extractor)}
         if name == "generate":
             parts["pairs"] = {"beta": recipe.decoding.beta, "aligner": fingerprint(model.aligner)}
