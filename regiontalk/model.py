@@ -23,6 +23,7 @@ from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.images import Preprocessing
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.regions.features import PLACE_SIZE
 from regiontalk.text import Vocabulary
 
 FORMAT: Final = 1
@@ -86,7 +87,10 @@ class RegionModel(nn.Module):
         self.extractor = OnePassExtractor(backbone=backbone, config=sizes)
         self.aligner = Aligner(features=sizes.features, vocabulary=len(vocabulary), config=config.aligner)
         self.generator = Generator(
-            features=self.condition_size(), annotation=sizes.features, vocabulary=vocabulary, config=config.generator
+            features=self.condition_size(),
+            annotation=sizes.features + (PLACE_SIZE if config.generator.places else 0),
+            vocabulary=vocabulary,
+            config=config.generator,
         )
 
     def condition_size(self) -> int:
@@ -106,8 +110,12 @@ class RegionModel(nn.Module):
         photo, regions = vectors[:, :1], vectors[:, 1:]
         if self.config.generator.with_photo:
             regions = torch.cat([regions, photo.expand_as(regions)], -1)
-        grids = self.extractor.grids(maps, boxes_xyxy).flatten(0, 1) if self.config.generator.attention else None
-        return regions.flatten(0, 1), grids
+        if not self.config.generator.attention:
+            return regions.flatten(0, 1), None
+        grids = self.extractor.grids(maps, boxes_xyxy)
+        if self.config.generator.places:
+            grids = torch.cat([grids, self.extractor.places(boxes_xyxy).to(grids.dtype)], -1)
+        return regions.flatten(0, 1), grids.flatten(0, 1)
 
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder: fp16 weights, sizes, words and the model card.

@@ -62,8 +62,9 @@ def _stir(model: RegionModel) -> None:
         if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None:
             norm.running_mean.normal_(0, 0.2)
             norm.running_var.uniform_(0.5, 2.0)
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
+            if norm.affine:
+                norm.weight.uniform_(0.5, 1.5)
+                norm.bias.normal_(0, 0.2)
     model.extractor.proposals.output.weight.normal_(0, 0.5)
     model.generator.picture.weight.mul_(6.0)
     model.generator.context_drive.weight.mul_(10.0)

@@ -232,7 +232,7 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
         pytest.param(
             {"backbone": "test_resnet", "same_padding": False}, 1, id="a stem whose norm follows no convolution"
         ),
-        pytest.param({"neck": False, "features": 304}, 0, id="no neck"),
+        pytest.param({"neck": False, "features": 304}, 1, id="no neck, whose norm follows no convolution"),
     ],
 )
 def test_folded_equals_unfolded(make_tiny: Callable[..., RegionModel], extractor: dict[str, Any], left: int) -> None:

@@ -103,6 +103,7 @@ def test_folding_changes_nothing(backbone: str) -> None:
         pytest.param({}, 32, id="region and photo"),
         pytest.param({"with_photo": False}, 16, id="region alone"),
         pytest.param({"source": "embedding"}, 12, id="their embeddings"),
+        pytest.param({"places": True}, 32, id="cells that know their place"),
         pytest.param({"source": "embedding", "with_photo": False}, 6, id="the region's embedding alone"),
     ],
 )
@@ -116,7 +117,11 @@ def test_conditions(generator: dict[str, Any], length: int) -> None:
         if model.config.generator.source == "embedding":
             vectors = model.aligner.regions(vectors)
     assert model.condition_size() == length and condition.shape == (4, length)
-    assert grids is not None and grids.shape == (4, 49, 16)
+    places = model.config.generator.places
+    assert grids is not None and grids.shape == (4, 49, 16 + 8 * places)
+    torch.testing.assert_close(grids[..., :16], model.extractor.grids(maps, boxes).flatten(0, 1))
+    if places:
+        torch.testing.assert_close(grids[..., 16:], model.extractor.places(boxes).flatten(0, 1))
     for photo in range(2):
         for place in range(2):  # by plain loops: the region, then the whole photo, which is the second box here
             parts = [vectors[photo, place], vectors[photo, 1]][: 1 + model.config.generator.with_photo]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-STAGES = ("proposer", "warm", "joint", "align", "generate", "polish")
+STAGES = ("proposer", "warm", "joint", "align", "generate")
 
 Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all"]), show_default=False)]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.")]

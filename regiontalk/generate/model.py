@@ -31,6 +31,7 @@ class GeneratorConfig(BaseModel):
         "first", description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])"
     )
     attention: int = Field(0, ge=0, description="A, length of an annotation vector; 0 = no attention")
+    places: bool = Field(False, description="annotation vectors also say where in the photo they stand")
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")

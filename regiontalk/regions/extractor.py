@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fold_pair
-from regiontalk.regions.features import roi_grid, roi_mean
+from regiontalk.regions.features import roi_grid, roi_mean, roi_places
 from regiontalk.regions.proposals import ProposalHead, select
 
 
@@ -104,3 +104,7 @@ class OnePassExtractor(nn.Module):
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
         """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4) in network pixels, for soft attention."""
         return roi_grid(maps.regions, boxes_xyxy, self.stride, bins)
+
+    def places(self, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
+        """Where the vectors of `grids` stand in the photo: (B, N, bins * bins, PLACE_SIZE)."""
+        return roi_places(boxes_xyxy, self.config.size, bins)

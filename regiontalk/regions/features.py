@@ -55,6 +55,32 @@ def roi_grid(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int) ->
     return pooled.view(batch, -1, bins * bins, pooled.shape[2])
 
 
+PLACE_SIZE = 8  # numbers that say where a cell stands
+
+
+def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
+    """Where in the photo the cells of `roi_grid` stand: sines and cosines, as a vector of features has no place.
+
+    With x in -1..1 across the photo, (sin, cos)(pi x / 2) and (sin, cos)(pi x), then the same of y.
+
+    Args:
+        boxes_xyxy: (B, N, 4) in network pixels.
+        size: side of the photo in network pixels.
+        bins: cells along a side of a box.
+
+    Returns:
+        (B, N, bins * bins, PLACE_SIZE), row by row.
+    """
+    steps = (torch.arange(bins, device=boxes_xyxy.device, dtype=torch.float32) + 0.5) / bins
+    low, high = boxes_xyxy[..., :2, None].float(), boxes_xyxy[..., 2:, None].float()
+    centre = (low + (high - low) * steps) / size * 2 - 1  # (B, N, 2, bins), x and y
+    angles = centre[..., None] * centre.new_tensor([torch.pi / 2, torch.pi])  # (B, N, 2, bins, 2)
+    waves = torch.cat([angles.sin(), angles.cos()], -1)  # (B, N, 2, bins, 4)
+    across, down = waves.unbind(2)
+    shape = (*boxes_xyxy.shape[:2], bins, bins, 4)
+    return torch.cat([across[:, :, None].expand(shape), down[:, :, :, None].expand(shape)], -1).flatten(2, 3)
+
+
 def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7) -> Tensor:
     """The mean of `roi_grid` over its cells: (B, N, F), at a fraction of its cost."""
     batch, _, height, width = feature_map.shape

@@ -32,7 +32,7 @@ def save_checkpoint(
         optimiser: its moments are kept.
         step: steps done.
         config: how the stage is optimised.
-        settings: one text for all else that shapes the stage.
+        settings: all else that shapes the stage, as JSON.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{key}": value.contiguous() for key, value in module.state_dict().items()}
@@ -62,8 +62,7 @@ def load_checkpoint(
         raise ValueError(
             f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
         ) from error
-    # the first checkpoints named no settings beside the optimiser's
-    if metadata.get("config") != json.dumps(config) or metadata.get("settings", settings) != settings:
+    if metadata.get("config") != json.dumps(config) or not _agree(metadata.get("settings", ""), settings):
         raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
     model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     try:
@@ -78,3 +77,17 @@ def load_checkpoint(
             state.setdefault(int(number), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return int(metadata["step"])
+
+
+def _agree(written: str, wanted: str) -> bool:
+    """Whether no setting that both texts know differs: one of a later version says nothing of older runs."""
+    if not written or not wanted:
+        return True
+    return _same(json.loads(written), json.loads(wanted))
+
+
+def _same(written: Any, wanted: Any) -> bool:
+    """`_agree` of two values of JSON."""
+    if isinstance(written, dict) and isinstance(wanted, dict):
+        return all(_same(written[key], wanted[key]) for key in written.keys() & wanted.keys())
+    return bool(written == wanted)

@@ -84,7 +84,7 @@ def train(
         config: optimiser settings.
         folder: where the checkpoint stands.
         log: takes one line of progress.
-        settings: one text for all else that shapes the stage; a checkpoint with another one is refused.
+        settings: all else that shapes the stage, as JSON; a checkpoint that contradicts it is refused.
         after: called with the number of steps done after every step, for measuring on dev.
 
     Raises:

@@ -2,8 +2,7 @@
 
 Stages run in this order, each where its section stands in the file: ``proposer`` teaches the proposal head on the
 frozen backbone, ``warm`` the aligner on the frozen features of its regions, ``joint`` moves the backbone and all heads
-together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads; ``polish`` goes on
-with the sentence encoder alone. Every stage keeps
+together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads. Every stage keeps
 its checkpoint under the output folder, so the same command goes on where a run was killed; a finished stage is only
 loaded.
 """
@@ -39,7 +38,7 @@ from regiontalk.train.loop import Log, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
 
-STAGES = ("proposer", "warm", "joint", "align", "generate", "polish")
+STAGES = ("proposer", "warm", "joint", "align", "generate")
 
 
 class FeaturesConfig(BaseModel):
@@ -71,7 +70,6 @@ class Recipe(BaseModel):
     joint: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
-    polish: AlignConfig | None = None
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -157,9 +155,7 @@ class Run:
             return
         sentences = sentence_numbers(self.examples, model.vocabulary)
         features = self.features(model, name)
-        if name in ("warm", "align", "polish"):
-            # the generator has learnt to read the regions' vectors: from there on only the words may move
-            model.aligner.regions.requires_grad_(name != "polish")
+        if name in ("warm", "align"):
             terms = AlignTerms(model.aligner, features, sentences, config)
             train(model.aligner.train(), terms, config.optimiser, **shared)
         else:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from regiontalk.regions.features import axis_weights, roi_grid, roi_mean
+from regiontalk.regions.features import PLACE_SIZE, axis_weights, roi_grid, roi_mean, roi_places
 
 
 def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
@@ -119,3 +119,31 @@ def test_half_precision_maps(dtype: torch.dtype) -> None:
     got = roi_grid(feature_map.to(dtype), boxes, 32, 2)
     assert got.dtype == dtype
     torch.testing.assert_close(got.float(), roi_grid(feature_map, boxes, 32, 2), rtol=0.05, atol=0.05)
+
+
+def test_places_by_hand() -> None:
+    # one bin of the left half of a 40-pixel photo: centre (10, 20), that is x = -0.5, y = 0
+    (found,) = roi_places(torch.tensor([[[0.0, 0, 20, 40]]]), 40, 1)[0].tolist()
+    root = math.sqrt(0.5)
+    # sin(-pi/4), sin(-pi/2), cos(-pi/4), cos(-pi/2), then sin 0, sin 0, cos 0, cos 0
+    assert found == pytest.approx([-root, -1, root, 0, 0, 0, 1, 1], abs=1e-6)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7])
+def test_places_and_their_slow_twin(bins: int) -> None:
+    boxes = boxes_inside(2, 5, 96, 96)
+    found = roi_places(boxes, 96, bins)
+    assert found.shape == (2, boxes.shape[1], bins * bins, PLACE_SIZE)
+    for photo in range(2):
+        for number, (x1, y1, x2, y2) in enumerate(boxes[photo].tolist()):
+            for row in range(bins):
+                for column in range(bins):
+                    x = (x1 + (x2 - x1) * (column + 0.5) / bins) / 48 - 1
+                    y = (y1 + (y2 - y1) * (row + 0.5) / bins) / 48 - 1
+                    waves = [
+                        wave(value * math.pi / part)
+                        for value in (x, y)
+                        for wave in (math.sin, math.cos)
+                        for part in (2, 1)
+                    ]
+                    assert found[photo, number, row * bins + column].tolist() == pytest.approx(waves, abs=1e-5)

@@ -15,6 +15,7 @@ from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
 from regiontalk.train.loop import OptimiserConfig, make_optimiser
 
 CONFIG = {"steps": 5}
+THESE = json.dumps({"batch": 3, "photos": "x"})
 
 
 def parts(name: Any = "adamw") -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -33,9 +34,9 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     module, optimiser = parts(name)
     advance(module, optimiser)
-    save_checkpoint(tmp_path, module, optimiser, 3, CONFIG, "these")
+    save_checkpoint(tmp_path, module, optimiser, 3, CONFIG, THESE)
     other, second = parts(name)
-    assert load_checkpoint(tmp_path, other, second, CONFIG, "these") == 3
+    assert load_checkpoint(tmp_path, other, second, CONFIG, THESE) == 3
     for key, value in module.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
     first_state, second_state = optimiser.state_dict()["state"], second.state_dict()["state"]
@@ -69,22 +70,40 @@ def test_the_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_nothing_is_pickled(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, "these")
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
     with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as file:
-        assert file.metadata() == {"step": "1", "config": json.dumps(CONFIG), "settings": "these"}
+        assert file.metadata() == {"step": "1", "config": json.dumps(CONFIG), "settings": THESE}
 
 
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        pytest.param({"steps": 6}, "these", "other settings", id="another optimiser"),
-        pytest.param(CONFIG, "those", "other settings; give another --out folder or delete it", id="another stage"),
+        pytest.param({"steps": 6}, THESE, "other settings", id="another optimiser"),
+        pytest.param(
+            CONFIG,
+            json.dumps({"batch": 4}),
+            "other settings; give another --out folder or delete it",
+            id="another stage",
+        ),
     ],
 )
 def test_other_settings_are_refused(tmp_path: Path, config: dict[str, int], settings: str, message: str) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, "these")
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
     with pytest.raises(ValueError, match=message):
         load_checkpoint(tmp_path, *parts(), config, settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "wanted"),
+    [
+        pytest.param("", THESE, id="none were named"),
+        pytest.param('{"batch": 3}', THESE, id="a setting of a later version"),
+        pytest.param('{"batch": 3, "photos": "x", "gone": {"a": 1}}', THESE, id="a setting that is no more"),
+    ],
+)
+def test_settings_that_do_not_contradict(tmp_path: Path, written: str, wanted: str) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, written)
+    assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted) == 1
 
 
 @pytest.mark.parametrize(
