@@ -19,9 +19,9 @@ from regiontalk.evaluate.places import evaluate_phrases
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.metrics.captions import score_captions
 
-BEAMS = (1, 3, 5, 7)
-POWERS = (0.0, 0.5, 0.7, 1.0)
-PRIORS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2)
+BEAMS = (1, 3, 5)
+POWERS = (0.0, 0.7, 1.0)
+PRIORS = (0.0, 0.02, 0.05, 0.1)
 
 
 def main() -> None:

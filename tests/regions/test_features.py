@@ -123,7 +123,7 @@ def test_half_precision_maps(dtype: torch.dtype) -> None:
 
 def test_places_by_hand() -> None:
     # one bin of the left half of a 40-pixel photo: centre (10, 20), that is x = -0.5, y = 0
-    (found,) = roi_places(torch.tensor([[[0.0, 0, 20, 40]]]), 40, 1)[0].tolist()
+    found = roi_places(torch.tensor([[[0.0, 0, 20, 40]]]), 40, 1)[0, 0, 0].tolist()
     root = math.sqrt(0.5)
     # sin(-pi/4), sin(-pi/2), cos(-pi/4), cos(-pi/2), then sin 0, sin 0, cos 0, cos 0
     assert found == pytest.approx([-root, -1, root, 0, 0, 0, 1, 1], abs=1e-6)
