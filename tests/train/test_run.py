@@ -242,7 +242,9 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
     ("stage", "extra", "message"),
     [
         pytest.param("proposer", [], "expected a section [proposer], got joint, align, generate", id="no such section"),
-        pytest.param("generator", [], "expected one of proposer, warm, joint, align, generate or all", id="no such stage"),
+        pytest.param(
+            "generator", [], "expected one of proposer, warm, joint, align, generate or all", id="no such stage"
+        ),
         pytest.param("all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"),
         pytest.param("all", ["--start", "nowhere"], "nowhere", id="no such model"),
     ],
