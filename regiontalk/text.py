@@ -18,6 +18,15 @@ from torch import Tensor
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 _DROPPED = re.compile(r"[\W_]+")
+_DETERMINERS = frozenset(
+    "a an the this that these those some any each every another other one his her its their".split()
+)
+FUNCTION_WORDS = _DETERMINERS | frozenset(
+    "ones of in on at to with without and or but as by for from into onto over under up down off out near next front "
+    "through across along against around above below behind beside between inside outside before after during while "
+    "is are was were be been being am has have had do does hers theirs him he she it they them who whom which what "
+    "there here very just unk".split()
+)
 
 
 def tokenize(sentence: str) -> list[str]:
@@ -28,6 +37,21 @@ def tokenize(sentence: str) -> list[str]:
     """
     kept = (_DROPPED.sub("", token) for token in sentence.lower().split())
     return [token for token in kept if token]
+
+
+def trimmed(words: Sequence[str]) -> slice:
+    """The part of a snippet that can stand alone: function words go at both ends, a determiner stays in front.
+
+    >>> words = "in a red shirt is".split()
+    >>> words[trimmed(words)]
+    ['a', 'red', 'shirt']
+    """
+    first, last = 0, len(words)
+    while last and words[last - 1] in FUNCTION_WORDS:
+        last -= 1
+    while first < last and words[first] in FUNCTION_WORDS - _DETERMINERS:
+        first += 1
+    return slice(first, last)
 
 
 class Vocabulary:

@@ -27,16 +27,10 @@ from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.metrics.calibration import Reliability, reliability
 from regiontalk.model import Calibration, ModelConfig
-from regiontalk.text import tokenize
+from regiontalk.text import FUNCTION_WORDS, tokenize
 
 LEAST_F1 = 0.5
 LEAST_PRECISION = 0.5
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those some any each every another other one ones of in on at to with without and or but "
-    "as by for from into onto over under up down off out near next is are was were be been being am has have had do "
-    "does his her hers its their theirs him he she it they them who whom which what there here while very just "
-    "unk".split()
-)
 
 Judged = tuple[str, float, float, bool]
 """Photo, fluency, match, and whether the caption was right."""

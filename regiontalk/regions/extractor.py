@@ -28,7 +28,7 @@ class ExtractorConfig(BaseModel):
         True, description="learn the region map from strides 16 and 32; else it is those two maps, standardised"
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
-    overlap: float = Field(0.6, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
+    overlap: float = Field(0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
 
 
 class Maps(NamedTuple):

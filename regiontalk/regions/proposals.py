@@ -17,7 +17,7 @@ from regiontalk import boxes as box_ops
 from regiontalk.regions.backbones import STRIDES
 
 # Anchor sides in network pixels for a 224-pixel picture, two a level; scaled with the picture.
-_SIDES = ((18, 30), (48, 76), (118, 180))
+_SIDES = ((14, 26), (44, 76), (120, 180))
 _RATIOS = (0.5, 1.0, 2.0)  # height over width
 _LARGEST_STEP = math.log(8.0)  # keeps exp() of a wild prediction finite
 
@@ -85,7 +85,7 @@ def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
 
 
 def select(
-    objectness: Tensor, boxes_xyxy: Tensor, *, count: int, size: int, threshold: float = 0.6, least_side: float = 6.0
+    objectness: Tensor, boxes_xyxy: Tensor, *, count: int, size: int, threshold: float = 0.5, least_side: float = 6.0
 ) -> tuple[Tensor, Tensor]:
     """The best ``count`` boxes of one picture after non-maximum suppression.
 
@@ -100,7 +100,8 @@ def select(
     Returns:
         boxes (count, 4) and objectness in 0..1 (count,), by falling objectness.
     """
-    top = objectness.topk(min(max(400, 4 * count), len(objectness))).indices
+    # ten candidates a place: with fewer, suppression leaves places empty where one large thing fills the picture
+    top = objectness.topk(min(max(400, 10 * count), len(objectness))).indices
     candidates, scores = box_ops.clip(boxes_xyxy[top], (size, size)), objectness[top].sigmoid()
     large = (candidates[:, 2:] - candidates[:, :2]).min(1).values >= least_side
     candidates, scores = candidates[large], scores[large]

@@ -29,7 +29,7 @@ from regiontalk.pairs import Pair, infer_pairs
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import Vocabulary
+from regiontalk.text import Vocabulary, trimmed
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
@@ -49,6 +49,7 @@ class FeaturesConfig(BaseModel):
     regions: int = Field(19, ge=0, description="proposals beside the whole photo")
     views: int = Field(1, ge=1, description="1 for the photos as they are; each more is an augmented copy")
     least_words: int = Field(2, ge=1, description="shorter snippets teach the generator nothing and are left out")
+    trim: bool = Field(False, description="snippets lose function words at their ends, so that no caption breaks off")
 
 
 class Recipe(BaseModel):
@@ -218,14 +219,19 @@ class Run:
             own = [sentences[row % features.photos] for row in block]
             pairs = infer_pairs(model.aligner, features.read_vectors(block), own, self.recipe.decoding.beta)
             boxes = features.read_boxes(block)
-            found += [self._teachable(boxes[place], items) for place, items in enumerate(pairs)]
+            found += [self._teachable(boxes[place], items, model.vocabulary) for place, items in enumerate(pairs)]
         self.log(f"{sum(len(items) for items in found)} inferred pairs in {rows} views of photos")
         return found
 
-    def _teachable(self, boxes: Tensor, pairs: Sequence[Pair]) -> list[BoxWords]:
+    def _teachable(self, boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary) -> list[BoxWords]:
         """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
-        least = self.recipe.features.least_words
-        kept = {(pair.region, pair.words) for pair in pairs if pair.region and len(pair.words) >= least}
+        settings = self.recipe.features
+        kept: set[tuple[int, tuple[int, ...]]] = set()
+        for pair in pairs:
+            names = [vocabulary.words[number] for number in pair.words]
+            words = pair.words[trimmed(names)] if settings.trim else pair.words
+            if pair.region and len(words) >= settings.least_words:
+                kept.add((pair.region, words))
         return [(boxes[region], list(words)) for region, words in sorted(kept)]
 
 
