@@ -64,7 +64,7 @@ class Photo:
     name: str
 
 
-PictureSource = str | Path | bytes | Image.Image | NDArray[Any]
+PictureSource = str | Path | bytes | Image.Image | NDArray[Any] | Photo
 
 
 def open_image(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -88,6 +88,7 @@ def open_photo(
 
     Args:
         source: a path, the bytes of a file, a PIL picture, or uint8 numpy (height, width), (height, width, 3 or 4).
+            A `Photo` that was opened before is given back as it is.
         max_pixels: width x height above which a picture is refused before it is decoded.
         at_least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels;
             several times faster for large photos. None decodes at full size.
@@ -101,6 +102,8 @@ def open_photo(
         raise ValueError(f"max_pixels: expected 1 or more, got {max_pixels}")
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least: expected 1 or more pixels, got {at_least}")
+    if isinstance(source, Photo):
+        return source
     name = name or _name(source)
     if isinstance(source, np.ndarray):
         source = _from_array(source, name)

@@ -182,6 +182,11 @@ def test_jpeg_decoded_small_keeps_the_original_size(at_least: int | None, size: 
     assert (photo.image.size, photo.size_wh) == (size, (800, 600))
 
 
+def test_an_opened_photo_stays_as_it_is() -> None:
+    photo = open_photo(encoded(halves((800, 600)), "JPEG"), at_least=64, name="mine")
+    assert open_photo(photo, max_pixels=1, name="other") is photo
+
+
 def bomb() -> bytes:
     """The header of a 20,000x20,000 PNG and not one pixel: decoding it would fail with another message."""
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
