@@ -133,6 +133,8 @@ class RegionCaptioner:
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
 
+        A word that chooses the NULL region of a model that has one gets no box and is left out.
+
         Raises:
             ImageError: the photo cannot be used.
             ValueError: the sentence has no word that the model knows.
@@ -144,12 +146,14 @@ class RegionCaptioner:
         with torch.inference_mode():
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
-            products = affinity(vectors, words)[0, 0, : len(tokens)]  # (T, N)
+            products = affinity(self.model.aligner.choices(vectors), words)[0, 0, : len(tokens)]  # (T, N)
         original = self._to_original(boxes[0], opened)
-        labels, _ = viterbi(products, beta, regions=visible(original))
+        seen = np.append(visible(original), np.ones(products.shape[1] - len(original), dtype=bool))  # NULL always is
+        labels, _ = viterbi(products, beta, regions=seen)
         matches = tuple(
             PhraseMatch(token, _corners(original[label]), float(row[label]))
             for token, label, row in zip(tokens, labels.tolist(), products, strict=True)
+            if label < len(original)
         )
         return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
 

@@ -48,13 +48,13 @@ def infer_pairs(
         beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
 
     Returns:
-        For each photo its pairs in the order of sentences and words.
+        For each photo its pairs in the order of sentences and words; words on the NULL region are in none.
     """
     owner = [photo for photo, own in enumerate(sentences) for _ in own]
     found: list[list[Pair]] = [[] for _ in sentences]
     if not owner:
         return found
-    regions = aligner.regions(vectors.float())  # v
+    regions = aligner.choices(aligner.regions(vectors.float()))  # v, and perhaps NULL after them
     words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
     products = words.float() @ regions[torch.tensor(owner)].transpose(1, 2)  # (C, T, N)
     lengths = [len(sentence) for own in sentences for sentence in own]
@@ -65,6 +65,8 @@ def infer_pairs(
         for caption, sentence in enumerate(own):
             row = products[place].cpu()
             for run in snippets(labels[place, : len(sentence)]):
+                if run.region == vectors.shape[1]:  # NULL: these words name nothing
+                    continue
                 score = float(row[run.words, run.region].sum())
                 found[photo].append(Pair(caption, run.first, tuple(sentence[run.words]), run.region, score))
             place += 1

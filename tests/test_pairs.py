@@ -16,6 +16,9 @@ class ByHand:
     def regions(self, vectors: Tensor) -> Tensor:
         return vectors
 
+    def choices(self, regions: Tensor) -> Tensor:
+        return regions
+
     def read(self, sentences: Any) -> tuple[Tensor, Tensor]:
         longest = 1 + max(len(sentence) for sentence in sentences)  # one more: a token that closes the sentence
         words = torch.zeros(len(sentences), longest, 3)
@@ -50,6 +53,25 @@ REGIONS = [[0.5, 0.0, 0.25], [0.0, 1.0, 0.0]]
 def test_by_hand(beta: float, pairs: list[Pair]) -> None:
     (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), [[[0, 1, 2]]], beta)
     assert found == pairs
+
+
+def test_another_opinion_by_hand() -> None:
+    # the second photo's sentences are passed over where there are none; +1 moves the last word from region 0 to 1
+    def opinion(photo: int, sentences: Any) -> Tensor:
+        assert (photo, sentences) == (1, [[0, 1, 2]])
+        return torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
+
+    found = infer_pairs(ByHand(), torch.tensor([REGIONS, REGIONS]), [[], [[0, 1, 2]]], 0.0, opinion)
+    assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 2.0)]]
+
+
+def test_words_on_the_null_region_are_in_no_pair() -> None:
+    class WithNull(ByHand):
+        def choices(self, regions: Tensor) -> Tensor:
+            return torch.cat([regions, torch.tensor([[[0.6, 0.0, 0.0]]])], 1)
+
+    (found,) = infer_pairs(WithNull(), torch.tensor([REGIONS]), [[[0, 1, 2]]], 0.0)
+    assert found == [Pair(0, 1, (1,), 1, 1.0), Pair(0, 2, (2,), 0, 0.25)]  # word 0: 0.6 beats 0.5
 
 
 def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -> list[list[Pair]]:

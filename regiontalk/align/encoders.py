@@ -2,7 +2,7 @@
 
 Region vectors (B, N, F) become v (B, N, D); word numbers (C, T) become s (C, T, D). As printed, lengths carry meaning;
 ``normalise`` makes every v a unit vector and gives every s a length that is its share of the sentence, so that
-eq. (8) is a weighted mean of cosines.
+eq. (8) is a weighted mean of cosines. `LastState` reads a sentence as a whole instead: one unit vector.
 """
 
 from __future__ import annotations
@@ -105,3 +105,24 @@ class SentenceEncoder(nn.Module):
         states = functional.pad(states, (0, 0, 0, inputs.shape[1] - states.shape[1]))
         first, second = states.chunk(2, -1)
         return first + second
+
+
+class LastState(nn.Module):
+    """A GRU whose last state, at length 1, is the vector of the sentence: the text side of cosine ranking.
+
+    The state after every word is given, so a word's row stands for the words up to it and the last row for all.
+    """
+
+    def __init__(self, *, vocabulary: int, word_size: int, size: int, dropout: float = 0.0) -> None:
+        """Build the encoder with H = D = ``size``."""
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, word_size, padding_idx=PAD)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = nn.GRU(word_size, size, batch_first=True)
+
+    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+        """Word numbers (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D); rows of padding are 0."""
+        if not len(words):  # torch runs no GRU over no sentences
+            return self.recurrent.weight_hh_l0.new_zeros(*words.shape, self.recurrent.hidden_size)
+        states, _ = self.recurrent(self.dropout(self.embed(words)))  # padding comes after the words and changes none
+        return functional.normalize(states.float(), dim=-1) * mask[..., None]

@@ -1,7 +1,8 @@
 """Losses over a block of image-sentence scores: the max-margin of [1] (9), the hardest negative of [6], InfoNCE.
 
 Each takes scores (B, C) and the photo of each sentence, so that captions of the same photo are never negatives of each
-other, and returns one number: a mean over the true pairs.
+other, and returns one number: a mean over the true pairs. The fragment loss of [3] goes one level down, to the products
+(B, C, T, N) of every region and word.
 """
 
 from __future__ import annotations
@@ -62,3 +63,41 @@ def info_nce(scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float) -
     true = logits[photo_of_sentence, torch.arange(scores.shape[1], device=scores.device)]
     to_sentence = functional.softplus(others[photo_of_sentence] - true).mean()
     return (to_photo + to_sentence) / 2
+
+
+def fragment_loss(
+    products: Tensor,
+    photo_of_sentence: Tensor,
+    region_mask: Tensor,
+    word_mask: Tensor,
+    *,
+    warm: bool = False,
+    over: Literal["sum", "mean"] = "sum",
+) -> Tensor:
+    """The multiple-instance loss of [3]: C_F = sum_i sum_t max(0, 1 - y_it v_i . s_t).
+
+    y_it is -1 where region and word belong to different photos; inside a pair it is the sign of the product, and +1 for
+    every word's best region whatever its sign: the labels are guessed from the model itself (mi-SVM).
+
+    Args:
+        products: (B, C, T, N) of `score.affinity`.
+        photo_of_sentence: (C,) which photo each sentence belongs to.
+        region_mask: (B, N), True = a region.
+        word_mask: (C, T), True = a word.
+        warm: every y inside a pair is +1, for the first steps, when the products say nothing yet.
+        over: ``sum`` as printed, a mean over the C true pairs; ``mean`` takes the mean over each label's own fragments,
+            because a batch has far more strangers than pairs, and their sum drowns the few that belong together.
+
+    Returns:
+        ().
+    """
+    own = true_pairs(photo_of_sentence, len(products))[:, :, None, None]
+    real = region_mask[:, None, None] & word_mask[None, :, :, None]
+    known = products.detach().masked_fill(~real, float("-inf"))  # labels have no gradient
+    together = real & own & (warm | (known > 0) | (known == known.amax(3, keepdim=True)))
+    hinge = (1 - torch.where(together, products, -products)).clamp(min=0) * real
+    if over == "sum":
+        return hinge.sum() / products.shape[1]
+    apart = real & ~together
+    means = [(hinge * label).sum() / label.sum().clamp(min=1) for label in (together, apart)]
+    return means[0] + means[1]

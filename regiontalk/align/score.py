@@ -1,4 +1,4 @@
-"""The image-sentence scores, pure: equations (7) and (8) of [1].
+"""The image-sentence scores, pure: equations (7) and (8) of [1], and (7) as [3] divides it.
 
 With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these functions alone.
 """
@@ -45,6 +45,14 @@ def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask:
     products = affinity(regions, words).clamp(min=0)
     mask = word_mask[None, :, :, None] & region_mask[:, None, None, :]
     return (products * mask).sum((2, 3))
+
+
+def mean_positive(
+    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, *, smoothing: float = 5.0
+) -> Tensor:
+    """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
+    cells = region_mask.sum(1).clamp(min=1)[:, None] * (word_mask.sum(1) + smoothing)[None]  # (B, C)
+    return sum_positive(regions, words, region_mask, word_mask) / cells
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regiontalk.align.encoders import RegionEncoder, ReluRecurrence, SentenceEncoder
+from regiontalk.align.encoders import LastState, RegionEncoder, ReluRecurrence, SentenceEncoder
 
 LENGTHS = [
     pytest.param([4], id="one sentence"),
@@ -147,3 +147,29 @@ def test_gradients_are_finite_and_padding_learns_nothing(cell: Literal["relu", "
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
     assert model.embed.weight.grad is not None and not model.embed.weight.grad[0].any()
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@torch.no_grad()
+def test_last_state(lengths: list[int]) -> None:
+    """Row t is what a sentence that ends there would be."""
+    torch.manual_seed(2)
+    model = LastState(vocabulary=11, word_size=5, size=6, dropout=0.5).eval()
+    cell = nn.GRUCell(5, 6)
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(cell, name).data = getattr(model.recurrent, f"{name}_l0").data
+    for spare in (0, 3):
+        words, mask = sentences(lengths, spare)
+        got = model(words, mask)
+        assert got.shape == (*words.shape, 6) and not got[~mask].any()
+        for row, length in enumerate(lengths):
+            state = torch.zeros(6)
+            for t in range(length):
+                state = cell(model.embed.weight[words[row, t]][None], state[None])[0]
+                torch.testing.assert_close(got[row, t], state / state.square().sum().sqrt(), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_last_state_of_no_sentences() -> None:
+    model = LastState(vocabulary=11, word_size=5, size=6)
+    assert model(torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)).shape == (0, 3, 6)

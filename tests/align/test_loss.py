@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.align.loss import info_nce, max_margin, true_pairs
+from regiontalk.align.loss import fragment_loss, info_nce, max_margin, true_pairs
 
 BLOCKS = [
     pytest.param(1, [0], id="one pair"),
@@ -98,3 +98,52 @@ def test_own_captions_are_never_negatives() -> None:
     scores.grad = None
     info_nce(scores, owner, 1.0).backward()
     assert (scores.grad[true_pairs(owner, 2)] <= 0).all()
+
+
+def slow_fragments(
+    products: Tensor, owner: list[int], region_mask: Tensor, word_mask: Tensor, warm: bool, over: str
+) -> float:
+    """C_F of [3] one fragment at a time, with the labels of its mi-SVM."""
+    hinges: dict[int, list[float]] = {1: [], -1: []}
+    for photo in range(len(products)):
+        for sentence, own in enumerate(owner):
+            for t in range(products.shape[2]):
+                row = [float(value) for value in products[photo, sentence, t]]
+                real = [i for i in range(len(row)) if region_mask[photo, i] and word_mask[sentence, t]]
+                best = max((row[i] for i in real), default=0.0)
+                for i in real:
+                    y = 1 if own == photo and (warm or row[i] > 0 or row[i] == best) else -1
+                    hinges[y].append(max(0.0, 1 - y * row[i]))
+    if over == "sum":
+        return (sum(hinges[1]) + sum(hinges[-1])) / len(owner)
+    return sum(sum(own) / max(1, len(own)) for own in hinges.values())
+
+
+@pytest.mark.parametrize(("photos", "owner"), BLOCKS)
+@pytest.mark.parametrize("over", ["sum", "mean"])
+@pytest.mark.parametrize("warm", [False, True], ids=["guessed labels", "warm"])
+@pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
+def test_fragments(photos: int, owner: list[int], over: Literal["sum", "mean"], warm: bool, padded: bool) -> None:
+    chance = torch.Generator().manual_seed(photos)
+    products = torch.randn(photos, len(owner), 4, 3, generator=chance, requires_grad=True)
+    share = 0.4 if padded else -1.0
+    masks = (torch.rand(photos, 3, generator=chance) > share, torch.rand(len(owner), 4, generator=chance) > share)
+    got = fragment_loss(products, torch.tensor(owner), *masks, warm=warm, over=over)
+    assert float(got.detach()) == pytest.approx(slow_fragments(products.detach(), owner, *masks, warm, over), rel=1e-5)
+    got.backward()
+    assert products.grad is not None and products.grad.isfinite().all()
+    assert not products.grad[~(masks[0][:, None, None] & masks[1][None, :, :, None]).expand_as(products)].any()
+
+
+def test_fragments_by_hand() -> None:
+    # photos 0 and 1, one sentence of two words, of photo 0; two regions each
+    products = torch.tensor([[[[2.0, -0.5], [-0.3, -0.4]]], [[[0.5, -2.0], [-1.0, 0.25]]]])
+    owner, regions, words = torch.tensor([0]), torch.ones(2, 2, dtype=torch.bool), torch.ones(1, 2, dtype=torch.bool)
+    # photo 0, word 1: y = +1 for 2 -> 0; y = -1 for -.5 -> 1 - .5 = .5
+    # photo 0, word 2: none is positive, its best, -.3, gets y = +1 -> 1.3; -.4 has y = -1 -> .6
+    # photo 1 is a stranger, y = -1: 1 + .5 = 1.5; 1 - 2 < 0 -> 0; 1 - 1 = 0; 1.25
+    together, apart = [0.0, 1.3], [0.5, 0.6, 1.5, 0.0, 0.0, 1.25]
+    assert float(fragment_loss(products, owner, regions, words)) == pytest.approx(sum(together) + sum(apart))
+    assert float(fragment_loss(products, owner, regions, words, over="mean")) == pytest.approx(1.3 / 2 + 3.85 / 6)
+    # warm: all four of photo 0 have y = +1: 0 + 1.5 + 1.3 + 1.4
+    assert float(fragment_loss(products, owner, regions, words, warm=True)) == pytest.approx(4.2 + 2.75)

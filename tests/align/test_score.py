@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.align.score import affinity, maxsim, maxsim_blocks, sum_positive
+from regiontalk.align.score import affinity, maxsim, maxsim_blocks, mean_positive, sum_positive
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def slow_scores(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, printed: str) -> Tensor:
-    """Eq. 8 (``max``) or eq. 7 (``sum``), one product at a time."""
+    """Eq. 8 (``max``), eq. 7 (``sum``) or eq. 7 as [3] divides it (``mean``), one product at a time."""
     scores = torch.zeros(len(regions), len(words))
     for k in range(len(regions)):
         for sentence in range(len(words)):
@@ -27,6 +27,8 @@ def slow_scores(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: 
                 if word_mask[sentence, t] and products:
                     best = max(products) if printed == "max" else sum(max(0.0, product) for product in products)
                     scores[k, sentence] += best
+            if printed == "mean":  # [3]: N_k (T_l + 5)
+                scores[k, sentence] /= max(1, int(region_mask[k].sum())) * (int(word_mask[sentence].sum()) + 5)
     return scores
 
 
@@ -46,7 +48,11 @@ def batch(photos: int, regions: int, sentences: int, words: int, holes: bool) ->
 @pytest.mark.parametrize(
     "sizes", [(1, 1, 1, 1), (3, 4, 5, 6), (1, 4, 3, 2), (4, 1, 1, 5), (6, 2, 6, 1)], ids=lambda sizes: str(sizes)
 )
-@pytest.mark.parametrize(("score", "printed"), [(maxsim, "max"), (sum_positive, "sum")], ids=["eq8", "eq7"])
+@pytest.mark.parametrize(
+    ("score", "printed"),
+    [(maxsim, "max"), (sum_positive, "sum"), (mean_positive, "mean")],
+    ids=["eq8", "eq7", "eq7 of [3]"],
+)
 def test_scores(score: Score, printed: str, sizes: tuple[int, int, int, int], holes: bool) -> None:
     given = batch(*sizes, holes)
     torch.testing.assert_close(score(*given), slow_scores(*given, printed), rtol=1e-4, atol=1e-5)
@@ -60,12 +66,13 @@ def test_by_hand() -> None:
     assert affinity(regions, words).tolist() == [[[[3, 2], [-1, -2]]]]
     assert maxsim(regions, words, every, every).tolist() == [[3 - 1]]  # eq. 8: the best may be negative
     assert sum_positive(regions, words, every, every).tolist() == [[3 + 2]]  # eq. 7: only what is above 0
+    assert mean_positive(regions, words, every, every).tolist() == [[pytest.approx(5 / (2 * (2 + 5)))]]
     second = torch.tensor([[False, True]])
     assert maxsim(regions, words, second, every).tolist() == [[2 - 2]]
     assert maxsim(regions, words, every, second).tolist() == [[-1]]
 
 
-@pytest.mark.parametrize("score", [maxsim, sum_positive])
+@pytest.mark.parametrize("score", [maxsim, sum_positive, mean_positive])
 def test_padding_has_no_gradient(score: Score) -> None:
     regions, words, region_mask, word_mask = batch(3, 4, 5, 6, True)
     region_mask[0], word_mask[0] = False, False  # a photo without regions, a sentence without words
