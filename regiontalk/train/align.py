@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from regiontalk.align.loss import fragment_loss
 from regiontalk.align.model import Aligner
+from regiontalk.align.score import affinity
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.texts import Sentences, batch_rows, random_spans
+
+
+class FragmentConfig(BaseModel):
+    """The fragment loss of [3], beside the sentences' loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(0.0, ge=0, description="0 = without it")
+    warm: float = Field(0.25, ge=0, le=1, description="share of the steps before labels are guessed from the products")
+    over: Literal["sum", "mean"] = Field(
+        "sum", description="sum as printed; mean lets the few fragments of a pair count like the many of strangers"
+    )
 
 
 class AlignConfig(BaseModel):
@@ -28,6 +43,7 @@ class AlignConfig(BaseModel):
     weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
     noise: float = Field(0.0, ge=0, description="standard deviation of noise on region vectors, relative to their own")
     shuffle: bool = Field(False, description="give every photo another photo's sentences: what chance looks like")
+    fragments: FragmentConfig = FragmentConfig()
 
 
 class AlignTerms:
@@ -59,10 +75,27 @@ class AlignTerms:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
             regions = self.aligner.regions(vectors)
             losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0)}
+            if config.fragments.weight:
+                losses["fragments"] = config.fragments.weight * self._fragments(regions, chosen, step)
             if config.spans:
                 spans = random_spans(full, config.spans, config.span_words, chooser)
                 losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5)
         return losses
+
+    def _fragments(self, regions: Tensor, texts: Sequence[Sequence[Sequence[int]]], step: int) -> Tensor:
+        """The loss of [3] over every region and word of the batch: regions (B, N, D), for each photo its texts."""
+        config = self.config.fragments
+        words, word_mask = self.aligner.read([text for own in texts for text in own])
+        region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+        warm = step < config.warm * self.config.optimiser.steps
+        products = affinity(regions, words)
+        owner = owners(texts, regions.device)
+        return fragment_loss(products, owner, region_mask, word_mask, warm=warm, over=config.over)
+
+
+def owners(texts: Sequence[Sequence[Sequence[int]]], device: torch.device) -> Tensor:
+    """(C,) which photo each text belongs to."""
+    return torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=device)
 
 
 def alignment_loss(
@@ -77,7 +110,7 @@ def alignment_loss(
         drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
             part of the photo.
     """
-    owner = torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=regions.device)
+    owner = owners(texts, regions.device)
     words, word_mask = aligner.read([text for own in texts for text in own])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
