@@ -112,7 +112,7 @@ class RegionCaptioner:
         boxes, scores = self._regions(opened, maps, regions)
         places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
         scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
-        return self._speak(opened, maps, boxes, scores, places, beams, threshold)
+        return self.speak(opened, maps, boxes, scores, places, beams, threshold)
 
     def describe(
         self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
@@ -128,7 +128,7 @@ class RegionCaptioner:
         places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
         boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[None].to(self.device)
         scores = boxes.new_ones(1, len(places))
-        return self._speak([opened], self.encode([opened]), boxes, scores, [places], beams, threshold)[0]
+        return self.speak([opened], self.encode([opened]), boxes, scores, [places], beams, threshold)[0]
 
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
@@ -140,7 +140,7 @@ class RegionCaptioner:
             ValueError: the sentence has no word that the model knows.
         """
         opened = self._open(photo)
-        tokens, numbers = self._read(sentence)
+        tokens, numbers = self.read(sentence)
         maps = self.encode([opened])
         boxes, _ = self.model.extractor.propose(maps, ALIGN_REGIONS)
         with torch.inference_mode():
@@ -167,7 +167,7 @@ class RegionCaptioner:
         if k < 1:
             raise ValueError(f"k: expected 1 or more, got {k}")
         opened = self._open(photo)
-        _, numbers = self._read(phrase)
+        _, numbers = self.read(phrase)
         maps = self.encode([opened])
         boxes, scores = self.phrase_scores(maps, [[numbers]], LOCATE_REGIONS)
         original = self._to_original(boxes[0], opened)
@@ -238,7 +238,7 @@ class RegionCaptioner:
         fluency = [max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions]
         return torch.stack([match.new_tensor(fluency), match], 1)
 
-    def _speak(
+    def speak(
         self,
         photos: Sequence[Photo],
         maps: Maps,
@@ -296,7 +296,7 @@ class RegionCaptioner:
         enough = self.model.preprocessing.size if self.source is None else None
         return open_photo(photo, max_pixels=self.max_pixels, at_least=enough)
 
-    def _read(self, text: str) -> tuple[list[str], list[int]]:
+    def read(self, text: str) -> tuple[list[str], list[int]]:
         """Tokens and their numbers; refused where no word is known."""
         tokens = tokenize(text)
         numbers = self.model.vocabulary.encode(tokens)

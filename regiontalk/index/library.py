@@ -1,0 +1,263 @@
+"""A library of photos that can be searched by region: `PhotoIndex` adds, removes and finds.
+
+>>> from regiontalk import RegionCaptioner  # doctest: +SKIP
+>>> captioner = RegionCaptioner.from_pretrained("mini")  # doctest: +SKIP
+>>> index = PhotoIndex.open_or_create("photos.index", captioner)  # doctest: +SKIP
+>>> index.add(captioner, ["beach.jpg", "street.jpg"])  # doctest: +SKIP
+>>> index.search(captioner, "a dog in a red collar")[0].answer.box  # doctest: +SKIP
+
+LanceDB's multi-vector search proposes candidates (`store`), the score of [1] (`align.score`, eq. 8) ranks them exactly
+(`query`). A row is written whole or not at all and batches are committed one by one, so that a process that is killed
+leaves a smaller library, never a broken one; adding the same photos again goes on from there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
+from regiontalk.images import PictureSource
+from regiontalk.index.query import Hit, best_hits, read_query
+from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
+from regiontalk.index.store import About, Store, where
+from regiontalk.model import RegionModel
+
+BATCH = 32  # photos that are computed together and committed together
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of the photos that were given to `PhotoIndex.add`.
+
+    Attributes:
+        added: new in the library.
+        changed: were in it with another content.
+        unchanged: were in it as they are, and were passed over.
+        failed: path and reason of those that cannot be used.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+class PhotoIndex:
+    """An open library. One process at a time writes to a local one; any number may search meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        """Take an open table (`open` and `open_or_create` find one)."""
+        self._store = store
+        self._fits: RegionModel | None = None  # the last model whose fingerprint was compared
+
+    @classmethod
+    def open(cls, uri: str | Path, *, storage: Mapping[str, str] | None = None) -> PhotoIndex:
+        """The library at a folder or at any URI that LanceDB takes ("s3://bucket/photos").
+
+        Args:
+            uri: where it is.
+            storage: credentials and settings of an object store, as LanceDB names them.
+
+        Raises:
+            ValueError: there is none, or it is damaged or of another format; says how to make or rebuild it.
+            ImportError: LanceDB is not installed.
+        """
+        return cls(Store.open(str(uri), storage))
+
+    @classmethod
+    def open_or_create(
+        cls,
+        uri: str | Path,
+        captioner: RegionCaptioner,
+        *,
+        regions: int = ALIGN_REGIONS,
+        rebuild: bool = False,
+        storage: Mapping[str, str] | None = None,
+    ) -> PhotoIndex:
+        """The library at ``uri``; an empty one is made where there is none.
+
+        Args:
+            uri: a folder or a URI that LanceDB takes.
+            captioner: the model whose vectors it holds.
+            regions: boxes a photo beside the whole photo, for a library that is made now.
+            rebuild: throw away what is there, readable or not, and begin again.
+            storage: credentials and settings of an object store, as LanceDB names them.
+
+        Raises:
+            ValueError: another model made it, the model cannot be indexed (its vectors have no unit length), or the
+                library is damaged.
+            BlockingIOError: another process writes to it.
+            ImportError: LanceDB is not installed.
+        """
+        about = About.of(captioner.model, regions)
+        found = cls(Store.create(str(uri), about, storage, rebuild=rebuild))
+        found.check_model(captioner)
+        return found
+
+    @property
+    def about(self) -> About:
+        """Which model made the library, and how many regions a photo it holds."""
+        return self._store.about
+
+    def info(self) -> dict[str, Any]:
+        """Photos, regions, dates, bytes, model and state of the vector index; plain values for JSON."""
+        return self._store.info()
+
+    def __len__(self) -> int:
+        return self._store.count()
+
+    def check_model(self, captioner: RegionCaptioner) -> None:
+        """Compare fingerprints; the answer is remembered for the model.
+
+        Raises:
+            ValueError: another model made the library.
+        """
+        if captioner.model is self._fits:
+            return
+        given = About.of(captioner.model, self.about.regions)
+        if given.fingerprint != self.about.fingerprint:
+            raise ValueError(
+                f"{self._store.uri}: its vectors were made by the model {self.about.model!r} "
+                f"({self.about.fingerprint[:12]}), expected that one, got {given.model!r} ({given.fingerprint[:12]}); "
+                f"name its model with --model, or make it anew: {self._store.rebuild_command}"
+            )
+        self._fits = captioner.model
+
+    def add(
+        self,
+        captioner: RegionCaptioner,
+        photos: Sequence[str | Path],
+        *,
+        captions: int | None = None,
+        batch: int = BATCH,
+        done: Callable[[int], None] = lambda count: None,
+    ) -> Added:
+        """Add photos, or renew those whose content changed.
+
+        A photo whose size and time are those of its row, or whose content has the row's hash, is passed over.
+
+        Args:
+            captioner: the model that made the library.
+            photos: paths; the library knows them by their absolute form.
+            captions: how many regions of a photo get words, the whole photo first; None for all, 0 is fastest.
+            batch: photos computed and committed together.
+            done: told after each batch how many photos are dealt with.
+
+        Raises:
+            ValueError: another model made the library, or a number is out of range.
+            BlockingIOError: another process writes to it.
+        """
+        if batch < 1:
+            raise ValueError(f"batch: expected 1 or more photos, got {batch}")
+        if captions is not None and captions < 0:
+            raise ValueError(f"captions: expected 0 or more regions, got {captions}")
+        self.check_model(captioner)
+        paths = list(dict.fromkeys(os.path.abspath(path) for path in photos))
+        report = Added()
+        with self._store.writing(), ThreadPoolExecutor() as pool:
+            known = self._store.known()
+            for start in range(0, len(paths), batch):
+                group = paths[start : start + batch]
+                files, report = _changed(pool, group, known, captioner, report)
+                if files:
+                    rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
+                    self._store.write(rows)
+                done(len(group))
+            self._store.tidy()
+        return report
+
+    def remove(self, paths: Sequence[str | Path]) -> int:
+        """Forget photos, or all photos below folders; the files stay. Returns how many photos were forgotten.
+
+        Raises:
+            ValueError: a path names no photo of the library; nothing is removed then.
+            BlockingIOError: another process writes to it.
+        """
+        wanted = [where(below=os.path.abspath(path)) for path in paths]
+        with self._store.writing():
+            for path, condition in zip(paths, wanted, strict=True):
+                if not self._store.count(condition):
+                    raise ValueError(f"{path}: expected a photo or a folder of the library, got one that is not in it")
+            return sum(self._store.delete(condition) for condition in wanted)
+
+    def remove_missing(self) -> int:
+        """Forget the photos whose file is no longer there. Returns how many."""
+        with self._store.writing():
+            gone = [path for path in self._store.known() if not Path(path).is_file()]
+            return sum(self._store.delete(where(below=path)) for path in gone)
+
+    def search(
+        self,
+        captioner: RegionCaptioner,
+        text: str | None = None,
+        *,
+        photo: PictureSource | None = None,
+        boxes: Any = None,
+        k: int = 10,
+        folder: str | Path | None = None,
+        after: date | datetime | None = None,
+        before: date | datetime | None = None,
+    ) -> list[Hit]:
+        """The ``k`` photos that answer best, best first; every hit says which region answers which word.
+
+        Args:
+            captioner: the model that made the library.
+            text: a sentence or a phrase.
+            photo: an example; with ``text`` both count.
+            boxes: (N, 4) ``boxes_xyxy`` in pixels of the example: only these parts of it count.
+            k: how many.
+            folder: only photos below it.
+            after: only photos taken at this time or later (without a camera's date: changed at).
+            before: only photos taken before this time.
+
+        Raises:
+            ValueError: neither words nor photo, no word that the model knows, a box outside the example, another model
+                made the library, or the library is damaged.
+            ImageError: the example cannot be used.
+        """
+        if k < 1:
+            raise ValueError(f"k: expected 1 or more, got {k}")
+        self.check_model(captioner)
+        query = read_query(captioner, text, photo, boxes)
+        below = None if folder is None else os.path.abspath(folder)
+        rows = self._store.candidates(*query.heaviest(), k, where(below=below, after=after, before=before))
+        return best_hits(captioner, query, rows, k)
+
+
+def _changed(
+    pool: ThreadPoolExecutor,
+    paths: Sequence[str],
+    known: Mapping[str, Stamp],
+    captioner: RegionCaptioner,
+    report: Added,
+) -> tuple[list[PhotoFile], Added]:
+    """The files of a batch that the library does not hold as they are, decoded, and the report carried on."""
+
+    def look(path: str) -> PhotoFile | str | None:
+        """The decoded file, why it cannot be used, or None where it is unchanged."""
+        row = known.get(path)
+        try:
+            path.encode()  # a name that is no text cannot be a row's name
+            if row is not None and read_stamp(path) == (row.size, row.modified):
+                return None
+            return read_file(path, captioner, None if row is None else row.sha256)
+        except (ValueError, OSError) as error:
+            return str(error)
+
+    files: list[PhotoFile] = []
+    for path, found in zip(paths, pool.map(look, paths), strict=True):
+        if found is None:
+            report = replace(report, unchanged=report.unchanged + 1)
+        elif isinstance(found, str):
+            report = replace(report, failed=(*report.failed, (path, found)))
+        else:
+            files.append(found)
+            new = path not in known
+            report = replace(report, added=report.added + new, changed=report.changed + (not new))
+    return files, report

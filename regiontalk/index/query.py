@@ -1,0 +1,202 @@
+"""What is looked for, and the exact ranking of the photos that may answer.
+
+A query is a list of unit vectors with weights: the words of a text (T, D) as the aligner reads them, the regions of an
+example photo, or both. A photo's score is eq. 8 of [1] over its own region vectors, as everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regiontalk.align.score import affinity
+from regiontalk.captioner import RegionCaptioner, visible
+from regiontalk.images import PictureSource, open_photo
+from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
+from regiontalk.text import UNKNOWN
+
+EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each one more is a search more
+LIGHT, MOST = (
+    0.1,
+    12,
+)  # candidates are sought without the lightest words: this share of the weight, and beyond this many
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A photo that answers a query.
+
+    Attributes:
+        score: eq. 8 of [1]; comparable inside one search.
+        answer: the region that answers the whole query best: what to frame.
+        result: the photo with its caption, the captions of the regions that answer, and in ``matches`` the region of
+            every word (of an example photo: of every region of it).
+        date: when the photo was taken.
+        missing: its file was not there when it was found.
+    """
+
+    score: float
+    answer: PhraseMatch
+    result: ImageResult
+    date: datetime
+    missing: bool
+
+    @property
+    def photo(self) -> str:
+        """Absolute path of the file."""
+        return self.result.photo
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: an `ImageResult` document with what the search adds to it."""
+        return self.result.to_dict() | {
+            "score": round(self.score, 6),
+            "answer": self.answer.to_dict(),
+            "date": self.date.isoformat(),
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is looked for.
+
+    Attributes:
+        phrase: how the answer is called.
+        names: T names of the vectors; None for one that is not shown (what a sentence says as a whole).
+        vectors: (T, D), each as long as its weight.
+        spoken: how many vectors, from the first, decide which region is framed: the text's, or the example's.
+    """
+
+    phrase: str
+    names: tuple[str | None, ...]
+    vectors: Tensor
+    spoken: int
+
+    def heaviest(self) -> tuple[FloatArray, FloatArray]:
+        """Unit vectors (t, D) that candidates are sought by, and their weights (t,): without the lightest words."""
+        weights = self.vectors.norm(dim=1)
+        order = weights.argsort(descending=True, stable=True)
+        before = weights[order].cumsum(0) - weights[order]  # what the heavier ones weigh together
+        chosen = order[(before < (1 - LIGHT) * weights.sum())][:MOST]
+        unit = torch.nn.functional.normalize(self.vectors[chosen], dim=1)
+        return unit.cpu().numpy(), weights[chosen].cpu().numpy()
+
+
+def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any) -> Query:
+    """The query of a text, of an example photo (or of boxes in it), or of both.
+
+    Raises:
+        ValueError: neither is given, boxes without a photo, no known word, a box outside the photo.
+        ImageError: the photo cannot be used.
+    """
+    if text is None and photo is None:
+        raise ValueError("search: expected words, an example photo or both, got neither")
+    if boxes_xyxy is not None and photo is None:
+        raise ValueError("search: boxes belong to an example photo, got no photo; give one, or leave the boxes away")
+    parts = []
+    if text is not None:
+        parts.append(_of_text(captioner, text))
+    if photo is not None:
+        parts.append(_of_photo(captioner, photo, boxes_xyxy))
+    return Query(
+        parts[0].phrase,
+        tuple(name for part in parts for name in part.names),
+        torch.cat([part.vectors for part in parts]),
+        parts[0].spoken,
+    )
+
+
+@torch.inference_mode()
+def _of_text(captioner: RegionCaptioner, text: str) -> Query:
+    tokens, numbers = captioner.read(text)
+    words = captioner.model.aligner.read([numbers])[0][0].float()  # (T, D); after the words may stand END
+    names = (*tokens, *[None] * (len(words) - len(tokens)))
+    return Query(" ".join(text.split()), names, words, len(words))
+
+
+@torch.inference_mode()
+def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any) -> Query:
+    model = captioner.model
+    opened = open_photo(photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
+    maps = captioner.encode([opened])
+    if boxes_xyxy is None:
+        boxes, scores = model.extractor.propose(maps, EXAMPLE_REGIONS)
+        places = model.preprocessing.to_original(boxes[0].cpu().numpy(), opened.size_wh)
+        fine = torch.from_numpy(visible(places)) & (scores[0].cpu() > 0)
+        fine[0] = True
+        boxes, places = boxes[:, fine], places[fine.numpy()]
+    else:
+        places = checked_boxes(boxes_xyxy, opened.size_wh)
+        if not len(places):
+            raise ValueError("boxes: expected at least one box of the example photo, got none")
+        network = model.preprocessing.to_network(places, opened.size_wh)
+        boxes = torch.from_numpy(network)[None].to(captioner.device)
+    vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0].float()
+    names = tuple("box " + ",".join(f"{value:.0f}" for value in place) for place in places)
+    return Query(f"like {opened.name}", names, vectors / len(vectors), len(vectors))
+
+
+@torch.inference_mode()
+def best_hits(captioner: RegionCaptioner, query: Query, rows: Sequence[Mapping[str, Any]], k: int) -> list[Hit]:
+    """The ``k`` best of the candidate rows (`store.Store.candidates`) by exact score, best first."""
+    if not rows:
+        return []
+    aligner = captioner.model.aligner
+    lengths = [len(row["vectors"]) for row in rows]
+    padded = np.zeros((len(rows), max(lengths), query.vectors.shape[1]), dtype=np.float32)  # (B, N, D)
+    for place, row in enumerate(rows):
+        padded[place, : lengths[place]] = row["vectors"]
+    regions = torch.from_numpy(padded)
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    words = query.vectors.cpu()[None]
+    scores = aligner.score(regions, words, mask, torch.ones(words.shape[:2], dtype=torch.bool))[:, 0]
+    best = scores.argsort(descending=True, stable=True)[:k].tolist()
+    products = affinity(regions[best], words)[:, 0]  # (k, T, N)
+    return [
+        _hit(captioner, query, rows[row], float(scores[row]), own[:, : lengths[row]].numpy())
+        for row, own in zip(best, products, strict=True)
+    ]
+
+
+def _hit(captioner: RegionCaptioner, query: Query, row: Mapping[str, Any], score: float, products: FloatArray) -> Hit:
+    """One hit, given the products (T, N) of the query's vectors with the photo's regions."""
+    boxes = [tuple(float(value) for value in box) for box in row["boxes"]]
+    prior = captioner.model.config.decoding.locate_prior * np.log(row["scores"].clip(min=1e-4))
+    total = products[: query.spoken].sum(axis=0)
+    framed = int((total + prior).argmax())
+    places = products.argmax(axis=1)
+    matches = tuple(
+        PhraseMatch(name, boxes[place], float(own[place]))
+        for name, place, own in zip(query.names, places.tolist(), products, strict=True)
+        if name is not None
+    )
+    said = [
+        RegionCaption(box, text, float(confidence), float(quality))
+        for box, text, confidence, quality in zip(
+            boxes, row["captions"], row["confidences"], row["scores"], strict=True
+        )
+    ]
+    answering = sorted({framed, *places.tolist()} - {0})
+    result = ImageResult(
+        row["path"],
+        row["size_wh"],
+        captioner.model.config.name,
+        said[0],
+        tuple(said[place] for place in answering),
+        matches,
+    )
+    answer = PhraseMatch(query.phrase, boxes[framed], float(total[framed]))
+    return Hit(score, answer, result, row["date"], not Path(row["path"]).is_file())
+
+
+def unknown_words(captioner: RegionCaptioner, text: str) -> list[str]:
+    """The words of a text that the model does not know, so that they can hardly help."""
+    tokens, numbers = captioner.read(text)
+    return [token for token, number in zip(tokens, numbers, strict=True) if number == UNKNOWN]

@@ -1,0 +1,178 @@
+"""From photo files to rows of the library's table: content hash, date, and what the model sees in them.
+
+A row holds the unit vectors of the whole photo and of its regions (N, D) as float16, their boxes (N, 4) in pixels of
+the original, and for each region its objectness, its caption and the caption's confidence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from regiontalk.captioner import RegionCaptioner, visible
+from regiontalk.images import ImageError, Photo, open_photo
+from regiontalk.records import FloatArray, RegionCaption
+from regiontalk.regions.extractor import Maps
+
+_EXIF, _TAKEN = 0x8769, 0x9003  # the block of the camera's settings; when the picture was taken
+
+
+class Stamp(NamedTuple):
+    """By what a row knows that its file is unchanged."""
+
+    size: int  # bytes
+    modified: int  # nanoseconds since 1970
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A file of the library, read and decoded.
+
+    Attributes:
+        path: absolute.
+        stamp: size, time and hash of its content.
+        date: when it was taken, by the camera's clock; when the file was changed where no camera says.
+        photo: decoded no larger than the network needs.
+    """
+
+    path: str
+    stamp: Stamp
+    date: datetime
+    photo: Photo
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the library holds of one photo.
+
+    Attributes:
+        path: absolute; the row's name.
+        stamp: by which an unchanged file is known.
+        date: of the photo, without a time zone.
+        size_wh: width and height of the original in pixels.
+        vectors: (N, D) float16, unit length; row 0 is the whole photo.
+        boxes_xyxy: (N, 4) pixels of the original.
+        scores: (N,) objectness in 0..1.
+        captions: N texts; None where the model was not sure or was not asked.
+        confidences: (N,) of the captions; 0 where it was not asked.
+    """
+
+    path: str
+    stamp: Stamp
+    date: datetime
+    size_wh: tuple[int, int]
+    vectors: NDArray[np.float16]
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    captions: tuple[str | None, ...]
+    confidences: FloatArray
+
+
+def read_stamp(path: str) -> tuple[int, int]:
+    """Size in bytes and time of change in nanoseconds."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def read_file(path: str, captioner: RegionCaptioner, unless_sha256: str | None = None) -> PhotoFile | None:
+    """Read, hash and decode a photo; None where its content has the hash ``unless_sha256``.
+
+    Raises:
+        ImageError: not a picture that can be used.
+        OSError: the file cannot be read.
+    """
+    if not Path(path).is_file():
+        got = "a folder or a device" if Path(path).exists() else "no such file"
+        raise ImageError(f"{path}: expected a picture file, got {got}")
+    size, modified = read_stamp(path)
+    content = Path(path).read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 == unless_sha256:
+        return None
+    enough = captioner.model.preprocessing.size
+    photo = open_photo(content, max_pixels=captioner.max_pixels, at_least=enough, name=path)
+    taken = camera_date(content) or datetime.fromtimestamp(modified / 1e9).replace(microsecond=0)
+    return PhotoFile(path, Stamp(size, modified, sha256), taken, photo)
+
+
+def camera_date(content: bytes) -> datetime | None:
+    """When a picture was taken by its EXIF block; None where it does not say."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            text = str(picture.getexif().get_ifd(_EXIF).get(_TAKEN, ""))
+        return datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except Exception:  # a broken or odd EXIF block must not cost the user the photo, which is decoded already
+        return None
+
+
+@torch.inference_mode()
+def photo_rows(
+    captioner: RegionCaptioner, files: Sequence[PhotoFile], *, regions: int, captions: int | None
+) -> list[Row]:
+    """The rows of photos, computed together from one run of the backbone.
+
+    Args:
+        captioner: its own proposals are taken, also where it was given another source of regions.
+        files: B photos.
+        regions: boxes a photo beside the whole photo; fewer where no more were found.
+        captions: how many of them get words, the whole photo first; None for all.
+    """
+    model = captioner.model
+    maps = captioner.encode([file.photo for file in files])
+    boxes, scores = model.extractor.propose(maps, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
+    vectors = model.aligner.regions(model.extractor.vectors(maps, boxes)).float().cpu().numpy()
+    wide = boxes.cpu().numpy()
+    places = [model.preprocessing.to_original(own, file.photo.size_wh) for own, file in zip(wide, files, strict=True)]
+    scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
+    scores[:, 0] = 1
+    said = _captions(captioner, files, maps, boxes, scores, places, captions)
+    quality = scores.cpu().numpy()
+    rows = []
+    for row, file in enumerate(files):
+        seen = quality[row] > 0  # the others fill empty places
+        mine = [*said[row], *[None] * (int(seen.sum()) - len(said[row]))]
+        rows.append(
+            Row(
+                file.path,
+                file.stamp,
+                file.date,
+                file.photo.size_wh,
+                vectors[row][seen].astype(np.float16),
+                places[row][seen],
+                quality[row][seen],
+                tuple(None if one is None else one.text for one in mine),
+                np.array([0.0 if one is None else one.confidence for one in mine], dtype=np.float32),
+            )
+        )
+    return rows
+
+
+def _captions(
+    captioner: RegionCaptioner,
+    files: Sequence[PhotoFile],
+    maps: Maps,
+    boxes: Tensor,
+    scores: Tensor,
+    places: Sequence[FloatArray],
+    count: int | None,
+) -> list[list[RegionCaption]]:
+    """For each photo the captions of its first ``count`` boxes that are no filling."""
+    if count == 0:
+        return [[] for _ in files]
+    first = slice(count)
+    photos, places = [file.photo for file in files], [own[first] for own in places]
+    results = captioner.speak(photos, maps, boxes[:, first], scores[:, first], places, beams=None, threshold=None)
+    return [[result.caption, *result.regions] for result in results if result.caption is not None]

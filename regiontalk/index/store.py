@@ -1,0 +1,441 @@
+"""The table of a library in LanceDB: one row a photo, its regions as one multi-vector.
+
+LanceDB scores a photo by the sum over the query's vectors of the largest cosine among the photo's regions: eq. 8 of [1]
+for unit vectors, but without the weights of the words, which is why its order is only that of candidates. Small
+libraries are searched whole; larger ones through an IVF_PQ index on the region vectors, built and renewed by `tidy`.
+Everything that LanceDB raises becomes one `ValueError` that says how to rebuild.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save
+
+from regiontalk.index.rows import Row, Stamp
+from regiontalk.model import RegionModel
+from regiontalk.records import FloatArray
+
+TABLE = "photos"
+FORMAT = 1
+KEY = b"regiontalk"  # of the table's metadata
+FEWEST = 2_000  # photos below which a search of everything is quick enough
+CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
+PROBES = 20
+REFINE = 1
+
+
+@dataclass(frozen=True)
+class About:
+    """What a library was made by; stands in the table's own metadata.
+
+    Attributes:
+        model: the model's name, for people.
+        fingerprint: hash of its weights, words and sizes; how it decodes is no part of it.
+        size: D, length of a vector.
+        regions: boxes a photo, beside the whole photo.
+    """
+
+    model: str
+    fingerprint: str
+    size: int
+    regions: int
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, model: RegionModel, regions: int) -> About:
+        """What a library of this model says.
+
+        Raises:
+            ValueError: the model's vectors have no unit length, or ``regions`` is negative.
+        """
+        if not model.config.aligner.normalise:
+            raise ValueError(
+                f"index: {model.config.name!r} cannot be indexed: LanceDB compares regions by cosine, and this model's "
+                "vectors carry meaning in their length; use a model trained with aligner.normalise = true, such as mini"
+            )
+        if regions < 0:
+            raise ValueError(f"regions: expected 0 or more, got {regions}")
+        return cls(model.config.name, fingerprint(model), model.config.aligner.size, regions)
+
+
+def fingerprint(model: RegionModel) -> str:
+    """SHA-256 over weights (as float16, the form on disk), vocabulary and sizes."""
+    config = model.config.model_dump_json(exclude={"name", "decoding"})
+    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    halves = {name: (one.half() if one.is_floating_point() else one).contiguous() for name, one in tensors.items()}
+    digest = hashlib.sha256(config.encode())
+    digest.update(json.dumps(model.vocabulary.words).encode())
+    digest.update(save(halves))
+    return digest.hexdigest()
+
+
+def where(
+    *,
+    below: str | None = None,
+    after: date | datetime | None = None,
+    before: date | datetime | None = None,
+) -> str | None:
+    """A condition on rows in LanceDB's SQL; None for no condition.
+
+    >>> where(below="/trips/o'hara")
+    "(path = '/trips/o''hara' OR starts_with(path, '/trips/o''hara/'))"
+    """
+    parts = []
+    if below is not None:
+        name = below.replace("'", "''")
+        parts.append(f"(path = '{name}' OR starts_with(path, '{name.rstrip('/')}/'))")
+    for sign, moment in ((">=", after), ("<", before)):
+        if moment is not None:
+            parts.append(f"date {sign} timestamp '{_moment(moment)}'")
+    return " AND ".join(parts) or None
+
+
+def _moment(value: date | datetime) -> str:
+    moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    return moment.replace(tzinfo=None, microsecond=0).isoformat(" ")
+
+
+def engine() -> Any:
+    """The LanceDB package.
+
+    Raises:
+        ImportError: it is not installed; says how to.
+    """
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ImportError("the photo index needs LanceDB; install it with: pip install 'regiontalk[search]'") from error
+    return lancedb
+
+
+class Store:
+    """An open table."""
+
+    def __init__(self, uri: str, table: Any, about: About) -> None:
+        """Take an open LanceDB table."""
+        self.uri, self.about = uri, about
+        self._table = table
+
+    @classmethod
+    def open(cls, uri: str, storage: Mapping[str, str] | None = None) -> Store:
+        """The table at a URI.
+
+        Raises:
+            ValueError: there is none, or it is damaged, or of another format.
+            ImportError: LanceDB is not installed.
+        """
+        found = cls._find(uri, storage)
+        if found is None:
+            raise ValueError(f"{uri}: no photo index is here; make one with: regiontalk index add FOLDER --index {uri}")
+        return found
+
+    @classmethod
+    def create(
+        cls, uri: str, about: About, storage: Mapping[str, str] | None = None, *, rebuild: bool = False
+    ) -> Store:
+        """The table at a URI, made where there is none; with ``rebuild`` it is made anew.
+
+        Raises:
+            ValueError: what is there is damaged, or nothing can be made there.
+            BlockingIOError: another process writes to it.
+            ImportError: LanceDB is not installed.
+        """
+        found = None if rebuild else cls._find(uri, storage)
+        if found is not None:
+            return found
+        with writing(uri):
+            if not rebuild and (found := cls._find(uri, storage)) is not None:
+                return found  # another process was faster
+            folder = local_folder(uri)
+            if folder is not None and (folder / f"{TABLE}.lance").exists():
+                shutil.rmtree(folder / f"{TABLE}.lance")  # LanceDB cannot drop what it cannot read
+            with _told(uri):
+                mode = "overwrite" if rebuild and folder is None else "create"
+                table = _connect(uri, storage).create_table(TABLE, schema=layout(about), mode=mode)
+        return cls(uri, table, about)
+
+    @classmethod
+    def _find(cls, uri: str, storage: Mapping[str, str] | None) -> Store | None:
+        """The table, or None where none was ever made."""
+        engine()
+        folder = local_folder(uri)
+        if folder is not None and not (folder / f"{TABLE}.lance" / "_versions").is_dir():
+            if folder.exists() and not folder.is_dir():
+                raise ValueError(f"{uri}: expected a folder for the photo index, got a file; choose another place")
+            return None
+        with _told(uri):
+            connection = _connect(uri, storage)
+            if folder is None and TABLE not in connection.table_names(limit=1000):
+                return None
+            table = connection.open_table(TABLE)
+            values = (table.schema.metadata or {}).get(KEY)
+        return cls(uri, table, _read_about(uri, values))
+
+    @property
+    def rebuild_command(self) -> str:
+        """What a user types to make the library anew."""
+        return rebuild_command(self.uri)
+
+    def count(self, condition: str | None = None) -> int:
+        """Photos in the table."""
+        with _told(self.uri):
+            return int(self._table.count_rows(condition))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other writers away meanwhile.
+
+        Raises:
+            BlockingIOError: another process writes.
+        """
+        with writing(self.uri):
+            with _told(self.uri):
+                self._table.checkout_latest()
+            yield
+
+    def known(self) -> dict[str, Stamp]:
+        """Every photo's stamp, by its path."""
+        with _told(self.uri):
+            found = self._table.search().select(["path", "bytes", "modified", "sha256"]).to_arrow()
+            columns = [found[name].to_pylist() for name in ("path", "bytes", "modified", "sha256")]
+        return {path: Stamp(*stamp) for path, *stamp in zip(*columns, strict=True)}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Add rows, or put them in the place of those of the same path, in one commit."""
+        table = to_arrow(rows, self.about)
+        with _told(self.uri):
+            merge = self._table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
+            merge.execute(table)
+
+    def delete(self, condition: str | None) -> int:
+        """Remove the rows that a condition names; how many."""
+        count = self.count(condition)
+        if count and condition:
+            with _told(self.uri):
+                self._table.delete(condition)
+        return count
+
+    def candidates(
+        self, vectors: FloatArray, weights: FloatArray, k: int, condition: str | None
+    ) -> list[dict[str, Any]]:
+        """Rows among which the ``k`` best photos are looked for.
+
+        Args:
+            vectors: (t, D) unit vectors.
+            weights: (t,) what each counts.
+            k: photos wanted.
+            condition: which rows may answer (`where`).
+        """
+        if not self.count():
+            return []
+        with _told(self.uri):
+            search = self._table.search(vectors, query_type="vector", vector_column_name="vectors")
+            search = search.distance_type("cosine").limit(max(CANDIDATES, 10 * k)).nprobes(PROBES)
+            if condition:
+                search = search.where(condition, prefilter=True)
+            found = search.to_arrow()
+            return from_arrow(found)
+
+    def tidy(self) -> None:
+        """Join small files, put new rows into the vector index, build it where the library has grown enough."""
+        with _told(self.uri):
+            self._table.optimize(cleanup_older_than=timedelta(hours=1))
+            count = int(self._table.count_rows())
+            if count < FEWEST:
+                return
+            partitions = 2 ** round(math.log2(math.sqrt(count * (1 + self.about.regions))))
+            built = [index.name for index in self._table.list_indices()]
+            if any(int(name.rpartition("_")[2]) * 2 > partitions for name in built):
+                return
+            self._table.create_index(
+                metric="cosine",
+                vector_column_name="vectors",
+                index_type="IVF_PQ",
+                num_partitions=partitions,
+                num_sub_vectors=max(1, self.about.size // 8),
+                name=f"regions_{partitions}",
+            )
+            for name in built:
+                self._table.drop_index(name)
+
+    def info(self) -> dict[str, Any]:
+        """Plain values for people and JSON."""
+        with _told(self.uri):
+            self._table.checkout_latest()
+            found = self._table.search().select(["date", "scores"]).to_arrow()
+            stats = self._table.stats()
+            names = [index.name for index in self._table.list_indices()]
+            covered = [self._table.index_stats(name) for name in names]
+        dates = sorted(found["date"].to_pylist())
+        folder = local_folder(self.uri)
+        size = None if folder is None else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        return {
+            "index": self.uri,
+            **asdict(self.about),
+            "photos": len(dates),
+            "regions_in_all": sum(len(row) for row in found["scores"].to_pylist()),
+            "first": dates[0].isoformat() if dates else None,
+            "last": dates[-1].isoformat() if dates else None,
+            "bytes": size if size is not None else int(stats.total_bytes),
+            "vector_index": names,
+            "photos_in_vector_index": sum(one.num_indexed_rows for one in covered if one is not None),
+        }
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder of a library on this machine; None for an object store."""
+    if uri.startswith("file://"):
+        return Path(uri.removeprefix("file://"))
+    return None if "://" in uri else Path(uri)
+
+
+def rebuild_command(uri: str) -> str:
+    """What a user types to make a library anew."""
+    return f"regiontalk index add FOLDER --index {uri} --rebuild"
+
+
+@contextmanager
+def writing(uri: str) -> Iterator[None]:
+    """The right to write to a local library; an object store has LanceDB's own rules of commit alone.
+
+    The lock goes with the process, however that ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: the folder cannot be made.
+    """
+    folder = local_folder(uri)
+    if folder is None:
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "writer.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(
+            f"{uri}: another process is writing to this photo index; wait until it is done (searching goes on meanwhile)"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _connect(uri: str, storage: Mapping[str, str] | None) -> Any:
+    """A connection whose tables see the commits of other processes within a second."""
+    options = None if storage is None else dict(storage)
+    return engine().connect(uri, storage_options=options, read_consistency_interval=timedelta(seconds=1))
+
+
+@contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """What LanceDB raises as one line that says what to do."""
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError, KeyError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{uri}: the photo index cannot be read or written ({why}); where it is damaged, rebuild it with: "
+            f"{rebuild_command(uri)}"
+        ) from error
+
+
+def _read_about(uri: str, values: bytes | None) -> About:
+    """The record in a table's metadata."""
+    try:
+        about = About(**json.loads(values or b"{}"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{uri}: holds a table {TABLE!r} that is no photo index; choose another place, or replace it with: "
+            f"{rebuild_command(uri)}"
+        ) from error
+    if about.format != FORMAT:
+        raise ValueError(
+            f"{uri}: expected a photo index of format {FORMAT}, got {about.format}; rebuild it with: {rebuild_command(uri)}"
+        )
+    return about
+
+
+def layout(about: About) -> Any:
+    """The table's columns and its metadata, as an Arrow schema."""
+    import pyarrow as pa
+
+    vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
+    columns = [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("modified", pa.int64()),
+        ("date", pa.timestamp("s")),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("vectors", pa.list_(vector)),
+        ("boxes", pa.list_(box)),
+        ("scores", pa.list_(pa.float32())),
+        ("captions", pa.list_(pa.string())),
+        ("confidences", pa.list_(pa.float32())),
+    ]
+    return pa.schema(columns, metadata={KEY: json.dumps(asdict(about)).encode()})
+
+
+def to_arrow(rows: Sequence[Row], about: About) -> Any:
+    """Rows as an Arrow table of `layout`."""
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
+
+    def ragged(values: Any) -> Any:
+        return pa.ListArray.from_arrays(offsets, values)
+
+    def fixed(arrays: Sequence[Any], width: int) -> Any:
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays).ravel()), width)
+
+    schema = layout(about)
+    columns = [
+        pa.array([row.path for row in rows]),
+        pa.array([row.stamp.sha256 for row in rows]),
+        pa.array([row.stamp.size for row in rows]),
+        pa.array([row.stamp.modified for row in rows]),
+        pa.array([row.date for row in rows], schema.field("date").type),
+        pa.array([row.size_wh[0] for row in rows], pa.int32()),
+        pa.array([row.size_wh[1] for row in rows], pa.int32()),
+        ragged(fixed([row.vectors for row in rows], about.size)),
+        ragged(fixed([row.boxes_xyxy for row in rows], 4)),
+        ragged(pa.array(np.concatenate([row.scores for row in rows]))),
+        ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
+        ragged(pa.array(np.concatenate([row.confidences for row in rows]))),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def from_arrow(table: Any) -> list[dict[str, Any]]:
+    """Rows of a search with vectors, boxes and scores as arrays."""
+    table = table.combine_chunks()
+    plain = table.select(["path", "date", "width", "height", "captions", "confidences"]).to_pylist()
+    rows = []
+    for place, row in enumerate(plain):
+        vectors, boxes = (table[name][place].values for name in ("vectors", "boxes"))
+        rows.append(
+            {
+                **row,
+                "size_wh": (row["width"], row["height"]),
+                "vectors": vectors.flatten().to_numpy().reshape(len(vectors), -1),
+                "boxes": boxes.flatten().to_numpy().reshape(-1, 4),
+                "scores": table["scores"][place].values.to_numpy(),
+            }
+        )
+    return rows
