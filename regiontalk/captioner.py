@@ -20,7 +20,7 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity
 from regiontalk.align.snippets import viterbi
-from regiontalk.generate.search import Fixed, Hypothesis, beam
+from regiontalk.generate.search import Hypothesis, beam
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.model import Calibration, RegionModel
@@ -212,15 +212,10 @@ class RegionCaptioner:
     def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
         decoding = self.model.config.decoding
-        state, memory = self.model.generator.start(*self.model.conditions(maps, boxes_xyxy))
-
-        def step(words: Tensor, all_state: Any) -> tuple[Tensor, Any]:
-            scores, fresh = self.model.generator.step(words, all_state[0], all_state[1].value)
-            return scores, (fresh, all_state[1])
-
+        step, state = self.model.generator.search_step(*self.model.conditions(maps, boxes_xyxy))
         found = beam(
             step,
-            (state, Fixed(memory)),
+            state,
             boxes_xyxy.shape[0] * boxes_xyxy.shape[1],
             decoding.max_words,
             beams or decoding.beams,

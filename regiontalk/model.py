@@ -27,6 +27,7 @@ from regiontalk.regions.features import PLACE_SIZE
 from regiontalk.text import Vocabulary
 
 FORMAT: Final = 1
+CELLS: Final = 7  # a side of the grid that attention looks at
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
 
@@ -100,8 +101,16 @@ class RegionModel(nn.Module):
         )
         return source * (2 if self.config.generator.with_photo else 1)
 
-    def conditions(self, maps: Maps, boxes_xyxy: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the generator reads of boxes (B, N, 4) in network pixels: (B*N, C) and (B*N, P, F) or None."""
+    def conditions(
+        self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the generator reads of boxes: conditions (B*N, C) and annotation vectors (B*N, P, F) or None.
+
+        Args:
+            maps: of B photos.
+            boxes_xyxy: (B, N, 4) network pixels.
+            seen_xyxy: (B, P, 4), what attention looks at where that is regions; None proposes them.
+        """
         size = self.config.extractor.size
         whole = boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(boxes_xyxy), 1, 4)
         vectors = self.extractor.vectors(maps, torch.cat([whole, boxes_xyxy], 1))
@@ -112,10 +121,22 @@ class RegionModel(nn.Module):
             regions = torch.cat([regions, photo.expand_as(regions)], -1)
         if not self.config.generator.attention:
             return regions.flatten(0, 1), None
-        grids = self.extractor.grids(maps, boxes_xyxy)
-        if self.config.generator.places:
-            grids = torch.cat([grids, self.extractor.places(boxes_xyxy).to(grids.dtype)], -1)
-        return regions.flatten(0, 1), grids.flatten(0, 1)
+        return regions.flatten(0, 1), self._annotations(maps, boxes_xyxy, seen_xyxy).flatten(0, 1)
+
+    def _annotations(self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None) -> Tensor:
+        """What attention looks at: (B, N, P, F), the cells of each box, or for all boxes the photo's regions."""
+        config = self.config.generator
+        if not config.regions:
+            grids, bins = self.extractor.grids(maps, boxes_xyxy, CELLS), CELLS
+            where = boxes_xyxy
+        else:
+            where = self.extractor.propose(maps, config.regions)[0] if seen_xyxy is None else seen_xyxy
+            grids, bins = self.extractor.vectors(maps, where)[:, :, None], 1
+        if config.places:
+            grids = torch.cat([grids, self.extractor.places(where, bins).to(grids.dtype)], -1)
+        if config.regions:
+            grids = grids.squeeze(2)[:, None].expand(-1, boxes_xyxy.shape[1], -1, -1)
+        return grids
 
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder: fp16 weights, sizes, words and the model card.

@@ -6,7 +6,7 @@ words on one region is a snippet of that region. The pairs are the second stage'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,11 @@ class Pair:
 
 @torch.inference_mode()
 def infer_pairs(
-    aligner: Aligner, vectors: Tensor, sentences: Sequence[Sequence[Sequence[int]]], beta: float
+    aligner: Aligner,
+    vectors: Tensor,
+    sentences: Sequence[Sequence[Sequence[int]]],
+    beta: float,
+    opinion: Callable[[int, Sequence[Sequence[int]]], Tensor] | None = None,
 ) -> list[list[Pair]]:
     """The pairs of B photos.
 
@@ -46,6 +50,8 @@ def infer_pairs(
         vectors: (B, N, F) region vectors, row 0 the whole photo.
         sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
         beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
+        opinion: another model's say in eq. 11: from the place of a photo among the B and its sentences to what is added
+            to v . s, (sentences, T, N); None where there is no other.
 
     Returns:
         For each photo its pairs in the order of sentences and words; words on the NULL region are in none.
@@ -54,10 +60,16 @@ def infer_pairs(
     found: list[list[Pair]] = [[] for _ in sentences]
     if not owner:
         return found
-    regions = aligner.choices(aligner.regions(vectors.float()))  # v, and perhaps NULL after them
     words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
-    products = words.float() @ regions[torch.tensor(owner)].transpose(1, 2)  # (C, T, N)
+    device = words.device
+    regions = aligner.choices(aligner.regions(vectors.float().to(device)))  # v, and perhaps NULL after them
+    products = words.float() @ regions[torch.tensor(owner, device=device)].transpose(1, 2)  # (C, T, N)
     lengths = [len(sentence) for own in sentences for sentence in own]
+    if opinion is not None:
+        said = [opinion(photo, own) for photo, own in enumerate(sentences) if own]
+        for row, table in enumerate(part for tables in said for part in tables):
+            table = torch.cat([table, table.mean(1, keepdim=True)], 1)[:, : products.shape[2]]  # NULL: neither way
+            products[row, : len(table)] += table.to(device)
     real = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]  # without the token that closes the sentence
     labels, _ = viterbi(products, beta, real)
     place = 0

@@ -55,6 +55,28 @@ def folder(model: RegionModel, tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+@pytest.mark.parametrize("places", [False, True])
+@torch.no_grad()
+def test_attention_over_regions(places: bool) -> None:
+    torch.manual_seed(0)
+    model = settled(RegionModel(config=config(regions=3, places=places), vocabulary=WORDS))
+    maps = model.extractor(torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin())
+    boxes = torch.tensor([[[0.0, 0, 64, 64], [8, 8, 40, 40]]]).expand(2, -1, -1)
+    condition, annotations = model.conditions(maps, boxes)
+    assert annotations is not None and annotations.shape == (4, 4, 24 if places else 16)
+    proposed, _ = model.extractor.propose(maps, 3)
+    for photo in range(2):
+        for place in range(2):  # both boxes look at the same regions of their photo
+            seen = annotations[photo * 2 + place]
+            torch.testing.assert_close(seen[:, :16], model.extractor.vectors(maps, proposed)[photo])
+            if places:
+                torch.testing.assert_close(seen[:, 16:], model.extractor.places(proposed, 1)[photo, :, 0])
+    _, given = model.conditions(maps, boxes, proposed)
+    assert given is not None and torch.equal(given, annotations)
+    logits, looks = model.generator(condition, annotations, torch.ones(4, 2, dtype=torch.int64))
+    assert logits.shape == (4, 2, 7) and looks is not None and looks.shape == (4, 2, 4)
+
+
 def answers(model: RegionModel) -> list[torch.Tensor]:
     """What the parts say of two pictures and two boxes."""
     pixels = torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()

@@ -25,6 +25,7 @@ Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset.")
 ]
+TrainDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")]
 
 
 def train(
@@ -37,6 +38,7 @@ def train(
     start: Start = None,
     limit: Limit = None,
     threads: Threads = None,
+    device: TrainDevice = "cpu",
 ) -> None:
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
     if stage not in (*STAGES, "all"):
@@ -62,7 +64,7 @@ def train(
             typer.echo(stamped, err=True)
             print(stamped, file=journal, flush=True)
 
-        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit)
+        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
         card = model_card(recipe, data=data.name, photos=len(run.examples))
         folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card)
     typer.echo(folder)

@@ -1,21 +1,22 @@
 """The caption generator: a conditional language model of a photo or of any region; equations (13) to (15) of [1].
 
 A condition (R, C) says what to describe: the region's vector, with or without the whole photo's beside it. With
-attention the model also sees annotation vectors (R, P, F), the cells of the region. The same `_advance` serves teacher
-forcing and search, so that what is trained is what is decoded.
+attention the model also sees annotation vectors (R, P, F), the cells of the region or other regions. The same
+`_advance` serves teacher forcing and search, so that what is trained is what is decoded.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.generate.attention import SoftAttention
 from regiontalk.generate.cells import CELLS
+from regiontalk.generate.search import Fixed, Step
 from regiontalk.text import PAD, START, Vocabulary
 
 
@@ -31,10 +32,20 @@ class GeneratorConfig(BaseModel):
         "first", description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])"
     )
     attention: int = Field(0, ge=0, description="A, length of an annotation vector; 0 = no attention")
+    regions: int = Field(
+        0, ge=0, description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals"
+    )
     places: bool = Field(False, description="annotation vectors also say where in the photo they stand")
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
+
+    @model_validator(mode="after")
+    def _attends(self) -> Self:
+        for name in ("regions", "places"):
+            if getattr(self, name) and not self.attention:
+                raise ValueError(f"{name} and attention = 0 cannot meet: {name} say what attention reads; give a size")
+        return self
 
 
 class Generator(nn.Module):
@@ -64,21 +75,24 @@ class Generator(nn.Module):
             self.attend = SoftAttention(config.attention, hidden)
             self.context_drive = nn.Linear(config.attention, self.cell.gates * hidden, bias=False)
             self.context_out = nn.Linear(config.attention, word_size, bias=False)
-        self.deep = nn.Linear(hidden, word_size)
-        self.output = nn.Linear(word_size, len(vocabulary))  # W_oh and b_o
+            self.deep = nn.Linear(hidden, word_size)
+        self.output = nn.Linear(word_size if config.attention else hidden, len(vocabulary))  # W_oh and b_o
         self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
         self.dropout = nn.Dropout(config.dropout)
 
-    def start(self, condition: Tensor, annotations: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def start(
+        self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Prepare R pictures or regions.
 
         Args:
             condition: (R, C).
             annotations: (R, P, F), or None without attention.
+            mask: (R, P), True = an annotation vector, False = padding; None where all count.
 
         Returns:
             The first cell state, and the memory that stays the same while words are written: (picture drive,) or
-            (picture drive, values, keys), each with R rows.
+            (picture drive, values, keys) and perhaps the mask, each with R rows.
         """
         picture = self.picture(condition)
         rows, hidden = len(condition), self.config.hidden
@@ -91,20 +105,23 @@ class Generator(nn.Module):
         if annotations is None:
             raise ValueError("generator: expected annotation vectors (R, P, F), got None; the model attends")
         values = functional.relu(self.annotate(annotations))
-        return state, (picture, values, self.attend.key(values))
+        return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
 
-    def forward(self, condition: Tensor, annotations: Tensor | None, words: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, condition: Tensor, annotations: Tensor | None, words: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Teacher forcing.
 
         Args:
             condition: (R, C).
             annotations: (R, P, F) or None.
             words: (R, T) int64, START first.
+            mask: (R, P), True = an annotation vector; None where all count.
 
         Returns:
             logits (R, T, V) of the word after each, and attention (R, T, P) or None.
         """
-        state, memory = self.start(condition, annotations)
+        state, memory = self.start(condition, annotations, mask)
         embedded = self.dropout(self.embed(words))
         drives = self.word_drive(embedded)
         outputs, looks = [], []
@@ -124,6 +141,18 @@ class Generator(nn.Module):
         logits = self.output(self._hidden_output(embedded, state[0], context))
         return logits.float().log_softmax(-1), state
 
+    def search_step(
+        self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
+    ) -> tuple[Step[Any], Any]:
+        """The step and the first state that every function of `search` takes; arguments as those of `start`."""
+        state, memory = self.start(condition, annotations, mask)
+
+        def step(words: Tensor, parts: Any) -> tuple[Tensor, Any]:
+            log_probabilities, fresh = self.step(words, parts[0], parts[1].value)
+            return log_probabilities, (fresh, parts[1])
+
+        return step, (state, Fixed(memory))
+
     def _advance(
         self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
     ) -> tuple[tuple[Tensor, ...], Tensor | None, Tensor | None]:
@@ -134,14 +163,13 @@ class Generator(nn.Module):
         elif self.config.picture == "first":
             drive = drive + memory[0] * first[:, None]
         if self.config.attention:
-            context, look = self.attend(state[0], memory[1], memory[2])
+            context, look = self.attend(state[0], *memory[1:])
             drive = drive + self.context_drive(context)
         return self.cell(drive, state), context, look
 
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
-        deep: Tensor = self.deep(h)
-        return deep if context is None else torch.tanh(embedded + deep + self.context_out(context))
+        return h if context is None else torch.tanh(embedded + self.deep(h) + self.context_out(context))
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:

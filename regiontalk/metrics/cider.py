@@ -3,12 +3,15 @@
 Candidate and reference become tf-idf vectors of their n-grams, n = 1..4; a reference vector's products with the clipped
 candidate vector, over both lengths, give the similarity, damped by how far the lengths are apart (sigma 6), times ten.
 Document frequencies come from the references at hand: the figure of one caption depends on the whole set, and that of
-a set of one picture is 0.
+a set of one picture is 0. Or they come from a larger set, counted before (`document_frequencies`): then a few captions
+get the figures that they would get inside that set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +24,45 @@ _SIGMA = 6.0
 FloatArray = NDArray[np.float64]
 
 
-def cider_d(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> FloatArray:
+@dataclass(frozen=True)
+class DocumentFrequencies:
+    """In how many pictures each n-gram occurs.
+
+    Attributes:
+        pictures: of the set.
+        of: n-gram -> pictures with it in a reference.
+    """
+
+    pictures: int
+    of: Mapping[tuple[str, ...], int]
+
+
+def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
+    """Count the n-grams of a set of references, once for many calls of `cider_d`."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for group in references:
+        found.update(
+            {
+                tuple(tokens[start : start + order])
+                for tokens in group
+                for order in range(1, ORDERS + 1)
+                for start in range(len(tokens) - order + 1)
+            }
+        )
+    return DocumentFrequencies(len(references), found)
+
+
+def cider_d(
+    candidates: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    frequencies: DocumentFrequencies | None = None,
+) -> FloatArray:
     """CIDEr-D of each candidate; the corpus figure is the mean.
+
+    Args:
+        candidates: C captions as tokens.
+        references: those of each candidate's picture.
+        frequencies: of a larger set; None counts them in ``references``.
 
     Returns:
         (C,) float64, 0 to 10.
@@ -37,7 +77,8 @@ def cider_d(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
     table = SentenceTable.build([*candidates, *flat])
     similarity = np.zeros(len(flat))
     for rows in table.counts(ORDERS):
-        similarity += _cosine(rows, picture, len(candidates), len(table.lengths))
+        given = None if frequencies is None else _given_rarity(rows, table.names, frequencies)
+        similarity += _cosine(rows, picture, len(candidates), len(table.lengths), given)
     bigrams = np.maximum(table.lengths - 1, 0)  # coco-caption measures a sentence in bigrams
     apart = bigrams[: len(candidates)][picture] - bigrams[len(candidates) :]
     similarity *= np.exp(-(apart.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
@@ -45,13 +86,23 @@ def cider_d(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
     return np.asarray(10.0 * sums / np.bincount(picture, minlength=len(candidates)))
 
 
-def _cosine(rows: Counts, picture: IntArray, count: int, sentences: int) -> FloatArray:
+def _given_rarity(rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies) -> FloatArray:
+    """(grams,) log of the pictures of a set over those with the n-gram."""
+    grams = [tuple(names[number] for number in words) for words in rows.words.tolist()]
+    pictures_with = np.array([frequencies.of.get(gram, 0) for gram in grams], dtype=np.float64)
+    return np.asarray(np.log(float(max(frequencies.pictures, 1))) - np.log(np.maximum(pictures_with, 1)))
+
+
+def _cosine(
+    rows: Counts, picture: IntArray, count: int, sentences: int, rarity: FloatArray | None = None
+) -> FloatArray:
     """(R,) clipped similarity of each reference to its picture's candidate for one order of n-gram."""
     width = max(rows.grams, 1)
     mine = rows.sentence < count
     owner = picture[rows.sentence[~mine] - count]
-    pictures_with = np.bincount(np.unique(owner * width + rows.gram[~mine]) % width, minlength=width)
-    rarity = np.log(float(count)) - np.log(np.maximum(pictures_with, 1))
+    if rarity is None:
+        pictures_with = np.bincount(np.unique(owner * width + rows.gram[~mine]) % width, minlength=width)
+        rarity = np.log(float(count)) - np.log(np.maximum(pictures_with, 1))
     weights = rows.times * rarity[rows.gram]
     lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
 

@@ -27,12 +27,14 @@ class Counts:
         gram: (P,) number of the n-gram, rising inside a sentence.
         times: (P,) how often it occurs there, at least 1.
         grams: how many distinct n-grams there are in all sentences together.
+        words: (grams, n) the word numbers of each.
     """
 
     sentence: IntArray
     gram: IntArray
     times: IntArray
     grams: int
+    words: IntArray
 
 
 @dataclass(frozen=True)
@@ -42,38 +44,39 @@ class SentenceTable:
     Attributes:
         words: (T,) word numbers of all sentences one after the other.
         lengths: (S,) words of each sentence.
-        vocabulary: how many distinct words there are.
+        names: the distinct words, by number.
     """
 
     words: IntArray
     lengths: IntArray
-    vocabulary: int
+    names: tuple[str, ...]
 
     @classmethod
     def build(cls, sentences: Sequence[Tokens]) -> SentenceTable:
         """Number the words of the sentences in the order in which they first occur."""
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
         flat = list(chain.from_iterable(sentences))
-        number = {word: place for place, word in enumerate(dict.fromkeys(flat))}
+        names = tuple(dict.fromkeys(flat))
+        number = {word: place for place, word in enumerate(names)}
         words = np.fromiter(map(number.__getitem__, flat), dtype=np.int64, count=len(flat))
-        return cls(words, lengths, len(number))
+        return cls(words, lengths, names)
 
     def counts(self, longest: int = 4) -> Iterator[Counts]:
         """`Counts` of the n-grams of 1, 2, ... ``longest`` words."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
         left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(self.words))  # words left, this one too
-        gram, grams = self.words, self.vocabulary
+        gram, size = self.words, len(self.names)
+        grams, spelt = size, np.arange(size)[:, None]
         place = np.arange(len(self.words))
         for order in range(1, longest + 1):
             if order > 1:
                 stay = left[place] >= order
                 place = place[stay]
-                known, gram = np.unique(
-                    gram[stay] * self.vocabulary + self.words[place + order - 1], return_inverse=True
-                )
+                known, gram = np.unique(gram[stay] * size + self.words[place + order - 1], return_inverse=True)
                 grams = len(known)
+                spelt = np.column_stack([spelt[known // max(size, 1)], known % max(size, 1)])
             pairs, times = np.unique(sentence[place] * max(grams, 1) + gram, return_counts=True)
-            yield Counts(pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams)
+            yield Counts(pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams, spelt)
 
 
 def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:

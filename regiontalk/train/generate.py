@@ -17,6 +17,7 @@ from regiontalk.regions.extractor import Maps
 from regiontalk.text import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.own_words import CiderReward, self_critical_loss, with_own_words
 from regiontalk.train.texts import Sentences, batch_rows, teacher_words
 
 # a box (4,) in network pixels and the words that describe it
@@ -35,6 +36,14 @@ class GenerateConfig(BaseModel):
     phrases: int = Field(0, ge=0, description="(true box, annotated phrase) pairs a photo in a step")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     penalty: float = Field(0.0, ge=0, description="lambda of the doubly stochastic penalty of [2]")
+    sampling: float = Field(
+        0.0, ge=0, le=1, description="share of the words read that are the model's own, reached in a straight rise"
+    )
+    reward: float = Field(
+        0.0, ge=0, le=1, description="share of the steps, the last ones, whose captions learn from their CIDEr"
+    )
+    rounds: int = Field(0, ge=0, description="EM: how often pairs are inferred anew with the generator, and learnt")
+    responsibility: float = Field(0.1, ge=0, description="weight of the generator where pairs are inferred anew")
 
 
 class GenerateTerms:
@@ -64,6 +73,9 @@ class GenerateTerms:
         self.usable = [row for row, own in enumerate(sentences) if own]
         # a phrase's box is only known on the photo as it is
         self.views = 1 if config.phrases else len(features.boxes_xyxy) // features.photos
+        self._device = next(model.parameters()).device
+        self._rewarded_from = (1 - config.reward) * config.optimiser.steps
+        self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
@@ -71,7 +83,9 @@ class GenerateTerms:
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        maps = self.features.read_maps(rows)
+        maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
+        attended = self.model.config.generator.regions
+        seen = self.features.read_boxes(rows)[:, : 1 + attended].to(self._device) if attended else None
         size = self.model.config.extractor.size
         whole = torch.tensor([0.0, 0.0, size, size])
         kinds = {
@@ -86,11 +100,21 @@ class GenerateTerms:
         losses: dict[str, Tensor] = {}
         for name, texts in kinds.items():
             if any(texts):
-                losses |= self._terms(name, maps, texts)
+                condition, annotations, owner = self._conditions(maps, seen, texts)
+                if name == "captions" and self._reward is not None and step >= self._rewarded_from:
+                    spoken_of, most = [photos[place] for place in owner], self.model.config.decoding.max_words
+                    losses["reward"] = self_critical_loss(
+                        self.model.generator, condition, annotations, spoken_of, self._reward, most
+                    )
+                else:
+                    words = [words for own in texts for _, words in own]
+                    losses |= self._terms(name, condition, annotations, words, step)
         return losses
 
-    def _terms(self, name: str, maps: Maps, texts: Sequence[Sequence[BoxWords]]) -> dict[str, Tensor]:
-        """Cross-entropy of each photo's texts on their boxes."""
+    def _conditions(
+        self, maps: Maps, seen: Tensor | None, texts: Sequence[Sequence[BoxWords]]
+    ) -> tuple[Tensor, Tensor | None, list[int]]:
+        """What the generator reads of the box of each text, and the photo that it belongs to."""
         most = max(len(own) for own in texts)
         boxes = torch.zeros(len(texts), most, 4)
         for photo, own in enumerate(texts):
@@ -99,11 +123,20 @@ class GenerateTerms:
         # only the places that hold a text are decoded; the rest is padding of the box tensor
         kept = torch.tensor([photo * most + place for photo, own in enumerate(texts) for place in range(len(own))])
         with torch.no_grad():
-            condition, grids = self.model.conditions(maps, boxes)
-        inputs, targets = teacher_words([words for own in texts for _, words in own])
-        annotations = None if grids is None else grids[kept]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits, looks = self.model.generator(condition[kept], annotations, inputs)
+            condition, grids = self.model.conditions(maps, boxes.to(self._device), seen)
+        kept = kept.to(self._device)
+        return condition[kept], None if grids is None else grids[kept], (kept // most).tolist()
+
+    def _terms(
+        self, name: str, condition: Tensor, annotations: Tensor | None, texts: Sequence[list[int]], step: int
+    ) -> dict[str, Tensor]:
+        """Cross-entropy of texts, R of them."""
+        inputs, targets = (words.to(self._device) for words in teacher_words(texts))
+        if self.config.sampling:
+            share = self.config.sampling * step / self.config.optimiser.steps
+            inputs = with_own_words(self.model.generator, condition, annotations, inputs, share)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            logits, looks = self.model.generator(condition, annotations, inputs)
         losses = {name: caption_loss(logits, targets, self.config.smoothing)}
         if self.config.penalty and looks is not None:
             losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)

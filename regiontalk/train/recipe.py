@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from regiontalk.align.model import AlignerConfig
+from regiontalk.captioner import reachable
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.hub import find_folder
@@ -36,6 +37,7 @@ from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, train_joint
 from regiontalk.train.loop import Log, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
+from regiontalk.train.rounds import responsibilities
 from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
@@ -92,13 +94,15 @@ class Recipe(BaseModel):
 class Run:
     """A recipe on its way: data, model and folder."""
 
-    def __init__(self, *, recipe: Recipe, data: Path, out: Path, log: Log, limit: int | None = None) -> None:
+    def __init__(
+        self, *, recipe: Recipe, data: Path, out: Path, log: Log, limit: int | None = None, device: str = "cpu"
+    ) -> None:
         """Read the training split; ``limit`` keeps its first photos only, for a try.
 
         Raises:
-            ValueError: there is no data, or no photo of it has a sentence.
+            ValueError: there is no data, no photo of it has a sentence, or torch cannot compute on the device.
         """
-        self.recipe, self.out, self.log = recipe, out, log
+        self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
         examples, reports = read_split(data, "train")
         for report in reports:
             for line in report.lines():
@@ -138,7 +142,7 @@ class Run:
             if taken.config.folded:
                 model.folded()
             model.extractor.load_state_dict(taken.extractor.state_dict())
-        return model
+        return model.to(self.device)
 
     def stage(self, name: str, model: RegionModel) -> None:
         """Run one stage of the recipe on the model, or go on with it.
@@ -160,10 +164,17 @@ class Run:
             terms = AlignTerms(model.aligner, features, sentences, config)
             train(model.aligner.train(), terms, config.optimiser, **shared)
         else:
-            pairs = self.pairs(model, features, sentences) if config.pairs else []
             phrases = annotated_phrases(self.examples, model) if config.phrases else []
-            steps = GenerateTerms(model.eval(), features, sentences, pairs, phrases, config)
-            train(model.generator.train(), steps, config.optimiser, **shared)
+            for number in range(1 + config.rounds):
+                if number:  # an EM round: its checkpoint belongs to what the round before has learnt
+                    told = {"round": number, "before": fingerprint(model.generator)}
+                    shared["settings"] = json.dumps(json.loads(shared["settings"]) | told)
+                    shared["folder"] = self.out / f"{name}_{number + 1}"
+                    self.log(f"stage {name}: EM round {number} of {config.rounds}")
+                weight = config.responsibility if number else 0.0
+                pairs = self.pairs(model.eval(), features, sentences, weight) if config.pairs else []
+                steps = GenerateTerms(model.eval(), features, sentences, pairs, phrases, config)
+                train(model.generator.train(), steps, config.optimiser, **shared)
 
     def settings(self, name: str, model: RegionModel) -> str:
         """One text for all that shapes a stage beside its optimiser, so that no other run's checkpoint is gone on with.
@@ -208,17 +219,19 @@ class Run:
         )
 
     def pairs(
-        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences]
+        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float = 0.0
     ) -> list[list[BoxWords]]:
-        """The inferred pairs of every row of the features, as boxes and words."""
+        """The inferred pairs of every row of the features, as boxes and words; ``weight`` is the generator's say."""
         model.aligner.eval()
         found: list[list[BoxWords]] = []
         rows = len(features.boxes_xyxy)
         for first in range(0, rows, 64):
             block = range(first, min(first + 64, rows))
             own = [sentences[row % features.photos] for row in block]
-            pairs = infer_pairs(model.aligner, features.read_vectors(block), own, self.recipe.decoding.beta)
             boxes = features.read_boxes(block)
+            opinion = _opinion(model, features, block, weight) if weight else None
+            vectors, beta = features.read_vectors(block), self.recipe.decoding.beta
+            pairs = infer_pairs(model.aligner, vectors, own, beta, opinion)
             found += [self._teachable(boxes[place], items, model.vocabulary) for place, items in enumerate(pairs)]
         self.log(f"{sum(len(items) for items in found)} inferred pairs in {rows} views of photos")
         return found
@@ -233,6 +246,18 @@ class Run:
             if pair.region and len(words) >= settings.least_words:
                 kept.add((pair.region, words))
         return [(boxes[region], list(words)) for region, words in sorted(kept)]
+
+
+def _opinion(
+    model: RegionModel, features: FrozenFeatures, rows: Sequence[int], weight: float
+) -> Callable[[int, Sequence[Sequence[int]]], Tensor]:
+    """The generator's say about the photos of a block of rows, as `infer_pairs` asks for it."""
+
+    def opinion(place: int, sentences: Sequence[Sequence[int]]) -> Tensor:
+        row = [rows[place]]
+        return weight * responsibilities(model, features.read_maps(row), features.read_boxes(row), sentences)
+
+    return opinion
 
 
 def annotated_phrases(examples: Sequence[Example], model: RegionModel) -> list[list[BoxWords]]:

@@ -47,8 +47,7 @@ def test_paper_equations(rows: int) -> None:
             x = model.embed.weight[word]
             drive = model.word_drive.weight @ x + model.word_drive.bias + model.cell.recur.weight @ h
             h = (drive + picture if t == 0 else drive).clamp(min=0)  # eq. 14
-            # eq. 15 with W_oh in two factors
-            y = model.output.weight @ (model.deep.weight @ h + model.deep.bias) + model.output.bias
+            y = model.output.weight @ h + model.output.bias  # eq. 15
             torch.testing.assert_close(logits[row, t], y, rtol=1e-4, atol=1e-5)
 
 
@@ -73,15 +72,32 @@ def test_steps_are_teacher_forcing(cell: str, picture: str, attention: int) -> N
 
 
 @torch.no_grad()
+def test_padding_gets_no_weight() -> None:
+    model = generator(cell="gru", attention=5)
+    condition, annotations, words = given(model, 2)
+    assert annotations is not None
+    padded = torch.cat([annotations, torch.full((2, 2, 4), 9.0)], 1)
+    mask = torch.tensor([[True] * 3 + [False] * 2] * 2)
+    logits, looks = model(condition, padded, words, mask)
+    expected, seen = model(condition, annotations, words)
+    torch.testing.assert_close(logits, expected)
+    assert looks is not None and (looks[..., 3:] == 0).all()
+    torch.testing.assert_close(looks[..., :3], seen)
+    step, state = model.search_step(condition, padded, mask)
+    torch.testing.assert_close(step(words[:, 0], state)[0], expected[:, 0].log_softmax(-1))
+
+
+@pytest.mark.parametrize("name", ["regions", "places"])
+def test_what_attention_reads_needs_attention(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} and attention = 0 cannot meet"):
+        GeneratorConfig.model_validate({name: 1})
+
+
+@torch.no_grad()
 def test_search_finds_what_the_model_says() -> None:
     model = generator(cell="lstm", attention=5)
     condition, annotations, _ = given(model, 3)
-    state = model.start(condition, annotations)
-
-    def step(words: Tensor, parts: Any) -> Any:
-        log_probabilities, cell_state = model.step(words, *parts)
-        return log_probabilities, (cell_state, parts[1])
-
+    step, state = model.search_step(condition, annotations)
     for row, found in enumerate(beam(step, state, 3, 5, 3)):
         for hypothesis in found:
             words = torch.tensor([[START, *hypothesis.words]])

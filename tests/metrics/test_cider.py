@@ -8,7 +8,7 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 
-from regiontalk.metrics.cider import cider_d
+from regiontalk.metrics.cider import cider_d, document_frequencies
 
 Grams = Counter[tuple[str, ...]]
 
@@ -57,6 +57,17 @@ def test_slow_twin(seed: int) -> None:
     candidates = [sentence() for _ in range(8)]
     references = [[sentence() for _ in range(random.integers(1, 4))] for _ in candidates]
     assert cider_d(candidates, references) == pytest.approx(slow_cider(candidates, references), abs=1e-12)
+
+
+def test_a_part_of_a_set_gets_the_figures_of_the_whole() -> None:
+    random = np.random.default_rng(7)
+    sentences = [[random.choice(list("abcd"), size=random.integers(0, 9)).tolist() for _ in "123"] for _ in range(9)]
+    candidates, references = [own[0] for own in sentences], [own[1:] for own in sentences]
+    whole = cider_d(candidates, references)
+    frequencies = document_frequencies(references)
+    assert frequencies.pictures == 9 and frequencies.of[("a",)] == sum("a" in x + y for x, y in references)
+    assert cider_d(candidates[2:4], references[2:4], frequencies) == pytest.approx(whole[2:4])
+    assert cider_d(candidates[:1], references[:1], frequencies) == pytest.approx(whole[:1])
 
 
 def test_one_photo_scores_nothing() -> None:

@@ -278,3 +278,28 @@ def test_the_backbone_moves_again_after_a_stage_that_froze_it(start_run: Any, ti
     assert torch.equal(weight, first)
     run.stage("joint", model)
     assert not torch.equal(weight, first)
+
+
+def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
+    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"sampling": 0.5, "reward": 0.5, "penalty": 0.5, "rounds": 1, "responsibility": 1.0}
+    values = tiny | {"generator": tiny["generator"] | {"regions": 3}, "generate": tiny["generate"] | own}
+    run = start_run(values, "straight")
+    lines: list[str] = []
+    run.log = lines.append
+    straight = trained(run)
+    halves = [[" captions " in line, " reward " in line] for line in lines if " pairs " in line and "step" in line]
+    assert halves == [[True, False], [False, True]] * 2, lines
+    assert sum("inferred pairs" in line for line in lines) == 2 and "EM round 1 of 1" in "".join(lines)
+    with monkeypatch.context() as patch:
+        kill_at(patch, "generate", 3)
+        with pytest.raises(KeyboardInterrupt):
+            trained(start_run(values, "killed"))
+    resumed = trained(start_run(values, "killed"))
+    assert all(torch.equal(value, resumed[key]) for key, value in straight.items())
+
+
+def test_a_device_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="device: expected cpu"):
+        start_run(tiny, device="abacus")
