@@ -56,6 +56,19 @@ def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     return shared / (first[:, None] + second - shared)
 
 
+def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """How much of the smaller box lies in the other, for every pair: (N, 4) and (M, 4) to (N, M), numpy in and out.
+
+    >>> inner, outer = np.array([[2, 2, 4, 4]], dtype=np.float32), np.array([[0, 0, 10, 10]], dtype=np.float32)
+    >>> shared_of_smaller(inner, outer).tolist()
+    [[1.0]]
+    """
+    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
+    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
+    shared = (high - low).clip(0).prod(2)
+    return np.asarray(shared / np.minimum(area(first_xyxy)[:, None], area(second_xyxy)), dtype=np.float32)
+
+
 def union_box(boxes_xyxy: FloatArray) -> FloatArray:
     """The smallest box (4,) around all of (N, 4): the "merged box" of Flickr30k Entities."""
     return np.concatenate([boxes_xyxy[:, :2].min(axis=0), boxes_xyxy[:, 2:].max(axis=0)])

@@ -71,6 +71,18 @@ def test_pairwise_iou(rows: int, columns: int) -> None:
     np.testing.assert_allclose(found.numpy(), np.array(slow).reshape(rows, columns), rtol=1e-5)
 
 
+def test_shared_of_smaller() -> None:
+    first, second = some_boxes(5, 2), some_boxes(3, 3)
+    found = box_ops.shared_of_smaller(first.numpy(), second.numpy())
+    for row, one in enumerate(first.tolist()):
+        for column, other in enumerate(second.tolist()):
+            wide = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+            tall = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+            least = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+            np.testing.assert_allclose(found[row, column], wide * tall / least, rtol=1e-5)
+    assert box_ops.shared_of_smaller(first.numpy()[:0], second.numpy()).shape == (0, 3)
+
+
 def test_clip() -> None:
     boxes = some_boxes(20, 4) - 30
     assert torch.equal(box_ops.clip(boxes, (70, 50)), ops.clip_boxes_to_image(boxes, (50, 70)))
