@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from regiontalk.align.snippets import viterbi
 from regiontalk.generate.search import Hypothesis, beam
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
+from regiontalk.looking import Looks, look
 from regiontalk.model import Calibration, RegionModel
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
@@ -31,6 +32,15 @@ from regiontalk.text import UNKNOWN, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
+
+
+class WordScores(NamedTuple):
+    """A sentence held against the regions of a photo."""
+
+    photo: Photo
+    words: tuple[str, ...]  # T tokens
+    boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
+    scores: Tensor  # (T, N) the products v . s; (T, N + 1) with the NULL region of a model that has one, the last
 
 
 class RegionCaptioner:
@@ -139,6 +149,15 @@ class RegionCaptioner:
             ImageError: the photo cannot be used.
             ValueError: the sentence has no word that the model knows.
         """
+        return self.join(self.weigh(photo, sentence), beta=beta)
+
+    def weigh(self, photo: PictureSource, sentence: str) -> WordScores:
+        """Every word of a sentence on every region: what `align` decides by.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: the sentence has no word that the model knows.
+        """
         opened = self._open(photo)
         tokens, numbers = self.read(sentence)
         maps = self.encode([opened])
@@ -146,16 +165,21 @@ class RegionCaptioner:
         with torch.inference_mode():
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
-            products = affinity(self.model.aligner.choices(vectors), words)[0, 0, : len(tokens)]  # (T, N)
+            products = affinity(self.model.aligner.choices(vectors), words)[0, 0, : len(tokens)].cpu()  # (T, N)
         original = self._to_original(boxes[0], opened)
-        seen = np.append(visible(original), np.ones(products.shape[1] - len(original), dtype=bool))  # NULL always is
-        labels, _ = viterbi(products, beta, regions=seen)
+        seen = visible(original)
+        choices = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
+        return WordScores(opened, tuple(tokens), original[seen], products[:, choices])
+
+    def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
+        """Each word with its box, the best chain of eq. 10."""
+        labels, _ = viterbi(weighed.scores, beta)
         matches = tuple(
-            PhraseMatch(token, _corners(original[label]), float(row[label]))
-            for token, label, row in zip(tokens, labels.tolist(), products, strict=True)
-            if label < len(original)
+            PhraseMatch(word, _corners(weighed.boxes_xyxy[label]), float(row[label]))
+            for word, label, row in zip(weighed.words, labels.tolist(), weighed.scores, strict=True)
+            if label < len(weighed.boxes_xyxy)
         )
-        return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
+        return ImageResult(weighed.photo.name, weighed.photo.size_wh, self.model.config.name, matches=matches)
 
     def locate(self, photo: PictureSource, phrase: str, *, k: int = 1) -> ImageResult:
         """The ``k`` best boxes of a phrase, best first.
@@ -176,6 +200,22 @@ class RegionCaptioner:
         order = [row for row in scores[0][0].argsort(descending=True, stable=True).tolist() if shown[row]][:k]
         matches = tuple(PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order)
         return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
+
+    @property
+    def attends(self) -> bool:
+        """Whether `look` has something to show."""
+        return bool(self.model.config.generator.attention)
+
+    def look(self, photo: PictureSource, sentence: str) -> Looks:
+        """Where the generator looks at each word of a sentence about the whole photo, such as its own caption ([2]).
+
+        Raises:
+            ImageError: the photo cannot be used.
+            ValueError: the model does not attend, or the sentence has no word that it knows.
+        """
+        tokens, _ = self.read(sentence)
+        opened = self._open(photo)
+        return look(self.model, self.encode([opened]), tokens, opened.size_wh)
 
     @torch.inference_mode()
     def encode(self, photos: Sequence[Photo]) -> Maps:
