@@ -20,11 +20,11 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity
 from regiontalk.align.snippets import viterbi
-from regiontalk.generate.search import Hypothesis, beam
+from regiontalk.generate.search import Hypothesis
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.looking import Looks, look
-from regiontalk.model import Calibration, RegionModel
+from regiontalk.model import Calibration, RegionModel, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.sources import RegionSource
@@ -251,18 +251,8 @@ class RegionCaptioner:
     @torch.inference_mode()
     def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
-        decoding = self.model.config.decoding
-        step, state = self.model.generator.search_step(*self.model.conditions(maps, boxes_xyxy))
-        found = beam(
-            step,
-            state,
-            boxes_xyxy.shape[0] * boxes_xyxy.shape[1],
-            decoding.max_words,
-            beams or decoding.beams,
-            length_power=decoding.length_power,
-            keep=1,
-        )
-        return [hypotheses[0] for hypotheses in found]
+        given = self.model.conditions(maps, boxes_xyxy)
+        return write_captions(self.model.generator, self.model.config.decoding, *given, beams=beams)
 
     @torch.inference_mode()
     def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:

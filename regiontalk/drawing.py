@@ -140,6 +140,17 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int, cell: int = 480
     return sheet
 
 
+def titled(picture: Image.Image, words: str, font_size: int = 20) -> Image.Image:
+    """A copy of a picture with words on a dark strip below it.
+
+    Args:
+        picture: at any size.
+        words: as many lines as they need.
+        font_size: in pixels.
+    """
+    return _stacked([picture, _caption_strip(words, font_size, picture.width)], picture.width)
+
+
 def _enlarged(image: Image.Image) -> Image.Image:
     """A copy, upright and RGB, with a longer side of at least 640 pixels."""
     photo = open_image(image, max_pixels=max(1, image.width * image.height))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.files import write_whole
 from regiontalk.generate.model import Generator, GeneratorConfig
+from regiontalk.generate.search import Hypothesis, beam
 from regiontalk.images import Preprocessing
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
@@ -57,6 +58,28 @@ class DecodingConfig(BaseModel):
     region: Calibration = Calibration()
     beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
     locate_prior: float = Field(0.0, ge=0, description="weight of log objectness when a phrase is located")
+
+
+def write_captions(
+    generator: Generator,
+    decoding: DecodingConfig,
+    condition: Tensor,
+    annotations: Tensor | None = None,
+    mask: Tensor | None = None,
+    beams: int | None = None,
+) -> list[Hypothesis]:
+    """The best caption of each of R conditions (R, C), by beam search; ``beams`` None takes the model's own number."""
+    step, state = generator.search_step(condition, annotations, mask)
+    found = beam(
+        step,
+        state,
+        len(condition),
+        decoding.max_words,
+        beams or decoding.beams,
+        length_power=decoding.length_power,
+        keep=1,
+    )
+    return [hypotheses[0] for hypotheses in found]
 
 
 class ModelConfig(BaseModel):
@@ -143,12 +166,7 @@ class RegionModel(nn.Module):
 
         Every file is written under another name first, ``config.json`` last, so that a folder without it is no model.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {key: _half(value) for key, value in self.state_dict().items()}
-        write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
-        write_whole(folder / "vocabulary.json", self.vocabulary.save)
-        write_whole(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-        write_whole(folder / "config.json", lambda path: path.write_text(self.config.model_dump_json(indent=2) + "\n"))
+        save_folder(folder, self, self.config, self.vocabulary, card)
 
     @classmethod
     def from_folder(cls, folder: Path) -> RegionModel:
@@ -157,21 +175,14 @@ class RegionModel(nn.Module):
         Raises:
             ValueError: a file is missing, has another format, or holds tensors of other names or shapes.
         """
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
-        try:
-            config = ModelConfig.model_validate_json((folder / "config.json").read_bytes())
-        except ValidationError as error:
-            raise ValueError(f"{folder / 'config.json'}: {describe_errors(error, ModelConfig)}") from error
-        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        config, vocabulary = open_folder(folder, ModelConfig)
         sizes = config.extractor
-        with _Unfilled():
+        with Unfilled():
             backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
-        _load_strictly(model, folder / "model.safetensors")
+        load_strictly(model, folder / "model.safetensors")
         return model.eval()
 
     def folded(self) -> RegionModel:
@@ -180,6 +191,35 @@ class RegionModel(nn.Module):
             self.extractor.fold()
             self.config = self.config.model_copy(update={"folded": True})
         return self.eval()
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def save_folder(folder: Path, module: nn.Module, config: BaseModel, vocabulary: Vocabulary, card: str) -> None:
+    """Write the four files of any model, ``config.json`` last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {key: _half(value) for key, value in module.state_dict().items()}
+    write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
+    write_whole(folder / "vocabulary.json", vocabulary.save)
+    write_whole(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+    write_whole(folder / "config.json", lambda path: path.write_text(config.model_dump_json(indent=2) + "\n"))
+
+
+def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]:
+    """The settings and the words of a model folder.
+
+    Raises:
+        ValueError: a file is missing, or its settings are not those of such a model.
+    """
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
+    try:
+        config = record.model_validate_json((folder / "config.json").read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{folder / 'config.json'}: {describe_errors(error, record)}") from error
+    return config, Vocabulary.load(folder / "vocabulary.json")
 
 
 def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
@@ -197,7 +237,7 @@ def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
     """
     lines = []
     for item in error.errors():
-        where, text = [str(part) for part in item["loc"]], item["msg"]
+        where, text = [str(part) for part in item["loc"]], item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             text = f"unknown key; expected one of {', '.join(_keys(record, where[:-1]))}"
         elif where and isinstance(item["input"], str | int | float | None):
@@ -233,7 +273,7 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-class _Unfilled(TorchFunctionMode):
+class Unfilled(TorchFunctionMode):
     """Gives new weights no values, because a file fills them next.
 
     The meta device would do the same, but its arithmetic imports torch's compiler, which takes seconds.
@@ -247,7 +287,7 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _load_strictly(model: nn.Module, path: Path) -> None:
+def load_strictly(model: nn.Module, path: Path) -> None:
     """Put a file's tensors in the place of a model's own; the first name or shape that differs is an error."""
     try:
         tensors = load_file(path)

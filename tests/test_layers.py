@@ -18,7 +18,7 @@ LAYERS = {
     "generate": "generate",
     "datasets": "datasets",
     "metrics": "metrics",
-    **dict.fromkeys(("model", "captioner", "drawing", "labels", "hub", "pairs", "snippets"), "facade"),
+    **dict.fromkeys(("model", "captioner", "drawing", "looking", "detectors", "labels", "hub", "pairs", "snippets"), "facade"),
     **dict.fromkeys(("export", "narrate", "objects", "frames", "index"), "facade"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     **dict.fromkeys(("cli", "serve", "__main__"), "edge"),

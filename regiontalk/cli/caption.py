@@ -38,6 +38,9 @@ ThresholdOption = Annotated[
     float | None,
     typer.Option("--threshold", metavar="SHARE", min=0, max=1, help="Stay silent below this confidence."),
 ]
+AttentionOption = Annotated[
+    bool, typer.Option("--attention", help="With --draw: a sheet of where each word of the caption looked.")
+]
 
 
 def caption(
@@ -49,6 +52,7 @@ def caption(
     threshold: ThresholdOption = None,
     json: Json = False,
     draw: Draw = None,
+    attention: AttentionOption = False,
     model: Model = "mini",
     device: Device = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -66,10 +70,16 @@ def caption(
     if boxes and (regions is not None or source != KINDS[0]):
         other = "--regions" if regions is not None else "--source"
         raise ValueError(f"--box and {other} exclude each other: either you choose the boxes or the model does")
+    if attention and draw is None:
+        raise ValueError("--attention: expected --draw DIR beside it, the folder for the sheets")
     found = find_photos(photos)
     where, count = parse_source(source, regions, device)
     drawings = None if draw is None else Drawings(draw, max_pixels)
     captioner = session.load_captioner(model, device, max_pixels, where)
+    if draw is not None and attention:
+        if not captioner.attends:
+            raise ValueError(f"--attention: expected a model that attends, got {model!r}, which has no attention")
+        drawings = Drawings(draw, max_pixels, captioner.look)
 
     def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
         if boxes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,9 @@ import typer
 from regiontalk.files import write_whole
 
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
+    from PIL.Image import Image
+
+    from regiontalk.looking import Looks
     from regiontalk.records import ImageResult
 
 
@@ -51,30 +54,43 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
 class Drawings:
     """A folder of annotated pictures, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number."""
 
-    def __init__(self, folder: Path, max_pixels: int) -> None:
+    def __init__(self, folder: Path, max_pixels: int, look: Callable[[str, str], Looks] | None = None) -> None:
         """Make the folder; photos are opened up to ``max_pixels``.
+
+        Args:
+            folder: of the pictures.
+            max_pixels: larger photos are refused.
+            look: from a photo and its caption to where each word looked, for ``NAME_attention.jpg``; None draws none.
 
         Raises:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._max_pixels = folder, max_pixels
+        self._folder, self._max_pixels, self._look = folder, max_pixels, look
         self._taken: set[str] = set()
 
-    def add(self, photo: str, result: ImageResult) -> Path:
-        """Draw a result on its photo; the file appears complete or not at all."""
+    def add(self, photo: str, result: ImageResult) -> list[Path]:
+        """Draw a result on its photo; every file appears complete or not at all."""
         from regiontalk.drawing import draw
         from regiontalk.images import open_image
 
-        path = self._folder / self._name(Path(photo).stem)
-        picture = draw(open_image(photo, max_pixels=self._max_pixels), result)
+        image = open_image(photo, max_pixels=self._max_pixels)
+        paths = [self._save(draw(image, result), photo, "regions")]
+        if self._look is not None and result.caption is not None and result.caption.text:
+            from regiontalk.looking import draw_looks
+
+            paths.append(self._save(draw_looks(image, self._look(photo, result.caption.text)), photo, "attention"))
+        return paths
+
+    def _save(self, picture: Image, photo: str, what: str) -> Path:
+        path = self._folder / self._name(Path(photo).stem, what)
         write_whole(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
         return path
 
-    def _name(self, stem: str) -> str:
-        number, name = 1, f"{stem}_regions.jpg"
+    def _name(self, stem: str, what: str) -> str:
+        number, name = 1, f"{stem}_{what}.jpg"
         while name in self._taken:
             number += 1
-            name = f"{stem}_regions_{number}.jpg"
+            name = f"{stem}_{what}_{number}.jpg"
         self._taken.add(name)
         return name

@@ -75,8 +75,9 @@ def _show(
     return result
 
 
-def _tell(path: Path) -> None:
-    typer.echo(f"drawn: {path}", err=True)
+def _tell(paths: Sequence[Path]) -> None:
+    for path in paths:
+        typer.echo(f"drawn: {path}", err=True)
 
 
 def _report(failures: Sequence[Failure], total: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
+    from regiontalk.looking import Looks
     from regiontalk.records import ImageResult
     from regiontalk.regions.sources import RegionSource
 
@@ -26,6 +27,13 @@ class Captioner(Protocol):
 
     def align(self, photo: str, sentence: str) -> ImageResult:
         """Each word's box."""
+
+    @property
+    def attends(self) -> bool:
+        """Whether `look` has something to show."""
+
+    def look(self, photo: str, sentence: str) -> Looks:
+        """Where each word of a sentence about the whole photo looked."""
 
     def locate(self, photo: str, phrase: str, *, k: int) -> ImageResult:
         """The k best boxes of a phrase."""

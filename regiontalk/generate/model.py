@@ -44,7 +44,7 @@ class GeneratorConfig(BaseModel):
     def _attends(self) -> Self:
         for name in ("regions", "places"):
             if getattr(self, name) and not self.attention:
-                raise ValueError(f"{name} and attention = 0 cannot meet: {name} say what attention reads; give a size")
+                raise ValueError(f"cannot meet: {name} and attention = 0; {name} say what attention reads")
         return self
 
 

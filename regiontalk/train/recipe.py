@@ -14,10 +14,10 @@ import json
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from regiontalk.align.model import AlignerConfig
@@ -73,6 +73,23 @@ class Recipe(BaseModel):
     joint: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
+
+    @model_validator(mode="after")
+    def _parts_meet(self) -> Self:
+        """Refuse choices that contradict each other before anything is trained."""
+        stage, generator, most = self.generate or GenerateConfig(), self.generator, self.features.regions
+        clashes = {
+            "generate.penalty and generator.attention = 0: the penalty is on attention": stage.penalty
+            and not generator.attention,
+            "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
+            and not stage.captions,
+            "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds and not stage.pairs,
+            f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "
+            "regions than there are": self.generate is not None and generator.regions > most,
+        }
+        if found := [text for text, clash in clashes.items() if clash]:
+            raise ValueError("; ".join(f"cannot meet: {text}" for text in found))
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Recipe:

@@ -102,6 +102,7 @@ def test_photos_go_together(run: Any, captioner: Any) -> None:
         pytest.param(["a.png", "--box", "0,0,9,9", "--regions", "3"], "exclude each other", id="box and regions"),
         pytest.param(["a.png", "--model", "maxi"], "model: expected one of mini, got 'maxi'", id="unknown model"),
         pytest.param(["a.png", "--draw", "b.jpg"], "b.jpg", id="draw into a file"),
+        pytest.param(["a.png", "--attention"], "--attention: expected --draw DIR", id="attention without a folder"),
     ],
 )
 def test_the_users_mistakes(run: Any, arguments: list[str], message: str) -> None:
@@ -162,3 +163,18 @@ def test_largest_photo(run: Any, captioner: Any) -> None:
     assert run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0  # 40 x 30
     assert captioner.calls[0] == ("load", "mini", None, 1200)
     assert MAX_PIXELS == images.MAX_PIXELS
+
+
+def test_attention(real: Any) -> None:
+    result = real("caption", "good.jpg", "album/a.jpg", "--draw", "drawn", "--attention", "--model", "tiny")
+    assert result.exit_code == 0, result.output
+    names = ["a_attention.jpg", "a_regions.jpg", "good_attention.jpg", "good_regions.jpg"]
+    assert sorted(path.name for path in Path("drawn").iterdir()) == names
+    sheet = Image.open("drawn/good_attention.jpg")
+    assert sheet.width > 640, "the photo and at least one word"
+
+
+def test_attention_of_a_model_without(run: Any, captioner: Any) -> None:
+    captioner.attends = False
+    result = run("caption", "a.png", "--draw", "drawn", "--attention")
+    assert result.exit_code == 2 and "expected a model that attends, got 'mini'" in " ".join(result.stderr.split())

@@ -89,7 +89,7 @@ def test_padding_gets_no_weight() -> None:
 
 @pytest.mark.parametrize("name", ["regions", "places"])
 def test_what_attention_reads_needs_attention(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} and attention = 0 cannot meet"):
+    with pytest.raises(ValueError, match=f"cannot meet: {name} and attention = 0"):
         GeneratorConfig.model_validate({name: 1})
 
 

@@ -183,6 +183,26 @@ def test_published_recipes_are_read(path: Path) -> None:
             id="four mistakes at once",
         ),
         pytest.param("[aligner]\n", ["name: Field required"], id="no name"),
+        pytest.param(
+            'name = "x"\n[generator]\nregions = 3\n',
+            ["generator: cannot meet: regions and attention = 0"],
+            id="regions that nothing attends to",
+        ),
+        pytest.param(
+            'name = "x"\n[features]\nregions = 4\n[generator]\nattention = 8\nregions = 5\n'
+            "[generate]\ncaptions = 0\npairs = 0\nreward = 0.5\nrounds = 1\n",
+            [
+                "cannot meet: generate.reward and generate.captions = 0",
+                "cannot meet: generate.rounds and generate.pairs = 0",
+                "cannot meet: generator.regions = 5 and features.regions = 4",
+            ],
+            id="parts that cannot meet",
+        ),
+        pytest.param(
+            'name = "x"\n[generate]\npenalty = 1.0\n',
+            ["recipe.toml: cannot meet: generate.penalty and generator.attention = 0"],
+            id="a penalty on nothing",
+        ),
         pytest.param('name = "x\n', ["expected TOML"], id="not TOML"),
         pytest.param(b"\xff\xfe", ["expected TOML"], id="not text"),
     ],
