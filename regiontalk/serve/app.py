@@ -1,0 +1,95 @@
+"""The application: API, page and gate, built from a loaded model.
+
+    app = create_app(RegionCaptioner.from_pretrained("mini"))
+
+``regiontalk serve`` runs it with uvicorn; any ASGI server can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from regiontalk import RegionCaptioner
+from regiontalk.serve.engine import Engine
+from regiontalk.serve.forms import RefusedError
+from regiontalk.serve.gate import Gate, answer
+from regiontalk.serve.limits import Limits
+from regiontalk.serve.metrics import Metrics
+from regiontalk.serve.routes import Service, decoders, router, side
+
+if TYPE_CHECKING:
+    from regiontalk.index.library import PhotoIndex
+
+
+def create_app(
+    captioner: RegionCaptioner,
+    *,
+    limits: Limits | None = None,
+    library: PhotoIndex | None = None,
+    token: str | None = None,
+    licence: str = "",
+) -> FastAPI:
+    """The application for one model.
+
+    Args:
+        captioner: what answers; nothing else may use it meanwhile.
+        limits: sizes, times and places.
+        library: the photos that ``/v1/search`` searches.
+        token: clients must show it as ``Authorization: Bearer``; None where only this machine can connect.
+        licence: of the model's weights, for ``/v1/models``.
+
+    Raises:
+        ValueError: an empty token, or the library belongs to another model.
+    """
+    if token is not None and len(token) < 8:
+        raise ValueError(f"token: expected 8 characters or more, got {len(token)}")
+    if library is not None:
+        library.check_model(captioner)
+    limits = limits or Limits()
+    metrics = Metrics(lambda: engine.inside)
+    engine = Engine(captioner.caption_many, waiting=limits.waiting, batch=limits.batch, saw_batch=metrics.batch)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with engine.running():
+            yield
+
+    app = FastAPI(title="RegionTalk", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = Service(captioner, engine, limits, metrics, library, decoders(), licence)
+    app.include_router(router)
+    app.include_router(side)
+    app.mount("/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page")
+    app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(ValueError, _value)
+    app.add_exception_handler(Exception, _fault)
+    return app
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = error.detail if isinstance(error, HTTPException) else "unknown"
+    return answer(status, f"{request.method} {request.url.path}: {detail}", getattr(error, "headers", None))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status, reason = (error.status, error.reason) if isinstance(error, RefusedError) else (500, "unknown")
+    return answer(status, reason)
+
+
+async def _value(request: Request, error: Exception) -> Response:
+    """What a client can cause: a photo that cannot be used, a box outside it, words that nobody knows."""
+    return answer(422, RefusedError(422, " ".join(str(error).split())).reason)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """A fault of ours; the log has its traceback, the answer only says so."""
+    return answer(500, "the server failed; its log says where")

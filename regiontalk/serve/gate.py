@@ -1,0 +1,168 @@
+"""What every request passes: who may ask, how large, how long, how many at once; and what every answer carries.
+
+One ASGI layer around the application. Answers of its own are JSON with a reason, as all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import monotonic
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from regiontalk.serve.engine import BusyError, Engine
+from regiontalk.serve.forms import RefusedError
+from regiontalk.serve.limits import Limits
+from regiontalk.serve.metrics import Metrics
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+# The page needs nothing but itself; pictures that it shows come from the user's own disk (blob:) or an answer (data:).
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+}
+
+
+def answer(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The JSON of a request that failed."""
+    return Response(json.dumps({"error": reason}), status, dict(headers or {}), "application/json")
+
+
+@dataclass(eq=False)
+class Gate:
+    """An ASGI application around another.
+
+    Attributes:
+        app: what answers.
+        engine: gives places to requests that need the model.
+        limits: sizes and times.
+        metrics: counts answers.
+        token: what clients must show; None where only this machine can connect.
+    """
+
+    app: ASGIApp
+    engine: Engine
+    limits: Limits
+    metrics: Metrics
+    token: str | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = monotonic()
+        watched = _Watched(receive, send, self.limits.upload_bytes)
+        try:
+            self._check(scope)
+            await self._pass(scope, watched)
+        except RefusedError as error:
+            await watched.refuse(scope, answer(error.status, error.reason, _ask(error.status)))
+        except BusyError as error:
+            await watched.refuse(scope, answer(503, str(error), {"retry-after": str(error.seconds)}))
+        finally:
+            path = getattr(scope.get("route"), "path", "") or ("page" if 0 < watched.status < 400 else "other")
+            self.metrics.answered(path, watched.status or 500, monotonic() - begun)
+
+    def _check(self, scope: Scope) -> None:
+        """Who asks, and how much they announce to send.
+
+        A page of another site that runs in the user's browser could reach this address as well: it is told apart by
+        its Origin, and a name that was bent to point here by its Host.
+        """
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.token is None and _name(host) not in _LOCAL:
+            raise RefusedError(421, f"host: expected one of {', '.join(_LOCAL)}; start with --host and a token")
+        origin = headers.get("origin")
+        if origin is not None and scope["method"] != "GET" and urlsplit(origin).netloc != host:
+            raise RefusedError(403, "origin: pages of other sites may not ask")
+        private = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
+        if self.token is not None and private and not _bears(headers.get("authorization", ""), self.token):
+            raise RefusedError(401, "authorization: expected 'Bearer' and the token that the server was started with")
+        announced = headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > self.limits.upload_bytes:
+            raise too_large(self.limits.upload_bytes)
+
+    async def _pass(self, scope: Scope, watched: _Watched) -> None:
+        """To the application; what needs the model takes a place and has its time."""
+        if scope["method"] != "POST":
+            await self.app(scope, watched.receive, watched.send)
+            return
+        with self.engine.admitted():
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    await self.app(scope, watched.receive, watched.send)
+            except TimeoutError:
+                status, what = (504, "computing") if watched.complete else (408, "receiving the request")
+                raise RefusedError(status, f"{what} took longer than {self.limits.seconds:g} s") from None
+
+
+class _Watched:
+    """Receives and sends for one request: counts what comes, remembers what went."""
+
+    def __init__(self, receive: Receive, send: Send, most: int) -> None:
+        self._receive, self._send, self._left, self._most = receive, send, most, most
+        self.complete = False
+        self.status = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise too_large(self._most)
+        self.complete = self.complete or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message).update(_HEADERS)
+        await self._send(message)
+
+    async def refuse(self, scope: Scope, response: Response) -> None:
+        """Answer with a reason, where no answer has begun."""
+        if self.status == 0:
+            await response(scope, self.receive, self.send)
+
+
+def too_large(most: int) -> RefusedError:
+    """The refusal of a body that is too large."""
+    return RefusedError(413, f"body: expected at most {most:,} bytes; shrink the photo")
+
+
+def _ask(status: int) -> dict[str, str]:
+    """The header that goes with a refusal."""
+    return {"www-authenticate": "Bearer"} if status == 401 else {}
+
+
+def _bears(header: str, token: str) -> bool:
+    """Whether an Authorization header shows the token; takes as long for a wrong one as for the right one."""
+    kind, _, shown = header.partition(" ")
+    return kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port.
+
+    >>> _name("localhost:8000"), _name("[::1]:8000"), _name("")
+    ('localhost', '::1', '')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

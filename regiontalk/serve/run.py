@@ -1,0 +1,102 @@
+"""Run the application with uvicorn: bind, load, tell where it is, open the page."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+import webbrowser
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import uvicorn
+
+from regiontalk import RegionCaptioner
+from regiontalk.cli.info import licence
+from regiontalk.hub import find_folder
+from regiontalk.serve.app import create_app
+from regiontalk.serve.limits import Limits
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and what clients must show.
+
+    Raises:
+        ValueError: an address that others reach, without a token.
+    """
+
+    host: str
+    port: int
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.token is None and not self._local():
+            raise ValueError(
+                f"--host {self.host}: an address that others may reach needs a token; set REGIONTALK_TOKEN "
+                "(8 characters or more, hard to guess), or listen on 127.0.0.1"
+            )
+
+    def _local(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def listen(self) -> socket.socket:
+        """A bound socket.
+
+        Raises:
+            OSError: the port is taken, or the address is not of this machine.
+        """
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise OSError(f"{self.host}:{self.port}: cannot listen there ({why}); choose another --port") from error
+
+    def page(self, port: int) -> str:
+        """The page's address; the token stands behind #, which browsers never send."""
+        name = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        name = f"[{name}]" if ":" in name else name
+        return f"http://{name}:{port}/" + (f"#token={quote(self.token)}" if self.token else "")
+
+
+class _Server(uvicorn.Server):
+    """Tells where it is once it answers."""
+
+    def __init__(self, config: uvicorn.Config, page: str, *, open_page: bool) -> None:
+        super().__init__(config)
+        self._page, self._open_page = page, open_page
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        print(f"RegionTalk: {self._page}", file=sys.stderr, flush=True)
+        if self._open_page:
+            webbrowser.open(self._page)
+
+
+def run(address: Address, model: str, device: str, index: str | None, limits: Limits, *, open_page: bool) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        ValueError: no such model or library, or an address that needs a token.
+        OSError: the port is taken.
+    """
+    bound = address.listen()  # first: a taken port should not cost the loading of a model
+    with bound:
+        folder = find_folder(model)
+        captioner = RegionCaptioner.from_pretrained(folder, device=device, max_pixels=limits.pixels)
+        library = None
+        if index is not None:
+            from regiontalk.index.library import PhotoIndex
+
+            library = PhotoIndex.open(index)
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        app = create_app(captioner, limits=limits, library=library, token=address.token, licence=licence(card))
+        config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
+        _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(sockets=[bound])
