@@ -103,26 +103,36 @@ def whole_sentence(result: ImageResult, *, least: float = LEAST, neutral: bool =
 def worth_naming(result: ImageResult, *, least: float = LEAST, neutral: bool = False) -> list[RegionCaption]:
     """The regions that tell a listener something new, left to right, their words tidied.
 
-    Of several boxes on one thing the most confident speaks; a thing that the whole photo's sentence has named is not
-    named again, and the same words are never said twice.
+    A thing that the whole photo's sentence has named is not named again, and the same words are never said twice.
     """
     opening = _words(whole_sentence(result, least=least, neutral=neutral))
     known, single = {_singular(word) for word in opening}, _single_things(opening)
+    named: list[tuple[frozenset[str], RegionCaption]] = []
+    for region in distinct(result.regions, least=least, neutral=neutral):
+        thing = _Thing.of(region.text or "", region.box)
+        if thing.kind in single:  # "a man ..." has been said: the best man of the regions is that man
+            single.remove(thing.kind)
+        elif not thing.words <= known and all(thing.words != words for words, _ in named):
+            named.append((thing.words, region))
+    return sorted((region for _, region in named), key=lambda one: (one.box[0] + one.box[2], one.box[1]))
+
+
+def distinct(regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False) -> list[RegionCaption]:
+    """The regions with words, tidied, the most confident first, without a second box on the same thing.
+
+    Two boxes show one thing where their captions name one kind of thing and half of the smaller lies in the other.
+    """
     seen: list[_Thing] = []
-    named: list[RegionCaption] = []
-    for region in sorted(result.regions, key=lambda one: -one.confidence):
+    kept: list[RegionCaption] = []
+    for region in sorted(regions, key=lambda one: -one.confidence):
         text = tidy(region.text, neutral=neutral)
         if not text or region.confidence < least:
             continue
         thing = _Thing.of(text, region.box)
-        if any(thing.is_same(other) for other in seen):
-            continue
-        seen.append(thing)
-        if thing.kind in single:  # "a man ..." has been said: the best man of the regions is that man
-            single.remove(thing.kind)
-        elif not thing.words <= known:
-            named.append(replace(region, text=text))
-    return sorted(named, key=lambda one: (one.box[0] + one.box[2], one.box[1]))
+        if not any(thing.is_same(other) for other in seen):
+            seen.append(thing)
+            kept.append(replace(region, text=text))
+    return kept
 
 
 def tidy(text: str | None, *, neutral: bool = False) -> str:
@@ -170,12 +180,21 @@ def speak(text: str) -> None:
     Raises:
         OSError: it is not installed, or the machine has no sound.
     """
+    run = subprocess.run([voice(), "-v", "en", "--stdin"], input=text, text=True, capture_output=True, check=False)
+    if run.returncode:
+        raise OSError(f"espeak-ng could not speak ({' '.join(run.stderr.split()) or run.returncode}); is there sound?")
+
+
+def voice() -> str:
+    """The path of the program that speaks.
+
+    Raises:
+        OSError: it is not installed.
+    """
     program = shutil.which("espeak-ng")
     if program is None:
         raise OSError("espeak-ng is not installed; install it (Debian: apt install espeak-ng) or go without --speak")
-    run = subprocess.run([program, "-v", "en", "--stdin"], input=text, text=True, capture_output=True, check=False)
-    if run.returncode:
-        raise OSError(f"espeak-ng could not speak ({' '.join(run.stderr.split()) or run.returncode}); is there sound?")
+    return program
 
 
 @dataclass(frozen=True)
@@ -193,9 +212,7 @@ class _Thing:
         return cls(_kind(_head(words)), content, box)
 
     def is_same(self, other: _Thing) -> bool:
-        """Whether both are one thing, or would be said in the same words."""
-        if self.words == other.words:
-            return True
+        """Whether both boxes show one thing of one kind."""
         corners = np.array([self.box, other.box], dtype=np.float32)
         return self.kind == other.kind and float(shared_of_smaller(corners[:1], corners[1:])[0, 0]) >= _SAME
 

@@ -91,6 +91,14 @@ def test_narrate(given: ImageResult, text: str) -> None:
     assert narrate(given) == text
 
 
+def test_distinct() -> None:
+    man, boy, dog = region(LEFT, "a man in a"), region(INSIDE_LEFT, "a boy", 0.7), region(INSIDE_LEFT, "a dog", 0.5)
+    far, faint, mute = region(RIGHT, "a man", 0.4), region(RIGHT, "a car", 0.1), region(RIGHT, None)
+    kept = narration.distinct([man, boy, dog, far, faint, mute])
+    assert [(one.text, one.box) for one in kept] == [("a boy", boy.box), ("a dog", dog.box), ("a man", far.box)]
+    assert narration.distinct([]) == []
+
+
 @pytest.mark.parametrize(
     ("limit", "text"),
     [

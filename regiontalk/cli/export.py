@@ -1,0 +1,236 @@
+"""``regiontalk export``: what is said of photos, in the formats of other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regiontalk.cli import session
+from regiontalk.cli.narrate import LEAST, LIMIT, LeastOption, LimitOption, NeutralOption, RegionsOption
+from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+
+if TYPE_CHECKING:
+    from regiontalk.cli.photos import Photos
+    from regiontalk.export.gallery import Entry
+    from regiontalk.records import ImageResult
+
+# Each of these has a module whose `files` makes texts of all results; the others write photo by photo.
+DOCUMENTS = {"coco": "coco", "genome": "genome", "w3c": "annotation", "label-studio": "labelstudio", "csv": "table"}
+FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")
+FOLDERS = ("xmp", "xmp-copy", "html", "genome", "gallery")  # --out is a folder; elsewhere it is a file
+EXTENDED = 2000  # characters of the long description
+
+Format = Annotated[str, typer.Argument(metavar="|".join(FORMATS), show_default=False)]
+PhotosArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to export; for html the site's folder.", show_default=False),
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="PATH", help=f"A folder for {', '.join(FOLDERS)}; otherwise a file.")
+]
+Results = Annotated[
+    Path | None,
+    typer.Option("--results", metavar="FILE", help="Export what `caption --json` printed; no model is loaded."),
+]
+AllBoxes = Annotated[bool, typer.Option("--all-boxes", help="Keep every box, also several on one thing.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there.")
+]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How results are worded, from the command line."""
+
+    limit: int
+    least: float
+    neutral: bool
+    all_boxes: bool
+    replace: bool
+
+    def alt(self, result: ImageResult, limit: int | None = None) -> str:
+        """The alt text of a photo."""
+        from regiontalk.narrate import narrate
+
+        return narrate(result, limit=limit or self.limit, least=self.least, neutral=self.neutral)
+
+    def final(self, result: ImageResult) -> ImageResult:
+        """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
+        from regiontalk.narrate import distinct, neutral_wording
+
+        caption = result.caption if result.caption and result.caption.confidence >= self.least else None
+        if caption is not None and self.neutral:
+            caption = replace(caption, text=neutral_wording(caption.text or ""))
+        regions = [one for one in result.regions if one.text and one.confidence >= self.least]
+        if not self.all_boxes:
+            regions = distinct(regions, least=self.least, neutral=self.neutral)
+        elif self.neutral:
+            regions = [replace(one, text=neutral_wording(one.text or "")) for one in regions]
+        return replace(result, caption=caption, regions=tuple(regions))
+
+
+def export(
+    format: Format,
+    out: Out,
+    photos: PhotosArgument = None,
+    results: Results = None,
+    regions: RegionsOption = 20,
+    all_boxes: AllBoxes = False,
+    limit: LimitOption = LIMIT,
+    least: LeastOption = LEAST,
+    neutral: NeutralOption = False,
+    replace: Replace = False,
+    model: Model = "mini",
+    device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Write captions, regions and alt texts where other programs read them.
+
+    xmp: a sidecar NAME.jpg.xmp a photo; xmp-copy: copies of the photos with the same inside, pixels untouched;
+    html: alt attributes into the pages of a folder; coco, genome (Visual Genome), w3c (Web Annotation), csv;
+    label-studio: tasks to correct, which `regiontalk import` makes training data of; gallery: a page to look at.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
+    _check_out(format, out)
+    wording = Wording(limit, least, neutral, all_boxes, replace)
+
+    def look(paths: Sequence[str]) -> Sequence[ImageResult]:
+        return captioner.caption_many(paths, regions=regions, beams=None, threshold=least)
+
+    if format == "html":
+        from regiontalk.cli.pages import describe_pages
+
+        root = _site(photos, results)
+        captioner = session.load_captioner(model, device, max_pixels)
+        describe_pages(root, out, look, wording.alt, replace)
+        return
+    found, known = _sources(photos, results)
+    if results is None:
+        captioner = session.load_captioner(model, device, max_pixels)
+    _write(format, found, look if known is None else known, out, wording, max_pixels)
+
+
+def _check_out(format: str, out: Path) -> None:
+    """Refuse a folder for a file and the other way round, before a model is loaded."""
+    if format in FOLDERS and out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out}: expected a folder for {format}, got a file")
+    if format not in FOLDERS and out.is_dir():
+        raise ValueError(f"--out {out}: expected the name of a file to write, got a folder")
+
+
+def _site(photos: list[str] | None, results: Path | None) -> Path:
+    """The folder of HTML pages."""
+    if results is not None or photos is None or len(photos) != 1 or not Path(photos[0]).is_dir():
+        raise ValueError("html: expected one folder that holds HTML pages and their pictures")
+    return Path(photos[0])
+
+
+def _sources(
+    photos: list[str] | None, results: Path | None
+) -> tuple[Photos, Callable[[Sequence[str]], Sequence[ImageResult]] | None]:
+    """The photos, and where results were given what gives them back."""
+    from regiontalk.cli.photos import Photos, find_photos
+
+    if (results is None) == (not photos):
+        raise ValueError("expected photos or --results FILE, either of them")
+    if results is None:
+        return find_photos(photos or []), None
+    said = {result.photo: result for result in _read_results(results)}
+    return Photos(tuple(said), single=False), lambda paths: [said[path] for path in paths]
+
+
+def _read_results(path: Path) -> list[ImageResult]:
+    """What `caption --json` printed: one document, or one a line."""
+    import json
+
+    from regiontalk.records import ImageResult
+
+    text = path.read_text(encoding="utf-8")
+    try:
+        try:
+            documents = [json.loads(text)]
+        except ValueError:
+            documents = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not documents:
+            raise ValueError("the file is empty")
+        return [ImageResult.from_dict(document) for document in documents]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"--results {path}: expected what `regiontalk caption --json` prints ({error})") from error
+
+
+def _write(
+    format: str,
+    found: Photos,
+    look: Callable[[Sequence[str]], Sequence[ImageResult]],
+    out: Path,
+    wording: Wording,
+    max_pixels: int,
+) -> None:
+    """Export the photos; what could be exported is written even where some photos failed."""
+    from regiontalk.cli.run import for_each
+
+    gathered: list[ImageResult] = []
+    entries: list[Entry] = []
+
+    def use(path: str, result: ImageResult) -> None:
+        if format in ("xmp", "xmp-copy"):
+            typer.echo(f"wrote {_write_xmp(format, result, out, wording)}", err=True)
+        elif format == "gallery":
+            entries.append(_write_entry(path, result, out, wording, max_pixels, {entry.picture for entry in entries}))
+        else:
+            gathered.append(wording.final(result))
+
+    try:
+        for_each(found, look, use)
+    finally:
+        _write_texts(_texts(format, gathered, entries, out))
+
+
+def _texts(format: str, gathered: Sequence[ImageResult], entries: Sequence[Entry], out: Path) -> dict[Path, str]:
+    """The files that are written after the last photo."""
+    if entries:
+        from regiontalk.export.gallery import page
+
+        return {out / "index.html": page(entries, out)}
+    if not gathered:
+        return {}
+    made: dict[Path, str] = import_module(f"regiontalk.export.{DOCUMENTS[format]}").files(gathered, out)
+    return made
+
+
+def _write_texts(texts: dict[Path, str]) -> None:
+    from regiontalk.files import write_whole
+
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = text.encode()
+        write_whole(path, lambda fresh, data=data: fresh.write_bytes(data))
+        typer.echo(f"wrote {path}", err=True)
+
+
+def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording) -> Path:
+    from regiontalk.export.metadata import write_copy, write_sidecar
+    from regiontalk.export.xmp import Texts
+    from regiontalk.narrate import whole_sentence
+
+    description = whole_sentence(result, least=wording.least, neutral=wording.neutral)
+    texts = Texts(description, wording.alt(result), wording.alt(result, EXTENDED))
+    write = write_sidecar if format == "xmp" else write_copy
+    return write(wording.final(result), texts, out, replace=wording.replace)
+
+
+def _write_entry(
+    path: str, result: ImageResult, out: Path, wording: Wording, max_pixels: int, taken: set[Path]
+) -> Entry:
+    from regiontalk.export.gallery import Entry, picture_path, write_picture
+    from regiontalk.images import open_image
+
+    picture = picture_path(path, out, taken)
+    write_picture(open_image(path, max_pixels=max_pixels), picture)
+    return Entry(wording.final(result), picture, wording.alt(result))

@@ -1,0 +1,196 @@
+"""XMP packets inside JPEG, PNG and WebP files, read and written without touching any other byte of the picture.
+
+Where a packet stands in each format: XMP specification part 3 (ISO 16684-1). The compressed picture data are copied
+as they are, and so is all other metadata (EXIF, IPTC-IIM, colour profiles, previews).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+JPEG_MARK = b"http://ns.adobe.com/xap/1.0/\x00"
+PNG_MARK = b"XML:com.adobe.xmp"
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n"
+_JPEG_MOST = 65_533 - len(JPEG_MARK)  # a segment's length, itself included, is a 16-bit number
+_LARGEST = 16 << 20  # bytes of an unpacked packet
+_XMP, _ALPHA = 0x04, 0x10  # flags of WebP's VP8X chunk
+
+
+def find_packet(data: bytes) -> bytes | None:
+    """The XMP packet of a picture file; None where it has none.
+
+    Raises:
+        ValueError: neither JPEG, PNG nor WebP, or damaged.
+    """
+    kind = _kind(data)
+    if kind == "jpeg":
+        found = (data[start + 4 + len(JPEG_MARK) : end] for _, start, end in _xmp_segments(data))
+    elif kind == "png":
+        found = (_unpacked(body) for name, body, _, _ in _png_chunks(data) if _is_png_xmp(name, body))
+    else:
+        found = (body for name, body, _, _ in _riff_chunks(data) if name == b"XMP ")
+    return next(found, None)
+
+
+def with_packet(data: bytes, packet: bytes) -> bytes:
+    """The same picture file with this XMP packet in place of its own.
+
+    Raises:
+        ValueError: neither JPEG, PNG nor WebP, damaged, or (JPEG) a packet of 64 kB or more.
+    """
+    kind = _kind(data)
+    return {"jpeg": _jpeg_with, "png": _png_with, "webp": _webp_with}[kind](data, packet)
+
+
+def _kind(data: bytes) -> str:
+    if data[:2] == b"\xff\xd8":
+        return "jpeg"
+    if data[:8] == _PNG_HEAD:
+        return "png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    raise ValueError("XMP can be written into JPEG, PNG and WebP files only; write a sidecar instead (format xmp)")
+
+
+def _damaged(what: str) -> ValueError:
+    return ValueError(f"damaged or cut short: expected a whole {what} file; copy or download it again")
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment between the start of a JPEG and its picture data."""
+    place = 2
+    while place + 4 <= len(data):
+        if data[place] != 0xFF:
+            raise _damaged("JPEG")
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        if marker in (0xDA, 0xD9):  # start of scan, end of image
+            return
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if end > len(data) or end < place + 4:
+            raise _damaged("JPEG")
+        yield marker, place, end
+        place = end
+    raise _damaged("JPEG")
+
+
+def _xmp_segments(data: bytes) -> list[tuple[int, int, int]]:
+    return [row for row in _segments(data) if row[0] == 0xE1 and data[row[1] + 4 : row[2]].startswith(JPEG_MARK)]
+
+
+def _jpeg_with(data: bytes, packet: bytes) -> bytes:
+    if len(packet) > _JPEG_MOST:
+        raise ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; take fewer regions (--regions)")
+    fresh = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG_MARK) + len(packet)) + JPEG_MARK + packet
+    segments, old = list(_segments(data)), _xmp_segments(data)
+    mpf = [start for marker, start, end in segments if marker == 0xE2 and data[start + 4 : end].startswith(b"MPF\x00")]
+    if old and mpf and mpf[0] < old[0][1]:  # its offsets to further pictures count from its own place in the file
+        raise ValueError("several pictures in one JPEG, and XMP after their index; write a sidecar (format xmp)")
+    place = 2
+    for marker, start, end in segments:  # after JFIF and EXIF, which have to come first
+        if marker == 0xE0 or (marker == 0xE1 and data[start + 4 : end].startswith(b"Exif\x00")):
+            place = end
+        else:
+            break
+    parts, last = [data[:place], fresh] if not old else [], 0 if old else place
+    for number, (_, start, end) in enumerate(old):
+        parts += [data[last:start], fresh if number == 0 else b""]
+        last = end
+    return b"".join([*parts, data[last:]])
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
+    """Name, body, start and end of each chunk up to IEND."""
+    place = len(_PNG_HEAD)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if end > len(data):
+            break
+        name = data[place + 4 : place + 8]
+        yield name, data[place + 8 : end - 4], place, end
+        if name == b"IEND":
+            return
+        place = end
+    raise _damaged("PNG")
+
+
+def _is_png_xmp(name: bytes, body: bytes) -> bool:
+    return name == b"iTXt" and body.startswith(PNG_MARK + b"\x00")
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The text of an iTXt chunk: keyword, 0, packed or not, method, language, 0, translated keyword, 0, text."""
+    packed, rest = body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2], body[len(PNG_MARK) + 3 :]
+    text = rest.split(b"\x00", 2)[2] if rest.count(b"\x00") >= 2 else b""
+    if packed != b"\x01":
+        return text
+    reader = zlib.decompressobj()
+    try:
+        text = reader.decompress(text, _LARGEST)
+    except zlib.error as error:
+        raise ValueError(f"XMP: the metadata that is there is damaged ({error}); remove it first") from error
+    if reader.unconsumed_tail:
+        raise ValueError(f"XMP: the metadata that is there is larger than {_LARGEST:,} bytes; remove it first")
+    return text
+
+
+def _png_with(data: bytes, packet: bytes) -> bytes:
+    body = PNG_MARK + b"\x00\x00\x00\x00\x00" + packet
+    fresh = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    parts, last = [_PNG_HEAD], len(_PNG_HEAD)
+    for name, chunk, start, end in _png_chunks(data):
+        if not _is_png_xmp(name, chunk):
+            parts.append(data[start:end])
+        if name == b"IHDR":
+            parts.append(fresh)
+        last = end
+    return b"".join([*parts, data[last:]])
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
+    """Name, body, start and end (with its pad byte) of each chunk of a WebP file."""
+    place, stop = 12, 8 + int.from_bytes(data[4:8], "little")
+    if stop > len(data):
+        raise _damaged("WebP")
+    while place + 8 <= stop:
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        end = place + 8 + size + size % 2
+        if place + 8 + size > stop:
+            raise _damaged("WebP")
+        yield data[place : place + 4], data[place + 8 : place + 8 + size], place, min(end, stop)
+        place = end
+
+
+def _webp_with(data: bytes, packet: bytes) -> bytes:
+    chunks = [row for row in _riff_chunks(data) if row[0] != b"XMP "]
+    if not chunks:
+        raise _damaged("WebP")
+    if chunks[0][0] == b"VP8X":
+        flags = bytes([chunks[0][1][0] | _XMP]) + chunks[0][1][1:]
+        rest = chunks[1:]
+    else:
+        wide, high, alpha = _webp_size(*chunks[0][:2])
+        sizes = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
+        flags, rest = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
+    parts = [_chunk(b"VP8X", flags), *(data[start:end] for _, _, start, end in rest), _chunk(b"XMP ", packet)]
+    body = b"WEBP" + b"".join(parts)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return name + struct.pack("<I", len(body)) + body + b"\x00" * (len(body) % 2)
+
+
+def _webp_size(name: bytes, body: bytes) -> tuple[int, int, bool]:
+    """Width, height and transparency of a simple WebP picture, from its first bytes (RFC 9649, 2.5 and 2.6)."""
+    if name == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        wide, high = struct.unpack("<HH", body[6:10])
+        return wide & 0x3FFF, high & 0x3FFF, False
+    if name == b"VP8L" and body[:1] == b"\x2f":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, bool(bits >> 28 & 1)
+    raise _damaged("WebP")

@@ -1,0 +1,143 @@
+"""A gallery: one static page with photos, boxes and captions, that needs no server and loads nothing from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from regiontalk.export.names import iri
+from regiontalk.files import write_whole
+from regiontalk.records import ImageResult, RegionCaption
+
+SIDE = 1280  # pixels of the longer side of a photo on the page
+_HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
+article { display: grid; gap: 1rem; grid-template-columns: minmax(0, 3fr) minmax(14rem, 2fr); margin: 0 0 3rem; }
+@media (max-width: 44rem) { article { grid-template-columns: 1fr; } }
+h2 { font-size: 1.1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+figure { margin: 0; position: relative; align-self: start; }
+img { display: block; width: 100%; height: auto; border-radius: .3rem; }
+.box { position: absolute; box-sizing: border-box; border: 3px solid var(--line); outline: 1px solid #0009; }
+.box { outline-offset: -4px; opacity: .75; }
+ul { list-style: none; margin: .5rem 0; padding: 0; }
+li { border-left: .5rem solid var(--line); margin: .25rem 0; padding: .1rem .6rem; }
+.on { opacity: 1; background: #fff3; }
+li.on { background: #8883; }
+article.some .box:not(.on) { opacity: .15; }
+small { opacity: .75; }
+"""
+# Pointing at a box or a line, or stepping to a line by keyboard, lights up both.
+_SCRIPT = """
+for (const article of document.querySelectorAll("article")) {
+  const light = (number, on) => {
+    article.classList.toggle("some", on);
+    for (const one of article.querySelectorAll(`[data-n="${number}"]`)) one.classList.toggle("on", on);
+  };
+  for (const one of article.querySelectorAll("[data-n]"))
+    for (const [event, on] of [["mouseenter", true], ["mouseleave", false], ["focus", true], ["blur", false]])
+      one.addEventListener(event, () => light(one.dataset.n, on));
+}
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo on the page.
+
+    Attributes:
+        result: what was said.
+        picture: file of the reduced photo.
+        alt: its alt text.
+    """
+
+    result: ImageResult
+    picture: Path
+    alt: str
+
+
+def write_picture(image: Image.Image, path: Path) -> None:
+    """Write a photo reduced to 1280 pixels as JPEG.
+
+    Args:
+        image: RGB, upright.
+        path: its folder is made where it is not there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda fresh: small.save(fresh, format="JPEG", quality=85))
+
+
+def picture_path(photo: str, folder: Path, taken: Container[Path]) -> Path:
+    """The place of a reduced photo in a gallery; a name that is taken gets a number.
+
+    >>> picture_path("trip/a.png", Path("web"), {Path("web/photos/a.jpg")}).as_posix()
+    'web/photos/a_2.jpg'
+    """
+    number, path = 1, folder / "photos" / f"{Path(photo).stem}.jpg"
+    while path in taken:
+        number += 1
+        path = path.with_name(f"{Path(photo).stem}_{number}.jpg")
+    return path
+
+
+def page(entries: Sequence[Entry], folder: Path) -> str:
+    """The HTML of ``index.html`` in a folder."""
+    articles = "\n".join(_article(entry, folder) for entry in entries)
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Photos in words</title>\n<style>{_STYLE}</style>\n<h1>Photos in words</h1>\n<main>\n"
+        f"{articles}\n</main>\n<script>{_SCRIPT}</script>\n</html>\n"
+    )
+
+
+def _article(entry: Entry, folder: Path) -> str:
+    result = entry.result
+    spoken = [region for region in result.regions if region.text]
+    large_first = sorted(enumerate(spoken), key=lambda row: -_area(row[1]))  # small boxes are to be pointed at as well
+    boxes = "".join(_box(number, region, result.size_wh) for number, region in large_first)
+    lines = "".join(_line(number, region) for number, region in enumerate(spoken))
+    sure = result.caption is not None and result.caption.text
+    caption = _words(result.caption) if result.caption is not None and sure else "<small>[not sure]</small>"
+    wide, high = result.size_wh
+    return (
+        f'<article>\n<figure><img src="{escape(iri(str(entry.picture), folder))}" alt="{escape(entry.alt)}" '
+        f'width="{wide}" height="{high}" loading="lazy">{boxes}</figure>\n'
+        f"<section><h2>{escape(Path(result.photo).name)}</h2><p>{caption}</p><ul>{lines}</ul>"
+        f"<small>{wide}x{high}, {escape(result.model)}</small></section>\n</article>"
+    )
+
+
+def _area(region: RegionCaption) -> float:
+    x1, y1, x2, y2 = region.box
+    return (x2 - x1) * (y2 - y1)
+
+
+def _box(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> str:
+    x1, y1, x2, y2 = (100 * float(value) / size_wh[axis % 2] for axis, value in enumerate(region.box))
+    place = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
+    title = escape(region.text or "")
+    return f'<span class="box" data-n="{number}" style="{place};{_colour(number)}" title="{title}"></span>'
+
+
+def _line(number: int, region: RegionCaption) -> str:
+    return f'<li data-n="{number}" tabindex="0" style="{_colour(number)}">{_words(region)}</li>'
+
+
+def _words(region: RegionCaption) -> str:
+    return f"{escape(region.text or '')} <small>{region.confidence:.2f}</small>"
+
+
+def _colour(number: int) -> str:
+    return f"--line:hsl({_HUES[number % len(_HUES)]} 85% 55%)"

@@ -1,0 +1,77 @@
+"""XMP on disk: a sidecar beside a photo's name, or a copy of the photo with the packet inside."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+
+from PIL import Image
+
+from regiontalk.export.embed import find_packet, with_packet
+from regiontalk.export.xmp import Texts, packet
+from regiontalk.files import write_whole
+from regiontalk.records import ImageResult
+
+_ORIENTATION = 0x0112
+
+
+def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
+    """Write ``NAME.jpg.xmp`` into a folder; a sidecar that is there is added to.
+
+    Args:
+        result: of the photo at the path `ImageResult.photo`.
+        texts: about the whole photo.
+        folder: made where it is not there; the photo's own is where photo managers look.
+        replace: put our texts in place of those that are there.
+
+    Raises:
+        ValueError: the sidecar that is there cannot be read.
+        OSError: a file cannot be read or written.
+    """
+    photo = Path(result.photo)
+    path = folder / f"{photo.name}.xmp"
+    existing = path.read_bytes() if path.is_file() else None
+    fresh = packet(result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda new: new.write_bytes(fresh))
+    return path
+
+
+def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
+    """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
+
+    Args:
+        result: of the photo at the path `ImageResult.photo`.
+        texts: about the whole photo.
+        folder: made where it is not there; not the photo's own.
+        replace: put our texts in place of those that the photo has.
+
+    Raises:
+        ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace the photo.
+        OSError: a file cannot be read or written.
+    """
+    photo = Path(result.photo)
+    path = folder / photo.name
+    if path.exists() and path.samefile(photo):
+        raise ValueError(f"{photo}: the copy would replace the photo; choose another folder with --out")
+    data = photo.read_bytes()
+    try:
+        found = find_packet(data)
+        fresh = with_packet(data, packet(result, texts, found, orientation=orientation(data), replace=replace))
+    except ValueError as error:
+        raise ValueError(f"{photo}: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda new: new.write_bytes(fresh))
+    shutil.copystat(photo, path)
+    return path
+
+
+def orientation(data: bytes) -> int:
+    """The EXIF orientation of a picture file, 1 to 8; 1 where it has none or its EXIF block is broken."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            value = int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a damaged EXIF block must not cost the user the words, and raises whatever its parser meets
+        return 1
+    return value if 1 <= value <= 8 else 1

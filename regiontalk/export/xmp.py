@@ -1,0 +1,272 @@
+"""XMP: alt text, description and image regions, as photo managers and search engines read them.
+
+Regions are written twice, in the two ways that are in use: IPTC `ImageRegion` (Photo Metadata Standard 2019.1 and
+later; corner and size) and the Metadata Working Group's `Regions` (guidelines 2.0, 5.9; *centre* and size). Both are
+shares of the picture **as it is stored**, before its EXIF turn; boxes of an `ImageResult` are in the picture as it is
+seen, so `stored_box` turns them back.
+
+`packet` adds to what is there: foreign properties and regions stay, regions of an earlier run are replaced, and texts
+that somebody wrote are kept unless the caller says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.dom import minidom
+from xml.parsers.expat import ExpatError
+from xml.sax.saxutils import escape, quoteattr
+
+from regiontalk.records import ImageResult, RegionCaption
+
+RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+DC = "http://purl.org/dc/elements/1.1/"
+CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
+EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
+_SPACES = {
+    "rdf": RDF,
+    "dc": DC,
+    "Iptc4xmpCore": CORE,
+    "Iptc4xmpExt": EXT,
+    "mwg-rs": MWG,
+    "stArea": "http://ns.adobe.com/xmp/sType/Area#",
+    "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
+}
+_DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items())
+_OURS = "regiontalk-"  # begins the identifier of every region that we write
+_EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta>'
+# Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF orientation.
+_TURNS = {
+    1: lambda u, v: (u, v),
+    2: lambda u, v: (1 - u, v),
+    3: lambda u, v: (1 - u, 1 - v),
+    4: lambda u, v: (u, 1 - v),
+    5: lambda u, v: (v, u),
+    6: lambda u, v: (v, 1 - u),
+    7: lambda u, v: (1 - v, 1 - u),
+    8: lambda u, v: (1 - v, u),
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is written about a whole photo; an empty text is not written.
+
+    Attributes:
+        description: one sentence (``dc:description``).
+        alt: for people who do not see the photo (``Iptc4xmpCore:AltTextAccessibility``).
+        extended: the same at length (``Iptc4xmpCore:ExtDescrAccessibility``).
+    """
+
+    description: str = ""
+    alt: str = ""
+    extended: str = ""
+
+    def properties(self) -> Iterator[tuple[str, str, str, str]]:
+        """Namespace, prefix, name and words of each text that there is."""
+        for address, prefix, name, words in (
+            (DC, "dc", "description", self.description),
+            (CORE, "Iptc4xmpCore", "AltTextAccessibility", self.alt),
+            (CORE, "Iptc4xmpCore", "ExtDescrAccessibility", self.extended),
+        ):
+            if words:
+                yield address, prefix, name, words
+
+
+def packet(
+    result: ImageResult,
+    texts: Texts,
+    existing: bytes | None = None,
+    *,
+    orientation: int = 1,
+    replace: bool = False,
+) -> bytes:
+    """An XMP packet in UTF-8 with the texts, and the regions that have words, added to an existing packet.
+
+    Args:
+        result: boxes in pixels of the picture as it is seen.
+        texts: about the whole photo.
+        existing: the photo's or the sidecar's packet; None or empty begins a new one.
+        orientation: the EXIF orientation of the stored picture, 1 to 8.
+        replace: put our texts in place of those that are there.
+
+    Raises:
+        ValueError: the existing packet cannot be read.
+    """
+    document = _parsed(existing)
+    (rdf,) = document.getElementsByTagNameNS(RDF, "RDF")[:1] or [None]
+    if rdf is None:
+        raise ValueError("XMP: expected an rdf:RDF element in the metadata that is there, got none; remove it first")
+    about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
+    _remove_ours(rdf)
+    inner = []
+    for address, prefix, name, words in texts.properties():
+        if replace:
+            _remove_property(rdf, address, name)
+        if not _has(rdf, address, name):
+            inner.append(_language(f"{prefix}:{name}", words))
+    spoken = [region for region in result.regions if region.text]
+    boxes = [stored_box(region.box, result.size_wh, orientation) for region in spoken]
+    inner += _add_regions(rdf, result, spoken, boxes, orientation)
+    if inner:
+        block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(inner)}</rdf:Description>"
+        rdf.appendChild(document.importNode(_fragment(block), True))
+    head, tail = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
+    return f"{head}\n{document.documentElement.toxml()}\n{tail}".encode()
+
+
+def stored_box(
+    box: tuple[float, float, float, float], size_wh: tuple[int, int], orientation: int = 1
+) -> tuple[float, float, float, float]:
+    """A box of the picture as it is seen, as shares 0..1 of the picture as it is stored: x1, y1, x2, y2.
+
+    >>> stored_box((0, 0, 50, 20), (100, 200), 6)  # held upright, stored lying on its left side
+    (0.0, 0.5, 0.1, 1.0)
+    """
+    turn = _TURNS.get(orientation, _TURNS[1])
+    first = turn(box[0] / size_wh[0], box[1] / size_wh[1])
+    second = turn(box[2] / size_wh[0], box[3] / size_wh[1])
+    (x1, x2), (y1, y2) = sorted((first[0], second[0])), sorted((first[1], second[1]))
+    return x1, y1, x2, y2
+
+
+def _parsed(existing: bytes | None) -> minidom.Document:
+    text = (existing or b"").strip(b"\x00 \r\n\t")
+    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:  # never part of XMP; entities can be made to grow without end
+        raise ValueError("XMP: the metadata that is there declares entities, which XMP does not allow; remove it first")
+    try:
+        return minidom.parseString(text or _EMPTY.encode())
+    except (ExpatError, ValueError) as error:
+        raise ValueError(f"XMP: the metadata that is there is damaged ({error}); remove it first") from error
+
+
+def _fragment(text: str) -> minidom.Element:
+    return minidom.parseString(text.encode()).documentElement
+
+
+def _children(node: minidom.Node) -> list[minidom.Element]:
+    return [child for child in node.childNodes if child.nodeType == child.ELEMENT_NODE]
+
+
+def _descriptions(rdf: minidom.Element) -> list[minidom.Element]:
+    """The top-level blocks, whose children are the properties."""
+    return [node for node in _children(rdf) if (node.namespaceURI, node.localName) == (RDF, "Description")]
+
+
+def _property(rdf: minidom.Element, address: str, name: str) -> minidom.Element | None:
+    """The element of a property, wherever it stands; None where there is none."""
+    for block in _descriptions(rdf):
+        for node in _children(block):
+            if (node.namespaceURI, node.localName) == (address, name):
+                return node
+    return None
+
+
+def _has(rdf: minidom.Element, address: str, name: str) -> bool:
+    """Whether a property is there with a value, as an element or, for plain text, as an attribute."""
+    found = _property(rdf, address, name)
+    if found is not None:
+        if "".join(_all_text(found)).strip():
+            return True
+        found.parentNode.removeChild(found)  # an empty one would stand beside ours
+    return any(block.getAttributeNS(address, name) for block in _descriptions(rdf))
+
+
+def _all_text(node: minidom.Node) -> Iterator[str]:
+    for child in node.childNodes:
+        if child.nodeType == child.TEXT_NODE:
+            yield child.data
+        else:
+            yield from _all_text(child)
+
+
+def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
+    for block in _descriptions(rdf):
+        if block.hasAttributeNS(address, name):
+            block.removeAttributeNS(address, name)
+    while (found := _property(rdf, address, name)) is not None:
+        found.parentNode.removeChild(found)
+
+
+def _remove_ours(rdf: minidom.Element) -> None:
+    """Take out the regions of an earlier run, of either kind."""
+    for address, name in ((EXT, "rId"), (DC, "identifier")):
+        for mark in rdf.getElementsByTagNameNS(address, name):
+            if "".join(_all_text(mark)).startswith(_OURS):
+                item = mark
+                while item is not None and item.localName != "li":
+                    item = item.parentNode
+                if item is not None:
+                    item.parentNode.removeChild(item)
+
+
+def _add_regions(
+    rdf: minidom.Element,
+    result: ImageResult,
+    regions: Sequence[RegionCaption],
+    boxes: Sequence[tuple[float, float, float, float]],
+    orientation: int,
+) -> Iterator[str]:
+    """Put regions into the lists that are there; yields the properties that have to be made anew."""
+    if not regions:
+        return
+    names = [f"{_OURS}{result.model}-{number}" for number in range(1, len(regions) + 1)]
+    rows = list(zip(regions, boxes, names, strict=True))
+    iptc = [_iptc_region(*row) for row in rows]
+    if not _append(_property(rdf, EXT, "ImageRegion"), iptc):
+        yield f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{''.join(iptc)}</rdf:Bag></Iptc4xmpExt:ImageRegion>"
+    mwg = [_mwg_region(*row) for row in rows]
+    whole = _property(rdf, MWG, "Regions")
+    listed = whole.getElementsByTagNameNS(MWG, "RegionList") if whole is not None else []
+    if not _append(listed[0] if listed else None, mwg):
+        if whole is not None:
+            whole.parentNode.removeChild(whole)
+        wide, high = result.size_wh if orientation < 5 else result.size_wh[::-1]
+        yield (
+            '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
+            f"<stDim:w>{wide}</stDim:w><stDim:h>{high}</stDim:h><stDim:unit>pixel</stDim:unit>"
+            "</mwg-rs:AppliedToDimensions>"
+            f"<mwg-rs:RegionList><rdf:Bag>{''.join(mwg)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
+        )
+
+
+def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
+    """Put items into the bag of a property; False where there is no bag."""
+    bag = next(iter(_children(listed)), None) if listed is not None else None
+    if bag is None or bag.namespaceURI != RDF or bag.localName not in ("Bag", "Seq"):
+        if listed is not None and listed.localName == "ImageRegion":
+            listed.parentNode.removeChild(listed)
+        return False
+    for item in items:
+        bag.appendChild(bag.ownerDocument.importNode(_fragment(item), True))
+    return True
+
+
+def _language(name: str, words: str) -> str:
+    """A text property in the one language that we speak."""
+    return f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
+
+
+def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], name: str) -> str:
+    x1, y1, x2, y2 = box
+    places = (("rbX", x1), ("rbY", y1), ("rbW", x2 - x1), ("rbH", y2 - y1))
+    numbers = "".join(f"<Iptc4xmpExt:{key}>{value:.6f}</Iptc4xmpExt:{key}>" for key, value in places)
+    return (
+        f'<rdf:li rdf:parseType="Resource" {_DECLARED}><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
+        "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape><Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"
+        f"{numbers}</Iptc4xmpExt:RegionBoundary><Iptc4xmpExt:rId>{escape(name)}</Iptc4xmpExt:rId>"
+        f"{_language('Iptc4xmpExt:Name', region.text or '')}</rdf:li>"
+    )
+
+
+def _mwg_region(region: RegionCaption, box: tuple[float, float, float, float], name: str) -> str:
+    x1, y1, x2, y2 = box
+    places = (("x", (x1 + x2) / 2), ("y", (y1 + y2) / 2), ("w", x2 - x1), ("h", y2 - y1))
+    numbers = "".join(f"<stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in places)
+    return (
+        f'<rdf:li rdf:parseType="Resource" {_DECLARED}><mwg-rs:Area rdf:parseType="Resource">{numbers}'
+        f"<stArea:unit>normalized</stArea:unit></mwg-rs:Area><mwg-rs:Name>{escape(region.text or '')}</mwg-rs:Name>"
+        '<mwg-rs:Extensions rdf:parseType="Resource">'
+        f"<dc:identifier>{escape(name)}</dc:identifier></mwg-rs:Extensions></rdf:li>"
+    )

@@ -1,0 +1,100 @@
+"""Sidecars and copies on disk, read back by exiftool where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from regiontalk.export.embed import find_packet
+from regiontalk.export.metadata import orientation, write_copy, write_sidecar
+from regiontalk.export.xmp import Texts
+from regiontalk.records import ImageResult, RegionCaption
+
+TEXTS = Texts("A dog runs.", "A dog runs on grass.", "A dog runs on grass. On the left, a ball.")
+
+
+def photo(path: Path, turn: int = 1) -> ImageResult:
+    """A photo on disk, and a result whose boxes are in the photo as it is seen."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = turn, "A camera"
+    values = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(values).save(path, exif=exif)
+    size = (80, 60) if turn < 5 else (60, 80)
+    return ImageResult(str(path), size, "mini", regions=(RegionCaption((0, 0, 30, 20), "a ball", 0.9),))
+
+
+def exiftool(path: Path) -> dict[str, Any]:
+    if shutil.which("exiftool") is None:
+        pytest.skip("exiftool is not installed")
+    run = subprocess.run(["exiftool", "-j", "-struct", "-n", str(path)], capture_output=True, text=True, check=True)
+    (values,) = json.loads(run.stdout)
+    assert "Warning" not in values and "Error" not in values
+    return dict(values)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_copy(tmp_path: Path, name: str) -> None:
+    said = photo(tmp_path / name, 6)
+    os.utime(said.photo, (1e9, 1e9))
+    before = Path(said.photo).read_bytes()
+    path = write_copy(said, TEXTS, tmp_path / "new")
+    assert path == tmp_path / "new" / name and path.stat().st_mtime == 1e9
+    assert Path(said.photo).read_bytes() == before and find_packet(path.read_bytes()) is not None
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(said.photo)))
+    assert list((tmp_path / "new").iterdir()) == [path]
+
+
+@pytest.mark.parametrize("kind", ["copy", "sidecar"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_exiftool_reads_it(tmp_path: Path, name: str, kind: str) -> None:
+    said = photo(tmp_path / name, 6)
+    write = write_copy if kind == "copy" else write_sidecar
+    values = exiftool(write(said, TEXTS, tmp_path / "new"))
+    assert values["Description"] == "A dog runs." and values["AltTextAccessibility"] == "A dog runs on grass."
+    # Seen 60x80 at the top left, 30 x 20; stored 80x60 lying on its left side: x from y, y from the right edge
+    (region,) = values["ImageRegion"]
+    assert region["Name"] == "a ball" and region["RId"] == "regiontalk-mini-1"
+    boundary = region["RegionBoundary"]
+    assert [boundary[key] for key in ("RbX", "RbY", "RbW", "RbH")] == [0, 0.5, 0.25, 0.5]
+    (region,) = values["RegionInfo"]["RegionList"]
+    assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5] and region["Name"] == "a ball"
+    assert values["RegionInfo"]["AppliedToDimensions"] == {"W": 80, "H": 60, "Unit": "pixel"}
+    if kind == "copy":
+        assert values["Make"] == "A camera" and values["Orientation"] == 6
+
+
+def test_a_sidecar_is_added_to(tmp_path: Path) -> None:
+    said = photo(tmp_path / "a.jpg")
+    path = write_sidecar(said, Texts("Ours, once."), tmp_path)
+    assert path == tmp_path / "a.jpg.xmp"
+    write_sidecar(said, Texts("Ours, again.", "New."), tmp_path)
+    assert b"Ours, once." in path.read_bytes() and b"New." in path.read_bytes()
+    write_sidecar(said, Texts("Ours, again."), tmp_path, replace=True)
+    assert b"Ours, again." in path.read_bytes() and b"once" not in path.read_bytes()
+    path.write_text("no xml")
+    with pytest.raises(ValueError, match="damaged"):
+        write_sidecar(said, TEXTS, tmp_path)
+    assert path.read_text() == "no xml"
+
+
+def test_refused(tmp_path: Path) -> None:
+    said = photo(tmp_path / "a.jpg")
+    with pytest.raises(ValueError, match="the copy would replace the photo; choose another folder"):
+        write_copy(said, TEXTS, tmp_path)
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    with pytest.raises(ValueError, match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only"):
+        write_copy(ImageResult(str(tmp_path / "a.gif"), (1, 1), "mini"), TEXTS, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe1\x00\x08Exif\x00\x00"])
+def test_orientation_of_broken_files(data: bytes) -> None:
+    assert orientation(data) == 1
