@@ -39,40 +39,57 @@ def run_many(
     as_json: bool,
     drawings: Drawings | None,
 ) -> None:
-    """Print what is said of each photo as it comes.
+    """Print what is said of each photo as it comes; raises as `for_each` does."""
+
+    def use(path: str, result: ImageResult) -> None:
+        show(result, as_json, indent=2 if photos.single else None)
+        if drawings is not None:
+            _tell(drawings.add(path, result))
+
+    for_each(photos, speak, use)
+
+
+def for_each(
+    photos: Photos,
+    speak: Callable[[Sequence[str]], Sequence[ImageResult]],
+    use: Callable[[str, ImageResult], object],
+) -> None:
+    """Do something with what is said of each photo as it comes.
+
+    Args:
+        photos: of the command.
+        speak: photos to as many results; raises for a photo that cannot be used.
+        use: takes a photo and its result; a ValueError or OSError is that photo's failure.
 
     Raises:
         typer.Exit: code 1 where some photos failed, after their list.
-        Exception: what `speak` raised, where the user named a single photo.
+        Exception: what was raised, where the user named a single photo.
     """
     failures: list[Failure] = []
     with Meter(len(photos.paths)) as meter:
         for path, outcome in speak_all(photos.paths, speak):
+            failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(outcome, ImageResult):
                 with meter.paused():
-                    outcome = _show(path, outcome, as_json, drawings, indent=2 if photos.single else None)
-            if isinstance(outcome, Failure):
+                    failure = _used(path, outcome, use)
+            if failure is not None:
                 if photos.single:
-                    raise outcome.error
-                failures.append(outcome)
+                    raise failure.error
+                failures.append(failure)
             meter.advance()
     if failures:
-        _report(failures, len(photos.paths))
+        report(failures, len(photos.paths))
 
 
-def _show(
-    path: str, result: ImageResult, as_json: bool, drawings: Drawings | None, indent: int | None
-) -> ImageResult | Failure:
-    """Print and draw one result; what fails here is that photo's failure."""
+def _used(path: str, result: ImageResult, use: Callable[[str, ImageResult], object]) -> Failure | None:
+    """The failure of what was done with one result, if any."""
     try:
-        show(result, as_json, indent)
-        if drawings is not None:
-            _tell(drawings.add(path, result))
+        use(path, result)
     except BrokenPipeError:  # nobody reads on: the end of the command, not of one photo
         raise
     except (ValueError, OSError) as error:
         return Failure(path, error)
-    return result
+    return None
 
 
 def _tell(paths: Sequence[Path]) -> None:
@@ -80,8 +97,12 @@ def _tell(paths: Sequence[Path]) -> None:
         typer.echo(f"drawn: {path}", err=True)
 
 
-def _report(failures: Sequence[Failure], total: int) -> None:
-    """List the photos that failed and end with code 1."""
+def report(failures: Sequence[Failure], total: int) -> None:
+    """List the photos that failed and end with code 1.
+
+    Raises:
+        typer.Exit: always.
+    """
     typer.echo(f"regiontalk: {len(failures)} of {total} photos failed:", err=True)
     for failure in failures:
         text = one_line(failure.error)
