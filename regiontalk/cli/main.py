@@ -14,7 +14,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from regiontalk.cli import align, caption, evaluate, info, locate, snippets, train
+from regiontalk.cli import (
+    align,
+    caption,
+    corrections,
+    evaluate,
+    export,
+    info,
+    locate,
+    mcp,
+    narrate,
+    objects,
+    serve,
+    snippets,
+    train,
+)
 from regiontalk.cli.options import one_line
 
 USER_ERRORS = (ValueError, KeyError, OSError, ImportError)  # ImportError: an extra that is not installed
@@ -58,10 +72,16 @@ app = typer.Typer(
 app.command("caption")(caption.caption)
 app.command("align")(align.align)
 app.command("locate")(locate.locate)
+app.command("narrate")(narrate.narrate)
+app.command("export")(export.export)
+app.command("import")(corrections.import_corrections)
+app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("info")(info.info)
+app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
 
 
 def _show_version(wanted: bool) -> None:
