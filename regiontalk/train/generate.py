@@ -99,33 +99,40 @@ class GenerateTerms:
         }
         losses: dict[str, Tensor] = {}
         for name, texts in kinds.items():
-            if any(texts):
-                condition, annotations, owner = self._conditions(maps, seen, texts)
-                if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                    spoken_of, most = [photos[place] for place in owner], self.model.config.decoding.max_words
-                    losses["reward"] = self_critical_loss(
-                        self.model.generator, condition, annotations, spoken_of, self._reward, most
-                    )
-                else:
-                    words = [words for own in texts for _, words in own]
-                    losses |= self._terms(name, condition, annotations, words, step)
+            if not any(texts):
+                continue
+            if name == "captions" and self._reward is not None and step >= self._rewarded_from:
+                condition, annotations = self._conditions(maps, seen, [[(whole, [])] for _ in photos])
+                losses["reward"] = self_critical_loss(
+                    self.model.generator,
+                    condition,
+                    annotations,
+                    photos,
+                    self._reward,
+                    draws=max(2, config.captions),
+                    max_words=self.model.config.decoding.max_words,
+                )
+            else:
+                condition, annotations = self._conditions(maps, seen, texts)
+                losses |= self._terms(name, condition, annotations, [words for own in texts for _, words in own], step)
         return losses
 
     def _conditions(
         self, maps: Maps, seen: Tensor | None, texts: Sequence[Sequence[BoxWords]]
-    ) -> tuple[Tensor, Tensor | None, list[int]]:
-        """What the generator reads of the box of each text, and the photo that it belongs to."""
-        most = max(len(own) for own in texts)
-        boxes = torch.zeros(len(texts), most, 4)
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the generator reads of the box of each text."""
+        most = max(len({id(box) for box, _ in own}) for own in texts)
+        boxes, kept = torch.zeros(len(texts), most, 4), []
         for photo, own in enumerate(texts):
-            for place, (box, _) in enumerate(own):
+            places: dict[int, int] = {}  # a box with many texts is pooled once
+            for box, _ in own:
+                place = places.setdefault(id(box), len(places))
                 boxes[photo, place] = box
-        # only the places that hold a text are decoded; the rest is padding of the box tensor
-        kept = torch.tensor([photo * most + place for photo, own in enumerate(texts) for place in range(len(own))])
+                kept.append(photo * most + place)
         with torch.no_grad():
             condition, grids = self.model.conditions(maps, boxes.to(self._device), seen)
-        kept = kept.to(self._device)
-        return condition[kept], None if grids is None else grids[kept], (kept // most).tolist()
+        rows = torch.tensor(kept, device=self._device)
+        return condition[rows], None if grids is None else grids[rows]
 
     def _terms(
         self, name: str, condition: Tensor, annotations: Tensor | None, texts: Sequence[list[int]], step: int

@@ -2,7 +2,8 @@
 
 Teacher forcing shows the model only what people wrote, in use it reads what it wrote. Scheduled sampling (Bengio et
 al., NIPS 2015) lets it read some of its own words while people's stay the target. Self-critical training (Rennie et
-al., CVPR 2017) lets it write whole captions and makes those likelier whose CIDEr-D beats the greedy caption's.
+al., CVPR 2017) lets it write whole captions and makes those likelier whose CIDEr-D beats what it writes otherwise: here
+the mean of the other captions drawn for the same photo (Luo, 2020), which varies less than the greedy caption's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.generate.model import Generator
-from regiontalk.generate.search import FORBIDDEN, greedy, sample
+from regiontalk.generate.search import FORBIDDEN, sample
 from regiontalk.metrics.cider import cider_d, document_frequencies
 from regiontalk.text import END, PAD, Vocabulary
 from regiontalk.train.texts import Sentences, teacher_words
@@ -78,9 +79,11 @@ def self_critical_loss(
     annotations: Tensor | None,
     photos: Sequence[int],
     reward: Reward,
+    *,
+    draws: int,
     max_words: int,
 ) -> Tensor:
-    """Minus the log-probability of drawn captions, each weighed by how much its reward beats the greedy caption's.
+    """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
 
     A mean over words. Neither drawing nor reading uses dropout: the gradient is that of the model that wrote.
 
@@ -90,18 +93,27 @@ def self_critical_loss(
         annotations: (R, P, F) or None.
         photos: R rows, for the reward.
         reward: of captions.
+        draws: K, captions drawn for each photo, 2 or more.
         max_words: longest caption.
     """
+    if draws < 2:
+        raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
+    condition = condition.repeat_interleave(draws, 0)  # (R*K, C)
+    annotations = None if annotations is None else annotations.repeat_interleave(draws, 0)
+    rows = [photo for photo in photos for _ in range(draws)]
     was_training = generator.training
     generator.eval()
-    step, state = generator.search_step(condition.detach(), annotations)
-    drawn = [found[0].words for found in sample(step, state, len(condition), max_words)]
-    usual = [found[0].words for found in greedy(step, state, len(condition), max_words)]
-    better = (reward(photos, drawn) - reward(photos, usual)).to(condition.device)  # (R,)
-    inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
-    logits, _ = generator(condition, annotations, inputs)
+    with torch.autocast(condition.device.type, dtype=torch.bfloat16):
+        with torch.no_grad():
+            step, state = generator.search_step(condition, annotations)
+            drawn = [found[0].words for found in sample(step, state, len(rows), max_words)]
+        inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
+        logits, _ = generator(condition, annotations, inputs)
     generator.train(was_training)
+    rewards = reward(rows, drawn).view(-1, draws)
+    others = (rewards.sum(1, keepdim=True) - rewards) / (draws - 1)
+    better = (rewards - others).flatten().to(condition.device)  # (R*K,)
     chosen = targets != PAD
     chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
-    scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R, T)
+    scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
     return -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)

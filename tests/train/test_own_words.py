@@ -65,7 +65,7 @@ def test_the_reward_is_cider_with_end_as_a_word() -> None:
 def test_it_learns_what_is_rewarded(generator: Generator) -> None:
     condition, annotations = given(2)
     optimiser = torch.optim.Adam(generator.parameters(), lr=0.05)
-    rows, wanted = list(range(2)) * 8, [7, 6]  # the first photo wants cats, the second things that run
+    wanted = [7, 6]  # the first photo wants cats, the second things that run
 
     def reward(photos: object, captions: object) -> Tensor:
         pairs = zip(photos, captions, strict=True)  # type: ignore[call-overload]
@@ -73,7 +73,8 @@ def test_it_learns_what_is_rewarded(generator: Generator) -> None:
 
     for step in range(60):
         torch.manual_seed(step)
-        loss = self_critical_loss(generator.train(), condition[rows], annotations[rows], rows, reward, 3)
+        generator.train()
+        loss = self_critical_loss(generator, condition, annotations, [0, 1], reward, draws=8, max_words=3)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -84,17 +85,25 @@ def test_it_learns_what_is_rewarded(generator: Generator) -> None:
 
 
 def test_an_end_that_was_forced_is_nobodys_choice(generator: Generator) -> None:
-    """With one word at most, the loss holds that word's log-probability alone."""
+    """With one word at most, the loss holds the log-probabilities of the first words alone: rewards 3 and 1."""
     condition, annotations = given(1)
     torch.manual_seed(5)
-    calls = iter([1.0, 0.0])
+    drawn: list[tuple[int, ...]] = []
 
     def reward(photos: object, captions: list[tuple[int, ...]]) -> Tensor:
-        drawn.append(captions[0])
-        return torch.tensor([next(calls)])
+        drawn.extend(captions)
+        return torch.tensor([3.0, 1.0])
 
-    drawn: list[tuple[int, ...]] = []
-    loss = self_critical_loss(generator, condition, annotations, [0], reward, 1)  # type: ignore[arg-type]
+    loss = self_critical_loss(generator, condition, annotations, [0], reward, draws=2, max_words=1)  # type: ignore[arg-type]
     logits, _ = generator.eval()(condition, annotations, torch.tensor([[START]]))
-    word = drawn[0][0] if drawn[0] else END
-    assert loss.item() == pytest.approx(-logits[0, 0].log_softmax(0)[word].item(), rel=1e-5)
+    first, second = (logits[0, 0].log_softmax(0)[words[0] if words else END] for words in drawn)
+    # each caption against the other: 3 - 1 = 2 and 1 - 3 = -2, over two words
+    assert loss.item() == pytest.approx((-(2 * first - 2 * second) / 2).item(), abs=2e-2)
+
+
+def test_one_draw_has_nothing_to_be_compared_with(generator: Generator) -> None:
+    condition, annotations = given(1)
+    with pytest.raises(ValueError, match="draws: expected 2 or more"):
+        self_critical_loss(
+            generator, condition, annotations, [0], lambda photos, words: condition, draws=1, max_words=3
+        )
