@@ -149,6 +149,15 @@ def tidy(text: str | None, *, neutral: bool = False) -> str:
     return neutral_wording(" ".join(words)) if neutral else " ".join(words)
 
 
+def content_words(text: str) -> frozenset[str]:
+    """The words of a caption that tell one thing from another, in the singular.
+
+    >>> sorted(content_words("two black dogs on the grass"))
+    ['black', 'dog', 'grass']
+    """
+    return frozenset(_singular(word) for word in _words(text) if word not in _FUNCTION | _COUNTS | _GROUPS)
+
+
 def neutral_wording(text: str) -> str:
     """A text with words that do not guess a sex.
 
@@ -207,9 +216,7 @@ class _Thing:
 
     @classmethod
     def of(cls, text: str, box: tuple[float, float, float, float]) -> _Thing:
-        words = _words(text)
-        content = frozenset(_singular(word) for word in words if word not in _FUNCTION | _COUNTS | _GROUPS)
-        return cls(_kind(_head(words)), content, box)
+        return cls(_kind(_head(_words(text))), content_words(text), box)
 
     def is_same(self, other: _Thing) -> bool:
         """Whether both boxes show one thing of one kind."""

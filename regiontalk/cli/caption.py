@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
+from regiontalk.cli.film import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
 from regiontalk.cli.source import KINDS, USUAL, parse_source
 
 if TYPE_CHECKING:
+    from regiontalk.images import PictureSource
     from regiontalk.records import ImageResult
 
 PhotosArgument = Annotated[
-    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to caption.", show_default=False)
+    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB|FILM", help="What to caption.", show_default=False)
 ]
 BoxOption = Annotated[
     list[str] | None,
@@ -56,12 +58,19 @@ def caption(
     model: Model = "mini",
     device: Device = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    every: EveryOption = None,
+    scene: SceneOption = None,
+    seconds: SecondsOption = None,
+    timeline: TimelineOption = None,
 ) -> None:
-    """Caption the regions of photos and the photos themselves.
+    """Caption the regions of photos and the photos themselves, or a film's frames.
 
     One photo prints one document with --json, several print JSON Lines. A photo that fails does not stop the others:
     it is reported at the end, and the exit code is 1.
+
+    A film is a video file, camera:0 or rtsp://...: its frames are joined over time, so that one thing is named once.
     """
+    from regiontalk.cli.film import caption_film, find_film, open_quietly
     from regiontalk.cli.output import Drawings
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import run_many
@@ -72,7 +81,10 @@ def caption(
         raise ValueError(f"--box and {other} exclude each other: either you choose the boxes or the model does")
     if attention and draw is None:
         raise ValueError("--attention: expected --draw DIR beside it, the folder for the sheets")
-    found = find_photos(photos)
+    sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
+    film_name = find_film(photos, sampling, draw is not None)
+    film = None if film_name is None else open_quietly(film_name, max_pixels)
+    found = find_photos(photos) if film is None else None
     where, count = parse_source(source, regions, device)
     drawings = None if draw is None else Drawings(draw, max_pixels)
     captioner = session.load_captioner(model, device, max_pixels, where)
@@ -81,9 +93,12 @@ def caption(
             raise ValueError(f"--attention: expected a model that attends, got {model!r}, which has no attention")
         drawings = Drawings(draw, max_pixels, captioner.look)
 
-    def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
+    def speak(paths: Sequence[PictureSource]) -> Sequence[ImageResult]:
         if boxes:
             return [captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths]
         return captioner.caption_many(paths, regions=count, beams=beam, threshold=threshold)
 
-    run_many(found, speak, json, drawings)
+    if film is not None:
+        caption_film(film, speak, sampling, json, threshold)
+    elif found is not None:
+        run_many(found, speak, json, drawings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
+    from regiontalk.images import PictureSource
     from regiontalk.looking import Looks
     from regiontalk.records import ImageResult
     from regiontalk.regions.sources import RegionSource
@@ -16,12 +17,12 @@ class Captioner(Protocol):
     """The part of `regiontalk.RegionCaptioner` that the command line calls."""
 
     def caption_many(
-        self, photos: Sequence[str], *, regions: int, beams: int | None, threshold: float | None
+        self, photos: Sequence[PictureSource], *, regions: int, beams: int | None, threshold: float | None
     ) -> list[ImageResult]:
         """Captions on regions that the model chooses."""
 
     def describe(
-        self, photo: str, boxes_xyxy: Sequence[Box], *, beams: int | None, threshold: float | None
+        self, photo: PictureSource, boxes_xyxy: Sequence[Box], *, beams: int | None, threshold: float | None
     ) -> ImageResult:
         """Captions on boxes that the user gave."""
 

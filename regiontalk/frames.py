@@ -1,0 +1,192 @@
+"""Frames of a video file, a camera or a network stream, sampled in time or where the scene changes.
+
+OpenCV reads the film (the extra ``video``); frames leave as upright RGB arrays uint8 (height, width, 3) with their
+time in seconds. `timeline` joins what is said of them.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split())
+STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "srt")
+WAIT_MS = 10_000  # for a stream to open or to go on
+_CAMERA = re.compile(r"camera:(\d{1,3})")
+_LOST = 0.02  # share of the stated frames that may be missing at the end: containers count loosely
+_BINS = 16  # of a colour histogram, a channel
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a film.
+
+    Attributes:
+        time: seconds from the start.
+        image: uint8 (height, width, 3), RGB.
+    """
+
+    time: float
+    image: NDArray[np.uint8]
+
+
+def is_film(text: str) -> bool:
+    """Whether a word of the command line means a film: a camera, a stream, or a file with a video's suffix.
+
+    >>> [is_film(text) for text in ("camera:0", "rtsp://door/1", "a.MP4", "a.jpg", "camera.jpg")]
+    [True, True, True, False, False]
+    """
+    return bool(_CAMERA.fullmatch(text)) or _is_stream(text) or Path(text).suffix.lower() in SUFFIXES
+
+
+def shown_name(source: str) -> str:
+    """A source as it may be printed and stored: an address without its password.
+
+    >>> shown_name("rtsp://me:secret@door:554/1")
+    'rtsp://me@door:554/1'
+    """
+    return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1@", source) if _is_stream(source) else source
+
+
+class Film:
+    """An open film; a context manager.
+
+    Attributes:
+        name: the source without a password.
+        size_wh: width and height of its frames in pixels.
+        live: a camera or a stream, whose clock is the wall's.
+        complete: after `frames` has ended, whether the film was read to its stated end.
+    """
+
+    def __init__(self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take an open `cv2.VideoCapture` (`open_film` opens one)."""
+        import cv2
+
+        self.name, self.live, self.complete = name, live, True
+        self._capture, self._clock = capture, clock
+        self.size_wh = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)
+        self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self.grabbed = 0
+
+    def __enter__(self) -> Film:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self._capture.release()
+
+    @property
+    def seconds(self) -> float | None:
+        """The stated length; None for what is live or does not state one."""
+        return self._stated / self._rate if self._stated and self._rate else None
+
+    def frames(self, every: float, change: float | None = None, most: float | None = None) -> Iterator[Frame]:
+        """Frames in order. While the caller computes, a live film goes on: what was missed is passed over.
+
+        Args:
+            every: seconds from one frame to the next; 0 takes all.
+            change: only frames whose colours differ by this share, 0..1, from the last one taken.
+            most: stop after so many seconds.
+
+        Raises:
+            ValueError: a negative period, or a share out of range.
+        """
+        if every < 0 or (change is not None and not 0 <= change <= 1):
+            raise ValueError(f"expected every >= 0 seconds and change in 0..1, got {every} and {change}")
+        start, due, last = self._clock(), 0.0, None
+        now = -1.0
+        while self._capture.grab():
+            now = self._now(start, now)
+            self.grabbed += 1
+            if most is not None and now > most:
+                return
+            if now + 1e-6 < due:
+                continue
+            fine, image = self._capture.retrieve()
+            if not fine or image is None:
+                continue
+            due = now + every - (now % every if every and not self.live else 0)
+            colours = histogram(image) if change is not None else None
+            if colours is not None and last is not None and float(np.abs(colours - last).sum()) / 2 < (change or 0):
+                continue
+            last = colours
+            yield Frame(now, np.ascontiguousarray(image[..., ::-1]))
+        self.complete = self.live or self.grabbed >= self._stated * (1 - _LOST) - 1
+
+    def _now(self, start: float, before: float) -> float:
+        """The time of the frame that was just grabbed; always later than the one before."""
+        import cv2
+
+        if self.live:
+            return max(self._clock() - start, before + 1e-3)
+        stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+        if stamp <= before:  # some containers have no time stamps
+            stamp = before + (1 / self._rate if self._rate else 0.04)
+        return max(stamp, 0.0)
+
+
+def open_film(source: str, max_pixels: int | None = None) -> Film:
+    """Open ``camera:N``, a stream's address or a video file.
+
+    Args:
+        source: what `is_film` takes.
+        max_pixels: larger frames are refused.
+
+    Raises:
+        ImportError: OpenCV is not installed.
+        FileNotFoundError: no such file.
+        ValueError: it cannot be read as a film, or its frames are too large.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImportError("films need OpenCV; install it with: pip install 'regiontalk[video]'") from error
+    name, camera = shown_name(source), _CAMERA.fullmatch(source)
+    if camera:
+        capture = cv2.VideoCapture(int(camera[1]))
+    elif _is_stream(source):
+        waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, WAIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, WAIT_MS]
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, waits)
+    elif Path(source).is_file():
+        capture = cv2.VideoCapture(source)
+    else:
+        raise FileNotFoundError(f"{name}: no such film")
+    if not capture.isOpened():
+        capture.release()
+        raise ValueError(f"{name}: {_hint(source)}")
+    film = Film(capture, name, live=bool(camera) or _is_stream(source))
+    wide, high = film.size_wh
+    if max_pixels is not None and wide * high > max_pixels:
+        capture.release()
+        raise ValueError(f"{name}: frames of {wide}x{high} pixels, expected at most {max_pixels:,}; raise --max-pixels")
+    return film
+
+
+def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The shares of colours in a picture (height, width, 3): (3 x 16,), each channel summing to 1/3."""
+    small = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
+    counts = [np.bincount((small[..., channel] >> 4).ravel(), minlength=_BINS) for channel in range(3)]
+    return np.concatenate(counts) / (3 * small.shape[0] * small.shape[1])
+
+
+def _is_stream(text: str) -> bool:
+    scheme, mark, _ = text.partition("://")
+    return bool(mark) and scheme.lower() in STREAMS
+
+
+def _hint(source: str) -> str:
+    """What to say of a source that does not open."""
+    if _CAMERA.fullmatch(source):
+        return "no such camera, or another program uses it; camera:0 is the first"
+    if _is_stream(source):
+        return f"{urlsplit(source).hostname} does not answer with a film within {WAIT_MS // 1000} s; check the address"
+    return "expected a video file, got something else or a file that is cut short; check it with a player"
