@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
-Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all"]), show_default=False)]
+Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects"]), show_default=False)]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/.")]
@@ -24,6 +26,9 @@ Start = Annotated[
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos, for a try.")]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset.")
+]
+DetectorOption = Annotated[
+    str | None, typer.Option("--detector", metavar="KIND", help="For objects: yolox:FILE.onnx, torchvision, regions.")
 ]
 TrainDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")]
 
@@ -39,23 +44,51 @@ def train(
     limit: Limit = None,
     threads: Threads = None,
     device: TrainDevice = "cpu",
+    detector: DetectorOption = None,
 ) -> None:
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
-    if stage not in (*STAGES, "all"):
-        raise ValueError(f"stage: expected one of {', '.join(STAGES)} or all, got {stage!r}")
-    if sum((weights is not None, published, start is not None)) > 1:
+    beginnings = sum((weights is not None, published, start is not None))
+    if stage not in (*STAGES, "all", "objects"):
+        raise ValueError(f"stage: expected one of {', '.join(STAGES)}, objects or all, got {stage!r}")
+    if beginnings > 1:
         raise ValueError("--weights, --published and --start exclude each other: the backbone has one beginning")
+    if (stage == "objects") != (detector is not None):
+        raise ValueError("--detector and the stage objects need each other: it trains on what a detector finds")
+    if beginnings and detector is not None:
+        raise ValueError("--detector and a backbone's beginning exclude each other: objects are read as words")
     import torch
-
-    from regiontalk.train.card import model_card
-    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if detector is not None:
+        from regiontalk.detectors import find_detector
+        from regiontalk.train.objects import ObjectsRecipe, train_objects
+
+        plan, finder = ObjectsRecipe.read(config), find_detector(detector, device)
+        with _journal(out) as log:
+            typer.echo(
+                train_objects(
+                    plan, data=data, out=out, detector=finder, source=detector, log=log, limit=limit, device=device
+                )
+            )
+        return
+    from regiontalk.train.card import model_card
+    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+
     recipe = Recipe.read(config)
     stages = stages_of(recipe) if stage == "all" else [stage]
     if missing := [name for name in stages if getattr(recipe, name) is None]:
         raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
+    with _journal(out) as log:
+        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
+        card = model_card(recipe, data=data.name, photos=len(run.examples))
+        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card)
+    typer.echo(folder)
+
+
+@contextmanager
+def _journal(out: Path) -> Iterator[Callable[[str], None]]:
+    """A function that tells a line of progress and keeps it in ``log.txt``; makes the folder."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / "log.txt").open("a", encoding="utf-8") as journal:
 
@@ -64,7 +97,4 @@ def train(
             typer.echo(stamped, err=True)
             print(stamped, file=journal, flush=True)
 
-        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
-        card = model_card(recipe, data=data.name, photos=len(run.examples))
-        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card)
-    typer.echo(folder)
+        yield log

@@ -124,18 +124,7 @@ class DetectorBoxes:
             ValueError: an unknown architecture, or a file whose tensors do not fit it.
             FileNotFoundError: no such file.
         """
-        if architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
-        published = "DEFAULT" if weights == "DEFAULT" else None
-        from torchvision.models import get_model  # here: without a detector nothing needs torchvision
-
-        # Objectness matters here, not certainty about a class: ask for more and weaker boxes than the default 0.05.
-        detector = get_model(
-            architecture, weights=published, weights_backbone=None, box_score_thresh=0.01, box_detections_per_img=300
-        )
-        if weights is not None and published is None:
-            load_weights(detector, Path(weights))
-        return cls(detector.to(device), count, overlap)
+        return cls(detector_network(architecture, weights).to(device), count, overlap)
 
     @torch.inference_mode()
     def propose(self, image: Image.Image) -> Regions:
@@ -148,6 +137,22 @@ class DetectorBoxes:
         found_boxes, scores = found_boxes[solid], scores[solid]
         kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap, self._count)
         return _with_whole(found_boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), image.size)
+
+
+def detector_network(architecture: str, weights: str | Path | None) -> nn.Module:
+    """A torchvision Faster R-CNN; arguments and errors as those of `DetectorBoxes.load`."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    published = "DEFAULT" if weights == "DEFAULT" else None
+    from torchvision.models import get_model  # here: without a detector nothing needs torchvision
+
+    # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than the default 0.05.
+    detector: nn.Module = get_model(
+        architecture, weights=published, weights_backbone=None, box_score_thresh=0.01, box_detections_per_img=300
+    )
+    if weights is not None and published is None:
+        load_weights(detector, Path(weights))
+    return detector
 
 
 def load_weights(network: nn.Module, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regiontalk.objects import ObjectsConfig
 from regiontalk.train.recipe import Recipe, stages_of
 
 
@@ -17,19 +18,43 @@ def model_card(recipe: Recipe, *, data: str, photos: int) -> str:
         f"- {name}: `{getattr(recipe, name).model_dump_json(exclude_defaults=True)}`"
         for name in ("extractor", "aligner", "generator", *stages_of(recipe))
     )
+    use = """```python
+from regiontalk import RegionCaptioner
+captioner = RegionCaptioner.from_pretrained("this folder")
+print(captioner.caption("photo.jpg"))
+```"""
+    does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
+    measure = "regiontalk evaluate all --model this_folder --data DIR"
+    return _card(recipe.name, does, use, parts, measure, data, photos)
+
+
+def objects_card(config: ObjectsConfig, *, data: str, photos: int, source: str) -> str:
+    """The same for a model that makes sentences of objects.
+
+    Args:
+        config: the model.
+        data: name of the data folder.
+        photos: training photos.
+        source: the detector whose finds it was taught on.
+    """
+    does = f"Writes one sentence about the things that a detector found in a photo; it reads {config.reads}."
+    use = "```\nregiontalk objects photo.jpg --model this_folder --detector DETECTOR\n```"
+    # only the kind of the detector: its file is a path of the machine that trained
+    parts = f"- things found by: {source.partition(':')[0]}\n- model: `{config.model_dump_json(exclude_defaults=True)}`"
+    measure = "python benchmarks/objects_to_sentence.py --model this_folder --detector DETECTOR --data DIR"
+    return _card(config.name, does, use, parts, measure, data, photos)
+
+
+def _card(name: str, does: str, use: str, parts: str, measure: str, data: str, photos: int) -> str:
     return f"""---
 library_name: regiontalk
 pipeline_tag: image-to-text
 ---
-# {recipe.name}
+# {name}
 
-Captions photos and their regions, aligns sentences with regions, and finds phrases in photos.
+{does}
 
-```python
-from regiontalk import RegionCaptioner
-captioner = RegionCaptioner.from_pretrained("this folder")
-print(captioner.caption("photo.jpg"))
-```
+{use}
 
 ## Data
 {photos} photos of the training split of `{data}`, with their sentences.
@@ -38,7 +63,7 @@ print(captioner.caption("photo.jpg"))
 {parts}
 
 ## Figures
-None were measured when this card was written; `regiontalk evaluate all --model this_folder --data DIR` measures them.
+None were measured when this card was written; `{measure}` measures them.
 
 ## Licence
 The weights are as free as the photos they come from: ask the owner of `{data}`.

@@ -19,9 +19,7 @@ from regiontalk.train.texts import teacher_words
 
 
 @torch.inference_mode()
-def responsibilities(
-    model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentences: Sequence[Sequence[int]]
-) -> Tensor:
+def responsibilities(model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
     """How much each region of one photo accounts for each word of its sentences.
 
     Args:

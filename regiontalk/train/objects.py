@@ -1,0 +1,217 @@
+"""Training of objects to sentence (`regiontalk.objects`): find the things of every photo once, then learn to speak.
+
+What a detector found is kept in ``things.jsonl`` under the output folder, so a run that was killed goes on and a second
+one with other sizes starts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from regiontalk.captioner import reachable
+from regiontalk.datasets.splits import read_split
+from regiontalk.detectors import Detector, Thing
+from regiontalk.files import write_whole
+from regiontalk.generate.model import caption_loss
+from regiontalk.images import ImageError, open_image
+from regiontalk.model import describe_errors
+from regiontalk.objects import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
+from regiontalk.records import Example
+from regiontalk.text import Vocabulary
+from regiontalk.train.card import objects_card
+from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.texts import Sentences, batch_rows, sentence_numbers, teacher_words
+
+SAVE_EVERY = 500  # photos between two writings of what was found
+
+Descriptions = list[list[str]]  # of one photo
+
+
+class ObjectsRecipe(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="what results call the model")
+    seed: int = Field(0, description="of the first weights")
+    least_count: int = Field(5, ge=1, description="words of sentences seen less often in training are unknown")
+    objects: ObjectsConfig = ObjectsConfig()
+    batch: int = Field(64, ge=1, description="photos a step")
+    captions: int = Field(2, ge=1, description="sentences a photo in a step")
+    missed: float = Field(0.1, ge=0, lt=1, description="share of the descriptions left out, as a detector may miss one")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
+    optimiser: OptimiserConfig = OptimiserConfig()
+
+    @classmethod
+    def read(cls, path: Path) -> ObjectsRecipe:
+        """The recipe of a TOML file.
+
+        Raises:
+            ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except ValidationError as error:
+            raise ValueError(f"{path}: {describe_errors(error, cls)}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise ValueError(f"{path}: expected a recipe, a TOML file ({error})") from error
+
+
+class ObjectsTerms:
+    """The loss terms of a step, as `loop.train` wants them."""
+
+    def __init__(
+        self,
+        model: ObjectSpeaker,
+        descriptions: Sequence[Descriptions],
+        sentences: Sequence[Sentences],
+        recipe: ObjectsRecipe,
+    ) -> None:
+        """Take what was found in every photo, and its sentences as word numbers."""
+        self.model, self.recipe = model, recipe
+        self.descriptions, self.sentences = descriptions, sentences
+        self.usable = [row for row, own in enumerate(sentences) if own]
+
+    def __call__(self, step: int) -> Mapping[str, Tensor]:
+        """Named terms of one step."""
+        recipe = self.recipe
+        chooser = random.Random(recipe.optimiser.seed * 1_000_003 + step)
+        photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
+        read = [[words for words in self.descriptions[row] if chooser.random() >= recipe.missed] for row in photos]
+        chosen = [
+            chooser.sample(own, min(recipe.captions, len(own))) for own in (self.sentences[row] for row in photos)
+        ]
+        condition, annotations, mask = self.model.read(read)
+        owner = torch.tensor([place for place, own in enumerate(chosen) for _ in own], device=condition.device)
+        inputs, targets = (
+            words.to(condition.device) for words in teacher_words([words for own in chosen for words in own])
+        )
+        logits, _ = self.model.generator(condition[owner], annotations[owner], inputs, mask[owner])
+        return {"captions": caption_loss(logits, targets, recipe.smoothing)}
+
+
+def train_objects(
+    recipe: ObjectsRecipe,
+    *,
+    data: Path,
+    out: Path,
+    detector: Detector,
+    source: str,
+    log: Log,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> Path:
+    """Run the recipe, or go on with it, and save the model; returns its folder.
+
+    Args:
+        recipe: the run.
+        data: as `read_split` takes it.
+        out: where everything is kept.
+        detector: who says what is in the photos.
+        source: its name; things found by another are not taken over.
+        log: takes one line of progress.
+        limit: keeps the first photos only, for a try.
+        device: where the model trains.
+
+    Raises:
+        ValueError: no photo has a sentence, or a checkpoint of another run stands in the folder.
+    """
+    where = reachable(device)
+    examples, reports = read_split(data, "train")
+    for report in reports:
+        for line in report.lines():
+            log(line)
+    examples = examples[:limit]
+    if not any(example.captions for example in examples):
+        raise ValueError(f"{data}: expected training photos with sentences, got {len(examples)} without")
+    config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
+    found = find_things(examples, detector, source, out / "things.jsonl", log)
+    descriptions = [describe(things, size_wh, config.most) for things, size_wh in found]
+    log(f"{sum(map(len, descriptions))} descriptions of {len(examples)} photos, none of {descriptions.count([])}")
+    vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
+    torch.manual_seed(recipe.seed)
+    model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(where).train()
+    sentences = sentence_numbers(examples, vocabulary)
+    settings = recipe.model_dump() | {"read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()}
+    terms = ObjectsTerms(model, descriptions, sentences, recipe)
+    train(model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=json.dumps(settings))
+    card = objects_card(config, data=data.name, photos=len(examples), source=source)
+    model.save_pretrained(out / "model", card)
+    return out / "model"
+
+
+def shared_vocabulary(examples: Sequence[Example], descriptions: Sequence[Descriptions], least: int) -> Vocabulary:
+    """The words of the sentences with their counts, then those that only descriptions have, counted once."""
+    spoken = Vocabulary.build((caption for example in examples for caption in example.captions), least)
+    read = {word for own in descriptions for words in own for word in words} | set(DESCRIBING)
+    more = sorted(word for word in read if word not in spoken)
+    return Vocabulary([*spoken.words[4:], *more], [*spoken.counts, *(1 for _ in more)])
+
+
+def find_things(
+    examples: Sequence[Example], detector: Detector, source: str, path: Path, log: Log
+) -> list[tuple[list[Thing], tuple[int, int]]]:
+    """What a detector finds in every photo, and the size that its boxes refer to; kept in a file.
+
+    A photo whose annotation names another size (Flickr8k is stored squashed) is looked at in that size. One that cannot
+    be opened holds nothing.
+
+    Args:
+        examples: the photos.
+        detector: asked only for photos that the file does not have.
+        source: the detector's name; a file of another one is written anew.
+        path: JSON Lines; the first names the detector.
+        log: takes one line of progress now and then.
+    """
+    known = _read_found(path, source)
+    for place, example in enumerate(examples):
+        if example.id in known:
+            continue
+        try:
+            image = open_image(example.photo)
+            size_wh = example.size_wh or image.size
+            fitted = image if size_wh == image.size else image.resize(size_wh, Image.Resampling.BICUBIC)
+            things = [[thing.label, thing.box, thing.score] for thing in detector.detect(fitted)]
+        except ImageError as error:
+            log(f"left empty: {error}")
+            size_wh, things = (1, 1), []
+        known[example.id] = {"photo": example.id, "size": size_wh, "things": things}
+        if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(examples):
+            _write_found(path, source, known)
+            log(f"things of {place + 1}/{len(examples)} photos")
+    rows = [known[example.id] for example in examples]
+    return [
+        ([Thing(label, tuple(box), score) for label, box, score in row["things"]], tuple(row["size"])) for row in rows
+    ]
+
+
+def _write_found(path: Path, source: str, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """The file of what was found."""
+    lines = [json.dumps({"detector": source}), *(json.dumps(row) for row in known.values())]
+    write_whole(path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+
+
+def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:
+    """What `_write_found` wrote for this detector, by photo; empty where there is nothing of it.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        return {row["photo"]: row for row in rows} if head["detector"] == source else {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected what a detector found, JSON Lines ({error}); delete it") from error
