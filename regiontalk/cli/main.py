@@ -20,11 +20,13 @@ from regiontalk.cli import (
     corrections,
     evaluate,
     export,
+    index,
     info,
     locate,
     mcp,
     narrate,
     objects,
+    search,
     serve,
     snippets,
     train,
@@ -72,6 +74,8 @@ app = typer.Typer(
 app.command("caption")(caption.caption)
 app.command("align")(align.align)
 app.command("locate")(locate.locate)
+app.add_typer(index.app, name="index")
+app.command("search")(search.search)
 app.command("narrate")(narrate.narrate)
 app.command("export")(export.export)
 app.command("import")(corrections.import_corrections)

@@ -23,9 +23,10 @@ from typing import Any
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.images import PictureSource
+from regiontalk.index.about import About
 from regiontalk.index.query import Hit, best_hits, read_query
 from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
-from regiontalk.index.store import About, Store, where
+from regiontalk.index.store import Store, where
 from regiontalk.model import RegionModel
 
 BATCH = 32  # photos that are computed together and committed together
@@ -108,6 +109,10 @@ class PhotoIndex:
     def info(self) -> dict[str, Any]:
         """Photos, regions, dates, bytes, model and state of the vector index; plain values for JSON."""
         return self._store.info()
+
+    def paths(self) -> list[str]:
+        """Absolute paths of all photos."""
+        return self._store.paths()
 
     def __len__(self) -> int:
         return self._store.count()
@@ -226,8 +231,8 @@ class PhotoIndex:
         self.check_model(captioner)
         query = read_query(captioner, text, photo, boxes)
         below = None if folder is None else os.path.abspath(folder)
-        rows = self._store.candidates(*query.heaviest(), k, where(below=below, after=after, before=before))
-        return best_hits(captioner, query, rows, k)
+        found = self._store.candidates(query.heaviest(), k, where(below=below, after=after, before=before))
+        return best_hits(captioner, query, found, k)
 
 
 def _changed(

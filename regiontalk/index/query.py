@@ -6,7 +6,6 @@ example photo, or both. A photo's score is eq. 8 of [1] over its own region vect
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,8 @@ from torch import Tensor
 from regiontalk.align.score import affinity
 from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images import PictureSource, open_photo
+from regiontalk.index.rows import Row
+from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.text import UNKNOWN
 
@@ -71,22 +72,24 @@ class Query:
         phrase: how the answer is called.
         names: T names of the vectors; None for one that is not shown (what a sentence says as a whole).
         vectors: (T, D), each as long as its weight.
+        counted: (T,) which of them the score counts; the others are words of a model that scores a sentence as a whole.
         spoken: how many vectors, from the first, decide which region is framed: the text's, or the example's.
     """
 
     phrase: str
     names: tuple[str | None, ...]
     vectors: Tensor
+    counted: Tensor
     spoken: int
 
-    def heaviest(self) -> tuple[FloatArray, FloatArray]:
-        """Unit vectors (t, D) that candidates are sought by, and their weights (t,): without the lightest words."""
-        weights = self.vectors.norm(dim=1)
+    def heaviest(self) -> FloatArray:
+        """Unit vectors (t, D) that candidates are sought by: without the lightest words."""
+        weights = self.vectors.norm(dim=1) * self.counted
         order = weights.argsort(descending=True, stable=True)
         before = weights[order].cumsum(0) - weights[order]  # what the heavier ones weigh together
         chosen = order[(before < (1 - LIGHT) * weights.sum())][:MOST]
         unit = torch.nn.functional.normalize(self.vectors[chosen], dim=1)
-        return unit.cpu().numpy(), weights[chosen].cpu().numpy()
+        return np.asarray(unit.cpu().numpy(), dtype=np.float32)
 
 
 def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any) -> Query:
@@ -109,6 +112,7 @@ def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSourc
         parts[0].phrase,
         tuple(name for part in parts for name in part.names),
         torch.cat([part.vectors for part in parts]),
+        torch.cat([part.counted for part in parts]),
         parts[0].spoken,
     )
 
@@ -116,9 +120,9 @@ def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSourc
 @torch.inference_mode()
 def _of_text(captioner: RegionCaptioner, text: str) -> Query:
     tokens, numbers = captioner.read(text)
-    words = captioner.model.aligner.read([numbers])[0][0].float()  # (T, D); after the words may stand END
-    names = (*tokens, *[None] * (len(words) - len(tokens)))
-    return Query(" ".join(text.split()), names, words, len(words))
+    vectors, counted = captioner.model.aligner.read([numbers])  # (1, T, D), (1, T); after the words may stand END
+    names = (*tokens, *[None] * (vectors.shape[1] - len(tokens)))
+    return Query(" ".join(text.split()), names, vectors[0].float(), counted[0], len(names))
 
 
 @torch.inference_mode()
@@ -140,60 +144,59 @@ def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any)
         boxes = torch.from_numpy(network)[None].to(captioner.device)
     vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0].float()
     names = tuple("box " + ",".join(f"{value:.0f}" for value in place) for place in places)
-    return Query(f"like {opened.name}", names, vectors / len(vectors), len(vectors))
+    counted = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
+    return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
 
 
 @torch.inference_mode()
-def best_hits(captioner: RegionCaptioner, query: Query, rows: Sequence[Mapping[str, Any]], k: int) -> list[Hit]:
-    """The ``k`` best of the candidate rows (`store.Store.candidates`) by exact score, best first."""
-    if not rows:
+def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: int) -> list[Hit]:
+    """The ``k`` best of the candidates by exact score, best first."""
+    if not len(found):
         return []
     aligner = captioner.model.aligner
-    lengths = [len(row["vectors"]) for row in rows]
-    padded = np.zeros((len(rows), max(lengths), query.vectors.shape[1]), dtype=np.float32)  # (B, N, D)
-    for place, row in enumerate(rows):
-        padded[place, : lengths[place]] = row["vectors"]
-    regions = torch.from_numpy(padded)
-    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    words = query.vectors.cpu()[None]
-    scores = aligner.score(regions, words, mask, torch.ones(words.shape[:2], dtype=torch.bool))[:, 0]
-    best = scores.argsort(descending=True, stable=True)[:k].tolist()
-    products = affinity(regions[best], words)[:, 0]  # (k, T, N)
+    values, there = found.vectors()
+    regions = torch.from_numpy(values).to(captioner.device)  # (B, N, D)
+    words = query.vectors[None]
+    scores = aligner.score(regions, words, torch.from_numpy(there).to(captioner.device), query.counted[None])[:, 0]
+    best = scores.argsort(descending=True, stable=True)[:k]
+    products = affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()  # (k, T, N), NULL last if there
     return [
-        _hit(captioner, query, rows[row], float(scores[row]), own[:, : lengths[row]].numpy())
-        for row, own in zip(best, products, strict=True)
+        _hit(captioner, query, found.row(place), float(scores[place]), own, there.shape[1])
+        for place, own in zip(best.tolist(), products, strict=True)
     ]
 
 
-def _hit(captioner: RegionCaptioner, query: Query, row: Mapping[str, Any], score: float, products: FloatArray) -> Hit:
-    """One hit, given the products (T, N) of the query's vectors with the photo's regions."""
-    boxes = [tuple(float(value) for value in box) for box in row["boxes"]]
-    prior = captioner.model.config.decoding.locate_prior * np.log(row["scores"].clip(min=1e-4))
-    total = products[: query.spoken].sum(axis=0)
-    framed = int((total + prior).argmax())
-    places = products.argmax(axis=1)
+def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, products: FloatArray, width: int) -> Hit:
+    """One hit, given the products (T, N or more) of the query's vectors with the photo's N regions and their padding.
+
+    A word whose best choice is NULL, which stands after ``width`` places, has no region.
+    """
+    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
+    own = products[:, : len(boxes)]
+    places = own.argmax(axis=1)
+    named = own.max(axis=1) >= products[:, width:].max(axis=1, initial=-np.inf)
     matches = tuple(
-        PhraseMatch(name, boxes[place], float(own[place]))
-        for name, place, own in zip(query.names, places.tolist(), products, strict=True)
-        if name is not None
+        PhraseMatch(name, boxes[place], float(values[place]))
+        for name, place, values, real in zip(query.names, places.tolist(), own, named.tolist(), strict=True)
+        if name is not None and real
     )
+    total = (own * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
+    prior = captioner.model.config.decoding.locate_prior * np.log(row.scores.clip(min=1e-4))
+    framed = int((total + prior).argmax())
     said = [
         RegionCaption(box, text, float(confidence), float(quality))
-        for box, text, confidence, quality in zip(
-            boxes, row["captions"], row["confidences"], row["scores"], strict=True
-        )
+        for box, text, confidence, quality in zip(boxes, row.captions, row.confidences, row.scores, strict=True)
     ]
-    answering = sorted({framed, *places.tolist()} - {0})
-    result = ImageResult(
-        row["path"],
-        row["size_wh"],
-        captioner.model.config.name,
-        said[0],
-        tuple(said[place] for place in answering),
-        matches,
+    answering = sorted({framed, *places[named].tolist()} - {0})
+    name = captioner.model.config.name
+    regions = tuple(said[place] for place in answering)
+    return Hit(
+        score,
+        PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
+        ImageResult(row.path, row.size_wh, name, said[0], regions, matches),
+        row.date,
+        not Path(row.path).is_file(),
     )
-    answer = PhraseMatch(query.phrase, boxes[framed], float(total[framed]))
-    return Hit(score, answer, result, row["date"], not Path(row["path"]).is_file())
 
 
 def unknown_words(captioner: RegionCaptioner, text: str) -> list[str]:

@@ -174,5 +174,5 @@ def _captions(
         return [[] for _ in files]
     first = slice(count)
     photos, places = [file.photo for file in files], [own[first] for own in places]
-    results = captioner.speak(photos, maps, boxes[:, first], scores[:, first], places, beams=None, threshold=None)
+    results = captioner.speak(photos, maps, boxes[:, first], scores[:, first], places, beams=1, threshold=None)
     return [[result.caption, *result.regions] for result in results if result.caption is not None]

@@ -8,76 +8,31 @@ Everything that LanceDB raises becomes one `ValueError` that says how to rebuild
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from safetensors.torch import save
-
+from regiontalk.index.about import FORMAT, KEY, About
 from regiontalk.index.rows import Row, Stamp
-from regiontalk.model import RegionModel
+from regiontalk.index.table import Candidates, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
-FORMAT = 1
-KEY = b"regiontalk"  # of the table's metadata
 FEWEST = 2_000  # photos below which a search of everything is quick enough
-CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
-PROBES = 20
-REFINE = 1
 
 
-@dataclass(frozen=True)
-class About:
-    """What a library was made by; stands in the table's own metadata.
+class Effort(NamedTuple):
+    """How thoroughly a large library is searched; benchmarks/index_speed.py measures what each costs and brings."""
 
-    Attributes:
-        model: the model's name, for people.
-        fingerprint: hash of its weights, words and sizes; how it decodes is no part of it.
-        size: D, length of a vector.
-        regions: boxes a photo, beside the whole photo.
-    """
-
-    model: str
-    fingerprint: str
-    size: int
-    regions: int
-    format: int = FORMAT
-
-    @classmethod
-    def of(cls, model: RegionModel, regions: int) -> About:
-        """What a library of this model says.
-
-        Raises:
-            ValueError: the model's vectors have no unit length, or ``regions`` is negative.
-        """
-        if not model.config.aligner.normalise:
-            raise ValueError(
-                f"index: {model.config.name!r} cannot be indexed: LanceDB compares regions by cosine, and this model's "
-                "vectors carry meaning in their length; use a model trained with aligner.normalise = true, such as mini"
-            )
-        if regions < 0:
-            raise ValueError(f"regions: expected 0 or more, got {regions}")
-        return cls(model.config.name, fingerprint(model), model.config.aligner.size, regions)
-
-
-def fingerprint(model: RegionModel) -> str:
-    """SHA-256 over weights (as float16, the form on disk), vocabulary and sizes."""
-    config = model.config.model_dump_json(exclude={"name", "decoding"})
-    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    halves = {name: (one.half() if one.is_floating_point() else one).contiguous() for name, one in tensors.items()}
-    digest = hashlib.sha256(config.encode())
-    digest.update(json.dumps(model.vocabulary.words).encode())
-    digest.update(save(halves))
-    return digest.hexdigest()
+    candidates: int = 200  # photos that are ranked exactly, at least; 10 for each that is wanted
+    probes: int = 20  # partitions that each vector of the query looks into
+    refine: int = 0  # LanceDB ranks this many times the candidates by exact cosines first; 0: by its compressed ones
 
 
 def where(
@@ -170,9 +125,7 @@ class Store:
         """The table, or None where none was ever made."""
         engine()
         folder = local_folder(uri)
-        if folder is not None and not (folder / f"{TABLE}.lance" / "_versions").is_dir():
-            if folder.exists() and not folder.is_dir():
-                raise ValueError(f"{uri}: expected a folder for the photo index, got a file; choose another place")
+        if folder is not None and not _begun(uri, folder):
             return None
         with _told(uri):
             connection = _connect(uri, storage)
@@ -211,6 +164,11 @@ class Store:
             columns = [found[name].to_pylist() for name in ("path", "bytes", "modified", "sha256")]
         return {path: Stamp(*stamp) for path, *stamp in zip(*columns, strict=True)}
 
+    def paths(self) -> list[str]:
+        """Every photo's path."""
+        with _told(self.uri):
+            return [str(path) for path in self._table.search().select(["path"]).to_arrow()["path"].to_pylist()]
+
     def write(self, rows: Sequence[Row]) -> None:
         """Add rows, or put them in the place of those of the same path, in one commit."""
         table = to_arrow(rows, self.about)
@@ -227,25 +185,25 @@ class Store:
         return count
 
     def candidates(
-        self, vectors: FloatArray, weights: FloatArray, k: int, condition: str | None
-    ) -> list[dict[str, Any]]:
-        """Rows among which the ``k`` best photos are looked for.
+        self, vectors: FloatArray, k: int, condition: str | None = None, effort: Effort | None = None
+    ) -> Candidates:
+        """Rows among which the ``k`` best photos are looked for; all rows where they are few.
 
         Args:
-            vectors: (t, D) unit vectors.
-            weights: (t,) what each counts.
+            vectors: (T, D) unit vectors of the query.
             k: photos wanted.
             condition: which rows may answer (`where`).
+            effort: None takes `Effort()`.
         """
-        if not self.count():
-            return []
+        effort = effort or Effort()
         with _told(self.uri):
+            if self._table.count_rows(condition) <= FEWEST:
+                return Candidates(self._table.search().where(condition or "true").to_arrow())
             search = self._table.search(vectors, query_type="vector", vector_column_name="vectors")
-            search = search.distance_type("cosine").limit(max(CANDIDATES, 10 * k)).nprobes(PROBES)
-            if condition:
-                search = search.where(condition, prefilter=True)
-            found = search.to_arrow()
-            return from_arrow(found)
+            search = search.distance_type("cosine").nprobes(effort.probes).limit(max(effort.candidates, 10 * k))
+            if effort.refine:
+                search = search.refine_factor(effort.refine)
+            return Candidates((search.where(condition, prefilter=True) if condition else search).to_arrow())
 
     def tidy(self) -> None:
         """Join small files, put new rows into the vector index, build it where the library has grown enough."""
@@ -327,12 +285,28 @@ def writing(uri: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BlockingIOError(
-            f"{uri}: another process is writing to this photo index; wait until it is done (searching goes on meanwhile)"
+            f"{uri}: another process is writing to this photo index; wait until it is done (searching works meanwhile)"
         ) from None
     try:
         yield
     finally:
         lock.release()
+
+
+def _begun(uri: str, folder: Path) -> bool:
+    """Whether a local folder holds a table, which stands from its first version on.
+
+    Raises:
+        ValueError: it is a file, or there is data without any version of the table.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{uri}: expected a folder for the photo index, got a file; choose another place")
+    table = folder / f"{TABLE}.lance"
+    if any(table.glob("_versions/*")):
+        return True
+    if any(table.glob("data/*")):
+        raise ValueError(f"{uri}: the photo index is damaged, its versions are gone; {_again(uri)}")
+    return False
 
 
 def _connect(uri: str, storage: Mapping[str, str] | None) -> Any:
@@ -349,9 +323,12 @@ def _told(uri: str) -> Iterator[None]:
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         why = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"{uri}: the photo index cannot be read or written ({why}); where it is damaged, rebuild it with: "
-            f"{rebuild_command(uri)}"
+            f"{uri}: the photo index cannot be read or written ({why}); where it is damaged, {_again(uri)}"
         ) from error
+
+
+def _again(uri: str) -> str:
+    return f"rebuild it with: {rebuild_command(uri)}"
 
 
 def _read_about(uri: str, values: bytes | None) -> About:
@@ -360,82 +337,8 @@ def _read_about(uri: str, values: bytes | None) -> About:
         about = About(**json.loads(values or b"{}"))
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{uri}: holds a table {TABLE!r} that is no photo index; choose another place, or replace it with: "
-            f"{rebuild_command(uri)}"
+            f"{uri}: holds a table {TABLE!r} that is no photo index; choose another place, or {_again(uri)}"
         ) from error
     if about.format != FORMAT:
-        raise ValueError(
-            f"{uri}: expected a photo index of format {FORMAT}, got {about.format}; rebuild it with: {rebuild_command(uri)}"
-        )
+        raise ValueError(f"{uri}: expected a photo index of format {FORMAT}, got {about.format}; {_again(uri)}")
     return about
-
-
-def layout(about: About) -> Any:
-    """The table's columns and its metadata, as an Arrow schema."""
-    import pyarrow as pa
-
-    vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
-    columns = [
-        ("path", pa.string()),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("modified", pa.int64()),
-        ("date", pa.timestamp("s")),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("vectors", pa.list_(vector)),
-        ("boxes", pa.list_(box)),
-        ("scores", pa.list_(pa.float32())),
-        ("captions", pa.list_(pa.string())),
-        ("confidences", pa.list_(pa.float32())),
-    ]
-    return pa.schema(columns, metadata={KEY: json.dumps(asdict(about)).encode()})
-
-
-def to_arrow(rows: Sequence[Row], about: About) -> Any:
-    """Rows as an Arrow table of `layout`."""
-    import pyarrow as pa
-
-    offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
-
-    def ragged(values: Any) -> Any:
-        return pa.ListArray.from_arrays(offsets, values)
-
-    def fixed(arrays: Sequence[Any], width: int) -> Any:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays).ravel()), width)
-
-    schema = layout(about)
-    columns = [
-        pa.array([row.path for row in rows]),
-        pa.array([row.stamp.sha256 for row in rows]),
-        pa.array([row.stamp.size for row in rows]),
-        pa.array([row.stamp.modified for row in rows]),
-        pa.array([row.date for row in rows], schema.field("date").type),
-        pa.array([row.size_wh[0] for row in rows], pa.int32()),
-        pa.array([row.size_wh[1] for row in rows], pa.int32()),
-        ragged(fixed([row.vectors for row in rows], about.size)),
-        ragged(fixed([row.boxes_xyxy for row in rows], 4)),
-        ragged(pa.array(np.concatenate([row.scores for row in rows]))),
-        ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
-        ragged(pa.array(np.concatenate([row.confidences for row in rows]))),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def from_arrow(table: Any) -> list[dict[str, Any]]:
-    """Rows of a search with vectors, boxes and scores as arrays."""
-    table = table.combine_chunks()
-    plain = table.select(["path", "date", "width", "height", "captions", "confidences"]).to_pylist()
-    rows = []
-    for place, row in enumerate(plain):
-        vectors, boxes = (table[name][place].values for name in ("vectors", "boxes"))
-        rows.append(
-            {
-                **row,
-                "size_wh": (row["width"], row["height"]),
-                "vectors": vectors.flatten().to_numpy().reshape(len(vectors), -1),
-                "boxes": boxes.flatten().to_numpy().reshape(-1, 4),
-                "scores": table["scores"][place].values.to_numpy(),
-            }
-        )
-    return rows

@@ -1,0 +1,148 @@
+"""``regiontalk index``: a library of photos that `regiontalk search` looks through."""
+
+from __future__ import annotations
+
+import glob
+import json as json_module
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regiontalk.cli.options import MAX_PIXELS, Device, Json, MaxPixels, Model
+
+HOME = "~/.regiontalk/index"  # the library of a user who names none
+
+Library = Annotated[
+    str,
+    typer.Option(
+        "--index",
+        metavar="PATH|URI",
+        envvar="REGIONTALK_INDEX",
+        help="The library: a folder, or any URI that LanceDB takes (s3://bucket/photos).",
+    ),
+]
+PhotosArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="FOLDER|PHOTO|GLOB...", help="What to add; folders with all below.", show_default=False),
+]
+KnownArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FOLDER|PHOTO...", help="What to forget; folders with all below.", show_default=False),
+]
+RegionsOption = Annotated[
+    int, typer.Option("--regions", metavar="N", min=0, help="Regions a photo, for a library that is made now.")
+]
+CaptionsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--captions", metavar="N", min=0, help="How many regions of a photo get words; 0 is fastest.  [default: all]"
+    ),
+]
+BatchOption = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Photos computed and written together.")]
+RebuildOption = Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin again.")]
+MissingOption = Annotated[bool, typer.Option("--missing", help="Forget the photos whose file is gone.")]
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Keep a library of photos to search by region (regiontalk search).",
+)
+
+
+def library_uri(text: str) -> str:
+    """A library as its user wrote it, the home folder filled in.
+
+    >>> library_uri("s3://bucket/~photos")
+    's3://bucket/~photos'
+    """
+    return text if "://" in text else str(Path(text).expanduser())
+
+
+@app.command("add")
+def add(
+    photos: PhotosArgument,
+    index: Library = HOME,
+    regions: RegionsOption = 19,
+    captions: CaptionsOption = None,
+    batch: BatchOption = 32,
+    rebuild: RebuildOption = False,
+    model: Model = "mini",
+    device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Add photos to a library, which is made where there is none.
+
+    Photos that are in it unchanged are passed over. Stopped at any moment and started again, it goes on where it was.
+    """
+    from regiontalk import RegionCaptioner
+    from regiontalk.cli.photos import find_photos
+    from regiontalk.cli.progress import Meter
+    from regiontalk.index.library import PhotoIndex
+
+    found = find_photos([_all_below(argument) for argument in photos])
+    uri = library_uri(index)
+    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
+    library = PhotoIndex.open_or_create(uri, captioner, regions=regions, rebuild=rebuild)
+    with Meter(len(found.paths)) as meter:
+
+        def done(count: int) -> None:
+            for _ in range(count):
+                meter.advance()
+
+        report = library.add(captioner, found.paths, captions=captions, batch=batch, done=done)
+    if found.single and report.failed:
+        raise ValueError(report.failed[0][1])
+    counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
+    typer.echo(f"{uri}: {counts}; {len(library)} photos")
+    _tell_failed(report.failed, len(found.paths))
+
+
+def _all_below(argument: str) -> str:
+    """A folder as the pattern of everything in it and below it; anything else as it is."""
+    return str(Path(glob.escape(argument), "**", "*")) if Path(argument).is_dir() else argument
+
+
+def _tell_failed(failed: Sequence[tuple[str, str]], total: int) -> None:
+    from regiontalk.cli.photos import Failure
+    from regiontalk.cli.run import report
+
+    if failed:
+        report([Failure(path, ValueError(reason)) for path, reason in failed], total)
+
+
+@app.command("remove")
+def remove(photos: KnownArgument = None, index: Library = HOME, missing: MissingOption = False) -> None:
+    """Forget photos of a library; their files stay."""
+    from regiontalk.index.library import PhotoIndex
+
+    if not photos and not missing:
+        raise ValueError("index remove: expected photos or folders to forget, or --missing, got neither")
+    library = PhotoIndex.open(library_uri(index))
+    count = library.remove(photos or [])
+    if missing:
+        count += library.remove_missing()
+    typer.echo(f"{library_uri(index)}: {count} forgotten; {len(library)} photos")
+
+
+@app.command("info")
+def info(index: Library = HOME, json: Json = False) -> None:
+    """Print what a library holds and which model made it."""
+    from regiontalk.index.library import PhotoIndex
+
+    values = PhotoIndex.open(library_uri(index)).info()
+    typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
+
+
+def lines(values: Mapping[str, Any]) -> Iterator[str]:
+    """What `info` says, to be read by people."""
+    count = values["photos"]
+    yield f"index    {values['index']}"
+    yield f"model    {values['model']} ({values['fingerprint'][:12]})"
+    yield f"photos   {count:,}, with {values['regions_in_all']:,} regions"
+    if count:
+        yield f"taken    {values['first'][:10]} to {values['last'][:10]}"
+        yield f"size     {values['bytes'] / 1e6:.1f} MB, {values['bytes'] / count:,.0f} bytes a photo"
+    indexed = values["photos_in_vector_index"]
+    yield f"search   {'every photo is compared' if not indexed else f'vector index over {indexed:,} photos'}"

@@ -1,0 +1,114 @@
+"""Rows of the library as Arrow columns, there and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontalk.index.about import KEY, About
+from regiontalk.index.rows import Row, Stamp
+from regiontalk.records import FloatArray
+
+
+def layout(about: About) -> Any:
+    """The table's columns and its metadata, as an Arrow schema."""
+    import pyarrow as pa
+
+    vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
+    columns = [
+        ("path", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("modified", pa.int64()),
+        ("date", pa.timestamp("s")),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("vectors", pa.list_(vector)),
+        ("boxes", pa.list_(box)),
+        ("scores", pa.list_(pa.float32())),
+        ("captions", pa.list_(pa.string())),
+        ("confidences", pa.list_(pa.float32())),
+    ]
+    return pa.schema(columns, metadata={KEY: json.dumps(asdict(about)).encode()})
+
+
+def to_arrow(rows: Sequence[Row], about: About) -> Any:
+    """Rows as an Arrow table of `layout`."""
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
+
+    def ragged(values: Any) -> Any:
+        return pa.ListArray.from_arrays(offsets, values)
+
+    def fixed(arrays: Sequence[Any], width: int) -> Any:
+        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays).ravel()), width)
+
+    schema = layout(about)
+    columns = [
+        pa.array([row.path for row in rows]),
+        pa.array([row.stamp.sha256 for row in rows]),
+        pa.array([row.stamp.size for row in rows]),
+        pa.array([row.stamp.modified for row in rows]),
+        pa.array([row.date for row in rows], schema.field("date").type),
+        pa.array([row.size_wh[0] for row in rows], pa.int32()),
+        pa.array([row.size_wh[1] for row in rows], pa.int32()),
+        ragged(fixed([row.vectors for row in rows], about.size)),
+        ragged(fixed([row.boxes_xyxy for row in rows], 4)),
+        ragged(pa.array(np.concatenate([row.scores for row in rows]))),
+        ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
+        ragged(pa.array(np.concatenate([row.confidences for row in rows]))),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+class Candidates:
+    """Rows that a search brought, kept as Arrow columns: only those that are shown become Python values."""
+
+    def __init__(self, found: Any) -> None:
+        """Take an Arrow table with the columns of `layout`, in any order and with others beside them."""
+        self._table = found.combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def vectors(self) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Region vectors (B, N, D) of all rows, and which of them are there (B, N)."""
+        import pyarrow as pa
+
+        column = self._table["vectors"]
+        whole = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+        lengths = np.diff(whole.offsets.to_numpy())
+        values = _matrix(whole.flatten())  # the regions of all rows
+        there = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
+        padded = np.zeros((*there.shape, values.shape[1]), dtype=np.float32)
+        padded[there] = values
+        return padded, there
+
+    def row(self, place: int) -> Row:
+        """One row as it was written."""
+        cells = self._table.slice(place, 1)
+        values = {name: cells[name][0] for name in layout(About("", "", 1, 0)).names}
+        vectors, boxes = (_matrix(values.pop(name).values) for name in ("vectors", "boxes"))
+        plain = {name: cell.as_py() for name, cell in values.items()}
+        return Row(
+            path=plain["path"],
+            stamp=Stamp(plain["bytes"], plain["modified"], plain["sha256"]),
+            date=plain["date"],
+            size_wh=(plain["width"], plain["height"]),
+            vectors=vectors,
+            boxes_xyxy=boxes,
+            scores=np.array(plain["scores"], dtype=np.float32),
+            captions=tuple(plain["captions"]),
+            confidences=np.array(plain["confidences"], dtype=np.float32),
+        )
+
+
+def _matrix(rows: Any) -> Any:
+    """An Arrow array of lists of one length as a numpy matrix."""
+    return rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), rows.type.list_size)
