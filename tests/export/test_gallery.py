@@ -1,0 +1,56 @@
+"""The gallery: one page, everything escaped, nothing from elsewhere."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from regiontalk.export.gallery import Entry, page, picture_path, write_picture
+from regiontalk.records import ImageResult, RegionCaption
+
+RESULT = ImageResult(
+    "trip/<b>.jpg",
+    (200, 100),
+    "mini",
+    RegionCaption((0, 0, 200, 100), "a dog & a man", 0.8),
+    (RegionCaption((20, 10, 60, 50), '"ball"', 0.7), RegionCaption((0, 0, 9, 9), None, 0.1)),
+)
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_page() -> None:
+    html = page([Entry(RESULT, Path("web/photos/<b>.jpg"), 'A "dog"')], Path("web"))
+    tags = Tags(html).tags
+    (image,) = [values for tag, values in tags if tag == "img"]
+    assert image["src"] == "photos/%3Cb%3E.jpg" and image["alt"] == 'A "dog"' and image["width"] == "200"
+    (box,) = [values for tag, values in tags if tag == "span"]
+    assert (box["style"] or "").startswith("left:10.00%;top:10.00%;width:20.00%;height:40.00%")
+    assert len([tag for tag, _ in tags if tag == "li"]) == 1  # a region without words is not shown
+    assert "<b>.jpg" not in html and "a dog &amp; a man" in html and "//" not in html.replace("<!doctype", "")
+    assert "http" not in html
+
+
+def test_empty_pages() -> None:
+    unsure = Entry(ImageResult("a.jpg", (2, 2), "mini"), Path("photos/a.jpg"), "")
+    assert "[not sure]" in page([unsure], Path()) and "<main>" in page([], Path())
+
+
+@pytest.mark.parametrize(("size", "wanted"), [((3000, 1500), (1280, 640)), ((40, 30), (40, 30))])
+def test_picture(tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    image = Image.new("RGB", size)
+    path = picture_path("x/a.png", tmp_path / "web", set())
+    write_picture(image, path)
+    assert Image.open(path).size == wanted and image.size == size
+    assert picture_path("y/a.jpg", tmp_path / "web", {path}).name == "a_2.jpg"

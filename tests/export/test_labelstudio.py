@@ -1,0 +1,179 @@
+"""Label Studio: there, corrected, and back as training data."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regiontalk.export import labelstudio
+from regiontalk.export.labelstudio import CONFIG, read_tasks, tasks
+from regiontalk.records import ImageResult, RegionCaption
+
+RESULT = ImageResult(
+    "album/one dog.jpg",
+    (200, 100),
+    "mini",
+    RegionCaption((0, 0, 200, 100), "a dog runs", 0.8),
+    (
+        RegionCaption((20, 10, 60, 50), "a ball", 0.7),
+        RegionCaption((0, 0, 9, 9), None, 0.1),
+        RegionCaption((100, 0, 200, 100), "a dog", 0.9),
+    ),
+)
+
+
+def annotated(task: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The task as Label Studio exports it when somebody has accepted the prediction as it is."""
+    result = [{**piece, "origin": "prediction"} for piece in task["predictions"][0]["result"]]
+    annotation = {"id": 1, "result": result, "was_cancelled": False, "updated_at": "2026-01-02T00:00:00Z", **more}
+    return {"id": 5, "data": task["data"], "annotations": [annotation], "predictions": []}
+
+
+def test_there() -> None:
+    (task,) = tasks([RESULT])
+    assert task["data"] == {"image": "/data/local-files/?d=album/one%20dog.jpg", "photo": "album/one dog.jpg"}
+    (prediction,) = task["predictions"]
+    assert prediction["model_version"] == "mini" and prediction["score"] == 0.8  # (0.7 + 0.9) / 2
+    box, phrase, *_, caption = prediction["result"]
+    assert box["id"] == phrase["id"] and (box["original_width"], box["original_height"]) == (200, 100)
+    # 20 of 200, 10 of 100, 40 of 200, 40 of 100
+    assert [box["value"][key] for key in ("x", "y", "width", "height")] == [10, 10, 20, 40]
+    assert phrase["value"]["text"] == ["a ball"] and caption["value"] == {"text": ["a dog runs"]}
+    assert len(prediction["result"]) == 5
+
+
+def test_the_interface_has_every_control_that_is_named() -> None:
+    controls = {node.get("name"): node for node in ElementTree.fromstring(CONFIG).iter() if node.get("name")}
+    for piece in tasks([RESULT])[0]["predictions"][0]["result"]:
+        assert controls[piece["from_name"]].tag.lower() == piece["type"]
+        assert controls[piece["from_name"]].get("toName") == piece["to_name"] in controls
+
+
+def test_back() -> None:
+    found = read_tasks([annotated(task) for task in tasks([RESULT])])
+    assert found.left_out == ()
+    assert found.rows == (
+        {
+            "photo": "album/one dog.jpg",
+            "width": 200,
+            "height": 100,
+            "captions": ["a dog runs"],
+            "boxes": [
+                {"box": [20.0, 10.0, 60.0, 50.0], "phrase": "a ball"},
+                {"box": [100.0, 0.0, 200.0, 100.0], "phrase": "a dog"},
+            ],
+        },
+    )
+
+
+SIDE = st.integers(1, 4000)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SIDE, SIDE, st.lists(st.tuples(*[st.floats(0, 1)] * 4), max_size=5))
+def test_boxes_come_back_to_a_tenth(wide: int, high: int, shares: list[tuple[float, ...]]) -> None:
+    boxes = []
+    for a, b, c, d in shares:
+        x1, x2, y1, y2 = wide * min(a, b), wide * max(a, b), high * min(c, d), high * max(c, d)
+        if x2 - x1 > 0.2 and y2 - y1 > 0.2:
+            boxes.append((x1, y1, x2, y2))
+    regions = tuple(RegionCaption(box, f"thing {number}", 0.5) for number, box in enumerate(boxes))
+    result = ImageResult("a.jpg", (wide, high), "mini", RegionCaption((0, 0, wide, high), "all", 1), regions)
+    (row,) = read_tasks([annotated(task) for task in tasks([result])]).rows
+    back = row.get("boxes", [])
+    assert [item["phrase"] for item in back] == [region.text for region in regions]
+    for item, box in zip(back, boxes, strict=True):
+        assert item["box"] == pytest.approx(box, abs=0.06)
+        assert 0 <= item["box"][0] < item["box"][2] <= wide and 0 <= item["box"][1] < item["box"][3] <= high
+
+
+def box(**values: Any) -> dict[str, Any]:
+    value = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **values}
+    return {"id": "r", "type": "rectanglelabels", "original_width": 100, "original_height": 100, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("values", "corners"),
+    [
+        pytest.param({}, [10, 20, 40, 60], id="upright"),
+        pytest.param({"x": -10}, [0, 20, 20, 60], id="cut at the edge"),
+        pytest.param({"x": 90, "width": 50}, [90, 20, 100, 60], id="cut at the other edge"),
+        # A quarter turn clockwise about (10, 20): 40 high lies to the left of it, 30 wide below
+        pytest.param({"rotation": 90, "x": 50}, [10, 20, 50, 50], id="turned by a quarter"),
+        pytest.param({"width": 0}, None, id="empty"),
+        pytest.param({"x": 120}, None, id="outside"),
+    ],
+)
+def test_corrected_boxes(values: dict[str, Any], corners: list[float] | None) -> None:
+    found = read_tasks([{"data": {"photo": "a.jpg"}, "annotations": [{"result": [box(**values)]}]}])
+    if corners is None:
+        assert found.rows == () and "is empty or outside the photo" in found.left_out[0]
+    else:
+        assert found.rows[0]["boxes"] == [{"box": corners}] and found.left_out == ()
+
+
+def said(text: str, **more: Any) -> dict[str, Any]:
+    return {"result": [{"type": "textarea", "from_name": "caption", "value": {"text": [text]}}], **more}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "captions"),
+    [
+        pytest.param([said("old", updated_at="1"), said("new", updated_at="2")], ["new"], id="the latest"),
+        pytest.param([said("true", ground_truth=True), said("new", updated_at="2")], ["true"], id="ground truth"),
+        pytest.param([said("gone", was_cancelled=True, updated_at="2"), said("kept")], ["kept"], id="cancelled"),
+        pytest.param([], None, id="nobody"),
+        pytest.param([said("gone", was_cancelled=True)], None, id="all cancelled"),
+        pytest.param([said("  ")], None, id="blank"),
+        pytest.param([{"result": []}], None, id="empty"),
+    ],
+)
+def test_which_annotation_counts(annotations: list[Any], captions: list[str] | None) -> None:
+    found = read_tasks([{"id": 7, "data": {"photo": "a.jpg"}, "annotations": annotations}])
+    if captions is None:
+        assert found.rows == () and found.left_out[0].startswith("task 7: ")
+    else:
+        assert found.rows == ({"photo": "a.jpg", "captions": captions},)
+
+
+@pytest.mark.parametrize(
+    ("data", "photo"),
+    [
+        pytest.param({"photo": "x/a.jpg", "image": "b.jpg"}, "x/a.jpg", id="ours"),
+        pytest.param({"image": "/data/local-files/?d=x/a%20b.jpg"}, "x/a b.jpg", id="local file"),
+        pytest.param({"image": "/data/upload/3/0f9a1b2c-a.jpg"}, "a.jpg", id="uploaded"),
+        pytest.param({"image": "https://host/dir/a%20b.jpg?x=1"}, "a b.jpg", id="address"),
+        pytest.param({"image": "s3://bucket/a.jpg"}, "a.jpg", id="object store"),
+    ],
+)
+def test_which_photo(data: dict[str, str], photo: str) -> None:
+    assert read_tasks([{"data": data, "annotations": [said("a")]}]).rows[0]["photo"] == photo
+
+
+@pytest.mark.parametrize(
+    "document", [{"a": 1}, [1], [{"image": "a.jpg", "label": []}], "text", None], ids=lambda value: str(value)[:12]
+)
+def test_another_document(document: Any) -> None:
+    with pytest.raises(ValueError, match="expected a Label Studio export of the type JSON"):
+        read_tasks(document)
+
+
+def test_one_bad_task_leaves_the_others() -> None:
+    bad = {"id": 3, "data": {"photo": "a.jpg"}, "annotations": [{"result": [{**box(), "value": {"x": "wide"}}]}]}
+    found = read_tasks(
+        [bad, {"data": {}, "annotations": [said("a")]}, {"data": {"photo": "b"}, "annotations": [said("b")]}]
+    )
+    assert [row["photo"] for row in found.rows] == ["b"] and found.left_out[0].startswith("task 3: ")
+
+
+def test_photos_have_to_be_below_the_tasks() -> None:
+    with pytest.raises(ValueError, match=r"album/one dog\.jpg: expected a photo below the folder of the tasks"):
+        labelstudio.files([RESULT], Path("elsewhere/tasks.json"))
+    texts = labelstudio.files([RESULT], Path("tasks.json"))
+    assert sorted(path.name for path in texts) == ["tasks.json", "tasks.xml"] and json.loads(texts[Path("tasks.json")])
