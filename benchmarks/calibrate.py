@@ -43,7 +43,7 @@ def main() -> None:
             error = held.error
             print(
                 f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f}), "
-                f"Brier {held.brier:.3f}, right {held.accuracy:.3f}"
+                f"Brier {held.brier.value:.3f}, right {held.accuracy.value:.3f}"
             )
     if arguments.plot:
         draw(kinds, arguments.plot)

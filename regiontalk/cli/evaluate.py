@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from regiontalk.cli.options import Device, Model
+from regiontalk.cli.progress import Walks
 
 if TYPE_CHECKING:
     from regiontalk.datasets.report import DataReport
@@ -20,19 +21,30 @@ if TYPE_CHECKING:
     from regiontalk.records import Example
 
 NAMES = ("retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment")
-LINE_SECONDS = 10.0
 
 Protocol = Annotated[str, typer.Argument(metavar="|".join([*NAMES, "calibrate", "all"]), show_default=False)]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Holds flickr8k/ and flickr30k_entities/.", show_default=False),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Holds flickr8k/ and flickr30k_entities/, or COCO's annotations/, or your own files.",
+        show_default=False,
+    ),
 ]
-Split = Annotated[str, typer.Option("--split", help="train, dev or test.")]
+Split = Annotated[
+    str | None,
+    typer.Option("--split", help="train, dev, test or all; dev if unset, of COCO all.", show_default=False),
+]
 TrainData = Annotated[
     Path | None,
     typer.Option("--train-data", metavar="DIR", help="Holds the training split; --data where that has it."),
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")]
+Report = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="DIR", help="Write one HTML page there: tables, plots, examples with boxes."),
+]
 Outputs = Annotated[
     Path | None, typer.Option("--outputs", metavar="FILE", help="Write what the model said, as JSON Lines.")
 ]
@@ -57,9 +69,10 @@ def evaluate(
     protocol: Protocol,
     model: Model = "mini",
     data: Data = None,
-    split: Split = "dev",
+    split: Split = None,
     train_data: TrainData = None,
     json: JsonFile = None,
+    report: Report = None,
     outputs: Outputs = None,
     limit: Limit = None,
     train_limit: TrainLimit = None,
@@ -77,25 +90,30 @@ def evaluate(
     """Measure a model, or with --predictions and --references anybody's captions."""
     if protocol not in (*NAMES, "calibrate", "all"):
         raise ValueError(f"protocol: expected one of {', '.join(NAMES)}, calibrate or all, got {protocol!r}")
+    if report is not None:
+        from regiontalk.evaluate.report import prepare_report
+
+        prepare_report(report)
     start = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d")}
     if predictions is not None or references is not None:
         result = _score_files(protocol, predictions, references)
-        _finish([result], start, json, outputs)
+        _finish([result], start, json, outputs, report)
         return
     if data is None:
-        raise ValueError("--data: expected the folder that holds flickr8k/ and flickr30k_entities/, got none")
+        raise ValueError("--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none")
     from regiontalk.evaluate.suite import Settings
 
     names = NAMES if protocol == "all" else (protocol,)
     settings = Settings(beam, beta, fold, crops, untrained, snippets)
-    measured, head = _prepare(names, model, device, data, split, train_data, (limit, train_limit), settings)
-    results = []
-    for name in names:
-        typer.echo(f"{name} ...", err=True)
-        results.append(measured.run(name))
+    with Walks() as walks:
+        measured, head = _prepare(names, model, device, data, split, train_data, (limit, train_limit), settings, walks)
+        results = []
+        for name in names:
+            typer.echo(f"{name} ...", err=True)
+            results.append(measured.run(name))
     if write and protocol == "calibrate":
         _write_calibration(model, measured)
-    _finish(results, {**start, **head}, json, outputs)
+    _finish(results, {**start, **head}, json, outputs, report)
 
 
 def _score_files(protocol: str, predictions: Path | None, references: Path | None) -> Timed:
@@ -113,28 +131,32 @@ def _prepare(
     model: str,
     device: str | None,
     data: Path,
-    split: str,
+    split: str | None,
     train_data: Path | None,
     limits: tuple[int | None, int | None],
     settings: Settings,
+    walks: Walks,
 ) -> tuple[Suite, dict[str, Any]]:
     """The model, the photos and the training split, and what the document says of them."""
     from regiontalk import RegionCaptioner
-    from regiontalk.datasets.splits import read_split
+    from regiontalk.datasets.splits import default_split, read_split
     from regiontalk.evaluate.photos import EncodedPhotos
     from regiontalk.evaluate.suite import NEED_TRAINING, Suite, fingerprint
     from regiontalk.hub import find_folder
 
     folder = find_folder(model)
+    split = split or default_split(data)
     examples, reports = read_split(data, split)
     captioner = RegionCaptioner.from_pretrained(folder, device=device or "cpu")
+    examples = examples[: limits[0]]
     keep = len(names) > 1 and len(examples) <= 2000  # about a gigabyte
-    photos = EncodedPhotos(captioner, examples[: limits[0]], keep=keep, done=_progress(split))
+    photos = EncodedPhotos(captioner, examples, keep=keep, done=walks.over(len(examples), f"photos of {split}"))
     training: EncodedPhotos | None = None
     if any(name in NEED_TRAINING for name in names):
-        rows, more = _read_training(data, train_data)
+        rows, more = _read_training(data, train_data, split)
         if rows:
-            training = EncodedPhotos(captioner, rows[: limits[1]], done=_progress("train"))
+            rows = rows[: limits[1]]
+            training = EncodedPhotos(captioner, rows, done=walks.over(len(rows), "photos of train"))
         reports = [*reports, *more]
     lines = [line for report in reports for line in report.lines()]
     for line in lines:
@@ -149,29 +171,18 @@ def _prepare(
     return Suite(photos, training, settings, names), head
 
 
-def _read_training(data: Path, train_data: Path | None) -> tuple[list[Example], list[DataReport]]:
-    """The training split where it was asked for, or else where ``data`` has one."""
+def _read_training(data: Path, train_data: Path | None, split: str) -> tuple[list[Example], list[DataReport]]:
+    """The training split where it was asked for, or else where ``data`` has one that is not measured itself."""
     from regiontalk.datasets.splits import read_split
 
+    if train_data is None and split in ("train", "all"):
+        return [], []
     try:
         return read_split(train_data or data, "train")
     except ValueError:
         if train_data is not None:
             raise
         return [], []
-
-
-def _progress(what: str) -> Callable[[int], None]:
-    """A line on stderr every ten seconds."""
-    last = time.monotonic()
-
-    def done(photos: int) -> None:
-        nonlocal last
-        if time.monotonic() - last > LINE_SECONDS:
-            last = time.monotonic()
-            typer.echo(f"  {photos} photos of {what}", err=True)
-
-    return done
 
 
 def _write_calibration(model: str, measured: Suite) -> None:
@@ -185,7 +196,9 @@ def _write_calibration(model: str, measured: Suite) -> None:
     typer.echo(f"wrote {path}", err=True)
 
 
-def _finish(results: Sequence[Timed], head: dict[str, Any], json: Path | None, outputs: Path | None) -> None:
+def _finish(
+    results: Sequence[Timed], head: dict[str, Any], json: Path | None, outputs: Path | None, report: Path | None
+) -> None:
     """Print the tables and write the files."""
     from regiontalk.evaluate.suite import document, write_json, write_outputs
 
@@ -195,6 +208,10 @@ def _finish(results: Sequence[Timed], head: dict[str, Any], json: Path | None, o
         write_json(json, document(head, results))
     if outputs is not None:
         write_outputs(outputs, results)
+    if report is not None:
+        from regiontalk.evaluate.report import write_report
+
+        typer.echo(f"wrote {write_report(report, head, results)}", err=True)
 
 
 def _show(one: Timed) -> None:

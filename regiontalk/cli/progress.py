@@ -25,10 +25,17 @@ class Meter:
         total: photos in all; one photo is never shown.
         clock: seconds; for tests.
         terminal: whether stderr is one; None asks it.
+        unit: what is counted.
     """
 
-    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic, terminal: bool | None = None) -> None:
-        self._total, self._done = total, 0
+    def __init__(
+        self,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+        terminal: bool | None = None,
+        unit: str = "photos",
+    ) -> None:
+        self._total, self._done, self._unit = total, 0, unit
         self._clock = clock
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._next = clock() + QUIET_SECONDS
@@ -51,10 +58,10 @@ class Meter:
 
     def _show(self) -> None:
         if self._terminal:
-            self._bar = _bar(self._total, self._done)
+            self._bar = _bar(self._total, self._done, self._unit)
             self._bar.start()
         else:
-            typer.echo(f"{self._done} of {self._total} photos", err=True)
+            typer.echo(f"{self._done} of {self._total} {self._unit}", err=True)
             self._next = self._clock() + LINE_SECONDS
 
     @contextmanager
@@ -68,11 +75,46 @@ class Meter:
         self._bar.start()
 
 
-def _bar(total: int, done: int) -> Progress:
+class Walks:
+    """Meters of walks over the same photos again and again, one at a time; a context manager that ends the last."""
+
+    def __init__(self) -> None:
+        self._meter: Meter | None = None
+        self._walk: object = None
+        self._done = 0
+
+    def __enter__(self) -> Walks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self._end()
+
+    def over(self, total: int, unit: str) -> Callable[[int], None]:
+        """What wants to be told how many of ``total`` are done; a number that does not rise begins another walk."""
+
+        def done(number: int) -> None:
+            if self._meter is None or self._walk is not done or number <= self._done:
+                self._end()
+                self._meter, self._walk, self._done = Meter(total, unit=unit), done, 0
+            for _ in range(number - self._done):
+                self._meter.advance()
+            self._done = number
+            if number >= total:
+                self._end()
+
+        return done
+
+    def _end(self) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(None, None, None)
+        self._meter = None
+
+
+def _bar(total: int, done: int, unit: str) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), "photos", TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
     progress.add_task("photos", total=total, completed=done)
     return progress

@@ -14,13 +14,16 @@ from regiontalk import boxes as box_ops
 from regiontalk.align.score import affinity
 from regiontalk.align.snippets import viterbi
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
+from regiontalk.evaluate.cases import Case, Cases, on_boxes, on_words, pick
+from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.speaking import one_box_batch
 from regiontalk.evaluate.training import read_bags
-from regiontalk.evaluate.words import SpokenWords, word_notes
+from regiontalk.evaluate.words import SpokenWords, share_of_word, spreads, word_notes
 from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.shares import bootstrap_shares
+from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.model import RegionModel
 from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text import tokenize
@@ -29,16 +32,22 @@ COLUMNS = ("own phrase first, photo", "pairs in order, photo", "own phrase first
 WORD_COLUMNS = ("word on box IoU .5", "word in box")
 
 
+Measured = tuple[str, tuple[float, ...], float]
+"""Photo, box and vector length of a region."""
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """Rows of outcomes and the photo of each.
 
     Attributes:
-        phrases: (P, 8) one a true box: `COLUMNS`, then what chance gives in each.
+        phrases: (P, 10) one a true box: `COLUMNS`, what chance gives in each, then the score of its best own phrase
+            and of the best other phrase of the photo, nan where there is no other.
         phrase_photos: (P,) photo of each.
         words: (W, 6) one a word of a phrase: `WORD_COLUMNS` of its region, of the whole photo, of the best region.
         word_photos: (W,) photo of each.
         spoken: the word vectors met.
+        regions: photo, box in pixels of the annotation and vector length of every proposal.
     """
 
     phrases: NDArray[np.float64]
@@ -46,6 +55,7 @@ class Outcomes:
     words: NDArray[np.float64]
     word_photos: tuple[str, ...]
     spoken: SpokenWords
+    regions: tuple[Measured, ...]
 
 
 def evaluate_alignment(
@@ -57,7 +67,8 @@ def evaluate_alignment(
     the photo's other things (or of the batch's other photos, phrases of the same words left out). *Pairs in order*: of
     all (own, other) pairs, the share with the own phrase above. *Word on box*: the region that a word of a phrase
     chooses (whole photo and 19 proposals, as `RegionCaptioner.align`) meets a true box of the phrase at IoU 0.5;
-    *word in box*: its centre lies in one.
+    *word in box*: its centre lies in one. *Share from the word*: how much of the spread of word vectors the word alone
+    explains; its interval holds the words' means fixed. Lengths of region vectors are those before they become 1.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -70,8 +81,10 @@ def evaluate_alignment(
     """
     found = measure(photos, beta)
     figures = _rows(found, resamples)
+    if (share := share_from_word(photos, found.spoken, resamples)) is not None:
+        figures["word vectors"] = {"share from the word": share}
     if untrained:
-        blank = EncodedPhotos(untrained_captioner(photos.captioner), photos.examples)
+        blank = EncodedPhotos(untrained_captioner(photos.captioner), photos.examples, done=photos.done)
         figures["untrained model"] = _rows(measure(blank, beta), resamples)["model"]
     counts = {
         "photos": len(set(found.phrase_photos) | set(found.word_photos)),
@@ -79,7 +92,63 @@ def evaluate_alignment(
         "words": len(found.words),
         "beta": beta,
     }
-    return Result("alignment", figures, counts, tuple(word_notes(found.spoken)))
+    cases = {**_photo_cases(photos, found), **_length_cases(photos.examples, found.regions)}
+    return Result("alignment", figures, counts, tuple(word_notes(found.spoken)), charts=_charts(found), cases=cases)
+
+
+def share_from_word(photos: EncodedPhotos, spoken: SpokenWords, resamples: int = 1000) -> Interval | None:
+    """How much of the spread of word vectors the word alone explains, over redrawn photos; None where nobody can say.
+
+    The sentences are read once more, so that no word vector needs to be kept.
+    """
+    if share_of_word(spoken) is None:
+        return None
+    read = (read_words(photos.captioner, example) for example in photos.examples)
+    rows = spreads(spoken, (found for found in read if found is not None))
+    return bootstrap_sums(rows, lambda sums: (1 - sums[..., 0] / sums[..., 1]).clip(min=0), resamples=resamples)[0]
+
+
+def _charts(found: Outcomes) -> tuple[Chart, ...]:
+    """Scores of own and other phrases on true boxes, and lengths of region vectors."""
+    own, other = found.phrases[:, 8], found.phrases[:, 9]
+    return (
+        histogram(
+            "Scores of phrases on a true box",
+            "alignment score",
+            {"its best own phrase": own, "the best other phrase of the photo": other[np.isfinite(other)]},
+        ),
+        histogram("Lengths of region vectors", "length", {"proposals": [length for *_, length in found.regions]}),
+    )
+
+
+def _photo_cases(photos: EncodedPhotos, found: Outcomes) -> Cases:
+    """Photos by the share of words on their box; drawn is the first sentence over the annotated boxes."""
+    sums: dict[str, list[float]] = {}
+    for photo, row in zip(found.word_photos, found.words, strict=True):
+        sums.setdefault(photo, []).append(float(row[0]))
+    names = list(sums)
+    examples = {example.id: example for example in photos.examples}
+
+    def make(row: int) -> Case:
+        example, right = examples[names[row]], sums[names[row]]
+        drawn = on_words(photos.captioner, example, example.captions[0])
+        lines = (("sentence", example.captions[0]), ("words on their box", f"{sum(right):.0f} of {len(right)}"))
+        return Case(f"{sum(right) / len(right):.0%} of its words on their box", lines, drawn, example.size_wh)
+
+    return pick([sum(right) / len(right) for right in sums.values()], names, make)
+
+
+def _length_cases(examples: Sequence[Example], regions: Sequence[Measured]) -> dict[str, tuple[Case, ...]]:
+    """The regions of the longest and of the shortest vectors, one a photo."""
+    by_id = {example.id: example for example in examples}
+
+    def make(row: int) -> Case:
+        photo, box, length = regions[row]
+        drawn = on_boxes(by_id[photo], [(box, f"{length:.2f}")])
+        return Case(f"length {length:.2f}", (), drawn, by_id[photo].size_wh)
+
+    ends = pick([length for *_, length in regions], [photo for photo, *_ in regions], make)
+    return {"longest region vectors": ends["best"], "shortest region vectors": ends["worst"]}
 
 
 def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
@@ -90,11 +159,13 @@ def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
     """
     phrases: list[tuple[str, list[float]]] = []
     words: list[tuple[str, list[float]]] = []
+    regions: list[Measured] = []
     spoken = SpokenWords.empty()
     for batch in photos:
         phrases.extend(phrase_outcomes(photos.captioner, batch))
-        rows, heard = word_outcomes(photos.captioner, batch, beta)
+        rows, heard, lengths = word_outcomes(photos.captioner, batch, beta)
         words.extend(rows)
+        regions.extend(lengths)
         spoken = spoken.joined(heard)
     if not phrases or not words:
         raise ValueError(
@@ -107,12 +178,13 @@ def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
         np.array([row for _, row in words]),
         tuple(photo for photo, _ in words),
         spoken,
+        tuple(regions),
     )
 
 
 def _rows(found: Outcomes, resamples: int) -> dict[str, dict[str, Figure]]:
     """The model, chance, the whole photo and the best region."""
-    shares = bootstrap_shares(found.phrases, found.phrase_photos, resamples=resamples)
+    shares = bootstrap_shares(found.phrases[:, :8], found.phrase_photos, resamples=resamples)
     places = bootstrap_shares(found.words, found.word_photos, resamples=resamples)
 
     def named(names: Sequence[str], values: Sequence[Interval]) -> dict[str, Figure]:
@@ -127,7 +199,7 @@ def _rows(found: Outcomes, resamples: int) -> dict[str, dict[str, Figure]]:
 
 
 def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple[str, list[float]]]:
-    """For each box of a one-box chain: the photo, and the eight numbers of `Outcomes.phrases`.
+    """For each box of a one-box chain: the photo, and the ten numbers of `Outcomes.phrases`.
 
     A box whose photo (or batch) has no other phrase counts as right and as chance 1 there: nothing could go wrong.
     """
@@ -148,7 +220,9 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple
         own = inside & np.array([thing.box in phrase.boxes for _, phrase in asked])
         others = ~inside & ~np.isin(words, words[own])
         near, far = _outranks(values, own, inside & ~own), _outranks(values, own, others)
-        found.append((thing.photo, [*near[:2], *far[:2], *near[2:], *far[2:]]))
+        rival = float(values[inside & ~own].max(initial=-np.inf))
+        best = float(values[own].max()), rival if np.isfinite(rival) else np.nan
+        found.append((thing.photo, [*near[:2], *far[:2], *near[2:], *far[2:], *best]))
     return found
 
 
@@ -171,39 +245,59 @@ def _outranks(
 @torch.inference_mode()
 def word_outcomes(
     captioner: RegionCaptioner, batch: PhotoBatch, beta: float
-) -> tuple[list[tuple[str, list[float]]], SpokenWords]:
-    """For each word of a phrase with a box: the photo, and the numbers of `Outcomes.words`; and all word vectors."""
+) -> tuple[list[tuple[str, list[float]]], SpokenWords, list[Measured]]:
+    """For each word of a phrase with a box: the photo, and the numbers of `Outcomes.words`.
+
+    Returns:
+        These rows, all word vectors, and the regions with the lengths of their vectors.
+    """
     model = captioner.model
-    boxes, _ = model.extractor.propose(batch.maps, ALIGN_REGIONS)
-    vectors = model.aligner.regions(model.extractor.vectors(batch.maps, boxes))
+    boxes, quality = model.extractor.propose(batch.maps, ALIGN_REGIONS)
+    features = model.extractor.vectors(batch.maps, boxes)
+    vectors = model.aligner.regions(features)
+    lengths = model.aligner.regions.project(features).float().norm(dim=-1).cpu()
     found: list[tuple[str, list[float]]] = []
+    measured: list[Measured] = []
     spoken = SpokenWords.empty()
     for row, example in enumerate(batch.examples):
-        tokens = [tokenize(caption) for caption in example.captions]
-        if not any(tokens):
+        places, seen = batch.to_annotation(row, boxes[row]), batch.visible(row, boxes[row])
+        real = np.flatnonzero(seen & (quality[row] > 0).cpu().numpy())[1:]  # without the whole photo
+        measured.extend((example.id, tuple(places[at].tolist()), float(lengths[row, at])) for at in real)
+        heard = read_words(captioner, example)
+        if heard is None:
             continue
-        words, _ = model.aligner.read([model.vocabulary.encode(own) for own in tokens])
-        length = max(map(len, tokens))
-        mask = torch.arange(length)[None] < torch.tensor([len(own) for own in tokens])[:, None]
-        products = affinity(vectors[row : row + 1], words)[0, :, :length].float().cpu()
-        labels, _ = viterbi(products, beta, mask)
-        spoken = spoken.joined(SpokenWords.of(tokens, words[:, :length].float().cpu(), mask))
-        places = batch.to_annotation(row, boxes[row])
-        found.extend((example.id, outcome) for outcome in _judge(example, places, labels))
-    return found, spoken
+        tokens, words, mask = heard
+        products = affinity(vectors[row : row + 1].float().cpu(), words)[0]
+        labels, _ = viterbi(products, beta, mask, np.tile(seen, (len(tokens), 1)))
+        spoken = spoken.joined(SpokenWords.of(tokens, words, mask))
+        found.extend((example.id, outcome) for outcome in _judge(example, places, labels, seen))
+    return found, spoken, measured
 
 
-def _judge(example: Example, places: FloatArray, labels: Tensor) -> list[list[float]]:
-    """The outcomes of one photo's words, given its regions (N, 4) and each word's region (C, T)."""
+@torch.inference_mode()
+def read_words(captioner: RegionCaptioner, example: Example) -> tuple[list[list[str]], Tensor, Tensor] | None:
+    """The tokens of a photo's C sentences, their vectors (C, T, D) and mask (C, T); None where there is no word."""
+    model = captioner.model
+    tokens = [tokenize(caption) for caption in example.captions]
+    if not any(tokens):
+        return None
+    words, _ = model.aligner.read([model.vocabulary.encode(own) for own in tokens])
+    length = max(map(len, tokens))
+    mask = torch.arange(length)[None] < torch.tensor([len(own) for own in tokens])[:, None]
+    return tokens, words[:, :length].float().cpu(), mask
+
+
+def _judge(example: Example, places: FloatArray, labels: Tensor, seen: NDArray[np.bool_]) -> list[list[float]]:
+    """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and which show something (N,)."""
     found: list[list[float]] = []
     for phrase in example.phrases:
         if phrase.caption is None or phrase.first_word is None or not phrase.boxes:
             continue
         truths = example.boxes_xyxy[list(phrase.boxes)]
-        meets = box_ops.iou(places, truths).max(axis=1) >= 0.5
+        meets = seen & (box_ops.iou(places, truths).max(axis=1) >= 0.5)
         centres = (places[:, None, :2] + places[:, None, 2:]) / 2
         room = np.minimum(centres - truths[None, :, :2], truths[None, :, 2:] - centres)  # below 0: outside on that side
-        inside = room.min(axis=2).max(axis=1) >= 0
+        inside = seen & (room.min(axis=2).max(axis=1) >= 0)
         fixed = [float(meets[0]), float(inside[0]), float(meets.any()), float(inside.any())]
         last = phrase.first_word + len(tokenize(phrase.text))
         for region in labels[phrase.caption, phrase.first_word : last].tolist():

@@ -9,9 +9,12 @@ from typing import Any
 
 from torch.nn import functional
 
-from regiontalk.evaluate.judges import find_meteor
+from regiontalk.evaluate.cases import Case, Cases, on_words, pick
+from regiontalk.evaluate.charts import Chart, histogram
+from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
+from regiontalk.evaluate.right import confidence_charts, photo_right
 from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
 from regiontalk.evaluate.training import Training, nearest
 from regiontalk.metrics.captions import CaptionScores, score_captions
@@ -33,14 +36,19 @@ def evaluate_captions(
     Raises:
         ValueError: no photo has a sentence.
     """
-    spoken = speak_of_photos(photos, beams)
-    references = {example.id: example.captions for example in photos.examples if example.id in spoken}
+    said_of_all = speak_of_photos(photos, beams)
+    sayings = {example.id: example.captions for example in photos.examples if any(map(str.strip, example.captions))}
+    references = {name: captions for name, captions in sayings.items() if name in said_of_all}
+    if not references:
+        raise ValueError("captions: expected photos with sentences, got none; check the token file")
+    spoken = {name: said_of_all[name] for name in references}
     rows = {"model": {name: said.text for name, said in spoken.items()}}
     notes: list[str] = []
     if training is None:
         notes.append("no training split: no nearest photo and no novelty; give one with --train-data")
     else:
-        rows["nearest training photo"] = nearest_sentences(photos, training)
+        closest = nearest_sentences(photos, training)
+        rows["nearest training photo"] = {name: closest[name] for name in references}
     sentences = None if training is None else list(training.sentences())
     meteor = find_meteor()
     scores = {
@@ -56,9 +64,42 @@ def evaluate_captions(
         "sentences": sum(map(len, references.values())),
         "beams": beams or photos.captioner.model.config.decoding.beams,
         "training photos": 0 if training is None else len(training.examples),
+        "photos without a sentence": len(said_of_all) - len(spoken),
         "photos that cannot be opened": len(photos.broken),
     }
-    return caption_result("captions", scores, counts, notes, outputs)
+    each = {name: each_cider(said, references) for name, said in rows.items()}
+    charts = [
+        histogram(
+            "CIDEr-D of each photo's caption", "CIDEr-D", {name: list(one.values()) for name, one in each.items()}
+        )
+    ]
+    charts += confidence_charts(
+        photos.captioner.model.config.decoding.photo,
+        [(name, said, photo_right(said.text, references[name])) for name, said in spoken.items()],
+        resamples,
+    )
+    cases = _cases(photos, rows, references, each["model"])
+    return caption_result("captions", scores, counts, notes, outputs, charts=charts, cases=cases)
+
+
+def _cases(
+    photos: EncodedPhotos,
+    rows: Mapping[str, Mapping[str, str]],
+    references: Mapping[str, Sequence[str]],
+    values: Mapping[str, float],
+) -> Cases:
+    """Photos by the CIDEr-D of the model's caption, with its words on their regions."""
+    examples = {example.id: example for example in photos.examples}
+    names = list(values)
+
+    def make(row: int) -> Case:
+        example = examples[names[row]]
+        drawn = on_words(photos.captioner, example, rows["model"][example.id])
+        lines = [*((name, said.get(example.id, "")) for name, said in rows.items())]
+        lines += [("person", text) for text in references[example.id]]
+        return Case(f"CIDEr-D {values[example.id]:.2f}", tuple(lines), drawn, example.size_wh)
+
+    return pick(list(values.values()), names, make)
 
 
 def nearest_sentences(photos: EncodedPhotos, training: Training) -> dict[str, str]:
@@ -76,11 +117,14 @@ def caption_result(
     counts: Mapping[str, int | float],
     notes: Sequence[str],
     outputs: tuple[Mapping[str, Any], ...],
+    *,
+    charts: Sequence[Chart] = (),
+    cases: Cases | None = None,
 ) -> Result:
     """Rows of caption figures as one result."""
     figures: dict[str, dict[str, Figure]] = {name: caption_row(found) for name, found in scores.items()}
     remarks = [note for name, found in scores.items() for note in caption_notes(name, found)]
-    return Result(protocol, figures, counts, unique([*notes, *remarks]), outputs)
+    return Result(protocol, figures, counts, unique([*notes, *remarks]), outputs, tuple(charts), cases or {})
 
 
 def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -> Result:
@@ -101,7 +145,18 @@ def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -
         groups.setdefault(name, []).append(text)
     scores = score_captions(said, groups, meteor=find_meteor(), resamples=resamples)
     counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
-    return caption_result("captions", {"predictions": scores}, counts, [], ())
+    first = dict(reversed(said))
+    each = each_cider(first, groups)
+    names = list(each)
+
+    def make(row: int) -> Case:
+        name = names[row]
+        lines = [("prediction", first.get(name, "")), *(("reference", text) for text in groups[name])]
+        return Case(f"{name}: CIDEr-D {each[name]:.2f}", tuple(lines))
+
+    charts = [histogram("CIDEr-D of each caption", "CIDEr-D", {"predictions": list(each.values())})]
+    cases = pick(list(each.values()), names, make)
+    return caption_result("captions", {"predictions": scores}, counts, [], (), charts=charts, cases=cases)
 
 
 def caption_pairs(path: Path) -> list[tuple[str, str]]:
@@ -111,7 +166,7 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
         ValueError: the file cannot be read or has another form.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: expected captions as JSON ({error})") from error
     rows = values.get("annotations", values) if isinstance(values, dict) else values
@@ -130,7 +185,18 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
         ) from error
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return found
+
+
 def _text(value: Any) -> str:
+    if value is None:  # nothing was said
+        return ""
     if not isinstance(value, str):
         raise TypeError(f"caption: expected text, got {type(value).__name__}")
     return value

@@ -1,19 +1,11 @@
 """Fitting a model's confidence on one half of a split and judging it on the other.
 
-A caption counts as right by its content words (`content_words`: tokens of `text.tokenize` without function words and
-without ``<unk>``):
-
-* a region's, where the F1 of its words with those of the best reference phrase of the box (repeats counted) is >= 0.5;
-* a whole photo's, where at least half of its words stand in any of the photo's sentences.
-
-A caption without content words is wrong. A box or photo whose references have none (only "him", "them") is left out.
-The confidence is a sigmoid of two pieces of evidence (`model.Calibration`): mean log-probability a word, and the
-alignment score of the caption and its box.
+What counts as right stands in `right`. The confidence is a sigmoid of two pieces of evidence (`model.Calibration`):
+mean log-probability a word, and the alignment score of the caption and its box.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.captioner import calibrated
+from regiontalk.evaluate.charts import reliability_chart
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Figure, Result
+from regiontalk.evaluate.right import photo_right, region_right
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.metrics.calibration import Reliability, reliability
 from regiontalk.model import Calibration, ModelConfig
-from regiontalk.text import FUNCTION_WORDS, tokenize
-
-LEAST_F1 = 0.5
-LEAST_PRECISION = 0.5
 
 Judged = tuple[str, float, float, bool]
 """Photo, fluency, match, and whether the caption was right."""
@@ -59,42 +49,6 @@ class ConfidenceFit:
 
     photo: Fitted
     region: Fitted
-
-
-def content_words(text: str) -> list[str]:
-    """The words of a text that say something.
-
-    >>> content_words("A man in his red shirt")
-    ['man', 'red', 'shirt']
-    """
-    return [word for word in tokenize(text) if word not in FUNCTION_WORDS]
-
-
-def region_right(caption: str, phrases: Sequence[str]) -> bool | None:
-    """Whether a region's caption is right; None where no phrase has a content word.
-
-    >>> region_right("a red shirt", ["his shirt"])  # 1 shared; precision 1/2, recall 1: F1 = 2/3
-    True
-    """
-    groups = [Counter(words) for words in map(content_words, phrases) if words]
-    said = Counter(content_words(caption))
-    if not groups:
-        return None
-    shared = [(said & group).total() * 2 / (said.total() + group.total()) for group in groups]
-    return max(shared) >= LEAST_F1
-
-
-def photo_right(caption: str, sentences: Sequence[str]) -> bool | None:
-    """Whether a whole photo's caption is right; None where no sentence has a content word.
-
-    >>> photo_right("a dog on the moon", ["A dog runs."])  # one of two words
-    True
-    """
-    known = {word for sentence in sentences for word in content_words(sentence)}
-    said = content_words(caption)
-    if not known:
-        return None
-    return bool(said) and sum(word in known for word in said) / len(said) >= LEAST_PRECISION
 
 
 def fit_confidence(photos: EncodedPhotos, *, beams: int | None = None, resamples: int = 1000) -> ConfidenceFit:
@@ -203,7 +157,17 @@ def confidence_result(fit: ConfidenceFit) -> Result:
         for part in one.after.bins
     )
     notes = tuple(f"{name}: {one.calibration.model_dump_json()}" for name, one in kinds)
-    return Result("calibrate", figures, counts, notes, bins)
+    charts = (
+        reliability_chart(
+            "Reliability of the confidences, on photos that the fit has not seen",
+            {
+                f"{name}, {when}": held
+                for name, one in kinds
+                for when, held in (("before", one.before), ("after", one.after))
+            },
+        ),
+    )
+    return Result("calibrate", figures, counts, notes, bins, charts)
 
 
 def with_fit(config: ModelConfig, fit: ConfidenceFit) -> ModelConfig:

@@ -6,18 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from regiontalk import boxes as box_ops
 from regiontalk.captioner import calibrated
+from regiontalk.evaluate.cases import Case, Cases, on_boxes, pick
+from regiontalk.evaluate.charts import Chart, Line, histogram
 from regiontalk.evaluate.judges import find_tables
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.speaking import OneBox, left_out, one_box_things, speak
-from regiontalk.metrics.dense import IOU_THRESHOLDS, DensePhoto, Meteor, dense_captioning, rank_detections
+from regiontalk.metrics.dense import (
+    ANY_WORDS,
+    IOU_THRESHOLDS,
+    METEOR_THRESHOLDS,
+    DensePhoto,
+    DenseReport,
+    Meteor,
+    average_precisions,
+    dense_captioning,
+    rank_detections,
+    right_detections,
+)
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables
 from regiontalk.metrics.tokenizer import ptb_tokenize
 from regiontalk.records import Example, FloatArray
 
 REGIONS = 20
+SHOWN = 8  # detections that are drawn on an example
 
 
 def evaluate_dense(
@@ -45,9 +60,8 @@ def evaluate_dense(
         "mean AP": None if tables is None else report.mean_ap,
         "localisation AP": report.localisation_ap,
     }
-    for least in IOU_THRESHOLDS:
-        values = [value for (iou, _), value in report.ap.items() if iou == least]
-        row[f"AP at IoU {least:g}"] = None if tables is None else float(np.mean(values))
+    for least, value in report.at_iou.items():
+        row[f"AP at IoU {least:g}"] = None if tables is None else value
     counts = {
         "photos": report.photos,
         "detections": report.detections,
@@ -56,7 +70,54 @@ def evaluate_dense(
         **left_out(photos.examples),
     }
     notes = [*([f"mean AP: {reason}"] if tables is None else []), *report.sanity.lines]
-    return Result("dense", {"model": row}, counts, tuple(notes), tuple(map(_output, detected)))
+    return Result(
+        "dense",
+        {"model": row},
+        counts,
+        tuple(notes),
+        tuple(map(_output, detected)),
+        _charts(report, detected, words=tables is not None),
+        _cases(photos.examples, detected, meteor, words=tables is not None),
+    )
+
+
+def _charts(report: DenseReport, detected: Sequence[DensePhoto], *, words: bool) -> tuple[Chart, ...]:
+    """Average precision over both thresholds, and the scores of detections that meet a true box and of others."""
+    lines = [
+        Line(f"METEOR above {least:g}", IOU_THRESHOLDS, tuple(report.ap[iou, least] for iou in IOU_THRESHOLDS))
+        for least in METEOR_THRESHOLDS
+    ]
+    groups: dict[str, list[float]] = {"meets a true box at IoU 0.5": [], "other": []}
+    meets, other = groups.values()
+    for photo in detected:
+        overlap = box_ops.iou(photo.boxes_xyxy, photo.truths_xyxy).max(axis=1, initial=0.0)
+        for score, most in zip(photo.scores.tolist(), overlap.tolist(), strict=True):
+            (meets if most >= 0.5 else other).append(score)
+    scores = histogram("Scores of detections", "objectness times confidence", groups)
+    precision = Chart("lines", "Average precision over the IoU asked for", "IoU", "average precision", tuple(lines))
+    return (precision, scores) if words else (scores,)
+
+
+def _cases(examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool) -> Cases:
+    """Photos by their own mean average precision, of boxes alone where words cannot be judged."""
+    by_id = {example.id: example for example in examples}
+    ranking = rank_detections(detected, meteor)
+    asked = [(iou, least) for iou in IOU_THRESHOLDS for least in (METEOR_THRESHOLDS if words else (ANY_WORDS,))]
+    right = right_detections(ranking, asked)
+    rows = np.flatnonzero(ranking.positives).tolist()
+    each = np.eye(len(detected), dtype=np.int64)
+    values = [float(average_precisions(ranking, right, each[row]).mean()) for row in rows]
+
+    def make(place: int) -> Case:
+        photo = detected[rows[place]]
+        order = np.argsort(-photo.scores, kind="stable")[:SHOWN].tolist()
+        boxes = [(photo.boxes_xyxy[at].tolist(), photo.captions[at]) for at in order]
+        drawn = on_boxes(by_id[photo.photo], boxes, photo.truths_xyxy, photo.size_wh)
+        lines = [(f"{photo.scores[at]:.2f}", photo.captions[at]) for at in order]
+        lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
+        return Case(f"{'mean' if words else 'localisation'} AP {values[place]:.2f}", tuple(lines), drawn, photo.size_wh)
+
+    return pick(values, [detected[row].photo for row in rows], make)
 
 
 def detect(photos: EncodedPhotos, regions: int, beams: int | None) -> list[DensePhoto]:
@@ -70,7 +131,7 @@ def detect(photos: EncodedPhotos, regions: int, beams: int | None) -> list[Dense
         scores: list[list[float]] = []
         for row in range(len(batch)):
             original = batch.to_annotation(row, boxes[row])
-            real = (quality[row] > 0).cpu().numpy() & (original[:, 2:] > original[:, :2]).all(axis=1)
+            real = (quality[row] > 0).cpu().numpy() & batch.visible(row, boxes[row])
             real[0] = False  # the whole photo
             for_words.append(boxes[row].cpu().numpy()[real])
             places.append(original[real])

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
 from regiontalk.metrics.captions import CaptionScores, Statistics, score_captions
 from regiontalk.metrics.cider import cider_d
+from regiontalk.metrics.diversity import diversity_intervals
 from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
 from regiontalk.metrics.pairing import pair
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.metrics.tokenizer import ptb_tokenize
 
 
 def find_tables() -> tuple[MeteorTables | None, str]:
@@ -64,7 +66,8 @@ def score_by_photo(
         return kept[-1]
 
     listen = record if meteor is not None else None
-    scores = score_captions(predictions, references, training=training, meteor=listen, resamples=1)
+    texts = None if training is None else list(training)
+    scores = score_captions(predictions, references, training=texts, meteor=listen, resamples=1)
     pairs = pair(predictions, references)
     said, truths = pairs.candidates, pairs.references
     photos = np.unique([str(photo_of[str(name)]) for name in pairs.ids], return_inverse=True)[1]
@@ -77,7 +80,18 @@ def score_by_photo(
     for name in (name for name, figure in scores.figures.items() if name.startswith("METEOR") and figure is not None):
         rows = kept[0] if kept else record(said, truths)
         (fresh[name],) = draw(sums_by_photo(rows, photos), corpus_meteor)
-    return replace(scores, figures={name: fresh.get(name, figure) for name, figure in scores.figures.items()})
+    known = None if texts is None else list(map(ptb_tokenize, texts))
+    return replace(
+        scores,
+        figures={name: fresh.get(name, figure) for name, figure in scores.figures.items()},
+        variety=diversity_intervals(said, known, photos.tolist(), resamples=resamples),
+    )
+
+
+def each_cider(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """CIDEr-D of every caption by its id; the corpus figure is their mean."""
+    pairs = pair(predictions, references)
+    return dict(zip(map(str, pairs.ids), cider_d(pairs.candidates, pairs.references).tolist(), strict=True))
 
 
 def sums_by_photo(rows: NDArray[Any], photos: NDArray[np.int64]) -> NDArray[np.float64]:

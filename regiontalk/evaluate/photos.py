@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import RegionCaptioner
+from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images import ImageError, Photo, Preprocessing, open_photo
 from regiontalk.records import Example, FloatArray
 from regiontalk.regions.extractor import Maps
@@ -65,6 +66,10 @@ class PhotoBatch:
         stored = self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row])
         return box_ops.rescale(stored, self.photo_sizes_wh[row], self.annotated_wh(row))
 
+    def visible(self, row: int, boxes_xyxy: Tensor) -> NDArray[np.bool_]:
+        """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""
+        return visible(self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row]))
+
 
 class EncodedPhotos:
     """The photos of a data set as batches, as often as they are asked for."""
@@ -85,7 +90,7 @@ class EncodedPhotos:
             examples: the data set.
             batch: photos that run through the backbone together.
             keep: hold all maps in memory after the first walk.
-            done: told after each batch how many photos of this walk are encoded.
+            done: told when a batch has been dealt with how many photos of this walk have.
 
         Raises:
             ValueError: there is no example.
@@ -95,23 +100,27 @@ class EncodedPhotos:
         self.captioner = captioner
         self.examples = tuple(examples)
         self.broken: list[str] = []
-        self._batch, self._keep, self._done = batch, keep, done
+        self.done = done
+        self._batch, self._keep = batch, keep
         self._kept: list[PhotoBatch] | None = None
 
     def __iter__(self) -> Iterator[PhotoBatch]:
         if self._kept is not None:
-            yield from self._kept
+            done = 0
+            for batch in self._kept:
+                yield batch
+                done += len(batch)
+                self.done(done)
             return
         self.broken = []
         kept: list[PhotoBatch] = []
         for start in range(0, len(self.examples), self._batch):
             found = self._encode(self.examples[start : start + self._batch])
-            self._done(min(start + self._batch, len(self.examples)))
-            if found is None:
-                continue
-            if self._keep:
-                kept.append(found)
-            yield found
+            if found is not None:
+                if self._keep:
+                    kept.append(found)
+                yield found
+            self.done(min(start + self._batch, len(self.examples)))
         if self._keep:
             self._kept = kept
 

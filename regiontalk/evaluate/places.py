@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from regiontalk import boxes as box_ops
 from regiontalk.captioner import LOCATE_REGIONS
+from regiontalk.evaluate.cases import Case, Cases, on_boxes, pick
+from regiontalk.evaluate.charts import AT, Chart, Line, histogram, rank_curve
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.metrics.phrases import PhraseAnswer, PhraseFigures, localisation, ranked
-from regiontalk.metrics.recall import PhotoProposals, proposal_recall
-from regiontalk.records import FloatArray, Phrase
+from regiontalk.metrics.phrases import PhraseAnswer, PhraseFigures, first_ranks, localisation, ranked
+from regiontalk.metrics.recall import PhotoProposals, RecallReport, best_overlaps, proposal_recall
+from regiontalk.records import Example, FloatArray, Phrase
 
 PROPOSALS = 100
 COUNTS = (20, 100)
@@ -27,7 +33,8 @@ def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, re
     Raises:
         ValueError: no phrase has a box.
     """
-    report = localisation(_answers(photos, regions), resamples=resamples)
+    found: list[_Located] = []
+    report = localisation(_noted(_answers(photos, regions), found), resamples=resamples)
     overall = report.overall
     figures: dict[str, dict[str, Figure]] = {"model": _row(overall)}
     figures["upper bound of the proposals"] = {
@@ -44,7 +51,56 @@ def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, re
         "phrases without a box, left out": report.left_out,
         "boxes that compete": regions + 1,
     }
-    return Result("phrases", figures, counts, ("a phrase of two types counts in the row of each",))
+    notes = ("a phrase of two types counts in the row of each",)
+    charts = _phrase_charts(found, regions + 1, resamples)
+    return Result("phrases", figures, counts, notes, charts=charts, cases=_phrase_cases(photos.examples, found))
+
+
+@dataclass(frozen=True)
+class _Located:
+    """What is kept of a phrase's answer: the first right rank (any box, merged), the first box and its best IoU."""
+
+    answer: PhraseAnswer
+    ranks: tuple[int, int]
+    overlap: float
+
+
+def _noted(answers: Iterable[PhraseAnswer], found: list[_Located]) -> Iterator[PhraseAnswer]:
+    """The answers as they are, what they came to added to ``found``; of their boxes only the first is kept."""
+    for answer in answers:
+        if len(answer.truths_xyxy):
+            first = answer.candidates_xyxy[:1]
+            overlap = box_ops.iou(first, answer.truths_xyxy).max(initial=0.0)
+            found.append(_Located(replace(answer, candidates_xyxy=first), first_ranks(answer), float(overlap)))
+        yield answer
+
+
+def _phrase_charts(found: Sequence[_Located], boxes: int, resamples: int) -> tuple[Chart, ...]:
+    """Recall at K by both protocols, and how well the first box overlaps."""
+    photos = [item.answer.photo for item in found]
+    curves = [
+        rank_curve(name, np.array([item.ranks[place] for item in found]), photos, boxes, resamples=resamples)
+        for place, name in enumerate(("any box", "merged box"))
+    ]
+    return (
+        Chart("curve", "Recall at K, IoU 0.5", "K", "share of phrases found among the first K boxes", tuple(curves)),
+        histogram("Overlap of the first box with a true one", "IoU", {"phrases": [item.overlap for item in found]}),
+    )
+
+
+def _phrase_cases(examples: Sequence[Example], found: Sequence[_Located]) -> Cases:
+    """Phrases by the IoU of the first box with a true one."""
+    by_id = {example.id: example for example in examples}
+
+    def make(row: int) -> Case:
+        item = found[row]
+        answer, example = item.answer, by_id[item.answer.photo]
+        boxes = [(box, answer.text) for box in answer.candidates_xyxy.tolist()]
+        lines = [("phrase", answer.text), *(("type", name) for name in answer.types)]
+        drawn = on_boxes(example, boxes, answer.truths_xyxy, answer.size_wh)
+        return Case(f"IoU {item.overlap:.2f}", tuple(lines), drawn, answer.size_wh)
+
+    return pick([item.overlap for item in found], [item.answer.photo for item in found], make)
 
 
 def _row(figures: PhraseFigures) -> dict[str, Figure]:
@@ -79,7 +135,7 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
         for row, example in enumerate(part.examples):
             yield from (_answer(part, row, phrase, None) for phrase in example.phrases if not phrase.boxes)
             places = part.to_annotation(row, boxes[row])
-            real = _with_area(places)
+            real = np.flatnonzero(part.visible(row, boxes[row])).tolist()
             real = [place for place in real if place == 0 or (places[place] != places[0]).any()]  # no fill-ins
             for phrase, own in zip(wanted[row], scores[row].float().cpu().numpy(), strict=True):
                 yield _answer(part, row, phrase, ranked(places[real], own[real]))
@@ -91,12 +147,6 @@ def _answer(batch: PhotoBatch, row: int, phrase: Phrase, candidates: FloatArray 
     truths = example.boxes_xyxy[list(phrase.boxes)]
     boxes = truths[:0] if candidates is None else candidates
     return PhraseAnswer(example.id, boxes, truths, batch.annotated_wh(row), phrase.types, phrase.text)
-
-
-def _with_area(boxes_xyxy: FloatArray) -> list[int]:
-    """Rows that are boxes at all: one in the padding of a letterboxed photo has no area left."""
-    thinnest = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1)
-    return [row for row, side in enumerate(thinnest.tolist()) if side > 0]
 
 
 def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Result:
@@ -117,12 +167,15 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         boxes, scores = photos.captioner.model.extractor.propose(batch.maps, PROPOSALS)
         for row, example in enumerate(batch.examples):
             places = batch.to_annotation(row, boxes[row])
-            real = [place for place in _with_area(places) if place == 0 or float(scores[row, place]) > 0]
+            shown = batch.visible(row, boxes[row]) & (scores[row] > 0).cpu().numpy()  # the whole photo has score 1
+            real = np.flatnonzero(shown)
             with_whole.append(PhotoProposals(example.id, places[real], example.boxes_xyxy))
             alone.append(PhotoProposals(example.id, places[real[1:]], example.boxes_xyxy))
     figures: dict[str, dict[str, Figure]] = {}
+    lines: list[Line] = []
     for name, rows in (("proposals alone", alone), ("whole photo among them", with_whole)):
-        report = proposal_recall(rows, counts=COUNTS, thresholds=THRESHOLDS, resamples=resamples)
+        report = proposal_recall(rows, counts=AT, thresholds=THRESHOLDS, resamples=resamples)
+        lines += [_recall_line(f"{name}, IoU {least:g}", report, least) for least in THRESHOLDS]
         figures[name] = {
             **{f"{count} boxes IoU {least:g}": report.recall[count, least] for count in COUNTS for least in THRESHOLDS},
             **{f"{count} boxes mean IoU .5-.95": report.average[count] for count in COUNTS},
@@ -132,4 +185,31 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         figures,
         {"photos": report.photos, "boxes": report.truths, "photos that cannot be opened": len(photos.broken)},
         ("'whole photo among them': 19 proposals and the whole photo make 20 boxes, 99 make 100",),
+        charts=(
+            Chart("curve", "Recall against the number of boxes", "boxes", "share of true boxes covered", tuple(lines)),
+        ),
+        cases=_proposal_cases(photos.examples, alone),
     )
+
+
+def _recall_line(name: str, report: RecallReport, least: float) -> Line:
+    """Recall over the number of boxes at one IoU."""
+    found = [report.recall[count, least] for count in AT]
+    values, low, high = ([getattr(one, part) for one in found] for part in ("value", "low", "high"))
+    return Line(name, tuple(map(float, AT)), tuple(values), tuple(low), tuple(high))
+
+
+def _proposal_cases(examples: Sequence[Example], proposals: Sequence[PhotoProposals]) -> Cases:
+    """Photos by the mean best IoU of their true boxes, each box with its own."""
+    by_id = {example.id: example for example in examples}
+    used = [one for one in proposals if len(one.truths_xyxy)]
+    best = [best_overlaps(one, [PROPOSALS])[:, 0] for one in used]
+
+    def make(row: int) -> Case:
+        example = by_id[used[row].photo]
+        boxes = [(box, f"{most:.2f}") for box, most in zip(used[row].truths_xyxy.tolist(), best[row], strict=True)]
+        covered = int((best[row] >= THRESHOLDS[0]).sum())
+        lines = [("true boxes covered at IoU 0.5", f"{covered} of {len(boxes)}")]
+        return Case(f"mean IoU {best[row].mean():.2f}", tuple(lines), on_boxes(example, boxes), example.size_wh)
+
+    return pick([float(one.mean()) for one in best], [one.photo for one in used], make)

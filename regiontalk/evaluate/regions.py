@@ -1,4 +1,4 @@
-"""Captions on true boxes beside three baselines and beside people (PAPER.md 5, region captions)."""
+"""Captions on true boxes and on matched proposals, beside three baselines and people (PAPER.md 5, region captions)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from torch.nn import functional
 
 from regiontalk import boxes as box_ops
 from regiontalk.evaluate.captions import caption_result
-from regiontalk.evaluate.judges import find_meteor, score_by_photo
+from regiontalk.evaluate.cases import Case, Cases, on_boxes, pick
+from regiontalk.evaluate.charts import Chart, histogram
+from regiontalk.evaluate.judges import each_cider, find_meteor, score_by_photo
 from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
 from regiontalk.evaluate.result import Result
-from regiontalk.evaluate.speaking import OneBox, Spoken, left_out, one_box_batch, speak
+from regiontalk.evaluate.right import confidence_charts, region_right
+from regiontalk.evaluate.speaking import OneBox, Spoken, left_out, one_box_batch, one_box_things, speak
 from regiontalk.evaluate.training import Training, nearest, read_bags
 from regiontalk.images import Photo, open_image
 from regiontalk.metrics.captions import CaptionScores
 
 HUMAN = "human agreement"
 SAME = "model, judged like people"
+MATCHED = "model on matched proposals"
+UNMOVED = "model, the same true boxes"
+LEAST_IOU = 0.5
+PROPOSALS = 100
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class DescribedBox:
     box_xyxy: tuple[float, ...]
     spoken: Spoken
     vector: Tensor
+
+
+@dataclass(frozen=True)
+class MatchedBox:
+    """The proposal that overlaps a true box most, in pixels of the annotation, and what the model said of it."""
+
+    box_xyxy: tuple[float, ...]
+    overlap: float
+    spoken: Spoken
 
 
 def evaluate_regions(
@@ -49,7 +65,9 @@ def evaluate_regions(
     Baselines: *ranking*, the training snippet that the alignment model scores highest on the region ([1]'s);
     *nearest region*, the best snippet of the training region of greatest cosine; *photo model on the crop*, the
     region's pixels cut out and captioned as a whole photo. *Human agreement* takes the first phrase of each chain that
-    has several against the others; the model's row for the same chains and references stands beside it.
+    has several against the others; the model's row for the same chains and references stands beside it. *Matched
+    proposals*: the model's words on its own box instead of the annotated one, the most overlapping of its 100 proposals
+    where that meets the box at IoU 0.5; beside it the model's row for the true boxes of the same chains.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -72,28 +90,85 @@ def evaluate_regions(
         rows |= snippet_baselines(photos, found, training)
     if crops:
         rows["photo model on the crop"] = caption_crops(photos, found, beams)
-    scores = _judged(found, rows, training, resamples)
+    matched = match_proposals(photos, beams)
+    scores = _judged(found, rows, matched, training, resamples)
     if HUMAN in scores:
         several = f"{scores[HUMAN].captions} chains that several phrases name"
         notes.append(f"{HUMAN}: {several}, the first phrase against the others")
-    counts = {"photos": len({item.thing.photo for item in found}), "regions": len(found), **left_out(photos.examples)}
-    outputs = tuple(
-        {
-            "photo": item.thing.photo,
-            "entity": item.thing.entity,
-            "box": list(item.box_xyxy),
-            "references": list(item.thing.phrases),
-            **{name: said.get(item.thing.id) for name, said in rows.items()},
-        }
-        for item in found
+    counts = {
+        "photos": len({item.thing.photo for item in found}),
+        "regions": len(found),
+        f"regions with a proposal at IoU {LEAST_IOU:g}": len(matched),
+        **left_out(photos.examples),
+    }
+    references = {item.thing.id: item.thing.phrases for item in found}
+    each = {name: each_cider(said, references) for name, said in rows.items()}
+    return caption_result(
+        "regions",
+        scores,
+        counts,
+        notes,
+        tuple(_output(item, rows, matched.get(item.thing.id)) for item in found),
+        charts=_charts(photos, found, each, resamples),
+        cases=_cases(photos, found, rows, matched, each["model"]),
     )
-    return caption_result("regions", scores, counts, notes, outputs)
+
+
+def _output(item: DescribedBox, rows: Mapping[str, Mapping[str, str]], own: MatchedBox | None) -> dict[str, object]:
+    """All that was said of one region."""
+    return {
+        "photo": item.thing.photo,
+        "entity": item.thing.entity,
+        "box": list(item.box_xyxy),
+        "references": list(item.thing.phrases),
+        **{name: said.get(item.thing.id) for name, said in rows.items()},
+        "matched proposal": own and {"box": list(own.box_xyxy), "overlap": own.overlap, "text": own.spoken.text},
+    }
+
+
+def _charts(
+    photos: EncodedPhotos, found: Sequence[DescribedBox], each: Mapping[str, Mapping[str, float]], resamples: int
+) -> list[Chart]:
+    """CIDEr-D of every row, and how the model's confidence holds on true boxes."""
+    values = {name: list(one.values()) for name, one in each.items()}
+    judged = [(item.thing.photo, item.spoken, region_right(item.spoken.text, item.thing.phrases)) for item in found]
+    return [
+        histogram("CIDEr-D of each region's caption", "CIDEr-D", values),
+        *confidence_charts(photos.captioner.model.config.decoding.region, judged, resamples),
+    ]
+
+
+def _cases(
+    photos: EncodedPhotos,
+    found: Sequence[DescribedBox],
+    rows: Mapping[str, Mapping[str, str]],
+    matched: Mapping[str, MatchedBox],
+    values: Mapping[str, float],
+) -> Cases:
+    """Regions by the CIDEr-D of the model's caption; a matched proposal is drawn with its own words."""
+    examples = {example.id: example for example in photos.examples}
+    judged = [item for item in found if item.thing.id in values]
+
+    def make(row: int) -> Case:
+        item, example = judged[row], examples[judged[row].thing.photo]
+        boxes, lines = [(item.box_xyxy, item.spoken.text)], [(name, said[item.thing.id]) for name, said in rows.items()]
+        if (own := matched.get(item.thing.id)) is not None:
+            boxes.append((own.box_xyxy, own.spoken.text))
+            lines.append((f"on the proposal at IoU {own.overlap:.2f}", own.spoken.text))
+        lines += [("person", phrase) for phrase in item.thing.phrases]
+        return Case(f"CIDEr-D {values[item.thing.id]:.2f}", tuple(lines), on_boxes(example, boxes), example.size_wh)
+
+    return pick([values[item.thing.id] for item in judged], [item.thing.photo for item in judged], make)
 
 
 def _judged(
-    found: Sequence[DescribedBox], rows: Mapping[str, Mapping[str, str]], training: Training | None, resamples: int
+    found: Sequence[DescribedBox],
+    rows: Mapping[str, Mapping[str, str]],
+    matched: Mapping[str, MatchedBox],
+    training: Training | None,
+    resamples: int,
 ) -> dict[str, CaptionScores]:
-    """The scores of every row, and of people and the model where a chain has several phrases."""
+    """The scores of every row, of matched proposals, and of people and the model where a chain has several phrases."""
     judge = partial(
         score_by_photo,
         photo_of={item.thing.id: item.thing.photo for item in found},
@@ -103,6 +178,10 @@ def _judged(
     )
     references = {item.thing.id: item.thing.phrases for item in found}
     scores = {name: judge(said, references) for name, said in rows.items()}
+    if matched:
+        theirs = {name: references[name] for name in matched}
+        scores[MATCHED] = judge({name: own.spoken.text for name, own in matched.items()}, theirs)
+        scores[UNMOVED] = judge({name: rows["model"][name] for name in matched}, theirs)
     several = {name: phrases for name, phrases in references.items() if len(phrases) > 1}
     if several:
         others = {name: phrases[1:] for name, phrases in several.items()}
@@ -123,6 +202,32 @@ def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[Desc
             for thing, words, vector in zip(own, said, rows, strict=True):
                 box = tuple(float(value) for value in example.boxes_xyxy[thing.box])
                 found.append(DescribedBox(thing, box, words, vector.float().cpu()))
+    return found
+
+
+def match_proposals(photos: EncodedPhotos, beams: int | None = None) -> dict[str, MatchedBox]:
+    """By the id of a one-box thing: the proposal that overlaps it most, described, where IoU reaches `LEAST_IOU`."""
+    captioner = photos.captioner
+    found: dict[str, MatchedBox] = {}
+    for batch in photos:
+        proposed, quality = captioner.model.extractor.propose(batch.maps, PROPOSALS)
+        chosen: list[list[tuple[str, int, float]]] = []  # thing, row of its proposal, overlap
+        for row, example in enumerate(batch.examples):
+            things = one_box_things(example)
+            real = np.flatnonzero(batch.visible(row, proposed[row]) & (quality[row] > 0).cpu().numpy())[1:]
+            chosen.append([])
+            if things and len(real):
+                truths = example.boxes_xyxy[[thing.box for thing in things]]
+                overlap = box_ops.iou(truths, batch.to_annotation(row, proposed[row])[real])
+                best = zip(things, overlap.argmax(axis=1), overlap.max(axis=1), strict=True)
+                chosen[row] = [(thing.id, int(real[at]), float(most)) for thing, at, most in best if most >= LEAST_IOU]
+        boxes = [proposed[row].cpu().numpy()[[at for _, at, _ in own]] for row, own in enumerate(chosen)]
+        for row, (own, said) in enumerate(zip(chosen, speak(captioner, batch, boxes, beams), strict=True)):
+            places = batch.to_annotation(row, proposed[row]).tolist()
+            found |= {
+                name: MatchedBox(tuple(places[at]), overlap, words)
+                for (name, at, overlap), words in zip(own, said, strict=True)
+            }
     return found
 
 
@@ -163,9 +268,11 @@ def caption_crops(photos: EncodedPhotos, found: Sequence[DescribedBox], beams: i
 def _crops(photos: EncodedPhotos, found: Sequence[DescribedBox]) -> Iterator[Photo]:
     """The pixels of each box, at least one each way; the boxes of a photo stand together, so it is opened once."""
     examples = {example.id: example for example in photos.examples}
+    places = {example.id: place for place, example in enumerate(photos.examples)}
     for name, items in groupby(found, key=lambda item: item.thing.photo):
         example = examples[name]
         picture = open_image(example.photo, max_pixels=photos.captioner.max_pixels)
+        photos.done(places[name] + 1)
         for item in items:
             box = np.array([item.box_xyxy], dtype=np.float32)
             x1, y1, x2, y2 = box_ops.rescale(box, example.size_wh or picture.size, picture.size)[0].tolist()

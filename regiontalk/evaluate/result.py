@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from regiontalk.evaluate.cases import Cases
+from regiontalk.evaluate.charts import Chart
 from regiontalk.metrics.captions import CaptionScores
 from regiontalk.metrics.intervals import Interval
 
@@ -27,6 +29,8 @@ class Result:
         counts: what was counted and what was left out.
         notes: remarks that a reader of the table needs.
         outputs: what the model said, one entry a photo, region or phrase; plain values.
+        charts: what is drawn of it.
+        cases: examples to look at.
     """
 
     protocol: str
@@ -34,9 +38,11 @@ class Result:
     counts: Mapping[str, int | float]
     notes: tuple[str, ...] = ()
     outputs: tuple[Mapping[str, Any], ...] = ()
+    charts: tuple[Chart, ...] = ()
+    cases: Cases = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the outputs; what is not a finite number becomes null."""
+        """Plain values for JSON, without outputs and cases; a figure that is not a finite number becomes null."""
         return {
             "protocol": self.protocol,
             "figures": {
@@ -44,6 +50,7 @@ class Result:
             },
             "counts": dict(self.counts),
             "notes": list(self.notes),
+            "charts": [chart.to_dict() for chart in self.charts],
         }
 
 
@@ -81,15 +88,7 @@ def cell(column: str, figure: Figure) -> str:
 
 def caption_row(scores: CaptionScores) -> dict[str, Figure]:
     """The columns that a set of captions fills: the field's figures, then variety and novelty."""
-    variety = scores.diversity
-    return {
-        **scores.figures,
-        "distinct-1": variety.distinct_1,
-        "distinct-2": variety.distinct_2,
-        "vocabulary": float(variety.vocabulary),
-        "mean length": variety.mean_length,
-        "in training": variety.in_training,
-    }
+    return {**scores.figures, **scores.variety}
 
 
 def caption_notes(name: str, scores: CaptionScores) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,9 @@ from regiontalk.evaluate.result import lists
 
 LEAST = 10  # times that a word must be met before anything is said of it
 NAMED = 15
+
+Sentences = tuple[Sequence[Sequence[str]], Tensor, Tensor]
+"""Tokens of C sentences, their vectors (C, T, D), and a mask (C, T) that is True at a word."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,28 @@ def share_of_word(words: SpokenWords, least: int = LEAST) -> float | None:
     return max(0.0, 1.0 - inside / float(spread))
 
 
+def spreads(words: SpokenWords, photos: Iterable[Sentences], least: int = LEAST) -> NDArray[np.float64]:
+    """What each photo adds to the two sums of `share_of_word`, with the means as they are over all photos.
+
+    Returns:
+        (P, 2) squared distances of its word vectors to their word's mean and to the mean of all, over the words met
+        ``least`` times; one minus the ratio of the sums is the share.
+    """
+    times = {name: count for name, count in words.count.items() if count >= max(2, least)}
+    means = {name: words.total[name] / count for name, count in times.items()}
+    centre = np.sum([words.total[name] for name in times], axis=0) / max(1, sum(times.values()))
+    rows = []
+    for tokens, vectors, mask in photos:
+        inside = spread = 0.0
+        names = (word for sentence in tokens for word in sentence)
+        for name, row in zip(names, vectors[mask].double().numpy(), strict=True):
+            if name in times:
+                inside += float(((row - means[name]) ** 2).sum()) * times[name] / (times[name] - 1)
+                spread += float(((row - centre) ** 2).sum())
+        rows.append([inside, spread])
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
 def by_length(words: SpokenWords, least: int = LEAST) -> list[str]:
     """Words met ``least`` times, by falling mean vector length ||s_t||; ties by spelling."""
     mean = {name: words.lengths[name] / times for name, times in words.count.items() if times >= least}
@@ -92,10 +117,10 @@ def by_length(words: SpokenWords, least: int = LEAST) -> list[str]:
 
 def word_notes(words: SpokenWords) -> list[str]:
     """Both findings as remarks."""
-    order, share = by_length(words), share_of_word(words)
-    if not order or share is None:
+    order = by_length(words)
+    if not order or share_of_word(words) is None:
         return [f"no word was met {LEAST} times: nothing is said of word vectors"]
     return [
-        f"{share:.0%} of the spread of word vectors comes from the word, the rest from its context",
+        "spread of word vectors: the share that comes from the word; the rest comes from its context",
         *lists({"longest word vectors": order[:NAMED], "shortest": order[::-1][:NAMED]}),
     ]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.intervals import Interval, bootstrap_interval
+from regiontalk.metrics.shares import bootstrap_shares
 
 Array = NDArray[np.float64]
 
@@ -53,8 +54,8 @@ class Reliability:
 
     bins: tuple[ReliabilityBin, ...]
     error: Interval
-    brier: float
-    accuracy: float
+    brier: Interval
+    accuracy: Interval
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,13 @@ def reliability(
     def statistic(drawn: NDArray[np.int64]) -> float:
         return _error(at, values, truth, np.bincount(drawn, minlength=len(number))[rows], bins)
 
+    each = np.stack([(values - truth) ** 2, truth], axis=1)
+    brier, accuracy = bootstrap_shares(each, names, resamples=resamples, seed=seed)
     return Reliability(
         bins=tuple(_bin(row, bins, values[at == row], truth[at == row]) for row in range(bins)),
         error=bootstrap_interval(statistic, len(number), resamples=resamples, seed=seed),
-        brier=float(((values - truth) ** 2).mean()),
-        accuracy=float(truth.mean()),
+        brier=brier,
+        accuracy=accuracy,
     )
 
 

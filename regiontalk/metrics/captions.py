@@ -3,7 +3,7 @@
 `score_captions` takes plain predictions and references, pairs them by id (`pairing`), cuts them with `ptb_tokenize` and
 hands the tokens to one file a metric (`bleu`, `rouge`, `cider`, `meteor`, `diversity`). A metric that cannot run is
 None and its reason is given. Figures come with bootstrap 95 % intervals over photos; those of CIDEr-D hold the document
-frequencies of the whole set fixed. Variety has none: drawing captions twice changes what it measures.
+frequencies of the whole set fixed; of variety see `diversity.diversity_intervals`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
 from regiontalk.metrics.cider import cider_d
-from regiontalk.metrics.diversity import Diversity, measure_diversity
+from regiontalk.metrics.diversity import Diversity, diversity_intervals, measure_diversity
 from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables
@@ -46,6 +46,7 @@ class CaptionScores:
         captions: how many ids were scored.
         counts: sums that BLEU is made of: "testlen", "reflen", "guess", "correct", as coco-caption names them.
         problems: all that was wrong with the input.
+        variety: distinct-1, distinct-2, vocabulary, mean length and share in training, with intervals.
     """
 
     figures: Mapping[str, Interval | None]
@@ -54,6 +55,7 @@ class CaptionScores:
     captions: int
     counts: Mapping[str, Any]
     problems: tuple[Problem, ...]
+    variety: Mapping[str, Interval | None]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: null for what could not run."""
@@ -64,6 +66,7 @@ class CaptionScores:
             "captions": self.captions,
             "counts": dict(self.counts),
             "problems": [problem.to_dict() for problem in self.problems],
+            "variety": {name: found and found.to_dict() for name, found in self.variety.items()},
         }
 
 
@@ -98,6 +101,7 @@ def score_captions(
     (1.0, 1.0)
     """
     pairs = pair(predictions, references, tokenized=tokenized)
+    known = None if training is None else list(map(str.split if tokenized else ptb_tokenize, training))
     statistics = bleu_statistics(pairs.candidates, pairs.references)
     figures: dict[str, Interval | None] = {}
     bleus = bootstrap_sums(statistics, corpus_bleu, resamples=resamples, seed=seed)
@@ -113,10 +117,11 @@ def score_captions(
     return CaptionScores(
         figures=figures,
         reasons=reasons,
-        diversity=_diversity(pairs, training, tokenized),
+        diversity=measure_diversity(pairs.candidates, known),
         captions=len(pairs.ids),
         counts=_counts(statistics.sum(axis=0)),
         problems=pairs.problems,
+        variety=diversity_intervals(pairs.candidates, known, resamples=resamples, seed=seed),
     )
 
 
@@ -128,11 +133,6 @@ def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | No
         return _TWO_STAGES, meteor_statistics(pairs.candidates, pairs.references, MeteorTables()), _NO_METEOR
     except ImportError as error:
         return _TWO_STAGES, None, f"{_NO_METEOR}; {error}"
-
-
-def _diversity(pairs: Pairs, training: Iterable[str] | None, tokenized: bool) -> Diversity:
-    cut = str.split if tokenized else ptb_tokenize
-    return measure_diversity(pairs.candidates, None if training is None else map(cut, training))
 
 
 def _counts(totals: IntArray) -> dict[str, Any]:

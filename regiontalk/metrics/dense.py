@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.boxes import iou
-from regiontalk.metrics.intervals import Interval, bootstrap_interval
+from regiontalk.metrics.intervals import Interval, interval
 from regiontalk.metrics.sanity import BoxSanity, box_sanity, usable_boxes
 from regiontalk.records import FloatArray, checked_boxes
 
@@ -75,6 +75,7 @@ class DenseReport:
     Attributes:
         mean_ap: mean of the 30 average precisions, in 0..1.
         ap: (IoU threshold, METEOR threshold) to average precision.
+        at_iou: IoU threshold to the mean of its average precisions over the METEOR thresholds.
         localisation_ap: mean over the IoU thresholds of the average precision with any words: the boxes' part.
         photos: photos counted.
         detections: detections counted.
@@ -85,6 +86,7 @@ class DenseReport:
 
     mean_ap: Interval
     ap: dict[tuple[float, float], float]
+    at_iou: dict[float, Interval]
     localisation_ap: Interval
     photos: int
     detections: int
@@ -128,19 +130,23 @@ def dense_captioning(
     if not ranking.positives.sum():
         raise ValueError(f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations")
     pairs = [(least, words) for least in IOU_THRESHOLDS for words in METEOR_THRESHOLDS]
-    described = right_detections(ranking, pairs)
-    placed = right_detections(ranking, [(least, ANY_WORDS) for least in IOU_THRESHOLDS])
+    places = [(least, ANY_WORDS) for least in IOU_THRESHOLDS]
+    right = right_detections(ranking, [*pairs, *places])
+    values = average_precisions(ranking, right)
+    generator, count = np.random.default_rng(seed), len(photos)
+    times = (np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples))
+    draws = np.array([average_precisions(ranking, right, drawn) for drawn in times])  # (resamples, 35)
 
-    def mean_of(right: NDArray[np.bool_]) -> Interval:
-        def statistic(drawn: NDArray[np.int64]) -> float:
-            return float(average_precisions(ranking, right, np.bincount(drawn, minlength=len(photos))).mean())
-
-        return bootstrap_interval(statistic, len(photos), resamples=resamples, seed=seed)
+    def mean_of(rows: list[int]) -> Interval:
+        return interval(float(values[rows].mean()), draws[:, rows].mean(axis=1))
 
     return DenseReport(
-        mean_ap=mean_of(described),
-        ap=dict(zip(pairs, average_precisions(ranking, described).tolist(), strict=True)),
-        localisation_ap=mean_of(placed),
+        mean_ap=mean_of(list(range(len(pairs)))),
+        ap=dict(zip(pairs, values.tolist(), strict=False)),
+        at_iou={
+            least: mean_of([row for row, (iou, _) in enumerate(pairs) if iou == least]) for least in IOU_THRESHOLDS
+        },
+        localisation_ap=mean_of(list(range(len(pairs), len(right)))),
         photos=len(photos),
         detections=len(ranking.photo),
         truths=sum(len(photo.truths_xyxy) for photo in photos),

@@ -6,14 +6,16 @@ the share of captions that stand word for word in the training set. Captions wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontalk.metrics.intervals import Interval, interval
 from regiontalk.metrics.ngrams import Tokens
+from regiontalk.metrics.shares import bootstrap_shares
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,76 @@ def measure_diversity(captions: Sequence[Tokens], training: Iterable[Tokens] | N
         distinct_captions=_share(len(set(spoken)), len(spoken)),
         in_training=None if known is None else _share(int(known.sum()), len(spoken)),
     )
+
+
+def diversity_intervals(
+    captions: Sequence[Tokens],
+    training: Iterable[Tokens] | None = None,
+    photos: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval | None]:
+    """Variety with intervals over photos: "distinct-1", "distinct-2", "vocabulary", "mean length", "in training".
+
+    A draw repeats some captions and so holds fewer distinct words than the captions as they are. Of the first three
+    the draws are therefore moved by that shortfall (their mean less the figure): the interval says how far the figure
+    spreads, around the figure.
+
+    Args:
+        captions: C captions as tokens.
+        training: training sentences; None leaves novelty out.
+        photos: (C,) photo of each caption; None: each has its own.
+        resamples: bootstrap draws of photos.
+        seed: of the draws.
+    """
+    places = [place for place, words in enumerate(captions) if len(words)]
+    if not places:
+        return dict.fromkeys(("distinct-1", "distinct-2", "vocabulary", "mean length", "in training"))
+    spoken = [tuple(captions[place]) for place in places]
+    names = places if photos is None else [photos[place] for place in places]
+    known = None if training is None else found_in(spoken, training)
+    table = (
+        np.array([[len(words), 0.0] for words in spoken])
+        if known is None
+        else np.column_stack([[len(words) for words in spoken], known])
+    )
+    length, novelty = bootstrap_shares(table, names, resamples=resamples, seed=seed)
+    owner = np.unique([str(name) for name in names], return_inverse=True)[1]
+    (words, types), (pairs, _) = (_drawn_types(spoken, owner, order, resamples, seed) for order in (1, 2))
+    return {
+        "distinct-1": words,
+        "distinct-2": pairs,
+        "vocabulary": types,
+        "mean length": length,
+        "in training": None if known is None else novelty,
+    }
+
+
+def _drawn_types(
+    captions: Sequence[Tokens], owner: NDArray[np.int64], order: int, resamples: int, seed: int
+) -> tuple[Interval | None, Interval | None]:
+    """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``owner`` (C,) is the photo's number."""
+    grams = [
+        (tuple(words[at : at + order]), place)
+        for place, words in enumerate(captions)
+        for at in range(len(words) - order + 1)
+    ]
+    if not grams:
+        return None, None
+    number: dict[Tokens, int] = {}
+    kind = np.array([number.setdefault(gram, len(number)) for gram, _ in grams])
+    photo = owner[[place for _, place in grams]]
+    generator, photos = np.random.default_rng(seed), int(owner.max()) + 1
+    drawn = np.zeros((resamples, 2))
+    for row in range(resamples):
+        times = np.bincount(generator.integers(0, photos, photos), minlength=photos)[photo]
+        types = np.count_nonzero(np.bincount(kind[times > 0], minlength=len(number)))
+        drawn[row] = types / max(1, times.sum()), types
+    values = np.array([len(number) / len(grams), len(number)])
+    moved = drawn + (values - drawn.mean(axis=0))
+    share, count = (interval(float(value), moved[:, column]) for column, value in enumerate(values))
+    return share, count
 
 
 def distinct(captions: Sequence[Tokens], order: int) -> float | None:

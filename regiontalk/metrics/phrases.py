@@ -20,6 +20,7 @@ from regiontalk.metrics.shares import bootstrap_shares
 from regiontalk.records import FloatArray, checked_boxes
 
 AT = (1, 5, 10)
+_NEVER = int(np.iinfo(np.int32).max)
 CENTRED = 0.8  # sides of the centred constant box, as shares of the photo's
 
 
@@ -144,11 +145,19 @@ def hits(answer: PhraseAnswer, threshold: float = 0.5) -> NDArray[np.bool_]:
     truths, boxes = answer.truths_xyxy, answer.candidates_xyxy
     if not len(boxes):
         return np.zeros(9, dtype=np.bool_)
-    overlap = iou(boxes, np.concatenate([truths, union_box(truths)[None]]))
-    first = [_first(overlap[:, :-1].max(axis=1) >= threshold), _first(overlap[:, -1] >= threshold)]
+    first = first_ranks(answer, threshold)
     found = [rank <= at for rank in first for at in AT]
     inside = bool(_inside(boxes[0], truths).any())
     return np.array([*found, inside, *(rank <= len(boxes) for rank in first)], dtype=np.bool_)
+
+
+def first_ranks(answer: PhraseAnswer, threshold: float = 0.5) -> tuple[int, int]:
+    """Rank from 1 of the first right candidate of a phrase with a true box: any box, merged; huge where none is."""
+    truths, boxes = answer.truths_xyxy, answer.candidates_xyxy
+    if not len(boxes):
+        return _NEVER, _NEVER
+    overlap = iou(boxes, np.concatenate([truths, union_box(truths)[None]]))
+    return _first(overlap[:, :-1].max(axis=1) >= threshold), _first(overlap[:, -1] >= threshold)
 
 
 def centred_box(size_wh: tuple[int, int], share: float) -> FloatArray:
@@ -176,7 +185,7 @@ def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> Floa
 
 def _first(right: NDArray[np.bool_]) -> int:
     """Rank from 1 of the first hit; beyond every rank where there is none."""
-    return int(right.argmax()) + 1 if right.any() else np.iinfo(np.int32).max
+    return int(right.argmax()) + 1 if right.any() else _NEVER
 
 
 def _inside(box: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:

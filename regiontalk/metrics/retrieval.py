@@ -51,6 +51,7 @@ class RetrievalReport:
         folds: sizes of the folds, in photos; one fold is the plain protocol.
         photo_to_sentence: "R@1", "R@5", "R@10" (shares in 0..1), "median rank", "mean rank".
         sentence_to_photo: the same the other way.
+        parts: the ranks of each fold.
     """
 
     photos: int
@@ -58,6 +59,7 @@ class RetrievalReport:
     folds: tuple[int, ...]
     photo_to_sentence: dict[str, Interval]
     sentence_to_photo: dict[str, Interval]
+    parts: tuple[Ranks, ...]
 
 
 def retrieval(
@@ -94,6 +96,7 @@ def retrieval(
         folds=tuple(len(part.photo_to_sentence) for part in parts),
         photo_to_sentence=_figures(forward, resamples, seed),
         sentence_to_photo=_figures(backward, resamples, seed),
+        parts=tuple(parts),
     )
 
 

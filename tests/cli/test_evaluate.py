@@ -41,7 +41,14 @@ def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
-    files = ("--json", tmp_path / "out" / "all.json", "--outputs", tmp_path / "said.jsonl")
+    files = (
+        "--json",
+        tmp_path / "out" / "all.json",
+        "--outputs",
+        tmp_path / "said.jsonl",
+        "--report",
+        tmp_path / "page",
+    )
     result = invoke("all", "--model", model_folder, "--data", toy_folder, "--limit", 4, "--train-limit", 5, *files)
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "all.json").read_text())
@@ -51,6 +58,9 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
     assert found["results"][1]["counts"]["training photos"] == 5
     assert set(found["results"][0]["figures"]["photo to sentence"]["R@1"]) == {"value", "low", "high"}
     assert all(name in result.stdout for name in names)
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert all(f'<h2 id="{name}">' in page for name in names) and page.count("data:image/svg+xml") >= 10
+    assert all(page.count(f"<h3>{kind}</h3>") == 7 for kind in ("Best", "Worst"))
     said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
     assert {"captions", "regions", "dense"} == {row["protocol"] for row in said}
 
@@ -92,6 +102,26 @@ def test_captions_from_files_need_no_model(tmp_path: Path) -> None:
     assert "command" in found and "model" not in found
 
 
+def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
+    said = {1: "a dog", 2: "", 3: " . ! ", 4: "un café", 6: None}
+    rows = [{"image_id": name, "caption": text} for name, text in [*said.items(), (1, "again"), (9, "nobody asked")]]
+    truth = [{"image_id": name, "caption": "a dog runs"} for name in range(1, 7)]
+    (tmp_path / "said.json").write_text(json.dumps(rows))
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
+    result = invoke("captions", *files, "--report", tmp_path)
+    assert result.exit_code == 0, result.output
+    for line in (
+        "missing prediction: 1 (5); scored as an empty caption",
+        "empty prediction: 2 (2, 6); scored as an empty caption",
+        "prediction of punctuation only: 1 (3); scored as an empty caption",
+        "duplicate prediction: 1 (1); the first of each id counted",
+        "non-ASCII text: 1 (4); kept as it is",
+        "prediction without references: 1 (9); left out",
+    ):
+        assert line in result.stdout and line in (tmp_path / "index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -99,6 +129,11 @@ def test_captions_from_files_need_no_model(tmp_path: Path) -> None:
         pytest.param(["captions"], "--data: expected the folder", id="no data"),
         pytest.param(["captions", "--predictions", "a.json"], "expected both", id="predictions alone"),
         pytest.param(["retrieval", "--predictions", "a", "--references", "b"], "expected both", id="not for captions"),
+        pytest.param(
+            ["captions", "--data", ".", "--report", "/dev/null"],
+            "expected a folder for the report",
+            id="no folder for the page",
+        ),
         pytest.param(["retrieval", "--data", ".", "--model", "./gone"], "model: expected", id="no model"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from regiontalk.cli.progress import Meter
+from regiontalk.cli import progress
+from regiontalk.cli.progress import Meter, Walks
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,22 @@ def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     captured = capsys.readouterr()
     assert captured.out == "result\n" * 4
     assert "2/4" in captured.err and "4/4" in captured.err
+
+
+def test_walks_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, int]] = []
+
+    class Counted(Meter):
+        def advance(self) -> None:
+            super().advance()
+            told.append((self._unit, self._done))
+
+    monkeypatch.setattr(progress, "Meter", Counted)
+    with Walks() as walks:
+        dev, train = walks.over(4, "of dev"), walks.over(2, "of train")
+        for number in (2, 4, 4):  # a second walk of one batch, which ends
+            dev(number)
+        train(1)
+        dev(1)  # the walk over train was left
+    counts = [("of dev", 1), ("of dev", 2), ("of dev", 3), ("of dev", 4)]
+    assert told == [*counts, *counts, ("of train", 1), ("of dev", 1)]

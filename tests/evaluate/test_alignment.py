@@ -51,7 +51,7 @@ def test_judge_by_hand() -> None:
     places = checked_boxes([[0, 0, 20, 20], [0, 0, 10, 6], [12, 0, 20, 8]])
     labels = torch.tensor([[1, 2, 0, 0, 1]])  # a man ... two hats
     fixed = [0.0, 1.0, 1.0, 1.0]  # the whole photo: no IoU, centre inside; some region: both
-    assert _judge(example, places, labels) == [
+    assert _judge(example, places, labels, np.ones(3, dtype=np.bool_)) == [
         [1.0, 1.0, *fixed],
         [0.0, 0.0, *fixed],
         [0.0, 1.0, *fixed],
@@ -61,7 +61,7 @@ def test_judge_by_hand() -> None:
 
 def test_words_are_aligned_as_the_facade_aligns(captioner: RegionCaptioner, photos: Any) -> None:
     batch = next(iter(photos(batch=3)))
-    found, spoken = word_outcomes(captioner, batch, 0.0)
+    found, spoken, _ = word_outcomes(captioner, batch, 0.0)
     slow = []
     for example in batch.examples:
         answers = [captioner.align(str(example.photo), caption).matches for caption in example.captions]
@@ -102,6 +102,7 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
         "chance",
         "every word on the whole photo",
         "every word on its best region",
+        "word vectors",
         "untrained model",
     ]
     again = evaluate_alignment(photos(), untrained=False, resamples=5)

@@ -21,7 +21,7 @@ def test_figures_are_those_of_the_metric(photos: Any) -> None:
     references = {example.id: example.captions for example in encoded.examples}
     slow = score_captions(said, references, resamples=5)
     assert {name: found.figures["model"][name] for name in slow.figures} == dict(slow.figures)
-    assert found.figures["nearest training photo"]["in training"] == 1.0
+    assert found.figures["nearest training photo"]["in training"].value == 1.0  # type: ignore[union-attr]
     assert [output["model"] for output in found.outputs] == [said[output["photo"]] for output in found.outputs]
     assert (found.counts["photos"], found.counts["training photos"], found.counts["beams"]) == (6, 12, 2)
 

@@ -39,8 +39,8 @@ def test_score_matrix_equals_loops(score: Any, token: bool) -> None:
 
 def test_the_protocol_is_the_metric_on_the_matrix(captioner: RegionCaptioner, photos: Any) -> None:
     encoded = photos(batch=4)
-    examples, vectors = region_vectors(encoded, 3)
-    assert vectors.shape == (6, 4, 8)
+    examples, vectors, seen = region_vectors(encoded, 3)
+    assert vectors.shape == (6, 4, 8) and seen.shape == (6, 4)
     sentences = [(row, text) for row, example in enumerate(examples) for text in example.captions]
     numbers = [captioner.model.vocabulary.encode(text) for _, text in sentences]
     slow = retrieval(score_matrix(captioner.model.aligner, vectors, numbers), [r for r, _ in sentences], resamples=20)

@@ -11,9 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from regiontalk.boxes import iou
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.regions import HUMAN, SAME, caption_crops, describe_boxes, evaluate_regions
+from regiontalk.evaluate.regions import (
+    HUMAN,
+    MATCHED,
+    SAME,
+    UNMOVED,
+    caption_crops,
+    describe_boxes,
+    evaluate_regions,
+    match_proposals,
+)
 from regiontalk.evaluate.speaking import one_box_things
 from regiontalk.evaluate.training import read_training
 from regiontalk.images import open_image, open_photo
@@ -36,7 +46,10 @@ def snippet_file(photos: Any, tmp_path: Path) -> Path:
 def test_rows_and_counts(photos: Any, snippet_file: Path) -> None:
     training = read_training(photos(), infer=True, file=snippet_file)
     found = evaluate_regions(photos(batch=4), training, beams=2, resamples=5)
-    assert list(found.figures) == ["model", "ranking", "nearest region", "photo model on the crop", SAME, HUMAN]
+    baselines = ["model", "ranking", "nearest region", "photo model on the crop"]
+    assert list(found.figures) == [*baselines, MATCHED, UNMOVED, SAME, HUMAN]
+    assert [chart.kind for chart in found.charts] == ["histogram", "reliability", "histogram"]
+    assert set(found.cases) == {"best", "median", "worst"}
     # the nearest training region of a box is the box itself, and its snippet is the truth
     assert found.figures["nearest region"]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
     # the toy world always names a thing in the same words
@@ -76,9 +89,29 @@ def test_crops_are_the_pixels_of_the_box(captioner: RegionCaptioner, photos: Any
     assert said == [result.caption.text for result in slow if result.caption]
 
 
+def test_matched_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) -> None:
+    found = match_proposals(photos(batch=4), 2)
+    assert found
+    for batch in photos(batch=1):
+        boxes, quality = captioner.model.extractor.propose(batch.maps, 100)
+        places = batch.to_annotation(0, boxes[0])
+        for thing in one_box_things(batch.examples[0]):
+            overlaps = iou(places, batch.examples[0].boxes_xyxy[[thing.box]])[:, 0]
+            overlaps[0] = 0.0  # the whole photo is no proposal
+            overlaps[(quality[0] <= 0).numpy()] = 0.0
+            best = int(overlaps.argmax())
+            assert (thing.id in found) == (overlaps[best] >= 0.5)
+            if thing.id in found:
+                own = found[thing.id]
+                assert own.overlap == pytest.approx(float(overlaps[best]), abs=1e-5)
+                said = captioner.write(batch.maps, boxes[:, best : best + 1], 2)[0].words
+                assert own.spoken.text == captioner.model.vocabulary.decode(said)
+
+
 def test_without_training_or_boxes(captioner: RegionCaptioner, photos: Any) -> None:
     found = evaluate_regions(photos(), crops=False, resamples=5)
-    assert list(found.figures) == ["model", SAME, HUMAN] and any("no training snippets" in note for note in found.notes)
+    assert list(found.figures) == ["model", MATCHED, UNMOVED, SAME, HUMAN]
+    assert any("no training snippets" in note for note in found.notes)
     bare = EncodedPhotos(captioner, [Example(photos().examples[0].photo, ("a dog",))])
     with pytest.raises(ValueError, match="expected chains with exactly one box"):
         evaluate_regions(bare)

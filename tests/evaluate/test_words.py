@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from regiontalk.evaluate.words import SpokenWords, by_length, share_of_word, word_notes
+from regiontalk.evaluate.words import SpokenWords, by_length, share_of_word, spreads, word_notes
 
 
 def spoken(rows: list[tuple[str, list[float]]]) -> SpokenWords:
@@ -40,6 +40,20 @@ def test_share_of_word_has_no_bias() -> None:
     assert found is not None and found < 0.1  # without n - 1 it would say a third
 
 
+def test_spreads_add_up_to_the_share() -> None:
+    random = np.random.default_rng(1)
+    sentences = [[str(word) for word in random.choice(list("abcd"), size=size)] for size in (3, 5, 4, 6)]
+    photos = []
+    words = SpokenWords.empty()
+    for sentence in sentences:
+        vectors, mask = torch.from_numpy(random.normal(size=(1, 7, 2))), torch.arange(7)[None] < len(sentence)
+        photos.append(([sentence], vectors, mask))
+        words = words.joined(SpokenWords.of([sentence], vectors, mask))
+    rows = spreads(words, photos, least=2)
+    assert rows.shape == (4, 2)
+    assert max(0.0, 1 - rows[:, 0].sum() / rows[:, 1].sum()) == pytest.approx(share_of_word(words, least=2))
+
+
 def test_by_length() -> None:
     words = spoken(
         [("a", [3.0, 4.0]), ("a", [0.0, 1.0]), ("the", [0.5, 0.0]), ("dog", [6.0, 8.0]), ("cat", [3.0, 0.0])]
@@ -59,4 +73,7 @@ def test_sums_and_padding() -> None:
 def test_notes() -> None:
     assert "nothing is said" in word_notes(SpokenWords.empty())[0]
     lines = word_notes(spoken([("a", [1.0]), ("b", [-2.0])] * 10))
-    assert lines[0].startswith("100% of the spread") and lines[1:] == ["longest word vectors: b, a", "shortest: a, b"]
+    assert lines[0].startswith("spread of word vectors") and lines[1:] == [
+        "longest word vectors: b, a",
+        "shortest: a, b",
+    ]

@@ -16,8 +16,8 @@ def test_reliability_by_hand() -> None:
     # ECE = (2 * .2 + 3 * .2667) / 5 = 1.2 / 5 = .24. Brier: (.04 + .36 + .25 + .09 + 0) / 5 = .148.
     report = reliability([0.2, 0.4, 0.5, 0.7, 1.0], [False, True, True, True, True], bins=2, resamples=20)
     assert report.error.value == pytest.approx(0.24)
-    assert report.brier == pytest.approx(0.148)
-    assert report.accuracy == 0.8
+    assert report.brier.value == pytest.approx(0.148)
+    assert report.accuracy.value == 0.8
     assert [(item.low, item.high, item.count) for item in report.bins] == [(0, 0.5, 2), (0.5, 1, 3)]
     assert [item.confidence for item in report.bins] == pytest.approx([0.3, 2.2 / 3])
     assert [item.accuracy for item in report.bins] == [0.5, 1.0]
