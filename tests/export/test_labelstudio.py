@@ -177,3 +177,16 @@ def test_photos_have_to_be_below_the_tasks() -> None:
         labelstudio.files([RESULT], Path("elsewhere/tasks.json"))
     texts = labelstudio.files([RESULT], Path("tasks.json"))
     assert sorted(path.name for path in texts) == ["tasks.json", "tasks.xml"] and json.loads(texts[Path("tasks.json")])
+
+
+def test_label_studio_accepts_it(tmp_path: Path) -> None:
+    interface: Any = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
+    converter: Any = pytest.importorskip("label_studio_sdk.converter", reason="label-studio-sdk is not installed")
+    checker, (task,) = interface.LabelInterface(CONFIG), tasks([RESULT])
+    assert checker.validate_task({"data": task["data"]})
+    assert checker.validate_prediction(task["predictions"][0], return_errors=True) == []
+    (tmp_path / "in.json").write_text(json.dumps([annotated(task)]))
+    tool = converter.Converter(CONFIG, str(tmp_path), download_resources=False)
+    tool.convert_to_coco(str(tmp_path / "in.json"), str(tmp_path / "coco"), is_dir=False)
+    found = json.loads((tmp_path / "coco" / "result.json").read_text())["annotations"]
+    assert [row["bbox"] for row in found] == [[20, 10, 40, 40], [100, 0, 100, 100]]
