@@ -28,4 +28,6 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
 	VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv pip install --quiet -e ".[dev]" -c constraints.txt
+	# The judge of the page's accessibility; its tests are skipped without it.
+	@! command -v npm >/dev/null || npm install --silent --no-save --no-audit --no-fund --prefix .node axe-core@4 || true
 	@touch $(STAMP)

@@ -1,0 +1,191 @@
+"""How many captions a second a server gives to 1, 8 and 32 clients, its errors, and whether its memory stays flat.
+
+    python benchmarks/serve_load.py --seconds 60 --json out/serve_load.json     # each number of clients for a minute
+    python benchmarks/serve_load.py --clients 8 --seconds 600                   # ten minutes of load
+
+The server runs as a program of its own (``regiontalk serve``); clients are threads that send the next photo when the
+last answer has come. A client that is sent away (503) waits as long as it was told, and is counted. Memory is the
+server's resident size, taken from ``/metrics``; growth compares the last tenth of a run with its second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from PIL import Image
+
+from regiontalk.files import write_whole
+
+SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
+PROGRAM = [sys.executable, "-c", "from regiontalk.cli.main import app; app()", "serve", "--no-open", "--port", "0"]
+
+
+@dataclass
+class Tally:
+    """What the clients of one run saw; a lock guards it."""
+
+    seconds: list[float] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    megabytes: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def saw(self, status: str, seconds: float) -> None:
+        """One answer."""
+        with self.lock:
+            self.statuses[status] = self.statuses.get(status, 0) + 1
+            if status == "200":
+                self.seconds.append(seconds)
+
+
+def main() -> None:
+    """Print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--regions", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    photos = read_photos()
+    found: dict[str, Any] = {"model": arguments.model, "regions": arguments.regions, "seconds": arguments.seconds}
+    found |= {"threads": arguments.threads, "machine": platform.processor() or platform.machine()}
+    with running(arguments.model, arguments.threads, max(arguments.clients)) as address:
+        load(address, photos, 1, 2.0, arguments.regions)  # the first answers wait for what is loaded late
+        found["runs"] = [
+            summary(clients, arguments.seconds, load(address, photos, clients, arguments.seconds, arguments.regions))
+            for clients in arguments.clients
+        ]
+    found["load"] = os.getloadavg()[0]
+    show(found["runs"])
+    if arguments.json is not None:
+        write_whole(arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+
+
+def read_photos() -> list[bytes]:
+    """JPEG files: of COCO where they are at hand, else two pictures of scikit-image."""
+    if SHARED.is_dir():
+        return [path.read_bytes() for path in sorted(SHARED.glob("*.jpg"))]
+    from skimage import data
+
+    found = []
+    for values in (data.astronaut(), data.chelsea()):
+        target = io.BytesIO()
+        Image.fromarray(values).save(target, "JPEG", quality=90)
+        found.append(target.getvalue())
+    return found
+
+
+@contextmanager
+def running(model: str, threads: int, clients: int) -> Iterator[str]:
+    """A server; its address without the last slash."""
+    program = [*PROGRAM, "--model", model, "--waiting", str(max(32, clients))]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with subprocess.Popen(
+        program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+    ) as server:
+        assert server.stderr is not None
+        said = []
+        for line in server.stderr:
+            said.append(line)
+            if line.startswith("RegionTalk: "):
+                break
+        else:
+            raise OSError(f"the server did not start: {''.join(said)}")
+        drain = threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True)
+        drain.start()
+        try:
+            yield said[-1].split()[1].rstrip("/")
+        finally:
+            server.terminate()
+
+
+def load(address: str, photos: Sequence[bytes], clients: int, seconds: float, regions: int) -> Tally:
+    """Ask with so many clients for so long."""
+    tally = Tally()
+    end = time.monotonic() + seconds
+    threads = [
+        threading.Thread(target=client, args=(address, photos[number:] + photos[:number], end, regions, tally))
+        for number in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    with httpx2.Client(timeout=60) as asking:
+        while time.monotonic() < end:
+            tally.megabytes.append(resident(asking.get(f"{address}/metrics").text))
+            time.sleep(min(1.0, seconds / 20))
+    for thread in threads:
+        thread.join()
+    return tally
+
+
+def client(address: str, photos: Sequence[bytes], end: float, regions: int, tally: Tally) -> None:
+    """One client: photo after photo."""
+    number = 0
+    with httpx2.Client(timeout=60) as asking:
+        while time.monotonic() < end:
+            files = {"photo": ("photo.jpg", photos[number % len(photos)])}
+            number += 1
+            begun = time.monotonic()
+            try:
+                answer = asking.post(f"{address}/v1/caption", files=files, data={"regions": str(regions)})
+            except httpx2.HTTPError as error:
+                tally.saw(type(error).__name__, 0.0)
+                continue
+            tally.saw(str(answer.status_code), time.monotonic() - begun)
+            if answer.status_code == 503:
+                time.sleep(float(answer.headers["retry-after"]))
+
+
+def resident(metrics: str) -> float:
+    """The server's resident memory in megabytes, from the text of ``/metrics``."""
+    line = next(line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes "))
+    return float(line.split()[1]) / 1e6
+
+
+def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
+    """What is reported of one run."""
+    taken = sorted(tally.seconds) or [0.0]
+    part = max(1, len(tally.megabytes) // 10)
+    early, late = statistics.mean(tally.megabytes[part : 2 * part] or [0]), statistics.mean(tally.megabytes[-part:])
+    return {
+        "clients": clients,
+        "captions a second": len(tally.seconds) / seconds,
+        "median ms": 1e3 * statistics.median(taken),
+        "p99 ms": 1e3 * taken[min(len(taken) - 1, int(0.99 * len(taken)))],
+        "statuses": tally.statuses,
+        "errors": sum(count for status, count in tally.statuses.items() if status != "200"),
+        "most MB": max(tally.megabytes),
+        "growth MB": late - early,
+    }
+
+
+def show(runs: Sequence[dict[str, Any]]) -> None:
+    """The table."""
+    print(
+        f"{'clients':>8} {'photos/s':>9} {'median ms':>10} {'p99 ms':>8} {'errors':>7} {'most MB':>8} {'growth MB':>10}"
+    )
+    for run in runs:
+        print(
+            f"{run['clients']:8d} {run['captions a second']:9.2f} {run['median ms']:10.0f} {run['p99 ms']:8.0f} "
+            f"{run['errors']:7d} {run['most MB']:8.0f} {run['growth MB']:10.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
