@@ -95,7 +95,7 @@ def add(
     if found.single and report.failed:
         raise ValueError(report.failed[0][1])
     counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
-    typer.echo(f"{uri}: {counts}; {len(library)} photos")
+    typer.echo(f"{uri}: {counts}; {len(library)} in all")
     _tell_failed(report.failed, len(found.paths))
 
 
@@ -123,7 +123,7 @@ def remove(photos: KnownArgument = None, index: Library = HOME, missing: Missing
     count = library.remove(photos or [])
     if missing:
         count += library.remove_missing()
-    typer.echo(f"{library_uri(index)}: {count} forgotten; {len(library)} photos")
+    typer.echo(f"{library_uri(index)}: {count} forgotten; {len(library)} left")
 
 
 @app.command("info")

@@ -30,6 +30,7 @@ from regiontalk.index.store import Store, where
 from regiontalk.model import RegionModel
 
 BATCH = 32  # photos that are computed together and committed together
+JOIN = 64  # batches after which their files are joined: each commit reads the names of all files
 
 
 @dataclass(frozen=True)
@@ -167,12 +168,14 @@ class PhotoIndex:
         report = Added()
         with self._store.writing(), ThreadPoolExecutor() as pool:
             known = self._store.known()
-            for start in range(0, len(paths), batch):
+            for number, start in enumerate(range(0, len(paths), batch), 1):
                 group = paths[start : start + batch]
                 files, report = _changed(pool, group, known, captioner, report)
                 if files:
                     rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
                     self._store.write(rows)
+                if number % JOIN == 0:
+                    self._store.join()
                 done(len(group))
             self._store.tidy()
         return report

@@ -24,7 +24,8 @@ from regiontalk.index.table import Candidates, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
-FEWEST = 2_000  # photos below which a search of everything is quick enough
+FEWEST = 2_000  # photos up to which every one is ranked exactly
+SUB_VECTORS = 32  # bytes of a compressed vector
 
 
 class Effort(NamedTuple):
@@ -205,12 +206,20 @@ class Store:
                 search = search.refine_factor(effort.refine)
             return Candidates((search.where(condition, prefilter=True) if condition else search).to_arrow())
 
-    def tidy(self) -> None:
-        """Join small files, put new rows into the vector index, build it where the library has grown enough."""
+    def join(self) -> None:
+        """Join small files, drop versions that nobody reads any more, put new rows into the vector index."""
         with _told(self.uri):
             self._table.optimize(cleanup_older_than=timedelta(hours=1))
+
+    def tidy(self) -> None:
+        """`join`, then build the vector index where the library has outgrown the one it has, or has none yet.
+
+        Partitions grow with the square root of the number of regions; the index's name tells for how many it was made.
+        """
+        self.join()
+        with _told(self.uri):
             count = int(self._table.count_rows())
-            if count < FEWEST:
+            if count <= FEWEST:
                 return
             partitions = 2 ** round(math.log2(math.sqrt(count * (1 + self.about.regions))))
             built = [index.name for index in self._table.list_indices()]
@@ -221,8 +230,8 @@ class Store:
                 vector_column_name="vectors",
                 index_type="IVF_PQ",
                 num_partitions=partitions,
-                num_sub_vectors=max(1, self.about.size // 8),
-                name=f"regions_{partitions}",
+                num_sub_vectors=math.gcd(self.about.size, SUB_VECTORS),
+                name=f"vectors_{partitions}",
             )
             for name in built:
                 self._table.drop_index(name)
