@@ -121,7 +121,12 @@ class Generator(nn.Module):
         Returns:
             logits (R, T, V) of the word after each, and attention (R, T, P) or None.
         """
-        state, memory = self.start(condition, annotations, mask)
+        return self.read(*self.start(condition, annotations, mask), words)
+
+    def read(
+        self, state: tuple[Tensor, ...], memory: tuple[Tensor, ...], words: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """`forward` from what `start` prepared once, for several readings of the same rows."""
         embedded = self.dropout(self.embed(words))
         drives = self.word_drive(embedded)
         outputs, looks = [], []

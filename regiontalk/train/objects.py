@@ -135,6 +135,7 @@ def train_objects(
     examples = examples[:limit]
     if not any(example.captions for example in examples):
         raise ValueError(f"{data}: expected training photos with sentences, got {len(examples)} without")
+    out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     found = find_things(examples, detector, source, out / "things.jsonl", log)
     descriptions = [describe(things, size_wh, config.most) for things, size_wh in found]

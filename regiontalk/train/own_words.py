@@ -116,4 +116,5 @@ def self_critical_loss(
     chosen = targets != PAD
     chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
     scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
-    return -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)
+    loss: Tensor = -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)
+    return loss

@@ -38,9 +38,10 @@ def responsibilities(model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentenc
     seen = boxes_xyxy[:, : 1 + attended] if attended else None
     condition, annotations = model.conditions(maps, boxes_xyxy, seen)  # (N, C), (N, P, F)
     inputs, targets = (words[:, :-1].to(device) for words in teacher_words(sentences))  # END names no region
+    state, memory = model.generator.start(condition, annotations)
     tables = []
     for words, goals in zip(inputs, targets, strict=True):
-        logits, _ = model.generator(condition, annotations, words.expand(len(condition), -1))
+        logits, _ = model.generator.read(state, memory, words.expand(len(condition), -1))
         wanted = goals.expand(len(condition), -1)[..., None]
         likelihood = logits.float().log_softmax(-1).gather(2, wanted).squeeze(-1)  # (N, T)
         tables.append(likelihood.log_softmax(0).T.masked_fill(((goals == PAD) | (goals == END))[:, None], 0.0))
