@@ -98,11 +98,13 @@ class Timeline:
 class _Track:
     """A thing while it is being seen."""
 
+    last: int = 0  # number of the frame that showed it last
     times: list[float] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
     votes: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, time: float, region: RegionCaption, with_box: bool) -> None:
+    def add(self, frame: int, time: float, region: RegionCaption, with_box: bool) -> None:
+        self.last = frame
         self.times.append(time)
         if with_box:
             self.boxes.append(region.box)
@@ -121,10 +123,10 @@ class Joiner:
     """Joins what is said of frames over time.
 
     Args:
-        patience: seconds that a thing may be out of sight and still be the same.
+        patience: frames from one sight of a thing to the next that still make it the same; 1 allows no gap.
     """
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: int) -> None:
         self._patience = patience
         self._tracks: list[_Track] = []
         self._scenes: list[_Track] = []
@@ -151,14 +153,14 @@ class Joiner:
         self._times.append(time)
         fresh = []
         spoken = [region for region in regions if region.text]
-        followed = self._followed(time, spoken)
+        followed = self._followed(spoken)
         for row, region in enumerate(spoken):
             track = followed.get(row)
             if track is None:
                 track = _Track()
                 self._tracks.append(track)
                 fresh.append(region)
-            track.add(time, region, with_box=True)
+            track.add(len(self._times), time, region, with_box=True)
         return self._add_scene(time, caption), fresh
 
     def scenes(self) -> tuple[Thing, ...]:
@@ -173,16 +175,19 @@ class Joiner:
         """When frames were taken."""
         return tuple(self._times)
 
-    def _followed(self, time: float, regions: Sequence[RegionCaption]) -> dict[int, _Track]:
+    def _is_open(self, track: _Track) -> bool:
+        """Whether a thing was seen a moment ago."""
+        return len(self._times) - track.last <= self._patience
+
+    def _followed(self, regions: Sequence[RegionCaption]) -> dict[int, _Track]:
         """Row of a region -> the thing that it goes on, each thing once, the best pairs first."""
-        open_tracks = [track for track in self._tracks if time - track.times[-1] <= self._patience]
+        open_tracks = [track for track in self._tracks if self._is_open(track)]
         if not open_tracks or not regions:
             return {}
-        boxes = (np.array([region.box for region in regions], dtype=np.float32),
-                 np.array([track.boxes[-1] for track in open_tracks], dtype=np.float32))  # fmt: skip
-        scores = iou(*boxes) + 0.5 * np.array(
-            [[_shared(region.text or "", track.text()) for track in open_tracks] for region in regions]
-        )
+        here = np.array([region.box for region in regions], dtype=np.float32)
+        there = np.array([track.boxes[-1] for track in open_tracks], dtype=np.float32)
+        words = [[_shared(region.text or "", track.text()) for track in open_tracks] for region in regions]
+        scores = iou(here, there) + 0.5 * np.array(words)
         found: dict[int, _Track] = {}
         taken: set[int] = set()
         for place in np.argsort(-scores, axis=None, kind="stable").tolist():
@@ -198,12 +203,10 @@ class Joiner:
         if caption is None or not caption.text:
             return False
         last = self._scenes[-1] if self._scenes else None
-        known = last is not None and (
-            time - last.times[-1] <= self._patience and _shared(last.text(), caption.text) >= SCENE
-        )
+        known = last is not None and self._is_open(last) and _shared(last.text(), caption.text) >= SCENE
         if last is None or not known:
             self._scenes.append(_Track())
-        self._scenes[-1].add(time, caption, with_box=False)
+        self._scenes[-1].add(len(self._times), time, caption, with_box=False)
         return not known
 
 

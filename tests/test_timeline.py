@@ -16,7 +16,7 @@ def region(box: tuple[float, ...], text: str | None, confidence: float = 0.5) ->
     return RegionCaption((box[0], box[1], box[2], box[3]), text, confidence)
 
 
-def joined(*frames: list[RegionCaption], patience: float = 2.0) -> list[tuple[str, tuple[float, ...]]]:
+def joined(*frames: list[RegionCaption], patience: int = 2) -> list[tuple[str, tuple[float, ...]]]:
     """The names of things and when they were seen, a frame a second."""
     joiner = Joiner(patience)
     for time, regions in enumerate(frames):
@@ -59,7 +59,7 @@ def test_joined(frames: list[list[RegionCaption]], things: list[tuple[str, tuple
 
 
 def test_what_is_new() -> None:
-    joiner, dog = Joiner(3.0), region(LEFT, "a dog")
+    joiner, dog = Joiner(3), region(LEFT, "a dog")
     assert joiner.add(0.0, region(LEFT, "a dog runs"), [dog]) == (True, [dog])
     assert joiner.add(1.0, region(LEFT, "a dog runs fast"), [dog]) == (False, [])
     assert joiner.add(2.0, None, []) == (False, [])

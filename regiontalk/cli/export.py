@@ -151,8 +151,8 @@ def _read_results(path: Path) -> list[ImageResult]:
 
     from regiontalk.records import ImageResult
 
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         try:
             documents = [json.loads(text)]
         except ValueError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EVERY, EVERY_CHANGE = 1.0, 0.2  # seconds between frames: usually, and where only changes are taken
 LEAST = 0.25  # as narrate.LEAST, where no threshold is given
-PATIENCE = 3  # frames that a thing may be out of sight
+PATIENCE = 3  # frames from one sight of a thing to the next
 
 EveryOption = Annotated[
     float | None,
@@ -122,7 +122,7 @@ def caption_film(
     from regiontalk.timeline import Joiner, Timeline
 
     least = LEAST if threshold is None else threshold
-    joiner = Joiner(patience=max(PATIENCE * sampling.step, 1.0))
+    joiner = Joiner(patience=PATIENCE)
     model = ""
     with film:
         try:
