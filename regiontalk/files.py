@@ -29,6 +29,12 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             fresh.unlink(missing_ok=True)
 
 
+def write_data(path: Path, data: bytes) -> None:
+    """Write a whole file at once, as `write_whole` does; its folder is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda fresh: fresh.write_bytes(data))
+
+
 def cannot_write(path: Path, error: OSError) -> OSError:
     """The error for a file that could not be written, with its final name."""
     return OSError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place")

@@ -175,7 +175,7 @@ def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The shares of colours in a picture (height, width, 3): (3 x 16,), each channel summing to 1/3."""
     small = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
     counts = [np.bincount((small[..., channel] >> 4).ravel(), minlength=_BINS) for channel in range(3)]
-    return np.concatenate(counts) / (3 * small.shape[0] * small.shape[1])
+    return np.asarray(np.concatenate(counts) / (3 * small.shape[0] * small.shape[1]), dtype=np.float64)
 
 
 def _is_stream(text: str) -> bool:

@@ -22,7 +22,7 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
     """
     from regiontalk.export.labelstudio import read_tasks
     from regiontalk.export.names import relative
-    from regiontalk.files import write_whole
+    from regiontalk.files import write_data
 
     if out.suffix.lower() != ".jsonl":
         raise ValueError(f"--out {out}: expected a name that ends in .jsonl")
@@ -33,9 +33,8 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
     rows = [{**row, "photo": relative(str(photos / row["photo"]), out.parent)} for row in found.rows]
     if not rows:
         raise ValueError(f"{export}: expected annotated tasks, got none; {'; '.join(found.left_out[:3])}")
-    out.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_whole(out, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+    write_data(out, text.encode())
     for line in found.left_out:
         typer.echo(f"left out: {line}", err=True)
     missing = [row["photo"] for row in found.rows if not (photos / row["photo"]).is_file()]

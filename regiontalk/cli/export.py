@@ -205,12 +205,10 @@ def _texts(format: str, gathered: Sequence[ImageResult], entries: Sequence[Entry
 
 
 def _write_texts(texts: dict[Path, str]) -> None:
-    from regiontalk.files import write_whole
+    from regiontalk.files import write_data
 
     for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = text.encode()
-        write_whole(path, lambda fresh, data=data: fresh.write_bytes(data))
+        write_data(path, text.encode())
         typer.echo(f"wrote {path}", err=True)
 
 

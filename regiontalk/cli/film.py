@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regiontalk.files import write_whole
+from regiontalk.files import write_data
 
 if TYPE_CHECKING:
     from regiontalk.frames import Film, Frame
@@ -171,7 +171,5 @@ def _write(timeline: Timeline, sampling: Sampling) -> None:
             text = webvtt(timeline, sampling.step or 0.04)
         else:
             text = json_module.dumps(timeline.to_dict(), indent=1) + "\n"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        data = text.encode()
-        write_whole(path, lambda fresh, data=data: fresh.write_bytes(data))
+        write_data(path, text.encode())
         typer.echo(f"wrote {path}", err=True)

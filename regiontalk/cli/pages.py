@@ -10,7 +10,7 @@ import typer
 from regiontalk.cli.photos import SUFFIXES, Photos
 from regiontalk.cli.run import for_each
 from regiontalk.export.alttext import Picture, local_file, wanted, with_alts
-from regiontalk.files import write_whole
+from regiontalk.files import write_data
 from regiontalk.records import ImageResult
 
 
@@ -73,9 +73,7 @@ def _write_page(
     changed, count = with_alts(html, words, replace)
     if not count:
         return
-    data = changed.encode(encoding, errors="xmlcharrefreplace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda fresh: fresh.write_bytes(data))
+    write_data(path, changed.encode(encoding, errors="xmlcharrefreplace"))
     typer.echo(f"wrote {path}: {count} alt texts", err=True)
 
 

@@ -24,7 +24,7 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
 
 def page(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str, Any]:
     """An AnnotationPage of all captions and regions with words."""
-    items = []
+    items: list[dict[str, Any]] = []
     for result in results:
         source = iri(result.photo, folder)
         if result.caption is not None and result.caption.text:

@@ -24,7 +24,8 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
 
 def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str, Any]:
     """The COCO document of photos that are named relative to ``folder``; regions without words are left out."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, result in enumerate(results, start=1):
         wide, high = result.size_wh
         images.append({"id": number, "file_name": relative(result.photo, folder), "width": wide, "height": high})

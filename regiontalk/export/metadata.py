@@ -10,7 +10,7 @@ from PIL import Image
 
 from regiontalk.export.embed import find_packet, with_packet
 from regiontalk.export.xmp import Texts, packet
-from regiontalk.files import write_whole
+from regiontalk.files import write_data
 from regiontalk.records import ImageResult
 
 _ORIENTATION = 0x0112
@@ -33,8 +33,7 @@ def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: b
     path = folder / f"{photo.name}.xmp"
     existing = path.read_bytes() if path.is_file() else None
     fresh = packet(result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda new: new.write_bytes(fresh))
+    write_data(path, fresh)
     return path
 
 
@@ -61,8 +60,7 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
         fresh = with_packet(data, packet(result, texts, found, orientation=orientation(data), replace=replace))
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda new: new.write_bytes(fresh))
+    write_data(path, fresh)
     shutil.copystat(photo, path)
     return path
 

@@ -11,7 +11,7 @@ that somebody wrote are kept unless the caller says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -37,7 +37,7 @@ _DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address 
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta>'
 # Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF orientation.
-_TURNS = {
+_TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
     1: lambda u, v: (u, v),
     2: lambda u, v: (1 - u, v),
     3: lambda u, v: (1 - u, 1 - v),
@@ -95,9 +95,10 @@ def packet(
         ValueError: the existing packet cannot be read.
     """
     document = _parsed(existing)
-    (rdf,) = document.getElementsByTagNameNS(RDF, "RDF")[:1] or [None]
-    if rdf is None:
+    root = next(iter(document.getElementsByTagNameNS(RDF, "RDF")), None)
+    if root is None:
         raise ValueError("XMP: expected an rdf:RDF element in the metadata that is there, got none; remove it first")
+    rdf: minidom.Element = root
     about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
     _remove_ours(rdf)
     inner = []
@@ -111,9 +112,9 @@ def packet(
     inner += _add_regions(rdf, result, spoken, boxes, orientation)
     if inner:
         block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(inner)}</rdf:Description>"
-        rdf.appendChild(document.importNode(_fragment(block), True))
+        rdf.appendChild(_fragment(block))
     head, tail = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
-    return f"{head}\n{document.documentElement.toxml()}\n{tail}".encode()
+    return f"{head}\n{_root(document).toxml()}\n{tail}".encode()
 
 
 def stored_box(
@@ -142,7 +143,20 @@ def _parsed(existing: bytes | None) -> minidom.Document:
 
 
 def _fragment(text: str) -> minidom.Element:
-    return minidom.parseString(text.encode()).documentElement
+    return _root(minidom.parseString(text.encode()))
+
+
+def _root(document: minidom.Document) -> minidom.Element:
+    root = document.documentElement
+    if root is None:
+        raise ValueError("XMP: expected an XML document with a root element")
+    return root
+
+
+def _detach(node: minidom.Element) -> None:
+    """Take an element out of its document."""
+    if node.parentNode is not None:
+        node.parentNode.removeChild(node)
 
 
 def _children(node: minidom.Node) -> list[minidom.Element]:
@@ -169,7 +183,7 @@ def _has(rdf: minidom.Element, address: str, name: str) -> bool:
     if found is not None:
         if "".join(_all_text(found)).strip():
             return True
-        found.parentNode.removeChild(found)  # an empty one would stand beside ours
+        _detach(found)  # an empty one would stand beside ours
     return any(block.getAttributeNS(address, name) for block in _descriptions(rdf))
 
 
@@ -186,7 +200,7 @@ def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
         if block.hasAttributeNS(address, name):
             block.removeAttributeNS(address, name)
     while (found := _property(rdf, address, name)) is not None:
-        found.parentNode.removeChild(found)
+        _detach(found)
 
 
 def _remove_ours(rdf: minidom.Element) -> None:
@@ -194,11 +208,11 @@ def _remove_ours(rdf: minidom.Element) -> None:
     for address, name in ((EXT, "rId"), (DC, "identifier")):
         for mark in rdf.getElementsByTagNameNS(address, name):
             if "".join(_all_text(mark)).startswith(_OURS):
-                item = mark
-                while item is not None and item.localName != "li":
+                item = mark.parentNode
+                while isinstance(item, minidom.Element) and item.localName != "li":
                     item = item.parentNode
-                if item is not None:
-                    item.parentNode.removeChild(item)
+                if isinstance(item, minidom.Element):
+                    _detach(item)
 
 
 def _add_regions(
@@ -221,7 +235,7 @@ def _add_regions(
     listed = whole.getElementsByTagNameNS(MWG, "RegionList") if whole is not None else []
     if not _append(listed[0] if listed else None, mwg):
         if whole is not None:
-            whole.parentNode.removeChild(whole)
+            _detach(whole)
         wide, high = result.size_wh if orientation < 5 else result.size_wh[::-1]
         yield (
             '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
@@ -236,10 +250,10 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
     bag = next(iter(_children(listed)), None) if listed is not None else None
     if bag is None or bag.namespaceURI != RDF or bag.localName not in ("Bag", "Seq"):
         if listed is not None and listed.localName == "ImageRegion":
-            listed.parentNode.removeChild(listed)
+            _detach(listed)
         return False
     for item in items:
-        bag.appendChild(bag.ownerDocument.importNode(_fragment(item), True))
+        bag.appendChild(_fragment(item))
     return True
 
 
