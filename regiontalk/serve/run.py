@@ -62,7 +62,7 @@ class Address:
         """The page's address; the token stands behind #, which browsers never send."""
         name = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{port}/" + (f"#token={quote(self.token)}" if self.token else "")
+        return f"http://{name}:{port}/" + (f"#token={quote(self.token, safe='')}" if self.token else "")
 
 
 class _Server(uvicorn.Server):

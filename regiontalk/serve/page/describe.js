@@ -73,7 +73,8 @@ export class Describe {
     $("save").disabled = !this.result;
     const regions = this.#regions();
     const whole = this.result?.caption;
-    $("whole").textContent = whole ? `${whole.text ?? "Nothing to say"} (${percent(whole.confidence)} sure)` : "";
+    const doubt = whole && !this.#words(whole) ? "Not sure, perhaps: " : "";
+    $("whole").textContent = whole ? `${doubt}${whole.text ?? "nothing"} (${percent(whole.confidence)} sure)` : "";
     $("captions").replaceChildren(...regions.map((region, number) => this.#line(region, number)));
     if (!this.active) return;
     this.stage.show(

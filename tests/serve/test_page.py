@@ -1,0 +1,270 @@
+"""The page in a real browser (Debian's Chromium): every tab on a real photo, nothing from elsewhere, no console error.
+
+What was seen stands in out/page/*.png afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from PIL import Image
+from skimage import data
+
+from regiontalk import RegionCaptioner
+from regiontalk.serve.app import create_app
+from regiontalk.serve.limits import Limits
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+ROOT = Path(__file__).resolve().parents[2]
+AXE = ROOT / ".node/node_modules/axe-core/axe.min.js"
+SEEN = ROOT / "out/page"
+PATIENCE = 120_000  # milliseconds; other tests compute beside the server
+expect.set_options(timeout=PATIENCE)
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
+SENTENCE = "a woman in an orange suit smiles"
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An astronaut, as a photo file."""
+    path = tmp_path_factory.mktemp("photos") / "astronaut.jpg"
+    Image.fromarray(data.astronaut()).save(path, quality=90)
+    Image.fromarray(data.chelsea()).save(path.with_name("cat.jpg"), quality=90)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(photo: Path) -> Iterator[str]:
+    """A server with the bundled model and, where LanceDB is installed, a library of two photos."""
+    captioner = RegionCaptioner.from_pretrained("mini")
+    library = make_library(captioner, photo)
+    app = create_app(captioner, limits=Limits(seconds=PATIENCE / 1000), library=library)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(20)
+
+
+def make_library(captioner: RegionCaptioner, photo: Path) -> Any:
+    try:
+        import lancedb  # noqa: F401
+    except ImportError:
+        return None
+    from regiontalk.index.library import PhotoIndex
+
+    index = PhotoIndex.open_or_create(photo.parent / "photos.index", captioner)
+    index.add(captioner, sorted(photo.parent.glob("*.jpg")), captions=1)
+    return index
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt install chromium)")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Open]:
+    """Opens the page; at the end nothing may have gone wrong in it or asked another host."""
+    faults: list[str] = []
+    contexts: list[Any] = []
+
+    def open_one(width: int = 1280, height: int = 900, scheme: str = "light") -> Any:
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            has_touch=width < 500,
+            permissions=["clipboard-read", "clipboard-write", "camera"],
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        own = (address, "blob:", "data:")
+        page.on("request", lambda request: None if request.url.startswith(own) else faults.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert [fault for fault in faults if "422" not in fault] == []  # a refused photo is an error to the console
+
+
+def test_describe(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#captions li")
+    lines = page.locator("#captions li")
+    assert lines.count() == page.locator("#boxes .box").count() >= 3
+    assert "sure" in page.inner_text("#whole")
+    lines.nth(1).locator("button").first.hover()
+    assert page.locator("#boxes .box.lit b").all_inner_texts() == ["2"]
+    page.locator("#boxes .box").nth(2).dispatch_event("pointerenter")
+    assert page.locator("#captions button.lit .number").all_inner_texts() == ["3"]
+    see(page, "describe-light")
+    before = lines.count()
+    frame = page.locator("#picture").bounding_box()
+    page.mouse.move(frame["x"] + 20, frame["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4)
+    page.mouse.up()
+    expect(lines).to_have_count(before + 1)
+    assert abs(int(page.input_value("#x2")) - 256) <= 2  # half of the photo's 512 pixels
+    page.fill("#x1", "100")
+    page.click("text=Caption this box")
+    expect(lines).to_have_count(before + 2)
+    page.click("[aria-label='Remove box 1']")
+    assert lines.count() == before + 1
+    page.fill("#threshold", "1")
+    assert set(page.locator("#captions .text").all_inner_texts()) == {"not sure"}
+
+
+def test_settings_count(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.fill("#regions", "2")
+    page.fill("#beams", "1")
+    page.set_input_files("#file", photo)
+    expect(page.locator("#captions li")).to_have_count(2)
+
+
+def test_paste_and_camera(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.evaluate(
+        """bytes => {
+          const files = new DataTransfer();
+          files.items.add(new File([new Uint8Array(bytes)], "pasted.jpg", { type: "image/jpeg" }));
+          dispatchEvent(new ClipboardEvent("paste", { clipboardData: files }));
+        }""",
+        list(photo.read_bytes()),
+    )
+    page.wait_for_selector("#captions li")
+    assert page.get_attribute("#picture", "alt") == "The photo pasted.jpg"
+    page.click("#webcam")
+    page.click("#shoot")
+    page.wait_for_selector("#picture[alt='The photo camera.jpg']")
+    page.wait_for_selector("#captions li")
+    assert not page.is_visible("#camera")
+
+
+def test_align(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.set_input_files("#file", photo)
+    page.click("#tab-align")
+    page.fill("#sentence", SENTENCE)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#words button")
+    assert page.locator("#words button").all_inner_texts() == SENTENCE.split()
+    page.locator("#words button").nth(1).focus()
+    assert page.locator("#boxes .box.lit").count() == 1
+    page.click("#matrix-part summary")
+    assert page.locator("#matrix tbody tr").count() == 7 and page.locator("#matrix td.best").count() == 7
+    if page.is_visible("#looks-part"):
+        page.click("#looks-part summary")
+        assert page.locator("#looks canvas").count() == 7
+    see(page, "align-light")
+
+
+def test_find(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.click("#tab-find")
+    if page.is_visible("#no-library"):
+        pytest.skip("LanceDB is not installed")
+    page.fill("#text", "a woman in an orange xylograph")
+    page.click("#find-form .main")
+    page.wait_for_selector("#hits li")
+    assert page.locator("#hits li img").count() == 2 and page.locator("#hits .frame .box").count() == 2
+    assert "xylograph" in page.inner_text("#status")
+    page.fill("#text", "")
+    page.set_input_files("#example", photo.with_name("cat.jpg"))
+    page.click("#find-form .main")
+    expect(page.locator("#hits li .hint").first).to_contain_text("cat.jpg")
+    see(page, "find-light")
+
+
+def test_narrate(open_page: Open, photo: Path) -> None:
+    page = open_page()
+    page.click("#tab-narrate")
+    page.set_input_files("#file", photo)
+    expect(page.locator("#status")).to_have_text(re.compile("written|not sure"))
+    page.fill("#alt", "An astronaut smiles.")
+    page.click("#copy")
+    expect(page.locator("#status")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == "An astronaut smiles."
+    page.click("#accept")
+    assert page.locator("#accepted li").all_inner_texts() == ["astronaut.jpg: An astronaut smiles."]
+    see(page, "narrate-light")
+
+
+def test_keyboard_alone(open_page: Open) -> None:
+    page = open_page()
+    page.focus("#tab-describe")
+    for key, tab in (("ArrowRight", "align"), ("End", "narrate"), ("ArrowRight", "describe"), ("ArrowLeft", "narrate")):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.id") == f"tab-{tab}"
+        assert page.locator("[role=tabpanel]:visible").get_attribute("id") == tab
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [pytest.param(b"no picture", "not a picture", id="text"), pytest.param(b"", "at least", id="empty")],
+)
+def test_a_bad_photo_is_told(open_page: Open, tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "bad.jpg").write_bytes(content)
+    page = open_page()
+    page.set_input_files("#file", tmp_path / "bad.jpg")
+    page.wait_for_selector("#problem:visible")
+    assert reason in page.inner_text("#problem")
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")], ids=["light", "dark", "phone"]
+)
+def test_accessible_at_every_width(open_page: Open, photo: Path, width: int, scheme: str) -> None:
+    page = open_page(width, 840, scheme)
+    page.fill("#regions", "4")
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#captions li")
+    for tab in ("describe", "align", "find", "narrate"):
+        page.click(f"#tab-{tab}")
+        expect(page.locator("[aria-busy]")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{tab} is wider than the screen"
+        see(page, f"{tab}-{scheme}-{width}")
+        if AXE.is_file():
+            page.evaluate(AXE.read_text(encoding="utf-8"))
+            found = page.evaluate("axe.run().then(found => found.violations)")
+            serious = [one for one in found if one["impact"] in ("serious", "critical")]
+            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious] == []
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed (npm install --prefix .node axe-core)")
+
+
+def see(page: Any, name: str) -> None:
+    SEEN.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SEEN / f"{name}.png")
