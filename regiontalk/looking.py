@@ -17,9 +17,9 @@ from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.drawing import contact_sheet, titled
-from regiontalk.model import CELLS, RegionModel
+from regiontalk.model import RegionModel
 from regiontalk.records import FloatArray, checked_boxes
-from regiontalk.regions.extractor import Maps
+from regiontalk.regions.extractor import CELLS, Maps
 from regiontalk.text import START
 
 _SIDE = 320  # pixels across a small picture

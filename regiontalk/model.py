@@ -7,6 +7,7 @@ A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
@@ -23,12 +24,12 @@ from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.generate.search import Hypothesis, beam
 from regiontalk.images import Preprocessing
 from regiontalk.regions.backbones import Backbone
-from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.regions.crops import CropExtractor, CropNetwork
+from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.regions.features import PLACE_SIZE
 from regiontalk.text import Vocabulary
 
 FORMAT: Final = 1
-CELLS: Final = 7  # a side of the grid that attention looks at
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
 
@@ -100,28 +101,40 @@ class ModelConfig(BaseModel):
 class RegionModel(nn.Module):
     """Extractor, aligner and generator in one module."""
 
-    def __init__(self, *, config: ModelConfig, vocabulary: Vocabulary, backbone: Backbone | None = None) -> None:
-        """Build from sizes; the backbone may come ready with its weights."""
+    def __init__(
+        self,
+        *,
+        config: ModelConfig,
+        vocabulary: Vocabulary,
+        backbone: Backbone | None = None,
+        crops: CropNetwork | None = None,
+    ) -> None:
+        """Build from sizes; the backbone and the crops' network may come ready with their weights."""
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
         sizes = config.extractor
-        self.preprocessing = Preprocessing(size=sizes.size, fit=sizes.fit)
+        usual = Preprocessing(size=sizes.size, fit=sizes.fit)
+        half = (0.5, 0.5, 0.5)
+        self.preprocessing = usual if sizes.pixels == "imagenet" else replace(usual, mean=half, std=half)
         backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
-        self.extractor = OnePassExtractor(backbone=backbone, config=sizes)
-        self.aligner = Aligner(features=sizes.features, vocabulary=len(vocabulary), config=config.aligner)
+        if sizes.crops is None:
+            self.extractor = OnePassExtractor(backbone=backbone, config=sizes)
+        else:
+            self.extractor = CropExtractor(backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes)
+        self.aligner = Aligner(features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner)
         self.generator = Generator(
             features=self.condition_size(),
-            annotation=sizes.features + (PLACE_SIZE if config.generator.places else 0),
+            annotation=(self.extractor.vector_size if config.generator.regions else self.extractor.cell_size)
+            + (PLACE_SIZE if config.generator.places else 0),
             vocabulary=vocabulary,
             config=config.generator,
         )
 
     def condition_size(self) -> int:
         """C, the length of what the generator is conditioned on."""
-        source = (
-            self.config.aligner.size if self.config.generator.source == "embedding" else self.config.extractor.features
-        )
+        embedded = self.config.generator.source == "embedding"
+        source = self.config.aligner.size if embedded else self.extractor.vector_size
         return source * (2 if self.config.generator.with_photo else 1)
 
     def conditions(

@@ -12,10 +12,17 @@ import typer
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
-Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects"]), show_default=False)]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/.")]
+Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False)]
+Config = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml; for vectors, a text of sentences."),
+]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/; for vectors, a file.")
+]
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Local weights of the backbone, safetensors.")
 ]
@@ -30,14 +37,18 @@ Threads = Annotated[
 DetectorOption = Annotated[
     str | None, typer.Option("--detector", metavar="KIND", help="For objects: yolox:FILE.onnx, torchvision, regions.")
 ]
+Vectors = Annotated[
+    Path | None, typer.Option("--vectors", metavar="FILE", help="Word vectors, where the recipe wants some.")
+]
+Size = Annotated[int, typer.Option("--size", metavar="N", min=1, help="For vectors: numbers a word.")]
 TrainDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")]
 
 
 def train(
     stage: Stage,
     config: Config,
-    data: Data,
     out: Out,
+    data: Data = None,
     weights: Weights = None,
     published: Published = False,
     start: Start = None,
@@ -45,13 +56,15 @@ def train(
     threads: Threads = None,
     device: TrainDevice = "cpu",
     detector: DetectorOption = None,
+    vectors: Vectors = None,
+    size: Size = 300,
 ) -> None:
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
     beginnings = sum((weights is not None, published, start is not None))
-    if stage not in (*STAGES, "all", "objects"):
-        raise ValueError(f"stage: expected one of {', '.join(STAGES)}, objects or all, got {stage!r}")
-    if beginnings > 1:
-        raise ValueError("--weights, --published and --start exclude each other: the backbone has one beginning")
+    if stage not in (*STAGES, "all", "objects", "vectors"):
+        raise ValueError(f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}")
+    if stage != "vectors" and data is None:
+        raise ValueError("--data: expected the folder of the training photos, got none")
     if (stage == "objects") != (detector is not None):
         raise ValueError("--detector and the stage objects need each other: it trains on what a detector finds")
     if beginnings and detector is not None:
@@ -60,6 +73,11 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
+    if data is None or stage == "vectors":
+        from regiontalk.cli.vectors import write_vectors
+
+        write_vectors(config, data, out, size)
+        return
     if detector is not None:
         from regiontalk.detectors import find_detector
         from regiontalk.train.objects import ObjectsRecipe, train_objects
@@ -76,13 +94,15 @@ def train(
     from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
     recipe = Recipe.read(config)
+    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
+        raise ValueError("--weights, --published and --start exclude each other: the backbone has one beginning")
     stages = stages_of(recipe) if stage == "all" else [stage]
     if missing := [name for name in stages if getattr(recipe, name) is None]:
         raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
     with _journal(out) as log:
         run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
         card = model_card(recipe, data=data.name, photos=len(run.examples))
-        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card)
+        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card, vectors=vectors)
     typer.echo(folder)
 
 

@@ -119,6 +119,15 @@ def _phrases(
     return tuple(phrases), alone
 
 
+def plain_sentence(line: str) -> str:
+    """The sentence of a line, its brackets taken off.
+
+    >>> plain_sentence("[/EN#1/people A man] on [/EN#2/other/vehicles a bike] .")
+    'A man on a bike .'
+    """
+    return _PHRASE.sub(r"\3", line).strip()
+
+
 def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
     """The plain sentence and its phrases.
 

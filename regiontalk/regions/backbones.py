@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class Backbone(nn.Module):
         if light and name == edgetpu.NAME and not pretrained:
             net = edgetpu.MobileNetEdgeTpu(same_padding=same_padding)
         else:
-            net = _timm_network(name, pretrained, same_padding)
+            net = timm_network(name, pretrained, same_padding)
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
         if not all(stride in levels for stride in STRIDES) or not hasattr(net, "forward_intermediates"):
             raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
@@ -63,28 +64,81 @@ class Backbone(nn.Module):
         Raises:
             ValueError: the file holds other tensors than the network.
         """
-        state = {
-            key: value for key, value in load_file(path).items() if not key.startswith(("classifier.", "head.fc."))
-        }
-        try:
-            self.net.load_state_dict(state)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
+        load_local(self.net, path)
 
 
-def _timm_network(name: str, pretrained: bool, same_padding: bool) -> Any:
-    """The network that timm knows by that name; timm is imported here because it takes seconds."""
-    import timm
+def load_local(net: nn.Module, path: Path) -> None:
+    """Fill a network without its classifier from a whole state dict.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is not safetensors, or holds other tensors than the network.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: expected a safetensors file with the network's weights; no such file")
+    try:
+        own = net.state_dict()
+        state = load_file(path)
+        left_out = {key for key in set(state) - set(own) if key.startswith(("classifier.", "head.", "fc."))}
+        net.load_state_dict({key: value for key, value in state.items() if key not in left_out})
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected a safetensors file ({error})") from error
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()
+        raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
+
+
+def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any:
+    """The network that timm knows by that name, without its classifier.
+
+    Published weights come from the Hugging Face Hub, with its progress bar, its checksums and its cache: what was
+    downloaded once needs no network again.
+
+    Raises:
+        ValueError: no such model, or its published weights are neither in the cache nor can be downloaded.
+    """
+    import timm  # here, because it takes seconds
 
     options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except OSError as error:  # what the Hub's client raises where there is no network, or no such file on the Hub
+        raise _unreachable(name, error) from error
     except RuntimeError as error:
+        if timm.is_model(name):  # weights that do not fit, or none published
+            raise ValueError(f"backbone {name!r}: its published weights cannot be used ({error})") from error
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
         raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
     except TypeError as error:
         raise ValueError(f"backbone {name!r}: has no choice of padding; set same_padding = false") from error
+
+
+def published_torchvision(name: str) -> dict[str, Tensor]:
+    """The published state dict of a torchvision network, from the cache or the network, its checksum compared.
+
+    Raises:
+        ValueError: it is neither in the cache nor can be downloaded, or what came is not what was published.
+    """
+    from torchvision.models import get_model_weights
+
+    try:
+        state: dict[str, Tensor] = get_model_weights(name).DEFAULT.get_state_dict(
+            progress=True, check_hash=True, weights_only=True
+        )
+    except OSError as error:
+        raise _unreachable(name, error) from error
+    except RuntimeError as error:  # the checksum
+        raise ValueError(f"backbone {name!r}: its published weights cannot be used ({error})") from error
+    return state
+
+
+def _unreachable(name: str, error: OSError) -> ValueError:
+    """The error for published weights that are not here and cannot be fetched."""
+    reason = " ".join(str(error).split())[:200]
+    return ValueError(
+        f"backbone {name!r}: its published weights are not in the cache and cannot be downloaded ({reason}); "
+        "name a local file with --weights FILE.safetensors, or go online once"
+    )
 
 
 def fold_batch_norm(module: nn.Module) -> None:

@@ -13,6 +13,8 @@ from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fol
 from regiontalk.regions.features import roi_grid, roi_mean, roi_places
 from regiontalk.regions.proposals import ProposalHead, select
 
+CELLS = 7  # a side of the grid that a box is pooled to
+
 
 class ExtractorConfig(BaseModel):
     """Sizes of the extractor."""
@@ -29,6 +31,11 @@ class ExtractorConfig(BaseModel):
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
     overlap: float = Field(0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
+    pool: Literal["mean", "grid"] = Field("mean", description="a region vector is its mean cell, or all 7x7 in a row")
+    crops: str | None = Field(None, description="a network that runs on every box's crop, such as vgg19 or alexnet")
+    pixels: Literal["imagenet", "unit"] = Field(
+        "imagenet", description="normalised by ImageNet's mean and deviation, or to -1..1"
+    )
 
 
 class Maps(NamedTuple):
@@ -49,6 +56,8 @@ class OnePassExtractor(nn.Module):
         self.backbone = backbone
         self.config = config
         self.stride = STRIDES[1]
+        self.map_size = self.cell_size = config.features  # channels of `Maps.regions` and of an annotation vector
+        self.vector_size = config.features * (CELLS**2 if config.pool == "grid" else 1)
         if config.neck:
             self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
             self.final = nn.Conv2d(final, config.features, 1, bias=False)
@@ -73,6 +82,12 @@ class OnePassExtractor(nn.Module):
             return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
         coarse = functional.interpolate(final, size=cells, mode="bilinear", align_corners=False)
         return Maps(self.norm(torch.cat([coarse, middle], 1)), *places)
+
+    def take_over(self, other: OnePassExtractor) -> None:
+        """Take the weights of another extractor of the same sizes; a crops' network that it lacks stays as it is."""
+        own = self.state_dict()
+        taken = {key: value for key, value in other.state_dict().items() if key in own or not _of_crops(key)}
+        self.load_state_dict({key: value for key, value in own.items() if _of_crops(key)} | taken)
 
     def fold(self) -> None:
         """Fold every batch norm into the convolutions before it, in place: the form for use."""
@@ -99,12 +114,19 @@ class OnePassExtractor(nn.Module):
 
     def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""
+        if self.config.pool == "grid":
+            return self.grids(maps, boxes_xyxy).flatten(2)
         return roi_mean(maps.regions, boxes_xyxy, self.stride)
 
-    def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
+    def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
         """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4) in network pixels, for soft attention."""
         return roi_grid(maps.regions, boxes_xyxy, self.stride, bins)
 
-    def places(self, boxes_xyxy: Tensor, bins: int = 7) -> Tensor:
+    def places(self, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
         """Where the vectors of `grids` stand in the photo: (B, N, bins * bins, PLACE_SIZE)."""
         return roi_places(boxes_xyxy, self.config.size, bins)
+
+
+def _of_crops(key: str) -> bool:
+    """Whether a name of a state dict is of the network that runs on crops."""
+    return key.startswith("network.")

@@ -85,10 +85,10 @@ def freeze_features(
     names = [f"{example.id}#{view}" for view in range(views) for example in examples]
     arrays: dict[str, tuple[tuple[int, ...], Any]] = {
         "boxes": ((1 + regions, 4), "float32"),
-        "vectors": ((1 + regions, extractor.config.features), "float16"),
+        "vectors": ((1 + regions, extractor.vector_size), "float16"),
     }
     if maps:
-        arrays["maps"] = ((extractor.config.features, cells, cells), "float16")
+        arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
     device = next(extractor.parameters()).device
 
     @torch.inference_mode()
@@ -114,6 +114,8 @@ def freeze_features(
 
     key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
     key |= {"regions": regions, "views": views}
+    if extractor.config.pixels != "imagenet":
+        key["pixels"] = extractor.config.pixels
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)

@@ -22,6 +22,7 @@ from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.phrases import choose_phrases, one_box_phrases, phrase_loss
 from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
 from regiontalk.train.texts import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
 
@@ -37,8 +38,10 @@ class JointConfig(BaseModel):
     captions: int = Field(2, ge=0, description="sentences a photo that the generator learns in a step")
     spans: int = Field(3, ge=0, description="random spans of sentences a photo that the aligner reads in a step")
     span_words: int = Field(5, ge=1, description="longest span")
+    phrases: int = Field(0, ge=0, description="annotated (box, phrase) pairs a photo that the aligner reads in a step")
     weight_sentence: float = Field(1.0, ge=0, description="of the sentences' alignment loss")
     weight_span: float = Field(0.5, ge=0, description="of the spans' alignment loss")
+    weight_phrase: float = Field(1.0, ge=0, description="of the phrases' alignment loss")
     weight_proposal: float = Field(0.5, ge=0, description="of the proposal losses")
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
@@ -58,6 +61,7 @@ class JointTerms:
         """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
         self.model, self.store, self.config, self.changes = model, store, config, changes
         self.sentences = sentence_numbers(examples, model.vocabulary)
+        self.phrases = [one_box_phrases(example, model.vocabulary) for example in examples] if config.phrases else []
         self.boxes = [network_boxes(example, model.config.extractor.size) for example in examples]
         self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
 
@@ -82,6 +86,10 @@ class JointTerms:
             if config.weight_span:
                 spans = random_spans(sentences, config.spans, config.span_words, chooser)
                 losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5)
+            if config.phrases and (
+                chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)
+            ):
+                losses["phrases"] = config.weight_phrase * phrase_loss(model, maps, truth, chosen)
             if config.weight_caption:
                 losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)

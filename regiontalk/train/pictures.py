@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ class AugmentConfig(BaseModel):
     least: float = Field(0.6, gt=0, le=1, description="smallest side of a crop, as a share of the picture's")
     flip: float = Field(0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right")
     colour: float = Field(0.3, ge=0, le=1, description="largest relative change of brightness, contrast, saturation")
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the hue, as a share of the colour circle")
+    turn: float = Field(0.0, ge=0, le=45, description="largest rotation either way, in degrees")
 
 
 AUGMENT: Final = AugmentConfig()
@@ -62,7 +65,7 @@ class PictureStore:
 def augment(
     pixels: Tensor, boxes_xyxy: Tensor, mask: Tensor, config: AugmentConfig = AUGMENT
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A random crop, flip and change of colour for each picture.
+    """A random crop, rotation, flip and change of colour for each picture.
 
     Args:
         pixels: (B, 3, S, S) in 0..255.
@@ -71,7 +74,8 @@ def augment(
         config: how much.
 
     Returns:
-        pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked out.
+        pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked out. In a rotated
+        picture a box is what encloses the rotated one; what comes in from outside repeats the picture's edge.
     """
     batch, _, size, _ = pixels.shape
     side = config.least + (1 - config.least) * torch.rand(batch, 2)
@@ -80,16 +84,32 @@ def augment(
     theta = torch.zeros(batch, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * flip, side[:, 1]
     theta[:, :, 2] = 2 * start + side - 1  # centre of the crop in -1..1
+    if config.turn:  # nothing is drawn for what is off, so that other settings keep their numbers
+        angle = math.radians(config.turn) * (2 * torch.rand(batch) - 1)
+        cos, sin = angle.cos(), angle.sin()
+        theta[:, :, :2] = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2) @ theta[:, :, :2]
     grid = functional.affine_grid(theta, [batch, 3, size, size], align_corners=False)
     out = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     moved = (boxes_xyxy / size - start.repeat(1, 2)[:, None]) / side.repeat(1, 2)[:, None] * size
     x1, y1, x2, y2 = moved.unbind(-1)
     turned = torch.where(flip[:, None, None] < 0, torch.stack([size - x2, y1, size - x1, y2], -1), moved)
+    if config.turn:
+        turned = _enclosing(boxes_xyxy, theta, size)
     cut = turned.clamp(0, size)
     area = (turned[..., 2:] - turned[..., :2]).prod(-1)
     seen = (cut[..., 2:] - cut[..., :2]).prod(-1)
     kept = mask & (seen >= 0.4 * area) & ((cut[..., 2:] - cut[..., :2]).min(-1).values >= 4)
+    out = _turn_hue(out, config.hue) if config.hue else out
     return _recolour(out, config.colour), cut, kept
+
+
+def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
+    """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3): the boxes around their moved corners."""
+    corners = boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) / size * 2 - 1  # (B, G, 4, 2)
+    # theta leads from the new picture to the old one, so its inverse moves a corner
+    back = torch.linalg.inv(theta[:, :, :2]).transpose(1, 2)
+    moved = ((corners - theta[:, None, None, :, 2]) @ back[:, None] + 1) / 2 * size
+    return torch.cat([moved.amin(2), moved.amax(2)], -1)
 
 
 def _recolour(pixels: Tensor, most: float) -> Tensor:
@@ -100,6 +120,15 @@ def _recolour(pixels: Tensor, most: float) -> Tensor:
     pixels = middle + (pixels - middle) * contrast
     grey = pixels.mean(1, keepdim=True)
     return (grey + (pixels - grey) * saturate).clamp(0, 255)
+
+
+def _turn_hue(pixels: Tensor, most: float) -> Tensor:
+    """Colours of (B, 3, S, S) in 0..255 turned about the grey axis by up to ``most`` of a whole turn."""
+    angle = 2 * math.pi * most * (2 * torch.rand(len(pixels), 1, 1) - 1)
+    cos, third = angle.cos(), 1 / 3
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # Rodrigues, about (1, 1, 1) / sqrt 3
+    turn = cos * torch.eye(3) + angle.sin() * cross + (1 - cos) * third
+    return torch.einsum("bij,bjhw->bihw", turn, pixels).clamp(0, 255)
 
 
 def pad_boxes(boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

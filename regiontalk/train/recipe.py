@@ -29,6 +29,7 @@ from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_
 from regiontalk.pairs import Pair, infer_pairs
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary, trimmed
 from regiontalk.train.align import AlignConfig, AlignTerms
@@ -36,9 +37,11 @@ from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_featur
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, train_joint
 from regiontalk.train.loop import Log, train
+from regiontalk.train.phrases import one_box_phrases
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.rounds import responsibilities
 from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
+from regiontalk.train.vectors import VectorsConfig, begin_with_vectors
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
@@ -68,6 +71,7 @@ class Recipe(BaseModel):
     decoding: DecodingConfig = DecodingConfig()
     augment: AugmentConfig = AugmentConfig()
     features: FeaturesConfig = FeaturesConfig()
+    vectors: VectorsConfig = VectorsConfig()
     proposer: JointConfig | None = None
     warm: AlignConfig | None = None
     joint: JointConfig | None = None
@@ -84,6 +88,13 @@ class Recipe(BaseModel):
             "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
             and not stage.captions,
             "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds and not stage.pairs,
+            "align.fragments and aligner.normalise = true: a product of unit vectors never reaches the margin of 1": (
+                self.aligner.normalise and any(part and part.fragments.weight for part in (self.warm, self.align))
+            ),
+            "generate.pairs and aligner.sentence = last: pairs come from words, and only the whole sentence has a "
+            "vector": self.generate is not None and stage.pairs and self.aligner.sentence == "last",
+            "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
+            "train [proposer] and [align]": self.extractor.crops is not None and self.joint is not None,
             f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "
             "regions than there are": self.generate is not None and generator.regions > most,
         }
@@ -128,19 +139,29 @@ class Run:
         if not any(example.captions for example in self.examples):
             raise ValueError(f"{data}: expected training photos with sentences, got {len(self.examples)} without")
         self._store: PictureStore | None = None
+        self._vectors = ""  # a hash of the word vectors that the model began with, where a file gave them
 
-    def build(self, start: str | None, weights: Path | None, published: bool = False) -> RegionModel:
+    def build(
+        self, start: str | None, weights: Path | None, published: bool = False, vectors: Path | None = None
+    ) -> RegionModel:
         """The model before its first stage.
 
         Args:
-            start: a model whose extractor is taken over, instead of fresh weights.
-            weights: a local state dict of the backbone.
-            published: download the backbone's published weights.
+            start: a model whose extractor is taken over, instead of fresh weights; how boxes become vectors is still
+                the recipe's choice.
+            weights: a local state dict of the backbone, or of the crops' network where the recipe has one.
+            published: download the published weights of both.
+            vectors: a file of word vectors.
+
+        Raises:
+            ValueError: files or models that do not fit the recipe.
         """
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
-        sizes = recipe.extractor if taken is None else taken.config.extractor
+        sizes = recipe.extractor
+        if taken is not None:
+            sizes = taken.config.extractor.model_copy(update={"pool": sizes.pool, "crops": sizes.crops})
         vocabulary = Vocabulary.build(
             (caption for example in self.examples for caption in example.captions), recipe.least_count
         )
@@ -151,14 +172,20 @@ class Run:
             generator=recipe.generator,
             decoding=recipe.decoding,
         )
-        backbone = Backbone(sizes.backbone, pretrained=published, same_padding=sizes.same_padding)
+        backbone = Backbone(sizes.backbone, pretrained=published and taken is None, same_padding=sizes.same_padding)
+        crops = None if sizes.crops is None else CropNetwork(sizes.crops, pretrained=published)
         if weights is not None:
-            backbone.load_weights(weights)
-        model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone)
+            (crops or backbone).load_weights(weights)
+        model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
         if taken is not None:
             if taken.config.folded:
                 model.folded()
-            model.extractor.load_state_dict(taken.extractor.state_dict())
+            model.extractor.take_over(taken.extractor)
+        parts = [
+            ("aligner", model.aligner.words.embed, recipe.vectors.aligner),
+            ("generator", model.generator.embed, recipe.vectors.generator),
+        ]
+        self._vectors = begin_with_vectors(parts, vocabulary, vectors, self.log)
         return model.to(self.device)
 
     def stage(self, name: str, model: RegionModel) -> None:
@@ -204,6 +231,8 @@ class Run:
         parts: dict[str, Any] = {
             key: getattr(recipe, key).model_dump() for key in (name, "extractor", "aligner", "generator", "augment")
         }
+        if self._vectors:
+            parts["vectors"] = recipe.vectors.model_dump() | {"file": self._vectors}
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
         if name not in ("proposer", "joint"):  # what they read was made by weights that other stages trained
             parts["features"] = recipe.features.model_dump() | {"extractor": fingerprint(model.extractor)}
@@ -282,16 +311,22 @@ def annotated_phrases(examples: Sequence[Example], model: RegionModel) -> list[l
     found: list[list[BoxWords]] = []
     for example in examples:
         boxes = torch.from_numpy(network_boxes(example, model.config.extractor.size))
-        single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1]
-        found.append([(boxes[phrase.boxes[0]], model.vocabulary.encode(phrase.text)) for phrase in single])
+        found.append([(boxes[row], words) for row, words in one_box_phrases(example, model.vocabulary)])
     return found
 
 
 def run_recipe(
-    run: Run, stages: Sequence[str], *, start: str | None, weights: Path | None, published: bool, card: str
+    run: Run,
+    stages: Sequence[str],
+    *,
+    start: str | None,
+    weights: Path | None,
+    published: bool,
+    card: str,
+    vectors: Path | None = None,
 ) -> Path:
     """Run the stages and save the model in the form for use; returns its folder."""
-    model = run.build(start, weights, published)
+    model = run.build(start, weights, published, vectors)
     for name in stages:
         run.stage(name, model)
     folder = run.out / "model"

@@ -1,0 +1,32 @@
+"""``regiontalk train vectors``: a file of word vectors from sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def write_vectors(text: Path, data: Path | None, out: Path, size: int) -> None:
+    """Make vectors of ``size`` numbers from a text, and the training sentences of a data folder where one is named.
+
+    Raises:
+        ValueError: the output is no text file's name, or there are too few words.
+        OSError: a file cannot be read or written.
+    """
+    if not out.name.removesuffix(".gz").endswith((".txt", ".vec")):
+        raise ValueError(f"--out: expected a file .txt or .txt.gz for word vectors, got {str(out)!r}")
+    from regiontalk.datasets.splits import read_split
+    from regiontalk.train.vectors import make_vectors, read_text
+    from regiontalk.wordvectors import write_word_vectors
+
+    sentences = list(read_text(text))
+    if data is not None:
+        examples, _ = read_split(data, "train")
+        sentences += [caption for example in examples for caption in example.captions]
+    typer.echo(f"counting the words of {len(sentences)} sentences", err=True)
+    words, vectors = make_vectors(sentences, size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_word_vectors(out, words, vectors)
+    typer.echo(f"{len(words)} words of {size} numbers", err=True)
+    typer.echo(out)

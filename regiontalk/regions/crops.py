@@ -1,0 +1,145 @@
+"""The paper's own region features: a network runs on the crop of every box, warped to 224 pixels ([1], 3.1.1).
+
+A region vector is what the layer before the classifier says (the 4096 numbers of fc7 for AlexNet and VGG-19), or the
+last map, pooled to 7x7 cells and laid out in a row. Where to look still comes from the one-pass proposer, or from
+whatever source of boxes the user names: this class is an `OnePassExtractor` with other vectors.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regiontalk.regions.backbones import Backbone, load_local, published_torchvision, timm_network
+from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.regions.features import axis_weights
+
+SIDE = 224  # pixels of a crop
+TORCHVISION = ("alexnet",)  # networks that timm does not have
+_TOGETHER = 64  # crops in memory at once
+
+
+class CropNetwork(nn.Module):
+    """A classifier without its last layer: crops (R, 3, 224, 224) to (R, F)."""
+
+    net: Any  # neither library's networks share a typed interface
+
+    def __init__(self, name: str, *, pretrained: bool = False) -> None:
+        """Build it.
+
+        Args:
+            name: a timm model name, such as ``vgg19``, or ``alexnet``.
+            pretrained: download the published weights (needs a network the first time).
+
+        Raises:
+            ValueError: no such network, or its published weights cannot be had.
+        """
+        super().__init__()
+        if name in TORCHVISION:
+            from torchvision.models import get_model
+
+            self.net = get_model(name, weights=None)
+            if pretrained:
+                self.net.load_state_dict(published_torchvision(name))
+            self.vector_size = int(self.net.classifier[-1].in_features)
+            self.cell_size = int(self.net.features[-3].out_channels)
+            self.net.classifier[-1] = nn.Identity()
+        else:
+            self.net = timm_network(name, pretrained)
+            self.vector_size = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
+            self.cell_size = int(self.net.num_features)
+        self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """The layer before the classifier: (R, F)."""
+        vectors: Tensor = self.net(crops)
+        return vectors
+
+    def cells(self, crops: Tensor, bins: int) -> Tensor:
+        """The last map, pooled to ``bins`` x ``bins``: (R, bins * bins, C), row by row."""
+        if hasattr(self.net, "forward_intermediates"):
+            found = self.net.forward_intermediates(crops)[0]
+            found = found.permute(0, 3, 1, 2) if self._channels_last else found
+        else:
+            found = self.net.features(crops)
+        return functional.adaptive_avg_pool2d(found, bins).flatten(2).transpose(1, 2)
+
+    def load_weights(self, path: Path) -> None:
+        """Fill it from a safetensors state dict of the same network, its classifier left out.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file holds other tensors than the network.
+        """
+        load_local(self.net, path)
+
+
+class CropExtractor(OnePassExtractor):
+    """Proposals of one pass over the photo, vectors of one pass over every crop. Its maps are the pixels themselves."""
+
+    def __init__(self, *, backbone: Backbone, network: CropNetwork, config: ExtractorConfig) -> None:
+        """Take both networks built; the crops' network stays as it is, in training too."""
+        super().__init__(backbone=backbone, config=config)
+        self.network = network.requires_grad_(False)
+        self.stride = 1
+        self.map_size, self.cell_size = 3, network.cell_size
+        self.vector_size = network.cell_size * CELLS**2 if config.pool == "grid" else network.vector_size
+
+    def forward(self, pixels: Tensor) -> Maps:
+        """Proposals of normalised pixels (B, 3, S, S), and the pixels."""
+        return super().forward(pixels)._replace(regions=pixels)
+
+    @torch.no_grad()
+    def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
+        """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""
+        if self.config.pool == "grid":
+            return self.grids(maps, boxes_xyxy).flatten(2)
+        found = [self.network(crops) for crops in self._crops(maps, boxes_xyxy)]
+        return self._shaped(found, boxes_xyxy, self.vector_size)
+
+    @torch.no_grad()
+    def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
+        """Annotation vectors (B, N, bins * bins, C) of boxes (B, N, 4) in network pixels, for soft attention."""
+        found = [self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)]
+        return self._shaped(found, boxes_xyxy, bins * bins, self.cell_size)
+
+    def train(self, mode: bool = True) -> CropExtractor:
+        """Training leaves the crops' network as in use: it has dropout and perhaps batch norms."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def _crops(self, maps: Maps, boxes_xyxy: Tensor) -> list[Tensor]:
+        """The crops of all boxes, some at a time."""
+        owner = torch.arange(len(boxes_xyxy), device=boxes_xyxy.device).repeat_interleave(boxes_xyxy.shape[1])
+        flat = boxes_xyxy.flatten(0, 1)
+        return [
+            crop(maps.regions[owner[first : first + _TOGETHER]], flat[first : first + _TOGETHER], SIDE)
+            for first in range(0, len(flat), _TOGETHER)
+        ]
+
+    def _shaped(self, found: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
+        """Rows of all boxes as (B, N, ...)."""
+        rows = torch.cat(found) if found else boxes_xyxy.new_zeros(0, *shape)
+        return rows.view(*boxes_xyxy.shape[:2], *shape)
+
+
+def crop(pixels: Tensor, boxes_xyxy: Tensor, side: int) -> Tensor:
+    """Warp one box of each picture to a square: bilinear, two samples a pixel and axis (RoIAlign of the pixels).
+
+    Args:
+        pixels: (R, 3, h, w).
+        boxes_xyxy: (R, 4) in those pixels.
+        side: of the result.
+
+    Returns:
+        (R, 3, side, side).
+    """
+    x1, y1, x2, y2 = boxes_xyxy.to(pixels.dtype).unbind(-1)
+    rows = axis_weights(y1, y2, pixels.shape[2], side)[:, None]  # (R, 1, side, h)
+    columns = axis_weights(x1, x2, pixels.shape[3], side)[:, None]
+    return rows @ pixels @ columns.transpose(2, 3)

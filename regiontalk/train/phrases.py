@@ -1,0 +1,76 @@
+"""Annotated phrases as training pairs: a box and the words that name it, each against the other pairs of a step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from regiontalk.model import RegionModel
+from regiontalk.records import Example
+from regiontalk.regions.extractor import Maps
+from regiontalk.text import Vocabulary
+
+RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
+
+
+def one_box_phrases(example: Example, vocabulary: Vocabulary) -> list[RowWords]:
+    """The phrases of a photo that name exactly one box and have a word."""
+    single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1]
+    pairs = [(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
+    return [pair for pair in pairs if pair[1]]
+
+
+def choose_phrases(
+    phrases: Sequence[Sequence[RowWords]], mask: Tensor, count: int, chooser: random.Random
+) -> list[tuple[int, int, list[int]]]:
+    """Up to ``count`` pairs of each of B photos: photo, box and words.
+
+    No wording is chosen twice: "a man" of one photo would be called wrong for the man of another.
+
+    Args:
+        phrases: of each photo.
+        mask: (B, G), True = the box is still in the picture.
+        count: pairs a photo.
+        chooser: what is random.
+    """
+    kept = mask.tolist()
+    chosen: list[tuple[int, int, list[int]]] = []
+    taken: set[tuple[int, ...]] = set()
+    for photo, own in enumerate(phrases):
+        left = count
+        for row, words in chooser.sample(own, len(own)):
+            if left and kept[photo][row] and tuple(words) not in taken:
+                taken.add(tuple(words))
+                chosen.append((photo, row, words))
+                left -= 1
+    return chosen
+
+
+def phrase_loss(
+    model: RegionModel, maps: Maps, boxes_xyxy: Tensor, chosen: Sequence[tuple[int, int, list[int]]]
+) -> Tensor:
+    """The aligner's loss over P pairs of a box and a phrase: a block of scores (P, P), its diagonal true.
+
+    Args:
+        model: extractor and aligner.
+        maps: of B photos.
+        boxes_xyxy: (B, G, 4) network pixels.
+        chosen: pairs as `choose_phrases` gives them, at least one.
+    """
+    photos = sorted({photo for photo, _, _ in chosen})
+    most = max(sum(photo == one for one, _, _ in chosen) for photo in photos)
+    wanted, places = boxes_xyxy.new_zeros(len(boxes_xyxy), most, 4), []
+    filled = dict.fromkeys(photos, 0)
+    for photo, row, _ in chosen:
+        wanted[photo, filled[photo]] = boxes_xyxy[photo, row]
+        places.append((photo, filled[photo]))
+        filled[photo] += 1
+    owner, place = torch.tensor(places, device=boxes_xyxy.device).unbind(1)
+    regions = model.aligner.regions(model.extractor.vectors(maps, wanted)[owner, place])[:, None]  # (P, 1, D)
+    words, word_mask = model.aligner.read([words for _, _, words in chosen])
+    region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+    scores = model.aligner.score(regions, words, region_mask, word_mask)
+    return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device))
