@@ -1,9 +1,10 @@
 """Retrieval at the size of COCO 5K: exact MaxSim ranks in blocks against the bare matrix products.
 
 5,000 photos of 20 regions and 25,000 sentences, 256 dimensions, random vectors. Times `metrics.retrieval.ranks` over
-blocks that `align.score.maxsim` makes, beside the products of the same vectors in the same blocks and nothing else (the
-floor), in one run. Words are packed without padding: each word is scored as a sentence of one word, and a sentence adds
-its words up. On a busy machine compare the CPU seconds, which other programs disturb less than the wall clock.
+the blocks that `regiontalk evaluate retrieval` scores (`evaluate.ranking.score_blocks`), beside the products of the
+same vectors in the same blocks and nothing else (the floor), in one run. Peak memory is that of the whole process
+with both; where fewer pairs are timed, what the full size adds, its vectors and ranks, is added to it. On a busy
+machine compare the CPU seconds, which other programs disturb less than the wall clock.
 
     python benchmarks/retrieval_speed.py --fraction 0.1 --json retrieval_speed.json
 """
@@ -24,29 +25,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regiontalk.align.score import maxsim
-from regiontalk.metrics.retrieval import Blocks, IntArray, ranks
+from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.evaluate.ranking import PackedWords, score_blocks
+from regiontalk.metrics.retrieval import BLOCK, IntArray, ranks
 
 PHOTOS, SENTENCES_EACH, REGIONS, DIMENSIONS = 5000, 5, 20, 256
 WORDS = (6, 18)  # shortest and longest sentence; the mean of 12 is that of Flickr and COCO
-BLOCK = (128, 640)
 ALLOWED_RATIO, ALLOWED_BYTES = 2.0, 2e9
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """regions (B, N, D); words of all sentences in a row (W, D); starts (C + 1,) of the sentences in it."""
+    """regions (B, N, D) and the words of all sentences."""
 
     regions: Tensor
-    words: Tensor
-    starts: IntArray
-
-    def packed(self, sentences: IntArray) -> tuple[Tensor, Tensor]:
-        """The words of some sentences (P, D), and which of these sentences each belongs to (P,)."""
-        lengths = self.starts[sentences + 1] - self.starts[sentences]
-        owner = np.repeat(np.arange(len(sentences)), lengths)
-        inside = np.arange(len(owner)) - np.repeat(lengths.cumsum() - lengths, lengths)
-        return self.words[torch.from_numpy(self.starts[sentences][owner] + inside)], torch.from_numpy(owner)
+    words: PackedWords
 
 
 def make_vectors(photos: int) -> Vectors:
@@ -57,20 +50,7 @@ def make_vectors(photos: int) -> Vectors:
     words = torch.randn(int(lengths.sum()), DIMENSIONS, generator=generator)
     for vectors in (regions, words):
         vectors /= vectors.norm(dim=-1, keepdim=True)
-    return Vectors(regions, words, np.concatenate([[0], lengths.numpy().cumsum()]))
-
-
-def maxsim_blocks(vectors: Vectors) -> Blocks:
-    """Scores of any block, Eq. 8 of [1]."""
-
-    def block(photos: IntArray, sentences: IntArray) -> np.ndarray:
-        words, owner = vectors.packed(sentences)
-        regions = vectors.regions[torch.from_numpy(photos)]
-        everything = torch.ones(regions.shape[:2], dtype=torch.bool)
-        best = maxsim(regions, words[:, None], everything, torch.ones(len(words), 1, dtype=torch.bool))  # (B, P)
-        return torch.zeros(len(photos), len(sentences)).index_add_(1, owner, best).numpy()
-
-    return block
+    return Vectors(regions, PackedWords(words, np.concatenate([[0], lengths.numpy().cumsum()])))
 
 
 def tiles(photos: int) -> Iterator[tuple[IntArray, IntArray]]:
@@ -88,20 +68,30 @@ def seconds() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
+def missing_bytes(photos: int) -> int:
+    """What 5,000 photos hold and so many do not: vectors, and a handful of numbers a photo and a sentence."""
+    words = SENTENCES_EACH * sum(WORDS) / 2
+    each = 4 * DIMENSIONS * (REGIONS + words) + 8 * 8 * (1 + SENTENCES_EACH)
+    return round((PHOTOS - photos) * each)
+
+
 def time_products(vectors: Vectors, photos: int) -> tuple[float, float]:
     """Wall and CPU seconds of the matrix products alone, over the same blocks."""
     start = seconds()
     for rows, columns in tiles(photos):
-        words = vectors.words[vectors.starts[columns[0]] : vectors.starts[columns[-1] + 1]]
+        starts = vectors.words.starts
+        words = vectors.words.vectors[starts[columns[0]] : starts[columns[-1] + 1]]
         torch.mm(words, vectors.regions[rows[0] : rows[-1] + 1].flatten(0, 1).T)
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
 
 
-def time_ranks(vectors: Vectors, photos: int) -> tuple[float, float]:
+def time_ranks(aligner: Aligner, vectors: Vectors, photos: int) -> tuple[float, float]:
     """Wall and CPU seconds of scoring and ranking, both ways."""
+    seen = torch.ones(vectors.regions.shape[:2], dtype=torch.bool)
     start = seconds()
-    ranks(maxsim_blocks(vectors), np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
+    make = score_blocks(aligner, vectors.regions, vectors.words, seen)
+    ranks(make, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
 
@@ -116,10 +106,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     photos = max(BLOCK[0], round(PHOTOS * arguments.fraction**0.5))
     vectors = make_vectors(photos)
-    time_products(vectors, min(photos, BLOCK[0]))  # threads and memory are set up outside the timing
+    aligner = Aligner(features=1, vocabulary=1, config=AlignerConfig(size=1, word_size=1, hidden=1))  # its score alone
     with torch.no_grad():
-        floor, took = time_products(vectors, photos), time_ranks(vectors, photos)
+        time_products(vectors, BLOCK[0])  # threads and memory are set up outside the timing
+        floor, took = time_products(vectors, photos), time_ranks(aligner, vectors, photos)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    full_peak = peak + missing_bytes(photos)
     result = {
         "photos": photos,
         "sentences": photos * SENTENCES_EACH,
@@ -131,14 +123,15 @@ def main() -> None:
         "ranks_cpu_seconds": round(took[1], 3),
         "cpu_ratio": round(took[1] / floor[1], 3),
         "peak_bytes": peak,
+        "peak_bytes_at_5000": full_peak,
     }
     for name, value in result.items():
-        print(f"{name:>18}  {value}")
+        print(f"{name:>20}  {value}")
     if arguments.json:
         partial = arguments.json.with_suffix(".partial")
         partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
         os.replace(partial, arguments.json)
-    sys.exit(result["ratio"] > ALLOWED_RATIO or peak > ALLOWED_BYTES)
+    sys.exit(result["ratio"] > ALLOWED_RATIO or full_peak > ALLOWED_BYTES)
 
 
 if __name__ == "__main__":

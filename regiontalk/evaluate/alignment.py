@@ -267,8 +267,10 @@ def word_outcomes(
         if heard is None:
             continue
         tokens, words, mask = heard
-        products = affinity(vectors[row : row + 1].float().cpu(), words)[0]
-        labels, _ = viterbi(products, beta, mask, np.tile(seen, (len(tokens), 1)))
+        choices = model.aligner.choices(vectors[row : row + 1]).float().cpu()
+        products = affinity(choices, words)[0]
+        may = np.append(seen, np.ones(products.shape[-1] - len(seen), dtype=np.bool_))  # NULL always may be chosen
+        labels, _ = viterbi(products, beta, mask, np.tile(may, (len(tokens), 1)))
         spoken = spoken.joined(SpokenWords.of(tokens, words, mask))
         found.extend((example.id, outcome) for outcome in _judge(example, places, labels, seen))
     return found, spoken, measured
@@ -288,7 +290,10 @@ def read_words(captioner: RegionCaptioner, example: Example) -> tuple[list[list[
 
 
 def _judge(example: Example, places: FloatArray, labels: Tensor, seen: NDArray[np.bool_]) -> list[list[float]]:
-    """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and which show something (N,)."""
+    """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and which show something (N,).
+
+    Region N is the NULL region of a model that has one: a word that chose it is on no box.
+    """
     found: list[list[float]] = []
     for phrase in example.phrases:
         if phrase.caption is None or phrase.first_word is None or not phrase.boxes:
@@ -300,6 +305,7 @@ def _judge(example: Example, places: FloatArray, labels: Tensor, seen: NDArray[n
         inside = seen & (room.min(axis=2).max(axis=1) >= 0)
         fixed = [float(meets[0]), float(inside[0]), float(meets.any()), float(inside.any())]
         last = phrase.first_word + len(tokenize(phrase.text))
+        meets, inside = np.append(meets, False), np.append(inside, False)
         for region in labels[phrase.caption, phrase.first_word : last].tolist():
             found.append([float(meets[region]), float(inside[region]), *fixed])
     return found

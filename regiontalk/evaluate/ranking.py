@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from regiontalk.align.model import Aligner
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
@@ -16,10 +17,10 @@ from regiontalk.evaluate.cases import Case, Cases, on_words, pick
 from regiontalk.evaluate.charts import Chart, Line, histogram, rank_curve
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Result
-from regiontalk.metrics.retrieval import RetrievalReport, retrieval
+from regiontalk.metrics.retrieval import BLOCK, Blocks, IntArray, RetrievalReport, retrieval
 from regiontalk.records import Example
 
-CELLS = 16_000_000  # products v.s that stand in memory at once, 64 MB
+READ = 64  # sentences that are read together
 
 
 def evaluate_retrieval(
@@ -45,10 +46,10 @@ def evaluate_retrieval(
         raise ValueError("retrieval: expected photos with sentences, got none; check the token file")
     captions = [(place, text) for place, row in enumerate(used) for text in examples[row].captions if text.strip()]
     model = photos.captioner.model
-    numbers = [model.vocabulary.encode(text) for _, text in captions]
-    scores = score_matrix(model.aligner, vectors[used], numbers, seen[used])
+    words = pack_words(model.aligner, [model.vocabulary.encode(text) for _, text in captions])
+    scores = score_blocks(model.aligner, vectors[used], words, seen[used])
     owner = np.array([place for place, _ in captions])
-    found = retrieval(scores, owner, fold=fold, resamples=resamples)
+    found = retrieval(scores, owner, photos=len(used), fold=fold, resamples=resamples)
     ranked = _Ranked(photos.captioner, [examples[row] for row in used], [text for _, text in captions], owner, scores)
     return Result(
         "retrieval",
@@ -69,18 +70,16 @@ def evaluate_retrieval(
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Photos and sentences that were ranked: scores (M, C) and the photo of each sentence (C,)."""
+    """Photos and sentences that were ranked: blocks of their scores, and the photo of each sentence (C,)."""
 
     captioner: RegionCaptioner
     examples: Sequence[Example]
     sentences: Sequence[str]
     owner: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    scores: Blocks
 
 
-def _charts(
-    found: RetrievalReport, scores: NDArray[np.float32], owner: NDArray[np.int64], resamples: int
-) -> tuple[Chart, ...]:
+def _charts(found: RetrievalReport, scores: Blocks, owner: NDArray[np.int64], resamples: int) -> tuple[Chart, ...]:
     """Recall at K both ways, and the scores of true pairs beside those of a sentence and the next photo."""
     size = found.folds[0]
     directions = {
@@ -93,10 +92,12 @@ def _charts(
         curves.append(rank_curve(name, np.concatenate([rank for rank, _ in parts]), photos, size, resamples=resamples))
     at = curves[1].x
     chance = Line("chance, sentence to photo", at, tuple(number / size for number in at))
-    every = np.arange(len(owner))
-    pairs = {"sentence and its photo": scores[owner, every]}
-    if len(scores) > 1:
-        pairs["sentence and the next photo"] = scores[(owner + 1) % len(scores), every]
+    count = int(owner.max()) + 1
+    both = [scores(np.array([row, (row + 1) % count]), np.flatnonzero(owner == row)) for row in range(count)]
+    pairs = {
+        "sentence and its photo": np.concatenate([block[0] for block in both]),
+        "sentence and the next photo": np.concatenate([block[1] for block in both if count > 1] or [np.zeros(0)]),
+    }
     return (
         Chart("curve", "Recall at K", "K", "share found among the first K", (*curves, chance)),
         histogram("Scores of pairs", "alignment score", pairs),
@@ -111,7 +112,7 @@ def _cases(ranked: _Ranked, found: RetrievalReport) -> Cases:
     def make(row: int) -> Case:
         first = row // fold * fold
         inside = np.flatnonzero((ranked.owner >= first) & (ranked.owner < first + fold))
-        order = inside[np.argsort(-ranked.scores[row, inside], kind="stable")]
+        order = inside[np.argsort(-ranked.scores(np.array([row]), inside)[0], kind="stable")]
         own = next(column for column in order if ranked.owner[column] == row)
         example, closest = ranked.examples[row], ranked.sentences[own]
         lines = [(f"rank {int(ranks[row])}, its own", closest)]
@@ -144,14 +145,77 @@ def region_vectors(photos: EncodedPhotos, regions: int) -> tuple[list[Example], 
     return examples, torch.cat(rows), torch.from_numpy(np.stack(seen)).to(rows[0].device)
 
 
+@dataclass(frozen=True)
+class PackedWords:
+    """The words of C sentences one behind the other, so that no time goes into padding.
+
+    Attributes:
+        vectors: (W, D) word vectors s.
+        starts: (C + 1,) int64, where each sentence begins; the last is W.
+    """
+
+    vectors: Tensor
+    starts: IntArray
+
+    def of(self, sentences: IntArray) -> tuple[Tensor, Tensor]:
+        """The words (P, D) of some sentences, and which of these sentences each belongs to (P,)."""
+        lengths = self.starts[sentences + 1] - self.starts[sentences]
+        owner = np.repeat(np.arange(len(sentences)), lengths)
+        inside = np.arange(len(owner)) - np.repeat(lengths.cumsum() - lengths, lengths)
+        rows = torch.from_numpy(self.starts[sentences][owner] + inside).to(self.vectors.device)
+        return self.vectors[rows], torch.from_numpy(owner).to(self.vectors.device)
+
+
 @torch.inference_mode()
+def pack_words(aligner: Aligner, sentences: Sequence[Sequence[int]]) -> PackedWords:
+    """The word vectors of C lists of word numbers, END among them where the model reads it."""
+    order = sorted(range(len(sentences)), key=lambda row: len(sentences[row]))  # of one length: little padding
+    found: dict[int, Tensor] = {}
+    for start in range(0, len(order), READ):
+        rows = order[start : start + READ]
+        vectors, mask = aligner.read([sentences[row] for row in rows])
+        found |= {row: own[real] for row, own, real in zip(rows, vectors, mask, strict=True)}
+    lengths = [len(found[row]) for row in range(len(sentences))]
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    return PackedWords(torch.cat([found[row] for row in range(len(sentences))]), starts)
+
+
+def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Tensor) -> Blocks:
+    """The model's score of any block of photos and sentences, as `metrics.retrieval` asks for it.
+
+    A word is scored as a sentence of one word, and a sentence adds its words up: eq. 7 and eq. 8 are such sums.
+
+    Args:
+        aligner: the alignment model.
+        vectors: (M, N, D) region vectors v.
+        words: of C sentences.
+        seen: (M, N), True = a region.
+    """
+
+    @torch.inference_mode()
+    def block(photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
+        own, owner = words.of(sentences)
+        rows = torch.from_numpy(photos).to(vectors.device)
+        if aligner.config.score == "mean_positive":  # divides by a sentence's length: no sum of its words
+            lengths = owner.bincount(minlength=len(sentences))
+            padded = pad_sequence(list(own.split(lengths.tolist())), batch_first=True)
+            mask = torch.arange(padded.shape[1], device=own.device)[None] < lengths[:, None]
+            scores: NDArray[np.float32] = aligner.score(vectors[rows], padded, seen[rows], mask).float().cpu().numpy()
+            return scores
+        alone = torch.ones(len(own), 1, dtype=torch.bool, device=own.device)
+        each = aligner.score(vectors[rows], own[:, None], seen[rows], alone).float()  # (P, W)
+        found: NDArray[np.float32] = (
+            each.new_zeros(len(photos), len(sentences)).index_add_(1, owner, each).cpu().numpy()
+        )
+        return found
+
+    return block
+
+
 def score_matrix(
     aligner: Aligner, vectors: Tensor, sentences: Sequence[Sequence[int]], seen: Tensor | None = None
 ) -> NDArray[np.float32]:
-    """The model's score of every photo and sentence.
-
-    Sentences of one length are computed together, so that no time goes into padding; the numbers are those of
-    `Aligner.score`.
+    """The model's score of every photo and sentence at once.
 
     Args:
         aligner: the alignment model.
@@ -162,15 +226,14 @@ def score_matrix(
     Returns:
         (M, C) float32.
     """
+    shown = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device) if seen is None else seen
+    make = score_blocks(aligner, vectors, pack_words(aligner, sentences), shown)
     matrix = np.zeros((len(vectors), len(sentences)), dtype=np.float32)
-    mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device) if seen is None else seen
-    order = sorted(range(len(sentences)), key=lambda row: len(sentences[row]))
-    start = 0
-    while start < len(order):
-        longest = len(sentences[order[min(start + 63, len(order) - 1)]]) + 1
-        step = max(1, min(64, CELLS // (vectors.shape[0] * vectors.shape[1] * longest)))
-        rows = order[start : start + step]
-        words, word_mask = aligner.read([sentences[row] for row in rows])
-        matrix[:, rows] = aligner.score(vectors, words, mask, word_mask).float().cpu().numpy()
-        start += step
+    for top in range(0, matrix.shape[0], BLOCK[0]):
+        for left in range(0, matrix.shape[1], BLOCK[1]):
+            rows, columns = (
+                np.arange(first, min(first + size, most))
+                for first, size, most in zip((top, left), BLOCK, matrix.shape, strict=True)
+            )
+            matrix[np.ix_(rows, columns)] = make(rows, columns)
     return matrix

@@ -19,6 +19,7 @@ from regiontalk.metrics.intervals import Interval, bootstrap_interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 AT = (1, 5, 10)
+BLOCK = (128, 640)  # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
 KEPT_BYTES = 100_000_000  # of blocks with true pairs, kept so that most are not made twice
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
@@ -105,7 +106,7 @@ def ranks(
     photo_of_sentence: Sequence[int] | IntArray,
     *,
     photos: int | None = None,
-    block: tuple[int, int] = (128, 640),
+    block: tuple[int, int] = BLOCK,
 ) -> Ranks:
     """Ranks of the true items, both ways.
 

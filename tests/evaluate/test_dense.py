@@ -51,4 +51,16 @@ def test_with_and_without_tables(photos: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(dense, "find_tables", lambda: (None, "no tables"))
     found = evaluate_dense(encoded, regions=3, resamples=5)
     assert found.figures["model"]["mean AP"] is None and "mean AP: no tables" in found.notes
+    assert found.figures["model"]["mean AP (METEOR exact, stem)"] == row["mean AP"]  # the tables above are empty too
     assert found.figures["model"]["localisation AP"] == row["localisation AP"]
+    assert [chart.kind for chart in found.charts] == ["lines", "histogram"] and found.cases["best"]
+
+
+def test_without_a_stemmer(photos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(detected: Any, tables: Any) -> Any:
+        raise ImportError("METEOR stems with snowballstemmer")
+
+    monkeypatch.setattr(dense, "meteor_of", lacking)
+    found = evaluate_dense(photos(), regions=3, resamples=5)
+    assert set(found.figures["model"]) == {"mean AP", "localisation AP"} and found.figures["model"]["mean AP"] is None
+    assert any("snowballstemmer" in note for note in found.notes) and len(found.charts) == 1
