@@ -49,8 +49,11 @@ class About:
 
 
 def fingerprint(model: RegionModel) -> str:
-    """SHA-256 over weights (as float16, the form on disk), vocabulary and sizes."""
-    config = model.config.model_dump_json(exclude={"name", "decoding"})
+    """SHA-256 over weights (as float16, the form on disk), vocabulary and settings.
+
+    Settings that stand at their defaults are left out, so that a library outlives a version that adds settings.
+    """
+    config = model.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     halves = {name: (one.half() if one.is_floating_point() else one).contiguous() for name, one in tensors.items()}
     digest = hashlib.sha256(config.encode())

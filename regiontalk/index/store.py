@@ -254,10 +254,15 @@ class Store:
             "regions_in_all": sum(len(row) for row in found["scores"].to_pylist()),
             "first": dates[0].isoformat() if dates else None,
             "last": dates[-1].isoformat() if dates else None,
-            "bytes": size if size is not None else int(stats.total_bytes),
+            "bytes": size if size is not None else _field(stats, "total_bytes"),
             "vector_index": names,
-            "photos_in_vector_index": sum(one.num_indexed_rows for one in covered if one is not None),
+            "photos_in_vector_index": sum(_field(one, "num_indexed_rows") for one in covered if one is not None),
         }
+
+
+def _field(record: Any, name: str) -> int:
+    """A number of LanceDB's statistics, which are records or dictionaries by its version."""
+    return int(record[name] if isinstance(record, Mapping) else getattr(record, name))
 
 
 def local_folder(uri: str) -> Path | None:

@@ -20,8 +20,10 @@ def layout(about: About) -> Any:
     import pyarrow as pa
 
     vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
+    # the key by which LanceDB lets no two writers insert one photo twice, where no lock keeps them apart
+    key = {"lance-schema:unenforced-primary-key": "true"}
     columns = [
-        ("path", pa.string()),
+        pa.field("path", pa.string(), nullable=False, metadata=key),
         ("sha256", pa.string()),
         ("bytes", pa.int64()),
         ("modified", pa.int64()),
