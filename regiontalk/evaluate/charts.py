@@ -96,7 +96,8 @@ def histogram(title: str, x: str, groups: Mapping[str, Sequence[float] | NDArray
     [(0.25, 0.75)]
     """
     values = {name: np.asarray(group, dtype=np.float64) for name, group in groups.items() if len(group)}
-    low, high = (float(pick([pick(group) for group in values.values()] or [0.0])) for pick in (np.min, np.max))
+    everything = np.concatenate([np.zeros(0), *values.values()])
+    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
     lines = [
         Line(name, tuple(edges.tolist()), tuple((np.histogram(group, edges)[0] / len(group)).tolist()))

@@ -69,18 +69,18 @@ def confidence_charts(
         judged: photo, caption, and whether it is right; those that cannot be judged are left out.
         resamples: bootstrap draws of photos.
     """
-    rows = [
-        (photo, calibrated(calibration, said.fluency, said.match), right)
-        for photo, said, right in judged
-        if right is not None
-    ]
+    rows = [(photo, said, right) for photo, said, right in judged if right is not None]
     if not rows:
         return []
-    photos, values, truth = ([row[column] for row in rows] for column in range(3))
-    held = reliability(values, truth, photos, resamples=resamples)
+    values = [calibrated(calibration, said.fluency, said.match) for _, said, _ in rows]
+    truth = [right for *_, right in rows]
+    held = reliability(values, truth, [photo for photo, *_ in rows], resamples=resamples)
     error = held.error
     name = f"calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f})"
-    groups = {"right": [row[1] for row in rows if row[2]], "wrong": [row[1] for row in rows if not row[2]]}
+    groups = {
+        "right": [value for value, right in zip(values, truth, strict=True) if right],
+        "wrong": [value for value, right in zip(values, truth, strict=True) if not right],
+    }
     return [
         reliability_chart("Reliability of the confidences", {name: held}),
         histogram("Confidences of right and of wrong captions", "confidence", groups),
