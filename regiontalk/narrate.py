@@ -105,8 +105,10 @@ def worth_naming(result: ImageResult, *, least: float = LEAST, neutral: bool = F
 
     A thing that the whole photo's sentence has named is not named again, and the same words are never said twice.
     """
-    opening = _words(whole_sentence(result, least=least, neutral=neutral))
-    known, single = {_singular(word) for word in opening}, _single_things(opening)
+    sentence = whole_sentence(result, least=least, neutral=neutral)
+    known, single = set(content_words(sentence)), _single_things(_words(sentence))
+    if any(_kind(word) == "person" for word in _words(sentence)):
+        known |= {_stem(word) for word in _PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
     for region in distinct(result.regions, least=least, neutral=neutral):
         thing = _Thing.of(region.text or "", region.box)
@@ -150,12 +152,12 @@ def tidy(text: str | None, *, neutral: bool = False) -> str:
 
 
 def content_words(text: str) -> frozenset[str]:
-    """The words of a caption that tell one thing from another, in the singular.
+    """What the words of a caption are about, as stems: without articles, numbers, endings.
 
-    >>> sorted(content_words("two black dogs on the grass"))
-    ['black', 'dog', 'grass']
+    >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
+    True
     """
-    return frozenset(_singular(word) for word in _words(text) if word not in _FUNCTION | _COUNTS | _GROUPS)
+    return frozenset(_stem(word) for word in _words(text) if word not in _FUNCTION | _COUNTS | _GROUPS)
 
 
 def neutral_wording(text: str) -> str:
@@ -254,6 +256,15 @@ def _singular(word: str) -> str:
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def _stem(word: str) -> str:
+    """A word without its ending, good for comparing only: dogs, running, rides -> dog, run, rid."""
+    word = _singular(word)
+    if word.endswith("ing") and len(word) > 5:
+        word = word[:-3]
+        word = word[:-1] if word[-1] == word[-2] and word[-1] not in "ls" else word
+    return word[:-1] if word.endswith("e") and len(word) > 3 else word
 
 
 def _kind(word: str) -> str:

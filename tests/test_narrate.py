@@ -78,6 +78,16 @@ def result(caption: str | None, *regions: RegionCaption, confidence: float = 0.8
             id="the same words are not said twice",
         ),
         pytest.param(
+            result("two boys play", region(RIGHT, "two children")),
+            "Two boys play.",
+            id="other words for the same people",
+        ),
+        pytest.param(
+            result("a black dog is running in grass", region(LEFT, "runs in the grass")),
+            "A black dog is running in grass.",
+            id="another form of the same words",
+        ),
+        pytest.param(
             result("a group of dogs run", region(LEFT, "two dogs")), "A group of dogs run.", id="a number is not new"
         ),
         pytest.param(
