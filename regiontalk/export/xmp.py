@@ -252,8 +252,8 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
         if listed is not None and listed.localName == "ImageRegion":
             _detach(listed)
         return False
-    for item in items:
-        bag.appendChild(_fragment(item))
+    for item in items:  # the packet that is there may have other names for the namespaces, or none
+        bag.appendChild(_fragment(item.replace("<rdf:li ", f"<rdf:li {_DECLARED} ", 1)))
     return True
 
 
@@ -267,7 +267,7 @@ def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], 
     places = (("rbX", x1), ("rbY", y1), ("rbW", x2 - x1), ("rbH", y2 - y1))
     numbers = "".join(f"<Iptc4xmpExt:{key}>{value:.6f}</Iptc4xmpExt:{key}>" for key, value in places)
     return (
-        f'<rdf:li rdf:parseType="Resource" {_DECLARED}><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
+        f'<rdf:li rdf:parseType="Resource"><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
         "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape><Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"
         f"{numbers}</Iptc4xmpExt:RegionBoundary><Iptc4xmpExt:rId>{escape(name)}</Iptc4xmpExt:rId>"
         f"{_language('Iptc4xmpExt:Name', region.text or '')}</rdf:li>"
@@ -279,7 +279,7 @@ def _mwg_region(region: RegionCaption, box: tuple[float, float, float, float], n
     places = (("x", (x1 + x2) / 2), ("y", (y1 + y2) / 2), ("w", x2 - x1), ("h", y2 - y1))
     numbers = "".join(f"<stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in places)
     return (
-        f'<rdf:li rdf:parseType="Resource" {_DECLARED}><mwg-rs:Area rdf:parseType="Resource">{numbers}'
+        f'<rdf:li rdf:parseType="Resource"><mwg-rs:Area rdf:parseType="Resource">{numbers}'
         f"<stArea:unit>normalized</stArea:unit></mwg-rs:Area><mwg-rs:Name>{escape(region.text or '')}</mwg-rs:Name>"
         '<mwg-rs:Extensions rdf:parseType="Resource">'
         f"<dc:identifier>{escape(name)}</dc:identifier></mwg-rs:Extensions></rdf:li>"

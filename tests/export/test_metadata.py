@@ -95,6 +95,15 @@ def test_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_many_regions(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    row = RegionCaption((0, 0, 30, 20), "a man in a red shirt and a white hat", 0.9)
+    fits, more = (ImageResult(str(tmp_path / "a.jpg"), (80, 60), "mini", regions=(row,) * count) for count in (50, 90))
+    assert len(exiftool(write_copy(fits, TEXTS, tmp_path / "new"))["ImageRegion"]) == 50
+    with pytest.raises(ValueError, match=r"a JPEG holds 65,504; take fewer regions"):
+        write_copy(more, TEXTS, tmp_path / "new")
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe1\x00\x08Exif\x00\x00"])
 def test_orientation_of_broken_files(data: bytes) -> None:
     assert orientation(data) == 1
