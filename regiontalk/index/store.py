@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def where(
     parts = []
     if below is not None:
         name = below.replace("'", "''")
-        parts.append(f"(path = '{name}' OR starts_with(path, '{name.rstrip('/')}/'))")
+        parts.append(f"(path = '{name}' OR starts_with(path, '{name.rstrip(os.sep)}{os.sep}'))")
     for sign, moment in ((">=", after), ("<", before)):
         if moment is not None:
             parts.append(f"date {sign} timestamp '{_moment(moment)}'")

@@ -1,0 +1,81 @@
+"""``regiontalk index add`` killed (SIGKILL) at random moments: nothing may be lost or doubled.
+
+    python benchmarks/index_kills.py --photos ../shared/data/coco/val2017 --kills 20
+
+Each round starts the command on the same folder and kills it after a random time of at most ``--seconds`` from its
+first commit on; then the library is opened and looked at: it must be readable, hold no photo twice, and still hold
+every photo that it held before. When all photos are in, the library is made anew. The last round runs to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from regiontalk.cli.photos import find_photos
+from regiontalk.index.library import PhotoIndex
+
+COMMAND = "from regiontalk.cli.main import app; app()"
+
+
+def held(folder: Path) -> list[str]:
+    """The photos of the library, as often as they are there; none where it was not yet made."""
+    if not any(folder.glob("photos.lance/_versions/*")):
+        return []
+    return sorted(PhotoIndex.open(folder).paths())
+
+
+def main() -> None:
+    """Kill, look, report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    wanted = sorted(str(Path(path).absolute()) for path in find_photos([str(arguments.photos)]).paths)
+    chance = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "index"
+        words = ["index", "add", str(arguments.photos), "--index", str(folder), "--model", arguments.model]
+        command = [sys.executable, "-c", COMMAND, *words, "--captions", "1", "--batch", "2"]
+        before: list[str] = []
+        for number in range(arguments.kills):
+            if len(before) == len(wanted):
+                before, again = [], ["--rebuild"]
+            else:
+                again = []
+            kill_one([*command, *again], folder, chance.uniform(0, arguments.seconds))
+            now = held(folder)
+            assert len(now) == len(set(now)), "a photo stands twice"
+            assert set(before) <= set(now) <= set(wanted), "a photo was lost, or is none of ours"
+            print(f"kill {number + 1}: {len(before)} -> {len(now)} of {len(wanted)} photos", flush=True)
+            before = now
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        assert held(folder) == wanted, "the last round did not complete the library"
+    print(f"{arguments.kills} kills, nothing lost and nothing doubled")
+
+
+def kill_one(command: list[str], folder: Path, delay: float) -> None:
+    """Start, wait until something is written, wait a little more, kill."""
+    latest = newest(folder)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as adding:
+        while newest(folder) == latest and adding.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay)
+        adding.kill()
+
+
+def newest(folder: Path) -> set[str]:
+    """The versions of the library's table."""
+    return {path.name for path in folder.glob("photos.lance/_versions/*")}
+
+
+if __name__ == "__main__":
+    main()

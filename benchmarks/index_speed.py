@@ -1,0 +1,216 @@
+"""How fast a large library is searched: p50 and p99, recall@10 against exact scores, build time, bytes a photo.
+
+    python benchmarks/index_speed.py --photos 100000 --json index_speed.json
+
+The library is made of real photos' regions: each made-up photo takes the whole-photo vector of one photo and 19 regions
+of as many others, noise of ``--noise`` times their length is added, and each is brought back to unit length. Queries
+are real sentences and phrases of dev. What is timed is `PhotoIndex.search` from text to ten hits. Beside it, in the
+same run and on the same vectors: all products by torch (brute force), and LanceDB without its vector index.
+Several ``--effort CANDIDATES,PROBES,REFINE`` are compared on one library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regiontalk import RegionCaptioner
+from regiontalk.captioner import ALIGN_REGIONS
+from regiontalk.datasets.splits import read_split
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.ranking import region_vectors
+from regiontalk.index.library import PhotoIndex
+from regiontalk.index.query import best_hits, read_query
+from regiontalk.index.rows import Row, Stamp
+from regiontalk.index.store import Effort
+from regiontalk.records import Example
+
+CHUNK = 2_000  # photos written at a time
+
+
+def pool(captioner: RegionCaptioner, examples: Sequence[Example], cache: Path | None) -> NDArray[np.float32]:
+    """Unit vectors (B, 1 + regions, D) of real photos, computed once where a cache is named."""
+    if cache is not None and cache.exists():
+        return np.load(cache, allow_pickle=False)
+    _, vectors, _ = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
+    values = vectors.float().cpu().numpy()
+    if cache is not None:
+        np.save(cache, values)
+    return values
+
+
+def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0) -> Iterator[NDArray[np.float16]]:
+    """Chunks (chunk, N, D) of photos that never were."""
+    chance = np.random.default_rng(seed)
+    count, regions, size = real.shape
+    for start in range(0, photos, CHUNK):
+        rows = min(CHUNK, photos - start)
+        places = np.tile(np.arange(regions), (rows, 1))
+        places[:, 1:] = chance.integers(1, regions, (rows, regions - 1))
+        mixed = real[chance.integers(0, count, (rows, regions)), places]
+        mixed = mixed + chance.normal(scale=noise / size**0.5, size=mixed.shape)
+        yield (mixed / np.linalg.norm(mixed, axis=2, keepdims=True)).astype(np.float16)
+
+
+def build(library: PhotoIndex, chunks: Iterator[NDArray[np.float16]]) -> tuple[dict[str, float], NDArray[np.float16]]:
+    """Write all photos, then the vector index; seconds of each, and the vectors (B, N, D)."""
+    kept: list[NDArray[np.float16]] = []
+    writing = 0.0
+    for chunk in chunks:
+        first = sum(map(len, kept))
+        rows = [made_row(first + number, own) for number, own in enumerate(chunk)]
+        start = time.perf_counter()
+        library._store.write(rows)
+        writing += time.perf_counter() - start
+        kept.append(chunk)
+        print(f"written: {first + len(chunk)} photos, {writing:.0f} s", flush=True)
+    start = time.perf_counter()
+    library._store.tidy()
+    return {"write_s": writing, "index_s": time.perf_counter() - start}, np.concatenate(kept)
+
+
+def made_row(number: int, vectors: NDArray[np.float16]) -> Row:
+    """A row with all that a real one has."""
+    boxes = np.tile(np.array([10, 20, 300, 400], dtype=np.float32), (len(vectors), 1))
+    ones = np.ones(len(vectors), dtype=np.float32)
+    words = ("a man in a red shirt is standing",) * len(vectors)
+    stamp = Stamp(number, number, f"{number:064x}")
+    return Row(
+        f"/photos/{number // 500}/{number}.jpg",
+        stamp,
+        datetime(2024, 1, 1),
+        (640, 480),
+        vectors,
+        boxes,
+        ones,
+        words,
+        ones,
+    )
+
+
+@torch.inference_mode()
+def brute_force(captioner: RegionCaptioner, vectors: Tensor, text: str) -> list[int]:
+    """The ten best by all products; ``vectors`` (B, N, D) float32."""
+    query = read_query(captioner, text, None, None)
+    words = query.vectors[query.counted]
+    best = torch.cat(
+        [(block.flatten(0, 1) @ words.T).view(*block.shape[:2], -1).amax(1).sum(1) for block in vectors.split(4096)]
+    )
+    return best.topk(min(10, len(best))).indices.tolist()
+
+
+def clock(work: Callable[[str], list[int]], queries: Sequence[str]) -> tuple[list[list[int]], dict[str, float]]:
+    """The answers of all queries, and milliseconds at p50 and p99 after three queries to warm up."""
+    for text in queries[:3]:
+        work(text)
+    times, answers = [], []
+    for text in queries:
+        start = time.perf_counter()
+        answers.append(work(text))
+        times.append((time.perf_counter() - start) * 1e3)
+    return answers, {"p50_ms": float(np.percentile(times, 50)), "p99_ms": float(np.percentile(times, 99))}
+
+
+def recall(found: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
+    """Share of the exact ten that were found."""
+    return float(np.mean([len({*own} & {*true}) / max(1, len(true)) for own, true in zip(found, exact, strict=True)]))
+
+
+def compare(
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    vectors: NDArray[np.float16],
+    queries: Sequence[str],
+    efforts: Sequence[Effort],
+) -> list[dict[str, Any]]:
+    """A row of figures for brute force, for LanceDB alone, and for each effort."""
+    everything = torch.from_numpy(vectors).float()
+    exact, figures = clock(lambda text: brute_force(captioner, everything, text), queries)
+    rows: list[dict[str, Any]] = [{"how": "brute force (torch)", **figures, "recall@10": 1.0}]
+    print(rows[-1], flush=True)
+
+    def by_effort(effort: Effort) -> Callable[[str], list[int]]:
+        def work(text: str) -> list[int]:
+            query = read_query(captioner, text, None, None)
+            found = library._store.candidates(query.heaviest(), 10, None, effort)
+            return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, found, 10)]
+
+        return work
+
+    for effort in efforts:
+        found, figures = clock(by_effort(effort), queries)
+        rows.append({"how": f"index {tuple(effort)}", **figures, "recall@10": recall(found, exact)})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def queries_of(examples: Sequence[Example], count: int) -> list[str]:
+    """Sentences and short phrases in turn, of as many photos."""
+    chosen = [example for example in examples if example.captions and example.phrases][
+        :: max(1, len(examples) // count)
+    ]
+    return [
+        example.phrases[0].text if number % 2 else example.captions[0] for number, example in enumerate(chosen[:count])
+    ]
+
+
+def main() -> None:
+    """Build, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--photos", type=int, default=100_000, help="size of the library")
+    parser.add_argument("--real", type=int, default=6_000, help="real photos whose regions are mixed")
+    parser.add_argument("--noise", type=float, default=0.3, help="length of the noise beside that of a vector")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--effort", action="append", metavar="CANDIDATES,PROBES,REFINE")
+    parser.add_argument("--vectors", type=Path, help="npy file that keeps the real photos' vectors between runs")
+    parser.add_argument("--index", type=Path, help="folder that keeps the library; else it is a temporary one")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    efforts = [Effort(*map(int, text.split(","))) for text in arguments.effort or []] or [Effort()]
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
+    examples, _ = read_split(arguments.data, "train")
+    real = pool(captioner, examples[: arguments.real], arguments.vectors)
+    queries = queries_of(read_split(arguments.data, "dev")[0], arguments.queries)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = arguments.index or Path(temporary) / "index"
+        library = PhotoIndex.open_or_create(place, captioner, rebuild=True)
+        seconds, vectors = build(library, made_up(real, arguments.photos, arguments.noise))
+        rows = compare(captioner, library, vectors, queries, efforts)
+        info = library.info()
+    found = {
+        "photos": arguments.photos,
+        "regions a photo": vectors.shape[1],
+        "real photos": len(real),
+        "noise": arguments.noise,
+        "queries": len(queries),
+        "threads": torch.get_num_threads(),
+        "machine": platform.processor() or platform.machine(),
+        "bytes a photo": info["bytes"] / arguments.photos,
+        "vector index": info["vector_index"],
+        **{name: round(value, 1) for name, value in seconds.items()},
+        "rows": rows,
+    }
+    print(json.dumps(found, indent=2))
+    if arguments.json:
+        part = arguments.json.with_suffix(".part")
+        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
