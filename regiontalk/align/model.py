@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -16,7 +16,11 @@ from regiontalk.align.loss import info_nce, max_margin
 from regiontalk.align.score import maxsim, mean_positive, sum_positive
 from regiontalk.text import END, pad_words
 
-_SCORES = {"maxsim": maxsim, "sum_positive": sum_positive, "mean_positive": mean_positive}
+_SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "maxsim": maxsim,
+    "sum_positive": sum_positive,
+    "mean_positive": mean_positive,
+}
 
 
 class AlignerConfig(BaseModel):

@@ -7,6 +7,7 @@ Any timm model that offers ``forward_intermediates`` fits in without code. Pixel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -101,13 +102,18 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
 
     options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+        if not pretrained:
+            return timm.create_model(name, num_classes=0, **options)
+        # first whole, then without its classifier: timm asks for every tensor only where nothing is left out
+        network: Any = timm.create_model(name, pretrained=True, **options)
+        network.reset_classifier(0)
+        return network
     except OSError as error:  # what the Hub's client raises where there is no network, or no such file on the Hub
         raise _unreachable(name, error) from error
     except RuntimeError as error:
         if timm.is_model(name):  # weights that do not fit, or none published
             raise ValueError(f"backbone {name!r}: its published weights cannot be used ({error})") from error
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:8]) or "see timm.list_models()"
+        near = ", ".join(get_close_matches(name, timm.list_models(), n=8, cutoff=0.3)) or "see timm.list_models()"
         raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
     except TypeError as error:
         raise ValueError(f"backbone {name!r}: has no choice of padding; set same_padding = false") from error

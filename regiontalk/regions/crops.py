@@ -8,7 +8,7 @@ whatever source of boxes the user names: this class is an `OnePassExtractor` wit
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class CropExtractor(OnePassExtractor):
         found = [self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)]
         return self._shaped(found, boxes_xyxy, bins * bins, self.cell_size)
 
-    def train(self, mode: bool = True) -> CropExtractor:
+    def train(self, mode: bool = True) -> Self:
         """Training leaves the crops' network as in use: it has dropout and perhaps batch norms."""
         super().train(mode)
         self.network.eval()

@@ -62,7 +62,8 @@ def phrase_loss(
     """
     photos = sorted({photo for photo, _, _ in chosen})
     most = max(sum(photo == one for one, _, _ in chosen) for photo in photos)
-    wanted, places = boxes_xyxy.new_zeros(len(boxes_xyxy), most, 4), []
+    wanted = boxes_xyxy.new_zeros(len(boxes_xyxy), most, 4)
+    places: list[tuple[int, int]] = []
     filled = dict.fromkeys(photos, 0)
     for photo, row, _ in chosen:
         wanted[photo, filled[photo]] = boxes_xyxy[photo, row]

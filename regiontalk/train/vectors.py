@@ -17,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -92,7 +93,8 @@ def neighbours(sentences: Sequence[Sequence[int]], count: int, window: int = WIN
     """
     words = np.array([word for sentence in sentences for word in sentence], dtype=np.int64)
     owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
-    pairs, weights = [], []
+    pairs: list[NDArray[np.int64]] = []
+    weights: list[NDArray[np.float64]] = []
     for distance in range(1, window + 1):
         first, second = words[:-distance], words[distance:]
         near = (owner[:-distance] == owner[distance:]) & (first != UNKNOWN) & (second != UNKNOWN)

@@ -174,3 +174,68 @@ def test_store_reads_as_in_use_and_names_what_it_cannot_read(tmp_path: Path) -> 
 def test_augment_config_refuses(values: dict[str, float], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         AugmentConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "box", "moved"),
+    [
+        # a quarter turn would need 90; at 45 degrees a square of side 10 about the centre is enclosed by side 10 sqrt 2
+        pytest.param(45.0, (15, 15, 25, 25), (12.93, 12.93, 27.07, 27.07), id="about the centre"),
+        pytest.param(0.0, (4, 8, 12, 24), (4, 8, 12, 24), id="not turned"),
+    ],
+)
+def test_turned_boxes_by_hand(monkeypatch: pytest.MonkeyPatch, degrees: float, box: Any, moved: Any) -> None:
+    monkeypatch.setattr(pictures.torch, "rand", lambda *shape: torch.ones(shape))  # the largest angle, no crop
+    boxes = torch.tensor([[box]], dtype=torch.float32)
+    _, found, mask = augment(
+        painted(boxes),
+        boxes,
+        torch.ones(1, 1, dtype=torch.bool),
+        AugmentConfig(least=1, flip=0, colour=0, turn=degrees),
+    )
+    assert found[0, 0].tolist() == pytest.approx(moved, abs=0.01) and mask.all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_paint_stays_inside_turned_boxes(seed: int) -> None:
+    torch.manual_seed(seed)
+    boxes = torch.tensor([[[14.0, 12, 24, 28]]]).repeat(6, 1, 1)
+    config = AugmentConfig(least=0.7, colour=0, turn=30)
+    pixels, found, mask = augment(painted(boxes), boxes, torch.ones(6, 1, dtype=torch.bool), config)
+    for picture, (box,), (kept,) in zip(pixels, found, mask, strict=True):
+        if not kept:
+            continue
+        inside = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+        x1, y1, x2, y2 = (int(value) for value in box.round())
+        inside[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = True
+        assert not (picture[0][~inside] > 30).any()
+        rows, columns = (picture[0] > 100).nonzero().unbind(1)  # and the box is no larger than the paint needs
+        assert min(abs(int(columns.min()) - x1), abs(int(rows.min()) - y1)) <= 2
+
+
+def test_what_is_off_draws_nothing() -> None:
+    """The same seed gives the same pictures, whether the settings exist or not."""
+    pixels, boxes = torch.rand(3, 3, SIZE, SIZE) * 255, torch.tensor([[[4.0, 8, 12, 24]]]).repeat(3, 1, 1)
+    mask = torch.ones(3, 1, dtype=torch.bool)
+    torch.manual_seed(0)
+    side, start, coin = torch.rand(3, 2), torch.rand(3, 2), torch.rand(3)
+    colours = torch.rand(3, 3, 1, 1, 1)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    augment(pixels, boxes, mask, AugmentConfig(turn=0, hue=0))
+    assert torch.equal(torch.rand(1), after) and all(len(drawn) == 3 for drawn in (side, start, coin, colours))
+
+
+@pytest.mark.parametrize(
+    ("share", "turned"),
+    [
+        pytest.param(1 / 3, [90.0, 30.0, 60.0], id="a third: each channel becomes the next"),
+        pytest.param(0.0, [30.0, 60.0, 90.0], id="none"),
+    ],
+)
+def test_hue_by_hand(monkeypatch: pytest.MonkeyPatch, share: float, turned: list[float]) -> None:
+    monkeypatch.setattr(pictures.torch, "rand", lambda *shape: torch.ones(shape))
+    pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
+    assert pictures._turn_hue(pixels, share).flatten().tolist() == pytest.approx(turned, abs=1e-3)
+    grey = torch.full((1, 3, 2, 2), 77.0)
+    torch.testing.assert_close(pictures._turn_hue(grey, 0.2), grey)

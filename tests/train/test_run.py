@@ -268,7 +268,7 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
         pytest.param(
             "generator",
             [],
-            "expected one of proposer, warm, joint, align, generate, objects or all",
+            "expected one of proposer, warm, joint, align, generate, objects, vectors or all",
             id="no such stage",
         ),
         pytest.param("all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"),
