@@ -36,6 +36,7 @@ from regiontalk.evaluate.ranking import region_vectors, score_matrix
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
+from regiontalk.text import tokenize
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,13 @@ def main() -> None:
         if len(kept) != len(examples):
             raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(kept)}")
         found: dict[str, Any] = {"photos": len(library), "added": added.added, "add_s": round(seconds, 1)}
+        vocabulary = captioner.model.vocabulary
         for name, every in (("sentence to photo", sentences(dev)), ("phrase to photo", phrases(dev))):
-            drawn = random.Random(0).sample(every, min(arguments.queries, len(every)))
+            asked = [one for one in every if any(word in vocabulary for word in tokenize(one.text))]
+            drawn = random.Random(0).sample(asked, min(arguments.queries, len(asked)))
             exact = exact_ranks(captioner, vectors, seen, drawn)
             found[name] = measure(captioner, library, paths, drawn, exact)
+            found[name]["left out, no word known"] = len(every) - len(asked)
             print(name, json.dumps(found[name]), flush=True)
         found["index"] = {key: library.info()[key] for key in ("bytes", "vector_index", "photos_in_vector_index")}
     print(json.dumps(found, indent=2))

@@ -222,20 +222,19 @@ class Store:
             count = int(self._table.count_rows())
             if count <= FEWEST:
                 return
-            partitions = 2 ** round(math.log2(math.sqrt(count * (1 + self.about.regions))))
+            partitions = 2 ** int(math.log2(math.sqrt(count * (1 + self.about.regions))))
             built = [index.name for index in self._table.list_indices()]
             if any(int(name.rpartition("_")[2]) * 2 > partitions for name in built):
                 return
-            self._table.create_index(
-                metric="cosine",
-                vector_column_name="vectors",
-                index_type="IVF_PQ",
+            config = engine().index.IvfPq(
+                distance_type="cosine",
                 num_partitions=partitions,
                 num_sub_vectors=math.gcd(self.about.size, SUB_VECTORS),
-                name=f"vectors_{partitions}",
             )
-            for name in built:
-                self._table.drop_index(name)
+            self._table.create_index("vectors", config=config, name=f"vectors_{partitions}")
+            for index in self._table.list_indices():
+                if index.name in built:
+                    self._table.drop_index(index.name)
 
     def info(self) -> dict[str, Any]:
         """Plain values for people and JSON."""

@@ -244,3 +244,9 @@ def test_the_vector_index_finds_what_a_comparison_with_all_finds(
     library._store.write(made_up(10)[:3])  # rows that the vector index does not hold yet
     found = library.search(captioner, "a man in a red boat", k=5)
     assert len({hit.photo for hit in found} & {hit.photo for hit in exact}) >= 4
+    library._store.tidy()
+    assert library.info()["vector_index"] == ["vectors_32"]  # of the root of 406 x 5 regions
+    library._store.write(made_up(1700))
+    library._store.tidy()
+    assert library.info()["vector_index"] == ["vectors_64"]  # grown fourfold: made anew
+    assert library.info()["photos_in_vector_index"] == 1706
