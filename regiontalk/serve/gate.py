@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from regiontalk.serve.forms import RefusedError
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
 # The page needs nothing but itself; pictures that it shows come from the user's own disk (blob:) or an answer (data:).
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
@@ -86,8 +86,8 @@ class Gate:
         """
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.token is None and _name(host) not in _LOCAL:
-            raise RefusedError(421, f"host: expected one of {', '.join(_LOCAL)}; start with --host and a token")
+        if self.token is None and not is_local(_name(host)):
+            raise RefusedError(421, "host: expected localhost or 127.0.0.1; for others, start with a token")
         origin = headers.get("origin")
         if origin is not None and scope["method"] != "GET" and urlsplit(origin).netloc != host:
             raise RefusedError(403, "origin: pages of other sites may not ask")
@@ -138,6 +138,18 @@ class _Watched:
         """Answer with a reason, where no answer has begun."""
         if self.status == 0:
             await response(scope, self.receive, self.send)
+
+
+def is_local(name: str) -> bool:
+    """Whether a host's name or address can only mean this machine.
+
+    >>> is_local("localhost"), is_local("127.0.0.1"), is_local("::1"), is_local("0.0.0.0"), is_local("a.example")
+    (True, True, True, False, False)
+    """
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def too_large(most: int) -> RefusedError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import sys
 import webbrowser
@@ -15,6 +14,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.cli.info import licence
 from regiontalk.hub import find_folder
 from regiontalk.serve.app import create_app
+from regiontalk.serve.gate import is_local
 from regiontalk.serve.limits import Limits
 
 
@@ -31,19 +31,11 @@ class Address:
     token: str | None = None
 
     def __post_init__(self) -> None:
-        if self.token is None and not self._local():
+        if self.token is None and not is_local(self.host):
             raise ValueError(
                 f"--host {self.host}: an address that others may reach needs a token; set REGIONTALK_TOKEN "
                 "(8 characters or more, hard to guess), or listen on 127.0.0.1"
             )
-
-    def _local(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
 
     def listen(self) -> socket.socket:
         """A bound socket.

@@ -68,7 +68,8 @@ def create_mcp(
         library.check_model(captioner)
     server = MCPServer("regiontalk", instructions=_ABOUT)
     tools = Tools(captioner, [folder.resolve() for folder in folders], limits or Limits(), library)
-    for tool in (tools.caption, tools.align, tools.locate, tools.alt_text, *([tools.search] if library else [])):
+    offered: list[Callable[..., Any]] = [tools.caption, tools.align, tools.locate, tools.alt_text]
+    for tool in [*offered, *([tools.search] if library is not None else [])]:
         server.add_tool(_said(tool), structured_output=False)
     return server
 

@@ -231,6 +231,14 @@ def test_keyboard_alone(open_page: Open) -> None:
         assert page.locator("[role=tabpanel]:visible").get_attribute("id") == tab
 
 
+def test_the_reference_of_the_api(open_page: Open) -> None:
+    page = open_page()
+    page.click("footer a")
+    expect(page.locator("h2", has_text="POST /v1/caption")).to_be_visible()
+    assert "-F photo=@a.jpg" in page.locator("pre").first.inner_text()
+    see(page, "reference")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [pytest.param(b"no picture", "not a picture", id="text"), pytest.param(b"", "at least", id="empty")],
