@@ -93,6 +93,9 @@ class Recipe(BaseModel):
             ),
             "generate.pairs and aligner.sentence = last: pairs come from words, and only the whole sentence has a "
             "vector": self.generate is not None and stage.pairs and self.aligner.sentence == "last",
+            "generate.pairs and no section [warm], [joint] or [align]: nothing teaches the aligner that infers them": (
+                self.generate is not None and stage.pairs > 0 and not (self.warm or self.joint or self.align)
+            ),
             "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
             "train [proposer] and [align]": self.extractor.crops is not None and self.joint is not None,
             f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "

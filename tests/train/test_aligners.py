@@ -72,6 +72,7 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
             "generate.pairs and aligner.sentence = last",
             id="snippets of one vector",
         ),
+        pytest.param({"joint": None, "align": None}, "generate.pairs and no section [warm]", id="pairs of nobody"),
         pytest.param({"aligner": {"sentence": "last"}}, "sentence = last and cell = relu", id="inside one section"),
     ],
 )
