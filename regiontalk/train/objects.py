@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from regiontalk.captioner import reachable
@@ -25,12 +24,12 @@ from regiontalk.detectors import Detector, Thing
 from regiontalk.files import write_whole
 from regiontalk.generate.model import caption_loss
 from regiontalk.images import ImageError, open_image
-from regiontalk.model import describe_errors
 from regiontalk.objects import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
 from regiontalk.records import Example
 from regiontalk.text import Vocabulary
 from regiontalk.train.card import objects_card
 from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.recipe import read_recipe
 from regiontalk.train.texts import Sentences, batch_rows, sentence_numbers, teacher_words
 
 SAVE_EVERY = 500  # photos between two writings of what was found
@@ -60,12 +59,7 @@ class ObjectsRecipe(BaseModel):
         Raises:
             ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
         """
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise ValueError(f"{path}: {describe_errors(error, cls)}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise ValueError(f"{path}: expected a recipe, a TOML file ({error})") from error
+        return read_recipe(path, cls)
 
 
 class ObjectsTerms:

@@ -14,7 +14,7 @@ import json
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -112,14 +112,22 @@ class Recipe(BaseModel):
         Raises:
             ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
         """
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except ValidationError as error:
-            raise ValueError(f"{path}: {describe_errors(error, cls)}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: expected TOML ({error})") from error
-        except OSError as error:
-            raise ValueError(f"{path}: expected a recipe, a TOML file ({error.strerror or error})") from error
+        return read_recipe(path, cls)
+
+
+Plan = TypeVar("Plan", bound=BaseModel)
+
+
+def read_recipe(path: Path, record: type[Plan]) -> Plan:
+    """A record of any kind of run from its TOML file; raises as `Recipe.read` does."""
+    try:
+        return record.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {describe_errors(error, record)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected TOML ({error})") from error
+    except OSError as error:
+        raise ValueError(f"{path}: expected a recipe, a TOML file ({error.strerror or error})") from error
 
 
 class Run:

@@ -197,7 +197,7 @@ def test_the_users_mistakes(tmp_path: Path, arguments: list[str], message: str) 
     ("text", "message"),
     [
         pytest.param('name = "x"\nbeams = 1\n[optimiser]\nsteps = 0\n', "beams: unknown key", id="unknown key"),
-        pytest.param('name = "x\n', "expected a recipe, a TOML file", id="not TOML"),
+        pytest.param('name = "x\n', "expected TOML", id="not TOML"),
         pytest.param('name = "x"\n[objects.generator]\ncell = "gru"\n', "objects: cannot meet", id="no attention"),
     ],
 )
