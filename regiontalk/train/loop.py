@@ -26,6 +26,7 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
+    stop: int | None = Field(None, ge=1, description="end after so many of them: early stopping, chosen on dev")
     name: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="sgd and rmsprop are the paper's")
     rate: float = Field(1e-3, gt=0, description="largest learning rate")
     backbone_rate: float = Field(3e-4, ge=0, description="the same for the backbone's weights")
@@ -94,9 +95,10 @@ def train(
     peaks = [group["lr"] for group in optimiser.param_groups]
     begin = load_checkpoint(folder, module, optimiser, config.model_dump(), settings)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    last = min(config.steps, config.stop or config.steps)
     sums: dict[str, float] = {}
     started = time.perf_counter()
-    for step in range(begin, config.steps):
+    for step in range(begin, last):
         torch.manual_seed(config.seed * 1_000_003 + step)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
@@ -114,11 +116,11 @@ def train(
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         done = step + 1
-        if done % config.checkpoint_every == 0 or done == config.steps:
+        if done % config.checkpoint_every == 0 or done == last:
             count = config.checkpoint_every if done % config.checkpoint_every == 0 else done % config.checkpoint_every
             pace = (time.perf_counter() - started) / (done - begin)
             text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
-            log(f"step {done}/{config.steps} {text} | {pace:.2f} s a step")
+            log(f"step {done}/{last} {text} | {pace:.2f} s a step")
             sums = {}
             save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
