@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image
 
 from regiontalk import RegionCaptioner
 from regiontalk.cli.photos import find_photos
+from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 
 SIZE = (6000, 4000)
@@ -68,9 +68,7 @@ def main() -> None:
             found[f"photos an hour, {name}"] = round(arguments.photos / seconds * 3600)
     print(json.dumps(found, indent=2))
     if arguments.json:
-        part = arguments.json.with_suffix(".part")
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, arguments.json)
+        write_json(arguments.json, found)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import region_vectors, score_matrix
+from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
@@ -160,9 +161,7 @@ def main() -> None:
         found["index"] = {key: library.info()[key] for key in ("bytes", "vector_index", "photos_in_vector_index")}
     print(json.dumps(found, indent=2))
     if arguments.json:
-        part = arguments.json.with_suffix(".part")
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, arguments.json)
+        write_json(arguments.json, found)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import tempfile
 import time
@@ -32,6 +31,7 @@ from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import region_vectors
+from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import best_hits, read_query
 from regiontalk.index.rows import Row, Stamp
@@ -207,9 +207,7 @@ def main() -> None:
     }
     print(json.dumps(found, indent=2))
     if arguments.json:
-        part = arguments.json.with_suffix(".part")
-        part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, arguments.json)
+        write_json(arguments.json, found)
 
 
 if __name__ == "__main__":
