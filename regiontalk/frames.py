@@ -63,7 +63,7 @@ class Film:
     Attributes:
         name: the source without a password.
         size_wh: width and height of its frames in pixels.
-        live: a camera or a stream, whose clock is the wall's.
+        live: a camera or a stream without an end, whose clock is the wall's.
         complete: after `frames` has ended, whether the film was read to its stated end.
     """
 
@@ -163,7 +163,8 @@ def open_film(source: str, max_pixels: int | None = None) -> Film:
     if not capture.isOpened():
         capture.release()
         raise ValueError(f"{name}: {_hint(source)}")
-    film = Film(capture, name, live=bool(camera) or _is_stream(source))
+    endless = capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0  # a file that a server hands out states its length
+    film = Film(capture, name, live=bool(camera) or (_is_stream(source) and endless))
     wide, high = film.size_wh
     if max_pixels is not None and wide * high > max_pixels:
         capture.release()

@@ -224,7 +224,8 @@ def webvtt(timeline: Timeline, every: float) -> str:
         every: seconds that the last frame stands for.
     """
     cues = [_cue(thing, timeline.times, every) for thing in (*timeline.scenes, *timeline.things)]
-    rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in sorted(cues)]
+    cues.sort(key=lambda cue: cue[0])  # of cues that begin together the sentence about the whole frame comes first
+    rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in cues]
     return "\n\n".join(["WEBVTT", *rows]) + "\n"
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,17 @@ def test_sampling(film: Path, every: float, change: float | None, most: float | 
         assert frame.image.shape == (48, 64, 3) and frame.image.dtype == np.uint8
         red, _, blue = np.median(frame.image, axis=(0, 1))
         assert (red > blue) == (frame.time < 1.95)  # RGB, though OpenCV reads BGR
+
+
+def test_a_film_that_a_server_hands_out(film: Path) -> None:
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(film.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with open_film(f"http://127.0.0.1:{server.server_port}/{film.name}") as opened:
+            times = [frame.time for frame in opened.frames(1.0)]
+            assert not opened.live and opened.complete
+        server.shutdown()
+    assert times == pytest.approx([0, 1, 2, 3], abs=1e-3)  # its own clock, not the wall's
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
