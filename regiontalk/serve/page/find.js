@@ -31,7 +31,7 @@ export class Find {
       const { hits, unknown_words: unknown } = await post("/v1/search", fields);
       $("hits").replaceChildren(...hits.map(card));
       const lost = unknown.length ? ` Words that the model does not know: ${unknown.join(", ")}.` : "";
-      return `${hits.length} photos found.${lost}`;
+      return `${hits.length} ${hits.length === 1 ? "photo" : "photos"} found.${lost}`;
     });
   }
 }
