@@ -123,6 +123,6 @@ class LastState(nn.Module):
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         """Word numbers (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D); rows of padding are 0."""
         if not len(words):  # torch runs no GRU over no sentences
-            return self.recurrent.weight_hh_l0.new_zeros(*words.shape, self.recurrent.hidden_size)
+            return torch.zeros(*words.shape, self.recurrent.hidden_size, device=words.device)
         states, _ = self.recurrent(self.dropout(self.embed(words)))  # padding comes after the words and changes none
         return functional.normalize(states.float(), dim=-1) * mask[..., None]

@@ -105,7 +105,7 @@ def augment(
 
 def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
     """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3): the boxes around their moved corners."""
-    corners = boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].unflatten(-1, (4, 2)) / size * 2 - 1  # (B, G, 4, 2)
+    corners = boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2) / size * 2 - 1
     # theta leads from the new picture to the old one, so its inverse moves a corner
     back = torch.linalg.inv(theta[:, :, :2]).transpose(1, 2)
     moved = ((corners - theta[:, None, None, :, 2]) @ back[:, None] + 1) / 2 * size
