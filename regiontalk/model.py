@@ -231,7 +231,10 @@ def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]
     try:
         config = record.model_validate_json((folder / "config.json").read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{folder / 'config.json'}: {describe_errors(error, record)}") from error
+        found = describe_errors(error, record)
+        # another kind of model has other settings throughout: its kind says it all
+        kind = next((text for text in found.split("; ") if text.startswith("kind: ")), None)
+        raise ValueError(f"{folder / 'config.json'}: {kind or found}") from error
     return config, Vocabulary.load(folder / "vocabulary.json")
 
 

@@ -119,9 +119,9 @@ def test_what_is_saved_is_what_is_loaded(model: ObjectSpeaker, tmp_path: Path) -
 
 def test_other_models_are_refused(model: ObjectSpeaker, tmp_path: Path, tiny_folder: Path) -> None:
     model.save_pretrained(tmp_path / "model", "# card")
-    with pytest.raises(ValueError, match="kind: Input should be 'regiontalk', got 'objects'"):
+    with pytest.raises(ValueError, match=r"kind: Input should be 'regiontalk', got 'objects'$"):
         RegionModel.from_folder(tmp_path / "model")
-    with pytest.raises(ValueError, match="kind: Input should be 'objects', got 'regiontalk'"):
+    with pytest.raises(ValueError, match=r"kind: Input should be 'objects', got 'regiontalk'$"):
         ObjectSpeaker.from_folder(tiny_folder)
     with pytest.raises(ValueError, match="expected one that gives labels, as 'small' was taught to read, got one that"):
         ObjectCaptioner.from_pretrained(tmp_path / "model", detector=Finder([], "captions"))
