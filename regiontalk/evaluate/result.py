@@ -93,7 +93,7 @@ def caption_row(scores: CaptionScores) -> dict[str, Figure]:
 
 def caption_notes(name: str, scores: CaptionScores) -> list[str]:
     """What was wrong with a set of captions, and which figures it lacks."""
-    lacking = [f"{name}: {metric}: {reason}" for metric, reason in scores.reasons.items()]
+    lacking = [f"{metric}: {reason}" for metric, reason in scores.reasons.items()]
     return [*(f"{name}: {problem.line()}" for problem in scores.problems), *lacking]
 
 
