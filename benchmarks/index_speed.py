@@ -52,7 +52,7 @@ def pool(captioner: RegionCaptioner, examples: Sequence[Example], cache: Path | 
     return values
 
 
-def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0) -> Iterator[NDArray[np.float16]]:
+def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
     """Chunks (chunk, N, D) of photos that never were."""
     chance = np.random.default_rng(seed)
     count, regions, size = real.shape
@@ -62,12 +62,12 @@ def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0)
         places[:, 1:] = chance.integers(1, regions, (rows, regions - 1))
         mixed = real[chance.integers(0, count, (rows, regions)), places]
         mixed = mixed + chance.normal(scale=noise / size**0.5, size=mixed.shape)
-        yield (mixed / np.linalg.norm(mixed, axis=2, keepdims=True)).astype(np.float16)
+        yield (mixed / np.linalg.norm(mixed, axis=2, keepdims=True)).astype(np.float32)
 
 
-def build(library: PhotoIndex, chunks: Iterator[NDArray[np.float16]]) -> tuple[dict[str, float], NDArray[np.float16]]:
+def build(library: PhotoIndex, chunks: Iterator[NDArray[np.float32]]) -> tuple[dict[str, float], NDArray[np.float32]]:
     """Write all photos, then the vector index; seconds of each, and the vectors (B, N, D)."""
-    kept: list[NDArray[np.float16]] = []
+    kept: list[NDArray[np.float32]] = []
     writing = 0.0
     for chunk in chunks:
         first = sum(map(len, kept))
@@ -82,7 +82,7 @@ def build(library: PhotoIndex, chunks: Iterator[NDArray[np.float16]]) -> tuple[d
     return {"write_s": writing, "index_s": time.perf_counter() - start}, np.concatenate(kept)
 
 
-def made_row(number: int, vectors: NDArray[np.float16]) -> Row:
+def made_row(number: int, vectors: NDArray[np.float32]) -> Row:
     """A row with all that a real one has."""
     boxes = np.tile(np.array([10, 20, 300, 400], dtype=np.float32), (len(vectors), 1))
     ones = np.ones(len(vectors), dtype=np.float32)
@@ -132,7 +132,7 @@ def recall(found: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
 def compare(
     captioner: RegionCaptioner,
     library: PhotoIndex,
-    vectors: NDArray[np.float16],
+    vectors: NDArray[np.float32],
     queries: Sequence[str],
     efforts: Sequence[Effort],
 ) -> list[dict[str, Any]]:

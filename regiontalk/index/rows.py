@@ -1,6 +1,6 @@
 """From photo files to rows of the library's table: content hash, date, and what the model sees in them.
 
-A row holds the unit vectors of the whole photo and of its regions (N, D) as float16, their boxes (N, 4) in pixels of
+A row holds the unit vectors of the whole photo and of its regions (N, D), their boxes (N, 4) in pixels of
 the original, and for each region its objectness, its caption and the caption's confidence.
 """
 
@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -63,7 +62,7 @@ class Row:
         stamp: by which an unchanged file is known.
         date: of the photo, without a time zone.
         size_wh: width and height of the original in pixels.
-        vectors: (N, D) float16, unit length; row 0 is the whole photo.
+        vectors: (N, D) unit length; row 0 is the whole photo.
         boxes_xyxy: (N, 4) pixels of the original.
         scores: (N,) objectness in 0..1.
         captions: N texts; None where the model was not sure or was not asked.
@@ -74,7 +73,7 @@ class Row:
     stamp: Stamp
     date: datetime
     size_wh: tuple[int, int]
-    vectors: NDArray[np.float16]
+    vectors: FloatArray
     boxes_xyxy: FloatArray
     scores: FloatArray
     captions: tuple[str | None, ...]
@@ -150,7 +149,7 @@ def photo_rows(
                 file.stamp,
                 file.date,
                 file.photo.size_wh,
-                vectors[row][seen].astype(np.float16),
+                vectors[row][seen],
                 places[row][seen],
                 quality[row][seen],
                 tuple(None if one is None else one.text for one in mine),

@@ -27,6 +27,7 @@ from regiontalk.records import FloatArray
 TABLE = "photos"
 FEWEST = 2_000  # photos up to which every one is ranked exactly
 SUB_VECTORS = 32  # bytes of a compressed vector
+ROUNDS = 20  # of k-means, when the vector index is built
 
 
 class Effort(NamedTuple):
@@ -230,6 +231,7 @@ class Store:
                 distance_type="cosine",
                 num_partitions=partitions,
                 num_sub_vectors=math.gcd(self.about.size, SUB_VECTORS),
+                max_iterations=ROUNDS,
             )
             self._table.create_index("vectors", config=config, name=f"vectors_{partitions}")
             for index in self._table.list_indices():

@@ -19,7 +19,7 @@ def layout(about: About) -> Any:
     """The table's columns and its metadata, as an Arrow schema."""
     import pyarrow as pa
 
-    vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
+    vector, box = pa.list_(pa.float32(), about.size), pa.list_(pa.float32(), 4)
     # the key by which LanceDB lets no two writers insert one photo twice, where no lock keeps them apart
     key = {"lance-schema:unenforced-primary-key": "true"}
     columns = [
@@ -60,7 +60,7 @@ def to_arrow(rows: Sequence[Row], about: About) -> Any:
         pa.array([row.date for row in rows], schema.field("date").type),
         pa.array([row.size_wh[0] for row in rows], pa.int32()),
         pa.array([row.size_wh[1] for row in rows], pa.int32()),
-        ragged(fixed([row.vectors for row in rows], about.size)),
+        ragged(fixed([row.vectors.astype(np.float32) for row in rows], about.size)),
         ragged(fixed([row.boxes_xyxy for row in rows], 4)),
         ragged(pa.array(np.concatenate([row.scores for row in rows]))),
         ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
