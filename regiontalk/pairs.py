@@ -67,9 +67,9 @@ def infer_pairs(
     lengths = [len(sentence) for own in sentences for sentence in own]
     if opinion is not None:
         said = [opinion(photo, own) for photo, own in enumerate(sentences) if own]
-        for row, table in enumerate(part for tables in said for part in tables):
+        for caption, table in enumerate(part for tables in said for part in tables):
             table = torch.cat([table, table.mean(1, keepdim=True)], 1)[:, : products.shape[2]]  # NULL: neither way
-            products[row, : len(table)] += table.to(device)
+            products[caption, : len(table)] += table.to(device)
     real = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]  # without the token that closes the sentence
     labels, _ = viterbi(products, beta, real)
     place = 0

@@ -198,7 +198,7 @@ def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Te
         rows = torch.from_numpy(photos).to(vectors.device)
         if aligner.config.score == "mean_positive":  # divides by a sentence's length: no sum of its words
             lengths = owner.bincount(minlength=len(sentences))
-            padded = pad_sequence(torch.split(own, lengths.tolist()), batch_first=True)
+            padded = pad_sequence(list(torch.split(own, lengths.tolist())), batch_first=True)
             mask = torch.arange(padded.shape[1], device=own.device)[None] < lengths[:, None]
             scores: NDArray[np.float32] = aligner.score(vectors[rows], padded, seen[rows], mask).float().cpu().numpy()
             return scores
