@@ -17,9 +17,11 @@ from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import default_split, read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.evaluate.result import Figure
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.images import open_image
 from regiontalk.metrics.captions import score_captions
+from regiontalk.metrics.intervals import Interval
 from regiontalk.records import Example
 
 
@@ -55,14 +57,21 @@ def measure(captioner: RegionCaptioner, examples: list[Example]) -> list[str]:
     """One line a figure."""
     photos = EncodedPhotos(captioner, examples, keep=True)
     lines = [
-        f"{way} {name} {figures[name]}"
+        f"{way} {name} {in_per_cent(figures[name])}"
         for way, figures in evaluate_retrieval(photos).figures.items()
         for name in ("R@1", "R@5")
     ]
     spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
     references = {example.id: example.captions for example in photos.examples if example.id in spoken}
     figures = score_captions(spoken, references).figures
-    return [*lines, *(f"{name} {figures[name]}" for name in ("BLEU-4", "CIDEr-D"))]
+    return [*lines, *(f"{name} {in_per_cent(figures[name])}" for name in ("BLEU-4", "CIDEr-D"))]
+
+
+def in_per_cent(figure: Figure) -> str:
+    """``12.3 (11.0-13.6)``, or a dash for what could not be computed."""
+    if not isinstance(figure, Interval):
+        return "-"
+    return f"{100 * figure.value:.1f} ({100 * figure.low:.1f}-{100 * figure.high:.1f})"
 
 
 if __name__ == "__main__":
