@@ -97,7 +97,7 @@ def heat(looks: Looks, word: int, size_wh: tuple[int, int]) -> NDArray[np.float3
     >>> left, right = [0, 0, 4, 8], [4, 0, 8, 8]
     >>> looks = Looks(("dog",), np.array([left, right], np.float32), np.array([[1, 0]], np.float32), (8, 8))
     >>> light = heat(looks, 0, (80, 80))
-    >>> bool(light[40, 0] > 0.99), bool(light[40, 79] < 0.05)
+    >>> bool(light[40, 0] > 0.99), bool(light[40, 79] < 0.2)
     (True, True)
     """
     light = np.zeros((size_wh[1], size_wh[0]), dtype=np.float32)

@@ -73,8 +73,10 @@ def test_a_folder_with_only_a_test_split(model_folder: Path, toy_folder: Path, t
     common = ("captions", "--model", model_folder, "--data", tmp_path / "held", "--split", "test", "--limit", 2)
     alone = invoke(*common)
     assert alone.exit_code == 0 and "no training split" in alone.stdout
-    beside = invoke(*common, "--train-data", toy_folder, "--train-limit", 3)
-    assert beside.exit_code == 0 and "nearest training photo" in beside.stdout
+    beside = invoke(*common, "--train-data", toy_folder, "--train-limit", 3, "--json", tmp_path / "figures.json")
+    assert beside.exit_code == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())["results"][0]["figures"]
+    assert list(figures) == ["model", "nearest training photo"]
 
 
 def test_calibrate_writes_into_the_model(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
