@@ -22,7 +22,7 @@ from regiontalk.evaluate.ranking import evaluate_retrieval
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "toy.toml"
-TRAIN, DEV = 1200, 100  # scenes
+TRAIN, DEV = 3000, 100  # scenes
 
 
 @dataclass(frozen=True)
