@@ -43,8 +43,10 @@ function camera(offer) {
     try {
       if (!navigator.mediaDevices) throw new Error("browsers allow it only on this machine or over https");
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      $("shoot").disabled = true; // until there is a frame: a photo of nothing cannot be shown
       $("camera").hidden = false;
       await video.play();
+      $("shoot").disabled = false;
       $("shoot").focus();
     } catch (error) {
       complain(`The camera cannot be used: ${error.message}`);
