@@ -1,14 +1,14 @@
 """Fit a model's confidence on one half of dev, judge it on the other, draw the reliability plot.
 
-    python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png --write
+    python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png
 
-What counts as right stands in `regiontalk.evaluate.confidence`. ``--write`` puts the fit into the model's config.json.
+What counts as right stands in `regiontalk.evaluate.confidence`. `regiontalk evaluate calibrate --write`
+puts the fit into the model's config.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import matplotlib
@@ -18,9 +18,8 @@ from matplotlib import pyplot
 
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
-from regiontalk.evaluate.confidence import Fitted, fit_confidence, with_fit
+from regiontalk.evaluate.confidence import Fitted, fit_confidence
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.hub import find_folder
 
 
 def main() -> None:
@@ -30,11 +29,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     examples, _ = read_split(arguments.data, arguments.split)
-    folder = find_folder(arguments.model)
-    captioner = RegionCaptioner.from_pretrained(folder)
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
     fit = fit_confidence(EncodedPhotos(captioner, examples, keep=True))
     kinds = {"whole photo": fit.photo, "region": fit.region}
     for name, one in kinds.items():
@@ -47,10 +44,6 @@ def main() -> None:
             )
     if arguments.plot:
         draw(kinds, arguments.plot)
-    if arguments.write:
-        fresh = folder / "config.json.new"
-        fresh.write_text(with_fit(captioner.model.config, fit).model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(fresh, folder / "config.json")
 
 
 def draw(kinds: dict[str, Fitted], path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import struct
 import sys
 import threading
@@ -14,11 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageOps
-from torchvision.transforms.v2 import functional as transforms
 
-from regiontalk.images import ImageError, Preprocessing, open_image, open_photo, window
+from regiontalk.images import ImageError, Preprocessing, open_image, open_photo
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -292,129 +289,6 @@ def test_real_photo_cut_in_half(shared: Path) -> None:
         open_image(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def slow_window(values: np.ndarray) -> list[list[int]]:
-    """Percentiles by their definition: linear between the two nearest of the sorted values."""
-    numbers = sorted(float(value) for value in values.ravel() if np.isfinite(value))
-
-    def percentile(share: float) -> float:
-        place = share / 100 * (len(numbers) - 1)
-        below = int(place)
-        above = min(below + 1, len(numbers) - 1)
-        return numbers[below] + (place - below) * (numbers[above] - numbers[below])
-
-    low, high = percentile(0.5), percentile(99.5)
-    if high <= low:
-        low, high = numbers[0], numbers[-1]
-    if high <= low:
-        return [[128] * values.shape[1] for _ in values]
-    return [[round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low)))) for value in row] for row in values]
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        pytest.param(np.random.default_rng(1).integers(900, 1300, (20, 30)).astype(np.uint16), id="random-16-bit"),
-        pytest.param(np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32), id="random-float"),
-        pytest.param(np.pad(np.full((1, 1), 60_000, dtype=np.uint16), 20), id="one-bright-dot"),
-        pytest.param(np.full((3, 4), 777, dtype=np.uint16), id="constant"),
-        pytest.param(np.full((1, 1), 65_535, dtype=np.uint16), id="one-pixel"),
-    ],
-)
-def test_window_against_loops(values: np.ndarray) -> None:
-    assert np.abs(window(values).astype(int) - slow_window(values)).max() <= 1  # halves round either way
-
-
-@pytest.mark.parametrize(
-    ("values", "wanted"),
-    [
-        # 0.5 % of the way from 0 to 200 is 1, 99.5 % is 199; (100 - 1) / 198 * 255 = 127.5, which rounds to even: 128
-        pytest.param([[0, 100, 200]], [[0, 128, 255]], id="by-hand"),
-        pytest.param([[float("nan"), 0.0, 1.0]], [[0, 0, 255]], id="not-a-number-is-dark"),
-        pytest.param([[float("nan")]], [[128]], id="nothing-finite"),
-    ],
-)
-def test_window_by_hand(values: list[list[float]], wanted: list[list[int]]) -> None:
-    assert window(np.array(values)).tolist() == wanted
-
-
-def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: str) -> list[float]:
-    wide, high, left, top = size, size, 0, 0
-    if fit == "pad":
-        longer = max(size_wh)
-        wide, high = max(1, round(size_wh[0] * size / longer)), max(1, round(size_wh[1] * size / longer))
-        left, top = (size - wide) // 2, (size - high) // 2
-    x1, y1, x2, y2 = box
-    return [
-        x1 * wide / size_wh[0] + left,
-        y1 * high / size_wh[1] + top,
-        x2 * wide / size_wh[0] + left,
-        y2 * high / size_wh[1] + top,
-    ]
-
-
-@pytest.mark.parametrize("fit", ["squash", "pad"])
-@pytest.mark.parametrize("size_wh", [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)], ids=str)
-def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
-    preprocessing = Preprocessing(size=224, fit=fit)
-    corners = np.random.default_rng(3).random((50, 2, 2)) * size_wh
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
-    moved = preprocessing.to_network(boxes, size_wh)
-    assert moved.dtype == np.float32
-    assert np.allclose(moved, [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()], atol=1e-3)
-    assert moved.min() >= 0 and moved.max() <= 224
-    assert np.allclose(preprocessing.to_original(moved, size_wh), boxes, atol=1e-4 * max(size_wh))
-
-
-@pytest.mark.parametrize(
-    ("fit", "box", "wanted"),
-    [
-        # squash 200x50 to 100x100: x halves, y doubles
-        pytest.param("squash", [20, 10, 40, 50], [10, 20, 20, 100], id="squash"),
-        # pad: 200x50 becomes 100x25, (100 - 25) // 2 = 37 rows above it; 10 / 2 + 37 = 42, 50 / 2 + 37 = 62
-        pytest.param("pad", [20, 10, 40, 50], [10, 42, 20, 62], id="pad"),
-    ],
-)
-def test_to_network_by_hand(fit: str, box: list[float], wanted: list[float]) -> None:
-    assert Preprocessing(size=100, fit=fit).to_network([box], (200, 50)).tolist() == [wanted]
-
-
-def test_boxes_of_the_padding_are_cut_at_the_photo() -> None:
-    # 200x50 at size 100 lies in rows 37..62: a box of rows 0..50 starts above the photo; (50 - 37) * 2 = 26
-    back = Preprocessing(size=100, fit="pad").to_original([[0, 0, 100, 50], [0, 0, 100, 20]], (200, 50))
-    assert back.tolist() == [[0, 0, 200, 26], [0, 0, 200, 0]]
-
-
-@pytest.mark.parametrize("method", ["to_network", "to_original"])
-def test_boxes_empty_and_wrong(method: str) -> None:
-    change = getattr(Preprocessing(), method)
-    assert change([], (10, 10)).shape == (0, 4)
-    with pytest.raises(ValueError, match=r"expected shape \(N, 4\)"):
-        change([1, 2, 3, 4], (10, 10))
-    with pytest.raises(ValueError, match="size_wh"):
-        change([[1, 2, 3, 4]], (0, 10))
-
-
-@pytest.mark.parametrize("fit", ["squash", "pad"])
-@pytest.mark.parametrize("size_wh", [(150, 100), (90, 130), (64, 64), (1, 1), (300, 2)], ids=str)
-def test_to_tensor_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
-    image = open_image(noise(300).crop((0, 0, *size_wh)))
-    preprocessing = Preprocessing(size=64, fit=fit)
-    left, top, right, bottom = preprocessing.to_network([[0, 0, *size_wh]], size_wh)[0].astype(int)
-    canvas = np.tile(np.array(preprocessing.mean), (64, 64, 1))
-    small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)  # Pillow's is always antialiased
-    canvas[top:bottom, left:right] = np.asarray(small) / 255
-    wanted = ((canvas - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
-    tensor = preprocessing.to_tensor(image)
-    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((3, 64, 64), torch.float32, True)
-    assert np.abs(tensor.numpy() - wanted).max() < 0.03  # one step of 8 bits is 1 / 255 / 0.225 = 0.017
-
-
-def test_to_tensor_by_hand() -> None:
-    # white: (1 - 0.5) / 0.25 = 2
-    preprocessing = Preprocessing(size=2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    assert preprocessing.to_tensor(Image.new("RGB", (5, 3), WHITE)).tolist() == [[[2.0, 2.0], [2.0, 2.0]]] * 3
-
-
 def test_photo_decoded_small_is_placed_where_its_boxes_are() -> None:
     photo = open_photo(encoded(halves((801, 603)), "JPEG"), at_least=64)
     assert photo.image.size == (101, 76)
@@ -424,43 +298,3 @@ def test_photo_decoded_small_is_placed_where_its_boxes_are() -> None:
     )
     drawn = (tensor != 0).all(dim=0)
     assert drawn.sum() == drawn[top:bottom, left:right].sum() == (right - left) * (bottom - top)
-
-
-def test_preprocessing_through_json() -> None:
-    preprocessing = Preprocessing(size=320, fit="pad", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
-    assert Preprocessing.from_dict({}) == Preprocessing()
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"sise": 224}, "expected the keys size, fit, mean, std, got unknown sise"),
-        ({"size": 0}, "size: expected"),
-        ({"size": 2.5}, "size: expected"),
-        ({"size": True}, "size: expected"),
-        ({"fit": "crop"}, "expected 'squash' or 'pad', got 'crop'"),
-        ({"mean": [0.5, 0.5]}, "mean: expected three"),
-        ({"mean": 0.5}, "mean: expected three"),
-        ({"mean": ["red", "green", "blue"]}, "mean: expected three"),
-        ({"std": [0.2, 0.2, 0.0]}, "std: expected three"),
-        ({"std": [0.2, 0.2, float("nan")]}, "std: expected three"),
-    ],
-    ids=str,
-)
-def test_preprocessing_errors(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Preprocessing.from_dict(values)
-
-
-@pytest.mark.parametrize("size", [(300, 200), (224, 224), (50, 90)], ids=["smaller", "as it is", "larger"])
-@pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_network_input_is_torchvisions(size: tuple[int, int], fit: str) -> None:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-    road = Preprocessing(fit=fit)
-    pixels = road.to_tensor(picture)
-    left, top, wide, high = road._placement(size)
-    judge = transforms.resize(transforms.pil_to_tensor(picture), [high, wide], antialias=True)
-    judge = transforms.normalize(transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std)
-    torch.testing.assert_close(pixels[:, top : top + high, left : left + wide], judge, rtol=1e-5, atol=1e-6)
-    assert pixels.is_contiguous() and pixels.dtype == torch.float32
