@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import webbrowser
@@ -91,4 +92,5 @@ def run(address: Address, model: str, device: str, index: str | None, limits: Li
         card = (folder / "README.md").read_text(encoding="utf-8")
         app = create_app(captioner, limits=limits, library=library, token=address.token, licence=licence(card))
         config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
-        _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(sockets=[bound])
+        with contextlib.suppress(KeyboardInterrupt):  # raised again once all is closed: it ended as it was asked to
+            _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(sockets=[bound])
