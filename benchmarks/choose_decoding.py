@@ -21,7 +21,7 @@ from regiontalk.metrics.captions import score_captions
 
 BEAMS = (1, 3, 5)
 POWERS = (0.0, 0.7, 1.0)
-PRIORS = (0.0, 0.02, 0.05, 0.1)
+PRIORS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 
 def main() -> None:
@@ -64,11 +64,11 @@ def caption_row(photos: EncodedPhotos, beams: int, power: float) -> dict[str, fl
 
 def phrase_row(photos: EncodedPhotos, prior: float) -> dict[str, float]:
     """Phrase localisation with one weight."""
-    choose(photos.captioner, locate_prior=prior)
+    choose(photos.captioner, region_prior=prior)
     figure = evaluate_phrases(photos, resamples=10).figures["model"]["any box R@1"]
     value = figure.value if hasattr(figure, "value") else float(figure or 0.0)
-    print(f"locate_prior {prior:g}: any box R@1 {value:.4f}")
-    return {"locate_prior": prior, "any_box_r1": value}
+    print(f"region_prior {prior:g}: any box R@1 {value:.4f}")
+    return {"region_prior": prior, "any_box_r1": value}
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from regiontalk import RegionCaptioner
+from regiontalk.align.score import region_prior
 from regiontalk.align.snippets import Snippet, snippets, viterbi
 from regiontalk.boxes import iou
 from regiontalk.captioner import ALIGN_REGIONS
@@ -72,12 +73,13 @@ def measure(
     """For each beta: snippets, their words, those that hold a phrase, and how many of these are right in each way."""
     counts: dict[float, Counter[str]] = {beta: Counter() for beta in BETAS}
     model = captioner.model
+    begins = model.chain().starts
     for example in examples:
         if example.size_wh is None or not len(example.boxes_xyxy):
             continue
         photo = open_photo(example.photo)
         maps = captioner.encode([photo])
-        boxes, _ = model.extractor.propose(maps, ALIGN_REGIONS)
+        boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
         vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0]  # (N, D)
         overlap = iou(model.preprocessing.to_original(boxes[0].numpy(), example.size_wh), example.boxes_xyxy)
         for number, caption in enumerate(example.captions):
@@ -85,15 +87,17 @@ def measure(
             if not sentence:
                 continue
             words, _ = model.aligner.read([sentence])
-            scores = (words[0, : len(sentence)] @ vectors.T).numpy()
+            prior = region_prior(words, quality, model.config.decoding.region_prior, len(vectors))
+            scores = (words[0] @ vectors.T + prior[0])[: len(sentence)].numpy()
             mixed = random.permuted(scores, axis=1)
+            starts = None if begins is None else np.array(begins(sentence))
             for beta in BETAS:
-                runs, tally = snippets(viterbi(scores, beta)[0]), counts[beta]
+                runs, tally = snippets(viterbi(scores, beta, starts=starts)[0]), counts[beta]
                 tally["snippets"] += len(runs)
                 tally["words"] += len(sentence)
                 held, right, whole = judge(runs, example, number, overlap)
                 tally.update({"held": held, "right": right, "whole": whole})
-                held, right, _ = judge(snippets(viterbi(mixed, beta)[0]), example, number, overlap)
+                held, right, _ = judge(snippets(viterbi(mixed, beta, starts=starts)[0]), example, number, overlap)
                 tally.update({"shuffled held": held, "shuffled right": right})
     return counts
 

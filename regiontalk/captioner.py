@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontalk.align.score import affinity
+from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.generate.search import Hypothesis
 from regiontalk.hub import find_folder
@@ -161,15 +161,17 @@ class RegionCaptioner:
         opened = self._open(photo)
         tokens, numbers = self.read(sentence)
         maps = self.encode([opened])
-        boxes, _ = self.model.extractor.propose(maps, ALIGN_REGIONS)
+        boxes, quality = self.model.extractor.propose(maps, ALIGN_REGIONS)
         with torch.inference_mode():
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
-            products = affinity(self.model.aligner.choices(vectors), words)[0, 0, : len(tokens)].cpu()  # (T, N)
+            choices = self.model.aligner.choices(vectors)
+            prior = region_prior(words, quality, self.model.config.decoding.region_prior, choices.shape[1])
+            products = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)].cpu()  # (T, N)
         original = self._to_original(boxes[0], opened)
         seen = visible(original)
-        choices = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
-        return WordScores(opened, tuple(tokens), original[seen], products[:, choices])
+        may = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
+        return WordScores(opened, tuple(tokens), original[seen], products[:, may])
 
     def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""
@@ -240,12 +242,12 @@ class RegionCaptioner:
         """
         boxes, quality = self.model.extractor.propose(maps, regions)
         vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
-        prior = self.model.config.decoding.locate_prior * quality.clamp(min=1e-4).log()
-        scores = []
+        weight, scores = self.model.config.decoding.region_prior, []
         for photo, own in enumerate(phrases):
             words, mask = self.model.aligner.read(own)
             matches = affinity(vectors[photo : photo + 1], words)[0]  # (phrases, T, N)
-            scores.append((matches * mask[..., None]).sum(1) + prior[photo])
+            matches = matches + region_prior(words, quality[photo], weight, matches.shape[2])
+            scores.append((matches * mask[..., None]).sum(1))
         return boxes, scores
 
     @torch.inference_mode()

@@ -23,11 +23,12 @@ from regiontalk.files import write_whole
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.generate.search import Hypothesis, beam
 from regiontalk.images import Preprocessing
+from regiontalk.pairs import Chain
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropExtractor, CropNetwork
 from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.regions.features import PLACE_SIZE
-from regiontalk.text import Vocabulary
+from regiontalk.text import Vocabulary, phrase_starts
 
 FORMAT: Final = 1
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
@@ -58,7 +59,8 @@ class DecodingConfig(BaseModel):
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
     beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
-    locate_prior: float = Field(0.0, ge=0, description="weight of log objectness when a phrase is located")
+    phrases: bool = Field(False, description="those paths change regions only where a phrase may begin")
+    region_prior: float = Field(0.0, ge=0, description="weight of log objectness beside v . s (eq. 11)")
 
 
 def write_captions(
@@ -130,6 +132,17 @@ class RegionModel(nn.Module):
             vocabulary=vocabulary,
             config=config.generator,
         )
+
+    def chain(self, beta: float | None = None) -> Chain:
+        """How this model's snippets are inferred; ``beta`` None takes its own."""
+        decoding = self.config.decoding
+        words = self.vocabulary.words
+
+        def starts(sentence: Sequence[int]) -> list[bool]:
+            return phrase_starts([words[number] for number in sentence])
+
+        smoothing = decoding.beta if beta is None else beta
+        return Chain(smoothing, decoding.region_prior, starts if decoding.phrases else None)
 
     def condition_size(self) -> int:
         """C, the length of what the generator is conditioned on."""

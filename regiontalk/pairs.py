@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.align.model import Aligner
+from regiontalk.align.score import region_prior
 from regiontalk.align.snippets import snippets, viterbi
 
 
@@ -35,12 +36,28 @@ class Pair:
     score: float
 
 
+@dataclass(frozen=True)
+class Chain:
+    """How regions are given to words; as it stands, eq. 10 to 12 as printed.
+
+    Attributes:
+        beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
+        prior: weight of log objectness beside v . s in eq. 11 (`align.score.region_prior`).
+        starts: of a sentence of word numbers, before which words the region may change; None = before all.
+    """
+
+    beta: float = 0.0
+    prior: float = 0.0
+    starts: Callable[[Sequence[int]], Sequence[bool]] | None = None
+
+
 @torch.inference_mode()
 def infer_pairs(
     aligner: Aligner,
     vectors: Tensor,
+    objectness: Tensor,
     sentences: Sequence[Sequence[Sequence[int]]],
-    beta: float,
+    chain: Chain,
     opinion: Callable[[int, Sequence[Sequence[int]]], Tensor] | None = None,
 ) -> list[list[Pair]]:
     """The pairs of B photos.
@@ -48,8 +65,9 @@ def infer_pairs(
     Args:
         aligner: in evaluation mode.
         vectors: (B, N, F) region vectors, row 0 the whole photo.
+        objectness: (B, N) of those regions, for the chain's prior.
         sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
-        beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
+        chain: how the words choose.
         opinion: another model's say in eq. 11: from the place of a photo among the B and its sentences to what is added
             to v . s, (sentences, T, N); None where there is no other.
 
@@ -63,7 +81,10 @@ def infer_pairs(
     words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
     device = words.device
     regions = aligner.choices(aligner.regions(vectors.float().to(device)))  # v, and perhaps NULL after them
-    products = words.float() @ regions[torch.tensor(owner, device=device)].transpose(1, 2)  # (C, T, N)
+    photo_of = torch.tensor(owner, device=device)
+    products = words.float() @ regions[photo_of].transpose(1, 2)  # (C, T, N)
+    if chain.prior:
+        products += region_prior(words, objectness.to(device)[photo_of], chain.prior, regions.shape[1])
     lengths = [len(sentence) for own in sentences for sentence in own]
     if opinion is not None:
         said = [opinion(photo, own) for photo, own in enumerate(sentences) if own]
@@ -71,7 +92,11 @@ def infer_pairs(
             table = torch.cat([table, table.mean(1, keepdim=True)], 1)[:, : products.shape[2]]  # NULL: neither way
             products[caption, : len(table)] += table.to(device)
     real = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]  # without the token that closes the sentence
-    labels, _ = viterbi(products, beta, real)
+    begins = real.clone()
+    if chain.starts is not None:
+        for caption, sentence in enumerate(sentence for own in sentences for sentence in own):
+            begins[caption, : len(sentence)] = torch.tensor(chain.starts(sentence), dtype=torch.bool)
+    labels, _ = viterbi(products, chain.beta, real, starts=begins)
     place = 0
     for photo, own in enumerate(sentences):
         for caption, sentence in enumerate(own):

@@ -95,10 +95,10 @@ def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | N
     model = captioner.model
     photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
     maps = captioner.encode([photo])
-    boxes, _ = model.extractor.propose(maps, ALIGN_REGIONS)
+    boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
     sentences = [model.vocabulary.encode(caption) for caption in example.captions]
-    smoothing = model.config.decoding.beta if beta is None else beta
-    pairs = infer_pairs(model.aligner, model.extractor.vectors(maps, boxes), [sentences], smoothing)[0]
+    vectors = model.extractor.vectors(maps, boxes)
+    pairs = infer_pairs(model.aligner, vectors, quality, [sentences], model.chain(beta))[0]
     original = model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
     return [
         {

@@ -54,6 +54,17 @@ def trimmed(words: Sequence[str]) -> slice:
     return slice(first, last)
 
 
+def phrase_starts(words: Sequence[str]) -> list[bool]:
+    """Whether a phrase may begin at each word: at the first, and at a function word that follows another kind of word.
+
+    >>> words = "a man in a red shirt rides a bike".split()
+    >>> [word for word, begins in zip(words, phrase_starts(words)) if begins]
+    ['a', 'in', 'a']
+    """
+    kinds = [word in FUNCTION_WORDS for word in words]
+    return [not place or (kind and not kinds[place - 1]) for place, kind in enumerate(kinds)]
+
+
 class Vocabulary:
     """Words and their numbers; 0..3 are ``<pad> <start> <end> <unk>``."""
 

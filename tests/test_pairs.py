@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.align.model import Aligner, AlignerConfig
-from regiontalk.pairs import Pair, infer_pairs
+from regiontalk.pairs import Chain, Pair, infer_pairs
 
 
 class ByHand:
@@ -33,6 +34,7 @@ class ByHand:
 
 # Region r answers word w with REGIONS[r][w].
 REGIONS = [[0.5, 0.0, 0.25], [0.0, 1.0, 0.0]]
+ONES = torch.ones(2, 2)  # objectness that says nothing
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ REGIONS = [[0.5, 0.0, 0.25], [0.0, 1.0, 0.0]]
     ],
 )
 def test_by_hand(beta: float, pairs: list[Pair]) -> None:
-    (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), [[[0, 1, 2]]], beta)
+    (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain(beta))
     assert found == pairs
 
 
@@ -61,7 +63,7 @@ def test_another_opinion_by_hand() -> None:
         assert (photo, sentences) == (1, [[0, 1, 2]])
         return torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
 
-    found = infer_pairs(ByHand(), torch.tensor([REGIONS, REGIONS]), [[], [[0, 1, 2]]], 0.0, opinion)
+    found = infer_pairs(ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion)
     assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 2.0)]]
 
 
@@ -70,7 +72,7 @@ def test_words_on_the_null_region_are_in_no_pair() -> None:
         def choices(self, regions: Tensor) -> Tensor:
             return torch.cat([regions, torch.tensor([[[0.6, 0.0, 0.0]]])], 1)
 
-    (found,) = infer_pairs(WithNull(), torch.tensor([REGIONS]), [[[0, 1, 2]]], 0.0)
+    (found,) = infer_pairs(WithNull(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain())
     assert found == [Pair(0, 1, (1,), 1, 1.0), Pair(0, 2, (2,), 0, 0.25)]  # word 0: 0.6 beats 0.5
 
 
@@ -110,7 +112,7 @@ def test_against_plain_loops(beta: float, token: bool) -> None:
     aligner = Aligner(features=7, vocabulary=12, config=config).eval()
     vectors = torch.randn(4, 3, 7)
     sentences = [[[4, 5, 6, 7, 8], [9]], [], [[10, 11, 4], [5, 5], []], [[6, 7, 8, 9]]]
-    found = infer_pairs(aligner, vectors, sentences, beta)
+    found = infer_pairs(aligner, vectors, torch.ones(4, 3), sentences, Chain(beta))
     with torch.no_grad():
         slow = slow_pairs(aligner, vectors, sentences, beta)
     assert [[(p.caption, p.first, p.words, p.region) for p in own] for own in found] == [
@@ -124,4 +126,24 @@ def test_against_plain_loops(beta: float, token: bool) -> None:
     "sentences", [pytest.param([[], []], id="photos without sentences"), pytest.param([], id="no photo")]
 )
 def test_nothing_to_pair(sentences: list[list[list[int]]]) -> None:
-    assert infer_pairs(ByHand(), torch.zeros(len(sentences), 2, 3), sentences, 0.0) == [[] for _ in sentences]
+    assert infer_pairs(ByHand(), torch.zeros(len(sentences), 2, 3), ONES[: len(sentences)], sentences, Chain()) == [
+        [] for _ in sentences
+    ]
+
+
+def test_phrases_stay_whole_by_hand() -> None:
+    # the last word may not begin a phrase: with the second it is worth 1.0 on region 1 and 0.25 on region 0
+    chain = Chain(starts=lambda sentence: [True, True, False])
+    (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], chain)
+    assert found == [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]
+
+
+def test_a_prior_on_regions_by_hand() -> None:
+    # the whole photo counts as the best proposal, here of objectness 1/e: both of those get -0.3, the third -0.6
+    objectness = torch.tensor([[1.0, math.exp(-2), math.exp(-1)]])
+    regions = torch.tensor([[[0.5, 0.0, 0.1], [0.4, 1.0, 0.3], [0.6, 0.0, 0.1]]])
+    (plain,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain())
+    assert [pair.region for pair in plain] == [2, 1]
+    (found,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain(prior=0.3))
+    assert [(pair.words, pair.region) for pair in found] == [((0,), 2), ((1,), 1), ((2,), 0)]
+    assert [pair.score for pair in found] == pytest.approx([0.3, 0.4, -0.2])

@@ -29,6 +29,7 @@ def viterbi(
     beta: float,
     words: Tensor | NDArray[Any] | None = None,
     regions: Tensor | NDArray[Any] | None = None,
+    starts: Tensor | NDArray[Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The region of every word that maximises ``sum_t affinity[t, a_t] + beta * sum_t 1[a_t = a_t+1]``, Eq. 10 of [1].
 
@@ -42,6 +43,8 @@ def viterbi(
             one puts the whole sentence on one region.
         words: (..., T) bool, True = a word; None = all are.
         regions: (..., N) bool, True = a region; None = all are.
+        starts: (..., T) bool, True = the region may change before this word; None = before every word. With it the best
+            labelling is sought among those whose regions change nowhere else, so that a phrase stays whole.
 
     Returns:
         labels (..., T) int64, `NO_LABEL` at masked words, and the reached totals (...,) float64, 0 where no word is.
@@ -58,6 +61,7 @@ def viterbi(
     *batch, length, count = scores.shape
     is_word = _mask("words", words, (*batch, length))
     is_region = _mask("regions", regions, (*batch, count))
+    is_start = _mask("starts", starts, (*batch, length))
     if not (is_region.any(-1) | ~is_word.any(-1)).all():
         raise ValueError(f"affinity: expected at least one region for every sentence with words, got N={count}")
     counts_here = is_word.unsqueeze(-1) & is_region.unsqueeze(-2)
@@ -67,7 +71,7 @@ def viterbi(
         return torch.full((*batch, length), NO_LABEL), scores.new_zeros(tuple(batch))
     # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot swamp the affinities.
     worth = scores.masked_fill(~is_word.unsqueeze(-1), 0.0).masked_fill(~is_region.unsqueeze(-2), -math.inf)
-    best, came_from = _forward(worth, float(beta), is_word, is_region)
+    best, came_from = _forward(worth, float(beta), is_word & is_start, is_region)
     labels = _backward(best, came_from)
     pairs = (is_word.sum(-1) - 1).clamp(min=0).double()
     total = torch.where(is_word.any(-1), best.amax(-1) + beta * pairs, 0.0)
@@ -84,7 +88,7 @@ def _mask(name: str, mask: Tensor | NDArray[Any] | None, shape: tuple[int, ...])
     return given
 
 
-def _forward(worth: Tensor, beta: float, is_word: Tensor, is_region: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _forward(worth: Tensor, beta: float, may_change: Tensor, is_region: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N)."""
     best = torch.zeros_like(is_region, dtype=torch.float64).masked_fill(~is_region, -math.inf)
     itself = torch.arange(best.shape[-1]).expand_as(best)
@@ -92,7 +96,7 @@ def _forward(worth: Tensor, beta: float, is_word: Tensor, is_region: Tensor) -> 
     for t in range(worth.shape[-2]):
         # With N predecessors and a Potts cost, max over b of (best_b - beta 1[b != a]) is one of two.
         other, rival = best.max(dim=-1, keepdim=True)
-        moves = (best < other - beta) & is_word[..., t, None]
+        moves = (best < other - beta) & may_change[..., t, None]
         came_from.append(torch.where(moves, rival, itself))
         best = torch.where(moves, other - beta, best) + worth[..., t, :]
     return best, came_from

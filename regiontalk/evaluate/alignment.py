@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
-from regiontalk.align.score import affinity
+from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.evaluate.cases import Case, Cases, on_boxes, on_words, pick
@@ -268,7 +268,8 @@ def word_outcomes(
             continue
         tokens, words, mask = heard
         choices = model.aligner.choices(vectors[row : row + 1]).float().cpu()
-        products = affinity(choices, words)[0]
+        prior = model.config.decoding.region_prior
+        products = affinity(choices, words)[0] + region_prior(words, quality[row].cpu(), prior, choices.shape[1])
         may = np.append(seen, np.ones(products.shape[-1] - len(seen), dtype=np.bool_))  # NULL always may be chosen
         labels, _ = viterbi(products, beta, mask, np.tile(may, (len(tokens), 1)))
         spoken = spoken.joined(SpokenWords.of(tokens, words, mask))

@@ -116,11 +116,11 @@ def read_training(
 def _inferred(captioner: RegionCaptioner, batch: PhotoBatch, beta: float, regions: int) -> Found:
     """Pairs that the model infers; texts are the sentence's own tokens, words out of the vocabulary included."""
     model = captioner.model
-    boxes, _ = model.extractor.propose(batch.maps, regions)
+    boxes, quality = model.extractor.propose(batch.maps, regions)
     vectors = model.extractor.vectors(batch.maps, boxes)
     tokens = [[tokenize(caption) for caption in example.captions] for example in batch.examples]
     numbers = [[model.vocabulary.encode(words) for words in own] for own in tokens]
-    for photo, pairs in enumerate(infer_pairs(model.aligner, vectors, numbers, beta)):
+    for photo, pairs in enumerate(infer_pairs(model.aligner, vectors, quality, numbers, model.chain(beta))):
         found: dict[int, list[tuple[float, str]]] = {}
         for pair in pairs:
             words = tokens[photo][pair.caption][pair.first : pair.first + len(pair.words)]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regiontalk.align.score import affinity
+from regiontalk.align.score import affinity, log_objectness
 from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images import PictureSource, open_photo
 from regiontalk.index.rows import Row
@@ -181,7 +181,7 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
         if name is not None and real
     )
     total = (own * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
-    prior = captioner.model.config.decoding.locate_prior * np.log(row.scores.clip(min=1e-4))
+    prior = captioner.model.config.decoding.region_prior * log_objectness(torch.from_numpy(row.scores)).numpy()
     framed = int((total + prior).argmax())
     said = [
         RegionCaption(box, text, float(confidence), float(quality))

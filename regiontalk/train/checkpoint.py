@@ -62,7 +62,8 @@ def load_checkpoint(
         raise ValueError(
             f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
         ) from error
-    if metadata.get("config") != json.dumps(config) or not _agree(metadata.get("settings", ""), settings):
+    wanted = {"config": json.dumps(config), "settings": settings}
+    if not all(_agree(metadata.get(name, ""), text) for name, text in wanted.items()):
         raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
     model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     try:

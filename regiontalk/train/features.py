@@ -32,12 +32,14 @@ class FrozenFeatures:
         photos: M, photos of the data set; there are M * views rows.
         boxes_xyxy: (rows, 1 + N, 4) network pixels, row 0 of each the whole picture.
         vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
+        objectness: (rows, 1 + N) fp16, 1 for the whole picture.
         maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
     """
 
     photos: int
     boxes_xyxy: NDArray[Any]
     vectors: NDArray[Any]
+    objectness: NDArray[Any]
     maps: NDArray[Any] | None = None
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
@@ -47,6 +49,10 @@ class FrozenFeatures:
     def read_boxes(self, rows: Sequence[int]) -> Tensor:
         """Boxes (B, 1 + N, 4) in network pixels."""
         return torch.from_numpy(self.boxes_xyxy[np.asarray(rows)].astype(np.float32))
+
+    def read_objectness(self, rows: Sequence[int]) -> Tensor:
+        """Objectness (B, 1 + N) of those boxes in float32."""
+        return torch.from_numpy(self.objectness[np.asarray(rows)].astype(np.float32))
 
     def read_maps(self, rows: Sequence[int]) -> Maps:
         """Region maps as the extractor leaves them, without its proposals."""
@@ -86,6 +92,7 @@ def freeze_features(
     arrays: dict[str, tuple[tuple[int, ...], Any]] = {
         "boxes": ((1 + regions, 4), "float32"),
         "vectors": ((1 + regions, extractor.vector_size), "float16"),
+        "objectness": ((1 + regions,), "float16"),
     }
     if maps:
         arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
@@ -101,9 +108,10 @@ def freeze_features(
         pixels = store.normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             found = extractor(pixels)
-            boxes, _ = extractor.propose(found, regions)
+            boxes, objectness = extractor.propose(found, regions)
             vectors = extractor.vectors(found, boxes)
         values = {"boxes": boxes.float().cpu().numpy(), "vectors": vectors.float().cpu().numpy().astype(np.float16)}
+        values["objectness"] = objectness.float().cpu().numpy().astype(np.float16)
         if maps:
             values["maps"] = found.regions.float().cpu().numpy().astype(np.float16)
         return values
@@ -119,7 +127,7 @@ def freeze_features(
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
-    return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found.get("maps"))
+    return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found["objectness"], found.get("maps"))
 
 
 def fingerprint(module: nn.Module) -> str:

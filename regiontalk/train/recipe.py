@@ -239,16 +239,19 @@ class Run:
             model: as the stages before have left it.
         """
         recipe, photos = self.recipe, [(example.id, example.captions) for example in self.examples]
-        parts: dict[str, Any] = {
-            key: getattr(recipe, key).model_dump() for key in (name, "extractor", "aligner", "generator", "augment")
-        }
+        keys, stage = [name, "extractor", "aligner", "augment"], getattr(recipe, name)
+        if name == "generate" or (isinstance(stage, JointConfig) and stage.weight_caption):  # else it is not trained
+            keys.append("generator")
+        parts: dict[str, Any] = {key: getattr(recipe, key).model_dump() for key in keys}
         if self._vectors:
             parts["vectors"] = recipe.vectors.model_dump() | {"file": self._vectors}
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
         if name not in ("proposer", "joint"):  # what they read was made by weights that other stages trained
             parts["features"] = recipe.features.model_dump() | {"extractor": fingerprint(model.extractor)}
         if name == "generate":
-            parts["pairs"] = {"beta": recipe.decoding.beta, "aligner": fingerprint(model.aligner)}
+            decoding = recipe.decoding
+            chain = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
+            parts["pairs"] = chain | {"aligner": fingerprint(model.aligner)}
         return json.dumps(parts)
 
     def store(self, model: RegionModel) -> PictureStore:
@@ -287,8 +290,8 @@ class Run:
             own = [sentences[row % features.photos] for row in block]
             boxes = features.read_boxes(block)
             opinion = _opinion(model, features, block, weight) if weight else None
-            vectors, beta = features.read_vectors(block), self.recipe.decoding.beta
-            pairs = infer_pairs(model.aligner, vectors, own, beta, opinion)
+            vectors, objectness = features.read_vectors(block), features.read_objectness(block)
+            pairs = infer_pairs(model.aligner, vectors, objectness, own, model.chain(), opinion)
             found += [self._teachable(boxes[place], items, model.vocabulary) for place, items in enumerate(pairs)]
         self.log(f"{sum(len(items) for items in found)} inferred pairs in {rows} views of photos")
         return found

@@ -73,6 +73,22 @@ def test_by_hand() -> None:
     assert snippets(viterbi(affinity, 1.0)[0]) == [Snippet(0, 2, 0), Snippet(3, 4, 1)]
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.25, 1e12], ids=lambda beta: f"beta {beta:g}")
+def test_regions_change_only_at_starts(beta: float) -> None:
+    """Against the best of all labellings that keep to the starts."""
+    for seed in range(20):
+        chance = np.random.default_rng(seed)
+        affinity, starts = chance.normal(size=(6, 3)), chance.random(6) < 0.5
+        labels, total = viterbi(affinity, beta, starts=starts)
+        allowed = [
+            path
+            for path in itertools.product(range(3), repeat=6)
+            if all(path[t] == path[t - 1] or starts[t] for t in range(1, 6))
+        ]
+        assert tuple(labels.tolist()) in allowed
+        assert float(total) == pytest.approx(max(total_of(affinity, path, beta) for path in allowed))
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1e30], ids=lambda beta: f"beta {beta:g}")
 def test_a_masked_batch_is_its_sentences(beta: float) -> None:
     chance = torch.Generator().manual_seed(3)
