@@ -23,33 +23,26 @@ def affinity(regions: Tensor, words: Tensor) -> Tensor:
     return flat.view(*words.shape[:2], *regions.shape[:2]).permute(2, 0, 1, 3)
 
 
-def log_objectness(objectness: Tensor) -> Tensor:
-    """Log q of regions (..., N), q in 0..1 and the whole photo first.
-
-    The whole photo is no proposal: it counts as much as the best of them, so that it wins only where the words say so.
-    """
-    logs = objectness.float().clamp(min=1e-4).log()
-    return torch.cat([logs[..., 1:].amax(-1, keepdim=True), logs[..., 1:]], -1) if logs.shape[-1] > 1 else logs
-
-
 def region_prior(words: Tensor, objectness: Tensor, weight: float, choices: int) -> Tensor:
     """What stands beside v . s in eq. 11 where regions have a prior: ``weight * |s| * log q``.
 
-    A proposal holds a thing more or less surely, and sentences speak of things.
+    A proposal holds a thing more or less surely, and sentences speak of things. The whole photo is no proposal: it
+    counts as much as the best of them, so that it wins only where the words say so.
 
     Args:
         words: (..., T, D) word vectors s.
-        objectness: (..., N) q, the whole photo first.
+        objectness: (..., N) q in 0..1, the whole photo first.
         weight: 0 gives eq. 11 as printed.
         choices: N, or N + 1 with NULL, which counts like the whole photo.
 
     Returns:
         (..., T, choices).
     """
-    logs = log_objectness(objectness)
-    null = logs[..., :1].expand(*logs.shape[:-1], choices - logs.shape[-1])
+    logs = objectness.float().clamp(min=1e-4).log()
+    best = logs[..., 1:].amax(-1, keepdim=True) if logs.shape[-1] > 1 else logs
+    null = best.expand(*best.shape[:-1], choices - logs.shape[-1])
     lengths: Tensor = words.float().norm(dim=-1, keepdim=True)
-    return weight * lengths * torch.cat([logs, null], -1)[..., None, :]
+    return weight * lengths * torch.cat([best, logs[..., 1:], null], -1)[..., None, :]
 
 
 def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:

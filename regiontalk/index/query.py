@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regiontalk.align.score import affinity, log_objectness
+from regiontalk.align.score import affinity, region_prior
 from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images import PictureSource, open_photo
 from regiontalk.index.rows import Row
@@ -24,10 +24,7 @@ from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCapti
 from regiontalk.text import UNKNOWN
 
 EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each one more is a search more
-LIGHT, MOST = (
-    0.1,
-    12,
-)  # candidates are sought without the lightest words: this share of the weight, and beyond this many
+LIGHT, MOST = 0.1, 12  # candidates are sought without the lightest words: this share of the weight, beyond so many
 
 
 @dataclass(frozen=True)
@@ -172,17 +169,18 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
     A word whose best choice is NULL, which stands after ``width`` places, has no region.
     """
     boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
-    own = products[:, : len(boxes)]
+    weight = captioner.model.config.decoding.region_prior
+    prior = region_prior(query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1).numpy()
+    own = products[:, : len(boxes)] + prior[:, :-1]
     places = own.argmax(axis=1)
-    named = own.max(axis=1) >= products[:, width:].max(axis=1, initial=-np.inf)
+    named = own.max(axis=1) >= (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
     matches = tuple(
         PhraseMatch(name, boxes[place], float(values[place]))
         for name, place, values, real in zip(query.names, places.tolist(), own, named.tolist(), strict=True)
         if name is not None and real
     )
     total = (own * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
-    prior = captioner.model.config.decoding.region_prior * log_objectness(torch.from_numpy(row.scores)).numpy()
-    framed = int((total + prior).argmax())
+    framed = int(total.argmax())
     said = [
         RegionCaption(box, text, float(confidence), float(quality))
         for box, text, confidence, quality in zip(boxes, row.captions, row.confidences, row.scores, strict=True)
