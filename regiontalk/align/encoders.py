@@ -31,6 +31,12 @@ class RegionEncoder(nn.Module):
         vectors = self.project(self.dropout(features))
         return functional.normalize(vectors.float(), dim=-1) if self.normalise else vectors
 
+    @torch.no_grad()
+    def absorb(self, centre: Tensor, scale: float) -> None:
+        """Take over (features - ``centre``) / ``scale``: from here on the plain features give the same vectors."""
+        self.project.weight.div_(scale)
+        self.project.bias.sub_(self.project.weight @ centre)
+
 
 class ReluRecurrence(nn.Module):
     """Eq. 4 and 5 of [1]: h_t = f(e_t + W h_{t-1} + b), f = ReLU, one direction, padding passed over."""

@@ -96,7 +96,11 @@ def evaluate(
         prepare_report(report)
     start = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d")}
     if predictions is not None or references is not None:
-        result = _score_files(protocol, predictions, references)
+        if outputs is not None or limit is not None:
+            raise ValueError(
+                "--predictions: expected no --outputs and no --limit beside it; the whole file is scored"
+            )
+        result = _score_files(protocol, predictions, references, train_data)
         _finish([result], start, json, outputs, report)
         return
     if data is None:
@@ -110,20 +114,25 @@ def evaluate(
         results = []
         for name in names:
             typer.echo(f"{name} ...", err=True)
-            results.append(measured.run(name))
+            results.append(measured.run(name) if protocol != "all" else measured.attempt(name))
+        if all(one.result.figures == {} for one in results):
+            raise ValueError(f"{data}: no protocol can be measured on it: {results[0].result.notes[0]}")
     if write and protocol == "calibrate":
         _write_calibration(model, measured)
     _finish(results, {**start, **head}, json, outputs, report)
 
 
-def _score_files(protocol: str, predictions: Path | None, references: Path | None) -> Timed:
+def _score_files(protocol: str, predictions: Path | None, references: Path | None, train_data: Path | None) -> Timed:
     """Captions from a file; no model is loaded."""
+    from regiontalk.datasets.splits import read_split
     from regiontalk.evaluate.captions import score_files
     from regiontalk.evaluate.suite import timed
 
     if protocol != "captions" or predictions is None or references is None:
         raise ValueError("--predictions and --references: expected both, with the protocol captions")
-    return timed(lambda: score_files(predictions, references))
+    examples = None if train_data is None else read_split(train_data, "train")[0]
+    training = None if examples is None else [text for example in examples for text in example.captions]
+    return timed(lambda: score_files(predictions, references, training=training))
 
 
 def _prepare(

@@ -18,7 +18,7 @@ from regiontalk.evaluate.cases import Case, Cases, on_boxes, on_words, pick
 from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.evaluate.speaking import one_box_batch
+from regiontalk.evaluate.speaking import chain, one_box_batch
 from regiontalk.evaluate.training import read_bags
 from regiontalk.evaluate.words import SpokenWords, share_of_word, spreads, word_notes
 from regiontalk.metrics.intervals import Interval
@@ -217,10 +217,12 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple
     owners = [(row, thing) for row, own in enumerate(things) for thing in own]
     for values, (row, thing) in zip(scores, owners, strict=True):
         inside = photo == row
-        own = inside & np.array([thing.box in phrase.boxes for _, phrase in asked])
-        others = ~inside & ~np.isin(words, words[own])
-        near, far = _outranks(values, own, inside & ~own), _outranks(values, own, others)
-        rival = float(values[inside & ~own].max(initial=-np.inf))
+        own = inside & np.array([chain(phrase) == thing.entity for _, phrase in asked])
+        # neither a phrase of several boxes, this one among them, nor the same words are rivals
+        touching = np.array([thing.box in phrase.boxes for _, phrase in asked]) | np.isin(words, words[own])
+        near = _outranks(values, own, inside & ~own & ~touching)
+        far = _outranks(values, own, ~inside & ~np.isin(words, words[own]))
+        rival = float(values[inside & ~own & ~touching].max(initial=-np.inf))
         best = float(values[own].max()), rival if np.isfinite(rival) else np.nan
         found.append((thing.photo, [*near[:2], *far[:2], *near[2:], *far[2:], *best]))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,16 @@ def caption_result(
     return Result(protocol, figures, counts, unique([*notes, *remarks]), outputs, tuple(charts), cases or {})
 
 
-def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -> Result:
+def score_files(
+    predictions: Path, references: Path, *, training: Sequence[str] | None = None, resamples: int = 1000
+) -> Result:
     """Score captions that anybody's model wrote.
 
     Args:
         predictions: COCO results, a list of ``{"image_id": ..., "caption": ...}``, or an object id -> caption.
         references: COCO annotations (``{"annotations": [{"image_id": ..., "caption": ...}]}``), such a list alone, or
             an object id -> list of captions.
+        training: training sentences, for novelty.
         resamples: bootstrap draws of photos.
 
     Raises:
@@ -143,7 +147,8 @@ def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -
     groups: dict[str, list[str]] = {}
     for name, text in caption_pairs(references):
         groups.setdefault(name, []).append(text)
-    scores = score_captions(said, groups, meteor=find_meteor(), resamples=resamples)
+    scores = score_captions(said, groups, training=training, meteor=find_meteor(), resamples=resamples)
+    notes = [] if training is not None else ["no training sentences: no novelty; give --train-data"]
     counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
     first = dict(reversed(said))
     each = each_cider(first, groups)
@@ -156,7 +161,7 @@ def score_files(predictions: Path, references: Path, *, resamples: int = 1000) -
 
     charts = [histogram("CIDEr-D of each caption", "CIDEr-D", {"predictions": list(each.values())})]
     cases = pick(list(each.values()), names, make)
-    return caption_result("captions", {"predictions": scores}, counts, [], (), charts=charts, cases=cases)
+    return caption_result("captions", {"predictions": scores}, counts, notes, (), charts=charts, cases=cases)
 
 
 def caption_pairs(path: Path) -> list[tuple[str, str]]:
@@ -189,8 +194,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands there twice")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands there twice")
     return found
 
 
@@ -199,4 +204,4 @@ def _text(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise TypeError(f"caption: expected text, got {type(value).__name__}")
-    return value
+    return value.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no character

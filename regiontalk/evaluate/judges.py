@@ -28,7 +28,10 @@ def find_tables() -> tuple[MeteorTables | None, str]:
     folder = installed_folder()
     if folder is None:
         return None, "METEOR's tables are not here; pip install pycocoevalcap (its Java is not needed)"
-    return read_tables(folder), ""
+    try:
+        return read_tables(folder), ""
+    except ValueError as error:
+        return None, str(error)
 
 
 def find_meteor() -> Statistics | None:

@@ -19,6 +19,7 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Result
 from regiontalk.metrics.retrieval import BLOCK, Blocks, IntArray, RetrievalReport, retrieval
 from regiontalk.records import Example
+from regiontalk.text import tokenize
 
 READ = 64  # sentences that are read together
 
@@ -41,10 +42,11 @@ def evaluate_retrieval(
         ValueError: no photo has a sentence.
     """
     examples, vectors, seen = region_vectors(photos, regions)
-    used = [row for row, example in enumerate(examples) if any(map(str.strip, example.captions))]
+    said = [[text for text in example.captions if tokenize(text)] for example in examples]
+    used = [row for row, own in enumerate(said) if own]
     if not used:
         raise ValueError("retrieval: expected photos with sentences, got none; check the token file")
-    captions = [(place, text) for place, row in enumerate(used) for text in examples[row].captions if text.strip()]
+    captions = [(place, text) for place, row in enumerate(used) for text in said[row]]
     model = photos.captioner.model
     words = pack_words(model.aligner, [model.vocabulary.encode(text) for _, text in captions])
     scores = score_blocks(model.aligner, vectors[used], words, seen[used])
@@ -60,6 +62,7 @@ def evaluate_retrieval(
             "folds": len(found.folds),
             "regions a photo": vectors.shape[1],
             "photos without a sentence": len(examples) - len(used),
+            "sentences without a word": sum(len(example.captions) for example in examples) - len(captions),
             "photos that cannot be opened": len(photos.broken),
         },
         (f"chance: R@1 {1 / max(1, found.folds[0]):.4f} sentence to photo",),

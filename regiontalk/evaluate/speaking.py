@@ -52,8 +52,8 @@ def one_box_things(example: Example) -> list[OneBox]:
     phrases: dict[str, list[str]] = {}
     for phrase in example.phrases:
         if phrase.boxes:
-            boxes.setdefault(_chain(phrase), set()).update(phrase.boxes)
-            phrases.setdefault(_chain(phrase), []).append(phrase.text)
+            boxes.setdefault(chain(phrase), set()).update(phrase.boxes)
+            phrases.setdefault(chain(phrase), []).append(phrase.text)
     return [
         OneBox(example.id, entity, next(iter(rows)), tuple(phrases[entity]))
         for entity, rows in boxes.items()
@@ -61,7 +61,7 @@ def one_box_things(example: Example) -> list[OneBox]:
     ]
 
 
-def _chain(phrase: Phrase) -> str:
+def chain(phrase: Phrase) -> str:
     """The name of the thing: the annotators' own, or where they gave none the boxes, which then stand for it."""
     return phrase.entity if phrase.entity is not None else f"boxes {phrase.boxes}"
 
@@ -82,9 +82,9 @@ def left_out(examples: Iterable[Example]) -> Counter[str]:
     for example in examples:
         rows: dict[str, set[int]] = {}
         for phrase in example.phrases:
-            rows.setdefault(_chain(phrase), set()).update(phrase.boxes)
+            rows.setdefault(chain(phrase), set()).update(phrase.boxes)
         for phrase in example.phrases:
-            counts[f"phrases {_boxes(len(rows[_chain(phrase)]))}"] += 1
+            counts[f"phrases {_boxes(len(rows[chain(phrase)]))}"] += 1
         for found in rows.values():
             counts[f"chains {_boxes(len(found))}"] += 1
     return counts

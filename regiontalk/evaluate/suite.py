@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,18 @@ class Suite:
         Raises:
             ValueError: the data lacks what it needs.
         """
-        return timed(lambda: PROTOCOLS[name](self))
+        one = timed(lambda: PROTOCOLS[name](self))
+        parts = {"photos": self.photos, "training photos": self._training}
+        lost = {part: photos.broken for part, photos in parts.items() if photos is not None and photos.broken}
+        notes = [f"{part} that cannot be opened, left out: {len(own)} ({own[0]})" for part, own in lost.items()]
+        return replace(one, result=replace(one.result, notes=(*one.result.notes, *notes)))
+
+    def attempt(self, name: str) -> Timed:
+        """One protocol of several; where the data lacks what it needs, a note says so and the others go on."""
+        try:
+            return self.run(name)
+        except ValueError as error:
+            return Timed(Result(name, {}, {}, (f"not measured: {error}",)), 0.0, 0.0)
 
 
 @dataclass(frozen=True)

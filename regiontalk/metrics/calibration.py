@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, bootstrap_interval
+from regiontalk.metrics.intervals import Interval, interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 Array = NDArray[np.float64]
@@ -130,11 +130,16 @@ def reliability(
     def statistic(drawn: NDArray[np.int64]) -> float:
         return _error(at, values, truth, np.bincount(drawn, minlength=len(number))[rows], bins)
 
+    draws = np.random.default_rng(seed)
+    many = len(number)
+    errors = np.array([statistic(draws.integers(0, many, many)) for _ in range(resamples)])
+    error = statistic(np.arange(many))
     each = np.stack([(values - truth) ** 2, truth], axis=1)
     brier, accuracy = bootstrap_shares(each, names, resamples=resamples, seed=seed)
     return Reliability(
         bins=tuple(_bin(row, bins, values[at == row], truth[at == row]) for row in range(bins)),
-        error=bootstrap_interval(statistic, len(number), resamples=resamples, seed=seed),
+        # a sum of sizes of gaps grows when answers are drawn twice: the draws are moved back around the figure
+        error=interval(error, np.maximum(errors + error - errors.mean(), 0.0)),
         brier=brier,
         accuracy=accuracy,
     )

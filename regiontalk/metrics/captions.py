@@ -127,12 +127,12 @@ def score_captions(
 
 def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | None, str | None]:
     """Name of the METEOR figure, its statistics (C, 23) or None, and why METEOR itself is None."""
-    if meteor is not None:
-        return "METEOR", meteor(pairs.candidates, pairs.references), None
     try:
+        if meteor is not None:
+            return "METEOR", meteor(pairs.candidates, pairs.references), None
         return _TWO_STAGES, meteor_statistics(pairs.candidates, pairs.references, MeteorTables()), _NO_METEOR
     except ImportError as error:
-        return _TWO_STAGES, None, f"{_NO_METEOR}; {error}"
+        return _TWO_STAGES, None, str(error) if meteor is not None else f"{_NO_METEOR}; {error}"
 
 
 def _counts(totals: IntArray) -> dict[str, Any]:

@@ -144,9 +144,16 @@ def distinct(captions: Sequence[Tokens], order: int) -> float | None:
 
 
 def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[np.bool_]:
-    """(C,) True where the caption stands word for word among the training sentences."""
-    known = {tuple(sentence) for sentence in training}
-    return np.array([tuple(caption) in known for caption in captions], dtype=np.bool_)
+    """(C,) True where the caption stands word for word among the training sentences.
+
+    Letters and digits alone are compared: a model says "mans tshirt" where a tokeniser cuts "man 's t-shirt".
+    """
+
+    def plain(tokens: Tokens) -> str:
+        return "".join(letter for token in tokens for letter in token if letter.isalnum())
+
+    known = {plain(sentence) for sentence in training}
+    return np.array([plain(caption) in known for caption in captions], dtype=np.bool_)
 
 
 def _share(part: int, whole: int) -> float | None:

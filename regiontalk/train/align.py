@@ -42,6 +42,9 @@ class AlignConfig(BaseModel):
     span_words: int = Field(5, ge=1, description="longest span")
     weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
     noise: float = Field(0.0, ge=0, description="standard deviation of noise on region vectors, relative to their own")
+    standardise: bool = Field(
+        False, description="learn on features of mean 0 and mean length 1, then take that into W_m and b_m of eq. 1"
+    )
     shuffle: bool = Field(False, description="give every photo another photo's sentences: what chance looks like")
     fragments: FragmentConfig = FragmentConfig()
 
@@ -59,6 +62,7 @@ class AlignTerms:
             random.Random(config.optimiser.seed).shuffle(self.sentences)
         self.usable = [row for row, own in enumerate(self.sentences) if own]
         self.views = len(features.vectors) // features.photos
+        self.standard = _standard(features) if config.standardise else None
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
@@ -68,6 +72,9 @@ class AlignTerms:
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
         device = self.aligner.log_scale.device
         vectors = self.features.read_vectors(rows).to(device)
+        if self.standard is not None:
+            centre, scale = self.standard
+            vectors = (vectors - centre.to(device)) / scale
         if config.noise:
             vectors = vectors + config.noise * vectors.std() * torch.randn_like(vectors)
         full = [self.sentences[photo] for photo in photos]
@@ -82,6 +89,12 @@ class AlignTerms:
                 losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5)
         return losses
 
+    def finish(self) -> None:
+        """Give the trained aligner the features as they are."""
+        if self.standard is not None:
+            centre, scale = self.standard
+            self.aligner.regions.absorb(centre.to(self.aligner.log_scale.device), scale)
+
     def _fragments(self, regions: Tensor, texts: Sequence[Sequence[Sequence[int]]], step: int) -> Tensor:
         """The loss of [3] over every region and word of the batch: regions (B, N, D), for each photo its texts."""
         config = self.config.fragments
@@ -91,6 +104,13 @@ class AlignTerms:
         products = affinity(regions, words)
         owner = owners(texts, regions.device)
         return fragment_loss(products, owner, region_mask, word_mask, warm=warm, over=config.over)
+
+
+def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
+    """The mean (F,) of region vectors and the mean length of what is left of them, over up to 1,000 photos."""
+    some = features.read_vectors(range(0, features.photos, max(1, features.photos // 1000))).flatten(0, 1)
+    centre = some.mean(0)
+    return centre, float((some - centre).norm(dim=1).mean())
 
 
 def owners(texts: Sequence[Sequence[Sequence[int]]], device: torch.device) -> Tensor:

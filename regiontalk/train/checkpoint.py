@@ -44,9 +44,23 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, config: Mapping[str, Any], settings: str = ""
+    folder: Path,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    config: Mapping[str, Any],
+    settings: str = "",
+    usual: Mapping[str, str] | None = None,
 ) -> int:
     """Restore module and optimiser; the number of steps already done, 0 without a checkpoint.
+
+    Args:
+        folder: where the checkpoint stands.
+        module: takes the weights and statistics.
+        optimiser: takes the moments.
+        config: how the stage is optimised.
+        settings: all else that shapes the stage, as JSON.
+        usual: defaults of ``config`` and of ``settings`` under these names, as JSON of the same form: what an older
+            checkpoint does not name was at its default.
 
     Raises:
         ValueError: the checkpoint was written with other settings, or is damaged.
@@ -54,16 +68,9 @@ def load_checkpoint(
     path = folder / _NAME
     if not path.exists():
         return 0
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
-        ) from error
+    metadata, tensors = _read(path)
     wanted = {"config": json.dumps(config), "settings": settings}
-    if not all(_agree(metadata.get(name, ""), text) for name, text in wanted.items()):
+    if not all(_agree(metadata.get(name, ""), text, (usual or {}).get(name, "")) for name, text in wanted.items()):
         raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
     model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
     try:
@@ -80,15 +87,39 @@ def load_checkpoint(
     return int(metadata["step"])
 
 
-def _agree(written: str, wanted: str) -> bool:
-    """Whether no setting that both texts know differs: one of a later version says nothing of older runs."""
+def steps_done(folder: Path) -> int:
+    """The steps that the checkpoint of a folder has behind it, 0 without one; its weights are not read.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    path = folder / _NAME
+    return int(_read(path, whole=False)[0]["step"]) if path.exists() else 0
+
+
+def _read(path: Path, whole: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What a checkpoint says of itself, and its tensors where they are wanted."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in (file.keys() if whole else ())}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
+        ) from error
+
+
+def _agree(written: str, wanted: str, usual: str) -> bool:
+    """Whether no setting differs; one that is not written was usual, and where nothing is usual, as is wanted."""
     if not written or not wanted:
         return True
-    return _same(json.loads(written), json.loads(wanted))
+    return _same(json.loads(written), json.loads(wanted), json.loads(usual or "{}"))
 
 
-def _same(written: Any, wanted: Any) -> bool:
-    """`_agree` of two values of JSON."""
+def _same(written: Any, wanted: Any, usual: Any) -> bool:
+    """`_agree` of values of JSON."""
     if isinstance(written, dict) and isinstance(wanted, dict):
-        return all(_same(written[key], wanted[key]) for key in written.keys() & wanted.keys())
+        usual = usual if isinstance(usual, dict) else {}
+        return all(
+            _same(written.get(key, usual.get(key, value)), value, usual.get(key)) for key, value in wanted.items()
+        )
     return bool(written == wanted)

@@ -75,6 +75,7 @@ def train(
     folder: Path,
     log: Log,
     settings: str = "",
+    usual: str = "",
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
@@ -86,6 +87,7 @@ def train(
         folder: where the checkpoint stands.
         log: takes one line of progress.
         settings: all else that shapes the stage, as JSON; a checkpoint that contradicts it is refused.
+        usual: the defaults of that, in the same form, for checkpoints that do not name every setting.
         after: called with the number of steps done after every step, for measuring on dev.
 
     Raises:
@@ -93,7 +95,8 @@ def train(
     """
     optimiser = make_optimiser(module, config)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    begin = load_checkpoint(folder, module, optimiser, config.model_dump(), settings)
+    defaults = {"config": OptimiserConfig().model_dump_json(), "settings": usual}
+    begin = load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     last = min(config.steps, config.stop or config.steps)
     sums: dict[str, float] = {}
@@ -105,7 +108,10 @@ def train(
         losses = terms(step)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
-            raise ValueError(f"step {step}: the loss is not finite ({_line(losses)}); lower the rate and resume")
+            found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
+            raise ValueError(
+                f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
+            )
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward([total])  # what total.backward() does, with types
         if config.clip_by == "norm":
@@ -124,8 +130,3 @@ def train(
             sums = {}
             save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
-
-
-def _line(losses: Mapping[str, Tensor]) -> str:
-    """Loss terms for a message."""
-    return ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())

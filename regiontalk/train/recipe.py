@@ -88,6 +88,9 @@ class Recipe(BaseModel):
             "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
             and not stage.captions,
             "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds and not stage.pairs,
+            "align.standardise and a section [warm] or [joint]: the aligner has learnt features as they are": bool(
+                self.align and self.align.standardise and (self.warm or self.joint)
+            ),
             "align.fragments and aligner.normalise = true: a product of unit vectors never reaches the margin of 1": (
                 self.aligner.normalise and any(part and part.fragments.weight for part in (self.warm, self.align))
             ),
@@ -218,6 +221,7 @@ class Run:
         if name in ("warm", "align"):
             terms = AlignTerms(model.aligner, features, sentences, config)
             train(model.aligner.train(), terms, config.optimiser, **shared)
+            terms.finish()
         else:
             phrases = annotated_phrases(self.examples, model) if config.phrases else []
             for number in range(1 + config.rounds):

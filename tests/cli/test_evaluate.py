@@ -65,6 +65,21 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
     assert {"captions", "regions", "dense"} == {row["protocol"] for row in said}
 
 
+def test_all_goes_on_where_one_protocol_has_nothing(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    """Without Entities there is no phrase; a photo that cannot be opened is told, whatever is measured."""
+    shutil.copytree(toy_folder / "flickr8k", tmp_path / "flickr8k")
+    name = (tmp_path / "flickr8k" / "Flickr_8k.devImages.txt").read_text().split()[0]
+    photo = tmp_path / "flickr8k" / "images" / name
+    photo.write_bytes(photo.read_bytes()[:100])
+    common = ("--model", model_folder, "--data", tmp_path, "--limit", 4, "--train-limit", 5, "--json", tmp_path / "a")
+    assert invoke("all", *common).exit_code == 0
+    found = {part["protocol"]: part for part in json.loads((tmp_path / "a").read_text())["results"]}
+    assert found["captions"]["figures"] and not found["phrases"]["figures"]
+    assert found["phrases"]["notes"][0].startswith("not measured: ")
+    assert any("photos that cannot be opened, left out: 1" in note for note in found["retrieval"]["notes"])
+    assert invoke("phrases", *common).exit_code == 2
+
+
 def test_a_folder_with_only_a_test_split(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(toy_folder, tmp_path / "held")
     lists = tmp_path / "held" / "flickr8k"
@@ -102,6 +117,19 @@ def test_captions_from_files_need_no_model(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["results"][0]["figures"]["predictions"]["BLEU-1"]["value"] == pytest.approx(1.0)
     assert "command" in found and "model" not in found
+    assert "no training sentences: no novelty; give --train-data" in found["results"][0]["notes"]
+
+
+def test_novelty_of_captions_from_files(toy_folder: Path, tmp_path: Path) -> None:
+    text = read_split(toy_folder, "train")[0][0].captions[0]
+    (tmp_path / "said.json").write_text(json.dumps({"1": text, "2": "nobody \ud83d wrote this"}))
+    (tmp_path / "truth.json").write_text(json.dumps({"1": [text], "2": ["a dog"]}))
+    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
+    result = invoke("captions", *files, "--train-data", toy_folder, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+    assert found["in training"]["value"] == 0.5
+    assert invoke("captions", *files, "--limit", 3).exit_code == 2
 
 
 def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:

@@ -18,6 +18,14 @@ def test_by_hand() -> None:
     assert (found.vocabulary, found.mean_length, found.distinct_captions, found.in_training) == (3, 2.5, 1.0, 0.5)
 
 
+def test_found_in_training_however_it_is_cut() -> None:
+    training = [["the", "man", "'s", "t-shirt", "is", "red"]]
+    assert found_in([["the", "mans", "tshirt", "is", "red"], ["the", "man", "is", "red"]], training).tolist() == [
+        True,
+        False,
+    ]
+
+
 def test_nothing_said() -> None:
     found = measure_diversity([[]])
     assert found.to_dict() == {

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.train.align import AlignConfig, AlignTerms
+from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.recipe import Recipe, run_recipe, stages_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -62,10 +66,25 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     assert all(torch.equal(value, theirs[key]) for key, value in again.extractor.state_dict().items())
 
 
+def test_standardised_features_end_in_the_weights() -> None:
+    """What was learnt on features of mean 0 and length 1 says the same of the features as they are."""
+    torch.manual_seed(0)
+    vectors = np.random.default_rng(0).normal(3.0, 2.0, (6, 4, 5)).astype(np.float16)
+    features = FrozenFeatures(6, np.zeros((6, 4, 4)), vectors, np.ones((6, 4)))
+    aligner = Aligner(features=5, vocabulary=9, config=AlignerConfig(size=3, word_size=4, hidden=4))
+    terms = AlignTerms(aligner, features, [[[4, 5]]] * 6, AlignConfig(standardise=True))
+    plain = features.read_vectors(range(6))
+    centred = plain - plain.mean((0, 1))
+    before = aligner.regions(centred / centred.norm(dim=-1).mean())
+    terms.finish()
+    torch.testing.assert_close(aligner.regions(plain), before, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         pytest.param({"extractor": {"crops": "vgg19"}}, "extractor.crops and a section [joint]", id="crops in joint"),
+        pytest.param({"align": {"standardise": True}}, "align.standardise and a section [warm]", id="learnt before"),
         pytest.param({"align": {"fragments": {"weight": 1}}}, "align.fragments and aligner.norm", id="unit fragments"),
         pytest.param(
             {"aligner": SMALL | {"cell": "gru", "normalise": True, "sentence": "last"}},
