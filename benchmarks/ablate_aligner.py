@@ -19,6 +19,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.metrics.intervals import Interval
 from regiontalk.train.recipe import Recipe, Run, run_recipe
 
 # what is changed: fields of the aligner, fields of the stage
@@ -57,9 +58,10 @@ def main() -> None:
         seconds = time.perf_counter() - begun
         photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
         figures = evaluate_retrieval(photos).figures
-        there, back = (figures[way]["R@1"].value for way in ("photo to sentence", "sentence to photo"))
-        found[name] = {"photo to sentence": there, "sentence to photo": back, "seconds": seconds}
-        print(f"{name:32s} R@1 {100 * there:.1f} / {100 * back:.1f}  ({seconds:.0f} s)", flush=True)
+        row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
+        text = " / ".join(f"{100 * one.value:.1f}" for one in row if isinstance(one, Interval))
+        found[name] = {"R@1": text, "seconds": f"{seconds:.0f}"}
+        print(f"{name:32s} R@1 {text}  ({seconds:.0f} s)", flush=True)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
