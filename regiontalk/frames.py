@@ -6,6 +6,7 @@ time in seconds. `timeline` joins what is said of them.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,13 @@ WAIT_MS = 10_000  # for a stream to open or to go on
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 _LOST = 0.02  # share of the stated frames that may be missing at the end: containers count loosely
 _BINS = 16  # of a colour histogram, a channel
+_CLOCK = 1e-6  # seconds by which time stamps and multiples of a period, both floats, may differ and mean the same
+_FRAME = 0.04  # seconds of a frame where the film states no rate
+_USER = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")  # up to the last @ of the host's part: a password may have one
+# A password with a slash, which is no valid address but not to be printed either; "//host:80/" is none.
+_BROKEN = re.compile(r"(?<=//)([^/?#:@[]*):(?!\d*(?:[/?#]|$)).*@")
+# In the query or, as some cameras have it, in the path: password=..., access_token=...
+_SECRET = re.compile(r"([\w.-]*(?:pass|pwd|token|secret|key|auth)[\w.-]*=)[^&]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,16 @@ def is_film(text: str) -> bool:
 
 
 def shown_name(source: str) -> str:
-    """A source as it may be printed and stored: an address without its password.
+    """A source as it may be printed and stored: an address without its password, tokens and keys.
 
-    >>> shown_name("rtsp://me:secret@door:554/1")
-    'rtsp://me@door:554/1'
+    >>> shown_name("rtsp://me:secret@door:554/1"), shown_name("http://door/live?channel=1&token=secret")
+    ('rtsp://me@door:554/1', 'http://door/live?channel=1&token=***')
     """
-    return re.sub(r"(?<=//)([^/@:]*):[^/@]*@", r"\1@", source) if _is_stream(source) else source
+    if not _is_stream(source):
+        return source
+    for pattern in (_USER, _BROKEN):
+        source = pattern.sub(r"\1@", source, count=1)
+    return _SECRET.sub(r"\1***", source)
 
 
 class Film:
@@ -64,17 +76,19 @@ class Film:
         name: the source without a password.
         size_wh: width and height of its frames in pixels.
         live: a camera or a stream without an end, whose clock is the wall's.
-        complete: after `frames` has ended, whether the film was read to its stated end.
+        complete: whether `frames` has come to the film's stated end, or to the one that was asked for; False before.
+        end: seconds up to which the film was read, the last frame's own time included.
     """
 
     def __init__(self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
         """Take an open `cv2.VideoCapture` (`open_film` opens one)."""
         import cv2
 
-        self.name, self.live, self.complete = name, live, True
+        self.name, self.live, self.complete, self.end = name, live, False, 0.0
         self._capture, self._clock = capture, clock
         self.size_wh = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)
+        self._frame = 1 / self._rate if self._rate else _FRAME
         self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.grabbed = 0
 
@@ -108,13 +122,15 @@ class Film:
             now = self._now(start, now)
             self.grabbed += 1
             if most is not None and now > most:
+                self.complete = True
                 return
-            if now + 1e-6 < due:
+            self.end = now + self._frame
+            if now + _CLOCK < due:
                 continue
             fine, image = self._capture.retrieve()
             if not fine or image is None:
                 continue
-            due = now + every - (now % every if every and not self.live else 0)
+            due = now + every if self.live or not every else every * (math.floor((now + _CLOCK) / every) + 1)
             colours = histogram(image) if change is not None else None
             if colours is not None and last is not None and float(np.abs(colours - last).sum()) / 2 < (change or 0):
                 continue
@@ -130,7 +146,7 @@ class Film:
             return max(self._clock() - start, before + 1e-3)
         stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
         if stamp <= before:  # some containers have no time stamps
-            stamp = before + (1 / self._rate if self._rate else 0.04)
+            stamp = before + self._frame
         return max(stamp, 0.0)
 
 
@@ -189,5 +205,6 @@ def _hint(source: str) -> str:
     if _CAMERA.fullmatch(source):
         return "no such camera, or another program uses it; camera:0 is the first"
     if _is_stream(source):
-        return f"{urlsplit(source).hostname} does not answer with a film within {WAIT_MS // 1000} s; check the address"
+        host = urlsplit(shown_name(source)).hostname  # its errors quote what they were given
+        return f"{host} does not answer with a film within {WAIT_MS // 1000} s; check the address"
     return "expected a video file, got something else or a file that is cut short; check it with a player"

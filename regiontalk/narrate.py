@@ -4,6 +4,8 @@
 left to right. It is pure and knows no file. Captions of a small model repeat each other, contradict each other about
 one thing, and break off; what would confuse a listener is left out rather than said, and where nothing is said with
 confidence the text is empty: a wrong alt text is worse than none.
+
+numpy is imported only where boxes are compared: the command line has its defaults from here, and answers at once.
 """
 
 from __future__ import annotations
@@ -13,11 +15,10 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from regiontalk.boxes import shared_of_smaller
-from regiontalk.records import ImageResult, RegionCaption
+if TYPE_CHECKING:
+    from regiontalk.records import ImageResult, RegionCaption
 
 LIMIT = 250  # characters; listeners lose the thread of longer ones
 LEAST = 0.25  # confidence below which nothing is said
@@ -41,27 +42,48 @@ _PLURALS = frozenset("men women people children ladies guys kids babies boys gir
 _IRREGULAR = {"men": "man", "women": "woman", "people": "person", "children": "child", "wolves": "wolf"}
 
 _NEUTRAL = {
-    **dict.fromkeys("man woman guy lady gentleman".split(), "person"),
-    **dict.fromkeys("men women guys ladies gentlemen males females".split(), "people"),
+    **dict.fromkeys("man woman guy lady gentleman dude lad gal".split(), "person"),
+    **dict.fromkeys("men women guys ladies gentlemen dudes lads gals males females".split(), "people"),
+    **dict.fromkeys("mans womans".split(), "person's"),  # as captions have it whose apostrophes are lost
     **dict.fromkeys("boy girl son daughter".split(), "child"),
     **dict.fromkeys("boys girls sons daughters".split(), "children"),
     **dict.fromkeys("father mother mom dad".split(), "parent"),
+    **dict.fromkeys("fathers mothers moms dads".split(), "parents"),
+    **dict.fromkeys("grandfather grandmother".split(), "grandparent"),
     **dict.fromkeys("brother sister".split(), "sibling"),
+    **dict.fromkeys("brothers sisters".split(), "siblings"),
     **dict.fromkeys("husband wife".split(), "spouse"),
     **dict.fromkeys("bride groom".split(), "newlywed"),
+    **dict.fromkeys("brides grooms".split(), "newlyweds"),
+    **dict.fromkeys("bridesmaid groomsman".split(), "wedding attendant"),
+    **dict.fromkeys("bridesmaids groomsmen".split(), "wedding attendants"),
     **dict.fromkeys("policeman policewoman".split(), "police officer"),
+    **dict.fromkeys("policemen policewomen".split(), "police officers"),
     **dict.fromkeys("fireman firewoman".split(), "firefighter"),
+    **dict.fromkeys("firemen firewomen".split(), "firefighters"),
     **dict.fromkeys("fisherman fisherwoman".split(), "fisher"),
+    **dict.fromkeys("fishermen fisherwomen".split(), "fishers"),
+    **dict.fromkeys("cowboy cowgirl".split(), "cowhand"),
+    **dict.fromkeys("cowboys cowgirls".split(), "cowhands"),
+    **dict.fromkeys("cameraman camerawoman".split(), "camera operator"),
+    **dict.fromkeys("cameramen camerawomen".split(), "camera operators"),
+    **dict.fromkeys("businessman businesswoman".split(), "businessperson"),
+    **dict.fromkeys("businessmen businesswomen".split(), "businesspeople"),
+    **dict.fromkeys("waiter waitress".split(), "server"),
+    **dict.fromkeys("waiters waitresses".split(), "servers"),
+    **{"batsman": "batter", "batsmen": "batters", "baseman": "base player", "basemen": "base players"},
     **dict.fromkeys("he she".split(), "they"),
     **dict.fromkeys("himself herself".split(), "themselves"),
     **{"his": "their", "him": "them", "hers": "theirs"},
 }
+_COWBOY_THINGS = ("hat", "hats", "boot", "boots")  # a cowboy hat says nothing of who wears it
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}  # after "they"
 
 
 def narrate(result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, neutral: bool = False) -> str:
     """An alt text for a photo.
 
+    >>> from regiontalk.records import ImageResult, RegionCaption
     >>> whole = RegionCaption((0, 0, 90, 60), "a dog runs on the beach", 0.8)
     >>> ball = RegionCaption((70, 30, 80, 40), "a red ball", 0.6)
     >>> narrate(ImageResult("a.jpg", (90, 60), "mini", whole, (ball,)))
@@ -222,6 +244,10 @@ class _Thing:
 
     def is_same(self, other: _Thing) -> bool:
         """Whether both boxes show one thing of one kind."""
+        import numpy as np
+
+        from regiontalk.boxes import shared_of_smaller
+
         corners = np.array([self.box, other.box], dtype=np.float32)
         return self.kind == other.kind and float(shared_of_smaller(corners[:1], corners[1:])[0, 0]) >= _SAME
 
@@ -282,6 +308,8 @@ def _neutral_word(word: str, following: str) -> str:
     """One word made neutral; "her" asks what follows it, and 's stays."""
     if word == "her":
         return "them" if not following or following in _FUNCTION else "their"
+    if word == "cowboy" and following.rstrip(".,;") in _COWBOY_THINGS:
+        return word
     stem, mark, rest = word.partition("'")
     core = stem.rstrip(".,;")
     return _NEUTRAL.get(core, core) + stem[len(core) :] + mark + rest
@@ -296,7 +324,7 @@ def _without_s(verb: str) -> str:
 
 def _two_of_a_kind(text: str) -> str:
     """Two of a kind counted: "a person and a person" is what "a man and a woman" became."""
-    for one, many in (("person", "people"), ("child", "children")):
+    for one, many in (("person", "people"), ("child", "children"), ("newlywed", "newlyweds")):
         text = re.sub(rf"\b(a) {one} and (?:a )?{one}\b", f"two {many}", text, flags=re.IGNORECASE)
     return text
 

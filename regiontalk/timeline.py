@@ -216,23 +216,23 @@ def _shared(first: str, second: str) -> float:
     return len(one & other) / max(1, len(one | other))
 
 
-def webvtt(timeline: Timeline, every: float) -> str:
+def webvtt(timeline: Timeline, end: float) -> str:
     """The timeline as a WebVTT file (https://www.w3.org/TR/webvtt1/): cues for scenes, and for things while seen.
 
     Args:
         timeline: of a film.
-        every: seconds that the last frame stands for.
+        end: seconds at which what the last frame shows is over, later than that frame.
     """
-    cues = [_cue(thing, timeline.times, every) for thing in (*timeline.scenes, *timeline.things)]
+    cues = [_cue(thing, timeline.times, end) for thing in (*timeline.scenes, *timeline.things)]
     cues.sort(key=lambda cue: cue[0])  # of cues that begin together the sentence about the whole frame comes first
     rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in cues]
     return "\n\n".join(["WEBVTT", *rows]) + "\n"
 
 
-def _cue(thing: Thing, times: Sequence[float], every: float) -> tuple[float, float, str]:
+def _cue(thing: Thing, times: Sequence[float], last: float) -> tuple[float, float, str]:
     """Start, end (when the next frame was looked at) and escaped words."""
     following = bisect_right(times, thing.times[-1])
-    end = times[following] if following < len(times) else thing.times[-1] + every
+    end = times[following] if following < len(times) else last
     text = " ".join(thing.text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return thing.times[0], end, text
 

@@ -45,6 +45,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(0.2, 0.3, None, [0, 2], id="only where the colours change"),
         pytest.param(0, None, 0.35, [0, 0.1, 0.2, 0.3], id="all"),
         pytest.param(9, None, None, [0], id="the first"),
+        pytest.param(0.2, None, 1.5, [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4], id="a period that is no binary fraction"),
     ],
 )
 def test_sampling(film: Path, every: float, change: float | None, most: float | None, times: list[float]) -> None:
@@ -129,6 +130,38 @@ def test_frames_without_time_stamps() -> None:
     assert times == sorted(set(times)) and times[0] >= 0 and opened.complete
 
 
+@pytest.mark.parametrize(("every", "count"), [(0.1, 101), (0.2, 51), (0.3, 34), (0.7, 15)])
+def test_a_period_takes_as_many_frames_as_fit(every: float, count: int) -> None:
+    opened = Film(Stamped([number / 10 for number in range(101)]), "a.mp4", live=False)
+    times = [frame.time for frame in opened.frames(every)]
+    assert len(times) == count and times == pytest.approx([number * every for number in range(count)])
+
+
+class Stamped(Camera):
+    """A capture whose frames have these times, in seconds."""
+
+    def __init__(self, times: list[float]) -> None:
+        super().__init__(len(times), rate=10, stated=len(times))
+        self.times = times
+
+    def get(self, key: int) -> float:
+        return 1000 * self.times[-1 - self.left] if key == cv2.CAP_PROP_POS_MSEC else super().get(key)
+
+    def retrieve(self) -> tuple[bool, Any]:
+        return True, np.zeros((6, 8, 3), dtype=np.uint8)
+
+
+def test_complete_and_end() -> None:
+    opened = Film(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
+    assert (opened.complete, opened.end) == (False, 0)
+    frames = opened.frames(0)
+    next(frames), next(frames)
+    assert (opened.complete, opened.end) == (False, pytest.approx(0.2))  # who stops here has not seen it all
+    assert len(list(frames)) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.4))
+    opened = Film(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
+    assert len(list(opened.frames(0, most=0.15))) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.2))
+
+
 @pytest.mark.parametrize(("every", "change"), [(-1, None), (1, 1.5)])
 def test_settings(every: float, change: float | None) -> None:
     with pytest.raises(ValueError, match="expected every >= 0"):
@@ -164,7 +197,31 @@ def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names() -> None:
     assert not is_film("camera:x") and not is_film("ftp://a/b") and is_film("HTTPS://a/b")
-    assert shown_name("a@b:c.mp4") == "a@b:c.mp4" and shown_name("rtsp://door/1") == "rtsp://door/1"
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        pytest.param("a@b:c.mp4", "a@b:c.mp4", id="a file"),
+        pytest.param("rtsp://door:554/1", "rtsp://door:554/1", id="no password"),
+        pytest.param("http://door:80/a@b", "http://door:80/a@b", id="an @ in the path"),
+        pytest.param("rtsp://[::1]:554/a@b", "rtsp://[::1]:554/a@b", id="a numeric address"),
+        pytest.param("rtsp://me@door:554/1", "rtsp://me@door:554/1", id="a user without a password"),
+        pytest.param("rtsp://me:SECRET@door/1", "rtsp://me@door/1", id="a password"),
+        pytest.param("rtsp://:SECRET@door/1", "rtsp://@door/1", id="without a user"),
+        pytest.param("RTSP://me:SE@CR:ET@[::1]:554/1", "RTSP://me@[::1]:554/1", id="with @ and colon"),
+        pytest.param("rtsp://me:SE/CR#ET@door/1", "rtsp://me@door/1", id="with a slash"),
+        pytest.param("rtsp://me:12@3SECRET@door/1", "rtsp://me@door/1", id="that begins with digits"),
+        pytest.param("http://a/b?user=me&password=SECRET&c=1", "http://a/b?user=me&password=***&c=1", id="password="),
+        pytest.param("http://a/b?Pwd=SEC/RET", "http://a/b?Pwd=***", id="pwd="),
+        pytest.param("http://a/b?pass=SECRET#x", "http://a/b?pass=***", id="pass="),
+        pytest.param("https://a/b?access_token=SECRET&x=1", "https://a/b?access_token=***&x=1", id="token="),
+        pytest.param("srt://a:9?passphrase=SECRET", "srt://a:9?passphrase=***", id="passphrase="),
+        pytest.param("rtsp://a/user=me&password=SECRET&ch=1", "rtsp://a/user=me&password=***&ch=1", id="in the path"),
+    ],
+)
+def test_shown_name(source: str, shown: str) -> None:
+    assert shown_name(source) == shown
 
 
 def test_histogram() -> None:

@@ -62,6 +62,7 @@ Write = Annotated[bool, typer.Option("--write", help="calibrate: put the fit int
 Predictions = Annotated[
     Path | None, typer.Option("--predictions", metavar="FILE", help="Captions of any model, COCO results format.")
 ]
+Jar = Annotated[bool, typer.Option("--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java.")]
 References = Annotated[Path | None, typer.Option("--references", metavar="FILE", help="Their references.")]
 
 
@@ -84,6 +85,7 @@ def evaluate(
     untrained: Untrained = True,
     predictions: Predictions = None,
     references: References = None,
+    meteor_jar: Jar = False,
     write: Write = False,
     device: Device = None,
 ) -> None:
@@ -97,12 +99,12 @@ def evaluate(
     start = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d")}
     if predictions is not None or references is not None:
         if outputs is not None or limit is not None:
-            raise ValueError(
-                "--predictions: expected no --outputs and no --limit beside it; the whole file is scored"
-            )
-        result = _score_files(protocol, predictions, references, train_data)
+            raise ValueError("--predictions: expected no --outputs and no --limit beside it; the whole file is scored")
+        result = _score_files(protocol, predictions, references, train_data, jar=meteor_jar)
         _finish([result], start, json, outputs, report)
         return
+    if meteor_jar:
+        raise ValueError("--meteor-jar: expected --predictions and --references beside it")
     if data is None:
         raise ValueError("--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none")
     from regiontalk.evaluate.suite import Settings
@@ -122,17 +124,21 @@ def evaluate(
     _finish(results, {**start, **head}, json, outputs, report)
 
 
-def _score_files(protocol: str, predictions: Path | None, references: Path | None, train_data: Path | None) -> Timed:
+def _score_files(
+    protocol: str, predictions: Path | None, references: Path | None, train_data: Path | None, *, jar: bool
+) -> Timed:
     """Captions from a file; no model is loaded."""
     from regiontalk.datasets.splits import read_split
     from regiontalk.evaluate.captions import score_files
+    from regiontalk.evaluate.judges import find_jar
     from regiontalk.evaluate.suite import timed
 
     if protocol != "captions" or predictions is None or references is None:
         raise ValueError("--predictions and --references: expected both, with the protocol captions")
     examples = None if train_data is None else read_split(train_data, "train")[0]
     training = None if examples is None else [text for example in examples for text in example.captions]
-    return timed(lambda: score_files(predictions, references, training=training))
+    meteor = find_jar() if jar else None
+    return timed(lambda: score_files(predictions, references, training=training, meteor=meteor))
 
 
 def _prepare(

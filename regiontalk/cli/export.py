@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.narrate import LEAST, LIMIT, LeastOption, LimitOption, NeutralOption, RegionsOption
+from regiontalk.cli.narrate import REGIONS, LeastOption, LimitOption, NeutralOption, RegionsOption
 from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.narrate import LEAST, LIMIT
 
 if TYPE_CHECKING:
     from regiontalk.cli.photos import Photos
@@ -79,7 +80,7 @@ def export(
     out: Out,
     photos: PhotosArgument = None,
     results: Results = None,
-    regions: RegionsOption = 20,
+    regions: RegionsOption = REGIONS,
     all_boxes: AllBoxes = False,
     limit: LimitOption = LIMIT,
     least: LeastOption = LEAST,
@@ -111,17 +112,37 @@ def export(
         describe_pages(root, out, look, wording.alt, replace)
         return
     found, known = _sources(photos, results)
+    _check_photos(format, found.paths, out)
     if results is None:
         captioner = session.load_captioner(model, device, max_pixels)
     _write(format, found, look if known is None else known, out, wording, max_pixels)
 
 
 def _check_out(format: str, out: Path) -> None:
-    """Refuse a folder for a file and the other way round, before a model is loaded."""
+    """Refuse a folder for a file, the other way round, and what may not be replaced, before a model is loaded."""
     if format in FOLDERS and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: expected a folder for {format}, got a file")
     if format not in FOLDERS and out.is_dir():
         raise ValueError(f"--out {out}: expected the name of a file to write, got a folder")
+    if format == "label-studio" and out.suffix.lower() == ".xml":
+        raise ValueError(f"--out {out}: expected a name such as tasks.json; as .xml the labelling interface is written")
+    if format == "gallery":
+        from regiontalk.export.gallery import check_folder
+
+        check_folder(out)
+
+
+def _check_photos(format: str, paths: Sequence[str], out: Path) -> None:
+    """Refuse photos that stand where this format cannot have them, before a model is loaded."""
+    if format == "label-studio":
+        from regiontalk.export.labelstudio import name_below
+
+        for path in paths:
+            name_below(path, out.parent)
+    elif format == "gallery":
+        from regiontalk.export.gallery import check_photos
+
+        check_photos(paths, out)
 
 
 def _site(photos: list[str] | None, results: Path | None) -> Path:
@@ -174,16 +195,19 @@ def _write(
 ) -> None:
     """Export the photos; what could be exported is written even where some photos failed."""
     from regiontalk.cli.run import for_each
+    from regiontalk.export.names import check_name
 
+    written: set[tuple[int, int]] = set()
     gathered: list[ImageResult] = []
     entries: list[Entry] = []
 
     def use(path: str, result: ImageResult) -> None:
         if format in ("xmp", "xmp-copy"):
-            typer.echo(f"wrote {_write_xmp(format, result, out, wording)}", err=True)
+            typer.echo(f"wrote {_write_xmp(format, result, out, wording, written)}", err=True)
         elif format == "gallery":
             entries.append(_write_entry(path, result, out, wording, max_pixels, {entry.picture for entry in entries}))
         else:
+            check_name(path, out if format in FOLDERS else out.parent)
             gathered.append(wording.final(result))
 
     try:
@@ -212,23 +236,41 @@ def _write_texts(texts: dict[Path, str]) -> None:
         typer.echo(f"wrote {path}", err=True)
 
 
-def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording) -> Path:
-    from regiontalk.export.metadata import write_copy, write_sidecar
+def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording, written: set[tuple[int, int]]) -> Path:
+    """Write the XMP of one photo, and add what `_identity` says of its file to those that were written."""
+    from regiontalk.export.metadata import copy_path, sidecar_path, write_copy, write_sidecar
     from regiontalk.export.xmp import Texts
     from regiontalk.narrate import whole_sentence
 
+    path = (sidecar_path if format == "xmp" else copy_path)(result.photo, out)
+    if path.exists() and _identity(path) in written:
+        raise ValueError(
+            f"{result.photo}: a photo of this name was written to {path} already; export each folder by itself"
+        )
     description = whole_sentence(result, least=wording.least, neutral=wording.neutral)
     texts = Texts(description, wording.alt(result), wording.alt(result, EXTENDED))
     write = write_sidecar if format == "xmp" else write_copy
-    return write(wording.final(result), texts, out, replace=wording.replace)
+    write(wording.final(result), texts, out, replace=wording.replace)
+    written.add(_identity(path))
+    return path
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What tells a file from all others, also where a.jpg and A.JPG are one name."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _write_entry(
     path: str, result: ImageResult, out: Path, wording: Wording, max_pixels: int, taken: set[Path]
 ) -> Entry:
     from regiontalk.export.gallery import Entry, picture_path, write_picture
+    from regiontalk.export.names import check_name
     from regiontalk.images import open_image
 
+    check_name(Path(path).name, Path())  # all that the page says of where the photo is
     picture = picture_path(path, out, taken)
+    if picture.exists() and picture.samefile(path):
+        raise ValueError(f"{path}: the gallery's picture would replace the photo; choose another folder with --out")
     write_picture(open_image(path, max_pixels=max_pixels), picture)
     return Entry(wording.final(result), picture, wording.alt(result))

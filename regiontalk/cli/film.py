@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regiontalk.cli.output import box_text
 from regiontalk.files import write_data
+from regiontalk.narrate import LEAST
 
 if TYPE_CHECKING:
     from regiontalk.frames import Film, Frame
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from regiontalk.timeline import Joiner, Timeline
 
 EVERY, EVERY_CHANGE = 1.0, 0.2  # seconds between frames: usually, and where only changes are taken
-LEAST = 0.25  # as narrate.LEAST, where no threshold is given
 PATIENCE = 3  # frames from one sight of a thing to the next
 
 EveryOption = Annotated[
@@ -78,7 +79,7 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
     Raises:
         ValueError: more than one film, an option that does not go with what was named, or a timeline of another kind.
     """
-    from regiontalk.frames import is_film
+    from regiontalk.frames import is_film, shown_name
 
     films = [text for text in arguments if is_film(text) and not Path(text).is_dir()]
     if not films:
@@ -88,7 +89,7 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
             )
         return None
     if len(arguments) > 1:
-        raise ValueError(f"{films[0]}: expected one film and nothing else, got {len(arguments)} names")
+        raise ValueError(f"{shown_name(films[0])}: expected one film and nothing else, got {len(arguments)} names")
     if drawn:
         raise ValueError("--draw: expected photos; a film writes a --timeline")
     for path in sampling.timelines:
@@ -113,17 +114,18 @@ def caption_film(
     json: bool,
     threshold: float | None,
 ) -> None:
-    """Print what is new in each frame as it comes, then write the timelines; Ctrl-C ends a film as its end does.
+    """Print what is new in each frame as it comes, then write the timelines, also where Ctrl-C stopped it.
 
     Raises:
         ValueError: no frame could be read.
-        typer.Exit: code 1 where the film ended before its stated length; what was seen is written first.
+        typer.Exit: code 1 where the film ended before its stated length; what was seen is written first. The same
+            where it was stopped before there was anything to write.
     """
     from regiontalk.timeline import Joiner, Timeline
 
     least = LEAST if threshold is None else threshold
     joiner = Joiner(patience=PATIENCE)
-    model = ""
+    model, stopped = "", False
     with film:
         try:
             for frame in film.frames(sampling.step, sampling.scene, sampling.seconds):
@@ -131,14 +133,18 @@ def caption_film(
                 model = result.model
                 _take(joiner, frame, result, least, silent=json)
         except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+            stopped = True
+            typer.echo("stopped" if joiner.times() else "stopped before the first frame; nothing is written", err=True)
+    if stopped and not joiner.times():
+        raise typer.Exit(1)
     if not joiner.times():
         raise ValueError(f"{film.name}: no frame could be read; the file is damaged or cut short")
     timeline = Timeline(film.name, film.size_wh, model, joiner.times(), film.complete, joiner.scenes(), joiner.things())
     if json:
         typer.echo(json_module.dumps(timeline.to_dict(), indent=2))
-    _write(timeline, sampling)
-    if not film.complete:
+    last = timeline.times[-1] + sampling.step
+    _write(timeline, sampling.timelines, film.end if film.complete else max(film.end, last))
+    if not film.complete and not stopped:
         typer.echo(
             f"regiontalk: {film.name}: ended after {timeline.times[-1]:.1f} of {film.seconds or 0:.1f} s: "
             "damaged or cut short; what was seen up to there is kept",
@@ -159,16 +165,16 @@ def _take(joiner: Joiner, frame: Frame, result: ImageResult, least: float, silen
     if new_scene and sure is not None:
         typer.echo(f"{clock}  {sure.text} ({sure.confidence:.2f})")
     for region in fresh:
-        box = ",".join(f"{value:.0f}" for value in region.box)
-        typer.echo(f"{clock}    {box}: {region.text} ({region.confidence:.2f})")
+        typer.echo(f"{clock}    {box_text(region.box)}: {region.text} ({region.confidence:.2f})")
 
 
-def _write(timeline: Timeline, sampling: Sampling) -> None:
+def _write(timeline: Timeline, paths: Sequence[Path], end: float) -> None:
+    """Write the files; ``end`` is when the last frame's cues end, in seconds."""
     from regiontalk.timeline import webvtt
 
-    for path in sampling.timelines:
+    for path in paths:
         if path.suffix.lower() == ".vtt":
-            text = webvtt(timeline, sampling.step or 0.04)
+            text = webvtt(timeline, end)
         else:
             text = json_module.dumps(timeline.to_dict(), indent=1) + "\n"
         write_data(path, text.encode())

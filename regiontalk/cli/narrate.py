@@ -10,11 +10,11 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.narrate import LEAST, LIMIT
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
 
-LIMIT, LEAST = 250, 0.25  # as narrate.LIMIT and LEAST, which are not imported here because they bring numpy
 REGIONS = 20  # more than `caption` shows: most say what others have said
 
 PhotosArgument = Annotated[

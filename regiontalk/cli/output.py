@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +24,21 @@ def lines(result: ImageResult) -> Iterator[str]:
     if result.caption is not None:
         yield f"  whole photo: {_words(result.caption.text)} ({result.caption.confidence:.2f})"
     for region in result.regions:
-        yield f"  {_box(region.box)}: {_words(region.text)} ({region.confidence:.2f})"
+        yield f"  {box_text(region.box)}: {_words(region.text)} ({region.confidence:.2f})"
     for match in result.matches:
-        yield f"  {match.phrase}: {_box(match.box)} ({match.score:.2f})"
+        yield f"  {match.phrase}: {box_text(match.box)} ({match.score:.2f})"
 
 
 def _words(text: str | None) -> str:
     return "[not sure]" if text is None else text
 
 
-def _box(box: tuple[float, float, float, float]) -> str:
+def box_text(box: Sequence[float]) -> str:
+    """A box in whole pixels, as `--box` reads it.
+
+    >>> box_text((0.2, 1, 9.6, 20))
+    '0,1,10,20'
+    """
     return ",".join(f"{value:.0f}" for value in box)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from regiontalk.cli.options import one_line
 from regiontalk.cli.photos import SUFFIXES, Photos
 from regiontalk.cli.run import for_each
 from regiontalk.export.alttext import Picture, local_file, wanted, with_alts
@@ -32,15 +33,22 @@ def describe_pages(
 
     Raises:
         ValueError: no HTML page below ``root``.
-        typer.Exit: code 1 where some photos failed, after the pages are written.
+        typer.Exit: code 1 where some photos or pages failed, after the other pages are written.
     """
     pages = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".html", ".htm") and path.is_file())
     if not pages:
         raise ValueError(f"{root}: no page in this folder; expected files such as .html")
-    texts = {page: _decoded(page.read_bytes()) for page in pages}
-    files = {
-        file: "" for page in pages for one in wanted(texts[page][0], replace) if (file := _picture(one, page, root))
-    }
+    texts: dict[Path, tuple[str, str]] = {}
+    files: dict[Path, str] = {}
+    for page in pages:
+        try:
+            text = _decoded(page.read_bytes())
+            asked = list(wanted(text[0], replace))
+        except (ValueError, OSError) as error:
+            typer.echo(f"regiontalk: {page}: {one_line(error)}", err=True)
+            continue
+        texts[page] = text
+        files |= {file: "" for one in asked if (file := _picture(one, page, root))}
 
     def keep(path: str, result: ImageResult) -> None:
         files[Path(path)] = alt(result)
@@ -48,11 +56,13 @@ def describe_pages(
     try:
         for_each(Photos(tuple(str(file) for file in files), single=False), look, keep)
     finally:
-        for page in pages:
-            _write_page(page, texts[page], out / page.relative_to(root), files, root, replace)
+        for page, text in texts.items():
+            _write_page(page, text, out / page.relative_to(root), files, root, replace)
         silent = sum(not text for text in files.values())
         if silent:
             typer.echo(f"{silent} of {len(files)} pictures have no alt text: nothing was sure enough", err=True)
+    if len(texts) < len(pages):
+        raise typer.Exit(1)
 
 
 def _picture(picture: Picture, page: Path, root: Path) -> Path | None:
@@ -73,7 +83,7 @@ def _write_page(
     changed, count = with_alts(html, words, replace)
     if not count:
         return
-    write_data(path, changed.encode(encoding, errors="xmlcharrefreplace"))
+    write_data(path, changed.encode(encoding))  # what was put in is ASCII
     typer.echo(f"wrote {path}: {count} alt texts", err=True)
 
 

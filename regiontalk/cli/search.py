@@ -12,9 +12,10 @@ import typer
 
 from regiontalk.cli.index import HOME, Library, library_uri
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
+from regiontalk.cli.output import Drawings, box_text
 
 if TYPE_CHECKING:
-    from regiontalk.cli.output import Drawings
+    from regiontalk.cli.photos import Failure
     from regiontalk.index.query import Hit
 
 Text = Annotated[
@@ -61,9 +62,10 @@ def search(
     first, last = parse_day("--after", after), parse_day("--before", before)
 
     from regiontalk import RegionCaptioner
-    from regiontalk.cli.output import Drawings
+    from regiontalk.cli.run import report
     from regiontalk.index.library import PhotoIndex
     from regiontalk.index.query import unknown_words
+    from regiontalk.records import FORMAT
 
     library = PhotoIndex.open(library_uri(index))
     drawings = None if draw is None else Drawings(draw, max_pixels)
@@ -75,14 +77,17 @@ def search(
         typer.echo(f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True)
     if json:
         query = {"text": text, "photo": photo, "boxes": boxes}
-        typer.echo(json_module.dumps({"format": 1, "query": query, "hits": [hit.to_dict() for hit in hits]}, indent=2))
+        document = {"format": FORMAT, "query": query, "hits": [hit.to_dict() for hit in hits]}
+        typer.echo(json_module.dumps(document, indent=2))
     else:
         typer.echo("\n".join(line for rank, hit in enumerate(hits, 1) for line in lines(rank, hit)), nl=bool(hits))
     if not hits:
         typer.echo(f"no photo answers; the library holds {len(library)} (regiontalk index info)", err=True)
     if drawings is not None:
-        _draw(hits, drawings)
+        failures = _draw(hits, drawings)
         typer.echo(f"drawn: the photos, with what answers framed, in {draw}", err=True)
+        if failures:
+            report(failures, len(hits))
 
 
 def parse_day(option: str, text: str | None) -> date | None:
@@ -111,19 +116,22 @@ def lines(rank: int, hit: Hit) -> Iterator[str]:
     if hit.result.caption is not None and hit.result.caption.text:
         yield f"   whole photo: {hit.result.caption.text}"
     said = next((region.text for region in hit.result.regions if region.box == hit.answer.box), None)
-    yield f"   answer: {_box(hit.answer.box)}{f' {said}' if said else ''}"
+    yield f"   answer: {box_text(hit.answer.box)}{f' {said}' if said else ''}"
     for match in hit.result.matches:
-        yield f"   {match.phrase}: {_box(match.box)} ({match.score:.3f})"
+        yield f"   {match.phrase}: {box_text(match.box)} ({match.score:.3f})"
 
 
-def _box(box: Sequence[float]) -> str:
-    return ",".join(f"{value:.0f}" for value in box)
+def _draw(hits: Sequence[Hit], drawings: Drawings) -> list[Failure]:
+    """The answering region framed on every photo that is still there; returns those that cannot be drawn."""
+    from regiontalk.cli.photos import Failure
 
-
-def _draw(hits: Sequence[Hit], drawings: Drawings) -> None:
-    """The answering region framed on every photo that is still there."""
+    failures = []
     for hit in hits:
         if hit.missing:
             typer.echo(f"not drawn, its file is gone: {hit.photo}", err=True)
             continue
-        drawings.add(hit.photo, replace(hit.result, regions=(), matches=(hit.answer,)))
+        try:
+            drawings.add(hit.photo, replace(hit.result, regions=(), matches=(hit.answer,)))
+        except (ValueError, OSError) as error:  # a file that was damaged since it was added
+            failures.append(Failure(hit.photo, error))
+    return failures

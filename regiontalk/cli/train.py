@@ -91,7 +91,7 @@ def train(
             )
         return
     from regiontalk.train.card import model_card
-    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+    from regiontalk.train.recipe import Recipe, Run, extractor_sizes, run_recipe, stages_of
 
     recipe = Recipe.read(config)
     if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
@@ -101,7 +101,8 @@ def train(
         raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
     with _journal(out) as log:
         run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
-        card = model_card(recipe, data=data.name, photos=len(run.examples))
+        sizes = extractor_sizes(recipe, start)
+        card = model_card(recipe, extractor=sizes, data=data.name, photos=len(run.examples), start=start)
         folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card, vectors=vectors)
     typer.echo(folder)
 

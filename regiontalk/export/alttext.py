@@ -31,10 +31,17 @@ class Picture:
 
 
 def pictures(html: str) -> list[Picture]:
-    """The pictures of an HTML text, in its order; what stands in comments and scripts is none."""
+    """The pictures of an HTML text, in its order; what stands in comments and scripts is none.
+
+    Raises:
+        ValueError: a declaration such as ``<![foo[`` that Python's parser gives up on.
+    """
     reader = _Reader(html)
-    reader.feed(html)
-    reader.close()
+    try:
+        reader.feed(html)
+        reader.close()
+    except AssertionError as error:  # what html.parser raises there, in some versions of Python
+        raise ValueError(f"line {reader.getpos()[0]}: cannot be read as HTML ({error}); correct it first") from error
     return reader.found
 
 
@@ -69,7 +76,11 @@ def with_alts(html: str, words: Callable[[Picture], str], replace: bool = False)
         replace: ask for pictures with a text too; an empty one still stays.
 
     Returns:
-        The new text, and how many pictures got an ``alt``.
+        The new text, and how many pictures got an ``alt``. What is put in is ASCII, other characters being numeric
+        references, so that it is right in a page of any encoding.
+
+    Raises:
+        ValueError: as `pictures`.
     """
     parts, last, count = [], 0, 0
     for picture in wanted(html, replace):
@@ -87,7 +98,7 @@ def wanted(html: str, replace: bool = False) -> Iterator[Picture]:
 
 def _tag_with(tag: str, text: str) -> str:
     """An img tag with this alt, in place of its own or right after its name."""
-    attribute = f'alt="{escape(text)}"'
+    attribute = f'alt="{escape(text).encode("ascii", "xmlcharrefreplace").decode()}"'
     place, end = _attribute(tag, "alt")
     return tag[:place] + attribute + tag[end:] if place else f"{tag[:4]} {attribute}{tag[4:]}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -14,6 +14,8 @@ from regiontalk.files import write_whole
 from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page
+PHOTOS = "photos"  # the folder of the reduced photos in that of the page
+_MARK = '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
 _HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
 
 _STYLE = """
@@ -62,6 +64,41 @@ class Entry:
     alt: str
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder where the gallery would replace what is not an earlier gallery's.
+
+    Raises:
+        ValueError: it has a page that is not ours, or files in ``photos`` and no page of ours.
+        OSError: it cannot be read.
+    """
+    index, photos = folder / "index.html", folder / PHOTOS
+    ours = False
+    if index.exists():
+        with index.open("rb") as file:
+            ours = _MARK.encode() in file.read(1000)
+        if not ours:
+            raise ValueError(f"{index}: expected no page or a gallery of ours, got another page; choose another --out")
+    if not ours and photos.exists() and (not photos.is_dir() or any(photos.iterdir())):
+        raise ValueError(
+            f"{photos}: expected no files beside a gallery that is made anew, got some; choose another --out"
+        )
+
+
+def check_photos(photos: Iterable[str], folder: Path) -> None:
+    """Refuse photos that stand where the gallery's own pictures go.
+
+    Raises:
+        ValueError: one does.
+    """
+    pictures = folder / PHOTOS
+    if not pictures.exists():
+        return
+    for photo in photos:
+        places = {Path(photo).parent, Path(photo).resolve().parent}  # a link may stand in it or lead to it
+        if any(place.exists() and place.samefile(pictures) for place in places):
+            raise ValueError(f"{photo}: expected a photo outside {pictures}, the gallery's own; choose another --out")
+
+
 def write_picture(image: Image.Image, path: Path) -> None:
     """Write a photo reduced to 1280 pixels as JPEG.
 
@@ -84,7 +121,7 @@ def picture_path(photo: str, folder: Path, taken: Container[Path]) -> Path:
     >>> picture_path("trip/a.png", Path("web"), {Path("web/photos/a.jpg")}).as_posix()
     'web/photos/a_2.jpg'
     """
-    number, path = 1, folder / "photos" / f"{Path(photo).stem}.jpg"
+    number, path = 1, folder / PHOTOS / f"{Path(photo).stem}.jpg"
     while path in taken:
         number += 1
         path = path.with_name(f"{Path(photo).stem}_{number}.jpg")
@@ -97,7 +134,7 @@ def page(entries: Sequence[Entry], folder: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Photos in words</title>\n<style>{_STYLE}</style>\n<h1>Photos in words</h1>\n<main>\n"
+        f"{_MARK}\n<title>Photos in words</title>\n<style>{_STYLE}</style>\n<h1>Photos in words</h1>\n<main>\n"
         f"{articles}\n</main>\n<script>{_SCRIPT}</script>\n</html>\n"
     )
 

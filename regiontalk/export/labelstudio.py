@@ -53,13 +53,23 @@ def tasks(results: Sequence[ImageResult], folder: Path = Path()) -> list[dict[st
     return [_task(result, folder) for result in results]
 
 
-def _task(result: ImageResult, folder: Path) -> dict[str, Any]:
-    name = relative(result.photo, folder)
+def name_below(photo: str, folder: Path) -> str:
+    """The path of a photo below the folder of the tasks, with slashes.
+
+    Raises:
+        ValueError: it is not below that folder.
+    """
+    name = relative(photo, folder)
     if name.startswith("../") or Path(name).is_absolute():
         raise ValueError(
-            f"{result.photo}: expected a photo below the folder of the tasks, {folder}, which Label Studio serves; "
+            f"{photo}: expected a photo below the folder of the tasks, {folder}, which Label Studio serves; "
             "choose --out above the photos"
         )
+    return name
+
+
+def _task(result: ImageResult, folder: Path) -> dict[str, Any]:
+    name = name_below(result.photo, folder)
     spoken = [region for region in result.regions if region.text]
     found = [piece for number, region in enumerate(spoken) for piece in _region(number, region, result.size_wh)]
     if result.caption is not None and result.caption.text:

@@ -14,6 +14,7 @@ from regiontalk.files import write_data
 from regiontalk.records import ImageResult
 
 _ORIENTATION = 0x0112
+_SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
 def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
@@ -29,8 +30,7 @@ def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: b
         ValueError: the sidecar that is there cannot be read.
         OSError: a file cannot be read or written.
     """
-    photo = Path(result.photo)
-    path = folder / f"{photo.name}.xmp"
+    photo, path = Path(result.photo), sidecar_path(result.photo, folder)
     existing = path.read_bytes() if path.is_file() else None
     fresh = packet(result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace)
     write_data(path, fresh)
@@ -40,6 +40,9 @@ def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: b
 def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
     """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
 
+    A file of that name is replaced where it is an earlier copy of this photo: the same bytes apart from its XMP, and
+    the same time. Anything else there may be another photo, or one whose XMP somebody has worked on since.
+
     Args:
         result: of the photo at the path `ImageResult.photo`.
         texts: about the whole photo.
@@ -47,11 +50,11 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
         replace: put our texts in place of those that the photo has.
 
     Raises:
-        ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace the photo.
+        ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace the photo or a
+            file that is no earlier copy of it.
         OSError: a file cannot be read or written.
     """
-    photo = Path(result.photo)
-    path = folder / photo.name
+    photo, path = Path(result.photo), copy_path(result.photo, folder)
     if path.exists() and path.samefile(photo):
         raise ValueError(f"{photo}: the copy would replace the photo; choose another folder with --out")
     data = photo.read_bytes()
@@ -60,9 +63,33 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
         fresh = with_packet(data, packet(result, texts, found, orientation=orientation(data), replace=replace))
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error
+    if path.exists() and not _is_copy(path, photo, fresh):
+        raise ValueError(
+            f"{photo}: {path} is there and no earlier copy of this photo; remove it or choose another folder with --out"
+        )
     write_data(path, fresh)
     shutil.copystat(photo, path)
     return path
+
+
+def sidecar_path(photo: str, folder: Path) -> Path:
+    """Where `write_sidecar` writes."""
+    return folder / f"{Path(photo).name}.xmp"
+
+
+def copy_path(photo: str, folder: Path) -> Path:
+    """Where `write_copy` writes."""
+    return folder / Path(photo).name
+
+
+def _is_copy(path: Path, photo: Path, fresh: bytes) -> bool:
+    """Whether a file is an earlier copy of a photo, given the bytes of a fresh one."""
+    if abs(path.stat().st_mtime - photo.stat().st_mtime) > _SAME_TIME:
+        return False
+    try:
+        return with_packet(path.read_bytes(), find_packet(fresh) or b"") == fresh
+    except ValueError:  # no picture, or a damaged one
+        return False
 
 
 def orientation(data: bytes) -> int:

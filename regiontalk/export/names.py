@@ -19,6 +19,18 @@ def relative(photo: str, folder: Path) -> str:
         return Path(photo).resolve().as_posix()
 
 
+def check_name(photo: str, folder: Path) -> None:
+    """Refuse a photo whose name no document can hold: one that is not UTF-8, which Linux allows.
+
+    Raises:
+        ValueError: its path as seen from the folder is not UTF-8.
+    """
+    try:
+        relative(photo, folder).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{photo!a}: expected a name in UTF-8, which the document needs; rename the photo") from error
+
+
 def iri(photo: str, folder: Path) -> str:
     """`relative` as a web address.
 

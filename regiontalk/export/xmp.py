@@ -35,6 +35,7 @@ _SPACES = {
 }
 _DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items())
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
+_MARKS = ((EXT, "rId"), (DC, "identifier"))  # where that identifier stands
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta>'
 # Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF orientation.
 _TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
@@ -205,14 +206,20 @@ def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
 
 def _remove_ours(rdf: minidom.Element) -> None:
     """Take out the regions of an earlier run, of either kind."""
-    for address, name in ((EXT, "rId"), (DC, "identifier")):
-        for mark in rdf.getElementsByTagNameNS(address, name):
-            if "".join(_all_text(mark)).startswith(_OURS):
-                item = mark.parentNode
-                while isinstance(item, minidom.Element) and item.localName != "li":
-                    item = item.parentNode
-                if isinstance(item, minidom.Element):
-                    _detach(item)
+    for node in rdf.getElementsByTagName("*"):
+        if _is_mark(node):
+            item: minidom.Node | None = node
+            while isinstance(item, minidom.Element) and item.localName != "li":
+                item = item.parentNode
+            if isinstance(item, minidom.Element):
+                _detach(item)
+
+
+def _is_mark(node: minidom.Element) -> bool:
+    """Whether an element is or has an identifier of ours: Adobe's programs turn simple elements into attributes."""
+    if any(node.getAttributeNS(*mark).startswith(_OURS) for mark in _MARKS):
+        return True
+    return (node.namespaceURI, node.localName) in _MARKS and "".join(_all_text(node)).startswith(_OURS)
 
 
 def _add_regions(

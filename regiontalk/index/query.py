@@ -6,9 +6,9 @@ example photo, or both. A photo's score is eq. 8 of [1] over its own region vect
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,7 +193,7 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
         PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
         ImageResult(row.path, row.size_wh, name, said[0], regions, matches),
         row.date,
-        not Path(row.path).is_file(),
+        not os.path.isfile(row.path),  # which, unlike Path.is_file, does not raise for a drive that is gone
     )
 
 

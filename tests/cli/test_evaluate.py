@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,6 +16,7 @@ from regiontalk.align.model import AlignerConfig
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
+from regiontalk.metrics.meteor import SIZE
 from regiontalk.model import ModelConfig, RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary
@@ -130,6 +132,23 @@ def test_novelty_of_captions_from_files(toy_folder: Path, tmp_path: Path) -> Non
     found = json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
     assert found["in training"]["value"] == 0.5
     assert invoke("captions", *files, "--limit", 3).exit_code == 2
+
+
+def test_meteor_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regiontalk.evaluate import judges
+
+    rows = [{"image_id": 1, "caption": "a dog runs"}]
+    (tmp_path / "said.json").write_text(json.dumps(rows))
+    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "said.json", "--meteor-jar")
+    monkeypatch.setattr(judges, "installed_folder", lambda: None)
+    result = invoke("captions", *files)
+    assert result.exit_code == 2 and "expected an installed pycocoevalcap" in result.stderr
+    monkeypatch.setattr(judges, "installed_folder", lambda: tmp_path)
+    monkeypatch.setattr(judges, "jar_statistics", lambda said, truths, folder: np.zeros((len(said), SIZE), np.int64))
+    result = invoke("captions", *files, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    assert "METEOR" in json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+    assert invoke("captions", "--data", tmp_path, "--meteor-jar").exit_code == 2
 
 
 def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:

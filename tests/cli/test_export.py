@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from regiontalk.cli.export import DOCUMENTS, FOLDERS, FORMATS
+from regiontalk.cli.export import DOCUMENTS, FOLDERS, FORMATS, Wording
 from regiontalk.datasets.folder import read_folder
 from regiontalk.export.embed import find_packet
 
@@ -122,13 +123,99 @@ def test_html_unsure(run: Any) -> None:
         pytest.param(["html", "a.png", "--out", "x"], "html: expected one folder that holds HTML pages", id="no site"),
         pytest.param(["html", "album", "--out", "x"], "album: no page in this folder", id="no page"),
         pytest.param(["xmp-copy", "a.png", "--out", "."], "would replace the photo", id="the photo itself"),
+        pytest.param(["label-studio", "a.png", "--out", "t.xml"], "expected a name such as tasks.json", id="xml"),
         pytest.param(["coco", "gone.png", "--out", "x"], "gone.png: no such photo", id="no such photo"),
         pytest.param(["label-studio", "a.png", "--out", "x/t.json"], "choose --out above the photos", id="not above"),
     ],
 )
-def test_mistakes(run: Any, refused: Any, arguments: list[str], message: str) -> None:
+def test_mistakes(run: Any, refused: Any, captioner: Any, arguments: list[str], message: str) -> None:
     refused(run("export", *arguments), message)
     assert not Path("x").exists()
+    if "label-studio" in arguments:
+        assert captioner.calls == []  # before a model is loaded
+
+
+def test_a_photo_that_is_not_above_stops_before_the_model(run: Any, refused: Any, captioner: Any) -> None:
+    refused(run("export", "label-studio", "album/one.png", "a.png", "--out", "album/t.json"), "choose --out above")
+    assert captioner.calls == []
+
+
+@pytest.mark.parametrize("format", [*DOCUMENTS, "gallery"])
+def test_a_name_that_no_document_can_hold(run: Any, format: str) -> None:
+    try:
+        Path("album/b\udcff.png").write_bytes(Path("a.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    Path("album/middle.jpg").unlink()
+    result = run("export", format, "album", "--out", "x" if format in FOLDERS else "t.json")
+    assert result.exit_code == 1 and "1 of 3 photos failed" in result.stderr, result.output
+    assert "expected a name in UTF-8" in result.stderr
+    made = [*Path().glob("t.json"), *Path().glob("x/*.json"), *Path().glob("x/*.html")]
+    assert made and any("one.png" in path.read_text() for path in made)
+
+
+@pytest.mark.parametrize(("format", "name"), [("xmp", "one.png.xmp"), ("xmp-copy", "one.png")])
+def test_photos_of_one_name(run: Any, format: str, name: str) -> None:
+    Path("other").mkdir()
+    Image.new("RGB", (50, 40)).save("other/one.png")
+    result = run("export", format, "album/one.png", "other/one.png", "--out", "x")
+    assert result.exit_code == 1
+    assert f"other/one.png: a photo of this name was written to x/{name} already; export each" in result.stderr
+    assert run("export", format, "album/one.png", "--out", "y").exit_code == 0
+    assert Path("x", name).read_bytes() == Path("y", name).read_bytes()
+    assert run("export", format, "album/one.png", "--out", "x").exit_code == 0  # again, in a run of its own
+
+
+def test_a_copy_does_not_replace_another_photo(run: Any, refused: Any) -> None:
+    Path("other").mkdir()
+    Image.new("RGB", (50, 20)).save("other/one.png")
+    before = Path("other/one.png").read_bytes()
+    refused(run("export", "xmp-copy", "album/one.png", "--out", "other"), "no earlier copy of this photo")
+    assert Path("other/one.png").read_bytes() == before
+
+
+def test_a_gallery_replaces_only_a_gallery(run: Any, refused: Any, captioner: Any) -> None:
+    Path("trip/photos").mkdir(parents=True)
+    Image.new("RGB", (50, 20)).save("trip/photos/a.jpg")
+    before = Path("trip/photos/a.jpg").read_bytes()
+    refused(run("export", "gallery", "trip/photos", "--out", "trip"), "expected no files beside a gallery")
+    refused(run("export", "gallery", "a.png", "--out", "trip"), "expected no files beside a gallery")
+    Path("album/index.html").write_text("<h1>My site</h1>")
+    refused(run("export", "gallery", "a.png", "--out", "album"), "got another page; choose another --out")
+    assert captioner.calls == [] and Path("trip/photos/a.jpg").read_bytes() == before
+    for _ in range(2):
+        assert run("export", "gallery", "a.png", "--out", "web").exit_code == 0
+    captioner.calls.clear()
+    refused(
+        run("export", "gallery", "a.png", "web/photos/a.jpg", "--out", "web"), "expected a photo outside web/photos"
+    )
+    assert captioner.calls == []
+    Path("web/photos/b.jpg").hardlink_to("b.jpg")
+    refused(run("export", "gallery", "b.jpg", "--out", "web"), "the gallery's picture would replace the photo")
+
+
+def test_a_page_that_cannot_be_read_leaves_the_others(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("album/a.html").write_bytes(b"<p>\n<![foo[ <img src=one.png>")
+    Path("album/p.html").write_bytes(PAGE)
+
+    def give_up(*_: object) -> int:  # as Python's own does until 3.13; later it takes this for a comment
+        raise AssertionError("unknown status keyword")
+
+    monkeypatch.setattr(HTMLParser, "parse_html_declaration", give_up)
+    result = run("export", "html", "album", "--out", "web")
+    assert result.exit_code == 1 and result.stdout == ""
+    (line,) = [line for line in result.stderr.splitlines() if "a.html" in line]
+    assert line.startswith("regiontalk: album/a.html: line 2: cannot be read as HTML")
+    assert b"alt=" in Path("web/p.html").read_bytes() and not Path("web/a.html").exists()
+
+
+def test_a_page_stays_in_its_encoding(run: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Wording, "alt", lambda *_: "a café…")
+    for ending, encoding in (("", "ascii"), ("é", "utf-8"), ("é", "latin-1")):
+        Path("album/p.html").write_bytes(f'<img src="one.png">{ending}'.encode(encoding))
+        assert run("export", "html", "album", "--out", "web").exit_code == 0
+        wanted = f'<img alt="a caf&#233;&#8230;" src="one.png">{ending}'.encode(encoding)
+        assert Path("web/p.html").read_bytes() == wanted
 
 
 def corrected() -> None:

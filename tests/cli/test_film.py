@@ -104,7 +104,44 @@ def test_stopped_by_hand(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(film, "caption_many", stop)
     result = run("caption", "film.avi", "--timeline", "t.json")
     assert result.exit_code == 0 and "stopped" in result.stderr
-    assert len(json.loads(Path("t.json").read_text())["frames"]) == 2
+    document = json.loads(Path("t.json").read_text())
+    assert len(document["frames"]) == 2 and document["complete"] is False
+
+
+def test_stopped_before_the_first_frame(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(film, "caption_many", stop)
+    result = run("caption", "film.avi", "--json", "--timeline", "t.json")
+    assert result.exit_code == 1 and result.stdout == "" and not Path("t.json").exists()
+    assert result.stderr == "stopped before the first frame; nothing is written\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "end"),
+    [
+        pytest.param(["--scene", "0.3"], "00:00:04.000", id="to the end of the film"),
+        pytest.param(["--scene", "0.3", "--seconds", "3"], "00:00:03.100", id="to the last frame that was asked for"),
+        pytest.param(["--every", "3"], "00:00:04.000", id="not beyond the end"),
+    ],
+)
+def test_the_last_cue(run: Any, film: Watcher, options: list[str], end: str) -> None:
+    assert run("caption", "film.avi", "--timeline", "t.vtt", *options).exit_code == 0
+    assert f"--> {end}\nthe blue sea" in Path("t.vtt").read_text()
+
+
+def test_the_last_cue_of_a_film_that_was_stopped(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any, **__: Any) -> Any:
+        if film.frames == 1:
+            raise KeyboardInterrupt
+        return [film._said(np.zeros((48, 64, 3), dtype=np.uint8))]
+
+    monkeypatch.setattr(film, "caption_many", stop)
+    for options, end in (["--scene", "0.3"], "00:00:02.100"), (["--every", "0.5"], "00:00:00.600"):
+        film.frames = 0
+        run("caption", "film.avi", "--timeline", "t.vtt", *options)
+        assert f"00:00:00.000 --> {end}\n" in Path("t.vtt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -113,6 +150,9 @@ def test_stopped_by_hand(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatc
         pytest.param(["gone.mp4"], "gone.mp4: no such film", id="no such film"),
         pytest.param(["words.mp4"], "expected a video file", id="no film"),
         pytest.param(["film.avi", "a.png"], "expected one film and nothing else, got 2 names", id="film and photo"),
+        pytest.param(
+            ["rtsp://me:pass@door/1", "a.png"], "rtsp://me@door/1: expected one film", id="not with its password"
+        ),
         pytest.param(["film.avi", "--draw", "x"], "--draw: expected photos", id="draw"),
         pytest.param(["film.avi", "--timeline", "t.srt"], "expected a name that ends in .json or .vtt", id="timeline"),
         pytest.param(

@@ -116,3 +116,12 @@ def test_a_damaged_library_says_how_to_rebuild_it(filled: Run, refused: Refused)
     )
     again = filled("index", "add", "album/a.jpg", *LIBRARY, "--model", "tiny", "--rebuild")
     assert (again.exit_code, again.stdout) == (0, "library: 1 added, 0 changed, 0 unchanged; 1 in all\n")
+
+
+def test_a_photo_that_cannot_be_drawn_leaves_the_others(filled: Run) -> None:
+    data = Path("album/c.jpg").read_bytes()
+    Path("album/c.jpg").write_bytes(data[: len(data) // 2])
+    result = filled("search", "a car", *LIBRARY, "--model", "tiny", "--draw", "found")
+    assert result.exit_code == 1 and len(list(Path("found").iterdir())) == 3
+    assert result.stdout.count("   answer: ") == 4
+    assert "1 of 4 photos failed" in result.stderr and "c.jpg: damaged or cut short" in result.stderr

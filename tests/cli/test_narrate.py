@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from regiontalk import narrate as narration
-from regiontalk.cli import narrate as verb
 
 
 def test_one_photo(run: Any, captioner: Any) -> None:
@@ -66,5 +67,6 @@ def test_no_voice(run: Any, refused: Any, captioner: Any, monkeypatch: pytest.Mo
     assert captioner.calls == []  # before a model is loaded
 
 
-def test_the_defaults_are_the_librarys() -> None:
-    assert (verb.LIMIT, verb.LEAST) == (narration.LIMIT, narration.LEAST)
+def test_the_defaults_do_not_bring_numpy() -> None:
+    program = "import sys, regiontalk.narrate, regiontalk.cli.main; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

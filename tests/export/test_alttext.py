@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,16 @@ def test_local_file(tmp_path: Path, source: str, found: str | None) -> None:
 
 def test_record() -> None:
     assert Picture(0, 5, "a", None).alt is None
+
+
+def test_what_is_put_in_is_ascii() -> None:
+    assert with_alts("<img src=a>ä", lambda _: "a <café>…") == ('<img alt="a &lt;caf&#233;&gt;&#8230;" src=a>ä', 1)
+
+
+def test_a_declaration_that_the_parser_gives_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object) -> int:  # as Python's own does until 3.13; later it takes this for a comment
+        raise AssertionError("unknown status keyword 'foo' in marked section")
+
+    monkeypatch.setattr(HTMLParser, "parse_html_declaration", give_up)
+    with pytest.raises(ValueError, match=r"line 2: cannot be read as HTML .unknown status keyword"):
+        pictures("<p>\n<![foo[<img src=a>")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from regiontalk.export import annotation, coco, genome, table
-from regiontalk.export.names import iri, relative
+from regiontalk.export.names import check_name, iri, relative
 from regiontalk.records import ImageResult, RegionCaption
 
 BALL = 'a "red" ball, wet'
@@ -109,3 +109,9 @@ def test_no_photos(module: Any) -> None:
 
 def test_names() -> None:
     assert relative("a/b.jpg", Path("a")) == "b.jpg" and iri("ä#.jpg", Path()) == "%C3%A4%23.jpg"
+
+
+def test_names_that_no_document_can_hold() -> None:
+    check_name("out/a\udcff/ä.jpg", Path("out/a\udcff"))  # only what is named
+    with pytest.raises(ValueError, match=r"'a\\udcff\.jpg': expected a name in UTF-8"):
+        check_name("a\udcff.jpg", Path())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from regiontalk.export.gallery import Entry, page, picture_path, write_picture
+from regiontalk.export.gallery import Entry, check_folder, check_photos, page, picture_path, write_picture
 from regiontalk.records import ImageResult, RegionCaption
 
 RESULT = ImageResult(
@@ -54,3 +54,38 @@ def test_picture(tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int])
     write_picture(image, path)
     assert Image.open(path).size == wanted and image.size == size
     assert picture_path("y/a.jpg", tmp_path / "web", {path}).name == "a_2.jpg"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        pytest.param({}, None, id="nothing"),
+        pytest.param({"notes.txt": ""}, None, id="other files"),
+        pytest.param({"index.html": "ours", "photos/a.jpg": ""}, None, id="an earlier gallery"),
+        pytest.param({"index.html": "<h1>My site</h1>"}, r"index\.html: .* got another page", id="another page"),
+        pytest.param({"photos/a.jpg": ""}, r"photos: expected no files beside a gallery", id="somebody's photos"),
+        pytest.param({"photos": "text"}, r"photos: expected no files beside a gallery", id="a file of that name"),
+    ],
+)
+def test_what_a_gallery_may_replace(tmp_path: Path, files: dict[str, str], message: str | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(page([], tmp_path) if text == "ours" else text)
+    if message is None:
+        check_folder(tmp_path)
+        check_folder(tmp_path / "new")
+    else:
+        with pytest.raises(ValueError, match=message):
+            check_folder(tmp_path)
+
+
+def test_photos_where_the_gallerys_own_go(tmp_path: Path) -> None:
+    check_photos(["web/photos/a.jpg"], tmp_path / "web")  # there is no such folder yet
+    (tmp_path / "web" / "photos").mkdir(parents=True)
+    inside, link = tmp_path / "web" / "photos" / "a.jpg", tmp_path / "link.jpg"
+    inside.touch()
+    link.symlink_to(inside)
+    check_photos([str(tmp_path / "a.jpg"), str(tmp_path / "gone" / "a.jpg")], tmp_path / "web")
+    for photo in (inside, link):
+        with pytest.raises(ValueError, match="expected a photo outside"):
+            check_photos([str(photo)], tmp_path / "web")

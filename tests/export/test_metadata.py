@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regiontalk.export.embed import find_packet
+from regiontalk.export.embed import find_packet, with_packet
 from regiontalk.export.metadata import orientation, write_copy, write_sidecar
-from regiontalk.export.xmp import Texts
+from regiontalk.export.xmp import Texts, packet
 from regiontalk.records import ImageResult, RegionCaption
 
 TEXTS = Texts("A dog runs.", "A dog runs on grass.", "A dog runs on grass. On the left, a ball.")
@@ -93,6 +93,44 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only"):
         write_copy(ImageResult(str(tmp_path / "a.gif"), (1, 1), "mini"), TEXTS, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def other_photo(path: Path) -> None:
+    photo(path)
+    Image.new("RGB", (80, 60)).save(path)
+
+
+def rated(path: Path) -> None:
+    """The copy as somebody leaves it who adds to its XMP."""
+    path.write_bytes(with_packet(path.read_bytes(), packet(ImageResult("", (8, 6), "mini"), Texts("Rex"))))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+@pytest.mark.parametrize(
+    ("change", "time", "replaced"),
+    [
+        pytest.param(lambda path: None, 1e9, True, id="an earlier copy"),
+        pytest.param(lambda path: None, 1e9 + 1, True, id="on a disk that keeps even seconds"),
+        pytest.param(rated, 1e9, True, id="the same but for its XMP"),
+        pytest.param(rated, 1e9 + 60, False, id="whose XMP was changed since"),
+        pytest.param(other_photo, 1e9, False, id="another photo of the same second"),
+        pytest.param(lambda path: path.write_text("words"), 1e9, False, id="no picture"),
+    ],
+)
+def test_only_an_earlier_copy_is_replaced(tmp_path: Path, name: str, change: Any, time: float, replaced: bool) -> None:
+    said = photo(tmp_path / name)
+    os.utime(said.photo, (1e9, 1e9))
+    path = write_copy(said, Texts("Before."), tmp_path / "new")
+    change(path)
+    os.utime(path, (time, time))
+    before = path.read_bytes()
+    if replaced:
+        write_copy(said, Texts("After."), tmp_path / "new")
+        assert b"After." in path.read_bytes()
+        return
+    with pytest.raises(ValueError, match="is there and no earlier copy of this photo; remove it or choose"):
+        write_copy(said, Texts("After."), tmp_path / "new")
+    assert path.read_bytes() == before
 
 
 def test_many_regions(tmp_path: Path) -> None:

@@ -111,6 +111,31 @@ def test_the_regions_of_an_earlier_run_go() -> None:
     assert list(mwg_boxes(tree)) == list(iptc_boxes(tree)) == ["a dog"]
 
 
+def as_adobe_writes(data: bytes) -> bytes:
+    """The same packet with the simple fields of structures as attributes."""
+    tree = read(data)
+    parents = {child: parent for parent in tree.iter() for child in parent}
+    for field in (f"{{{EXT}}}rId", f"{{{DC}}}identifier"):
+        for node in list(tree.iter(field)):
+            parent = parents[node]
+            parent.remove(node)
+            parent.attrib.pop(f"{{{RDF}}}parseType", None)
+            inner = ElementTree.Element(f"{{{RDF}}}Description", {field: node.text or ""})
+            inner.extend(list(parent))
+            for child in list(parent):
+                parent.remove(child)
+            parent.append(inner)
+    return ElementTree.tostring(tree)
+
+
+def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
+    rewritten = as_adobe_writes(packet(RESULT, TEXTS, FOREIGN))
+    assert b'rId="regiontalk-mini-1"' in rewritten and b'identifier="regiontalk-mini-1"' in rewritten
+    tree = read(packet(RESULT, TEXTS, rewritten))
+    assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
+    assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3  # with Anna
+
+
 @pytest.mark.parametrize(
     ("existing", "message"),
     [

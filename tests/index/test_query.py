@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -128,3 +130,17 @@ def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
 def test_no_candidate(captioner: RegionCaptioner) -> None:
     empty: Any = to_arrow([row("a", unit(1))], About("tiny", "", SIZE, 4)).slice(0, 0)
     assert best_hits(captioner, query([unit(1)], ["red"]), Candidates(empty), 3) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOTCONN, errno.EACCES])
+def test_a_drive_that_does_not_answer(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    real = os.stat
+
+    def stat(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        if str(path) == "/a":
+            raise OSError(code, os.strerror(code))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", stat)
+    (hit,) = best_hits(captioner, query([unit(1)], ["red"]), candidates(row("a", unit(1))), 1)
+    assert hit.missing
