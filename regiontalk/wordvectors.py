@@ -1,8 +1,8 @@
 """Word-vector files: GloVe's and word2vec's text, word2vec's binary form, any of them gzipped.
 
-Text has a word and D numbers a line, separated by blanks, perhaps after a first line ``COUNT D``. Binary (``.bin``) has
-that first line, then for each word its name, a blank and D little-endian float32. A file is read once, and only the
-vectors of wanted words are kept: the usual files have millions.
+Text has a word and D numbers a line, separated by spaces or tabs, perhaps after a first line ``COUNT D``. Binary
+(``.bin``) has that first line, then for each word its name, a blank and D little-endian float32. A file is read once,
+and only the vectors of wanted words are kept: the usual files have millions.
 
 A word of the file stands for a wanted word that it equals, or else that the token rule makes of it ("T-shirt" for
 "tshirt"); the first of several such words is taken.
@@ -101,8 +101,9 @@ def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVector
 def _text_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterator[Row]:
     """The kept rows of a text file; every line is checked for its count of numbers."""
     for number, raw in enumerate(file, start=1):
-        line = raw.decode("utf-8", errors="replace").strip()
-        fields = line.split()
+        # only these two separate: the usual GloVe files have words that are Unicode blanks, such as U+0085 and U+00A0
+        line = raw.decode("utf-8", errors="replace").rstrip("\r\n").replace("\t", " ")
+        fields = [field for field in line.split(" ") if field]
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
             _check_size(int(fields[1]), size, "line 1")
             continue

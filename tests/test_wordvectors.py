@@ -44,6 +44,13 @@ def test_every_form(tmp_path: Path, name: str, content: str | bytes) -> None:
     assert found.missing == ("surfer",) and found.report() == "3 of 4 words found; missing: surfer"
 
 
+def test_words_that_are_unicode_blanks(tmp_path: Path) -> None:
+    """glove.840B.300d and glove.twitter.27B have such lines: only spaces and tabs separate."""
+    odd = "".join(f"{word} 7 7 7\n" for word in ("\u0085", "\u00a0", "\u2028", "a\u00a0b", "\x1c"))
+    (tmp_path / "v.txt").write_bytes(f"{odd}{TEXT}".encode())
+    assert read_word_vectors(tmp_path / "v.txt", ["dog"], 3).vectors["dog"].tolist() == ROWS["dog"]
+
+
 def test_report_is_short() -> None:
     found = WordVectors({}, tuple(f"w{number}" for number in range(12)))
     assert found.report().endswith("w8, w9 and 2 more")

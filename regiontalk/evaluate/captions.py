@@ -18,7 +18,7 @@ from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_ro
 from regiontalk.evaluate.right import confidence_charts, photo_right
 from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
 from regiontalk.evaluate.training import Training, nearest
-from regiontalk.metrics.captions import CaptionScores, score_captions
+from regiontalk.metrics.captions import CaptionScores, Statistics, score_captions
 
 
 def evaluate_captions(
@@ -129,7 +129,12 @@ def caption_result(
 
 
 def score_files(
-    predictions: Path, references: Path, *, training: Sequence[str] | None = None, resamples: int = 1000
+    predictions: Path,
+    references: Path,
+    *,
+    training: Sequence[str] | None = None,
+    meteor: Statistics | None = None,
+    resamples: int = 1000,
 ) -> Result:
     """Score captions that anybody's model wrote.
 
@@ -138,6 +143,7 @@ def score_files(
         references: COCO annotations (``{"annotations": [{"image_id": ..., "caption": ...}]}``), such a list alone, or
             an object id -> list of captions.
         training: training sentences, for novelty.
+        meteor: as in `score_captions`; None takes ours where its tables are.
         resamples: bootstrap draws of photos.
 
     Raises:
@@ -147,7 +153,7 @@ def score_files(
     groups: dict[str, list[str]] = {}
     for name, text in caption_pairs(references):
         groups.setdefault(name, []).append(text)
-    scores = score_captions(said, groups, training=training, meteor=find_meteor(), resamples=resamples)
+    scores = score_captions(said, groups, training=training, meteor=meteor or find_meteor(), resamples=resamples)
     notes = [] if training is not None else ["no training sentences: no novelty; give --train-data"]
     counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
     first = dict(reversed(said))

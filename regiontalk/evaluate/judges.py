@@ -16,6 +16,7 @@ from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import diversity_intervals
 from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor_jar import jar_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
 from regiontalk.metrics.pairing import pair
 from regiontalk.metrics.rouge import rouge_l
@@ -38,6 +39,18 @@ def find_meteor() -> Statistics | None:
     """METEOR for `score_captions`; None where its tables are not here."""
     tables, _ = find_tables()
     return None if tables is None else partial(meteor_statistics, tables=tables)
+
+
+def find_jar() -> Statistics:
+    """METEOR by its own jar, for `score_captions`.
+
+    Raises:
+        ValueError: pycocoevalcap, which holds the jar, is not installed.
+    """
+    folder = installed_folder()
+    if folder is None:
+        raise ValueError("METEOR's jar: expected an installed pycocoevalcap, which holds it; pip install pycocoevalcap")
+    return partial(jar_statistics, folder=folder)
 
 
 def score_by_photo(

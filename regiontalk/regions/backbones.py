@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from regiontalk.regions import edgetpu
 
 STRIDES = (8, 16, 32)
+_HEADS = ("classifier.", "head.", "fc.", "pre_logits.")  # what timm calls the layers after the last map
 
 
 class Backbone(nn.Module):
@@ -45,6 +46,8 @@ class Backbone(nn.Module):
             net = edgetpu.MobileNetEdgeTpu(same_padding=same_padding)
         else:
             net = timm_network(name, pretrained, same_padding)
+        if isinstance(getattr(net, "pre_logits", None), nn.Module):
+            net.pre_logits = nn.Identity()  # VGG's two layers before its classifier, which no map passes through
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
         if not all(stride in levels for stride in STRIDES) or not hasattr(net, "forward_intermediates"):
             raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
@@ -80,7 +83,7 @@ def load_local(net: nn.Module, path: Path) -> None:
     try:
         own = net.state_dict()
         state = load_file(path)
-        left_out = {key for key in set(state) - set(own) if key.startswith(("classifier.", "head.", "fc."))}
+        left_out = {key for key in set(state) - set(own) if key.startswith(_HEADS)}
         net.load_state_dict({key: value for key, value in state.items() if key not in left_out})
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from regiontalk.objects import ObjectsConfig
+from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.train.recipe import Recipe, stages_of
 
 
-def model_card(recipe: Recipe, *, data: str, photos: int) -> str:
+def model_card(recipe: Recipe, *, extractor: ExtractorConfig, data: str, photos: int, start: str | None = None) -> str:
     """A README.md in the form of the Hugging Face Hub.
 
     Args:
         recipe: the run.
+        extractor: the one that ran, which may be the start model's.
         data: name of the data folder.
         photos: training photos.
+        start: the model whose extractor was taken over.
     """
-    parts = "\n".join(
-        f"- {name}: `{getattr(recipe, name).model_dump_json(exclude_defaults=True)}`"
-        for name in ("extractor", "aligner", "generator", *stages_of(recipe))
-    )
+    # of a start model's path only the name: the rest is of the machine that trained
+    origin = "" if start is None else f", with the extractor of `{Path(start).name}`"
+    sections = {"extractor": extractor, "aligner": recipe.aligner, "generator": recipe.generator}
+    sections |= {name: getattr(recipe, name) for name in stages_of(recipe)}
+    lines = [f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`" for name, section in sections.items()]
+    parts = "\n".join([f"- backbone: `{extractor.backbone}`{origin}", *lines])
     use = """```python
 from regiontalk import RegionCaptioner
 captioner = RegionCaptioner.from_pretrained("this folder")

@@ -7,7 +7,7 @@ first rows are the photos in order.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from regiontalk.images import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.train.loop import Log
 from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment
+
+SETTLING = 500  # photos that statistics are taken from
+_TOGETHER = 64  # photos a forward pass
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class FrozenFeatures:
 def freeze_features(
     extractor: OnePassExtractor,
     examples: Sequence[Example],
-    store: PictureStore,
+    store: Callable[[], PictureStore],
     path: Path,
     *,
     regions: int,
@@ -79,7 +83,7 @@ def freeze_features(
     Args:
         extractor: in evaluation mode.
         examples: the data set; names the rows.
-        store: its pictures.
+        store: gives its pictures, and is only asked where something has to be computed.
         path: cache file; it is rebuilt where the extractor, the pictures or the settings have changed.
         regions: proposals beside the whole photo.
         views: 1 for the photos themselves; more for augmented copies.
@@ -100,12 +104,12 @@ def freeze_features(
 
     @torch.inference_mode()
     def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
-        pixels = store.pixels[torch.tensor([row % len(examples) for row in rows])].float()
+        pixels = store().pixels[torch.tensor([row % len(examples) for row in rows])].float()
         if rows[0] >= len(examples):  # the views after the first are augmented, each block by its own seed
             torch.manual_seed(rows[0])
             no_box = torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool)
             pixels, _, _ = augment(pixels, *no_box, changes)
-        pixels = store.normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
+        pixels = store().normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             found = extractor(pixels)
             boxes, objectness = extractor.propose(found, regions)
@@ -122,18 +126,81 @@ def freeze_features(
 
     key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
     key |= {"regions": regions, "views": views}
-    if extractor.config.pixels != "imagenet":
-        key["pixels"] = extractor.config.pixels
+    key |= _beside_weights(extractor)
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
     return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found["objectness"], found.get("maps"))
 
 
-def fingerprint(module: nn.Module) -> str:
-    """A hash of every weight, so that features of another extractor are never taken for this one's."""
+def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]:
+    """What shapes features and is not in the weights, where it is not as usual."""
+    config, usual = extractor.config, type(extractor.config)()
+    names = ("pixels", "fit", "overlap", "same_padding")
+    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(usual, name)}
+
+
+def settle_statistics(
+    extractor: OnePassExtractor, examples: Sequence[Example], preprocessing: Preprocessing, path: Path, log: Log
+) -> None:
+    """Give the norm of a map without a neck the statistics of the first photos, where no stage has trained them.
+
+    Without that the map would be as the backbone leaves it, its two halves on scales of their own. The figures are kept
+    in a file: another number of threads adds up in another order, and a run must go on with the very same.
+
+    Args:
+        extractor: changed in place; one with a neck, with crops or with statistics of its own stays as it is.
+        examples: the data set; its first `SETTLING` photos are looked at, as they are.
+        preprocessing: of the model.
+        path: the file.
+        log: takes one line where something has to be computed.
+    """
+    norm, few = extractor.norm, list(examples[:SETTLING])
+    if extractor.config.neck or extractor.config.crops is not None or not isinstance(norm, nn.BatchNorm2d):
+        return
+    if norm.num_batches_tracked is None or norm.running_mean is None or norm.running_var is None:
+        return
+    if int(norm.num_batches_tracked):
+        return
+    blocks = range(0, len(few), _TOGETHER)
+    device = norm.running_mean.device
+
+    @torch.inference_mode()
+    def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
+        log(f"statistics of the map from {len(few)} photos")
+        store = PictureStore(few, preprocessing)
+        fresh = nn.BatchNorm2d(extractor.map_size, affine=False, momentum=None)  # None: the mean of all batches
+        extractor.norm = fresh.to(device)
+        try:
+            for first in blocks:
+                pixels = store.batch(range(first, min(first + _TOGETHER, len(few)))).to(device)
+                extractor(pixels.contiguous(memory_format=torch.channels_last))
+        finally:
+            extractor.norm = norm
+        values = {"mean": fresh.running_mean, "variance": fresh.running_var}
+        return {name: value.cpu().numpy()[None] for name, value in values.items() if value is not None}
+
+    shape = ((extractor.map_size,), "float32")
+    key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), **_beside_weights(extractor)}
+    key |= {"size": extractor.config.size, "photos": hashlib.sha256(repr([one.id for one in few]).encode()).hexdigest()}
+    extractor.eval()
+    found = FeatureCache(path, key).open_or_build(["map"], build, {"mean": shape, "variance": shape})
+    norm.running_mean.copy_(torch.from_numpy(np.array(found["mean"][0])))
+    norm.running_var.copy_(torch.from_numpy(np.array(found["variance"][0])))
+    norm.num_batches_tracked.fill_(len(blocks))
+
+
+def fingerprint(module: nn.Module, without: str | None = None) -> str:
+    """A hash of every weight, so that features of another extractor are never taken for this one's.
+
+    Args:
+        module: whose weights.
+        without: tensors with this in their name are passed over.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
+        if without is not None and without in name:
+            continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -46,6 +46,11 @@ class JointConfig(BaseModel):
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
 
+    @property
+    def speaks(self) -> bool:
+        """Whether the generator learns."""
+        return bool(self.captions and self.weight_caption)
+
 
 class JointTerms:
     """The loss terms of a step, as `loop.train` wants them."""
@@ -62,7 +67,7 @@ class JointTerms:
         self.model, self.store, self.config, self.changes = model, store, config, changes
         self.sentences = sentence_numbers(examples, model.vocabulary)
         self.phrases = [one_box_phrases(example, model.vocabulary) for example in examples] if config.phrases else []
-        self.boxes = [network_boxes(example, model.config.extractor.size) for example in examples]
+        self.boxes = [network_boxes(example, model.preprocessing) for example in examples]
         self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -78,19 +83,19 @@ class JointTerms:
         losses: dict[str, Tensor] = {}
         with torch.autocast(device.type, dtype=torch.bfloat16):
             maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
-            if config.weight_sentence or config.weight_span:
+            if config.weight_sentence or (config.weight_span and config.spans):
                 regions, _ = model.extractor.propose(maps, config.regions)
                 vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
             if config.weight_sentence:
                 losses["sentences"] = config.weight_sentence * alignment_loss(model.aligner, vectors, sentences, 0.0)
-            if config.weight_span:
+            if config.weight_span and config.spans:
                 spans = random_spans(sentences, config.spans, config.span_words, chooser)
                 losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5)
             if config.phrases and (
                 chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)
             ):
                 losses["phrases"] = config.weight_phrase * phrase_loss(model, maps, truth, chosen)
-            if config.weight_caption:
+            if config.speaks:
                 losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)
         return losses | {name: config.weight_proposal * value for name, value in places.items()}
@@ -119,12 +124,18 @@ def train_joint(
     log: Log,
     changes: AugmentConfig = AUGMENT,
     settings: str = "",
+    usual: str = "",
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
+    terms = JointTerms(made_ready(model, config), examples, store, config, changes)
+    train(model, terms, config.optimiser, folder=folder, log=log, settings=settings, usual=usual, after=after)
+
+
+def made_ready(model: RegionModel, config: JointConfig) -> RegionModel:
+    """The model itself as the stage trains it and leaves it: its layout in memory, and what of it stands still."""
     model.to(memory_format=torch.channels_last)
     model.train()
     moving = config.optimiser.backbone_rate > 0
     model.extractor.backbone.requires_grad_(moving).train(moving)
-    terms = JointTerms(model, examples, store, config, changes)
-    train(model, terms, config.optimiser, folder=folder, log=log, settings=settings, after=after)
+    return model

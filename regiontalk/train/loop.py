@@ -37,6 +37,11 @@ class OptimiserConfig(BaseModel):
     seed: int = Field(0, description="of everything random in this stage")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
 
+    @property
+    def last(self) -> int:
+        """The steps after which the stage is finished."""
+        return min(self.steps, self.stop or self.steps)
+
 
 def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
     """The configured optimiser; weights under a module named ``backbone`` get their own rate, vectors no decay."""
@@ -82,7 +87,7 @@ def train(
 
     Args:
         module: what is trained.
-        terms: named loss terms of a step, to be added.
+        terms: named loss terms of a step, to be added; none where its batch has nothing to teach.
         config: optimiser settings.
         folder: where the checkpoint stands.
         log: takes one line of progress.
@@ -95,10 +100,7 @@ def train(
     """
     optimiser = make_optimiser(module, config)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    defaults = {"config": OptimiserConfig().model_dump_json(), "settings": usual}
-    begin = load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    last = min(config.steps, config.stop or config.steps)
+    begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
     sums: dict[str, float] = {}
     started = time.perf_counter()
     for step in range(begin, last):
@@ -106,19 +108,8 @@ def train(
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
         losses = terms(step)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
-            raise ValueError(
-                f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward([total])  # what total.backward() does, with types
-        if config.clip_by == "norm":
-            nn.utils.clip_grad_norm_(parameters, config.clip)
-        else:
-            nn.utils.clip_grad_value_(parameters, config.clip)
-        optimiser.step()
+        if losses:
+            _update(losses, optimiser, config, step)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         done = step + 1
@@ -130,3 +121,39 @@ def train(
             sums = {}
             save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
+
+
+def recall(module: nn.Module, config: OptimiserConfig, *, folder: Path, settings: str = "", usual: str = "") -> int:
+    """Only load what `train` has left in a folder; the number of steps done, 0 where there is nothing."""
+    return _resume(module, make_optimiser(module, config), config, folder, settings, usual)
+
+
+def _resume(
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    config: OptimiserConfig,
+    folder: Path,
+    settings: str,
+    usual: str,
+) -> int:
+    """The step to go on from, the checkpoint in ``folder`` loaded."""
+    defaults = {"config": OptimiserConfig().model_dump_json(), "settings": usual}
+    return load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
+
+
+def _update(losses: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int) -> None:
+    """Backward, clip and step; a loss that is not finite is refused."""
+    total = torch.stack(list(losses.values())).sum()
+    if not torch.isfinite(total):
+        found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
+        raise ValueError(
+            f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
+        )
+    optimiser.zero_grad(set_to_none=True)
+    torch.autograd.backward([total])  # what total.backward() does, with types
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    if config.clip_by == "norm":
+        nn.utils.clip_grad_norm_(parameters, config.clip)
+    else:
+        nn.utils.clip_grad_value_(parameters, config.clip)
+    optimiser.step()

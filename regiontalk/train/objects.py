@@ -140,7 +140,8 @@ def train_objects(
     sentences = sentence_numbers(examples, vocabulary)
     settings = recipe.model_dump() | {"read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()}
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    train(model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=json.dumps(settings))
+    told, usual = json.dumps(settings), ObjectsRecipe(name=recipe.name).model_dump_json()
+    train(model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual)
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"

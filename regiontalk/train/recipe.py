@@ -12,35 +12,35 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from torch import Tensor
 
 from regiontalk.align.model import AlignerConfig
 from regiontalk.captioner import reachable
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.hub import find_folder
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors
-from regiontalk.pairs import Pair, infer_pairs
+from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, open_folder
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import Vocabulary, trimmed
+from regiontalk.text import Vocabulary
 from regiontalk.train.align import AlignConfig, AlignTerms
-from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features
+from regiontalk.train.checkpoint import steps_done
+from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features, settle_statistics
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
-from regiontalk.train.joint import JointConfig, train_joint
-from regiontalk.train.loop import Log, train
-from regiontalk.train.phrases import one_box_phrases
+from regiontalk.train.joint import JointConfig, made_ready, train_joint
+from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
-from regiontalk.train.rounds import responsibilities
-from regiontalk.train.texts import Sentences, network_boxes, sentence_numbers
+from regiontalk.train.settings import stage_numbers, usual_numbers
+from regiontalk.train.taught import annotated_phrases, inferred_pairs
+from regiontalk.train.texts import Sentences, sentence_numbers
 from regiontalk.train.vectors import VectorsConfig, begin_with_vectors
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
@@ -82,7 +82,17 @@ class Recipe(BaseModel):
     def _parts_meet(self) -> Self:
         """Refuse choices that contradict each other before anything is trained."""
         stage, generator, most = self.generate or GenerateConfig(), self.generator, self.features.regions
+        taught = bool(self.warm or self.joint or self.align)
         clashes = {
+            "generate.captions, generate.pairs and generate.phrases = 0: nothing is left to learn": (
+                self.generate is not None and not (stage.captions or stage.pairs or stage.phrases)
+            ),
+            "generate.pairs and features.regions = 0: the whole photo is no part of itself to pair words with": (
+                self.generate is not None and stage.pairs > 0 and not most
+            ),
+            "generator.source = embedding and no section [warm], [joint] or [align]: nothing teaches the embedding": (
+                self.generate is not None and generator.source == "embedding" and not taught
+            ),
             "generate.penalty and generator.attention = 0: the penalty is on attention": stage.penalty
             and not generator.attention,
             "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
@@ -97,7 +107,7 @@ class Recipe(BaseModel):
             "generate.pairs and aligner.sentence = last: pairs come from words, and only the whole sentence has a "
             "vector": self.generate is not None and stage.pairs and self.aligner.sentence == "last",
             "generate.pairs and no section [warm], [joint] or [align]: nothing teaches the aligner that infers them": (
-                self.generate is not None and stage.pairs > 0 and not (self.warm or self.joint or self.align)
+                self.generate is not None and stage.pairs > 0 and not taught
             ),
             "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
             "train [proposer] and [align]": self.extractor.crops is not None and self.joint is not None,
@@ -173,9 +183,9 @@ class Run:
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
-        sizes = recipe.extractor
-        if taken is not None:
-            sizes = taken.config.extractor.model_copy(update={"pool": sizes.pool, "crops": sizes.crops})
+        sizes = extractor_sizes(recipe, start)
+        if taken is None and not any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint)):
+            self.log("boxes are random: no section [proposer] or [joint] teaches proposals, and there is no --start")
         vocabulary = Vocabulary.build(
             (caption for example in self.examples for caption in example.captions), recipe.least_count
         )
@@ -212,28 +222,63 @@ class Run:
         if config is None:
             raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
         self.log(f"stage {name}: {config.optimiser.steps} steps")
-        shared: dict[str, Any] = {"folder": self.out / name, "log": self.log, "settings": self.settings(name, model)}
-        if name in ("joint", "proposer"):
-            train_joint(model, self.examples, self.store(model), config, changes=self.recipe.augment, **shared)
-            return
-        sentences = sentence_numbers(self.examples, model.vocabulary)
-        features = self.features(model, name)
-        if name in ("warm", "align"):
-            terms = AlignTerms(model.aligner, features, sentences, config)
-            train(model.aligner.train(), terms, config.optimiser, **shared)
-            terms.finish()
+        shared = self._begin(name, model)
+        if name == "generate":
+            self._generate(model, config, shared)
+        elif steps_done(shared["folder"]) >= config.optimiser.last:
+            self._recall(name, model, shared)
+        elif name in ("joint", "proposer"):
+            store, changes = self.store(model), self.recipe.augment
+            train_joint(model, self.examples, store, config, changes=changes, log=self.log, **shared)
         else:
+            features = self.features(model, name)
+            terms = AlignTerms(model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config)
+            train(model.aligner.train(), terms, config.optimiser, log=self.log, **shared)
+            terms.finish()
+
+    def recall(self, name: str, model: RegionModel) -> None:
+        """Only load what a stage before the wanted ones has left, as far as it has run."""
+        steps = self._recall(name, model, self._begin(name, model))
+        last = getattr(self.recipe, name).optimiser.last
+        self.log(f"stage {name}: {f'loaded, {steps} of {last} steps' if steps else 'has not run; going on without it'}")
+
+    def _begin(self, name: str, model: RegionModel) -> dict[str, Any]:
+        """What makes a stage this run's: its folder, its settings and what is usual for them."""
+        if name not in ("joint", "proposer"):
+            settle_statistics(model.extractor, self.examples, model.preprocessing, self.out / "statistics", self.log)
+        usual = json.dumps(usual_numbers(self.recipe, name))
+        return {"folder": self.out / name, "settings": self.settings(name, model), "usual": usual}
+
+    def _recall(self, name: str, model: RegionModel, shared: dict[str, Any]) -> int:
+        """Load the checkpoint of a stage, without the pictures and features that it learnt on; its steps."""
+        config = getattr(self.recipe, name)
+        if not steps_done(shared["folder"]):
+            return 0
+        if name in ("joint", "proposer"):
+            return recall(made_ready(model, config), config.optimiser, **shared)
+        steps = recall(model.aligner, config.optimiser, **shared)
+        if config.standardise:  # what the features were brought to is only known from them
+            AlignTerms(model.aligner, self.features(model, name), [], config).finish()
+        return steps
+
+    def _generate(self, model: RegionModel, config: GenerateConfig, shared: dict[str, Any]) -> None:
+        """The generator's stage and its EM rounds; a finished one is only loaded."""
+        sentences = sentence_numbers(self.examples, model.vocabulary)
+        features = cache(lambda: self.features(model, "generate"))  # not built before somebody reads them
+        for number in range(1 + config.rounds):
+            if number:  # an EM round: its checkpoint belongs to what the round before has learnt
+                told = {"round": number, "before": fingerprint(model.generator)}
+                settings = json.dumps(json.loads(shared["settings"]) | told)
+                shared = shared | {"settings": settings, "folder": self.out / f"generate_{number + 1}"}
+                self.log(f"stage generate: EM round {number} of {config.rounds}")
+            if steps_done(shared["folder"]) >= config.optimiser.last:
+                recall(model.generator, config.optimiser, **shared)
+                continue
+            weight = config.responsibility if number else 0.0
+            pairs = self.pairs(model.eval(), features(), sentences, weight) if config.pairs else []
             phrases = annotated_phrases(self.examples, model) if config.phrases else []
-            for number in range(1 + config.rounds):
-                if number:  # an EM round: its checkpoint belongs to what the round before has learnt
-                    told = {"round": number, "before": fingerprint(model.generator)}
-                    shared["settings"] = json.dumps(json.loads(shared["settings"]) | told)
-                    shared["folder"] = self.out / f"{name}_{number + 1}"
-                    self.log(f"stage {name}: EM round {number} of {config.rounds}")
-                weight = config.responsibility if number else 0.0
-                pairs = self.pairs(model.eval(), features, sentences, weight) if config.pairs else []
-                steps = GenerateTerms(model.eval(), features, sentences, pairs, phrases, config)
-                train(model.generator.train(), steps, config.optimiser, **shared)
+            terms = GenerateTerms(model.eval(), features(), sentences, pairs, phrases, config)
+            train(model.generator.train(), terms, config.optimiser, log=self.log, **shared)
 
     def settings(self, name: str, model: RegionModel) -> str:
         """One text for all that shapes a stage beside its optimiser, so that no other run's checkpoint is gone on with.
@@ -242,20 +287,17 @@ class Run:
             name: of the stage.
             model: as the stages before have left it.
         """
-        recipe, photos = self.recipe, [(example.id, example.captions) for example in self.examples]
-        keys, stage = [name, "extractor", "aligner", "augment"], getattr(recipe, name)
-        if name == "generate" or (isinstance(stage, JointConfig) and stage.weight_caption):  # else it is not trained
-            keys.append("generator")
-        parts: dict[str, Any] = {key: getattr(recipe, key).model_dump() for key in keys}
-        if self._vectors:
-            parts["vectors"] = recipe.vectors.model_dump() | {"file": self._vectors}
+        parts, stage = stage_numbers(self.recipe, name), getattr(self.recipe, name)
+        parts["vectors"]["file"] = self._vectors
+        photos = [(example.id, example.captions) for example in self.examples]
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
-        if name not in ("proposer", "joint"):  # what they read was made by weights that other stages trained
-            parts["features"] = recipe.features.model_dump() | {"extractor": fingerprint(model.extractor)}
+        learns = {"warm": model.aligner, "align": model.aligner, "generate": model.generator}.get(name, model)
+        # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
+        parts["begin"] = fingerprint(learns, without="recur.")
+        if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained
+            parts["features"]["extractor"] = fingerprint(model.extractor)
         if name == "generate":
-            decoding = recipe.decoding
-            chain = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
-            parts["pairs"] = chain | {"aligner": fingerprint(model.aligner)}
+            parts["pairs"]["aligner"] = fingerprint(model.aligner)
         return json.dumps(parts)
 
     def store(self, model: RegionModel) -> PictureStore:
@@ -273,7 +315,7 @@ class Run:
         return freeze_features(
             model.extractor.eval(),
             self.examples,
-            self.store(model),
+            lambda: self.store(model),
             self.out / ("features_warm" if stage == "warm" else "features"),
             regions=settings.regions,
             views=settings.views,
@@ -283,54 +325,13 @@ class Run:
         )
 
     def pairs(
-        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float = 0.0
+        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float
     ) -> list[list[BoxWords]]:
-        """The inferred pairs of every row of the features, as boxes and words; ``weight`` is the generator's say."""
-        model.aligner.eval()
-        found: list[list[BoxWords]] = []
-        rows = len(features.boxes_xyxy)
-        for first in range(0, rows, 64):
-            block = range(first, min(first + 64, rows))
-            own = [sentences[row % features.photos] for row in block]
-            boxes = features.read_boxes(block)
-            opinion = _opinion(model, features, block, weight) if weight else None
-            vectors, objectness = features.read_vectors(block), features.read_objectness(block)
-            pairs = infer_pairs(model.aligner, vectors, objectness, own, model.chain(), opinion)
-            found += [self._teachable(boxes[place], items, model.vocabulary) for place, items in enumerate(pairs)]
-        self.log(f"{sum(len(items) for items in found)} inferred pairs in {rows} views of photos")
+        """The inferred pairs of every row of the features; ``weight`` is the generator's say."""
+        least, trim = self.recipe.features.least_words, self.recipe.features.trim
+        found = inferred_pairs(model, features, sentences, least_words=least, trim=trim, weight=weight)
+        self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
-
-    def _teachable(self, boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary) -> list[BoxWords]:
-        """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
-        settings = self.recipe.features
-        kept: set[tuple[int, tuple[int, ...]]] = set()
-        for pair in pairs:
-            names = [vocabulary.words[number] for number in pair.words]
-            words = pair.words[trimmed(names)] if settings.trim else pair.words
-            if pair.region and len(words) >= settings.least_words:
-                kept.add((pair.region, words))
-        return [(boxes[region], list(words)) for region, words in sorted(kept)]
-
-
-def _opinion(
-    model: RegionModel, features: FrozenFeatures, rows: Sequence[int], weight: float
-) -> Callable[[int, Sequence[Sequence[int]]], Tensor]:
-    """The generator's say about the photos of a block of rows, as `infer_pairs` asks for it."""
-
-    def opinion(place: int, sentences: Sequence[Sequence[int]]) -> Tensor:
-        row = [rows[place]]
-        return weight * responsibilities(model, features.read_maps(row), features.read_boxes(row), sentences)
-
-    return opinion
-
-
-def annotated_phrases(examples: Sequence[Example], model: RegionModel) -> list[list[BoxWords]]:
-    """The annotators' phrases that name exactly one box, as boxes in network pixels and words."""
-    found: list[list[BoxWords]] = []
-    for example in examples:
-        boxes = torch.from_numpy(network_boxes(example, model.config.extractor.size))
-        found.append([(boxes[row], words) for row, words in one_box_phrases(example, model.vocabulary)])
-    return found
 
 
 def run_recipe(
@@ -343,8 +344,11 @@ def run_recipe(
     card: str,
     vectors: Path | None = None,
 ) -> Path:
-    """Run the stages and save the model in the form for use; returns its folder."""
+    """Run the stages on what the recipe's earlier ones have left, and save the model for use; returns its folder."""
     model = run.build(start, weights, published, vectors)
+    every = stages_of(run.recipe)
+    for name in every[: min((every.index(name) for name in stages if name in every), default=0)]:
+        run.recall(name, model)
     for name in stages:
         run.stage(name, model)
     folder = run.out / "model"
@@ -355,3 +359,11 @@ def run_recipe(
 def stages_of(recipe: Recipe) -> list[str]:
     """The sections that the recipe has, in the order in which they run."""
     return [name for name in STAGES if getattr(recipe, name) is not None]
+
+
+def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
+    """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
+    if start is None:
+        return recipe.extractor
+    taken, _ = open_folder(find_folder(start), ModelConfig)
+    return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
+from regiontalk.images import ImageError, Preprocessing, open_photo
 from regiontalk.records import Example, FloatArray
 from regiontalk.text import END, PAD, START, UNKNOWN, Vocabulary, pad_words
 
@@ -48,8 +49,14 @@ def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
 
 
-def network_boxes(example: Example, size: int) -> FloatArray:
-    """An example's boxes in pixels of the squashed network picture."""
+def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
+    """An example's boxes in pixels of the network picture."""
     if example.size_wh is None or not len(example.boxes_xyxy):
         return np.zeros((0, 4), dtype=np.float32)
-    return box_ops.rescale(example.boxes_xyxy, example.size_wh, (size, size))
+    if preprocessing.fit == "squash":  # the same square, in whatever size the photo is stored
+        return box_ops.rescale(example.boxes_xyxy, example.size_wh, (preprocessing.size, preprocessing.size))
+    try:  # its aspect places it in the square; it may be stored in another than the annotators saw
+        stored_wh = open_photo(example.photo, at_least=1).size_wh
+    except ImageError:  # it stays grey, wherever its boxes are
+        stored_wh = example.size_wh
+    return preprocessing.to_network(box_ops.rescale(example.boxes_xyxy, example.size_wh, stored_wh), stored_wh)

@@ -11,8 +11,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models.vgg import VGG
 from torchvision import models
 
+from regiontalk.regions import backbones
 from regiontalk.regions.backbones import Backbone, published_torchvision
 from regiontalk.regions.crops import CropNetwork
 
@@ -81,6 +83,25 @@ def test_weights_that_are_another_networks(cache: Path) -> None:
     save_file({"conv.weight": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="its published weights cannot be used"):
         Backbone(NAME, pretrained=True)
+
+
+def test_layers_that_no_map_passes_through(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VGG's two layers before its classifier are dropped; weights with and without them fit."""
+    layers: list[Any] = [4, "M", 4, "M", 6, "M", 6, "M", 8, "M"]
+    monkeypatch.setattr(backbones, "timm_network", lambda *_: VGG(layers, num_classes=0, mlp_ratio=0.002))
+    whole = VGG(layers, num_classes=3, mlp_ratio=0.002).state_dict()
+    assert any(key.startswith("pre_logits.") for key in whole)
+    found = Backbone("vgg19")
+    assert not any(key.startswith("net.pre_logits") for key in found.state_dict())
+    assert [tuple(level.shape[1:]) for level in found(torch.rand(1, 3, 64, 64))] == [(6, 8, 8), (8, 4, 4), (8, 2, 2)]
+    for name, state in {
+        "with": whole,
+        "without": {key: value for key, value in whole.items() if key.startswith("features.")},
+    }.items():
+        save_file(state, cache / f"{name}.safetensors")
+        other = Backbone("vgg19")
+        other.load_weights(cache / f"{name}.safetensors")
+        assert all(torch.equal(value, whole[key.removeprefix("net.")]) for key, value in other.state_dict().items())
 
 
 def test_a_wrong_checksum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

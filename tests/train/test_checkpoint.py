@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint, steps_done
 from regiontalk.train.loop import OptimiserConfig, make_optimiser
 
 CONFIG = {"steps": 5}
@@ -104,6 +104,48 @@ def test_other_settings_are_refused(tmp_path: Path, config: dict[str, int], sett
 def test_settings_that_do_not_contradict(tmp_path: Path, written: str, wanted: str) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG, written)
     assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted) == 1
+
+
+USUAL = json.dumps({"batch": 3, "align": {"noise": 0.0, "new": False}, "vectors": {"use": "random"}})
+
+
+@pytest.mark.parametrize(
+    ("more", "agrees"),
+    [
+        pytest.param({"align": {"noise": 0.5, "new": False}}, True, id="a new setting at its default"),
+        pytest.param({"align": {"noise": 0.5, "new": True}}, False, id="a new setting that is used"),
+        pytest.param({"align": {"noise": 0.5}, "vectors": {"use": "random"}}, True, id="a new section at its default"),
+        pytest.param({"align": {"noise": 0.5}, "vectors": {"use": "fixed"}}, False, id="a new section that is used"),
+        pytest.param({"align": {"noise": 0.5}, "begin": "ab12"}, True, id="what has no default"),
+    ],
+)
+def test_what_an_older_checkpoint_does_not_name_was_at_its_default(
+    tmp_path: Path, more: dict[str, Any], agrees: bool
+) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG, json.dumps({"batch": 3, "align": {"noise": 0.5}}))
+    wanted, usual = (
+        json.dumps({"batch": 3} | more),
+        {"config": json.dumps({"steps": 5, "stop": None}), "settings": USUAL},
+    )
+    if agrees:
+        assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted, usual) == 1
+        return
+    with pytest.raises(ValueError, match="other settings"):
+        load_checkpoint(tmp_path, *parts(), CONFIG, wanted, usual)
+
+
+def test_the_same_of_the_optimiser(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    usual = {"config": json.dumps({"steps": 1, "stop": None})}
+    assert load_checkpoint(tmp_path, *parts(), CONFIG | {"stop": None}, "", usual) == 1
+    with pytest.raises(ValueError, match="other settings"):
+        load_checkpoint(tmp_path, *parts(), CONFIG | {"stop": 3}, "", usual)
+
+
+def test_steps_done(tmp_path: Path) -> None:
+    assert steps_done(tmp_path) == 0
+    save_checkpoint(tmp_path, *parts(), 7, CONFIG)
+    assert steps_done(tmp_path) == 7
 
 
 @pytest.mark.parametrize(

@@ -155,11 +155,24 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(tmp_path:
     def terms(step: int) -> Mapping[str, Tensor]:
         return {**good(step), "odd": torch.tensor(bad)} if step == 3 else good(step)
 
-    with pytest.raises(ValueError, match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the rate"):
+    with pytest.raises(
+        ValueError, match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the rate and start in"
+    ):
         train(module, terms, config, folder=tmp_path, log=lambda line: None)
     calls: list[int] = []
     train(module, squares(module, calls), config, folder=tmp_path, log=lambda line: None)
     assert calls == [2, 3, 4, 5], "it goes on where the last checkpoint stands"
+
+
+def test_a_step_with_nothing_to_learn_is_passed_over(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Part()
+    lines: list[str] = []
+    good, before = squares(module), module.head.weight.detach().clone()
+    config = OptimiserConfig(steps=2, checkpoint_every=1)
+    train(module, lambda step: good(step) if step else {}, config, folder=tmp_path, log=lines.append)
+    assert lines[0].split(" |")[0].strip() == "step 1/2" and " near " in lines[1]
+    assert not torch.equal(before, module.head.weight)
 
 
 def test_lines_of_progress(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from regiontalk.images import Preprocessing
 from regiontalk.records import Example
 from regiontalk.train import pictures
 from regiontalk.train.pictures import AugmentConfig, PictureStore, augment, pad_boxes
+from regiontalk.train.texts import network_boxes
 
 SIZE = 40
 
@@ -147,6 +148,31 @@ def test_pad_boxes(boxes: list[int], shape: tuple[int, ...], mask: list[list[boo
     padded, found = pad_boxes(rows)
     assert tuple(padded.shape) == shape and found.tolist() == mask
     assert all((padded[row, :count] == count).all() for row, count in enumerate(boxes))
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+@pytest.mark.parametrize(
+    ("stored", "annotated"),
+    [
+        pytest.param((60, 20), (60, 20), id="wide"),
+        pytest.param((20, 60), (40, 120), id="tall, annotated at twice the size"),
+        pytest.param((40, 40), (80, 40), id="stored squashed"),
+    ],
+)
+def test_boxes_stand_where_the_pixels_do(tmp_path: Path, fit: str, stored: Any, annotated: Any) -> None:
+    """A box round a coloured square covers that square in the network picture, letterboxed or squashed."""
+    values = np.zeros((stored[1], stored[0], 3), dtype=np.uint8)
+    values[5:15, 8:18] = 255
+    Image.fromarray(values).save(tmp_path / "photo.png")
+    scale = np.array([annotated[0] / stored[0], annotated[1] / stored[1]] * 2)
+    box = (np.array([[8, 5, 18, 15]]) * scale).astype(np.float32)
+    example = Example(tmp_path / "photo.png", ("x",), box, size_wh=annotated)
+    preprocessing = Preprocessing(size=60, fit=fit)
+    white = PictureStore([example], preprocessing).pixels[0].float().mean(0) > 200
+    rows, columns = white.nonzero().unbind(1)
+    (found,) = network_boxes(example, preprocessing).tolist()
+    seen = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    assert found == pytest.approx(seen, abs=1.5)
 
 
 def test_store_reads_as_in_use_and_names_what_it_cannot_read(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The numbers of a recipe that shape a stage, and what is usual for them: what makes a checkpoint one of this run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from regiontalk.model import DecodingConfig
+from regiontalk.train.joint import JointConfig
+
+if TYPE_CHECKING:
+    from regiontalk.train.recipe import Recipe
+
+
+def stage_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
+    """All that a recipe says of a stage beside its optimiser, by section."""
+    return _numbers(recipe, name, usual=False)
+
+
+def usual_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
+    """The defaults of `stage_numbers`: what a checkpoint of an older version had where it does not say."""
+    return _numbers(recipe, name, usual=True)
+
+
+def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
+    """The sections that shape a stage, as the recipe has them or at their defaults."""
+    stage, decoding = getattr(recipe, name), DecodingConfig() if usual else recipe.decoding
+    keys = [name, "extractor", "aligner", "augment", "vectors"]
+    if name == "generate" or (isinstance(stage, JointConfig) and stage.speaks):  # else it is not trained
+        keys.append("generator")
+    if not isinstance(stage, JointConfig):
+        keys.append("features")
+    sections = {key: getattr(recipe, key) for key in keys}
+    parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
+    parts["vectors"]["file"] = ""
+    if name == "generate":
+        parts["pairs"] = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
+    return parts
