@@ -21,6 +21,7 @@ from regiontalk.metrics.dense import (
     DensePhoto,
     DenseReport,
     Meteor,
+    Ranking,
     average_precisions,
     dense_captioning,
     rank_detections,
@@ -115,8 +116,13 @@ def _cases(examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: 
     asked = [(iou, least) for iou in IOU_THRESHOLDS for least in (METEOR_THRESHOLDS if words else (ANY_WORDS,))]
     right = right_detections(ranking, asked)
     rows = np.flatnonzero(ranking.positives).tolist()
-    each = np.eye(len(detected), dtype=np.int64)
-    values = [float(average_precisions(ranking, right, each[row]).mean()) for row in rows]
+    many = np.bincount(ranking.photo, minlength=len(detected))
+    own = np.split(np.argsort(ranking.photo, kind="stable"), many.cumsum()[:-1])  # of each photo, still by score
+    alone = [
+        Ranking(ranking.photo[at] * 0, ranking.overlap[at], ranking.meteor[at], ranking.positives[row : row + 1])
+        for row, at in enumerate(own)
+    ]
+    values = [float(average_precisions(alone[row], right[:, own[row]]).mean()) for row in rows]
 
     def make(place: int) -> Case:
         photo = detected[rows[place]]

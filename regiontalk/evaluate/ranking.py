@@ -115,7 +115,9 @@ def _cases(ranked: _Ranked, found: RetrievalReport) -> Cases:
     def make(row: int) -> Case:
         first = row // fold * fold
         inside = np.flatnonzero((ranked.owner >= first) & (ranked.owner < first + fold))
-        order = inside[np.argsort(-ranked.scores(np.array([row]), inside)[0], kind="stable")]
+        blocks = np.split(inside, range(BLOCK[1], len(inside), BLOCK[1]))
+        scores = np.concatenate([ranked.scores(np.array([row]), block)[0] for block in blocks])
+        order = inside[np.argsort(-scores, kind="stable")]
         own = next(column for column in order if ranked.owner[column] == row)
         example, closest = ranked.examples[row], ranked.sentences[own]
         lines = [(f"rank {int(ranks[row])}, its own", closest)]
@@ -180,7 +182,10 @@ def pack_words(aligner: Aligner, sentences: Sequence[Sequence[int]]) -> PackedWo
         found |= {row: own[real] for row, own, real in zip(rows, vectors, mask, strict=True)}
     lengths = [len(found[row]) for row in range(len(sentences))]
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    return PackedWords(torch.cat([found[row] for row in range(len(sentences))]), starts)
+    vectors = next(iter(found.values())).new_empty(int(starts[-1]), aligner.config.size)
+    for row in range(len(sentences)):
+        vectors[starts[row] : starts[row + 1]] = found.pop(row)  # each word stands in memory once
+    return PackedWords(vectors, starts)
 
 
 def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Tensor) -> Blocks:

@@ -102,14 +102,14 @@ def read_training(
         for pairs, vector in found:
             texts.update(dict.fromkeys(text for _, text in pairs))
             best.append(max(pairs, key=lambda pair: pair[0])[1])
-            vectors.append(vector)
+            vectors.append(functional.normalize(vector, dim=-1))
     if not whole_rows:
         raise ValueError(f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}")
     if infer and not vectors:
         raise ValueError(
             f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
         )
-    bank = SnippetBank(tuple(texts), tuple(best), functional.normalize(torch.stack(vectors), dim=-1)) if infer else None
+    bank = SnippetBank(tuple(texts), tuple(best), torch.stack(vectors)) if infer else None
     return Training(tuple(examples), torch.cat(whole_rows), bank)
 
 
