@@ -112,5 +112,6 @@ def _cosine(
     theirs = weights[~mine]
     products = np.where(found, np.minimum(weights[mine][place], theirs) * theirs, 0.0)
     dots = np.bincount(rows.sentence[~mine] - count, weights=products, minlength=len(picture))
+    dots = dots.astype(np.float64)  # of nothing at all bincount makes whole numbers
     both = lengths[:count][picture] * lengths[count:]
     return np.asarray(np.divide(dots, both, out=dots, where=both != 0))

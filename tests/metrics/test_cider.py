@@ -82,3 +82,10 @@ def test_empty() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="one group a candidate"):
         cider_d([["a"]], [])
+
+
+def test_references_shorter_than_an_n_gram() -> None:
+    said = ["a dog runs fast".split(), "a cat sleeps here".split()]
+    assert cider_d(said, [[["dog"]], [["cat"]]]).tolist() == pytest.approx(
+        slow_cider(said, [[["dog"]], [["cat"]]]), abs=1e-12
+    )
