@@ -240,13 +240,14 @@ def _show(one: Timed) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a file has no width: nothing is to be broken
-    table = Table("", title=f"{one.result.protocol} ({one.seconds:.1f} s)", title_justify="left")
+    title = f"{one.result.protocol} ({one.seconds:.1f} s)"
+    table = Table("", title=title, title_justify="left")
     result, names = one.result, columns(one.result)
     for name in names:
         table.add_column(name, justify="right")
     for row, cells in result.figures.items():
         table.add_row(escape(row), *(cell(name, cells.get(name)) for name in names))
-    console.print(table)
+    console.print(table if result.figures else title)
     console.print("; ".join(f"{name}: {value:g}" for name, value in result.counts.items()), markup=False)
     for note in result.notes:
         console.print(note, markup=False)

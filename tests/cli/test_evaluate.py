@@ -74,7 +74,8 @@ def test_all_goes_on_where_one_protocol_has_nothing(model_folder: Path, toy_fold
     photo = tmp_path / "flickr8k" / "images" / name
     photo.write_bytes(photo.read_bytes()[:100])
     common = ("--model", model_folder, "--data", tmp_path, "--limit", 4, "--train-limit", 5, "--json", tmp_path / "a")
-    assert invoke("all", *common).exit_code == 0
+    assert invoke("all", *common, "--report", tmp_path / "page").exit_code == 0
+    assert "not measured: " in (tmp_path / "page" / "index.html").read_text()
     found = {part["protocol"]: part for part in json.loads((tmp_path / "a").read_text())["results"]}
     assert found["captions"]["figures"] and not found["phrases"]["figures"]
     assert found["phrases"]["notes"][0].startswith("not measured: ")
