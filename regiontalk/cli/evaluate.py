@@ -63,6 +63,14 @@ Predictions = Annotated[
     Path | None, typer.Option("--predictions", metavar="FILE", help="Captions of any model, COCO results format.")
 ]
 Jar = Annotated[bool, typer.Option("--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java.")]
+SpiceJar = Annotated[
+    Path | None,
+    typer.Option(
+        "--spice-jar",
+        metavar="FILE",
+        help="--predictions: SPICE by spice-1.0.jar, which needs Java and lib/ beside it.",
+    ),
+]
 References = Annotated[Path | None, typer.Option("--references", metavar="FILE", help="Their references.")]
 
 
@@ -86,6 +94,7 @@ def evaluate(
     predictions: Predictions = None,
     references: References = None,
     meteor_jar: Jar = False,
+    spice_jar: SpiceJar = None,
     write: Write = False,
     device: Device = None,
 ) -> None:
@@ -100,11 +109,11 @@ def evaluate(
     if predictions is not None or references is not None:
         if outputs is not None or limit is not None:
             raise ValueError("--predictions: expected no --outputs and no --limit beside it; the whole file is scored")
-        result = _score_files(protocol, predictions, references, train_data, jar=meteor_jar)
+        result = _score_files(protocol, predictions, references, train_data, meteor_jar, spice_jar)
         _finish([result], start, json, outputs, report)
         return
-    if meteor_jar:
-        raise ValueError("--meteor-jar: expected --predictions and --references beside it")
+    if meteor_jar or spice_jar is not None:
+        raise ValueError("--meteor-jar and --spice-jar: expected --predictions and --references beside them")
     if data is None:
         raise ValueError("--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none")
     from regiontalk.evaluate.suite import Settings
@@ -125,20 +134,26 @@ def evaluate(
 
 
 def _score_files(
-    protocol: str, predictions: Path | None, references: Path | None, train_data: Path | None, *, jar: bool
+    protocol: str,
+    predictions: Path | None,
+    references: Path | None,
+    train_data: Path | None,
+    meteor_jar: bool,
+    spice_jar: Path | None,
 ) -> Timed:
     """Captions from a file; no model is loaded."""
     from regiontalk.datasets.splits import read_split
     from regiontalk.evaluate.captions import score_files
-    from regiontalk.evaluate.judges import find_jar
+    from regiontalk.evaluate.judges import find_jar, find_spice
     from regiontalk.evaluate.suite import timed
 
     if protocol != "captions" or predictions is None or references is None:
         raise ValueError("--predictions and --references: expected both, with the protocol captions")
+    meteor = find_jar() if meteor_jar else None
+    spice = None if spice_jar is None else find_spice(spice_jar)
     examples = None if train_data is None else read_split(train_data, "train")[0]
     training = None if examples is None else [text for example in examples for text in example.captions]
-    meteor = find_jar() if jar else None
-    return timed(lambda: score_files(predictions, references, training=training, meteor=meteor))
+    return timed(lambda: score_files(predictions, references, training=training, meteor=meteor, spice=spice))
 
 
 def _prepare(

@@ -18,7 +18,7 @@ from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_ro
 from regiontalk.evaluate.right import confidence_charts, photo_right
 from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
 from regiontalk.evaluate.training import Training, nearest
-from regiontalk.metrics.captions import CaptionScores, Statistics, score_captions
+from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 
 
 def evaluate_captions(
@@ -134,6 +134,7 @@ def score_files(
     *,
     training: Sequence[str] | None = None,
     meteor: Statistics | None = None,
+    spice: Scores | None = None,
     resamples: int = 1000,
 ) -> Result:
     """Score captions that anybody's model wrote.
@@ -144,6 +145,7 @@ def score_files(
             an object id -> list of captions.
         training: training sentences, for novelty.
         meteor: as in `score_captions`; None takes ours where its tables are.
+        spice: as in `score_captions`.
         resamples: bootstrap draws of photos.
 
     Raises:
@@ -153,7 +155,8 @@ def score_files(
     groups: dict[str, list[str]] = {}
     for name, text in caption_pairs(references):
         groups.setdefault(name, []).append(text)
-    scores = score_captions(said, groups, training=training, meteor=meteor or find_meteor(), resamples=resamples)
+    meteor = meteor or find_meteor()
+    scores = score_captions(said, groups, training=training, meteor=meteor, spice=spice, resamples=resamples)
     notes = [] if training is not None else ["no training sentences: no novelty; give --train-data"]
     counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
     first = dict(reversed(said))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
-from regiontalk.metrics.captions import CaptionScores, Statistics, score_captions
+from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import diversity_intervals
 from regiontalk.metrics.intervals import Interval
@@ -20,6 +21,7 @@ from regiontalk.metrics.meteor_jar import jar_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
 from regiontalk.metrics.pairing import pair
 from regiontalk.metrics.rouge import rouge_l
+from regiontalk.metrics.spice_jar import spice_scores
 from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
@@ -51,6 +53,17 @@ def find_jar() -> Statistics:
     if folder is None:
         raise ValueError("METEOR's jar: expected an installed pycocoevalcap, which holds it; pip install pycocoevalcap")
     return partial(jar_statistics, folder=folder)
+
+
+def find_spice(jar: Path) -> Scores:
+    """SPICE by its own jar, for `score_captions`, which says what else is missing.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    if not jar.is_file():
+        raise ValueError(f"{jar}: expected spice-1.0.jar, as pycocoevalcap has it in its spice folder; no such file")
+    return partial(spice_scores, jar=jar)
 
 
 def score_by_photo(

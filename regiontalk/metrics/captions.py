@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
 from regiontalk.metrics.cider import cider_d
@@ -27,11 +28,12 @@ from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 Statistics = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], IntArray]
+Scores = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], NDArray[np.float64]]
 _TWO_STAGES = "METEOR (exact, stem)"
 _NO_METEOR = (
     "synonyms, paraphrases and function words are in pycocoevalcap: pip install pycocoevalcap, then read_tables"
 )
-_NO_SPICE = "needs Java and the Stanford CoreNLP models; run pycocoevalcap's own"
+_NO_SPICE = "needs Java 8 to 14, spice-1.0.jar and the Stanford CoreNLP models: --spice-jar FILE"
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class CaptionScores:
     """What `score_captions` found.
 
     Attributes:
-        figures: name -> figure with its interval, or None where the metric could not run. BLEU, ROUGE-L, METEOR in
-            0..1, CIDEr-D in 0..10. "CIDEr-D" is what coco-caption prints as CIDEr.
+        figures: name -> figure with its interval, or None where the metric could not run. BLEU, ROUGE-L, METEOR, SPICE
+            in 0..1, CIDEr-D in 0..10. "CIDEr-D" is what coco-caption prints as CIDEr.
         reasons: name -> why its figure is None, and how to get it.
         diversity: variety and novelty of the predictions.
         captions: how many ids were scored.
@@ -76,6 +78,7 @@ def score_captions(
     *,
     training: Iterable[str] | None = None,
     meteor: Statistics | None = None,
+    spice: Scores | None = None,
     tokenized: bool = False,
     resamples: int = 1000,
     seed: int = 0,
@@ -89,6 +92,8 @@ def score_captions(
         meteor: METEOR's statistics of candidates and references: `meteor.meteor_statistics` or
             `meteor_jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is None, and its first
             two stages are reported under a name of their own.
+        spice: SPICE of each candidate against its references: `spice_jar.spice_scores` with its jar bound. Where it
+            raises ValueError, as where it is not given, SPICE is None with the reason.
         tokenized: the texts are tokens joined by blanks already (as in nlg-eval); nothing is cut or lower-cased.
         resamples: bootstrap draws of photos.
         seed: of the draws.
@@ -108,12 +113,14 @@ def score_captions(
     figures.update({f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)})
     means = np.stack([rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)], axis=1)
     figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_sums(means, resamples=resamples, seed=seed)
-    reasons = {"SPICE": _NO_SPICE}
     name, rows, missing = _meteor(pairs, meteor)
+    each, lacking = _spice(pairs, spice)
     figures["METEOR"] = figures["SPICE"] = None
-    reasons.update({} if missing is None else {"METEOR": missing})
+    reasons = {metric: why for metric, why in {"SPICE": lacking, "METEOR": missing}.items() if why is not None}
     if rows is not None:
         (figures[name],) = bootstrap_sums(rows, corpus_meteor, resamples=resamples, seed=seed)
+    if each is not None:
+        (figures["SPICE"],) = bootstrap_sums(each, resamples=resamples, seed=seed)
     return CaptionScores(
         figures=figures,
         reasons=reasons,
@@ -133,6 +140,16 @@ def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | No
         return _TWO_STAGES, meteor_statistics(pairs.candidates, pairs.references, MeteorTables()), _NO_METEOR
     except ImportError as error:
         return _TWO_STAGES, None, str(error) if meteor is not None else f"{_NO_METEOR}; {error}"
+
+
+def _spice(pairs: Pairs, spice: Scores | None) -> tuple[NDArray[np.float64] | None, str | None]:
+    """SPICE of each caption (C,), or None and why."""
+    if spice is None:
+        return None, _NO_SPICE
+    try:
+        return spice(pairs.candidates, pairs.references), None
+    except ValueError as error:
+        return None, str(error)
 
 
 def _counts(totals: IntArray) -> dict[str, Any]:

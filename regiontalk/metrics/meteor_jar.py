@@ -5,17 +5,17 @@ The jar prints the same 23 numbers a caption, so intervals come from it as well.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from regiontalk.metrics.java import run_java
 from regiontalk.metrics.meteor import SIZE
 from regiontalk.metrics.ngrams import IntArray, Tokens, require_pairs
 
-_COMMAND = ("java", "-Xmx2G", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm")
+_JAR = "meteor-1.5.jar"
+_JUDGE = "METEOR's jar"
 
 
 def jar_statistics(
@@ -36,18 +36,22 @@ def jar_statistics(
         ValueError: the lists do not belong together, Java or the jar is missing, or Java failed.
     """
     require_pairs(candidates, references)
-    if shutil.which("java") is None:
-        raise ValueError("METEOR's jar: expected java on the path, found none; use meteor_statistics instead")
-    if not (folder / _COMMAND[3]).is_file():
-        raise ValueError(f"METEOR's jar: expected {folder / _COMMAND[3]}; pip install pycocoevalcap")
+    if not (folder / _JAR).is_file():
+        raise ValueError(f"{_JUDGE}: expected {folder / _JAR}; pip install pycocoevalcap")
     lines = [_line(candidate, group) for candidate, group in zip(candidates, references, strict=True)]
-    done = subprocess.run(
-        _COMMAND, cwd=folder, input="\n".join(lines) + "\n", capture_output=True, encoding="utf-8", timeout=timeout_s
-    )
-    answers = done.stdout.split("\n")[: len(lines)]
-    rows = [[round(float(value)) for value in answer.split()] for answer in answers]
+    answers = run_java(
+        ["-jar", _JAR, "-", "-", "-stdio", "-l", "en", "-norm"],
+        judge=_JUDGE,
+        folder=folder,
+        text="\n".join(lines) + "\n",
+        timeout_s=timeout_s,
+    ).split("\n")[: len(lines)]
+    try:
+        rows = [[round(float(value)) for value in answer.split()] for answer in answers]
+    except ValueError:  # words, or nan
+        rows = []
     if len(rows) != len(lines) or any(len(row) != SIZE for row in rows):
-        raise ValueError(f"METEOR's jar: expected {len(lines)} answers, it ended with {done.stderr.strip()[-200:]!r}")
+        raise ValueError(f"{_JUDGE}: expected {len(lines)} answers of {SIZE} numbers, got {answers[-1:]}")
     return np.array(rows, dtype=np.int64).reshape(-1, SIZE)
 
 

@@ -152,6 +152,25 @@ def test_meteor_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert invoke("captions", "--data", tmp_path, "--meteor-jar").exit_code == 2
 
 
+def test_spice_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from regiontalk.evaluate import judges
+
+    (tmp_path / "said.json").write_text(json.dumps([{"image_id": 1, "caption": "a dog runs"}]))
+    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "said.json", "--json", tmp_path / "o")
+    jar = tmp_path / "spice-1.0.jar"
+    result = invoke("captions", *files, "--spice-jar", jar)
+    assert result.exit_code == 2 and "expected spice-1.0.jar" in result.stderr
+    jar.write_text("no jar")
+    result = invoke("captions", *files, "--spice-jar", jar)  # whatever else is missing is a reason beside the figures
+    assert result.exit_code == 0 and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout
+    assert json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"] is None
+    monkeypatch.setattr(judges, "spice_scores", lambda said, truths, jar: np.full(len(said), 0.25))
+    assert invoke("captions", *files, "--spice-jar", jar).exit_code == 0
+    found = json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"]
+    assert found == {"value": 0.25, "low": 0.25, "high": 0.25}
+    assert invoke("captions", "--data", tmp_path, "--spice-jar", jar).exit_code == 2
+
+
 def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
     said = {1: "a dog", 2: "", 3: " . ! ", 4: "un café", 6: None}
     rows = [{"image_id": name, "caption": text} for name, text in [*said.items(), (1, "again"), (9, "nobody asked")]]

@@ -142,11 +142,14 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_tables(tmp_path)
     with pytest.raises(ValueError, match="one group a candidate"):
         meteor_statistics([["a"]], [], MeteorTables())
+    with pytest.raises(ValueError, match=r"meteor-1\.5\.jar"):
+        jar_statistics([["a"]], [[["a"]]], tmp_path)
+    (tmp_path / "meteor-1.5.jar").touch()
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="expected java on the path"):
         jar_statistics([["a"]], [[["a"]]], tmp_path)
-    monkeypatch.setattr(shutil, "which", lambda name: "/bin/java")
-    with pytest.raises(ValueError, match=r"meteor-1\.5\.jar"):
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/echo")
+    with pytest.raises(ValueError, match="expected 1 answers of 23 numbers"):
         jar_statistics([["a"]], [[["a"]]], tmp_path)
 
 
