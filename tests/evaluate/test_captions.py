@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from regiontalk.evaluate.captions import caption_pairs, evaluate_captions, nearest_sentences, score_files
+from regiontalk.evaluate.judges import find_meteor
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.evaluate.training import read_training
 from regiontalk.metrics.captions import score_captions
@@ -19,7 +20,7 @@ def test_figures_are_those_of_the_metric(photos: Any) -> None:
     found = evaluate_captions(encoded, training, beams=2, resamples=5)
     said = {name: spoken.text for name, spoken in speak_of_photos(encoded, 2).items()}
     references = {example.id: example.captions for example in encoded.examples}
-    slow = score_captions(said, references, resamples=5)
+    slow = score_captions(said, references, meteor=find_meteor(), resamples=5)  # as the tables are here or not
     assert {name: found.figures["model"][name] for name in slow.figures} == dict(slow.figures)
     assert found.figures["nearest training photo"]["in training"].value == 1.0  # type: ignore[union-attr]
     assert [output["model"] for output in found.outputs] == [said[output["photo"]] for output in found.outputs]
