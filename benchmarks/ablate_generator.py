@@ -1,4 +1,4 @@
-"""What the generator learns from: region captions on dev after the same short training, the pairs alone differing.
+"""What the generator learns from and how it looks: captions on dev after the same short training, one thing differing.
 
     python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --steps 800 --json out/generator.json
 
@@ -25,12 +25,13 @@ from regiontalk.evaluate.result import Result
 from regiontalk.metrics.intervals import Interval
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
-# what is changed: fields of the stage, fields of the decoding (how pairs are inferred)
-ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "inferred pairs, as mini": ({}, {}),
-    "inferred as printed, beta 0.003": ({}, {"region_prior": 0.0, "phrases": False, "beta": 0.003}),
-    "Entities phrases (supervised)": ({"pairs": 0, "phrases": 2}, {}),
-    "whole photos alone": ({"pairs": 0}, {}),
+# what is changed: fields of the recipe's sections; those of the decoding say how pairs are inferred
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    "inferred pairs, as mini": {},
+    "inferred as printed, beta 0.003": {"decoding": {"region_prior": 0.0, "phrases": False, "beta": 0.003}},
+    "Entities phrases (supervised)": {"generate": {"pairs": 0, "phrases": 2}},
+    "whole photos alone": {"generate": {"pairs": 0}},
+    "looks after the word is read": {"generator": {"look": "after"}},
 }
 FINISHED = ("proposer", "warm", "joint", "align")
 
@@ -75,15 +76,12 @@ def main() -> None:
 
 def ablated(recipe: Recipe, name: str, steps: int) -> Recipe:
     """The recipe with one thing changed, and a short last stage."""
-    stage, decoding = ROWS[name]
     if recipe.generate is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [generate], got none")
     optimiser = recipe.generate.optimiser.model_copy(update={"steps": steps, "stop": None})
-    return recipe.model_copy(
-        update={
-            "generate": recipe.generate.model_copy(update=stage | {"optimiser": optimiser}),
-            "decoding": recipe.decoding.model_copy(update=decoding),
-        }
+    short = recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"optimiser": optimiser})})
+    return short.model_copy(
+        update={part: getattr(short, part).model_copy(update=fields) for part, fields in ROWS[name].items()}
     )
 
 

@@ -36,15 +36,18 @@ class GeneratorConfig(BaseModel):
         0, ge=0, description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals"
     )
     places: bool = Field(False, description="annotation vectors also say where in the photo they stand")
+    look: Literal["before", "after"] = Field(
+        "before", description="attention looks with h_{t-1} ([2]), or with h_t, which read the word (Luong et al. 2015)"
+    )
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 
     @model_validator(mode="after")
     def _attends(self) -> Self:
-        for name in ("regions", "places"):
-            if getattr(self, name) and not self.attention:
-                raise ValueError(f"cannot meet: {name} and attention = 0; {name} say what attention reads")
+        for name in ("regions", "places", "look"):
+            if getattr(self, name) != type(self).model_fields[name].default and not self.attention:
+                raise ValueError(f"cannot meet: {name} and attention = 0; it says how attention looks")
         return self
 
 
@@ -105,6 +108,8 @@ class Generator(nn.Module):
         if annotations is None:
             raise ValueError("generator: expected annotation vectors (R, P, F), got None; the model attends")
         values = functional.relu(self.annotate(annotations))
+        if self.config.look == "after":  # what was seen last is part of the state: the next word's drive reads it
+            state = (*state, values.new_zeros(rows, self.config.attention))
         return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
 
     def forward(
@@ -162,15 +167,18 @@ class Generator(nn.Module):
         self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
     ) -> tuple[tuple[Tensor, ...], Tensor | None, Tensor | None]:
         """Eq. 14: the next state from the word's drive (R, G*H); ``first`` (R,), True = t is 1."""
-        context, look = None, None
         if self.config.picture == "every":
             drive = drive + memory[0]
         elif self.config.picture == "first":
             drive = drive + memory[0] * first[:, None]
-        if self.config.attention:
+        if not self.config.attention:
+            return self.cell(drive, state), None, None
+        if self.config.look == "after":
+            state = self.cell(drive + self.context_drive(state[-1]), state[:-1])
             context, look = self.attend(state[0], *memory[1:])
-            drive = drive + self.context_drive(context)
-        return self.cell(drive, state), context, look
+            return (*state, context), context, look
+        context, look = self.attend(state[0], *memory[1:])
+        return self.cell(drive + self.context_drive(context), state), context, look
 
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""

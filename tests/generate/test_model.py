@@ -51,15 +51,19 @@ def test_paper_equations(rows: int) -> None:
             torch.testing.assert_close(logits[row, t], y, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", [0, 5], ids=["plain", "attention"])
+@pytest.mark.parametrize(
+    "attends",
+    [{}, {"attention": 5}, {"attention": 5, "look": "after"}],
+    ids=["plain", "before", "after"],
+)
 @pytest.mark.parametrize("picture", ["first", "every", "state"])
 @pytest.mark.parametrize("cell", ["relu", "gru", "lstm"])
 @torch.no_grad()
-def test_steps_are_teacher_forcing(cell: str, picture: str, attention: int) -> None:
-    model = generator(cell=cell, picture=picture, attention=attention)
+def test_steps_are_teacher_forcing(cell: str, picture: str, attends: dict[str, Any]) -> None:
+    model = generator(cell=cell, picture=picture, **attends)
     condition, annotations, words = given(model, 3)
     logits, looks = model(condition, annotations, words)
-    assert (looks is None) == (not attention) and (looks is None or looks.shape == (3, 4, 3))
+    assert (looks is None) == (not attends) and (looks is None or looks.shape == (3, 4, 3))
     state, memory = model.start(condition, annotations)
     for t in range(words.shape[1]):
         log_probabilities, state = model.step(words[:, t], state, memory)
@@ -87,15 +91,31 @@ def test_padding_gets_no_weight() -> None:
     torch.testing.assert_close(step(words[:, 0], state)[0], expected[:, 0].log_softmax(-1))
 
 
-@pytest.mark.parametrize("name", ["regions", "places"])
-def test_what_attention_reads_needs_attention(name: str) -> None:
-    with pytest.raises(ValueError, match=f"cannot meet: {name} and attention = 0"):
-        GeneratorConfig.model_validate({name: 1})
-
-
+@pytest.mark.parametrize("look", ["before", "after"])
 @torch.no_grad()
-def test_search_finds_what_the_model_says() -> None:
-    model = generator(cell="lstm", attention=5)
+def test_what_a_look_has_read(look: str) -> None:
+    """Before: where the model looks does not depend on the word it reads now. After: it does; nothing depends on later."""
+    model = generator(cell="gru", attention=5, look=look)
+    condition, annotations, words = given(model, 1)
+    _, looks = model(condition, annotations, words)
+    others = words.clone()
+    others[:, 2] = 4 + (words[:, 2] - 3) % 4
+    _, changed = model(condition, annotations, others)
+    assert looks is not None and changed is not None
+    torch.testing.assert_close(changed[:, :2], looks[:, :2])
+    assert torch.equal(changed[:, 2], looks[:, 2]) == (look == "before")
+
+
+@pytest.mark.parametrize(("name", "value"), [("regions", 1), ("places", True), ("look", "after")])
+def test_how_attention_looks_needs_attention(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"cannot meet: {name} and attention = 0"):
+        GeneratorConfig.model_validate({name: value})
+
+
+@pytest.mark.parametrize("look", ["before", "after"])
+@torch.no_grad()
+def test_search_finds_what_the_model_says(look: str) -> None:
+    model = generator(cell="lstm", attention=5, look=look)
     condition, annotations, _ = given(model, 3)
     step, state = model.search_step(condition, annotations)
     for row, found in enumerate(beam(step, state, 3, 5, 3)):
