@@ -27,7 +27,8 @@ from regiontalk.looking import Looks, look
 from regiontalk.model import Calibration, RegionModel, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
-from regiontalk.regions.sources import RegionSource
+from regiontalk.regions.given import given_maps, read_given
+from regiontalk.regions.sources import PrecomputedRegions, RegionSource
 from regiontalk.text import UNKNOWN, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
@@ -58,13 +59,19 @@ class RegionCaptioner:
 
         Args:
             model: in evaluation mode.
-            source: where `caption` looks, instead of the model's own proposals (`regions.sources`).
+            source: where `caption` looks, instead of the model's own proposals (`regions.sources`). A model trained on
+                given features needs them here, as `PrecomputedRegions`.
             device: where it computes.
             max_pixels: larger photos are refused before they are decoded.
 
         Raises:
-            ValueError: this torch cannot compute on the device.
+            ValueError: this torch cannot compute on the device, or the model's features are lacking.
         """
+        if model.config.given is not None and not isinstance(source, PrecomputedRegions):
+            raise ValueError(
+                f"model {model.config.name!r}: expected features of length {model.config.given.features}, which it was "
+                "trained on and which somebody else computes, got none; name them with --features PATH"
+            )
         self.device = reachable(device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.source = source
@@ -161,7 +168,7 @@ class RegionCaptioner:
         opened = self._open(photo)
         tokens, numbers = self.read(sentence)
         maps = self.encode([opened])
-        boxes, quality = self.model.extractor.propose(maps, ALIGN_REGIONS)
+        boxes, quality = self.model.extractor.propose(maps, self.model.regions(ALIGN_REGIONS))
         with torch.inference_mode():
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
@@ -195,7 +202,7 @@ class RegionCaptioner:
         opened = self._open(photo)
         _, numbers = self.read(phrase)
         maps = self.encode([opened])
-        boxes, scores = self.phrase_scores(maps, [[numbers]], LOCATE_REGIONS)
+        boxes, scores = self.phrase_scores(maps, [[numbers]], self.model.regions(LOCATE_REGIONS))
         original = self._to_original(boxes[0], opened)
         shown = visible(original) & (original != original[0]).any(1)  # the whole photo also fills empty places
         shown[0] = True
@@ -221,7 +228,12 @@ class RegionCaptioner:
 
     @torch.inference_mode()
     def encode(self, photos: Sequence[Photo]) -> Maps:
-        """One run of the backbone over B photos."""
+        """One run of the backbone over B photos, or what is given of them."""
+        given = self.model.config.given
+        if given is not None and isinstance(self.source, PrecomputedRegions):
+            found = [read_given(self.source, photo.name, photo.size_wh, given.features) for photo in photos]
+            parts = given_maps(found, self.model.preprocessing, given)
+            return Maps(*(part.to(self.device) for part in parts))
         pixels = torch.stack([self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos])
         maps: Maps = self.model.extractor(pixels.to(self.device).contiguous(memory_format=torch.channels_last))
         return maps

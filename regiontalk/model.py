@@ -28,6 +28,7 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropExtractor, CropNetwork
 from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.regions.features import PLACE_SIZE
+from regiontalk.regions.given import GivenConfig, GivenExtractor
 from regiontalk.text import Vocabulary, phrase_starts
 
 FORMAT: Final = 1
@@ -97,6 +98,7 @@ class ModelConfig(BaseModel):
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
+    given: GivenConfig | None = Field(None, description="region vectors come from somebody else, not from the photo")
     folded: bool = Field(False, description="batch norms are folded into their convolutions, for use only")
 
 
@@ -119,11 +121,7 @@ class RegionModel(nn.Module):
         usual = Preprocessing(size=sizes.size, fit=sizes.fit)
         half = (0.5, 0.5, 0.5)
         self.preprocessing = usual if sizes.pixels == "imagenet" else replace(usual, mean=half, std=half)
-        backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
-        if sizes.crops is None:
-            self.extractor = OnePassExtractor(backbone=backbone, config=sizes)
-        else:
-            self.extractor = CropExtractor(backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes)
+        self.extractor = self._extractor(backbone, crops)
         self.aligner = Aligner(features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner)
         self.generator = Generator(
             features=self.condition_size(),
@@ -132,6 +130,20 @@ class RegionModel(nn.Module):
             vocabulary=vocabulary,
             config=config.generator,
         )
+
+    def _extractor(self, backbone: Backbone | None, crops: CropNetwork | None) -> OnePassExtractor:
+        """The extractor that the settings describe, on ready networks where there are any."""
+        sizes = self.config.extractor
+        if self.config.given is not None:
+            return GivenExtractor(given=self.config.given, config=sizes)
+        backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
+        if sizes.crops is None:
+            return OnePassExtractor(backbone=backbone, config=sizes)
+        return CropExtractor(backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes)
+
+    def regions(self, usual: int) -> int:
+        """How many boxes compete beside the whole photo: the usual number, or as many as a model reads given ones."""
+        return usual if self.config.given is None else self.config.given.regions
 
     def chain(self, beta: float | None = None) -> Chain:
         """How this model's snippets are inferred; ``beta`` None takes its own."""
@@ -159,7 +171,15 @@ class RegionModel(nn.Module):
             maps: of B photos.
             boxes_xyxy: (B, N, 4) network pixels.
             seen_xyxy: (B, P, 4), what attention looks at where that is regions; None proposes them.
+
+        Raises:
+            ValueError: the model was trained on given features, where nothing teaches the generator.
         """
+        if self.config.given is not None:
+            raise ValueError(
+                f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
+                "features, and only aligns and locates"
+            )
         size = self.config.extractor.size
         whole = boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(boxes_xyxy), 1, 4)
         vectors = self.extractor.vectors(maps, torch.cat([whole, boxes_xyxy], 1))
@@ -204,7 +224,8 @@ class RegionModel(nn.Module):
         config, vocabulary = open_folder(folder, ModelConfig)
         sizes = config.extractor
         with Unfilled():
-            backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
+            looks = config.given is None  # else there is nothing to build
+            backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True) if looks else None
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, Photo
+from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
+from regiontalk.cli.source import given_features
 
 Sentence = Annotated[str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)]
 
@@ -20,10 +21,12 @@ def align(
     model: Model = "mini",
     device: Device = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    features: Features = None,
 ) -> None:
     """Find the region of each word of a sentence."""
     from regiontalk.cli.run import prepare, show_one
 
     drawings = prepare(photo, draw, max_pixels)
-    result = session.load_captioner(model, device, max_pixels).align(photo, sentence)
+    given = given_features(features, model)
+    result = session.load_captioner(model, device, max_pixels, given).align(photo, sentence)
     show_one(photo, result, json, drawings)

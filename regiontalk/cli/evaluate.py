@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regiontalk.cli.options import Device, Model
+from regiontalk.cli.options import Device, Features, Model
 from regiontalk.cli.progress import Walks
+from regiontalk.cli.source import given_features
 
 if TYPE_CHECKING:
     from regiontalk.datasets.report import DataReport
@@ -97,6 +98,7 @@ def evaluate(
     spice_jar: SpiceJar = None,
     write: Write = False,
     device: Device = None,
+    features: Features = None,
 ) -> None:
     """Measure a model, or with --predictions and --references anybody's captions."""
     if protocol not in (*NAMES, "calibrate", "all"):
@@ -121,7 +123,9 @@ def evaluate(
     names = NAMES if protocol == "all" else (protocol,)
     settings = Settings(beam, beta, fold, crops, untrained, snippets)
     with Walks() as walks:
-        measured, head = _prepare(names, model, device, data, split, train_data, (limit, train_limit), settings, walks)
+        measured, head = _prepare(
+            names, model, device, data, split, train_data, (limit, train_limit), settings, walks, features
+        )
         results = []
         for name in names:
             typer.echo(f"{name} ...", err=True)
@@ -166,6 +170,7 @@ def _prepare(
     limits: tuple[int | None, int | None],
     settings: Settings,
     walks: Walks,
+    features: Path | None,
 ) -> tuple[Suite, dict[str, Any]]:
     """The model, the photos and the training split, and what the document says of them."""
     from regiontalk import RegionCaptioner
@@ -177,18 +182,23 @@ def _prepare(
     folder = find_folder(model)
     split = split or default_split(data)
     examples, reports = read_split(data, split)
-    captioner = RegionCaptioner.from_pretrained(folder, device=device or "cpu")
-    examples = examples[: limits[0]]
+    given = given_features(features, str(folder))
+    captioner = RegionCaptioner.from_pretrained(folder, source=given, device=device or "cpu")
+    examples, lost = examples[: limits[0]], list[str]()
+    if given is not None:
+        from regiontalk.regions.given import with_features
+
+        examples, lost = with_features(given, examples)
     keep = len(names) > 1 and len(examples) <= 2000  # about a gigabyte
     photos = EncodedPhotos(captioner, examples, keep=keep, done=walks.over(len(examples), f"photos of {split}"))
     training: EncodedPhotos | None = None
-    if any(name in NEED_TRAINING for name in names):
+    if given is None and any(name in NEED_TRAINING for name in names):
         rows, more = _read_training(data, train_data, split)
         if rows:
             rows = rows[: limits[1]]
             training = EncodedPhotos(captioner, rows, done=walks.over(len(rows), "photos of train"))
         reports = [*reports, *more]
-    lines = [line for report in reports for line in report.lines()]
+    lines = [*(line for report in reports for line in report.lines()), *lost]
     for line in lines:
         typer.echo(line, err=True)
     head = {

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, Photo
+from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
+from regiontalk.cli.source import given_features
 
 Phrase = Annotated[str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)]
 Count = Annotated[int, typer.Option("-k", "--count", metavar="K", min=1, help="How many places, best first.")]
@@ -22,10 +23,12 @@ def locate(
     model: Model = "mini",
     device: Device = None,
     max_pixels: MaxPixels = MAX_PIXELS,
+    features: Features = None,
 ) -> None:
     """Find where a phrase is in a photo."""
     from regiontalk.cli.run import prepare, show_one
 
     drawings = prepare(photo, draw, max_pixels)
-    result = session.load_captioner(model, device, max_pixels).locate(photo, phrase, k=k)
+    given = given_features(features, model)
+    result = session.load_captioner(model, device, max_pixels, given).locate(photo, phrase, k=k)
     show_one(photo, result, json, drawings)

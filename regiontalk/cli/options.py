@@ -22,6 +22,12 @@ MaxPixels = Annotated[
     int,
     typer.Option("--max-pixels", metavar="N", min=1, help="Larger photos (width x height) are refused undecoded."),
 ]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", metavar="PATH", help="For a model trained on given features: the photos', as npz or npy."
+    ),
+]
 MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here because it brings torch
 
 Box = tuple[float, float, float, float]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the sources bring torch, which mistakes and `--help` do without
-    from regiontalk.regions.sources import DetectorBoxes, RegionSource
+    from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource
 
 KINDS = ("proposals", "grid:ROWSxCOLUMNS", "detector", "detector:WEIGHTS.safetensors", "features:PATH")
 USUAL = 10  # regions of a photo unless the user asks for another number
@@ -51,6 +51,27 @@ def parse_source(text: str, regions: int | None = None, device: str | None = Non
 
         return PrecomputedRegions(Path(argument)), usual
     raise ValueError(f"--source: expected one of {', '.join(KINDS)}, got {text!r}")
+
+
+def given_features(path: Path | None, model: str) -> PrecomputedRegions | None:
+    """``--features``: what a model that was trained on given features reads; None where none are named.
+
+    Raises:
+        ValueError: no such model, or one that looks at photos itself.
+        FileNotFoundError: nothing is there.
+    """
+    if path is None:
+        return None
+    from regiontalk.hub import find_folder
+    from regiontalk.model import ModelConfig, open_folder
+    from regiontalk.regions.sources import PrecomputedRegions
+
+    config, _ = open_folder(find_folder(model), ModelConfig)
+    if config.given is None:
+        raise ValueError(
+            f"--features: expected a model trained on given features, got {config.name!r}, which looks at photos itself"
+        )
+    return PrecomputedRegions(path)
 
 
 def _detector(weights: str, count: int, device: str | None) -> DetectorBoxes:

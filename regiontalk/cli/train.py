@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from regiontalk.train.recipe import Run
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
@@ -40,6 +43,12 @@ DetectorOption = Annotated[
 Vectors = Annotated[
     Path | None, typer.Option("--vectors", metavar="FILE", help="Word vectors, where the recipe wants some.")
 ]
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        "--features", metavar="PATH", help="For align: region features computed by somebody else, npz or npy."
+    ),
+]
 Size = Annotated[int, typer.Option("--size", metavar="N", min=1, help="For vectors: numbers a word.")]
 TrainDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")]
 
@@ -58,6 +67,7 @@ def train(
     detector: DetectorOption = None,
     vectors: Vectors = None,
     size: Size = 300,
+    features: Features = None,
 ) -> None:
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
     beginnings = sum((weights is not None, published, start is not None))
@@ -67,6 +77,11 @@ def train(
         raise ValueError("--data: expected the folder of the training photos, got none")
     if (stage == "objects") != (detector is not None):
         raise ValueError("--detector and the stage objects need each other: it trains on what a detector finds")
+    if features is not None and (beginnings or stage != "align"):
+        raise ValueError(
+            "--features: expected the stage align without --weights, --published and --start, got others; "
+            "the aligner alone reads given features"
+        )
     if beginnings and detector is not None:
         raise ValueError("--detector and a backbone's beginning exclude each other: objects are read as words")
     import torch
@@ -79,19 +94,10 @@ def train(
         write_vectors(config, data, out, size)
         return
     if detector is not None:
-        from regiontalk.detectors import find_detector
-        from regiontalk.train.objects import ObjectsRecipe, train_objects
-
-        plan, finder = ObjectsRecipe.read(config), find_detector(detector, device)
-        with _journal(out) as log:
-            typer.echo(
-                train_objects(
-                    plan, data=data, out=out, detector=finder, source=detector, log=log, limit=limit, device=device
-                )
-            )
+        _train_objects(config, data, out, detector, limit, device)
         return
-    from regiontalk.train.card import model_card
-    from regiontalk.train.recipe import Recipe, Run, extractor_sizes, run_recipe, stages_of
+    from regiontalk.regions.sources import PrecomputedRegions
+    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
     recipe = Recipe.read(config)
     if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
@@ -99,12 +105,37 @@ def train(
     stages = stages_of(recipe) if stage == "all" else [stage]
     if missing := [name for name in stages if getattr(recipe, name) is None]:
         raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
+    given = None if features is None else PrecomputedRegions(features)
     with _journal(out) as log:
-        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device)
-        sizes = extractor_sizes(recipe, start)
-        card = model_card(recipe, extractor=sizes, data=data.name, photos=len(run.examples), start=start)
+        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device, given=given)
+        card = _card(run, data.name, start)
         folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card, vectors=vectors)
     typer.echo(folder)
+
+
+def _card(run: Run, data: str, start: str | None) -> str:
+    """The model card of what a run will leave."""
+    from regiontalk.train.card import aligner_card, model_card
+    from regiontalk.train.recipe import extractor_sizes
+
+    recipe, photos = run.recipe, len(run.examples)
+    if run.given is not None:
+        return aligner_card(recipe, given=run.given.sizes, data=data, photos=photos)
+    return model_card(recipe, extractor=extractor_sizes(recipe, start), data=data, photos=photos, start=start)
+
+
+def _train_objects(config: Path, data: Path, out: Path, detector: str, limit: int | None, device: str) -> None:
+    """The stage objects."""
+    from regiontalk.detectors import find_detector
+    from regiontalk.train.objects import ObjectsRecipe, train_objects
+
+    plan, finder = ObjectsRecipe.read(config), find_detector(detector, device)
+    with _journal(out) as log:
+        typer.echo(
+            train_objects(
+                plan, data=data, out=out, detector=finder, source=detector, log=log, limit=limit, device=device
+            )
+        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.images import open_photo
 from regiontalk.records import Example, FloatArray, ImageResult, RegionCaption
 from regiontalk.text import UNKNOWN, tokenize
 
@@ -68,7 +69,8 @@ def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> Ima
     tokens = tokenize(sentence)
     if any(number != UNKNOWN for number in captioner.model.vocabulary.encode(tokens)):
         return captioner.align(example.photo, sentence)
-    return captioner.caption(example.photo, regions=0, threshold=1.0)
+    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=1)
+    return ImageResult(photo.name, photo.size_wh, captioner.model.config.name)
 
 
 def on_boxes(

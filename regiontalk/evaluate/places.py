@@ -33,6 +33,7 @@ def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, re
     Raises:
         ValueError: no phrase has a box.
     """
+    regions = photos.captioner.model.regions(regions)
     found: list[_Located] = []
     report = localisation(_noted(_answers(photos, regions), found), resamples=resamples)
     overall = report.overall

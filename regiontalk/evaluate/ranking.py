@@ -41,7 +41,7 @@ def evaluate_retrieval(
     Raises:
         ValueError: no photo has a sentence.
     """
-    examples, vectors, seen = region_vectors(photos, regions)
+    examples, vectors, seen = region_vectors(photos, photos.captioner.model.regions(regions))
     said = [[text for text in example.captions if tokenize(text)] for example in examples]
     used = [row for row, own in enumerate(said) if own]
     if not used:

@@ -196,7 +196,29 @@ class PrecomputedRegions:
         """
         if not path.exists():
             raise FileNotFoundError(f"{path}: expected a folder or a file of precomputed regions; nothing is there")
-        self._path = path
+        self.path = path
+
+    def holds(self, name: str) -> bool:
+        """Whether there are regions for a photo of exactly that name; one photo's file is for that photo alone.
+
+        Raises:
+            ValueError: the file of a whole set is damaged.
+        """
+        if self.path.is_dir():
+            return any((self.path / f"{name}{suffix}").is_file() for suffix in (".npz", ".npy"))
+        values = _read_npy(self.path) if self.path.suffix == ".npy" else None
+        if values is not None and values.ndim == 3:
+            return name.isdecimal() and int(name) < len(values)
+        return self.path.stem == name
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size and time of the file of one photo, by which a change of it is seen.
+
+        Raises:
+            FileNotFoundError: the folder has nothing of that name.
+        """
+        about = self._file(name).stat()
+        return about.st_size, about.st_mtime_ns
 
     def propose(self, image: Image.Image) -> Regions:
         """The regions of a photo that was opened from a file (its name finds them), or of the one file's photo.
@@ -206,7 +228,7 @@ class PrecomputedRegions:
             ValueError: the picture has no file name to look for, or the file is not as described.
         """
         name = Path(str(getattr(image, "filename", "") or "")).stem
-        if self._path.is_dir() and not name:
+        if self.path.is_dir() and not name:
             raise ValueError("precomputed regions: this picture has no file name to look for; call read(name, size_wh)")
         return self.read(name, image.size)
 
@@ -226,12 +248,12 @@ class PrecomputedRegions:
         return _regions(values, size_wh, file)
 
     def _file(self, name: str) -> Path:
-        if self._path.is_file():
-            return self._path
+        if self.path.is_file():
+            return self.path
         for suffix in (".npz", ".npy"):
-            if (self._path / f"{name}{suffix}").is_file():
-                return self._path / f"{name}{suffix}"
-        raise FileNotFoundError(f"{self._path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither")
+            if (self.path / f"{name}{suffix}").is_file():
+                return self.path / f"{name}{suffix}"
+        raise FileNotFoundError(f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither")
 
 
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -251,18 +273,24 @@ def _read_pair(file: Path, name: str) -> dict[str, NDArray[Any]]:
     beside = file.with_name(f"{file.stem}_boxes.npy")
     if not beside.is_file():
         raise FileNotFoundError(f"{beside}: expected the boxes of {file.name} there")
-    try:
-        values = {
-            "features": np.load(file, mmap_mode="r", allow_pickle=False),
-            "boxes": np.load(beside, mmap_mode="r", allow_pickle=False),
-        }
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{file}: expected npy files of plain numbers ({error})") from error
+    values = {"features": _read_npy(file), "boxes": _read_npy(beside)}
     if values["features"].ndim != 3:
         return values
+    if values["boxes"].shape[:2] != values["features"].shape[:2]:
+        shapes = f"{values['features'].shape} and {values['boxes'].shape}"
+        raise ValueError(f"{file}: expected features (photos, N, F) and boxes (photos, N, 4), got {shapes}")
     if not name.isdecimal() or int(name) >= len(values["features"]):
         raise ValueError(f"{file}: expected a row number below {len(values['features'])}, got {name!r}")
     return {key: value[int(name)] for key, value in values.items()}
+
+
+def _read_npy(file: Path) -> NDArray[Any]:
+    """An npy file, memory-mapped."""
+    try:
+        values: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{file}: expected npy files of plain numbers ({error})") from error
+    return values
 
 
 def _regions(values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path) -> Regions:

@@ -71,22 +71,23 @@ class AlignTerms:
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
         device = self.aligner.log_scale.device
-        vectors = self.features.read_vectors(rows).to(device)
+        vectors, mask = self.features.read_vectors(rows).to(device), self.features.read_mask(rows).to(device)
         if self.standard is not None:
             centre, scale = self.standard
             vectors = (vectors - centre.to(device)) / scale
         if config.noise:
-            vectors = vectors + config.noise * vectors.std() * torch.randn_like(vectors)
+            real = vectors if mask.all() else vectors[mask]
+            vectors = vectors + config.noise * real.std() * torch.randn_like(vectors)
         full = [self.sentences[photo] for photo in photos]
         chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
             regions = self.aligner.regions(vectors)
-            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0)}
+            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0, mask)}
             if config.fragments.weight:
-                losses["fragments"] = config.fragments.weight * self._fragments(regions, chosen, step)
+                losses["fragments"] = config.fragments.weight * self._fragments(regions, mask, chosen, step)
             if config.spans:
                 spans = random_spans(full, config.spans, config.span_words, chooser)
-                losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5)
+                losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5, mask)
         return losses
 
     def finish(self) -> None:
@@ -95,11 +96,12 @@ class AlignTerms:
             centre, scale = self.standard
             self.aligner.regions.absorb(centre.to(self.aligner.log_scale.device), scale)
 
-    def _fragments(self, regions: Tensor, texts: Sequence[Sequence[Sequence[int]]], step: int) -> Tensor:
-        """The loss of [3] over every region and word of the batch: regions (B, N, D), for each photo its texts."""
+    def _fragments(
+        self, regions: Tensor, region_mask: Tensor, texts: Sequence[Sequence[Sequence[int]]], step: int
+    ) -> Tensor:
+        """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch, for each photo its texts."""
         config = self.config.fragments
         words, word_mask = self.aligner.read([text for own in texts for text in own])
-        region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
         warm = step < config.warm * self.config.optimiser.steps
         products = affinity(regions, words)
         owner = owners(texts, regions.device)
@@ -108,7 +110,8 @@ class AlignTerms:
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
     """The mean (F,) of region vectors and the mean length of what is left of them, over up to 1,000 photos."""
-    some = features.read_vectors(range(0, features.photos, max(1, features.photos // 1000))).flatten(0, 1)
+    rows = range(0, features.photos, max(1, features.photos // 1000))
+    some = features.read_vectors(rows)[features.read_mask(rows)]
     centre = some.mean(0)
     return centre, float((some - centre).norm(dim=1).mean())
 
@@ -119,7 +122,11 @@ def owners(texts: Sequence[Sequence[Sequence[int]]], device: torch.device) -> Te
 
 
 def alignment_loss(
-    aligner: Aligner, regions: Tensor, texts: Sequence[Sequence[Sequence[int]]], drop_whole: float
+    aligner: Aligner,
+    regions: Tensor,
+    texts: Sequence[Sequence[Sequence[int]]],
+    drop_whole: float,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """The configured loss of photos against all texts of the batch.
 
@@ -129,9 +136,11 @@ def alignment_loss(
         texts: for each photo its texts as word numbers.
         drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
             part of the photo.
+        mask: (B, N), True = a region; None = all are.
     """
     owner = owners(texts, regions.device)
     words, word_mask = aligner.read([text for own in texts for text in own])
-    region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+    blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
+    region_mask = blank if mask is None else mask.clone()
     region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
     return aligner.loss(aligner.score(regions, words, region_mask, word_mask), owner)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from regiontalk.objects import ObjectsConfig
 from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.given import GivenConfig
+from regiontalk.train.align import AlignConfig
 from regiontalk.train.recipe import Recipe, stages_of
 
 
@@ -32,6 +34,25 @@ print(captioner.caption("photo.jpg"))
 ```"""
     does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
     measure = "regiontalk evaluate all --model this_folder --data DIR"
+    return _card(recipe.name, does, use, parts, measure, data, photos)
+
+
+def aligner_card(recipe: Recipe, *, given: GivenConfig, data: str, photos: int) -> str:
+    """The same for a model that only aligns, on features that somebody else computed.
+
+    Args:
+        recipe: the run.
+        given: the features.
+        data: name of the data folder.
+        photos: training photos that had features.
+    """
+    does = "Aligns sentences with regions and finds phrases in photos, on region features that somebody else computed."
+    use = '```\nregiontalk locate photo.jpg "red shirt" --model this_folder --features PATH\n```'
+    most = f"up to {given.regions} regions a photo"
+    sections = {"aligner": recipe.aligner, "align": recipe.align or AlignConfig()}
+    lines = [f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`" for name, section in sections.items()]
+    parts = "\n".join([f"- region features: given, {given.features} numbers a region, {most}", *lines])
+    measure = "regiontalk evaluate retrieval --model this_folder --data DIR --features PATH"
     return _card(recipe.name, does, use, parts, measure, data, photos)
 
 

@@ -38,6 +38,7 @@ class FrozenFeatures:
         vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
         objectness: (rows, 1 + N) fp16, 1 for the whole picture.
         maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
+        found: (rows,) regions that there are beside the whole photo, N or more where all places are filled; None = all.
     """
 
     photos: int
@@ -45,6 +46,7 @@ class FrozenFeatures:
     vectors: NDArray[Any]
     objectness: NDArray[Any]
     maps: NDArray[Any] | None = None
+    found: NDArray[Any] | None = None
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
         """Region vectors (B, 1 + N, F) in float32."""
@@ -57,6 +59,18 @@ class FrozenFeatures:
     def read_objectness(self, rows: Sequence[int]) -> Tensor:
         """Objectness (B, 1 + N) of those boxes in float32."""
         return torch.from_numpy(self.objectness[np.asarray(rows)].astype(np.float32))
+
+    def read_mask(self, rows: Sequence[int]) -> Tensor:
+        """Which places (B, 1 + N) hold a region: True = one does."""
+        places = torch.arange(self.vectors.shape[1])
+        if self.found is None:
+            return torch.ones(len(rows), len(places), dtype=torch.bool)
+        return places <= torch.from_numpy(self.found[np.asarray(rows)].astype(np.int64))[:, None]
+
+    def fingerprint(self) -> str:
+        """A hash of the vectors of up to a hundred photos, so that another set is never taken for this one."""
+        some = self.vectors[:: max(1, len(self.vectors) // 100)]
+        return hashlib.sha256(repr(self.vectors.shape).encode() + some.tobytes()).hexdigest()
 
     def read_maps(self, rows: Sequence[int]) -> Maps:
         """Region maps as the extractor leaves them, without its proposals."""
@@ -155,7 +169,7 @@ def settle_statistics(
         path: the file.
         log: takes one line where something has to be computed.
     """
-    norm, few = extractor.norm, list(examples[:SETTLING])
+    norm, few = getattr(extractor, "norm", None), list(examples[:SETTLING])  # given features have none
     if extractor.config.neck or extractor.config.crops is not None or not isinstance(norm, nn.BatchNorm2d):
         return
     if norm.num_batches_tracked is None or norm.running_mean is None or norm.running_var is None:

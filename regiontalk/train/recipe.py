@@ -30,11 +30,13 @@ from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.text import Vocabulary
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features, settle_statistics
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
+from regiontalk.train.given import GivenFeatures
 from regiontalk.train.joint import JointConfig, made_ready, train_joint
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
@@ -147,12 +149,21 @@ class Run:
     """A recipe on its way: data, model and folder."""
 
     def __init__(
-        self, *, recipe: Recipe, data: Path, out: Path, log: Log, limit: int | None = None, device: str = "cpu"
+        self,
+        *,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        log: Log,
+        limit: int | None = None,
+        device: str = "cpu",
+        given: PrecomputedRegions | None = None,
     ) -> None:
-        """Read the training split; ``limit`` keeps its first photos only, for a try.
+        """Read the training split; ``limit`` keeps its first photos only, ``given`` those with features of its own.
 
         Raises:
-            ValueError: there is no data, no photo of it has a sentence, or torch cannot compute on the device.
+            ValueError: there is no data, no photo of it has a sentence (or features), or torch cannot compute on the
+                device.
         """
         self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
         examples, reports = read_split(data, "train")
@@ -160,6 +171,10 @@ class Run:
             for line in report.lines():
                 log(line)
         self.examples: list[Example] = examples[:limit]
+        self.given: GivenFeatures | None = None
+        if given is not None:
+            self.given = GivenFeatures(given, self.examples, recipe.features, out / "features_given", log)
+            self.examples = self.given.examples
         if not any(example.captions for example in self.examples):
             raise ValueError(f"{data}: expected training photos with sentences, got {len(self.examples)} without")
         self._store: PictureStore | None = None
@@ -184,7 +199,8 @@ class Run:
         torch.manual_seed(recipe.seed)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
         sizes = extractor_sizes(recipe, start)
-        if taken is None and not any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint)):
+        taught = any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint))
+        if not taught and taken is None and self.given is None:
             self.log("boxes are random: no section [proposer] or [joint] teaches proposals, and there is no --start")
         vocabulary = Vocabulary.build(
             (caption for example in self.examples for caption in example.captions), recipe.least_count
@@ -195,11 +211,15 @@ class Run:
             aligner=recipe.aligner,
             generator=recipe.generator,
             decoding=recipe.decoding,
+            given=None if self.given is None else self.given.sizes,
         )
-        backbone = Backbone(sizes.backbone, pretrained=published and taken is None, same_padding=sizes.same_padding)
-        crops = None if sizes.crops is None else CropNetwork(sizes.crops, pretrained=published)
-        if weights is not None:
-            (crops or backbone).load_weights(weights)
+        backbone = crops = None
+        if self.given is None:
+            fresh = published and taken is None
+            backbone = Backbone(sizes.backbone, pretrained=fresh, same_padding=sizes.same_padding)
+            crops = None if sizes.crops is None else CropNetwork(sizes.crops, pretrained=published)
+            if weights is not None:
+                (crops or backbone).load_weights(weights)
         model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
         if taken is not None:
             if taken.config.folded:
@@ -295,7 +315,8 @@ class Run:
         # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
         parts["begin"] = fingerprint(learns, without="recur.")
         if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained
-            parts["features"]["extractor"] = fingerprint(model.extractor)
+            given = None if self.given is None else self.given.freeze(model.preprocessing)
+            parts["features"]["extractor"] = fingerprint(model.extractor) if given is None else given.fingerprint()
         if name == "generate":
             parts["pairs"]["aligner"] = fingerprint(model.aligner)
         return json.dumps(parts)
@@ -311,6 +332,8 @@ class Run:
 
     def features(self, model: RegionModel, stage: str) -> FrozenFeatures:
         """The frozen features of the training split under the model's extractor; one file for the last two stages."""
+        if self.given is not None:
+            return self.given.freeze(model.preprocessing)
         settings = self.recipe.features
         return freeze_features(
             model.extractor.eval(),
@@ -347,7 +370,8 @@ def run_recipe(
     """Run the stages on what the recipe's earlier ones have left, and save the model for use; returns its folder."""
     model = run.build(start, weights, published, vectors)
     every = stages_of(run.recipe)
-    for name in every[: min((every.index(name) for name in stages if name in every), default=0)]:
+    first = min((every.index(name) for name in stages if name in every), default=0)
+    for name in every[:first] if run.given is None else ():  # who looks at no photo learns nothing from them before
         run.recall(name, model)
     for name in stages:
         run.stage(name, model)
@@ -366,4 +390,6 @@ def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
     if start is None:
         return recipe.extractor
     taken, _ = open_folder(find_folder(start), ModelConfig)
+    if taken.given is not None:
+        raise ValueError(f"--start {start}: expected a model that looks at photos, got one that reads given features")
     return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})
