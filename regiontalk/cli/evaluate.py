@@ -54,6 +54,9 @@ TrainLimit = Annotated[int | None, typer.Option("--train-limit", min=1, help="On
 Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")]
 Beta = Annotated[float | None, typer.Option("--beta", min=0, help="Smoothing of word paths, eq. 12 of the paper.")]
 Fold = Annotated[int | None, typer.Option("--fold", min=1, help="Photos of a retrieval fold; unset: all together.")]
+Overlap = Annotated[
+    float, typer.Option("--overlap", min=0, max=1, help="dense: IoU above which the weaker of two detections goes.")
+]
 Snippets = Annotated[
     Path | None, typer.Option("--snippets", metavar="FILE", help="Inferred pairs; they are inferred anew if unset.")
 ]
@@ -89,6 +92,7 @@ def evaluate(
     beam: Beam = None,
     beta: Beta = None,
     fold: Fold = None,
+    overlap: Overlap = 0.3,
     snippets: Snippets = None,
     crops: Crops = True,
     untrained: Untrained = True,
@@ -107,12 +111,11 @@ def evaluate(
         from regiontalk.evaluate.report import prepare_report
 
         prepare_report(report)
-    start = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d")}
     if predictions is not None or references is not None:
         if outputs is not None or limit is not None:
             raise ValueError("--predictions: expected no --outputs and no --limit beside it; the whole file is scored")
         result = _score_files(protocol, predictions, references, train_data, meteor_jar, spice_jar)
-        _finish([result], start, json, outputs, report)
+        _finish([result], {}, json, outputs, report)
         return
     if meteor_jar or spice_jar is not None:
         raise ValueError("--meteor-jar and --spice-jar: expected --predictions and --references beside them")
@@ -121,7 +124,7 @@ def evaluate(
     from regiontalk.evaluate.suite import Settings
 
     names = NAMES if protocol == "all" else (protocol,)
-    settings = Settings(beam, beta, fold, crops, untrained, snippets)
+    settings = Settings(beam, beta, fold, crops, untrained, snippets, overlap=overlap)
     with Walks() as walks:
         measured, head = _prepare(
             names, model, device, data, split, train_data, (limit, train_limit), settings, walks, features
@@ -134,7 +137,7 @@ def evaluate(
             raise ValueError(f"{data}: no protocol can be measured on it: {results[0].result.notes[0]}")
     if write and protocol == "calibrate":
         _write_calibration(model, measured)
-    _finish(results, {**start, **head}, json, outputs, report)
+    _finish(results, head, json, outputs, report)
 
 
 def _score_files(
@@ -242,6 +245,7 @@ def _finish(
     """Print the tables and write the files."""
     from regiontalk.evaluate.suite import document, write_json, write_outputs
 
+    head = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d"), **head}
     for one in results:
         _show(one)
     if json is not None:

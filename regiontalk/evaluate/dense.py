@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import calibrated
@@ -33,27 +34,36 @@ from regiontalk.metrics.tokenizer import ptb_tokenize
 from regiontalk.records import Example, FloatArray
 
 REGIONS = 20
+CANDIDATES = 300  # proposals that compete for these places
+OVERLAP = 0.3  # DenseCap's suppression of its final boxes
 SHOWN = 8  # detections that are drawn on an example
 
 
 def evaluate_dense(
-    photos: EncodedPhotos, *, regions: int = REGIONS, beams: int | None = None, resamples: int = 1000
+    photos: EncodedPhotos,
+    *,
+    regions: int = REGIONS,
+    overlap: float = OVERLAP,
+    beams: int | None = None,
+    resamples: int = 1000,
 ) -> Result:
     """Mean average precision over IoU .3 to .7 and METEOR 0 to .25 (PAPER.md 5, [5]).
 
     Detections are the model's proposals with its captions, ranked by objectness times confidence; truths are the boxes
-    of one-box chains, each with every phrase of its chain. The whole photo is no detection.
+    of one-box chains, each with every phrase of its chain. The whole photo is no detection, and of two proposals that
+    overlap much only the one of greater objectness is.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
         regions: detections a photo.
+        overlap: IoU above which the weaker of two goes; 1 leaves what the model's own proposals have passed.
         beams: K of the beam search; None takes the model's own.
         resamples: bootstrap draws of photos.
 
     Raises:
         ValueError: no chain has exactly one box.
     """
-    detected = detect(photos, regions, beams)
+    detected = detect(photos, regions, beams, overlap)
     meteor, words, reason = _judge(detected)
     stages = " (METEOR exact, stem)" if reason else ""
     report = dense_captioning(detected, meteor, resamples=resamples)
@@ -66,6 +76,7 @@ def evaluate_dense(
         row |= {f"AP at IoU {least:g}{stages}": value for least, value in report.at_iou.items()}
     counts = {
         "photos": report.photos,
+        "overlap kept": overlap,
         "detections": report.detections,
         "truths": report.truths,
         "truths after merging": report.merged,
@@ -136,22 +147,23 @@ def _cases(examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: 
     return pick(values, [detected[row].photo for row in rows], make)
 
 
-def detect(photos: EncodedPhotos, regions: int, beams: int | None) -> list[DensePhoto]:
-    """The model's described regions of every photo beside the true ones."""
+def detect(photos: EncodedPhotos, regions: int, beams: int | None = None, overlap: float = OVERLAP) -> list[DensePhoto]:
+    """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
     captioner, found = photos.captioner, []
     calibration = captioner.model.config.decoding.region
     for batch in photos:
-        boxes, quality = captioner.model.extractor.propose(batch.maps, regions)
+        boxes, quality = captioner.model.extractor.propose(batch.maps, max(regions, CANDIDATES))
         for_words: list[FloatArray] = []
         places: list[FloatArray] = []
         scores: list[list[float]] = []
         for row in range(len(batch)):
-            original = batch.to_annotation(row, boxes[row])
             real = (quality[row] > 0).cpu().numpy() & batch.visible(row, boxes[row])
             real[0] = False  # the whole photo
-            for_words.append(boxes[row].cpu().numpy()[real])
-            places.append(original[real])
-            scores.append(quality[row].cpu().numpy()[real].tolist())
+            rows = torch.from_numpy(real.nonzero()[0]).to(boxes.device)
+            kept = rows[box_ops.non_maximum_suppression(boxes[row, rows], quality[row, rows], overlap, regions)]
+            for_words.append(boxes[row, kept].cpu().numpy())
+            places.append(batch.to_annotation(row, boxes[row, kept]))
+            scores.append(quality[row, kept].tolist())
         for row, said in enumerate(speak(captioner, batch, for_words, beams)):
             sure = [calibrated(calibration, one.fluency, one.match) for one in said]
             ranks = np.array([score * share for score, share in zip(scores[row], sure, strict=True)])

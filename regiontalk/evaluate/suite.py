@@ -15,7 +15,7 @@ from typing import Any
 from regiontalk.evaluate.alignment import evaluate_alignment
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.confidence import ConfidenceFit, confidence_result, fit_confidence
-from regiontalk.evaluate.dense import evaluate_dense
+from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.places import evaluate_phrases, evaluate_proposals
 from regiontalk.evaluate.ranking import evaluate_retrieval
@@ -39,6 +39,7 @@ class Settings:
         untrained: whether an untrained model stands beside the alignment figures.
         snippets: file of inferred pairs; None infers them.
         resamples: bootstrap draws.
+        overlap: IoU above which the weaker of two detections of dense captioning goes.
     """
 
     beams: int | None = None
@@ -48,6 +49,7 @@ class Settings:
     untrained: bool = True
     snippets: Path | None = None
     resamples: int = 1000
+    overlap: float = OVERLAP
 
 
 class Suite:
@@ -132,13 +134,18 @@ def _alignment(suite: Suite) -> Result:
     )
 
 
+def _dense(suite: Suite) -> Result:
+    settings = suite.settings
+    return evaluate_dense(suite.photos, overlap=settings.overlap, beams=settings.beams, resamples=settings.resamples)
+
+
 PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
     "retrieval": _retrieval,
     "captions": _captions,
     "regions": _regions,
     "phrases": lambda suite: evaluate_phrases(suite.photos, resamples=suite.settings.resamples),
     "proposals": lambda suite: evaluate_proposals(suite.photos, resamples=suite.settings.resamples),
-    "dense": lambda suite: evaluate_dense(suite.photos, beams=suite.settings.beams, resamples=suite.settings.resamples),
+    "dense": _dense,
     "alignment": _alignment,
     "calibrate": lambda suite: confidence_result(suite.fit),
 }

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from regiontalk.align.model import AlignerConfig
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
+from regiontalk.evaluate.dense import OVERLAP
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.metrics.meteor import SIZE
 from regiontalk.model import ModelConfig, RegionModel
@@ -81,6 +82,15 @@ def test_all_goes_on_where_one_protocol_has_nothing(model_folder: Path, toy_fold
     assert found["phrases"]["notes"][0].startswith("not measured: ")
     assert any("photos that cannot be opened, left out: 1" in note for note in found["retrieval"]["notes"])
     assert invoke("phrases", *common).exit_code == 2
+
+
+def test_the_overlap_of_dense_detections(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    common = ("dense", "--model", model_folder, "--data", toy_folder, "--limit", 2, "--json", tmp_path / "figures.json")
+    for options, kept in ((), OVERLAP), (("--overlap", 1), 1.0):
+        assert invoke(*common, *options).exit_code == 0
+        found = json.loads((tmp_path / "figures.json").read_text())
+        assert found["results"][0]["counts"]["overlap kept"] == kept and found["command"].startswith("regiontalk")
+    assert invoke(*common, "--overlap", 2).exit_code == 2
 
 
 def test_a_folder_with_only_a_test_split(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:

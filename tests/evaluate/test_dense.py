@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from regiontalk.boxes import iou
 from regiontalk.evaluate import dense
 from regiontalk.evaluate.dense import detect, evaluate_dense, meteor_of
 from regiontalk.metrics.dense import dense_captioning
@@ -19,7 +20,7 @@ EMPTY = MeteorTables()  # exact words and stems only
 
 def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
     encoded = photos(batch=4)
-    found = detect(encoded, 5, 2)
+    found = detect(encoded, 5, 2, overlap=1)
     assert [photo.photo for photo in found] == [example.id for example in encoded.examples]
     for photo, example in zip(found, encoded.examples, strict=True):
         said = captioner.caption_many([str(example.photo)], regions=5, beams=2, threshold=0.0)[0].regions
@@ -28,6 +29,20 @@ def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
         assert photo.scores == pytest.approx([region.score * region.confidence for region in said], abs=1e-4)
         phrases = [phrase.text for phrase in example.phrases if len(phrase.boxes) == 1]
         assert sorted(photo.truth_captions) == sorted(phrases)
+
+
+def test_what_overlaps_is_suppressed(photos: Any) -> None:
+    encoded = photos(batch=4)
+    many = detect(encoded, 300, 1, overlap=1)
+    for few, every in zip(detect(encoded, 5, 1, overlap=0.3), many, strict=True):
+        assert (np.triu(iou(few.boxes_xyxy, few.boxes_xyxy), 1) <= 0.3 + 1e-6).all()
+        kept: list[int] = []  # the slow twin: by falling objectness, whatever stays clear of all that were kept
+        for row, box in enumerate(every.boxes_xyxy):
+            if len(kept) < 5 and (iou(box[None], every.boxes_xyxy[kept]) <= 0.3).all():
+                kept.append(row)
+        assert np.allclose(few.boxes_xyxy, every.boxes_xyxy[kept], atol=1e-3)
+        assert list(few.captions) == [every.captions[row] for row in kept] and 0 < len(kept) < len(every.captions)
+        assert few.scores == pytest.approx(every.scores[kept], abs=1e-5)
 
 
 def test_the_look_up_is_meteor(photos: Any) -> None:
