@@ -121,6 +121,32 @@ def test_folds_are_the_means_of_separate_runs() -> None:
     assert report.photo_to_sentence["R@1"].value == pytest.approx(np.mean(recalls))
 
 
+def test_the_5k_and_the_five_folds_of_1k() -> None:
+    generator = np.random.default_rng(9)
+    vectors = generator.normal(size=(5000, 8))  # a set of 5,000 photos, two sentences each
+    owner = np.repeat(np.arange(5000), 2)
+    words = vectors[owner] + generator.normal(size=(10000, 8))
+
+    def block(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return vectors[rows] @ words[columns].T
+
+    folds = retrieval(block, owner, photos=5000, fold=1000, resamples=5)
+    assert (folds.folds, folds.photos, folds.sentences) == ((1000,) * 5, 5000, 10000)
+    for number, part in enumerate(folds.parts):  # each against a plain matrix of its own photos and sentences
+        photos, sentences = vectors[number * 1000 : (number + 1) * 1000], words[number * 2000 : (number + 1) * 2000]
+        scores = photos @ sentences.T
+        true = scores[np.arange(1000)[:, None], np.arange(2000).reshape(1000, 2)].max(axis=1)
+        assert part.photo_to_sentence.tolist() == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
+    assert folds.photo_to_sentence["R@1"].value == pytest.approx(
+        np.mean([(part.photo_to_sentence == 1).mean() for part in folds.parts])
+    )
+    whole = retrieval(block, owner, photos=5000, resamples=5)
+    assert whole.folds == (5000,)
+    inside = np.concatenate([part.sentence_to_photo for part in folds.parts])
+    assert (whole.parts[0].sentence_to_photo >= inside).all()  # more photos to choose from: never a better rank
+    assert whole.sentence_to_photo["R@1"].value < folds.sentence_to_photo["R@1"].value
+
+
 def test_median_interval_against_plain_resampling() -> None:
     generator = np.random.default_rng(3)
     scores, owner = generator.normal(size=(60, 120)), np.repeat(np.arange(60), 2)
