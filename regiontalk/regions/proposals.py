@@ -117,7 +117,8 @@ def proposal_loss(
     """Quality focal loss on objectness and GIoU loss on boxes.
 
     An anchor is positive at IoU >= 0.5 with a true box, or as the best anchor of one; negative under 0.4. The target
-    of a positive objectness is the IoU that its predicted box has, so that ranking follows localisation.
+    of a positive objectness is the IoU that its predicted box has, so that ranking follows localisation. A photo in
+    which nobody marked a box is no evidence that it shows nothing: it takes no part.
 
     Args:
         objectness: (B, A) logits.
@@ -146,7 +147,7 @@ def proposal_loss(
     quality[rows, places] = _paired_iou(predicted.detach(), wanted)
     entropy = functional.binary_cross_entropy_with_logits(objectness, quality, reduction="none")
     focus = (objectness.detach().sigmoid() - quality).abs().square()
-    kept = positive | ~ignored
+    kept = (positive | ~ignored) & truth_mask.any(1)[:, None]
     box = generalized_box_iou_loss(predicted, wanted, reduction="sum") / count
     return {"objectness": (entropy * focus * kept).sum() / count, "box": box}
 

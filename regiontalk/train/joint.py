@@ -51,6 +51,12 @@ class JointConfig(BaseModel):
         """Whether the generator learns."""
         return bool(self.captions and self.weight_caption)
 
+    @property
+    def only_places(self) -> bool:
+        """Whether boxes are all that it learns from."""
+        sentences = self.weight_sentence or (self.weight_span and self.spans) or self.speaks
+        return not sentences
+
 
 class JointTerms:
     """The loss terms of a step, as `loop.train` wants them."""

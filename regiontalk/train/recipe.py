@@ -177,6 +177,7 @@ class Run:
             self.examples = self.given.examples
         if not any(example.captions for example in self.examples):
             raise ValueError(f"{data}: expected training photos with sentences, got {len(self.examples)} without")
+        self.boxes = any(len(example.boxes_xyxy) for example in self.examples)  # whether proposals can learn
         self._store: PictureStore | None = None
         self._vectors = ""  # a hash of the word vectors that the model began with, where a file gave them
 
@@ -199,9 +200,10 @@ class Run:
         torch.manual_seed(recipe.seed)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
         sizes = extractor_sizes(recipe, start)
-        taught = any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint))
+        taught = self.boxes and any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint))
         if not taught and taken is None and self.given is None:
-            self.log("boxes are random: no section [proposer] or [joint] teaches proposals, and there is no --start")
+            why = "no section [proposer] or [joint] teaches them" if self.boxes else "no photo of the data has a box"
+            self.log(f"boxes are random: {why}, and there is no --start")
         vocabulary = Vocabulary.build(
             (caption for example in self.examples for caption in example.captions), recipe.least_count
         )
@@ -241,6 +243,9 @@ class Run:
         config = getattr(self.recipe, name)
         if config is None:
             raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
+        if name == "proposer" and config.only_places and not self.boxes:
+            self.log("stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt")
+            return
         self.log(f"stage {name}: {config.optimiser.steps} steps")
         shared = self._begin(name, model)
         if name == "generate":

@@ -161,6 +161,21 @@ def test_proposals_alone(start_run: Any, tiny: dict[str, Any]) -> None:
     assert all("running" in key or "tracked" in key for key in moved if ".norm." in key), "only statistics"
 
 
+@pytest.mark.parametrize("boxed", [pytest.param(True, id="boxes"), pytest.param(False, id="no box")])
+def test_without_boxes_the_proposals_stay_as_they_were(tiny: dict[str, Any], tmp_path: Path, boxed: bool) -> None:
+    off = {"weight_sentence": 0, "weight_span": 0, "weight_caption": 0, "batch": 4, "optimiser": {"steps": 2}}
+    lines: list[str] = []
+    recipe, data = Recipe.model_validate(tiny | {"proposer": off}), own_data(tmp_path / "mine", boxed=boxed)
+    run = Run(recipe=recipe, data=data, out=tmp_path / "out", log=lines.append)
+    model = run.build(None, None)
+    before = weights(model.extractor.proposals)
+    run.stage("proposer", model)
+    moved = [key for key, value in weights(model.extractor.proposals).items() if not torch.equal(value, before[key])]
+    assert bool(moved) == boxed
+    assert any("left out, no photo of the data has a box" in line for line in lines) != boxed
+    assert any("boxes are random: no photo of the data has a box" in line for line in lines) != boxed
+
+
 def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
     run = start_run({key: value for key, value in tiny.items() if key != "align"})
     assert stages_of(run.recipe) == ["joint", "generate"]
@@ -218,14 +233,14 @@ def test_recipes_that_are_refused(tmp_path: Path, text: str | bytes, messages: l
     assert all(message in str(caught.value) for message in [str(path), *messages]), str(caught.value)
 
 
-def own_data(folder: Path, captions: bool = True) -> Path:
+def own_data(folder: Path, captions: bool = True, boxed: bool = True) -> Path:
     """12 toy scenes as a person would bring them: pictures and one JSON Lines file."""
     folder.mkdir()
     rows: list[dict[str, Any]] = []
     for scene in make_scenes(12, 5):
         name = scene.example.id
         scene.image.save(folder / name)
-        boxes = [{"box": list(shape.box), "phrase": shape.name} for shape in scene.shapes]
+        boxes = [{"box": list(shape.box), "phrase": shape.name} for shape in scene.shapes if boxed]
         rows.append({"photo": name, "captions": list(scene.example.captions) if captions else [], "boxes": boxes})
     (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return folder
