@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -25,23 +26,16 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from regiontalk.pixels import SWAPPING, to_rgb, turn_of
 from regiontalk.records import FloatArray
 
 MAX_PIXELS = 100_000_000
 
-# Only formats of photos: others (EPS, PDF) start foreign programs or fetch parts of themselves from elsewhere.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA", "ICO")
+# Only formats of photos: others (EPS, PDF) start foreign programs or fetch parts of themselves from elsewhere, and
+# Pillow decodes an icon (ICO) while it reads the header, before its size can be refused.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA")
+_MOST_SCANS = 100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _pillow_limit = threading.Lock()
 
 
@@ -54,7 +48,8 @@ class Photo:
     """An opened picture that remembers where it came from.
 
     Attributes:
-        image: RGB, upright; smaller than the original where a JPEG was decoded small.
+        image: RGB, upright; smaller than the original, and perhaps of another aspect, where it was opened with
+            ``at_least``.
         size_wh: width and height of the *original* in pixels, after the EXIF turn: what boxes refer to.
         name: the path that the caller gave, or a description where there was none.
     """
@@ -91,12 +86,14 @@ def open_photo(
             A `Photo` that was opened before is given back as it is.
         max_pixels: width x height above which a picture is refused before it is decoded.
         at_least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels;
-            several times faster for large photos. None decodes at full size.
+            several times faster for large photos. Of any file, a side that is still four times as long or longer
+            is then shrunk by a whole number to no less than twice this, so that little of a large photo stays in
+            memory. None keeps full size.
         name: what to call the picture in errors and in `Photo.name`; None takes the path or describes the source.
 
     Raises:
-        ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels, an array of another
-            shape or type.
+        ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels or scans, an array of
+            another shape or type.
     """
     if max_pixels < 1:
         raise ValueError(f"max_pixels: expected 1 or more, got {max_pixels}")
@@ -111,6 +108,8 @@ def open_photo(
         return _finish(source, name, max_pixels, None)
     stream, header = _stream(source, name)
     with stream:
+        if header.startswith(b"\xff\xd8"):
+            _check_scans(stream, name)
         try:
             picture = _identify(stream, header, name)
         except UnidentifiedImageError as error:
@@ -192,6 +191,29 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # none of those that stand inside a scan
+_WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
+_SCAN, _END = 0xDA, 0xD9
+
+
+def _check_scans(stream: IO[bytes], name: str) -> None:
+    """Refuse a JPEG of very many scans: a few bytes each make the decoder go over the whole picture once more.
+
+    The markers are walked as libjpeg walks them, up to the end of the first picture; what stands behind it (the film of
+    a motion photo) may hold any bytes.
+    """
+    data = stream.read()
+    stream.seek(0)
+    at, scans = 2, 0
+    while (found := _MARKER.search(data, at)) and found[1][0] != _END:
+        at = found.end()
+        if found[1][0] in _WITH_LENGTH:
+            at += int.from_bytes(data[at : at + 2], "big")
+        scans += found[1][0] == _SCAN
+        if scans > _MOST_SCANS:
+            raise ImageError(f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew")
+
+
 def _register_heif(name: str) -> str:
     """Teach Pillow HEIC, the format of most phones, and give its name."""
     try:
@@ -215,8 +237,38 @@ def _damaged(name: str, error: Exception) -> ImageError:
 
 
 def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | None) -> Photo:
-    """Check the size, decode, turn and convert."""
-    wide, high = picture.size
+    """Check the size, decode, convert, shrink and turn."""
+    _check_size(picture.size, name, max_pixels)
+    size = picture.size
+    try:
+        if at_least is not None:
+            picture.draft(None, (at_least, at_least))
+        announced = picture.size
+        picture.load()
+        if picture.size != announced:  # pi-heif believes the coded picture, not the header
+            size = picture.size
+            _check_size(size, name, max_pixels)
+        turn = turn_of(picture)
+        image = to_rgb(picture)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
+        raise _damaged(name, error) from error
+    across, down = (max(1, side // (2 * at_least)) if at_least else 1 for side in image.size)
+    # A copy where nothing was converted: the caller's picture stays the caller's. What the file said of turns and
+    # transparency is now done, and must not be done again when this picture is opened again.
+    if max(across, down) > 1:
+        image = image.reduce((across, down))
+    elif turn is None:
+        image = image.copy()
+    image = image if turn is None else image.transpose(turn)
+    image.info = {}
+    return Photo(image, (size[1], size[0]) if turn in SWAPPING else size, name)
+
+
+def _check_size(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Refuse a picture without pixels or with too many."""
+    wide, high = size_wh
     if wide < 1 or high < 1:
         raise ImageError(f"{name}: expected at least 1x1 pixels, got {wide}x{high}")
     if wide * high > max_pixels:
@@ -224,62 +276,6 @@ def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | No
             f"{name}: {wide}x{high} = {wide * high:,} pixels, expected at most {max_pixels:,}; shrink it or raise the "
             f"limit with max_pixels={wide * high} (--max-pixels {wide * high} on the command line)"
         )
-    try:
-        if at_least is not None:
-            picture.draft(None, (at_least, at_least))
-        picture.load()
-        turn = _turn(picture)
-        image = _to_rgb(picture)
-    except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
-        raise _damaged(name, error) from error
-    # A copy where nothing was converted: the caller's picture stays the caller's. What the file said of turns and
-    # transparency is now done, and must not be done again when this picture is opened again.
-    image = image.copy() if turn is None else image.transpose(turn)
-    image.info = {}
-    return Photo(image, (high, wide) if turn in _SWAPPING else (wide, high), name)
-
-
-_SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
-
-
-def _turn(picture: Image.Image) -> Image.Transpose | None:
-    """The turn that makes a decoded picture upright; None where it stands, or where its EXIF block is broken."""
-    try:
-        return _TURNS.get(int(picture.getexif().get(_ORIENTATION, 1)))
-    except Exception:  # a damaged EXIF block must not cost the user the photo
-        return None
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """RGB of any mode: deep greyscale windowed, transparency on white."""
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(window(np.asarray(picture))).convert("RGB")
-    if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def window(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Deep greyscale (height, width) as uint8 between its own 0.5 and 99.5 percentiles.
-
-    Cameras and scanners rarely use all 16 bits, so that cutting or dividing by 257 gives black or white pictures.
-    Where the percentiles meet, the least and greatest values are taken; a constant picture becomes middle grey.
-
-    >>> window(np.array([[1000, 1100, 1200]], dtype=np.uint16)).tolist()
-    [[0, 128, 255]]
-    """
-    wide = np.asarray(values, dtype=np.float64)
-    finite = wide[np.isfinite(wide)]
-    if finite.size == 0:
-        return np.full(wide.shape, 128, dtype=np.uint8)
-    low, high = np.percentile(finite, (0.5, 99.5))
-    if high <= low:
-        low, high = finite.min(), finite.max()
-    if high <= low:
-        return np.full(wide.shape, 128, dtype=np.uint8)
-    share = (np.nan_to_num(wide, nan=low, posinf=high, neginf=low) - low) / (high - low)
-    return np.asarray(np.rint(share.clip(0, 1) * 255), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -172,11 +172,36 @@ def test_the_callers_picture_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("at_least", "size"),
-    [(None, (800, 600)), (600, (800, 600)), (300, (400, 300)), (75, (100, 75)), (1, (100, 75))],
+    [(None, (800, 600)), (600, (800, 600)), (300, (400, 300)), (75, (100, 75)), (9, (20, 19))],
 )
 def test_jpeg_decoded_small_keeps_the_original_size(at_least: int | None, size: tuple[int, int]) -> None:
     photo = open_photo(encoded(halves((800, 600)), "JPEG"), at_least=at_least)
     assert (photo.image.size, photo.size_wh) == (size, (800, 600))
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "small"),
+    [
+        pytest.param((1599, 1200), (229, 200), id="each side by its own factor, no less than twice"),
+        pytest.param((399, 399), (399, 399), id="too small for it"),
+        pytest.param((2000, 100), (200, 100), id="a panorama"),
+    ],
+)
+def test_other_files_are_shrunk_and_look_the_same_to_the_network(size_wh: Any, small: Any) -> None:
+    picture = noise(12).resize(size_wh, Image.Resampling.BICUBIC)
+    whole, photo = open_photo(encoded(picture, "PNG")), open_photo(encoded(picture, "PNG"), at_least=100)
+    assert (photo.image.size, photo.size_wh, whole.image.size) == (small, size_wh, size_wh)
+    for fit in ("squash", "pad"):
+        seen = [Preprocessing(100, fit).to_tensor(each.image, each.size_wh) for each in (whole, photo)]
+        assert (seen[0] - seen[1]).abs().mean() < 0.02  # of values that spread over about 4
+
+
+def test_a_small_photo_is_turned_after_it_is_shrunk() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = open_photo(encoded(halves((800, 400)), "PNG", exif=exif), at_least=50)
+    assert (photo.image.size, photo.size_wh) == ((100, 100), (400, 800))
+    assert (photo.image.getpixel((50, 9)), photo.image.getpixel((50, 90))) == (RED, BLUE)
 
 
 def test_an_opened_photo_stays_as_it_is() -> None:
@@ -193,6 +218,43 @@ def bomb() -> bytes:
     )
 
 
+def icon() -> bytes:
+    """An icon that announces 16x16 and holds a PNG of 10,000x10,000 and not one pixel."""
+    inside = bomb()
+    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+
+
+def many_scans(more: int, *, hide: bool = False) -> bytes:
+    """A progressive JPEG whose last scan is there ``more`` times more; each stands behind a marker of no meaning."""
+    data = encoded(Image.new("RGB", (64, 64), "teal"), "JPEG", progressive=True)
+    scan = (b"\xff\x02\xff\xff" if hide else b"") + data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * more + data[-2:]
+
+
+def test_scans_are_counted_in_the_picture_alone() -> None:
+    """A JPEG of some ten scans passes, and so do bytes like marks of scans in a comment and behind the picture."""
+    marks = b"\xff\xda\x00\x02" * 200
+    data = encoded(halves(), "JPEG", progressive=True, comment=marks)
+    assert open_image(data + marks).size == (64, 48)
+    assert open_image(many_scans(50)).size == (64, 64)
+
+
+def test_a_header_that_lies_about_the_size() -> None:
+    class Liar(Image.Image):
+        def load(self) -> Any:
+            self.im, self._size = Image.core.fill("RGB", (70, 50), 0), (70, 50)
+            return super().load()
+
+    def liar() -> Image.Image:
+        picture = Liar()
+        picture._mode, picture._size = "RGB", (7, 5)
+        return picture
+
+    assert open_photo(liar()).size_wh == (70, 50)
+    with pytest.raises(ImageError, match="70x50 = 3,500 pixels, expected at most 3,499"):
+        open_photo(liar(), max_pixels=3499)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -206,6 +268,9 @@ def bomb() -> bytes:
         pytest.param(lambda: Path(__file__).parent, "a folder", id="folder"),
         pytest.param(lambda: 7, "expected a path, bytes, a PIL picture or a numpy array, got int", id="number"),
         pytest.param(bomb, r"20000x20000 = 400,000,000 pixels.*100,000,000.*--max-pixels 400000000", id="too-large"),
+        pytest.param(icon, "not a picture", id="icon-never-decoded"),
+        pytest.param(lambda: many_scans(200), "at most 100 scans", id="scans"),
+        pytest.param(lambda: many_scans(200, hide=True), "at most 100 scans|damaged", id="scans-behind-odd-markers"),
         pytest.param(lambda: Image.new("RGB", (0, 5)), "at least 1x1", id="no-pixels"),
         pytest.param(lambda: np.zeros((4, 4, 3), dtype=np.float32), "uint8.*float32", id="array-float"),
         pytest.param(lambda: np.zeros((4, 4), dtype=np.uint16), "uint8.*uint16", id="array-16-bit"),

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "regiontalk"
 
 # First name under regiontalk -> its layer. Packages and files are alike here.
 LAYERS = {
-    **dict.fromkeys(("records", "boxes", "text", "images", "files", "wordvectors"), "ground"),
+    **dict.fromkeys(("records", "boxes", "text", "images", "pixels", "files", "wordvectors"), "ground"),
     "regions": "regions",
     "align": "align",
     "generate": "generate",

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
-from regiontalk.images import Preprocessing, window
+from regiontalk.images import Preprocessing
+from regiontalk.pixels import window
 
 
 def slow_window(values: np.ndarray) -> list[list[int]]:

@@ -1,0 +1,61 @@
+"""From a decoded picture of any kind to upright RGB: turns, transparency, deep greyscale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
+
+
+def turn_of(picture: Image.Image) -> Image.Transpose | None:
+    """The turn that makes a decoded picture upright; None where it stands, or where its EXIF block is broken."""
+    try:
+        return _TURNS.get(int(picture.getexif().get(_ORIENTATION, 1)))
+    except Exception:  # a damaged EXIF block must not cost the user the photo
+        return None
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """RGB of any mode: deep greyscale windowed, transparency on white."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        return Image.fromarray(window(np.asarray(picture))).convert("RGB")
+    if picture.has_transparency_data:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def window(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Deep greyscale (height, width) as uint8 between its own 0.5 and 99.5 percentiles.
+
+    Cameras and scanners rarely use all 16 bits, so that cutting or dividing by 257 gives black or white pictures.
+    Where the percentiles meet, the least and greatest values are taken; a constant picture becomes middle grey.
+
+    >>> window(np.array([[1000, 1100, 1200]], dtype=np.uint16)).tolist()
+    [[0, 128, 255]]
+    """
+    wide = np.asarray(values, dtype=np.float64)
+    finite = wide[np.isfinite(wide)]
+    if finite.size == 0:
+        return np.full(wide.shape, 128, dtype=np.uint8)
+    low, high = np.percentile(finite, (0.5, 99.5))
+    if high <= low:
+        low, high = finite.min(), finite.max()
+    if high <= low:
+        return np.full(wide.shape, 128, dtype=np.uint8)
+    share = (np.nan_to_num(wide, nan=low, posinf=high, neginf=low) - low) / (high - low)
+    return np.asarray(np.rint(share.clip(0, 1) * 255), dtype=np.uint8)
