@@ -20,13 +20,17 @@ export class Stage extends EventTarget {
     if (image.src) URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(file);
     this.file = file;
+    this.size = null;
+    $("stage").style.aspectRatio = "";
     this.show([]);
     const shown = await image.decode().then(() => true, () => false);
+    if (file !== this.file) return; // another photo came meanwhile
     $("stage").classList.remove("empty", "unshown");
     $("stage").classList.add("loaded");
     $("stage").classList.toggle("unshown", !shown);
     image.hidden = !shown;
     image.alt = `The photo ${file.name || ""}`.trim();
+    image.title = file.name;
     $("empty").hidden = shown;
     $("empty").textContent = "This browser cannot show this kind of picture; its captions come all the same.";
     this.size = shown ? [image.naturalWidth, image.naturalHeight] : null;
@@ -39,11 +43,11 @@ export class Stage extends EventTarget {
     if ($("picture").hidden) $("stage").style.aspectRatio = `${width} / ${height}`;
   }
 
-  /** Replace all boxes: {box, label, hue, unsure}. */
+  /** Replace all boxes: {box, label, hue, unsure}. None can stand on a photo whose size is not known yet. */
   show(boxes) {
-    this.boxes = boxes;
+    this.boxes = this.size ? boxes : [];
     $("boxes").classList.remove("dimmed");
-    $("boxes").replaceChildren(...boxes.map((item, number) => this.#drawn(item, number)));
+    $("boxes").replaceChildren(...this.boxes.map((item, number) => this.#drawn(item, number)));
   }
 
   /** Light up the boxes with these numbers; none brings all back. */

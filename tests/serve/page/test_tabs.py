@@ -1,123 +1,23 @@
-"""The page in a real browser (Debian's Chromium): every tab on a real photo, nothing from elsewhere, no console error.
-
-What was seen stands in out/page/*.png afterwards.
-"""
+"""Every tab of the page on a real photo, at every width, light and dark."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from PIL import Image
-from skimage import data
-
-from regiontalk import RegionCaptioner
-from regiontalk.serve.app import create_app
-from regiontalk.serve.limits import Limits
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
-ROOT = Path(__file__).resolve().parents[2]
-AXE = ROOT / ".node/node_modules/axe-core/axe.min.js"
-SEEN = ROOT / "out/page"
-PATIENCE = 120_000  # milliseconds; other tests compute beside the server
-expect.set_options(timeout=PATIENCE)
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-]
+AXE = Path(__file__).resolve().parents[3] / ".node/node_modules/axe-core/axe.min.js"
 SENTENCE = "a woman in an orange suit smiles"
 Open = Callable[..., Any]
+See = Callable[[Any, str], None]
 
 
-@pytest.fixture(scope="module")
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An astronaut, as a photo file."""
-    path = tmp_path_factory.mktemp("photos") / "astronaut.jpg"
-    Image.fromarray(data.astronaut()).save(path, quality=90)
-    Image.fromarray(data.chelsea()).save(path.with_name("cat.jpg"), quality=90)
-    return path
-
-
-@pytest.fixture(scope="module")
-def address(photo: Path) -> Iterator[str]:
-    """A server with the bundled model and, where LanceDB is installed, a library of two photos."""
-    captioner = RegionCaptioner.from_pretrained("mini")
-    library = make_library(captioner, photo)
-    app = create_app(captioner, limits=Limits(seconds=PATIENCE / 1000), library=library)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(20)
-
-
-def make_library(captioner: RegionCaptioner, photo: Path) -> Any:
-    try:
-        import lancedb  # noqa: F401
-    except ImportError:
-        return None
-    from regiontalk.index.library import PhotoIndex
-
-    index = PhotoIndex.open_or_create(photo.parent / "photos.index", captioner)
-    index.add(captioner, sorted(photo.parent.glob("*.jpg")), captions=1)
-    return index
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed (Debian: apt install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Open]:
-    """Opens the page; at the end nothing may have gone wrong in it or asked another host."""
-    faults: list[str] = []
-    contexts: list[Any] = []
-
-    def open_one(width: int = 1280, height: int = 900, scheme: str = "light") -> Any:
-        context = browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme=scheme,
-            has_touch=width < 500,
-            permissions=["clipboard-read", "clipboard-write", "camera"],
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        own = (address, "blob:", "data:")
-        page.on("request", lambda request: None if request.url.startswith(own) else faults.append(request.url))
-        page.goto(address)
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert [fault for fault in faults if "422" not in fault] == []  # a refused photo is an error to the console
-
-
-def test_describe(open_page: Open, photo: Path) -> None:
+def test_describe(open_page: Open, photo: Path, see: See) -> None:
     page = open_page()
     page.set_input_files("#file", photo)
     page.wait_for_selector("#captions li")
@@ -173,7 +73,7 @@ def test_paste_and_camera(open_page: Open, photo: Path) -> None:
     assert not page.is_visible("#camera")
 
 
-def test_align(open_page: Open, photo: Path) -> None:
+def test_align(open_page: Open, photo: Path, see: See) -> None:
     page = open_page()
     page.set_input_files("#file", photo)
     page.click("#tab-align")
@@ -191,7 +91,7 @@ def test_align(open_page: Open, photo: Path) -> None:
     see(page, "align-light")
 
 
-def test_find(open_page: Open, photo: Path) -> None:
+def test_find(open_page: Open, photo: Path, see: See) -> None:
     page = open_page()
     page.click("#tab-find")
     if page.is_visible("#no-library"):
@@ -208,7 +108,7 @@ def test_find(open_page: Open, photo: Path) -> None:
     see(page, "find-light")
 
 
-def test_narrate(open_page: Open, photo: Path) -> None:
+def test_narrate(open_page: Open, photo: Path, see: See) -> None:
     page = open_page()
     page.click("#tab-narrate")
     page.set_input_files("#file", photo)
@@ -231,7 +131,7 @@ def test_keyboard_alone(open_page: Open) -> None:
         assert page.locator("[role=tabpanel]:visible").get_attribute("id") == tab
 
 
-def test_the_reference_of_the_api(open_page: Open) -> None:
+def test_the_reference_of_the_api(open_page: Open, see: See) -> None:
     page = open_page()
     page.click("footer a")
     expect(page.locator("h2", has_text="POST /v1/caption")).to_be_visible()
@@ -254,7 +154,7 @@ def test_a_bad_photo_is_told(open_page: Open, tmp_path: Path, content: bytes, re
 @pytest.mark.parametrize(
     ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")], ids=["light", "dark", "phone"]
 )
-def test_accessible_at_every_width(open_page: Open, photo: Path, width: int, scheme: str) -> None:
+def test_accessible_at_every_width(open_page: Open, photo: Path, see: See, width: int, scheme: str) -> None:
     page = open_page(width, 840, scheme)
     page.fill("#regions", "4")
     page.set_input_files("#file", photo)
@@ -271,8 +171,3 @@ def test_accessible_at_every_width(open_page: Open, photo: Path, width: int, sch
             assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious] == []
     if not AXE.is_file():
         pytest.skip("axe-core is not installed (npm install --prefix .node axe-core)")
-
-
-def see(page: Any, name: str) -> None:
-    SEEN.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SEEN / f"{name}.png")
