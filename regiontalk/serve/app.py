@@ -22,7 +22,7 @@ from regiontalk.serve.forms import RefusedError
 from regiontalk.serve.gate import Gate, answer
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
-from regiontalk.serve.routes import Service, decoders, router, side
+from regiontalk.serve.routes import Service, make_decoders, router, side
 
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
@@ -56,13 +56,18 @@ def create_app(
     metrics = Metrics(lambda: engine.inside)
     engine = Engine(captioner.caption_many, waiting=limits.waiting, batch=limits.batch, saw_batch=metrics.batch)
 
+    decoders = make_decoders()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with engine.running():
-            yield
+        try:
+            async with engine.running():
+                yield
+        finally:
+            decoders.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(title="RegionTalk", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = Service(captioner, engine, limits, metrics, library, decoders(), licence)
+    app.state.service = Service(captioner, engine, limits, metrics, library, decoders, licence)
     app.include_router(router)
     app.include_router(side)
     app.mount("/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regiontalk.model import describe_errors
 from regiontalk.narrate import LEAST, LIMIT, SHORTEST
@@ -58,10 +60,15 @@ class Form(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CaptionForm(Form):
-    """Captions: on boxes that the model finds, or on yours."""
+class PhotoForm(Form):
+    """The parent of those about one photo."""
 
     photo: Picture
+
+
+class CaptionForm(PhotoForm):
+    """Captions: on boxes that the model finds, or on yours."""
+
     regions: int | None = Field(None, ge=0, le=MOST_BOXES, description="boxes beside the whole photo; 10 if unset")
     boxes: Boxes | None = Field(None, description="x1, y1, x2, y2 in pixels of the photo: caption these instead")
     beams: int | None = Field(None, ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset")
@@ -74,27 +81,24 @@ class CaptionForm(Form):
         return self
 
 
-class AlignForm(Form):
+class AlignForm(PhotoForm):
     """The box of every word of a sentence."""
 
-    photo: Picture
     sentence: Words
     beta: FiniteFloat = Field(0.0, ge=0, le=1000, description="how much a word gains on its neighbour's box (eq. 12)")
     looks: bool = Field(False, description="also say where the model looks at each word, if it is one that attends")
 
 
-class LocateForm(Form):
+class LocateForm(PhotoForm):
     """The places of a phrase."""
 
-    photo: Picture
     phrase: Words
     k: int = Field(1, ge=1, le=50, description="how many places, best first")
 
 
-class NarrateForm(Form):
+class NarrateForm(PhotoForm):
     """An alt text."""
 
-    photo: Picture
     regions: int = Field(10, ge=0, le=MOST_BOXES, description="boxes that may be named beside the whole photo")
     limit: int = Field(LIMIT, ge=SHORTEST, le=5000, description="most characters")
     least: float = Field(LEAST, ge=0, le=1, description="captions less confident than this are not used")
@@ -122,7 +126,8 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     """
     content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content == "application/json":
-        values, name = _decoded(await request.body()), "photo"
+        # not request.body(), which would keep it for as long as the request lasts
+        values, name = _decoded(b"".join([part async for part in request.stream()])), "photo"
     elif content == "multipart/form-data":
         values, name = await _fields(request)
     else:
@@ -152,11 +157,28 @@ def _decoded(body: bytes) -> dict[str, Any]:
     return values
 
 
+class _InMemory(MultiPartParser):
+    """Keeps files in memory, whatever their size: the gate has bounded the body, and no photo is to reach a disk."""
+
+    spool_max_size = 2**31
+
+
+async def _form(request: Request) -> FormData:
+    """The parsed multipart form."""
+    async with aclosing(request.stream()) as stream:
+        few = {"max_files": 1, "max_fields": 20, "max_part_size": _FIELD_BYTES}
+        try:
+            return await _InMemory(request.headers, stream, **few).parse()
+        except MultiPartException as error:
+            raise RefusedError(400, f"body: expected a multipart form ({error.message})") from error
+
+
 async def _fields(request: Request) -> tuple[dict[str, Any], str]:
     """The fields of a multipart form; a file only in ``photo``."""
     values: dict[str, Any] = {}
     name = "photo"
-    async with request.form(max_files=1, max_fields=20, max_part_size=_FIELD_BYTES) as form:
+    form = await _form(request)
+    try:
         for key, value in form.multi_items():
             if key in values:
                 raise RefusedError(422, f"{key}: expected once, got twice")
@@ -168,6 +190,8 @@ async def _fields(request: Request) -> tuple[dict[str, Any], str]:
                 values[key] = await value.read()
             else:
                 values[key] = value
+    finally:
+        await form.close()
     return values, name
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import anyio.to_thread
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from PIL import Image
 
 from regiontalk import RegionCaptioner
-from regiontalk.images import ImageError, Photo, open_photo
+from regiontalk.images import MAX_PIXELS, ImageError, Photo, open_photo
 from regiontalk.narrate import narrate as compose
 from regiontalk.records import checked_boxes
 from regiontalk.serve import answers, forms
@@ -24,6 +28,9 @@ from regiontalk.serve.metrics import Metrics
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
     from regiontalk.index.query import Hit
+
+T = TypeVar("T")
+PhotoFormKind = TypeVar("PhotoFormKind", bound=forms.PhotoForm)
 
 _USUAL = 10  # regions, where a request names neither a number nor boxes
 _DECODERS = 2  # photos decoded at once: a large one takes hundreds of megabytes
@@ -38,25 +45,31 @@ class Service:
     limits: Limits
     metrics: Metrics
     library: PhotoIndex | None
-    decoders: anyio.CapacityLimiter
+    decoders: Executor
     licence: str
 
+    async def read(self, request: Request, kind: type[PhotoFormKind]) -> tuple[PhotoFormKind, Photo]:
+        """What a request asks, and its photo; the bytes that came are not kept while it waits for its turn."""
+        form, name = await forms.read(request, kind)
+        photo = await self.open(form.photo, name)
+        return form.model_copy(update={"photo": b""}), photo
+
     async def open(self, content: bytes, name: str) -> Photo:
-        """The photo in an upload, decoded no larger than the model needs."""
+        """The photo in an upload, decoded and kept no larger than the model needs."""
+        size = self.captioner.model.preprocessing.size
+        return await self.decode(lambda: open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name))
 
-        def work() -> Photo:
-            size = self.captioner.model.preprocessing.size
-            return open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name)
-
-        return await anyio.to_thread.run_sync(work, limiter=self.decoders, abandon_on_cancel=True)
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Work on a picture in a decoder's thread; the place is taken as long as the thread works, asked for or not."""
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
 
 
 router = APIRouter(prefix="/v1", responses=answers.PROBLEMS)
 
 
-def decoders() -> anyio.CapacityLimiter:
-    """Places for photos that are decoded at once."""
-    return anyio.CapacityLimiter(_DECODERS)
+def make_decoders() -> Executor:
+    """Threads for photos that are decoded at once."""
+    return ThreadPoolExecutor(_DECODERS, "decode")
 
 
 def _service(request: Request) -> Service:
@@ -68,8 +81,7 @@ def _service(request: Request) -> Service:
 async def caption(request: Request) -> dict[str, Any]:
     """Words on the regions of a photo, or on your boxes."""
     service = _service(request)
-    form, name = await forms.read(request, forms.CaptionForm)
-    photo = await service.open(form.photo, name)
+    form, photo = await service.read(request, forms.CaptionForm)
     if form.boxes is None:
         regions = _USUAL if form.regions is None else form.regions
         return (await service.engine.caption(photo, Speaking(regions, form.beams, form.threshold))).to_dict()
@@ -85,8 +97,7 @@ async def caption(request: Request) -> dict[str, Any]:
 async def align(request: Request) -> dict[str, Any]:
     """The box of every word of a sentence, and every word's score on every box."""
     service = _service(request)
-    form, name = await forms.read(request, forms.AlignForm)
-    photo = await service.open(form.photo, name)
+    form, photo = await service.read(request, forms.AlignForm)
 
     def work() -> dict[str, Any]:
         captioner = service.captioner
@@ -105,8 +116,7 @@ async def align(request: Request) -> dict[str, Any]:
 async def locate(request: Request) -> dict[str, Any]:
     """The places of a phrase."""
     service = _service(request)
-    form, name = await forms.read(request, forms.LocateForm)
-    photo = await service.open(form.photo, name)
+    form, photo = await service.read(request, forms.LocateForm)
     return await service.engine.call(lambda: service.captioner.locate(photo, form.phrase, k=form.k).to_dict())
 
 
@@ -114,8 +124,7 @@ async def locate(request: Request) -> dict[str, Any]:
 async def narrate(request: Request) -> dict[str, Any]:
     """An alt text for a photo."""
     service = _service(request)
-    form, name = await forms.read(request, forms.NarrateForm)
-    photo = await service.open(form.photo, name)
+    form, photo = await service.read(request, forms.NarrateForm)
     result = await service.engine.caption(photo, Speaking(form.regions, None, None))
     text = compose(result, limit=form.limit, least=form.least, neutral=form.neutral)
     return result.to_dict() | {"alt_text": text}
@@ -130,6 +139,7 @@ async def search(request: Request) -> dict[str, Any]:
     if library is None:
         raise forms.RefusedError(404, "search: this server has no library; start it with --index (regiontalk index)")
     photo = None if form.photo is None else await service.open(form.photo, name)
+    form = form.model_copy(update={"photo": None})
 
     def work() -> tuple[Sequence[Hit], list[str]]:
         from regiontalk.index.query import unknown_words
@@ -140,9 +150,7 @@ async def search(request: Request) -> dict[str, Any]:
         return hits, unknown_words(service.captioner, form.text) if form.text else []
 
     hits, unknown = await service.engine.call(work)
-    small = await anyio.to_thread.run_sync(
-        lambda: [thumbnail(hit.photo, form.thumbnail, service.limits.pixels) for hit in hits], limiter=service.decoders
-    )
+    small = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
     found = [hit.to_dict() | {"thumbnail": picture} for hit, picture in zip(hits, small, strict=True)]
     return {"hits": found, "unknown_words": unknown}
 
@@ -180,17 +188,30 @@ async def metrics(request: Request) -> Response:
     return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")
 
 
+async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list[str | None]:
+    """Photos of the library, small; None for those that are gone, or for which there is no time.
+
+    One after another, so that uploads find a decoder between them; together a third of a request's time.
+    """
+    pixels = max(MAX_PIXELS, service.limits.pixels)  # the library's own, perhaps larger than what clients may send
+    small: list[str | None] = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(service.limits.seconds / 3):
+            for path in paths if side else []:
+                small.append(await service.decode(partial(thumbnail, path, side, pixels)))
+    return small + [None] * (len(paths) - len(small))
+
+
 def thumbnail(path: str, side: int, pixels: int) -> str | None:
-    """A photo of the library as a data: URI, its longer side ``side``; None where it is gone or none is wanted."""
-    if not side:
-        return None
+    """A photo as a data: URI, its longer side at most ``side``; None where it is gone."""
     try:
-        picture = open_photo(path, max_pixels=pixels, at_least=side).image
+        photo = open_photo(path, max_pixels=pixels, at_least=side)
     except ImageError:  # vanished or damaged since it was indexed: the answer says so by its null
         return None
-    picture.thumbnail((side, side))
+    scale = min(1, side / max(photo.size_wh))
+    wide, high = (max(1, round(scale * length)) for length in photo.size_wh)
     target = io.BytesIO()
-    picture.save(target, "JPEG", quality=80)
+    photo.image.resize((wide, high), Image.Resampling.BICUBIC).save(target, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(target.getvalue()).decode()}"
 
 
