@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from regiontalk import RegionCaptioner
@@ -74,6 +75,7 @@ def create_app(
     app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(ClientDisconnect, _broken_off)
     app.add_exception_handler(ValueError, _value)
     app.add_exception_handler(Exception, _fault)
     return app
@@ -88,6 +90,11 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     status, reason = (error.status, error.reason) if isinstance(error, RefusedError) else (500, "unknown")
     return answer(status, reason)
+
+
+async def _broken_off(request: Request, error: Exception) -> Response:
+    """For the metrics: nobody is there to read it."""
+    return answer(400, "body: the upload broke off")
 
 
 async def _value(request: Request, error: Exception) -> Response:

@@ -142,15 +142,14 @@ class Engine:
                 self._arrived.clear()
                 continue
             begun = monotonic()
-            outcomes = await asyncio.get_running_loop().run_in_executor(thread, self._compute, jobs)
+            try:
+                outcomes = await asyncio.get_running_loop().run_in_executor(thread, self._compute, jobs)
+                _settle(jobs, outcomes)
+            except Exception as error:  # a fault of ours must not end the loop, and with it every answer to come
+                fault = RuntimeError("the engine failed")
+                fault.__cause__ = error
+                _settle(jobs, [fault] * len(jobs))
             self._pace.saw(monotonic() - begun, len(jobs))
-            for job, outcome in zip(jobs, outcomes, strict=True):
-                if job.future.done():  # its client gave up meanwhile
-                    continue
-                if isinstance(outcome, Exception):
-                    job.future.set_exception(outcome)
-                else:
-                    job.future.set_result(outcome)
 
     def _next(self) -> list[_Job]:
         """The oldest job that somebody still waits for, and those that can be computed with it."""
@@ -174,3 +173,14 @@ class Engine:
             return list(self.caption_many(photos, regions=regions, beams=beams, threshold=threshold))
         except Exception as error:  # handed to whoever asked
             return [error] if len(jobs) == 1 else [outcome for job in jobs for outcome in self._compute([job])]
+
+
+def _settle(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:
+    """Give each job its result or its exception."""
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if job.future.done():  # its client gave up meanwhile
+            continue
+        if isinstance(outcome, Exception):
+            job.future.set_exception(outcome)
+        else:
+            job.future.set_result(outcome)

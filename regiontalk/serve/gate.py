@@ -35,6 +35,7 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
+_CLIENT_LEFT = 499  # in the metrics alone: as nginx counts them
 
 
 def answer(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
@@ -99,34 +100,61 @@ class Gate:
             raise too_large(self.limits.upload_bytes)
 
     async def _pass(self, scope: Scope, watched: _Watched) -> None:
-        """To the application; what needs the model takes a place and has its time."""
+        """To the application; what needs the model takes a place, and has its time and a client that waits."""
         if scope["method"] != "POST":
             await self.app(scope, watched.receive, watched.send)
             return
-        with self.engine.admitted():
+        with self.engine.admitted():  # until the application has ended, also where nobody waits for it
+            answering = asyncio.ensure_future(self.app(scope, watched.receive, watched.send))
+            leaving = asyncio.create_task(watched.left())
             try:
-                async with asyncio.timeout(self.limits.seconds):
-                    await self.app(scope, watched.receive, watched.send)
-            except TimeoutError:
-                status, what = (504, "computing") if watched.complete else (408, "receiving the request")
-                raise RefusedError(status, f"{what} took longer than {self.limits.seconds:g} s") from None
+                both = {answering, leaving}
+                await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone = leaving.done()
+                leaving.cancel()
+                answering.cancel()
+                await asyncio.wait({answering})
+        if not answering.cancelled():
+            answering.result()
+        elif gone:
+            watched.status = watched.status or _CLIENT_LEFT
+        else:
+            status, what = (504, "computing") if watched.complete else (408, "receiving the request")
+            raise RefusedError(status, f"{what} took longer than {self.limits.seconds:g} s")
 
 
 class _Watched:
     """Receives and sends for one request: counts what comes, remembers what went."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
-        self._receive, self._send, self._left, self._most = receive, send, most, most
-        self.complete = False
+        self._receive, self._send, self._room, self._most = receive, send, most, most
+        self._whole, self._gone = asyncio.Event(), asyncio.Event()
         self.status = 0
 
+    @property
+    def complete(self) -> bool:
+        """Whether the body has come."""
+        return self._whole.is_set()
+
     async def receive(self) -> Message:
+        if self.complete:  # `left` listens: what comes now can only be that the client has gone
+            await self._gone.wait()
+            return {"type": "http.disconnect"}
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
+        self._room -= len(message.get("body", b""))
+        if self._room < 0:
             raise too_large(self._most)
-        self.complete = self.complete or not message.get("more_body", False)
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self._whole.set()
         return message
+
+    async def left(self) -> None:
+        """Return when the client has gone after it had sent its whole request."""
+        await self._whole.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone.set()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
