@@ -94,7 +94,7 @@ def test_padding_gets_no_weight() -> None:
 @pytest.mark.parametrize("look", ["before", "after"])
 @torch.no_grad()
 def test_what_a_look_has_read(look: str) -> None:
-    """Before: where the model looks does not depend on the word it reads now. After: it does; nothing depends on later."""
+    """Where the model looks depends on the word that it reads now, or only on those before; never on later ones."""
     model = generator(cell="gru", attention=5, look=look)
     condition, annotations, words = given(model, 1)
     _, looks = model(condition, annotations, words)
