@@ -3,7 +3,7 @@
 LanceDB scores a photo by the sum over the query's vectors of the largest cosine among the photo's regions: eq. 8 of [1]
 for unit vectors, but without the weights of the words, which is why its order is only that of candidates. Small
 libraries are searched whole; larger ones through an IVF_PQ index on the region vectors, built and renewed by `tidy`.
-Everything that LanceDB raises becomes one `ValueError` that says how to rebuild.
+Everything that LanceDB raises becomes one `LibraryError` that says how to rebuild.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ TABLE = "photos"
 FEWEST = 2_000  # photos up to which every one is ranked exactly
 SUB_VECTORS = 32  # bytes of a compressed vector
 ROUNDS = 20  # of k-means, when the vector index is built
+
+
+class LibraryError(ValueError):
+    """LanceDB failed: nothing that another question would mend."""
 
 
 class Effort(NamedTuple):
@@ -338,7 +342,7 @@ def _told(uri: str) -> Iterator[None]:
         yield
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         why = " ".join(str(error).split())[:300]
-        raise ValueError(
+        raise LibraryError(
             f"{uri}: the photo index cannot be read or written ({why}); where it is damaged, {_again(uri)}"
         ) from error
 

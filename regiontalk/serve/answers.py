@@ -113,12 +113,14 @@ STATUSES = {
     400: "the body is not what its content type says",
     401: "no token, or a wrong one",
     403: "a page of another site asks",
+    404: "no such address, or a search where there is no library",
+    405: "this address has another method",
     408: "the request took too long to arrive",
     413: "the body is too large",
     415: "neither multipart nor JSON",
     421: "the Host header names another machine",
     422: "a value is out of range, or the photo cannot be used",
-    503: "too many requests wait; see Retry-After",
+    503: "too many requests wait (see Retry-After), or the library cannot be read",
     504: "computing took too long",
 }
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -18,15 +19,18 @@ from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from regiontalk import RegionCaptioner
+from regiontalk.index.store import LibraryError
 from regiontalk.serve.engine import Engine
 from regiontalk.serve.forms import RefusedError
-from regiontalk.serve.gate import Gate, answer
+from regiontalk.serve.gate import Gate, answer, check_token
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
 from regiontalk.serve.routes import Service, make_decoders, router, side
 
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
+
+_log = logging.getLogger("regiontalk.serve")
 
 
 def create_app(
@@ -47,10 +51,9 @@ def create_app(
         licence: of the model's weights, for ``/v1/models``.
 
     Raises:
-        ValueError: an empty token, or the library belongs to another model.
+        ValueError: a token that is none (`check_token`), or the library belongs to another model.
     """
-    if token is not None and len(token) < 8:
-        raise ValueError(f"token: expected 8 characters or more, got {len(token)}")
+    check_token(token)
     if library is not None:
         library.check_model(captioner)
     limits = limits or Limits()
@@ -76,6 +79,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(ClientDisconnect, _broken_off)
+    app.add_exception_handler(LibraryError, _library)
     app.add_exception_handler(ValueError, _value)
     app.add_exception_handler(Exception, _fault)
     return app
@@ -100,6 +104,12 @@ async def _broken_off(request: Request, error: Exception) -> Response:
 async def _value(request: Request, error: Exception) -> Response:
     """What a client can cause: a photo that cannot be used, a box outside it, words that nobody knows."""
     return answer(422, RefusedError(422, " ".join(str(error).split())).reason)
+
+
+async def _library(request: Request, error: Exception) -> Response:
+    """The library fails, which no client can mend; its place and what to do are for the log alone."""
+    _log.error("%s", error)
+    return answer(503, "search: the library cannot be read; the server's log says why")
 
 
 async def _fault(request: Request, error: Exception) -> Response:

@@ -14,7 +14,16 @@ from datetime import datetime
 from typing import Annotated, Any, Self, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -47,10 +56,23 @@ def _from_json(value: Any) -> Any:
         raise ValueError("expected JSON, such as [[10, 20, 110, 220]]") from None
 
 
+def local(time: datetime) -> datetime:
+    """A time without a zone, as cameras write it; one with a zone becomes this machine's.
+
+    >>> local(datetime(2024, 5, 1)).isoformat()
+    '2024-05-01T00:00:00'
+    """
+    try:
+        return time if time.tzinfo is None else time.astimezone().replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError("expected a time that is still of the years 1 to 9999 in this machine's zone") from None
+
+
 Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 Boxes = Annotated[list[Box], BeforeValidator(_from_json), Field(min_length=1, max_length=MOST_BOXES)]
 OneBox = Annotated[Box, BeforeValidator(_from_json)]
 Words = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
+Time = Annotated[datetime, AfterValidator(local)]
 Picture = Annotated[bytes, Field(min_length=1, description="the bytes of a picture file; in JSON base64")]
 
 
@@ -113,8 +135,8 @@ class SearchForm(Form):
     boxes: Boxes | None = Field(None, description="x1, y1, x2, y2 in pixels of the example: only these parts count")
     k: int = Field(10, ge=1, le=100, description="how many photos, best first")
     folder: str | None = Field(None, max_length=MOST_LETTERS, description="only photos whose path begins so")
-    after: datetime | None = Field(None, description="only photos taken at this time or later")
-    before: datetime | None = Field(None, description="only photos taken before this time")
+    after: Time | None = Field(None, description="only photos taken at this time or later")
+    before: Time | None = Field(None, description="only photos taken before this time")
     thumbnail: int = Field(320, ge=0, le=1024, description="longer side of the small pictures in pixels; 0 for none")
 
 

@@ -9,6 +9,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -90,7 +91,7 @@ class Gate:
         if self.token is None and not is_local(_name(host)):
             raise RefusedError(421, "host: expected localhost or 127.0.0.1; for others, start with a token")
         origin = headers.get("origin")
-        if origin is not None and scope["method"] != "GET" and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] != "GET" and _home(origin) != host:
             raise RefusedError(403, "origin: pages of other sites may not ask")
         private = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
         if self.token is not None and private and not _bears(headers.get("authorization", ""), self.token):
@@ -180,6 +181,19 @@ def is_local(name: str) -> bool:
         return False
 
 
+def check_token(token: str | None) -> None:
+    """Refuse a token that is easy to guess or that a header cannot carry.
+
+    >>> check_token("Z8-long_secret")
+    >>> check_token(None)
+    """
+    if token is not None and not re.fullmatch("[!-~]{8,}", token):
+        raise ValueError(
+            f"token: expected 8 characters or more, ASCII letters, digits and signs without spaces, got {len(token)} "
+            "characters or others; make one with: openssl rand -hex 16"
+        )
+
+
 def too_large(most: int) -> RefusedError:
     """The refusal of a body that is too large."""
     return RefusedError(413, f"body: expected at most {most:,} bytes; shrink the photo")
@@ -194,6 +208,18 @@ def _bears(header: str, token: str) -> bool:
     """Whether an Authorization header shows the token; takes as long for a wrong one as for the right one."""
     kind, _, shown = header.partition(" ")
     return kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+
+
+def _home(origin: str) -> str:
+    """Name and port in an Origin header.
+
+    >>> _home("http://localhost:8000"), _home("null"), _home("http://[")
+    ('localhost:8000', '', '')
+    """
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _name(host: str) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from regiontalk import RegionCaptioner
 from regiontalk.images import MAX_PIXELS, ImageError, Photo, open_photo
+from regiontalk.index.query import unknown_words
 from regiontalk.narrate import narrate as compose
 from regiontalk.records import checked_boxes
 from regiontalk.serve import answers, forms
@@ -142,11 +143,16 @@ async def search(request: Request) -> dict[str, Any]:
     form = form.model_copy(update={"photo": None})
 
     def work() -> tuple[Sequence[Hit], list[str]]:
-        from regiontalk.index.query import unknown_words
-
-        times = {"after": _local(form.after), "before": _local(form.before)}
-        where = {"k": form.k, "folder": form.folder or None, **times}
-        hits = library.search(service.captioner, form.text, photo=photo, boxes=form.boxes, **where)
+        hits = library.search(
+            service.captioner,
+            form.text,
+            photo=photo,
+            boxes=form.boxes,
+            k=form.k,
+            folder=form.folder or None,
+            after=form.after,
+            before=form.before,
+        )
         return hits, unknown_words(service.captioner, form.text) if form.text else []
 
     hits, unknown = await service.engine.call(work)
@@ -169,7 +175,7 @@ async def models(request: Request) -> dict[str, Any]:
         "attends": service.captioner.attends,
         "licence": service.licence,
     }
-    library = None if service.library is None else len(service.library)
+    library = None if service.library is None else await asyncio.to_thread(len, service.library)
     return {"models": [about], "library": library, "limits": asdict(service.limits)}
 
 
@@ -219,8 +225,3 @@ def _matrix(words: Sequence[str], boxes: Any, scores: Any) -> dict[str, Any]:
     """Plain numbers of a matrix of words and boxes."""
     rounded = {"boxes": np.round(boxes.astype(float), 1).tolist(), "scores": np.round(scores.astype(float), 4).tolist()}
     return {"words": list(words), **rounded}
-
-
-def _local(time: Any) -> Any:
-    """A time without a zone, as cameras write it; one with a zone becomes this machine's."""
-    return time if time is None or time.tzinfo is None else time.astimezone().replace(tzinfo=None)

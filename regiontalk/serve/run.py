@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import threading
 import webbrowser
 from dataclasses import dataclass
-from urllib.parse import quote
 
 import uvicorn
 
@@ -15,7 +15,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.cli.info import licence
 from regiontalk.hub import find_folder
 from regiontalk.serve.app import create_app
-from regiontalk.serve.gate import is_local
+from regiontalk.serve.gate import check_token, is_local
 from regiontalk.serve.limits import Limits
 
 
@@ -24,7 +24,7 @@ class Address:
     """Where to listen, and what clients must show.
 
     Raises:
-        ValueError: an address that others reach, without a token.
+        ValueError: an address that others reach, without a token; or a token that is none.
     """
 
     host: str
@@ -32,6 +32,7 @@ class Address:
     token: str | None = None
 
     def __post_init__(self) -> None:
+        check_token(self.token)
         if self.token is None and not is_local(self.host):
             raise ValueError(
                 f"--host {self.host}: an address that others may reach needs a token; set REGIONTALK_TOKEN "
@@ -52,10 +53,10 @@ class Address:
             raise OSError(f"{self.host}:{self.port}: cannot listen there ({why}); choose another --port") from error
 
     def page(self, port: int) -> str:
-        """The page's address; the token stands behind #, which browsers never send."""
+        """The page's address, without the token, which every user of the machine could read there; the page asks."""
         name = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{port}/" + (f"#token={quote(self.token, safe='')}" if self.token else "")
+        return f"http://{name}:{port}/"
 
 
 class _Server(uvicorn.Server):
@@ -69,8 +70,14 @@ class _Server(uvicorn.Server):
         """Start, then say so."""
         await super().startup(sockets)
         print(f"RegionTalk: {self._page}", file=sys.stderr, flush=True)
-        if self._open_page:
-            webbrowser.open(self._page)
+        if self._open_page:  # some browsers return only when they are closed
+            threading.Thread(target=_browse, args=(self._page,), daemon=True).start()
+
+
+def _browse(page: str) -> None:
+    """Open a browser, where there is one."""
+    with contextlib.suppress(webbrowser.Error):
+        webbrowser.open(page)
 
 
 def run(address: Address, model: str, device: str, index: str | None, limits: Limits, *, open_page: bool) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,25 @@ def test_serve_answers_until_interrupted(tiny_folder: Path) -> None:
         assert running.wait(60) == 0
 
 
+def test_the_browser_is_not_waited_for_and_sees_no_token(tiny_folder: Path, tmp_path: Path) -> None:
+    """A command's arguments can be read by every user of the machine; and some browsers return only when closed."""
+    seen, browser = tmp_path / "seen", tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {seen}\nexec sleep 60\n')
+    browser.chmod(0o755)
+    program = [*PROGRAM, "serve", "--model", str(tiny_folder), "--port", "0"]
+    environment = {**os.environ, "REGIONTALK_TOKEN": "long-secret", "BROWSER": f"{browser} %s"}
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stderr is not None
+        line = next(line for line in running.stderr if line.startswith("RegionTalk: "))
+        with urllib.request.urlopen(f"{line.split()[1]}healthz", timeout=30) as answer:
+            assert json.load(answer) == {"status": "ok"}
+        while not seen.exists() or not seen.read_text():
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert seen.read_text() == f"{line.split()[1]}\n" and "long-secret" not in line
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -39,6 +59,7 @@ def test_serve_answers_until_interrupted(tiny_folder: Path) -> None:
         pytest.param(["--index", "absent.index"], "absent.index", id="no library"),
         pytest.param(["--model", "absent"], "absent", id="no model"),
         pytest.param(["--port", "0", "--token", "abc"], "8 characters or more", id="short token"),
+        pytest.param(["--port", "0", "--token", "längstes Wort"], "without spaces", id="token no header carries"),
     ],
 )
 def test_serve_refuses(

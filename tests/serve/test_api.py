@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from regiontalk import RegionCaptioner
+from regiontalk.index.store import LibraryError
 from regiontalk.records import ImageResult
 from regiontalk.serve.app import create_app
 from regiontalk.serve.limits import Limits
@@ -72,6 +74,7 @@ def test_metrics_count_answers(ask: Ask, client: TestClient) -> None:
 def test_openapi_describes_both_ways_in(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {"/v1/caption", "/v1/align", "/v1/locate", "/v1/search", "/v1/narrate", "/v1/models"} <= set(paths)
+    assert {"404", "405", "503"} <= set(paths["/v1/search"]["post"]["responses"])
     content = paths["/v1/caption"]["post"]["requestBody"]["content"]
     assert content["multipart/form-data"]["schema"]["properties"]["photo"]["format"] == "binary"
     assert content["application/json"]["schema"]["properties"]["photo"]["contentEncoding"] == "base64"
@@ -208,6 +211,36 @@ def test_search(found: tuple[TestClient, Library], picture: bytes) -> None:
     assert like.status_code == 200 and like.json()["hits"][0]["thumbnail"] is None
     assert library.asked["photo"].size_wh == (90, 60) and list(map(list, library.asked["boxes"])) == [[0, 0, 9, 9]]
     assert client.get("/v1/models").json()["library"] == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        pytest.param({"after": "0001-01-01T00:00:00+14:00"}, "after", id="before the year 1"),
+        pytest.param({"before": "9999-12-31T23:59:59-12:00"}, "before", id="after the year 9999"),
+    ],
+)
+def test_a_time_that_cannot_be_told_here(found: tuple[TestClient, Library], fields: Any, key: str) -> None:
+    answer = found[0].post("/v1/search", json={"text": "dog", **fields})
+    assert answer.status_code == 422 and answer.json()["error"].startswith(f"{key}: "), answer.text
+
+
+def test_a_library_that_fails_is_503_and_logged(captioner: RegionCaptioner, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Library):
+        def search(self, captioner: Any, text: str | None, **asked: Any) -> list[Any]:
+            raise LibraryError("/home/me/photos.index: cannot be read (disk); rebuild it with: ...")
+
+        def __len__(self) -> int:
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                asyncio.get_running_loop()  # a slow disk must not stop all other answers
+            return 3
+
+    broken: Any = Broken("a")
+    with TestClient(create_app(captioner, library=broken), base_url=HERE) as client:
+        answer = client.post("/v1/search", json={"text": "dog"})
+        assert client.get("/v1/models").json()["library"] == 3
+    assert answer.status_code == 503 and "cannot be read; the server's log says why" in answer.json()["error"]
+    assert "home" not in answer.text and "rebuild it with" in caplog.text
 
 
 def test_a_fault_of_ours_is_500_and_says_no_more(captioner: RegionCaptioner, picture: bytes) -> None:

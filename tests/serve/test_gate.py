@@ -30,6 +30,7 @@ HERE = "http://127.0.0.1:8765"
         pytest.param({"origin": HERE}, 200, id="our page"),
         pytest.param({"origin": "https://evil.example"}, 403, id="another page"),
         pytest.param({"origin": "null"}, 403, id="a page without a home"),
+        pytest.param({"origin": "http://["}, 403, id="no page at all"),
     ],
 )
 def test_only_this_machine_and_our_page(client: TestClient, picture: bytes, headers: Any, status: int) -> None:
@@ -80,7 +81,7 @@ def test_other_addresses_need_a_token(host: str, token: str | None, wrong: bool)
 
 def test_where_the_page_is() -> None:
     assert Address("::1", 0).page(9) == "http://[::1]:9/"
-    assert Address("0.0.0.0", 0, "a/b&c=d+e").page(9) == "http://127.0.0.1:9/#token=a%2Fb%26c%3Dd%2Be"
+    assert Address("0.0.0.0", 0, "a/b&c=d+e").page(9) == "http://127.0.0.1:9/"
 
 
 def test_a_taken_port() -> None:
@@ -90,9 +91,12 @@ def test_a_taken_port() -> None:
             Address("127.0.0.1", port).listen()
 
 
-def test_a_short_token_is_refused(captioner: RegionCaptioner) -> None:
-    with pytest.raises(ValueError, match="8 characters or more"):
-        create_app(captioner, token="abc")
+@pytest.mark.parametrize("token", ["", "abc", "long secret", "long-secrét", "long-secret\n", "\tlong-secret"])
+def test_a_token_that_is_none(captioner: RegionCaptioner, token: str) -> None:
+    for use in (lambda: create_app(captioner, token=token), lambda: Address("127.0.0.1", 1, token)):
+        with pytest.raises(ValueError, match="token: expected 8 characters or more") as caught:
+            use()
+        assert not token or token not in str(caught.value)
 
 
 class Slow:
