@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,12 +25,13 @@ from regiontalk.generate.search import Hypothesis
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.looking import Looks, look
-from regiontalk.model import Calibration, RegionModel, write_captions
+from regiontalk.model import Calibration, RegionModel, reachable, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.given import given_maps, read_given
-from regiontalk.regions.sources import PrecomputedRegions, RegionSource
+from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource, in_network_pixels
 from regiontalk.text import UNKNOWN, tokenize
+from regiontalk.things import merged
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
@@ -95,7 +97,13 @@ class RegionCaptioner:
         return cls(model=model, source=source, device=device, max_pixels=max_pixels)
 
     def caption(
-        self, photo: PictureSource, *, regions: int = 10, beams: int | None = None, threshold: float | None = None
+        self,
+        photo: PictureSource,
+        *,
+        regions: int = 10,
+        beams: int | None = None,
+        threshold: float | None = None,
+        merge: bool = True,
     ) -> ImageResult:
         """Caption a photo and its most likely regions.
 
@@ -104,12 +112,14 @@ class RegionCaptioner:
             regions: boxes beside the whole photo; fewer come back where no more were found.
             beams: K of the beam search; None takes the model's own.
             threshold: regions less confident than this keep their box but get no words; None takes the model's own.
+            merge: where captions name one kind of thing on boxes of which half the smaller lies in the other, only the
+                most confident stays (`things.merged`). Boxes of a grid or of a file are never merged.
 
         Raises:
             ImageError: the photo cannot be used.
             ValueError: a setting is out of range.
         """
-        return self.caption_many([photo], regions=regions, beams=beams, threshold=threshold)[0]
+        return self.caption_many([photo], regions=regions, beams=beams, threshold=threshold, merge=merge)[0]
 
     def caption_many(
         self,
@@ -118,6 +128,7 @@ class RegionCaptioner:
         regions: int = 10,
         beams: int | None = None,
         threshold: float | None = None,
+        merge: bool = True,
     ) -> list[ImageResult]:
         """`caption` for several photos, computed together."""
         if regions < 0:
@@ -129,7 +140,10 @@ class RegionCaptioner:
         boxes, scores = self._regions(opened, maps, regions)
         places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
         scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
-        return self.speak(opened, maps, boxes, scores, places, beams, threshold)
+        results = self.speak(opened, maps, boxes, scores, places, beams, threshold)
+        if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
+            return [replace(result, regions=tuple(merged(result.regions))) for result in results]
+        return results
 
     def describe(
         self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
@@ -321,13 +335,7 @@ class RegionCaptioner:
         for photo in photos:  # precomputed regions are found by the file's name, which Pillow forgets on conversion
             vars(photo.image)["filename"] = photo.name
         found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
-        size = self.model.config.extractor.size
-        boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), 1 + count, 1)
-        scores = torch.zeros(len(found), 1 + count)
-        for row, regions in enumerate(found):
-            inside = self.model.preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
-            boxes[row, : len(regions)] = torch.from_numpy(inside)
-            scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(min=1e-6)  # 0 is an empty place
+        boxes, scores = in_network_pixels(found, self.model.preprocessing, 1 + count)
         return boxes.to(self.device), scores.to(self.device)
 
     def _open(self, photo: PictureSource) -> Photo:
@@ -365,24 +373,6 @@ def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
     [True, False]
     """
     return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1) >= 1)
-
-
-def reachable(device: str | torch.device) -> torch.device:
-    """A device on which this torch can compute.
-
-    >>> reachable("cpu")
-    device(type='cpu')
-
-    Raises:
-        ValueError: an unknown name, or a device that is not there.
-    """
-    try:
-        return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
-        first = (str(error).splitlines() or [""])[0].rstrip(".")
-        raise ValueError(
-            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first})"
-        ) from error
 
 
 def _corners(box: FloatArray | Tensor) -> tuple[float, float, float, float]:

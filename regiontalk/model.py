@@ -240,6 +240,24 @@ class RegionModel(nn.Module):
         return self.eval()
 
 
+def reachable(device: str | torch.device) -> torch.device:
+    """A device on which this torch can compute.
+
+    >>> reachable("cpu")
+    device(type='cpu')
+
+    Raises:
+        ValueError: an unknown name, or a device that is not there.
+    """
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+        first = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first})"
+        ) from error
+
+
 Config = TypeVar("Config", bound=BaseModel)
 
 

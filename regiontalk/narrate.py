@@ -5,7 +5,7 @@ left to right. It is pure and knows no file. Captions of a small model repeat ea
 one thing, and break off; what would confuse a listener is left out rather than said, and where nothing is said with
 confidence the text is empty: a wrong alt text is worse than none.
 
-numpy is imported only where boxes are compared: the command line has its defaults from here, and answers at once.
+No array is imported here: the command line has its defaults from here, and answers at once.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from regiontalk.things import FUNCTION, PEOPLE, content_words, kind, kind_of, merged, singular, stem, words_of
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult, RegionCaption
@@ -23,23 +25,11 @@ if TYPE_CHECKING:
 LIMIT = 250  # characters; listeners lose the thread of longer ones
 LEAST = 0.25  # confidence below which nothing is said
 SHORTEST = 20  # a smaller limit holds no sentence
-_SAME = 0.5  # of the smaller box inside the other: two boxes of one kind of thing are then one thing
 
-_FUNCTION = frozenset(
-    "a an the and or of in on at to by with from into onto over under near behind beside through along across around "
-    "for as while that which who is are was were be been being has have his her its their while front top next".split()
-)
 _COLOURS = frozenset(
     "black white red blue green yellow brown orange pink purple grey gray tan blond blonde dark bright light".split()
 )
-_COUNTS = frozenset("one two three four five six several some many few another other".split())
-_GROUPS = frozenset("group crowd bunch pair couple lot number line row team".split())
-_PEOPLE = frozenset(
-    "man men woman women boy boys girl girls child children person people lady ladies guy guys kid kids baby babies "
-    "toddler toddlers male female adult adults someone somebody".split()
-)
 _PLURALS = frozenset("men women people children ladies guys kids babies boys girls toddlers adults".split())
-_IRREGULAR = {"men": "man", "women": "woman", "people": "person", "children": "child", "wolves": "wolf"}
 
 _NEUTRAL = {
     **dict.fromkeys("man woman guy lady gentleman dude lad gal".split(), "person"),
@@ -128,35 +118,23 @@ def worth_naming(result: ImageResult, *, least: float = LEAST, neutral: bool = F
     A thing that the whole photo's sentence has named is not named again, and the same words are never said twice.
     """
     sentence = whole_sentence(result, least=least, neutral=neutral)
-    known, single = set(content_words(sentence)), _single_things(_words(sentence))
-    if any(_kind(word) == "person" for word in _words(sentence)):
-        known |= {_stem(word) for word in _PEOPLE}  # two boys are two children: no news
+    known, single = set(content_words(sentence)), _single_things(words_of(sentence))
+    if any(kind(word) == "person" for word in words_of(sentence)):
+        known |= {stem(word) for word in PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
     for region in distinct(result.regions, least=least, neutral=neutral):
-        thing = _Thing.of(region.text or "", region.box)
-        if thing.kind in single:  # "a man ..." has been said: the best man of the regions is that man
-            single.remove(thing.kind)
-        elif not thing.words <= known and all(thing.words != words for words, _ in named):
-            named.append((thing.words, region))
+        name, about = kind_of(region.text or ""), content_words(region.text or "")
+        if name in single:  # "a man ..." has been said: the best man of the regions is that man
+            single.remove(name)
+        elif not about <= known and all(about != words for words, _ in named):
+            named.append((about, region))
     return sorted((region for _, region in named), key=lambda one: (one.box[0] + one.box[2], one.box[1]))
 
 
 def distinct(regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False) -> list[RegionCaption]:
-    """The regions with words, tidied, the most confident first, without a second box on the same thing.
-
-    Two boxes show one thing where their captions name one kind of thing and half of the smaller lies in the other.
-    """
-    seen: list[_Thing] = []
-    kept: list[RegionCaption] = []
-    for region in sorted(regions, key=lambda one: -one.confidence):
-        text = tidy(region.text, neutral=neutral)
-        if not text or region.confidence < least:
-            continue
-        thing = _Thing.of(text, region.box)
-        if not any(thing.is_same(other) for other in seen):
-            seen.append(thing)
-            kept.append(replace(region, text=text))
-    return kept
+    """The regions with words, tidied, the most confident first, without a second box on the same thing."""
+    said = [replace(one, text=tidy(one.text, neutral=neutral)) for one in regions if one.confidence >= least]
+    return merged(sorted((one for one in said if one.text), key=lambda one: -one.confidence))
 
 
 def tidy(text: str | None, *, neutral: bool = False) -> str:
@@ -173,15 +151,6 @@ def tidy(text: str | None, *, neutral: bool = False) -> str:
     return neutral_wording(" ".join(words)) if neutral else " ".join(words)
 
 
-def content_words(text: str) -> frozenset[str]:
-    """What the words of a caption are about, as stems: without articles, numbers, endings.
-
-    >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
-    True
-    """
-    return frozenset(_stem(word) for word in _words(text) if word not in _FUNCTION | _COUNTS | _GROUPS)
-
-
 def neutral_wording(text: str) -> str:
     """A text with words that do not guess a sex.
 
@@ -195,7 +164,7 @@ def neutral_wording(text: str) -> str:
     for word, following in zip(parts, [*parts[1:], ""], strict=False):
         plain = word.lower()
         if plain in ("male", "female"):
-            if following and following.lower() not in _FUNCTION:  # an adjective: without it the article may change
+            if following and following.lower() not in FUNCTION:  # an adjective: without it the article may change
                 if words and words[-1].lower() == "a" and following[0].lower() in "aeiou":
                     words[-1] += "n"
                 continue
@@ -230,84 +199,22 @@ def voice() -> str:
     return program
 
 
-@dataclass(frozen=True)
-class _Thing:
-    """What a caption names: its kind, the words that tell it from others, and its box."""
-
-    kind: str
-    words: frozenset[str]
-    box: tuple[float, float, float, float]
-
-    @classmethod
-    def of(cls, text: str, box: tuple[float, float, float, float]) -> _Thing:
-        return cls(_kind(_head(_words(text))), content_words(text), box)
-
-    def is_same(self, other: _Thing) -> bool:
-        """Whether both boxes show one thing of one kind."""
-        import numpy as np
-
-        from regiontalk.boxes import shared_of_smaller
-
-        corners = np.array([self.box, other.box], dtype=np.float32)
-        return self.kind == other.kind and float(shared_of_smaller(corners[:1], corners[1:])[0, 0]) >= _SAME
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower())
-
-
 def _dangles(words: Sequence[str]) -> bool:
     """Whether a caption was broken off at its last word: "a man in a", "a man in a red"; not "a man in red"."""
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    return last in _FUNCTION - {"front", "top"} or (last in _COLOURS and before not in ("in", "is", "are"))
-
-
-def _head(words: Iterable[str]) -> str:
-    """The thing that a phrase is about: the last word before a function word or a verb, past "a group of".
-
-    >>> _head("a small group of young men in red shirts".split())
-    'men'
-    """
-    head = ""
-    for word in words:
-        if word in _FUNCTION or (head and word.endswith("ing")):
-            if head and head not in _GROUPS:
-                return head
-        else:
-            head = word
-    return head
-
-
-def _singular(word: str) -> str:
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
-
-
-def _stem(word: str) -> str:
-    """A word without its ending, good for comparing only: dogs, running, rides -> dog, run, rid."""
-    word = _singular(word)
-    if word.endswith("ing") and len(word) > 5:
-        word = word[:-3]
-        word = word[:-1] if word[-1] == word[-2] and word[-1] not in "ls" else word
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word
-
-
-def _kind(word: str) -> str:
-    """One name for all words of a kind: whether somebody is a man or a boy is what captions disagree about."""
-    return "person" if word in _PEOPLE else _singular(word)
+    return last in FUNCTION - {"front", "top"} or (last in _COLOURS and before not in ("in", "is", "are"))
 
 
 def _single_things(words: Sequence[str]) -> list[str]:
     """The kinds that a sentence names in the singular, once for each time."""
-    things = [word for word in words if word not in _FUNCTION and _singular(word) == word and word not in _PLURALS]
-    return [_kind(word) for word in things]
+    things = [word for word in words if word not in FUNCTION and singular(word) == word and word not in _PLURALS]
+    return [kind(word) for word in things]
 
 
 def _neutral_word(word: str, following: str) -> str:
     """One word made neutral; "her" asks what follows it, and 's stays."""
     if word == "her":
-        return "them" if not following or following in _FUNCTION else "their"
+        return "them" if not following or following in FUNCTION else "their"
     if word == "cowboy" and following.rstrip(".,;") in _COWBOY_THINGS:
         return word
     stem, mark, rest = word.partition("'")

@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from regiontalk.align.encoders import SentenceEncoder
-from regiontalk.captioner import calibrated, reachable
+from regiontalk.captioner import calibrated
 from regiontalk.detectors import Detector, Reads, Thing
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, PictureSource, open_photo
-from regiontalk.model import DecodingConfig, load_strictly, open_folder, save_folder, write_captions
+from regiontalk.model import DecodingConfig, load_strictly, open_folder, reachable, save_folder, write_captions
 from regiontalk.records import ImageResult, RegionCaption
 from regiontalk.text import END, Vocabulary, pad_words, tokenize
 

@@ -16,6 +16,7 @@ from regiontalk.images import open_photo
 from regiontalk.model import RegionModel
 from regiontalk.records import ImageResult
 from regiontalk.regions.sources import GivenBoxes, Grid, PrecomputedRegions
+from regiontalk.things import merged
 
 SIZES = [(200, 100), (90, 120), (64, 64)]
 
@@ -45,7 +46,7 @@ def same(first: ImageResult, second: ImageResult) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_caption(captioner: RegionCaptioner, size: tuple[int, int]) -> None:
-    result = captioner.caption(picture(size), regions=4, threshold=0.0)
+    result = captioner.caption(picture(size), regions=4, threshold=0.0, merge=False)
     assert result.size_wh == size and result.model == "tiny" and result.matches == ()
     assert result.caption is not None and result.caption.box == (0, 0, *size) and result.caption.score == 1
     assert result.caption.text is not None and len(result.regions) == 4
@@ -64,7 +65,7 @@ def test_photos_differ(captioner: RegionCaptioner) -> None:
 def test_boxes_are_the_proposals_in_original_pixels(captioner: RegionCaptioner, tmp_path: Path) -> None:
     """A JPEG that is decoded at 1/8: x * 1600 / 64 and y * 1200 / 64."""
     picture((1600, 1200)).save(tmp_path / "large.jpg", quality=95)
-    result = captioner.caption(tmp_path / "large.jpg", regions=5)
+    result = captioner.caption(tmp_path / "large.jpg", regions=5, merge=False)
     photo = open_photo(tmp_path / "large.jpg", at_least=64)
     assert photo.image.size == (200, 150) and result.size_wh == (1600, 1200)
     boxes, scores = captioner.model.extractor.propose(captioner.encode([photo]), 5)
@@ -118,26 +119,39 @@ def test_a_batch_is_its_photos(captioner: RegionCaptioner) -> None:
     ("threshold", "silent"), [pytest.param(1.0, True, id="all silent"), pytest.param(0.0, False, id="all speak")]
 )
 def test_threshold(captioner: RegionCaptioner, threshold: float, silent: bool) -> None:
-    result = captioner.caption(picture((64, 64)), regions=4, threshold=threshold)
+    result = captioner.caption(picture((64, 64)), regions=4, threshold=threshold, merge=False)
     assert [region.text is None for region in result.regions] == [silent] * 4
     assert result.caption is not None and result.caption.text  # the photo's own caption always comes
 
 
 def test_threshold_between(captioner: RegionCaptioner) -> None:
-    spoken = captioner.caption(picture((64, 64)), regions=6, threshold=0.0).regions
+    spoken = captioner.caption(picture((64, 64)), regions=6, threshold=0.0, merge=False).regions
     middle = sorted(region.confidence for region in spoken)[3]
     texts = [region.text if region.confidence >= middle else None for region in spoken]
-    assert [
-        region.text for region in captioner.caption(picture((64, 64)), regions=6, threshold=middle).regions
-    ] == texts
+    found = captioner.caption(picture((64, 64)), regions=6, threshold=middle, merge=False).regions
+    assert [region.text for region in found] == texts
 
 
 @pytest.mark.parametrize("regions", [0, 1, 300])
 def test_number_of_regions(captioner: RegionCaptioner, regions: int) -> None:
     """More than there are gives what there is, each once."""
-    result = captioner.caption(picture((64, 64)), regions=regions)
+    result = captioner.caption(picture((64, 64)), regions=regions, merge=False)
     assert len(result.regions) == regions if regions < 300 else 5 < len(result.regions) < 300
     assert len({region.box for region in result.regions}) == len(result.regions)
+
+
+def test_one_thing_is_said_once(captioner: RegionCaptioner) -> None:
+    """What `merged` leaves of all boxes; boxes that the user gave all stay."""
+    photo = picture((200, 100))
+    every = captioner.caption(photo, regions=12, threshold=0.0, merge=False)
+    found = captioner.caption(photo, regions=12, threshold=0.0)
+    assert list(found.regions) == merged(every.regions) and 0 < len(found.regions) < len(every.regions)
+    boxes = [region.box for region in every.regions]
+    assert len(captioner.describe(photo, boxes, threshold=0.0).regions) == 12
+    given = RegionCaptioner(model=captioner.model, source=GivenBoxes(boxes)).caption(photo, regions=12, threshold=0.0)
+    assert len(given.regions) == 12
+    silent = captioner.caption(photo, regions=12, threshold=1.0).regions
+    assert [region.box for region in silent] == boxes, "a box without words names nothing"
 
 
 @pytest.mark.parametrize("k", [1, 3, 1000])
@@ -220,7 +234,8 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
     result = captioner.caption(photo, regions=30)
     assert result.caption is not None and result.caption.box == (0, 0, *size)
     for found in (result, captioner.align(photo, "a dog runs"), captioner.locate(photo, "a dog", k=99)):
-        boxes = np.array([item.box for item in (*found.regions, *found.matches)]).reshape(-1, 4)
+        places = [*(item.box for item in found.regions), *(item.box for item in found.matches)]
+        boxes = np.array(places).reshape(-1, 4)
         assert (boxes[:, 2:] - boxes[:, :2] > 0.999).all()
         assert ImageResult.from_dict(found.to_dict()).to_dict() == found.to_dict()
 

@@ -19,7 +19,7 @@ LAYERS = {
     "datasets": "datasets",
     "metrics": "metrics",
     **dict.fromkeys(("model", "captioner", "drawing", "looking", "labels", "hub", "pairs", "snippets"), "facade"),
-    **dict.fromkeys(("export", "narrate", "objects", "detectors", "frames", "timeline", "index"), "facade"),
+    **dict.fromkeys(("export", "narrate", "objects", "detectors", "frames", "timeline", "things", "index"), "facade"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     **dict.fromkeys(("cli", "serve", "__main__"), "edge"),
     "__init__": "names",

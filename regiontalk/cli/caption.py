@@ -9,7 +9,7 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.film import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
+from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Draw, Json, MaxPixels, Model, parse_boxes
 from regiontalk.cli.source import KINDS, USUAL, parse_source
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def caption(
     source: SourceOption = KINDS[0],
     beam: BeamOption = None,
     threshold: ThresholdOption = None,
+    all_boxes: AllBoxes = False,
     json: Json = False,
     draw: Draw = None,
     attention: AttentionOption = False,
@@ -84,6 +85,8 @@ def caption(
     sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
     film_name = find_film(photos, sampling, draw is not None)
     film = None if film_name is None else open_quietly(film_name, max_pixels)
+    if film is not None and all_boxes:
+        raise ValueError("--all-boxes: expected photos; a film names each thing once")
     found = find_photos(photos) if film is None else None
     where, count = parse_source(source, regions, device)
     drawings = None if draw is None else Drawings(draw, max_pixels)
@@ -96,7 +99,7 @@ def caption(
     def speak(paths: Sequence[PictureSource]) -> Sequence[ImageResult]:
         if boxes:
             return [captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths]
-        return captioner.caption_many(paths, regions=count, beams=beam, threshold=threshold)
+        return captioner.caption_many(paths, regions=count, beams=beam, threshold=threshold, merge=not all_boxes)
 
     if film is not None:
         caption_film(film, speak, sampling, json, threshold)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +13,12 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.narrate import REGIONS, LeastOption, LimitOption, NeutralOption, RegionsOption
-from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, MaxPixels, Model
 from regiontalk.narrate import LEAST, LIMIT
 
 if TYPE_CHECKING:
     from regiontalk.cli.photos import Photos
+    from regiontalk.export.accepted import AcceptedTexts
     from regiontalk.export.gallery import Entry
     from regiontalk.records import ImageResult
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 DOCUMENTS = {"coco": "coco", "genome": "genome", "w3c": "annotation", "label-studio": "labelstudio", "csv": "table"}
 FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")
 FOLDERS = ("xmp", "xmp-copy", "html", "genome", "gallery")  # --out is a folder; elsewhere it is a file
+ALTS = ("xmp", "xmp-copy", "html", "gallery")  # what --texts goes into
 EXTENDED = 2000  # characters of the long description
 
 Format = Annotated[str, typer.Argument(metavar="|".join(FORMATS), show_default=False)]
@@ -38,27 +41,36 @@ Results = Annotated[
     Path | None,
     typer.Option("--results", metavar="FILE", help="Export what `caption --json` printed; no model is loaded."),
 ]
-AllBoxes = Annotated[bool, typer.Option("--all-boxes", help="Keep every box, also several on one thing.")]
 Replace = Annotated[
     bool, typer.Option("--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there.")
+]
+TextsOption = Annotated[
+    Path | None,
+    typer.Option("--texts", metavar="FILE", help="Alt texts that were accepted on the page; they go before ours."),
 ]
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How results are worded, from the command line."""
+    """How results are worded, from the command line; accepted texts go before the model's."""
 
     limit: int
     least: float
     neutral: bool
     all_boxes: bool
     replace: bool
+    texts: AcceptedTexts | None = None
 
-    def alt(self, result: ImageResult, limit: int | None = None) -> str:
+    def alt(self, result: ImageResult) -> str:
         """The alt text of a photo."""
+        accepted = self.texts.of(result.photo) if self.texts else ""
+        return accepted or self.composed(result, self.limit)
+
+    def composed(self, result: ImageResult, limit: int) -> str:
+        """What the model says of a photo, at most so many characters."""
         from regiontalk.narrate import narrate
 
-        return narrate(result, limit=limit or self.limit, least=self.least, neutral=self.neutral)
+        return narrate(result, limit=limit, least=self.least, neutral=self.neutral)
 
     def final(self, result: ImageResult) -> ImageResult:
         """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
@@ -86,6 +98,7 @@ def export(
     least: LeastOption = LEAST,
     neutral: NeutralOption = False,
     replace: Replace = False,
+    texts: TextsOption = None,
     model: Model = "mini",
     device: Device = None,
     max_pixels: MaxPixels = MAX_PIXELS,
@@ -99,23 +112,46 @@ def export(
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     _check_out(format, out)
-    wording = Wording(limit, least, neutral, all_boxes, replace)
+    wording = Wording(limit, least, neutral, all_boxes, replace, _accepted(format, texts))
 
     def look(paths: Sequence[str]) -> Sequence[ImageResult]:
-        return captioner.caption_many(paths, regions=regions, beams=None, threshold=least)
+        return captioner.caption_many(paths, regions=regions, threshold=least, merge=not all_boxes)
 
     if format == "html":
         from regiontalk.cli.pages import describe_pages
 
         root = _site(photos, results)
         captioner = session.load_captioner(model, device, max_pixels)
-        describe_pages(root, out, look, wording.alt, replace)
+        with _telling_unused(wording.texts):
+            describe_pages(root, out, look, wording.alt, replace)
         return
     found, known = _sources(photos, results)
     _check_photos(format, found.paths, out)
     if results is None:
         captioner = session.load_captioner(model, device, max_pixels)
-    _write(format, found, look if known is None else known, out, wording, max_pixels)
+    with _telling_unused(wording.texts):
+        _write(format, found, look if known is None else known, out, wording, max_pixels)
+
+
+def _accepted(format: str, path: Path | None) -> AcceptedTexts | None:
+    """The accepted texts, for the formats that have alt texts."""
+    if path is None:
+        return None
+    if format not in ALTS:
+        raise ValueError(f"--texts: expected one of {', '.join(ALTS)}, which have alt texts, got {format}")
+    from regiontalk.export.accepted import read_texts
+
+    return read_texts(path)
+
+
+@contextmanager
+def _telling_unused(texts: AcceptedTexts | None) -> Iterator[None]:
+    """Say at the end which accepted texts have found no photo: they are nowhere yet."""
+    try:
+        yield
+    finally:
+        if texts is not None and texts.unused:
+            typer.echo(f"--texts: no photo found for {', '.join(texts.unused)}", err=True)
 
 
 def _check_out(format: str, out: Path) -> None:
@@ -248,7 +284,7 @@ def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording, wr
             f"{result.photo}: a photo of this name was written to {path} already; export each folder by itself"
         )
     description = whole_sentence(result, least=wording.least, neutral=wording.neutral)
-    texts = Texts(description, wording.alt(result), wording.alt(result, EXTENDED))
+    texts = Texts(description, wording.alt(result), wording.composed(result, EXTENDED))
     write = write_sidecar if format == "xmp" else write_copy
     write(wording.final(result), texts, out, replace=wording.replace)
     written.add(_identity(path))

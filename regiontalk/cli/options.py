@@ -22,6 +22,7 @@ MaxPixels = Annotated[
     int,
     typer.Option("--max-pixels", metavar="N", min=1, help="Larger photos (width x height) are refused undecoded."),
 ]
+AllBoxes = Annotated[bool, typer.Option("--all-boxes", help="Keep every box, also several on one thing.")]
 Features = Annotated[
     Path | None,
     typer.Option(

@@ -17,7 +17,13 @@ class Captioner(Protocol):
     """The part of `regiontalk.RegionCaptioner` that the command line calls."""
 
     def caption_many(
-        self, photos: Sequence[PictureSource], *, regions: int, beams: int | None, threshold: float | None
+        self,
+        photos: Sequence[PictureSource],
+        *,
+        regions: int,
+        beams: int | None = None,
+        threshold: float | None = None,
+        merge: bool = True,
     ) -> list[ImageResult]:
         """Captions on regions that the model chooses."""
 

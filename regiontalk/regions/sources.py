@@ -8,6 +8,7 @@ same interface. No source knows what a thing is called: a detector's class names
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 from regiontalk import boxes
+from regiontalk.images import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
 ARCHITECTURES = (
@@ -311,6 +313,24 @@ def _regions(values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, f
         return _with_whole(checked_boxes(clipped)[order], scores[order], size_wh, features[order])
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def in_network_pixels(
+    found: Sequence[Regions], preprocessing: Preprocessing, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a source found in B photos as one batch of N = ``count`` places a photo.
+
+    Returns:
+        boxes (B, N, 4) in network pixels and scores (B, N); the whole photo and 0 fill the places that are left.
+    """
+    size = float(preprocessing.size)
+    boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), count, 1)
+    scores = torch.zeros(len(found), count)
+    for row, regions in enumerate(found):
+        inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
+        boxes[row, : len(regions)] = torch.from_numpy(inside)
+        scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(min=1e-6)  # 0 is an empty place
+    return boxes, scores
 
 
 def _with_whole(

@@ -18,12 +18,12 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from regiontalk.captioner import reachable
 from regiontalk.datasets.splits import read_split
 from regiontalk.detectors import Detector, Thing
 from regiontalk.files import write_whole
 from regiontalk.generate.model import caption_loss
 from regiontalk.images import ImageError, open_image
+from regiontalk.model import reachable
 from regiontalk.objects import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
 from regiontalk.records import Example
 from regiontalk.text import Vocabulary

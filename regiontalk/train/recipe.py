@@ -21,11 +21,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regiontalk.align.model import AlignerConfig
-from regiontalk.captioner import reachable
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.hub import find_folder
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, open_folder
+from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, open_folder, reachable
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork

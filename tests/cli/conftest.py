@@ -29,9 +29,16 @@ class FakeCaptioner:
         self.calls: list[tuple[Any, ...]] = []
 
     def caption_many(
-        self, photos: Sequence[str], *, regions: int, beams: int | None, threshold: float | None
+        self,
+        photos: Sequence[str],
+        *,
+        regions: int,
+        beams: int | None = None,
+        threshold: float | None = None,
+        merge: bool = True,
     ) -> list[ImageResult]:
-        self.calls.append(("caption_many", tuple(Path(photo).name for photo in photos), regions, beams, threshold))
+        names = tuple(Path(photo).name for photo in photos)
+        self.calls.append(("caption_many", names, regions, beams, threshold, *([] if merge else ["all boxes"])))
         sizes = [open_image(photo).size for photo in photos]
         return [
             ImageResult(

@@ -61,7 +61,9 @@ def test_lines(run: Any) -> None:
     [
         pytest.param([], ("caption_many", ("a.png",), 10, None, None), id="defaults"),
         pytest.param(
-            ["--regions", "3", "--beam", "5", "--threshold", "0.4"], ("caption_many", ("a.png",), 3, 5, 0.4), id="all"
+            ["--regions", "3", "--beam", "5", "--threshold", "0.4", "--all-boxes"],
+            ("caption_many", ("a.png",), 3, 5, 0.4, "all boxes"),
+            id="all",
         ),
         pytest.param(["--regions", "0"], ("caption_many", ("a.png",), 0, None, None), id="only the whole photo"),
         pytest.param(["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], None, None), id="a box"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from html.parser import HTMLParser
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_the_table_of_formats_is_whole(run: Any) -> None:
     assert set(DOCUMENTS) | set(FOLDERS) | {"coco"} == set(FORMATS)
 
 
-def test_one_box_a_thing(run: Any) -> None:
+def test_one_box_a_thing(run: Any, captioner: Any) -> None:
     for options, count in (
         ([], 1),
         (["--all-boxes"], 19),
@@ -53,6 +54,7 @@ def test_one_box_a_thing(run: Any) -> None:
         assert run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
         rows = json.loads(Path("a.json").read_text())["annotations"]
         assert len([row for row in rows if row["caption"] == "a corner"]) == count
+        assert ("all boxes" in captioner.calls[-1]) == ("--all-boxes" in options), "what the captioner was asked for"
 
 
 def test_photos_that_fail_leave_the_others(run: Any) -> None:
@@ -104,6 +106,22 @@ def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
     assert b'alt="mine"' not in Path(page).read_bytes()
 
 
+def test_accepted_texts(run: Any) -> None:
+    said = hashlib.sha256(Path("a.png").read_bytes()).hexdigest()
+    texts = [{"photo": "image.png", "sha256": said, "alt": "Mine <&>."}, {"photo": "gone.jpg", "alt": "Lost."}]
+    Path("alt-texts.json").write_text(json.dumps(texts))
+    arguments = ["--texts", "alt-texts.json", "--limit", "20"]
+    for format, made in (("xmp", "x/a.png.xmp"), ("xmp-copy", "x/a.png"), ("gallery", "g/index.html")):
+        result = run("export", format, "a.png", "b.jpg", "--out", made.split("/")[0], *arguments)
+        assert result.exit_code == 0 and "--texts: no photo found for gone.jpg" in result.stderr, result.output
+        assert b"Mine &lt;&amp;&gt;." in Path(made).read_bytes()
+    assert b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()  # without a text of its own
+    Path("p.html").write_bytes(b'<img src="a.png"><img src="b.jpg">')
+    assert run("export", "html", ".", "--out", ".", *arguments).exit_code == 0
+    wanted = b'<img alt="Mine &lt;&amp;&gt;." src="a.png"><img alt="A plain wall." src="b.jpg">'
+    assert Path("p.html").read_bytes() == wanted
+
+
 def test_html_unsure(run: Any) -> None:
     Path("album/p.html").write_bytes(PAGE)
     result = run("export", "html", "album", "--out", "web", "--least", "0.9")
@@ -125,6 +143,9 @@ def test_html_unsure(run: Any) -> None:
         pytest.param(["xmp-copy", "a.png", "--out", "."], "would replace the photo", id="the photo itself"),
         pytest.param(["label-studio", "a.png", "--out", "t.xml"], "expected a name such as tasks.json", id="xml"),
         pytest.param(["coco", "gone.png", "--out", "x"], "gone.png: no such photo", id="no such photo"),
+        pytest.param(["coco", "a.png", "--out", "x", "--texts", "t"], "--texts: expected one of xmp", id="no alts"),
+        pytest.param(["xmp", "a.png", "--out", "x", "--texts", "gone.json"], "gone.json", id="no texts"),
+        pytest.param(["xmp", "a.png", "--out", "x", "--texts", "b.jpg"], "--texts b.jpg", id="not texts"),
         pytest.param(["label-studio", "a.png", "--out", "x/t.json"], "choose --out above the photos", id="not above"),
     ],
 )

@@ -154,6 +154,7 @@ def test_the_last_cue_of_a_film_that_was_stopped(run: Any, film: Watcher, monkey
             ["rtsp://me:pass@door/1", "a.png"], "rtsp://me@door/1: expected one film", id="not with its password"
         ),
         pytest.param(["film.avi", "--draw", "x"], "--draw: expected photos", id="draw"),
+        pytest.param(["film.avi", "--all-boxes"], "--all-boxes: expected photos", id="all boxes"),
         pytest.param(["film.avi", "--timeline", "t.srt"], "expected a name that ends in .json or .vtt", id="timeline"),
         pytest.param(
             ["a.png", "--every", "2"], "--every, --scene, --seconds and --timeline are for films", id="a photo"

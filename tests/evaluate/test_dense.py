@@ -23,7 +23,7 @@ def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
     found = detect(encoded, 5, 2, overlap=1)
     assert [photo.photo for photo in found] == [example.id for example in encoded.examples]
     for photo, example in zip(found, encoded.examples, strict=True):
-        said = captioner.caption_many([str(example.photo)], regions=5, beams=2, threshold=0.0)[0].regions
+        said = captioner.caption(str(example.photo), regions=5, beams=2, threshold=0.0, merge=False).regions
         assert np.allclose(photo.boxes_xyxy, [region.box for region in said], atol=1e-3)
         assert list(photo.captions) == [region.text for region in said]
         assert photo.scores == pytest.approx([region.score * region.confidence for region in said], abs=1e-4)

@@ -67,7 +67,7 @@ def test_a_row_is_what_the_captioner_says(
     """Row 0 is the whole photo, the others its proposals by falling score."""
     files = [file for path in photos[:3] if (file := read_file(str(path), captioner)) is not None]
     for row, path in zip(photo_rows(captioner, files, regions=4, captions=captions), photos, strict=False):
-        said = captioner.caption(path, regions=4, beams=1)
+        said = captioner.caption(path, regions=4, beams=1, merge=False)
         assert said.caption is not None
         every = [said.caption, *said.regions]
         assert len(row.vectors) == len(row.captions) == len(row.scores) == len(row.confidences) == len(every)
