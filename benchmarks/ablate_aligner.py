@@ -1,6 +1,6 @@
 """What each choice in the aligner is worth: retrieval on dev after the same short training on the same frozen regions.
 
-    python benchmarks/ablate_aligner.py --data ../shared/data --steps 150 --json out/ablations.json
+    python benchmarks/ablate_aligner.py --data ../shared/data --vectors runs/vectors.txt --json out/ablations.json
 
 Regions and their vectors are those of --start; every row changes one thing of configs/mini.toml's aligner and its
 [align] stage. The steps are few, so rows compare with each other, not with the first table.
@@ -21,7 +21,9 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import evaluate_retrieval
 from regiontalk.metrics.intervals import Interval
 from regiontalk.train.recipe import Recipe, Run, run_recipe
+from regiontalk.train.vectors import VectorsConfig
 
+FIXED = "fixed word vectors of a file"
 # what is changed: fields of the aligner, fields of the stage
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as mini": ({}, {}),
@@ -31,6 +33,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "END not read": ({"sentence_token": False}, {}),
     "no spans of sentences": ({}, {"spans": 0}),
     "one sentence a photo": ({}, {"captions": 1}),
+    FIXED: ({}, {}),
 }
 
 
@@ -44,8 +47,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--vectors", type=Path, help="a file of word vectors (regiontalk train vectors), for its row")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if FIXED in arguments.rows and arguments.vectors is None:
+        parser.error(f"the row {FIXED!r} wants --vectors FILE; or name the other rows with --rows")
     examples, _ = read_split(arguments.data, "dev")
     recipe = Recipe.read(arguments.config)
     found = {}
@@ -54,7 +60,10 @@ def main() -> None:
         begun = time.perf_counter()
         changed = ablated(recipe, name, arguments.steps, arguments.seed)
         run = Run(recipe=changed, data=arguments.data, out=arguments.out, log=lambda line: None)
-        model = run_recipe(run, ["align"], start=arguments.start, weights=None, published=False, card=name)
+        vectors = arguments.vectors if name == FIXED else None
+        model = run_recipe(
+            run, ["align"], start=arguments.start, weights=None, published=False, card=name, vectors=vectors
+        )
         seconds = time.perf_counter() - begun
         photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
         figures = evaluate_retrieval(photos).figures
@@ -80,6 +89,7 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
             "align": recipe.align.model_copy(update=stage | {"optimiser": optimiser}),
             "features": recipe.features.model_copy(update={"views": 1}),
             "generate": None,  # no maps are needed
+            "vectors": VectorsConfig(aligner="fixed" if name == FIXED else "random"),
         }
     )
 
