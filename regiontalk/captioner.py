@@ -35,6 +35,8 @@ from regiontalk.things import merged
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
+PHOTOS_TOGETHER = 8  # opened and encoded in one run of the backbone
+BOXES_TOGETHER = 256  # decoded in one batch: enough to be quick, few enough for a gigabyte
 
 
 class WordScores(NamedTuple):
@@ -130,17 +132,17 @@ class RegionCaptioner:
         threshold: float | None = None,
         merge: bool = True,
     ) -> list[ImageResult]:
-        """`caption` for several photos, computed together."""
+        """`caption` for several photos, computed together, `PHOTOS_TOGETHER` at a time."""
         if regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
-        opened = [self._open(photo) for photo in photos]
-        if not opened:
-            return []
-        maps = self.encode(opened)
-        boxes, scores = self._regions(opened, maps, regions)
-        places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
-        scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
-        results = self.speak(opened, maps, boxes, scores, places, beams, threshold)
+        results: list[ImageResult] = []
+        for first in range(0, len(photos), PHOTOS_TOGETHER):
+            opened = [self._open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
+            maps = self.encode(opened)
+            boxes, scores = self._regions(opened, maps, regions)
+            places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
+            scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
+            results += self.speak(opened, maps, boxes, scores, places, beams, threshold)
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
             return [replace(result, regions=tuple(merged(result.regions))) for result in results]
         return results
@@ -309,24 +311,34 @@ class RegionCaptioner:
         least = decoding.threshold if threshold is None else threshold
         if not 0 <= least <= 1:
             raise ValueError(f"threshold: expected 0..1, got {least}")
-        captions = self.write(maps, boxes, beams)
-        evidence = self.evidence(maps, boxes, captions).tolist()
-        results, width = [], boxes.shape[1]
-        for row, photo in enumerate(photos):
+        used = (scores != 0).any(0)  # places that fewer proposals than asked for, or slivers, leave empty everywhere
+        used[0] = True
+        boxes, scores, rows = boxes[:, used], scores[:, used], used.cpu().numpy()
+        told, results = self._say(maps, boxes, beams), []
+        for photo, own, said, quality in zip(photos, places, told, scores.tolist(), strict=True):
             records = []
-            for place in range(width):
-                if place and float(scores[row, place]) == 0:
-                    continue  # fewer proposals than asked for, or nothing of the photo inside
-                number = row * width + place
-                confidence = calibrated(decoding.region if place else decoding.photo, *evidence[number])
-                text = self.model.vocabulary.decode(captions[number].words)
+            for place, (box, (words, fluency, match), score) in enumerate(zip(own[rows], said, quality, strict=True)):
+                if place and score == 0:
+                    continue  # empty in this photo alone
+                confidence = calibrated(decoding.region if place else decoding.photo, fluency, match)
+                text = self.model.vocabulary.decode(words)
                 spoken = text if text and (place == 0 or confidence >= least) else None
-                records.append(
-                    RegionCaption(_corners(places[row][place]), spoken, confidence, float(scores[row, place]))
-                )
+                records.append(RegionCaption(_corners(box), spoken, confidence, score))
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
         return results
+
+    def _say(self, maps: Maps, boxes: Tensor, beams: int | None) -> list[list[tuple[Sequence[int], float, float]]]:
+        """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
+        said: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
+        width = max(1, BOXES_TOGETHER // len(boxes))
+        for first in range(0, boxes.shape[1], width):
+            part = boxes[:, first : first + width]
+            captions = self.write(maps, part, beams)
+            evidence = self.evidence(maps, part, captions).tolist()
+            for number, (caption, (fluency, match)) in enumerate(zip(captions, evidence, strict=True)):
+                said[number // part.shape[1]].append((caption.words, fluency, match))
+        return said
 
     def _regions(self, photos: Sequence[Photo], maps: Maps, count: int) -> tuple[Tensor, Tensor]:
         """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""

@@ -115,6 +115,46 @@ def test_a_batch_is_its_photos(captioner: RegionCaptioner) -> None:
     assert captioner.caption_many([]) == []
 
 
+@pytest.mark.parametrize(("photos", "boxes"), [(1, 256), (2, 1), (8, 7)])
+def test_how_many_are_computed_together_changes_nothing(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, photos: int, boxes: int
+) -> None:
+    given = [picture(size, seed) for seed, size in enumerate(SIZES)]
+    whole = captioner.caption_many(given, regions=5, threshold=0.0)
+    monkeypatch.setattr("regiontalk.captioner.PHOTOS_TOGETHER", photos)
+    monkeypatch.setattr("regiontalk.captioner.BOXES_TOGETHER", boxes)
+    for one, other in zip(captioner.caption_many(given, regions=5, threshold=0.0), whole, strict=True):
+        same(one, other)
+
+
+def decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Photos and boxes of each batch that is decoded from now on."""
+    batches: list[tuple[int, int]] = []
+    write = captioner.write
+
+    def spy(maps: Any, boxes_xyxy: torch.Tensor, beams: int | None = None) -> Any:
+        batches.append((boxes_xyxy.shape[0], boxes_xyxy.shape[1]))
+        return write(maps, boxes_xyxy, beams)
+
+    monkeypatch.setattr(captioner, "write", spy)
+    return batches
+
+
+def test_a_fine_grid_decodes_in_parts(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captioner = RegionCaptioner.from_pretrained(tiny_folder, source=Grid(rows=20, columns=20))
+    batches = decoded(captioner, monkeypatch)
+    results = captioner.caption_many([picture((64, 64))] * 9, regions=400, beams=1)
+    assert [len(result.regions) for result in results] == [400] * 9
+    assert max(photos * boxes for photos, boxes in batches) <= 256
+    assert {photos for photos, _ in batches} == {8, 1} and sum(photos * boxes for photos, boxes in batches) == 9 * 401
+
+
+def test_empty_places_are_not_decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = decoded(captioner, monkeypatch)
+    found = captioner.caption(picture((64, 64)), regions=200, merge=False)
+    assert batches == [(1, 1 + len(found.regions))] and len(found.regions) < 200
+
+
 @pytest.mark.parametrize(
     ("threshold", "silent"), [pytest.param(1.0, True, id="all silent"), pytest.param(0.0, False, id="all speak")]
 )
