@@ -6,6 +6,7 @@ the box is in pixels of the stored photo, and the whole photo is a legal box.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from regiontalk.files import cannot_write, write_whole
 from regiontalk.images import ImageError, open_photo
 from regiontalk.pairs import infer_pairs
 from regiontalk.records import Example, ImageResult, PhraseMatch
+from regiontalk.text import tokenize
 
 Row = dict[str, Any]
 
@@ -34,59 +36,91 @@ def write_snippets(
 ) -> tuple[int, list[str]]:
     """Write the pairs of every photo; the number of pairs, and a line for each photo that could not be read.
 
-    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo; a run that finds such a file keeps
-    its whole photos and goes on.
+    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a line that says what infers
+    them; a run that finds such a file keeps its whole photos, tries again what could not be read, and goes on.
 
     Raises:
-        ValueError: ``path`` is a folder.
+        ValueError: ``path`` is a folder, or the gathered lines come from another model or beta.
         OSError: the file cannot be written; what was gathered stays for the next run.
     """
     if path.is_dir():
         raise ValueError(f"{path}: expected the name of a file to write, got a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    kept, finished = _resume(partial)
-    write_whole(partial, lambda fresh: fresh.write_text("".join(kept), encoding="utf-8"))
+    head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
+    order = {example.id: place for place, example in enumerate(examples)}
+    kept = {name: lines for name, lines in _resume(partial, head) if name in order}
+    write_whole(partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8"))
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
             for example in examples:
-                if example.id not in finished:
+                if example.id not in kept:
                     file.write(_block(captioner, example, beta, broken))
                 done()
     except OSError as error:
         raise cannot_write(partial, error) from error
-    lines = partial.read_text(encoding="utf-8").splitlines(True)
-    rows = [line for line in lines if not line.startswith('{"done"')]
+    blocks = sorted(_resume(partial, head), key=lambda block: order[block[0]])
+    rows = [line for _, lines in blocks for line in lines.splitlines(True) if not line.startswith('{"done"')]
     write_whole(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
 
 
+def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
+    """What the pairs of a photo depend on beside the photo and its sentences."""
+    model = captioner.model
+    digest = hashlib.sha256(model.config.model_dump_json().encode())
+    digest.update("\n".join(model.vocabulary.words).encode())
+    for value in model.state_dict().values():
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return {"model": model.config.name, "sha256": digest.hexdigest()[:16], "beta": model.chain(beta).beta}
+
+
 def _block(captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]) -> str:
-    """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen."""
-    rows: list[Row] = []
+    """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen.
+
+    A photo that could not be read leaves no mark, so that the next run tries it again.
+    """
     try:
         rows = photo_snippets(captioner, example, beta)
     except ImageError as error:
         broken.append(str(error))
+        return ""
     return "".join(json.dumps(row) + "\n" for row in [*rows, {"done": example.id}])
 
 
-def _resume(partial: Path) -> tuple[list[str], set[str]]:
-    """The lines of whole photos of an earlier run, marks included, and the photos' names."""
+def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
+    """The whole photos of an earlier run: name and lines, the mark included.
+
+    Raises:
+        ValueError: the file begins with another line than ``head``.
+    """
     if not partial.exists():
-        return [], set()
-    kept: list[str] = []
-    waiting: list[str] = []
-    finished: set[str] = set()
-    for line in partial.read_text(encoding="utf-8").splitlines(True):
-        waiting.append(line)
+        return []
+    first, *lines = partial.read_text(encoding="utf-8").splitlines(True) or [head]
+    if first != head:
+        raise ValueError(
+            f"{partial}: expected a run of {_told(head)}, got one of {_told(first)}; go on with those settings, or "
+            "delete the file to begin anew"
+        )
+    blocks: list[tuple[str, str]] = []
+    waiting = ""
+    for line in lines:
+        waiting += line
         if line.startswith('{"done"') and line.endswith("\n"):
-            finished.add(json.loads(line)["done"])
-            kept += waiting
-            waiting = []
-    return kept, finished
+            blocks.append((json.loads(line)["done"], waiting))
+            waiting = ""
+    return blocks
+
+
+def _told(head: str) -> str:
+    """The first line of a run in words."""
+    try:
+        run = json.loads(head)["run"]
+        return f"{run['model']} ({run['sha256']}) with beta {run['beta']:g}"
+    except (ValueError, KeyError, TypeError):
+        return "an unknown model"
 
 
 @torch.inference_mode()
@@ -96,7 +130,8 @@ def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | N
     photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
     maps = captioner.encode([photo])
     boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
-    sentences = [model.vocabulary.encode(caption) for caption in example.captions]
+    tokens = [tokenize(caption) for caption in example.captions]
+    sentences = [model.vocabulary.encode(words) for words in tokens]
     vectors = model.extractor.vectors(maps, boxes)
     pairs = infer_pairs(model.aligner, vectors, quality, [sentences], model.chain(beta))[0]
     original = model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
@@ -105,7 +140,7 @@ def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | N
             "photo": example.id,
             "caption": pair.caption,
             "first": pair.first,
-            "text": model.vocabulary.decode(pair.words),
+            "text": " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)]),
             "box": [round(float(value), 1) for value in original[pair.region]],
             "score": round(pair.score, 4),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from regiontalk import snippets
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
+from regiontalk.model import RegionModel
 from regiontalk.records import Example
 from regiontalk.snippets import draw_sheet, photo_snippets, write_snippets
 
@@ -41,8 +43,8 @@ def test_the_snippets_of_a_sentence_put_together_are_the_sentence(
         rows = photo_snippets(captioner, example, beta)
         for number, caption in enumerate(example.captions):
             own = [row for row in rows if row["caption"] == number]
-            known = [word if word in captioner.model.vocabulary else "<unk>" for word in caption.split()]
-            assert " ".join(row["text"] for row in own).split() == known
+            assert any(word not in captioner.model.vocabulary for word in caption.split())
+            assert " ".join(row["text"] for row in own).split() == caption.split(), "the user's words, known or not"
             place = 0
             for row in own:
                 assert set(row) == {"photo", "caption", "first", "text", "box", "score"}
@@ -110,6 +112,63 @@ def test_a_stopped_run_goes_on_after_its_last_whole_photo(
     assert len(done) < len(asked)
 
 
+@pytest.fixture
+def begun(captioner: RegionCaptioner, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run with beta 0.5 over a broken photo and two whole ones that was stopped at the fourth."""
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    whole, path = photo_snippets, tmp_path / "pairs.jsonl"
+
+    def stopping(captioner: RegionCaptioner, example: Example, beta: float | None) -> list[dict[str, Any]]:
+        if example.id == examples[2].id:
+            raise KeyboardInterrupt
+        return whole(captioner, example, beta)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(snippets, "photo_snippets", stopping)
+        write_snippets(captioner, [Example(tmp_path / "bad.png", ("a dog",)), *examples], path, beta=0.5)
+    return path
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(
+    captioner: RegionCaptioner, examples: list[Example], begun: Path, make_tiny: Callable[..., RegionModel]
+) -> None:
+    partial = begun.with_name("pairs.jsonl.partial")
+    before = partial.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"partial: expected a run of tiny \(\w+\) with beta 0.1, got .* with beta 0.5;"
+    ):
+        write_snippets(captioner, examples, begun, beta=0.1)
+    other = RegionCaptioner(model=make_tiny(overlap=0.6))
+    with pytest.raises(ValueError, match="delete the file to begin anew"):
+        write_snippets(other, examples, begun, beta=0.5)
+    assert partial.read_bytes() == before and not begun.exists()
+    partial.write_text('{"photo": "of an older version"}\n')
+    with pytest.raises(ValueError, match="got one of an unknown model"):
+        write_snippets(captioner, examples, begun, beta=0.5)
+
+
+@pytest.mark.parametrize("chosen", [slice(0, 1), slice(1, 4), slice(3, 6)])
+def test_other_photos_of_a_stopped_run_are_left_out(
+    captioner: RegionCaptioner, examples: list[Example], begun: Path, chosen: slice
+) -> None:
+    write_snippets(captioner, examples[chosen], begun, beta=0.5)
+    assert rows_of(begun) == [row for example in examples[chosen] for row in photo_snippets(captioner, example, 0.5)]
+
+
+@pytest.mark.parametrize("repaired", [False, True])
+def test_a_run_that_goes_on_remembers_what_failed(
+    captioner: RegionCaptioner, examples: list[Example], begun: Path, repaired: bool
+) -> None:
+    bad = begun.with_name("bad.png")
+    if repaired:
+        Image.new("RGB", (64, 64), "red").save(bad)
+    mixed = [Example(bad, ("a dog",)), *examples]
+    _, broken = write_snippets(captioner, mixed, begun, beta=0.5)
+    assert [("bad.png" in line) for line in broken] == [True] * (not repaired)
+    rows = [row for example in mixed[not repaired :] for row in photo_snippets(captioner, example, 0.5)]
+    assert rows_of(begun) == rows, "in the order of the data"
+
+
 def test_a_broken_photo_is_named_and_the_others_are_there(
     captioner: RegionCaptioner, examples: list[Example], tmp_path: Path
 ) -> None:
@@ -140,6 +199,12 @@ def test_the_verb(tiny_folder: Path, toy_folder: Path, captioner: RegionCaptione
     assert f"{len(expected)} pairs of 3 photos" in " ".join(result.stderr.split())
     with Image.open(sheet) as drawn:
         assert drawn.width >= 3 * 448
+
+
+def test_photos_over_the_limit_are_left_out(tiny_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+    arguments = ["snippets", "--data", str(toy_folder), "--split", "dev", "--model", str(tiny_folder), "--limit", "2"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "pairs.jsonl"), "--max-pixels", "4095"])
+    assert result.exit_code == 1 and result.stderr.count("64x64 = 4,096 pixels, expected at most 4,095") == 2
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from regiontalk.cli.options import Device, Model
+from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
 
 SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -32,12 +32,14 @@ def snippets(
     sheet: Sheet = None,
     limit: Limit = None,
     device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Infer which words name which region.
 
     The result is the training set of the paper's second stage: (region, snippet, score) of every sentence.
 
-    Stopped and started again, it goes on after the last photo that is whole; the file gets its name when all is done.
+    Stopped and started again with the same model and beta, it goes on after the last photo that is whole; the file gets
+    its name when all is done.
     """
     if sheet is not None and sheet.suffix.lower() not in SHEETS:
         raise ValueError(f"--sheet {sheet}: expected a name that ends in one of {', '.join(SHEETS)}")
@@ -51,7 +53,7 @@ def snippets(
     for report in reports:
         for line in report.lines():
             typer.echo(line, err=True)
-    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu")
+    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
     chosen = examples[:limit]
     with Meter(len(chosen)) as meter:
         count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
