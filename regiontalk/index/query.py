@@ -198,6 +198,7 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
 
 
 def unknown_words(captioner: RegionCaptioner, text: str) -> list[str]:
-    """The words of a text that the model does not know, so that they can hardly help."""
+    """The words of a text that the model does not know, so that they can hardly help; each once."""
     tokens, numbers = captioner.read(text)
-    return [token for token, number in zip(tokens, numbers, strict=True) if number == UNKNOWN]
+    unknown = (token for token, number in zip(tokens, numbers, strict=True) if number == UNKNOWN)
+    return list(dict.fromkeys(unknown))

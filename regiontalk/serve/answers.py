@@ -48,10 +48,17 @@ class Matrix(BaseModel):
 
 
 class Aligned(Image):
-    """A sentence's words with their boxes, the matrix behind them, and where the model looks."""
+    """A sentence's words with boxes, the matrix behind them, where the model looks, and words it does not know."""
 
     matrix: Matrix
     looks: Matrix | None
+    unknown_words: list[str]
+
+
+class Located(Image):
+    """A phrase's places, and its words that the model does not know."""
+
+    unknown_words: list[str]
 
 
 class Narrated(Image):

@@ -108,17 +108,23 @@ async def align(request: Request) -> dict[str, Any]:
             seen = captioner.look(photo, form.sentence)
             looks = _matrix(seen.words, seen.boxes_xyxy, seen.weights)
         matrix = _matrix(weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)].numpy())
-        return captioner.join(weighed, beta=form.beta).to_dict() | {"matrix": matrix, "looks": looks}
+        joined = captioner.join(weighed, beta=form.beta).to_dict()
+        return joined | {"matrix": matrix, "looks": looks, "unknown_words": unknown_words(captioner, form.sentence)}
 
     return await service.engine.call(work)
 
 
-@router.post("/locate", response_model=answers.Image, openapi_extra=forms.body_of(forms.LocateForm))
+@router.post("/locate", response_model=answers.Located, openapi_extra=forms.body_of(forms.LocateForm))
 async def locate(request: Request) -> dict[str, Any]:
     """The places of a phrase."""
     service = _service(request)
     form, photo = await service.read(request, forms.LocateForm)
-    return await service.engine.call(lambda: service.captioner.locate(photo, form.phrase, k=form.k).to_dict())
+
+    def work() -> dict[str, Any]:
+        found = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
+        return found | {"unknown_words": unknown_words(service.captioner, form.phrase)}
+
+    return await service.engine.call(work)
 
 
 @router.post("/narrate", response_model=answers.Narrated, openapi_extra=forms.body_of(forms.NarrateForm))

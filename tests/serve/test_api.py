@@ -57,6 +57,12 @@ def test_align_shows_the_matrix_behind_its_choice(ask: Ask) -> None:
     assert ask("align", sentence="a red dog").json()["looks"] is None
 
 
+@pytest.mark.parametrize(("path", "field"), [("align", "sentence"), ("locate", "phrase")])
+def test_words_that_the_model_does_not_know_are_named(ask: Ask, path: str, field: str) -> None:
+    assert ask(path, **{field: "a Zyx dog, zyx qqq"}).json()["unknown_words"] == ["zyx", "qqq"]
+    assert ask(path, **{field: "a red dog"}).json()["unknown_words"] == []
+
+
 def test_it_says_what_it_is(client: TestClient, captioner: RegionCaptioner) -> None:
     about = client.get("/v1/models").json()
     assert about["models"][0]["name"] == "tiny" and about["models"][0]["licence"] == "Free."
