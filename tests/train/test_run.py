@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.toy import make_scenes
+from regiontalk.hub import find_folder
+from regiontalk.model import ModelConfig, open_folder
 from regiontalk.train import loop
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
@@ -190,6 +192,18 @@ RECIPES = sorted(path for path in CONFIGS.glob("*.toml") if path.stem != "object
 def test_published_recipes_are_read(path: Path) -> None:
     recipe = Recipe.read(path)
     assert recipe.name == path.stem and stages_of(recipe)
+
+
+def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
+    """Who trains again gets the sizes and the calibration that are shipped."""
+    recipe = Recipe.read(CONFIGS / "mini.toml")
+    shipped, _ = open_folder(find_folder("mini"), ModelConfig)
+    for part in ("extractor", "aligner", "generator"):
+        assert getattr(recipe, part) == getattr(shipped, part)
+    written, used = recipe.decoding.model_dump(), shipped.decoding.model_dump()
+    for calibration in ("photo", "region"):
+        assert written.pop(calibration) == pytest.approx(used.pop(calibration), abs=6e-5), calibration
+    assert written == used
 
 
 @pytest.mark.parametrize(
