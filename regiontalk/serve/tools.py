@@ -11,17 +11,20 @@ import binascii
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
 from regiontalk.images import Photo, open_photo
-from regiontalk.narrate import LIMIT, narrate
-from regiontalk.serve.limits import MOST_BOXES, Limits
+from regiontalk.index.query import unknown_words
+from regiontalk.narrate import LEAST, LIMIT, SHORTEST, narrate
+from regiontalk.serve.forms import local
+from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
 
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
@@ -35,6 +38,17 @@ Boxes = Annotated[
     list[tuple[float, float, float, float]] | None,
     Field(max_length=MOST_BOXES, description="x1, y1, x2, y2 in pixels: caption these instead"),
 ]
+Parts = Annotated[
+    list[tuple[float, float, float, float]] | None,
+    Field(min_length=1, max_length=MOST_BOXES, description="x1, y1, x2, y2 in pixels of the example: only these count"),
+]
+Beams = Annotated[int | None, Field(ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset")]
+Share = Annotated[float | None, Field(ge=0, le=1, description="regions less confident than this get no words")]
+Least = Annotated[float, Field(ge=0, le=1, description="captions less confident than this are not used")]
+Letters = Annotated[int, Field(ge=SHORTEST, le=5000, description="most characters")]
+Smooth = Annotated[FiniteFloat, Field(ge=0, le=1000, description="how much a word gains on its neighbour's box")]
+Below = Annotated[str | None, Field(description="only photos whose path begins so")]
+Time = Annotated[datetime, AfterValidator(local)] | None
 Few = Annotated[int, Field(ge=1, le=50, description="how many, best first")]
 
 _ABOUT = (
@@ -85,42 +99,76 @@ class Tools:
         self._turn = threading.Lock()
 
     def caption(
-        self, path: AllowedPath = None, base64: Bytes = None, regions: Count = 10, boxes: Boxes = None
+        self,
+        path: AllowedPath = None,
+        base64: Bytes = None,
+        regions: Count = 10,
+        boxes: Boxes = None,
+        beams: Beams = None,
+        threshold: Share = None,
     ) -> dict[str, Any]:
         """Describe a photo and its regions, or the boxes that you give."""
         photo = self.open(path, base64)
         with self._turn:
             if boxes is not None:
-                return self._captioner.describe(photo, boxes).to_dict()
-            return self._captioner.caption(photo, regions=regions).to_dict()
+                return self._captioner.describe(photo, boxes, beams=beams, threshold=threshold).to_dict()
+            return self._captioner.caption(photo, regions=regions, beams=beams, threshold=threshold).to_dict()
 
-    def align(self, sentence: str, path: AllowedPath = None, base64: Bytes = None) -> dict[str, Any]:
+    def align(
+        self, sentence: str, path: AllowedPath = None, base64: Bytes = None, beta: Smooth = 0.0
+    ) -> dict[str, Any]:
         """Find the box of every word of a sentence about a photo."""
         photo = self.open(path, base64)
         with self._turn:
-            return self._captioner.align(photo, sentence).to_dict()
+            found = self._captioner.align(photo, sentence, beta=beta).to_dict()
+            return found | {"unknown_words": unknown_words(self._captioner, sentence)}
 
     def locate(self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1) -> dict[str, Any]:
         """Find where something is in a photo."""
         photo = self.open(path, base64)
         with self._turn:
-            return self._captioner.locate(photo, phrase, k=k).to_dict()
+            found = self._captioner.locate(photo, phrase, k=k).to_dict()
+            return found | {"unknown_words": unknown_words(self._captioner, phrase)}
 
     def alt_text(
-        self, path: AllowedPath = None, base64: Bytes = None, limit: int = LIMIT, neutral: bool = False
+        self,
+        path: AllowedPath = None,
+        base64: Bytes = None,
+        limit: Letters = LIMIT,
+        neutral: bool = False,
+        regions: Count = 10,
+        least: Least = LEAST,
     ) -> dict[str, str]:
         """Write an alt text for a photo; empty where nothing can be said with confidence."""
         photo = self.open(path, base64)
         with self._turn:
-            result = self._captioner.caption(photo)
-        return {"alt_text": narrate(result, limit=limit, neutral=neutral)}
+            result = self._captioner.caption(photo, regions=regions)
+        return {"alt_text": narrate(result, limit=limit, least=least, neutral=neutral)}
 
-    def search(self, text: str, k: Few = 10) -> dict[str, Any]:
-        """Find photos of the user's library by words; each comes with the box that answers."""
+    def search(
+        self,
+        text: str | None = None,
+        k: Few = 10,
+        path: AllowedPath = None,
+        base64: Bytes = None,
+        boxes: Parts = None,
+        folder: Below = None,
+        after: Time = None,
+        before: Time = None,
+    ) -> dict[str, Any]:
+        """Find photos of the user's library by words, by an example picture or both; each has the box that answers.
+
+        after and before are times at which a photo was taken: from the one on, until the other begins.
+        """
         if self._library is None:
             raise ValueError("search: expected a library, got none; start with --index")
+        example = None if path is None and base64 is None else self.open(path, base64)
         with self._turn:
-            return {"hits": [hit.to_dict() for hit in self._library.search(self._captioner, text, k=k)]}
+            hits = self._library.search(
+                self._captioner, text, photo=example, boxes=boxes, k=k, folder=folder, after=after, before=before
+            )
+            unknown = unknown_words(self._captioner, text) if text else []
+        return {"hits": [hit.to_dict() for hit in hits], "unknown_words": unknown}
 
     def open(self, path: str | None, encoded: str | None) -> Photo:
         """The picture of a call.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,9 +55,16 @@ def test_the_tools(captioner: RegionCaptioner) -> None:
     [
         pytest.param("caption", {"regions": 2}, "regions", id="caption"),
         pytest.param("caption", {"boxes": [[0, 0, 9, 9]]}, "regions", id="boxes"),
+        pytest.param("caption", {"regions": 2, "beams": 1, "threshold": 0.0}, "regions", id="caption settings"),
+        pytest.param(
+            "caption", {"boxes": [[0, 0, 9, 9]], "beams": 2, "threshold": 0.9}, "regions", id="boxes settings"
+        ),
         pytest.param("align", {"sentence": "a red dog"}, "matches", id="align"),
+        pytest.param("align", {"sentence": "a red zyx", "beta": 2.0}, "unknown_words", id="align smoothed"),
         pytest.param("locate", {"phrase": "dog", "k": 2}, "matches", id="locate"),
+        pytest.param("locate", {"phrase": "dog zyx"}, "unknown_words", id="locate an unknown word"),
         pytest.param("alt_text", {}, "alt_text", id="alt text"),
+        pytest.param("alt_text", {"regions": 0, "least": 0.0}, "alt_text", id="alt text of all that is said"),
     ],
 )
 def test_by_path_and_by_bytes(
@@ -69,6 +78,62 @@ def test_by_path_and_by_bytes(
     assert [failed for failed, _ in answers] == [False, False], answers
     first, second = (json.loads(text) for _, text in answers)
     assert first[key] == second[key] and (key == "alt_text" or first[key])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "asked"),
+    [
+        pytest.param("caption", {"regions": 3, "beams": 2, "threshold": 0.5}, {}, id="caption"),
+        pytest.param("caption", {"boxes": [(0, 0, 9, 9)], "beams": 2, "threshold": 0.5}, {}, id="describe"),
+        pytest.param("align", {"sentence": "a dog", "beta": 2.5}, {}, id="align"),
+        pytest.param("alt_text", {"regions": 4}, {"regions": 4}, id="alt_text"),
+    ],
+)
+def test_settings_reach_the_captioner(
+    captioner: RegionCaptioner, album: Path, name: str, arguments: Any, asked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they were given, so that an assistant can ask what the page can."""
+    seen: dict[str, Any] = {}
+    for method in ("caption", "describe", "align"):
+        own = getattr(captioner, method)
+
+        def call_it(photo: Any, *given: Any, own: Any = own, **named: Any) -> Any:
+            seen.update(named)
+            return own(photo, *given, **named)
+
+        monkeypatch.setattr(captioner, method, call_it)
+    failed, text = call(create_mcp(captioner, folders=[album]), name, {**arguments, "path": str(album / "a.png")})
+    wanted = asked or {key: value for key, value in arguments.items() if key not in ("boxes", "sentence")}
+    assert not failed and seen.items() >= wanted.items(), text
+
+
+class Library:
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def check_model(self, captioner: Any) -> None: ...
+
+    def search(self, captioner: Any, text: str | None, **asked: Any) -> list[Any]:
+        self.asked = {"text": text, **asked}
+        return [SimpleNamespace(to_dict=lambda: {"score": 1.0})]
+
+
+def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, album: Path) -> None:
+    library: Any = Library()
+    server = create_mcp(captioner, folders=[album], library=library)
+    example = {"path": str(album / "a.png"), "boxes": [[0, 0, 9, 9]], "folder": "/trips", "k": 3}
+    failed, text = call(server, "search", {"text": "a zyx dog", "after": "2024-05-01T00:00:00", **example})
+    assert not failed and json.loads(text) == {"hits": [{"score": 1.0}], "unknown_words": ["zyx"]}
+    asked = library.asked
+    assert asked.pop("photo").size_wh == (90, 60) and list(map(list, asked.pop("boxes"))) == [[0, 0, 9, 9]]
+    after = datetime(2024, 5, 1)
+    assert asked == {"text": "a zyx dog", "k": 3, "folder": "/trips", "after": after, "before": None}
+    failed, text = call(server, "search", {"path": str(album / "a.png"), "before": "2024-05-01T10:00:00Z"})
+    assert not failed and json.loads(text)["unknown_words"] == [] and library.asked["before"].tzinfo is None
+    failed, text = call(server, "search", {"text": "dog", "path": str(album.parent / "outside.png")})
+    assert failed and "outside the folders" in text
 
 
 @pytest.mark.parametrize(
