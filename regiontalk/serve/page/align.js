@@ -1,22 +1,25 @@
-// Align: each word of a sentence joined to its region, the whole matrix, and where the model looks.
+// Align: each word of a sentence joined to its region, the matrix behind that and where the model looks; or the places
+// of a whole phrase.
+// A region has one number everywhere: its column in the matrix, 0 being the whole photo.
 
 import { post } from "./api.js";
-import { $, during, element, hue } from "./dom.js";
-
-const DIM = 0.8; // darkness where the model does not look
+import { $, during, element, hue, strange, submits } from "./dom.js";
+import { joined, looks, table } from "./matrix.js";
 
 export class Align {
   constructor(stage) {
     this.stage = stage;
-    this.answer = null;
-    $("align-form").addEventListener("submit", (event) => (event.preventDefault(), this.run()));
+    this.photo();
+    submits($("align-form"), () => this.run());
+    for (const way of document.getElementsByName("way")) way.addEventListener("change", () => this.#ask());
     for (const [kind, on] of [["enter", true], ["leave", false], ["pick", true]]) {
-      stage.addEventListener(kind, (event) => this.active && this.#point(event.detail, on));
+      stage.addEventListener(kind, (event) => this.active && this.#pointed(event.detail, on));
     }
   }
 
   photo() {
-    this.answer = null;
+    this.joins = []; // {text, number, box, score, row} of every word that is joined, or of every place of a phrase
+    this.matrix = this.looks = null;
     this.show();
   }
 
@@ -30,108 +33,101 @@ export class Align {
   }
 
   run() {
-    const file = this.stage.file;
+    const { file, signal } = this.stage;
     if (!file) return $("file").focus();
+    const [waiting, ask] = wholePhrase() ? ["Looking …", this.#locate] : ["Reading …", this.#align];
+    const work = async () => {
+      const said = await ask.call(this, file, signal);
+      this.show();
+      return said;
+    };
+    return during($("align-form").querySelector(".main"), waiting, work, signal);
+  }
+
+  async #align(file, signal) {
     const fields = { photo: file, sentence: $("sentence").value, beta: $("beta").value || 0, looks: true };
-    return during($("align-form").querySelector(".main"), "Reading …", async () => {
-      const answer = await post("/v1/align", fields);
-      if (file !== this.stage.file) return;
-      this.answer = answer;
-      this.stage.measured(answer.width, answer.height);
-      if (this.active) this.show();
-      return `${answer.matches.length} words joined to ${this.boxes.length} regions.`;
-    });
+    const answer = await post("/v1/align", fields, signal);
+    this.stage.measured(answer.width, answer.height);
+    this.joins = joined(answer);
+    [this.matrix, this.looks] = [answer.matrix, answer.looks];
+    const regions = new Set(this.joins.map((join) => join.number)).size;
+    return `${this.joins.length} words joined to ${count(regions, "region")}.${strange(answer.unknown_words)}`;
+  }
+
+  async #locate(file, signal) {
+    const fields = { photo: file, phrase: $("sentence").value, k: $("places").value };
+    const answer = await post("/v1/locate", fields, signal);
+    this.stage.measured(answer.width, answer.height);
+    this.joins = answer.matches.map(({ phrase: text, box, score }, place) => ({ text, number: place + 1, box, score }));
+    this.matrix = this.looks = null;
+    return `${count(this.joins.length, "place")}, the best first.${strange(answer.unknown_words)}`;
+  }
+
+  /** Fit the form to what is asked for. */
+  #ask() {
+    const whole = wholePhrase();
+    $("sentence-label").textContent = whole ? "A phrase to look for" : "A sentence about the photo";
+    $("sentence").placeholder = whole ? "a red shirt" : "a man in a red shirt rides a bike";
+    $("beta-part").hidden = whole;
+    $("places-part").hidden = !whole;
+    $("align-form").querySelector(".main").textContent = whole ? "Locate" : "Align";
   }
 
   show() {
-    const matches = this.answer?.matches ?? [];
-    this.boxes = [];
-    this.places = matches.map((match) => {
-      const key = String(match.box);
-      if (!this.boxes.some((box) => String(box) === key)) this.boxes.push(match.box);
-      return this.boxes.findIndex((box) => String(box) === key);
+    const numbers = [...new Set(this.joins.map((join) => join.number))];
+    this.regions = numbers.map((number) => {
+      const joins = this.joins.filter((join) => join.number === number);
+      const words = this.matrix ? [name(number), ...joins.map((join) => join.text)].join(" ") : String(number);
+      return { number, box: joins[0].box, hue: hue(number), label: words };
     });
-    $("words").replaceChildren(...matches.map((match, word) => this.#word(match, word)));
-    $("matrix-part").hidden = $("looks-part").hidden = !this.answer;
-    if (this.active) this.#draw();
-    if (!this.answer) return;
-    this.#matrix(this.answer.matrix);
-    $("looks-part").hidden = !this.answer.looks;
-    $("looks").replaceChildren(...(this.answer.looks ? looks(this.answer.looks, this.stage) : []));
+    $("words").replaceChildren(...this.joins.map((join) => this.#join(join)));
+    $("matrix-part").hidden = !this.matrix;
+    $("looks-part").hidden = !this.looks;
+    if (this.matrix) $("matrix").replaceChildren(...table(this.matrix, this.joins, (...cell) => this.#cell(...cell)));
+    if (this.looks) $("looks").replaceChildren(...looks(this.looks, this.stage));
+    this.#draw();
   }
 
   #draw() {
-    const said = (place) => this.answer.matches.filter((_, word) => this.places[word] === place);
-    this.stage.show(
-      this.boxes.map((box, place) => ({ box, hue: hue(place), label: said(place).map((one) => one.phrase).join(" ") })),
-    );
+    this.alone = false; // whether only one region of the matrix is shown
+    if (this.active) this.stage.show(this.regions);
   }
 
-  #word(match, word) {
-    const place = this.places[word];
-    const corners = match.box.map(Math.round).join(", ");
-    const button = element("button", { type: "button", textContent: match.phrase, title: `box ${corners}` });
-    button.setAttribute("aria-label", `${match.phrase}: region ${place + 1}, box ${corners}`);
-    button.style.setProperty("--hue", hue(place));
+  #join({ text, number, box, score }) {
+    const corners = box.map(Math.round).join(", ");
+    const button = element(
+      "button",
+      { type: "button", title: `box ${corners}, score ${score.toFixed(3)}` },
+      element("span", { textContent: text }),
+      element("span", { className: "number", textContent: name(number) }),
+    );
+    button.dataset.number = number;
+    button.setAttribute("aria-label", `${text} ${name(number)}, box ${corners}, score ${score.toFixed(3)}`);
+    button.style.setProperty("--hue", hue(number));
     for (const [kind, on] of [["pointerenter", true], ["pointerleave", false], ["focus", true], ["blur", false]]) {
-      button.addEventListener(kind, () => this.#point(place, on));
+      button.addEventListener(kind, () => this.#point(number, on));
     }
     return button;
   }
 
-  #point(place, on) {
-    this.stage.light(on ? [place] : []);
-    [...$("words").children].forEach((word, row) => word.classList.toggle("lit", on && this.places[row] === place));
+  #pointed(place, on) {
+    if (!this.alone) this.#point(this.regions[place].number, on);
   }
 
-  /** A table: rows are words, columns regions, 0 the whole photo; the deeper the colour, the better the match. */
-  #matrix({ words, boxes, scores }) {
-    const [low, high] = [Math.min(...scores.flat()), Math.max(...scores.flat())];
-    const head = element("tr", {}, element("th", { scope: "col", textContent: "word" }));
-    boxes.forEach((_, column) => head.append(element("th", { scope: "col", textContent: column || "photo" })));
-    const rows = words.map((word, row) => {
-      const best = Math.max(...scores[row]);
-      const line = element("tr", {}, element("th", { scope: "row", textContent: word }));
-      scores[row].forEach((score, column) => {
-        const share = (score - low) / (high - low || 1);
-        const cell = element("td", { textContent: score.toFixed(3), className: score === best ? "best" : "" });
-        cell.style.background = `color-mix(in srgb, var(--accent) ${Math.round(35 * share)}%, var(--card))`;
-        cell.addEventListener("pointerenter", () => this.#one(boxes[column], word));
-        cell.addEventListener("pointerleave", () => this.#draw());
-        line.append(cell);
-      });
-      return line;
-    });
-    const title = element("caption", { className: "quiet", textContent: "Scores of every word on every region" });
-    $("matrix").replaceChildren(title, element("thead", {}, head), element("tbody", {}, ...rows));
+  #point(number, on) {
+    this.stage.light(on ? [this.regions.findIndex((region) => region.number === number)] : []);
+    [...$("words").children].forEach((word) => word.classList.toggle("lit", on && word.dataset.number === `${number}`));
   }
 
-  #one(box, word) {
-    this.stage.show([{ box, label: word, hue: hue(0) }]);
+  /** One region of the matrix alone, with what is said of it; without a box all come back. */
+  #cell(box, number, words) {
+    if (!box) return this.#draw();
+    this.alone = true;
+    this.stage.show([{ box, label: [name(number), words].join(" ").trim(), hue: hue(number) }]);
     this.stage.light([0]);
   }
 }
 
-/** The photo once a word, bright where the model looked. */
-function looks({ words, boxes, scores }, stage) {
-  const image = $("picture");
-  const [width, height] = stage.size;
-  return words.map((word, row) => {
-    const canvas = element("canvas", { width: 240, height: Math.max(1, Math.round((240 * height) / width)) });
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Where the model looks at “${word}”`);
-    const brush = canvas.getContext("2d");
-    const light = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
-    const most = Math.max(...scores[row]) || 1;
-    boxes.forEach(([x1, y1, x2, y2], place) => {
-      light.fillStyle = `rgb(0 0 0 / ${DIM * (1 - scores[row][place] / most)})`;
-      const [x, y] = [(x1 / width) * canvas.width, (y1 / height) * canvas.height];
-      light.clearRect(x, y, ((x2 - x1) / width) * canvas.width + 1, ((y2 - y1) / height) * canvas.height + 1);
-      light.fillRect(x, y, ((x2 - x1) / width) * canvas.width + 1, ((y2 - y1) / height) * canvas.height + 1);
-    });
-    if (!image.hidden) brush.drawImage(image, 0, 0, canvas.width, canvas.height);
-    brush.filter = "blur(8px)";
-    brush.drawImage(light.canvas, 0, 0);
-    return element("figure", {}, canvas, element("figcaption", { textContent: word }));
-  });
-}
+const wholePhrase = () => document.querySelector("[name=way]:checked").value === "phrase";
+const name = (number) => (number === 0 ? "photo" : String(number));
+const count = (many, what) => `${many} ${what}${many === 1 ? "" : "s"}`;

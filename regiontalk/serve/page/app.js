@@ -1,19 +1,23 @@
 // The page: tabs, the shared photo, and what the server says of itself.
 
 import { Align } from "./align.js";
-import { get } from "./api.js";
+import { door, get } from "./api.js";
 import { listen } from "./choose.js";
 import { Describe } from "./describe.js";
-import { $, complain } from "./dom.js";
+import { $, complain, say } from "./dom.js";
 import { Find } from "./find.js";
 import { Narrate } from "./narrate.js";
 import { Stage } from "./stage.js";
 
-const stage = new Stage();
+const stage = new Stage($("stage"), $("draw"));
 const parts = {
   describe: new Describe(stage),
   align: new Align(stage),
-  find: new Find(),
+  find: new Find(new Stage($("example-stage"), $("example-draw")), (file) => {
+    choose(tabs[0]);
+    tabs[0].focus();
+    stage.load(file);
+  }),
   narrate: new Narrate(stage),
 };
 const tabs = [...$("tabs").children];
@@ -22,6 +26,7 @@ let mostBytes = Infinity;
 
 function choose(tab) {
   const name = tab.getAttribute("aria-controls");
+  closeCamera();
   current.leave();
   current = parts[name];
   for (const other of tabs) {
@@ -31,7 +36,7 @@ function choose(tab) {
     $(other.getAttribute("aria-controls")).hidden = !chosen;
   }
   $("photo").hidden = name === "find";
-  document.querySelector("main").classList.toggle("wide", name === "find");
+  $("parts").classList.toggle("wide", name === "find");
   complain("");
   current.enter();
 }
@@ -49,25 +54,37 @@ tabs.forEach((tab, place) => {
 });
 
 stage.addEventListener("photo", () => {
+  say("");
   Object.values(parts).forEach((part) => part.photo());
   current.enter();
 });
-listen((file) => {
-  if (current === parts.find) choose(tabs[0]);
-  stage.load(file);
-}, () => mostBytes);
+const closeCamera = listen(
+  (file) => (current === parts.find ? current.take(file) : stage.load(file)),
+  () => mostBytes,
+);
+const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+$("whither").textContent = here ? "It stays on this machine." : `It is sent to ${location.host} and nowhere else.`;
 current.enter();
 
-try {
-  const { models, library, limits } = await get("/v1/models");
-  const [model] = models;
-  mostBytes = limits.upload_bytes;
-  $("model").textContent = `Model ${model.name}, ${model.words} words.`;
-  $("beams").value = Math.min(10, model.beams);
-  $("threshold").value = model.confidence_threshold;
-  parts.find.library(library);
-  parts.describe.show();
-} catch (error) {
-  complain(error.message);
+let told = null;
+
+/** What the server says of its model, library and limits, once. */
+function introduce() {
+  told ??= get("/v1/models").then(({ models, library, limits }) => {
+    const [model] = models;
+    mostBytes = limits.upload_bytes;
+    $("model").textContent = `Model ${model.name}, ${model.words} words.`;
+    $("beams").value = Math.min(10, model.beams);
+    $("threshold").value = model.confidence_threshold;
+    parts.find.library(library);
+    parts.describe.show();
+  }).catch((error) => {
+    told = null;
+    complain(error.message);
+  });
+  return told;
 }
+
+door.addEventListener("known", introduce);
+await introduce();
 document.documentElement.dataset.ready = "true"; // the page answers from here on

@@ -1,21 +1,18 @@
 // Describe: captions on the regions that the model finds and on boxes of the user's own, lit up either way.
 
 import { post } from "./api.js";
-import { $, download, during, element, hue, percent } from "./dom.js";
+import { $, download, during, element, hue, percent, submits } from "./dom.js";
 
 export class Describe {
   constructor(stage) {
     this.stage = stage;
     this.result = null;
     this.own = [];
-    $("describe-form").addEventListener("submit", (event) => (event.preventDefault(), this.run()));
-    $("box-form").addEventListener("submit", (event) => (event.preventDefault(), this.caption(this.#typed())));
+    this.asked = null; // the photo that was asked about last
+    submits($("describe-form"), () => this.run());
+    submits($("box-form"), () => this.caption(this.#typed()));
     $("threshold").addEventListener("input", () => this.show());
     $("save").addEventListener("click", () => download("regions.json", this.#all()));
-    $("draw").addEventListener("click", () => {
-      const drawing = $("stage").classList.toggle("drawing");
-      $("draw").setAttribute("aria-pressed", drawing);
-    });
     stage.addEventListener("draw", (event) => this.active && this.caption(event.detail));
     for (const [kind, on] of [["enter", true], ["leave", false], ["pick", true]]) {
       stage.addEventListener(kind, (event) => this.active && this.#point(event.detail, on, kind === "pick"));
@@ -25,13 +22,14 @@ export class Describe {
   photo() {
     this.result = null;
     this.own = [];
+    this.asked = null;
     this.show();
   }
 
   enter() {
     this.active = this.stage.drawable = true;
     this.show();
-    if (this.stage.file && !this.result) this.run();
+    if (this.stage.file && this.stage.file !== this.asked) this.run();
   }
 
   leave() {
@@ -39,32 +37,31 @@ export class Describe {
   }
 
   run() {
-    const file = this.stage.file;
+    const { file, signal } = this.stage;
     if (!file) return $("file").focus();
+    this.asked = file;
     const fields = { photo: file, regions: $("regions").value, beams: $("beams").value, threshold: 0 };
     return during($("describe-form").querySelector(".main"), "Looking …", async () => {
-      const result = await post("/v1/caption", fields);
-      if (file !== this.stage.file) return; // another photo came meanwhile
+      const result = await post("/v1/caption", fields, signal);
       this.result = result;
       this.stage.measured(result.width, result.height);
-      if (this.active) this.show();
-      return `${result.regions.length} regions described.`;
-    });
+      this.show();
+      return `${this.#whole()}. ${result.regions.length} regions described.`;
+    }, signal);
   }
 
   caption(box) {
-    const file = this.stage.file;
+    const { file, signal } = this.stage;
     if (!file) return $("file").focus();
     ["x1", "y1", "x2", "y2"].forEach((name, place) => ($(name).value = box[place]));
     const fields = { photo: file, boxes: [box], beams: $("beams").value, threshold: 0 };
     return during($("box-form").querySelector("button"), "Looking …", async () => {
-      const answer = await post("/v1/caption", fields);
-      if (file !== this.stage.file) return;
+      const answer = await post("/v1/caption", fields, signal);
       this.stage.measured(answer.width, answer.height);
       this.own.unshift(answer.regions[0]);
-      if (this.active) this.show();
+      this.show();
       return `Your box: ${this.#words(answer.regions[0]) ?? "not sure"}.`;
-    });
+    }, signal);
   }
 
   /** List and boxes, your own first; what is less confident than the slider says has no words. */
@@ -72,9 +69,8 @@ export class Describe {
     $("threshold-shown").textContent = percent($("threshold").value);
     $("save").disabled = !this.result;
     const regions = this.#regions();
-    const whole = this.result?.caption;
-    const doubt = whole && !this.#words(whole) ? "Not sure, perhaps: " : "";
-    $("whole").textContent = whole ? `${doubt}${whole.text ?? "nothing"} (${percent(whole.confidence)} sure)` : "";
+    $("whole").textContent = this.result ? this.#whole() : "";
+    if (this.result) this.stage.call(this.#words(this.result.caption));
     $("captions").replaceChildren(...regions.map((region, number) => this.#line(region, number)));
     if (!this.active) return;
     this.stage.show(
@@ -86,6 +82,12 @@ export class Describe {
 
   #regions() {
     return [...this.own, ...(this.result?.regions ?? [])];
+  }
+
+  #whole() {
+    const { text, confidence } = this.result.caption;
+    const doubt = this.#words(this.result.caption) ? "" : "Not sure, perhaps: ";
+    return `${doubt}${text ?? "nothing"} (${percent(confidence)} sure)`;
   }
 
   #words(region) {
@@ -130,7 +132,8 @@ export class Describe {
     return ["x1", "y1", "x2", "y2"].map((name) => Number($(name).value));
   }
 
+  /** What is seen, as a document of docs/json.md. */
   #all() {
-    return { ...this.result, regions: this.#regions() };
+    return { ...this.result, regions: this.#regions().map((region) => ({ ...region, text: this.#words(region) })) };
   }
 }

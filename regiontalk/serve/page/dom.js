@@ -16,6 +16,9 @@ export const hue = (number) => HUES[number % HUES.length];
 
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
+/** The end of a status that tells of words without meaning to the model; "" where it knows all. */
+export const strange = (words) => (words?.length ? ` Words that the model does not know: ${words.join(", ")}.` : "");
+
 export function say(text) {
   $("status").textContent = text;
 }
@@ -25,21 +28,42 @@ export function complain(text) {
   $("problem").hidden = !text;
 }
 
-/** Run work with its button disabled; what goes wrong is shown. The last run of a button wins. */
-export async function during(button, waiting, work) {
+const underWay = new WeakMap(); // button -> how many of its works are not done
+
+export const busy = (button) => underWay.get(button) > 0;
+
+/** Run work for a button and show what goes wrong; what is called off by its signal says nothing more.
+ *  The button is not `disabled` meanwhile: that would take the focus from it. Forms ask `busy` before they run. */
+export async function during(button, waiting, work, signal = null) {
   complain("");
   say(waiting);
-  button.disabled = true;
-  button.setAttribute("aria-busy", "true");
+  mark(button, 1);
   try {
-    say((await work()) ?? "");
+    const said = (await work()) ?? "";
+    if (!signal?.aborted) say(said);
   } catch (error) {
+    if (signal?.aborted) return;
     say("");
     complain(error.message);
   } finally {
-    button.disabled = false;
-    button.removeAttribute("aria-busy");
+    mark(button, -1);
   }
+}
+
+function mark(button, step) {
+  underWay.set(button, (underWay.get(button) ?? 0) + step);
+  for (const name of ["aria-busy", "aria-disabled"]) {
+    if (busy(button)) button.setAttribute(name, "true");
+    else button.removeAttribute(name);
+  }
+}
+
+/** Have a form run what it is for, unless that is under way. */
+export function submits(form, run) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (!busy(form.querySelector("button:not([type=button])"))) run();
+  });
 }
 
 export function download(name, value) {

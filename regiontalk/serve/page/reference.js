@@ -43,6 +43,7 @@ function kind(field) {
 }
 
 function curl(path, form) {
-  const needed = (form.required ?? []).map((name) => (name === "photo" ? "-F photo=@a.jpg" : `-F ${name}='...'`));
+  const names = form.required ?? Object.keys(form.properties).slice(0, 1);
+  const needed = names.map((name) => (name === "photo" ? "-F photo=@a.jpg" : `-F ${name}='...'`));
   return `curl ${[...needed, location.origin + path].join(" ")}`;
 }

@@ -1,60 +1,105 @@
-// The photo with its boxes: shows them, lights one up, and lets one be drawn. Boxes are in pixels of the photo.
+// A photo with its boxes: shows them, lights one up, and lets one be drawn. Boxes are in pixels of the photo.
 
-import { $, element, hue } from "./dom.js";
+import { element, hue } from "./dom.js";
 
 const LEAST = 4; // a drag shorter than this many screen pixels is a click
 
+/** Dispatches "photo" when another one is shown, "enter", "leave" and "pick" of a box, and "draw" of a new one. */
 export class Stage extends EventTarget {
-  constructor() {
+  #asking = new AbortController();
+  #coming = null;
+  #drawable = false;
+
+  /** The part of the page with an img, .boxes and .note; the button lets a finger draw instead of scroll. */
+  constructor(root, button) {
     super();
+    this.root = root;
+    this.image = root.querySelector("img");
+    this.layer = root.querySelector(".boxes");
+    this.note = root.querySelector(".note");
+    this.button = button;
     this.file = null;
     this.size = null; // [width, height] of the photo
-    this.boxes = [];
-    this.drawable = false;
-    $("stage").addEventListener("pointerdown", (event) => this.#begin(event));
+    root.addEventListener("pointerdown", (event) => this.#begin(event));
+    button.addEventListener("click", () => this.#fingers(!root.classList.contains("drawing")));
+  }
+
+  /** Aborted when another photo comes: nobody waits any more for what was asked about this one. */
+  get signal() {
+    return this.#asking.signal;
+  }
+
+  /** Whether boxes may be drawn. */
+  set drawable(may) {
+    this.#drawable = may;
+    this.button.hidden = !may;
+    if (!may) this.#fingers(false);
   }
 
   /** Show a picture file. A kind that this browser cannot show still has its boxes, on a plain ground. */
   async load(file) {
-    const image = $("picture");
-    if (image.src) URL.revokeObjectURL(image.src);
-    image.src = URL.createObjectURL(file);
+    this.#forget();
+    this.#coming = file;
+    this.image.src = URL.createObjectURL(file);
+    const shown = await this.image.decode().then(() => true, () => false);
+    if (file !== this.#coming) return; // another photo came meanwhile
+    this.#asking = new AbortController();
     this.file = file;
-    this.size = null;
-    $("stage").style.aspectRatio = "";
-    this.show([]);
-    const shown = await image.decode().then(() => true, () => false);
-    if (file !== this.file) return; // another photo came meanwhile
-    $("stage").classList.remove("empty", "unshown");
-    $("stage").classList.add("loaded");
-    $("stage").classList.toggle("unshown", !shown);
-    image.hidden = !shown;
-    image.alt = `The photo ${file.name || ""}`.trim();
-    image.title = file.name;
-    $("empty").hidden = shown;
-    $("empty").textContent = "This browser cannot show this kind of picture; its captions come all the same.";
-    this.size = shown ? [image.naturalWidth, image.naturalHeight] : null;
+    this.size = shown ? [this.image.naturalWidth, this.image.naturalHeight] : null;
+    this.root.classList.remove("empty");
+    this.root.classList.add("loaded");
+    this.root.classList.toggle("unshown", !shown);
+    this.image.hidden = !shown;
+    this.image.title = file.name;
+    this.call("");
+    this.note.hidden = shown;
+    this.note.textContent = "This browser cannot show this kind of picture; its words come all the same.";
     this.dispatchEvent(new Event("photo"));
+  }
+
+  /** Take the photo away, and call off what was asked about it. */
+  clear() {
+    this.#forget();
+    this.image.removeAttribute("src");
+    this.image.hidden = true;
+  }
+
+  /** What the photo is called by who cannot see it: its caption; its file's name where there is none. */
+  call(words) {
+    this.image.alt = words || `The photo ${this.file?.name ?? ""}`.trim();
   }
 
   /** What the server says of the photo's size. */
   measured(width, height) {
     this.size = [width, height];
-    if ($("picture").hidden) $("stage").style.aspectRatio = `${width} / ${height}`;
+    if (this.image.hidden) this.root.style.aspectRatio = `${width} / ${height}`;
   }
 
   /** Replace all boxes: {box, label, hue, unsure}. None can stand on a photo whose size is not known yet. */
   show(boxes) {
-    this.boxes = this.size ? boxes : [];
-    $("boxes").classList.remove("dimmed");
-    $("boxes").replaceChildren(...this.boxes.map((item, number) => this.#drawn(item, number)));
+    const placed = this.size ? boxes : [];
+    this.layer.classList.remove("dimmed");
+    this.layer.replaceChildren(...placed.map((item, number) => this.#drawn(item, number)));
   }
 
   /** Light up the boxes with these numbers; none brings all back. */
   light(numbers) {
-    const parts = [...$("boxes").children];
+    const parts = [...this.layer.children];
     parts.forEach((part, number) => part.classList.toggle("lit", numbers.includes(number)));
-    $("boxes").classList.toggle("dimmed", numbers.length > 0);
+    this.layer.classList.toggle("dimmed", numbers.length > 0);
+  }
+
+  #forget() {
+    this.#asking.abort();
+    this.#coming = this.file = this.size = null;
+    if (this.image.src) URL.revokeObjectURL(this.image.src);
+    this.root.style.aspectRatio = "";
+    this.show([]);
+  }
+
+  #fingers(draw) {
+    this.root.classList.toggle("drawing", draw);
+    this.button.setAttribute("aria-pressed", draw);
   }
 
   #drawn(item, number) {
@@ -83,17 +128,17 @@ export class Stage extends EventTarget {
   }
 
   #begin(event) {
-    const finger = event.pointerType === "touch" && !$("stage").classList.contains("drawing");
-    if (!this.drawable || !this.size || event.button !== 0 || finger) return;
+    const finger = event.pointerType === "touch" && !this.root.classList.contains("drawing");
+    if (!this.#drawable || !this.size || event.button !== 0 || finger) return;
     event.preventDefault();
     const start = this.#pixel(event);
     const from = [event.clientX, event.clientY];
     const part = element("div", { className: "box fresh lit" });
     part.style.setProperty("--hue", hue(1));
     const move = (now) => {
-      this.dragging = Math.hypot(now.clientX - from[0], now.clientY - from[1]) >= LEAST;
+      this.dragging = this.size && Math.hypot(now.clientX - from[0], now.clientY - from[1]) >= LEAST;
       if (!this.dragging) return;
-      if (!part.isConnected) $("boxes").append(part);
+      if (!part.isConnected) this.layer.append(part);
       this.#place(part, corners(start, this.#pixel(now)));
     };
     const end = (now) => {
@@ -101,10 +146,11 @@ export class Stage extends EventTarget {
       removeEventListener("pointerup", end);
       removeEventListener("pointercancel", end);
       part.remove();
-      const drawn = this.dragging && now.type === "pointerup";
+      const drawn = this.dragging && this.size && now.type === "pointerup";
       this.dragging = false;
+      if (!drawn) return;
       const box = corners(start, this.#pixel(now));
-      if (drawn && box[2] > box[0] && box[3] > box[1]) this.dispatchEvent(new CustomEvent("draw", { detail: box }));
+      if (box[2] > box[0] && box[3] > box[1]) this.dispatchEvent(new CustomEvent("draw", { detail: box }));
     };
     addEventListener("pointermove", move);
     addEventListener("pointerup", end);
@@ -112,7 +158,7 @@ export class Stage extends EventTarget {
   }
 
   #pixel(event) {
-    const frame = $("boxes").getBoundingClientRect();
+    const frame = this.layer.getBoundingClientRect();
     const share = [(event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height];
     return share.map((value, axis) => Math.round(Math.min(1, Math.max(0, value)) * this.size[axis]));
   }

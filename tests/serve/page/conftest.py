@@ -50,7 +50,7 @@ def mini() -> RegionCaptioner:
 
 
 @contextmanager
-def serving(app: Any) -> Iterator[str]:
+def serve(app: Any) -> Iterator[str]:
     """The address of an application that answers in a thread."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -64,10 +64,16 @@ def serving(app: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def serving() -> Callable[[Any], Any]:
+    """Serves an application within a with block."""
+    return serve
+
+
+@pytest.fixture(scope="session")
 def address(mini: RegionCaptioner, photo: Path) -> Iterator[str]:
     """A server with the bundled model and, where LanceDB is installed, a library of two photos."""
     library = make_library(mini, photo)
-    with serving(create_app(mini, limits=Limits(seconds=PATIENCE / 1000), library=library)) as address:
+    with serve(create_app(mini, limits=Limits(seconds=PATIENCE / 1000), library=library)) as address:
         yield address
 
 
