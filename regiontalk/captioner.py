@@ -43,9 +43,11 @@ class WordScores(NamedTuple):
     """A sentence held against the regions of a photo."""
 
     photo: Photo
-    words: tuple[str, ...]  # T tokens
+    words: tuple[str, ...]  # T tokens, those that the model knows
     boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
-    scores: Tensor  # (T, N) the products v . s; (T, N + 1) with the NULL region of a model that has one, the last
+    scores: (
+        Tensor  # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
+    )
 
 
 class RegionCaptioner:
@@ -113,7 +115,8 @@ class RegionCaptioner:
             photo: a path, bytes, a PIL picture or a uint8 array.
             regions: boxes beside the whole photo; fewer come back where no more were found.
             beams: K of the beam search; None takes the model's own.
-            threshold: regions less confident than this keep their box but get no words; None takes the model's own.
+            threshold: captions less confident than this keep their box but get no words. None takes the model's own for
+                regions, and the whole photo always speaks.
             merge: where captions name one kind of thing on boxes of which half the smaller lies in the other, only the
                 most confident stays (`things.merged`). Boxes of a grid or of a file are never merged.
 
@@ -166,7 +169,7 @@ class RegionCaptioner:
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
 
-        A word that chooses the NULL region of a model that has one gets no box and is left out.
+        A word that the model does not know, or that chooses the NULL region of a model that has one, has no match.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -175,7 +178,7 @@ class RegionCaptioner:
         return self.join(self.weigh(photo, sentence), beta=beta)
 
     def weigh(self, photo: PictureSource, sentence: str) -> WordScores:
-        """Every word of a sentence on every region: what `align` decides by.
+        """Every known word of a sentence on every region: what `align` decides by.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -190,11 +193,12 @@ class RegionCaptioner:
             words, _ = self.model.aligner.read([numbers])
             choices = self.model.aligner.choices(vectors)
             prior = region_prior(words, quality, self.model.config.decoding.region_prior, choices.shape[1])
-            products = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)].cpu()  # (T, N)
+            known = [place for place, number in enumerate(numbers) if number != UNKNOWN]
+            products = (affinity(choices, words)[0, 0] + prior[0])[known].cpu()  # (T, N)
         original = self._to_original(boxes[0], opened)
         seen = visible(original)
         may = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
-        return WordScores(opened, tuple(tokens), original[seen], products[:, may])
+        return WordScores(opened, tuple(tokens[place] for place in known), original[seen], products[:, may])
 
     def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""
@@ -311,6 +315,7 @@ class RegionCaptioner:
         least = decoding.threshold if threshold is None else threshold
         if not 0 <= least <= 1:
             raise ValueError(f"threshold: expected 0..1, got {least}")
+        least_photo = 0.0 if threshold is None else least
         used = (scores != 0).any(0)  # places that fewer proposals than asked for, or slivers, leave empty everywhere
         used[0] = True
         boxes, scores, rows = boxes[:, used], scores[:, used], used.cpu().numpy()
@@ -322,7 +327,7 @@ class RegionCaptioner:
                     continue  # empty in this photo alone
                 confidence = calibrated(decoding.region if place else decoding.photo, fluency, match)
                 text = self.model.vocabulary.decode(words)
-                spoken = text if text and (place == 0 or confidence >= least) else None
+                spoken = text if text and confidence >= (least if place else least_photo) else None
                 records.append(RegionCaption(_corners(box), spoken, confidence, score))
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))

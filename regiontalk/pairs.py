@@ -26,7 +26,7 @@ class Pair:
         first: position of the snippet's first word in the sentence.
         words: its word numbers.
         region: row of the region; 0 is the whole photo.
-        score: sum of v . s over its words (eq. 11).
+        score: sum of v . s over its words (eq. 11), without the prior and the opinion that helped to choose them.
     """
 
     caption: int
@@ -82,7 +82,8 @@ def infer_pairs(
     device = words.device
     regions = aligner.choices(aligner.regions(vectors.float().to(device)))  # v, and perhaps NULL after them
     photo_of = torch.tensor(owner, device=device)
-    products = words.float() @ regions[photo_of].transpose(1, 2)  # (C, T, N)
+    plain = words.float() @ regions[photo_of].transpose(1, 2)  # (C, T, N)
+    products = plain.clone()
     if chain.prior:
         products += region_prior(words, objectness.to(device)[photo_of], chain.prior, regions.shape[1])
     lengths = [len(sentence) for own in sentences for sentence in own]
@@ -100,7 +101,7 @@ def infer_pairs(
     place = 0
     for photo, own in enumerate(sentences):
         for caption, sentence in enumerate(own):
-            row = products[place].cpu()
+            row = plain[place].cpu()
             for run in snippets(labels[place, : len(sentence)]):
                 if run.region == vectors.shape[1]:  # NULL: these words name nothing
                     continue

@@ -126,9 +126,10 @@ class PhraseMatch:
     """A phrase (or one word) and the box that answers it.
 
     Attributes:
-        phrase: the words as the user wrote them.
+        phrase: the phrase as the user wrote it, or one token of the sentence (`text.tokenize`: lower case, no marks).
         box: x1, y1, x2, y2 in pixels of the original picture.
-        score: alignment score v.s of the phrase and the box, comparable inside one photo only.
+        score: alignment v . s of the phrase and the box with the model's prior on regions, comparable inside one photo
+            only.
     """
 
     phrase: str

@@ -64,7 +64,7 @@ def test_another_opinion_by_hand() -> None:
         return torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
 
     found = infer_pairs(ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion)
-    assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 2.0)]]
+    assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]], "the score is v . s alone"
 
 
 def test_words_on_the_null_region_are_in_no_pair() -> None:
@@ -146,4 +146,4 @@ def test_a_prior_on_regions_by_hand() -> None:
     assert [pair.region for pair in plain] == [2, 1]
     (found,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain(prior=0.3))
     assert [(pair.words, pair.region) for pair in found] == [((0,), 2), ((1,), 1), ((2,), 0)]
-    assert [pair.score for pair in found] == pytest.approx([0.3, 0.4, -0.2])
+    assert [pair.score for pair in found] == pytest.approx([0.6, 1.0, 0.1]), "the prior chooses only"

@@ -38,7 +38,13 @@ BeamOption = Annotated[
 ]
 ThresholdOption = Annotated[
     float | None,
-    typer.Option("--threshold", metavar="SHARE", min=0, max=1, help="Stay silent below this confidence."),
+    typer.Option(
+        "--threshold",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Stay silent below this confidence.  [default: the model's own for regions, 0 for the whole photo]",
+    ),
 ]
 AttentionOption = Annotated[
     bool, typer.Option("--attention", help="With --draw: a sheet of where each word of the caption looked.")
