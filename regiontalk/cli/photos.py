@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,11 @@ class Failure:
     photo: str
     error: ValueError | KeyError | OSError
 
+    def without_trace(self) -> Failure:
+        """The same without the frames in which it happened: they hold the decoded photos for as long as it lives."""
+        self.error.__traceback__ = self.error.__cause__ = self.error.__context__ = None
+        return self
+
 
 def speak_all(
     paths: Sequence[str], speak: Callable[[Sequence[str]], Sequence[ImageResult]]
@@ -85,9 +91,11 @@ def speak_all(
     """
     for first in range(0, len(paths), TOGETHER):
         group = paths[first : first + TOGETHER]
-        try:
+        results: list[ImageResult] | None = None
+        with suppress(ValueError, KeyError, OSError):
             results = list(speak(group))
-        except (ValueError, KeyError, OSError):
+        # outside of any handler: an error that is being handled keeps the photos of its frames
+        if results is None:
             for path in group:
                 yield path, _alone(path, speak)
         else:

@@ -75,7 +75,7 @@ def for_each(
             if failure is not None:
                 if photos.single:
                     raise failure.error
-                failures.append(failure)
+                failures.append(failure.without_trace())
             meter.advance()
     if failures:
         report(failures, len(photos.paths))

@@ -133,5 +133,5 @@ def _draw(hits: Sequence[Hit], drawings: Drawings) -> list[Failure]:
         try:
             drawings.add(hit.photo, replace(hit.result, regions=(), matches=(hit.answer,)))
         except (ValueError, OSError) as error:  # a file that was damaged since it was added
-            failures.append(Failure(hit.photo, error))
+            failures.append(Failure(hit.photo, error).without_trace())
     return failures
