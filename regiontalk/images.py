@@ -252,6 +252,8 @@ def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | No
         image = to_rgb(picture)
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: {size[0]}x{size[1]} pixels need more memory than there is; shrink it") from error
     except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
         raise _damaged(name, error) from error
     across, down = (max(1, side // (2 * at_least)) if at_least else 1 for side in image.size)

@@ -337,6 +337,15 @@ def test_settings_out_of_range(options: dict[str, int]) -> None:
         open_photo(halves(), **options)  # type: ignore[arg-type]
 
 
+def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> Image.Image:
+        raise MemoryError
+
+    monkeypatch.setattr("regiontalk.images.to_rgb", fail)
+    with pytest.raises(ImageError, match=r"^a.png: 64x48 pixels need more memory than there is; shrink it$"):
+        open_photo(encoded(halves(), "PNG"), name="a.png")
+
+
 def test_threads_open_pictures_together() -> None:
     data, sizes = encoded(noise(), "JPEG"), []
     threads = [threading.Thread(target=lambda: sizes.append(open_image(data).size)) for _ in range(8)]

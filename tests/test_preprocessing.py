@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
+from regiontalk import pixels
 from regiontalk.images import Preprocessing
 from regiontalk.pixels import window
 
@@ -58,6 +60,21 @@ def test_window_against_loops(values: np.ndarray) -> None:
 )
 def test_window_by_hand(values: list[list[float]], wanted: list[list[int]]) -> None:
     assert window(np.array(values)).tolist() == wanted
+
+
+def test_window_of_a_large_picture_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(9000, 500, (2500, 3000)).clip(0, 65_535).astype(np.uint16)
+    tracemalloc.start()
+    found = window(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * values.size, "under eight bytes a pixel, where one float64 copy has eight"
+    monkeypatch.setattr(pixels, "_SAMPLE", values.size)
+    assert np.abs(window(values).astype(int) - found).max() <= 2
+    values[:] = 0
+    values[1, 1] = 7  # in no sample
+    monkeypatch.setattr(pixels, "_SAMPLE", 1 << 20)
+    assert window(values)[1, 1] == 255 and window(values).sum() == 255
 
 
 def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: str) -> list[float]:
