@@ -10,6 +10,7 @@ every photo that it held before. When all photos are in, the library is made ane
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    wanted = sorted(str(Path(path).absolute()) for path in find_photos([str(arguments.photos)]).paths)
+    wanted = sorted(os.path.abspath(path) for path in find_photos([str(arguments.photos)]).paths)
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "index"
