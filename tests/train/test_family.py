@@ -6,10 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+from regiontalk.wordvectors import write_word_vectors
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = {"hidden": 12, "word_size": 8, "attention": 8, "size": 8, "batch": 4, "regions": 4, "views": 1}
@@ -43,7 +45,11 @@ def test_it_runs(name: str, changes: dict[str, Any], tiny: dict[str, Any], toy_f
         values[section] = values[section] | more
     recipe = Recipe.model_validate(values)
     run = Run(recipe=recipe, data=toy_folder, out=tmp_path, log=lambda line: None, limit=8)
-    folder = run_recipe(run, stages_of(recipe), start=None, weights=None, published=False, card="card")
+    vectors = None
+    if recipe.vectors.aligner != "random":
+        vectors = tmp_path / "vectors.txt"
+        write_word_vectors(vectors, ["a", "red", "circle"], np.eye(3, 8, dtype=np.float32))
+    folder = run_recipe(run, stages_of(recipe), start=None, weights=None, published=False, card="card", vectors=vectors)
     captioner = RegionCaptioner.from_pretrained(folder)
     assert captioner.model.config.generator.cell == written["generator"]["cell"]
     found = captioner.caption(next(toy_folder.rglob("*.png")), regions=2)
