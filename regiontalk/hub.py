@@ -12,15 +12,17 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 def find_folder(name: str | Path) -> Path:
     """The folder of a bundled name, of a path, or of ``owner/name`` on the Hub.
 
-    A path that exists is never looked for elsewhere, and nothing that looks like a path (a leading dot, slash or
-    tilde, more than one slash, a folder that is here) is ever asked of the network.
+    A folder that exists is never looked for elsewhere, and nothing that looks like a path (a leading dot, slash or
+    tilde, more than one slash, a folder that is here) is ever asked of the network. Only a folder that is no model does
+    not hide a bundled one of its name.
 
     Raises:
         ValueError: no such model; the message lists the bundled names.
     """
-    if Path(name).is_dir():
+    bundled = (BUNDLED / str(name) / "config.json").is_file()
+    if Path(name).is_dir() and (not bundled or (Path(name) / "config.json").is_file()):
         return Path(name)
-    if (BUNDLED / str(name) / "config.json").is_file():
+    if bundled:
         return BUNDLED / str(name)
     text = str(name)
     beside = "/" in text and Path(text).parent.is_dir()  # a folder of this disk, its last part misspelt

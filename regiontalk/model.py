@@ -79,7 +79,7 @@ def write_captions(
         state,
         len(condition),
         decoding.max_words,
-        beams or decoding.beams,
+        decoding.beams if beams is None else beams,
         length_power=decoding.length_power,
         keep=1,
     )

@@ -14,7 +14,7 @@ from torch import nn
 
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model import FILES, ModelConfig, RegionModel
+from regiontalk.model import FILES, ModelConfig, RegionModel, write_captions
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary
@@ -269,3 +269,13 @@ def test_backbone_maps(name: str) -> None:
     sides = zip(backbone.channels, (12, 6, 3), strict=True)
     expected = [(2, count, side, side) for count, side in sides]
     assert [tuple(level.shape) for level in maps] == expected
+
+
+def test_no_beams_at_all_are_refused_and_not_taken_for_the_usual() -> None:
+    model = RegionModel(config=config(), vocabulary=WORDS).eval()
+    condition = torch.zeros(1, model.condition_size())
+    given = torch.zeros(1, 3, model.extractor.cell_size)
+    with torch.no_grad():
+        assert len(write_captions(model.generator, model.config.decoding, condition, given)) == 1
+        with pytest.raises(ValueError, match="beams=0"):
+            write_captions(model.generator, model.config.decoding, condition, given, beams=0)

@@ -7,6 +7,7 @@ whatever source of boxes the user names: this class is an `OnePassExtractor` wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -113,14 +114,12 @@ class CropExtractor(OnePassExtractor):
         self.network.eval()
         return self
 
-    def _crops(self, maps: Maps, boxes_xyxy: Tensor) -> list[Tensor]:
-        """The crops of all boxes, some at a time."""
+    def _crops(self, maps: Maps, boxes_xyxy: Tensor) -> Iterator[Tensor]:
+        """The crops of all boxes, some at a time: none is kept while the next are cut."""
         owner = torch.arange(len(boxes_xyxy), device=boxes_xyxy.device).repeat_interleave(boxes_xyxy.shape[1])
         flat = boxes_xyxy.flatten(0, 1)
-        return [
-            crop(maps.regions[owner[first : first + _TOGETHER]], flat[first : first + _TOGETHER], SIDE)
-            for first in range(0, len(flat), _TOGETHER)
-        ]
+        for first in range(0, len(flat), _TOGETHER):
+            yield crop(maps.regions[owner[first : first + _TOGETHER]], flat[first : first + _TOGETHER], SIDE)
 
     def _shaped(self, found: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
         """Rows of all boxes as (B, N, ...)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,6 +78,24 @@ def test_grid_pooling_lays_the_cells_in_a_row() -> None:
     maps = plain(pixels)
     assert torch.equal(plain.vectors(maps, BOXES), plain.grids(maps, BOXES).flatten(2))
     assert plain.vectors(maps, BOXES).shape == (2, 2, plain.vector_size)
+
+
+def test_few_crops_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def spy(*given: Any) -> torch.Tensor:
+        made = crop(*given)
+        cut.append(weakref.ref(made))
+        alive.append(sum(reference() is not None for reference in cut))
+        return made
+
+    monkeypatch.setattr("regiontalk.regions.crops.crop", spy)
+    monkeypatch.setattr("regiontalk.regions.crops._TOGETHER", 1)
+    model = extractor()
+    vectors = model.vectors(model(torch.rand(2, 3, 64, 64)), BOXES)
+    assert vectors.shape == (2, 2, model.vector_size) and len(cut) == 4
+    assert max(alive) <= 2, "the one that is cut, and the one before it"
 
 
 def test_the_crops_network_stands_still() -> None:
