@@ -99,6 +99,7 @@ export class Align {
       "button",
       { type: "button", title: `box ${corners}, score ${score.toFixed(3)}` },
       element("span", { textContent: text }),
+      " ",
       element("span", { className: "number", textContent: name(number) }),
     );
     button.dataset.number = number;
