@@ -89,7 +89,7 @@ def make_library(captioner: RegionCaptioner, photo: Path) -> Any:
     return index
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright's event loop would be in the way of other folders' tests
 def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None:
