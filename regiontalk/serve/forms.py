@@ -94,7 +94,7 @@ class CaptionForm(PhotoForm):
     regions: int | None = Field(None, ge=0, le=MOST_BOXES, description="boxes beside the whole photo; 10 if unset")
     boxes: Boxes | None = Field(None, description="x1, y1, x2, y2 in pixels of the photo: caption these instead")
     beams: int | None = Field(None, ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset")
-    threshold: float | None = Field(None, ge=0, le=1, description="photo and regions less confident than this get no words")
+    threshold: float | None = Field(None, ge=0, le=1, description="what is less confident than this gets no words")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
