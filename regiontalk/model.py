@@ -6,6 +6,7 @@ A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp1
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -374,3 +375,19 @@ def load_strictly(model: nn.Module, path: Path) -> None:
             )
     state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
     model.load_state_dict(state, assign=True)
+
+
+def fingerprint(module: nn.Module, without: str | None = None) -> str:
+    """A hash of every weight (SHA-256, in hexadecimal), by which what a module made is never taken for another's.
+
+    Args:
+        module: whose weights.
+        without: tensors with this in their name are passed over.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        if without is not None and without in name:
+            continue
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

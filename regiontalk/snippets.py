@@ -19,6 +19,7 @@ from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing import contact_sheet, draw
 from regiontalk.files import cannot_write, write_whole
 from regiontalk.images import ImageError, open_photo
+from regiontalk.model import fingerprint
 from regiontalk.pairs import infer_pairs
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text import tokenize
@@ -72,8 +73,7 @@ def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
     model = captioner.model
     digest = hashlib.sha256(model.config.model_dump_json().encode())
     digest.update("\n".join(model.vocabulary.words).encode())
-    for value in model.state_dict().values():
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(fingerprint(model).encode())
     return {"model": model.config.name, "sha256": digest.hexdigest()[:16], "beta": model.chain(beta).beta}
 
 

@@ -104,6 +104,14 @@ class Vocabulary:
         tokens = tokenize(sentence) if isinstance(sentence, str) else sentence
         return [self._number.get(token, UNKNOWN) for token in tokens]
 
+    def unknown(self, sentence: str) -> list[str]:
+        """The words of a sentence that are not here, so that they can hardly help; each once.
+
+        >>> Vocabulary(["a", "dog"]).unknown("A zebra, a zebra and a dog")
+        ['zebra', 'and']
+        """
+        return [token for token in dict.fromkeys(tokenize(sentence)) if token not in self]
+
     def decode(self, numbers: Iterable[int]) -> str:
         """The words up to END joined by blanks; PAD and START are passed over."""
         words: list[str] = []

@@ -64,7 +64,6 @@ def search(
     from regiontalk import RegionCaptioner
     from regiontalk.cli.run import report
     from regiontalk.index.library import PhotoIndex
-    from regiontalk.index.query import unknown_words
     from regiontalk.records import FORMAT
 
     library = PhotoIndex.open(library_uri(index))
@@ -73,7 +72,7 @@ def search(
     hits = library.search(
         captioner, text, photo=photo, boxes=boxes or None, k=k, folder=folder, after=first, before=last
     )
-    for word in unknown_words(captioner, text) if text is not None else []:
+    for word in captioner.model.vocabulary.unknown(text) if text is not None else []:
         typer.echo(f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True)
     if json:
         query = {"text": text, "photo": photo, "boxes": boxes}

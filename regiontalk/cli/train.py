@@ -116,7 +116,7 @@ def train(
 def _card(run: Run, data: str, start: str | None) -> str:
     """The model card of what a run will leave."""
     from regiontalk.train.card import aligner_card, model_card
-    from regiontalk.train.recipe import extractor_sizes
+    from regiontalk.train.settings import extractor_sizes
 
     recipe, photos = run.recipe, len(run.examples)
     if run.given is not None:

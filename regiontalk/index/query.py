@@ -21,7 +21,6 @@ from regiontalk.images import PictureSource, open_photo
 from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
-from regiontalk.text import UNKNOWN
 
 EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each one more is a search more
 LIGHT, MOST = 0.1, 12  # candidates are sought without the lightest words: this share of the weight, beyond so many
@@ -195,10 +194,3 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
         row.date,
         not os.path.isfile(row.path),  # which, unlike Path.is_file, does not raise for a drive that is gone
     )
-
-
-def unknown_words(captioner: RegionCaptioner, text: str) -> list[str]:
-    """The words of a text that the model does not know, so that they can hardly help; each once."""
-    tokens, numbers = captioner.read(text)
-    unknown = (token for token, number in zip(tokens, numbers, strict=True) if number == UNKNOWN)
-    return list(dict.fromkeys(unknown))

@@ -18,7 +18,6 @@ from PIL import Image
 
 from regiontalk import RegionCaptioner
 from regiontalk.images import MAX_PIXELS, ImageError, Photo, open_photo
-from regiontalk.index.query import unknown_words
 from regiontalk.narrate import narrate as compose
 from regiontalk.records import checked_boxes
 from regiontalk.serve import answers, forms
@@ -109,7 +108,11 @@ async def align(request: Request) -> dict[str, Any]:
             looks = _matrix(seen.words, seen.boxes_xyxy, seen.weights)
         matrix = _matrix(weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)].numpy())
         joined = captioner.join(weighed, beta=form.beta).to_dict()
-        return joined | {"matrix": matrix, "looks": looks, "unknown_words": unknown_words(captioner, form.sentence)}
+        return joined | {
+            "matrix": matrix,
+            "looks": looks,
+            "unknown_words": captioner.model.vocabulary.unknown(form.sentence),
+        }
 
     return await service.engine.call(work)
 
@@ -122,7 +125,7 @@ async def locate(request: Request) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         found = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
-        return found | {"unknown_words": unknown_words(service.captioner, form.phrase)}
+        return found | {"unknown_words": service.captioner.model.vocabulary.unknown(form.phrase)}
 
     return await service.engine.call(work)
 
@@ -159,7 +162,7 @@ async def search(request: Request) -> dict[str, Any]:
             after=form.after,
             before=form.before,
         )
-        return hits, unknown_words(service.captioner, form.text) if form.text else []
+        return hits, service.captioner.model.vocabulary.unknown(form.text) if form.text else []
 
     hits, unknown = await service.engine.call(work)
     small = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)

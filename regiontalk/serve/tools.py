@@ -21,7 +21,6 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
 from regiontalk.images import Photo, open_photo
-from regiontalk.index.query import unknown_words
 from regiontalk.narrate import LEAST, LIMIT, SHORTEST, narrate
 from regiontalk.serve.forms import local
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
@@ -121,14 +120,14 @@ class Tools:
         photo = self.open(path, base64)
         with self._turn:
             found = self._captioner.align(photo, sentence, beta=beta).to_dict()
-            return found | {"unknown_words": unknown_words(self._captioner, sentence)}
+            return found | {"unknown_words": self._captioner.model.vocabulary.unknown(sentence)}
 
     def locate(self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1) -> dict[str, Any]:
         """Find where something is in a photo."""
         photo = self.open(path, base64)
         with self._turn:
             found = self._captioner.locate(photo, phrase, k=k).to_dict()
-            return found | {"unknown_words": unknown_words(self._captioner, phrase)}
+            return found | {"unknown_words": self._captioner.model.vocabulary.unknown(phrase)}
 
     def alt_text(
         self,
@@ -167,7 +166,7 @@ class Tools:
             hits = self._library.search(
                 self._captioner, text, photo=example, boxes=boxes, k=k, folder=folder, after=after, before=before
             )
-            unknown = unknown_words(self._captioner, text) if text else []
+            unknown = self._captioner.model.vocabulary.unknown(text) if text else []
         return {"hits": [hit.to_dict() for hit in hits], "unknown_words": unknown}
 
     def open(self, path: str | None, encoded: str | None) -> Photo:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regiontalk.images import Preprocessing
+from regiontalk.model import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
@@ -202,19 +203,3 @@ def settle_statistics(
     norm.running_mean.copy_(torch.from_numpy(np.array(found["mean"][0])))
     norm.running_var.copy_(torch.from_numpy(np.array(found["variance"][0])))
     norm.num_batches_tracked.fill_(len(blocks))
-
-
-def fingerprint(module: nn.Module, without: str | None = None) -> str:
-    """A hash of every weight, so that features of another extractor are never taken for this one's.
-
-    Args:
-        module: whose weights.
-        without: tensors with this in their name are passed over.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        if without is not None and without in name:
-            continue
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -24,7 +24,7 @@ from regiontalk.align.model import AlignerConfig
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.hub import find_folder
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, open_folder, reachable
+from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, fingerprint, reachable
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
@@ -33,13 +33,13 @@ from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.text import Vocabulary
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.checkpoint import steps_done
-from regiontalk.train.features import FrozenFeatures, fingerprint, freeze_features, settle_statistics
+from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.given import GivenFeatures
 from regiontalk.train.joint import JointConfig, made_ready, train_joint
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
-from regiontalk.train.settings import stage_numbers, usual_numbers
+from regiontalk.train.settings import extractor_sizes, stage_numbers, usual_numbers
 from regiontalk.train.taught import annotated_phrases, inferred_pairs
 from regiontalk.train.texts import Sentences, sentence_numbers
 from regiontalk.train.vectors import VectorsConfig, begin_with_vectors
@@ -387,13 +387,3 @@ def run_recipe(
 def stages_of(recipe: Recipe) -> list[str]:
     """The sections that the recipe has, in the order in which they run."""
     return [name for name in STAGES if getattr(recipe, name) is not None]
-
-
-def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
-    """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
-    if start is None:
-        return recipe.extractor
-    taken, _ = open_folder(find_folder(start), ModelConfig)
-    if taken.given is not None:
-        raise ValueError(f"--start {start}: expected a model that looks at photos, got one that reads given features")
-    return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from regiontalk.model import DecodingConfig
+from regiontalk.hub import find_folder
+from regiontalk.model import DecodingConfig, ModelConfig, open_folder
+from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.train.joint import JointConfig
 
 if TYPE_CHECKING:
@@ -35,3 +37,13 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     if name == "generate":
         parts["pairs"] = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
     return parts
+
+
+def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
+    """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
+    if start is None:
+        return recipe.extractor
+    taken, _ = open_folder(find_folder(start), ModelConfig)
+    if taken.given is not None:
+        raise ValueError(f"--start {start}: expected a model that looks at photos, got one that reads given features")
+    return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})

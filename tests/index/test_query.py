@@ -16,7 +16,7 @@ import torch
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.about import About
 from regiontalk.index.library import PhotoIndex
-from regiontalk.index.query import Hit, Query, best_hits, read_query, unknown_words
+from regiontalk.index.query import Hit, Query, best_hits, read_query
 from regiontalk.index.rows import Row, Stamp
 from regiontalk.index.table import Candidates, to_arrow
 
@@ -124,7 +124,7 @@ def test_which_words_are_sought_by(weights: Sequence[float], chosen: Sequence[in
 
 
 def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
-    assert unknown_words(captioner, "a Zyzzyva in the red canoe") == ["zyzzyva", "canoe"]
+    assert captioner.model.vocabulary.unknown("a Zyzzyva in the red canoe") == ["zyzzyva", "canoe"]
 
 
 def test_no_candidate(captioner: RegionCaptioner) -> None:
