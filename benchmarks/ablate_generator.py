@@ -1,10 +1,16 @@
-"""What the generator learns from and how it looks: captions on dev after the same short training, one thing differing.
+r"""What the generator learns from and how it is built: dev captions after the same short training, one thing differing.
 
-    python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --steps 800 --json out/generator.json
+On a finished run of configs/mini.toml, whose extractor, aligner and frozen features serve every row:
 
---run is a finished run of configs/mini.toml: its extractor, aligner and frozen features serve every row, and only the
-generator is trained. "Entities phrases" is the supervised row: people's phrases on people's boxes, where every other
-row has seen sentences alone.
+    python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --weights FILE --steps 600
+
+On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and each:
+
+    python benchmarks/ablate_generator.py --data ../shared/data --config configs/attend.toml --start mini --steps 500 \
+        --seeds 0 1 2 --rows "as the recipe" "no attention" "no attention, picture at t = 1"
+
+"Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row has seen sentences
+alone.
 """
 
 from __future__ import annotations
@@ -25,70 +31,104 @@ from regiontalk.evaluate.result import Result
 from regiontalk.metrics.intervals import Interval
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
+BLIND = {"generator": {"attention": 0, "places": False, "regions": 0}, "generate": {"penalty": 0.0}}
 # what is changed: fields of the recipe's sections; those of the decoding say how pairs are inferred
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
-    "inferred pairs, as mini": {},
+    "as the recipe": {},
     "inferred as printed, beta 0.003": {"decoding": {"region_prior": 0.0, "phrases": False, "beta": 0.003}},
     "Entities phrases (supervised)": {"generate": {"pairs": 0, "phrases": 2}},
     "whole photos alone": {"generate": {"pairs": 0}},
+    "region alone": {"generator": {"with_photo": False}},
     "looks after the word is read": {"generator": {"look": "after"}},
+    "no attention": BLIND,
+    "no attention, picture at t = 1": BLIND | {"generator": BLIND["generator"] | {"picture": "first"}},
+    "no attention, picture at every step": BLIND | {"generator": BLIND["generator"] | {"picture": "every"}},
+    "no attention, ReLU, picture at t = 1": BLIND | {
+        "generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}
+    },
+    "self-critical": {"generate": {"reward": 0.2}},
 }
-FINISHED = ("proposer", "warm", "joint", "align")
+FINISHED = ("proposer", "warm", "joint", "align", "statistics.npy", "statistics.json", "features.npy", "features.json")
 
 
 def main() -> None:
     """Train and measure every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, required=True, help="output folder of a finished run")
+    parser.add_argument("--run", type=Path, help="output folder of a finished run")
     parser.add_argument("--config", type=Path, default=Path("configs/mini.toml"))
-    parser.add_argument("--weights", type=Path, required=True, help="that the run began with")
+    parser.add_argument("--weights", type=Path, help="that the run began with")
+    parser.add_argument("--start", help="a model whose extractor serves all rows, in place of --run")
+    parser.add_argument("--vectors", type=Path, help="word vectors that the run began with")
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if (arguments.run is None) == (arguments.start is None):
+        parser.error("expected --run FOLDER or --start MODEL, one of them")
     recipe = Recipe.read(arguments.config)
     examples, _ = read_split(arguments.data, "dev")
-    out = arguments.run.parent / f"{arguments.run.name}_ablations"
+    run = arguments.run or Path("runs") / recipe.name
+    out = run.parent / f"{run.name}_ablations"
     out.mkdir(parents=True, exist_ok=True)
-    for name in (*FINISHED, "features.npy", "features.json", "features_warm.npy", "features_warm.json"):
-        if not (out / name).exists():
-            (out / name).symlink_to((arguments.run / name).resolve())
+    for name in FINISHED:
+        if (run / name).exists() and not (out / name).exists():
+            (out / name).symlink_to((run / name).resolve())
     found = {}
     for name in arguments.rows:
-        shutil.rmtree(out / "generate", ignore_errors=True)  # the last row's
-        begun = time.perf_counter()
-        changed = ablated(recipe, name, arguments.steps)
-        run = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
-        stages = stages_of(changed)
-        model = run_recipe(run, stages, start=None, weights=arguments.weights, published=False, card=name)
-        seconds = time.perf_counter() - begun
-        photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
-        regions, whole = evaluate_regions(photos, None, crops=False), evaluate_captions(photos, None)
-        row = {"region " + key: figure(regions, key) for key in ("BLEU-1", "CIDEr-D")}
-        row |= {"photo " + key: figure(whole, key) for key in ("BLEU-4", "CIDEr-D")}
-        found[name] = row | {"seconds": seconds}
-        print(f"{name:34s}", " ".join(f"{key} {100 * value:.1f}" for key, value in row.items()), flush=True)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        rows = []
+        for seed in arguments.seeds:
+            shutil.rmtree(out / "generate", ignore_errors=True)  # the last row's
+            begun = time.perf_counter()
+            changed = ablated(recipe, name, arguments.steps, seed)
+            stages = ["generate"] if arguments.start else stages_of(changed)
+            one = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
+            beginning = {"start": arguments.start, "weights": arguments.weights, "vectors": arguments.vectors}
+            model = run_recipe(one, stages, published=False, card=name, **beginning)
+            seconds = time.perf_counter() - begun
+            rows.append(measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed))
+            rows[-1]["seconds"] = seconds
+        found[name] = rows
+        print(f"{name:38s}", "; ".join(told(key, [row[key] for row in rows]) for key in rows[0]), flush=True)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def ablated(recipe: Recipe, name: str, steps: int) -> Recipe:
-    """The recipe with one thing changed, and a short last stage."""
+def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
+    """The recipe with one thing changed, and a short last stage; the stages before keep their seed."""
     if recipe.generate is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [generate], got none")
-    optimiser = recipe.generate.optimiser.model_copy(update={"steps": steps, "stop": None})
+    optimiser = recipe.generate.optimiser.model_copy(update={"steps": steps, "stop": None, "seed": seed})
     short = recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"optimiser": optimiser})})
+    if recipe.features.regions == 0:  # nothing but whole photos: no stage before depends on the first weights
+        short = short.model_copy(update={"seed": seed})
     return short.model_copy(
         update={part: getattr(short, part).model_copy(update=fields) for part, fields in ROWS[name].items()}
     )
 
 
+def measured(photos: EncodedPhotos, recipe: Recipe) -> dict[str, float]:
+    """Figures of a row, in percent."""
+    whole = evaluate_captions(photos, None)
+    row = {"photo " + key: figure(whole, key) for key in ("BLEU-4", "CIDEr-D")}
+    if recipe.generate is not None and (recipe.generate.pairs or recipe.generate.phrases):
+        regions = evaluate_regions(photos, None, crops=False)
+        row |= {"region " + key: figure(regions, key) for key in ("BLEU-1", "CIDEr-D")}
+    return row
+
+
 def figure(result: Result, name: str) -> float:
-    """The model's own figure."""
+    """The model's own figure, in percent."""
     found = result.figures["model"][name]
-    return found.value if isinstance(found, Interval) else float(found or 0.0)
+    return 100 * (found.value if isinstance(found, Interval) else float(found or 0.0))
+
+
+def told(key: str, values: list[float]) -> str:
+    """The mean and, of several seeds, each."""
+    each = f" ({', '.join(f'{value:.1f}' for value in values)})" if len(values) > 1 else ""
+    return f"{key} {sum(values) / len(values):.1f}{each}"
 
 
 if __name__ == "__main__":

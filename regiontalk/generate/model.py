@@ -113,34 +113,56 @@ class Generator(nn.Module):
         return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
 
     def forward(
-        self, condition: Tensor, annotations: Tensor | None, words: Tensor, mask: Tensor | None = None
+        self,
+        condition: Tensor,
+        annotations: Tensor | None,
+        words: Tensor,
+        mask: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Teacher forcing.
 
         Args:
             condition: (R, C).
             annotations: (R, P, F) or None.
-            words: (R, T) int64, START first.
+            words: (S, T) int64, START first, then words, then PAD.
             mask: (R, P), True = an annotation vector; None where all count.
+            rows: (S,) int64, which of R each text is about; None where text s is about s.
 
         Returns:
-            logits (R, T, V) of the word after each, and attention (R, T, P) or None.
+            logits (S, T, V) of the word after each, and attention (S, T, P) or None; both 0 where a text is over.
         """
-        return self.read(*self.start(condition, annotations, mask), words)
+        return self.read(*self.start(condition, annotations, mask), words, rows)
 
     def read(
-        self, state: tuple[Tensor, ...], memory: tuple[Tensor, ...], words: Tensor
+        self, state: tuple[Tensor, ...], memory: tuple[Tensor, ...], words: Tensor, rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """`forward` from what `start` prepared once, for several readings of the same rows."""
+        count, longest = words.shape
+        places = torch.arange(longest, device=words.device)
+        lengths, order = ((words != PAD) * (1 + places)).amax(1).sort(descending=True, stable=True)
+        own = order if rows is None else rows[order]
+        state, memory = (tuple(part.index_select(0, own) for part in parts) for parts in (state, memory))
+        goes_on = lengths > places[:, None]  # (T, S): the longest texts stand first, so fewer and fewer rows go on
+        where = (order * longest + places[:, None])[goes_on]  # of every word that is read, step by step
+        words = words.flatten()[where]
         embedded = self.dropout(self.embed(words))
-        drives = self.word_drive(embedded)
+        live = goes_on.sum(1).tolist()
+        inputs = (part.split(live) for part in (embedded, self.word_drive(embedded), words == START))
         outputs, looks = [], []
-        for step in range(words.shape[1]):
-            state, context, look = self._advance(drives[:, step], words[:, step] == START, state, memory)
-            outputs.append(self._hidden_output(embedded[:, step], state[0], context))
+        for vector, drive, first in zip(*inputs, strict=True):
+            state, memory = (tuple(part[: len(first)] for part in parts) for parts in (state, memory))
+            state, context, look = self._advance(drive, first, state, memory)
+            outputs.append(self._hidden_output(vector, state[0], context))
             looks.append(look)
-        logits = self.output(self.dropout(torch.stack(outputs, 1)))
-        return logits, torch.stack([look for look in looks if look is not None], 1) if self.config.attention else None
+
+        def spread(found: Tensor) -> Tensor:
+            whole = found.new_zeros(count * longest, found.shape[1])
+            return whole.index_copy(0, where, found).view(count, longest, -1)
+
+        logits = self.output(self.dropout(torch.cat(outputs)))
+        seen = [look for look in looks if look is not None]
+        return spread(logits), spread(torch.cat(seen)) if seen else None
 
     def step(
         self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
@@ -195,6 +217,5 @@ def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
 
 def caption_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of the next word: logits (R, T, V), targets (R, T) int64 with PAD where nothing counts."""
-    return functional.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD, label_smoothing=smoothing
-    )
+    counted = targets != PAD
+    return functional.cross_entropy(logits[counted].float(), targets[counted], label_smoothing=smoothing)

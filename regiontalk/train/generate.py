@@ -102,7 +102,7 @@ class GenerateTerms:
             if not any(texts):
                 continue
             if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                condition, annotations = self._conditions(maps, seen, [[(whole, [])] for _ in photos])
+                condition, annotations, _ = self._conditions(maps, seen, [[(whole, [])] for _ in photos])
                 losses["reward"] = self_critical_loss(
                     self.model.generator,
                     condition,
@@ -113,14 +113,14 @@ class GenerateTerms:
                     max_words=self.model.config.decoding.max_words,
                 )
             else:
-                condition, annotations = self._conditions(maps, seen, texts)
-                losses |= self._terms(name, condition, annotations, [words for own in texts for _, words in own], step)
+                given = self._conditions(maps, seen, texts)
+                losses |= self._terms(name, *given, [words for own in texts for _, words in own], step)
         return losses
 
     def _conditions(
         self, maps: Maps, seen: Tensor | None, texts: Sequence[Sequence[BoxWords]]
-    ) -> tuple[Tensor, Tensor | None]:
-        """What the generator reads of the box of each text."""
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """What the generator reads of each box, and which box each text is about."""
         most = max(len({id(box) for box, _ in own}) for own in texts)
         boxes, kept = torch.zeros(len(texts), most, 4), []
         for photo, own in enumerate(texts):
@@ -131,19 +131,25 @@ class GenerateTerms:
                 kept.append(photo * most + place)
         with torch.no_grad():
             condition, grids = self.model.conditions(maps, boxes.to(self._device), seen)
-        rows = torch.tensor(kept, device=self._device)
-        return condition[rows], None if grids is None else grids[rows]
+        return condition, grids, torch.tensor(kept, device=self._device)
 
     def _terms(
-        self, name: str, condition: Tensor, annotations: Tensor | None, texts: Sequence[list[int]], step: int
+        self,
+        name: str,
+        condition: Tensor,
+        annotations: Tensor | None,
+        rows: Tensor,
+        texts: Sequence[list[int]],
+        step: int,
     ) -> dict[str, Tensor]:
         """Cross-entropy of texts, R of them."""
         inputs, targets = (words.to(self._device) for words in teacher_words(texts))
         if self.config.sampling:
             share = self.config.sampling * step / self.config.optimiser.steps
-            inputs = with_own_words(self.model.generator, condition, annotations, inputs, share)
+            own = None if annotations is None else annotations[rows]
+            inputs = with_own_words(self.model.generator, condition[rows], own, inputs, share)
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            logits, looks = self.model.generator(condition, annotations, inputs)
+            logits, looks = self.model.generator(condition, annotations, inputs, rows=rows)
         losses = {name: caption_loss(logits, targets, self.config.smoothing)}
         if self.config.penalty and looks is not None:
             losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)

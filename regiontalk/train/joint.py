@@ -115,7 +115,7 @@ class JointTerms:
         condition, grids = self.model.conditions(maps, whole)
         inputs, targets = teacher_words([sentence for group in chosen for sentence in group])
         logits, _ = self.model.generator(
-            condition[owner], None if grids is None else grids[owner], inputs.to(condition.device)
+            condition, grids, inputs.to(condition.device), rows=owner.to(condition.device)
         )
         return caption_loss(logits, targets.to(condition.device), self.config.smoothing)
 

@@ -91,7 +91,7 @@ class ObjectsTerms:
         inputs, targets = (
             words.to(condition.device) for words in teacher_words([words for own in chosen for words in own])
         )
-        logits, _ = self.model.generator(condition[owner], annotations[owner], inputs, mask[owner])
+        logits, _ = self.model.generator(condition, annotations, inputs, mask, owner)
         return {"captions": caption_loss(logits, targets, recipe.smoothing)}
 
 

@@ -98,17 +98,16 @@ def self_critical_loss(
     """
     if draws < 2:
         raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
-    condition = condition.repeat_interleave(draws, 0)  # (R*K, C)
-    annotations = None if annotations is None else annotations.repeat_interleave(draws, 0)
+    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(draws)  # (R*K,)
     rows = [photo for photo in photos for _ in range(draws)]
     was_training = generator.training
     generator.eval()
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
         with torch.no_grad():
-            step, state = generator.search_step(condition, annotations)
+            step, state = generator.search_step(condition[owner], None if annotations is None else annotations[owner])
             drawn = [found[0].words for found in sample(step, state, len(rows), max_words)]
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
-        logits, _ = generator(condition, annotations, inputs)
+        logits, _ = generator(condition, annotations, inputs, rows=owner)
     generator.train(was_training)
     rewards = reward(rows, drawn).view(-1, draws)
     others = (rewards.sum(1, keepdim=True) - rewards) / (draws - 1)

@@ -152,3 +152,21 @@ def test_caption_loss(targets: list[list[int]]) -> None:
 def test_attention_without_annotations_is_refused() -> None:
     with pytest.raises(ValueError, match="expected annotation vectors"):
         generator(attention=5).start(torch.zeros(1, 3), None)
+
+
+@pytest.mark.parametrize("look", ["before", "after"])
+def test_texts_of_any_length_are_read_together(look: str) -> None:
+    model = generator(cell="lstm", attention=8, look=look).eval()
+    condition, annotations, _ = given(model, 2)
+    texts = [[START, 4], [START, 5, 6, 4], [START, 4, 5]]
+    words, rows = torch.full((3, 5), PAD), torch.tensor([1, 0, 1])
+    for text, own in enumerate(texts):
+        words[text, : len(own)] = torch.tensor(own)
+    logits, looks = model(condition, annotations, words, rows=rows)
+    assert annotations is not None and looks is not None
+    for text, own in enumerate(texts):
+        row = rows[text : text + 1]
+        alone, looked = model(condition[row], annotations[row], torch.tensor([own]))
+        torch.testing.assert_close(logits[text, : len(own)], alone[0])
+        torch.testing.assert_close(looks[text, : len(own)], looked[0])
+        assert not logits[text, len(own) :].any() and not looks[text, len(own) :].any()
