@@ -144,5 +144,3 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
     if count:
         yield f"taken    {values['first'][:10]} to {values['last'][:10]}"
         yield f"size     {values['bytes'] / 1e6:.1f} MB, {values['bytes'] / count:,.0f} bytes a photo"
-    indexed = values["photos_in_vector_index"]
-    yield f"search   {'every photo is compared' if not indexed else f'vector index over {indexed:,} photos'}"

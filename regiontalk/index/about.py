@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from regiontalk.model import RegionModel
 
-FORMAT = 1
+FORMAT = 2
 KEY = b"regiontalk"  # of the table's metadata
 
 
@@ -40,7 +40,7 @@ class About:
         """
         if not model.config.aligner.normalise:
             raise ValueError(
-                f"index: {model.config.name!r} cannot be indexed: LanceDB compares regions by cosine, and this model's "
+                f"index: {model.config.name!r} cannot be indexed: regions are compared by cosine, and this model's "
                 "vectors carry meaning in their length; use a model trained with aligner.normalise = true, such as mini"
             )
         if regions < 0:

@@ -6,9 +6,10 @@
 >>> index.add(captioner, ["beach.jpg", "street.jpg"])  # doctest: +SKIP
 >>> index.search(captioner, "a dog in a red collar")[0].answer.box  # doctest: +SKIP
 
-LanceDB's multi-vector search proposes candidates (`store`), the score of [1] (`align.score`, eq. 8) ranks them exactly
-(`query`). A row is written whole or not at all and batches are committed one by one, so that a process that is killed
-leaves a smaller library, never a broken one; adding the same photos again goes on from there.
+Sketches of all regions propose candidates (`sketch`), the score of [1] (`align.score`, eq. 8) ranks them exactly
+(`query`); what they are kept in is LanceDB's table (`store`). A row is written whole or not at all and batches are
+committed one by one, so that a process that is killed leaves a smaller library, never a broken one; adding the same
+photos again goes on from there.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.images import PictureSource
 from regiontalk.index.about import About
 from regiontalk.index.query import Hit, best_hits, read_query
 from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
+from regiontalk.index.sketch import sketch_basis
 from regiontalk.index.store import Store, where
 from regiontalk.model import RegionModel
+from regiontalk.records import FloatArray
 
 BATCH = 32  # photos that are computed together and committed together
 JOIN = 64  # batches after which their files are joined: each commit reads the names of all files
@@ -57,6 +62,7 @@ class PhotoIndex:
         """Take an open table (`open` and `open_or_create` find one)."""
         self._store = store
         self._fits: RegionModel | None = None  # the last model whose fingerprint was compared
+        self._basis: FloatArray = np.zeros((0, 0), dtype=np.float32)  # of its sketches
 
     @classmethod
     def open(cls, uri: str | Path, *, storage: Mapping[str, str] | None = None) -> PhotoIndex:
@@ -108,7 +114,7 @@ class PhotoIndex:
         return self._store.about
 
     def info(self) -> dict[str, Any]:
-        """Photos, regions, dates, bytes, model and state of the vector index; plain values for JSON."""
+        """Photos, regions, dates, bytes and model; plain values for JSON."""
         return self._store.info()
 
     def paths(self) -> list[str]:
@@ -133,7 +139,7 @@ class PhotoIndex:
                 f"({self.about.fingerprint[:12]}), expected that one, got {given.model!r} ({given.fingerprint[:12]}); "
                 f"name its model with --model, or make it anew: {self._store.rebuild_command}"
             )
-        self._fits = captioner.model
+        self._fits, self._basis = captioner.model, sketch_basis(captioner.model.aligner.regions)
 
     def add(
         self,
@@ -173,11 +179,11 @@ class PhotoIndex:
                 files, report = _changed(pool, group, known, captioner, report)
                 if files:
                     rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
-                    self._store.write(rows)
+                    self._store.write(rows, self._basis)
                 if number % JOIN == 0:
                     self._store.join()
                 done(len(group))
-            self._store.tidy()
+            self._store.join()
         return report
 
     def remove(self, paths: Sequence[str | Path]) -> int:
@@ -234,7 +240,8 @@ class PhotoIndex:
         self.check_model(captioner)
         query = read_query(captioner, text, photo, boxes)
         below = None if folder is None else os.path.abspath(folder)
-        found = self._store.candidates(query.heaviest(), k, where(below=below, after=after, before=before))
+        words = query.heaviest() @ self._basis
+        found = self._store.candidates(words, k, where(below=below, after=after, before=before))
         return best_hits(captioner, query, found, k)
 
 

@@ -23,7 +23,7 @@ from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 
 EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each one more is a search more
-LIGHT, MOST = 0.1, 12  # candidates are sought without the lightest words: this share of the weight, beyond so many
+MOST = 16  # candidates are sought by the heaviest words of a query, so many
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,10 @@ class Query:
     spoken: int
 
     def heaviest(self) -> FloatArray:
-        """Unit vectors (t, D) that candidates are sought by: without the lightest words."""
-        weights = self.vectors.norm(dim=1) * self.counted
-        order = weights.argsort(descending=True, stable=True)
-        before = weights[order].cumsum(0) - weights[order]  # what the heavier ones weigh together
-        chosen = order[(before < (1 - LIGHT) * weights.sum())][:MOST]
-        unit = torch.nn.functional.normalize(self.vectors[chosen], dim=1)
-        return np.asarray(unit.cpu().numpy(), dtype=np.float32)
+        """The vectors (t, D) that candidates are sought by: the heaviest of those that count."""
+        counted = self.vectors[self.counted]
+        order = counted.norm(dim=1).argsort(descending=True, stable=True)
+        return np.asarray(counted[order[:MOST]].cpu().numpy(), dtype=np.float32)
 
 
 def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any) -> Query:

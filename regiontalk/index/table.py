@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from regiontalk.index.about import KEY, About
 from regiontalk.index.rows import Row, Stamp
+from regiontalk.index.sketch import SIZE, Bytes, Sketches, sketch
 from regiontalk.records import FloatArray
 
 
@@ -19,7 +21,7 @@ def layout(about: About) -> Any:
     """The table's columns and its metadata, as an Arrow schema."""
     import pyarrow as pa
 
-    vector, box = pa.list_(pa.float32(), about.size), pa.list_(pa.float32(), 4)
+    vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
     # the key by which LanceDB lets no two writers insert one photo twice, where no lock keeps them apart
     key = {"lance-schema:unenforced-primary-key": "true"}
     columns = [
@@ -31,6 +33,7 @@ def layout(about: About) -> Any:
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("vectors", pa.list_(vector)),
+        ("sketches", pa.list_(pa.int8(), _width(about))),
         ("boxes", pa.list_(box)),
         ("scores", pa.list_(pa.float32())),
         ("captions", pa.list_(pa.string())),
@@ -39,8 +42,8 @@ def layout(about: About) -> Any:
     return pa.schema(columns, metadata={KEY: json.dumps(asdict(about)).encode()})
 
 
-def to_arrow(rows: Sequence[Row], about: About) -> Any:
-    """Rows as an Arrow table of `layout`."""
+def to_arrow(rows: Sequence[Row], about: About, basis: FloatArray) -> Any:
+    """Rows as an Arrow table of `layout`, with sketches along a basis (D, S)."""
     import pyarrow as pa
 
     offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
@@ -60,13 +63,27 @@ def to_arrow(rows: Sequence[Row], about: About) -> Any:
         pa.array([row.date for row in rows], schema.field("date").type),
         pa.array([row.size_wh[0] for row in rows], pa.int32()),
         pa.array([row.size_wh[1] for row in rows], pa.int32()),
-        ragged(fixed([row.vectors.astype(np.float32) for row in rows], about.size)),
+        ragged(fixed([row.vectors.astype(np.float16) for row in rows], about.size)),
+        fixed([filled(sketch(row.vectors, basis), 1 + about.regions) for row in rows], _width(about)),
         ragged(fixed([row.boxes_xyxy for row in rows], 4)),
         ragged(pa.array(np.concatenate([row.scores for row in rows]))),
         ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
         ragged(pa.array(np.concatenate([row.confidences for row in rows]))),
     ]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def filled(sketches: Bytes, count: int) -> Bytes:
+    """Sketches (N, S) with the first again in the places (count, S) that are left, which no maximum notices."""
+    return sketches[np.where(np.arange(count) < len(sketches), np.arange(count), 0)]
+
+
+def read_sketches(found: Any, about: About) -> Sketches:
+    """The photos of an Arrow table with the columns ``_rowid`` and ``sketches``."""
+    ids, values = found["_rowid"].to_numpy(), _matrix(found["sketches"].combine_chunks())
+    order = ids.argsort()
+    shape = (len(ids), 1 + about.regions, min(SIZE, about.size))
+    return Sketches(ids[order], torch.from_numpy(values[order]).view(shape))
 
 
 class Candidates:
@@ -95,7 +112,7 @@ class Candidates:
     def row(self, place: int) -> Row:
         """One row as it was written."""
         cells = self._table.slice(place, 1)
-        values = {name: cells[name][0] for name in layout(About("", "", 1, 0)).names}
+        values = {name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"}
         vectors, boxes = (_matrix(values.pop(name).values) for name in ("vectors", "boxes"))
         plain = {name: cell.as_py() for name, cell in values.items()}
         return Row(
@@ -103,12 +120,17 @@ class Candidates:
             stamp=Stamp(plain["bytes"], plain["modified"], plain["sha256"]),
             date=plain["date"],
             size_wh=(plain["width"], plain["height"]),
-            vectors=vectors,
+            vectors=vectors.astype(np.float32),
             boxes_xyxy=boxes,
             scores=np.array(plain["scores"], dtype=np.float32),
             captions=tuple(plain["captions"]),
             confidences=np.array(plain["confidences"], dtype=np.float32),
         )
+
+
+def _width(about: About) -> int:
+    """Bytes of a photo's sketches."""
+    return (1 + about.regions) * min(SIZE, about.size)
 
 
 def _matrix(rows: Any) -> Any:

@@ -32,7 +32,7 @@ def test_vectors_without_unit_length_are_refused(tiny_folder: Path) -> None:
     model = RegionModel.from_folder(tiny_folder)
     aligner = model.config.aligner.model_copy(update={"normalise": False})
     model.config = model.config.model_copy(update={"aligner": aligner})
-    with pytest.raises(ValueError, match=r"compares regions by cosine.*aligner.normalise = true"):
+    with pytest.raises(ValueError, match=r"are compared by cosine.*aligner.normalise = true"):
         About.of(model, 19)
 
 

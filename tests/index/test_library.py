@@ -18,6 +18,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.index import library as library_module
 from regiontalk.index import store as store_module
 from regiontalk.index.library import Added, PhotoIndex
+from regiontalk.index.rows import Row
 from regiontalk.index.store import writing
 from regiontalk.model import RegionModel
 
@@ -61,11 +62,18 @@ def test_files_are_joined_meanwhile(
     monkeypatch.setattr(library_module, "JOIN", 2)
     library = PhotoIndex.open_or_create(tmp_path / "index", captioner, regions=1)
     joined: list[int] = []
-    monkeypatch.setattr(library._store, "tidy", lambda: None)  # leaves what was joined before the end
+    before: list[int] = []
+    join = library._store.join
+
+    def watched() -> None:
+        before.append(library._store._table.stats()["fragment_stats"]["num_fragments"])
+        join()
+
+    monkeypatch.setattr(library._store, "join", watched)
     library.add(captioner, photos[:5], captions=0, batch=1, done=joined.append)
     assert joined == [1] * 5 and len(stamps(library)) == 5
-    found = library._store._table.stats()
-    assert found["fragment_stats"]["num_fragments"] == 2  # four joined, and the fifth
+    assert before == [2, 3, 2]  # after two, after two more beside what was joined, and at the end the fifth beside it
+    assert library._store._table.stats()["fragment_stats"]["num_fragments"] == 1
 
 
 def test_a_name_that_is_no_text_fails_alone(captioner: RegionCaptioner, library: PhotoIndex, tmp_path: Path) -> None:
@@ -85,8 +93,8 @@ def test_remove(library: PhotoIndex, photos: Sequence[Path]) -> None:
 
 def test_info(library: PhotoIndex) -> None:
     values = library.info()
-    assert (values["photos"], values["model"], values["regions"], values["format"]) == (6, "tiny", 4, 1)
-    assert 6 <= values["regions_in_all"] <= 30 and values["bytes"] > 0 and values["photos_in_vector_index"] == 0
+    assert (values["photos"], values["model"], values["regions"], values["format"]) == (6, "tiny", 4, 2)
+    assert 6 <= values["regions_in_all"] <= 30 and values["bytes"] > 0
     assert values["first"] == "2024-05-01T12:30:00"
 
 
@@ -233,20 +241,27 @@ def test_kill_loses_and_doubles_nothing(
     assert all(names(library.search(captioner, photo=path, k=1)) == [path.name] for path in paths[::7])
 
 
-def test_the_vector_index_finds_what_a_comparison_with_all_finds(
-    captioner: RegionCaptioner, library: PhotoIndex, made_up: Any, monkeypatch: pytest.MonkeyPatch
+def test_sketches_find_what_a_comparison_with_all_finds(
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    made_up: Callable[[int], list[Row]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    library._store.write(made_up(400))
-    exact = library.search(captioner, "a man in a red boat", k=5)
-    monkeypatch.setattr(store_module, "FEWEST", 100)
-    library._store.tidy()
-    assert library.info()["photos_in_vector_index"] == 406
-    library._store.write(made_up(10)[:3])  # rows that the vector index does not hold yet
-    found = library.search(captioner, "a man in a red boat", k=5)
-    assert len({hit.photo for hit in found} & {hit.photo for hit in exact}) >= 4
-    library._store.tidy()
-    assert library.info()["vector_index"] == ["vectors_32"]  # of the root of 406 x 5 regions
-    library._store.write(made_up(1700))
-    library._store.tidy()
-    assert library.info()["vector_index"] == ["vectors_64"]  # grown fourfold: made anew
-    assert library.info()["photos_in_vector_index"] == 1706
+    library._store.write(made_up(400), library._basis)
+    exact = library.search(captioner, "a man in a red boat", k=400)  # more than there are: every row is ranked exactly
+    monkeypatch.setattr(store_module.Store.candidates, "__defaults__", (None, 20))
+    found = library.search(captioner, "a man in a red boat", k=2)
+    assert [hit.photo for hit in found] == [hit.photo for hit in exact[:2]]
+
+
+def test_another_process_changes_the_library(captioner: RegionCaptioner, library: PhotoIndex, tmp_path: Path) -> None:
+    """A search knows its sketches from before; rows that went, came or were joined since are not taken for others."""
+    other = PhotoIndex.open(tmp_path / "index")
+    first = names(other.search(captioner, "a man", k=6))
+    library.remove([tmp_path / "album" / "0.jpg"])
+    library._store.join()
+    time.sleep(1.1)  # LanceDB looks for commits of others once a second
+    assert names(other.search(captioner, "a man", k=6)) == [name for name in first if name != "0.jpg"]
+    library.add(captioner, [tmp_path / "album" / "0.jpg"])
+    time.sleep(1.1)
+    assert names(other.search(captioner, "a man", k=6)) == first

@@ -21,6 +21,7 @@ from regiontalk.index.rows import Row, Stamp
 from regiontalk.index.table import Candidates, to_arrow
 
 SIZE = 12  # D of the tiny model
+BASIS = np.eye(SIZE, dtype=np.float32)
 
 
 def unit(*values: float) -> np.ndarray:
@@ -39,7 +40,7 @@ def row(name: str, *vectors: np.ndarray) -> Row:
 
 
 def candidates(*rows: Row) -> Candidates:
-    return Candidates(to_arrow(rows, About("tiny", "", SIZE, 4)))
+    return Candidates(to_arrow(rows, About("tiny", "", SIZE, 4), BASIS))
 
 
 def query(vectors: Sequence[np.ndarray], names: Sequence[str | None]) -> Query:
@@ -111,16 +112,17 @@ def test_a_text_and_a_photo_both_count(captioner: RegionCaptioner, library: Phot
 @pytest.mark.parametrize(
     ("weights", "chosen"),
     [
-        pytest.param([0.05, 0.45, 0.2, 0.3], [1, 3, 2], id="the lightest fifth is left out"),
+        pytest.param([0.05, 0.45, 0.2, 0.3], [1, 3, 2, 0], id="the heaviest first"),
         pytest.param([1.0], [0], id="one word"),
         pytest.param([0.25] * 4, [0, 1, 2, 3], id="all alike"),
-        pytest.param([0.05] * 20, list(range(12)), id="a long sentence"),
+        pytest.param([0.05] * 20, list(range(16)), id="a long sentence"),
     ],
 )
 def test_which_words_are_sought_by(weights: Sequence[float], chosen: Sequence[int]) -> None:
     directions = np.eye(len(weights), 24, dtype=np.float32)
     asked = query([weight * own for weight, own in zip(weights, directions, strict=True)], ["x"] * len(weights))
-    np.testing.assert_allclose(asked.heaviest(), directions[list(chosen)])
+    wanted = np.array(weights, dtype=np.float32)[list(chosen), None] * directions[list(chosen)]
+    np.testing.assert_allclose(asked.heaviest(), wanted)
 
 
 def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
@@ -128,7 +130,7 @@ def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
 
 
 def test_no_candidate(captioner: RegionCaptioner) -> None:
-    empty: Any = to_arrow([row("a", unit(1))], About("tiny", "", SIZE, 4)).slice(0, 0)
+    empty: Any = to_arrow([row("a", unit(1))], About("tiny", "", SIZE, 4), BASIS).slice(0, 0)
     assert best_hits(captioner, query([unit(1)], ["red"]), Candidates(empty), 3) == []
 
 

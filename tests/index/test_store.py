@@ -94,7 +94,7 @@ def test_killed_before_the_first_version(captioner: RegionCaptioner, tmp_path: P
         pytest.param({"regiontalk": "[]"}, "that is no photo index", id="no record"),
         pytest.param(
             {"regiontalk": '{"model": "m", "fingerprint": "f", "size": 4, "regions": 1, "format": 9}'},
-            "expected a photo index of format 1, got 9",
+            "expected a photo index of format 2, got 9",
             id="another format",
         ),
     ],
@@ -123,13 +123,13 @@ def test_two_writers_that_nothing_keeps_apart_double_nothing(
     captioner: RegionCaptioner, made_up: Callable[[int], list[Row]], tmp_path: Path
 ) -> None:
     """As on an object store, which has no lock."""
-    PhotoIndex.open_or_create(tmp_path, captioner, regions=4)
+    basis = PhotoIndex.open_or_create(tmp_path, captioner, regions=4)._basis
     rows = made_up(8)
 
     def write(_: int) -> None:
         store = Store.open(str(tmp_path))
         for row in rows:
-            store.write([row])
+            store.write([row], basis)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(write, range(2)))
