@@ -154,8 +154,8 @@ def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: in
     best = scores.argsort(descending=True, stable=True)[:k]
     products = affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()  # (k, T, N), NULL last if there
     return [
-        _hit(captioner, query, found.row(place), float(scores[place]), own, there.shape[1])
-        for place, own in zip(best.tolist(), products, strict=True)
+        _hit(captioner, query, row, score, own, there.shape[1])
+        for row, score, own in zip(found.rows(best.tolist()), scores[best].tolist(), products, strict=True)
     ]
 
 

@@ -206,7 +206,13 @@ class Store:
             if condition:
                 among = reader.search().where(condition).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()
             ids = sketches.best(words, max(least, 10 * k), among)
-            return Candidates(reader.take_row_ids(ids.tolist()).to_arrow())
+            vectors = reader.take_row_ids(ids.tolist()).select(["vectors"]).to_arrow()
+
+        def fetch(places: Sequence[int]) -> Any:
+            with _told(self.uri):
+                return reader.take_row_ids(ids[places].tolist()).to_arrow()
+
+        return Candidates(vectors, fetch)
 
     def _read(self) -> tuple[Any, Sketches]:
         """The table at its present version, which stays the same under the reader, and the sketches of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -87,11 +87,18 @@ def read_sketches(found: Any, about: About) -> Sketches:
 
 
 class Candidates:
-    """Rows that a search brought, kept as Arrow columns: only those that are shown become Python values."""
+    """Rows that a search brought: the vectors of all, the rest of those that are shown."""
 
-    def __init__(self, found: Any) -> None:
-        """Take an Arrow table with the columns of `layout`, in any order and with others beside them."""
+    def __init__(self, found: Any, fetch: Callable[[Sequence[int]], Any] | None = None) -> None:
+        """Take what was found.
+
+        Args:
+            found: an Arrow table with the column ``vectors``.
+            fetch: gives an Arrow table with the columns of `layout` for some places of ``found``, in this order; None
+                where ``found`` has them all.
+        """
         self._table = found.combine_chunks()
+        self._fetch = fetch or self._table.take
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -109,9 +116,12 @@ class Candidates:
         padded[there] = values
         return padded, there
 
-    def row(self, place: int) -> Row:
-        """One row as it was written."""
-        cells = self._table.slice(place, 1)
+    def rows(self, places: Sequence[int]) -> list[Row]:
+        """Rows as they were written."""
+        found = self._fetch(places)
+        return [self._row(found.slice(number, 1)) for number in range(found.num_rows)]
+
+    def _row(self, cells: Any) -> Row:
         values = {name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"}
         vectors, boxes = (_matrix(values.pop(name).values) for name in ("vectors", "boxes"))
         plain = {name: cell.as_py() for name, cell in values.items()}
