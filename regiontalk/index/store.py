@@ -206,13 +206,18 @@ class Store:
             if condition:
                 among = reader.search().where(condition).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()
             ids = sketches.best(words, max(least, 10 * k), among)
-            vectors = reader.take_row_ids(ids.tolist()).select(["vectors"]).to_arrow()
+            found = reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
+            ids = found["_rowid"].to_numpy()  # LanceDB gives rows in an order of its own
 
         def fetch(places: Sequence[int]) -> Any:
+            wanted = ids[places]
             with _told(self.uri):
-                return reader.take_row_ids(ids[places].tolist()).to_arrow()
+                rows = reader.take_row_ids(wanted.tolist()).with_row_id().to_arrow()
+            stand = rows["_rowid"].to_numpy()
+            order = stand.argsort()
+            return rows.take(order[stand[order].searchsorted(wanted)])
 
-        return Candidates(vectors, fetch)
+        return Candidates(found, fetch)
 
     def _read(self) -> tuple[Any, Sketches]:
         """The table at its present version, which stays the same under the reader, and the sketches of it."""
