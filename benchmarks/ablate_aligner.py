@@ -1,9 +1,13 @@
-"""What each choice in the aligner is worth: retrieval on dev after the same short training on the same frozen regions.
+r"""What each choice in the aligner is worth: retrieval on dev after the same short training on the same frozen regions.
 
     python benchmarks/ablate_aligner.py --data ../shared/data --vectors runs/vectors.txt --json out/ablations.json
 
-Regions and their vectors are those of --start; every row changes one thing of configs/mini.toml's aligner and its
-[align] stage. The steps are few, so rows compare with each other, not with the first table.
+Regions and their vectors are those of --start; every row changes one thing of --config's aligner and its [align] stage.
+The steps are few, so rows compare with each other, not with the first table. With several --seeds a row is a mean and,
+in brackets, what they gave. The paper's claims, each against "as the recipe":
+
+    python benchmarks/ablate_aligner.py --data ../shared/data --config configs/dvsa.toml --out runs/dvsa_ablations \
+        --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and fragments ([3])"
 """
 
 from __future__ import annotations
@@ -20,20 +24,26 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.ranking import evaluate_retrieval
 from regiontalk.metrics.intervals import Interval
+from regiontalk.train.align import FragmentConfig
 from regiontalk.train.recipe import Recipe, Run, run_recipe
-from regiontalk.train.vectors import VectorsConfig
+from regiontalk.train.vectors import Use, VectorsConfig
 
-FIXED = "fixed word vectors of a file"
-# what is changed: fields of the aligner, fields of the stage
-ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "as mini": ({}, {}),
-    "hardest negative, margin 0.2": ({"loss": "hardest", "margin": 0.2}, {}),
-    "sum of margins 0.2 (eq. 9)": ({"loss": "sum", "margin": 0.2}, {}),
-    "ReLU cells (eq. 4, 5)": ({"cell": "relu"}, {}),
-    "END not read": ({"sentence_token": False}, {}),
-    "no spans of sentences": ({}, {"spans": 0}),
-    "one sentence a photo": ({}, {"captions": 1}),
-    FIXED: ({}, {}),
+FRAGMENTS = FragmentConfig(weight=1.0, over="mean")
+# what is changed: fields of the aligner, of the stage, and where word vectors come from
+ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Use | None]] = {
+    "as the recipe": ({}, {}, None),
+    "hardest negative, margin 0.2": ({"loss": "hardest", "margin": 0.2}, {}, None),
+    "hardest negative after 40 % of eq. 9": ({"loss": "hardest", "margin": 0.2}, {"hardest_after": 0.4}, None),
+    "sum of margins 0.2 (eq. 9)": ({"loss": "sum", "margin": 0.2}, {}, None),
+    "eq. 7 and fragments ([3])": ({"score": "mean_positive"}, {"fragments": FRAGMENTS}, None),
+    "ReLU cells (eq. 4, 5)": ({"cell": "relu"}, {}, None),
+    "END not read": ({"sentence_token": False}, {}, None),
+    "NULL region": ({"null": True}, {}, None),
+    "no spans of sentences": ({}, {"spans": 0}, None),
+    "one sentence a photo": ({}, {"captions": 1}, None),
+    "word vectors from random": ({}, {}, "random"),
+    "word vectors of a file, trained": ({}, {}, "trained"),
+    "word vectors of a file, fixed": ({}, {}, "fixed"),
 }
 
 
@@ -45,43 +55,44 @@ def main() -> None:
     parser.add_argument("--start", default="mini")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features")
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--vectors", type=Path, help="a file of word vectors (regiontalk train vectors), for its row")
+    parser.add_argument("--vectors", type=Path, help="a file of word vectors (regiontalk train vectors)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if FIXED in arguments.rows and arguments.vectors is None:
-        parser.error(f"the row {FIXED!r} wants --vectors FILE; or name the other rows with --rows")
     examples, _ = read_split(arguments.data, "dev")
     recipe = Recipe.read(arguments.config)
-    found = {}
+    found: dict[str, list[list[float]]] = {}
     for name in arguments.rows:
-        shutil.rmtree(arguments.out / "align", ignore_errors=True)  # the last row's; the frozen features stay
+        found[name] = []
         begun = time.perf_counter()
-        changed = ablated(recipe, name, arguments.steps, arguments.seed)
-        run = Run(recipe=changed, data=arguments.data, out=arguments.out, log=lambda line: None)
-        vectors = arguments.vectors if name == FIXED else None
-        model = run_recipe(
-            run, ["align"], start=arguments.start, weights=None, published=False, card=name, vectors=vectors
-        )
-        seconds = time.perf_counter() - begun
-        photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
-        figures = evaluate_retrieval(photos).figures
-        row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
-        text = " / ".join(f"{100 * one.value:.1f}" for one in row if isinstance(one, Interval))
-        found[name] = {"R@1": text, "seconds": f"{seconds:.0f}"}
-        print(f"{name:32s} R@1 {text}  ({seconds:.0f} s)", flush=True)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        for seed in arguments.seeds:
+            shutil.rmtree(arguments.out / "align", ignore_errors=True)  # the last row's; the frozen features stay
+            changed = ablated(recipe, name, arguments.steps, seed)
+            run = Run(recipe=changed, data=arguments.data, out=arguments.out, log=lambda line: None)
+            vectors = arguments.vectors if changed.vectors.aligner != "random" else None
+            model = run_recipe(
+                run, ["align"], start=arguments.start, weights=None, published=False, card=name, vectors=vectors
+            )
+            figures = evaluate_retrieval(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)).figures
+            row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
+            found[name].append([100 * one.value for one in row if isinstance(one, Interval)])
+        seconds = (time.perf_counter() - begun) / len(arguments.seeds)
+        means = " / ".join(f"{sum(way) / len(way):.1f}" for way in zip(*found[name], strict=True))
+        each = ", ".join("/".join(f"{value:.1f}" for value in row) for row in found[name])
+        print(f"{name:38s} R@1 {means} ({each})  {seconds:.0f} s each", flush=True)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     """The recipe with one thing changed, and short."""
-    aligner, stage = ROWS[name]
+    aligner, stage, vectors = ROWS[name]
     if recipe.align is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [align], got none")
-    optimiser = recipe.align.optimiser.model_copy(update={"steps": steps, "seed": seed, "rate": 1e-3})
+    rate = 1e-3 if recipe.align.optimiser.name == "adamw" else recipe.align.optimiser.rate  # from random heads
+    optimiser = recipe.align.optimiser.model_copy(update={"steps": steps, "seed": seed, "rate": rate})
     return recipe.model_copy(
         update={
             "seed": seed,
@@ -89,7 +100,7 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
             "align": recipe.align.model_copy(update=stage | {"optimiser": optimiser}),
             "features": recipe.features.model_copy(update={"views": 1}),
             "generate": None,  # no maps are needed
-            "vectors": VectorsConfig(aligner="fixed" if name == FIXED else "random"),
+            "vectors": VectorsConfig(aligner=vectors or recipe.vectors.aligner),
         }
     )
 

@@ -113,8 +113,9 @@ class Aligner(nn.Module):
         mask = functional.pad(region_mask, (0, choices.shape[1] - regions.shape[1]), value=True)
         return _SCORES[self.config.score](choices, words, mask, word_mask)
 
-    def loss(self, scores: Tensor, photo_of_sentence: Tensor) -> Tensor:
-        """The configured loss of a block of scores (B, C)."""
+    def loss(self, scores: Tensor, photo_of_sentence: Tensor, *, warm: bool = False) -> Tensor:
+        """The configured loss of a block of scores (B, C); ``warm`` takes all negatives where it is the hardest's."""
         if self.config.loss == "info_nce":
             return info_nce(scores, photo_of_sentence, self.log_scale.exp().clamp(max=100.0))
-        return max_margin(scores, photo_of_sentence, margin=self.config.margin, negatives=self.config.loss)
+        negatives = "sum" if warm else self.config.loss
+        return max_margin(scores, photo_of_sentence, margin=self.config.margin, negatives=negatives)

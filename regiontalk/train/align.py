@@ -17,6 +17,8 @@ from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.texts import Sentences, batch_rows, random_spans
 
+HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
+
 
 class FragmentConfig(BaseModel):
     """The fragment loss of [3], beside the sentences' loss."""
@@ -45,6 +47,7 @@ class AlignConfig(BaseModel):
     standardise: bool = Field(
         False, description="learn on features of mean 0 and mean length 1, then take that into W_m and b_m of eq. 1"
     )
+    hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     shuffle: bool = Field(False, description="give every photo another photo's sentences: what chance looks like")
     fragments: FragmentConfig = FragmentConfig()
 
@@ -80,14 +83,17 @@ class AlignTerms:
             vectors = vectors + config.noise * real.std() * torch.randn_like(vectors)
         full = [self.sentences[photo] for photo in photos]
         chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
+        warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
             regions = self.aligner.regions(vectors)
-            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0, mask)}
+            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0, mask, warm=warm)}
             if config.fragments.weight:
                 losses["fragments"] = config.fragments.weight * self._fragments(regions, mask, chosen, step)
             if config.spans:
                 spans = random_spans(full, config.spans, config.span_words, chooser)
-                losses["spans"] = config.weight_span * alignment_loss(self.aligner, regions, spans, 0.5, mask)
+                losses["spans"] = config.weight_span * alignment_loss(
+                    self.aligner, regions, spans, 0.5, mask, warm=warm
+                )
         return losses
 
     def finish(self) -> None:
@@ -127,6 +133,8 @@ def alignment_loss(
     texts: Sequence[Sequence[Sequence[int]]],
     drop_whole: float,
     mask: Tensor | None = None,
+    *,
+    warm: bool = False,
 ) -> Tensor:
     """The configured loss of photos against all texts of the batch.
 
@@ -137,10 +145,11 @@ def alignment_loss(
         drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
             part of the photo.
         mask: (B, N), True = a region; None = all are.
+        warm: hardest negatives are still all negatives.
     """
     owner = owners(texts, regions.device)
     words, word_mask = aligner.read([text for own in texts for text in own])
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
     region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
-    return aligner.loss(aligner.score(regions, words, region_mask, word_mask), owner)
+    return aligner.loss(aligner.score(regions, words, region_mask, word_mask), owner, warm=warm)

@@ -20,7 +20,7 @@ from regiontalk.model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
-from regiontalk.train.align import alignment_loss
+from regiontalk.train.align import HARDEST_AFTER, alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.phrases import choose_phrases, one_box_phrases, phrase_loss
 from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
@@ -45,6 +45,7 @@ class JointConfig(BaseModel):
     weight_proposal: float = Field(0.5, ge=0, description="of the proposal losses")
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
+    hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
 
     @property
     def speaks(self) -> bool:
@@ -87,20 +88,23 @@ class JointTerms:
         pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
         sentences = [self.sentences[row] for row in rows]
         losses: dict[str, Tensor] = {}
+        warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16):
             maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
             if config.weight_sentence or (config.weight_span and config.spans):
                 regions, _ = model.extractor.propose(maps, config.regions)
                 vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
             if config.weight_sentence:
-                losses["sentences"] = config.weight_sentence * alignment_loss(model.aligner, vectors, sentences, 0.0)
+                losses["sentences"] = config.weight_sentence * alignment_loss(
+                    model.aligner, vectors, sentences, 0.0, warm=warm
+                )
             if config.weight_span and config.spans:
                 spans = random_spans(sentences, config.spans, config.span_words, chooser)
-                losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5)
+                losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5, warm=warm)
             if config.phrases and (
                 chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)
             ):
-                losses["phrases"] = config.weight_phrase * phrase_loss(model, maps, truth, chosen)
+                losses["phrases"] = config.weight_phrase * phrase_loss(model, maps, truth, chosen, warm=warm)
             if config.speaks:
                 losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)

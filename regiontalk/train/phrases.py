@@ -50,7 +50,12 @@ def choose_phrases(
 
 
 def phrase_loss(
-    model: RegionModel, maps: Maps, boxes_xyxy: Tensor, chosen: Sequence[tuple[int, int, list[int]]]
+    model: RegionModel,
+    maps: Maps,
+    boxes_xyxy: Tensor,
+    chosen: Sequence[tuple[int, int, list[int]]],
+    *,
+    warm: bool = False,
 ) -> Tensor:
     """The aligner's loss over P pairs of a box and a phrase: a block of scores (P, P), its diagonal true.
 
@@ -59,6 +64,7 @@ def phrase_loss(
         maps: of B photos.
         boxes_xyxy: (B, G, 4) network pixels.
         chosen: pairs as `choose_phrases` gives them, at least one.
+        warm: hardest negatives are still all negatives.
     """
     photos = sorted({photo for photo, _, _ in chosen})
     most = max(sum(photo == one for one, _, _ in chosen) for photo in photos)
@@ -74,4 +80,4 @@ def phrase_loss(
     words, word_mask = model.aligner.read([words for _, _, words in chosen])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     scores = model.aligner.score(regions, words, region_mask, word_mask)
-    return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device))
+    return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device), warm=warm)

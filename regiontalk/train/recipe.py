@@ -102,6 +102,10 @@ class Recipe(BaseModel):
             "align.standardise and a section [warm] or [joint]: the aligner has learnt features as they are": bool(
                 self.align and self.align.standardise and (self.warm or self.joint)
             ),
+            f"hardest_after and aligner.loss = {self.aligner.loss}: it is about hardest negatives": (
+                self.aligner.loss != "hardest"
+                and any(part and part.hardest_after for part in (self.warm, self.joint, self.align))
+            ),
             "align.fragments and aligner.normalise = true: a product of unit vectors never reaches the margin of 1": (
                 self.aligner.normalise and any(part and part.fragments.weight for part in (self.warm, self.align))
             ),

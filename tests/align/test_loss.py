@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.align.loss import fragment_loss, info_nce, max_margin, true_pairs
+from regiontalk.align.model import Aligner, AlignerConfig
 
 BLOCKS = [
     pytest.param(1, [0], id="one pair"),
@@ -147,3 +148,10 @@ def test_fragments_by_hand() -> None:
     assert float(fragment_loss(products, owner, regions, words, over="mean")) == pytest.approx(1.3 / 2 + 3.85 / 6)
     # warm: all four of photo 0 have y = +1: 0 + 1.5 + 1.3 + 1.4
     assert float(fragment_loss(products, owner, regions, words, warm=True)) == pytest.approx(4.2 + 2.75)
+
+
+def test_hardest_negatives_begin_with_all() -> None:
+    scores, owner = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+    hardest = Aligner(features=3, vocabulary=9, config=AlignerConfig(loss="hardest"))
+    assert hardest.loss(scores, owner, warm=True) == max_margin(scores, owner, negatives="sum")
+    assert hardest.loss(scores, owner) == max_margin(scores, owner, negatives="hardest")
