@@ -28,6 +28,7 @@ def shrunk(name: str, tiny: dict[str, Any]) -> dict[str, Any]:
         key: value for key, value in recipe.get("extractor", {}).items() if key in ("pool", "pixels")
     }
     values["aligner"] = recipe["aligner"] | SMALL
+    values.pop("vectors", None)  # a file of them: tests/train/test_vectors.py
     values["generator"] = recipe.get("generator", {}) | {"hidden": 6, "word_size": 8}
     for stage in ("joint", "align", "generate"):
         if stage in recipe:
