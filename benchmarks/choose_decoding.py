@@ -2,8 +2,9 @@
 
     python benchmarks/choose_decoding.py --model runs/mini/model --data ../shared/data --json out/decoding.json
 
-Each row is one setting: BLEU-4, CIDEr-D and mean length of whole-photo captions, or R@1 (any box) of phrases. Nothing
-is written to the model; put what you choose into the recipe's [decoding] section.
+Each row is one setting: BLEU-4, CIDEr-D, mean length and novelty (the share that stands word for word in the training
+sentences) of whole-photo captions, or R@1 (any box) of phrases. Nothing is written to the model; put what you choose
+into the recipe's [decoding] section.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.places import evaluate_phrases
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.metrics.captions import score_captions
+from regiontalk.metrics.intervals import Interval
 
-BEAMS = (1, 3, 5)
+BEAMS = (1, 3, 5, 7)
 POWERS = (0.0, 0.7, 1.0)
 PRIORS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
@@ -36,7 +38,9 @@ def main() -> None:
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
-    rows = [caption_row(photos, beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))]
+    training = [caption for example in read_split(arguments.data, "train")[0] for caption in example.captions]
+    ways = [(beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))]
+    rows = [caption_row(photos, training, beams, power) for beams, power in ways]
     rows += [phrase_row(photos, prior) for prior in PRIORS]
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
@@ -50,16 +54,19 @@ def choose(captioner: RegionCaptioner, **settings: float) -> None:
     captioner.model.config = config.model_copy(update={"decoding": decoding})
 
 
-def caption_row(photos: EncodedPhotos, beams: int, power: float) -> dict[str, float]:
+def caption_row(photos: EncodedPhotos, training: list[str], beams: int, power: float) -> dict[str, float]:
     """Whole-photo captions with one setting."""
     choose(photos.captioner, beams=beams, length_power=power)
     spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
     references = {example.id: example.captions for example in photos.examples if example.id in spoken}
-    scores = score_captions(spoken, references, resamples=10)
+    scores = score_captions(spoken, references, training=training, resamples=10)
     words = sum(len(text.split()) for text in spoken.values()) / len(spoken)
-    bleu, cider = (figure.value if (figure := scores.figures[name]) else 0.0 for name in ("BLEU-4", "CIDEr-D"))
-    print(f"beams {beams} power {power:g}: BLEU-4 {bleu:.4f} CIDEr-D {cider:.4f} words {words:.2f}")
-    return {"beams": beams, "length_power": power, "BLEU-4": bleu, "CIDEr-D": cider, "words": words}
+    found = {name: figure.value if (figure := scores.figures[name]) else 0.0 for name in ("BLEU-4", "CIDEr-D")}
+    seen = scores.diversity["in training"]
+    found |= {"words": words, "in training": seen.value if isinstance(seen, Interval) else float(seen or 0.0)}
+    told = " ".join(f"{name} {value:.4f}" for name, value in found.items())
+    print(f"beams {beams} power {power:g}: {told}", flush=True)
+    return {"beams": beams, "length_power": power, **found}
 
 
 def phrase_row(photos: EncodedPhotos, prior: float) -> dict[str, float]:
