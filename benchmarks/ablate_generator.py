@@ -40,6 +40,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "whole photos alone": {"generate": {"pairs": 0}},
     "region alone": {"generator": {"with_photo": False}},
     "looks after the word is read": {"generator": {"look": "after"}},
+    "picture at every step": {"generator": {"picture": "every"}},
     "no attention": BLIND,
     "no attention, picture at t = 1": BLIND | {"generator": BLIND["generator"] | {"picture": "first"}},
     "no attention, picture at every step": BLIND | {"generator": BLIND["generator"] | {"picture": "every"}},
