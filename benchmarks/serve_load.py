@@ -113,6 +113,7 @@ def running(model: str, threads: int, clients: int) -> Iterator[str]:
             yield said[-1].split()[1].rstrip("/")
         finally:
             server.terminate()
+            drain.join()  # before the pipe is closed
 
 
 def load(address: str, photos: Sequence[bytes], clients: int, seconds: float, regions: int) -> Tally:
