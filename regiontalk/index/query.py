@@ -22,7 +22,7 @@ from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 
-EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each one more is a search more
+EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each is one more vector of the query
 MOST = 16  # candidates are sought by the heaviest words of a query, so many
 
 
