@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from regiontalk.generate.model import caption_loss
 from regiontalk.model import RegionModel
@@ -138,14 +138,22 @@ def train_joint(
     after: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
-    terms = JointTerms(made_ready(model, config), examples, store, config, changes)
-    train(model, terms, config.optimiser, folder=folder, log=log, settings=settings, usual=usual, after=after)
+    learning = made_ready(model, config)
+    terms = JointTerms(model, examples, store, config, changes)
+    train(learning, terms, config.optimiser, folder=folder, log=log, settings=settings, usual=usual, after=after)
 
 
-def made_ready(model: RegionModel, config: JointConfig) -> RegionModel:
-    """The model itself as the stage trains it and leaves it: its layout in memory, and what of it stands still."""
+def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
+    """`taking_part` as the stage trains and leaves it: the layout in memory, and what of the model stands still."""
     model.to(memory_format=torch.channels_last)
     model.train()
     moving = config.optimiser.backbone_rate > 0
     model.extractor.backbone.requires_grad_(moving).train(moving)
-    return model
+    return taking_part(model, config)
+
+
+def taking_part(model: RegionModel, config: JointConfig) -> nn.Module:
+    """The model, without its generator where the stage has no captions: another one goes on from the same regions."""
+    if config.speaks:
+        return model
+    return nn.ModuleDict({"extractor": model.extractor, "aligner": model.aligner})

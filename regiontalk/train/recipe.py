@@ -36,7 +36,7 @@ from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.given import GivenFeatures
-from regiontalk.train.joint import JointConfig, made_ready, train_joint
+from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.settings import extractor_sizes, stage_numbers, usual_numbers
@@ -319,7 +319,9 @@ class Run:
         parts["vectors"]["file"] = self._vectors
         photos = [(example.id, example.captions) for example in self.examples]
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
-        learns = {"warm": model.aligner, "align": model.aligner, "generate": model.generator}.get(name, model)
+        learns = model.generator if name == "generate" else model.aligner
+        if isinstance(stage, JointConfig):
+            learns = taking_part(model, stage)
         # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
         parts["begin"] = fingerprint(learns, without="recur.")
         if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,20 @@ def test_a_checkpoint_of_other_settings_is_refused(
         run.stage(name, model)
     with pytest.raises(ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"):
         run.stage(stage, model)
+
+
+def test_another_generator_goes_on_from_the_same_regions(
+    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tiny | {"joint": tiny["joint"] | {"weight_caption": 0.0}}
+    before = trained(start_run(silent))
+    shutil.rmtree(start_run(silent).out / "generate")
+    learnt: list[str] = []
+    monkeypatch.setattr("regiontalk.train.recipe.train", lambda module, *_, **__: learnt.append(type(module).__name__))
+    after = trained(start_run(silent | {"generator": tiny.get("generator", {}) | {"hidden": 24}}))
+    assert learnt == ["Generator"]
+    kept = [key for key in before if not key.startswith("generator.")]
+    assert all(torch.equal(before[key], after[key]) for key in kept)
 
 
 def test_a_stage_that_follows_another_beginning_is_refused(start_run: Any, tiny: dict[str, Any]) -> None:
