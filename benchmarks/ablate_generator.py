@@ -44,9 +44,8 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "no attention": BLIND,
     "no attention, picture at t = 1": BLIND | {"generator": BLIND["generator"] | {"picture": "first"}},
     "no attention, picture at every step": BLIND | {"generator": BLIND["generator"] | {"picture": "every"}},
-    "no attention, ReLU, picture at t = 1": BLIND | {
-        "generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}
-    },
+    "no attention, ReLU, picture at t = 1": BLIND
+    | {"generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}},
     "self-critical": {"generate": {"reward": 0.2}},
 }
 FINISHED = ("proposer", "warm", "joint", "align", "statistics.npy", "statistics.json", "features.npy", "features.json")

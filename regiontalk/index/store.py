@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from regiontalk.index.table import Candidates, layout, read_sketches, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
+FRESH = 0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
 CANDIDATES = 200  # photos that are ranked exactly, at least; 10 for each that is wanted
 
 
@@ -80,6 +82,7 @@ class Store:
         self.uri, self.about = uri, about
         self._connection, self._table = connection, table
         self._reader: tuple[Any, Sketches] | None = None  # of the version that was searched last
+        self._looked = 0.0  # when that was last seen to be the present one
 
     @classmethod
     def open(cls, uri: str, storage: Mapping[str, str] | None = None) -> Store:
@@ -180,6 +183,7 @@ class Store:
         with _told(self.uri):
             merge = self._table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
             merge.execute(table)
+        self._looked = 0.0
 
     def delete(self, condition: str | None) -> int:
         """Remove the rows that a condition names; how many."""
@@ -187,6 +191,7 @@ class Store:
         if count and condition:
             with _told(self.uri):
                 self._table.delete(condition)
+            self._looked = 0.0
         return count
 
     def candidates(
@@ -221,7 +226,10 @@ class Store:
 
     def _read(self) -> tuple[Any, Sketches]:
         """The table at its present version, which stays the same under the reader, and the sketches of it."""
-        version = self._table.version
+        now = time.monotonic()  # asking for the version costs as much as reading the words
+        if self._reader is not None and now - self._looked < FRESH:
+            return self._reader
+        version, self._looked = self._table.version, now
         if self._reader is None or self._reader[0].version != version:
             reader = self._connection.open_table(TABLE)
             reader.checkout(version)
@@ -320,7 +328,7 @@ def _begun(uri: str, folder: Path) -> bool:
 def _connect(uri: str, storage: Mapping[str, str] | None) -> Any:
     """A connection whose tables see the commits of other processes within a second."""
     options = None if storage is None else dict(storage)
-    return engine().connect(uri, storage_options=options, read_consistency_interval=timedelta(seconds=1))
+    return engine().connect(uri, storage_options=options, read_consistency_interval=timedelta(seconds=FRESH))
 
 
 @contextmanager

@@ -118,9 +118,7 @@ class JointTerms:
         whole = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(sentences), 1, 4)
         condition, grids = self.model.conditions(maps, whole)
         inputs, targets = teacher_words([sentence for group in chosen for sentence in group])
-        logits, _ = self.model.generator(
-            condition, grids, inputs.to(condition.device), rows=owner.to(condition.device)
-        )
+        logits, _ = self.model.generator(condition, grids, inputs.to(condition.device), rows=owner.to(condition.device))
         return caption_loss(logits, targets.to(condition.device), self.config.smoothing)
 
 

@@ -319,9 +319,10 @@ class Run:
         parts["vectors"]["file"] = self._vectors
         photos = [(example.id, example.captions) for example in self.examples]
         parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
-        learns = model.generator if name == "generate" else model.aligner
         if isinstance(stage, JointConfig):
             learns = taking_part(model, stage)
+        else:
+            learns = model.generator if name == "generate" else model.aligner
         # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
         parts["begin"] = fingerprint(learns, without="recur.")
         if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained

@@ -138,8 +138,10 @@ def begin_with_vectors(
     users = [(name, embedding, use) for name, embedding, use in parts if use != "random"]
     if path is None and users:
         name, _, use = users[0]
-        raise ValueError(f"vectors.{name} = {use} and no file cannot meet; give one with --vectors FILE "
-            "(regiontalk train vectors TEXT --data DIR --out FILE makes one of any sentences)")
+        raise ValueError(
+            f"vectors.{name} = {use} and no file cannot meet; give one with --vectors FILE "
+            "(regiontalk train vectors TEXT --data DIR --out FILE makes one of any sentences)"
+        )
     if path is not None and not users:
         raise ValueError("--vectors and a recipe whose vectors are all random cannot meet; set vectors.aligner = fixed")
     digest = hashlib.sha256()
