@@ -9,6 +9,12 @@ On the frozen extractor of a model, whole photos alone; of several seeds a row g
     python benchmarks/ablate_generator.py --data ../shared/data --config configs/attend.toml --start mini --steps 500 \
         --seeds 0 1 2 --rows "as the recipe" "no attention" "no attention, picture at t = 1"
 
+On a finished run that began with a model's extractor, both:
+
+    python benchmarks/ablate_generator.py --data ../shared/data --config configs/dvsa.toml --run runs/dvsa \
+        --start mini --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 \
+        --rows "region alone" "region beside the whole photo"
+
 "Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row has seen sentences
 alone.
 """
@@ -39,6 +45,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "Entities phrases (supervised)": {"generate": {"pairs": 0, "phrases": 2}},
     "whole photos alone": {"generate": {"pairs": 0}},
     "region alone": {"generator": {"with_photo": False}},
+    "region beside the whole photo": {"generator": {"with_photo": True}},
     "looks after the word is read": {"generator": {"look": "after"}},
     "picture at every step": {"generator": {"picture": "every"}},
     "no attention": BLIND,
@@ -47,6 +54,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "no attention, ReLU, picture at t = 1": BLIND
     | {"generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}},
     "self-critical": {"generate": {"reward": 0.2}},
+    "an EM round": {"generate": {"rounds": 1}},
 }
 FINISHED = ("proposer", "warm", "joint", "align", "statistics.npy", "statistics.json", "features.npy", "features.json")
 
@@ -58,15 +66,15 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="output folder of a finished run")
     parser.add_argument("--config", type=Path, default=Path("configs/mini.toml"))
     parser.add_argument("--weights", type=Path, help="that the run began with")
-    parser.add_argument("--start", help="a model whose extractor serves all rows, in place of --run")
+    parser.add_argument("--start", help="a model whose extractor serves all rows; beside --run, what that began with")
     parser.add_argument("--vectors", type=Path, help="word vectors that the run began with")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    if (arguments.run is None) == (arguments.start is None):
-        parser.error("expected --run FOLDER or --start MODEL, one of them")
+    if arguments.run is None and arguments.start is None:
+        parser.error("expected --run FOLDER, --start MODEL or both, got neither")
     recipe = Recipe.read(arguments.config)
     examples, _ = read_split(arguments.data, "dev")
     run = arguments.run or Path("runs") / recipe.name
@@ -79,10 +87,11 @@ def main() -> None:
     for name in arguments.rows:
         rows = []
         for seed in arguments.seeds:
-            shutil.rmtree(out / "generate", ignore_errors=True)  # the last row's
+            for last in out.glob("generate*"):
+                shutil.rmtree(last)
             begun = time.perf_counter()
             changed = ablated(recipe, name, arguments.steps, seed)
-            stages = ["generate"] if arguments.start else stages_of(changed)
+            stages = stages_of(changed) if arguments.run else ["generate"]
             one = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
             beginning = {"start": arguments.start, "weights": arguments.weights, "vectors": arguments.vectors}
             model = run_recipe(one, stages, published=False, card=name, **beginning)

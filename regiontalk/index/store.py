@@ -3,7 +3,7 @@
 A search reads the sketches of all photos once and keeps them until the table changes: they name the candidates
 (`sketch`), whose rows are then fetched from the very version of the table that the sketches are of. LanceDB's own
 multi-vector search, which looks for each word's nearest regions by themselves, found two thirds of the ten best among
-20,000 photos, where this finds all but two in a hundred among 100,000 (docs/results.md).
+20,000 photos, where this finds all but two or three in a hundred among 100,000 (docs/results.md).
 Everything that LanceDB raises becomes one `LibraryError` that says how to rebuild.
 """
 
@@ -28,7 +28,7 @@ from regiontalk.records import FloatArray
 
 TABLE = "photos"
 FRESH = 0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
-CANDIDATES = 200  # photos that are ranked exactly, at least; 10 for each that is wanted
+CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
 
 
 class LibraryError(ValueError):
