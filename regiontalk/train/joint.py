@@ -22,7 +22,7 @@ from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
-from regiontalk.train.phrases import choose_phrases, one_box_phrases, phrase_loss
+from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
 from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
 from regiontalk.train.texts import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
 
@@ -46,6 +46,9 @@ class JointConfig(BaseModel):
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
+    spare_alike: bool = Field(
+        False, description="a phrase that shares a content word with those of another's box is no negative of it"
+    )
 
     @property
     def speaks(self) -> bool:
@@ -74,6 +77,7 @@ class JointTerms:
         self.model, self.store, self.config, self.changes = model, store, config, changes
         self.sentences = sentence_numbers(examples, model.vocabulary)
         self.phrases = [one_box_phrases(example, model.vocabulary) for example in examples] if config.phrases else []
+        self.names = [box_names(own, model.vocabulary) for own in self.phrases] if config.spare_alike else []
         self.boxes = [network_boxes(example, model.preprocessing) for example in examples]
         self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
 
@@ -104,7 +108,10 @@ class JointTerms:
             if config.phrases and (
                 chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)
             ):
-                losses["phrases"] = config.weight_phrase * phrase_loss(model, maps, truth, chosen, warm=warm)
+                spared = likely_true(chosen, [self.names[row] for row in rows]) if config.spare_alike else None
+                losses["phrases"] = config.weight_phrase * phrase_loss(
+                    model, maps, truth, chosen, spared=spared, warm=warm
+                )
             if config.speaks:
                 losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)

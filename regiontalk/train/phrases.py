@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from regiontalk.model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
-from regiontalk.text import Vocabulary
+from regiontalk.text import FUNCTION_WORDS, UNKNOWN, Vocabulary
 
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
 
@@ -21,6 +21,30 @@ def one_box_phrases(example: Example, vocabulary: Vocabulary) -> list[RowWords]:
     single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1]
     pairs = [(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
     return [pair for pair in pairs if pair[1]]
+
+
+def box_names(phrases: Sequence[RowWords], vocabulary: Vocabulary) -> dict[int, set[int]]:
+    """The content words by which people name each box of a photo, by its row."""
+    names: dict[int, set[int]] = {}
+    for row, words in phrases:
+        content = {word for word in words if word > UNKNOWN and vocabulary.words[word] not in FUNCTION_WORDS}
+        names.setdefault(row, set()).update(content)
+    return names
+
+
+def likely_true(chosen: Sequence[tuple[int, int, list[int]]], names: Sequence[Mapping[int, set[int]]]) -> Tensor:
+    """(P, P) bool, True = phrase l is not the one of pair k but shares a content word with those of its box.
+
+    "A boy" was written of another box, and may be as true of this one, which people call "a little boy" or "a child".
+    The hardest negative of a phrase is often such a one (docs/results.md).
+
+    Args:
+        chosen: pairs as `choose_phrases` gives them.
+        names: of each photo, as `box_names` gives them.
+    """
+    own = [names[photo][row] for photo, row, _ in chosen]
+    table = [[not one.isdisjoint(words) for _, _, words in chosen] for one in own]
+    return torch.tensor(table).fill_diagonal_(False)
 
 
 def choose_phrases(
@@ -55,6 +79,7 @@ def phrase_loss(
     boxes_xyxy: Tensor,
     chosen: Sequence[tuple[int, int, list[int]]],
     *,
+    spared: Tensor | None = None,
     warm: bool = False,
 ) -> Tensor:
     """The aligner's loss over P pairs of a box and a phrase: a block of scores (P, P), its diagonal true.
@@ -64,6 +89,7 @@ def phrase_loss(
         maps: of B photos.
         boxes_xyxy: (B, G, 4) network pixels.
         chosen: pairs as `choose_phrases` gives them, at least one.
+        spared: (P, P), True = no negative (`likely_true`); None for none.
         warm: hardest negatives are still all negatives.
     """
     photos = sorted({photo for photo, _, _ in chosen})
@@ -80,4 +106,6 @@ def phrase_loss(
     words, word_mask = model.aligner.read([words for _, _, words in chosen])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     scores = model.aligner.score(regions, words, region_mask, word_mask)
+    if spared is not None:
+        scores = scores.masked_fill(spared.to(scores.device), float("-inf"))
     return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device), warm=warm)

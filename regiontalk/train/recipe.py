@@ -114,6 +114,9 @@ class Recipe(BaseModel):
             "generate.pairs and no section [warm], [joint] or [align]: nothing teaches the aligner that infers them": (
                 self.generate is not None and stage.pairs > 0 and not taught
             ),
+            "joint.spare_alike and joint.phrases = 0: it is about phrases": bool(
+                self.joint and self.joint.spare_alike and not self.joint.phrases
+            ),
             "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
             "train [proposer] and [align]": self.extractor.crops is not None and self.joint is not None,
             f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "

@@ -14,7 +14,7 @@ from torch import Tensor
 from regiontalk.align.loss import max_margin
 from regiontalk.records import Example, Phrase
 from regiontalk.text import Vocabulary
-from regiontalk.train.phrases import choose_phrases, one_box_phrases, phrase_loss
+from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
 
 
 def test_one_box_phrases() -> None:
@@ -62,3 +62,23 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
             scores[k, other] = sum(float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t])
     expected = max_margin(scores, torch.arange(3), margin=0.2)
     torch.testing.assert_close(phrase_loss(model, maps, boxes, chosen), expected, atol=1e-4, rtol=1e-4)
+    spared = torch.zeros(3, 3, dtype=torch.bool)
+    spared[0, 1] = spared[2, 1] = True
+    expected = max_margin(scores.masked_fill(spared, -9.0), torch.arange(3), margin=0.2)
+    found = phrase_loss(model, maps, boxes, chosen, spared=spared)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_likely_true() -> None:
+    vocabulary = Vocabulary(["a", "boy", "child", "red", "shirt"])  # numbers 4 to 8
+    photos = [[(0, [4, 5]), (0, [4, 6]), (1, [7, 8])], [(2, [4, 6]), (1, [4, 3])]]
+    names = [box_names(own, vocabulary) for own in photos]
+    assert names == [{0: {5, 6}, 1: {7, 8}}, {2: {6}, 1: set()}]
+    chosen = [(0, 0, [4, 5]), (0, 1, [7, 8]), (1, 2, [4, 6]), (1, 1, [4, 3])]
+    expected = [
+        [0, 0, 1, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+    ]  # "a child" is true of the boy, "a" says nothing
+    assert likely_true(chosen, names).int().tolist() == expected
