@@ -46,7 +46,8 @@ export class Describe {
       this.result = result;
       this.stage.measured(result.width, result.height);
       this.show();
-      return `${this.#whole()}. ${result.regions.length} regions described.`;
+      const named = result.regions.filter((region) => this.#words(region)).length;
+      return `${this.#whole()}. ${result.regions.length} regions, ${named} with words.`;
     }, signal);
   }
 

@@ -25,9 +25,10 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     lines = page.locator("#captions li")
     assert lines.count() == page.locator("#boxes .box").count() >= 3
     assert "sure" in page.inner_text("#whole")
+    named = lines.count() - page.locator("#captions .unsure").count()
+    assert page.inner_text("#status").endswith(f"{lines.count()} regions, {named} with words.")
     page.fill("#threshold", "0")
     said = page.inner_text("#whole")
-    assert page.inner_text("#status").endswith(f"{lines.count()} regions described.")
     assert said == f"{page.get_attribute('#picture', 'alt')} ({said.split('(')[1]}"
     page.fill("#threshold", "0.25")
     lines.nth(1).locator("button").first.hover()
