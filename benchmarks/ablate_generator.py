@@ -12,7 +12,7 @@ On the frozen extractor of a model, whole photos alone; of several seeds a row g
 On a finished run that began with a model's extractor, both:
 
     python benchmarks/ablate_generator.py --data ../shared/data --config configs/dvsa.toml --run runs/dvsa \
-        --start mini --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 \
+        --start mini --vectors runs/vectors.txt --steps 800 --limit 500 --seeds 0 1 2 \
         --rows "region alone" "region beside the whole photo"
 
 "Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row has seen sentences
@@ -71,12 +71,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--limit", type=int, help="only the first dev photos")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if arguments.run is None and arguments.start is None:
         parser.error("expected --run FOLDER, --start MODEL or both, got neither")
     recipe = Recipe.read(arguments.config)
-    examples, _ = read_split(arguments.data, "dev")
+    examples = read_split(arguments.data, "dev")[0][: arguments.limit]
     run = arguments.run or Path("runs") / recipe.name
     out = run.parent / f"{run.name}_ablations"
     out.mkdir(parents=True, exist_ok=True)

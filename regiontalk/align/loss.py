@@ -2,7 +2,7 @@
 
 Each takes scores (B, C) and the photo of each sentence, so that captions of the same photo are never negatives of each
 other, and returns one number: a mean over the true pairs. The fragment loss of [3] goes one level down, to the products
-(B, C, T, N) of every region and word.
+(N, B, W) of every region and word.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def info_nce(scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float) -
 
 def fragment_loss(
     products: Tensor,
-    photo_of_sentence: Tensor,
+    photo_of_word: Tensor,
     region_mask: Tensor,
-    word_mask: Tensor,
+    pairs: int,
     *,
     warm: bool = False,
     over: Literal["sum", "mean"] = "sum",
@@ -80,10 +80,10 @@ def fragment_loss(
     every word's best region whatever its sign: the labels are guessed from the model itself (mi-SVM).
 
     Args:
-        products: (B, C, T, N) of `score.affinity`.
-        photo_of_sentence: (C,) which photo each sentence belongs to.
+        products: (N, B, W) of `score.word_products`.
+        photo_of_word: (W,) which photo each word belongs to.
         region_mask: (B, N), True = a region.
-        word_mask: (C, T), True = a word.
+        pairs: C, how many sentences the words are of.
         warm: every y inside a pair is +1, for the first steps, when the products say nothing yet.
         over: ``sum`` as printed, a mean over the C true pairs; ``mean`` takes the mean over each label's own fragments,
             because a batch has far more strangers than pairs, and their sum drowns the few that belong together.
@@ -91,13 +91,12 @@ def fragment_loss(
     Returns:
         ().
     """
-    own = true_pairs(photo_of_sentence, len(products))[:, :, None, None]
-    real = region_mask[:, None, None] & word_mask[None, :, :, None]
+    own = true_pairs(photo_of_word, products.shape[1])
+    real = region_mask.T[:, :, None]
     known = products.detach().masked_fill(~real, float("-inf"))  # labels have no gradient
-    together = real & own & (warm | (known > 0) | (known == known.amax(3, keepdim=True)))
+    together = real & own & (warm | (known > 0) | (known == known.amax(0)))
     hinge = (1 - torch.where(together, products, -products)).clamp(min=0) * real
     if over == "sum":
-        return hinge.sum() / products.shape[1]
-    apart = real & ~together
-    means = [(hinge * label).sum() / label.sum().clamp(min=1) for label in (together, apart)]
+        return hinge.sum() / pairs
+    means = [(hinge * label).sum() / label.sum().clamp(min=1) for label in (together, real & ~together)]
     return means[0] + means[1]

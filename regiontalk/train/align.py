@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regiontalk.align.loss import fragment_loss
 from regiontalk.align.model import Aligner
-from regiontalk.align.score import affinity
+from regiontalk.align.score import word_products
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.texts import Sentences, batch_rows, random_spans
@@ -86,11 +86,12 @@ class AlignTerms:
         warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
             regions = self.aligner.regions(vectors)
-            losses = {"sentences": alignment_loss(self.aligner, regions, chosen, 0.0, mask, warm=warm)}
+            texts = Texts.read(self.aligner, chosen)
+            losses = {"sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)}
             if config.fragments.weight:
-                losses["fragments"] = config.fragments.weight * self._fragments(regions, mask, chosen, step)
+                losses["fragments"] = config.fragments.weight * self._fragments(regions, mask, texts, step)
             if config.spans:
-                spans = random_spans(full, config.spans, config.span_words, chooser)
+                spans = Texts.read(self.aligner, random_spans(full, config.spans, config.span_words, chooser))
                 losses["spans"] = config.weight_span * alignment_loss(
                     self.aligner, regions, spans, 0.5, mask, warm=warm
                 )
@@ -102,16 +103,13 @@ class AlignTerms:
             centre, scale = self.standard
             self.aligner.regions.absorb(centre.to(self.aligner.log_scale.device), scale)
 
-    def _fragments(
-        self, regions: Tensor, region_mask: Tensor, texts: Sequence[Sequence[Sequence[int]]], step: int
-    ) -> Tensor:
-        """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch, for each photo its texts."""
+    def _fragments(self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int) -> Tensor:
+        """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch."""
         config = self.config.fragments
-        words, word_mask = self.aligner.read([text for own in texts for text in own])
         warm = step < config.warm * self.config.optimiser.steps
-        products = affinity(regions, words)
-        owner = owners(texts, regions.device)
-        return fragment_loss(products, owner, region_mask, word_mask, warm=warm, over=config.over)
+        products = word_products(regions, texts.words, texts.mask)
+        photo_of_word = texts.owner[:, None].expand_as(texts.mask)[texts.mask]
+        return fragment_loss(products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over)
 
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
@@ -122,15 +120,31 @@ def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
     return centre, float((some - centre).norm(dim=1).mean())
 
 
-def owners(texts: Sequence[Sequence[Sequence[int]]], device: torch.device) -> Tensor:
-    """(C,) which photo each text belongs to."""
-    return torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=device)
+class Texts(NamedTuple):
+    """The texts of a batch of photos, as the aligner reads them.
+
+    Attributes:
+        owner: (C,) which photo each belongs to.
+        words: (C, T, D) word vectors s.
+        mask: (C, T), True = a word that counts.
+    """
+
+    owner: Tensor
+    words: Tensor
+    mask: Tensor
+
+    @classmethod
+    def read(cls, aligner: Aligner, texts: Sequence[Sequence[Sequence[int]]]) -> Self:
+        """Read, for each photo, its texts as word numbers."""
+        words, mask = aligner.read([text for own in texts for text in own])
+        owner = torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=words.device)
+        return cls(owner, words, mask)
 
 
 def alignment_loss(
     aligner: Aligner,
     regions: Tensor,
-    texts: Sequence[Sequence[Sequence[int]]],
+    texts: Texts,
     drop_whole: float,
     mask: Tensor | None = None,
     *,
@@ -139,17 +153,15 @@ def alignment_loss(
     """The configured loss of photos against all texts of the batch.
 
     Args:
-        aligner: encoders, score and loss.
+        aligner: score and loss.
         regions: (B, N, D) encoded regions v.
-        texts: for each photo its texts as word numbers.
+        texts: of these photos.
         drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
             part of the photo.
         mask: (B, N), True = a region; None = all are.
         warm: hardest negatives are still all negatives.
     """
-    owner = owners(texts, regions.device)
-    words, word_mask = aligner.read([text for own in texts for text in own])
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
     region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
-    return aligner.loss(aligner.score(regions, words, region_mask, word_mask), owner, warm=warm)
+    return aligner.loss(aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm)

@@ -20,7 +20,7 @@ from regiontalk.model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
-from regiontalk.train.align import HARDEST_AFTER, alignment_loss
+from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
 from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
@@ -99,11 +99,12 @@ class JointTerms:
                 regions, _ = model.extractor.propose(maps, config.regions)
                 vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
             if config.weight_sentence:
+                texts = Texts.read(model.aligner, sentences)
                 losses["sentences"] = config.weight_sentence * alignment_loss(
-                    model.aligner, vectors, sentences, 0.0, warm=warm
+                    model.aligner, vectors, texts, 0.0, warm=warm
                 )
             if config.weight_span and config.spans:
-                spans = random_spans(sentences, config.spans, config.span_words, chooser)
+                spans = Texts.read(model.aligner, random_spans(sentences, config.spans, config.span_words, chooser))
                 losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5, warm=warm)
             if config.phrases and (
                 chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)

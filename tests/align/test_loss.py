@@ -129,25 +129,32 @@ def test_fragments(photos: int, owner: list[int], over: Literal["sum", "mean"], 
     products = torch.randn(photos, len(owner), 4, 3, generator=chance, requires_grad=True)
     share = 0.4 if padded else -1.0
     masks = (torch.rand(photos, 3, generator=chance) > share, torch.rand(len(owner), 4, generator=chance) > share)
-    got = fragment_loss(products, torch.tensor(owner), *masks, warm=warm, over=over)
+    photo_of_word = torch.tensor(owner)[:, None].expand_as(masks[1])[masks[1]]
+    got = fragment_loss(packed(products, masks[1]), photo_of_word, masks[0], len(owner), warm=warm, over=over)
     assert float(got.detach()) == pytest.approx(slow_fragments(products.detach(), owner, *masks, warm, over), rel=1e-5)
     got.backward()
     assert products.grad is not None and products.grad.isfinite().all()
     assert not products.grad[~(masks[0][:, None, None] & masks[1][None, :, :, None]).expand_as(products)].any()
 
 
+def packed(products: Tensor, word_mask: Tensor) -> Tensor:
+    """(B, C, T, N) as `score.word_products` gives it: (N, B, W)."""
+    return products[:, word_mask].permute(2, 0, 1)
+
+
 def test_fragments_by_hand() -> None:
     # photos 0 and 1, one sentence of two words, of photo 0; two regions each
     products = torch.tensor([[[[2.0, -0.5], [-0.3, -0.4]]], [[[0.5, -2.0], [-1.0, 0.25]]]])
-    owner, regions, words = torch.tensor([0]), torch.ones(2, 2, dtype=torch.bool), torch.ones(1, 2, dtype=torch.bool)
+    owner, regions, words = torch.tensor([0, 0]), torch.ones(2, 2, dtype=torch.bool), torch.ones(1, 2, dtype=torch.bool)
+    products = packed(products, words)
     # photo 0, word 1: y = +1 for 2 -> 0; y = -1 for -.5 -> 1 - .5 = .5
     # photo 0, word 2: none is positive, its best, -.3, gets y = +1 -> 1.3; -.4 has y = -1 -> .6
     # photo 1 is a stranger, y = -1: 1 + .5 = 1.5; 1 - 2 < 0 -> 0; 1 - 1 = 0; 1.25
     together, apart = [0.0, 1.3], [0.5, 0.6, 1.5, 0.0, 0.0, 1.25]
-    assert float(fragment_loss(products, owner, regions, words)) == pytest.approx(sum(together) + sum(apart))
-    assert float(fragment_loss(products, owner, regions, words, over="mean")) == pytest.approx(1.3 / 2 + 3.85 / 6)
+    assert float(fragment_loss(products, owner, regions, 1)) == pytest.approx(sum(together) + sum(apart))
+    assert float(fragment_loss(products, owner, regions, 1, over="mean")) == pytest.approx(1.3 / 2 + 3.85 / 6)
     # warm: all four of photo 0 have y = +1: 0 + 1.5 + 1.3 + 1.4
-    assert float(fragment_loss(products, owner, regions, words, warm=True)) == pytest.approx(4.2 + 2.75)
+    assert float(fragment_loss(products, owner, regions, 1, warm=True)) == pytest.approx(4.2 + 2.75)
 
 
 def test_hardest_negatives_begin_with_all() -> None:

@@ -21,7 +21,7 @@ from regiontalk.images import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.given import GivenConfig, given_maps, read_given
 from regiontalk.regions.sources import PrecomputedRegions
-from regiontalk.train.align import alignment_loss
+from regiontalk.train.align import Texts, alignment_loss
 from regiontalk.train.given import GivenFeatures
 from regiontalk.train.recipe import FeaturesConfig
 
@@ -240,7 +240,7 @@ def test_empty_places_count_for_nothing(
     aligner = Aligner(features=16, vocabulary=12, config=AlignerConfig(size=6, word_size=4, hidden=4, score=score))
     vectors, mask = features.read_vectors(rows), features.read_mask(rows)
     assert mask.sum(1).tolist() == [1 + count for count in features.found[rows].tolist()] == [3, 4, 5, 6]
-    found = alignment_loss(aligner, aligner.regions(vectors), texts, drop_whole, mask)
+    found = alignment_loss(aligner, aligner.regions(vectors), Texts.read(aligner, texts), drop_whole, mask)
     words, word_mask = aligner.read([text for own in texts for text in own])
     scores = []
     for row in rows:
