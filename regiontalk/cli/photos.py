@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from regiontalk.frames import shown_name
 from regiontalk.records import ImageResult
 
 SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .avif .heic .heif .ppm .pgm .jp2".split())
@@ -35,7 +36,7 @@ def find_photos(arguments: Sequence[str]) -> Photos:
     """
     single = len(arguments) == 1 and not Path(arguments[0]).is_dir() and not _is_pattern(arguments[0])
     if single and not Path(arguments[0]).exists():
-        raise FileNotFoundError(f"{arguments[0]}: no such photo{_hint(arguments[0])}")
+        raise FileNotFoundError(f"{shown_name(arguments[0])}: no such photo{_hint(arguments[0])}")
     paths = [path for argument in arguments for path in _expand(argument)]
     return Photos(tuple(dict.fromkeys(paths)), single)
 

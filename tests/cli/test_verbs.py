@@ -44,6 +44,7 @@ def test_json_and_drawing(run: Any, tmp_path: Any) -> None:
     ("arguments", "message"),
     [
         pytest.param(["align", "gone.png", "x"], "no such photo", id="no photo"),
+        pytest.param(["align", "rtsp://me:secret@door/1", "x"], "rtsp://me@door/1: no such photo", id="a password"),
         pytest.param(["align", "album", "x"], "expected one photo, got a folder", id="folder"),
         pytest.param(["align", "a.png", " "], "expected at least one word", id="empty sentence"),
         pytest.param(["locate", "broken.jpg", "x"], "broken.jpg", id="no picture"),
