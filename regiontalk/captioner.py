@@ -82,6 +82,7 @@ class RegionCaptioner:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.source = source
         self.max_pixels = max_pixels
+        self._writer = self.model.generator.for_writing()
 
     @classmethod
     def from_pretrained(
@@ -286,7 +287,7 @@ class RegionCaptioner:
     def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
         given = self.model.conditions(maps, boxes_xyxy)
-        return write_captions(self.model.generator, self.model.config.decoding, *given, beams=beams)
+        return write_captions(self._writer, self.model.config.decoding, *given, beams=beams)
 
     @torch.inference_mode()
     def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:
