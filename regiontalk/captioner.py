@@ -22,6 +22,7 @@ from torch import Tensor
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.generate.search import Hypothesis
+from regiontalk.generate.writing import for_writing
 from regiontalk.hub import find_folder
 from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.looking import Looks, look
@@ -82,7 +83,7 @@ class RegionCaptioner:
         self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
         self.source = source
         self.max_pixels = max_pixels
-        self._writer = self.model.generator.for_writing()
+        self._writer = for_writing(self.model.generator)
 
     @classmethod
     def from_pretrained(

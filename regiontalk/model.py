@@ -23,6 +23,7 @@ from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.files import write_whole
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.generate.search import Hypothesis, beam
+from regiontalk.generate.writing import HalfGenerator
 from regiontalk.images import Preprocessing
 from regiontalk.pairs import Chain
 from regiontalk.regions.backbones import Backbone
@@ -66,7 +67,7 @@ class DecodingConfig(BaseModel):
 
 
 def write_captions(
-    generator: Generator,
+    generator: Generator | HalfGenerator,
     decoding: DecodingConfig,
     condition: Tensor,
     annotations: Tensor | None = None,

@@ -7,7 +7,6 @@ attention the model also sees annotation vectors (R, P, F), the cells of the reg
 
 from __future__ import annotations
 
-import copy
 from typing import Any, Literal, Self
 
 import torch
@@ -178,25 +177,13 @@ class Generator(nn.Module):
         self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
     ) -> tuple[Step[Any], Any]:
         """The step and the first state that every function of `search` takes; arguments as those of `start`."""
-        own = self.output.weight.dtype
-        annotations = None if annotations is None else annotations.to(own)
-        state, memory = self.start(condition.to(own), annotations, mask)
+        state, memory = self.start(condition, annotations, mask)
 
         def step(words: Tensor, parts: Any) -> tuple[Tensor, Any]:
             log_probabilities, fresh = self.step(words, parts[0], parts[1].value)
             return log_probabilities, (fresh, parts[1])
 
         return step, (state, Fixed(memory))
-
-    def for_writing(self) -> Generator:
-        """Itself, or where bfloat16 is the processor's own kind of number a copy in that, for search alone.
-
-        A search multiplies few rows with all weights, so reading half the bytes is most of the time saved; training's
-        products are bfloat16 already (docs/results.md has both kinds' figures).
-        """
-        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch does not promise it
-        on_cpu = self.output.weight.device.type == "cpu"
-        return copy.deepcopy(self).bfloat16() if on_cpu and native is not None and native() else self
 
     def _advance(
         self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]

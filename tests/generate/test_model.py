@@ -129,25 +129,6 @@ def test_search_finds_what_the_model_says(look: str) -> None:
             assert hypothesis.log_probability == pytest.approx(total, abs=1e-4)
 
 
-@pytest.mark.parametrize("attends", [{}, {"attention": 4, "look": "after"}], ids=["blind", "attends"])
-@torch.no_grad()
-def test_writing_in_bfloat16(monkeypatch: pytest.MonkeyPatch, attends: dict[str, Any]) -> None:
-    model = generator(cell="lstm", **attends)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
-    assert model.for_writing() is model
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    writer = model.for_writing()
-    assert writer.output.weight.dtype == torch.bfloat16 and model.output.weight.dtype == torch.float32
-    condition, annotations, words = given(model, 3)
-    for mask in (None, torch.tensor([[True, True, False]] * 3)) if annotations is not None else (None,):
-        (step, state), (fast, fast_state) = (one.search_step(condition, annotations, mask) for one in (model, writer))
-        for word in words.T:
-            expected, state = step(word, state)
-            found, fast_state = fast(word, fast_state)
-            assert found.dtype == torch.float32
-            torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
-
-
 def test_first_bias_by_hand() -> None:
     # counts 8, 4, 2, 2, END as often as the most frequent (8), the three others .01 each: 24.03 in all
     expected = [0.01, 0.01, 8, 0.01, 8, 4, 2, 2]
