@@ -19,7 +19,6 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.places import evaluate_phrases
 from regiontalk.evaluate.speaking import speak_of_photos
 from regiontalk.metrics.captions import score_captions
-from regiontalk.metrics.intervals import Interval
 
 BEAMS = (1, 3, 5, 7)
 POWERS = (0.0, 0.7, 1.0)
@@ -62,8 +61,7 @@ def caption_row(photos: EncodedPhotos, training: list[str], beams: int, power: f
     scores = score_captions(spoken, references, training=training, resamples=10)
     words = sum(len(text.split()) for text in spoken.values()) / len(spoken)
     found = {name: figure.value if (figure := scores.figures[name]) else 0.0 for name in ("BLEU-4", "CIDEr-D")}
-    seen = scores.diversity["in training"]
-    found |= {"words": words, "in training": seen.value if isinstance(seen, Interval) else float(seen or 0.0)}
+    found |= {"words": words, "in training": scores.diversity.in_training or 0.0}
     told = " ".join(f"{name} {value:.4f}" for name, value in found.items())
     print(f"beams {beams} power {power:g}: {told}", flush=True)
     return {"beams": beams, "length_power": power, **found}
