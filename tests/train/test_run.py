@@ -250,6 +250,11 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
             ["recipe.toml: cannot meet: generate.penalty and generator.attention = 0"],
             id="a penalty on nothing",
         ),
+        pytest.param(
+            'name = "x"\n[joint]\nspare_alike = true\n',
+            ["recipe.toml: cannot meet: joint.spare_alike and joint.phrases = 0"],
+            id="no phrases to spare",
+        ),
         pytest.param('name = "x\n', ["expected TOML"], id="not TOML"),
         pytest.param(b"\xff\xfe", ["expected TOML"], id="not text"),
     ],
