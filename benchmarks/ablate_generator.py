@@ -12,7 +12,7 @@ On the frozen extractor of a model, whole photos alone; of several seeds a row g
 On a finished run that began with a model's extractor, both:
 
     python benchmarks/ablate_generator.py --data ../shared/data --config configs/dvsa.toml --run runs/dvsa \
-        --start mini --vectors runs/vectors.txt --steps 800 --limit 500 --seeds 0 1 2 \
+        --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2 \
         --rows "region alone" "region beside the whole photo"
 
 "Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row has seen sentences
