@@ -3,7 +3,7 @@
     python benchmarks/cold_start.py --model mini --json out/cold_start.json
 
 Beside it stand the least that any program with torch costs, and what timm adds, which the bundled backbone avoids
-(`regions/edgetpu.py`). Processor seconds are user and system time together, of all threads; they hardly depend on what
+(`regions/mobilenets.py`). Processor seconds are user and system time together, of all threads; they hardly depend on what
 else the machine does. Memory is the largest resident set.
 """
 

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
+from regiontalk.generate.model import caption_log_probability
+from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.generate.search import Hypothesis
 from regiontalk.generate.writing import for_writing
 from regiontalk.hub import find_folder
@@ -144,13 +146,19 @@ class RegionCaptioner:
         for first in range(0, len(photos), PHOTOS_TOGETHER):
             opened = [self._open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
             maps = self.encode(opened)
-            boxes, scores = self._regions(opened, maps, regions)
+            boxes, scores = self._regions(opened, maps, max(regions, self._candidates(regions)))
             places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
             scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
             results += self.speak(opened, maps, boxes, scores, places, beams, threshold)
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
-            return [replace(result, regions=tuple(merged(result.regions))) for result in results]
+            results = [replace(result, regions=tuple(merged(result.regions))) for result in results]
+        if self._candidates(regions):
+            results = [replace(result, regions=most_confident(result.regions, regions)) for result in results]
         return results
+
+    def _candidates(self, regions: int) -> int:
+        """How many proposals are captioned for so many regions; 0 where all of them are returned."""
+        return self.model.config.decoding.candidates if regions and self.source is None else 0
 
     def describe(
         self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
@@ -287,8 +295,38 @@ class RegionCaptioner:
     @torch.inference_mode()
     def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
-        given = self.model.conditions(maps, boxes_xyxy)
-        return write_captions(self._writer, self.model.config.decoding, *given, beams=beams)
+        condition, annotations = self.model.conditions(maps, boxes_xyxy)
+        decoding = self.model.config.decoding
+        captions = write_captions(self._writer, decoding, condition, annotations, beams=beams)
+        if not decoding.neutral_margin:
+            return captions
+        return self._neutral(captions, condition, annotations, decoding.neutral_margin)
+
+    def _neutral(
+        self, captions: Sequence[Hypothesis], condition: Tensor, annotations: Tensor | None, margin: float
+    ) -> list[Hypothesis]:
+        """The captions, with neutral words where the other sex is nearly as likely (`generate.neutral`)."""
+        encode, words = self.model.vocabulary.encode, self.model.vocabulary.words
+        texts = [[words[number] for number in caption.words] for caption in captions]
+        counterparts: dict[int, list[int]] = {}  # of the rows that speak of one sex
+        for row, text in enumerate(texts):
+            counterpart = encode(swapped(text) or ["<unk>"])
+            if UNKNOWN not in counterpart:
+                counterparts[row] = counterpart
+        if not counterparts:
+            return list(captions)
+        rows = list(counterparts)
+        pairs = [captions[row].words for row in rows] + list(counterparts.values())
+        shown = None if annotations is None else annotations[rows * 2]
+        scores = caption_log_probability(self.model.generator, condition[rows * 2], shown, pairs)
+        as_written, as_swapped = scores.chunk(2)
+        either = torch.logaddexp(as_written, as_swapped)  # a person is likelier than either of the two
+        chosen = list(captions)
+        for place, row in enumerate(rows):
+            numbers = encode(neutral(texts[row]))
+            if as_written[place] - as_swapped[place] < margin and UNKNOWN not in numbers:
+                chosen[row] = Hypothesis(tuple(numbers), float(either[place]), captions[row].score)
+        return chosen
 
     @torch.inference_mode()
     def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:
@@ -383,6 +421,13 @@ def calibrated(calibration: Calibration, fluency: float, match: float) -> float:
     """The probability in 0..1 that a caption is right, from its two pieces of evidence."""
     logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+def most_confident(regions: Sequence[RegionCaption], count: int) -> tuple[RegionCaption, ...]:
+    """The ``count`` regions that are most worth reading: by confidence those with words, then boxes by objectness."""
+    worded = sorted((region for region in regions if region.text), key=lambda region: -region.confidence)
+    silent = [region for region in regions if not region.text]
+    return tuple([*worded, *silent][:count])
 
 
 def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:

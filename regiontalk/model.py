@@ -29,7 +29,7 @@ from regiontalk.pairs import Chain
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropExtractor, CropNetwork
 from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
-from regiontalk.regions.features import PLACE_SIZE
+from regiontalk.regions.features import GEOMETRY_SIZE, PLACE_SIZE, box_geometry
 from regiontalk.regions.given import GivenConfig, GivenExtractor
 from regiontalk.text import Vocabulary, phrase_starts
 
@@ -59,6 +59,11 @@ class DecodingConfig(BaseModel):
     length_power: float = Field(0.7, ge=0, description="captions are ranked by log-probability / length ** power")
     max_words: int = Field(20, ge=1, description="longest caption")
     threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
+    photo_threshold: float = Field(0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged")
+    candidates: int = Field(0, ge=0, description="regions captioned, of which the most confident are returned")
+    neutral_margin: float = Field(
+        0.0, ge=0, description="man or woman is said where it is likelier than the other by so much in log-probability"
+    )
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
     beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
@@ -162,7 +167,8 @@ class RegionModel(nn.Module):
         """C, the length of what the generator is conditioned on."""
         embedded = self.config.generator.source == "embedding"
         source = self.config.aligner.size if embedded else self.extractor.vector_size
-        return source * (2 if self.config.generator.with_photo else 1)
+        vectors = source * (2 if self.config.generator.with_photo else 1)
+        return vectors + (GEOMETRY_SIZE if self.config.generator.geometry else 0)
 
     def conditions(
         self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None = None
@@ -190,6 +196,8 @@ class RegionModel(nn.Module):
         photo, regions = vectors[:, :1], vectors[:, 1:]
         if self.config.generator.with_photo:
             regions = torch.cat([regions, photo.expand_as(regions)], -1)
+        if self.config.generator.geometry:
+            regions = torch.cat([regions, box_geometry(boxes_xyxy, size).to(regions.dtype)], -1)
         if not self.config.generator.attention:
             return regions.flatten(0, 1), None
         return regions.flatten(0, 1), self._annotations(maps, boxes_xyxy, seen_xyxy).flatten(0, 1)

@@ -218,6 +218,7 @@ class Phrase:
         first_word: position of its first token in that caption (`text.tokenize`); None where it stands alone.
         entity: the annotators' name of the thing (Entities chain id); phrases of one thing share it.
         types: the annotators' coarse types ("people", "clothing", ...).
+        source: who gave it: "annotator", a person who wrote the phrase, or "detector", a class name on a box.
     """
 
     text: str
@@ -226,6 +227,7 @@ class Phrase:
     first_word: int | None = None
     entity: str | None = None
     types: tuple[str, ...] = ()
+    source: str = "annotator"
 
 
 @dataclass(frozen=True)

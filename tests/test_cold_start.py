@@ -12,7 +12,7 @@ from PIL import Image
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.model import DecodingConfig, ModelConfig, RegionModel
-from regiontalk.regions.edgetpu import NAME
+NAME = "mobilenet_edgetpu_100"
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary
 

@@ -21,7 +21,18 @@ Config = Annotated[
     typer.Argument(metavar="CONFIG", help="A recipe, such as configs/mini.toml; for vectors, a text of sentences."),
 ]
 Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")
+    list[Path] | None,
+    typer.Option(
+        "--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own; again for more of them."
+    ),
+]
+Names = Annotated[
+    list[Path] | None,
+    typer.Option("--names", metavar="FILE", help="Boxes and classes on photos of the data, COCO results; again: more."),
+]
+Sentences = Annotated[
+    list[Path] | None,
+    typer.Option("--sentences", metavar="FILE", help="Sentences that belong to no photo, one a line; again for more."),
 ]
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/; for vectors, a file.")
@@ -68,12 +79,14 @@ def train(
     vectors: Vectors = None,
     size: Size = 300,
     features: Features = None,
+    names: Names = None,
+    sentences: Sentences = None,
 ) -> None:
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
     beginnings = sum((weights is not None, published, start is not None))
     if stage not in (*STAGES, "all", "objects", "vectors"):
         raise ValueError(f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}")
-    if stage != "vectors" and data is None:
+    if stage != "vectors" and not data:
         raise ValueError("--data: expected the folder of the training photos, got none")
     if (stage == "objects") != (detector is not None):
         raise ValueError("--detector and the stage objects need each other: it trains on what a detector finds")
@@ -88,13 +101,15 @@ def train(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if data is None or stage == "vectors":
+    if not data or stage == "vectors":
         from regiontalk.cli.vectors import write_vectors
 
-        write_vectors(config, data, out, size)
+        write_vectors([config, *(sentences or ())], data or (), out, size)
         return
     if detector is not None:
-        _train_objects(config, data, out, detector, limit, device)
+        if len(data) > 1:
+            raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
+        _train_objects(config, data[0], out, detector, limit, device)
         return
     from regiontalk.regions.sources import PrecomputedRegions
     from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
@@ -107,8 +122,18 @@ def train(
         raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
     given = None if features is None else PrecomputedRegions(features)
     with _journal(out) as log:
-        run = Run(recipe=recipe, data=data, out=out, log=log, limit=limit, device=device, given=given)
-        card = _card(run, data.name, start)
+        run = Run(
+            recipe=recipe,
+            data=data,
+            out=out,
+            log=log,
+            limit=limit,
+            device=device,
+            given=given,
+            names=names or (),
+            sentences=sentences or (),
+        )
+        card = _card(run, ", ".join(folder.name for folder in data), start)
         folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card, vectors=vectors)
     typer.echo(folder)
 

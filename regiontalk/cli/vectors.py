@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import typer
 
 
-def write_vectors(text: Path, data: Path | None, out: Path, size: int) -> None:
-    """Make vectors of ``size`` numbers from a text, and the training sentences of a data folder where one is named.
+def write_vectors(texts: Sequence[Path], data: Sequence[Path], out: Path, size: int) -> None:
+    """Make vectors of ``size`` numbers from texts, and the training sentences of data folders where some are named.
 
     Raises:
         ValueError: the output is no text file's name, or there are too few words.
@@ -20,9 +22,9 @@ def write_vectors(text: Path, data: Path | None, out: Path, size: int) -> None:
     from regiontalk.train.vectors import make_vectors, read_text
     from regiontalk.wordvectors import write_word_vectors
 
-    sentences = list(read_text(text))
-    if data is not None:
-        examples, _ = read_split(data, "train")
+    sentences = list(chain.from_iterable(map(read_text, texts)))
+    for folder in data:
+        examples, _ = read_split(folder, "train")
         sentences += [caption for example in examples for caption in example.captions]
     typer.echo(f"counting the words of {len(sentences)} sentences", err=True)
     words, vectors = make_vectors(sentences, size)

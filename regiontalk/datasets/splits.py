@@ -8,6 +8,7 @@ from regiontalk.datasets.coco import read_coco
 from regiontalk.datasets.entities import add_entities
 from regiontalk.datasets.flickr import read_flickr
 from regiontalk.datasets.folder import read_folder
+from regiontalk.datasets.names import read_detected
 from regiontalk.datasets.report import DataReport
 from regiontalk.records import Example
 
@@ -28,6 +29,9 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     Raises:
         ValueError: no data set there, or no such split.
     """
+    if (data / "images.json").is_file() and (data / "detections.json").is_file() and split == "train":
+        examples, report = read_detected(data)
+        return examples, [report]
     if coco_captions(data, "all"):
         return _read_coco(data, split)
     if split == "all":

@@ -7,6 +7,7 @@ attention the model also sees annotation vectors (R, P, F), the cells of the reg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from regiontalk.generate.attention import SoftAttention
 from regiontalk.generate.cells import CELLS
 from regiontalk.generate.search import Fixed, Step
-from regiontalk.text import PAD, START, Vocabulary
+from regiontalk.text import END, PAD, START, Vocabulary, pad_words
 
 
 class GeneratorConfig(BaseModel):
@@ -41,6 +42,7 @@ class GeneratorConfig(BaseModel):
     )
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
+    geometry: bool = Field(False, description="the condition also says where the box stands and how large it is")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 
     @model_validator(mode="after")
@@ -205,6 +207,19 @@ class Generator(nn.Module):
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
         return h if context is None else torch.tanh(embedded + self.deep(h) + self.context_out(context))
+
+
+@torch.inference_mode()
+def caption_log_probability(
+    generator: Generator, condition: Tensor, annotations: Tensor | None, captions: Sequence[Sequence[int]]
+) -> Tensor:
+    """Log-probability (R,) of one caption for each row of a condition (R, C), its END included."""
+    inputs, _ = pad_words([[START, *caption] for caption in captions])
+    targets, _ = pad_words([[*caption, END] for caption in captions])
+    logits, _ = generator(condition, annotations, inputs.to(condition.device))
+    targets = targets.to(condition.device)
+    log_probabilities = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R, T)
+    return torch.where(targets != PAD, log_probabilities, 0.0).sum(1)
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:

@@ -81,6 +81,15 @@ def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
     return torch.cat([across[:, :, None].expand(shape), down[:, :, :, None].expand(shape)], -1).flatten(2, 3)
 
 
+GEOMETRY_SIZE = 6  # numbers that say where a box stands and how large it is
+
+
+def box_geometry(boxes_xyxy: Tensor, size: int) -> Tensor:
+    """Corners, width and height of boxes (B, N, 4) as shares of the photo's ``size``: (B, N, GEOMETRY_SIZE)."""
+    corners = boxes_xyxy.float() / size
+    return torch.cat([corners, corners[..., 2:] - corners[..., :2]], -1)
+
+
 def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7) -> Tensor:
     """The mean of `roi_grid` over its cells: (B, N, F), at a fraction of its cost."""
     batch, _, height, width = feature_map.shape

@@ -34,6 +34,14 @@ class GenerateConfig(BaseModel):
     captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
     pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
     phrases: int = Field(0, ge=0, description="(true box, annotated phrase) pairs a photo in a step")
+    names: int = Field(0, ge=0, description="(box, class name) pairs a photo in a step")
+    unseen: int = Field(0, ge=0, description="sentences without a photo in a step; the condition is blank")
+    unseen_until: float = Field(1.0, ge=0, le=1, description="share of the steps that read them: speak first, then see")
+    weight_captions: float = Field(1.0, ge=0, description="of the photos' sentences")
+    weight_pairs: float = Field(1.0, ge=0, description="of the inferred pairs")
+    weight_phrases: float = Field(1.0, ge=0, description="of the annotated phrases")
+    weight_names: float = Field(1.0, ge=0, description="of the class names")
+    weight_unseen: float = Field(1.0, ge=0, description="of the sentences without a photo")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     penalty: float = Field(0.0, ge=0, description="lambda of the doubly stochastic penalty of [2]")
     sampling: float = Field(
@@ -57,6 +65,9 @@ class GenerateTerms:
         pairs: Sequence[Sequence[BoxWords]],
         phrases: Sequence[Sequence[BoxWords]],
         config: GenerateConfig,
+        *,
+        names: Sequence[Sequence[BoxWords]] = (),
+        unseen: Sequence[list[int]] = (),
     ) -> None:
         """Hold the training texts.
 
@@ -67,12 +78,17 @@ class GenerateTerms:
             pairs: of each *row* of the features: every view has its own boxes.
             phrases: of each photo, their boxes on view 0.
             config: the mixture.
+            names: of each photo, class names on boxes of view 0.
+            unseen: sentences without photos, as word numbers.
         """
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
-        self.usable = [row for row, own in enumerate(sentences) if own]
+        self.names, self.unseen = names, unseen
+        taught = zip(sentences, phrases or [[]] * len(sentences), names or [[]] * len(sentences), strict=True)
+        self.usable = [row for row, texts in enumerate(taught) if any(texts)]
         # a phrase's box is only known on the photo as it is
-        self.views = 1 if config.phrases else len(features.boxes_xyxy) // features.photos
+        boxes_taught = config.phrases or config.names
+        self.views = 1 if boxes_taught else len(features.boxes_xyxy) // features.photos
         self._device = next(model.parameters()).device
         self._rewarded_from = (1 - config.reward) * config.optimiser.steps
         self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
@@ -96,8 +112,9 @@ class GenerateTerms:
             "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
             if config.phrases
             else [],
+            "names": [_some(self.names[photo], config.names, chooser) for photo in photos] if config.names else [],
         }
-        losses: dict[str, Tensor] = {}
+        losses = self._unseen_terms(step, chooser)
         for name, texts in kinds.items():
             if not any(texts):
                 continue
@@ -114,8 +131,24 @@ class GenerateTerms:
                 )
             else:
                 given = self._conditions(maps, seen, texts)
-                losses |= self._terms(name, *given, [words for own in texts for _, words in own], step)
+                terms = self._terms(name, *given, [words for own in texts for _, words in own], step)
+                weight = getattr(config, f"weight_{name}")
+                losses |= {key: weight * value for key, value in terms.items()}
         return losses
+
+    def _unseen_terms(self, step: int, chooser: random.Random) -> dict[str, Tensor]:
+        """Cross-entropy of sentences without a photo, read under a blank condition."""
+        config = self.config
+        if not (config.unseen and self.unseen) or step >= config.unseen_until * config.optimiser.steps:
+            return {}
+        texts = _some(self.unseen, config.unseen, chooser)
+        blank = torch.zeros(1, self.model.condition_size(), device=self._device)
+        annotations = None
+        if self.model.config.generator.attention:
+            annotations = torch.zeros(1, 1, self.model.generator.annotate.in_features, device=self._device)
+        rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
+        terms = self._terms("unseen", blank, annotations, rows, texts, step)
+        return {key: config.weight_unseen * value for key, value in terms.items()}
 
     def _conditions(
         self, maps: Maps, seen: Tensor | None, texts: Sequence[Sequence[BoxWords]]
@@ -158,4 +191,4 @@ class GenerateTerms:
 
 def _some(items: Sequence[Any], count: int, chooser: random.Random) -> list[Any]:
     """Up to ``count`` of the items, by chance."""
-    return chooser.sample(list(items), min(count, len(items)))
+    return chooser.sample(items, min(count, len(items)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from regiontalk.generate.model import caption_loss
 from regiontalk.model import RegionModel
 from regiontalk.records import Example
+from regiontalk.regions.backbones import depthwise_in_float32
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
@@ -50,6 +52,10 @@ class JointConfig(BaseModel):
         False, description="a phrase that shares a content word with those of another's box is no negative of it"
     )
 
+    frozen_stride: Literal[0, 8, 16] = Field(0, description="layers up to the map at this stride stand still")
+    frozen_after: int = Field(0, ge=0, description="steps in which they move first")
+    fixed_statistics: bool = Field(False, description="the backbone's batch norms keep their mean and variance")
+
     @property
     def speaks(self) -> bool:
         """Whether the generator learns."""
@@ -79,31 +85,39 @@ class JointTerms:
         self.phrases = [one_box_phrases(example, model.vocabulary) for example in examples] if config.phrases else []
         self.names = [box_names(own, model.vocabulary) for own in self.phrases] if config.spare_alike else []
         self.boxes = [network_boxes(example, model.preprocessing) for example in examples]
-        self.usable = [row for row, sentences in enumerate(self.sentences) if sentences]
+        self.usable = [
+            row
+            for row in range(len(examples))
+            if self.sentences[row] or len(self.boxes[row]) or (self.phrases and self.phrases[row])
+        ]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step on the batch that belongs to it."""
         config, model = self.config, self.model
+        if config.frozen_stride and config.optimiser.backbone_rate:
+            model.extractor.backbone.freeze(config.frozen_stride if step >= config.frozen_after else 0)
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         truth, mask = pad_boxes([self.boxes[row] for row in rows])
         pixels, truth, mask = augment(self.store.pixels[torch.tensor(rows)].float(), truth, mask, self.changes)
         device = next(model.parameters()).device
         pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
-        sentences = [self.sentences[row] for row in rows]
+        captioned = [place for place, row in enumerate(rows) if self.sentences[row]]
+        sentences = [self.sentences[rows[place]] for place in captioned]
         losses: dict[str, Tensor] = {}
         warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16):
             maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
-            if config.weight_sentence or (config.weight_span and config.spans):
-                regions, _ = model.extractor.propose(maps, config.regions)
-                vectors = model.aligner.regions(model.extractor.vectors(maps, regions))
-            if config.weight_sentence:
+            if captioned and (config.weight_sentence or (config.weight_span and config.spans)):
+                own = Maps(*(values[captioned] for values in maps))
+                regions, _ = model.extractor.propose(own, config.regions)
+                vectors = model.aligner.regions(model.extractor.vectors(own, regions))
+            if captioned and config.weight_sentence:
                 texts = Texts.read(model.aligner, sentences)
                 losses["sentences"] = config.weight_sentence * alignment_loss(
                     model.aligner, vectors, texts, 0.0, warm=warm
                 )
-            if config.weight_span and config.spans:
+            if captioned and config.weight_span and config.spans:
                 spans = Texts.read(model.aligner, random_spans(sentences, config.spans, config.span_words, chooser))
                 losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5, warm=warm)
             if config.phrases and (
@@ -113,8 +127,9 @@ class JointTerms:
                 losses["phrases"] = config.weight_phrase * phrase_loss(
                     model, maps, truth, chosen, spared=spared, warm=warm
                 )
-            if config.speaks:
-                losses["captions"] = config.weight_caption * self._captions(maps, sentences, chooser)
+            if captioned and config.speaks:
+                own = Maps(*(values[captioned] for values in maps))
+                losses["captions"] = config.weight_caption * self._captions(own, sentences, chooser)
         places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)
         return losses | {name: config.weight_proposal * value for name, value in places.items()}
 
@@ -154,7 +169,9 @@ def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
     model.to(memory_format=torch.channels_last)
     model.train()
     moving = config.optimiser.backbone_rate > 0
-    model.extractor.backbone.requires_grad_(moving).train(moving)
+    model.extractor.backbone.requires_grad_(moving).train(moving and not config.fixed_statistics)
+    if moving:
+        depthwise_in_float32(model.extractor.backbone)
     return taking_part(model, config)
 
 

@@ -16,9 +16,9 @@ from regiontalk.text import FUNCTION_WORDS, UNKNOWN, Vocabulary
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
 
 
-def one_box_phrases(example: Example, vocabulary: Vocabulary) -> list[RowWords]:
-    """The phrases of a photo that name exactly one box and have a word."""
-    single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1]
+def one_box_phrases(example: Example, vocabulary: Vocabulary, source: str | None = None) -> list[RowWords]:
+    """The phrases of a photo that name exactly one box and have a word; ``source`` keeps those of one source."""
+    single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1 and source in (None, phrase.source)]
     pairs = [(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
     return [pair for pair in pairs if pair[1]]
 

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -21,6 +23,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regiontalk.align.model import AlignerConfig
+from regiontalk.datasets.names import DETECTOR, add_names, read_results
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.hub import find_folder
@@ -30,7 +33,7 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.regions.sources import PrecomputedRegions
-from regiontalk.text import Vocabulary
+from regiontalk.text import Vocabulary, tokenize
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
@@ -40,9 +43,9 @@ from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_j
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.settings import extractor_sizes, stage_numbers, usual_numbers
-from regiontalk.train.taught import annotated_phrases, inferred_pairs
+from regiontalk.train.taught import box_phrases, inferred_pairs
 from regiontalk.train.texts import Sentences, sentence_numbers
-from regiontalk.train.vectors import VectorsConfig, begin_with_vectors
+from regiontalk.train.vectors import VectorsConfig, begin_with_vectors, read_text
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
@@ -56,6 +59,15 @@ class FeaturesConfig(BaseModel):
     views: int = Field(1, ge=1, description="1 for the photos as they are; each more is an augmented copy")
     least_words: int = Field(2, ge=1, description="shorter snippets teach the generator nothing and are left out")
     trim: bool = Field(False, description="snippets lose function words at their ends, so that no caption breaks off")
+
+
+class SourcesConfig(BaseModel):
+    """What words are taken from beside the photos' own sentences and phrases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_score: float = Field(0.45, ge=0, le=1, description="names that a detector gives below it are left out")
+    unseen_min_count: int = Field(20, ge=1, description="words seen so often in sentences without photos are kept too")
 
 
 class Recipe(BaseModel):
@@ -73,6 +85,7 @@ class Recipe(BaseModel):
     augment: AugmentConfig = AugmentConfig()
     features: FeaturesConfig = FeaturesConfig()
     vectors: VectorsConfig = VectorsConfig()
+    sources: SourcesConfig = SourcesConfig()
     proposer: JointConfig | None = None
     warm: AlignConfig | None = None
     joint: JointConfig | None = None
@@ -85,8 +98,8 @@ class Recipe(BaseModel):
         stage, generator, most = self.generate or GenerateConfig(), self.generator, self.features.regions
         taught = bool(self.warm or self.joint or self.align)
         clashes = {
-            "generate.captions, generate.pairs and generate.phrases = 0: nothing is left to learn": (
-                self.generate is not None and not (stage.captions or stage.pairs or stage.phrases)
+            "generate.captions, generate.pairs, generate.phrases and generate.names = 0: nothing is left to learn": (
+                self.generate is not None and not (stage.captions or stage.pairs or stage.phrases or stage.names)
             ),
             "generate.pairs and features.regions = 0: the whole photo is no part of itself to pair words with": (
                 self.generate is not None and stage.pairs > 0 and not most
@@ -158,32 +171,54 @@ class Run:
         self,
         *,
         recipe: Recipe,
-        data: Path,
+        data: Path | Sequence[Path],
         out: Path,
         log: Log,
         limit: int | None = None,
         device: str = "cpu",
         given: PrecomputedRegions | None = None,
+        names: Sequence[Path] = (),
+        sentences: Sequence[Path] = (),
     ) -> None:
-        """Read the training split; ``limit`` keeps its first photos only, ``given`` those with features of its own.
+        """Read the training split.
+
+        Args:
+            recipe: what is trained.
+            data: a data folder, or several, whose photos are put together.
+            out: the run's folder.
+            log: takes lines of progress.
+            limit: keeps the first photos only.
+            device: where torch computes.
+            given: keeps the photos with features of its own.
+            names: results of detectors in COCO's format for photos of the data.
+            sentences: texts, one sentence a line, that belong to no photo.
 
         Raises:
-            ValueError: there is no data, no photo of it has a sentence (or features), or torch cannot compute on the
+            ValueError: there is no data, no photo of it has words (or features), or torch cannot compute on the
                 device.
         """
         self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
-        examples, reports = read_split(data, "train")
-        for report in reports:
-            for line in report.lines():
-                log(line)
-        self.examples: list[Example] = examples[:limit]
+        self.examples: list[Example] = []
+        for folder in [data] if isinstance(data, Path) else data:
+            examples, reports = read_split(folder, "train")
+            self.examples += examples
+            for report in reports:
+                for line in report.lines():
+                    log(line)
+        self.examples = self.examples[:limit]
+        for path in names:
+            self.examples = self._name_boxes(path)
+        self.unseen = list(chain.from_iterable(map(read_text, sentences)))
+        if self.unseen:
+            log(f"{len(self.unseen)} sentences without photos")
         self.given: GivenFeatures | None = None
         if given is not None:
             self.given = GivenFeatures(given, self.examples, recipe.features, out / "features_given", log)
             self.examples = self.given.examples
-        if not any(example.captions for example in self.examples):
-            raise ValueError(f"{data}: expected training photos with sentences, got {len(self.examples)} without")
+        if not any(example.captions or example.phrases for example in self.examples):
+            raise ValueError(f"{data}: expected training photos with words, got {len(self.examples)} without")
         self.boxes = any(len(example.boxes_xyxy) for example in self.examples)  # whether proposals can learn
+        self._content = content_hash(self.examples, self.unseen)
         self._store: PictureStore | None = None
         self._vectors = ""  # a hash of the word vectors that the model began with, where a file gave them
 
@@ -210,9 +245,7 @@ class Run:
         if not taught and taken is None and self.given is None:
             why = "no section [proposer] or [joint] teaches them" if self.boxes else "no photo of the data has a box"
             self.log(f"boxes are random: {why}, and there is no --start")
-        vocabulary = Vocabulary.build(
-            (caption for example in self.examples for caption in example.captions), recipe.least_count
-        )
+        vocabulary = self._vocabulary()
         config = ModelConfig(
             name=recipe.name,
             extractor=sizes,
@@ -239,6 +272,41 @@ class Run:
         ]
         self._vectors = begin_with_vectors(parts, vocabulary, vectors, self.log)
         return model.to(self.device)
+
+    def _name_boxes(self, path: Path) -> list[Example]:
+        """The examples with the names that a detector's results give them."""
+        results = read_results(path, min_score=self.recipe.sources.min_score)
+        named = add_names(self.examples, results)
+        changed = sum(len(new.phrases) > len(old.phrases) for new, old in zip(named, self.examples, strict=True))
+        self.log(f"{path.name}: names on boxes of {changed} photos")
+        if not changed:
+            raise ValueError(
+                f"{path}: expected results for photos of the data, got none whose file_name or image_id is theirs"
+            )
+        return named
+
+    def _vocabulary(self) -> Vocabulary:
+        """The words that the photos' texts hold often enough, every class name, and frequent words of other texts."""
+        shown: Counter[str] = Counter()
+        names: Counter[str] = Counter()
+        for example in self.examples:
+            for caption in example.captions:
+                shown.update(tokenize(caption))
+            for phrase in example.phrases:
+                if phrase.source == DETECTOR:
+                    names.update(tokenize(phrase.text))
+                elif phrase.caption is None:  # else its words stand in the caption
+                    shown.update(tokenize(phrase.text))
+        unseen = Counter(word for sentence in self.unseen for word in tokenize(sentence))
+        least, least_unseen = self.recipe.least_count, self.recipe.sources.unseen_min_count
+        counts = shown + names + unseen
+        known = {word for word, count in (shown + names).items() if count >= least}
+        known |= {word for word, count in unseen.items() if count >= least_unseen}
+        kept = sorted(known, key=lambda word: (-counts[word], word))
+        total = sum(shown.values())
+        covered = sum(count for word, count in shown.items() if word in known)
+        self.log(f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts")
+        return Vocabulary(kept, [counts[word] for word in kept])
 
     def stage(self, name: str, model: RegionModel) -> None:
         """Run one stage of the recipe on the model, or go on with it.
@@ -307,8 +375,12 @@ class Run:
                 continue
             weight = config.responsibility if number else 0.0
             pairs = self.pairs(model.eval(), features(), sentences, weight) if config.pairs else []
-            phrases = annotated_phrases(self.examples, model) if config.phrases else []
-            terms = GenerateTerms(model.eval(), features(), sentences, pairs, phrases, config)
+            phrases = box_phrases(self.examples, model, "annotator") if config.phrases else []
+            names = box_phrases(self.examples, model, DETECTOR) if config.names else []
+            unseen = [model.vocabulary.encode(sentence) for sentence in self.unseen] if config.unseen else []
+            terms = GenerateTerms(
+                model.eval(), features(), sentences, pairs, phrases, config, names=names, unseen=unseen
+            )
             train(model.generator.train(), terms, config.optimiser, log=self.log, **shared)
 
     def settings(self, name: str, model: RegionModel) -> str:
@@ -320,8 +392,7 @@ class Run:
         """
         parts, stage = stage_numbers(self.recipe, name), getattr(self.recipe, name)
         parts["vectors"]["file"] = self._vectors
-        photos = [(example.id, example.captions) for example in self.examples]
-        parts["photos"] = hashlib.sha256(repr(photos).encode()).hexdigest()
+        parts["photos"] = self._content
         if isinstance(stage, JointConfig):
             learns = taking_part(model, stage)
         else:
@@ -369,6 +440,19 @@ class Run:
         found = inferred_pairs(model, features, sentences, least_words=least, trim=trim, weight=weight)
         self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
+
+
+def content_hash(examples: Sequence[Example], unseen: Sequence[str] = ()) -> str:
+    """A hash of all that a data set teaches: the photos' bytes, sentences, boxes and phrases, and other sentences."""
+    digest = hashlib.sha256()
+    for example in examples:
+        with example.photo.open("rb") as photo:
+            digest.update(hashlib.file_digest(photo, "sha256").digest())
+        texts = (example.id, example.captions, example.phrases, example.size_wh)
+        digest.update(repr(texts).encode())
+        digest.update(example.boxes_xyxy.tobytes())
+    digest.update(repr(list(unseen)).encode())
+    return digest.hexdigest()
 
 
 def run_recipe(

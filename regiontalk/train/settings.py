@@ -26,7 +26,7 @@ def usual_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
 def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     """The sections that shape a stage, as the recipe has them or at their defaults."""
     stage, decoding = getattr(recipe, name), DecodingConfig() if usual else recipe.decoding
-    keys = [name, "extractor", "aligner", "augment", "vectors"]
+    keys = [name, "extractor", "aligner", "augment", "vectors", "sources"]
     if name == "generate" or (isinstance(stage, JointConfig) and stage.speaks):  # else it is not trained
         keys.append("generator")
     if not isinstance(stage, JointConfig):

@@ -13,7 +13,6 @@ from regiontalk.records import Example
 from regiontalk.text import Vocabulary, trimmed
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import BoxWords
-from regiontalk.train.phrases import one_box_phrases
 from regiontalk.train.rounds import responsibilities
 from regiontalk.train.texts import Sentences, network_boxes
 
@@ -78,10 +77,22 @@ def _opinion(
     return opinion
 
 
-def annotated_phrases(examples: Sequence[Example], model: RegionModel) -> list[list[BoxWords]]:
-    """The annotators' phrases that name exactly one box, as boxes in network pixels and words."""
-    found: list[list[BoxWords]] = []
+def box_phrases(examples: Sequence[Example], model: RegionModel, source: str) -> list[list[BoxWords]]:
+    """The phrases of one source with the boxes they name, as boxes in network pixels and words.
+
+    A phrase of several boxes ("two dogs") is about the box around them all.
+    """
+    phrases_by_photo: list[list[BoxWords]] = []
     for example in examples:
         boxes = torch.from_numpy(network_boxes(example, model.preprocessing))
-        found.append([(boxes[row], words) for row, words in one_box_phrases(example, model.vocabulary)])
-    return found
+        pairs: list[BoxWords] = []
+        box_by_rows: dict[tuple[int, ...], Tensor] = {}  # phrases of one box share its tensor: it is pooled once
+        for phrase in example.phrases:
+            words = model.vocabulary.encode(phrase.text)
+            if phrase.source != source or not phrase.boxes or not words:
+                continue
+            corners = boxes[list(phrase.boxes)]
+            around = torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)])
+            pairs.append((box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around), words))
+        phrases_by_photo.append(pairs)
+    return phrases_by_photo

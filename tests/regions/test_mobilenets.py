@@ -1,4 +1,4 @@
-"""The bundled backbone against timm's network of the same name."""
+"""The bundled backbones against timm's networks of the same names."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import timm
 import torch
 
 from regiontalk.regions.backbones import Backbone, fold_batch_norm
-from regiontalk.regions.edgetpu import NAME, MobileNetEdgeTpu, SameConv2d
+from regiontalk.regions.mobilenets import NETWORKS, MobileNet, SameConv2d
+
+EDGETPU = "mobilenet_edgetpu_100"
+CASES = [
+    pytest.param(EDGETPU, True, id="edgetpu, same padding"),
+    pytest.param(EDGETPU, False, id="edgetpu, centred"),
+    *(pytest.param(name, False, id=name) for name in NETWORKS if name != EDGETPU),
+]
 
 
-@pytest.mark.parametrize("same_padding", [pytest.param(True, id="same"), pytest.param(False, id="centred")])
+@pytest.mark.parametrize(("name", "same_padding"), CASES)
 @pytest.mark.parametrize("size", [pytest.param(64, id="64"), pytest.param(75, id="odd")])
-def test_equals_timm(same_padding: bool, size: int) -> None:
+def test_equals_timm(name: str, same_padding: bool, size: int) -> None:
     torch.manual_seed(0)
-    judge = timm.create_model(NAME, num_classes=0, **({"pad_type": "same"} if same_padding else {}))
-    own = MobileNetEdgeTpu(same_padding=same_padding)
+    judge = timm.create_model(name, num_classes=0, **({"pad_type": "same"} if same_padding else {}))
+    own = MobileNet(name, same_padding=same_padding)
     assert list(own.state_dict()) == list(judge.state_dict())  # the order too: optimisers number tensors by it
     own.load_state_dict(judge.state_dict())
     assert own.num_features == judge.num_features
@@ -31,10 +38,12 @@ def test_equals_timm(same_padding: bool, size: int) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_folding_keeps_the_outputs_and_the_names() -> None:
+@pytest.mark.parametrize(("name", "same_padding"), CASES)
+def test_folding_keeps_the_outputs_and_the_names(name: str, same_padding: bool) -> None:
     torch.manual_seed(0)
     pixels = torch.randn(2, 3, 64, 64)
-    light, heavy = Backbone(NAME, same_padding=True, light=True), Backbone(NAME, same_padding=True)
+    light = Backbone(name, same_padding=same_padding, light=True)
+    heavy = Backbone(name, same_padding=same_padding)
     light(pixels)  # running statistics that are not 0 and 1
     heavy.load_state_dict(light.state_dict())
     with torch.no_grad():
@@ -57,5 +66,5 @@ def test_padding_by_hand() -> None:
 
 
 def test_every_stage_halves_or_keeps() -> None:
-    strides = [entry["reduction"] for entry in MobileNetEdgeTpu(same_padding=True).feature_info]
+    strides = [entry["reduction"] for entry in MobileNet(EDGETPU, same_padding=True).feature_info]
     assert all(second == 2 * first for first, second in pairwise(strides))

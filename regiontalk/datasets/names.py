@@ -1,0 +1,351 @@
+"""Names on boxes: what a detector, or a person with a labelling tool, calls the things of a photo.
+
+A name becomes a short phrase with the right article ("a dog", "an orange"), and several boxes of
+one name also get one phrase together ("two dogs"), so that names teach the same parts of a model as
+phrases that people wrote. Their `Phrase.source` is "detector".
+
+Three layouts are read:
+
+- results in COCO's format: a list of ``{"image_id" or "file_name", "category_id", "bbox", "score"}``
+  with ``bbox`` as x, y, width, height in pixels of the stored photo, or an object that holds such a
+  list under ``annotations`` and its own ``categories``;
+- a folder of COCO's layout whose ``images.json`` lists the photos (and perhaps the categories),
+  with ``detections.json`` beside it and perhaps ``captions.json`` for some of the photos;
+- YOLO's text files: a ``labels/`` folder with one ``PHOTO.txt`` a photo, lines of ``class x y w h``
+  in shares of the photo (centre and size), and ``classes.txt`` with one name a line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from regiontalk import boxes as box_ops
+from regiontalk.datasets.flickr import read_json
+from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.images import ImageError, open_photo
+from regiontalk.records import Example, FloatArray, Phrase
+
+DETECTOR = "detector"  # `Phrase.source` of a name on a box
+MIN_SCORE = 0.45  # NanoDet's names are right in 82 of 100 above it
+SAME_BOX_IOU = 0.7  # a detector's box over this IoU with an annotated one is that box
+COUNTS = {2: "two", 3: "three"}
+
+# COCO's 80 categories by their number in its files, which leave 11 numbers out.
+COCO_CATEGORIES: Mapping[int, str] = {
+    number: name
+    for number, name in enumerate(
+        "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,,"
+        "stop sign,parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,,"
+        "backpack,umbrella,,,handbag,tie,suitcase,frisbee,skis,snowboard,sports ball,kite,"
+        "baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,,wine glass,cup,"
+        "fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,"
+        "cake,chair,couch,potted plant,bed,,dining table,,,toilet,,tv,laptop,mouse,remote,keyboard,"
+        "cell phone,microwave,oven,toaster,sink,refrigerator,,book,clock,vase,scissors,teddy bear,"
+        "hair drier,toothbrush".split(","),
+        start=1,
+    )
+    if name
+}
+# What people write in a sentence where a data set has another name.
+PLAIN_WORDS = {
+    "sports ball": "ball",
+    "dining table": "table",
+    "potted plant": "plant",
+    "hair drier": "hair dryer",
+    "remote": "remote control",
+    "tv": "television",
+}
+PAIRS = frozenset(("scissors", "skis", "trousers", "glasses", "jeans", "pants", "shorts"))
+MASS_WORDS = frozenset(("broccoli", "grass", "water", "sand", "snow", "hair", "furniture"))
+PLURALS = {
+    "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice",
+    "knife": "knives", "sheep": "sheep", "foot": "feet", "tooth": "teeth", "leaf": "leaves",
+    "shelf": "shelves", "fish": "fish", "goose": "geese",
+}  # fmt: skip
+
+
+class NamedBox(NamedTuple):
+    """One box with its name.
+
+    Attributes:
+        name: of the class, as the data set spells it.
+        box: x1, y1, x2, y2 in pixels of the stored photo.
+        score: the detector's, in 0..1; 1 where a person drew the box.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    score: float
+
+
+def name_phrase(name: str) -> str:
+    """A class name as a phrase.
+
+    >>> [name_phrase(name) for name in ("dog", "Orange", "scissors", "broccoli", "sports_ball")]
+    ['a dog', 'an orange', 'a pair of scissors', 'broccoli', 'a ball']
+    """
+    words = plain_name(name)
+    last_word = words.split()[-1]
+    if last_word in PAIRS:
+        return f"a pair of {words}"
+    if last_word in MASS_WORDS:
+        return words
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def plural_phrase(name: str, count: int) -> str:
+    """A class name for ``count`` things, two or more.
+
+    >>> [plural_phrase("wine glass", 2), plural_phrase("sheep", 5), plural_phrase("knife", 3)]
+    ['two wine glasses', 'several sheep', 'three knives']
+    """
+    words = plain_name(name).split()
+    number, last_word = COUNTS.get(count, "several"), words[-1]
+    if last_word in PLURALS:
+        plural = PLURALS[last_word]
+    elif last_word in PAIRS or last_word in MASS_WORDS:
+        plural = last_word
+    elif last_word.endswith(("s", "x", "ch", "sh")):
+        plural = f"{last_word}es"
+    elif last_word.endswith("y") and last_word[-2:-1] not in "aeiou":
+        plural = f"{last_word[:-1]}ies"
+    else:
+        plural = f"{last_word}s"
+    return " ".join([number, *words[:-1], plural])
+
+
+def plain_name(name: str) -> str:
+    """A class name in lower case, without underscores, in the word that people use.
+
+    Raises:
+        ValueError: the name has no letter.
+    """
+    words = " ".join(name.replace("_", " ").replace("-", " ").lower().split())
+    if not any(letter.isalpha() for letter in words):
+        raise ValueError(f"class name: expected a word, got {name!r}; give the classes names")
+    return PLAIN_WORDS.get(words, words)
+
+
+def read_results(
+    path: Path, categories: Mapping[int, str] = COCO_CATEGORIES, min_score: float = MIN_SCORE
+) -> dict[str, list[NamedBox]]:
+    """Boxes with names by photo from results in COCO's format.
+
+    Args:
+        path: the JSON file.
+        categories: class names by number.
+        min_score: boxes below it are left out.
+
+    Returns:
+        Boxes by the photo's file name, or by its ``image_id`` as text where the rows have no
+        ``file_name``.
+
+    Raises:
+        ValueError: not such a file, an unknown category, or boxes that look like shares of the
+            photo (0..1) rather than pixels.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: expected COCO results, a JSON list ({error})") from error
+    if isinstance(rows, dict) and isinstance(rows.get("categories"), list):
+        categories = {int(row["id"]): str(row["name"]) for row in rows["categories"]}
+        rows = rows.get("annotations")
+    if not isinstance(rows, list):
+        raise ValueError(
+            f"{path}: expected COCO results, a list of boxes with category_id, bbox and score, or an "
+            f"object with categories and such a list under annotations, got {type(rows).__name__}"
+        )
+    boxes_by_photo: dict[str, list[NamedBox]] = defaultdict(list)
+    largest = 0.0
+    for number, row in enumerate(rows):
+        photo, named = _result(row, f"{path.name}: entry {number}", categories)
+        largest = max(largest, *named.box)
+        if named.score >= min_score:
+            boxes_by_photo[photo].append(named)
+    if rows and largest <= 1.5:
+        raise ValueError(
+            f"{path}: expected bbox in pixels, got values up to {largest:g}; they look like shares "
+            "of the photo (0..1): multiply them by its width and height"
+        )
+    return dict(boxes_by_photo)
+
+
+def _result(row: Any, where: str, categories: Mapping[int, str]) -> tuple[str, NamedBox]:
+    """The photo and the named box of one entry of a results file."""
+    try:
+        photo = str(row["file_name"] if "file_name" in row else row["image_id"])
+        x, y, width, height = (float(value) for value in row["bbox"])
+        category, score = int(row["category_id"]), float(row.get("score", 1.0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where}: expected image_id or file_name, category_id, bbox [x, y, width, height] and "
+            f"score, got {str(row)[:80]} ({error})"
+        ) from error
+    if category not in categories:
+        known = f"{min(categories)}..{max(categories)}"
+        raise ValueError(f"{where}: expected a category_id of {known}, got {category}")
+    return photo, NamedBox(categories[category], (x, y, x + width, y + height), score)
+
+
+def read_yolo(
+    labels: Path, classes: Sequence[str], sizes_wh: Mapping[str, tuple[int, int]]
+) -> dict[str, list[NamedBox]]:
+    """Boxes with names by photo's stem from YOLO's text files.
+
+    Args:
+        labels: folder of ``PHOTO.txt`` files.
+        classes: names by number, from 0.
+        sizes_wh: width and height in pixels of each photo, by its stem; others are passed over.
+
+    Raises:
+        ValueError: a line that is not ``class x y w h``, with its file and number.
+    """
+    boxes_by_photo: dict[str, list[NamedBox]] = {}
+    for path in sorted(labels.glob("*.txt")):
+        if path.stem not in sizes_wh:
+            continue
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        boxes_by_photo[path.stem] = [
+            _yolo_box(line, f"{path.name}:{number}", classes, sizes_wh[path.stem])
+            for number, line in enumerate(lines, start=1)
+            if line.strip()
+        ]
+    return boxes_by_photo
+
+
+def _yolo_box(
+    line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]
+) -> NamedBox:
+    """One line of a YOLO file: class, centre and size in shares of the photo."""
+    try:
+        category, *values = line.split()
+        x, y, width, height = (float(value) for value in values[:4])
+        name = classes[int(category)]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{where}: expected 'class x y w h' with a class below {len(classes)}, got {line!r}"
+        ) from error
+    if max(x, y, width, height) > 1.001:
+        raise ValueError(
+            f"{where}: expected shares of the photo in 0..1, got {line!r}; pixels are COCO's form"
+        )
+    wide, high = size_wh
+    left, top = (x - width / 2) * wide, (y - height / 2) * high
+    return NamedBox(name, (left, top, left + width * wide, top + height * high), 1.0)
+
+
+def add_names(
+    examples: Iterable[Example], boxes_by_photo: Mapping[str, Sequence[NamedBox]]
+) -> list[Example]:
+    """Examples with a detector's boxes and names beside what people annotated.
+
+    A box that lies on an annotated one is that box and gives it a name; people are left to the
+    people who described them where a photo has phrases of its own.
+
+    Args:
+        examples: found in ``boxes_by_photo`` by their id or by their file's name.
+        boxes_by_photo: in pixels of the stored photo.
+    """
+    return [
+        _with_names(example, boxes)
+        if (boxes := boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name))
+        else example
+        for example in examples
+    ]
+
+
+def _with_names(example: Example, named_boxes: Sequence[NamedBox]) -> Example:
+    """One example with names."""
+    described = any(phrase.source != DETECTOR for phrase in example.phrases)
+    named_boxes = [box for box in named_boxes if not (described and box.name == "person")]
+    try:
+        stored_wh = open_photo(example.photo, at_least=1).size_wh
+    except ImageError:  # training leaves it grey, whatever its boxes are
+        return example
+    size_wh = example.size_wh or stored_wh
+    boxes, names = _inside(named_boxes, stored_wh, size_wh)
+    rows, all_boxes = _join_boxes(example.boxes_xyxy, boxes)
+    phrases = [
+        Phrase(name_phrase(name), (row,), source=DETECTOR)
+        for name, row in zip(names, rows, strict=True)
+    ]
+    for name in sorted(set(names)):
+        members = tuple(row for row, other in zip(rows, names, strict=True) if other == name)
+        if len(members) > 1:
+            phrases.append(Phrase(plural_phrase(name, len(members)), members, source=DETECTOR))
+    return replace(
+        example, boxes_xyxy=all_boxes, phrases=(*example.phrases, *phrases), size_wh=size_wh
+    )
+
+
+def _inside(
+    named_boxes: Sequence[NamedBox], stored_wh: tuple[int, int], size_wh: tuple[int, int]
+) -> tuple[FloatArray, list[str]]:
+    """Boxes (N, 4) cut at the photo's edge, in pixels of the annotations, and their names."""
+    boxes = np.asarray([box.box for box in named_boxes], np.float32).reshape(-1, 4)
+    boxes = np.clip(boxes, 0, [*stored_wh, *stored_wh]).astype(np.float32)
+    solid = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 2
+    names = [box.name for box, is_solid in zip(named_boxes, solid, strict=True) if is_solid]
+    return box_ops.rescale(boxes[solid], stored_wh, size_wh), names
+
+
+def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int], FloatArray]:
+    """The row of each detected box among all boxes: an annotated one that it lies on, or its own."""
+    if not len(annotated):
+        return list(range(len(detected))), detected
+    overlaps = box_ops.iou(detected, annotated)  # (detected, annotated)
+    is_annotated = overlaps.max(axis=1, initial=0.0) >= SAME_BOX_IOU
+    own_rows = len(annotated) + np.cumsum(~is_annotated) - 1
+    rows = np.where(is_annotated, overlaps.argmax(axis=1), own_rows)
+    return rows.tolist(), np.concatenate([annotated, detected[~is_annotated]])
+
+
+def read_detected(
+    folder: Path, min_score: float = MIN_SCORE
+) -> tuple[list[Example], DataReport]:
+    """The photos of a folder of COCO's layout with a detector's boxes and names.
+
+    Args:
+        folder: holds ``images.json`` and ``detections.json``, perhaps ``captions.json``, and the
+            photos in it or in its folders.
+        min_score: names below it are left out.
+
+    Raises:
+        ValueError: a file is damaged, or its results belong to other photos.
+    """
+    listed = read_json(folder / "images.json", "images")
+    categories = {
+        int(row["id"]): str(row["name"]) for row in listed.get("categories", [])
+    } or COCO_CATEGORIES
+    results = read_results(folder / "detections.json", categories, min_score)
+    names = {str(row["id"]): str(row["file_name"]) for row in listed["images"]}
+    strangers = [photo for photo in results if photo not in names]
+    if results and len(strangers) == len(results):
+        raise ValueError(
+            f"{folder / 'detections.json'}: expected results for the photos of images.json, got "
+            f"image_id {strangers[0]} and no other that it lists; is it of another data set?"
+        )
+    captions: dict[str, list[str]] = defaultdict(list)
+    if (folder / "captions.json").is_file():
+        for row in read_json(folder / "captions.json", "annotations")["annotations"]:
+            captions[str(row["image_id"])].append(" ".join(str(row["caption"]).split()))
+    files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
+    files |= {path.name: path for path in sorted(folder.glob("*.jpg"))}
+    troubles: dict[str, list[str]] = defaultdict(list)
+    examples = []
+    for number, name in names.items():
+        if name in files:
+            examples.append(Example(files[name], tuple(captions[number]), id=number))
+        else:
+            troubles["photo missing"].append(name)
+    named = add_names(examples, results)
+    renamed = [replace(example, id=example.photo.name) for example in named]
+    return renamed, report_on(folder.name, renamed, troubles)
