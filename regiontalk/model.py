@@ -191,16 +191,31 @@ class RegionModel(nn.Module):
         size = self.config.extractor.size
         whole = boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(boxes_xyxy), 1, 4)
         vectors = self.extractor.vectors(maps, torch.cat([whole, boxes_xyxy], 1))
-        if self.config.generator.source == "embedding":
-            vectors = self.aligner.regions(vectors)
-        photo, regions = vectors[:, :1], vectors[:, 1:]
-        if self.config.generator.with_photo:
-            regions = torch.cat([regions, photo.expand_as(regions)], -1)
-        if self.config.generator.geometry:
-            regions = torch.cat([regions, box_geometry(boxes_xyxy, size).to(regions.dtype)], -1)
+        condition = self.condition(vectors[:, 1:], vectors[:, :1], boxes_xyxy).flatten(0, 1)
         if not self.config.generator.attention:
-            return regions.flatten(0, 1), None
-        return regions.flatten(0, 1), self._annotations(maps, boxes_xyxy, seen_xyxy).flatten(0, 1)
+            return condition, None
+        return condition, self._annotations(maps, boxes_xyxy, seen_xyxy).flatten(0, 1)
+
+    def condition(self, vectors: Tensor, photo_vectors: Tensor, boxes_xyxy: Tensor) -> Tensor:
+        """What the generator reads of boxes, from their region vectors.
+
+        Args:
+            vectors: (B, N, F) of the boxes.
+            photo_vectors: (B, 1, F) of the whole photos.
+            boxes_xyxy: (B, N, 4) network pixels.
+
+        Returns:
+            (B, N, C).
+        """
+        config = self.config.generator
+        if config.source == "embedding":
+            vectors, photo_vectors = self.aligner.regions(vectors), self.aligner.regions(photo_vectors)
+        parts = [vectors]
+        if config.with_photo:
+            parts.append(photo_vectors.expand_as(vectors))
+        if config.geometry:
+            parts.append(box_geometry(boxes_xyxy, self.config.extractor.size).to(vectors.dtype))
+        return torch.cat(parts, -1)
 
     def _annotations(self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None) -> Tensor:
         """What attention looks at: (B, N, P, F), the cells of each box, or for all boxes the photo's regions."""

@@ -178,6 +178,20 @@ def depthwise_in_float32(module: nn.Module) -> None:
             conv.forward = _Float32(conv)  # type: ignore[method-assign, assignment]
 
 
+@torch.no_grad()
+def silence_dead_channels(module: nn.Module) -> None:
+    """Give channels that never vary the gain 0 and the variance 1, in place; the outputs stay the same.
+
+    Published weights hold channels whose variance is 0. Divided by its root, the first step of a convolution before
+    them would be magnified thirtyfold; like this they stay calm until they have learnt something.
+    """
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
+            dead = norm.running_var == 0
+            norm.weight[dead] = 0.0
+            norm.running_var[dead] = 1.0
+
+
 class _Float32:
     """The forward pass of a convolution, in float32 while its weight learns."""
 

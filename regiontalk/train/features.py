@@ -39,6 +39,8 @@ class FrozenFeatures:
         vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
         objectness: (rows, 1 + N) fp16, 1 for the whole picture.
         maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
+        taught_boxes: (rows, G, 4) network pixels, boxes that people or detectors drew, padded with zeros; or None.
+        taught: (rows, G, F) fp16 region vectors of those.
         found: (rows,) regions that there are beside the whole photo, N or more where all places are filled; None = all.
     """
 
@@ -48,6 +50,8 @@ class FrozenFeatures:
     objectness: NDArray[Any]
     maps: NDArray[Any] | None = None
     found: NDArray[Any] | None = None
+    taught_boxes: NDArray[Any] | None = None
+    taught: NDArray[Any] | None = None
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
         """Region vectors (B, 1 + N, F) in float32."""
@@ -67,6 +71,21 @@ class FrozenFeatures:
         if self.found is None:
             return torch.ones(len(rows), len(places), dtype=torch.bool)
         return places <= torch.from_numpy(self.found[np.asarray(rows)].astype(np.int64))[:, None]
+
+    def find_vectors(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
+        """Region vectors (B, M, F) of boxes (B, M, 4) that are among the cached ones; zeros are padding."""
+        indices = np.asarray(rows)
+        cached_boxes, cached_vectors = self.boxes_xyxy[indices], self.vectors[indices]
+        if self.taught_boxes is not None and self.taught is not None:
+            cached_boxes = np.concatenate([cached_boxes, self.taught_boxes[indices]], axis=1)
+            cached_vectors = np.concatenate([cached_vectors, self.taught[indices]], axis=1)
+        distances = (boxes_xyxy[:, :, None] - torch.from_numpy(cached_boxes)[:, None]).abs().amax(-1)  # (B, M, K)
+        nearest = distances.min(2)
+        is_padding = (boxes_xyxy == 0).all(2)
+        if (nearest.values[~is_padding] > 1e-3).any():
+            raise ValueError("features: expected boxes whose vectors were cached, got another; build them anew")
+        vectors = torch.from_numpy(cached_vectors.astype(np.float32))
+        return vectors.gather(1, nearest.indices[..., None].expand(-1, -1, vectors.shape[2]))
 
     def fingerprint(self) -> str:
         """A hash of the vectors of up to a hundred photos, so that another set is never taken for this one."""
@@ -90,6 +109,7 @@ def freeze_features(
     regions: int,
     views: int = 1,
     maps: bool = False,
+    taught: Sequence[NDArray[np.float32]] = (),
     changes: AugmentConfig = AUGMENT,
     log: Log = lambda line: None,
 ) -> FrozenFeatures:
@@ -103,6 +123,7 @@ def freeze_features(
         regions: proposals beside the whole photo.
         views: 1 for the photos themselves; more for augmented copies.
         maps: keep the region maps too, for soft attention.
+        taught: of each photo more boxes (G, 4) in network pixels whose vectors are kept, on view 0 alone.
         changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
@@ -115,6 +136,9 @@ def freeze_features(
     }
     if maps:
         arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
+    most = max(map(len, taught), default=0)
+    if most:
+        arrays |= {"taught_boxes": ((most, 4), "float32"), "taught": ((most, extractor.vector_size), "float16")}
     device = next(extractor.parameters()).device
 
     @torch.inference_mode()
@@ -126,11 +150,19 @@ def freeze_features(
             pixels, _, _ = augment(pixels, *no_box, changes)
         pixels = store().normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            found = extractor(pixels)
+            found = extractor.in_chunks(pixels)
             boxes, objectness = extractor.propose(found, regions)
             vectors = extractor.vectors(found, boxes)
         values = {"boxes": boxes.float().cpu().numpy(), "vectors": vectors.float().cpu().numpy().astype(np.float16)}
         values["objectness"] = objectness.float().cpu().numpy().astype(np.float16)
+        if most:
+            padded = np.zeros((len(rows), most, 4), dtype=np.float32)
+            for place, row in enumerate(rows):
+                if row < len(examples):
+                    padded[place, : len(taught[row])] = taught[row]
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                more = extractor.vectors(found, torch.from_numpy(padded).to(device))
+            values |= {"taught_boxes": padded, "taught": more.float().cpu().numpy().astype(np.float16)}
         if maps:
             values["maps"] = found.regions.float().cpu().numpy().astype(np.float16)
         return values
@@ -142,10 +174,20 @@ def freeze_features(
     key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
     key |= {"regions": regions, "views": views}
     key |= _beside_weights(extractor)
+    if most:
+        key["taught"] = hashlib.sha256(b"".join(boxes.tobytes() + b"|" for boxes in taught)).hexdigest()
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
-    return FrozenFeatures(len(examples), found["boxes"], found["vectors"], found["objectness"], found.get("maps"))
+    return FrozenFeatures(
+        len(examples),
+        found["boxes"],
+        found["vectors"],
+        found["objectness"],
+        found.get("maps"),
+        taught_boxes=found.get("taught_boxes"),
+        taught=found.get("taught"),
+    )
 
 
 def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -99,9 +99,7 @@ class GenerateTerms:
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
-        attended = self.model.config.generator.regions
-        seen = self.features.read_boxes(rows)[:, : 1 + attended].to(self._device) if attended else None
+        conditions = self._reader(rows)
         size = self.model.config.extractor.size
         whole = torch.tensor([0.0, 0.0, size, size])
         kinds = {
@@ -119,7 +117,7 @@ class GenerateTerms:
             if not any(texts):
                 continue
             if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                condition, annotations, _ = self._conditions(maps, seen, [[(whole, [])] for _ in photos])
+                condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
                 losses["reward"] = self_critical_loss(
                     self.model.generator,
                     condition,
@@ -130,7 +128,7 @@ class GenerateTerms:
                     max_words=self.model.config.decoding.max_words,
                 )
             else:
-                given = self._conditions(maps, seen, texts)
+                given = conditions(texts)
                 terms = self._terms(name, *given, [words for own in texts for _, words in own], step)
                 weight = getattr(config, f"weight_{name}")
                 losses |= {key: weight * value for key, value in terms.items()}
@@ -150,21 +148,31 @@ class GenerateTerms:
         terms = self._terms("unseen", blank, annotations, rows, texts, step)
         return {key: config.weight_unseen * value for key, value in terms.items()}
 
-    def _conditions(
-        self, maps: Maps, seen: Tensor | None, texts: Sequence[Sequence[BoxWords]]
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """What the generator reads of each box, and which box each text is about."""
-        most = max(len({id(box) for box, _ in own}) for own in texts)
-        boxes, kept = torch.zeros(len(texts), most, 4), []
-        for photo, own in enumerate(texts):
-            places: dict[int, int] = {}  # a box with many texts is pooled once
-            for box, _ in own:
-                place = places.setdefault(id(box), len(places))
-                boxes[photo, place] = box
-                kept.append(photo * most + place)
-        with torch.no_grad():
-            condition, grids = self.model.conditions(maps, boxes.to(self._device), seen)
-        return condition, grids, torch.tensor(kept, device=self._device)
+    def _reader(
+        self, rows: Sequence[int]
+    ) -> Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]:
+        """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
+
+        A model that attends needs region maps; any other reads region vectors alone.
+        """
+        config, size = self.model.config.generator, self.model.config.extractor.size
+        maps = seen = None
+        if config.attention:
+            maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
+            seen = self.features.read_boxes(rows)[:, : 1 + config.regions].to(self._device) if config.regions else None
+
+        def read(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor | None, Tensor]:
+            boxes, places = _gather_boxes(texts)
+            places = places.to(self._device)
+            with torch.no_grad():
+                if maps is not None:
+                    return *self.model.conditions(maps, boxes.to(self._device), seen), places
+                whole = torch.tensor([0.0, 0.0, size, size]).expand(len(rows), 1, 4)
+                vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(self._device)
+                condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
+                return condition.flatten(0, 1), None, places
+
+        return read
 
     def _terms(
         self,
@@ -187,6 +195,19 @@ class GenerateTerms:
         if self.config.penalty and looks is not None:
             losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)
         return losses
+
+
+def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
+    """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
+    most = max(len({id(box) for box, _ in own}) for own in texts)
+    boxes, places = torch.zeros(len(texts), most, 4), []
+    for photo, own in enumerate(texts):
+        columns: dict[int, int] = {}  # a box with many texts is pooled once
+        for box, _ in own:
+            column = columns.setdefault(id(box), len(columns))
+            boxes[photo, column] = box
+            places.append(photo * most + column)
+    return boxes, torch.tensor(places)
 
 
 def _some(items: Sequence[Any], count: int, chooser: random.Random) -> list[Any]:

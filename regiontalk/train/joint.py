@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from regiontalk.generate.model import caption_loss
 from regiontalk.model import RegionModel
 from regiontalk.records import Example
-from regiontalk.regions.backbones import depthwise_in_float32
+from regiontalk.regions.backbones import depthwise_in_float32, silence_dead_channels
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
@@ -107,7 +107,7 @@ class JointTerms:
         losses: dict[str, Tensor] = {}
         warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            maps = model.extractor(pixels.contiguous(memory_format=torch.channels_last))
+            maps = model.extractor.in_chunks(pixels.contiguous(memory_format=torch.channels_last))
             if captioned and (config.weight_sentence or (config.weight_span and config.spans)):
                 own = Maps(*(values[captioned] for values in maps))
                 regions, _ = model.extractor.propose(own, config.regions)
@@ -171,6 +171,7 @@ def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
     moving = config.optimiser.backbone_rate > 0
     model.extractor.backbone.requires_grad_(moving).train(moving and not config.fixed_statistics)
     if moving:
+        silence_dead_channels(model.extractor.backbone)
         depthwise_in_float32(model.extractor.backbone)
     return taking_part(model, config)
 

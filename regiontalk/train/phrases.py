@@ -13,6 +13,7 @@ from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.text import FUNCTION_WORDS, UNKNOWN, Vocabulary
 
+NEVER = -1e4  # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
 
 
@@ -107,5 +108,5 @@ def phrase_loss(
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     scores = model.aligner.score(regions, words, region_mask, word_mask)
     if spared is not None:
-        scores = scores.masked_fill(spared.to(scores.device), float("-inf"))
+        scores = scores.masked_fill(spared.to(scores.device), NEVER)
     return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device), warm=warm)

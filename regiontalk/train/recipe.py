@@ -19,7 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regiontalk.align.model import AlignerConfig
@@ -43,7 +45,7 @@ from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_j
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pictures import AugmentConfig, PictureStore
 from regiontalk.train.settings import extractor_sizes, stage_numbers, usual_numbers
-from regiontalk.train.taught import box_phrases, inferred_pairs
+from regiontalk.train.taught import box_phrases, inferred_pairs, unique_boxes
 from regiontalk.train.texts import Sentences, sentence_numbers
 from regiontalk.train.vectors import VectorsConfig, begin_with_vectors, read_text
 
@@ -427,10 +429,25 @@ class Run:
             self.out / ("features_warm" if stage == "warm" else "features"),
             regions=settings.regions,
             views=settings.views,
-            maps=stage != "warm" and self.recipe.generate is not None,
+            maps=stage != "warm" and self._reads_maps(),
+            taught=self._taught_boxes(model) if stage != "warm" else (),
             changes=self.recipe.augment,
             log=self.log,
         )
+
+    def _reads_maps(self) -> bool:
+        """Whether the generator's stage needs whole region maps: attention and EM rounds do."""
+        stage = self.recipe.generate
+        return stage is not None and bool(self.recipe.generator.attention or stage.rounds)
+
+    def _taught_boxes(self, model: RegionModel) -> list[NDArray[np.float32]]:
+        """The boxes (G, 4) in network pixels of each photo whose words the generator learns from region vectors."""
+        stage = self.recipe.generate
+        if stage is None or self.recipe.generator.attention or not (stage.phrases or stage.names):
+            return []
+        phrases = box_phrases(self.examples, model, "annotator") if stage.phrases else [[] for _ in self.examples]
+        names = box_phrases(self.examples, model, DETECTOR) if stage.names else [[] for _ in self.examples]
+        return unique_boxes([[*first, *second] for first, second in zip(phrases, names, strict=True)])
 
     def pairs(
         self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float

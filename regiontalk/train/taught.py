@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk.model import RegionModel
@@ -96,3 +98,12 @@ def box_phrases(examples: Sequence[Example], model: RegionModel, source: str) ->
             pairs.append((box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around), words))
         phrases_by_photo.append(pairs)
     return phrases_by_photo
+
+
+def unique_boxes(texts: Sequence[Sequence[BoxWords]]) -> list[NDArray[np.float32]]:
+    """The different boxes (G, 4) of each photo's texts."""
+    boxes_by_photo: list[NDArray[np.float32]] = []
+    for pairs in texts:
+        boxes = dict.fromkeys(tuple(box.tolist()) for box, _ in pairs)
+        boxes_by_photo.append(np.array(list(boxes), dtype=np.float32).reshape(-1, 4))
+    return boxes_by_photo

@@ -17,7 +17,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.toy import make_scenes
 from regiontalk.hub import find_folder
-from regiontalk.model import ModelConfig, open_folder
+from regiontalk.model import ModelConfig, RegionModel, open_folder
 from regiontalk.train import loop
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
@@ -334,10 +334,24 @@ def test_the_users_mistakes(
     assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
 
 
-def test_data_without_sentences_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
-    data = own_data(tmp_path / "mine", captions=False)
-    with pytest.raises(ValueError, match="expected training photos with sentences, got 12 without"):
+def test_data_without_words_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    data = own_data(tmp_path / "mine", captions=False, boxed=False)
+    with pytest.raises(ValueError, match="expected training photos with words, got 0 without"):
         Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
+
+
+def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_path: Path) -> None:
+    data = own_data(tmp_path / "mine", captions=False)
+    generator = tiny["generator"] | {"attention": 0, "picture": "every", "source": "feature", "places": False}
+    stage = {"batch": 4, "captions": 1, "pairs": 0, "phrases": 2, "optimiser": {"steps": 2}}
+    recipe = {key: value for key, value in tiny.items() if key not in ("align", "joint", "warm", "proposer")}
+    recipe |= {"generator": generator | {"geometry": True}, "generate": stage}
+    lines: list[str] = []
+    run = Run(recipe=Recipe.model_validate(recipe), data=data, out=tmp_path / "out", log=lines.append)
+    folder = run_recipe(run, ["generate"], start=None, weights=None, published=False, card="card")
+    model = RegionModel.from_folder(folder)
+    assert {"red", "square"} <= set(model.vocabulary.words)  # words of the phrases alone
+    assert any("phrases " in line for line in lines)
 
 
 def test_the_backbone_moves_again_after_a_stage_that_froze_it(start_run: Any, tiny: dict[str, Any]) -> None:
