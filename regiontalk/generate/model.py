@@ -43,6 +43,8 @@ class GeneratorConfig(BaseModel):
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     geometry: bool = Field(False, description="the condition also says where the box stands and how large it is")
+    bottleneck: int = Field(0, ge=0, description="the condition first becomes so many rectified numbers; 0 = it does not")
+    condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 
     @model_validator(mode="after")
@@ -71,10 +73,10 @@ class Generator(nn.Module):
         self.cell = CELLS[config.cell](hidden)
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
         self.word_drive = nn.Linear(word_size, self.cell.gates * hidden)  # W_hx and b_h
-        if config.picture == "state":
-            self.picture = nn.Linear(features, self.cell.states * hidden)
-        else:
-            self.picture = nn.Linear(features, self.cell.gates * hidden)  # W_hi of eq. 13
+        if config.bottleneck:
+            self.squeeze = nn.Linear(features, config.bottleneck)
+        drives = self.cell.states if config.picture == "state" else self.cell.gates
+        self.picture = nn.Linear(config.bottleneck or features, drives * hidden)  # W_hi of eq. 13
         if config.attention:
             self.annotate = nn.Linear(annotation, config.attention)
             self.attend = SoftAttention(config.attention, hidden)
@@ -84,6 +86,7 @@ class Generator(nn.Module):
         self.output = nn.Linear(word_size if config.attention else hidden, len(vocabulary))  # W_oh and b_o
         self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
         self.dropout = nn.Dropout(config.dropout)
+        self.condition_dropout = nn.Dropout(config.condition_dropout)
 
     def start(
         self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
@@ -99,6 +102,9 @@ class Generator(nn.Module):
             The first cell state, and the memory that stays the same while words are written: (picture drive,) or
             (picture drive, values, keys) and perhaps the mask, each with R rows.
         """
+        condition = self.condition_dropout(condition)
+        if self.config.bottleneck:
+            condition = functional.relu(self.squeeze(condition))
         picture = self.picture(condition)
         rows, hidden = len(condition), self.config.hidden
         if self.config.picture == "state":
