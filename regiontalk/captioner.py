@@ -368,7 +368,8 @@ class RegionCaptioner:
                 confidence = calibrated(decoding.region if place else decoding.photo, fluency, match)
                 text = self.model.vocabulary.decode(words)
                 spoken = text if text and confidence >= (least if place else least_photo) else None
-                records.append(RegionCaption(_corners(box), spoken, confidence, score))
+                sure = bool(place) or confidence >= decoding.photo_threshold
+                records.append(RegionCaption(_corners(box), spoken, confidence, score, sure))
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
         return results

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -69,10 +69,10 @@ class _Run:
     target: int
 
 
-def draw(image: Image.Image, result: ImageResult) -> Image.Image:
+def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -> Image.Image:
     """A copy of the photo with everything that ``result`` says drawn on it.
 
-    A captioned region has its own colour and a label; a region whose text is None has a thin bare box. Words of
+    A captioned region has its own colour and a label; one whose text is None is left out, or a thin bare box. Words of
     `ImageResult.matches` stand under the photo, each joined to its box by a line (neighbouring words of one box share
     an underline and a line). Captions that found no free place are listed below by number, and the whole photo's
     caption comes last. A photo with a longer side below 640 pixels is enlarged to that first.
@@ -80,7 +80,10 @@ def draw(image: Image.Image, result: ImageResult) -> Image.Image:
     Args:
         image: the photo at any size; boxes are scaled from `ImageResult.size_wh`.
         result: what was said about it.
+        bare_boxes: whether regions without words are drawn.
     """
+    if not bare_boxes:
+        result = replace(result, regions=tuple(region for region in result.regions if region.text))
     photo = _enlarged(image)
     font_size = max(14, round(0.024 * math.sqrt(photo.width * photo.height)))
     boxes = _scaled([region.box for region in result.regions], result.size_wh, photo.size)
@@ -99,7 +102,7 @@ def draw(image: Image.Image, result: ImageResult) -> Image.Image:
     runs, sentence_height = _lay_sentence(words, large, width)
     strips = [photo, Image.new("RGB", (width, sentence_height), _INK), _list_strip(listed, font_size, width)]
     if result.caption is not None and _tidy(result.caption.text):
-        strips.append(_caption_strip(_tidy(result.caption.text), large, width))
+        strips.append(_caption_strip(_tidy(result.caption.hedged_text), large, width))
     page = _with_sentence(_stacked(strips, width), photo.height, runs, distinct, palette[len(boxes) :], large)
     for label in labels:
         _write_label(page, label)

@@ -96,12 +96,14 @@ class RegionCaption:
         text: the caption, or None below the confidence threshold.
         confidence: calibrated probability in 0..1 that the caption is right (docs/results.md says how it is measured).
         score: objectness of the box in 0..1; 1 where the user gave the box or it is the whole photo.
+        sure: False where words are given although the confidence is below the model's threshold for them.
     """
 
     box: tuple[float, float, float, float]
     text: str | None
     confidence: float
     score: float = 1.0
+    sure: bool = True
 
     def __post_init__(self) -> None:
         checked_boxes([self.box])
@@ -112,13 +114,24 @@ class RegionCaption:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
         box = [round(float(value), 1) for value in self.box]
-        return {"box": box, "text": self.text, "confidence": round(self.confidence, 4), "score": round(self.score, 4)}
+        confidence, score = round(self.confidence, 4), round(self.score, 4)
+        return {"box": box, "text": self.text, "confidence": confidence, "score": score, "sure": self.sure}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegionCaption:
-        """The record that `to_dict` wrote."""
+        """The record that `to_dict` wrote, or an older version without ``sure``."""
         x1, y1, x2, y2 = values["box"]
-        return cls((x1, y1, x2, y2), values["text"], values["confidence"], values["score"])
+        sure = values.get("sure", True)
+        return cls((x1, y1, x2, y2), values["text"], values["confidence"], values["score"], sure)
+
+    @property
+    def hedged_text(self) -> str | None:
+        """The words as a person should read them: "perhaps: a dog runs" where the model is not sure.
+
+        >>> RegionCaption((0, 0, 9, 9), "a dog runs", 0.2, sure=False).hedged_text
+        'perhaps: a dog runs'
+        """
+        return self.text if self.sure or not self.text else f"perhaps: {self.text}"
 
 
 @dataclass(frozen=True)

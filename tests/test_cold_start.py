@@ -12,10 +12,10 @@ from PIL import Image
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.model import DecodingConfig, ModelConfig, RegionModel
-NAME = "mobilenet_edgetpu_100"
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text import Vocabulary
 
+NAME = "mobilenet_edgetpu_100"
 SLOW = ("timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub")
 PROGRAM = """
 import sys

@@ -78,7 +78,8 @@ def test_bare_box_is_thin_and_wordless(monkeypatch: pytest.MonkeyPatch) -> None:
     photo = Image.new("RGB", (800, 600), GREY)
     result = said(((100, 200, 300, 400), None))
     assert labels_of(monkeypatch, photo, result) == []
-    drawn = draw(photo, result)
+    assert not changed(photo, draw(photo, result)).any()  # unless it is asked for
+    drawn = draw(photo, result, bare_boxes=True)
     assert drawn.size == photo.size
     touched = changed(photo, drawn)
     assert touched[195:405, 100].any() and not touched[205:395, 105:295].any()
@@ -224,3 +225,13 @@ def test_real_photo(shared: Path) -> None:
     box = (0.1 * photo.width, 0.2 * photo.height, 0.5 * photo.width, 0.9 * photo.height)
     drawn = draw(photo, said((box, "a bear"), (box, None), size_wh=photo.size, caption="a bear sits"))
     assert drawn.width >= photo.width and drawn.height > photo.height
+
+
+def test_a_sentence_that_is_not_sure_is_hedged(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = Image.new("RGB", (800, 600), GREY)
+    caption = RegionCaption((0, 0, 800, 600), "a dog runs", 0.2, sure=False)
+    result = ImageResult("a.jpg", (800, 600), "test", caption)
+    strips: list[str] = []
+    monkeypatch.setattr("regiontalk.drawing._caption_strip", lambda text, *_: strips.append(text) or photo)
+    draw(photo, result)
+    assert strips == ["perhaps: a dog runs"]

@@ -95,12 +95,13 @@ def caption(
         raise ValueError("--all-boxes: expected photos; a film names each thing once")
     found = find_photos(photos) if film is None else None
     where, count = parse_source(source, regions, device)
-    drawings = None if draw is None else Drawings(draw, max_pixels)
+    bare_boxes = all_boxes or bool(boxes)
+    drawings = None if draw is None else Drawings(draw, max_pixels, bare_boxes=bare_boxes)
     captioner = session.load_captioner(model, device, max_pixels, where)
     if draw is not None and attention:
         if not captioner.attends:
             raise ValueError(f"--attention: expected a model that attends, got {model!r}, which has no attention")
-        drawings = Drawings(draw, max_pixels, captioner.look)
+        drawings = Drawings(draw, max_pixels, captioner.look, bare_boxes=bare_boxes)
 
     def speak(paths: Sequence[PictureSource]) -> Sequence[ImageResult]:
         if boxes:

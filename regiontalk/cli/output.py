@@ -22,7 +22,7 @@ def lines(result: ImageResult) -> Iterator[str]:
     """A result to be read by people: a heading, the photo's caption, a line a box."""
     yield f"{result.photo}  {result.size_wh[0]}x{result.size_wh[1]}"
     if result.caption is not None:
-        yield f"  whole photo: {_words(result.caption.text)} ({result.caption.confidence:.2f})"
+        yield f"  whole photo: {_words(result.caption.hedged_text)} ({result.caption.confidence:.2f})"
     for region in result.regions:
         yield f"  {box_text(region.box)}: {_words(region.text)} ({region.confidence:.2f})"
     for match in result.matches:
@@ -59,19 +59,27 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
 class Drawings:
     """A folder of annotated pictures, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number."""
 
-    def __init__(self, folder: Path, max_pixels: int, look: Callable[[str, str], Looks] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_pixels: int,
+        look: Callable[[str, str], Looks] | None = None,
+        *,
+        bare_boxes: bool = False,
+    ) -> None:
         """Make the folder; photos are opened up to ``max_pixels``.
 
         Args:
             folder: of the pictures.
             max_pixels: larger photos are refused.
             look: from a photo and its caption to where each word looked, for ``NAME_attention.jpg``; None draws none.
+            bare_boxes: whether boxes without words are drawn.
 
         Raises:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._max_pixels, self._look = folder, max_pixels, look
+        self._folder, self._max_pixels, self._look, self._bare_boxes = folder, max_pixels, look, bare_boxes
         self._taken: set[str] = set()
 
     def add(self, photo: str, result: ImageResult) -> list[Path]:
@@ -80,7 +88,7 @@ class Drawings:
         from regiontalk.images import open_image
 
         image = open_image(photo, max_pixels=self._max_pixels)
-        paths = [self._save(draw(image, result), photo, "regions")]
+        paths = [self._save(draw(image, result, bare_boxes=self._bare_boxes), photo, "regions")]
         if self._look is not None and result.caption is not None and result.caption.text:
             from regiontalk.looking import draw_looks
 

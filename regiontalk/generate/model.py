@@ -43,7 +43,7 @@ class GeneratorConfig(BaseModel):
     source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
     with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
     geometry: bool = Field(False, description="the condition also says where the box stands and how large it is")
-    bottleneck: int = Field(0, ge=0, description="the condition first becomes so many rectified numbers; 0 = it does not")
+    bottleneck: int = Field(0, ge=0, description="the condition first becomes so many rectified numbers; 0 = no")
     condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 

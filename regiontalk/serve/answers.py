@@ -16,6 +16,7 @@ class Said(BaseModel):
     text: str | None
     confidence: float
     score: float
+    sure: bool
 
 
 class Match(BaseModel):
