@@ -144,7 +144,7 @@ class RegionCaptioner:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
         results: list[ImageResult] = []
         for first in range(0, len(photos), PHOTOS_TOGETHER):
-            opened = [self._open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
+            opened = [self.open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
             maps = self.encode(opened)
             boxes, scores = self._regions(opened, maps, max(regions, self._candidates(regions)))
             places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
@@ -169,7 +169,7 @@ class RegionCaptioner:
             ImageError: the photo cannot be used.
             ValueError: a box is empty, inverted or outside the photo.
         """
-        opened = self._open(photo)
+        opened = self.open(photo)
         wanted = checked_boxes(boxes_xyxy, opened.size_wh)
         places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
         boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[None].to(self.device)
@@ -194,7 +194,7 @@ class RegionCaptioner:
             ImageError: the photo cannot be used.
             ValueError: the sentence has no word that the model knows.
         """
-        opened = self._open(photo)
+        opened = self.open(photo)
         tokens, numbers = self.read(sentence)
         maps = self.encode([opened])
         boxes, quality = self.model.extractor.propose(maps, self.model.regions(ALIGN_REGIONS))
@@ -229,7 +229,7 @@ class RegionCaptioner:
         """
         if k < 1:
             raise ValueError(f"k: expected 1 or more, got {k}")
-        opened = self._open(photo)
+        opened = self.open(photo)
         _, numbers = self.read(phrase)
         maps = self.encode([opened])
         boxes, scores = self.phrase_scores(maps, [[numbers]], self.model.regions(LOCATE_REGIONS))
@@ -253,7 +253,7 @@ class RegionCaptioner:
             ValueError: the model does not attend, or the sentence has no word that it knows.
         """
         tokens, _ = self.read(sentence)
-        opened = self._open(photo)
+        opened = self.open(photo)
         return look(self.model, self.encode([opened]), tokens, opened.size_wh)
 
     @torch.inference_mode()
@@ -396,7 +396,7 @@ class RegionCaptioner:
         boxes, scores = in_network_pixels(found, self.model.preprocessing, 1 + count)
         return boxes.to(self.device), scores.to(self.device)
 
-    def _open(self, photo: PictureSource) -> Photo:
+    def open(self, photo: PictureSource) -> Photo:
         """A photo, decoded no larger than the network needs; another source of regions sees it as it is."""
         enough = self.model.preprocessing.size if self.source is None else None
         return open_photo(photo, max_pixels=self.max_pixels, at_least=enough)

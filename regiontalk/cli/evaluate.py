@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 NAMES = ("retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment")
 
-Protocol = Annotated[str, typer.Argument(metavar="|".join([*NAMES, "calibrate", "all"]), show_default=False)]
+PROTOCOLS = (*NAMES, "names", "calibrate")  # of which "all" runs the first
+
+Protocol = Annotated[str, typer.Argument(metavar="|".join([*PROTOCOLS, "all"]), show_default=False)]
 Data = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Holds flickr8k/ and flickr30k_entities/, or COCO's annotations/, or your own files.",
+        help="Holds flickr8k/ and flickr30k_entities/, or COCO's annotations/, or your own files; again for more.",
         show_default=False,
     ),
 ]
@@ -75,6 +77,13 @@ SpiceJar = Annotated[
         help="--predictions: SPICE by spice-1.0.jar, which needs Java and lib/ beside it.",
     ),
 ]
+ClassWordsFile = Annotated[
+    Path | None,
+    typer.Option("--class-words", metavar="FILE", help="names: JSON, what may be said of each class."),
+]
+Yolox = Annotated[
+    Path | None, typer.Option("--yolox", metavar="FILE", help="names: a YOLOX network measured beside the model.")
+]
 References = Annotated[Path | None, typer.Option("--references", metavar="FILE", help="Their references.")]
 
 
@@ -103,10 +112,14 @@ def evaluate(
     write: Write = False,
     device: Device = None,
     features: Features = None,
+    class_words: ClassWordsFile = None,
+    yolox: Yolox = None,
 ) -> None:
     """Measure a model, or with --predictions and --references anybody's captions."""
-    if protocol not in (*NAMES, "calibrate", "all"):
-        raise ValueError(f"protocol: expected one of {', '.join(NAMES)}, calibrate or all, got {protocol!r}")
+    if protocol not in (*PROTOCOLS, "all"):
+        raise ValueError(f"protocol: expected one of {', '.join(PROTOCOLS)} or all, got {protocol!r}")
+    if protocol != "names" and (class_words is not None or yolox is not None):
+        raise ValueError(f"--class-words and --yolox: expected the protocol names, got {protocol}")
     if report is not None:
         from regiontalk.evaluate.report import prepare_report
 
@@ -119,12 +132,14 @@ def evaluate(
         return
     if meteor_jar or spice_jar is not None:
         raise ValueError("--meteor-jar and --spice-jar: expected --predictions and --references beside them")
-    if data is None:
+    if not data:
         raise ValueError("--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none")
     from regiontalk.evaluate.suite import Settings
 
     names = NAMES if protocol == "all" else (protocol,)
-    settings = Settings(beam, beta, fold, crops, untrained, snippets, overlap=overlap)
+    settings = Settings(
+        beam, beta, fold, crops, untrained, snippets, overlap=overlap, class_words=class_words, yolox=yolox
+    )
     with Walks() as walks:
         measured, head = _prepare(
             names, model, device, data, split, train_data, (limit, train_limit), settings, walks, features
@@ -134,7 +149,7 @@ def evaluate(
             typer.echo(f"{name} ...", err=True)
             results.append(measured.run(name) if protocol != "all" else measured.attempt(name))
         if all(one.result.figures == {} for one in results):
-            raise ValueError(f"{data}: no protocol can be measured on it: {results[0].result.notes[0]}")
+            raise ValueError(f"{data[0]}: no protocol can be measured on it: {results[0].result.notes[0]}")
     if write and protocol == "calibrate":
         _write_calibration(model, measured)
     _finish(results, head, json, outputs, report)
@@ -167,7 +182,7 @@ def _prepare(
     names: Sequence[str],
     model: str,
     device: str | None,
-    data: Path,
+    data: Sequence[Path],
     split: str | None,
     train_data: Path | None,
     limits: tuple[int | None, int | None],
@@ -183,8 +198,13 @@ def _prepare(
     from regiontalk.hub import find_folder
 
     folder = find_folder(model)
-    split = split or default_split(data)
-    examples, reports = read_split(data, split)
+    examples: list[Example] = []
+    reports: list[DataReport] = []
+    for place in data:
+        rows, own_reports = read_split(place, split or default_split(place))
+        examples += rows
+        reports += own_reports
+    split = split or default_split(data[0])
     given = given_features(features, str(folder))
     captioner = RegionCaptioner.from_pretrained(folder, source=given, device=device or "cpu")
     examples, lost = examples[: limits[0]], list[str]()
@@ -196,7 +216,7 @@ def _prepare(
     photos = EncodedPhotos(captioner, examples, keep=keep, done=walks.over(len(examples), f"photos of {split}"))
     training: EncodedPhotos | None = None
     if given is None and any(name in NEED_TRAINING for name in names):
-        rows, more = _read_training(data, train_data, split)
+        rows, more = _read_training(data[0], train_data, split)
         if rows:
             rows = rows[: limits[1]]
             training = EncodedPhotos(captioner, rows, done=walks.over(len(rows), "photos of train"))

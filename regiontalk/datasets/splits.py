@@ -15,6 +15,7 @@ from regiontalk.records import Example
 SPLITS = ("train", "dev", "test")
 COCO_NAMES = {"train": "train", "dev": "val", "test": "test"}  # captions_train2017.json, captions_val2017.json
 PHOTO_FOLDERS = ("flickr8k", "flickr30k")
+CAPTIONS_FILE = "_captions.json"
 ENTITIES = "flickr30k_entities"
 
 
@@ -23,12 +24,17 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
 
     Args:
         data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's ``annotations/``
-            beside its folders of photos, or your own JSONL or CSV.
+            beside its folders of photos, or your own JSONL or CSV, or ``images.json`` and ``detections.json``
+            (`datasets.names`, the split train); or a file ``NAME_captions.json`` of COCO's format with the folder
+            ``NAME`` and perhaps ``NAME_instances.json`` beside it, which has no splits.
         split: train, dev or test, or of COCO "all": every photo of every captions file.
 
     Raises:
         ValueError: no data set there, or no such split.
     """
+    if data.name.endswith(CAPTIONS_FILE):
+        examples, report = _read_coco_files(data)
+        return examples, [report]
     if (data / "images.json").is_file() and (data / "detections.json").is_file() and split == "train":
         examples, report = read_detected(data)
         return examples, [report]
@@ -45,6 +51,13 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
         return examples, [report]
     joined, second = add_entities(examples, data / ENTITIES)
     return joined, [report, second]
+
+
+def _read_coco_files(captions: Path) -> tuple[list[Example], DataReport]:
+    """``NAME_captions.json`` in COCO's format with ``NAME_instances.json`` and the folder ``NAME`` beside it."""
+    name = captions.name.removesuffix(CAPTIONS_FILE)
+    instances = captions.with_name(f"{name}_instances.json")
+    return read_coco(captions.with_name(name), captions, instances if instances.is_file() else None)
 
 
 def default_split(data: Path) -> str:

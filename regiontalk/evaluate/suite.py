@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from regiontalk.detectors import YoloxDetector
 from regiontalk.evaluate.alignment import evaluate_alignment
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.confidence import ConfidenceFit, confidence_result, fit_confidence
 from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
+from regiontalk.evaluate.names import evaluate_names, read_class_words
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.places import evaluate_phrases, evaluate_proposals
 from regiontalk.evaluate.ranking import evaluate_retrieval
@@ -40,6 +42,8 @@ class Settings:
         snippets: file of inferred pairs; None infers them.
         resamples: bootstrap draws.
         overlap: IoU above which the weaker of two detections of dense captioning goes.
+        class_words: file of what names each class; None takes the classes' own names.
+        yolox: file of a YOLOX network that is measured beside the model's names.
     """
 
     beams: int | None = None
@@ -50,6 +54,8 @@ class Settings:
     snippets: Path | None = None
     resamples: int = 1000
     overlap: float = OVERLAP
+    class_words: Path | None = None
+    yolox: Path | None = None
 
 
 class Suite:
@@ -134,6 +140,18 @@ def _alignment(suite: Suite) -> Result:
     )
 
 
+def _names(suite: Suite) -> Result:
+    settings, examples = suite.settings, suite.photos.examples
+    detectors = {} if settings.yolox is None else {"YOLOX": YoloxDetector.load(settings.yolox)}
+    return evaluate_names(
+        suite.photos.captioner,
+        examples,
+        read_class_words(settings.class_words, examples),
+        detectors=detectors,
+        resamples=settings.resamples,
+    )
+
+
 def _dense(suite: Suite) -> Result:
     settings = suite.settings
     return evaluate_dense(suite.photos, overlap=settings.overlap, beams=settings.beams, resamples=settings.resamples)
@@ -147,6 +165,7 @@ PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
     "proposals": lambda suite: evaluate_proposals(suite.photos, resamples=suite.settings.resamples),
     "dense": _dense,
     "alignment": _alignment,
+    "names": _names,
     "calibrate": lambda suite: confidence_result(suite.fit),
 }
 

@@ -1,0 +1,234 @@
+"""Region captions against a detection data set: do the words on a box name the thing in it?
+
+`evaluate_names` captions every photo as `RegionCaptioner.caption` does and counts with
+`metrics.names`; a detector's own boxes and class names make a row beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from regiontalk import boxes as box_ops
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.datasets.names import name_phrase, plural_phrase
+from regiontalk.detectors import Detector
+from regiontalk.evaluate.cases import Case
+from regiontalk.evaluate.result import Figure, Result
+from regiontalk.images import ImageError, open_image
+from regiontalk.metrics.names import (
+    LARGE_SHARE,
+    ClassWords,
+    NamedPhoto,
+    NameFigures,
+    judge_regions,
+    score_names,
+    threshold_curve,
+)
+from regiontalk.records import Example, ImageResult
+
+PHOTOS_TOGETHER = 8
+RECALL_COUNTS = (19, 50)
+
+
+def read_class_words(path: Path | None, examples: Sequence[Example]) -> dict[str, list[str]]:
+    """What names each class: a JSON file, or without one the class's own name and its plural.
+
+    Raises:
+        ValueError: the file is not an object of lists of words.
+    """
+    if path is None:
+        classes = {phrase.text for example in examples for phrase in example.phrases}
+        return {name: [name, *_forms(name)] for name in sorted(classes)}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): [str(word) for word in words] for name, words in values.items()}
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f'{path}: expected class words, a JSON object such as {{"dog": ["dog", "puppy"]}} '
+            f"({error})"
+        ) from error
+
+
+def _forms(name: str) -> tuple[str, str]:
+    """A class name as one and as several, without article and number."""
+    return name_phrase(name).partition(" ")[2] or name, plural_phrase(name, 2).partition(" ")[2]
+
+
+def evaluate_names(
+    captioner: RegionCaptioner,
+    examples: Sequence[Example],
+    class_words: ClassWords,
+    *,
+    detectors: Mapping[str, Detector] | None = None,
+    resamples: int = 1000,
+) -> Result:
+    """Words on the regions that the model returns, against annotated objects.
+
+    Args:
+        captioner: as a user has it; its own threshold decides which regions have words.
+        examples: photos whose phrases are class names with boxes.
+        class_words: what names each class.
+        detectors: rows beside the model, by name; only such as give class names.
+        resamples: bootstrap draws of photos.
+
+    Raises:
+        ValueError: no photo has an object, or a class has no words.
+    """
+    boxed = [example for example in examples if len(example.boxes_xyxy)]
+    if not boxed:
+        raise ValueError(
+            "names: expected photos with boxes of classes (COCO instances), got none with a box"
+        )
+    threshold = captioner.model.config.decoding.threshold
+    results = caption_all(captioner, boxed)
+    photos = [named_photo(example, result) for example, result in results]
+    rows = {"model": score_names(photos, class_words, threshold, resamples=resamples)}
+    for name, detector in (detectors or {}).items():
+        detected = [detected_photo(example, detector) for example, _ in results]
+        rows[name] = score_names(detected, class_words, resamples=resamples)
+    figures: dict[str, dict[str, Figure]] = {name: _cells(row) for name, row in rows.items()}
+    figures["model"] |= _proposal_recall(captioner, [example for example, _ in results])
+    for value, row in threshold_curve(photos, class_words).items():
+        figures[f"model at threshold {value:g}"] = _cells(row, intervals=False)
+    model = rows["model"]
+    counts = {
+        "photos": len(photos),
+        "photos without boxes or unreadable, left out": len(examples) - len(photos),
+        "regions judged": model.judged,
+        "of them right": model.correct,
+        f"objects over {LARGE_SHARE:.0%}": model.objects,
+        "of them named": model.named,
+    }
+    notes = tuple(
+        f"{name}: {named} of {objects} named" for name, (objects, named) in model.by_class.items()
+    )
+    cases = _cases(results, photos, class_words, threshold)
+    return Result("names", figures, counts, notes, tuple(_outputs(results)), (), cases)
+
+
+def caption_all(
+    captioner: RegionCaptioner, examples: Sequence[Example]
+) -> list[tuple[Example, ImageResult]]:
+    """Each photo that can be opened with all regions that are returned, whatever their confidence."""
+    results: list[tuple[Example, ImageResult]] = []
+    for first in range(0, len(examples), PHOTOS_TOGETHER):
+        readable, images = [], []
+        for example in examples[first : first + PHOTOS_TOGETHER]:
+            try:
+                images.append(open_image(example.photo))
+                readable.append(example)
+            except ImageError:
+                continue
+        captioned = captioner.caption_many(images, threshold=0.0)
+        results += zip(readable, captioned, strict=True)
+    return results
+
+
+def named_photo(example: Example, result: ImageResult) -> NamedPhoto:
+    """What the metric reads of a captioned photo."""
+    boxes = np.array([region.box for region in result.regions], np.float32).reshape(-1, 4)
+    texts = [region.text or "" for region in result.regions]
+    confidences = [region.confidence for region in result.regions]
+    size_wh = example.size_wh or result.size_wh
+    boxes = box_ops.rescale(boxes, result.size_wh, size_wh)
+    classes, rows = _objects(example)
+    return NamedPhoto(texts, confidences, boxes, classes, example.boxes_xyxy[rows], size_wh)
+
+
+def detected_photo(example: Example, detector: Detector) -> NamedPhoto:
+    """What the metric reads of a photo that a detector has looked at."""
+    image = open_image(example.photo)
+    things = detector.detect(image)
+    boxes = np.array([thing.box for thing in things], np.float32).reshape(-1, 4)
+    size_wh = example.size_wh or image.size
+    classes, rows = _objects(example)
+    return NamedPhoto(
+        [thing.label for thing in things],
+        [thing.score for thing in things],
+        box_ops.rescale(boxes, image.size, size_wh),
+        classes,
+        example.boxes_xyxy[rows],
+        size_wh,
+    )
+
+
+def _objects(example: Example) -> tuple[list[str], list[int]]:
+    """The class and the box's row of every object of a photo."""
+    pairs = [(phrase.text, row) for phrase in example.phrases for row in phrase.boxes]
+    return [name for name, _ in pairs], [row for _, row in pairs]
+
+
+def _cells(row: NameFigures, *, intervals: bool = True) -> dict[str, Figure]:
+    """The columns of one row of the table."""
+    cells = {
+        "words a photo": row.words,
+        "precision": row.precision,
+        "coverage": row.coverage,
+    }
+    return {name: value if intervals else value.value for name, value in cells.items()}
+
+
+def _proposal_recall(
+    captioner: RegionCaptioner, examples: Sequence[Example]
+) -> dict[str, Figure]:
+    """The share of large objects that some of the best proposals meets, by number of proposals."""
+    most = max(RECALL_COUNTS)
+    hits = dict.fromkeys(RECALL_COUNTS, 0)
+    total = 0
+    for example in examples:
+        photo = captioner.open(example.photo)
+        boxes, _ = captioner.model.extractor.propose(captioner.encode([photo]), most)
+        size_wh = example.size_wh or photo.size_wh
+        original = captioner.model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
+        proposals = box_ops.rescale(original, photo.size_wh, size_wh)[1:]
+        objects = example.boxes_xyxy
+        large = objects[box_ops.area(objects) > LARGE_SHARE * size_wh[0] * size_wh[1]]
+        total += len(large)
+        if len(large):
+            overlaps = box_ops.iou(large, proposals)
+            for count in RECALL_COUNTS:
+                hits[count] += int((overlaps[:, :count].max(axis=1) >= 0.5).sum())
+    return {f"recall by {count} proposals": hits[count] / max(1, total) for count in RECALL_COUNTS}
+
+
+def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> list[dict[str, object]]:
+    """What the model said, a photo a row."""
+    return [{"photo": example.id, **result.to_dict()} for example, result in results]
+
+
+def _cases(
+    results: Sequence[tuple[Example, ImageResult]],
+    photos: Sequence[NamedPhoto],
+    class_words: ClassWords,
+    threshold: float,
+) -> dict[str, tuple[Case, ...]]:
+    """Photos with the most right and with the most wrong words."""
+    balances = []
+    for photo in photos:
+        correct, _ = judge_regions(photo, class_words)
+        shown = [
+            value
+            for value, confidence in zip(correct, photo.confidences, strict=True)
+            if confidence >= threshold
+        ]
+        balances.append((shown.count(True), shown.count(False)))
+    by_right = sorted(range(len(photos)), key=lambda row: -balances[row][0])[:3]
+    by_wrong = sorted(range(len(photos)), key=lambda row: -balances[row][1])[:3]
+
+    def case(row: int) -> Case:
+        result = results[row][1]
+        shown = [region for region in result.regions if region.confidence >= threshold]
+        right, wrong = balances[row]
+        drawn = ImageResult(
+            str(results[row][0].photo), result.size_wh, result.model, result.caption, tuple(shown)
+        )
+        return Case(f"{right} right, {wrong} wrong", (), drawn)
+
+    return {
+        "most right": tuple(case(row) for row in by_right),
+        "most wrong": tuple(case(row) for row in by_wrong),
+    }
