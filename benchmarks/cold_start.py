@@ -3,8 +3,8 @@
     python benchmarks/cold_start.py --model mini --json out/cold_start.json
 
 Beside it stand the least that any program with torch costs, and what timm adds, which the bundled backbone avoids
-(`regions/mobilenets.py`). Processor seconds are user and system time together, of all threads; they hardly depend on what
-else the machine does. Memory is the largest resident set.
+(`regions/mobilenets.py`). Processor seconds are user and system time together, of all threads; they hardly depend on
+what else the machine does. Memory is the largest resident set.
 """
 
 from __future__ import annotations

@@ -365,7 +365,7 @@ class RegionCaptioner:
             for place, (box, (words, fluency, match), score) in enumerate(zip(own[rows], said, quality, strict=True)):
                 if place and score == 0:
                     continue  # empty in this photo alone
-                confidence = calibrated(decoding.region if place else decoding.photo, fluency, match)
+                confidence = calibrated(decoding.region if place else decoding.photo, fluency, match, score)
                 text = self.model.vocabulary.decode(words)
                 spoken = text if text and confidence >= (least if place else least_photo) else None
                 sure = bool(place) or confidence >= decoding.photo_threshold
@@ -418,9 +418,10 @@ class RegionCaptioner:
         return self.model.preprocessing.to_original(boxes_xyxy.cpu().numpy(), photo.size_wh)
 
 
-def calibrated(calibration: Calibration, fluency: float, match: float) -> float:
-    """The probability in 0..1 that a caption is right, from its two pieces of evidence."""
+def calibrated(calibration: Calibration, fluency: float, match: float, objectness: float = 1.0) -> float:
+    """The probability in 0..1 that a caption is right: of mean log-probability, alignment, and the box's objectness."""
     logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
+    logit += calibration.per_box * math.log(max(objectness, 1e-6))
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
 
 

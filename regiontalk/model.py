@@ -38,9 +38,11 @@ FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
 
 class Calibration(BaseModel):
-    """Confidence = sigmoid(bias + per_word * mean log-probability a word + per_match * alignment of caption and box).
+    """Confidence = sigmoid of a weighted sum of what speaks for a caption.
 
-    Fitted on dev (docs/results.md); the defaults give the mean log-probability a plain meaning before that.
+    That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of caption and box +
+    ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted on dev (docs/results.md); the
+    defaults give the mean log-probability a plain meaning before that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +50,7 @@ class Calibration(BaseModel):
     bias: float = 2.0
     per_word: float = 1.0
     per_match: float = 0.0
+    per_box: float = 0.0
 
 
 class DecodingConfig(BaseModel):

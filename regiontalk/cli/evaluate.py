@@ -79,7 +79,7 @@ SpiceJar = Annotated[
 ]
 ClassWordsFile = Annotated[
     Path | None,
-    typer.Option("--class-words", metavar="FILE", help="names: JSON, what may be said of each class."),
+    typer.Option("--class-words", metavar="FILE", help="names, calibrate: JSON, what may be said of each class."),
 ]
 Yolox = Annotated[
     Path | None, typer.Option("--yolox", metavar="FILE", help="names: a YOLOX network measured beside the model.")
@@ -118,8 +118,10 @@ def evaluate(
     """Measure a model, or with --predictions and --references anybody's captions."""
     if protocol not in (*PROTOCOLS, "all"):
         raise ValueError(f"protocol: expected one of {', '.join(PROTOCOLS)} or all, got {protocol!r}")
-    if protocol != "names" and (class_words is not None or yolox is not None):
-        raise ValueError(f"--class-words and --yolox: expected the protocol names, got {protocol}")
+    if class_words is not None and protocol not in ("names", "calibrate"):
+        raise ValueError(f"--class-words: expected the protocol names or calibrate, got {protocol}")
+    if yolox is not None and protocol != "names":
+        raise ValueError(f"--yolox: expected the protocol names, got {protocol}")
     if report is not None:
         from regiontalk.evaluate.report import prepare_report
 

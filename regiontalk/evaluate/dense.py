@@ -165,8 +165,12 @@ def detect(photos: EncodedPhotos, regions: int, beams: int | None = None, overla
             places.append(batch.to_annotation(row, boxes[row, kept]))
             scores.append(quality[row, kept].tolist())
         for row, said in enumerate(speak(captioner, batch, for_words, beams)):
-            sure = [calibrated(calibration, one.fluency, one.match) for one in said]
-            ranks = np.array([score * share for score, share in zip(scores[row], sure, strict=True)])
+            ranks = np.array(
+                [
+                    score * calibrated(calibration, caption.fluency, caption.match, score)
+                    for score, caption in zip(scores[row], said, strict=True)
+                ]
+            )
             words = tuple(one.text for one in said)
             example = batch.examples[row]
             truths, phrases = true_boxes(example, one_box_things(example))

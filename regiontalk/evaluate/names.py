@@ -103,9 +103,8 @@ def evaluate_names(
         f"objects over {LARGE_SHARE:.0%}": model.objects,
         "of them named": model.named,
     }
-    notes = tuple(
-        f"{name}: {named} of {objects} named" for name, (objects, named) in model.by_class.items()
-    )
+    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in model.by_class.items()]
+    notes = (f"objects named by class: {', '.join(by_class)}",)
     cases = _cases(results, photos, class_words, threshold)
     return Result("names", figures, counts, notes, tuple(_outputs(results)), (), cases)
 

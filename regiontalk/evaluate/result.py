@@ -15,7 +15,9 @@ from regiontalk.metrics.intervals import Interval
 Figure = Interval | float | None
 """A figure with its 95 % interval, one without, or None where it cannot be had (a remark says why)."""
 
-PLAIN = frozenset(["median rank", "mean rank", "mean length", "vocabulary", "items", "phrases", "chance rank"])
+PLAIN = frozenset(
+    ("median rank", "mean rank", "mean length", "vocabulary", "items", "phrases", "chance rank", "words a photo")
+)
 """Columns that are numbers of their own; all others are shares (CIDEr-D: 0..10) and are read as per cent."""
 
 

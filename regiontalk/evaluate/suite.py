@@ -79,7 +79,9 @@ class Suite:
     @cached_property
     def fit(self) -> ConfidenceFit:
         """The confidence fitted on half of the photos."""
-        return fit_confidence(self.photos, beams=self.settings.beams, resamples=self.settings.resamples)
+        settings = self.settings
+        words = None if settings.class_words is None else read_class_words(settings.class_words, ())
+        return fit_confidence(self.photos, class_words=words, beams=settings.beams, resamples=settings.resamples)
 
     def run(self, name: str) -> Timed:
         """One protocol.

@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fold_pair
 from regiontalk.regions.features import roi_grid, roi_mean, roi_places
@@ -83,9 +84,17 @@ class OnePassExtractor(nn.Module):
         coarse = functional.interpolate(final, size=cells, mode="bilinear", align_corners=False)
         return Maps(self.norm(torch.cat([coarse, middle], 1)), *places)
 
-    def in_chunks(self, pixels: Tensor, photos: int = 16) -> Maps:
-        """`forward`, so many photos at a time: their maps fit a processor's cache, and memory stays low."""
-        chunks = [self(pixels[first : first + photos]) for first in range(0, len(pixels), photos)]
+    def in_chunks(self, pixels: Tensor, photos: int = 16, *, recompute: bool = False) -> Maps:
+        """`forward`, so many photos at a time: their maps fit a processor's cache, and memory stays low.
+
+        Args:
+            pixels: (B, 3, S, S) normalised.
+            photos: of a chunk.
+            recompute: what the gradient needs is computed again chunk by chunk instead of held for all of them: where
+                every layer learns, 96 photos of 320 pixels would take 24 GB.
+        """
+        parts = [pixels[first : first + photos] for first in range(0, len(pixels), photos)]
+        chunks = [checkpoint(self, part, use_reentrant=False) if recompute else self(part) for part in parts]
         return Maps(*(torch.cat(values) for values in zip(*chunks, strict=True)))
 
     def take_over(self, other: OnePassExtractor) -> None:

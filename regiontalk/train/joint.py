@@ -94,8 +94,9 @@ class JointTerms:
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step on the batch that belongs to it."""
         config, model = self.config, self.model
+        is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
         if config.frozen_stride and config.optimiser.backbone_rate:
-            model.extractor.backbone.freeze(config.frozen_stride if step >= config.frozen_after else 0)
+            model.extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         truth, mask = pad_boxes([self.boxes[row] for row in rows])
@@ -107,7 +108,9 @@ class JointTerms:
         losses: dict[str, Tensor] = {}
         warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            maps = model.extractor.in_chunks(pixels.contiguous(memory_format=torch.channels_last))
+            whole = bool(config.frozen_stride) and not is_frozen  # every layer learns: a large picture's maps are many
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+            maps = model.extractor.in_chunks(pixels, recompute=whole)
             if captioned and (config.weight_sentence or (config.weight_span and config.spans)):
                 own = Maps(*(values[captioned] for values in maps))
                 regions, _ = model.extractor.propose(own, config.regions)
