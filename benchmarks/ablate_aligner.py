@@ -22,11 +22,11 @@ from typing import Any
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.ranking import evaluate_retrieval
-from regiontalk.metrics.intervals import Interval
+from regiontalk.evaluate.retrieval import evaluate_retrieval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.train.align import FragmentConfig
 from regiontalk.train.recipe import Recipe, Run, run_recipe
-from regiontalk.train.vectors import Use, VectorsConfig
+from regiontalk.train.word_vectors import Use, VectorsConfig
 
 FRAGMENTS = FragmentConfig(weight=1.0, over="mean")
 # what is changed: fields of the aligner, of the stage, and where word vectors come from

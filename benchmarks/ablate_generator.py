@@ -34,7 +34,7 @@ from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
-from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
 BLIND = {"generator": {"attention": 0, "places": False, "regions": 0}, "generate": {"penalty": 0.0}}

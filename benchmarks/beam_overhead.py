@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from regiontalk.generate.search import beam
-from regiontalk.text import END
+from regiontalk.text.vocabulary import END
 
 ROWS, HIDDEN, WORDS, MAX_WORDS, ROUNDS = 11, 512, 2541, 20, 15
 SETTINGS: list[dict[str, Any]] = [

@@ -2,7 +2,7 @@
 
     python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png
 
-What counts as right stands in `regiontalk.evaluate.confidence`. `regiontalk evaluate calibrate --write`
+What counts as right stands in `regiontalk.evaluate.calibration`. `regiontalk evaluate calibrate --write`
 puts the fit into the model's config.json.
 """
 
@@ -18,7 +18,7 @@ from matplotlib import pyplot
 
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
-from regiontalk.evaluate.confidence import Fitted, fit_confidence
+from regiontalk.evaluate.calibration import Fitted, fit_confidence
 from regiontalk.evaluate.photos import EncodedPhotos
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.places import evaluate_phrases
-from regiontalk.evaluate.speaking import speak_of_photos
+from regiontalk.evaluate.phrases import evaluate_phrases
+from regiontalk.evaluate.region_captions import speak_of_photos
 from regiontalk.metrics.captions import score_captions
 
 BEAMS = (1, 3, 5, 7)

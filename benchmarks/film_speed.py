@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from regiontalk import RegionCaptioner, open_image
+from regiontalk.export.alt_text import distinct
 from regiontalk.files import write_data
-from regiontalk.frames import open_film
-from regiontalk.narrate import distinct
-from regiontalk.timeline import Joiner
+from regiontalk.video.frames import open_film
+from regiontalk.video.timeline import Joiner
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 SIZE, RATE, SECONDS = (640, 360), 25, 4  # of the film, and of each of its photos

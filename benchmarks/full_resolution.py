@@ -16,12 +16,12 @@ from pathlib import Path
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import default_split, read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.evaluate.region_captions import speak_of_photos
 from regiontalk.evaluate.result import Figure
-from regiontalk.evaluate.speaking import speak_of_photos
-from regiontalk.images import open_image
+from regiontalk.evaluate.retrieval import evaluate_retrieval
+from regiontalk.images.open import open_image
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.captions import score_captions
-from regiontalk.metrics.intervals import Interval
 from regiontalk.records import Example
 
 

@@ -16,9 +16,9 @@ import torch
 
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
+from regiontalk.train.photos import PictureStore, pad_boxes
 from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases
-from regiontalk.train.pictures import PictureStore, pad_boxes
-from regiontalk.train.texts import network_boxes
+from regiontalk.train.sentences import network_boxes
 
 BATCH = 32  # photos, two phrases each
 

@@ -33,12 +33,12 @@ from regiontalk import boxes as box_ops
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.ranking import region_vectors, score_matrix
+from regiontalk.evaluate.retrieval import region_vectors, score_matrix
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 
 @dataclass(frozen=True)

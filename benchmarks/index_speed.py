@@ -30,7 +30,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.ranking import region_vectors
+from regiontalk.evaluate.retrieval import region_vectors
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import best_hits, read_query

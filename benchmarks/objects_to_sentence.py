@@ -16,10 +16,10 @@ from typing import Any
 
 from regiontalk.datasets.coco import read_coco
 from regiontalk.datasets.splits import read_split
-from regiontalk.detectors import find_detector
-from regiontalk.images import Photo, open_image
+from regiontalk.images.open import Photo, open_image
 from regiontalk.metrics.captions import score_captions
-from regiontalk.objects import ObjectCaptioner
+from regiontalk.objects.captioner import ObjectCaptioner
+from regiontalk.objects.detectors import find_detector
 from regiontalk.records import Example
 
 TOGETHER = 16  # photos whose sentences are written in one batch

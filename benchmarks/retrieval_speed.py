@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.align.model import Aligner, AlignerConfig
-from regiontalk.evaluate.ranking import PackedWords, score_blocks
+from regiontalk.evaluate.retrieval import PackedWords, score_blocks
 from regiontalk.metrics.retrieval import BLOCK, IntArray, ranks
 
 PHOTOS, SENTENCES_EACH, REGIONS, DIMENSIONS = 5000, 5, 20, 256

@@ -24,9 +24,9 @@ from regiontalk.align.snippets import Snippet, snippets, viterbi
 from regiontalk.boxes import iou
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
-from regiontalk.images import open_photo
+from regiontalk.images.open import open_photo
 from regiontalk.records import Example, FloatArray
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 

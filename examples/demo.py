@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regiontalk import RegionCaptioner
-from regiontalk.drawing import draw
-from regiontalk.images import open_image
+from regiontalk.drawing.draw import draw
+from regiontalk.images.open import open_image
 
 OUT = Path("out")
 

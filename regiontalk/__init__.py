@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
-    from regiontalk.drawing import draw
-    from regiontalk.images import ImageError, open_image
-    from regiontalk.model import RegionModel
+    from regiontalk.drawing.draw import draw
+    from regiontalk.images.open import ImageError, open_image
+    from regiontalk.model.region_model import RegionModel
     from regiontalk.records import Example, ImageResult, PhraseMatch, RegionCaption, Regions
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
 
 _HOMES = {
     "captioner": ["RegionCaptioner"],
-    "drawing": ["draw"],
-    "images": ["ImageError", "open_image"],
-    "model": ["RegionModel"],
+    "drawing.draw": ["draw"],
+    "images.open": ["ImageError", "open_image"],
+    "model.region_model": ["RegionModel"],
     "records": ["Example", "ImageResult", "PhraseMatch", "RegionCaption", "Regions"],
 }
 

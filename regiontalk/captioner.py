@@ -21,20 +21,20 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
+from regiontalk.dedupe import merged
+from regiontalk.drawing.attention import Looks, look
+from regiontalk.generate.half_precision import for_writing
 from regiontalk.generate.model import caption_log_probability
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.generate.search import Hypothesis
-from regiontalk.generate.writing import for_writing
-from regiontalk.hub import find_folder
-from regiontalk.images import MAX_PIXELS, Photo, PictureSource, open_photo
-from regiontalk.looking import Looks, look
-from regiontalk.model import Calibration, RegionModel, reachable, write_captions
+from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import Calibration, RegionModel, reachable, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
-from regiontalk.regions.given import given_maps, read_given
+from regiontalk.regions.precomputed import given_maps, read_given
 from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource, in_network_pixels
-from regiontalk.text import UNKNOWN, tokenize
-from regiontalk.things import merged
+from regiontalk.text.vocabulary import UNKNOWN, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences

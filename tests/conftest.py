@@ -11,9 +11,9 @@ from torch import nn
 from regiontalk.align.model import AlignerConfig
 from regiontalk.datasets.toy import make_scenes, write_scenes
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel
+from regiontalk.model.region_model import DecodingConfig, ModelConfig, RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import END, Vocabulary
+from regiontalk.text.vocabulary import END, Vocabulary
 
 TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".split()
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, LOCATE_REGIONS, RegionCaptioner
-from regiontalk.images import open_photo
-from regiontalk.model import RegionModel
+from regiontalk.dedupe import merged
+from regiontalk.images.open import open_photo
+from regiontalk.model.region_model import RegionModel
 from regiontalk.records import ImageResult
 from regiontalk.regions.sources import GivenBoxes, Grid, PrecomputedRegions
-from regiontalk.things import merged
 
 SIZES = [(200, 100), (90, 120), (64, 64)]
 

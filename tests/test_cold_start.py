@@ -11,9 +11,9 @@ from PIL import Image
 
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel
+from regiontalk.model.region_model import DecodingConfig, ModelConfig, RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import Vocabulary
+from regiontalk.text.vocabulary import Vocabulary
 
 NAME = "mobilenet_edgetpu_100"
 SLOW = ("timm", "torchvision", "torch._dynamo", "sympy", "huggingface_hub")

@@ -42,5 +42,5 @@ def test_nothing_heavy_is_imported_early(program: str) -> None:
 
 
 def test_a_name_stays_itself_whatever_was_imported_before() -> None:
-    check = "import regiontalk.drawing, regiontalk.images\nfrom regiontalk import draw\nassert callable(draw)"
+    check = "import regiontalk.drawing.draw, regiontalk.images.open\nfrom regiontalk import draw\nassert callable(draw)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
-from regiontalk import pixels
-from regiontalk.images import Preprocessing
-from regiontalk.pixels import window
+from regiontalk.images import modes as pixels
+from regiontalk.images.modes import window
+from regiontalk.images.open import Preprocessing
 
 
 def slow_window(values: np.ndarray) -> list[list[int]]:

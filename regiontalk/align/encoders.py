@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.text import PAD
+from regiontalk.text.vocabulary import PAD
 
 
 class RegionEncoder(nn.Module):

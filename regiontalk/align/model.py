@@ -14,7 +14,7 @@ from torch.nn import functional
 from regiontalk.align.encoders import LastState, RegionEncoder, SentenceEncoder
 from regiontalk.align.loss import info_nce, max_margin
 from regiontalk.align.score import maxsim, mean_positive, sum_positive
-from regiontalk.text import END, pad_words
+from regiontalk.text.vocabulary import END, pad_words
 
 _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "maxsim": maxsim,

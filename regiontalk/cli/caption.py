@@ -13,7 +13,7 @@ from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Draw, Json, Max
 from regiontalk.cli.source import KINDS, USUAL, parse_source
 
 if TYPE_CHECKING:
-    from regiontalk.images import PictureSource
+    from regiontalk.images.open import PictureSource
     from regiontalk.records import ImageResult
 
 PhotosArgument = Annotated[

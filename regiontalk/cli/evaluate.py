@@ -197,7 +197,7 @@ def _prepare(
     from regiontalk.datasets.splits import default_split, read_split
     from regiontalk.evaluate.photos import EncodedPhotos
     from regiontalk.evaluate.suite import NEED_TRAINING, Suite, fingerprint
-    from regiontalk.hub import find_folder
+    from regiontalk.model.hub import find_folder
 
     folder = find_folder(model)
     examples: list[Example] = []
@@ -211,7 +211,7 @@ def _prepare(
     captioner = RegionCaptioner.from_pretrained(folder, source=given, device=device or "cpu")
     examples, lost = examples[: limits[0]], list[str]()
     if given is not None:
-        from regiontalk.regions.given import with_features
+        from regiontalk.regions.precomputed import with_features
 
         examples, lost = with_features(given, examples)
     keep = len(names) > 1 and len(examples) <= 2000  # about a gigabyte
@@ -252,9 +252,9 @@ def _read_training(data: Path, train_data: Path | None, split: str) -> tuple[lis
 
 def _write_calibration(model: str, measured: Suite) -> None:
     """Put the fitted confidence into the model's settings."""
-    from regiontalk.evaluate.confidence import with_fit
+    from regiontalk.evaluate.calibration import with_fit
     from regiontalk.evaluate.suite import write_text
-    from regiontalk.hub import find_folder
+    from regiontalk.model.hub import find_folder
 
     path = find_folder(model) / "config.json"
     write_text(path, with_fit(measured.photos.captioner.model.config, measured.fit).model_dump_json(indent=2) + "\n")

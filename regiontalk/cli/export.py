@@ -14,7 +14,7 @@ import typer
 from regiontalk.cli import session
 from regiontalk.cli.narrate import REGIONS, LeastOption, LimitOption, NeutralOption, RegionsOption
 from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, MaxPixels, Model
-from regiontalk.narrate import LEAST, LIMIT
+from regiontalk.export.alt_text import LEAST, LIMIT
 
 if TYPE_CHECKING:
     from regiontalk.cli.photos import Photos
@@ -68,13 +68,13 @@ class Wording:
 
     def composed(self, result: ImageResult, limit: int) -> str:
         """What the model says of a photo, at most so many characters."""
-        from regiontalk.narrate import narrate
+        from regiontalk.export.alt_text import narrate
 
         return narrate(result, limit=limit, least=self.least, neutral=self.neutral)
 
     def final(self, result: ImageResult) -> ImageResult:
         """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
-        from regiontalk.narrate import distinct, neutral_wording
+        from regiontalk.export.alt_text import distinct, neutral_wording
 
         caption = result.caption if result.caption and result.caption.confidence >= self.least else None
         if caption is not None and self.neutral:
@@ -274,9 +274,9 @@ def _write_texts(texts: dict[Path, str]) -> None:
 
 def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording, written: set[tuple[int, int]]) -> Path:
     """Write the XMP of one photo, and add what `_identity` says of its file to those that were written."""
+    from regiontalk.export.alt_text import whole_sentence
     from regiontalk.export.metadata import copy_path, sidecar_path, write_copy, write_sidecar
     from regiontalk.export.xmp import Texts
-    from regiontalk.narrate import whole_sentence
 
     path = (sidecar_path if format == "xmp" else copy_path)(result.photo, out)
     if path.exists() and _identity(path) in written:
@@ -302,7 +302,7 @@ def _write_entry(
 ) -> Entry:
     from regiontalk.export.gallery import Entry, picture_path, write_picture
     from regiontalk.export.names import check_name
-    from regiontalk.images import open_image
+    from regiontalk.images.open import open_image
 
     check_name(Path(path).name, Path())  # all that the page says of where the photo is
     picture = picture_path(path, out, taken)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regiontalk.cli.output import box_text
+from regiontalk.export.alt_text import LEAST
 from regiontalk.files import write_data
-from regiontalk.narrate import LEAST
 
 if TYPE_CHECKING:
-    from regiontalk.frames import Film, Frame
     from regiontalk.records import ImageResult
-    from regiontalk.timeline import Joiner, Timeline
+    from regiontalk.video.frames import Film, Frame
+    from regiontalk.video.timeline import Joiner, Timeline
 
 EVERY, EVERY_CHANGE = 1.0, 0.2  # seconds between frames: usually, and where only changes are taken
 PATIENCE = 3  # frames from one sight of a thing to the next
@@ -79,7 +79,7 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
     Raises:
         ValueError: more than one film, an option that does not go with what was named, or a timeline of another kind.
     """
-    from regiontalk.frames import is_film, shown_name
+    from regiontalk.video.frames import is_film, shown_name
 
     films = [text for text in arguments if is_film(text) and not Path(text).is_dir()]
     if not films:
@@ -100,7 +100,7 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
 
 def open_quietly(source: str, max_pixels: int) -> Film:
     """Open a film without the lines that its decoders print."""
-    from regiontalk.frames import open_film
+    from regiontalk.video.frames import open_film
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -121,7 +121,7 @@ def caption_film(
         typer.Exit: code 1 where the film ended before its stated length; what was seen is written first. The same
             where it was stopped before there was anything to write.
     """
-    from regiontalk.timeline import Joiner, Timeline
+    from regiontalk.video.timeline import Joiner, Timeline
 
     least = LEAST if threshold is None else threshold
     joiner = Joiner(patience=PATIENCE)
@@ -155,7 +155,7 @@ def caption_film(
 
 def _take(joiner: Joiner, frame: Frame, result: ImageResult, least: float, silent: bool) -> None:
     """Join one frame to those before and print what is new in it."""
-    from regiontalk.narrate import distinct
+    from regiontalk.export.alt_text import distinct
 
     sure = result.caption if result.caption is not None and result.caption.confidence >= least else None
     new_scene, fresh = joiner.add(frame.time, sure, distinct(result.regions, least=least))
@@ -170,7 +170,7 @@ def _take(joiner: Joiner, frame: Frame, result: ImageResult, least: float, silen
 
 def _write(timeline: Timeline, paths: Sequence[Path], end: float) -> None:
     """Write the files; ``end`` is when the last frame's cues end, in seconds."""
-    from regiontalk.timeline import webvtt
+    from regiontalk.video.timeline import webvtt
 
     for path in paths:
         if path.suffix.lower() == ".vtt":

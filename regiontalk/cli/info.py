@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from regiontalk.cli.options import Json
+from regiontalk.model.card import licence
 
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
@@ -20,7 +21,7 @@ ModelArgument = Annotated[
 
 def info(model: ModelArgument = "mini", json: Json = False) -> None:
     """Print a model's settings, size, vocabulary and licence."""
-    from regiontalk.hub import find_folder
+    from regiontalk.model.hub import find_folder
 
     values = read_info(find_folder(model))
     typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
@@ -64,22 +65,6 @@ def count_parameters(path: Path) -> int:
             return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
-
-
-def licence(card: str) -> str:
-    """The section of a model card whose heading speaks of the licence; empty where there is none.
-
-    >>> licence("# mini" + chr(10) + "## Licence" + chr(10) + "Research only." + chr(10) + "## Data")
-    'Research only.'
-    """
-    section: list[str] = []
-    inside = False
-    for line in card.splitlines():
-        if line.startswith("#"):
-            inside = "licen" in line.lower()
-        elif inside:
-            section.append(line.strip())
-    return " ".join(" ".join(section).split())
 
 
 def lines(values: Mapping[str, Any]) -> Iterator[str]:

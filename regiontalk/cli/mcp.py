@@ -24,7 +24,7 @@ def mcp(allow: AllowOption = None, index: IndexOption = None, model: Model = "mi
     The assistant may send pictures as bytes, or name files under the folders that you allow, and no others.
     """
     try:
-        from regiontalk.serve.tools import create_mcp
+        from regiontalk.serve.mcp_tools import create_mcp
     except ImportError as error:
         raise ImportError(f"mcp needs more packages ({error}); pip install 'regiontalk[serve]'") from error
     from regiontalk import RegionCaptioner

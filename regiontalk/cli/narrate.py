@@ -10,7 +10,7 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
-from regiontalk.narrate import LEAST, LIMIT
+from regiontalk.export.alt_text import LEAST, LIMIT
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
@@ -45,9 +45,9 @@ def narrate(
     Only what the model is confident of is said; a photo of which it is sure of nothing prints [not sure].
     Several photos print a line each, name and text, or JSON Lines. `regiontalk export xmp` writes the text into photos.
     """
-    from regiontalk import narrate as narration
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import for_each
+    from regiontalk.export import alt_text as narration
 
     found = find_photos(photos)
     if speak:

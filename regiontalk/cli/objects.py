@@ -48,8 +48,8 @@ def objects(
 
     found = find_photos(photos)
     drawings = None if draw is None else Drawings(draw, max_pixels)
-    from regiontalk.detectors import find_detector
-    from regiontalk.objects import ObjectCaptioner
+    from regiontalk.objects.captioner import ObjectCaptioner
+    from regiontalk.objects.detectors import find_detector
 
     where = device or "cpu"
     captioner = ObjectCaptioner.from_pretrained(

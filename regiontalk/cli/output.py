@@ -14,7 +14,7 @@ from regiontalk.files import write_whole
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
-    from regiontalk.looking import Looks
+    from regiontalk.drawing.attention import Looks
     from regiontalk.records import ImageResult
 
 
@@ -84,13 +84,13 @@ class Drawings:
 
     def add(self, photo: str, result: ImageResult) -> list[Path]:
         """Draw a result on its photo; every file appears complete or not at all."""
-        from regiontalk.drawing import draw
-        from regiontalk.images import open_image
+        from regiontalk.drawing.draw import draw
+        from regiontalk.images.open import open_image
 
         image = open_image(photo, max_pixels=self._max_pixels)
         paths = [self._save(draw(image, result, bare_boxes=self._bare_boxes), photo, "regions")]
         if self._look is not None and result.caption is not None and result.caption.text:
-            from regiontalk.looking import draw_looks
+            from regiontalk.drawing.attention import draw_looks
 
             paths.append(self._save(draw_looks(image, self._look(photo, result.caption.text)), photo, "attention"))
         return paths

@@ -10,7 +10,7 @@ import typer
 from regiontalk.cli.options import one_line
 from regiontalk.cli.photos import SUFFIXES, Photos
 from regiontalk.cli.run import for_each
-from regiontalk.export.alttext import Picture, local_file, wanted, with_alts
+from regiontalk.export.html import Picture, local_file, wanted, with_alts
 from regiontalk.files import write_data
 from regiontalk.records import ImageResult
 

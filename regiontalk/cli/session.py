@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
-    from regiontalk.images import PictureSource
-    from regiontalk.looking import Looks
+    from regiontalk.drawing.attention import Looks
+    from regiontalk.images.open import PictureSource
     from regiontalk.records import ImageResult
     from regiontalk.regions.sources import RegionSource
 

@@ -46,8 +46,8 @@ def snippets(
     from regiontalk import RegionCaptioner
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
+    from regiontalk.export.snippets import draw_sheet, write_snippets
     from regiontalk.files import write_whole
-    from regiontalk.snippets import draw_sheet, write_snippets
 
     examples, reports = read_split(data, split)
     for report in reports:

@@ -141,7 +141,7 @@ def train(
 def _card(run: Run, data: str, start: str | None) -> str:
     """The model card of what a run will leave."""
     from regiontalk.train.card import aligner_card, model_card
-    from regiontalk.train.settings import extractor_sizes
+    from regiontalk.train.fingerprint import extractor_sizes
 
     recipe, photos = run.recipe, len(run.examples)
     if run.given is not None:
@@ -151,7 +151,7 @@ def _card(run: Run, data: str, start: str | None) -> str:
 
 def _train_objects(config: Path, data: Path, out: Path, detector: str, limit: int | None, device: str) -> None:
     """The stage objects."""
-    from regiontalk.detectors import find_detector
+    from regiontalk.objects.detectors import find_detector
     from regiontalk.train.objects import ObjectsRecipe, train_objects
 
     plan, finder = ObjectsRecipe.read(config), find_detector(detector, device)

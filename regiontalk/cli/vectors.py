@@ -19,8 +19,8 @@ def write_vectors(texts: Sequence[Path], data: Sequence[Path], out: Path, size: 
     if not out.name.removesuffix(".gz").endswith((".txt", ".vec")):
         raise ValueError(f"--out: expected a file .txt or .txt.gz for word vectors, got {str(out)!r}")
     from regiontalk.datasets.splits import read_split
-    from regiontalk.train.vectors import make_vectors, read_text
-    from regiontalk.wordvectors import write_word_vectors
+    from regiontalk.text.word_vectors import write_word_vectors
+    from regiontalk.train.word_vectors import make_vectors, read_text
 
     sentences = list(chain.from_iterable(map(read_text, texts)))
     for folder in data:

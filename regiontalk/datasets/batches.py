@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontalk.text import PAD
+from regiontalk.text.vocabulary import PAD
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.records import Example, FloatArray, Phrase
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/[^\s/\]]+)+)\s+([^\]]*)\]")
 

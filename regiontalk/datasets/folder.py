@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from regiontalk.datasets.report import DataReport, report_on
-from regiontalk.images import ImageError, open_photo
+from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, Phrase, checked_boxes
 
 JSON_KEYS = ("photo", "caption", "captions", "boxes", "width", "height")

@@ -29,7 +29,7 @@ import numpy as np
 from regiontalk import boxes as box_ops
 from regiontalk.datasets.flickr import read_json
 from regiontalk.datasets.report import DataReport, report_on
-from regiontalk.images import ImageError, open_photo
+from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, FloatArray, Phrase
 
 DETECTOR = "detector"  # `Phrase.source` of a name on a box

@@ -14,19 +14,19 @@ from regiontalk import boxes as box_ops
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.evaluate.cases import Case, Cases, on_boxes, on_words, pick
 from regiontalk.evaluate.charts import Chart, histogram
+from regiontalk.evaluate.examples import Case, Cases, on_boxes, on_words, pick
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors
+from regiontalk.evaluate.region_captions import chain, one_box_batch
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.evaluate.speaking import chain, one_box_batch
-from regiontalk.evaluate.training import read_bags
-from regiontalk.evaluate.words import SpokenWords, share_of_word, spreads, word_notes
-from regiontalk.metrics.intervals import Interval
+from regiontalk.evaluate.training_bank import read_bags
+from regiontalk.evaluate.word_variance import SpokenWords, share_of_word, spreads, word_notes
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.shares import bootstrap_shares
 from regiontalk.metrics.sums import bootstrap_sums
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, FloatArray, Phrase
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 COLUMNS = ("own phrase first, photo", "pairs in order, photo", "own phrase first, batch", "pairs in order, batch")
 WORD_COLUMNS = ("word on box IoU .5", "word in box")

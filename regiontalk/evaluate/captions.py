@@ -10,14 +10,14 @@ from typing import Any
 
 from torch.nn import functional
 
-from regiontalk.evaluate.cases import Case, Cases, on_words, pick
 from regiontalk.evaluate.charts import Chart, histogram
+from regiontalk.evaluate.correctness import confidence_charts, photo_right
+from regiontalk.evaluate.examples import Case, Cases, on_words, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.region_captions import photo_vectors, speak_of_photos
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
-from regiontalk.evaluate.right import confidence_charts, photo_right
-from regiontalk.evaluate.speaking import photo_vectors, speak_of_photos
-from regiontalk.evaluate.training import Training, nearest
+from regiontalk.evaluate.training_bank import Training, nearest
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 
 

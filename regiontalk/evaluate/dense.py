@@ -9,12 +9,12 @@ import torch
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import calibrated
-from regiontalk.evaluate.cases import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.charts import Chart, Line, histogram
+from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import find_tables
 from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.region_captions import OneBox, left_out, one_box_things, speak
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.evaluate.speaking import OneBox, left_out, one_box_things, speak
 from regiontalk.metrics.dense import (
     ANY_WORDS,
     IOU_THRESHOLDS,

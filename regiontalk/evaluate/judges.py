@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import diversity_intervals
-from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor_jar import jar_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables

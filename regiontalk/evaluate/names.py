@@ -15,10 +15,9 @@ import numpy as np
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.names import name_phrase, plural_phrase
-from regiontalk.detectors import Detector
-from regiontalk.evaluate.cases import Case
+from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.images import ImageError, open_image
+from regiontalk.images.open import ImageError, open_image
 from regiontalk.metrics.names import (
     LARGE_SHARE,
     ClassWords,
@@ -28,6 +27,7 @@ from regiontalk.metrics.names import (
     score_names,
     threshold_curve,
 )
+from regiontalk.objects.detectors import Detector
 from regiontalk.records import Example, ImageResult
 
 PHOTOS_TOGETHER = 8

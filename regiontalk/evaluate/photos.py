@@ -16,7 +16,7 @@ from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner, visible
-from regiontalk.images import ImageError, Photo, Preprocessing, open_photo
+from regiontalk.images.open import ImageError, Photo, Preprocessing, open_photo
 from regiontalk.records import Example, FloatArray
 from regiontalk.regions.extractor import Maps
 

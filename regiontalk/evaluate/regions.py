@@ -14,15 +14,15 @@ from torch.nn import functional
 
 from regiontalk import boxes as box_ops
 from regiontalk.evaluate.captions import caption_result
-from regiontalk.evaluate.cases import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.charts import Chart, histogram
+from regiontalk.evaluate.correctness import confidence_charts, region_right
+from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor, score_by_photo
 from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
+from regiontalk.evaluate.region_captions import OneBox, Spoken, left_out, one_box_batch, one_box_things, speak
 from regiontalk.evaluate.result import Result
-from regiontalk.evaluate.right import confidence_charts, region_right
-from regiontalk.evaluate.speaking import OneBox, Spoken, left_out, one_box_batch, one_box_things, speak
-from regiontalk.evaluate.training import Training, nearest, read_bags
-from regiontalk.images import Photo, open_image
+from regiontalk.evaluate.training_bank import Training, nearest, read_bags
+from regiontalk.images.open import Photo, open_image
 from regiontalk.metrics.captions import CaptionScores
 
 HUMAN = "human agreement"

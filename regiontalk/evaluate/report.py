@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regiontalk.drawing import draw
-from regiontalk.evaluate.cases import Case
+from regiontalk.drawing.draw import draw
+from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.plots import require_matplotlib, svg
 from regiontalk.evaluate.result import Result, cell, columns
 from regiontalk.evaluate.suite import Timed
 from regiontalk.files import write_whole
-from regiontalk.images import open_image
+from regiontalk.images.open import open_image
 
 PAGE = "index.html"
 TEMPLATE = Path(__file__).with_name("report.html")

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from regiontalk.evaluate.cases import Cases
 from regiontalk.evaluate.charts import Chart
+from regiontalk.evaluate.examples import Cases
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.captions import CaptionScores
-from regiontalk.metrics.intervals import Interval
 
 Figure = Interval | float | None
 """A figure with its 95 % interval, one without, or None where it cannot be had (a remark says why)."""

@@ -12,18 +12,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from regiontalk.detectors import YoloxDetector
 from regiontalk.evaluate.alignment import evaluate_alignment
+from regiontalk.evaluate.calibration import ConfidenceFit, confidence_result, fit_confidence
 from regiontalk.evaluate.captions import evaluate_captions
-from regiontalk.evaluate.confidence import ConfidenceFit, confidence_result, fit_confidence
 from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
 from regiontalk.evaluate.names import evaluate_names, read_class_words
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.places import evaluate_phrases, evaluate_proposals
-from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.evaluate.phrases import evaluate_phrases, evaluate_proposals
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
-from regiontalk.evaluate.training import Training, read_training
+from regiontalk.evaluate.retrieval import evaluate_retrieval
+from regiontalk.evaluate.training_bank import Training, read_training
+from regiontalk.objects.detectors import YoloxDetector
 
 FORMAT = 1
 NEED_TRAINING = ("captions", "regions")

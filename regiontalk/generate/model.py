@@ -18,7 +18,7 @@ from torch.nn import functional
 from regiontalk.generate.attention import SoftAttention
 from regiontalk.generate.cells import CELLS
 from regiontalk.generate.search import Fixed, Step
-from regiontalk.text import END, PAD, START, Vocabulary, pad_words
+from regiontalk.text.vocabulary import END, PAD, START, Vocabulary, pad_words
 
 
 class GeneratorConfig(BaseModel):

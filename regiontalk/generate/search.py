@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regiontalk.text import END, PAD, START, UNKNOWN
+from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 
 State = TypeVar("State")
 Step = Callable[[Tensor, State], tuple[Tensor, State]]

@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.images import PictureSource
-from regiontalk.index.about import About
+from regiontalk.images.open import PictureSource
+from regiontalk.index.metadata import About
+from regiontalk.index.projections import sketch_basis
 from regiontalk.index.query import Hit, best_hits, read_query
 from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
-from regiontalk.index.sketch import sketch_basis
 from regiontalk.index.store import Store, where
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 from regiontalk.records import FloatArray
 
 BATCH = 32  # photos that are computed together and committed together

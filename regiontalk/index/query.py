@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.captioner import RegionCaptioner, visible
-from regiontalk.images import PictureSource, open_photo
+from regiontalk.images.open import PictureSource, open_photo
 from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes

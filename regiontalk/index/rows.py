@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from regiontalk.captioner import RegionCaptioner, visible
-from regiontalk.images import ImageError, Photo, open_photo
+from regiontalk.images.open import ImageError, Photo, open_photo
 from regiontalk.records import FloatArray, RegionCaption
 from regiontalk.regions.extractor import Maps
 

@@ -20,9 +20,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from regiontalk.index.about import FORMAT, KEY, About
+from regiontalk.index.metadata import FORMAT, KEY, About
+from regiontalk.index.projections import Sketches
 from regiontalk.index.rows import Row, Stamp
-from regiontalk.index.sketch import Sketches
 from regiontalk.index.table import Candidates, layout, read_sketches, to_arrow
 from regiontalk.records import FloatArray
 

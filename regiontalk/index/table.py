@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from regiontalk.index.about import KEY, About
+from regiontalk.index.metadata import KEY, About
+from regiontalk.index.projections import SIZE, Bytes, Sketches, sketch
 from regiontalk.index.rows import Row, Stamp
-from regiontalk.index.sketch import SIZE, Bytes, Sketches, sketch
 from regiontalk.records import FloatArray
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, interval
+from regiontalk.metrics.bootstrap import Interval, interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 Array = NDArray[np.float64]

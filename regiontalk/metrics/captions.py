@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import Diversity, diversity_intervals, measure_diversity
-from regiontalk.metrics.intervals import Interval
 from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables
 from regiontalk.metrics.ngrams import IntArray, Tokens

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.boxes import iou
-from regiontalk.metrics.intervals import Interval, interval
+from regiontalk.metrics.bootstrap import Interval, interval
 from regiontalk.metrics.sanity import BoxSanity, box_sanity, usable_boxes
 from regiontalk.records import FloatArray, checked_boxes
 

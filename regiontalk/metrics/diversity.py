@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, interval
+from regiontalk.metrics.bootstrap import Interval, interval
 from regiontalk.metrics.ngrams import Tokens
 from regiontalk.metrics.shares import bootstrap_shares
 

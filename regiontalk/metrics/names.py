@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
-from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.records import FloatArray
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 MEETS_IOU = 0.5
 LARGE_SHARE = 0.01  # of the photo's area; smaller objects are not asked for

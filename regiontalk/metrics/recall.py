@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from regiontalk.boxes import iou
-from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.shares import bootstrap_shares
 from regiontalk.records import FloatArray, checked_boxes
 

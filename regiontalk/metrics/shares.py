@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.sums import bootstrap_sums
 
 

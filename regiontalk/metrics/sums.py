@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.intervals import Interval, interval
+from regiontalk.metrics.bootstrap import Interval, interval
 
 FloatArray = NDArray[np.float64]
 _BLOCK = 4_000_000  # drawn row numbers held at a time, 32 MB

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from regiontalk import boxes
-from regiontalk.images import Preprocessing
+from regiontalk.images.open import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
 ARCHITECTURES = (

@@ -21,11 +21,11 @@ from starlette.staticfiles import StaticFiles
 from regiontalk import RegionCaptioner
 from regiontalk.index.store import LibraryError
 from regiontalk.serve.engine import Engine
-from regiontalk.serve.forms import RefusedError
-from regiontalk.serve.gate import Gate, answer, check_token
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
+from regiontalk.serve.middleware import Gate, answer, check_token
 from regiontalk.serve.routes import Service, make_decoders, router, side
+from regiontalk.serve.schemas import RefusedError
 
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from regiontalk.images import Photo, PictureSource
+from regiontalk.images.open import Photo, PictureSource
 from regiontalk.records import ImageResult
 
 T = TypeVar("T")

@@ -17,10 +17,10 @@ from fastapi import APIRouter, Request, Response
 from PIL import Image
 
 from regiontalk import RegionCaptioner
-from regiontalk.images import MAX_PIXELS, ImageError, Photo, open_photo
-from regiontalk.narrate import narrate as compose
+from regiontalk.export.alt_text import narrate as compose
+from regiontalk.images.open import MAX_PIXELS, ImageError, Photo, open_photo
 from regiontalk.records import checked_boxes
-from regiontalk.serve import answers, forms
+from regiontalk.serve import responses, schemas
 from regiontalk.serve.engine import Engine, Speaking
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from regiontalk.index.query import Hit
 
 T = TypeVar("T")
-PhotoFormKind = TypeVar("PhotoFormKind", bound=forms.PhotoForm)
+PhotoFormKind = TypeVar("PhotoFormKind", bound=schemas.PhotoForm)
 
 _USUAL = 10  # regions, where a request names neither a number nor boxes
 _DECODERS = 2  # photos decoded at once: a large one takes hundreds of megabytes
@@ -50,7 +50,7 @@ class Service:
 
     async def read(self, request: Request, kind: type[PhotoFormKind]) -> tuple[PhotoFormKind, Photo]:
         """What a request asks, and its photo; the bytes that came are not kept while it waits for its turn."""
-        form, name = await forms.read(request, kind)
+        form, name = await schemas.read(request, kind)
         photo = await self.open(form.photo, name)
         return form.model_copy(update={"photo": b""}), photo
 
@@ -64,7 +64,7 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
 
 
-router = APIRouter(prefix="/v1", responses=answers.PROBLEMS)
+router = APIRouter(prefix="/v1", responses=responses.PROBLEMS)
 
 
 def make_decoders() -> Executor:
@@ -77,11 +77,11 @@ def _service(request: Request) -> Service:
     return service
 
 
-@router.post("/caption", response_model=answers.Image, openapi_extra=forms.body_of(forms.CaptionForm))
+@router.post("/caption", response_model=responses.Image, openapi_extra=schemas.body_of(schemas.CaptionForm))
 async def caption(request: Request) -> dict[str, Any]:
     """Words on the regions of a photo, or on your boxes."""
     service = _service(request)
-    form, photo = await service.read(request, forms.CaptionForm)
+    form, photo = await service.read(request, schemas.CaptionForm)
     if form.boxes is None:
         regions = _USUAL if form.regions is None else form.regions
         return (await service.engine.caption(photo, Speaking(regions, form.beams, form.threshold))).to_dict()
@@ -93,11 +93,11 @@ async def caption(request: Request) -> dict[str, Any]:
     return await service.engine.call(describe)
 
 
-@router.post("/align", response_model=answers.Aligned, openapi_extra=forms.body_of(forms.AlignForm))
+@router.post("/align", response_model=responses.Aligned, openapi_extra=schemas.body_of(schemas.AlignForm))
 async def align(request: Request) -> dict[str, Any]:
     """The box of every word of a sentence, and every word's score on every box."""
     service = _service(request)
-    form, photo = await service.read(request, forms.AlignForm)
+    form, photo = await service.read(request, schemas.AlignForm)
 
     def work() -> dict[str, Any]:
         captioner = service.captioner
@@ -117,11 +117,11 @@ async def align(request: Request) -> dict[str, Any]:
     return await service.engine.call(work)
 
 
-@router.post("/locate", response_model=answers.Located, openapi_extra=forms.body_of(forms.LocateForm))
+@router.post("/locate", response_model=responses.Located, openapi_extra=schemas.body_of(schemas.LocateForm))
 async def locate(request: Request) -> dict[str, Any]:
     """The places of a phrase."""
     service = _service(request)
-    form, photo = await service.read(request, forms.LocateForm)
+    form, photo = await service.read(request, schemas.LocateForm)
 
     def work() -> dict[str, Any]:
         found = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
@@ -130,24 +130,24 @@ async def locate(request: Request) -> dict[str, Any]:
     return await service.engine.call(work)
 
 
-@router.post("/narrate", response_model=answers.Narrated, openapi_extra=forms.body_of(forms.NarrateForm))
+@router.post("/narrate", response_model=responses.Narrated, openapi_extra=schemas.body_of(schemas.NarrateForm))
 async def narrate(request: Request) -> dict[str, Any]:
     """An alt text for a photo."""
     service = _service(request)
-    form, photo = await service.read(request, forms.NarrateForm)
+    form, photo = await service.read(request, schemas.NarrateForm)
     result = await service.engine.caption(photo, Speaking(form.regions, None, None))
     text = compose(result, limit=form.limit, least=form.least, neutral=form.neutral)
     return result.to_dict() | {"alt_text": text}
 
 
-@router.post("/search", response_model=answers.Hits, openapi_extra=forms.body_of(forms.SearchForm))
+@router.post("/search", response_model=responses.Hits, openapi_extra=schemas.body_of(schemas.SearchForm))
 async def search(request: Request) -> dict[str, Any]:
     """Photos of the library, best first, each with the region that answers."""
     service = _service(request)
-    form, name = await forms.read(request, forms.SearchForm)
+    form, name = await schemas.read(request, schemas.SearchForm)
     library = service.library
     if library is None:
-        raise forms.RefusedError(404, "search: this server has no library; start it with --index (regiontalk index)")
+        raise schemas.RefusedError(404, "search: this server has no library; start it with --index (regiontalk index)")
     photo = None if form.photo is None else await service.open(form.photo, name)
     form = form.model_copy(update={"photo": None})
 
@@ -170,7 +170,7 @@ async def search(request: Request) -> dict[str, Any]:
     return {"hits": found, "unknown_words": unknown}
 
 
-@router.get("/models", response_model=answers.Models)
+@router.get("/models", response_model=responses.Models)
 async def models(request: Request) -> dict[str, Any]:
     """The loaded model, the library and the limits."""
     service = _service(request)
@@ -191,13 +191,13 @@ async def models(request: Request) -> dict[str, Any]:
 side = APIRouter()
 
 
-@side.get("/healthz", response_model=answers.Health)
+@side.get("/healthz", response_model=responses.Health)
 async def healthz() -> dict[str, str]:
-    """Whether the server answers."""
+    """Whether the server responses."""
     return {"status": "ok"}
 
 
-@side.get("/metrics", responses={401: answers.PROBLEMS[401]})
+@side.get("/metrics", responses={401: responses.PROBLEMS[401]})
 async def metrics(request: Request) -> Response:
     """Counts and times in Prometheus's text format."""
     return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import uvicorn
 
 from regiontalk import RegionCaptioner
-from regiontalk.cli.info import licence
-from regiontalk.hub import find_folder
+from regiontalk.model.card import licence
+from regiontalk.model.hub import find_folder
 from regiontalk.serve.app import create_app
-from regiontalk.serve.gate import check_token, is_local
 from regiontalk.serve.limits import Limits
+from regiontalk.serve.middleware import check_token, is_local
 
 
 @dataclass(frozen=True)

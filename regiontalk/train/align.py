@@ -15,7 +15,7 @@ from regiontalk.align.model import Aligner
 from regiontalk.align.score import word_products
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
-from regiontalk.train.texts import Sentences, batch_rows, random_spans
+from regiontalk.train.sentences import Sentences, batch_rows, random_spans
 
 HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
 

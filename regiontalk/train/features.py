@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regiontalk.images import Preprocessing
-from regiontalk.model import fingerprint
+from regiontalk.images.open import Preprocessing
+from regiontalk.model.region_model import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.train.loop import Log
-from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment
+from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment
 
 SETTLING = 500  # photos that statistics are taken from
 _TOGETHER = 64  # photos a forward pass

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from regiontalk.generate.attention import doubly_stochastic
 from regiontalk.generate.model import caption_loss
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
-from regiontalk.text import PAD
+from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
-from regiontalk.train.own_words import CiderReward, self_critical_loss, with_own_words
-from regiontalk.train.texts import Sentences, batch_rows, teacher_words
+from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
+from regiontalk.train.sentences import Sentences, batch_rows, teacher_words
 
 # a box (4,) in network pixels and the words that describe it
 BoxWords = tuple[Tensor, list[int]]

@@ -17,16 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from regiontalk.generate.model import caption_loss
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.backbones import depthwise_in_float32, silence_dead_channels
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
 from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
-from regiontalk.train.pictures import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
-from regiontalk.train.texts import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
+from regiontalk.train.sentences import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
 
 
 class JointConfig(BaseModel):

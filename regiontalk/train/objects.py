@@ -1,4 +1,4 @@
-"""Training of objects to sentence (`regiontalk.objects`): find the things of every photo once, then learn to speak.
+"""Training of objects to sentence (`objects.captioner`): find the things of every photo once, then learn to speak.
 
 What a detector found is kept in ``things.jsonl`` under the output folder, so a run that was killed goes on and a second
 one with other sizes starts at once.
@@ -19,18 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from regiontalk.datasets.splits import read_split
-from regiontalk.detectors import Detector, Thing
 from regiontalk.files import write_whole
 from regiontalk.generate.model import caption_loss
-from regiontalk.images import ImageError, open_image
-from regiontalk.model import reachable
-from regiontalk.objects import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
+from regiontalk.images.open import ImageError, open_image
+from regiontalk.model.region_model import reachable
+from regiontalk.objects.captioner import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
+from regiontalk.objects.detectors import Detector, Thing
 from regiontalk.records import Example
-from regiontalk.text import Vocabulary
+from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.recipe import read_recipe
-from regiontalk.train.texts import Sentences, batch_rows, sentence_numbers, teacher_words
+from regiontalk.train.sentences import Sentences, batch_rows, sentence_numbers, teacher_words
 
 SAVE_EVERY = 500  # photos between two writings of what was found
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
-from regiontalk.text import FUNCTION_WORDS, UNKNOWN, Vocabulary
+from regiontalk.text.vocabulary import FUNCTION_WORDS, UNKNOWN, Vocabulary
 
 NEVER = -1e4  # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers

@@ -28,26 +28,33 @@ from regiontalk.align.model import AlignerConfig
 from regiontalk.datasets.names import DETECTOR, add_names, read_results
 from regiontalk.datasets.splits import read_split
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.hub import find_folder
-from regiontalk.model import DecodingConfig, ModelConfig, RegionModel, describe_errors, fingerprint, reachable
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import (
+    DecodingConfig,
+    ModelConfig,
+    RegionModel,
+    describe_errors,
+    fingerprint,
+    reachable,
+)
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.regions.sources import PrecomputedRegions
-from regiontalk.text import Vocabulary, tokenize
+from regiontalk.text.vocabulary import Vocabulary, tokenize
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
+from regiontalk.train.fingerprint import extractor_sizes, stage_numbers, usual_numbers
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
-from regiontalk.train.given import GivenFeatures
 from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
 from regiontalk.train.loop import Log, recall, train
-from regiontalk.train.pictures import AugmentConfig, PictureStore
-from regiontalk.train.settings import extractor_sizes, stage_numbers, usual_numbers
-from regiontalk.train.taught import box_phrases, inferred_pairs, unique_boxes
-from regiontalk.train.texts import Sentences, sentence_numbers
-from regiontalk.train.vectors import VectorsConfig, begin_with_vectors, read_text
+from regiontalk.train.pairs import box_phrases, inferred_pairs, unique_boxes
+from regiontalk.train.photos import AugmentConfig, PictureStore
+from regiontalk.train.precomputed import GivenFeatures
+from regiontalk.train.sentences import Sentences, sentence_numbers
+from regiontalk.train.word_vectors import VectorsConfig, begin_with_vectors, read_text
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 

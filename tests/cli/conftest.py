@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from regiontalk.cli import session
 from regiontalk.cli.main import app
-from regiontalk.images import open_image
+from regiontalk.images.open import open_image
 from regiontalk.records import ImageResult, PhraseMatch, RegionCaption
 
 Run = Callable[..., Any]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from regiontalk import images
 from regiontalk.cli.options import MAX_PIXELS
+from regiontalk.images import open as images
 from regiontalk.records import ImageResult
 
 

@@ -18,9 +18,9 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.dense import OVERLAP
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.metrics.meteor import SIZE
-from regiontalk.model import ModelConfig, RegionModel
+from regiontalk.model.region_model import ModelConfig, RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import Vocabulary
+from regiontalk.text.vocabulary import Vocabulary
 
 
 def invoke(*arguments: object) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from regiontalk import narrate as narration
+from regiontalk.export import alt_text as narration
 
 
 def test_one_photo(run: Any, captioner: Any) -> None:
@@ -68,5 +68,5 @@ def test_no_voice(run: Any, refused: Any, captioner: Any, monkeypatch: pytest.Mo
 
 
 def test_the_defaults_do_not_bring_numpy() -> None:
-    program = "import sys, regiontalk.narrate, regiontalk.cli.main; sys.exit('numpy' in sys.modules)"
+    program = "import sys, regiontalk.export.alt_text, regiontalk.cli.main; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

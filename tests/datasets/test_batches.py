@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from regiontalk.datasets.batches import Item, collate, pad_regions, pad_words
-from regiontalk.text import PAD
+from regiontalk.text.vocabulary import PAD
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from regiontalk.datasets.entities import add_entities, read_annotation, read_sentence
 from regiontalk.datasets.flickr import read_flickr
 from regiontalk.records import Example, Phrase
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 SIZE = "<size><width>40</width><height>30</height><depth>3</depth></size>"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from regiontalk.datasets.flickr import picture_sizes, read_flickr, read_json, read_karpathy, same_files
-from regiontalk.text import Vocabulary
+from regiontalk.text.vocabulary import Vocabulary
 
 TOKENS = """\
 1_a.jpg#1\tA second .

@@ -7,7 +7,7 @@ import pytest
 from regiontalk.datasets.entities import add_entities
 from regiontalk.datasets.flickr import read_flickr
 from regiontalk.datasets.toy import COLOURS, SHAPES, SIZES, ToyShape, make_scenes, sentences, write_scenes
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model import ModelConfig, RegionModel
+from regiontalk.model.region_model import ModelConfig, RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.text import END, Vocabulary
+from regiontalk.text.vocabulary import END, Vocabulary
 
 Photos = Callable[..., EncodedPhotos]
 

@@ -20,7 +20,7 @@ from regiontalk.evaluate.alignment import (
 )
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.records import Example, Phrase, checked_boxes
-from regiontalk.text import tokenize
+from regiontalk.text.vocabulary import tokenize
 
 
 @pytest.mark.parametrize(

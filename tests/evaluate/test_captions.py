@@ -10,8 +10,8 @@ import pytest
 
 from regiontalk.evaluate.captions import caption_pairs, evaluate_captions, nearest_sentences, score_files
 from regiontalk.evaluate.judges import find_meteor
-from regiontalk.evaluate.speaking import speak_of_photos
-from regiontalk.evaluate.training import read_training
+from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.training_bank import read_training
 from regiontalk.metrics.captions import score_captions
 
 

@@ -11,7 +11,7 @@ import torch
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors, pad_with_whole, whole_pictures
-from regiontalk.images import Preprocessing
+from regiontalk.images.open import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 

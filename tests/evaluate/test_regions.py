@@ -14,6 +14,7 @@ import torch
 from regiontalk.boxes import iou
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.region_captions import one_box_things
 from regiontalk.evaluate.regions import (
     HUMAN,
     MATCHED,
@@ -24,9 +25,8 @@ from regiontalk.evaluate.regions import (
     evaluate_regions,
     match_proposals,
 )
-from regiontalk.evaluate.speaking import one_box_things
-from regiontalk.evaluate.training import read_training
-from regiontalk.images import open_image, open_photo
+from regiontalk.evaluate.training_bank import read_training
+from regiontalk.images.open import open_image, open_photo
 from regiontalk.records import Example, Phrase
 
 

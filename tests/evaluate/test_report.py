@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from regiontalk.evaluate.cases import Case, on_boxes
 from regiontalk.evaluate.charts import histogram
+from regiontalk.evaluate.examples import Case, on_boxes
 from regiontalk.evaluate.report import PAGE, page, prepare_report, write_report
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.suite import Timed
-from regiontalk.metrics.intervals import Interval
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.records import Example
 
 HOSTILE = "<script>alert('1')</script> & \"quoted\""

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, cell, columns, plain, unique
+from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.captions import score_captions
-from regiontalk.metrics.intervals import Interval
 
 NAN = float("nan")
 

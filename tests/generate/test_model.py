@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regiontalk.generate.model import Generator, GeneratorConfig, caption_loss, vocabulary_log_frequency
 from regiontalk.generate.search import beam
-from regiontalk.text import END, PAD, START, Vocabulary
+from regiontalk.text.vocabulary import END, PAD, START, Vocabulary
 
 VOCABULARY = Vocabulary(["a", "dog", "runs", "grass"], [8, 4, 2, 2])
 

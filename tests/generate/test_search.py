@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.generate.search import FORBIDDEN, Fixed, Hypothesis, beam, greedy, sample
-from regiontalk.text import END, PAD, START, UNKNOWN
+from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 
 INF = math.inf
 A, B, C = 4, 5, 6  # the first three real words

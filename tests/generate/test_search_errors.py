@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.generate.search import beam, greedy, reorder, sample
-from regiontalk.text import END
+from regiontalk.text.vocabulary import END
 
 
 class Pair(NamedTuple):

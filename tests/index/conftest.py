@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.index.about import About
 from regiontalk.index.library import PhotoIndex
+from regiontalk.index.metadata import About
 from regiontalk.index.rows import Row, Stamp
 
 REGIONS = 4

@@ -20,7 +20,7 @@ from regiontalk.index import store as store_module
 from regiontalk.index.library import Added, PhotoIndex
 from regiontalk.index.rows import Row
 from regiontalk.index.store import writing
-from regiontalk.model import RegionModel
+from regiontalk.model.region_model import RegionModel
 
 Paint = Callable[[int, Path], None]
 

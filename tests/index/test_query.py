@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.index.about import About
 from regiontalk.index.library import PhotoIndex
+from regiontalk.index.metadata import About
 from regiontalk.index.query import Hit, Query, best_hits, read_query
 from regiontalk.index.rows import Row, Stamp
 from regiontalk.index.table import Candidates, to_arrow

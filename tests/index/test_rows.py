@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.images import ImageError
+from regiontalk.images.open import ImageError
 from regiontalk.index.rows import camera_date, photo_rows, read_file, read_stamp
 
 

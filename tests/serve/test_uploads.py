@@ -19,7 +19,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from regiontalk import RegionCaptioner
-from regiontalk.images import ImageError
+from regiontalk.images.open import ImageError
 from regiontalk.serve import routes
 from regiontalk.serve.app import create_app
 from regiontalk.serve.limits import Limits

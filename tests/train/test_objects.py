@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from regiontalk import detectors
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.datasets.toy import make_scenes, write_scenes
-from regiontalk.detectors import Thing
-from regiontalk.objects import ObjectCaptioner, ObjectSpeaker, describe
+from regiontalk.objects import detectors
+from regiontalk.objects.captioner import ObjectCaptioner, ObjectSpeaker, describe
+from regiontalk.objects.detectors import Thing
 from regiontalk.records import Example
 from regiontalk.train.loop import train
 from regiontalk.train.objects import ObjectsRecipe, ObjectsTerms, find_things, shared_vocabulary
-from regiontalk.train.texts import sentence_numbers
+from regiontalk.train.sentences import sentence_numbers
 
 CONFIG = Path(__file__).parents[2] / "configs" / "objects.toml"
 SMALL: dict[str, Any] = {

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from regiontalk.align.loss import max_margin
 from regiontalk.records import Example, Phrase
-from regiontalk.text import Vocabulary
+from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
 
 

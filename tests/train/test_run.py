@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.toy import make_scenes
-from regiontalk.hub import find_folder
-from regiontalk.model import ModelConfig, RegionModel, open_folder
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import ModelConfig, RegionModel, open_folder
 from regiontalk.train import loop
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 

@@ -14,9 +14,9 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.train import features, recipe
 from regiontalk.train.card import model_card
-from regiontalk.train.pictures import PictureStore
+from regiontalk.train.fingerprint import extractor_sizes
+from regiontalk.train.photos import PictureStore
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
-from regiontalk.train.settings import extractor_sizes
 
 PLAIN: dict[str, Any] = {"start": None, "weights": None, "published": False, "card": "card"}
 

@@ -17,8 +17,8 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.datasets.toy import ToyScene, make_scenes, write_scenes
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.places import evaluate_phrases
-from regiontalk.evaluate.ranking import evaluate_retrieval
+from regiontalk.evaluate.phrases import evaluate_phrases
+from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
 
 CONFIG = Path(__file__).parents[2] / "configs" / "toy.toml"

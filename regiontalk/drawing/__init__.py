@@ -1,0 +1,1 @@
+"""Results on pictures: boxes, labels, attention."""

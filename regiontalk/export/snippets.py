@@ -1,0 +1,178 @@
+"""Pairs of a whole data set on disk: JSON Lines that other tools can read, and a picture to look at.
+
+A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``;
+the box is in pixels of the stored photo, and the whole photo is a legal box.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from regiontalk.align.pairs import infer_pairs
+from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
+from regiontalk.drawing.draw import contact_sheet, draw
+from regiontalk.files import cannot_write, write_whole
+from regiontalk.images.open import ImageError, open_photo
+from regiontalk.model.region_model import fingerprint
+from regiontalk.records import Example, ImageResult, PhraseMatch
+from regiontalk.text.vocabulary import tokenize
+
+Row = dict[str, Any]
+
+
+def write_snippets(
+    captioner: RegionCaptioner,
+    examples: Sequence[Example],
+    path: Path,
+    *,
+    beta: float | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[int, list[str]]:
+    """Write the pairs of every photo; the number of pairs, and a line for each photo that could not be read.
+
+    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a line that says what infers
+    them; a run that finds such a file keeps its whole photos, tries again what could not be read, and goes on.
+
+    Raises:
+        ValueError: ``path`` is a folder, or the gathered lines come from another model or beta.
+        OSError: the file cannot be written; what was gathered stays for the next run.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: expected the name of a file to write, got a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
+    order = {example.id: place for place, example in enumerate(examples)}
+    kept = {name: lines for name, lines in _resume(partial, head) if name in order}
+    write_whole(partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8"))
+    broken: list[str] = []
+    try:
+        with partial.open("a", encoding="utf-8") as file:
+            for example in examples:
+                if example.id not in kept:
+                    file.write(_block(captioner, example, beta, broken))
+                done()
+    except OSError as error:
+        raise cannot_write(partial, error) from error
+    blocks = sorted(_resume(partial, head), key=lambda block: order[block[0]])
+    rows = [line for _, lines in blocks for line in lines.splitlines(True) if not line.startswith('{"done"')]
+    write_whole(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
+    partial.unlink()
+    return len(rows), broken
+
+
+def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
+    """What the pairs of a photo depend on beside the photo and its sentences."""
+    model = captioner.model
+    digest = hashlib.sha256(model.config.model_dump_json().encode())
+    digest.update("\n".join(model.vocabulary.words).encode())
+    digest.update(fingerprint(model).encode())
+    return {"model": model.config.name, "sha256": digest.hexdigest()[:16], "beta": model.chain(beta).beta}
+
+
+def _block(captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]) -> str:
+    """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen.
+
+    A photo that could not be read leaves no mark, so that the next run tries it again.
+    """
+    try:
+        rows = photo_snippets(captioner, example, beta)
+    except ImageError as error:
+        broken.append(str(error))
+        return ""
+    return "".join(json.dumps(row) + "\n" for row in [*rows, {"done": example.id}])
+
+
+def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
+    """The whole photos of an earlier run: name and lines, the mark included.
+
+    Raises:
+        ValueError: the file begins with another line than ``head``.
+    """
+    if not partial.exists():
+        return []
+    first, *lines = partial.read_text(encoding="utf-8").splitlines(True) or [head]
+    if first != head:
+        raise ValueError(
+            f"{partial}: expected a run of {_told(head)}, got one of {_told(first)}; go on with those settings, or "
+            "delete the file to begin anew"
+        )
+    blocks: list[tuple[str, str]] = []
+    waiting = ""
+    for line in lines:
+        waiting += line
+        if line.startswith('{"done"') and line.endswith("\n"):
+            blocks.append((json.loads(line)["done"], waiting))
+            waiting = ""
+    return blocks
+
+
+def _told(head: str) -> str:
+    """The first line of a run in words."""
+    try:
+        run = json.loads(head)["run"]
+        return f"{run['model']} ({run['sha256']}) with beta {run['beta']:g}"
+    except (ValueError, KeyError, TypeError):
+        return "an unknown model"
+
+
+@torch.inference_mode()
+def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | None = None) -> list[Row]:
+    """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
+    model = captioner.model
+    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
+    maps = captioner.encode([photo])
+    boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
+    tokens = [tokenize(caption) for caption in example.captions]
+    sentences = [model.vocabulary.encode(words) for words in tokens]
+    vectors = model.extractor.vectors(maps, boxes)
+    pairs = infer_pairs(model.aligner, vectors, quality, [sentences], model.chain(beta))[0]
+    original = model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
+    return [
+        {
+            "photo": example.id,
+            "caption": pair.caption,
+            "first": pair.first,
+            "text": " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)]),
+            "box": [round(float(value), 1) for value in original[pair.region]],
+            "score": round(pair.score, 4),
+        }
+        for pair in pairs
+    ]
+
+
+def draw_sheet(captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None) -> Image.Image:
+    """Photos with the snippets of their first sentence drawn on their boxes; broken photos are left out.
+
+    Raises:
+        ValueError: no photo could be read.
+    """
+    pictures = []
+    for example in examples:
+        try:
+            photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
+        except ImageError:
+            continue  # `write_snippets` has reported it
+        rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
+        matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
+        result = ImageResult(example.id, photo.size_wh, captioner.model.config.name, matches=matches)
+        pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
+    return contact_sheet(pictures, columns=4)
+
+
+def _grown(result: ImageResult, side: int) -> ImageResult:
+    """The result on the same photo drawn at ``side`` x ``side``, so that small photos leave room for words."""
+    wide, high = side / result.size_wh[0], side / result.size_wh[1]
+    matches = tuple(
+        PhraseMatch(match.phrase, (x1 * wide, y1 * high, x2 * wide, y2 * high), match.score)
+        for match in result.matches
+        for x1, y1, x2, y2 in [match.box]
+    )
+    return ImageResult(result.photo, (side, side), result.model, matches=matches)

@@ -1,0 +1,1 @@
+"""Photo files to RGB pixels, and pixels to network input."""

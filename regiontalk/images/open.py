@@ -1,0 +1,398 @@
+"""Pictures: open one safely, make network input of it, and take boxes there and back.
+
+`open_image` turns whatever the caller holds (path, bytes, PIL picture, numpy array) into an upright RGB picture, or
+raises `ImageError` with one line that says what was expected, what came and what to do. `open_photo` does the same and
+remembers the original size, so that a JPEG may be decoded small while boxes stay in original pixels.
+
+`Preprocessing` is the one road from picture to network, shared by training and use: an RGB picture of any size enters,
+float32 (3, size, size) leaves; boxes (N, 4) ``boxes_xyxy`` travel between original pixels and network pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional
+
+from regiontalk.images.modes import SWAPPING, to_rgb, turn_of
+from regiontalk.records import FloatArray
+
+MAX_PIXELS = 100_000_000
+
+# Only formats of photos: others (EPS, PDF) start foreign programs or fetch parts of themselves from elsewhere, and
+# Pillow decodes an icon (ICO) while it reads the header, before its size can be refused.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA")
+_MOST_SCANS = 100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_pillow_limit = threading.Lock()
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; its text is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An opened picture that remembers where it came from.
+
+    Attributes:
+        image: RGB, upright; smaller than the original, and perhaps of another aspect, where it was opened with
+            ``at_least``.
+        size_wh: width and height of the *original* in pixels, after the EXIF turn: what boxes refer to.
+        name: the path that the caller gave, or a description where there was none.
+    """
+
+    image: Image.Image
+    size_wh: tuple[int, int]
+    name: str
+
+
+PictureSource = str | Path | bytes | Image.Image | NDArray[Any] | Photo
+
+
+def open_image(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """An upright RGB picture at full size; see `open_photo` for what is read and what is refused.
+
+    >>> open_image(np.zeros((2, 3), dtype=np.uint8)).size
+    (3, 2)
+    """
+    return open_photo(source, max_pixels=max_pixels).image
+
+
+def open_photo(
+    source: PictureSource, *, max_pixels: int = MAX_PIXELS, at_least: int | None = None, name: str | None = None
+) -> Photo:
+    """Open a picture as upright RGB.
+
+    Animations give their first frame; transparency is laid on white; 16-bit and floating greyscale is windowed by its
+    own percentiles; CMYK, palette and 1-bit pictures are converted; HEIC is read through pi-heif. A PIL picture or an
+    array that the caller passes is not changed. (Where a program has set Pillow's global LOAD_TRUNCATED_IMAGES, files
+    that are cut short pass: that switch is its own.)
+
+    Args:
+        source: a path, the bytes of a file, a PIL picture, or uint8 numpy (height, width), (height, width, 3 or 4).
+            A `Photo` that was opened before is given back as it is.
+        max_pixels: width x height above which a picture is refused before it is decoded.
+        at_least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels;
+            several times faster for large photos. Of any file, a side that is still four times as long or longer
+            is then shrunk by a whole number to no less than twice this, so that little of a large photo stays in
+            memory. None keeps full size.
+        name: what to call the picture in errors and in `Photo.name`; None takes the path or describes the source.
+
+    Raises:
+        ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels or scans, an array of
+            another shape or type.
+    """
+    if max_pixels < 1:
+        raise ValueError(f"max_pixels: expected 1 or more, got {max_pixels}")
+    if at_least is not None and at_least < 1:
+        raise ValueError(f"at_least: expected 1 or more pixels, got {at_least}")
+    if isinstance(source, Photo):
+        return source
+    name = name or _name(source)
+    if isinstance(source, np.ndarray):
+        source = _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _finish(source, name, max_pixels, None)
+    stream, header = _stream(source, name)
+    with stream:
+        if header.startswith(b"\xff\xd8"):
+            _check_scans(stream, name)
+        try:
+            picture = _identify(stream, header, name)
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"{name}: not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
+                f"got bytes that begin {header[:12]!r}; check the file"
+            ) from error
+        with picture:
+            return _finish(picture, name, max_pixels, at_least)
+
+
+def _name(source: PictureSource) -> str:
+    """What to call a source in an error."""
+    if isinstance(source, str | Path):
+        return str(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return f"picture of {len(source)} bytes"
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or "picture")
+    return "array" if isinstance(source, np.ndarray) else type(source).__name__
+
+
+def _from_array(values: NDArray[Any], name: str) -> Image.Image:
+    """A picture of uint8 (height, width), (height, width, 3) or (height, width, 4)."""
+    if values.dtype != np.uint8:
+        raise ImageError(f"{name}: expected uint8 values in 0..255, got {values.dtype}; scale and convert it first")
+    if values.size == 0 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
+        raise ImageError(f"{name}: expected shape (height, width), (height, width, 3) or (…, 4), got {values.shape}")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def _stream(source: str | Path | bytes, name: str) -> tuple[IO[bytes], bytes]:
+    """The open file and its first bytes."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        stream: IO[bytes] = io.BytesIO(source)
+    elif isinstance(source, str | Path):
+        stream = _open_file(source, name)
+    else:
+        raise ImageError(f"expected a path, bytes, a PIL picture or a numpy array, got {type(source).__name__}")
+    header = stream.read(32)
+    stream.seek(0)
+    if not header:
+        stream.close()
+        raise ImageError(f"{name}: expected a picture, got 0 bytes; copy or download it again")
+    return stream, header
+
+
+def _open_file(path: str | Path, name: str) -> IO[bytes]:
+    """The file at ``path``, refused where it is no regular file (a pipe or a device would never end)."""
+    try:
+        if Path(path).is_file():
+            return Path(path).open("rb")
+        exists = Path(path).exists()
+    except (OSError, ValueError) as error:  # ValueError: a zero character in the path
+        raise ImageError(f"{name}: cannot be read ({error})") from error
+    got = "a folder or a device" if exists else "no such file"
+    raise ImageError(f"{name}: expected the path of a picture file, got {got}; check the path")
+
+
+def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
+    """The picture with its header read and no pixel decoded.
+
+    Pillow's own limit is a global of the process and would forbid what ``max_pixels`` allows; it is set aside for the
+    milliseconds that reading a header takes, and `_finish` applies ours.
+    """
+    formats: tuple[str, ...] = _FORMATS
+    if header[4:8] == b"ftyp":  # the same box begins HEIC and AVIF; "mif1" may be either
+        heif = (_register_heif(name),) if header[8:12] in _HEIF_BRANDS else ()
+        formats = (*heif, *_known("AVIF"))
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(stream, formats=formats)
+        except UnidentifiedImageError:
+            raise
+        except Exception as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
+            raise _damaged(name, error) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # none of those that stand inside a scan
+_WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
+_SCAN, _END = 0xDA, 0xD9
+
+
+def _check_scans(stream: IO[bytes], name: str) -> None:
+    """Refuse a JPEG of very many scans: a few bytes each make the decoder go over the whole picture once more.
+
+    The markers are walked as libjpeg walks them, up to the end of the first picture; what stands behind it (the film of
+    a motion photo) may hold any bytes.
+    """
+    data = stream.read()
+    stream.seek(0)
+    at, scans = 2, 0
+    while (found := _MARKER.search(data, at)) and found[1][0] != _END:
+        at = found.end()
+        if found[1][0] in _WITH_LENGTH:
+            at += int.from_bytes(data[at : at + 2], "big")
+        scans += found[1][0] == _SCAN
+        if scans > _MOST_SCANS:
+            raise ImageError(f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew")
+
+
+def _register_heif(name: str) -> str:
+    """Teach Pillow HEIC, the format of most phones, and give its name."""
+    try:
+        import pi_heif
+    except ImportError as error:
+        raise ImageError(f"{name}: HEIC needs the package pi-heif; install it with: pip install pi-heif") from error
+    pi_heif.register_heif_opener()
+    return "HEIF"
+
+
+def _known(format_name: str) -> tuple[str, ...]:
+    """The format where the installed Pillow has it."""
+    Image.init()
+    return (format_name,) if format_name in Image.OPEN else ()
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    """The error for a file that began like a picture and did not go on like one."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    return ImageError(f"{name}: damaged or cut short, expected a whole picture ({why}); copy or download it again")
+
+
+def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | None) -> Photo:
+    """Check the size, decode, convert, shrink and turn."""
+    _check_size(picture.size, name, max_pixels)
+    size = picture.size
+    try:
+        if at_least is not None:
+            picture.draft(None, (at_least, at_least))
+        announced = picture.size
+        picture.load()
+        if picture.size != announced:  # pi-heif believes the coded picture, not the header
+            size = picture.size
+            _check_size(size, name, max_pixels)
+        turn = turn_of(picture)
+        image = to_rgb(picture)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{name}: {size[0]}x{size[1]} pixels need more memory than there is; shrink it") from error
+    except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
+        raise _damaged(name, error) from error
+    across, down = (max(1, side // (2 * at_least)) if at_least else 1 for side in image.size)
+    # A copy where nothing was converted: the caller's picture stays the caller's. What the file said of turns and
+    # transparency is now done, and must not be done again when this picture is opened again.
+    if max(across, down) > 1:
+        image = image.reduce((across, down))
+    elif turn is None:
+        image = image.copy()
+    image = image if turn is None else image.transpose(turn)
+    image.info = {}
+    return Photo(image, (size[1], size[0]) if turn in SWAPPING else size, name)
+
+
+def _check_size(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Refuse a picture without pixels or with too many."""
+    wide, high = size_wh
+    if wide < 1 or high < 1:
+        raise ImageError(f"{name}: expected at least 1x1 pixels, got {wide}x{high}")
+    if wide * high > max_pixels:
+        raise ImageError(
+            f"{name}: {wide}x{high} = {wide * high:,} pixels, expected at most {max_pixels:,}; shrink it or raise the "
+            f"limit with max_pixels={wide * high} (--max-pixels {wide * high} on the command line)"
+        )
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an RGB picture to network input, and boxes there and back; part of every model's configuration.
+
+    Attributes:
+        size: side of the square that the network sees, in pixels.
+        fit: "squash" stretches the whole picture to the square; "pad" keeps its aspect and centres it on the mean
+            colour. Nothing is ever cut off.
+        mean: of the training pictures of the backbone, a channel, for values in 0..1.
+        std: their standard deviations.
+
+    Raises:
+        ValueError: a value out of range; names the key.
+    """
+
+    size: int = 224
+    fit: str = "squash"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}")
+        if self.fit not in ("squash", "pad"):
+            raise ValueError(f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}")
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three(name, getattr(self, name)))
+
+    def to_tensor(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> Tensor:
+        """Network input of an RGB picture: float32 (3, size, size), normalised, bilinear with antialiasing.
+
+        Args:
+            image: RGB (`open_image`).
+            size_wh: the original's size where ``image`` was decoded small (`Photo.size_wh`), so that "pad" places it
+                to the pixel where `to_network` expects it; None takes the picture's own.
+        """
+        left, top, wide, high = self._placement(size_wh or image.size)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, height, width)
+        if pixels.shape[2:] != (high, wide):  # uint8: resizing it is several times faster than float
+            pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        values = (pixels[0].float() / 255 - mean) / std
+        if (wide, high) == (self.size, self.size):
+            return values.contiguous()
+        square = torch.zeros(3, self.size, self.size)  # zero is the mean colour after normalising
+        square[:, top : top + high, left : left + wide] = values
+        return square
+
+    def to_network(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
+        """Boxes (N, 4) of the original picture in network pixels.
+
+        >>> Preprocessing(size=100).to_network([[20, 10, 40, 50]], (200, 50)).tolist()
+        [[10.0, 20.0, 20.0, 100.0]]
+        """
+        left, top, wide, high = self._placement(size_wh)
+        scale = np.array([wide / size_wh[0], high / size_wh[1]] * 2)
+        return np.asarray(_rows(boxes_xyxy) * scale + np.array([left, top] * 2), dtype=np.float32)
+
+    def to_original(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
+        """Boxes (N, 4) in network pixels as pixels of the original picture, cut at its edges.
+
+        A box that lies wholly in the padding comes back without area: drop it before making a record.
+        """
+        left, top, wide, high = self._placement(size_wh)
+        scale = np.array([size_wh[0] / wide, size_wh[1] / high] * 2)
+        boxes = (_rows(boxes_xyxy) - np.array([left, top] * 2)) * scale
+        return np.asarray(boxes.clip(0, np.array([*size_wh, *size_wh])), dtype=np.float32)
+
+    def _placement(self, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where the picture lies in the square: left, top, width, height in whole network pixels."""
+        if size_wh[0] < 1 or size_wh[1] < 1:
+            raise ValueError(f"size_wh: expected a width and a height of at least 1, got {size_wh}")
+        if self.fit == "squash":
+            return 0, 0, self.size, self.size
+        scale = self.size / max(size_wh)
+        wide, high = (max(1, round(side * scale)) for side in size_wh)
+        return (self.size - wide) // 2, (self.size - high) // 2, wide, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``config.json``; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The record that `to_dict` wrote; missing keys take their defaults.
+
+        Raises:
+            ValueError: an unknown key, or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}")
+        return cls(**values)
+
+
+def _three(name: str, given: Any) -> tuple[float, ...]:
+    """Three finite numbers, above 0 where they are deviations."""
+    wanted = f"preprocessing {name}: expected three finite numbers{' above 0' if name == 'std' else ''}, got {given!r}"
+    try:
+        values = tuple(float(value) for value in given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(wanted) from error
+    if len(values) != 3 or not all(math.isfinite(value) and (name != "std" or value > 0) for value in values):
+        raise ValueError(wanted)
+    return values
+
+
+def _rows(boxes_xyxy: Any) -> NDArray[np.float64]:
+    """Boxes as float64 (N, 4); an empty list gives (0, 4)."""
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    if boxes.size == 0:
+        return np.zeros((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
+    return boxes

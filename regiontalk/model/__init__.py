@@ -1,0 +1,1 @@
+"""The parts of one model, their sizes, and their folder on disk."""

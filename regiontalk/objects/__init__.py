@@ -1,0 +1,1 @@
+"""Objects to sentence: detectors, and a model that reads what they find."""

@@ -1,0 +1,247 @@
+"""Objects to sentence: what was found in a photo, in words, becomes the input of a model that writes one sentence.
+
+A detector names things, or our own region captions do (`regiontalk.objects.detectors`). `describe` puts them into
+words: how many, how large, what, where. A bidirectional encoder reads the descriptions one after the other, the
+largest thing first, and the caption generator attends to what it has read: which things it mentions, and in which order, is its own
+choice. Where nothing was found it reads an END and says what is likeliest. The parts are those of the rest of the
+package: the sentence encoder of `align`, the generator and the search of `generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from regiontalk.align.encoders import SentenceEncoder
+from regiontalk.captioner import calibrated
+from regiontalk.generate.model import Generator, GeneratorConfig
+from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import (
+    DecodingConfig,
+    load_strictly,
+    open_folder,
+    reachable,
+    save_folder,
+    write_captions,
+)
+from regiontalk.objects.detectors import Detector, Reads, Thing
+from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.text.vocabulary import END, Vocabulary, pad_words, tokenize
+
+NUMBERS = ("two", "three", "four", "five", "six")
+MANY = "many"
+LARGE, SMALL = 0.25, 0.02  # shares of the photo's area
+SIZES = ("large", "small")
+PLACES = ("left", "middle", "right", "top", "bottom")
+DESCRIBING = (*NUMBERS, MANY, *SIZES, *PLACES)  # every word that `describe` adds to the labels
+
+
+def describe(things: Iterable[Thing], size_wh: tuple[int, int], most: int = 12) -> list[list[str]]:
+    """What was found, in words: for each label how many, how large, what, where.
+
+    >>> dogs = [Thing("dog", (0, 40, 20, 60), 0.9), Thing("dog", (10, 40, 30, 60), 0.8)]
+    >>> describe([Thing("dining table", (40, 50, 100, 100), 0.9), *dogs], (100, 100))
+    [['large', 'dining', 'table', 'right', 'bottom'], ['two', 'dog', 'left']]
+
+    Args:
+        things: of one photo, in any order.
+        size_wh: width and height of the photo in pixels.
+        most: descriptions that are kept, those with the largest things.
+
+    Returns:
+        Tokens of each description, the largest thing first; none where nothing was found.
+    """
+    groups: dict[str, list[Thing]] = {}
+    for thing in things:
+        groups.setdefault(thing.label, []).append(thing)
+    found: list[tuple[float, list[str]]] = []
+    for label, own in groups.items():
+        boxes = np.array([thing.box for thing in own]) / np.array([*size_wh, *size_wh])
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+        centre = (boxes[:, :2] + boxes[:, 2:]).T @ areas / (2 * max(float(areas.sum()), 1e-12))
+        largest = float(areas.max())
+        words = [_number(len(own)), _size(largest), *tokenize(label), *_place(float(centre[0]), float(centre[1]))]
+        found.append((largest, [word for word in words if word]))
+    found.sort(key=lambda item: -item[0])
+    return [words for _, words in found[:most]]
+
+
+def _number(count: int) -> str:
+    if count == 1:
+        return ""
+    return NUMBERS[count - 2] if count - 2 < len(NUMBERS) else MANY
+
+
+def _size(share: float) -> str:
+    return SIZES[0] if share >= LARGE else SIZES[1] if share < SMALL else ""
+
+
+def _place(x: float, y: float) -> tuple[str, str]:
+    """Thirds of the photo; the middle of its height goes without saying."""
+    left, middle, right, top, bottom = PLACES
+    return (left if x < 1 / 3 else right if x > 2 / 3 else middle), (top if y < 1 / 3 else bottom if y > 2 / 3 else "")
+
+
+class ObjectsConfig(BaseModel):
+    """Sizes and choices of a model that makes sentences of objects; ``config.json`` is this record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    kind: Literal["objects"] = "objects"
+    name: str = Field("unnamed", description="what results call the model")
+    reads: Reads = Field("labels", description="what it was taught on: a detector's class names, or region captions")
+    most: int = Field(12, ge=1, description="descriptions of a photo that it reads")
+    word_size: int = Field(128, ge=1, description="length of a word vector of the encoder")
+    size: int = Field(256, ge=1, description="D, what the encoder says of each word, and its hidden size")
+    dropout: float = Field(0.2, ge=0, lt=1, description="on the encoder's word vectors and states")
+    generator: GeneratorConfig = GeneratorConfig(cell="gru", hidden=256, word_size=256, picture="state", attention=128)
+    decoding: DecodingConfig = DecodingConfig()
+
+    @model_validator(mode="after")
+    def _attends(self) -> Self:
+        if not self.generator.attention:
+            raise ValueError("cannot meet: objects and generator.attention = 0; the words attend to the descriptions")
+        if self.generator.regions or self.generator.places:
+            raise ValueError("cannot meet: objects and generator.regions or places; there is no map to look at")
+        return self
+
+
+class ObjectSpeaker(nn.Module):
+    """Encoder of descriptions and generator of the sentence."""
+
+    def __init__(self, *, config: ObjectsConfig, vocabulary: Vocabulary) -> None:
+        """Build from sizes; one vocabulary for what is read and what is written."""
+        super().__init__()
+        self.config, self.vocabulary = config, vocabulary
+        self.reader = SentenceEncoder(
+            vocabulary=len(vocabulary),
+            word_size=config.word_size,
+            hidden=config.size,
+            size=config.size,
+            cell="gru",
+            normalise=False,
+            dropout=config.dropout,
+        )
+        self.generator = Generator(
+            features=config.size, annotation=config.size, vocabulary=vocabulary, config=config.generator
+        )
+
+    def read(self, descriptions: Sequence[Sequence[Sequence[str]]]) -> tuple[Tensor, Tensor, Tensor]:
+        """What the generator reads of B photos.
+
+        Args:
+            descriptions: of each photo, as `describe` gives them; an END closes each, and stands for no description.
+
+        Returns:
+            condition (B, D), annotation vectors (B, P, D) and their mask (B, P), True = a word.
+        """
+        encode = self.vocabulary.encode
+        numbers = [[number for words in own for number in [*encode(words), END]] or [END] for own in descriptions]
+        words, mask = pad_words(numbers)
+        device = self.generator.output.weight.device
+        words, mask = words.to(device), mask.to(device)
+        vectors: Tensor = self.reader(words, mask)
+        return vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1), vectors, mask  # padding is 0 in vectors
+
+    def save_pretrained(self, folder: Path, card: str) -> None:
+        """Write the model folder."""
+        save_folder(folder, self, self.config, self.vocabulary, card)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ObjectSpeaker:
+        """Read what `save_pretrained` wrote, in evaluation mode.
+
+        Raises:
+            ValueError: the folder holds another kind of model, is not complete or damaged.
+        """
+        config, vocabulary = open_folder(folder, ObjectsConfig)
+        model = cls(config=config, vocabulary=vocabulary)
+        load_strictly(model, folder / "model.safetensors")
+        return model.eval()
+
+
+class ObjectCaptioner:
+    """A detector and a model that makes sentences of what it finds."""
+
+    def __init__(
+        self,
+        *,
+        model: ObjectSpeaker,
+        detector: Detector,
+        device: str | torch.device = "cpu",
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        """Take built parts.
+
+        Args:
+            model: in evaluation mode.
+            detector: who says what is in a photo.
+            device: where the model computes.
+            max_pixels: larger photos are refused before they are decoded.
+
+        Raises:
+            ValueError: the model was taught on another kind of description.
+        """
+        if detector.reads != model.config.reads:
+            raise ValueError(
+                f"detector: expected one that gives {model.config.reads}, as {model.config.name!r} was taught to read, "
+                f"got one that gives {detector.reads}"
+            )
+        self.model, self.detector = model.to(reachable(device)).eval(), detector
+        self.max_pixels = max_pixels
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, detector: Detector, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS
+    ) -> ObjectCaptioner:
+        """Load a model by folder or ``owner/name`` of the Hugging Face Hub.
+
+        Raises:
+            ValueError: no such model, another kind of model, or it reads other descriptions.
+        """
+        model = ObjectSpeaker.from_folder(find_folder(name))
+        return cls(model=model, detector=detector, device=device, max_pixels=max_pixels)
+
+    def caption(self, photo: PictureSource, *, beams: int | None = None) -> ImageResult:
+        """A sentence about a photo, and the things it was made of as regions.
+
+        Raises:
+            ImageError: the photo cannot be used.
+        """
+        return self.caption_many([photo], beams=beams)[0]
+
+    def caption_many(self, photos: Sequence[PictureSource], *, beams: int | None = None) -> list[ImageResult]:
+        """`caption` for several photos, written together."""
+        opened = [open_photo(photo, max_pixels=self.max_pixels) for photo in photos]
+        found = [self.detector.detect(photo.image) for photo in opened]
+        config, results = self.model.config, []
+        texts = [describe(own, photo.size_wh, config.most) for own, photo in zip(found, opened, strict=True)]
+        for photo, own, (text, confidence) in zip(opened, found, self.write(texts, beams), strict=True):
+            width, height = photo.size_wh
+            whole = RegionCaption((0.0, 0.0, float(width), float(height)), text or None, confidence)
+            things = tuple(RegionCaption(thing.box, thing.label, thing.score, thing.score) for thing in own)
+            results.append(ImageResult(photo.name, photo.size_wh, config.name, whole, things))
+        return results
+
+    @torch.inference_mode()
+    def write(
+        self, descriptions: Sequence[Sequence[Sequence[str]]], beams: int | None = None
+    ) -> list[tuple[str, float]]:
+        """The sentence of each photo's descriptions, and its confidence in 0..1."""
+        if not descriptions:
+            return []
+        model, decoding = self.model, self.model.config.decoding
+        found = write_captions(model.generator, decoding, *model.read(descriptions), beams=beams)
+        fluency = [max(best.log_probability, -1e3) / (len(best.words) + 1) for best in found]
+        return [
+            (model.vocabulary.decode(best.words), calibrated(decoding.photo, value, 0.0))
+            for best, value in zip(found, fluency, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Words: tokens, vocabularies, word vectors."""

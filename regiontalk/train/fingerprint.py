@@ -1,0 +1,49 @@
+"""The numbers of a recipe that shape a stage, and what is usual for them: what makes a checkpoint one of this run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import DecodingConfig, ModelConfig, open_folder
+from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.train.joint import JointConfig
+
+if TYPE_CHECKING:
+    from regiontalk.train.recipe import Recipe
+
+
+def stage_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
+    """All that a recipe says of a stage beside its optimiser, by section."""
+    return _numbers(recipe, name, usual=False)
+
+
+def usual_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
+    """The defaults of `stage_numbers`: what a checkpoint of an older version had where it does not say."""
+    return _numbers(recipe, name, usual=True)
+
+
+def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
+    """The sections that shape a stage, as the recipe has them or at their defaults."""
+    stage, decoding = getattr(recipe, name), DecodingConfig() if usual else recipe.decoding
+    keys = [name, "extractor", "aligner", "augment", "vectors", "sources"]
+    if name == "generate" or (isinstance(stage, JointConfig) and stage.speaks):  # else it is not trained
+        keys.append("generator")
+    if not isinstance(stage, JointConfig):
+        keys.append("features")
+    sections = {key: getattr(recipe, key) for key in keys}
+    parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
+    parts["vectors"]["file"] = ""
+    if name == "generate":
+        parts["pairs"] = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
+    return parts
+
+
+def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
+    """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
+    if start is None:
+        return recipe.extractor
+    taken, _ = open_folder(find_folder(start), ModelConfig)
+    if taken.given is not None:
+        raise ValueError(f"--start {start}: expected a model that looks at photos, got one that reads given features")
+    return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})

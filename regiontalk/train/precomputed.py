@@ -1,0 +1,106 @@
+"""Features that somebody else computed, in the form in which `features.freeze_features` leaves its own.
+
+The aligner learns from them as from any others; they are copied once, as fp16, into one memory-mapped file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontalk.images.open import Preprocessing
+from regiontalk.records import Example
+from regiontalk.regions.cache import FeatureCache
+from regiontalk.regions.precomputed import GivenConfig, given_maps, read_given, size_of, with_features
+from regiontalk.regions.sources import PrecomputedRegions
+from regiontalk.train.features import FrozenFeatures
+from regiontalk.train.loop import Log
+
+if TYPE_CHECKING:
+    from regiontalk.train.recipe import FeaturesConfig
+
+
+class GivenFeatures:
+    """The given features of a training split.
+
+    Attributes:
+        examples: the photos that have some.
+        sizes: the length of their vectors and how many regions of a photo are read.
+    """
+
+    def __init__(
+        self, source: PrecomputedRegions, examples: Sequence[Example], config: FeaturesConfig, path: Path, log: Log
+    ) -> None:
+        """Find the photos that have features; their files are read by `freeze`.
+
+        Args:
+            source: where they are.
+            examples: the training split.
+            config: how many regions are read.
+            path: of the file that they are copied to.
+            log: takes a line on photos without features, and on those with more regions than are read.
+
+        Raises:
+            ValueError: no photo has features, its file is not as described, or augmented views are wanted.
+            FileNotFoundError: a file lacks, such as the boxes of a photo.
+        """
+        if config.views != 1:
+            raise ValueError(
+                f"[features] views: expected 1, got {config.views}; nobody computed features of augmented photos"
+            )
+        self.examples, lines = with_features(source, examples)
+        for line in lines:
+            log(line)
+        first = self.examples[0].photo
+        self.sizes = GivenConfig(features=read_given(source, first, size_of(first))[1].shape[1], regions=config.regions)
+        self.freeze = cache(self._freeze)
+        self._source, self._path, self._log = source, path, log
+
+    def _freeze(self, preprocessing: Preprocessing) -> FrozenFeatures:
+        """All of them (or what an earlier run has copied): one view, places without a region told by their number.
+
+        Args:
+            preprocessing: leads from a photo's pixels to the network's.
+
+        Raises:
+            ValueError: vectors of another length than the first photo's, or a file that is not as described.
+            FileNotFoundError: a file lacks.
+        """
+        files = [self._source.stamp(example.photo.stem) for example in self.examples]
+        key: dict[str, str | int | float] = {"files": hashlib.sha256(repr(files).encode()).hexdigest()}
+        key |= {"size": preprocessing.size, "fit": preprocessing.fit}
+        places = 1 + self.sizes.regions
+        arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+            "boxes": ((places, 4), "float32"),
+            "vectors": ((places, self.sizes.features), "float16"),
+            "objectness": ((places,), "float16"),
+            "found": ((), "int32"),
+        }
+
+        def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
+            photos = [self.examples[row].photo for row in rows]
+            read = [read_given(self._source, photo, size_of(photo), self.sizes.features) for photo in photos]
+            maps = given_maps(read, preprocessing, self.sizes)
+            values = {"boxes": maps.boxes_xyxy.numpy(), "vectors": maps.regions.numpy().astype(np.float16)}
+            values["objectness"] = maps.objectness.numpy().astype(np.float16)
+            return values | {"found": np.array([len(vectors) - 1 for _, vectors in read], dtype=np.int32)}
+
+        def progress(done: int, total: int) -> None:
+            if done % 1024 == 0 or done == total:
+                self._log(f"given features {done}/{total}")
+
+        names = [example.id for example in self.examples]
+        found = FeatureCache(self._path, key).open_or_build(names, build, arrays, progress)
+        counts = np.array(found["found"])
+        if more := int((counts > self.sizes.regions).sum()):
+            self._log(
+                f"{more} of {len(names)} photos have more than {self.sizes.regions} regions, up to {counts.max()}: "
+                "the best by score are read; regions = N in [features] reads more"
+            )
+        return FrozenFeatures(len(names), found["boxes"], found["vectors"], found["objectness"], found=counts)

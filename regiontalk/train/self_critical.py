@@ -1,0 +1,119 @@
+"""What the generator learns from words that it wrote itself: scheduled sampling and self-critical training.
+
+Teacher forcing shows the model only what people wrote, in use it reads what it wrote. Scheduled sampling (Bengio et
+al., NIPS 2015) lets it read some of its own words while people's stay the target. Self-critical training (Rennie et
+al., CVPR 2017) lets it write whole captions and makes those likelier whose CIDEr-D beats what it writes otherwise: here
+the mean of the other captions drawn for the same photo (Luo, 2020), which varies less than the greedy caption's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from regiontalk.generate.model import Generator
+from regiontalk.generate.search import FORBIDDEN, sample
+from regiontalk.metrics.cider import cider_d, document_frequencies
+from regiontalk.text.vocabulary import END, PAD, Vocabulary
+from regiontalk.train.sentences import Sentences, teacher_words
+
+Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
+"""From photos (row numbers) and a caption of each (word numbers) to rewards (R,)."""
+
+
+@torch.no_grad()
+def with_own_words(
+    generator: Generator, condition: Tensor, annotations: Tensor | None, words: Tensor, share: float
+) -> Tensor:
+    """The inputs of teacher forcing, some of them drawn from the model that has read the others.
+
+    Args:
+        generator: the model; its dropout plays no part here.
+        condition: (R, C).
+        annotations: (R, P, F) or None.
+        words: (R, T) int64, START first, PAD last.
+        share: of the words to be replaced, 0..1; START, END and PAD never are, nor is any of them drawn.
+
+    Returns:
+        (R, T) int64.
+    """
+    step, state = generator.search_step(condition, annotations)
+    mixed = words.clone()
+    never = torch.tensor([END, *FORBIDDEN], device=words.device)
+    for place in range(words.shape[1] - 1):
+        log_probabilities, state = step(mixed[:, place], state)
+        chances = log_probabilities.exp().clamp(min=1e-30).index_fill(1, never, 0.0)
+        own = (torch.rand(len(words)) < share).to(words.device) & (words[:, place + 1] != PAD)
+        mixed[:, place + 1] = torch.where(own, chances.multinomial(1).squeeze(1), words[:, place + 1])
+    return mixed
+
+
+class CiderReward:
+    """CIDEr-D of a caption against its photo's sentences, rarities counted over all photos.
+
+    END counts as a word on both sides, or a caption that breaks off after "on a" would lose nothing. A word that the
+    model does not know stays unknown in the sentences.
+    """
+
+    def __init__(self, sentences: Sequence[Sentences], vocabulary: Vocabulary) -> None:
+        """Take the sentences of every photo as word numbers."""
+        self._words = vocabulary.words
+        self._references = [[self._tokens(sentence) for sentence in own] for own in sentences]
+        self._frequencies = document_frequencies([own for own in self._references if own])
+
+    def __call__(self, photos: Sequence[int], captions: Sequence[Sequence[int]]) -> Tensor:
+        """(R,) in 0..10."""
+        candidates = [self._tokens(caption) for caption in captions]
+        references = [self._references[photo] for photo in photos]
+        return torch.from_numpy(cider_d(candidates, references, self._frequencies)).float()
+
+    def _tokens(self, numbers: Sequence[int]) -> list[str]:
+        return [self._words[number] for number in [*numbers, END]]
+
+
+def self_critical_loss(
+    generator: Generator,
+    condition: Tensor,
+    annotations: Tensor | None,
+    photos: Sequence[int],
+    reward: Reward,
+    *,
+    draws: int,
+    max_words: int,
+) -> Tensor:
+    """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
+
+    A mean over words. Neither drawing nor reading uses dropout: the gradient is that of the model that wrote.
+
+    Args:
+        generator: the model.
+        condition: (R, C).
+        annotations: (R, P, F) or None.
+        photos: R rows, for the reward.
+        reward: of captions.
+        draws: K, captions drawn for each photo, 2 or more.
+        max_words: longest caption.
+    """
+    if draws < 2:
+        raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
+    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(draws)  # (R*K,)
+    rows = [photo for photo in photos for _ in range(draws)]
+    was_training = generator.training
+    generator.eval()
+    with torch.autocast(condition.device.type, dtype=torch.bfloat16):
+        with torch.no_grad():
+            step, state = generator.search_step(condition[owner], None if annotations is None else annotations[owner])
+            drawn = [found[0].words for found in sample(step, state, len(rows), max_words)]
+        inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
+        logits, _ = generator(condition, annotations, inputs, rows=owner)
+    generator.train(was_training)
+    rewards = reward(rows, drawn).view(-1, draws)
+    others = (rewards.sum(1, keepdim=True) - rewards) / (draws - 1)
+    better = (rewards - others).flatten().to(condition.device)  # (R*K,)
+    chosen = targets != PAD
+    chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
+    scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
+    loss: Tensor = -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)
+    return loss

@@ -1,0 +1,62 @@
+"""What a training step reads: which photos, which sentences, which spans of them, as words and targets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from regiontalk import boxes as box_ops
+from regiontalk.images.open import ImageError, Preprocessing, open_photo
+from regiontalk.records import Example, FloatArray
+from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_words
+
+Sentences = list[list[int]]  # of one photo, as word numbers
+
+
+def sentence_numbers(examples: Sequence[Example], vocabulary: Vocabulary) -> list[Sentences]:
+    """Word numbers of every sentence of every photo; a sentence without a word is left out."""
+    numbers = [[vocabulary.encode(caption) for caption in example.captions] for example in examples]
+    return [[sentence for sentence in own if sentence] for own in numbers]
+
+
+def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
+    """The rows of a step: each epoch is one shuffle of all of them, cut into batches, its rest left out."""
+    batch = min(batch, len(rows))
+    epoch, place = divmod(step, len(rows) // batch)
+    order = np.random.default_rng((seed, epoch)).permutation(len(rows))[place * batch : (place + 1) * batch]
+    return [rows[row] for row in order]
+
+
+def random_span(sentence: Sequence[int], longest: int, chooser: random.Random) -> list[int]:
+    """A run of 1 to ``longest`` words of a sentence."""
+    length = min(len(sentence), chooser.randint(1, longest))
+    first = chooser.randint(0, len(sentence) - length)
+    return list(sentence[first : first + length])
+
+
+def random_spans(sentences: Sequence[Sentences], count: int, longest: int, chooser: random.Random) -> list[Sentences]:
+    """For each photo, ``count`` random runs of words out of its sentences."""
+    return [[random_span(chooser.choice(own), longest, chooser) for _ in range(count)] for own in sentences]
+
+
+def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
+    inputs, _ = pad_words([[START, *sentence] for sentence in sentences])
+    targets, _ = pad_words([[*sentence, END] for sentence in sentences])
+    return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
+
+
+def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
+    """An example's boxes in pixels of the network picture."""
+    if example.size_wh is None or not len(example.boxes_xyxy):
+        return np.zeros((0, 4), dtype=np.float32)
+    if preprocessing.fit == "squash":  # the same square, in whatever size the photo is stored
+        return box_ops.rescale(example.boxes_xyxy, example.size_wh, (preprocessing.size, preprocessing.size))
+    try:  # its aspect places it in the square; it may be stored in another than the annotators saw
+        stored_wh = open_photo(example.photo, at_least=1).size_wh
+    except ImageError:  # it stays grey, wherever its boxes are
+        stored_wh = example.size_wh
+    return preprocessing.to_network(box_ops.rescale(example.boxes_xyxy, example.size_wh, stored_wh), stored_wh)

@@ -1,0 +1,1 @@
+"""Frames of a film and what is said of them over time."""
