@@ -25,7 +25,8 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.metrics.bootstrap import Interval
 from regiontalk.train.align import FragmentConfig
-from regiontalk.train.recipe import Recipe, Run, run_recipe
+from regiontalk.train.recipe import Recipe
+from regiontalk.train.run import Run, run_recipe
 from regiontalk.train.word_vectors import Use, VectorsConfig
 
 FRAGMENTS = FragmentConfig(weight=1.0, over="mean")

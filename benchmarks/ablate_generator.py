@@ -35,7 +35,8 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
 from regiontalk.metrics.bootstrap import Interval
-from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.run import Run, run_recipe
 
 BLIND = {"generator": {"attention": 0, "places": False, "regions": 0}, "generate": {"penalty": 0.0}}
 # what is changed: fields of the recipe's sections; those of the decoding say how pairs are inferred

@@ -28,8 +28,9 @@ from regiontalk.generate.model import caption_log_probability
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.generate.search import Hypothesis
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
+from regiontalk.model.config import Calibration
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import Calibration, RegionModel, reachable, write_captions
+from regiontalk.model.region_model import RegionModel, reachable, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.precomputed import given_maps, read_given

@@ -11,7 +11,8 @@ from torch import nn
 from regiontalk.align.model import AlignerConfig
 from regiontalk.datasets.toy import make_scenes, write_scenes
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model.region_model import DecodingConfig, ModelConfig, RegionModel
+from regiontalk.model.config import DecodingConfig, ModelConfig
+from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import END, Vocabulary
 

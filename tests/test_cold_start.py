@@ -11,7 +11,8 @@ from PIL import Image
 
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model.region_model import DecodingConfig, ModelConfig, RegionModel
+from regiontalk.model.config import DecodingConfig, ModelConfig
+from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary
 

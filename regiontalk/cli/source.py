@@ -62,8 +62,9 @@ def given_features(path: Path | None, model: str) -> PrecomputedRegions | None:
     """
     if path is None:
         return None
+    from regiontalk.model.config import ModelConfig
     from regiontalk.model.hub import find_folder
-    from regiontalk.model.region_model import ModelConfig, open_folder
+    from regiontalk.model.storage import open_folder
     from regiontalk.regions.sources import PrecomputedRegions
 
     config, _ = open_folder(find_folder(model), ModelConfig)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from regiontalk.train.recipe import Run
+    from regiontalk.train.run import Run
 
 STAGES = ("proposer", "warm", "joint", "align", "generate")
 
@@ -112,7 +112,8 @@ def train(
         _train_objects(config, data[0], out, detector, limit, device)
         return
     from regiontalk.regions.sources import PrecomputedRegions
-    from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+    from regiontalk.train.recipe import Recipe, stages_of
+    from regiontalk.train.run import Run, run_recipe
 
     recipe = Recipe.read(config)
     if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):

@@ -25,7 +25,7 @@ from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.metrics.calibration import Reliability, reliability
 from regiontalk.metrics.names import MEETS_IOU, ClassWords, names_class
-from regiontalk.model.region_model import Calibration, ModelConfig
+from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
 
 PROPOSALS = 20  # of each photo whose captions are judged where they meet an annotated box

@@ -16,7 +16,7 @@ from regiontalk.captioner import calibrated
 from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
 from regiontalk.evaluate.region_captions import Spoken
 from regiontalk.metrics.calibration import reliability
-from regiontalk.model.region_model import Calibration
+from regiontalk.model.config import Calibration
 from regiontalk.text.vocabulary import FUNCTION_WORDS, tokenize
 
 LEAST_F1 = 0.5

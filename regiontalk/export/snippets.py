@@ -20,7 +20,7 @@ from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
 from regiontalk.files import cannot_write, write_whole
 from regiontalk.images.open import ImageError, open_photo
-from regiontalk.model.region_model import fingerprint
+from regiontalk.model.storage import fingerprint
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text.vocabulary import tokenize
 

@@ -2,9 +2,9 @@
 
 A detector names things, or our own region captions do (`regiontalk.objects.detectors`). `describe` puts them into
 words: how many, how large, what, where. A bidirectional encoder reads the descriptions one after the other, the
-largest thing first, and the caption generator attends to what it has read: which things it mentions, and in which order, is its own
-choice. Where nothing was found it reads an END and says what is likeliest. The parts are those of the rest of the
-package: the sentence encoder of `align`, the generator and the search of `generate`.
+largest thing first, and the caption generator attends to what it has read: which things it mentions, and in which
+order, is its own choice. Where nothing was found it reads an END and says what is likeliest. The parts are those of the
+rest of the package: the sentence encoder of `align`, the generator and the search of `generate`.
 """
 
 from __future__ import annotations
@@ -22,15 +22,10 @@ from regiontalk.align.encoders import SentenceEncoder
 from regiontalk.captioner import calibrated
 from regiontalk.generate.model import Generator, GeneratorConfig
 from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
+from regiontalk.model.config import DecodingConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import (
-    DecodingConfig,
-    load_strictly,
-    open_folder,
-    reachable,
-    save_folder,
-    write_captions,
-)
+from regiontalk.model.region_model import reachable, write_captions
+from regiontalk.model.storage import load_strictly, open_folder, save_folder
 from regiontalk.objects.detectors import Detector, Reads, Thing
 from regiontalk.records import ImageResult, RegionCaption
 from regiontalk.text.vocabulary import END, Vocabulary, pad_words, tokenize

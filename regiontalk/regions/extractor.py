@@ -8,7 +8,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fold_pair
 from regiontalk.regions.features import roi_grid, roi_mean, roi_places
@@ -93,6 +92,8 @@ class OnePassExtractor(nn.Module):
             recompute: what the gradient needs is computed again chunk by chunk instead of held for all of them: where
                 every layer learns, 96 photos of 320 pixels would take 24 GB.
         """
+        from torch.utils.checkpoint import checkpoint  # here: using a model needs none
+
         parts = [pixels[first : first + photos] for first in range(0, len(pixels), photos)]
         chunks = [checkpoint(self, part, use_reentrant=False) if recompute else self(part) for part in parts]
         return Maps(*(torch.cat(values) for values in zip(*chunks, strict=True)))

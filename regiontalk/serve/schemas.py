@@ -28,7 +28,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST
-from regiontalk.model.region_model import describe_errors
+from regiontalk.model.storage import describe_errors
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, MOST_LETTERS
 
 _LONGEST_NAME = 120

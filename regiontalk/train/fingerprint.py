@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from regiontalk.model.config import DecodingConfig, ModelConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import DecodingConfig, ModelConfig, open_folder
+from regiontalk.model.storage import open_folder
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.train.joint import JointConfig
-
-if TYPE_CHECKING:
-    from regiontalk.train.recipe import Recipe
+from regiontalk.train.recipe import Recipe
 
 
 def stage_numbers(recipe: Recipe, name: str) -> dict[str, Any]:

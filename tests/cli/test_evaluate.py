@@ -18,7 +18,8 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.dense import OVERLAP
 from regiontalk.generate.model import GeneratorConfig
 from regiontalk.metrics.meteor import SIZE
-from regiontalk.model.region_model import ModelConfig, RegionModel
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary
 

@@ -13,7 +13,8 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model.region_model import ModelConfig, RegionModel
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import END, Vocabulary
 

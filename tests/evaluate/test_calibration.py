@@ -16,7 +16,7 @@ from regiontalk.evaluate.calibration import (
     fit_logistic,
     with_fit,
 )
-from regiontalk.model.region_model import Calibration
+from regiontalk.model.config import Calibration
 
 
 def test_fit_finds_the_sigmoid_that_made_the_answers() -> None:

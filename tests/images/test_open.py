@@ -20,7 +20,7 @@ from regiontalk.images.open import ImageError, Preprocessing, open_image, open_p
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 # Left half red, right half blue, 64x48, turned on its side by its EXIF tag (6): upright it is 48x64, red above blue.
-HEIC = (Path(__file__).parent / "data" / "turned.heic").read_bytes()
+HEIC = (Path(__file__).parents[1] / "data" / "turned.heic").read_bytes()
 
 
 def halves(size: tuple[int, int] = (64, 48)) -> Image.Image:

@@ -14,7 +14,9 @@ from torch import nn
 
 from regiontalk.align.model import AlignerConfig
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.model.region_model import FILES, ModelConfig, RegionModel, write_captions
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.region_model import RegionModel, write_captions
+from regiontalk.model.storage import FILES
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary

@@ -26,7 +26,7 @@ from regiontalk.objects.detectors import (
 )
 from regiontalk.records import ImageResult, RegionCaption
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(__file__).parents[3] / "shared"
 NAMES = ["dog", "cat", "car"]
 CELLS = 64 + 16 + 4  # of a network of 64 pixels: 8x8, 4x4 and 2x2
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from regiontalk.train.recipe import Recipe, Run
+from regiontalk.train.recipe import Recipe
+from regiontalk.train.run import Run
 
 Start = Callable[..., Run]
 

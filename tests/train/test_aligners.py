@@ -13,7 +13,8 @@ from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
-from regiontalk.train.recipe import Recipe, run_recipe, stages_of
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.run import run_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STEPS = {"steps": 2, "checkpoint_every": 1}

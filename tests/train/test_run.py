@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.toy import make_scenes
+from regiontalk.model.config import ModelConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import ModelConfig, RegionModel, open_folder
+from regiontalk.model.region_model import RegionModel
+from regiontalk.model.storage import open_folder
 from regiontalk.train import loop
-from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.run import Run, run_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -16,7 +16,8 @@ from regiontalk.train import features, recipe
 from regiontalk.train.card import model_card
 from regiontalk.train.fingerprint import extractor_sizes
 from regiontalk.train.photos import PictureStore
-from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.run import Run, run_recipe
 
 PLAIN: dict[str, Any] = {"start": None, "weights": None, "published": False, "card": "card"}
 

@@ -19,7 +19,8 @@ from regiontalk.datasets.toy import ToyScene, make_scenes, write_scenes
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.phrases import evaluate_phrases
 from regiontalk.evaluate.retrieval import evaluate_retrieval
-from regiontalk.train.recipe import Recipe, Run, run_recipe, stages_of
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.run import Run, run_recipe
 
 CONFIG = Path(__file__).parents[2] / "configs" / "toy.toml"
 TRAIN, DEV = 3000, 100  # scenes

@@ -1,0 +1,67 @@
+"""The sizes and choices of a whole model: ``config.json`` is `ModelConfig`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from regiontalk.align.model import AlignerConfig
+from regiontalk.generate.model import GeneratorConfig
+from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.precomputed import GivenConfig
+
+FORMAT: Final = 1
+
+
+class Calibration(BaseModel):
+    """Confidence = sigmoid of a weighted sum of what speaks for a caption.
+
+    That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of caption and box +
+    ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted on dev (docs/results.md); the
+    defaults give the mean log-probability a plain meaning before that.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bias: float = 2.0
+    per_word: float = 1.0
+    per_match: float = 0.0
+    per_box: float = 0.0
+
+
+class DecodingConfig(BaseModel):
+    """How the model speaks unless the caller says otherwise; chosen on dev."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    beams: int = Field(3, ge=1, description="K of the beam search")
+    length_power: float = Field(0.7, ge=0, description="captions are ranked by log-probability / length ** power")
+    max_words: int = Field(20, ge=1, description="longest caption")
+    threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
+    photo_threshold: float = Field(0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged")
+    candidates: int = Field(0, ge=0, description="regions captioned, of which the most confident are returned")
+    neutral_margin: float = Field(
+        0.0, ge=0, description="man or woman is said where it is likelier than the other by so much in log-probability"
+    )
+    photo: Calibration = Calibration()
+    region: Calibration = Calibration()
+    beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
+    phrases: bool = Field(False, description="those paths change regions only where a phrase may begin")
+    region_prior: float = Field(0.0, ge=0, description="weight of log objectness beside v . s (eq. 11)")
+
+
+class ModelConfig(BaseModel):
+    """The parts of one model; ``config.json`` is this record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    kind: Literal["regiontalk"] = "regiontalk"
+    name: str = Field("unnamed", description="what results call the model")
+    extractor: ExtractorConfig = ExtractorConfig()
+    aligner: AlignerConfig = AlignerConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+    decoding: DecodingConfig = DecodingConfig()
+    given: GivenConfig | None = Field(None, description="region vectors come from somebody else, not from the photo")
+    folded: bool = Field(False, description="batch norms are folded into their convolutions, for use only")

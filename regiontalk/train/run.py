@@ -1,0 +1,377 @@
+"""A recipe on its way: data, model and folder, and the run of its stages.
+
+Stages run in this order, each where its section stands in the file: ``proposer`` teaches the proposal head on the
+frozen backbone, ``warm`` the aligner on the frozen features of its regions, ``joint`` moves the backbone and all heads
+together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads. Every stage keeps
+its checkpoint under the output folder, so the same command goes on where a run was killed; a finished stage is only
+loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from regiontalk.datasets.names import DETECTOR, add_names, read_results
+from regiontalk.datasets.splits import read_split
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import RegionModel, reachable
+from regiontalk.model.storage import fingerprint
+from regiontalk.records import Example
+from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.crops import CropNetwork
+from regiontalk.regions.sources import PrecomputedRegions
+from regiontalk.text.vocabulary import Vocabulary, tokenize
+from regiontalk.train.align import AlignTerms
+from regiontalk.train.checkpoint import steps_done
+from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
+from regiontalk.train.fingerprint import extractor_sizes, stage_numbers, usual_numbers
+from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
+from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
+from regiontalk.train.loop import Log, recall, train
+from regiontalk.train.pairs import box_phrases, inferred_pairs, unique_boxes
+from regiontalk.train.photos import PictureStore
+from regiontalk.train.precomputed import GivenFeatures
+from regiontalk.train.recipe import Recipe, stages_of
+from regiontalk.train.sentences import Sentences, sentence_numbers
+from regiontalk.train.word_vectors import begin_with_vectors, read_text
+
+
+class Run:
+    """A recipe on its way: data, model and folder."""
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        data: Path | Sequence[Path],
+        out: Path,
+        log: Log,
+        limit: int | None = None,
+        device: str = "cpu",
+        given: PrecomputedRegions | None = None,
+        names: Sequence[Path] = (),
+        sentences: Sequence[Path] = (),
+    ) -> None:
+        """Read the training split.
+
+        Args:
+            recipe: what is trained.
+            data: a data folder, or several, whose photos are put together.
+            out: the run's folder.
+            log: takes lines of progress.
+            limit: keeps the first photos only.
+            device: where torch computes.
+            given: keeps the photos with features of its own.
+            names: results of detectors in COCO's format for photos of the data.
+            sentences: texts, one sentence a line, that belong to no photo.
+
+        Raises:
+            ValueError: there is no data, no photo of it has words (or features), or torch cannot compute on the
+                device.
+        """
+        self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
+        self.examples: list[Example] = []
+        for folder in [data] if isinstance(data, Path) else data:
+            examples, reports = read_split(folder, "train")
+            self.examples += examples
+            for report in reports:
+                for line in report.lines():
+                    log(line)
+        self.examples = self.examples[:limit]
+        for path in names:
+            self.examples = self._name_boxes(path)
+        self.unseen = list(chain.from_iterable(map(read_text, sentences)))
+        if self.unseen:
+            log(f"{len(self.unseen)} sentences without photos")
+        self.given: GivenFeatures | None = None
+        if given is not None:
+            self.given = GivenFeatures(given, self.examples, recipe.features, out / "features_given", log)
+            self.examples = self.given.examples
+        if not any(example.captions or example.phrases for example in self.examples):
+            raise ValueError(f"{data}: expected training photos with words, got {len(self.examples)} without")
+        self.boxes = any(len(example.boxes_xyxy) for example in self.examples)  # whether proposals can learn
+        self._content = content_hash(self.examples, self.unseen)
+        self._store: PictureStore | None = None
+        self._vectors = ""  # a hash of the word vectors that the model began with, where a file gave them
+
+    def build(
+        self, start: str | None, weights: Path | None, published: bool = False, vectors: Path | None = None
+    ) -> RegionModel:
+        """The model before its first stage.
+
+        Args:
+            start: a model whose extractor is taken over, instead of fresh weights; how boxes become vectors is still
+                the recipe's choice.
+            weights: a local state dict of the backbone, or of the crops' network where the recipe has one.
+            published: download the published weights of both.
+            vectors: a file of word vectors.
+
+        Raises:
+            ValueError: files or models that do not fit the recipe.
+        """
+        recipe = self.recipe
+        torch.manual_seed(recipe.seed)
+        taken = None if start is None else RegionModel.from_folder(find_folder(start))
+        sizes = extractor_sizes(recipe, start)
+        taught = self.boxes and any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint))
+        if not taught and taken is None and self.given is None:
+            why = "no section [proposer] or [joint] teaches them" if self.boxes else "no photo of the data has a box"
+            self.log(f"boxes are random: {why}, and there is no --start")
+        vocabulary = self._vocabulary()
+        config = ModelConfig(
+            name=recipe.name,
+            extractor=sizes,
+            aligner=recipe.aligner,
+            generator=recipe.generator,
+            decoding=recipe.decoding,
+            given=None if self.given is None else self.given.sizes,
+        )
+        backbone = crops = None
+        if self.given is None:
+            fresh = published and taken is None
+            backbone = Backbone(sizes.backbone, pretrained=fresh, same_padding=sizes.same_padding)
+            crops = None if sizes.crops is None else CropNetwork(sizes.crops, pretrained=published)
+            if weights is not None:
+                (crops or backbone).load_weights(weights)
+        model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
+        if taken is not None:
+            if taken.config.folded:
+                model.folded()
+            model.extractor.take_over(taken.extractor)
+        parts = [
+            ("aligner", model.aligner.words.embed, recipe.vectors.aligner),
+            ("generator", model.generator.embed, recipe.vectors.generator),
+        ]
+        self._vectors = begin_with_vectors(parts, vocabulary, vectors, self.log)
+        return model.to(self.device)
+
+    def _name_boxes(self, path: Path) -> list[Example]:
+        """The examples with the names that a detector's results give them."""
+        results = read_results(path, min_score=self.recipe.sources.min_score)
+        named = add_names(self.examples, results)
+        changed = sum(len(new.phrases) > len(old.phrases) for new, old in zip(named, self.examples, strict=True))
+        self.log(f"{path.name}: names on boxes of {changed} photos")
+        if not changed:
+            raise ValueError(
+                f"{path}: expected results for photos of the data, got none whose file_name or image_id is theirs"
+            )
+        return named
+
+    def _vocabulary(self) -> Vocabulary:
+        """The words that the photos' texts hold often enough, every class name, and frequent words of other texts."""
+        shown: Counter[str] = Counter()
+        names: Counter[str] = Counter()
+        for example in self.examples:
+            for caption in example.captions:
+                shown.update(tokenize(caption))
+            for phrase in example.phrases:
+                if phrase.source == DETECTOR:
+                    names.update(tokenize(phrase.text))
+                elif phrase.caption is None:  # else its words stand in the caption
+                    shown.update(tokenize(phrase.text))
+        unseen = Counter(word for sentence in self.unseen for word in tokenize(sentence))
+        least, least_unseen = self.recipe.least_count, self.recipe.sources.unseen_min_count
+        counts = shown + names + unseen
+        known = {word for word, count in (shown + names).items() if count >= least}
+        known |= {word for word, count in unseen.items() if count >= least_unseen}
+        kept = sorted(known, key=lambda word: (-counts[word], word))
+        total = sum(shown.values())
+        covered = sum(count for word, count in shown.items() if word in known)
+        self.log(f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts")
+        return Vocabulary(kept, [counts[word] for word in kept])
+
+    def stage(self, name: str, model: RegionModel) -> None:
+        """Run one stage of the recipe on the model, or go on with it.
+
+        Raises:
+            ValueError: the recipe has no such section.
+        """
+        config = getattr(self.recipe, name)
+        if config is None:
+            raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
+        if name == "proposer" and config.only_places and not self.boxes:
+            self.log("stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt")
+            return
+        self.log(f"stage {name}: {config.optimiser.steps} steps")
+        shared = self._begin(name, model)
+        if name == "generate":
+            self._generate(model, config, shared)
+        elif steps_done(shared["folder"]) >= config.optimiser.last:
+            self._recall(name, model, shared)
+        elif name in ("joint", "proposer"):
+            store, changes = self.store(model), self.recipe.augment
+            train_joint(model, self.examples, store, config, changes=changes, log=self.log, **shared)
+        else:
+            features = self.features(model, name)
+            terms = AlignTerms(model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config)
+            train(model.aligner.train(), terms, config.optimiser, log=self.log, **shared)
+            terms.finish()
+
+    def recall(self, name: str, model: RegionModel) -> None:
+        """Only load what a stage before the wanted ones has left, as far as it has run."""
+        steps = self._recall(name, model, self._begin(name, model))
+        last = getattr(self.recipe, name).optimiser.last
+        self.log(f"stage {name}: {f'loaded, {steps} of {last} steps' if steps else 'has not run; going on without it'}")
+
+    def _begin(self, name: str, model: RegionModel) -> dict[str, Any]:
+        """What makes a stage this run's: its folder, its settings and what is usual for them."""
+        if name not in ("joint", "proposer"):
+            settle_statistics(model.extractor, self.examples, model.preprocessing, self.out / "statistics", self.log)
+        usual = json.dumps(usual_numbers(self.recipe, name))
+        return {"folder": self.out / name, "settings": self.settings(name, model), "usual": usual}
+
+    def _recall(self, name: str, model: RegionModel, shared: dict[str, Any]) -> int:
+        """Load the checkpoint of a stage, without the pictures and features that it learnt on; its steps."""
+        config = getattr(self.recipe, name)
+        if not steps_done(shared["folder"]):
+            return 0
+        if name in ("joint", "proposer"):
+            return recall(made_ready(model, config), config.optimiser, **shared)
+        steps = recall(model.aligner, config.optimiser, **shared)
+        if config.standardise:  # what the features were brought to is only known from them
+            AlignTerms(model.aligner, self.features(model, name), [], config).finish()
+        return steps
+
+    def _generate(self, model: RegionModel, config: GenerateConfig, shared: dict[str, Any]) -> None:
+        """The generator's stage and its EM rounds; a finished one is only loaded."""
+        sentences = sentence_numbers(self.examples, model.vocabulary)
+        features = cache(lambda: self.features(model, "generate"))  # not built before somebody reads them
+        for number in range(1 + config.rounds):
+            if number:  # an EM round: its checkpoint belongs to what the round before has learnt
+                told = {"round": number, "before": fingerprint(model.generator)}
+                settings = json.dumps(json.loads(shared["settings"]) | told)
+                shared = shared | {"settings": settings, "folder": self.out / f"generate_{number + 1}"}
+                self.log(f"stage generate: EM round {number} of {config.rounds}")
+            if steps_done(shared["folder"]) >= config.optimiser.last:
+                recall(model.generator, config.optimiser, **shared)
+                continue
+            weight = config.responsibility if number else 0.0
+            pairs = self.pairs(model.eval(), features(), sentences, weight) if config.pairs else []
+            phrases = box_phrases(self.examples, model, "annotator") if config.phrases else []
+            names = box_phrases(self.examples, model, DETECTOR) if config.names else []
+            unseen = [model.vocabulary.encode(sentence) for sentence in self.unseen] if config.unseen else []
+            terms = GenerateTerms(
+                model.eval(), features(), sentences, pairs, phrases, config, names=names, unseen=unseen
+            )
+            train(model.generator.train(), terms, config.optimiser, log=self.log, **shared)
+
+    def settings(self, name: str, model: RegionModel) -> str:
+        """One text for all that shapes a stage beside its optimiser, so that no other run's checkpoint is gone on with.
+
+        Args:
+            name: of the stage.
+            model: as the stages before have left it.
+        """
+        parts, stage = stage_numbers(self.recipe, name), getattr(self.recipe, name)
+        parts["vectors"]["file"] = self._vectors
+        parts["photos"] = self._content
+        if isinstance(stage, JointConfig):
+            learns = taking_part(model, stage)
+        else:
+            learns = model.generator if name == "generate" else model.aligner
+        # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
+        parts["begin"] = fingerprint(learns, without="recur.")
+        if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained
+            given = None if self.given is None else self.given.freeze(model.preprocessing)
+            parts["features"]["extractor"] = fingerprint(model.extractor) if given is None else given.fingerprint()
+        if name == "generate":
+            parts["pairs"]["aligner"] = fingerprint(model.aligner)
+        return json.dumps(parts)
+
+    def store(self, model: RegionModel) -> PictureStore:
+        """The pictures, decoded when first needed."""
+        if self._store is None:
+            self.log(f"decoding {len(self.examples)} photos")
+            self._store = PictureStore(self.examples, model.preprocessing)
+            for line in self._store.broken:
+                self.log(f"left grey: {line}")
+        return self._store
+
+    def features(self, model: RegionModel, stage: str) -> FrozenFeatures:
+        """The frozen features of the training split under the model's extractor; one file for the last two stages."""
+        if self.given is not None:
+            return self.given.freeze(model.preprocessing)
+        settings = self.recipe.features
+        return freeze_features(
+            model.extractor.eval(),
+            self.examples,
+            lambda: self.store(model),
+            self.out / ("features_warm" if stage == "warm" else "features"),
+            regions=settings.regions,
+            views=settings.views,
+            maps=stage != "warm" and self._reads_maps(),
+            taught=self._taught_boxes(model) if stage != "warm" else (),
+            changes=self.recipe.augment,
+            log=self.log,
+        )
+
+    def _reads_maps(self) -> bool:
+        """Whether the generator's stage needs whole region maps: attention and EM rounds do."""
+        stage = self.recipe.generate
+        return stage is not None and bool(self.recipe.generator.attention or stage.rounds)
+
+    def _taught_boxes(self, model: RegionModel) -> list[NDArray[np.float32]]:
+        """The boxes (G, 4) in network pixels of each photo whose words the generator learns from region vectors."""
+        stage = self.recipe.generate
+        if stage is None or self.recipe.generator.attention or not (stage.phrases or stage.names):
+            return []
+        phrases = box_phrases(self.examples, model, "annotator") if stage.phrases else [[] for _ in self.examples]
+        names = box_phrases(self.examples, model, DETECTOR) if stage.names else [[] for _ in self.examples]
+        return unique_boxes([[*first, *second] for first, second in zip(phrases, names, strict=True)])
+
+    def pairs(
+        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float
+    ) -> list[list[BoxWords]]:
+        """The inferred pairs of every row of the features; ``weight`` is the generator's say."""
+        least, trim = self.recipe.features.least_words, self.recipe.features.trim
+        found = inferred_pairs(model, features, sentences, least_words=least, trim=trim, weight=weight)
+        self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
+        return found
+
+
+def content_hash(examples: Sequence[Example], unseen: Sequence[str] = ()) -> str:
+    """A hash of all that a data set teaches: the photos' bytes, sentences, boxes and phrases, and other sentences."""
+    digest = hashlib.sha256()
+    for example in examples:
+        with example.photo.open("rb") as photo:
+            digest.update(hashlib.file_digest(photo, "sha256").digest())
+        texts = (example.id, example.captions, example.phrases, example.size_wh)
+        digest.update(repr(texts).encode())
+        digest.update(example.boxes_xyxy.tobytes())
+    digest.update(repr(list(unseen)).encode())
+    return digest.hexdigest()
+
+
+def run_recipe(
+    run: Run,
+    stages: Sequence[str],
+    *,
+    start: str | None,
+    weights: Path | None,
+    published: bool,
+    card: str,
+    vectors: Path | None = None,
+) -> Path:
+    """Run the stages on what the recipe's earlier ones have left, and save the model for use; returns its folder."""
+    model = run.build(start, weights, published, vectors)
+    every = stages_of(run.recipe)
+    first = min((every.index(name) for name in stages if name in every), default=0)
+    for name in every[:first] if run.given is None else ():  # who looks at no photo learns nothing from them before
+        run.recall(name, model)
+    for name in stages:
+        run.stage(name, model)
+    folder = run.out / "model"
+    model.folded().save_pretrained(folder, card)
+    return folder
