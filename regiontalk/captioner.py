@@ -113,6 +113,7 @@ class RegionCaptioner:
         beams: int | None = None,
         threshold: float | None = None,
         merge: bool = True,
+        check_photo: bool = True,
     ) -> ImageResult:
         """Caption a photo and its most likely regions.
 
@@ -123,13 +124,16 @@ class RegionCaptioner:
             threshold: captions less confident than this keep their box but get no words. None takes the model's own for
                 regions, and the whole photo always speaks.
             merge: where captions name one kind of thing on boxes of which half the smaller lies in the other, only the
-                most confident stays (`things.merged`). Boxes of a grid or of a file are never merged.
+                most confident stays (`dedupe.merged`). Boxes of a grid or of a file are never merged.
+            check_photo: a picture that is likely no photo (a page of text, a chart) gets no words.
 
         Raises:
             ImageError: the photo cannot be used.
             ValueError: a setting is out of range.
         """
-        return self.caption_many([photo], regions=regions, beams=beams, threshold=threshold, merge=merge)[0]
+        return self.caption_many(
+            [photo], regions=regions, beams=beams, threshold=threshold, merge=merge, check_photo=check_photo
+        )[0]
 
     def caption_many(
         self,
@@ -139,6 +143,7 @@ class RegionCaptioner:
         beams: int | None = None,
         threshold: float | None = None,
         merge: bool = True,
+        check_photo: bool = True,
     ) -> list[ImageResult]:
         """`caption` for several photos, computed together, `PHOTOS_TOGETHER` at a time."""
         if regions < 0:
@@ -150,7 +155,9 @@ class RegionCaptioner:
             boxes, scores = self._regions(opened, maps, max(regions, self._candidates(regions)))
             places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
             scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
-            results += self.speak(opened, maps, boxes, scores, places, beams, threshold)
+            results += self.speak(
+                opened, maps, boxes, scores, places, beams, threshold, check_photo=check_photo
+            )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
             results = [replace(result, regions=tuple(merged(result.regions))) for result in results]
         if self._candidates(regions):
@@ -166,6 +173,8 @@ class RegionCaptioner:
     ) -> ImageResult:
         """Caption the boxes that you give, (N, 4) in pixels of the photo, in their order.
 
+        They all get words unless ``threshold`` says otherwise; `RegionCaption.sure` says which the model stands for.
+
         Raises:
             ImageError: the photo cannot be used.
             ValueError: a box is empty, inverted or outside the photo.
@@ -175,7 +184,9 @@ class RegionCaptioner:
         places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
         boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[None].to(self.device)
         scores = boxes.new_ones(1, len(places))
-        return self.speak([opened], self.encode([opened]), boxes, scores, [places], beams, threshold)[0]
+        least = 0.0 if threshold is None else threshold  # whoever draws a box wants words for it
+        maps = self.encode([opened])
+        return self.speak([opened], maps, boxes, scores, [places], beams, least, check_photo=False)[0]
 
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
@@ -347,6 +358,8 @@ class RegionCaptioner:
         places: Sequence[FloatArray],
         beams: int | None,
         threshold: float | None,
+        *,
+        check_photo: bool = True,
     ) -> list[ImageResult]:
         """Captions of boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo; a score of 0 passes a box over.
 
@@ -361,15 +374,19 @@ class RegionCaptioner:
         used[0] = True
         boxes, scores, rows = boxes[:, used], scores[:, used], used.cpu().numpy()
         told, results = self._say(maps, boxes, beams), []
-        for photo, own, said, quality in zip(photos, places, told, scores.tolist(), strict=True):
+        with torch.inference_mode():
+            least_likely = decoding.photo_check if check_photo else 0.0
+            is_photo = (self.model.photo_probability(maps) >= least_likely).tolist()
+        for row, (photo, own, said, quality) in enumerate(zip(photos, places, told, scores.tolist(), strict=True)):
             records = []
             for place, (box, (words, fluency, match), score) in enumerate(zip(own[rows], said, quality, strict=True)):
                 if place and score == 0:
                     continue  # empty in this photo alone
                 confidence = calibrated(decoding.region if place else decoding.photo, fluency, match, score)
                 text = self.model.vocabulary.decode(words)
-                spoken = text if text and confidence >= (least if place else least_photo) else None
-                sure = bool(place) or confidence >= decoding.photo_threshold
+                confident = confidence >= (least if place else least_photo)
+                spoken = text if text and confident and is_photo[row] else None
+                sure = confidence >= (decoding.threshold if place else decoding.photo_threshold)
                 records.append(RegionCaption(_corners(box), spoken, confidence, score, sure))
             name = self.model.config.name
             results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))

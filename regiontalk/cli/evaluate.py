@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAMES = ("retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment")
 
-PROTOCOLS = (*NAMES, "names", "calibrate")  # of which "all" runs the first
+PROTOCOLS = (*NAMES, "names", "not-photos", "calibrate")  # of which "all" runs the first
 
 Protocol = Annotated[str, typer.Argument(metavar="|".join([*PROTOCOLS, "all"]), show_default=False)]
 Data = Annotated[

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from regiontalk.train.run import Run
 
-STAGES = ("proposer", "warm", "joint", "align", "generate")
+STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 
 Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False)]
 Config = Annotated[

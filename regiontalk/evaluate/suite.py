@@ -17,6 +17,7 @@ from regiontalk.evaluate.calibration import ConfidenceFit, confidence_result, fi
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
 from regiontalk.evaluate.names import evaluate_names, read_class_words
+from regiontalk.evaluate.not_photos import evaluate_not_photos
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.phrases import evaluate_phrases, evaluate_proposals
 from regiontalk.evaluate.regions import evaluate_regions
@@ -168,6 +169,9 @@ PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
     "dense": _dense,
     "alignment": _alignment,
     "names": _names,
+    "not-photos": lambda suite: evaluate_not_photos(
+        suite.photos.captioner, suite.photos.examples, resamples=suite.settings.resamples
+    ),
     "calibrate": lambda suite: confidence_result(suite.fit),
 }
 

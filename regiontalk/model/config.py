@@ -41,6 +41,9 @@ class DecodingConfig(BaseModel):
     threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
     photo_threshold: float = Field(0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged")
     candidates: int = Field(0, ge=0, description="regions captioned, of which the most confident are returned")
+    photo_check: float = Field(
+        0.0, ge=0, le=1, description="a picture less likely a photo gets no words; 0 = not asked"
+    )
     neutral_margin: float = Field(
         0.0, ge=0, description="man or woman is said where it is likelier than the other by so much in log-probability"
     )
@@ -64,4 +67,5 @@ class ModelConfig(BaseModel):
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
     given: GivenConfig | None = Field(None, description="region vectors come from somebody else, not from the photo")
+    photo_check: bool = Field(False, description="the model tells photos from other pictures")
     folded: bool = Field(False, description="batch norms are folded into their convolutions, for use only")

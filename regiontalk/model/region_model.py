@@ -81,6 +81,7 @@ class RegionModel(nn.Module):
             vocabulary=vocabulary,
             config=config.generator,
         )
+        self.photo_check = nn.Linear(self.extractor.vector_size, 1) if config.photo_check else None
 
     def _extractor(self, backbone: Backbone | None, crops: CropNetwork | None) -> OnePassExtractor:
         """The extractor that the settings describe, on ready networks where there are any."""
@@ -106,6 +107,19 @@ class RegionModel(nn.Module):
 
         smoothing = decoding.beta if beta is None else beta
         return Chain(smoothing, decoding.region_prior, starts if decoding.phrases else None)
+
+    def photo_vectors(self, maps: Maps) -> Tensor:
+        """The region vectors (B, F) of the whole photos."""
+        size = self.config.extractor.size
+        whole = maps.regions.new_tensor([0, 0, size, size]).expand(len(maps.regions), 1, 4)
+        return self.extractor.vectors(maps, whole)[:, 0]
+
+    def photo_probability(self, maps: Maps) -> Tensor:
+        """How likely each of B pictures is a photo, (B,) in 0..1; ones for a model without that check."""
+        if self.photo_check is None:
+            return maps.regions.new_ones(len(maps.regions))
+        logits: Tensor = self.photo_check(self.photo_vectors(maps).float())
+        return logits.sigmoid()[:, 0]
 
     def condition_size(self) -> int:
         """C, the length of what the generator is conditioned on."""

@@ -16,10 +16,11 @@ from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.generate import GenerateConfig
 from regiontalk.train.joint import JointConfig
+from regiontalk.train.photo_check import PhotoCheckConfig
 from regiontalk.train.photos import AugmentConfig
 from regiontalk.train.word_vectors import VectorsConfig
 
-STAGES = ("proposer", "warm", "joint", "align", "generate")
+STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 
 
 class FeaturesConfig(BaseModel):
@@ -63,6 +64,7 @@ class Recipe(BaseModel):
     joint: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
+    photo_check: PhotoCheckConfig | None = None
 
     @model_validator(mode="after")
     def _parts_meet(self) -> Self:

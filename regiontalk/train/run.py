@@ -41,6 +41,7 @@ from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pairs import box_phrases, inferred_pairs, unique_boxes
+from regiontalk.train.photo_check import PhotoCheckConfig, train_photo_check
 from regiontalk.train.photos import PictureStore
 from regiontalk.train.precomputed import GivenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
@@ -137,6 +138,7 @@ class Run:
             generator=recipe.generator,
             decoding=recipe.decoding,
             given=None if self.given is None else self.given.sizes,
+            photo_check=recipe.photo_check is not None,
         )
         backbone = crops = None
         if self.given is None:
@@ -201,6 +203,9 @@ class Run:
         config = getattr(self.recipe, name)
         if config is None:
             raise ValueError(f"recipe {self.recipe.name!r}: expected a section [{name}], got none")
+        if name == "photo_check":
+            self._fit_photo_check(model, config)
+            return
         if name == "proposer" and config.only_places and not self.boxes:
             self.log("stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt")
             return
@@ -218,6 +223,13 @@ class Run:
             terms = AlignTerms(model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config)
             train(model.aligner.train(), terms, config.optimiser, log=self.log, **shared)
             terms.finish()
+
+    def _fit_photo_check(self, model: RegionModel, config: PhotoCheckConfig) -> None:
+        """Fit the check on the finished features; it takes a minute and has no checkpoint."""
+        features = self.features(model.eval(), "photo_check")
+        step = max(1, features.photos // config.photos)
+        vectors = features.read_vectors(range(0, features.photos, step))[:, 0]
+        train_photo_check(model, vectors, config, self.log)
 
     def recall(self, name: str, model: RegionModel) -> None:
         """Only load what a stage before the wanted ones has left, as far as it has run."""

@@ -123,7 +123,7 @@ def test_another_generator_goes_on_from_the_same_regions(
     before = trained(start_run(silent))
     shutil.rmtree(start_run(silent).out / "generate")
     learnt: list[str] = []
-    monkeypatch.setattr("regiontalk.train.recipe.train", lambda module, *_, **__: learnt.append(type(module).__name__))
+    monkeypatch.setattr("regiontalk.train.run.train", lambda module, *_, **__: learnt.append(type(module).__name__))
     after = trained(start_run(silent | {"generator": tiny.get("generator", {}) | {"hidden": 24}}))
     assert learnt == ["Generator"]
     kept = [key for key in before if not key.startswith("generator.")]

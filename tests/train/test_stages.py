@@ -12,7 +12,8 @@ from torch import Tensor
 
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.train import features, recipe
+from regiontalk.train import features
+from regiontalk.train import run as runner
 from regiontalk.train.card import model_card
 from regiontalk.train.fingerprint import extractor_sizes
 from regiontalk.train.photos import PictureStore
@@ -46,8 +47,8 @@ def test_a_stage_begins_with_what_the_earlier_ones_left(
     assert saved(folder) == straight
     run = start_run(tiny)
     lines = listen(run)
-    monkeypatch.setattr(recipe, "PictureStore", forbidden)
-    monkeypatch.setattr(recipe, "freeze_features", forbidden)
+    monkeypatch.setattr(runner, "PictureStore", forbidden)
+    monkeypatch.setattr(runner, "freeze_features", forbidden)
     assert saved(run_recipe(run, ["generate"], **PLAIN)) == straight
     assert [line for line in lines if "loaded" in line] == [
         "stage joint: loaded, 4 of 4 steps",
@@ -156,7 +157,7 @@ def test_a_map_without_a_neck_is_standardised(
     torch.testing.assert_close(mean, flat.mean(1), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(variance, flat.var(1), rtol=1e-3, atol=1e-4)
     monkeypatch.setattr(features, "PictureStore", forbidden)
-    monkeypatch.setattr(recipe, "PictureStore", forbidden)
+    monkeypatch.setattr(runner, "PictureStore", forbidden)
     again = statistics(start_run(without_a_neck(tiny)))
     assert torch.equal(again[0], mean) and torch.equal(again[1], variance), "a run goes on with the very same"
 

@@ -1,0 +1,105 @@
+"""Pictures that are no photos: how many get no words, and what the check costs on photos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_picture
+from regiontalk.evaluate.result import Figure, Result
+from regiontalk.images.open import ImageError, open_image
+from regiontalk.metrics.bootstrap import Interval
+from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.records import Example, ImageResult
+
+EACH = 18  # pictures of a kind: 19 kinds make 342
+FIRST_SEED = 1_000_000  # far from those that a check is fitted on
+PHOTOS_TOGETHER = 8
+
+
+def evaluate_not_photos(
+    captioner: RegionCaptioner, examples: Sequence[Example], *, resamples: int = 1000
+) -> Result:
+    """The share of drawn pictures without a confident word, with and without the check.
+
+    A picture has a confident word where its sentence is one that the model is sure of, or a region
+    has words. On the photos of the data set the row says how many regions with words the check
+    takes away.
+
+    Args:
+        captioner: as a user has it.
+        examples: photos.
+        resamples: bootstrap draws of pictures.
+    """
+    silent: dict[str, list[bool]] = {}
+    unchecked: list[bool] = []
+    for kind in KINDS:
+        pictures = [draw_picture(kind, FIRST_SEED + number) for number in range(EACH)]
+        silent[kind] = [not has_confident_words(result) for result in _caption(captioner, pictures)]
+        results = _caption(captioner, pictures, check_photo=False)
+        unchecked += [not has_confident_words(result) for result in results]
+    held_out = [value for kind in HELD_OUT for value in silent[kind]]
+    learned = [value for kind in KINDS if kind not in HELD_OUT for value in silent[kind]]
+    rows = {
+        "kinds never learned from": _share(held_out, resamples),
+        "other kinds": _share(learned, resamples),
+        "all kinds": _share([*held_out, *learned], resamples),
+        "all kinds, without the check": _share(unchecked, resamples),
+    }
+    figures: dict[str, dict[str, Figure]] = {
+        name: {"without a confident word": value} for name, value in rows.items()
+    }
+    counts = {"pictures": len(unchecked)}
+    photos = list(_readable(examples))
+    if photos:
+        checked = sum(map(count_words, _caption(captioner, photos)))
+        words = sum(map(count_words, _caption(captioner, photos, check_photo=False)))
+        figures["photos"] = {"words lost to the check": (words - checked) / max(1, words)}
+        counts |= {"photos": len(photos), "words on photos without the check": words}
+    notes = tuple(
+        f"{kind}: {sum(values)} of {len(values)} without a confident word"
+        for kind, values in silent.items()
+        if not all(values)
+    )
+    return Result("not-photos", figures, counts, notes)
+
+
+def has_confident_words(result: ImageResult) -> bool:
+    """Whether anything is said of a picture as if it were certain."""
+    caption = result.caption
+    is_sure = caption is not None and bool(caption.text) and caption.sure
+    return is_sure or any(region.text for region in result.regions)
+
+
+def count_words(result: ImageResult) -> int:
+    """Regions with words, and the photo's sentence where there is one."""
+    spoken = sum(bool(region.text) for region in result.regions)
+    return spoken + bool(result.caption is not None and result.caption.text)
+
+
+def _share(values: Sequence[bool], resamples: int) -> Interval:
+    """The share that is true, with its interval."""
+    return bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)[0]
+
+
+def _readable(examples: Iterable[Example]) -> Iterable[Image.Image]:
+    """The photos that can be opened."""
+    for example in examples:
+        try:
+            yield open_image(example.photo)
+        except ImageError:
+            continue
+
+
+def _caption(
+    captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
+) -> list[ImageResult]:
+    """What a user sees of each picture."""
+    results: list[ImageResult] = []
+    for first in range(0, len(images), PHOTOS_TOGETHER):
+        chunk = images[first : first + PHOTOS_TOGETHER]
+        results += captioner.caption_many(chunk, check_photo=check_photo)
+    return results
