@@ -6,7 +6,8 @@ Regions and their vectors are those of --start; every row changes one thing of -
 The steps are few, so rows compare with each other, not with the first table. With several --seeds a row is a mean and,
 in brackets, what they gave. The paper's claims, each against "as the recipe":
 
-    python benchmarks/ablate_aligner.py --data ../shared/data --config configs/dvsa.toml --out runs/dvsa_ablations \
+    python benchmarks/ablate_aligner.py --data ../shared/data --config regiontalk/recipes/dvsa.toml \
+      --out runs/dvsa_ablations \
         --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and fragments ([3])"
 """
 
@@ -52,7 +53,7 @@ def main() -> None:
     """Train and measure every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--config", type=Path, default=Path("configs/mini.toml"))
+    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
     parser.add_argument("--start", default="mini")
     parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features")
     parser.add_argument("--steps", type=int, default=150)

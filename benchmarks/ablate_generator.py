@@ -1,17 +1,18 @@
 r"""What the generator learns from and how it is built: dev captions after the same short training, one thing differing.
 
-On a finished run of configs/mini.toml, whose extractor, aligner and frozen features serve every row:
+On a finished run of regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features serve every row:
 
     python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --weights FILE --steps 600
 
 On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and each:
 
-    python benchmarks/ablate_generator.py --data ../shared/data --config configs/attend.toml --start mini --steps 500 \
+    python benchmarks/ablate_generator.py --data ../shared/data --config regiontalk/recipes/attend.toml \
+      --start mini --steps 500 \
         --seeds 0 1 2 --rows "as the recipe" "no attention" "no attention, picture at t = 1"
 
 On a finished run that began with a model's extractor, both:
 
-    python benchmarks/ablate_generator.py --data ../shared/data --config configs/dvsa.toml --run runs/dvsa \
+    python benchmarks/ablate_generator.py --data ../shared/data --config regiontalk/recipes/dvsa.toml --run runs/dvsa \
         --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2 \
         --rows "region alone" "region beside the whole photo"
 
@@ -65,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="output folder of a finished run")
-    parser.add_argument("--config", type=Path, default=Path("configs/mini.toml"))
+    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
     parser.add_argument("--weights", type=Path, help="that the run began with")
     parser.add_argument("--start", help="a model whose extractor serves all rows; beside --run, what that began with")
     parser.add_argument("--vectors", type=Path, help="word vectors that the run began with")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from regiontalk.model.region_model import RegionModel
     from regiontalk.records import Example, ImageResult, PhraseMatch, RegionCaption, Regions
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Example",
     "ImageError",

@@ -23,6 +23,9 @@ from regiontalk.train.word_vectors import VectorsConfig
 STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 
 
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
 class FeaturesConfig(BaseModel):
     """What the frozen stages read."""
 
@@ -126,8 +129,20 @@ class Recipe(BaseModel):
 Plan = TypeVar("Plan", bound=BaseModel)
 
 
+def bundled_recipes() -> dict[str, Path]:
+    """The recipes in the package, by name."""
+    return {path.stem: path for path in sorted(RECIPES.glob("*.toml"))}
+
+
 def read_recipe(path: Path, record: type[Plan]) -> Plan:
-    """A record of any kind of run from its TOML file; raises as `Recipe.read` does."""
+    """A record of any kind of run from its TOML file, or from the bundled recipe of that name.
+
+    Raises:
+        ValueError: as `Recipe.read`.
+    """
+    bundled = bundled_recipes()
+    if not path.is_file() and str(path) in bundled:
+        path = bundled[str(path)]
     try:
         return record.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
@@ -135,7 +150,9 @@ def read_recipe(path: Path, record: type[Plan]) -> Plan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: expected TOML ({error})") from error
     except OSError as error:
-        raise ValueError(f"{path}: expected a recipe, a TOML file ({error.strerror or error})") from error
+        raise ValueError(
+            f"{path}: expected a recipe, a TOML file or one of {', '.join(bundled)} ({error.strerror or error})"
+        ) from error
 
 
 

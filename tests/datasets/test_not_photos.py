@@ -17,5 +17,5 @@ def test_a_seed_draws_the_same_picture_and_another_draws_another(kind: str) -> N
 
 def test_some_kinds_are_held_out() -> None:
     assert set(HELD_OUT) < set(KINDS) and len(HELD_OUT) >= 4
-    with pytest.raises(ValueError, match="expected one of blank, .*, got 'photo'"):
+    with pytest.raises(ValueError, match="got 'photo'"):
         draw_picture("photo", 0)

@@ -16,7 +16,7 @@ from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import run_recipe
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[2] / "regiontalk" / "recipes"
 STEPS = {"steps": 2, "checkpoint_every": 1}
 SMALL = {"size": 6, "word_size": 8, "hidden": 6}
 

@@ -14,7 +14,7 @@ from regiontalk.text.word_vectors import write_word_vectors
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[2] / "regiontalk" / "recipes"
 SMALL = {"hidden": 12, "word_size": 8, "attention": 8, "size": 8, "batch": 4, "regions": 4, "views": 1}
 
 

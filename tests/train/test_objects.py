@@ -23,7 +23,7 @@ from regiontalk.train.loop import train
 from regiontalk.train.objects import ObjectsRecipe, ObjectsTerms, find_things, shared_vocabulary
 from regiontalk.train.sentences import sentence_numbers
 
-CONFIG = Path(__file__).parents[2] / "configs" / "objects.toml"
+CONFIG = Path(__file__).parents[2] / "regiontalk" / "recipes" / "objects.toml"
 SMALL: dict[str, Any] = {
     "name": "small",
     "least_count": 1,

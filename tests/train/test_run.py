@@ -24,7 +24,7 @@ from regiontalk.train import loop
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[2] / "regiontalk" / "recipes"
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:

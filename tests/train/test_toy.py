@@ -22,7 +22,7 @@ from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
-CONFIG = Path(__file__).parents[2] / "configs" / "toy.toml"
+CONFIG = Path(__file__).parents[2] / "regiontalk" / "recipes" / "toy.toml"
 TRAIN, DEV = 3000, 100  # scenes
 
 
