@@ -6,8 +6,8 @@ Regions and their vectors are those of --start; every row changes one thing of -
 The steps are few, so rows compare with each other, not with the first table. With several --seeds a row is a mean and,
 in brackets, what they gave. The paper's claims, each against "as the recipe":
 
-    python benchmarks/ablate_aligner.py --data ../shared/data --config regiontalk/recipes/dvsa.toml \
-      --out runs/dvsa_ablations \
+    python benchmarks/ablate_aligner.py --data ../shared/data --config regiontalk/recipes/dvsa.toml
+      --out runs/dvsa_ablations
         --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and fragments ([3])"
 """
 

@@ -18,7 +18,7 @@ STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False)]
 Config = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG", help="A recipe: mini, weak, dvsa ... or a TOML file; for vectors, a text of sentences."),
+    typer.Argument(metavar="CONFIG", help="A recipe: mini, weak, dvsa ..., or a TOML file; for vectors, a text."),
 ]
 Data = Annotated[
     list[Path] | None,

@@ -22,6 +22,12 @@ def usual_numbers(recipe: Recipe, name: str) -> dict[str, Any]:
     return _numbers(recipe, name, usual=True)
 
 
+def reads_aligner(recipe: Recipe) -> bool:
+    """Whether the generator's stage depends on the aligner: on its pairs, or on its region vectors."""
+    pairs = recipe.generate is not None and bool(recipe.generate.pairs)
+    return pairs or recipe.generator.source == "embedding"
+
+
 def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     """The sections that shape a stage, as the recipe has them or at their defaults."""
     stage, decoding = getattr(recipe, name), DecodingConfig() if usual else recipe.decoding
@@ -33,7 +39,7 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     sections = {key: getattr(recipe, key) for key in keys}
     parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
     parts["vectors"]["file"] = ""
-    if name == "generate":
+    if name == "generate" and reads_aligner(recipe):
         parts["pairs"] = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
     return parts
 

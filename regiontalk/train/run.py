@@ -36,7 +36,7 @@ from regiontalk.text.vocabulary import Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
-from regiontalk.train.fingerprint import extractor_sizes, stage_numbers, usual_numbers
+from regiontalk.train.fingerprint import extractor_sizes, reads_aligner, stage_numbers, usual_numbers
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
 from regiontalk.train.loop import Log, recall, train
@@ -298,7 +298,7 @@ class Run:
         if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained
             given = None if self.given is None else self.given.freeze(model.preprocessing)
             parts["features"]["extractor"] = fingerprint(model.extractor) if given is None else given.fingerprint()
-        if name == "generate":
+        if name == "generate" and reads_aligner(self.recipe):
             parts["pairs"]["aligner"] = fingerprint(model.aligner)
         return json.dumps(parts)
 
