@@ -2,8 +2,7 @@
 
     python benchmarks/hardest_negatives.py --data ../shared/data --model runs/cosine/model
 
-Pairs of a box and a phrase of Entities, in batches of 64 as regiontalk/recipes/cosine.toml has them; beside the hardest negativ
-  Pairs of a box and a phrase of Entities, in batches of 64 as regiontalk/recipes/cosine.toml has them; beside the hardest negative
+Pairs of a box and a phrase of Entities, in batches of 64 as the recipe cosine has them; beside the hardest negative
 of every pair the share among all its negatives, which is what chance gives.
 """
 

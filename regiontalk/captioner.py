@@ -23,7 +23,7 @@ from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged
 from regiontalk.drawing.attention import Looks, look
-from regiontalk.generate.half_precision import for_writing
+from regiontalk.generate.half_precision import for_writing, has_native_bfloat16
 from regiontalk.generate.model import caption_log_probability
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.generate.search import Hypothesis
@@ -87,6 +87,7 @@ class RegionCaptioner:
         self.source = source
         self.max_pixels = max_pixels
         self._writer = for_writing(self.model.generator)
+        self._is_half = has_native_bfloat16(self.device)
 
     @classmethod
     def from_pretrained(
@@ -277,8 +278,10 @@ class RegionCaptioner:
             parts = given_maps(found, self.model.preprocessing, given)
             return Maps(*(part.to(self.device) for part in parts))
         pixels = torch.stack([self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos])
-        maps: Maps = self.model.extractor(pixels.to(self.device).contiguous(memory_format=torch.channels_last))
-        return maps
+        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._is_half):  # as features are trained on
+            maps: Maps = self.model.extractor(pixels)
+        return Maps(*(values.float() for values in maps))
 
     @torch.inference_mode()
     def phrase_scores(

@@ -60,8 +60,12 @@ def _filled(values: Tensor, rows: int) -> Tensor:
     return functional.pad(values, (0, 0) * (values.ndim - 1) + (0, more)) if more else values
 
 
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether a device is a processor that computes in bfloat16 itself."""
+    is_native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch does not promise it
+    return device.type == "cpu" and is_native is not None and bool(is_native())
+
+
 def for_writing(generator: Generator) -> Generator | HalfGenerator:
     """The generator itself, or a copy that searches faster."""
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch does not promise it
-    on_cpu = generator.output.weight.device.type == "cpu"
-    return HalfGenerator(generator) if on_cpu and native is not None and native() else generator
+    return HalfGenerator(generator) if has_native_bfloat16(generator.output.weight.device) else generator
