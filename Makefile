@@ -19,6 +19,7 @@ test: check
 
 check: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy --strict
 
 # Touched last, so that an installation that was cut off is done again.

@@ -2,13 +2,15 @@ r"""What each choice in the aligner is worth: retrieval on dev after the same sh
 
     python benchmarks/ablate_aligner.py --data ../shared/data --vectors runs/vectors.txt --json out/ablations.json
 
-Regions and their vectors are those of --start; every row changes one thing of --config's aligner and its [align] stage.
-The steps are few, so rows compare with each other, not with the first table. With several --seeds a row is a mean and,
-in brackets, what they gave. The paper's claims, each against "as the recipe":
+Regions and their vectors are those of --start; every row changes one thing of --config's aligner
+and its [align] stage. The steps are few, so rows compare with each other, not with the first table.
+With several --seeds a row is a mean and, in brackets, what they gave. The paper's claims, each
+against "as the recipe":
 
     python benchmarks/ablate_aligner.py --data ../shared/data --config regiontalk/recipes/dvsa.toml
       --out runs/dvsa_ablations
-        --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and fragments ([3])"
+        --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and
+        fragments ([3])"
 """
 
 from __future__ import annotations
@@ -35,7 +37,11 @@ FRAGMENTS = FragmentConfig(weight=1.0, over="mean")
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Use | None]] = {
     "as the recipe": ({}, {}, None),
     "hardest negative, margin 0.2": ({"loss": "hardest", "margin": 0.2}, {}, None),
-    "hardest negative after 40 % of eq. 9": ({"loss": "hardest", "margin": 0.2}, {"hardest_after": 0.4}, None),
+    "hardest negative after 40 % of eq. 9": (
+        {"loss": "hardest", "margin": 0.2},
+        {"hardest_after": 0.4},
+        None,
+    ),
     "sum of margins 0.2 (eq. 9)": ({"loss": "sum", "margin": 0.2}, {}, None),
     "eq. 7 and fragments ([3])": ({"score": "mean_positive"}, {"fragments": FRAGMENTS}, None),
     "ReLU cells (eq. 4, 5)": ({"cell": "relu"}, {}, None),
@@ -51,15 +57,21 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Use | None]] = {
 
 def main() -> None:
     """Train and measure every row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
     parser.add_argument("--start", default="mini")
-    parser.add_argument("--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features"
+    )
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
-    parser.add_argument("--vectors", type=Path, help="a file of word vectors (regiontalk train vectors)")
+    parser.add_argument(
+        "--vectors", type=Path, help="a file of word vectors (regiontalk train vectors)"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     examples, _ = read_split(arguments.data, "dev")
@@ -69,14 +81,24 @@ def main() -> None:
         found[name] = []
         begun = time.perf_counter()
         for seed in arguments.seeds:
-            shutil.rmtree(arguments.out / "align", ignore_errors=True)  # the last row's; the frozen features stay
+            shutil.rmtree(
+                arguments.out / "align", ignore_errors=True
+            )  # the last row's; the frozen features stay
             changed = ablated(recipe, name, arguments.steps, seed)
             run = Run(recipe=changed, data=arguments.data, out=arguments.out, log=lambda line: None)
             vectors = arguments.vectors if changed.vectors.aligner != "random" else None
             model = run_recipe(
-                run, ["align"], start=arguments.start, weights=None, published=False, card=name, vectors=vectors
+                run,
+                ["align"],
+                start=arguments.start,
+                weights=None,
+                published=False,
+                card=name,
+                vectors=vectors,
             )
-            figures = evaluate_retrieval(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)).figures
+            figures = evaluate_retrieval(
+                EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
+            ).figures
             row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
             found[name].append([100 * one.value for one in row if isinstance(one, Interval)])
         seconds = (time.perf_counter() - begun) / len(arguments.seeds)
@@ -93,8 +115,12 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     aligner, stage, vectors = ROWS[name]
     if recipe.align is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [align], got none")
-    rate = 1e-3 if recipe.align.optimiser.name == "adamw" else recipe.align.optimiser.rate  # from random heads
-    optimiser = recipe.align.optimiser.model_copy(update={"steps": steps, "seed": seed, "rate": rate})
+    rate = (
+        1e-3 if recipe.align.optimiser.name == "adamw" else recipe.align.optimiser.rate
+    )  # from random heads
+    optimiser = recipe.align.optimiser.model_copy(
+        update={"steps": steps, "seed": seed, "rate": rate}
+    )
     return recipe.model_copy(
         update={
             "seed": seed,

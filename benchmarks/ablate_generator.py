@@ -1,10 +1,12 @@
 r"""What the generator learns from and how it is built: dev captions after the same short training, one thing differing.
 
-On a finished run of regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features serve every row:
+On a finished run of regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features
+serve every row:
 
     python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --weights FILE --steps 600
 
-On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and each:
+On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and
+each:
 
     python benchmarks/ablate_generator.py --data ../shared/data --config regiontalk/recipes/attend.toml
       --start mini --steps 500
@@ -16,8 +18,8 @@ On a finished run that began with a model's extractor, both:
         --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2
         --rows "region alone" "region beside the whole photo"
 
-"Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row has seen sentences
-alone.
+"Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row
+has seen sentences alone.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ BLIND = {"generator": {"attention": 0, "places": False, "regions": 0}, "generate
 # what is changed: fields of the recipe's sections; those of the decoding say how pairs are inferred
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "as the recipe": {},
-    "inferred as printed, beta 0.003": {"decoding": {"region_prior": 0.0, "phrases": False, "beta": 0.003}},
+    "inferred as printed, beta 0.003": {
+        "decoding": {"region_prior": 0.0, "phrases": False, "beta": 0.003}
+    },
     "Entities phrases (supervised)": {"generate": {"pairs": 0, "phrases": 2}},
     "whole photos alone": {"generate": {"pairs": 0}},
     "region alone": {"generator": {"with_photo": False}},
@@ -51,24 +55,40 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "looks after the word is read": {"generator": {"look": "after"}},
     "picture at every step": {"generator": {"picture": "every"}},
     "no attention": BLIND,
-    "no attention, picture at t = 1": BLIND | {"generator": BLIND["generator"] | {"picture": "first"}},
-    "no attention, picture at every step": BLIND | {"generator": BLIND["generator"] | {"picture": "every"}},
+    "no attention, picture at t = 1": BLIND
+    | {"generator": BLIND["generator"] | {"picture": "first"}},
+    "no attention, picture at every step": BLIND
+    | {"generator": BLIND["generator"] | {"picture": "every"}},
     "no attention, ReLU, picture at t = 1": BLIND
     | {"generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}},
     "self-critical": {"generate": {"reward": 0.2}},
     "an EM round": {"generate": {"rounds": 1}},
 }
-FINISHED = ("proposer", "warm", "joint", "align", "statistics.npy", "statistics.json", "features.npy", "features.json")
+FINISHED = (
+    "proposer",
+    "warm",
+    "joint",
+    "align",
+    "statistics.npy",
+    "statistics.json",
+    "features.npy",
+    "features.json",
+)
 
 
 def main() -> None:
     """Train and measure every row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="output folder of a finished run")
     parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
     parser.add_argument("--weights", type=Path, help="that the run began with")
-    parser.add_argument("--start", help="a model whose extractor serves all rows; beside --run, what that began with")
+    parser.add_argument(
+        "--start",
+        help="a model whose extractor serves all rows; beside --run, what that began with",
+    )
     parser.add_argument("--vectors", type=Path, help="word vectors that the run began with")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -96,13 +116,23 @@ def main() -> None:
             changed = ablated(recipe, name, arguments.steps, seed)
             stages = stages_of(changed) if arguments.run else ["generate"]
             one = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
-            beginning = {"start": arguments.start, "weights": arguments.weights, "vectors": arguments.vectors}
+            beginning = {
+                "start": arguments.start,
+                "weights": arguments.weights,
+                "vectors": arguments.vectors,
+            }
             model = run_recipe(one, stages, published=False, card=name, **beginning)
             seconds = time.perf_counter() - begun
-            rows.append(measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed))
+            rows.append(
+                measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed)
+            )
             rows[-1]["seconds"] = seconds
         found[name] = rows
-        print(f"{name:38s}", "; ".join(told(key, [row[key] for row in rows]) for key in rows[0]), flush=True)
+        print(
+            f"{name:38s}",
+            "; ".join(told(key, [row[key] for row in rows]) for key in rows[0]),
+            flush=True,
+        )
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
@@ -112,12 +142,21 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     """The recipe with one thing changed, and a short last stage; the stages before keep their seed."""
     if recipe.generate is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [generate], got none")
-    optimiser = recipe.generate.optimiser.model_copy(update={"steps": steps, "stop": None, "seed": seed})
-    short = recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"optimiser": optimiser})})
-    if recipe.features.regions == 0:  # nothing but whole photos: no stage before depends on the first weights
+    optimiser = recipe.generate.optimiser.model_copy(
+        update={"steps": steps, "stop": None, "seed": seed}
+    )
+    short = recipe.model_copy(
+        update={"generate": recipe.generate.model_copy(update={"optimiser": optimiser})}
+    )
+    if (
+        recipe.features.regions == 0
+    ):  # nothing but whole photos: no stage before depends on the first weights
         short = short.model_copy(update={"seed": seed})
     return short.model_copy(
-        update={part: getattr(short, part).model_copy(update=fields) for part, fields in ROWS[name].items()}
+        update={
+            part: getattr(short, part).model_copy(update=fields)
+            for part, fields in ROWS[name].items()
+        }
     )
 
 

@@ -4,9 +4,10 @@
     python benchmarks/api_fuzz.py --photo a.jpg --examples 50
     python benchmarks/api_fuzz.py --photo a.jpg --index photos.index --json out/api_fuzz.json
 
-The server runs as a program of its own (``regiontalk serve``). schemathesis draws every request from the document; in
-every second one photo and words, which it can only draw as random bytes and letters, are real ones, so that what stands
-behind the decoder is asked too. Ends with 1 where a server error was found, and prints the request that it shrank to.
+The server runs as a program of its own (``regiontalk serve``). schemathesis draws every request
+from the document; in every second one photo and words, which it can only draw as random bytes and
+letters, are real ones, so that what stands behind the decoder is asked too. Ends with 1 where a
+server error was found, and prints the request that it shrank to.
 """
 
 from __future__ import annotations
@@ -24,14 +25,26 @@ from typing import Any
 
 from regiontalk.files import write_whole
 
-PROGRAM = [sys.executable, "-c", "from regiontalk.cli.main import app; app()", "serve", "--no-open", "--port", "0"]
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "from regiontalk.cli.main import app; app()",
+    "serve",
+    "--no-open",
+    "--port",
+    "0",
+]
 
 
 def main() -> None:
     """Print the statuses of every request and write them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--photo", type=Path, required=True, help="a picture that the server can use")
+    parser.add_argument(
+        "--photo", type=Path, required=True, help="a picture that the server can use"
+    )
     parser.add_argument("--index", help="a library, so that searches go through")
     parser.add_argument("--examples", type=int, default=50, help="requests of each kind")
     parser.add_argument("--json", type=Path)
@@ -40,12 +53,18 @@ def main() -> None:
     with serving(options) as address:
         statuses, faults = fuzz(address, given.photo.read_bytes(), given.examples)
     for label, counted in statuses.items():
-        print(f"{label:22} " + "  ".join(f"{status}: {number}" for status, number in sorted(counted.items())))
+        print(
+            f"{label:22} "
+            + "  ".join(f"{status}: {number}" for status, number in sorted(counted.items()))
+        )
     for fault in faults:
         print(f"\n{fault}", file=sys.stderr)
     print(f"{len(faults)} server errors")
     if given.json:
-        write_whole(given.json, json.dumps({"statuses": statuses, "server_errors": len(faults)}, indent=1).encode())
+        write_whole(
+            given.json,
+            json.dumps({"statuses": statuses, "server_errors": len(faults)}, indent=1).encode(),
+        )
     sys.exit(1 if faults else 0)
 
 
@@ -55,7 +74,9 @@ def serving(options: Sequence[str]) -> Iterator[str]:
     with subprocess.Popen([*PROGRAM, *options], stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         try:
-            yield next(line.split()[1] for line in running.stderr if line.startswith("RegionTalk: "))
+            yield next(
+                line.split()[1] for line in running.stderr if line.startswith("RegionTalk: ")
+            )
         finally:
             running.kill()
 
@@ -67,7 +88,9 @@ def fuzz(address: str, photo: bytes, examples: int) -> tuple[dict[str, Counter[s
     from hypothesis import strategies as st
 
     schema = schemathesis.openapi.from_url(f"{address}openapi.json")
-    chosen = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    chosen = settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     statuses: dict[str, Counter[str]] = {}
     faults: list[str] = []
     for found in schema.get_all_operations():
@@ -88,10 +111,14 @@ def _asker(photo: bytes, counted: Counter[str]) -> Callable[[Any, bool], None]:
         if real and isinstance(case.body, dict):
             as_text = case.media_type == "application/json"
             case.body["photo"] = base64.b64encode(photo).decode() if as_text else photo
-            case.body |= {key: "a dog" for key in ("sentence", "phrase", "text") if key in case.body}
+            case.body |= {
+                key: "a dog" for key in ("sentence", "phrase", "text") if key in case.body
+            }
         answer = case.call(timeout=60)
         counted[str(answer.status_code)] += 1
-        assert answer.status_code < 500, f"{answer.status_code} {answer.text}\n{case.as_curl_command()[:2000]}"
+        assert answer.status_code < 500, (
+            f"{answer.status_code} {answer.text}\n{case.as_curl_command()[:2000]}"
+        )
 
     return ask
 

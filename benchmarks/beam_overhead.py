@@ -1,7 +1,8 @@
 """What beam search costs beside the model: time a step in the search itself, with an LSTM of the default's size.
 
-Random weights, END growing likelier with every word so that sentences have about ten words and finish at different
-times. Times are processor time, so that other work on the machine does not count; run it with one thread.
+Random weights, END growing likelier with every word so that sentences have about ten words and
+finish at different times. Times are processor time, so that other work on the machine does not
+count; run it with one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/beam_overhead.py --json beam_overhead.json
 """
@@ -43,7 +44,9 @@ class Clocked:
         nn.init.normal_(self.output.weight, std=0.3)
         self.seconds, self.steps, self.rows = 0.0, 0, 0
 
-    def step(self, words: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    def step(
+        self, words: Tensor, state: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """One word; the third part of the state counts words."""
         begin = time.process_time()
         h, c = self.cell(self.embed(words), state[:2])
@@ -88,7 +91,9 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Print one line a setting; write all as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = []
@@ -96,7 +101,9 @@ def main() -> None:
         rows.append(measure(settings))
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

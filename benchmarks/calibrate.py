@@ -2,8 +2,8 @@
 
     python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png
 
-What counts as right stands in `regiontalk.evaluate.calibration`. `regiontalk evaluate calibrate --write`
-puts the fit into the model's config.json.
+What counts as right stands in `regiontalk.evaluate.calibration`. `regiontalk evaluate calibrate
+--write` puts the fit into the model's config.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from regiontalk.evaluate.photos import EncodedPhotos
 
 def main() -> None:
     """Fit, print, draw and perhaps write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
@@ -35,7 +37,9 @@ def main() -> None:
     fit = fit_confidence(EncodedPhotos(captioner, examples, keep=True))
     kinds = {"whole photo": fit.photo, "region": fit.region}
     for name, one in kinds.items():
-        print(f"{name}: {one.calibration.model_dump_json()} fitted on {one.fitted_on} captions of one half")
+        print(
+            f"{name}: {one.calibration.model_dump_json()} fitted on {one.fitted_on} captions of one half"
+        )
         for when, held in (("before", one.before), ("after", one.after)):
             error = held.error
             print(
@@ -60,9 +64,19 @@ def draw(kinds: dict[str, Fitted], path: Path) -> None:
             label="share of captions",
         )
         panel.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
-        panel.plot([item.confidence for item in bins], [item.accuracy for item in bins], "o-", label="share right")
+        panel.plot(
+            [item.confidence for item in bins],
+            [item.accuracy for item in bins],
+            "o-",
+            label="share right",
+        )
         error = one.after.error
-        panel.set(title=f"{name}: calibration error {error.value:.3f}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1))
+        panel.set(
+            title=f"{name}: calibration error {error.value:.3f}",
+            xlabel="confidence",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
         panel.legend(loc="upper left", frameon=False)
     figure.savefig(path, dpi=110)
 

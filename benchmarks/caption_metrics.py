@@ -1,8 +1,10 @@
 """Caption metrics beside pycocoevalcap's own Python classes: time and figures on the same tokens, in one run.
 
-Data: the 4,982 raw captions of ../shared/data/eval_fixtures/magic_karpathy_test, five references each, cut once by our
-tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the fastest counts, in
-processor time, so that other work on the machine matters little. Needs pycocoevalcap, here or in another environment:
+Data: the 4,982 raw captions of ../shared/data/eval_fixtures/magic_karpathy_test, five references
+each, cut once by our
+tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the
+fastest counts, in processor time, so that other work on the machine matters little. Needs
+pycocoevalcap, here or in another environment:
 
     python benchmarks/caption_metrics.py --site-packages FOLDER --json caption_metrics.json
 """
@@ -48,11 +50,15 @@ def theirs(module: str, name: str, *arguments: Any) -> Callable[[Any, Any], Any]
 def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds and figures of both sides for each metric."""
     seconds, cut = clock(
-        lambda: [[ptb_tokenize(text) for text in (row["prediction"], *row["captions"])] for row in rows]
+        lambda: [
+            [ptb_tokenize(text) for text in (row["prediction"], *row["captions"])] for row in rows
+        ]
     )
     candidates, groups = [texts[0] for texts in cut], [texts[1:] for texts in cut]
     said = {place: [" ".join(texts[0])] for place, texts in enumerate(cut)}
-    references = {place: [" ".join(words) for words in texts[1:]] for place, texts in enumerate(cut)}
+    references = {
+        place: [" ".join(words) for words in texts[1:]] for place, texts in enumerate(cut)
+    }
     pairs: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any]]] = {
         "BLEU-1..4": (
             lambda: corpus_bleu(bleu_statistics(candidates, groups).sum(axis=0)),
@@ -61,7 +67,9 @@ def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]
         "ROUGE-L": (lambda: rouge_l(candidates, groups).mean(), theirs("rouge.rouge", "Rouge")),
         "CIDEr-D": (lambda: cider_d(candidates, groups).mean(), theirs("cider.cider", "Cider")),
     }
-    found: dict[str, dict[str, Any]] = {"tokeniser": {"ours_s": seconds, "theirs_s": None, "apart": None}}
+    found: dict[str, dict[str, Any]] = {
+        "tokeniser": {"ours_s": seconds, "theirs_s": None, "apart": None}
+    }
     for name, (mine, other) in pairs.items():
         runs = [(clock(mine), clock(partial(other, references, said))) for _ in range(rounds)]
         apart = float(np.max(np.abs(np.array(runs[0][0][1]) - np.array(runs[0][1][1]))))
@@ -78,16 +86,25 @@ def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]
     }
     folder = Path(str(importlib.import_module("pycocoevalcap").__path__[0])) / "meteor"
     seconds, score = clock(
-        lambda: corpus_meteor(meteor_statistics(candidates, groups, read_tables(folder)).sum(axis=0))
+        lambda: corpus_meteor(
+            meteor_statistics(candidates, groups, read_tables(folder)).sum(axis=0)
+        )
     )
-    found["METEOR, tables read"] = {"ours_s": seconds, "theirs_s": None, "apart": None, "figure": float(score)}
+    found["METEOR, tables read"] = {
+        "ours_s": seconds,
+        "theirs_s": None,
+        "apart": None,
+        "figure": float(score),
+    }
     return found
 
 
 def main() -> None:
     """Print the table and write the JSON file."""
     parser = argparse.ArgumentParser(description="Time the caption metrics beside pycocoevalcap.")
-    parser.add_argument("--site-packages", type=Path, help="where pycocoevalcap is, if not in this environment")
+    parser.add_argument(
+        "--site-packages", type=Path, help="where pycocoevalcap is, if not in this environment"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
@@ -97,12 +114,17 @@ def main() -> None:
     print(f"{'metric':20} {'ours s':>8} {'theirs s':>9} {'times':>6} {'apart':>9}")
     for name, row in found.items():
         other = row["theirs_s"]
-        rest = f"{other:9.3f} {other / row['ours_s']:6.1f} {row['apart']:9.1e}" if other else f"{'-':>9}"
+        rest = (
+            f"{other:9.3f} {other / row['ours_s']:6.1f} {row['apart']:9.1e}"
+            if other
+            else f"{'-':>9}"
+        )
         print(f"{name:20} {row['ours_s']:8.3f} {rest}")
     if arguments.json:
         part = arguments.json.with_suffix(".part")
         part.write_text(
-            json.dumps({"captions": 4982, "rounds": arguments.rounds, "rows": found}, indent=1), encoding="utf-8"
+            json.dumps({"captions": 4982, "rounds": arguments.rounds, "rows": found}, indent=1),
+            encoding="utf-8",
         )
         os.replace(part, arguments.json)
 

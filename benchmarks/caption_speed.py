@@ -2,9 +2,10 @@
 
     python benchmarks/caption_speed.py --model mini --json out/caption_speed.json
 
-A JPEG of 640x480 pixels is captioned with the model's own search; in every round the backbone alone runs as well, so
-that the ratio does not depend on what else the machine does. Wall clock and processor time (of all threads) in
-milliseconds. A model without training writes captions of full length; ``--words 8`` cuts them to a usual length.
+A JPEG of 640x480 pixels is captioned with the model's own search; in every round the backbone alone
+runs as well, so that the ratio does not depend on what else the machine does. Wall clock and
+processor time (of all threads) in milliseconds. A model without training writes captions of full
+length; ``--words 8`` cuts them to a usual length.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ PARTS = ("caption", "draw", "whole", "backbone")
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--rounds", type=int, default=30, help="20 or more for figures that are quoted")
+    parser.add_argument(
+        "--rounds", type=int, default=30, help="20 or more for figures that are quoted"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--words", type=int, help="longest caption; the model's own if unset")
@@ -48,8 +53,14 @@ def main() -> None:
         decoding = config.decoding.model_copy(update={"max_words": arguments.words})
         captioner.model.config = config.model_copy(update={"decoding": decoding})
     with tempfile.TemporaryDirectory() as folder:
-        times, result = measure(captioner, save_photo(Path(folder)), arguments.regions, arguments.rounds)
-    found = {"model": captioner.model.config.name, "threads": arguments.threads, "regions": arguments.regions}
+        times, result = measure(
+            captioner, save_photo(Path(folder)), arguments.regions, arguments.rounds
+        )
+    found = {
+        "model": captioner.model.config.name,
+        "threads": arguments.threads,
+        "regions": arguments.regions,
+    }
     found |= {"rounds": arguments.rounds, "words": words(result), "load": os.getloadavg()[0]}
     found |= {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
     found["milliseconds"] = {name: summary(rounds) for name, rounds in times.items()}
@@ -57,7 +68,9 @@ def main() -> None:
     found["whole / backbone"] = {"median": statistics.median(ratios), "p90": p90(ratios)}
     show(found)
     if arguments.json is not None:
-        write_whole(arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+        write_whole(
+            arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n")
+        )
 
 
 def save_photo(folder: Path) -> Path:
@@ -86,11 +99,16 @@ def measure(
         "draw": lambda: draw(open_image(photo), result),
         "backbone": lambda: captioner.model.extractor.backbone(pixels),
     }
-    times: dict[str, list[float]] = {name: [] for kind in ("", " cpu") for name in (part + kind for part in PARTS)}
+    times: dict[str, list[float]] = {
+        name: [] for kind in ("", " cpu") for name in (part + kind for part in PARTS)
+    }
     with torch.inference_mode():
         for number in range(rounds + 2):
             took = {name: clock(step) for name, step in steps.items()}
-            took["whole"] = (took["caption"][0] + took["draw"][0], took["caption"][1] + took["draw"][1])
+            took["whole"] = (
+                took["caption"][0] + took["draw"][0],
+                took["caption"][1] + took["draw"][1],
+            )
             if number >= 2:
                 for name, (wall, processor) in took.items():
                     times[name].append(wall)
@@ -107,7 +125,11 @@ def clock(step: Callable[[], Any]) -> tuple[float, float]:
 
 def words(result: ImageResult) -> float:
     """Mean length of the captions that were not held back."""
-    spoken = [item.text.split() for item in (result.caption, *result.regions) if item is not None and item.text]
+    spoken = [
+        item.text.split()
+        for item in (result.caption, *result.regions)
+        if item is not None and item.text
+    ]
     return statistics.mean(len(text) for text in spoken) if spoken else 0.0
 
 
@@ -118,7 +140,9 @@ def summary(rounds: list[float]) -> dict[str, float]:
 
 def p90(values: list[float]) -> float:
     """The value that nine of ten do not exceed."""
-    return statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+    return (
+        statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+    )
 
 
 def show(found: dict[str, Any]) -> None:
@@ -129,7 +153,9 @@ def show(found: dict[str, Any]) -> None:
     for name, row in found["milliseconds"].items():
         print(f"{name:14} {row['median']:8.1f} {row['p90']:8.1f} {row['least']:8.1f}")
     ratio = found["whole / backbone"]
-    print(f"whole / backbone alone: {ratio['median']:.1f} (p90 {ratio['p90']:.1f}); load {found['load']:.1f}")
+    print(
+        f"whole / backbone alone: {ratio['median']:.1f} (p90 {ratio['p90']:.1f}); load {found['load']:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/choose_decoding.py --model runs/mini/model --data ../shared/data --json out/decoding.json
 
-Each row is one setting: BLEU-4, CIDEr-D, mean length and novelty (the share that stands word for word in the training
-sentences) of whole-photo captions, or R@1 (any box) of phrases. Nothing is written to the model; put what you choose
-into the recipe's [decoding] section.
+Each row is one setting: BLEU-4, CIDEr-D, mean length and novelty (the share that stands word for
+word in the training
+sentences) of whole-photo captions, or R@1 (any box) of phrases. Nothing is written to the model;
+put what you choose into the recipe's [decoding] section.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ PRIORS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 def main() -> None:
     """Print one line a setting; write all as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
@@ -37,7 +40,11 @@ def main() -> None:
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
-    training = [caption for example in read_split(arguments.data, "train")[0] for caption in example.captions]
+    training = [
+        caption
+        for example in read_split(arguments.data, "train")[0]
+        for caption in example.captions
+    ]
     ways = [(beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))]
     rows = [caption_row(photos, training, beams, power) for beams, power in ways]
     rows += [phrase_row(photos, prior) for prior in PRIORS]
@@ -53,14 +60,21 @@ def choose(captioner: RegionCaptioner, **settings: float) -> None:
     captioner.model.config = config.model_copy(update={"decoding": decoding})
 
 
-def caption_row(photos: EncodedPhotos, training: list[str], beams: int, power: float) -> dict[str, float]:
+def caption_row(
+    photos: EncodedPhotos, training: list[str], beams: int, power: float
+) -> dict[str, float]:
     """Whole-photo captions with one setting."""
     choose(photos.captioner, beams=beams, length_power=power)
     spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
-    references = {example.id: example.captions for example in photos.examples if example.id in spoken}
+    references = {
+        example.id: example.captions for example in photos.examples if example.id in spoken
+    }
     scores = score_captions(spoken, references, training=training, resamples=10)
     words = sum(len(text.split()) for text in spoken.values()) / len(spoken)
-    found = {name: figure.value if (figure := scores.figures[name]) else 0.0 for name in ("BLEU-4", "CIDEr-D")}
+    found = {
+        name: figure.value if (figure := scores.figures[name]) else 0.0
+        for name in ("BLEU-4", "CIDEr-D")
+    }
     found |= {"words": words, "in training": scores.diversity.in_training or 0.0}
     told = " ".join(f"{name} {value:.4f}" for name, value in found.items())
     print(f"beams {beams} power {power:g}: {told}", flush=True)

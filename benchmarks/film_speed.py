@@ -2,9 +2,10 @@
 
     python benchmarks/film_speed.py --model mini --json out/film_speed.json
 
-The film is made of photos over which a window glides (640x360, 25 frames a second, MPEG-4). Wall clock and processor
-time (of all threads); on a machine that does other work as well, the second is the one to trust. A film keeps up with
-life while frames are captioned faster than they are taken: at one a second, anything above 1.
+The film is made of photos over which a window glides (640x360, 25 frames a second, MPEG-4). Wall
+clock and processor time (of all threads); on a machine that does other work as well, the second is
+the one to trust. A film keeps up with life while frames are captioned faster than they are taken:
+at one a second, anything above 1.
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ SIZE, RATE, SECONDS = (640, 360), 25, 4  # of the film, and of each of its photo
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--photos", type=int, default=5, help="photos in the film, four seconds each")
+    parser.add_argument(
+        "--photos", type=int, default=5, help="photos in the film, four seconds each"
+    )
     parser.add_argument("--frames", type=int, default=20, help="frames that are captioned")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
@@ -51,9 +56,17 @@ def main() -> None:
         film = make_film(Path(folder) / "film.mp4", arguments.photos)
         found["rows"] = [
             measured("read every frame", lambda: read(film, 0, None)),
-            measured("read, take one a second", lambda: read(film, 1, None)[:1] * (arguments.photos * SECONDS * RATE)),
-            measured("look for scene changes", lambda: read(film, 0, 0.3)[:1] * (arguments.photos * SECONDS * RATE)),
-            measured("caption", lambda: watch(captioner, film, arguments.frames, arguments.regions)),
+            measured(
+                "read, take one a second",
+                lambda: read(film, 1, None)[:1] * (arguments.photos * SECONDS * RATE),
+            ),
+            measured(
+                "look for scene changes",
+                lambda: read(film, 0, 0.3)[:1] * (arguments.photos * SECONDS * RATE),
+            ),
+            measured(
+                "caption", lambda: watch(captioner, film, arguments.frames, arguments.regions)
+            ),
         ]
     show(found)
     if arguments.json is not None:
@@ -96,15 +109,24 @@ def measured(name: str, run: Callable[[], list[float]]) -> dict[str, Any]:
     wall, processor = time.perf_counter(), time.process_time()
     count = len(run())
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    return {"what": name, "frames": count, "a second": count / wall, "a processor second": count / processor}
+    return {
+        "what": name,
+        "frames": count,
+        "a second": count / wall,
+        "a processor second": count / processor,
+    }
 
 
 def show(found: dict[str, Any]) -> None:
     """The table."""
-    print(f"{found['model']}: {found['regions']} regions, {found['threads']} threads, load {found['load']:.1f}")
+    print(
+        f"{found['model']}: {found['regions']} regions, {found['threads']} threads, load {found['load']:.1f}"
+    )
     print(f"{'frames':26} {'number':>7} {'a second':>10} {'a processor second':>20}")
     for row in found["rows"]:
-        print(f"{row['what']:26} {row['frames']:7d} {row['a second']:10.1f} {row['a processor second']:20.1f}")
+        print(
+            f"{row['what']:26} {row['frames']:7d} {row['a second']:10.1f} {row['a processor second']:20.1f}"
+        )
 
 
 if __name__ == "__main__":

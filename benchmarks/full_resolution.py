@@ -2,8 +2,9 @@
 
     python benchmarks/full_resolution.py --model mini --data ../shared/data/coco
 
-Every captioned photo is measured as it is, and again as a copy squashed to ``--side`` pixels and stored as a JPEG.
-Retrieval R@1 and R@5 among these photos, and BLEU-4 and CIDEr-D of their captions, with 95 % intervals.
+Every captioned photo is measured as it is, and again as a copy squashed to ``--side`` pixels and
+stored as a JPEG. Retrieval R@1 and R@5 among these photos, and BLEU-4 and CIDEr-D of their
+captions, with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from regiontalk.records import Example
 
 def main() -> None:
     """Print two rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--side", type=int, default=224)
@@ -49,7 +52,11 @@ def squashed(examples: list[Example], folder: Path, side: int) -> list[Example]:
     for example in examples:
         path = folder / f"{example.id}.jpg"
         open_image(example.photo).resize((side, side)).save(path, quality=95)
-        copies.append(replace(example, photo=path, boxes_xyxy=example.boxes_xyxy[:0], phrases=(), size_wh=None))
+        copies.append(
+            replace(
+                example, photo=path, boxes_xyxy=example.boxes_xyxy[:0], phrases=(), size_wh=None
+            )
+        )
     return copies
 
 
@@ -62,7 +69,9 @@ def measure(captioner: RegionCaptioner, examples: list[Example]) -> list[str]:
         for name in ("R@1", "R@5")
     ]
     spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
-    references = {example.id: example.captions for example in photos.examples if example.id in spoken}
+    references = {
+        example.id: example.captions for example in photos.examples if example.id in spoken
+    }
     figures = score_captions(spoken, references).figures
     return [*lines, *(f"{name} {in_per_cent(figures[name])}" for name in ("BLEU-4", "CIDEr-D"))]
 

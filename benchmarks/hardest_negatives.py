@@ -2,8 +2,8 @@
 
     python benchmarks/hardest_negatives.py --data ../shared/data --model runs/cosine/model
 
-Pairs of a box and a phrase of Entities, in batches of 64 as the recipe cosine has them; beside the hardest negative
-of every pair the share among all its negatives, which is what chance gives.
+Pairs of a box and a phrase of Entities, in batches of 64 as the recipe cosine has them; beside the
+hardest negative of every pair the share among all its negatives, which is what chance gives.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ BATCH = 32  # photos, two phrases each
 
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--limit", type=int, default=1000, help="dev photos")
@@ -46,20 +48,34 @@ def main() -> None:
         if len(chosen) < 2:
             continue
         photos, rows, texts = zip(*chosen, strict=True)
-        maps = model.extractor(pictures.normalise(pictures.pixels[start : start + len(batch)].float()))
-        regions = model.aligner.regions(model.extractor.vectors(maps, boxes)[list(photos), list(rows)])[:, None]
+        maps = model.extractor(
+            pictures.normalise(pictures.pixels[start : start + len(batch)].float())
+        )
+        regions = model.aligner.regions(
+            model.extractor.vectors(maps, boxes)[list(photos), list(rows)]
+        )[:, None]
         words, word_mask = model.aligner.read(list(texts))
-        scores = model.aligner.score(regions, words, torch.ones(regions.shape[:2], dtype=torch.bool), word_mask)
+        scores = model.aligner.score(
+            regions, words, torch.ones(regions.shape[:2], dtype=torch.bool), word_mask
+        )
         alike = likely_true(chosen, [box_names(own, model.vocabulary) for own in phrases])
         worst = scores.fill_diagonal_(float("-inf")).argmax(1)
         hardest += alike.gather(1, worst[:, None])[:, 0].tolist()
         every += (alike.sum(1) / (len(chosen) - 1)).tolist()
         named = [" ".join(model.vocabulary.words[word] for word in text) for text in texts]
         shown += [f"{named[one]!r}: {named[other]!r}" for one, other in enumerate(worst.tolist())]
-    print(f"{len(hardest)} pairs; their hardest negative shares a content word with the box's own phrases in ", end="")
-    print(f"{100 * sum(hardest) / len(hardest):.1f} %, a negative by chance in {100 * sum(every) / len(every):.1f} %")
+    print(
+        f"{len(hardest)} pairs; their hardest negative shares a content word with the box's own phrases in ",
+        end="",
+    )
+    print(
+        f"{100 * sum(hardest) / len(hardest):.1f} %, a negative by chance in {100 * sum(every) / len(every):.1f} %"
+    )
     apart = [text for text, true in zip(shown, hardest, strict=True) if not true]
-    print("hardest negatives that share none, by chance: " + "; ".join(random.Random(1).sample(apart, 12)))
+    print(
+        "hardest negatives that share none, by chance: "
+        + "; ".join(random.Random(1).sample(apart, 12))
+    )
 
 
 if __name__ == "__main__":

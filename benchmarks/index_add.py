@@ -2,9 +2,9 @@
 
     python benchmarks/index_add.py --photos 32 --json index_add.json
 
-Real photos (the full-resolution COCO ones) are enlarged to 6000x4000 and saved as a camera would, about 8 MB each. The
-time is that of `PhotoIndex.add` alone: reading, hashing, decoding, the model, and the commits; the model is loaded
-before, and warmed up with one photo.
+Real photos (the full-resolution COCO ones) are enlarged to 6000x4000 and saved as a camera would,
+about 8 MB each. The time is that of `PhotoIndex.add` alone: reading, hashing, decoding, the model,
+and the commits; the model is loaded before, and warmed up with one photo.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def camera_photos(sources: list[str], count: int, folder: Path) -> list[Path]:
     chance, paths = np.random.default_rng(0), []
     for number in range(count):
         with Image.open(sources[number % len(sources)]) as picture:
-            large = np.asarray(picture.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC), dtype=np.int16)
+            large = np.asarray(
+                picture.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC), dtype=np.int16
+            )
         grain = chance.integers(-6, 7, (SIZE[1], SIZE[0], 1), dtype=np.int16)
         paths.append(folder / f"{number}.jpg")
         Image.fromarray((large + grain).clip(0, 255).astype(np.uint8)).save(paths[-1], quality=92)
@@ -41,8 +43,12 @@ def camera_photos(sources: list[str], count: int, folder: Path) -> list[Path]:
 
 def main() -> None:
     """Make the photos, add them twice, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", default="../shared/data/coco/val2017", help="folder of photos to enlarge")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--source", default="../shared/data/coco/val2017", help="folder of photos to enlarge"
+    )
     parser.add_argument("--photos", type=int, default=32)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--json", type=Path)
@@ -50,7 +56,9 @@ def main() -> None:
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        paths = camera_photos(list(find_photos([arguments.source]).paths), arguments.photos + 1, folder)
+        paths = camera_photos(
+            list(find_photos([arguments.source]).paths), arguments.photos + 1, folder
+        )
         found = {
             "photos": arguments.photos,
             "pixels": SIZE[0] * SIZE[1],

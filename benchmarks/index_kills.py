@@ -2,9 +2,10 @@
 
     python benchmarks/index_kills.py --photos ../shared/data/coco/val2017 --kills 20
 
-Each round starts the command on the same folder and kills it after a random time of at most ``--seconds`` from its
-first commit on; then the library is opened and looked at: it must be readable, hold no photo twice, and still hold
-every photo that it held before. When all photos are in, the library is made anew. The last round runs to its end.
+Each round starts the command on the same folder and kills it after a random time of at most
+``--seconds`` from its first commit on; then the library is opened and looked at: it must be
+readable, hold no photo twice, and still hold every photo that it held before. When all photos are
+in, the library is made anew. The last round runs to its end.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def held(folder: Path) -> list[str]:
 
 def main() -> None:
     """Kill, look, report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--kills", type=int, default=20)
@@ -44,7 +47,15 @@ def main() -> None:
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "index"
-        words = ["index", "add", str(arguments.photos), "--index", str(folder), "--model", arguments.model]
+        words = [
+            "index",
+            "add",
+            str(arguments.photos),
+            "--index",
+            str(folder),
+            "--model",
+            arguments.model,
+        ]
         command = [sys.executable, "-c", COMMAND, *words, "--captions", "1", "--batch", "2"]
         before: list[str] = []
         for number in range(arguments.kills):
@@ -56,7 +67,10 @@ def main() -> None:
             now = held(folder)
             assert len(now) == len(set(now)), "a photo stands twice"
             assert set(before) <= set(now) <= set(wanted), "a photo was lost, or is none of ours"
-            print(f"kill {number + 1}: {len(before)} -> {len(now)} of {len(wanted)} photos", flush=True)
+            print(
+                f"kill {number + 1}: {len(before)} -> {len(now)} of {len(wanted)} photos",
+                flush=True,
+            )
             before = now
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         assert held(folder) == wanted, "the last round did not complete the library"

@@ -3,12 +3,13 @@
     python benchmarks/index_quality.py --json index_quality.json
     python benchmarks/index_quality.py --library all --queries 1000 --json index_quality_all.json
 
-The library is the 1,000 Flickr8k dev photos, or all photos of the folder; queries are dev's own. *Sentence to photo*:
-R@1 and R@10 through `PhotoIndex.search` and by the model's float32 scores of every photo. *Phrase to photo*: an
-Entities phrase with a box finds its own photo among ten (others may well show the same thing). *Framed*: the region
-that a hit frames has IoU 0.5 or more with a box of the phrase, over the photos that were found, and over all phrases
-with the search kept to the phrase's own photo. With ``--library all`` most photos are ones that the model was trained
-on: exact R@1 and R@10 of a dev photo among 999 of those stand beside the same among dev's own 999.
+The library is the 1,000 Flickr8k dev photos, or all photos of the folder; queries are dev's own.
+*Sentence to photo*: R@1 and R@10 through `PhotoIndex.search` and by the model's float32 scores of
+every photo. *Phrase to photo*: an Entities phrase with a box finds its own photo among ten (others
+may well show the same thing). *Framed*: the region that a hit frames has IoU 0.5 or more with a box
+of the phrase, over the photos that were found, and over all phrases with the search kept to the
+phrase's own photo. With ``--library all`` most photos are ones that the model was trained on: exact
+R@1 and R@10 of a dev photo among 999 of those stand beside the same among dev's own 999.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Asked:
 def sentences(examples: Sequence[Example]) -> list[Asked]:
     """Every sentence of dev."""
     none = np.zeros((0, 4), dtype=np.float32)
-    return [Asked(text, row, none) for row, example in enumerate(examples) for text in example.captions]
+    return [
+        Asked(text, row, none) for row, example in enumerate(examples) for text in example.captions
+    ]
 
 
 def phrases(examples: Sequence[Example]) -> list[Asked]:
@@ -64,7 +67,9 @@ def phrases(examples: Sequence[Example]) -> list[Asked]:
         for phrase in example.phrases:
             if phrase.boxes:
                 truths = example.boxes_xyxy[list(phrase.boxes)]
-                found.setdefault((row, phrase.text.lower()), Asked(phrase.text, row, truths, example.size_wh))
+                found.setdefault(
+                    (row, phrase.text.lower()), Asked(phrase.text, row, truths, example.size_wh)
+                )
     return list(found.values())
 
 
@@ -77,7 +82,11 @@ def right(hit: Hit, asked: Asked) -> bool:
 
 
 def exact_ranks(
-    captioner: RegionCaptioner, vectors: Tensor, seen: Tensor, queries: Sequence[Asked], rivals: Sequence[slice]
+    captioner: RegionCaptioner,
+    vectors: Tensor,
+    seen: Tensor,
+    queries: Sequence[Asked],
+    rivals: Sequence[slice],
 ) -> list[np.ndarray]:
     """For each group of photos the rank of a query's own among them by the model's scores, 0 the best."""
     ranks = []
@@ -91,7 +100,11 @@ def exact_ranks(
 
 
 def measure(
-    captioner: RegionCaptioner, library: PhotoIndex, paths: Sequence[str], queries: Sequence[Asked], exact: np.ndarray
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    paths: Sequence[str],
+    queries: Sequence[Asked],
+    exact: np.ndarray,
 ) -> dict[str, Any]:
     """R@1 and R@10 of both ways, how often the ten are found, and for phrases the framed regions."""
     ranks, framed, alone, took = [], [], [], []
@@ -99,7 +112,9 @@ def measure(
         start = time.perf_counter()
         hits = library.search(captioner, asked.text, k=10)
         took.append(time.perf_counter() - start)
-        place = next((rank for rank, hit in enumerate(hits) if hit.photo == paths[asked.photo]), None)
+        place = next(
+            (rank for rank, hit in enumerate(hits) if hit.photo == paths[asked.photo]), None
+        )
         ranks.append(10**9 if place is None else place)
         if len(asked.truths_xyxy):
             own = library.search(captioner, asked.text, k=1, folder=paths[asked.photo])
@@ -130,13 +145,19 @@ def library_photos(data: Path, which: str) -> tuple[list[Example], list[Example]
 
 def main() -> None:
     """Build the library, ask, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--library", choices=("dev", "all"), default="dev")
     parser.add_argument("--photos", type=int, help="only the first dev photos, to try it out")
-    parser.add_argument("--queries", type=int, default=2_000, help="sentences, and as many phrases, drawn at random")
-    parser.add_argument("--index", type=Path, help="folder that keeps the library; else it is a temporary one")
+    parser.add_argument(
+        "--queries", type=int, default=2_000, help="sentences, and as many phrases, drawn at random"
+    )
+    parser.add_argument(
+        "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     captioner = RegionCaptioner.from_pretrained(arguments.model)
@@ -152,14 +173,24 @@ def main() -> None:
         kept, vectors, seen = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
         if len(kept) != len(examples):
             raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(kept)}")
-        found: dict[str, Any] = {"photos": len(library), "added": added.added, "add_s": round(seconds, 1)}
+        found: dict[str, Any] = {
+            "photos": len(library),
+            "added": added.added,
+            "add_s": round(seconds, 1),
+        }
         vocabulary = captioner.model.vocabulary
-        for name, every in (("sentence to photo", sentences(dev)), ("phrase to photo", phrases(dev))):
+        for name, every in (
+            ("sentence to photo", sentences(dev)),
+            ("phrase to photo", phrases(dev)),
+        ):
             asked = [one for one in every if any(word in vocabulary for word in tokenize(one.text))]
             drawn = random.Random(0).sample(asked, min(arguments.queries, len(asked)))
             groups = {"all": slice(None)}
             if len(examples) > len(dev):
-                groups |= {"dev alone": slice(len(dev)), "others": slice(len(dev), 2 * len(dev) - 1)}
+                groups |= {
+                    "dev alone": slice(len(dev)),
+                    "others": slice(len(dev), 2 * len(dev) - 1),
+                }
             exact, *apart = exact_ranks(captioner, vectors, seen, drawn, list(groups.values()))
             found[name] = measure(captioner, library, paths, drawn, exact)
             for group, ranks in zip(list(groups)[1:], apart, strict=True):

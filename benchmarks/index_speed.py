@@ -2,11 +2,11 @@
 
     python benchmarks/index_speed.py --photos 100000 --json index_speed.json
 
-The library is made of real photos' regions: each made-up photo takes the whole-photo vector of one photo and 19 regions
-of as many others, noise of ``--noise`` times their length is added, and each is brought back to unit length. Queries
-are real sentences and phrases of dev. What is timed is `PhotoIndex.search` from text to ten hits. Beside it, in the
-same run and on the same vectors: all products by torch (brute force). Several numbers of ``--candidates`` are compared
-on one library.
+The library is made of real photos' regions: each made-up photo takes the whole-photo vector of one
+photo and 19 regions of as many others, noise of ``--noise`` times their length is added, and each
+is brought back to unit length. Queries are real sentences and phrases of dev. What is timed is
+`PhotoIndex.search` from text to ten hits. Beside it, in the same run and on the same vectors: all
+products by torch (brute force). Several numbers of ``--candidates`` are compared on one library.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ from regiontalk.records import Example
 CHUNK = 2_000  # photos written at a time
 
 
-def pool(captioner: RegionCaptioner, examples: Sequence[Example], cache: Path | None) -> NDArray[np.float32]:
+def pool(
+    captioner: RegionCaptioner, examples: Sequence[Example], cache: Path | None
+) -> NDArray[np.float32]:
     """Unit vectors (B, 1 + regions, D) of real photos, computed once where a cache is named."""
     if cache is not None and cache.exists():
         return np.load(cache, allow_pickle=False)
@@ -52,7 +54,9 @@ def pool(captioner: RegionCaptioner, examples: Sequence[Example], cache: Path | 
     return values
 
 
-def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0) -> Iterator[NDArray[np.float32]]:
+def made_up(
+    real: NDArray[np.float32], photos: int, noise: float, seed: int = 0
+) -> Iterator[NDArray[np.float32]]:
     """Chunks (chunk, N, D) of photos that never were."""
     chance = np.random.default_rng(seed)
     count, regions, size = real.shape
@@ -65,7 +69,9 @@ def made_up(real: NDArray[np.float32], photos: int, noise: float, seed: int = 0)
         yield (mixed / np.linalg.norm(mixed, axis=2, keepdims=True)).astype(np.float32)
 
 
-def build(library: PhotoIndex, chunks: Iterator[NDArray[np.float32]]) -> tuple[dict[str, float], NDArray[np.float32]]:
+def build(
+    library: PhotoIndex, chunks: Iterator[NDArray[np.float32]]
+) -> tuple[dict[str, float], NDArray[np.float32]]:
     """Write all photos and join their files; seconds of each, and the vectors (B, N, D)."""
     kept: list[NDArray[np.float32]] = []
     writing = 0.0
@@ -107,12 +113,17 @@ def brute_force(captioner: RegionCaptioner, vectors: Tensor, text: str) -> list[
     query = read_query(captioner, text, None, None)
     words = query.vectors[query.counted]
     best = torch.cat(
-        [(block.flatten(0, 1) @ words.T).view(*block.shape[:2], -1).amax(1).sum(1) for block in vectors.split(4096)]
+        [
+            (block.flatten(0, 1) @ words.T).view(*block.shape[:2], -1).amax(1).sum(1)
+            for block in vectors.split(4096)
+        ]
     )
     return best.topk(min(10, len(best))).indices.tolist()
 
 
-def clock(work: Callable[[str], list[int]], queries: Sequence[str]) -> tuple[list[list[int]], dict[str, float]]:
+def clock(
+    work: Callable[[str], list[int]], queries: Sequence[str]
+) -> tuple[list[list[int]], dict[str, float]]:
     """The answers of all queries, and milliseconds at p50 and p99 after three queries to warm up."""
     for text in queries[:3]:
         work(text)
@@ -121,12 +132,22 @@ def clock(work: Callable[[str], list[int]], queries: Sequence[str]) -> tuple[lis
         start = time.perf_counter()
         answers.append(work(text))
         times.append((time.perf_counter() - start) * 1e3)
-    return answers, {"p50_ms": float(np.percentile(times, 50)), "p99_ms": float(np.percentile(times, 99))}
+    return answers, {
+        "p50_ms": float(np.percentile(times, 50)),
+        "p99_ms": float(np.percentile(times, 99)),
+    }
 
 
 def recall(found: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
     """Share of the exact ten that were found."""
-    return float(np.mean([len({*own} & {*true}) / max(1, len(true)) for own, true in zip(found, exact, strict=True)]))
+    return float(
+        np.mean(
+            [
+                len({*own} & {*true}) / max(1, len(true))
+                for own, true in zip(found, exact, strict=True)
+            ]
+        )
+    )
 
 
 def compare(
@@ -156,7 +177,9 @@ def compare(
     print(rows[-1], flush=True)
     for least in candidates:
         found, figures = clock(by_sketches(least), queries)
-        rows.append({"how": f"index, {least} candidates", **figures, "recall@10": recall(found, exact)})
+        rows.append(
+            {"how": f"index, {least} candidates", **figures, "recall@10": recall(found, exact)}
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -167,22 +190,35 @@ def queries_of(examples: Sequence[Example], count: int) -> list[str]:
         :: max(1, len(examples) // count)
     ]
     return [
-        example.phrases[0].text if number % 2 else example.captions[0] for number, example in enumerate(chosen[:count])
+        example.phrases[0].text if number % 2 else example.captions[0]
+        for number, example in enumerate(chosen[:count])
     ]
 
 
 def main() -> None:
     """Build, measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--model", default="mini")
     parser.add_argument("--photos", type=int, default=100_000, help="size of the library")
-    parser.add_argument("--real", type=int, default=6_000, help="real photos whose regions are mixed")
-    parser.add_argument("--noise", type=float, default=0.3, help="length of the noise beside that of a vector")
+    parser.add_argument(
+        "--real", type=int, default=6_000, help="real photos whose regions are mixed"
+    )
+    parser.add_argument(
+        "--noise", type=float, default=0.3, help="length of the noise beside that of a vector"
+    )
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--candidates", type=int, nargs="+", default=[CANDIDATES], help="photos ranked exactly")
-    parser.add_argument("--vectors", type=Path, help="npy file that keeps the real photos' vectors between runs")
-    parser.add_argument("--index", type=Path, help="folder that keeps the library; else it is a temporary one")
+    parser.add_argument(
+        "--candidates", type=int, nargs="+", default=[CANDIDATES], help="photos ranked exactly"
+    )
+    parser.add_argument(
+        "--vectors", type=Path, help="npy file that keeps the real photos' vectors between runs"
+    )
+    parser.add_argument(
+        "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     captioner = RegionCaptioner.from_pretrained(arguments.model)

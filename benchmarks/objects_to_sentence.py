@@ -2,7 +2,8 @@
 
     python benchmarks/objects_to_sentence.py --model runs/objects/model --detector yolox:FILE.onnx --data ../shared/data
 
-Prints a table and, with --json, writes it. COCO photos and captions are those under DATA/coco where they are there.
+Prints a table and, with --json, writes it. COCO photos and captions are those under DATA/coco where
+they are there.
 """
 
 from __future__ import annotations
@@ -40,13 +41,19 @@ def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) 
             said[example.id] = result.caption.text or "" if result.caption else ""
             empty += not result.regions
             if len(said) <= show:
-                print(f"  {example.id}: {[region.text for region in result.regions]} -> {said[example.id]}")
+                print(
+                    f"  {example.id}: {[region.text for region in result.regions]} -> {said[example.id]}"
+                )
     seconds = time.perf_counter() - started
-    scores = score_captions(said, {example.id: example.captions for example in examples}, resamples=1)
+    scores = score_captions(
+        said, {example.id: example.captions for example in examples}, resamples=1
+    )
     return {
         "photos": len(examples),
         "nothing found": empty,
-        **{name: figure.value for name in ("BLEU-4", "CIDEr-D") if (figure := scores.figures[name])},
+        **{
+            name: figure.value for name in ("BLEU-4", "CIDEr-D") if (figure := scores.figures[name])
+        },
         "photos a second": len(examples) / seconds,
     }
 
@@ -61,7 +68,9 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=5, help="sentences to print of each set")
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
-    captioner = ObjectCaptioner.from_pretrained(arguments.model, detector=find_detector(arguments.detector))
+    captioner = ObjectCaptioner.from_pretrained(
+        arguments.model, detector=find_detector(arguments.detector)
+    )
     sets = {"dev": read_split(arguments.data, "dev")[0]}
     for captions in sorted((arguments.data / "coco").rglob("captions_*.json")):
         part = captions.stem.removeprefix("captions_")

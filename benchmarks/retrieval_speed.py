@@ -1,9 +1,10 @@
 """Retrieval at the size of COCO 5K: exact MaxSim ranks in blocks against the bare matrix products.
 
-5,000 photos of 20 regions and 25,000 sentences, 256 dimensions, random vectors. Times `metrics.retrieval.ranks` over
-the blocks that `regiontalk evaluate retrieval` scores (`evaluate.ranking.score_blocks`), beside the products of the
-same vectors in the same blocks and nothing else (the floor), in one run. Peak memory is that of the whole process
-with both; where fewer pairs are timed, what the full size adds, its vectors and ranks, is added to it. On a busy
+5,000 photos of 20 regions and 25,000 sentences, 256 dimensions, random vectors. Times
+`metrics.retrieval.ranks` over the blocks that `regiontalk evaluate retrieval` scores
+(`evaluate.ranking.score_blocks`), beside the products of the same vectors in the same blocks and
+nothing else (the floor), in one run. Peak memory is that of the whole process with both; where
+fewer pairs are timed, what the full size adds, its vectors and ranks, is added to it. On a busy
 machine compare the CPU seconds, which other programs disturb less than the wall clock.
 
     python benchmarks/retrieval_speed.py --fraction 0.1 --json retrieval_speed.json
@@ -98,15 +99,21 @@ def time_ranks(aligner: Aligner, vectors: Vectors, photos: int) -> tuple[float, 
 
 def main() -> None:
     """Measure, print a table, write JSON; exit 1 where a bound is broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     photos = max(BLOCK[0], round(PHOTOS * arguments.fraction**0.5))
     vectors = make_vectors(photos)
-    aligner = Aligner(features=1, vocabulary=1, config=AlignerConfig(size=1, word_size=1, hidden=1))  # its score alone
+    aligner = Aligner(
+        features=1, vocabulary=1, config=AlignerConfig(size=1, word_size=1, hidden=1)
+    )  # its score alone
     with torch.no_grad():
         time_products(vectors, BLOCK[0])  # threads and memory are set up outside the timing
         floor, took = time_products(vectors, photos), time_ranks(aligner, vectors, photos)

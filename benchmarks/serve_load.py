@@ -3,9 +3,10 @@
     python benchmarks/serve_load.py --seconds 60 --json out/serve_load.json     # each number of clients for a minute
     python benchmarks/serve_load.py --clients 8 --seconds 600                   # ten minutes of load
 
-The server runs as a program of its own (``regiontalk serve``); clients are threads that send the next photo when the
-last answer has come. A client that is sent away (503) waits as long as it was told, and is counted. Memory is the
-server's resident size, taken from ``/metrics``; growth compares the last tenth of a run with its second.
+The server runs as a program of its own (``regiontalk serve``); clients are threads that send the
+next photo when the last answer has come. A client that is sent away (503) waits as long as it was
+told, and is counted. Memory is the server's resident size, taken from ``/metrics``; growth compares
+the last tenth of a run with its second.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ from PIL import Image
 from regiontalk.files import write_whole
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
-PROGRAM = [sys.executable, "-c", "from regiontalk.cli.main import app; app()", "serve", "--no-open", "--port", "0"]
+PROGRAM = [
+    sys.executable,
+    "-c",
+    "from regiontalk.cli.main import app; app()",
+    "serve",
+    "--no-open",
+    "--port",
+    "0",
+]
 
 
 @dataclass
@@ -54,7 +63,9 @@ class Tally:
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=60)
@@ -63,18 +74,30 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     photos = read_photos()
-    found: dict[str, Any] = {"model": arguments.model, "regions": arguments.regions, "seconds": arguments.seconds}
+    found: dict[str, Any] = {
+        "model": arguments.model,
+        "regions": arguments.regions,
+        "seconds": arguments.seconds,
+    }
     found |= {"threads": arguments.threads, "machine": platform.processor() or platform.machine()}
     with running(arguments.model, arguments.threads, max(arguments.clients)) as address:
-        load(address, photos, 1, 2.0, arguments.regions)  # the first answers wait for what is loaded late
+        load(
+            address, photos, 1, 2.0, arguments.regions
+        )  # the first answers wait for what is loaded late
         found["runs"] = [
-            summary(clients, arguments.seconds, load(address, photos, clients, arguments.seconds, arguments.regions))
+            summary(
+                clients,
+                arguments.seconds,
+                load(address, photos, clients, arguments.seconds, arguments.regions),
+            )
             for clients in arguments.clients
         ]
     found["load"] = os.getloadavg()[0]
     show(found["runs"])
     if arguments.json is not None:
-        write_whole(arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+        write_whole(
+            arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n")
+        )
 
 
 def read_photos() -> list[bytes]:
@@ -116,12 +139,16 @@ def running(model: str, threads: int, clients: int) -> Iterator[str]:
             drain.join()  # before the pipe is closed
 
 
-def load(address: str, photos: Sequence[bytes], clients: int, seconds: float, regions: int) -> Tally:
+def load(
+    address: str, photos: Sequence[bytes], clients: int, seconds: float, regions: int
+) -> Tally:
     """Ask with so many clients for so long."""
     tally = Tally()
     end = time.monotonic() + seconds
     threads = [
-        threading.Thread(target=client, args=(address, photos[number:] + photos[:number], end, regions, tally))
+        threading.Thread(
+            target=client, args=(address, photos[number:] + photos[:number], end, regions, tally)
+        )
         for number in range(clients)
     ]
     for thread in threads:
@@ -144,7 +171,9 @@ def client(address: str, photos: Sequence[bytes], end: float, regions: int, tall
             number += 1
             begun = time.monotonic()
             try:
-                answer = asking.post(f"{address}/v1/caption", files=files, data={"regions": str(regions)})
+                answer = asking.post(
+                    f"{address}/v1/caption", files=files, data={"regions": str(regions)}
+                )
             except httpx2.HTTPError as error:
                 tally.saw(type(error).__name__, 0.0)
                 continue
@@ -155,7 +184,9 @@ def client(address: str, photos: Sequence[bytes], end: float, regions: int, tall
 
 def resident(metrics: str) -> float:
     """The server's resident memory in megabytes, from the text of ``/metrics``."""
-    line = next(line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes "))
+    line = next(
+        line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes ")
+    )
     return float(line.split()[1]) / 1e6
 
 
@@ -163,7 +194,10 @@ def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
     """What is reported of one run."""
     taken = sorted(tally.seconds) or [0.0]
     part = max(1, len(tally.megabytes) // 10)
-    early, late = statistics.mean(tally.megabytes[part : 2 * part] or [0]), statistics.mean(tally.megabytes[-part:])
+    early, late = (
+        statistics.mean(tally.megabytes[part : 2 * part] or [0]),
+        statistics.mean(tally.megabytes[-part:]),
+    )
     return {
         "clients": clients,
         "captions a second": len(tally.seconds) / seconds,

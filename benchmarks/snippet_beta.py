@@ -2,9 +2,11 @@
 
     python benchmarks/snippet_beta.py --model mini --data ../shared/data --split dev --json out/beta.json
 
-For every beta: the share of snippets that hold an annotated phrase with a box and whose region overlaps one of that
-phrase's boxes by IoU >= 0.5; beside it the same snippets labelled with the whole photo, and with the regions of a chain
-over shuffled scores (each word's scores permuted over the regions: the chain without knowledge).
+For every beta: the share of snippets that hold an annotated phrase with a box and whose region
+overlaps one of that
+phrase's boxes by IoU >= 0.5; beside it the same snippets labelled with the whole photo, and with
+the regions of a chain over shuffled scores (each word's scores permuted over the regions: the chain
+without knowledge).
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
@@ -81,7 +85,9 @@ def measure(
         maps = captioner.encode([photo])
         boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
         vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0]  # (N, D)
-        overlap = iou(model.preprocessing.to_original(boxes[0].numpy(), example.size_wh), example.boxes_xyxy)
+        overlap = iou(
+            model.preprocessing.to_original(boxes[0].numpy(), example.size_wh), example.boxes_xyxy
+        )
         for number, caption in enumerate(example.captions):
             sentence = model.vocabulary.encode(caption)
             if not sentence:
@@ -97,12 +103,16 @@ def measure(
                 tally["words"] += len(sentence)
                 held, right, whole = judge(runs, example, number, overlap)
                 tally.update({"held": held, "right": right, "whole": whole})
-                held, right, _ = judge(snippets(viterbi(mixed, beta, starts=starts)[0]), example, number, overlap)
+                held, right, _ = judge(
+                    snippets(viterbi(mixed, beta, starts=starts)[0]), example, number, overlap
+                )
                 tally.update({"shuffled held": held, "shuffled right": right})
     return counts
 
 
-def judge(runs: Sequence[Snippet], example: Example, caption: int, overlap: FloatArray) -> tuple[int, int, int]:
+def judge(
+    runs: Sequence[Snippet], example: Example, caption: int, overlap: FloatArray
+) -> tuple[int, int, int]:
     """Snippets that hold a phrase with a box; of those, right ones; right ones if they meant the whole photo."""
     held = right = whole = 0
     for run in runs:

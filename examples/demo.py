@@ -20,10 +20,14 @@ PACKAGED = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 def packaged_photos() -> list[Path]:
     """The photos that come with scikit-image, as far as they are there."""
     spec = find_spec("skimage")
-    folders = [Path(folder) / "data" for folder in (spec.submodule_search_locations or [] if spec else [])]
+    folders = [
+        Path(folder) / "data" for folder in (spec.submodule_search_locations or [] if spec else [])
+    ]
     photos = [folder / name for folder in folders for name in PACKAGED if (folder / name).is_file()]
     if not photos:
-        raise SystemExit("no photo: give one, `make demo PHOTO=path`, or install scikit-image, which brings some")
+        raise SystemExit(
+            "no photo: give one, `make demo PHOTO=path`, or install scikit-image, which brings some"
+        )
     return photos
 
 

@@ -1,7 +1,8 @@
 """RegionTalk: point at any part of a photo and get words; give it words and get the place.
 
-The public names are imported when they are first used (PEP 562), so that `import regiontalk` and ``regiontalk --help``
-need no torch. No module of the package may have the name of a public function: the one imported last would win.
+The public names are imported when they are first used (PEP 562), so that `import regiontalk` and
+``regiontalk --help`` need no torch. No module of the package may have the name of a public
+function: the one imported last would win.
 """
 
 from importlib import import_module
@@ -37,7 +38,9 @@ _HOMES = {
     "records": ["Example", "ImageResult", "PhraseMatch", "RegionCaption", "Regions"],
 }
 
-if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for a public one
+if (
+    not TYPE_CHECKING
+):  # a type checker that saw this would take every misspelt name for a public one
 
     def __getattr__(name: str) -> Any:
         """The public name, from the module that holds it; kept, so that this runs once for each."""
@@ -45,7 +48,9 @@ if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt 
             if name in names:
                 value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
                 return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}"
+        )
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
 """The only box arithmetic of the package, pixels, xyxy; the same figures as torchvision.ops.
 
-torchvision itself is not imported: it brings torch's compiler, which takes longer to start than a caption to write.
-Every function takes and returns numpy arrays where the result meets a record, and tensors where it meets a network;
-the name or the docstring says which.
+torchvision itself is not imported: it brings torch's compiler, which takes longer to start than a
+caption to write. Every function takes and returns numpy arrays where the result meets a record, and
+tensors where it meets a network; the name or the docstring says which.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from torch import Tensor
 from regiontalk.records import FloatArray
 
 
-def rescale(boxes_xyxy: FloatArray, from_wh: tuple[float, float], to_wh: tuple[float, float]) -> FloatArray:
+def rescale(
+    boxes_xyxy: FloatArray, from_wh: tuple[float, float], to_wh: tuple[float, float]
+) -> FloatArray:
     """Boxes of a picture of size ``from_wh`` in pixels of the same picture stored at ``to_wh``.
 
     >>> rescale(np.array([[10, 10, 20, 40]], dtype=np.float32), (100, 200), (50, 50)).tolist()
@@ -52,7 +54,10 @@ def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
     wide, tall = (high - low).clamp(min=0).unbind(2)
     shared = wide * tall
-    first, second = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes in (first_xyxy, second_xyxy))
+    first, second = (
+        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        for boxes in (first_xyxy, second_xyxy)
+    )
     return shared / (first[:, None] + second - shared)
 
 
@@ -66,7 +71,9 @@ def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatA
     low = np.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
     high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
     shared = (high - low).clip(0).prod(2)
-    return np.asarray(shared / np.minimum(area(first_xyxy)[:, None], area(second_xyxy)), dtype=np.float32)
+    return np.asarray(
+        shared / np.minimum(area(first_xyxy)[:, None], area(second_xyxy)), dtype=np.float32
+    )
 
 
 def union_box(boxes_xyxy: FloatArray) -> FloatArray:
@@ -74,7 +81,9 @@ def union_box(boxes_xyxy: FloatArray) -> FloatArray:
     return np.concatenate([boxes_xyxy[:, :2].min(axis=0), boxes_xyxy[:, 2:].max(axis=0)])
 
 
-def non_maximum_suppression(boxes_xyxy: Tensor, scores: Tensor, threshold: float, most: int | None = None) -> Tensor:
+def non_maximum_suppression(
+    boxes_xyxy: Tensor, scores: Tensor, threshold: float, most: int | None = None
+) -> Tensor:
     """Greedy choice: the best box stays, those over ``threshold`` IoU with it go, and so on with what is left.
 
     Args:

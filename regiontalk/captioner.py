@@ -34,7 +34,12 @@ from regiontalk.model.region_model import RegionModel, reachable, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.precomputed import given_maps, read_given
-from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource, in_network_pixels
+from regiontalk.regions.sources import (
+    DetectorBoxes,
+    PrecomputedRegions,
+    RegionSource,
+    in_network_pixels,
+)
 from regiontalk.text.vocabulary import UNKNOWN, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
@@ -49,9 +54,8 @@ class WordScores(NamedTuple):
     photo: Photo
     words: tuple[str, ...]  # T tokens, those that the model knows
     boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
-    scores: (
-        Tensor  # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
-    )
+    # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
+    scores: Tensor
 
 
 class RegionCaptioner:
@@ -69,13 +73,14 @@ class RegionCaptioner:
 
         Args:
             model: in evaluation mode.
-            source: where `caption` looks, instead of the model's own proposals (`regions.sources`). A model trained on
-                given features needs them here, as `PrecomputedRegions`.
+            source: where `caption` looks, instead of the model's own proposals (`regions.sources`).
+                A model trained on given features needs them here, as `PrecomputedRegions`.
             device: where it computes.
             max_pixels: larger photos are refused before they are decoded.
 
         Raises:
-            ValueError: this torch cannot compute on the device, or the model's features are lacking.
+            ValueError: this torch cannot compute on the device, or the model's features are
+                lacking.
         """
         if model.config.given is not None and not isinstance(source, PrecomputedRegions):
             raise ValueError(
@@ -122,10 +127,11 @@ class RegionCaptioner:
             photo: a path, bytes, a PIL picture or a uint8 array.
             regions: boxes beside the whole photo; fewer come back where no more were found.
             beams: K of the beam search; None takes the model's own.
-            threshold: captions less confident than this keep their box but get no words. None takes the model's own for
-                regions, and the whole photo always speaks.
-            merge: where captions name one kind of thing on boxes of which half the smaller lies in the other, only the
-                most confident stays (`dedupe.merged`). Boxes of a grid or of a file are never merged.
+            threshold: captions less confident than this keep their box but get no words. None takes
+                the model's own for regions, and the whole photo always speaks.
+            merge: where captions name one kind of thing on boxes of which half the smaller lies in
+                the other, only the most confident stays (`dedupe.merged`). Boxes of a grid or of a
+                file are never merged.
             check_photo: a picture that is likely no photo (a page of text, a chart) gets no words.
 
         Raises:
@@ -133,7 +139,12 @@ class RegionCaptioner:
             ValueError: a setting is out of range.
         """
         return self.caption_many(
-            [photo], regions=regions, beams=beams, threshold=threshold, merge=merge, check_photo=check_photo
+            [photo],
+            regions=regions,
+            beams=beams,
+            threshold=threshold,
+            merge=merge,
+            check_photo=check_photo,
         )[0]
 
     def caption_many(
@@ -155,14 +166,19 @@ class RegionCaptioner:
             maps = self.encode(opened)
             boxes, scores = self._regions(opened, maps, max(regions, self._candidates(regions)))
             places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
-            scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
+            scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(
+                scores.device
+            )
             results += self.speak(
                 opened, maps, boxes, scores, places, beams, threshold, check_photo=check_photo
             )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
             results = [replace(result, regions=tuple(merged(result.regions))) for result in results]
         if self._candidates(regions):
-            results = [replace(result, regions=most_confident(result.regions, regions)) for result in results]
+            results = [
+                replace(result, regions=most_confident(result.regions, regions))
+                for result in results
+            ]
         return results
 
     def _candidates(self, regions: int) -> int:
@@ -170,11 +186,17 @@ class RegionCaptioner:
         return self.model.config.decoding.candidates if regions and self.source is None else 0
 
     def describe(
-        self, photo: PictureSource, boxes_xyxy: Any, *, beams: int | None = None, threshold: float | None = None
+        self,
+        photo: PictureSource,
+        boxes_xyxy: Any,
+        *,
+        beams: int | None = None,
+        threshold: float | None = None,
     ) -> ImageResult:
         """Caption the boxes that you give, (N, 4) in pixels of the photo, in their order.
 
-        They all get words unless ``threshold`` says otherwise; `RegionCaption.sure` says which the model stands for.
+        They all get words unless ``threshold`` says otherwise; `RegionCaption.sure` says which the
+        model stands for.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -183,16 +205,21 @@ class RegionCaptioner:
         opened = self.open(photo)
         wanted = checked_boxes(boxes_xyxy, opened.size_wh)
         places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
-        boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[None].to(self.device)
+        boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[
+            None
+        ].to(self.device)
         scores = boxes.new_ones(1, len(places))
         least = 0.0 if threshold is None else threshold  # whoever draws a box wants words for it
         maps = self.encode([opened])
-        return self.speak([opened], maps, boxes, scores, [places], beams, least, check_photo=False)[0]
+        return self.speak([opened], maps, boxes, scores, [places], beams, least, check_photo=False)[
+            0
+        ]
 
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
 
-        A word that the model does not know, or that chooses the NULL region of a model that has one, has no match.
+        A word that the model does not know, or that chooses the NULL region of a model that has
+        one, has no match.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -215,13 +242,17 @@ class RegionCaptioner:
             vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
             words, _ = self.model.aligner.read([numbers])
             choices = self.model.aligner.choices(vectors)
-            prior = region_prior(words, quality, self.model.config.decoding.region_prior, choices.shape[1])
+            prior = region_prior(
+                words, quality, self.model.config.decoding.region_prior, choices.shape[1]
+            )
             known = [place for place, number in enumerate(numbers) if number != UNKNOWN]
             products = (affinity(choices, words)[0, 0] + prior[0])[known].cpu()  # (T, N)
         original = self._to_original(boxes[0], opened)
         seen = visible(original)
         may = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
-        return WordScores(opened, tuple(tokens[place] for place in known), original[seen], products[:, may])
+        return WordScores(
+            opened, tuple(tokens[place] for place in known), original[seen], products[:, may]
+        )
 
     def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""
@@ -231,7 +262,9 @@ class RegionCaptioner:
             for word, label, row in zip(weighed.words, labels.tolist(), weighed.scores, strict=True)
             if label < len(weighed.boxes_xyxy)
         )
-        return ImageResult(weighed.photo.name, weighed.photo.size_wh, self.model.config.name, matches=matches)
+        return ImageResult(
+            weighed.photo.name, weighed.photo.size_wh, self.model.config.name, matches=matches
+        )
 
     def locate(self, photo: PictureSource, phrase: str, *, k: int = 1) -> ImageResult:
         """The ``k`` best boxes of a phrase, best first.
@@ -247,10 +280,16 @@ class RegionCaptioner:
         maps = self.encode([opened])
         boxes, scores = self.phrase_scores(maps, [[numbers]], self.model.regions(LOCATE_REGIONS))
         original = self._to_original(boxes[0], opened)
-        shown = visible(original) & (original != original[0]).any(1)  # the whole photo also fills empty places
+        shown = visible(original) & (original != original[0]).any(
+            1
+        )  # the whole photo also fills empty places
         shown[0] = True
-        order = [row for row in scores[0][0].argsort(descending=True, stable=True).tolist() if shown[row]][:k]
-        matches = tuple(PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order)
+        order = [
+            row for row in scores[0][0].argsort(descending=True, stable=True).tolist() if shown[row]
+        ][:k]
+        matches = tuple(
+            PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order
+        )
         return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
 
     @property
@@ -274,12 +313,18 @@ class RegionCaptioner:
         """One run of the backbone over B photos, or what is given of them."""
         given = self.model.config.given
         if given is not None and isinstance(self.source, PrecomputedRegions):
-            found = [read_given(self.source, photo.name, photo.size_wh, given.features) for photo in photos]
+            found = [
+                read_given(self.source, photo.name, photo.size_wh, given.features)
+                for photo in photos
+            ]
             parts = given_maps(found, self.model.preprocessing, given)
             return Maps(*(part.to(self.device) for part in parts))
-        pixels = torch.stack([self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos])
+        pixels = torch.stack(
+            [self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos]
+        )
         pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._is_half):  # as features are trained on
+        # as the features were that the model was trained on
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._is_half):
             maps: Maps = self.model.extractor(pixels)
         return Maps(*(values.float() for values in maps))
 
@@ -295,7 +340,8 @@ class RegionCaptioner:
             regions: proposals that compete; the whole photo does as well.
 
         Returns:
-            boxes (B, 1 + regions, 4) in network pixels, and for each photo scores (phrases, 1 + regions).
+            boxes (B, 1 + regions, 4) in network pixels, and for each photo scores (phrases, 1 +
+            regions).
         """
         boxes, quality = self.model.extractor.propose(maps, regions)
         vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
@@ -318,7 +364,11 @@ class RegionCaptioner:
         return self._neutral(captions, condition, annotations, decoding.neutral_margin)
 
     def _neutral(
-        self, captions: Sequence[Hypothesis], condition: Tensor, annotations: Tensor | None, margin: float
+        self,
+        captions: Sequence[Hypothesis],
+        condition: Tensor,
+        annotations: Tensor | None,
+        margin: float,
     ) -> list[Hypothesis]:
         """The captions, with neutral words where the other sex is nearly as likely (`generate.neutral`)."""
         encode, words = self.model.vocabulary.encode, self.model.vocabulary.words
@@ -335,7 +385,9 @@ class RegionCaptioner:
         shown = None if annotations is None else annotations[rows * 2]
         scores = caption_log_probability(self.model.generator, condition[rows * 2], shown, pairs)
         as_written, as_swapped = scores.chunk(2)
-        either = torch.logaddexp(as_written, as_swapped)  # a person is likelier than either of the two
+        either = torch.logaddexp(
+            as_written, as_swapped
+        )  # a person is likelier than either of the two
         chosen = list(captions)
         for place, row in enumerate(rows):
             numbers = encode(neutral(texts[row]))
@@ -346,10 +398,14 @@ class RegionCaptioner:
     @torch.inference_mode()
     def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:
         """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
-        vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes_xyxy)).flatten(0, 1)
+        vectors = self.model.aligner.regions(
+            self.model.extractor.vectors(maps, boxes_xyxy)
+        ).flatten(0, 1)
         words, mask = self.model.aligner.read([caption.words for caption in captions])
         match = torch.einsum("rtd,rd->r", words * mask[..., None], vectors)
-        fluency = [max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions]
+        fluency = [
+            max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions
+        ]
         return torch.stack([match.new_tensor(fluency), match], 1)
 
     def speak(
@@ -373,29 +429,41 @@ class RegionCaptioner:
         if not 0 <= least <= 1:
             raise ValueError(f"threshold: expected 0..1, got {least}")
         least_photo = 0.0 if threshold is None else least
-        used = (scores != 0).any(0)  # places that fewer proposals than asked for, or slivers, leave empty everywhere
+        used = (scores != 0).any(
+            0
+        )  # places that fewer proposals than asked for, or slivers, leave empty everywhere
         used[0] = True
         boxes, scores, rows = boxes[:, used], scores[:, used], used.cpu().numpy()
         told, results = self._say(maps, boxes, beams), []
         with torch.inference_mode():
             least_likely = decoding.photo_check if check_photo else 0.0
             is_photo = (self.model.photo_probability(maps) >= least_likely).tolist()
-        for row, (photo, own, said, quality) in enumerate(zip(photos, places, told, scores.tolist(), strict=True)):
+        for row, (photo, own, said, quality) in enumerate(
+            zip(photos, places, told, scores.tolist(), strict=True)
+        ):
             records = []
-            for place, (box, (words, fluency, match), score) in enumerate(zip(own[rows], said, quality, strict=True)):
+            for place, (box, (words, fluency, match), score) in enumerate(
+                zip(own[rows], said, quality, strict=True)
+            ):
                 if place and score == 0:
                     continue  # empty in this photo alone
-                confidence = calibrated(decoding.region if place else decoding.photo, fluency, match, score)
+                confidence = calibrated(
+                    decoding.region if place else decoding.photo, fluency, match, score
+                )
                 text = self.model.vocabulary.decode(words)
                 confident = confidence >= (least if place else least_photo)
                 spoken = text if text and confident and is_photo[row] else None
                 sure = confidence >= (decoding.threshold if place else decoding.photo_threshold)
                 records.append(RegionCaption(_corners(box), spoken, confidence, score, sure))
             name = self.model.config.name
-            results.append(ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:])))
+            results.append(
+                ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:]))
+            )
         return results
 
-    def _say(self, maps: Maps, boxes: Tensor, beams: int | None) -> list[list[tuple[Sequence[int], float, float]]]:
+    def _say(
+        self, maps: Maps, boxes: Tensor, beams: int | None
+    ) -> list[list[tuple[Sequence[int], float, float]]]:
         """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
         said: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
         width = max(1, BOXES_TOGETHER // len(boxes))
@@ -403,7 +471,9 @@ class RegionCaptioner:
             part = boxes[:, first : first + width]
             captions = self.write(maps, part, beams)
             evidence = self.evidence(maps, part, captions).tolist()
-            for number, (caption, (fluency, match)) in enumerate(zip(captions, evidence, strict=True)):
+            for number, (caption, (fluency, match)) in enumerate(
+                zip(captions, evidence, strict=True)
+            ):
                 said[number // part.shape[1]].append((caption.words, fluency, match))
         return said
 
@@ -411,7 +481,9 @@ class RegionCaptioner:
         """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""
         if self.source is None:
             return self.model.extractor.propose(maps, count)
-        for photo in photos:  # precomputed regions are found by the file's name, which Pillow forgets on conversion
+        for photo in (
+            photos
+        ):  # precomputed regions are found by the file's name, which Pillow forgets on conversion
             vars(photo.image)["filename"] = photo.name
         found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
         boxes, scores = in_network_pixels(found, self.model.preprocessing, 1 + count)
@@ -439,7 +511,9 @@ class RegionCaptioner:
         return self.model.preprocessing.to_original(boxes_xyxy.cpu().numpy(), photo.size_wh)
 
 
-def calibrated(calibration: Calibration, fluency: float, match: float, objectness: float = 1.0) -> float:
+def calibrated(
+    calibration: Calibration, fluency: float, match: float, objectness: float = 1.0
+) -> float:
     """The probability in 0..1 that a caption is right: of mean log-probability, alignment, and the box's objectness."""
     logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
     logit += calibration.per_box * math.log(max(objectness, 1e-6))
@@ -448,7 +522,9 @@ def calibrated(calibration: Calibration, fluency: float, match: float, objectnes
 
 def most_confident(regions: Sequence[RegionCaption], count: int) -> tuple[RegionCaption, ...]:
     """The ``count`` regions that are most worth reading: by confidence those with words, then boxes by objectness."""
-    worded = sorted((region for region in regions if region.text), key=lambda region: -region.confidence)
+    worded = sorted(
+        (region for region in regions if region.text), key=lambda region: -region.confidence
+    )
     silent = [region for region in regions if not region.text]
     return tuple([*worded, *silent][:count])
 

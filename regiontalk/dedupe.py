@@ -1,10 +1,12 @@
 """What captions name, and which boxes show one thing: who says a thing once asks here.
 
-A model that looks at ten boxes of a photo describes the same man three times, as a man, a boy and "a man in a red
-shirt". Two boxes show one thing where their captions name one kind of thing and half of the smaller box lies in the
-other. `merged` serves `RegionCaptioner.caption`, alt texts, exports and films alike; it is pure and knows no model.
+A model that looks at ten boxes of a photo describes the same man three times, as a man, a boy and
+"a man in a red shirt". Two boxes show one thing where their captions name one kind of thing and
+half of the smaller box lies in the other. `merged` serves `RegionCaptioner.caption`, alt texts,
+exports and films alike; it is pure and knows no model.
 
-numpy is imported only where boxes are compared: the command line has its defaults from `narrate`, which reads this.
+numpy is imported only where boxes are compared: the command line has its defaults from `narrate`,
+which reads this.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ PEOPLE = frozenset(
 )
 _COUNTS = frozenset("one two three four five six several some many few another other".split())
 _GROUPS = frozenset("group crowd bunch pair couple lot number line row team".split())
-_IRREGULAR = {"men": "man", "women": "woman", "people": "person", "children": "child", "wolves": "wolf"}
+_IRREGULAR = {
+    "men": "man",
+    "women": "woman",
+    "people": "person",
+    "children": "child",
+    "wolves": "wolf",
+}
 
 
 def merged(regions: Sequence[RegionCaption]) -> list[RegionCaption]:
@@ -67,7 +75,9 @@ def content_words(text: str) -> frozenset[str]:
     >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
     True
     """
-    return frozenset(stem(word) for word in words_of(text) if word not in FUNCTION | _COUNTS | _GROUPS)
+    return frozenset(
+        stem(word) for word in words_of(text) if word not in FUNCTION | _COUNTS | _GROUPS
+    )
 
 
 def kind_of(text: str) -> str:

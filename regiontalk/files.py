@@ -37,4 +37,6 @@ def write_data(path: Path, data: bytes) -> None:
 
 def cannot_write(path: Path, error: OSError) -> OSError:
     """The error for a file that could not be written, with its final name."""
-    return OSError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place")
+    return OSError(
+        f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place"
+    )

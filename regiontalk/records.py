@@ -1,7 +1,7 @@
 """The records that travel from reader to JSON: frozen, checked on creation, made of numpy arrays and plain values.
 
-The dimension letters used in every docstring of this package:
-B pictures, N regions, T words, D embedding, F features, H hidden, V vocabulary, K beams; C sentences where not B.
+The dimension letters used in every docstring of this package: B pictures, N regions, T words, D
+embedding, F features, H hidden, V vocabulary, K beams; C sentences where not B.
 
 Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original picture.
 Row 0 of a `Regions` that describes a photo is the whole photo; the rows after it fall by score.
@@ -41,14 +41,22 @@ def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> Fl
     fine = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
     if size_wh is not None:
         fine &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
-    for row in boxes[~fine]:  # evaluation checks a million boxes: only the bad ones are looked at one by one
+    for row in boxes[
+        ~fine
+    ]:  # evaluation checks a million boxes: only the bad ones are looked at one by one
         text = ",".join(f"{value:g}" for value in row)
         if not np.isfinite(row).all():
             raise ValueError(f"box {text}: expected finite numbers")
         if row[2] <= row[0] or row[3] <= row[1]:
-            raise ValueError(f"box {text}: empty or inverted; expected x1,y1,x2,y2 with x1 < x2 and y1 < y2")
-        if size_wh is not None and not (row[0] >= 0 and row[1] >= 0 and row[2] <= size_wh[0] and row[3] <= size_wh[1]):
-            raise ValueError(f"box {text}: outside the photo, which is {size_wh[0]}x{size_wh[1]} pixels")
+            raise ValueError(
+                f"box {text}: empty or inverted; expected x1,y1,x2,y2 with x1 < x2 and y1 < y2"
+            )
+        if size_wh is not None and not (
+            row[0] >= 0 and row[1] >= 0 and row[2] <= size_wh[0] and row[3] <= size_wh[1]
+        ):
+            raise ValueError(
+                f"box {text}: outside the photo, which is {size_wh[0]}x{size_wh[1]} pixels"
+            )
     return boxes
 
 
@@ -73,7 +81,9 @@ class Regions:
         scores = np.asarray(self.scores, dtype=np.float32)
         if scores.shape != (len(boxes),):
             raise ValueError(f"scores: expected one a box, ({len(boxes)},), got {scores.shape}")
-        if self.features is not None and (self.features.ndim != 2 or len(self.features) != len(boxes)):
+        if self.features is not None and (
+            self.features.ndim != 2 or len(self.features) != len(boxes)
+        ):
             raise ValueError(f"features: expected ({len(boxes)}, F), got {self.features.shape}")
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "scores", scores)
@@ -84,7 +94,9 @@ class Regions:
     def __getitem__(self, rows: slice | NDArray[Any]) -> Regions:
         """The chosen rows, every field sliced together."""
         features = None if self.features is None else self.features[rows]
-        return replace(self, boxes_xyxy=self.boxes_xyxy[rows], scores=self.scores[rows], features=features)
+        return replace(
+            self, boxes_xyxy=self.boxes_xyxy[rows], scores=self.scores[rows], features=features
+        )
 
 
 @dataclass(frozen=True)
@@ -94,9 +106,12 @@ class RegionCaption:
     Attributes:
         box: x1, y1, x2, y2 in pixels of the original picture.
         text: the caption, or None below the confidence threshold.
-        confidence: calibrated probability in 0..1 that the caption is right (docs/results.md says how it is measured).
-        score: objectness of the box in 0..1; 1 where the user gave the box or it is the whole photo.
-        sure: False where words are given although the confidence is below the model's threshold for them.
+        confidence: calibrated probability in 0..1 that the caption is right (docs/results.md says
+            how it is measured).
+        score: objectness of the box in 0..1; 1 where the user gave the box or it is the whole
+            photo.
+        sure: False where words are given although the confidence is below the model's threshold for
+            them.
     """
 
     box: tuple[float, float, float, float]
@@ -115,7 +130,13 @@ class RegionCaption:
         """Plain values for JSON; `from_dict` reads them back."""
         box = [round(float(value), 1) for value in self.box]
         confidence, score = round(self.confidence, 4), round(self.score, 4)
-        return {"box": box, "text": self.text, "confidence": confidence, "score": score, "sure": self.sure}
+        return {
+            "box": box,
+            "text": self.text,
+            "confidence": confidence,
+            "score": score,
+            "sure": self.sure,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegionCaption:
@@ -139,10 +160,11 @@ class PhraseMatch:
     """A phrase (or one word) and the box that answers it.
 
     Attributes:
-        phrase: the phrase as the user wrote it, or one token of the sentence (`text.tokenize`: lower case, no marks).
+        phrase: the phrase as the user wrote it, or one token of the sentence (`text.tokenize`:
+            lower case, no marks).
         box: x1, y1, x2, y2 in pixels of the original picture.
-        score: alignment v . s of the phrase and the box with the model's prior on regions, comparable inside one photo
-            only.
+        score: alignment v . s of the phrase and the box with the model's prior on regions,
+            comparable inside one photo only.
     """
 
     phrase: str
@@ -209,7 +231,9 @@ class ImageResult:
             ValueError: the document has another format number.
         """
         if values.get("format") != FORMAT:
-            raise ValueError(f"format: expected {FORMAT}, got {values.get('format')!r}; written by another version?")
+            raise ValueError(
+                f"format: expected {FORMAT}, got {values.get('format')!r}; written by another version?"
+            )
         return cls(
             photo=values["photo"],
             size_wh=(values["width"], values["height"]),
@@ -228,10 +252,13 @@ class Phrase:
         text: the words of the phrase.
         boxes: row numbers into `Example.boxes_xyxy`; empty where the annotators drew none.
         caption: which of the example's captions it stands in; None where it stands alone.
-        first_word: position of its first token in that caption (`text.tokenize`); None where it stands alone.
-        entity: the annotators' name of the thing (Entities chain id); phrases of one thing share it.
+        first_word: position of its first token in that caption (`text.tokenize`); None where it
+            stands alone.
+        entity: the annotators' name of the thing (Entities chain id); phrases of one thing share
+            it.
         types: the annotators' coarse types ("people", "clothing", ...).
-        source: who gave it: "annotator", a person who wrote the phrase, or "detector", a class name on a box.
+        source: who gave it: "annotator", a person who wrote the phrase, or "detector", a class name
+            on a box.
     """
 
     text: str
@@ -250,10 +277,11 @@ class Example:
     Attributes:
         photo: path of the picture file.
         captions: the raw sentences.
-        boxes_xyxy: (N, 4) annotated boxes, in pixels of the *annotation's* picture, which has `size_wh`.
+        boxes_xyxy: (N, 4) annotated boxes, in pixels of the *annotation's* picture, which has
+            `size_wh`.
         phrases: phrases with the boxes they name.
-        size_wh: width and height that `boxes_xyxy` refers to; None where nothing is annotated. The stored
-            file may have another size: scale by the ratio (`boxes.rescale`).
+        size_wh: width and height that `boxes_xyxy` refers to; None where nothing is annotated. The
+            stored file may have another size: scale by the ratio (`boxes.rescale`).
         id: the data set's own name of the photo.
     """
 
@@ -267,9 +295,13 @@ class Example:
     def __post_init__(self) -> None:
         boxes = checked_boxes(self.boxes_xyxy)
         if len(boxes) and self.size_wh is None:
-            raise ValueError(f"{self.photo.name}: boxes need size_wh, the picture size they refer to")
+            raise ValueError(
+                f"{self.photo.name}: boxes need size_wh, the picture size they refer to"
+            )
         for phrase in self.phrases:
             if any(not 0 <= row < len(boxes) for row in phrase.boxes):
-                raise ValueError(f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes} of {len(boxes)}")
+                raise ValueError(
+                    f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes} of {len(boxes)}"
+                )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "id", self.id or self.photo.name)

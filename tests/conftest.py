@@ -40,12 +40,22 @@ def make_tiny() -> Callable[..., RegionModel]:
     """A function that builds a model of all parts, small enough for a test; its arguments are the extractor's."""
 
     def make(**extractor: Any) -> RegionModel:
-        sizes = {"backbone": "test_efficientnet", "size": 64, "features": 16, "proposal_width": 8, **extractor}
+        sizes = {
+            "backbone": "test_efficientnet",
+            "size": 64,
+            "features": 16,
+            "proposal_width": 8,
+            **extractor,
+        }
         config = ModelConfig(
             name="tiny",
             extractor=ExtractorConfig(**sizes),
-            aligner=AlignerConfig(size=12, word_size=8, hidden=10, cell="gru", normalise=True, sentence_token=True),
-            generator=GeneratorConfig(cell="lstm", hidden=16, word_size=12, picture="state", attention=8),
+            aligner=AlignerConfig(
+                size=12, word_size=8, hidden=10, cell="gru", normalise=True, sentence_token=True
+            ),
+            generator=GeneratorConfig(
+                cell="lstm", hidden=16, word_size=12, picture="state", attention=8
+            ),
             decoding=DecodingConfig(beams=2, max_words=6, threshold=0.0),
         )
         torch.manual_seed(3)
@@ -60,7 +70,11 @@ def make_tiny() -> Callable[..., RegionModel]:
 def _stir(model: RegionModel) -> None:
     """First weights say nothing and batch norms do nothing: make photos differ and END unlikely."""
     for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None:
+        if (
+            isinstance(norm, nn.BatchNorm2d)
+            and norm.running_mean is not None
+            and norm.running_var is not None
+        ):
             norm.running_mean.normal_(0, 0.2)
             norm.running_var.uniform_(0.5, 2.0)
             if norm.affine:
@@ -76,7 +90,9 @@ def _stir(model: RegionModel) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_folder(
+    make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The tiny model as a folder, folded and in fp16 like a shipped one."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     make_tiny().folded().save_pretrained(folder, "# tiny\n\n## Licence\n\nFree.\n")

@@ -34,19 +34,33 @@ def slow_iou(first: list[float], second: list[float]) -> float:
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.6, 0.9])
-@pytest.mark.parametrize("count", [pytest.param(0, id="none"), pytest.param(1, id="one"), pytest.param(150, id="many")])
-@pytest.mark.parametrize("ties", [pytest.param(False, id="distinct"), pytest.param(True, id="ties")])
+@pytest.mark.parametrize(
+    "count", [pytest.param(0, id="none"), pytest.param(1, id="one"), pytest.param(150, id="many")]
+)
+@pytest.mark.parametrize(
+    "ties", [pytest.param(False, id="distinct"), pytest.param(True, id="ties")]
+)
 def test_suppression(threshold: float, count: int, ties: bool) -> None:
-    boxes, scores = some_boxes(count, 0), torch.rand(count, generator=torch.Generator().manual_seed(1))
+    boxes, scores = (
+        some_boxes(count, 0),
+        torch.rand(count, generator=torch.Generator().manual_seed(1)),
+    )
     scores = (scores * 5).round() if ties else scores
     kept = box_ops.non_maximum_suppression(boxes, scores, threshold)
     assert kept.dtype == torch.int64
-    assert kept.tolist() == slow_nms(boxes, scores, threshold) == ops.nms(boxes, scores, threshold).tolist()
-    assert box_ops.non_maximum_suppression(boxes, scores, threshold, 7).tolist() == kept[:7].tolist()
+    assert (
+        kept.tolist()
+        == slow_nms(boxes, scores, threshold)
+        == ops.nms(boxes, scores, threshold).tolist()
+    )
+    assert (
+        box_ops.non_maximum_suppression(boxes, scores, threshold, 7).tolist() == kept[:7].tolist()
+    )
 
 
 def test_suppression_by_hand() -> None:
-    # Row 1 is best. Row 0 shares 8 x 10 of 10 x 10 each with it: 80 / (100 + 100 - 80) = 2/3. Row 2 touches neither.
+    # Row 1 is best. Row 0 shares 8 x 10 of 10 x 10 each with it: 80 / (100 + 100 - 80) = 2/3. Row 2
+    # touches neither.
     boxes = torch.tensor([[2.0, 0, 12, 10], [0, 0, 10, 10], [50, 50, 60, 60]])
     scores = torch.tensor([0.5, 0.9, 0.1])
     assert box_ops.non_maximum_suppression(boxes, scores, 0.6).tolist() == [1, 2]

@@ -41,14 +41,20 @@ def same(first: ImageResult, second: ImageResult) -> None:
         assert one is not None and other is not None
         assert one.text == other.text
         np.testing.assert_allclose(one.box, other.box, atol=1e-2)
-        np.testing.assert_allclose((one.confidence, one.score), (other.confidence, other.score), atol=1e-4)
+        np.testing.assert_allclose(
+            (one.confidence, one.score), (other.confidence, other.score), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_caption(captioner: RegionCaptioner, size: tuple[int, int]) -> None:
     result = captioner.caption(picture(size), regions=4, threshold=0.0, merge=False)
     assert result.size_wh == size and result.model == "tiny" and result.matches == ()
-    assert result.caption is not None and result.caption.box == (0, 0, *size) and result.caption.score == 1
+    assert (
+        result.caption is not None
+        and result.caption.box == (0, 0, *size)
+        and result.caption.score == 1
+    )
     assert result.caption.text is not None and len(result.regions) == 4
     scores = [region.score for region in result.regions]
     assert scores == sorted(scores, reverse=True) and all(region.text for region in result.regions)
@@ -57,20 +63,28 @@ def test_caption(captioner: RegionCaptioner, size: tuple[int, int]) -> None:
 
 def test_photos_differ(captioner: RegionCaptioner) -> None:
     """Otherwise the comparisons of this file would say nothing."""
-    first, second = captioner.caption_many([picture((64, 64), seed) for seed in (0, 1)], threshold=0.0)
+    first, second = captioner.caption_many(
+        [picture((64, 64), seed) for seed in (0, 1)], threshold=0.0
+    )
     assert first.regions != second.regions
     assert len({region.text for result in (first, second) for region in result.regions}) > 1
 
 
-def test_boxes_are_the_proposals_in_original_pixels(captioner: RegionCaptioner, tmp_path: Path) -> None:
+def test_boxes_are_the_proposals_in_original_pixels(
+    captioner: RegionCaptioner, tmp_path: Path
+) -> None:
     """A JPEG that is decoded at 1/8: x * 1600 / 64 and y * 1200 / 64."""
     picture((1600, 1200)).save(tmp_path / "large.jpg", quality=95)
     result = captioner.caption(tmp_path / "large.jpg", regions=5, merge=False)
     photo = open_photo(tmp_path / "large.jpg", at_least=64)
     assert photo.image.size == (200, 150) and result.size_wh == (1600, 1200)
     boxes, scores = captioner.model.extractor.propose(captioner.encode([photo]), 5)
-    for region, (x1, y1, x2, y2), score in zip(result.regions, boxes[0, 1:].tolist(), scores[0, 1:], strict=True):
-        np.testing.assert_allclose(region.box, (x1 * 25, y1 * 18.75, x2 * 25, y2 * 18.75), atol=0.05)
+    for region, (x1, y1, x2, y2), score in zip(
+        result.regions, boxes[0, 1:].tolist(), scores[0, 1:], strict=True
+    ):
+        np.testing.assert_allclose(
+            region.box, (x1 * 25, y1 * 18.75, x2 * 25, y2 * 18.75), atol=0.05
+        )
         assert region.score == pytest.approx(float(score))
 
 
@@ -84,10 +98,21 @@ def test_exif_turn(captioner: RegionCaptioner, tmp_path: Path) -> None:
     result = captioner.caption(tmp_path / "turned.jpg", regions=3, threshold=0.0)
     assert result.size_wh == (80, 120)
     same(result, captioner.caption(upright, regions=3, threshold=0.0))
-    assert captioner.describe(tmp_path / "turned.jpg", [[0, 90, 80, 120]]).regions[0].box == (0, 90, 80, 120)
+    assert captioner.describe(tmp_path / "turned.jpg", [[0, 90, 80, 120]]).regions[0].box == (
+        0,
+        90,
+        80,
+        120,
+    )
 
 
-BOXES = [[5, 5, 60, 70], [0, 0, 200, 100], [150.5, 20.25, 199.75, 99.5], [5, 5, 60, 70], [10, 10, 10.25, 10.5]]
+BOXES = [
+    [5, 5, 60, 70],
+    [0, 0, 200, 100],
+    [150.5, 20.25, 199.75, 99.5],
+    [5, 5, 60, 70],
+    [10, 10, 10.25, 10.5],
+]
 
 
 @pytest.mark.parametrize("count", range(len(BOXES) + 1))
@@ -100,11 +125,19 @@ def test_describe_gives_exactly_the_boxes_in_order(captioner: RegionCaptioner, c
 
 def test_describe_says_what_caption_says(captioner: RegionCaptioner) -> None:
     found = captioner.caption(picture((200, 100)), regions=6, threshold=0.0)
-    told = captioner.describe(picture((200, 100)), [region.box for region in found.regions], threshold=0.0)
+    told = captioner.describe(
+        picture((200, 100)), [region.box for region in found.regions], threshold=0.0
+    )
     assert [region.text for region in told.regions] == [region.text for region in found.regions]
     same_confidence = [region.confidence for region in told.regions]
-    np.testing.assert_allclose(same_confidence, [region.confidence for region in found.regions], atol=1e-3)
-    assert told.caption is not None and found.caption is not None and told.caption.text == found.caption.text
+    np.testing.assert_allclose(
+        same_confidence, [region.confidence for region in found.regions], atol=1e-3
+    )
+    assert (
+        told.caption is not None
+        and found.caption is not None
+        and told.caption.text == found.caption.text
+    )
 
 
 def test_a_batch_is_its_photos(captioner: RegionCaptioner) -> None:
@@ -123,7 +156,9 @@ def test_how_many_are_computed_together_changes_nothing(
     whole = captioner.caption_many(given, regions=5, threshold=0.0)
     monkeypatch.setattr("regiontalk.captioner.PHOTOS_TOGETHER", photos)
     monkeypatch.setattr("regiontalk.captioner.BOXES_TOGETHER", boxes)
-    for one, other in zip(captioner.caption_many(given, regions=5, threshold=0.0), whole, strict=True):
+    for one, other in zip(
+        captioner.caption_many(given, regions=5, threshold=0.0), whole, strict=True
+    ):
         same(one, other)
 
 
@@ -146,17 +181,22 @@ def test_a_fine_grid_decodes_in_parts(tiny_folder: Path, monkeypatch: pytest.Mon
     results = captioner.caption_many([picture((64, 64))] * 9, regions=400, beams=1)
     assert [len(result.regions) for result in results] == [400] * 9
     assert max(photos * boxes for photos, boxes in batches) <= 256
-    assert {photos for photos, _ in batches} == {8, 1} and sum(photos * boxes for photos, boxes in batches) == 9 * 401
+    assert {photos for photos, _ in batches} == {8, 1} and sum(
+        photos * boxes for photos, boxes in batches
+    ) == 9 * 401
 
 
-def test_empty_places_are_not_decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_places_are_not_decoded(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = decoded(captioner, monkeypatch)
     found = captioner.caption(picture((64, 64)), regions=200, merge=False)
     assert batches == [(1, 1 + len(found.regions))] and len(found.regions) < 200
 
 
 @pytest.mark.parametrize(
-    ("threshold", "silent"), [pytest.param(1.0, True, id="all silent"), pytest.param(0.0, False, id="all speak")]
+    ("threshold", "silent"),
+    [pytest.param(1.0, True, id="all silent"), pytest.param(0.0, False, id="all speak")],
 )
 def test_threshold(captioner: RegionCaptioner, threshold: float, silent: bool) -> None:
     result = captioner.caption(picture((64, 64)), regions=4, threshold=threshold, merge=False)
@@ -164,16 +204,25 @@ def test_threshold(captioner: RegionCaptioner, threshold: float, silent: bool) -
     assert result.caption is not None and (result.caption.text is None) == silent
 
 
-def test_the_photo_speaks_unless_a_threshold_is_given(make_tiny: Callable[..., RegionModel]) -> None:
+def test_the_photo_speaks_unless_a_threshold_is_given(
+    make_tiny: Callable[..., RegionModel],
+) -> None:
     model = make_tiny()
     model.config = model.config.model_copy(
         update={"decoding": model.config.decoding.model_copy(update={"threshold": 1.0})}
     )
     captioner, photo = RegionCaptioner(model=model), picture((64, 64))
     usual = captioner.caption(photo, regions=4)
-    assert usual.caption is not None and usual.caption.text and not any(region.text for region in usual.regions)
+    assert (
+        usual.caption is not None
+        and usual.caption.text
+        and not any(region.text for region in usual.regions)
+    )
     just, over = usual.caption.confidence, usual.caption.confidence + 1e-3
-    spoken = [captioner.caption(photo, regions=0, threshold=least).caption for least in (just - 1e-6, over)]
+    spoken = [
+        captioner.caption(photo, regions=0, threshold=least).caption
+        for least in (just - 1e-6, over)
+    ]
     assert [one is not None and one.text is not None for one in spoken] == [True, False]
 
 
@@ -198,10 +247,14 @@ def test_one_thing_is_said_once(captioner: RegionCaptioner) -> None:
     photo = picture((200, 100))
     every = captioner.caption(photo, regions=12, threshold=0.0, merge=False)
     found = captioner.caption(photo, regions=12, threshold=0.0)
-    assert list(found.regions) == merged(every.regions) and 0 < len(found.regions) < len(every.regions)
+    assert list(found.regions) == merged(every.regions) and 0 < len(found.regions) < len(
+        every.regions
+    )
     boxes = [region.box for region in every.regions]
     assert len(captioner.describe(photo, boxes, threshold=0.0).regions) == 12
-    given = RegionCaptioner(model=captioner.model, source=GivenBoxes(boxes)).caption(photo, regions=12, threshold=0.0)
+    given = RegionCaptioner(model=captioner.model, source=GivenBoxes(boxes)).caption(
+        photo, regions=12, threshold=0.0
+    )
     assert len(given.regions) == 12
     silent = captioner.caption(photo, regions=12, threshold=1.0).regions
     assert [region.box for region in silent] == boxes, "a box without words names nothing"
@@ -222,8 +275,12 @@ def test_locate(captioner: RegionCaptioner, k: int) -> None:
         tuple((box.numpy() * [200, 100, 200, 100] / 64).round(2)): sum(float(s @ v) for s in words)
         for box, v in zip(boxes[0], vectors, strict=True)
     }
-    assert len(matches) == min(k, len(scores)) and {match.phrase for match in matches} == {"A red dog!"}
-    np.testing.assert_allclose([match.score for match in matches], sorted(scores.values())[::-1][:k], atol=1e-5)
+    assert len(matches) == min(k, len(scores)) and {match.phrase for match in matches} == {
+        "A red dog!"
+    }
+    np.testing.assert_allclose(
+        [match.score for match in matches], sorted(scores.values())[::-1][:k], atol=1e-5
+    )
     assert len({match.box for match in matches}) == len(matches)
 
 
@@ -232,18 +289,27 @@ def test_align(captioner: RegionCaptioner, beta: float) -> None:
     """Each known word on its best region (eq. 8); a huge beta puts all on the region with the best sum."""
     photo = picture((200, 100))
     matches = captioner.align(photo, "The zebra sits, on a boat", beta=beta).matches
-    assert [match.phrase for match in matches] == ["the", "sits", "on", "a", "boat"], "no box for what it does not know"
+    assert [match.phrase for match in matches] == ["the", "sits", "on", "a", "boat"], (
+        "no box for what it does not know"
+    )
     model = captioner.model
     maps = captioner.encode([open_photo(photo)])
     boxes, _ = model.extractor.propose(maps, ALIGN_REGIONS)
     with torch.no_grad():
         vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0]
-        words = model.aligner.read([model.vocabulary.encode("the zebra sits on a boat")])[0][0][[0, 2, 3, 4, 5]]
+        words = model.aligner.read([model.vocabulary.encode("the zebra sits on a boat")])[0][0][
+            [0, 2, 3, 4, 5]
+        ]
     products = [[float(s @ v) for v in vectors] for s in words]
     places = boxes[0].numpy() * [200, 100, 200, 100] / 64
-    labels = [int(np.argmin([np.abs(np.subtract(match.box, place)).max() for place in places])) for match in matches]
+    labels = [
+        int(np.argmin([np.abs(np.subtract(match.box, place)).max() for place in places]))
+        for match in matches
+    ]
     np.testing.assert_allclose(
-        [match.score for match in matches], [row[label] for row, label in zip(products, labels, strict=True)], atol=1e-5
+        [match.score for match in matches],
+        [row[label] for row, label in zip(products, labels, strict=True)],
+        atol=1e-5,
     )
     if beta == 0:
         assert labels == [int(np.argmax(row)) for row in products]
@@ -252,12 +318,16 @@ def test_align(captioner: RegionCaptioner, beta: float) -> None:
 
 
 def test_align_and_locate_leave_no_caption(captioner: RegionCaptioner) -> None:
-    for result in (captioner.align(picture((64, 64)), "a dog"), captioner.locate(picture((64, 64)), "a dog")):
+    for result in (
+        captioner.align(picture((64, 64)), "a dog"),
+        captioner.locate(picture((64, 64)), "a dog"),
+    ):
         assert result.caption is None and result.regions == () and result.matches
 
 
 @pytest.mark.parametrize(
-    ("regions", "kept"), [pytest.param(6, 6, id="all"), pytest.param(9, 6, id="no more"), pytest.param(2, 2, id="two")]
+    ("regions", "kept"),
+    [pytest.param(6, 6, id="all"), pytest.param(9, 6, id="no more"), pytest.param(2, 2, id="two")],
 )
 def test_grid_source(tiny_folder: Path, regions: int, kept: int) -> None:
     captioner = RegionCaptioner.from_pretrained(tiny_folder, source=Grid(rows=2, columns=3))
@@ -271,14 +341,20 @@ def test_a_source_sees_the_photo_as_it_is(tiny_folder: Path, tmp_path: Path) -> 
     """A large JPEG, which would be decoded small: given boxes and the file's name refer to the original."""
     picture((1600, 1200)).save(tmp_path / "large.jpg")
     box = [800, 600, 1600, 1200]
-    np.savez(tmp_path / "large.npz", features=np.zeros((1, 3), np.float32), boxes=np.array([box], np.float32))
+    np.savez(
+        tmp_path / "large.npz",
+        features=np.zeros((1, 3), np.float32),
+        boxes=np.array([box], np.float32),
+    )
     for source in (GivenBoxes([box]), PrecomputedRegions(tmp_path)):
         captioner = RegionCaptioner.from_pretrained(tiny_folder, source=source)
         result = captioner.caption(tmp_path / "large.jpg", regions=3)
         assert [list(region.box) for region in result.regions] == [box]
 
 
-@pytest.mark.parametrize("size", [pytest.param((300, 20), id="a strip"), pytest.param((1, 1), id="one pixel")])
+@pytest.mark.parametrize(
+    "size", [pytest.param((300, 20), id="a strip"), pytest.param((1, 1), id="one pixel")]
+)
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple[int, int]) -> None:
     """Proposals in the padding and slivers under a pixel show nothing and are passed over; all records hold."""
@@ -286,7 +362,11 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
     photo = picture(size)
     result = captioner.caption(photo, regions=30)
     assert result.caption is not None and result.caption.box == (0, 0, *size)
-    for found in (result, captioner.align(photo, "a dog runs"), captioner.locate(photo, "a dog", k=99)):
+    for found in (
+        result,
+        captioner.align(photo, "a dog runs"),
+        captioner.locate(photo, "a dog", k=99),
+    ):
         places = [*(item.box for item in found.regions), *(item.box for item in found.matches)]
         boxes = np.array(places).reshape(-1, 4)
         assert (boxes[:, 2:] - boxes[:, :2] > 0.999).all()
@@ -298,17 +378,28 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
     [
         pytest.param({}, 0, id="TensorFlow's padding"),
         pytest.param(
-            {"backbone": "test_resnet", "same_padding": False}, 1, id="a stem whose norm follows no convolution"
+            {"backbone": "test_resnet", "same_padding": False},
+            1,
+            id="a stem whose norm follows no convolution",
         ),
-        pytest.param({"neck": False, "features": 304}, 1, id="no neck, whose norm follows no convolution"),
+        pytest.param(
+            {"neck": False, "features": 304}, 1, id="no neck, whose norm follows no convolution"
+        ),
     ],
 )
-def test_folded_equals_unfolded(make_tiny: Callable[..., RegionModel], extractor: dict[str, Any], left: int) -> None:
+def test_folded_equals_unfolded(
+    make_tiny: Callable[..., RegionModel], extractor: dict[str, Any], left: int
+) -> None:
     """With batch norms whose statistics and weights are not those of a first day."""
     plain, folded = make_tiny(**extractor), make_tiny(**extractor).folded()
-    norms = [sum("BatchNorm" in type(part).__name__ for part in model.modules()) for model in (plain, folded)]
+    norms = [
+        sum("BatchNorm" in type(part).__name__ for part in model.modules())
+        for model in (plain, folded)
+    ]
     assert folded.config.folded and norms[0] > 5 and norms[1] == left
-    assert sum(value.numel() for value in folded.parameters()) < sum(value.numel() for value in plain.parameters())
+    assert sum(value.numel() for value in folded.parameters()) < sum(
+        value.numel() for value in plain.parameters()
+    )
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         for ours, theirs in zip(folded.extractor(pixels), plain.extractor(pixels), strict=True):
@@ -321,22 +412,44 @@ def test_folded_equals_unfolded(make_tiny: Callable[..., RegionModel], extractor
     ("call", "message"),
     [
         pytest.param(
-            lambda it, photo: it.caption(photo, regions=-1), "regions: expected 0 or more, got -1", id="regions"
+            lambda it, photo: it.caption(photo, regions=-1),
+            "regions: expected 0 or more, got -1",
+            id="regions",
         ),
         pytest.param(
-            lambda it, photo: it.caption(photo, threshold=1.5), "threshold: expected 0..1, got 1.5", id="high"
+            lambda it, photo: it.caption(photo, threshold=1.5),
+            "threshold: expected 0..1, got 1.5",
+            id="high",
         ),
         pytest.param(lambda it, photo: it.caption(b""), "0 bytes", id="no photo"),
         pytest.param(
-            lambda it, photo: it.describe(photo, [[0, 0, 65, 9]]), "outside the photo, which is 64x64", id="box"
+            lambda it, photo: it.describe(photo, [[0, 0, 65, 9]]),
+            "outside the photo, which is 64x64",
+            id="box",
         ),
-        pytest.param(lambda it, photo: it.describe(photo, [1, 2, 3, 4]), r"expected shape \(N, 4\)", id="flat box"),
-        pytest.param(lambda it, photo: it.align(photo, " "), "expected at least one word", id="no sentence"),
-        pytest.param(lambda it, photo: it.align(photo, "quark"), "none of its words is known", id="unknown words"),
-        pytest.param(lambda it, photo: it.align(photo, "a dog", beta=-1), "beta", id="negative beta"),
-        pytest.param(lambda it, photo: it.locate(photo, "a dog", k=0), "k: expected 1 or more, got 0", id="k"),
         pytest.param(
-            lambda it, photo: RegionCaptioner(model=it.model, device="abacus"), "device: expected cpu, or", id="device"
+            lambda it, photo: it.describe(photo, [1, 2, 3, 4]),
+            r"expected shape \(N, 4\)",
+            id="flat box",
+        ),
+        pytest.param(
+            lambda it, photo: it.align(photo, " "), "expected at least one word", id="no sentence"
+        ),
+        pytest.param(
+            lambda it, photo: it.align(photo, "quark"),
+            "none of its words is known",
+            id="unknown words",
+        ),
+        pytest.param(
+            lambda it, photo: it.align(photo, "a dog", beta=-1), "beta", id="negative beta"
+        ),
+        pytest.param(
+            lambda it, photo: it.locate(photo, "a dog", k=0), "k: expected 1 or more, got 0", id="k"
+        ),
+        pytest.param(
+            lambda it, photo: RegionCaptioner(model=it.model, device="abacus"),
+            "device: expected cpu, or",
+            id="device",
         ),
     ],
 )

@@ -37,7 +37,17 @@ def test_a_caption_imports_nothing_slow(tmp_path: Path) -> None:
     model = RegionModel(config=config, vocabulary=Vocabulary(["a", "dog"])).folded()
     model.save_pretrained(tmp_path / "model", "# light\n")
     Image.new("RGB", (90, 60), "green").save(tmp_path / "photo.png")
-    arguments = ["caption", "photo.png", "--model", "model", "--regions", "2", "--json", "--draw", "drawn"]
+    arguments = [
+        "caption",
+        "photo.png",
+        "--model",
+        "model",
+        "--regions",
+        "2",
+        "--json",
+        "--draw",
+        "drawn",
+    ]
     program = [sys.executable, "-c", PROGRAM.format(slow=SLOW), *arguments]
     run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

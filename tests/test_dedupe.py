@@ -13,7 +13,9 @@ from regiontalk.records import RegionCaption
 LEFT, INSIDE, HALF, RIGHT = (0, 0, 20, 20), (5, 5, 15, 15), (10, 0, 30, 20), (60, 0, 80, 20)
 
 
-def said(text: str | None, confidence: float, box: tuple[float, float, float, float] = LEFT) -> RegionCaption:
+def said(
+    text: str | None, confidence: float, box: tuple[float, float, float, float] = LEFT
+) -> RegionCaption:
     return RegionCaption(box, text, confidence)
 
 
@@ -23,12 +25,26 @@ def said(text: str | None, confidence: float, box: tuple[float, float, float, fl
         pytest.param([], [], id="nothing"),
         pytest.param([said("a dog", 0.3), said("a dog", 0.5, INSIDE)], [1], id="the better stays"),
         pytest.param([said("a dog", 0.5), said("a dog", 0.5, INSIDE)], [0], id="a tie: the first"),
-        pytest.param([said("a man", 0.5), said("a boy in a hat", 0.4, INSIDE)], [0], id="other words for one kind"),
+        pytest.param(
+            [said("a man", 0.5), said("a boy in a hat", 0.4, INSIDE)],
+            [0],
+            id="other words for one kind",
+        ),
         pytest.param([said("a man", 0.5), said("a dog", 0.4, INSIDE)], [0, 1], id="another kind"),
         pytest.param([said("a dog", 0.5), said("a dog", 0.4, RIGHT)], [0, 1], id="elsewhere"),
-        pytest.param([said("a dog", 0.5), said("two dogs", 0.4, HALF)], [0], id="just half of the smaller"),
-        pytest.param([said("a dog", 0.5), said("a dog", 0.4, (10.5, 0, 30.5, 20))], [0, 1], id="less than half"),
-        pytest.param([said("a dog", 0.1), said(None, 0.9, INSIDE), said("a cat", 0.2)], [0, 1, 2], id="no words"),
+        pytest.param(
+            [said("a dog", 0.5), said("two dogs", 0.4, HALF)], [0], id="just half of the smaller"
+        ),
+        pytest.param(
+            [said("a dog", 0.5), said("a dog", 0.4, (10.5, 0, 30.5, 20))],
+            [0, 1],
+            id="less than half",
+        ),
+        pytest.param(
+            [said("a dog", 0.1), said(None, 0.9, INSIDE), said("a cat", 0.2)],
+            [0, 1, 2],
+            id="no words",
+        ),
         pytest.param(
             [
                 said("a dog", 0.2, (0, 0, 10, 10)),
@@ -57,10 +73,19 @@ def test_merged_against_plain_loops() -> None:
         for _ in range(12):
             x, y = source.randrange(40), source.randrange(40)
             text = source.choice(["a man", "a woman sitting", "dogs", "a brown dog", None])
-            regions.append(said(text, source.random(), (x, y, x + source.randint(5, 30), y + source.randint(5, 30))))
+            regions.append(
+                said(
+                    text,
+                    source.random(),
+                    (x, y, x + source.randint(5, 30), y + source.randint(5, 30)),
+                )
+            )
         kept: list[RegionCaption] = []
         for one in sorted((one for one in regions if one.text), key=lambda one: -one.confidence):
-            if all(kind_of(one.text or "") != kind_of(two.text or "") or shared(one, two) < SAME for two in kept):
+            if all(
+                kind_of(one.text or "") != kind_of(two.text or "") or shared(one, two) < SAME
+                for two in kept
+            ):
                 kept.append(one)
         assert merged(regions) == [one for one in regions if one in kept or one.text is None]
         again = merged(regions)
@@ -87,7 +112,8 @@ def test_kind_of(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "wanted"), [("dogs", "dog"), ("running", "run"), ("rides", "rid"), ("riding", "rid"), ("grass", "grass")]
+    ("word", "wanted"),
+    [("dogs", "dog"), ("running", "run"), ("rides", "rid"), ("riding", "rid"), ("grass", "grass")],
 )
 def test_stem(word: str, wanted: str) -> None:
     assert stem(word) == wanted

@@ -11,7 +11,9 @@ import pytest
 from regiontalk.files import write_whole
 
 
-@pytest.mark.parametrize("before", [pytest.param(None, id="new"), pytest.param("old", id="in place of an older one")])
+@pytest.mark.parametrize(
+    "before", [pytest.param(None, id="new"), pytest.param("old", id="in place of an older one")]
+)
 def test_written(tmp_path: Path, before: str | None) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
@@ -23,13 +25,23 @@ def test_written(tmp_path: Path, before: str | None) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        pytest.param(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "cannot be written (No space left", id="full"),
-        pytest.param(OSError("just so"), "cannot be written (just so); free some space", id="without a number"),
+        pytest.param(
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+            "cannot be written (No space left",
+            id="full",
+        ),
+        pytest.param(
+            OSError("just so"),
+            "cannot be written (just so); free some space",
+            id="without a number",
+        ),
         pytest.param(ValueError("not mine"), "not mine", id="another error passes"),
     ],
 )
 @pytest.mark.parametrize("before", [pytest.param(None, id="new"), pytest.param("old", id="older")])
-def test_nothing_half_written(tmp_path: Path, error: Exception, message: str, before: str | None) -> None:
+def test_nothing_half_written(
+    tmp_path: Path, error: Exception, message: str, before: str | None
+) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
         path.write_text(before)

@@ -28,7 +28,8 @@ LAYERS = {
 }
 STAGES = {"values", "regions", "align", "generate"}
 INSIDE = STAGES | {"datasets", "metrics", "model", "facade", "uses", "learning"}
-# Each layer may also import itself. Only the edges use the public names, so that `import regiontalk` has no cycle.
+# Each layer may also import itself. Only the edges use the public names, so that `import
+# regiontalk` has no cycle.
 ALLOWED = {
     "values": set(),
     "regions": {"values"},
@@ -51,15 +52,20 @@ def imported(source: str, module: str) -> Iterator[str]:
 
     Args:
         source: Python text.
-        module: its dotted name ("regiontalk.regions.cache"; a package's own file ends in ".__init__").
+        module: its dotted name ("regiontalk.regions.cache"; a package's own file ends in
+            ".__init__").
     """
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "regiontalk")
+            yield from (
+                alias.name for alias in node.names if alias.name.split(".")[0] == "regiontalk"
+            )
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            if base == "regiontalk":  # `from regiontalk import boxes` names a module, or a public name of the package
+            if (
+                base == "regiontalk"
+            ):  # `from regiontalk import boxes` names a module, or a public name of the package
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             elif base.startswith("regiontalk."):
                 yield base
@@ -71,7 +77,9 @@ def layer(module: str) -> str:
     first = parts[1] if len(parts) > 1 else "__init__"
     if first not in LAYERS:
         if (PACKAGE / f"{first}.py").exists() or (PACKAGE / first).is_dir():
-            raise KeyError(f"{module}: give {first!r} a layer in LAYERS (DESIGN.md says which there are)")
+            raise KeyError(
+                f"{module}: give {first!r} a layer in LAYERS (DESIGN.md says which there are)"
+            )
         return "names"
     return LAYERS[first]
 
@@ -79,10 +87,16 @@ def layer(module: str) -> str:
 def upward(source: str, module: str) -> list[str]:
     """The imports of a source that its layer does not allow, as "from -> to"."""
     own = layer(module)
-    return [f"{module} -> {name}" for name in imported(source, module) if layer(name) not in {own, *ALLOWED[own]}]
+    return [
+        f"{module} -> {name}"
+        for name in imported(source, module)
+        if layer(name) not in {own, *ALLOWED[own]}
+    ]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_no_arrow_points_up(path: Path) -> None:
     module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     assert upward(path.read_text(encoding="utf-8"), module) == []
@@ -91,20 +105,73 @@ def test_no_arrow_points_up(path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "module", "bad"),
     [
-        pytest.param("from regiontalk.records import Regions", "regiontalk.regions.cache", 0, id="down"),
-        pytest.param("import torch, regiontalk.boxes", "regiontalk.align.score", 0, id="plain import"),
-        pytest.param("from regiontalk.align import score", "regiontalk.align.loss", 0, id="own layer"),
-        pytest.param("from regiontalk.align import score", "regiontalk.generate.model", 1, id="stage to stage"),
-        pytest.param("def f():\n    import regiontalk.train.loop", "regiontalk.drawing", 1, id="lazy import counts"),
+        pytest.param(
+            "from regiontalk.records import Regions", "regiontalk.regions.cache", 0, id="down"
+        ),
+        pytest.param(
+            "import torch, regiontalk.boxes", "regiontalk.align.score", 0, id="plain import"
+        ),
+        pytest.param(
+            "from regiontalk.align import score", "regiontalk.align.loss", 0, id="own layer"
+        ),
+        pytest.param(
+            "from regiontalk.align import score",
+            "regiontalk.generate.model",
+            1,
+            id="stage to stage",
+        ),
+        pytest.param(
+            "def f():\n    import regiontalk.train.loop",
+            "regiontalk.drawing",
+            1,
+            id="lazy import counts",
+        ),
         pytest.param("from ..align import score", "regiontalk.regions.cache", 1, id="relative"),
-        pytest.param("from . import proposals", "regiontalk.regions.__init__", 0, id="relative, in a package file"),
-        pytest.param("from .records import Regions", "regiontalk.drawing", 0, id="relative, one dot"),
-        pytest.param("from regiontalk import evaluate", "regiontalk.captioner", 1, id="module from the package"),
-        pytest.param("from regiontalk import RegionCaptioner", "regiontalk.cli.main", 0, id="edge uses public names"),
-        pytest.param("from regiontalk import RegionCaptioner", "regiontalk.drawing", 1, id="facade uses public names"),
-        pytest.param("from regiontalk.datasets import toy", "regiontalk.model", 1, id="facade reads a data set"),
-        pytest.param("from regiontalk.metrics import captions", "regiontalk.evaluate", 0, id="evaluate measures"),
-        pytest.param("from regiontalk.metrics import captions", "regiontalk.datasets.toy", 1, id="data set measures"),
+        pytest.param(
+            "from . import proposals",
+            "regiontalk.regions.__init__",
+            0,
+            id="relative, in a package file",
+        ),
+        pytest.param(
+            "from .records import Regions", "regiontalk.drawing", 0, id="relative, one dot"
+        ),
+        pytest.param(
+            "from regiontalk import evaluate",
+            "regiontalk.captioner",
+            1,
+            id="module from the package",
+        ),
+        pytest.param(
+            "from regiontalk import RegionCaptioner",
+            "regiontalk.cli.main",
+            0,
+            id="edge uses public names",
+        ),
+        pytest.param(
+            "from regiontalk import RegionCaptioner",
+            "regiontalk.drawing",
+            1,
+            id="facade uses public names",
+        ),
+        pytest.param(
+            "from regiontalk.datasets import toy",
+            "regiontalk.model",
+            1,
+            id="facade reads a data set",
+        ),
+        pytest.param(
+            "from regiontalk.metrics import captions",
+            "regiontalk.evaluate",
+            0,
+            id="evaluate measures",
+        ),
+        pytest.param(
+            "from regiontalk.metrics import captions",
+            "regiontalk.datasets.toy",
+            1,
+            id="data set measures",
+        ),
     ],
 )
 def test_upward(source: str, module: str, bad: int) -> None:
@@ -138,7 +205,10 @@ def reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
 
 def package_imports() -> dict[str, set[str]]:
     """Module -> modules of the package that it imports when it runs, lazy imports included."""
-    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
     imports: dict[str, set[str]] = {}
     for module, path in names.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))

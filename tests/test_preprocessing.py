@@ -32,27 +32,38 @@ def slow_window(values: np.ndarray) -> list[list[int]]:
         low, high = numbers[0], numbers[-1]
     if high <= low:
         return [[128] * values.shape[1] for _ in values]
-    return [[round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low)))) for value in row] for row in values]
+    return [
+        [round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low)))) for value in row]
+        for row in values
+    ]
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        pytest.param(np.random.default_rng(1).integers(900, 1300, (20, 30)).astype(np.uint16), id="random-16-bit"),
-        pytest.param(np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32), id="random-float"),
+        pytest.param(
+            np.random.default_rng(1).integers(900, 1300, (20, 30)).astype(np.uint16),
+            id="random-16-bit",
+        ),
+        pytest.param(
+            np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32), id="random-float"
+        ),
         pytest.param(np.pad(np.full((1, 1), 60_000, dtype=np.uint16), 20), id="one-bright-dot"),
         pytest.param(np.full((3, 4), 777, dtype=np.uint16), id="constant"),
         pytest.param(np.full((1, 1), 65_535, dtype=np.uint16), id="one-pixel"),
     ],
 )
 def test_window_against_loops(values: np.ndarray) -> None:
-    assert np.abs(window(values).astype(int) - slow_window(values)).max() <= 1  # halves round either way
+    assert (
+        np.abs(window(values).astype(int) - slow_window(values)).max() <= 1
+    )  # halves round either way
 
 
 @pytest.mark.parametrize(
     ("values", "wanted"),
     [
-        # 0.5 % of the way from 0 to 200 is 1, 99.5 % is 199; (100 - 1) / 198 * 255 = 127.5, which rounds to even: 128
+        # 0.5 % of the way from 0 to 200 is 1, 99.5 % is 199; (100 - 1) / 198 * 255 = 127.5, which
+        # rounds to even: 128
         pytest.param([[0, 100, 200]], [[0, 128, 255]], id="by-hand"),
         pytest.param([[float("nan"), 0.0, 1.0]], [[0, 0, 255]], id="not-a-number-is-dark"),
         pytest.param([[float("nan")]], [[128]], id="nothing-finite"),
@@ -63,7 +74,9 @@ def test_window_by_hand(values: list[list[float]], wanted: list[list[int]]) -> N
 
 
 def test_window_of_a_large_picture_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = np.random.default_rng(3).normal(9000, 500, (2500, 3000)).clip(0, 65_535).astype(np.uint16)
+    values = (
+        np.random.default_rng(3).normal(9000, 500, (2500, 3000)).clip(0, 65_535).astype(np.uint16)
+    )
     tracemalloc.start()
     found = window(values)
     peak = tracemalloc.get_traced_memory()[1]
@@ -81,7 +94,10 @@ def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: 
     wide, high, left, top = size, size, 0, 0
     if fit == "pad":
         longer = max(size_wh)
-        wide, high = max(1, round(size_wh[0] * size / longer)), max(1, round(size_wh[1] * size / longer))
+        wide, high = (
+            max(1, round(size_wh[0] * size / longer)),
+            max(1, round(size_wh[1] * size / longer)),
+        )
         left, top = (size - wide) // 2, (size - high) // 2
     x1, y1, x2, y2 = box
     return [
@@ -93,14 +109,18 @@ def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: 
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-@pytest.mark.parametrize("size_wh", [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)], ids=str)
+@pytest.mark.parametrize(
+    "size_wh", [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)], ids=str
+)
 def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
     preprocessing = Preprocessing(size=224, fit=fit)
     corners = np.random.default_rng(3).random((50, 2, 2)) * size_wh
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
     moved = preprocessing.to_network(boxes, size_wh)
     assert moved.dtype == np.float32
-    assert np.allclose(moved, [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()], atol=1e-3)
+    assert np.allclose(
+        moved, [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()], atol=1e-3
+    )
     assert moved.min() >= 0 and moved.max() <= 224
     assert np.allclose(preprocessing.to_original(moved, size_wh), boxes, atol=1e-4 * max(size_wh))
 
@@ -110,7 +130,8 @@ def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
     [
         # squash 200x50 to 100x100: x halves, y doubles
         pytest.param("squash", [20, 10, 40, 50], [10, 20, 20, 100], id="squash"),
-        # pad: 200x50 becomes 100x25, (100 - 25) // 2 = 37 rows above it; 10 / 2 + 37 = 42, 50 / 2 + 37 = 62
+        # pad: 200x50 becomes 100x25, (100 - 25) // 2 = 37 rows above it; 10 / 2 + 37 = 42, 50 / 2 +
+        # 37 = 62
         pytest.param("pad", [20, 10, 40, 50], [10, 42, 20, 62], id="pad"),
     ],
 )
@@ -119,8 +140,11 @@ def test_to_network_by_hand(fit: str, box: list[float], wanted: list[float]) -> 
 
 
 def test_boxes_of_the_padding_are_cut_at_the_photo() -> None:
-    # 200x50 at size 100 lies in rows 37..62: a box of rows 0..50 starts above the photo; (50 - 37) * 2 = 26
-    back = Preprocessing(size=100, fit="pad").to_original([[0, 0, 100, 50], [0, 0, 100, 20]], (200, 50))
+    # 200x50 at size 100 lies in rows 37..62: a box of rows 0..50 starts above the photo; (50 - 37)
+    # * 2 = 26
+    back = Preprocessing(size=100, fit="pad").to_original(
+        [[0, 0, 100, 50], [0, 0, 100, 20]], (200, 50)
+    )
     assert back.tolist() == [[0, 0, 200, 26], [0, 0, 200, 0]]
 
 
@@ -142,18 +166,29 @@ def test_to_tensor_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
     preprocessing = Preprocessing(size=64, fit=fit)
     left, top, right, bottom = preprocessing.to_network([[0, 0, *size_wh]], size_wh)[0].astype(int)
     canvas = np.tile(np.array(preprocessing.mean), (64, 64, 1))
-    small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)  # Pillow's is always antialiased
+    small = image.resize(
+        (right - left, bottom - top), Image.Resampling.BILINEAR
+    )  # Pillow's is always antialiased
     canvas[top:bottom, left:right] = np.asarray(small) / 255
     wanted = ((canvas - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
     tensor = preprocessing.to_tensor(image)
-    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == ((3, 64, 64), torch.float32, True)
-    assert np.abs(tensor.numpy() - wanted).max() < 0.03  # one step of 8 bits is 1 / 255 / 0.225 = 0.017
+    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == (
+        (3, 64, 64),
+        torch.float32,
+        True,
+    )
+    assert (
+        np.abs(tensor.numpy() - wanted).max() < 0.03
+    )  # one step of 8 bits is 1 / 255 / 0.225 = 0.017
 
 
 def test_to_tensor_by_hand() -> None:
     # white: (1 - 0.5) / 0.25 = 2
     preprocessing = Preprocessing(size=2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    assert preprocessing.to_tensor(Image.new("RGB", (5, 3), "white")).tolist() == [[[2.0, 2.0], [2.0, 2.0]]] * 3
+    assert (
+        preprocessing.to_tensor(Image.new("RGB", (5, 3), "white")).tolist()
+        == [[[2.0, 2.0], [2.0, 2.0]]] * 3
+    )
 
 
 def test_preprocessing_through_json() -> None:
@@ -183,14 +218,22 @@ def test_preprocessing_errors(values: dict[str, Any], message: str) -> None:
         Preprocessing.from_dict(values)
 
 
-@pytest.mark.parametrize("size", [(300, 200), (224, 224), (50, 90)], ids=["smaller", "as it is", "larger"])
+@pytest.mark.parametrize(
+    "size", [(300, 200), (224, 224), (50, 90)], ids=["smaller", "as it is", "larger"]
+)
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_network_input_is_torchvisions(size: tuple[int, int], fit: str) -> None:
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    picture = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    )
     road = Preprocessing(fit=fit)
     pixels = road.to_tensor(picture)
     left, top, wide, high = road._placement(size)
     judge = transforms.resize(transforms.pil_to_tensor(picture), [high, wide], antialias=True)
-    judge = transforms.normalize(transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std)
-    torch.testing.assert_close(pixels[:, top : top + high, left : left + wide], judge, rtol=1e-5, atol=1e-6)
+    judge = transforms.normalize(
+        transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std
+    )
+    torch.testing.assert_close(
+        pixels[:, top : top + high, left : left + wide], judge, rtol=1e-5, atol=1e-6
+    )
     assert pixels.is_contiguous() and pixels.dtype == torch.float32

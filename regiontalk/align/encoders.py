@@ -1,8 +1,9 @@
 """Regions and words into one space: equations (1) to (6) of [1].
 
-Region vectors (B, N, F) become v (B, N, D); word numbers (C, T) become s (C, T, D). As printed, lengths carry meaning;
-``normalise`` makes every v a unit vector and gives every s a length that is its share of the sentence, so that
-eq. (8) is a weighted mean of cosines. `LastState` reads a sentence as a whole instead: one unit vector.
+Region vectors (B, N, F) become v (B, N, D); word numbers (C, T) become s (C, T, D). As printed,
+lengths carry meaning; ``normalise`` makes every v a unit vector and gives every s a length that is
+its share of the sentence, so that eq. (8) is a weighted mean of cosines. `LastState` reads a
+sentence as a whole instead: one unit vector.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class ReluRecurrence(nn.Module):
         """One direction with H = ``size``."""
         super().__init__()
         self.recur = nn.Linear(size, size)
-        nn.init.orthogonal_(self.recur.weight, gain=0.5)  # a ReLU recurrence with gain 1 grows over long sentences
+        nn.init.orthogonal_(
+            self.recur.weight, gain=0.5
+        )  # a ReLU recurrence with gain 1 grows over long sentences
 
     def forward(self, inputs: Tensor, mask: Tensor, backward: bool) -> Tensor:
         """(C, T, H) inputs e and (C, T) mask, True = a word, to (C, T, H)."""
@@ -54,7 +57,9 @@ class ReluRecurrence(nn.Module):
         order = range(inputs.shape[1])
         for step in reversed(order) if backward else order:
             fresh = functional.relu(inputs[:, step] + self.recur(state))
-            state = torch.where(mask[:, step, None], fresh, state)  # before the first word the state stays 0
+            state = torch.where(
+                mask[:, step, None], fresh, state
+            )  # before the first word the state stays 0
             states.append(state)
         return torch.stack(states[::-1] if backward else states, 1)
 
@@ -101,12 +106,16 @@ class SentenceEncoder(nn.Module):
     def _directions(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
         if self.cell == "relu":
-            both: Tensor = self.forwards(inputs, mask, backward=False) + self.backwards(inputs, mask, backward=True)
+            both: Tensor = self.forwards(inputs, mask, backward=False) + self.backwards(
+                inputs, mask, backward=True
+            )
             return both
         if not len(inputs):  # torch cannot pack a batch of no sentences
             return inputs
         lengths = mask.sum(1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            inputs, lengths, batch_first=True, enforce_sorted=False
+        )
         states, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
         states = functional.pad(states, (0, 0, 0, inputs.shape[1] - states.shape[1]))
         first, second = states.chunk(2, -1)
@@ -116,7 +125,8 @@ class SentenceEncoder(nn.Module):
 class LastState(nn.Module):
     """A GRU whose last state, at length 1, is the vector of the sentence: the text side of cosine ranking.
 
-    The state after every word is given, so a word's row stands for the words up to it and the last row for all.
+    The state after every word is given, so a word's row stands for the words up to it and the last
+    row for all.
     """
 
     def __init__(self, *, vocabulary: int, word_size: int, size: int, dropout: float = 0.0) -> None:
@@ -130,5 +140,7 @@ class LastState(nn.Module):
         """Word numbers (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D); rows of padding are 0."""
         if not len(words):  # torch runs no GRU over no sentences
             return torch.zeros(*words.shape, self.recurrent.hidden_size, device=words.device)
-        states, _ = self.recurrent(self.dropout(self.embed(words)))  # padding comes after the words and changes none
+        states, _ = self.recurrent(
+            self.dropout(self.embed(words))
+        )  # padding comes after the words and changes none
         return functional.normalize(states.float(), dim=-1) * mask[..., None]

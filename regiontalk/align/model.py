@@ -32,25 +32,38 @@ class AlignerConfig(BaseModel):
     word_size: int = Field(300, ge=1, description="length of a word vector")
     hidden: int = Field(300, ge=1, description="H of the sentence encoder")
     cell: Literal["relu", "gru"] = Field("relu", description="recurrence; relu is the paper's")
-    normalise: bool = Field(False, description="unit region vectors, words weighted inside their sentence")
+    normalise: bool = Field(
+        False, description="unit region vectors, words weighted inside their sentence"
+    )
     score: Literal["maxsim", "sum_positive", "mean_positive"] = Field(
         "maxsim", description="eq. 8, eq. 7, or eq. 7 divided by N (T + 5) as [3] has it"
     )
-    loss: Literal["sum", "hardest", "info_nce"] = Field("sum", description="eq. 9, its hardest negatives, or InfoNCE")
-    margin: float = Field(1.0, gt=0, description="the 1 of eq. 9; 0.2 suits cosines")
-    sentence_token: bool = Field(False, description="END is read after the words, for what a sentence says as a whole")
-    dropout: float = Field(0.0, ge=0, lt=1, description="on region features, word vectors and summed states")
-    sentence: Literal["words", "last"] = Field(
-        "words", description="a vector a word, or the last state of a one-way GRU for the whole sentence"
+    loss: Literal["sum", "hardest", "info_nce"] = Field(
+        "sum", description="eq. 9, its hardest negatives, or InfoNCE"
     )
-    null: bool = Field(False, description="a learnt NULL region that words which name nothing may choose")
+    margin: float = Field(1.0, gt=0, description="the 1 of eq. 9; 0.2 suits cosines")
+    sentence_token: bool = Field(
+        False, description="END is read after the words, for what a sentence says as a whole"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="on region features, word vectors and summed states"
+    )
+    sentence: Literal["words", "last"] = Field(
+        "words",
+        description="a vector a word, or the last state of a one-way GRU for the whole sentence",
+    )
+    null: bool = Field(
+        False, description="a learnt NULL region that words which name nothing may choose"
+    )
 
     @model_validator(mode="after")
     def _parts_meet(self) -> AlignerConfig:
         """Refuse choices that exclude each other."""
         if self.sentence == "last":
             if self.cell != "gru":
-                raise ValueError(f"sentence = last and cell = {self.cell} cannot meet: the last state is a GRU's")
+                raise ValueError(
+                    f"sentence = last and cell = {self.cell} cannot meet: the last state is a GRU's"
+                )
             if not self.normalise:
                 raise ValueError(
                     "sentence = last and normalise = false cannot meet: its sentence vectors have length 1"
@@ -70,10 +83,15 @@ class Aligner(nn.Module):
         """Build for region vectors of length ``features`` and ``vocabulary`` words."""
         super().__init__()
         self.config = config
-        self.regions = RegionEncoder(features, config.size, normalise=config.normalise, dropout=config.dropout)
+        self.regions = RegionEncoder(
+            features, config.size, normalise=config.normalise, dropout=config.dropout
+        )
         if config.sentence == "last":
             self.words: SentenceEncoder | LastState = LastState(
-                vocabulary=vocabulary, word_size=config.word_size, size=config.size, dropout=config.dropout
+                vocabulary=vocabulary,
+                word_size=config.word_size,
+                size=config.size,
+                dropout=config.dropout,
             )
         else:
             self.words = SentenceEncoder(
@@ -87,18 +105,23 @@ class Aligner(nn.Module):
             )
         if config.null:  # of a random direction: zeros would only ever beat products below 0
             self.null = nn.Parameter(torch.randn(config.size) / config.size**0.5)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))  # inverse temperature of InfoNCE
+        self.log_scale = nn.Parameter(
+            torch.tensor(math.log(20.0))
+        )  # inverse temperature of InfoNCE
 
     def read(self, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Word vectors s (C, T, D) and mask (C, T) of C lists of word numbers, END added where the model reads it.
 
-        The mask is True at the words that the score counts: all of them, or with ``sentence = last`` the last alone.
+        The mask is True at the words that the score counts: all of them, or with ``sentence =
+        last`` the last alone.
         """
         closing = [END] if self.config.sentence_token else []
         words, mask = pad_words([[*sentence, *closing] for sentence in sentences])
         device = self.log_scale.device
         words, mask = words.to(device), mask.to(device)
-        counted = mask & ~functional.pad(mask[:, 1:], (0, 1)) if self.config.sentence == "last" else mask
+        counted = (
+            mask & ~functional.pad(mask[:, 1:], (0, 1)) if self.config.sentence == "last" else mask
+        )
         return self.words(words, mask), counted
 
     def choices(self, regions: Tensor) -> Tensor:
@@ -107,7 +130,9 @@ class Aligner(nn.Module):
             return regions
         return torch.cat([regions, self.null.to(regions.dtype).expand(len(regions), 1, -1)], 1)
 
-    def score(self, regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+    def score(
+        self, regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor
+    ) -> Tensor:
         """Scores (B, C) of region vectors v (B, N, D) and word vectors s (C, T, D)."""
         choices = self.choices(regions)
         mask = functional.pad(region_mask, (0, choices.shape[1] - regions.shape[1]), value=True)

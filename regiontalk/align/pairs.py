@@ -1,7 +1,8 @@
 """Inferred (region, snippet) pairs: the half of [1] that turns sentences about photos into sentences about regions.
 
-Every word of a sentence takes a region by the chain of eq. 10 to 12 (`align.snippets.viterbi`); each maximal run of
-words on one region is a snippet of that region. The pairs are the second stage's training set.
+Every word of a sentence takes a region by the chain of eq. 10 to 12 (`align.snippets.viterbi`);
+each maximal run of words on one region is a snippet of that region. The pairs are the second
+stage's training set.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Pair:
         first: position of the snippet's first word in the sentence.
         words: its word numbers.
         region: row of the region; 0 is the whole photo.
-        score: sum of v . s over its words (eq. 11), without the prior and the opinion that helped to choose them.
+        score: sum of v . s over its words (eq. 11), without the prior and the opinion that helped
+            to choose them.
     """
 
     caption: int
@@ -41,9 +43,11 @@ class Chain:
     """How regions are given to words; as it stands, eq. 10 to 12 as printed.
 
     Attributes:
-        beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the score.
+        beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the
+            score.
         prior: weight of log objectness beside v . s in eq. 11 (`align.score.region_prior`).
-        starts: of a sentence of word numbers, before which words the region may change; None = before all.
+        starts: of a sentence of word numbers, before which words the region may change; None =
+            before all.
     """
 
     beta: float = 0.0
@@ -68,11 +72,12 @@ def infer_pairs(
         objectness: (B, N) of those regions, for the chain's prior.
         sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
         chain: how the words choose.
-        opinion: another model's say in eq. 11: from the place of a photo among the B and its sentences to what is added
-            to v . s, (sentences, T, N); None where there is no other.
+        opinion: another model's say in eq. 11: from the place of a photo among the B and its
+            sentences to what is added to v . s, (sentences, T, N); None where there is no other.
 
     Returns:
-        For each photo its pairs in the order of sentences and words; words on the NULL region are in none.
+        For each photo its pairs in the order of sentences and words; words on the NULL region are
+        in none.
     """
     owner = [photo for photo, own in enumerate(sentences) for _ in own]
     found: list[list[Pair]] = [[] for _ in sentences]
@@ -80,23 +85,33 @@ def infer_pairs(
         return found
     words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
     device = words.device
-    regions = aligner.choices(aligner.regions(vectors.float().to(device)))  # v, and perhaps NULL after them
+    regions = aligner.choices(
+        aligner.regions(vectors.float().to(device))
+    )  # v, and perhaps NULL after them
     photo_of = torch.tensor(owner, device=device)
     plain = words.float() @ regions[photo_of].transpose(1, 2)  # (C, T, N)
     products = plain.clone()
     if chain.prior:
-        products += region_prior(words, objectness.to(device)[photo_of], chain.prior, regions.shape[1])
+        products += region_prior(
+            words, objectness.to(device)[photo_of], chain.prior, regions.shape[1]
+        )
     lengths = [len(sentence) for own in sentences for sentence in own]
     if opinion is not None:
         said = [opinion(photo, own) for photo, own in enumerate(sentences) if own]
         for caption, table in enumerate(part for tables in said for part in tables):
-            table = torch.cat([table, table.mean(1, keepdim=True)], 1)[:, : products.shape[2]]  # NULL: neither way
+            table = torch.cat([table, table.mean(1, keepdim=True)], 1)[
+                :, : products.shape[2]
+            ]  # NULL: neither way
             products[caption, : len(table)] += table.to(device)
-    real = torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]  # without the token that closes the sentence
+    real = (
+        torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]
+    )  # without the token that closes the sentence
     begins = real.clone()
     if chain.starts is not None:
         for caption, sentence in enumerate(sentence for own in sentences for sentence in own):
-            begins[caption, : len(sentence)] = torch.tensor(chain.starts(sentence), dtype=torch.bool)
+            begins[caption, : len(sentence)] = torch.tensor(
+                chain.starts(sentence), dtype=torch.bool
+            )
     labels, _ = viterbi(products, chain.beta, real, starts=begins)
     place = 0
     for photo, own in enumerate(sentences):
@@ -106,6 +121,8 @@ def infer_pairs(
                 if run.region == vectors.shape[1]:  # NULL: these words name nothing
                     continue
                 score = float(row[run.words, run.region].sum())
-                found[photo].append(Pair(caption, run.first, tuple(sentence[run.words]), run.region, score))
+                found[photo].append(
+                    Pair(caption, run.first, tuple(sentence[run.words]), run.region, score)
+                )
             place += 1
     return found

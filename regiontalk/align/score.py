@@ -1,6 +1,7 @@
 """The image-sentence scores, pure: equations (7) and (8) of [1], and (7) as [3] divides it.
 
-With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these functions alone.
+With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these
+functions alone.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def affinity(regions: Tensor, words: Tensor) -> Tensor:
 def region_prior(words: Tensor, objectness: Tensor, weight: float, choices: int) -> Tensor:
     """What stands beside v . s in eq. 11 where regions have a prior: ``weight * |s| * log q``.
 
-    A proposal holds a thing more or less surely, and sentences speak of things. The whole photo is no proposal: it
-    counts as much as the best of them, so that it wins only where the words say so.
+    A proposal holds a thing more or less surely, and sentences speak of things. The whole photo is
+    no proposal: it counts as much as the best of them, so that it wins only where the words say so.
 
     Args:
         words: (..., T, D) word vectors s.
@@ -54,7 +55,8 @@ def word_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         word_mask: (C, T), True = a word.
 
     Returns:
-        (N, B, W): regions come first in memory, so that their maximum runs along whole rows and costs next to nothing.
+        (N, B, W): regions come first in memory, so that their maximum runs along whole rows and
+        costs next to nothing.
     """
     flat = regions.transpose(0, 1).flatten(0, 1) @ words[word_mask].T  # (N*B, W)
     return flat.view(regions.shape[1], regions.shape[0], -1)
@@ -95,10 +97,17 @@ def _sentences(values: Tensor, word_mask: Tensor) -> Tensor:
 
 
 def mean_positive(
-    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, *, smoothing: float = 5.0
+    regions: Tensor,
+    words: Tensor,
+    region_mask: Tensor,
+    word_mask: Tensor,
+    *,
+    smoothing: float = 5.0,
 ) -> Tensor:
     """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
-    cells = region_mask.sum(1).clamp(min=1)[:, None] * (word_mask.sum(1) + smoothing)[None]  # (B, C)
+    cells = (
+        region_mask.sum(1).clamp(min=1)[:, None] * (word_mask.sum(1) + smoothing)[None]
+    )  # (B, C)
     return sum_positive(regions, words, region_mask, word_mask) / cells
 
 

@@ -1,9 +1,10 @@
 """From words to snippets: the chain of equations (10)-(12) of [1], decoded exactly.
 
-Every word of a sentence has one hidden region. A region is worth its affinity with the word (11), and two neighbouring
-words on one region are worth ``beta`` more (12); the best labelling is the argmax of the sum (10). Viterbi finds it in
-O(T N) a sentence, because the pairwise term is Potts: the best predecessor of a region is either itself or the best of
-all regions. Each maximal run of words on one region is then a snippet, the training text of the second stage.
+Every word of a sentence has one hidden region. A region is worth its affinity with the word (11),
+and two neighbouring words on one region are worth ``beta`` more (12); the best labelling is the
+argmax of the sum (10). Viterbi finds it in O(T N) a sentence, because the pairwise term is Potts:
+the best predecessor of a region is either itself or the best of all regions. Each maximal run of
+words on one region is then a snippet, the training text of the second stage.
 
 affinity (..., T, N) -> labels (..., T) -> snippets. Dimension letters as in `regiontalk.records`.
 """
@@ -33,44 +34,58 @@ def viterbi(
 ) -> tuple[Tensor, Tensor]:
     """The region of every word that maximises ``sum_t affinity[t, a_t] + beta * sum_t 1[a_t = a_t+1]``, Eq. 10 of [1].
 
-    Ties are broken from the last word backwards: a word stays on the region of the word after it where that costs
-    nothing, and otherwise takes the lowest region number. Masked words are bridged: the words on either side of one
-    are neighbours. The work is done in float64 on the CPU wherever ``affinity`` lives.
+    Ties are broken from the last word backwards: a word stays on the region of the word after it
+    where that costs nothing, and otherwise takes the lowest region number. Masked words are
+    bridged: the words on either side of one are neighbours. The work is done in float64 on the CPU
+    wherever ``affinity`` lives.
 
     Args:
         affinity: (..., T, N) the products v_i.s_t of one sentence or of a padded batch.
-        beta: the reward of staying on a region, finite and at least 0; 0 lets every word choose for itself, a large
-            one puts the whole sentence on one region.
+        beta: the reward of staying on a region, finite and at least 0; 0 lets every word choose for
+            itself, a large one puts the whole sentence on one region.
         words: (..., T) bool, True = a word; None = all are.
         regions: (..., N) bool, True = a region; None = all are.
-        starts: (..., T) bool, True = the region may change before this word; None = before every word. With it the best
-            labelling is sought among those whose regions change nowhere else, so that a phrase stays whole.
+        starts: (..., T) bool, True = the region may change before this word; None = before every
+            word. With it the best labelling is sought among those whose regions change nowhere
+            else, so that a phrase stays whole.
 
     Returns:
-        labels (..., T) int64, `NO_LABEL` at masked words, and the reached totals (...,) float64, 0 where no word is.
+        labels (..., T) int64, `NO_LABEL` at masked words, and the reached totals (...,) float64, 0
+        where no word is.
 
     Raises:
-        ValueError: a shape does not fit, beta is negative or not finite, an affinity that counts is not finite, or a
-            sentence with words has no region.
+        ValueError: a shape does not fit, beta is negative or not finite, an affinity that counts is
+            not finite, or a sentence with words has no region.
     """
     scores = torch.as_tensor(affinity).detach().to("cpu", torch.float64)
     if scores.ndim < 2:
-        raise ValueError(f"affinity: expected (..., T, N), words by regions, got {tuple(scores.shape)}")
+        raise ValueError(
+            f"affinity: expected (..., T, N), words by regions, got {tuple(scores.shape)}"
+        )
     if not (math.isfinite(beta) and beta >= 0):
-        raise ValueError(f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently")
+        raise ValueError(
+            f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
+        )
     *batch, length, count = scores.shape
     is_word = _mask("words", words, (*batch, length))
     is_region = _mask("regions", regions, (*batch, count))
     is_start = _mask("starts", starts, (*batch, length))
     if not (is_region.any(-1) | ~is_word.any(-1)).all():
-        raise ValueError(f"affinity: expected at least one region for every sentence with words, got N={count}")
+        raise ValueError(
+            f"affinity: expected at least one region for every sentence with words, got N={count}"
+        )
     counts_here = is_word.unsqueeze(-1) & is_region.unsqueeze(-2)
     if not scores.isfinite()[counts_here].all():
-        raise ValueError("affinity: expected finite numbers where words meet regions; mask the padding")
+        raise ValueError(
+            "affinity: expected finite numbers where words meet regions; mask the padding"
+        )
     if not count:  # nothing but padding is left
         return torch.full((*batch, length), NO_LABEL), scores.new_zeros(tuple(batch))
-    # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot swamp the affinities.
-    worth = scores.masked_fill(~is_word.unsqueeze(-1), 0.0).masked_fill(~is_region.unsqueeze(-2), -math.inf)
+    # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
+    # swamp the affinities.
+    worth = scores.masked_fill(~is_word.unsqueeze(-1), 0.0).masked_fill(
+        ~is_region.unsqueeze(-2), -math.inf
+    )
     best, came_from = _forward(worth, float(beta), is_word & is_start, is_region)
     labels = _backward(best, came_from)
     pairs = (is_word.sum(-1) - 1).clamp(min=0).double()
@@ -84,17 +99,22 @@ def _mask(name: str, mask: Tensor | NDArray[Any] | None, shape: tuple[int, ...])
         return torch.ones(shape, dtype=torch.bool)
     given = torch.as_tensor(mask).detach().cpu()
     if given.dtype != torch.bool or tuple(given.shape) != shape:
-        raise ValueError(f"{name}: expected a bool mask of shape {shape}, got {given.dtype} {tuple(given.shape)}")
+        raise ValueError(
+            f"{name}: expected a bool mask of shape {shape}, got {given.dtype} {tuple(given.shape)}"
+        )
     return given
 
 
-def _forward(worth: Tensor, beta: float, may_change: Tensor, is_region: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _forward(
+    worth: Tensor, beta: float, may_change: Tensor, is_region: Tensor
+) -> tuple[Tensor, list[Tensor]]:
     """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N)."""
     best = torch.zeros_like(is_region, dtype=torch.float64).masked_fill(~is_region, -math.inf)
     itself = torch.arange(best.shape[-1]).expand_as(best)
     came_from: list[Tensor] = []
     for t in range(worth.shape[-2]):
-        # With N predecessors and a Potts cost, max over b of (best_b - beta 1[b != a]) is one of two.
+        # With N predecessors and a Potts cost, max over b of (best_b - beta 1[b != a]) is one of
+        # two.
         other, rival = best.max(dim=-1, keepdim=True)
         moves = (best < other - beta) & may_change[..., t, None]
         came_from.append(torch.where(moves, rival, itself))
@@ -128,7 +148,9 @@ class Snippet:
 
     def __post_init__(self) -> None:
         if not 0 <= self.first <= self.last or self.region < 0:
-            raise ValueError(f"snippet: expected 0 <= first <= last and a region of at least 0, got {self}")
+            raise ValueError(
+                f"snippet: expected 0 <= first <= last and a region of at least 0, got {self}"
+            )
 
     def __len__(self) -> int:
         return self.last - self.first + 1
@@ -153,8 +175,14 @@ def snippets(labels: Tensor | NDArray[Any] | Iterable[int]) -> list[Snippet]:
     """
     row = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
     if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
-        raise ValueError(f"labels: expected (T,) whole numbers of one sentence, got {row.dtype} {row.shape}")
+        raise ValueError(
+            f"labels: expected (T,) whole numbers of one sentence, got {row.dtype} {row.shape}"
+        )
     changes = np.flatnonzero(np.diff(row)) + 1
     bounds = [0, *changes.tolist(), len(row)]
     runs = pairwise(bounds)
-    return [Snippet(first, stop - 1, int(row[first])) for first, stop in runs if stop > first and row[first] >= 0]
+    return [
+        Snippet(first, stop - 1, int(row[first]))
+        for first, stop in runs
+        if stop > first and row[first] >= 0
+    ]

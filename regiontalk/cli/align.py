@@ -10,7 +10,9 @@ from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
 from regiontalk.cli.source import given_features
 
-Sentence = Annotated[str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)]
+Sentence = Annotated[
+    str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)
+]
 
 
 def align(

@@ -9,7 +9,16 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.film import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
-from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Draw, Json, MaxPixels, Model, parse_boxes
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    AllBoxes,
+    Device,
+    Draw,
+    Json,
+    MaxPixels,
+    Model,
+    parse_boxes,
+)
 from regiontalk.cli.source import KINDS, USUAL, parse_source
 
 if TYPE_CHECKING:
@@ -17,24 +26,37 @@ if TYPE_CHECKING:
     from regiontalk.records import ImageResult
 
 PhotosArgument = Annotated[
-    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB|FILM", help="What to caption.", show_default=False)
+    list[str],
+    typer.Argument(metavar="PHOTO|FOLDER|GLOB|FILM", help="What to caption.", show_default=False),
 ]
 BoxOption = Annotated[
     list[str] | None,
-    typer.Option("--box", metavar="x1,y1,x2,y2", help="A box to caption, in pixels; may be repeated."),
+    typer.Option(
+        "--box", metavar="x1,y1,x2,y2", help="A box to caption, in pixels; may be repeated."
+    ),
 ]
 RegionsOption = Annotated[
     int | None,
     typer.Option(
-        "--regions", metavar="N", min=0, help=f"How many regions.  [default: {USUAL}, or all cells of a grid]"
+        "--regions",
+        metavar="N",
+        min=0,
+        help=f"How many regions.  [default: {USUAL}, or all cells of a grid]",
     ),
 ]
 SourceOption = Annotated[
     str,
-    typer.Option("--source", metavar="SOURCE", help=f"Where to look: {', '.join(KINDS)}; the first is the model's."),
+    typer.Option(
+        "--source",
+        metavar="SOURCE",
+        help=f"Where to look: {', '.join(KINDS)}; the first is the model's.",
+    ),
 ]
 BeamOption = Annotated[
-    int | None, typer.Option("--beam", metavar="K", min=1, help="Beams of the search; the model's own if unset.")
+    int | None,
+    typer.Option(
+        "--beam", metavar="K", min=1, help="Beams of the search; the model's own if unset."
+    ),
 ]
 ThresholdOption = Annotated[
     float | None,
@@ -47,7 +69,10 @@ ThresholdOption = Annotated[
     ),
 ]
 AttentionOption = Annotated[
-    bool, typer.Option("--attention", help="With --draw: a sheet of where each word of the caption looked.")
+    bool,
+    typer.Option(
+        "--attention", help="With --draw: a sheet of where each word of the caption looked."
+    ),
 ]
 
 
@@ -72,10 +97,11 @@ def caption(
 ) -> None:
     """Caption the regions of photos and the photos themselves, or a film's frames.
 
-    One photo prints one document with --json, several print JSON Lines. A photo that fails does not stop the others:
-    it is reported at the end, and the exit code is 1.
+    One photo prints one document with --json, several print JSON Lines. A photo that fails does not
+    stop the others: it is reported at the end, and the exit code is 1.
 
-    A film is a video file, camera:0 or rtsp://...: its frames are joined over time, so that one thing is named once.
+    A film is a video file, camera:0 or rtsp://...: its frames are joined over time, so that one
+        thing is named once.
     """
     from regiontalk.cli.film import caption_film, find_film, open_quietly
     from regiontalk.cli.output import Drawings
@@ -85,7 +111,9 @@ def caption(
     boxes = parse_boxes(box or [])
     if boxes and (regions is not None or source != KINDS[0]):
         other = "--regions" if regions is not None else "--source"
-        raise ValueError(f"--box and {other} exclude each other: either you choose the boxes or the model does")
+        raise ValueError(
+            f"--box and {other} exclude each other: either you choose the boxes or the model does"
+        )
     if attention and draw is None:
         raise ValueError("--attention: expected --draw DIR beside it, the folder for the sheets")
     sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
@@ -100,13 +128,19 @@ def caption(
     captioner = session.load_captioner(model, device, max_pixels, where)
     if draw is not None and attention:
         if not captioner.attends:
-            raise ValueError(f"--attention: expected a model that attends, got {model!r}, which has no attention")
+            raise ValueError(
+                f"--attention: expected a model that attends, got {model!r}, which has no attention"
+            )
         drawings = Drawings(draw, max_pixels, captioner.look, bare_boxes=bare_boxes)
 
     def speak(paths: Sequence[PictureSource]) -> Sequence[ImageResult]:
         if boxes:
-            return [captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths]
-        return captioner.caption_many(paths, regions=count, beams=beam, threshold=threshold, merge=not all_boxes)
+            return [
+                captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths
+            ]
+        return captioner.caption_many(
+            paths, regions=count, beams=beam, threshold=threshold, merge=not all_boxes
+        )
 
     if film is not None:
         caption_film(film, speak, sampling, json, threshold)

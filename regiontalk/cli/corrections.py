@@ -9,10 +9,18 @@ from typing import Annotated
 import typer
 
 Export = Annotated[
-    Path, typer.Argument(metavar="EXPORT.json", help="Label Studio's export of the type JSON.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="EXPORT.json", help="Label Studio's export of the type JSON.", show_default=False
+    ),
 ]
-Photos = Annotated[Path, typer.Option("--photos", metavar="DIR", help="The folder that the tasks name photos from.")]
-Out = Annotated[Path, typer.Option("--out", metavar="FILE.jsonl", help="A training file, such as train.jsonl.")]
+Photos = Annotated[
+    Path,
+    typer.Option("--photos", metavar="DIR", help="The folder that the tasks name photos from."),
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="FILE.jsonl", help="A training file, such as train.jsonl.")
+]
 
 
 def import_corrections(export: Export, photos: Photos, out: Out) -> None:
@@ -30,9 +38,13 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
         found = read_tasks(json.loads(export.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{export}: {error}") from error
-    rows = [{**row, "photo": relative(str(photos / row["photo"]), out.parent)} for row in found.rows]
+    rows = [
+        {**row, "photo": relative(str(photos / row["photo"]), out.parent)} for row in found.rows
+    ]
     if not rows:
-        raise ValueError(f"{export}: expected annotated tasks, got none; {'; '.join(found.left_out[:3])}")
+        raise ValueError(
+            f"{export}: expected annotated tasks, got none; {'; '.join(found.left_out[:3])}"
+        )
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_data(out, text.encode())
     for line in found.left_out:

@@ -37,38 +37,75 @@ Data = Annotated[
 ]
 Split = Annotated[
     str | None,
-    typer.Option("--split", help="train, dev, test or all; dev if unset, of COCO all.", show_default=False),
+    typer.Option(
+        "--split", help="train, dev, test or all; dev if unset, of COCO all.", show_default=False
+    ),
 ]
 TrainData = Annotated[
     Path | None,
-    typer.Option("--train-data", metavar="DIR", help="Holds the training split; --data where that has it."),
+    typer.Option(
+        "--train-data", metavar="DIR", help="Holds the training split; --data where that has it."
+    ),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write all figures there.")
+]
 Report = Annotated[
     Path | None,
-    typer.Option("--report", metavar="DIR", help="Write one HTML page there: tables, plots, examples with boxes."),
+    typer.Option(
+        "--report",
+        metavar="DIR",
+        help="Write one HTML page there: tables, plots, examples with boxes.",
+    ),
 ]
 Outputs = Annotated[
-    Path | None, typer.Option("--outputs", metavar="FILE", help="Write what the model said, as JSON Lines.")
+    Path | None,
+    typer.Option("--outputs", metavar="FILE", help="Write what the model said, as JSON Lines."),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos.")]
-TrainLimit = Annotated[int | None, typer.Option("--train-limit", min=1, help="Only the first training photos.")]
-Beam = Annotated[int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")]
-Beta = Annotated[float | None, typer.Option("--beta", min=0, help="Smoothing of word paths, eq. 12 of the paper.")]
-Fold = Annotated[int | None, typer.Option("--fold", min=1, help="Photos of a retrieval fold; unset: all together.")]
+TrainLimit = Annotated[
+    int | None, typer.Option("--train-limit", min=1, help="Only the first training photos.")
+]
+Beam = Annotated[
+    int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")
+]
+Beta = Annotated[
+    float | None,
+    typer.Option("--beta", min=0, help="Smoothing of word paths, eq. 12 of the paper."),
+]
+Fold = Annotated[
+    int | None,
+    typer.Option("--fold", min=1, help="Photos of a retrieval fold; unset: all together."),
+]
 Overlap = Annotated[
-    float, typer.Option("--overlap", min=0, max=1, help="dense: IoU above which the weaker of two detections goes.")
+    float,
+    typer.Option(
+        "--overlap", min=0, max=1, help="dense: IoU above which the weaker of two detections goes."
+    ),
 ]
 Snippets = Annotated[
-    Path | None, typer.Option("--snippets", metavar="FILE", help="Inferred pairs; they are inferred anew if unset.")
+    Path | None,
+    typer.Option(
+        "--snippets", metavar="FILE", help="Inferred pairs; they are inferred anew if unset."
+    ),
 ]
 Crops = Annotated[bool, typer.Option("--crops/--no-crops", help="Run the photo model on crops.")]
-Untrained = Annotated[bool, typer.Option("--untrained/--no-untrained", help="An untrained model beside alignment.")]
-Write = Annotated[bool, typer.Option("--write", help="calibrate: put the fit into the model's config.json.")]
-Predictions = Annotated[
-    Path | None, typer.Option("--predictions", metavar="FILE", help="Captions of any model, COCO results format.")
+Untrained = Annotated[
+    bool, typer.Option("--untrained/--no-untrained", help="An untrained model beside alignment.")
 ]
-Jar = Annotated[bool, typer.Option("--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java.")]
+Write = Annotated[
+    bool, typer.Option("--write", help="calibrate: put the fit into the model's config.json.")
+]
+Predictions = Annotated[
+    Path | None,
+    typer.Option(
+        "--predictions", metavar="FILE", help="Captions of any model, COCO results format."
+    ),
+]
+Jar = Annotated[
+    bool,
+    typer.Option("--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java."),
+]
 SpiceJar = Annotated[
     Path | None,
     typer.Option(
@@ -79,12 +116,21 @@ SpiceJar = Annotated[
 ]
 ClassWordsFile = Annotated[
     Path | None,
-    typer.Option("--class-words", metavar="FILE", help="names, calibrate: JSON, what may be said of each class."),
+    typer.Option(
+        "--class-words",
+        metavar="FILE",
+        help="names, calibrate: JSON, what may be said of each class.",
+    ),
 ]
 Yolox = Annotated[
-    Path | None, typer.Option("--yolox", metavar="FILE", help="names: a YOLOX network measured beside the model.")
+    Path | None,
+    typer.Option(
+        "--yolox", metavar="FILE", help="names: a YOLOX network measured beside the model."
+    ),
 ]
-References = Annotated[Path | None, typer.Option("--references", metavar="FILE", help="Their references.")]
+References = Annotated[
+    Path | None, typer.Option("--references", metavar="FILE", help="Their references.")
+]
 
 
 def evaluate(
@@ -117,7 +163,9 @@ def evaluate(
 ) -> None:
     """Measure a model, or with --predictions and --references anybody's captions."""
     if protocol not in (*PROTOCOLS, "all"):
-        raise ValueError(f"protocol: expected one of {', '.join(PROTOCOLS)} or all, got {protocol!r}")
+        raise ValueError(
+            f"protocol: expected one of {', '.join(PROTOCOLS)} or all, got {protocol!r}"
+        )
     if class_words is not None and protocol not in ("names", "calibrate"):
         raise ValueError(f"--class-words: expected the protocol names or calibrate, got {protocol}")
     if yolox is not None and protocol != "names":
@@ -128,30 +176,55 @@ def evaluate(
         prepare_report(report)
     if predictions is not None or references is not None:
         if outputs is not None or limit is not None:
-            raise ValueError("--predictions: expected no --outputs and no --limit beside it; the whole file is scored")
+            raise ValueError(
+                "--predictions: expected no --outputs and no --limit beside it; the whole file is scored"
+            )
         result = _score_files(protocol, predictions, references, train_data, meteor_jar, spice_jar)
         _finish([result], {}, json, outputs, report)
         return
     if meteor_jar or spice_jar is not None:
-        raise ValueError("--meteor-jar and --spice-jar: expected --predictions and --references beside them")
+        raise ValueError(
+            "--meteor-jar and --spice-jar: expected --predictions and --references beside them"
+        )
     if not data:
-        raise ValueError("--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none")
+        raise ValueError(
+            "--data: expected the folder that holds flickr8k/ (or COCO's annotations/), got none"
+        )
     from regiontalk.evaluate.suite import Settings
 
     names = NAMES if protocol == "all" else (protocol,)
     settings = Settings(
-        beam, beta, fold, crops, untrained, snippets, overlap=overlap, class_words=class_words, yolox=yolox
+        beam,
+        beta,
+        fold,
+        crops,
+        untrained,
+        snippets,
+        overlap=overlap,
+        class_words=class_words,
+        yolox=yolox,
     )
     with Walks() as walks:
         measured, head = _prepare(
-            names, model, device, data, split, train_data, (limit, train_limit), settings, walks, features
+            names,
+            model,
+            device,
+            data,
+            split,
+            train_data,
+            (limit, train_limit),
+            settings,
+            walks,
+            features,
         )
         results = []
         for name in names:
             typer.echo(f"{name} ...", err=True)
             results.append(measured.run(name) if protocol != "all" else measured.attempt(name))
         if all(one.result.figures == {} for one in results):
-            raise ValueError(f"{data[0]}: no protocol can be measured on it: {results[0].result.notes[0]}")
+            raise ValueError(
+                f"{data[0]}: no protocol can be measured on it: {results[0].result.notes[0]}"
+            )
     if write and protocol == "calibrate":
         _write_calibration(model, measured)
     _finish(results, head, json, outputs, report)
@@ -172,12 +245,18 @@ def _score_files(
     from regiontalk.evaluate.suite import timed
 
     if protocol != "captions" or predictions is None or references is None:
-        raise ValueError("--predictions and --references: expected both, with the protocol captions")
+        raise ValueError(
+            "--predictions and --references: expected both, with the protocol captions"
+        )
     meteor = find_jar() if meteor_jar else None
     spice = None if spice_jar is None else find_spice(spice_jar)
     examples = None if train_data is None else read_split(train_data, "train")[0]
-    training = None if examples is None else [text for example in examples for text in example.captions]
-    return timed(lambda: score_files(predictions, references, training=training, meteor=meteor, spice=spice))
+    training = (
+        None if examples is None else [text for example in examples for text in example.captions]
+    )
+    return timed(
+        lambda: score_files(predictions, references, training=training, meteor=meteor, spice=spice)
+    )
 
 
 def _prepare(
@@ -215,7 +294,9 @@ def _prepare(
 
         examples, lost = with_features(given, examples)
     keep = len(names) > 1 and len(examples) <= 2000  # about a gigabyte
-    photos = EncodedPhotos(captioner, examples, keep=keep, done=walks.over(len(examples), f"photos of {split}"))
+    photos = EncodedPhotos(
+        captioner, examples, keep=keep, done=walks.over(len(examples), f"photos of {split}")
+    )
     training: EncodedPhotos | None = None
     if given is None and any(name in NEED_TRAINING for name in names):
         rows, more = _read_training(data[0], train_data, split)
@@ -236,7 +317,9 @@ def _prepare(
     return Suite(photos, training, settings, names), head
 
 
-def _read_training(data: Path, train_data: Path | None, split: str) -> tuple[list[Example], list[DataReport]]:
+def _read_training(
+    data: Path, train_data: Path | None, split: str
+) -> tuple[list[Example], list[DataReport]]:
     """The training split where it was asked for, or else where ``data`` has one that is not measured itself."""
     from regiontalk.datasets.splits import read_split
 
@@ -257,17 +340,29 @@ def _write_calibration(model: str, measured: Suite) -> None:
     from regiontalk.model.hub import find_folder
 
     path = find_folder(model) / "config.json"
-    write_text(path, with_fit(measured.photos.captioner.model.config, measured.fit).model_dump_json(indent=2) + "\n")
+    write_text(
+        path,
+        with_fit(measured.photos.captioner.model.config, measured.fit).model_dump_json(indent=2)
+        + "\n",
+    )
     typer.echo(f"wrote {path}", err=True)
 
 
 def _finish(
-    results: Sequence[Timed], head: dict[str, Any], json: Path | None, outputs: Path | None, report: Path | None
+    results: Sequence[Timed],
+    head: dict[str, Any],
+    json: Path | None,
+    outputs: Path | None,
+    report: Path | None,
 ) -> None:
     """Print the tables and write the files."""
     from regiontalk.evaluate.suite import document, write_json, write_outputs
 
-    head = {"command": shlex.join(["regiontalk", *sys.argv[1:]]), "date": time.strftime("%Y-%m-%d"), **head}
+    head = {
+        "command": shlex.join(["regiontalk", *sys.argv[1:]]),
+        "date": time.strftime("%Y-%m-%d"),
+        **head,
+    }
     for one in results:
         _show(one)
     if json is not None:
@@ -299,6 +394,8 @@ def _show(one: Timed) -> None:
     for row, cells in result.figures.items():
         table.add_row(escape(row), *(cell(name, cells.get(name)) for name in names))
     console.print(table if result.figures else title)
-    console.print("; ".join(f"{name}: {value:g}" for name, value in result.counts.items()), markup=False)
+    console.print(
+        "; ".join(f"{name}: {value:g}" for name, value in result.counts.items()), markup=False
+    )
     for note in result.notes:
         console.print(note, markup=False)

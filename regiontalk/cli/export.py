@@ -22,31 +22,62 @@ if TYPE_CHECKING:
     from regiontalk.export.gallery import Entry
     from regiontalk.records import ImageResult
 
-# Each of these has a module whose `files` makes texts of all results; the others write photo by photo.
-DOCUMENTS = {"coco": "coco", "genome": "genome", "w3c": "annotation", "label-studio": "labelstudio", "csv": "table"}
+# Each of these has a module whose `files` makes texts of all results; the others write photo by
+# photo.
+DOCUMENTS = {
+    "coco": "coco",
+    "genome": "genome",
+    "w3c": "annotation",
+    "label-studio": "labelstudio",
+    "csv": "table",
+}
 FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")
-FOLDERS = ("xmp", "xmp-copy", "html", "genome", "gallery")  # --out is a folder; elsewhere it is a file
+FOLDERS = (
+    "xmp",
+    "xmp-copy",
+    "html",
+    "genome",
+    "gallery",
+)  # --out is a folder; elsewhere it is a file
 ALTS = ("xmp", "xmp-copy", "html", "gallery")  # what --texts goes into
 EXTENDED = 2000  # characters of the long description
 
 Format = Annotated[str, typer.Argument(metavar="|".join(FORMATS), show_default=False)]
 PhotosArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to export; for html the site's folder.", show_default=False),
+    typer.Argument(
+        metavar="PHOTO|FOLDER|GLOB",
+        help="What to export; for html the site's folder.",
+        show_default=False,
+    ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", metavar="PATH", help=f"A folder for {', '.join(FOLDERS)}; otherwise a file.")
+    Path,
+    typer.Option(
+        "--out", metavar="PATH", help=f"A folder for {', '.join(FOLDERS)}; otherwise a file."
+    ),
 ]
 Results = Annotated[
     Path | None,
-    typer.Option("--results", metavar="FILE", help="Export what `caption --json` printed; no model is loaded."),
+    typer.Option(
+        "--results",
+        metavar="FILE",
+        help="Export what `caption --json` printed; no model is loaded.",
+    ),
 ]
 Replace = Annotated[
-    bool, typer.Option("--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there.")
+    bool,
+    typer.Option(
+        "--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there."
+    ),
 ]
 TextsOption = Annotated[
     Path | None,
-    typer.Option("--texts", metavar="FILE", help="Alt texts that were accepted on the page; they go before ours."),
+    typer.Option(
+        "--texts",
+        metavar="FILE",
+        help="Alt texts that were accepted on the page; they go before ours.",
+    ),
 ]
 
 
@@ -76,7 +107,9 @@ class Wording:
         """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
         from regiontalk.export.alt_text import distinct, neutral_wording
 
-        caption = result.caption if result.caption and result.caption.confidence >= self.least else None
+        caption = (
+            result.caption if result.caption and result.caption.confidence >= self.least else None
+        )
         if caption is not None and self.neutral:
             caption = replace(caption, text=neutral_wording(caption.text or ""))
         regions = [one for one in result.regions if one.text and one.confidence >= self.least]
@@ -105,9 +138,12 @@ def export(
 ) -> None:
     """Write captions, regions and alt texts where other programs read them.
 
-    xmp: a sidecar NAME.jpg.xmp a photo; xmp-copy: copies of the photos with the same inside, pixels untouched;
-    html: alt attributes into the pages of a folder; coco, genome (Visual Genome), w3c (Web Annotation), csv;
-    label-studio: tasks to correct, which `regiontalk import` makes training data of; gallery: a page to look at.
+    xmp: a sidecar NAME.jpg.xmp a photo; xmp-copy: copies of the photos with the same inside, pixels
+        untouched;
+    html: alt attributes into the pages of a folder; coco, genome (Visual Genome), w3c (Web
+        Annotation), csv;
+    label-studio: tasks to correct, which `regiontalk import` makes training data of; gallery: a
+    page to look at.
     """
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
@@ -138,7 +174,9 @@ def _accepted(format: str, path: Path | None) -> AcceptedTexts | None:
     if path is None:
         return None
     if format not in ALTS:
-        raise ValueError(f"--texts: expected one of {', '.join(ALTS)}, which have alt texts, got {format}")
+        raise ValueError(
+            f"--texts: expected one of {', '.join(ALTS)}, which have alt texts, got {format}"
+        )
     from regiontalk.export.accepted import read_texts
 
     return read_texts(path)
@@ -161,7 +199,9 @@ def _check_out(format: str, out: Path) -> None:
     if format not in FOLDERS and out.is_dir():
         raise ValueError(f"--out {out}: expected the name of a file to write, got a folder")
     if format == "label-studio" and out.suffix.lower() == ".xml":
-        raise ValueError(f"--out {out}: expected a name such as tasks.json; as .xml the labelling interface is written")
+        raise ValueError(
+            f"--out {out}: expected a name such as tasks.json; as .xml the labelling interface is written"
+        )
     if format == "gallery":
         from regiontalk.export.gallery import check_folder
 
@@ -218,7 +258,9 @@ def _read_results(path: Path) -> list[ImageResult]:
             raise ValueError("the file is empty")
         return [ImageResult.from_dict(document) for document in documents]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"--results {path}: expected what `regiontalk caption --json` prints ({error})") from error
+        raise ValueError(
+            f"--results {path}: expected what `regiontalk caption --json` prints ({error})"
+        ) from error
 
 
 def _write(
@@ -241,7 +283,11 @@ def _write(
         if format in ("xmp", "xmp-copy"):
             typer.echo(f"wrote {_write_xmp(format, result, out, wording, written)}", err=True)
         elif format == "gallery":
-            entries.append(_write_entry(path, result, out, wording, max_pixels, {entry.picture for entry in entries}))
+            entries.append(
+                _write_entry(
+                    path, result, out, wording, max_pixels, {entry.picture for entry in entries}
+                )
+            )
         else:
             check_name(path, out if format in FOLDERS else out.parent)
             gathered.append(wording.final(result))
@@ -252,7 +298,9 @@ def _write(
         _write_texts(_texts(format, gathered, entries, out))
 
 
-def _texts(format: str, gathered: Sequence[ImageResult], entries: Sequence[Entry], out: Path) -> dict[Path, str]:
+def _texts(
+    format: str, gathered: Sequence[ImageResult], entries: Sequence[Entry], out: Path
+) -> dict[Path, str]:
     """The files that are written after the last photo."""
     if entries:
         from regiontalk.export.gallery import page
@@ -260,7 +308,9 @@ def _texts(format: str, gathered: Sequence[ImageResult], entries: Sequence[Entry
         return {out / "index.html": page(entries, out)}
     if not gathered:
         return {}
-    made: dict[Path, str] = import_module(f"regiontalk.export.{DOCUMENTS[format]}").files(gathered, out)
+    made: dict[Path, str] = import_module(f"regiontalk.export.{DOCUMENTS[format]}").files(
+        gathered, out
+    )
     return made
 
 
@@ -272,7 +322,9 @@ def _write_texts(texts: dict[Path, str]) -> None:
         typer.echo(f"wrote {path}", err=True)
 
 
-def _write_xmp(format: str, result: ImageResult, out: Path, wording: Wording, written: set[tuple[int, int]]) -> Path:
+def _write_xmp(
+    format: str, result: ImageResult, out: Path, wording: Wording, written: set[tuple[int, int]]
+) -> Path:
     """Write the XMP of one photo, and add what `_identity` says of its file to those that were written."""
     from regiontalk.export.alt_text import whole_sentence
     from regiontalk.export.metadata import copy_path, sidecar_path, write_copy, write_sidecar
@@ -307,6 +359,8 @@ def _write_entry(
     check_name(Path(path).name, Path())  # all that the page says of where the photo is
     picture = picture_path(path, out, taken)
     if picture.exists() and picture.samefile(path):
-        raise ValueError(f"{path}: the gallery's picture would replace the photo; choose another folder with --out")
+        raise ValueError(
+            f"{path}: the gallery's picture would replace the photo; choose another folder with --out"
+        )
     write_picture(open_image(path, max_pixels=max_pixels), picture)
     return Entry(wording.final(result), picture, wording.alt(result))

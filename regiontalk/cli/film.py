@@ -26,21 +26,31 @@ PATIENCE = 3  # frames from one sight of a thing to the next
 EveryOption = Annotated[
     float | None,
     typer.Option(
-        "--every", metavar="SECONDS", min=0, help=f"Films: time between frames.  [default: {EVERY:g}; 0 takes all]"
+        "--every",
+        metavar="SECONDS",
+        min=0,
+        help=f"Films: time between frames.  [default: {EVERY:g}; 0 takes all]",
     ),
 ]
 SceneOption = Annotated[
     float | None,
     typer.Option(
-        "--scene", metavar="SHARE", min=0, max=1, help="Films: only frames whose colours changed so much; try 0.3."
+        "--scene",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Films: only frames whose colours changed so much; try 0.3.",
     ),
 ]
 SecondsOption = Annotated[
-    float | None, typer.Option("--seconds", metavar="N", min=0, help="Films: stop after so many seconds.")
+    float | None,
+    typer.Option("--seconds", metavar="N", min=0, help="Films: stop after so many seconds."),
 ]
 TimelineOption = Annotated[
     list[Path] | None,
-    typer.Option("--timeline", metavar="FILE", help="Films: write .json or .vtt (WebVTT); may be repeated."),
+    typer.Option(
+        "--timeline", metavar="FILE", help="Films: write .json or .vtt (WebVTT); may be repeated."
+    ),
 ]
 
 
@@ -77,7 +87,8 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
     """The film that a user means; None for photos.
 
     Raises:
-        ValueError: more than one film, an option that does not go with what was named, or a timeline of another kind.
+        ValueError: more than one film, an option that does not go with what was named, or a
+            timeline of another kind.
     """
     from regiontalk.video.frames import is_film, shown_name
 
@@ -89,7 +100,9 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
             )
         return None
     if len(arguments) > 1:
-        raise ValueError(f"{shown_name(films[0])}: expected one film and nothing else, got {len(arguments)} names")
+        raise ValueError(
+            f"{shown_name(films[0])}: expected one film and nothing else, got {len(arguments)} names"
+        )
     if drawn:
         raise ValueError("--draw: expected photos; a film writes a --timeline")
     for path in sampling.timelines:
@@ -118,8 +131,8 @@ def caption_film(
 
     Raises:
         ValueError: no frame could be read.
-        typer.Exit: code 1 where the film ended before its stated length; what was seen is written first. The same
-            where it was stopped before there was anything to write.
+        typer.Exit: code 1 where the film ended before its stated length; what was seen is written
+            first. The same where it was stopped before there was anything to write.
     """
     from regiontalk.video.timeline import Joiner, Timeline
 
@@ -134,12 +147,25 @@ def caption_film(
                 _take(joiner, frame, result, least, silent=json)
         except KeyboardInterrupt:
             stopped = True
-            typer.echo("stopped" if joiner.times() else "stopped before the first frame; nothing is written", err=True)
+            typer.echo(
+                "stopped"
+                if joiner.times()
+                else "stopped before the first frame; nothing is written",
+                err=True,
+            )
     if stopped and not joiner.times():
         raise typer.Exit(1)
     if not joiner.times():
         raise ValueError(f"{film.name}: no frame could be read; the file is damaged or cut short")
-    timeline = Timeline(film.name, film.size_wh, model, joiner.times(), film.complete, joiner.scenes(), joiner.things())
+    timeline = Timeline(
+        film.name,
+        film.size_wh,
+        model,
+        joiner.times(),
+        film.complete,
+        joiner.scenes(),
+        joiner.things(),
+    )
     if json:
         typer.echo(json_module.dumps(timeline.to_dict(), indent=2))
     last = timeline.times[-1] + sampling.step
@@ -157,7 +183,11 @@ def _take(joiner: Joiner, frame: Frame, result: ImageResult, least: float, silen
     """Join one frame to those before and print what is new in it."""
     from regiontalk.export.alt_text import distinct
 
-    sure = result.caption if result.caption is not None and result.caption.confidence >= least else None
+    sure = (
+        result.caption
+        if result.caption is not None and result.caption.confidence >= least
+        else None
+    )
     new_scene, fresh = joiner.add(frame.time, sure, distinct(result.regions, least=least))
     if silent:
         return

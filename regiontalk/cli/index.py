@@ -25,24 +25,44 @@ Library = Annotated[
 ]
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(metavar="FOLDER|PHOTO|GLOB...", help="What to add; folders with all below.", show_default=False),
+    typer.Argument(
+        metavar="FOLDER|PHOTO|GLOB...",
+        help="What to add; folders with all below.",
+        show_default=False,
+    ),
 ]
 KnownArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FOLDER|PHOTO...", help="What to forget; folders with all below.", show_default=False),
+    typer.Argument(
+        metavar="FOLDER|PHOTO...",
+        help="What to forget; folders with all below.",
+        show_default=False,
+    ),
 ]
 RegionsOption = Annotated[
-    int, typer.Option("--regions", metavar="N", min=0, help="Regions a photo, for a library that is made now.")
+    int,
+    typer.Option(
+        "--regions", metavar="N", min=0, help="Regions a photo, for a library that is made now."
+    ),
 ]
 CaptionsOption = Annotated[
     int | None,
     typer.Option(
-        "--captions", metavar="N", min=0, help="How many regions of a photo get words; 0 is fastest.  [default: all]"
+        "--captions",
+        metavar="N",
+        min=0,
+        help="How many regions of a photo get words; 0 is fastest.  [default: all]",
     ),
 ]
-BatchOption = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Photos computed and written together.")]
-RebuildOption = Annotated[bool, typer.Option("--rebuild", help="Throw away what is there and begin again.")]
-MissingOption = Annotated[bool, typer.Option("--missing", help="Forget the photos whose file is gone.")]
+BatchOption = Annotated[
+    int, typer.Option("--batch", metavar="N", min=1, help="Photos computed and written together.")
+]
+RebuildOption = Annotated[
+    bool, typer.Option("--rebuild", help="Throw away what is there and begin again.")
+]
+MissingOption = Annotated[
+    bool, typer.Option("--missing", help="Forget the photos whose file is gone.")
+]
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -74,7 +94,8 @@ def add(
 ) -> None:
     """Add photos to a library, which is made where there is none.
 
-    Photos that are in it unchanged are passed over. Stopped at any moment and started again, it goes on where it was.
+    Photos that are in it unchanged are passed over. Stopped at any moment and started again, it
+    goes on where it was.
     """
     from regiontalk import RegionCaptioner
     from regiontalk.cli.photos import find_photos
@@ -83,7 +104,9 @@ def add(
 
     found = find_photos([_all_below(argument) for argument in photos])
     uri = library_uri(index)
-    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
+    captioner = RegionCaptioner.from_pretrained(
+        model, device=device or "cpu", max_pixels=max_pixels
+    )
     library = PhotoIndex.open_or_create(uri, captioner, regions=regions, rebuild=rebuild)
     with Meter(len(found.paths)) as meter:
 
@@ -113,12 +136,16 @@ def _tell_failed(failed: Sequence[tuple[str, str]], total: int) -> None:
 
 
 @app.command("remove")
-def remove(photos: KnownArgument = None, index: Library = HOME, missing: MissingOption = False) -> None:
+def remove(
+    photos: KnownArgument = None, index: Library = HOME, missing: MissingOption = False
+) -> None:
     """Forget photos of a library; their files stay."""
     from regiontalk.index.library import PhotoIndex
 
     if not photos and not missing:
-        raise ValueError("index remove: expected photos or folders to forget, or --missing, got neither")
+        raise ValueError(
+            "index remove: expected photos or folders to forget, or --missing, got neither"
+        )
     library = PhotoIndex.open(library_uri(index))
     count = library.remove(photos or [])
     if missing:

@@ -15,7 +15,10 @@ from regiontalk.model.card import licence
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub."
+    ),
 ]
 
 
@@ -39,7 +42,9 @@ def read_info(folder: Path) -> dict[str, Any]:
         config = json_module.loads((folder / "config.json").read_text(encoding="utf-8"))
         words = json_module.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["words"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: config.json or vocabulary.json is damaged ({error})") from error
+        raise ValueError(
+            f"{folder}: config.json or vocabulary.json is damaged ({error})"
+        ) from error
     return {
         "folder": str(folder),
         "config": config,

@@ -10,8 +10,12 @@ from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
 from regiontalk.cli.source import given_features
 
-Phrase = Annotated[str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)]
-Count = Annotated[int, typer.Option("-k", "--count", metavar="K", min=1, help="How many places, best first.")]
+Phrase = Annotated[
+    str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)
+]
+Count = Annotated[
+    int, typer.Option("-k", "--count", metavar="K", min=1, help="How many places, best first.")
+]
 
 
 def locate(

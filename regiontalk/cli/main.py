@@ -1,8 +1,9 @@
 """The ``regiontalk`` command: its verbs, and what a user sees when something is wrong.
 
-What a user can cause (a missing file, a broken picture, a bad box) is one line on stderr and exit code 2. A folder in
-which some photos failed ends with their list and exit code 1. Anything else is a fault of ours and shows its traceback.
-Heavy modules are imported inside the verbs, so that ``--help`` and mistakes answer at once.
+What a user can cause (a missing file, a broken picture, a bad box) is one line on stderr and exit
+code 2. A folder in which some photos failed ends with their list and exit code 1. Anything else is
+a fault of ours and shows its traceback. Heavy modules are imported inside the verbs, so that
+``--help`` and mistakes answer at once.
 """
 
 from __future__ import annotations
@@ -33,19 +34,29 @@ from regiontalk.cli import (
 )
 from regiontalk.cli.options import one_line
 
-USER_ERRORS = (ValueError, KeyError, OSError, ImportError)  # ImportError: an extra that is not installed
-# The parent of all mistakes on the command line, in click or in typer's own copy of it, by typer's version.
+USER_ERRORS = (
+    ValueError,
+    KeyError,
+    OSError,
+    ImportError,
+)  # ImportError: an extra that is not installed
+# The parent of all mistakes on the command line, in click or in typer's own copy of it, by typer's
+# version.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
 class OneLineErrors(TyperGroup):
     """Turns what a user can cause into one line and exit code 2; REGIONTALK_TRACEBACK=1 shows where it came from."""
 
-    def invoke(self, ctx: Any) -> Any:  # a click.Context, or typer's own copy of that class, by typer's version
+    def invoke(
+        self, ctx: Any
+    ) -> Any:  # a click.Context, or typer's own copy of that class, by typer's version
         """Run the verb."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # `| head` closed the pipe: not an error, and there is nobody left to tell
+        except (
+            BrokenPipeError
+        ):  # `| head` closed the pipe: not an error, and there is nobody left to tell
             raise
         except USAGE_ERROR as error:
             typer.echo(f"regiontalk: {_usage(error)}", err=True)
@@ -101,7 +112,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and stop.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
 ) -> None:
     pass

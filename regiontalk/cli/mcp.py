@@ -13,20 +13,31 @@ from regiontalk.cli.serve import IndexOption
 AllowOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--allow", metavar="FOLDER", help="Pictures below it may be read by path; may be repeated.", show_default=False
+        "--allow",
+        metavar="FOLDER",
+        help="Pictures below it may be read by path; may be repeated.",
+        show_default=False,
     ),
 ]
 
 
-def mcp(allow: AllowOption = None, index: IndexOption = None, model: Model = "mini", device: Device = None) -> None:
+def mcp(
+    allow: AllowOption = None,
+    index: IndexOption = None,
+    model: Model = "mini",
+    device: Device = None,
+) -> None:
     """Offer caption, align, locate, alt text and search to an assistant over MCP.
 
-    The assistant may send pictures as bytes, or name files under the folders that you allow, and no others.
+    The assistant may send pictures as bytes, or name files under the folders that you allow, and no
+    others.
     """
     try:
         from regiontalk.serve.mcp_tools import create_mcp
     except ImportError as error:
-        raise ImportError(f"mcp needs more packages ({error}); pip install 'regiontalk[serve]'") from error
+        raise ImportError(
+            f"mcp needs more packages ({error}); pip install 'regiontalk[serve]'"
+        ) from error
     from regiontalk import RegionCaptioner
 
     captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu")

@@ -18,14 +18,24 @@ if TYPE_CHECKING:
 REGIONS = 20  # more than `caption` shows: most say what others have said
 
 PhotosArgument = Annotated[
-    list[str], typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to narrate.", show_default=False)
+    list[str],
+    typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to narrate.", show_default=False),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=20, help="Most characters of an alt text.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", metavar="N", min=20, help="Most characters of an alt text.")
+]
 LeastOption = Annotated[
-    float, typer.Option("--least", metavar="SHARE", min=0, max=1, help="Say nothing below this confidence.")
+    float,
+    typer.Option(
+        "--least", metavar="SHARE", min=0, max=1, help="Say nothing below this confidence."
+    ),
 ]
-NeutralOption = Annotated[bool, typer.Option("--neutral", help="Person, child, their: words that do not guess a sex.")]
-RegionsOption = Annotated[int, typer.Option("--regions", metavar="N", min=0, help="How many regions are looked at.")]
+NeutralOption = Annotated[
+    bool, typer.Option("--neutral", help="Person, child, their: words that do not guess a sex.")
+]
+RegionsOption = Annotated[
+    int, typer.Option("--regions", metavar="N", min=0, help="How many regions are looked at.")
+]
 
 
 def narrate(
@@ -42,8 +52,9 @@ def narrate(
 ) -> None:
     """Compose an alt text: the photo's sentence, then what else is to be seen, left to right.
 
-    Only what the model is confident of is said; a photo of which it is sure of nothing prints [not sure].
-    Several photos print a line each, name and text, or JSON Lines. `regiontalk export xmp` writes the text into photos.
+    Only what the model is confident of is said; a photo of which it is sure of nothing prints [not
+    sure]. Several photos print a line each, name and text, or JSON Lines. `regiontalk export xmp`
+    writes the text into photos.
     """
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import for_each

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from regiontalk.records import ImageResult
 
 ModelOption = Annotated[
-    str, typer.Option("--model", metavar="MODEL", help="A model of `regiontalk train objects`.", show_default=False)
+    str,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A model of `regiontalk train objects`.",
+        show_default=False,
+    ),
 ]
 DetectorOption = Annotated[
     str,
@@ -39,8 +45,8 @@ def objects(
 ) -> None:
     """Write a sentence about the objects of each photo; the objects are its regions.
 
-    A photo in which nothing is found gets the likeliest sentence. One photo prints one document with --json, several
-    print JSON Lines.
+    A photo in which nothing is found gets the likeliest sentence. One photo prints one document
+    with --json, several print JSON Lines.
     """
     from regiontalk.cli.output import Drawings
     from regiontalk.cli.photos import find_photos

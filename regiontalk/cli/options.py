@@ -9,24 +9,44 @@ import typer
 
 Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file.", show_default=False)]
 Model = Annotated[
-    str, typer.Option("--model", metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub.")
+    str,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A bundled model, a model folder, or owner/name on the Hub.",
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", metavar="NAME", help="Where it runs: cpu, cuda ...", show_default=False)
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="Where it runs: cpu, cuda ...", show_default=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
 Draw = Annotated[
-    Path | None, typer.Option("--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False
+    ),
 ]
 MaxPixels = Annotated[
     int,
-    typer.Option("--max-pixels", metavar="N", min=1, help="Larger photos (width x height) are refused undecoded."),
+    typer.Option(
+        "--max-pixels",
+        metavar="N",
+        min=1,
+        help="Larger photos (width x height) are refused undecoded.",
+    ),
 ]
-AllBoxes = Annotated[bool, typer.Option("--all-boxes", help="Keep every box, also several on one thing.")]
+AllBoxes = Annotated[
+    bool, typer.Option("--all-boxes", help="Keep every box, also several on one thing.")
+]
 Features = Annotated[
     Path | None,
     typer.Option(
-        "--features", metavar="PATH", help="For a model trained on given features: the photos', as npz or npy."
+        "--features",
+        metavar="PATH",
+        help="For a model trained on given features: the photos', as npz or npy.",
     ),
 ]
 MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here because it brings torch
@@ -50,7 +70,9 @@ def parse_boxes(texts: list[str]) -> list[Box]:
         except ValueError:
             raise ValueError(f"--box: expected x1,y1,x2,y2 in pixels, got {text!r}") from None
         if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
-            raise ValueError(f"--box {text}: expected 0 <= x1 < x2 and 0 <= y1 < y2, in pixels of the photo")
+            raise ValueError(
+                f"--box {text}: expected 0 <= x1 < x2 and 0 <= y1 < y2, in pixels of the photo"
+            )
         boxes.append((x1, y1, x2, y2))
     return boxes
 

@@ -72,14 +72,20 @@ class Drawings:
         Args:
             folder: of the pictures.
             max_pixels: larger photos are refused.
-            look: from a photo and its caption to where each word looked, for ``NAME_attention.jpg``; None draws none.
+            look: from a photo and its caption to where each word looked, for
+                ``NAME_attention.jpg``; None draws none.
             bare_boxes: whether boxes without words are drawn.
 
         Raises:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._max_pixels, self._look, self._bare_boxes = folder, max_pixels, look, bare_boxes
+        self._folder, self._max_pixels, self._look, self._bare_boxes = (
+            folder,
+            max_pixels,
+            look,
+            bare_boxes,
+        )
         self._taken: set[str] = set()
 
     def add(self, photo: str, result: ImageResult) -> list[Path]:
@@ -92,7 +98,11 @@ class Drawings:
         if self._look is not None and result.caption is not None and result.caption.text:
             from regiontalk.drawing.attention import draw_looks
 
-            paths.append(self._save(draw_looks(image, self._look(photo, result.caption.text)), photo, "attention"))
+            paths.append(
+                self._save(
+                    draw_looks(image, self._look(photo, result.caption.text)), photo, "attention"
+                )
+            )
         return paths
 
     def _save(self, picture: Image, photo: str, what: str) -> Path:

@@ -35,7 +35,11 @@ def describe_pages(
         ValueError: no HTML page below ``root``.
         typer.Exit: code 1 where some photos or pages failed, after the other pages are written.
     """
-    pages = sorted(path for path in root.rglob("*") if path.suffix.lower() in (".html", ".htm") and path.is_file())
+    pages = sorted(
+        path
+        for path in root.rglob("*")
+        if path.suffix.lower() in (".html", ".htm") and path.is_file()
+    )
     if not pages:
         raise ValueError(f"{root}: no page in this folder; expected files such as .html")
     texts: dict[Path, tuple[str, str]] = {}
@@ -60,7 +64,10 @@ def describe_pages(
             _write_page(page, text, out / page.relative_to(root), files, root, replace)
         silent = sum(not text for text in files.values())
         if silent:
-            typer.echo(f"{silent} of {len(files)} pictures have no alt text: nothing was sure enough", err=True)
+            typer.echo(
+                f"{silent} of {len(files)} pictures have no alt text: nothing was sure enough",
+                err=True,
+            )
     if len(texts) < len(pages):
         raise typer.Exit(1)
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .avif .heic .heif .ppm .pgm .jp2".split())
+SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .avif .heic .heif .ppm .pgm .jp2".split()
+)
 TOGETHER = 8  # photos given to the model at once: enough to share a decoding batch, few enough to report progress
 
 
@@ -34,7 +36,9 @@ def find_photos(arguments: Sequence[str]) -> Photos:
     Raises:
         FileNotFoundError: the only argument names nothing, or a pattern or folder holds no picture.
     """
-    single = len(arguments) == 1 and not Path(arguments[0]).is_dir() and not _is_pattern(arguments[0])
+    single = (
+        len(arguments) == 1 and not Path(arguments[0]).is_dir() and not _is_pattern(arguments[0])
+    )
     if single and not Path(arguments[0]).exists():
         raise FileNotFoundError(f"{shown_name(arguments[0])}: no such photo{_hint(arguments[0])}")
     paths = [path for argument in arguments for path in _expand(argument)]
@@ -42,7 +46,9 @@ def find_photos(arguments: Sequence[str]) -> Photos:
 
 
 def _is_pattern(argument: str) -> bool:
-    return glob.has_magic(argument) and not Path(argument).exists()  # a file may be called "dog[1].jpg"
+    return (
+        glob.has_magic(argument) and not Path(argument).exists()
+    )  # a file may be called "dog[1].jpg"
 
 
 def _hint(argument: str) -> str:
@@ -57,9 +63,13 @@ def _expand(argument: str) -> list[str]:
         found, where = (path for path in glob.iglob(argument, recursive=True)), "pattern"
     else:
         return [argument]
-    paths = sorted(path for path in found if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file())
+    paths = sorted(
+        path for path in found if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
+    )
     if not paths:
-        raise FileNotFoundError(f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic")
+        raise FileNotFoundError(
+            f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic"
+        )
     return paths
 
 
@@ -81,7 +91,8 @@ def speak_all(
 ) -> Iterator[tuple[str, ImageResult | Failure]]:
     """Results in order, computed several photos at a time.
 
-    Where one photo of a group fails, each of the group is tried alone, so that the others keep their results.
+    Where one photo of a group fails, each of the group is tried alone, so that the others keep
+    their results.
 
     Args:
         paths: the photos.
@@ -103,7 +114,9 @@ def speak_all(
             yield from zip(group, results, strict=True)
 
 
-def _alone(path: str, speak: Callable[[Sequence[str]], Sequence[ImageResult]]) -> ImageResult | Failure:
+def _alone(
+    path: str, speak: Callable[[Sequence[str]], Sequence[ImageResult]]
+) -> ImageResult | Failure:
     try:
         return speak([path])[0]
     except (ValueError, KeyError, OSError) as error:

@@ -44,7 +44,9 @@ class Meter:
     def __enter__(self) -> Meter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -86,7 +88,9 @@ class Walks:
     def __enter__(self) -> Walks:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._end()
 
     def over(self, total: int, unit: str) -> Callable[[int], None]:
@@ -115,6 +119,8 @@ def _bar(total: int, done: int, unit: str) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
-    progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    progress = Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
+    )
     progress.add_task("photos", total=total, completed=done)
     return progress

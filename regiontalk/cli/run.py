@@ -81,7 +81,9 @@ def for_each(
         report(failures, len(photos.paths))
 
 
-def _used(path: str, result: ImageResult, use: Callable[[str, ImageResult], object]) -> Failure | None:
+def _used(
+    path: str, result: ImageResult, use: Callable[[str, ImageResult], object]
+) -> Failure | None:
     """The failure of what was done with one result, if any."""
     try:
         use(path, result)
@@ -106,5 +108,8 @@ def report(failures: Sequence[Failure], total: int) -> None:
     typer.echo(f"regiontalk: {len(failures)} of {total} photos failed:", err=True)
     for failure in failures:
         text = one_line(failure.error)
-        typer.echo(f"  {text}" if text.startswith(failure.photo) else f"  {failure.photo}: {text}", err=True)
+        typer.echo(
+            f"  {text}" if text.startswith(failure.photo) else f"  {failure.photo}: {text}",
+            err=True,
+        )
     raise typer.Exit(1)

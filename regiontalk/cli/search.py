@@ -19,23 +19,39 @@ if TYPE_CHECKING:
     from regiontalk.index.query import Hit
 
 Text = Annotated[
-    str | None, typer.Argument(metavar="TEXT", help='What to find: "a dog in a red collar".', show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="TEXT", help='What to find: "a dog in a red collar".', show_default=False
+    ),
 ]
-Count = Annotated[int, typer.Option("--k", "-k", metavar="K", min=1, help="How many photos, best first.")]
+Count = Annotated[
+    int, typer.Option("--k", "-k", metavar="K", min=1, help="How many photos, best first.")
+]
 Example = Annotated[
-    str | None, typer.Option("--photo", metavar="PHOTO", help="An example of what to find.", show_default=False)
+    str | None,
+    typer.Option(
+        "--photo", metavar="PHOTO", help="An example of what to find.", show_default=False
+    ),
 ]
 BoxOption = Annotated[
     list[str] | None,
-    typer.Option("--box", metavar="x1,y1,x2,y2", help="Only this part of the example, in pixels; may be repeated."),
+    typer.Option(
+        "--box",
+        metavar="x1,y1,x2,y2",
+        help="Only this part of the example, in pixels; may be repeated.",
+    ),
 ]
 Folder = Annotated[
-    str | None, typer.Option("--folder", metavar="DIR", help="Only photos below it.", show_default=False)
+    str | None,
+    typer.Option("--folder", metavar="DIR", help="Only photos below it.", show_default=False),
 ]
 After = Annotated[
-    str | None, typer.Option("--after", metavar="DATE", help="Only photos of this day (2024-05-31) or later.")
+    str | None,
+    typer.Option("--after", metavar="DATE", help="Only photos of this day (2024-05-31) or later."),
 ]
-Before = Annotated[str | None, typer.Option("--before", metavar="DATE", help="Only photos from before this day.")]
+Before = Annotated[
+    str | None, typer.Option("--before", metavar="DATE", help="Only photos from before this day.")
+]
 
 
 def search(
@@ -68,20 +84,36 @@ def search(
 
     library = PhotoIndex.open(library_uri(index))
     drawings = None if draw is None else Drawings(draw, max_pixels)
-    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
+    captioner = RegionCaptioner.from_pretrained(
+        model, device=device or "cpu", max_pixels=max_pixels
+    )
     hits = library.search(
-        captioner, text, photo=photo, boxes=boxes or None, k=k, folder=folder, after=first, before=last
+        captioner,
+        text,
+        photo=photo,
+        boxes=boxes or None,
+        k=k,
+        folder=folder,
+        after=first,
+        before=last,
     )
     for word in captioner.model.vocabulary.unknown(text) if text is not None else []:
-        typer.echo(f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True)
+        typer.echo(
+            f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True
+        )
     if json:
         query = {"text": text, "photo": photo, "boxes": boxes}
         document = {"format": FORMAT, "query": query, "hits": [hit.to_dict() for hit in hits]}
         typer.echo(json_module.dumps(document, indent=2))
     else:
-        typer.echo("\n".join(line for rank, hit in enumerate(hits, 1) for line in lines(rank, hit)), nl=bool(hits))
+        typer.echo(
+            "\n".join(line for rank, hit in enumerate(hits, 1) for line in lines(rank, hit)),
+            nl=bool(hits),
+        )
     if not hits:
-        typer.echo(f"no photo answers; the library holds {len(library)} (regiontalk index info)", err=True)
+        typer.echo(
+            f"no photo answers; the library holds {len(library)} (regiontalk index info)", err=True
+        )
     if drawings is not None:
         failures = _draw(hits, drawings)
         typer.echo(f"drawn: the photos, with what answers framed, in {draw}", err=True)
@@ -103,7 +135,9 @@ def parse_day(option: str, text: str | None) -> date | None:
     try:
         return date.fromisoformat(text + {4: "-01-01", 7: "-01"}.get(len(text), ""))
     except ValueError:
-        raise ValueError(f"{option}: expected a date such as 2024-05-31, 2024-05 or 2024, got {text!r}") from None
+        raise ValueError(
+            f"{option}: expected a date such as 2024-05-31, 2024-05 or 2024, got {text!r}"
+        ) from None
 
 
 def lines(rank: int, hit: Hit) -> Iterator[str]:
@@ -114,7 +148,9 @@ def lines(rank: int, hit: Hit) -> Iterator[str]:
         yield "   its file is gone since it was added (regiontalk index remove --missing)"
     if hit.result.caption is not None and hit.result.caption.text:
         yield f"   whole photo: {hit.result.caption.text}"
-    said = next((region.text for region in hit.result.regions if region.box == hit.answer.box), None)
+    said = next(
+        (region.text for region in hit.result.regions if region.box == hit.answer.box), None
+    )
     yield f"   answer: {box_text(hit.answer.box)}{f' {said}' if said else ''}"
     for match in hit.result.matches:
         yield f"   {match.phrase}: {box_text(match.box)} ({match.score:.3f})"

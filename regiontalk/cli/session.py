@@ -28,7 +28,12 @@ class Captioner(Protocol):
         """Captions on regions that the model chooses."""
 
     def describe(
-        self, photo: PictureSource, boxes_xyxy: Sequence[Box], *, beams: int | None, threshold: float | None
+        self,
+        photo: PictureSource,
+        boxes_xyxy: Sequence[Box],
+        *,
+        beams: int | None,
+        threshold: float | None,
     ) -> ImageResult:
         """Captions on boxes that the user gave."""
 
@@ -46,7 +51,9 @@ class Captioner(Protocol):
         """The k best boxes of a phrase."""
 
 
-def load_captioner(model: str, device: str | None, max_pixels: int, source: RegionSource | None = None) -> Captioner:
+def load_captioner(
+    model: str, device: str | None, max_pixels: int, source: RegionSource | None = None
+) -> Captioner:
     """Load a model, which looks where ``source`` says; torch is first imported here.
 
     Raises:
@@ -54,4 +61,6 @@ def load_captioner(model: str, device: str | None, max_pixels: int, source: Regi
     """
     from regiontalk import RegionCaptioner
 
-    return RegionCaptioner.from_pretrained(model, source=source, device=device or "cpu", max_pixels=max_pixels)
+    return RegionCaptioner.from_pretrained(
+        model, source=source, device=device or "cpu", max_pixels=max_pixels
+    )

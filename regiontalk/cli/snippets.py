@@ -11,16 +11,25 @@ from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
 
 SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own."),
+]
 Split = Annotated[str, typer.Option("--split", metavar="NAME", help="train, dev or test.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON Lines: one pair a line.")]
 Beta = Annotated[
-    float | None, typer.Option("--beta", metavar="X", min=0, help="Smoothing of eq. 12; the model's own if unset.")
+    float | None,
+    typer.Option(
+        "--beta", metavar="X", min=0, help="Smoothing of eq. 12; the model's own if unset."
+    ),
 ]
 Sheet = Annotated[
-    Path | None, typer.Option("--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there.")
+    Path | None,
+    typer.Option("--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos.")
+]
 
 
 def snippets(
@@ -36,13 +45,16 @@ def snippets(
 ) -> None:
     """Infer which words name which region.
 
-    The result is the training set of the paper's second stage: (region, snippet, score) of every sentence.
+    The result is the training set of the paper's second stage: (region, snippet, score) of every
+    sentence.
 
-    Stopped and started again with the same model and beta, it goes on after the last photo that is whole; the file gets
-    its name when all is done.
+    Stopped and started again with the same model and beta, it goes on after the last photo that is
+    whole; the file gets its name when all is done.
     """
     if sheet is not None and sheet.suffix.lower() not in SHEETS:
-        raise ValueError(f"--sheet {sheet}: expected a name that ends in one of {', '.join(SHEETS)}")
+        raise ValueError(
+            f"--sheet {sheet}: expected a name that ends in one of {', '.join(SHEETS)}"
+        )
     from regiontalk import RegionCaptioner
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
@@ -53,7 +65,9 @@ def snippets(
     for report in reports:
         for line in report.lines():
             typer.echo(line, err=True)
-    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu", max_pixels=max_pixels)
+    captioner = RegionCaptioner.from_pretrained(
+        model, device=device or "cpu", max_pixels=max_pixels
+    )
     chosen = examples[:limit]
     with Meter(len(chosen)) as meter:
         count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the sources bring torch, which mistakes and `--help` do without
     from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource
 
-KINDS = ("proposals", "grid:ROWSxCOLUMNS", "detector", "detector:WEIGHTS.safetensors", "features:PATH")
+KINDS = (
+    "proposals",
+    "grid:ROWSxCOLUMNS",
+    "detector",
+    "detector:WEIGHTS.safetensors",
+    "features:PATH",
+)
 USUAL = 10  # regions of a photo unless the user asks for another number
 _CELLS = re.compile(r"(\d{1,3})x(\d{1,3})")
 
 
-def parse_source(text: str, regions: int | None = None, device: str | None = None) -> tuple[RegionSource | None, int]:
+def parse_source(
+    text: str, regions: int | None = None, device: str | None = None
+) -> tuple[RegionSource | None, int]:
     """A source of regions and how many of them to caption.
 
     >>> parse_source("proposals")
@@ -23,8 +31,8 @@ def parse_source(text: str, regions: int | None = None, device: str | None = Non
     6
 
     Args:
-        text: one of `KINDS`; ``features`` names npz or npy files of boxes (`PrecomputedRegions`), of which the boxes
-            alone are used: the model has vectors of its own.
+        text: one of `KINDS`; ``features`` names npz or npy files of boxes (`PrecomputedRegions`),
+            of which the boxes alone are used: the model has vectors of its own.
         regions: what the user asked for; None takes `USUAL`, or all cells of a grid.
         device: where a detector runs.
 

@@ -15,53 +15,92 @@ if TYPE_CHECKING:
 
 STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 
-Stage = Annotated[str, typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False)]
+Stage = Annotated[
+    str,
+    typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False),
+]
 Config = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG", help="A recipe: mini, weak, dvsa ..., or a TOML file; for vectors, a text."),
+    typer.Argument(
+        metavar="CONFIG",
+        help="A recipe: mini, weak, dvsa ..., or a TOML file; for vectors, a text.",
+    ),
 ]
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        "--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own; again for more of them."
+        "--data",
+        metavar="DIR",
+        help="flickr8k/ and flickr30k_entities/, or your own; again for more of them.",
     ),
 ]
 Names = Annotated[
     list[Path] | None,
-    typer.Option("--names", metavar="FILE", help="Boxes and classes on photos of the data, COCO results; again: more."),
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="Boxes and classes on photos of the data, COCO results; again: more.",
+    ),
 ]
 Sentences = Annotated[
     list[Path] | None,
-    typer.Option("--sentences", metavar="FILE", help="Sentences that belong to no photo, one a line; again for more."),
+    typer.Option(
+        "--sentences",
+        metavar="FILE",
+        help="Sentences that belong to no photo, one a line; again for more.",
+    ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Checkpoints, caches and, at the end, model/; for vectors, a file.")
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Checkpoints, caches and, at the end, model/; for vectors, a file.",
+    ),
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Local weights of the backbone, safetensors.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Local weights of the backbone, safetensors."),
 ]
-Published = Annotated[bool, typer.Option("--published", help="Download the backbone's published weights.")]
+Published = Annotated[
+    bool, typer.Option("--published", help="Download the backbone's published weights.")
+]
 Start = Annotated[
-    str | None, typer.Option("--start", metavar="MODEL", help="Take the extractor of this model instead.")
+    str | None,
+    typer.Option("--start", metavar="MODEL", help="Take the extractor of this model instead."),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos, for a try.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Only the first photos, for a try."),
+]
 Threads = Annotated[
-    int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset.")
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset."),
 ]
 DetectorOption = Annotated[
-    str | None, typer.Option("--detector", metavar="KIND", help="For objects: yolox:FILE.onnx, torchvision, regions.")
+    str | None,
+    typer.Option(
+        "--detector", metavar="KIND", help="For objects: yolox:FILE.onnx, torchvision, regions."
+    ),
 ]
 Vectors = Annotated[
-    Path | None, typer.Option("--vectors", metavar="FILE", help="Word vectors, where the recipe wants some.")
+    Path | None,
+    typer.Option("--vectors", metavar="FILE", help="Word vectors, where the recipe wants some."),
 ]
 Features = Annotated[
     Path | None,
     typer.Option(
-        "--features", metavar="PATH", help="For align: region features computed by somebody else, npz or npy."
+        "--features",
+        metavar="PATH",
+        help="For align: region features computed by somebody else, npz or npy.",
     ),
 ]
-Size = Annotated[int, typer.Option("--size", metavar="N", min=1, help="For vectors: numbers a word.")]
-TrainDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")]
+Size = Annotated[
+    int, typer.Option("--size", metavar="N", min=1, help="For vectors: numbers a word.")
+]
+TrainDevice = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="Where it trains: cpu, cuda ...")
+]
 
 
 def train(
@@ -85,18 +124,24 @@ def train(
     """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
     beginnings = sum((weights is not None, published, start is not None))
     if stage not in (*STAGES, "all", "objects", "vectors"):
-        raise ValueError(f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}")
+        raise ValueError(
+            f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
+        )
     if stage != "vectors" and not data:
         raise ValueError("--data: expected the folder of the training photos, got none")
     if (stage == "objects") != (detector is not None):
-        raise ValueError("--detector and the stage objects need each other: it trains on what a detector finds")
+        raise ValueError(
+            "--detector and the stage objects need each other: it trains on what a detector finds"
+        )
     if features is not None and (beginnings or stage != "align"):
         raise ValueError(
             "--features: expected the stage align without --weights, --published and --start, got others; "
             "the aligner alone reads given features"
         )
     if beginnings and detector is not None:
-        raise ValueError("--detector and a backbone's beginning exclude each other: objects are read as words")
+        raise ValueError(
+            "--detector and a backbone's beginning exclude each other: objects are read as words"
+        )
     import torch
 
     if threads is not None:
@@ -117,10 +162,14 @@ def train(
 
     recipe = Recipe.read(config)
     if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
-        raise ValueError("--weights, --published and --start exclude each other: the backbone has one beginning")
+        raise ValueError(
+            "--weights, --published and --start exclude each other: the backbone has one beginning"
+        )
     stages = stages_of(recipe) if stage == "all" else [stage]
     if missing := [name for name in stages if getattr(recipe, name) is None]:
-        raise ValueError(f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}")
+        raise ValueError(
+            f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}"
+        )
     given = None if features is None else PrecomputedRegions(features)
     with _journal(out) as log:
         run = Run(
@@ -135,7 +184,15 @@ def train(
             sentences=sentences or (),
         )
         card = _card(run, ", ".join(folder.name for folder in data), start)
-        folder = run_recipe(run, stages, start=start, weights=weights, published=published, card=card, vectors=vectors)
+        folder = run_recipe(
+            run,
+            stages,
+            start=start,
+            weights=weights,
+            published=published,
+            card=card,
+            vectors=vectors,
+        )
     typer.echo(folder)
 
 
@@ -147,10 +204,14 @@ def _card(run: Run, data: str, start: str | None) -> str:
     recipe, photos = run.recipe, len(run.examples)
     if run.given is not None:
         return aligner_card(recipe, given=run.given.sizes, data=data, photos=photos)
-    return model_card(recipe, extractor=extractor_sizes(recipe, start), data=data, photos=photos, start=start)
+    return model_card(
+        recipe, extractor=extractor_sizes(recipe, start), data=data, photos=photos, start=start
+    )
 
 
-def _train_objects(config: Path, data: Path, out: Path, detector: str, limit: int | None, device: str) -> None:
+def _train_objects(
+    config: Path, data: Path, out: Path, detector: str, limit: int | None, device: str
+) -> None:
     """The stage objects."""
     from regiontalk.objects.detectors import find_detector
     from regiontalk.train.objects import ObjectsRecipe, train_objects
@@ -159,7 +220,14 @@ def _train_objects(config: Path, data: Path, out: Path, detector: str, limit: in
     with _journal(out) as log:
         typer.echo(
             train_objects(
-                plan, data=data, out=out, detector=finder, source=detector, log=log, limit=limit, device=device
+                plan,
+                data=data,
+                out=out,
+                detector=finder,
+                source=detector,
+                log=log,
+                limit=limit,
+                device=device,
             )
         )
 

@@ -17,7 +17,9 @@ def write_vectors(texts: Sequence[Path], data: Sequence[Path], out: Path, size: 
         OSError: a file cannot be read or written.
     """
     if not out.name.removesuffix(".gz").endswith((".txt", ".vec")):
-        raise ValueError(f"--out: expected a file .txt or .txt.gz for word vectors, got {str(out)!r}")
+        raise ValueError(
+            f"--out: expected a file .txt or .txt.gz for word vectors, got {str(out)!r}"
+        )
     from regiontalk.datasets.splits import read_split
     from regiontalk.text.word_vectors import write_word_vectors
     from regiontalk.train.word_vectors import make_vectors, read_text

@@ -38,8 +38,8 @@ class Batch:
         region_mask: (B, N) bool, True = a region.
         words: (C, T) int64, `PAD` after a sentence's end.
         word_mask: (C, T) bool, True = a word.
-        photo: (C,) int64, the photo 0..B-1 that a sentence belongs to. Sentences of one photo are never each other's
-            negatives, so a loss compares these numbers, not positions.
+        photo: (C,) int64, the photo 0..B-1 that a sentence belongs to. Sentences of one photo are
+            never each other's negatives, so a loss compares these numbers, not positions.
     """
 
     regions: Tensor
@@ -50,13 +50,19 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(**{item.name: getattr(self, item.name).to(device, non_blocking=True) for item in fields(self)})
+        return Batch(
+            **{
+                item.name: getattr(self, item.name).to(device, non_blocking=True)
+                for item in fields(self)
+            }
+        )
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Pad the regions and the sentences of some photos.
 
-    A photo without a region, or without a sentence, is legal: its mask row is False, or no ``photo`` names it.
+    A photo without a region, or without a sentence, is legal: its mask row is False, or no
+    ``photo`` names it.
 
     Raises:
         ValueError: there are no items, or their features differ in length.
@@ -77,7 +83,8 @@ def pad_regions(features: Sequence[NDArray[np.floating] | Tensor]) -> tuple[Tens
         features: B arrays (N, F) of one F; N may be 0.
 
     Returns:
-        (B, N, F) float32 with zeros after the last region, and the mask (B, N) bool, True = a region; N is at least 1.
+        (B, N, F) float32 with zeros after the last region, and the mask (B, N) bool, True = a
+        region; N is at least 1.
 
     Raises:
         ValueError: an array is not (N, F), or the arrays differ in F.
@@ -88,7 +95,9 @@ def pad_regions(features: Sequence[NDArray[np.floating] | Tensor]) -> tuple[Tens
     rows = [torch.as_tensor(item) for item in features]
     shapes = [tuple(item.shape) for item in rows]
     if any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) > 1:
-        raise ValueError(f"features: expected (N, F) with one F for all photos, got {sorted(set(shapes))}")
+        raise ValueError(
+            f"features: expected (N, F) with one F for all photos, got {sorted(set(shapes))}"
+        )
     longest = max((len(item) for item in rows), default=0)
     padded = torch.zeros(len(rows), max(longest, 1), shapes[0][1] if shapes else 0)  # (B, N, F)
     mask = torch.zeros(padded.shape[:2], dtype=torch.bool)
@@ -105,8 +114,8 @@ def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         sentences: C lists of word numbers; a list may be empty.
 
     Returns:
-        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the longest length, and
-        at least 1, so that a network always has a step to run.
+        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the
+        longest length, and at least 1, so that a network always has a step to run.
 
     >>> pad_words([[5, 6], [7]])[0].tolist()
     [[5, 6], [7, 0]]

@@ -20,7 +20,9 @@ class _Objects:
     """What the instances file says of one photo, gathered as it is read."""
 
     boxes: list[tuple[float, ...]] = field(default_factory=list)
-    categories: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # category -> box rows
+    categories: dict[int, list[int]] = field(
+        default_factory=lambda: defaultdict(list)
+    )  # category -> box rows
 
 
 def read_coco(
@@ -28,9 +30,10 @@ def read_coco(
 ) -> tuple[list[Example], DataReport]:
     """The photos of a captions file, in its order, with their objects where an instances file is given.
 
-    COCO writes a box as x, y, width, height; here it becomes corners, cut at the photo's edge. A phrase is the name of
-    a category ("dining table") with the boxes of all its objects in the photo, and its type is the supercategory.
-    Boxes around crowds (``iscrowd``) name no single thing and are left out. Whatever is left out is counted.
+    COCO writes a box as x, y, width, height; here it becomes corners, cut at the photo's edge. A
+    phrase is the name of a category ("dining table") with the boxes of all its objects in the
+    photo, and its type is the supercategory. Boxes around crowds (``iscrowd``) name no single thing
+    and are left out. Whatever is left out is counted.
 
     Raises:
         ValueError: the folder is missing, or a file is missing, is not JSON or lacks its lists.
@@ -85,11 +88,17 @@ def _read_instances(
     return objects, categories
 
 
-def _by_id(rows: list[Any], keys: tuple[str, ...], found: dict[str, list[str]]) -> dict[int, dict[str, Any]]:
+def _by_id(
+    rows: list[Any], keys: tuple[str, ...], found: dict[str, list[str]]
+) -> dict[int, dict[str, Any]]:
     """Rows by their "id"; a row without it or without a key is counted."""
     kept: dict[int, dict[str, Any]] = {}
     for place, row in enumerate(rows):
-        if isinstance(row, dict) and isinstance(row.get("id"), int) and all(key in row for key in keys):
+        if (
+            isinstance(row, dict)
+            and isinstance(row.get("id"), int)
+            and all(key in row for key in keys)
+        ):
             kept[row["id"]] = row
         else:
             found[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {place}")
@@ -101,12 +110,18 @@ def _has_size(photo: Mapping[str, Any]) -> bool:
 
 
 def _rows_of(
-    rows: list[Any], keys: tuple[str, ...], photos: Mapping[int, Any], name: str, found: dict[str, list[str]]
+    rows: list[Any],
+    keys: tuple[str, ...],
+    photos: Mapping[int, Any],
+    name: str,
+    found: dict[str, list[str]],
 ) -> Iterator[dict[str, Any]]:
     """The annotations that have their keys and whose photo is known; the others are counted."""
     for place, row in enumerate(rows):
         if not isinstance(row, dict) or not all(key in row for key in keys):
-            found[f"bad annotation (expected {', '.join(keys)})"].append(f"{name}: annotation {place}")
+            found[f"bad annotation (expected {', '.join(keys)})"].append(
+                f"{name}: annotation {place}"
+            )
         elif row.get("image_id") not in photos:
             found["annotation of a photo that does not exist"].append(f"{name}: annotation {place}")
         else:
@@ -126,12 +141,22 @@ def _corners(bbox: Any, photo: Mapping[str, Any]) -> tuple[float, float, float, 
     x1, y1 = max(x, 0.0), max(y, 0.0)
     x2, y2 = min(x + wide, float(photo["width"])), min(y + high, float(photo["height"]))
     # As float32, which a record holds: a sliver may vanish there.
-    return (x1, y1, x2, y2) if np.float32(x1) < np.float32(x2) and np.float32(y1) < np.float32(y2) else None
+    return (
+        (x1, y1, x2, y2)
+        if np.float32(x1) < np.float32(x2) and np.float32(y1) < np.float32(y2)
+        else None
+    )
 
 
-def _phrases(things: _Objects, categories: Mapping[int, Mapping[str, Any]]) -> tuple[FloatArray, tuple[Phrase, ...]]:
+def _phrases(
+    things: _Objects, categories: Mapping[int, Mapping[str, Any]]
+) -> tuple[FloatArray, tuple[Phrase, ...]]:
     phrases = []
     for number, rows in things.categories.items():
-        types = (str(categories[number]["supercategory"]),) if "supercategory" in categories[number] else ()
+        types = (
+            (str(categories[number]["supercategory"]),)
+            if "supercategory" in categories[number]
+            else ()
+        )
         phrases.append(Phrase(str(categories[number]["name"]), tuple(rows), types=types))
     return np.asarray(things.boxes, dtype=np.float32).reshape(-1, 4), tuple(phrases)

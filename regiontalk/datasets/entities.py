@@ -1,9 +1,10 @@
 """Flickr30k Entities [4]: the boxes and phrases of Flickr photos, joined to examples that a Flickr reader made.
 
-``Sentences/1000268201.txt`` holds sentences with phrases in brackets, ``[/EN#18/people A child] in ...``: chain 18,
-of type people. ``Annotations/1000268201.xml`` holds objects: the chains they belong to (``name``, one or more) and one
-``bndbox``, or ``scene``/``nobndbox`` where there is nothing to draw. A phrase has every box of its chain. Corners are
-taken as they are printed; they count from 1, so a left or upper edge may be one pixel off.
+``Sentences/1000268201.txt`` holds sentences with phrases in brackets, ``[/EN#18/people A child] in
+...``: chain 18, of type people. ``Annotations/1000268201.xml`` holds objects: the chains they
+belong to (``name``, one or more) and one ``bndbox``, or ``scene``/``nobndbox`` where there is
+nothing to draw. A phrase has every box of its chain. Corners are taken as they are printed; they
+count from 1, so a left or upper edge may be one pixel off.
 """
 
 from __future__ import annotations
@@ -53,24 +54,27 @@ class BracketedPhrase:
 def add_entities(examples: list[Example], folder: Path) -> tuple[list[Example], DataReport]:
     """The examples with boxes, phrases and the picture size they refer to.
 
-    A photo ``1000268201_693b08cb0e.jpg`` is Entities ``1000268201``. Its captions stay as they are: Entities has the
-    sentences in another order and some of them in other words, so a phrase gets ``caption`` and ``first_word`` only
-    where its sentence has the same tokens as a caption; other phrases stand alone with their boxes.
+    A photo ``1000268201_693b08cb0e.jpg`` is Entities ``1000268201``. Its captions stay as they are:
+    Entities has the sentences in another order and some of them in other words, so a phrase gets
+    ``caption`` and ``first_word`` only where its sentence has the same tokens as a caption; other
+    phrases stand alone with their boxes.
 
     Args:
         examples: examples without boxes, photo names starting with the Flickr number.
         folder: holds ``Annotations/`` and ``Sentences/``.
 
     Returns:
-        The examples in the same order, and the report; a photo that Entities lacks, or whose files cannot be read,
-        comes back as it was and is counted.
+        The examples in the same order, and the report; a photo that Entities lacks, or whose files
+        cannot be read, comes back as it was and is counted.
 
     Raises:
         ValueError: the folder lacks one of its two subfolders.
     """
     for name in ("Annotations", "Sentences"):
         if not (folder / name).is_dir():
-            raise ValueError(f"{folder}: expected Annotations/ and Sentences/ of Flickr30k Entities, got no {name}/")
+            raise ValueError(
+                f"{folder}: expected Annotations/ and Sentences/ of Flickr30k Entities, got no {name}/"
+            )
     found: dict[str, list[str]] = defaultdict(list)
     joined = [_joined(example, folder, found) for example in examples]
     return joined, report_on(folder.name, joined, found)
@@ -88,11 +92,17 @@ def _joined(example: Example, folder: Path, found: dict[str, list[str]]) -> Exam
         found["unreadable Entities file"].append(f"{number} ({error})")
         return example
     if annotation.refused:
-        found["photo with empty or outside boxes, left out"].append(f"{example.id} ({annotation.refused})")
+        found["photo with empty or outside boxes, left out"].append(
+            f"{example.id} ({annotation.refused})"
+        )
     phrases, alone = _phrases(text, example.captions, annotation.chains)
     if alone:
-        found["photo with a sentence that Entities words differently"].append(f"{example.id} ({alone})")
-    return replace(example, boxes_xyxy=annotation.boxes_xyxy, phrases=phrases, size_wh=annotation.size_wh)
+        found["photo with a sentence that Entities words differently"].append(
+            f"{example.id} ({alone})"
+        )
+    return replace(
+        example, boxes_xyxy=annotation.boxes_xyxy, phrases=phrases, size_wh=annotation.size_wh
+    )
 
 
 def _phrases(
@@ -113,9 +123,21 @@ def _phrases(
         for item in bracketed:
             parts = tuple(tokenize(item.text))
             # Brackets inside a word ("[a man]'s") give tokens that the sentence does not have.
-            stands = caption is not None and words[item.first_word : item.first_word + len(parts)] == parts
+            stands = (
+                caption is not None
+                and words[item.first_word : item.first_word + len(parts)] == parts
+            )
             where = (caption, item.first_word) if stands else (None, None)
-            phrases.append(Phrase(item.text, chains.get(item.entity, ()), where[0], where[1], item.entity, item.types))
+            phrases.append(
+                Phrase(
+                    item.text,
+                    chains.get(item.entity, ()),
+                    where[0],
+                    where[1],
+                    item.entity,
+                    item.types,
+                )
+            )
     return tuple(phrases), alone
 
 
@@ -142,7 +164,11 @@ def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
     for match in _PHRASE.finditer(line):
         plain += line[end : match.start()]
         entity, types, words = match.groups()
-        phrases.append(BracketedPhrase(entity, tuple(types[1:].split("/")), words.strip(), len(tokenize(plain))))
+        phrases.append(
+            BracketedPhrase(
+                entity, tuple(types[1:].split("/")), words.strip(), len(tokenize(plain))
+            )
+        )
         plain += words
         end = match.end()
     return (plain + line[end:]).strip(), phrases
@@ -158,10 +184,18 @@ def read_annotation(path: Path) -> Annotation:
     try:
         root = ElementTree.fromstring(path.read_bytes())
         width, height = int(root.findtext("size/width", "")), int(root.findtext("size/height", ""))
-    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise ValueError(f"{path.name}: expected an Entities annotation with size and objects ({error})") from error
+    except (
+        ElementTree.ParseError,
+        ValueError,
+        LookupError,
+    ) as error:  # LookupError: an unknown encoding
+        raise ValueError(
+            f"{path.name}: expected an Entities annotation with size and objects ({error})"
+        ) from error
     if width < 1 or height < 1:
-        raise ValueError(f"{path.name}: expected a size of at least 1x1 pixels, got {width}x{height}")
+        raise ValueError(
+            f"{path.name}: expected a size of at least 1x1 pixels, got {width}x{height}"
+        )
     rows: list[tuple[float, ...]] = []
     chains: dict[str, list[int]] = defaultdict(list)
     refused = 0
@@ -175,12 +209,16 @@ def read_annotation(path: Path) -> Annotation:
                 chains[name.text or ""].append(len(rows))
             rows.append(corners)
     boxes = np.asarray(rows, dtype=np.float32).reshape(-1, 4)
-    return Annotation((width, height), boxes, {name: tuple(items) for name, items in chains.items()}, refused)
+    return Annotation(
+        (width, height), boxes, {name: tuple(items) for name, items in chains.items()}, refused
+    )
 
 
 def _corners(box: ElementTree.Element) -> tuple[float, float, float, float] | None:
     try:
-        x1, y1, x2, y2 = (float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax"))
+        x1, y1, x2, y2 = (
+            float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax")
+        )
     except ValueError:
         return None
     return x1, y1, x2, y2

@@ -1,9 +1,10 @@
 """Flickr8k and Flickr30k in their official layout, and Karpathy's ``dataset_*.json``.
 
-Official layout, one folder: ``Flickr8k.token.txt`` (lines ``photo.jpg#0<tab>sentence``), one list of photo names a
-split (``Flickr_8k.trainImages.txt``, ``...devImages.txt``, ``...testImages.txt``) and the pictures in ``images/``. A
-folder that holds one split only is read as well. No picture is decoded here: files are listed, and an empty one counts
-as broken.
+Official layout, one folder: ``Flickr8k.token.txt`` (lines ``photo.jpg#0<tab>sentence``), one list
+of photo names a
+split (``Flickr_8k.trainImages.txt``, ``...devImages.txt``, ``...testImages.txt``) and the pictures
+in ``images/``. A folder that holds one split only is read as well. No picture is decoded here:
+files are listed, and an empty one counts as broken.
 """
 
 from __future__ import annotations
@@ -23,29 +24,43 @@ SPLIT_LISTS = {  # split -> how Flickr8k and Flickr30k name its list
     "dev": ("*.devImages.txt", "val.txt", "dev.txt"),
     "test": ("*.testImages.txt", "test.txt"),
 }
-PICTURE_FOLDERS = ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images")
-KARPATHY_SPLITS = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",)}  # as [1] trains: PAPER.md 5
+PICTURE_FOLDERS = (
+    "images",
+    "Images",
+    "Flicker8k_Dataset",
+    "Flickr8k_Dataset",
+    "flickr30k-images",
+    "flickr30k_images",
+)
+KARPATHY_SPLITS = {
+    "train": ("train", "restval"),
+    "dev": ("val",),
+    "test": ("test",),
+}  # as [1] trains: PAPER.md 5
 
 
 def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
     """The photos of one split with their sentences, in the order of the split's list.
 
-    A photo is left out, and reported, where its file is missing or empty or it has no sentence. Photos that are the
-    same file byte for byte are all kept and reported.
+    A photo is left out, and reported, where its file is missing or empty or it has no sentence.
+    Photos that are the same file byte for byte are all kept and reported.
 
     Args:
         folder: the data set in its official layout.
         split: "train", "dev" or "test".
 
     Raises:
-        ValueError: the split is not known, or the folder lacks its token file, the split's list or its pictures.
+        ValueError: the split is not known, or the folder lacks its token file, the split's list or
+            its pictures.
     """
     if split not in SPLIT_LISTS:
         raise ValueError(f"split: expected one of {', '.join(SPLIT_LISTS)}, got {split!r}")
     pictures = picture_sizes(_picture_folder(folder))
     captions, found = _read_tokens(_token_file(folder), pictures)
     names = _read_list(_list_file(folder, split))
-    found["photo twice in the split's list"] = [name for name, times in Counter(names).items() if times > 1]
+    found["photo twice in the split's list"] = [
+        name for name, times in Counter(names).items() if times > 1
+    ]
     examples: list[Example] = []
     for name in dict.fromkeys(names):
         path, size = pictures.get(name, (None, 0))
@@ -61,14 +76,17 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
     return examples, report_on(f"{folder.name} {split}", examples, found)
 
 
-def read_karpathy(json_path: Path, images_folder: Path, split: str) -> tuple[list[Example], DataReport]:
+def read_karpathy(
+    json_path: Path, images_folder: Path, split: str
+) -> tuple[list[Example], DataReport]:
     """The photos of one split of ``dataset_flickr8k.json``, ``dataset_flickr30k.json`` or ``dataset_coco.json``.
 
-    The file's "val" is our "dev"; "train" takes COCO's "restval" with it. Pictures are looked for as
-    ``images_folder/filepath/filename`` and then as ``images_folder/filename``.
+    The file's "val" is our "dev"; "train" takes COCO's "restval" with it. Pictures are looked for
+    as ``images_folder/filepath/filename`` and then as ``images_folder/filename``.
 
     Raises:
-        ValueError: the split is not known, the folder is missing, or the file is not such a data set.
+        ValueError: the split is not known, the folder is missing, or the file is not such a data
+            set.
     """
     if split not in KARPATHY_SPLITS:
         raise ValueError(f"split: expected one of {', '.join(KARPATHY_SPLITS)}, got {split!r}")
@@ -81,12 +99,16 @@ def read_karpathy(json_path: Path, images_folder: Path, split: str) -> tuple[lis
             name, row_split, under = row["filename"], row["split"], Path(row.get("filepath", ""))
             captions = tuple(str(sentence["raw"]).strip() for sentence in row["sentences"])
         except (KeyError, TypeError, AttributeError):
-            found["bad entry (expected filename, split, sentences[raw])"].append(f"images[{number}]")
+            found["bad entry (expected filename, split, sentences[raw])"].append(
+                f"images[{number}]"
+            )
             continue
         if row_split not in KARPATHY_SPLITS[split]:
             continue
         if under not in pictures:
-            pictures[under] = picture_sizes(images_folder / under) if (images_folder / under).is_dir() else {}
+            pictures[under] = (
+                picture_sizes(images_folder / under) if (images_folder / under).is_dir() else {}
+            )
         path, size = {**pictures[Path()], **pictures[under]}.get(name, (None, 0))
         if path is None:
             found["photo missing"].append(name)
@@ -106,9 +128,15 @@ def picture_sizes(folder: Path) -> dict[str, tuple[Path, int]]:
         ValueError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a folder of pictures, got none; give the folder that holds the files")
+        raise ValueError(
+            f"{folder}: expected a folder of pictures, got none; give the folder that holds the files"
+        )
     with os.scandir(folder) as entries:
-        return {entry.name: (folder / entry.name, entry.stat().st_size) for entry in entries if entry.is_file()}
+        return {
+            entry.name: (folder / entry.name, entry.stat().st_size)
+            for entry in entries
+            if entry.is_file()
+        }
 
 
 def same_files(paths: list[Path]) -> list[str]:
@@ -139,7 +167,9 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a JSON document ({error})") from error
-    lacking = [key for key in keys if not isinstance(values, dict) or not isinstance(values.get(key), list)]
+    lacking = [
+        key for key in keys if not isinstance(values, dict) or not isinstance(values.get(key), list)
+    ]
     if lacking:
         raise ValueError(
             f"{path}: expected a JSON object with lists {', '.join(keys)}, got none at {', '.join(lacking)}"
@@ -151,11 +181,14 @@ def _picture_folder(folder: Path) -> Path:
     for name in PICTURE_FOLDERS:
         if (folder / name).is_dir():
             return folder / name
-    raise ValueError(f"{folder}: expected pictures in one of {', '.join(PICTURE_FOLDERS)}, got none of these folders")
+    raise ValueError(
+        f"{folder}: expected pictures in one of {', '.join(PICTURE_FOLDERS)}, got none of these folders"
+    )
 
 
 def _token_file(folder: Path) -> Path:
-    # The official zip also holds Flickr8k.lemma.token.txt: the same sentences with their words cut to stems.
+    # The official zip also holds Flickr8k.lemma.token.txt: the same sentences with their words cut
+    # to stems.
     files = sorted(path for pattern in ("*.token.txt", "*.token") for path in folder.glob(pattern))
     files = [path for path in files if "lemma" not in path.name]
     if not files:
@@ -166,7 +199,9 @@ def _token_file(folder: Path) -> Path:
 def _list_file(folder: Path, split: str) -> Path:
     files = [path for pattern in SPLIT_LISTS[split] for path in sorted(folder.glob(pattern))]
     if not files:
-        raise ValueError(f"{folder}: expected a list of {split} photos, {' or '.join(SPLIT_LISTS[split])}, got none")
+        raise ValueError(
+            f"{folder}: expected a list of {split} photos, {' or '.join(SPLIT_LISTS[split])}, got none"
+        )
     return files[0]
 
 
@@ -203,4 +238,6 @@ def _read_tokens(
     for name in rows.keys() - pictures.keys():
         found["photo with sentences but no file"].append(name)
     found["photo with sentences but no file"].sort()
-    return {name: [sentences[place] for place in sorted(sentences)] for name, sentences in rows.items()}, found
+    return {
+        name: [sentences[place] for place in sorted(sentences)] for name, sentences in rows.items()
+    }, found

@@ -2,8 +2,9 @@
 
 JSON Lines, one object a line; only ``photo`` is needed, with sentences or boxes or both::
 
-    {"photo": "kitchen/1.jpg", "captions": ["a red kettle on a stove", "a kettle"]}
-    {"photo": "kitchen/2.jpg", "captions": ["two cups"], "boxes": [{"box": [12, 30, 96, 140], "phrase": "a blue cup"}]}
+    {"photo": "kitchen/1.jpg", "captions": ["a red kettle on a stove", "a kettle"]} {"photo":
+    "kitchen/2.jpg", "captions": ["two cups"], "boxes": [{"box": [12, 30, 96, 140], "phrase": "a
+    blue cup"}]}
 
 CSV, a heading and then a line for every sentence or box; the lines of one photo are put together::
 
@@ -11,13 +12,15 @@ CSV, a heading and then a line for every sentence or box; the lines of one photo
     kitchen/1.jpg,a red kettle on a stove,,
     kitchen/2.jpg,two cups,"12,30,96,140",a blue cup
 
-``photo``: path of the picture, relative to the file that names it. ``captions`` or ``caption``: a list of sentences or
-one; in a CSV one a line. A column or key that is none of these is an error, so that nothing is lost without a word.
-``box``: x1, y1, x2, y2 in pixels of the photo as it is seen (after an EXIF turn). ``phrase``: what the box shows; boxes
-of one photo with the same phrase answer it together, and a box may have none. ``width``, ``height``: give them where
-boxes refer to another size than the stored file has; without them the size is read from the photo.
+``photo``: path of the picture, relative to the file that names it. ``captions`` or ``caption``: a
+list of sentences or one; in a CSV one a line. A column or key that is none of these is an error, so
+that nothing is lost without a word. ``box``: x1, y1, x2, y2 in pixels of the photo as it is seen
+(after an EXIF turn). ``phrase``: what the box shows; boxes of one photo with the same phrase answer
+it together, and a box may have none. ``width``, ``height``: give them where boxes refer to another
+size than the stored file has; without them the size is read from the photo.
 
-A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``, ``test.jsonl`` (or ``.csv``).
+A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``, ``test.jsonl`` (or
+``.csv``).
 """
 
 from __future__ import annotations
@@ -48,33 +51,42 @@ class _Row:
 
     photo: str
     captions: list[str] = field(default_factory=list)
-    boxes: list[tuple[Box, str]] = field(default_factory=list)  # the phrase is "" where there is none
+    boxes: list[tuple[Box, str]] = field(
+        default_factory=list
+    )  # the phrase is "" where there is none
     size_wh: tuple[int, int] | None = None
 
 
 def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], DataReport]:
     """The photos of a JSON Lines or CSV file, in the order in which it first names them.
 
-    A bad row is left out and reported with its line number; so are photos that are missing or empty. A picture is
-    opened only where it has boxes and the file does not give its size.
+    A bad row is left out and reported with its line number; so are photos that are missing or
+    empty. A picture is opened only where it has boxes and the file does not give its size.
 
     Args:
         path: the ``.jsonl`` or ``.csv`` file, or a folder with one file a split.
         split: which file of a folder; None takes the only one that is there.
 
     Raises:
-        ValueError: there is no such file, it is of another kind, or a column or key is unknown or lacking.
+        ValueError: there is no such file, it is of another kind, or a column or key is unknown or
+            lacking.
     """
     source = _source(path, split)
     found: dict[str, list[str]] = defaultdict(list)
-    rows = _csv_rows(source, found) if source.suffix.lower() == ".csv" else _json_rows(source, found)
+    rows = (
+        _csv_rows(source, found) if source.suffix.lower() == ".csv" else _json_rows(source, found)
+    )
     photos: dict[str, _Row] = {}
     for row in rows:
         known = photos.setdefault(row.photo, _Row(row.photo))
         known.captions += row.captions
         known.boxes += row.boxes
         known.size_wh = row.size_wh or known.size_wh
-    examples = [example for row in photos.values() if (example := _example(row, source.parent, found)) is not None]
+    examples = [
+        example
+        for row in photos.values()
+        if (example := _example(row, source.parent, found)) is not None
+    ]
     return examples, report_on(source.name, examples, found)
 
 
@@ -85,12 +97,18 @@ def _source(path: Path, split: str | None) -> Path:
         name = split or "*"
         files = sorted([*path.glob(f"{name}.jsonl"), *path.glob(f"{name}.csv")])
     else:
-        raise ValueError(f"{path}: expected a .jsonl or .csv file or a folder that holds one, got nothing there")
+        raise ValueError(
+            f"{path}: expected a .jsonl or .csv file or a folder that holds one, got nothing there"
+        )
     if len(files) != 1:
         got = ", ".join(file.name for file in files) or "none"
-        raise ValueError(f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split")
+        raise ValueError(
+            f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
+        )
     if files[0].suffix.lower() not in (".jsonl", ".csv"):
-        raise ValueError(f"{files[0]}: expected a .jsonl or .csv file, got {files[0].suffix or 'no ending'}")
+        raise ValueError(
+            f"{files[0]}: expected a .jsonl or .csv file, got {files[0].suffix or 'no ending'}"
+        )
     return files[0]
 
 
@@ -123,13 +141,17 @@ def _csv_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
         columns = [name.strip() for name in reader.fieldnames or ()]
         _known_keys(columns, CSV_COLUMNS, path.name)
         if "photo" not in columns:
-            raise ValueError(f"{path.name}: expected a heading with photo in it, got {', '.join(columns) or 'none'}")
+            raise ValueError(
+                f"{path.name}: expected a heading with photo in it, got {', '.join(columns) or 'none'}"
+            )
         reader.fieldnames = columns
         for values in reader:
             where = f"{path.name}:{reader.line_num}"
             try:
                 if None in values or None in values.values():
-                    raise ValueError(f"expected {len(columns)} fields; put a sentence with commas in quotes")
+                    raise ValueError(
+                        f"expected {len(columns)} fields; put a sentence with commas in quotes"
+                    )
                 yield _row(values, [values] if values.get("box") or values.get("phrase") else [])
             except ValueError as error:
                 found[BAD_ROW].append(f"{where} ({error})")
@@ -146,7 +168,9 @@ def _dicts(values: Any) -> list[dict[str, Any]]:
     if values is None:
         return []
     if not isinstance(values, list) or not all(isinstance(item, dict) for item in values):
-        raise ValueError('boxes: expected a list such as [{"box": [x1, y1, x2, y2], "phrase": "a cup"}]')
+        raise ValueError(
+            'boxes: expected a list such as [{"box": [x1, y1, x2, y2], "phrase": "a cup"}]'
+        )
     return values
 
 
@@ -161,7 +185,10 @@ def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> _Row:
         raise ValueError("photo: expected the path of a picture")
     said = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
     size_wh = _size(values.get("width"), values.get("height"))
-    pairs = [(_box(item.get("box"), size_wh), " ".join(str(item.get("phrase") or "").split())) for item in boxes]
+    pairs = [
+        (_box(item.get("box"), size_wh), " ".join(str(item.get("phrase") or "").split()))
+        for item in boxes
+    ]
     if not said and not pairs:
         raise ValueError("expected a sentence or a box")
     return _Row(photo.strip(), said, pairs, size_wh)
@@ -194,7 +221,9 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
     except (TypeError, ValueError):
         size_wh = (0, 0)
     if min(size_wh) < 1:
-        raise ValueError(f"width, height: expected two numbers of pixels, got {width!r} and {height!r}")
+        raise ValueError(
+            f"width, height: expected two numbers of pixels, got {width!r} and {height!r}"
+        )
     return size_wh
 
 
@@ -216,12 +245,21 @@ def _example(row: _Row, folder: Path, found: dict[str, list[str]]) -> Example | 
             return None
     boxes = [pair for pair in row.boxes if _fits(pair[0], size_wh)]
     if len(boxes) < len(row.boxes):
-        found["photo with boxes outside it, left out"].append(f"{row.photo} ({len(row.boxes) - len(boxes)})")
+        found["photo with boxes outside it, left out"].append(
+            f"{row.photo} ({len(row.boxes) - len(boxes)})"
+        )
     phrases: dict[str, list[int]] = defaultdict(list)
     for number, (_, phrase) in enumerate(boxes):
         phrases[phrase].append(number)
     named = tuple(Phrase(text, tuple(rows)) for text, rows in phrases.items() if text)
-    return Example(path, tuple(row.captions), checked_boxes([box for box, _ in boxes]), named, size_wh, row.photo)
+    return Example(
+        path,
+        tuple(row.captions),
+        checked_boxes([box for box, _ in boxes]),
+        named,
+        size_wh,
+        row.photo,
+    )
 
 
 def _fits(box: Box, size_wh: tuple[int, int] | None) -> bool:

@@ -6,9 +6,9 @@ phrases that people wrote. Their `Phrase.source` is "detector".
 
 Three layouts are read:
 
-- results in COCO's format: a list of ``{"image_id" or "file_name", "category_id", "bbox", "score"}``
-  with ``bbox`` as x, y, width, height in pixels of the stored photo, or an object that holds such a
-  list under ``annotations`` and its own ``categories``;
+- results in COCO's format: a list of ``{"image_id" or "file_name", "category_id", "bbox",
+  "score"}`` with ``bbox`` as x, y, width, height in pixels of the stored photo, or an object that
+  holds such a list under ``annotations`` and its own ``categories``;
 - a folder of COCO's layout whose ``images.json`` lists the photos (and perhaps the categories),
   with ``detections.json`` beside it and perhaps ``captions.json`` for some of the photos;
 - YOLO's text files: a ``labels/`` folder with one ``PHOTO.txt`` a photo, lines of ``class x y w h``
@@ -221,9 +221,7 @@ def read_yolo(
     return boxes_by_photo
 
 
-def _yolo_box(
-    line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]
-) -> NamedBox:
+def _yolo_box(line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]) -> NamedBox:
     """One line of a YOLO file: class, centre and size in shares of the photo."""
     try:
         category, *values = line.split()
@@ -308,9 +306,7 @@ def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int],
     return rows.tolist(), np.concatenate([annotated, detected[~is_annotated]])
 
 
-def read_detected(
-    folder: Path, min_score: float = MIN_SCORE
-) -> tuple[list[Example], DataReport]:
+def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Example], DataReport]:
     """The photos of a folder of COCO's layout with a detector's boxes and names.
 
     Args:

@@ -108,7 +108,11 @@ def _sentence(chance: random.Random, words: int) -> str:
 
 
 def _text_block(
-    pen: ImageDraw.ImageDraw, chance: random.Random, box: tuple[int, int, int, int], ink: Color, size: int
+    pen: ImageDraw.ImageDraw,
+    chance: random.Random,
+    box: tuple[int, int, int, int],
+    ink: Color,
+    size: int,
 ) -> None:
     """Lines of words from the top of a box to its bottom."""
     font, (left, top, right, bottom) = _font(chance, size), box
@@ -143,7 +147,11 @@ def _noise(chance: random.Random) -> Image.Image:
     grain = chance.choice((1, 1, 2, 4, 8, 32))
     channels = chance.choice((1, 3))
     shape = (height // grain + 1, width // grain + 1, channels)
-    values = generator.integers(0, 256, shape) if chance.random() < 0.5 else generator.normal(128, 45, shape)
+    values = (
+        generator.integers(0, 256, shape)
+        if chance.random() < 0.5
+        else generator.normal(128, 45, shape)
+    )
     pixels = np.clip(np.broadcast_to(values, (*shape[:2], 3)), 0, 255).astype(np.uint8)
     image = Image.fromarray(pixels).resize((width, height), chance.choice((0, 2)))
     return image.filter(ImageFilter.GaussianBlur(chance.choice((0, 0, 2, 6))))
@@ -180,7 +188,9 @@ def _window(chance: random.Random) -> Image.Image:
         choice = chance.random()
         if choice < 0.35:
             box = (left, top, left + chance.randint(80, 180), top + 30)
-            pen.rounded_rectangle(box, 6, fill=accent if chance.random() < 0.5 else None, outline=accent)
+            pen.rounded_rectangle(
+                box, 6, fill=accent if chance.random() < 0.5 else None, outline=accent
+            )
             pen.text((left + 12, top + 6), chance.choice(WORDS), ink, font=_font(chance, 14))
         elif choice < 0.65:
             pen.text((left, top), _sentence(chance, 2), ink, font=_font(chance, 14))
@@ -240,7 +250,9 @@ def _desktop(chance: random.Random) -> Image.Image:
     return image
 
 
-def _draw_icon(pen: ImageDraw.ImageDraw, chance: random.Random, box: tuple[int, int, int, int]) -> None:
+def _draw_icon(
+    pen: ImageDraw.ImageDraw, chance: random.Random, box: tuple[int, int, int, int]
+) -> None:
     """A flat sign of a few shapes."""
     left, top, right, bottom = box
     pen.rounded_rectangle(box, max(1, (right - left) // 6), fill=_color(chance))
@@ -254,8 +266,12 @@ def _draw_icon(pen: ImageDraw.ImageDraw, chance: random.Random, box: tuple[int, 
 
 def _icon(chance: random.Random) -> Image.Image:
     side = chance.choice((64, 128, 256, 512))
-    image = Image.new("RGB", (side, side), chance.choice(((255, 255, 255), (0, 0, 0), _color(chance))))
-    _draw_icon(ImageDraw.Draw(image), chance, (side // 6, side // 6, side - side // 6, side - side // 6))
+    image = Image.new(
+        "RGB", (side, side), chance.choice(((255, 255, 255), (0, 0, 0), _color(chance)))
+    )
+    _draw_icon(
+        ImageDraw.Draw(image), chance, (side // 6, side // 6, side - side // 6, side - side // 6)
+    )
     return image
 
 
@@ -307,7 +323,12 @@ def _pie(chance: random.Random) -> Image.Image:
         step = min(360 - angle, chance.uniform(15, 110))
         color = _color(chance)
         pen.pieslice((left, top, left + side, top + side), angle, angle + step, fill=color)
-        pen.text((left + side + 10, top + angle / 360 * side), chance.choice(WORDS), ink, font=_font(chance, 14))
+        pen.text(
+            (left + side + 10, top + angle / 360 * side),
+            chance.choice(WORDS),
+            ink,
+            font=_font(chance, 14),
+        )
         angle += step
     return image
 
@@ -354,9 +375,13 @@ def _map(chance: random.Random) -> Image.Image:
         for angle in np.linspace(0, 2 * math.pi, 9)[:-1]:
             radius = spread * chance.uniform(0.6, 1)
             corners.append((x + radius * math.cos(angle), y + radius * math.sin(angle)))
-        pen.polygon(corners, fill=chance.choice(((190, 220, 180), (170, 205, 235), (235, 225, 200))))
+        pen.polygon(
+            corners, fill=chance.choice(((190, 220, 180), (170, 205, 235), (235, 225, 200)))
+        )
     for _ in range(chance.randint(6, 25)):
-        ends = [(chance.randint(-20, width + 20), chance.randint(-20, height + 20)) for _ in range(3)]
+        ends = [
+            (chance.randint(-20, width + 20), chance.randint(-20, height + 20)) for _ in range(3)
+        ]
         color = chance.choice(((255, 255, 255), (250, 210, 120), (150, 150, 150)))
         pen.line(ends, fill=color, width=chance.randint(2, 9))
     for _ in range(chance.randint(3, 12)):
@@ -376,7 +401,9 @@ def _chat(chance: random.Random) -> Image.Image:
         left = width - wide - 14 if mine else 14
         shade = accent if mine else _blend(ground, ink, 0.1)
         pen.rounded_rectangle((left, top, left + wide, top + 16 + 22 * lines), 12, fill=shade)
-        _text_block(pen, chance, (left + 10, top + 8, left + wide - 10, top + 16 + 22 * lines), ink, 14)
+        _text_block(
+            pen, chance, (left + 10, top + 8, left + wide - 10, top + 16 + 22 * lines), ink, 14
+        )
         top += 30 + 22 * lines
     return image
 
@@ -416,15 +443,26 @@ def _handwriting(chance: random.Random) -> Image.Image:
 
 
 def _slide(chance: random.Random) -> Image.Image:
-    image = _gradient(chance) if chance.random() < 0.4 else Image.new("RGB", (1280, 720), _paper(chance)[0])
+    image = (
+        _gradient(chance)
+        if chance.random() < 0.4
+        else Image.new("RGB", (1280, 720), _paper(chance)[0])
+    )
     pen, (width, height) = ImageDraw.Draw(image), image.size
     mean = float(np.asarray(image.convert("L")).mean())
     ink = (20, 20, 40) if mean > 128 else (240, 240, 240)
-    pen.text((width // 12, height // 10), _sentence(chance, 4), ink, font=_font(chance, height // 12))
+    pen.text(
+        (width // 12, height // 10), _sentence(chance, 4), ink, font=_font(chance, height // 12)
+    )
     for row in range(chance.randint(2, 6)):
         top = height // 3 + row * height // 9
         pen.ellipse((width // 12, top + 8, width // 12 + 8, top + 16), fill=ink)
-        pen.text((width // 10, top), _sentence(chance, chance.randint(2, 7)), ink, font=_font(chance, height // 22))
+        pen.text(
+            (width // 10, top),
+            _sentence(chance, chance.randint(2, 7)),
+            ink,
+            font=_font(chance, height // 22),
+        )
     return image
 
 

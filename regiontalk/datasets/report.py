@@ -53,7 +53,9 @@ class DataReport:
         return found
 
 
-def report_on(source: str, examples: Sequence[Example], found: Mapping[str, Iterable[str]]) -> DataReport:
+def report_on(
+    source: str, examples: Sequence[Example], found: Mapping[str, Iterable[str]]
+) -> DataReport:
     r"""Totals of the examples, and kind -> names met as counted `Trouble` records; kinds without a name are left out.
 
     >>> print(*report_on("photos", [], {"photo missing": ["a.jpg", "b.jpg"], "photo empty": []}).lines(), sep="\n")
@@ -67,5 +69,7 @@ def report_on(source: str, examples: Sequence[Example], found: Mapping[str, Iter
         captions=sum(len(example.captions) for example in examples),
         boxes=sum(len(example.boxes_xyxy) for example in examples),
         phrases=sum(bool(phrase.boxes) for example in examples for phrase in example.phrases),
-        troubles={kind: Trouble(len(names), names[:NAMES_KEPT]) for kind, names in listed.items() if names},
+        troubles={
+            kind: Trouble(len(names), names[:NAMES_KEPT]) for kind, names in listed.items() if names
+        },
     )

@@ -13,7 +13,11 @@ from regiontalk.datasets.report import DataReport
 from regiontalk.records import Example
 
 SPLITS = ("train", "dev", "test")
-COCO_NAMES = {"train": "train", "dev": "val", "test": "test"}  # captions_train2017.json, captions_val2017.json
+COCO_NAMES = {
+    "train": "train",
+    "dev": "val",
+    "test": "test",
+}  # captions_train2017.json, captions_val2017.json
 PHOTO_FOLDERS = ("flickr8k", "flickr30k")
 CAPTIONS_FILE = "_captions.json"
 ENTITIES = "flickr30k_entities"
@@ -23,10 +27,11 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     """The photos of one split, with Entities boxes and phrases where they are there, and what was wrong with the files.
 
     Args:
-        data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's ``annotations/``
-            beside its folders of photos, or your own JSONL or CSV, or ``images.json`` and ``detections.json``
-            (`datasets.names`, the split train); or a file ``NAME_captions.json`` of COCO's format with the folder
-            ``NAME`` and perhaps ``NAME_instances.json`` beside it, which has no splits.
+        data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's
+            ``annotations/`` beside its folders of photos, or your own JSONL or CSV, or
+            ``images.json`` and ``detections.json`` (`datasets.names`, the split train); or a file
+            ``NAME_captions.json`` of COCO's format with the folder ``NAME`` and perhaps
+            ``NAME_instances.json`` beside it, which has no splits.
         split: train, dev or test, or of COCO "all": every photo of every captions file.
 
     Raises:
@@ -35,13 +40,19 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     if data.name.endswith(CAPTIONS_FILE):
         examples, report = _read_coco_files(data)
         return examples, [report]
-    if (data / "images.json").is_file() and (data / "detections.json").is_file() and split == "train":
+    if (
+        (data / "images.json").is_file()
+        and (data / "detections.json").is_file()
+        and split == "train"
+    ):
         examples, report = read_detected(data)
         return examples, [report]
     if coco_captions(data, "all"):
         return _read_coco(data, split)
     if split == "all":
-        raise ValueError(f"split: all is for COCO's layout, which {data} has not; expected one of {', '.join(SPLITS)}")
+        raise ValueError(
+            f"split: all is for COCO's layout, which {data} has not; expected one of {', '.join(SPLITS)}"
+        )
     found = next((data / name for name in PHOTO_FOLDERS if (data / name).is_dir()), None)
     if found is None:
         examples, report = read_folder(data, split)
@@ -67,20 +78,35 @@ def default_split(data: Path) -> str:
 
 def coco_captions(data: Path, split: str) -> list[Path]:
     """COCO's captions files of a split in a folder of its layout; empty where it has none."""
-    names = COCO_NAMES.values() if split == "all" else [COCO_NAMES[split]] if split in COCO_NAMES else []
-    return [path for name in names for path in sorted((data / "annotations").glob(f"captions_{name}*.json"))]
+    names = (
+        COCO_NAMES.values()
+        if split == "all"
+        else [COCO_NAMES[split]]
+        if split in COCO_NAMES
+        else []
+    )
+    return [
+        path
+        for name in names
+        for path in sorted((data / "annotations").glob(f"captions_{name}*.json"))
+    ]
 
 
 def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]:
     """The photos of all captions files of a split, with their objects where an instances file stands beside it."""
     files = coco_captions(data, split)
     if not files:
-        raise ValueError(f"split: expected one of {', '.join(SPLITS)} or all, with a captions file, got {split!r}")
+        raise ValueError(
+            f"split: expected one of {', '.join(SPLITS)} or all, with a captions file, got {split!r}"
+        )
     examples: list[Example] = []
     reports: list[DataReport] = []
     for path in files:
         part = path.stem.removeprefix("captions_")
-        pictures = next((place for place in (data / part, data / "images" / part) if place.is_dir()), data / part)
+        pictures = next(
+            (place for place in (data / part, data / "images" / part) if place.is_dir()),
+            data / part,
+        )
         instances = path.with_name(f"instances_{part}.json")
         own, report = read_coco(pictures, path, instances if instances.is_file() else None)
         examples += own

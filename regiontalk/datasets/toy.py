@@ -1,12 +1,13 @@
 """A world small enough to learn in a minute: coloured shapes on a dark square and the sentences that are true of them.
 
-A scene is a grid of 2 x 2 cells; two to four of them hold a shape (three shapes, five colours, two sizes; no two alike
-in a scene). Two shapes side by side make the sentences "a small red circle left of a large blue square" and its
-converse "... right of ..."; two shapes one over the other make "above" and "below". Diagonal neighbours are not spoken
-of. Every true sentence is a caption: a scene has 2, 4 or 8, and what a model says is right when it is one of them.
+A scene is a grid of 2 x 2 cells; two to four of them hold a shape (three shapes, five colours, two
+sizes; no two alike in a scene). Two shapes side by side make the sentences "a small red circle left
+of a large blue square" and its converse "... right of ..."; two shapes one over the other make
+"above" and "below". Diagonal neighbours are not spoken of. Every true sentence is a caption: a
+scene has 2, 4 or 8, and what a model says is right when it is one of them.
 
-The scenes of one call share as few sentences and pairs of shapes as possible: up to some hundred scenes, a sentence is
-true of one scene only, so that retrieval can be perfect.
+The scenes of one call share as few sentences and pairs of shapes as possible: up to some hundred
+scenes, a sentence is true of one scene only, so that retrieval can be perfect.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class ToyScene:
 
     Attributes:
         image: RGB, 64 x 64 pixels.
-        example: captions (all true sentences), boxes and phrases; its photo is only a name until `write_scenes`.
+        example: captions (all true sentences), boxes and phrases; its photo is only a name until
+            `write_scenes`.
         shapes: the shapes, in the order of the example's boxes.
     """
 
@@ -100,11 +102,15 @@ def make_scenes(count: int, seed: int, *, least: int = 2, most: int = 4) -> list
     met: set[Pair] = set()
 
     def shared(shapes: tuple[ToyShape, ...]) -> tuple[int, int]:
-        return len(said.intersection(text for text, *_ in sentences(shapes))), len(met & _pairs(shapes))
+        return len(said.intersection(text for text, *_ in sentences(shapes))), len(
+            met & _pairs(shapes)
+        )
 
     scenes: list[ToyScene] = []
     for number in range(count):
-        many = int(random.integers(least, most + 1))  # before the draws, or the choice would favour poor scenes
+        many = int(
+            random.integers(least, most + 1)
+        )  # before the draws, or the choice would favour poor scenes
         shapes = min((_draw_lots(random, many) for _ in range(TRIES)), key=shared)
         scenes.append(_scene(f"{seed}{number:06d}_toy.png", shapes, random))
         said.update(scenes[-1].example.captions)
@@ -117,17 +123,22 @@ def sentences(shapes: Sequence[ToyShape]) -> list[tuple[str, ToyShape, ToyShape]
     said = []
     for first, second in permutations(shapes, 2):
         rows, columns = second.cell[0] - first.cell[0], second.cell[1] - first.cell[1]
-        relation = {(0, 1): "left of", (0, -1): "right of", (1, 0): "above", (-1, 0): "below"}.get((rows, columns))
+        relation = {(0, 1): "left of", (0, -1): "right of", (1, 0): "above", (-1, 0): "below"}.get(
+            (rows, columns)
+        )
         if relation:
             said.append((f"{first.name} {relation} {second.name}", first, second))
     return said
 
 
-def write_scenes(splits: Mapping[str, Sequence[ToyScene]], folder: Path, suffix: str = ".png") -> None:
+def write_scenes(
+    splits: Mapping[str, Sequence[ToyScene]], folder: Path, suffix: str = ".png"
+) -> None:
     """Write scenes as a data set in the official layout of Flickr8k with Entities.
 
-    ``folder/flickr8k`` gets the token file, the split lists and ``images/``; ``folder/flickr30k_entities`` gets
-    ``Annotations/`` and ``Sentences/``. What is there under the same names is replaced.
+    ``folder/flickr8k`` gets the token file, the split lists and ``images/``;
+    ``folder/flickr30k_entities`` gets ``Annotations/`` and ``Sentences/``. What is there under the
+    same names is replaced.
 
     Args:
         splits: "train", "dev" or "test" -> its scenes; make each split from another seed.
@@ -138,10 +149,14 @@ def write_scenes(splits: Mapping[str, Sequence[ToyScene]], folder: Path, suffix:
         ValueError: an unknown split or suffix, or two scenes of one name.
     """
     if not set(splits) <= {"train", "dev", "test"} or suffix not in (".png", ".jpg"):
-        raise ValueError(f"toy scenes: expected train, dev or test and .png or .jpg, got {[*splits]}, {suffix!r}")
+        raise ValueError(
+            f"toy scenes: expected train, dev or test and .png or .jpg, got {[*splits]}, {suffix!r}"
+        )
     names = [Path(scene.example.id).stem for scenes in splits.values() for scene in scenes]
     if len(set(names)) < len(names):
-        raise ValueError("toy scenes: expected distinct names, got some twice; make each split from another seed")
+        raise ValueError(
+            "toy scenes: expected distinct names, got some twice; make each split from another seed"
+        )
     flickr, entities = folder / "flickr8k", folder / "flickr30k_entities"
     for path in (flickr / "images", entities / "Annotations", entities / "Sentences"):
         path.mkdir(parents=True, exist_ok=True)
@@ -150,9 +165,14 @@ def write_scenes(splits: Mapping[str, Sequence[ToyScene]], folder: Path, suffix:
         for scene in scenes:
             stem = Path(scene.example.id).stem
             number = stem.partition("_")[0]
-            tokens += [f"{stem}{suffix}#{row}\t{text}\n" for row, text in enumerate(scene.example.captions)]
+            tokens += [
+                f"{stem}{suffix}#{row}\t{text}\n" for row, text in enumerate(scene.example.captions)
+            ]
             _write(flickr / "images" / f"{stem}{suffix}", _encoded(scene.image, suffix))
-            _write(entities / "Annotations" / f"{number}.xml", _annotation(number, suffix, scene).encode())
+            _write(
+                entities / "Annotations" / f"{number}.xml",
+                _annotation(number, suffix, scene).encode(),
+            )
             _write(entities / "Sentences" / f"{number}.txt", _bracketed(scene).encode())
         listed = "".join(f"{Path(scene.example.id).stem}{suffix}\n" for scene in scenes)
         _write(flickr / f"Flickr_8k.{split}Images.txt", listed.encode())
@@ -182,19 +202,27 @@ def _pairs(shapes: Sequence[ToyShape]) -> set[Pair]:
 
 
 def _scene(name: str, shapes: tuple[ToyShape, ...], random: np.random.Generator) -> ToyScene:
-    pixels = random.integers(10, 40, (2 * CELL, 2 * CELL, 3), dtype=np.uint8)  # noise: no two backgrounds are alike
+    pixels = random.integers(
+        10, 40, (2 * CELL, 2 * CELL, 3), dtype=np.uint8
+    )  # noise: no two backgrounds are alike
     image = Image.fromarray(pixels)
     for shape in shapes:
         _paint(ImageDraw.Draw(image), shape)
     captions = sentences(shapes)
     phrases = []
     for caption, (text, *both) in enumerate(captions):
-        for thing, first_word in zip(both, (0, len(text.split()) - len(both[1].name.split())), strict=True):
+        for thing, first_word in zip(
+            both, (0, len(text.split()) - len(both[1].name.split())), strict=True
+        ):
             row = shapes.index(thing)
-            phrases.append(Phrase(thing.name, (row,), caption, first_word, str(row + 1), ("other",)))
+            phrases.append(
+                Phrase(thing.name, (row,), caption, first_word, str(row + 1), ("other",))
+            )
     boxes = np.array([shape.box for shape in shapes], dtype=np.float32)
     texts = tuple(text for text, *_ in captions)
-    return ToyScene(image, Example(Path(name), texts, boxes, tuple(phrases), image.size, name), shapes)
+    return ToyScene(
+        image, Example(Path(name), texts, boxes, tuple(phrases), image.size, name), shapes
+    )
 
 
 def _paint(brush: ImageDraw.ImageDraw, shape: ToyShape) -> None:
@@ -226,8 +254,12 @@ def _bracketed(scene: ToyScene) -> str:
     """The sentences with their phrases in brackets, as Entities writes them."""
     lines = []
     for text, first, second in sentences(scene.shapes):
-        marks = [f"[/EN#{scene.shapes.index(thing) + 1}/other {thing.name}]" for thing in (first, second)]
-        lines.append(f"{marks[0]}{text.removeprefix(first.name).removesuffix(second.name)}{marks[1]}\n")
+        marks = [
+            f"[/EN#{scene.shapes.index(thing) + 1}/other {thing.name}]" for thing in (first, second)
+        ]
+        lines.append(
+            f"{marks[0]}{text.removeprefix(first.name).removesuffix(second.name)}{marks[1]}\n"
+        )
     return "".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Where a model that attends looked while it wrote each word, and the picture of it that [2] is known for.
 
-`look` reads a sentence by teacher forcing, which is the same step that wrote it, and returns the attention of every
-word; `draw_looks` lays it over the photo, a small picture a word, all on one sheet.
+`look` reads a sentence by teacher forcing, which is the same step that wrote it, and returns the
+attention of every word; `draw_looks` lays it over the photo, a small picture a word, all on one
+sheet.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ class Looks:
 
     Attributes:
         words: T words.
-        boxes_xyxy: (P, 4) what it could look at, in pixels of the photo: cells of a grid, or regions, row 0 the photo.
-        weights: (T, P) attention, each row adds up to at most 1 (less where a cell lies outside the photo).
+        boxes_xyxy: (P, 4) what it could look at, in pixels of the photo: cells of a grid, or
+            regions, row 0 the photo.
+        weights: (T, P) attention, each row adds up to at most 1 (less where a cell lies outside the
+            photo).
         size_wh: width and height of the photo in pixels.
     """
 
@@ -53,7 +56,11 @@ class Looks:
 
 @torch.inference_mode()
 def look(
-    model: RegionModel, maps: Maps, sentence: Sequence[str], size_wh: tuple[int, int], box_xyxy: Tensor | None = None
+    model: RegionModel,
+    maps: Maps,
+    sentence: Sequence[str],
+    size_wh: tuple[int, int],
+    box_xyxy: Tensor | None = None,
 ) -> Looks:
     """The attention of every word of a sentence about one photo or a box of it.
 
@@ -69,17 +76,23 @@ def look(
     """
     config = model.config.generator
     if not config.attention:
-        raise ValueError(f"attention: {model.config.name!r} does not attend (attention = 0); take a model that does")
+        raise ValueError(
+            f"attention: {model.config.name!r} does not attend (attention = 0); take a model that does"
+        )
     size = model.config.extractor.size
     whole = maps.regions.new_tensor([0, 0, size, size])
     box = (whole if box_xyxy is None else box_xyxy.to(whole))[None, None]
     seen = model.extractor.propose(maps, config.regions)[0] if config.regions else None
-    numbers = torch.tensor([[START, *model.vocabulary.encode(sentence)]], device=whole.device)[:, : len(sentence)]
+    numbers = torch.tensor([[START, *model.vocabulary.encode(sentence)]], device=whole.device)[
+        :, : len(sentence)
+    ]
     _, weights = model.generator(*model.conditions(maps, box, seen), numbers)
     boxes = _cells(box[0, 0]) if seen is None else seen[0]
     places = model.preprocessing.to_original(boxes.cpu().numpy(), size_wh)
     inside = (places[:, 2:] - places[:, :2]).min(1) > 0
-    return Looks(tuple(sentence), places[inside], weights[0].float().cpu().numpy()[:, inside], size_wh)
+    return Looks(
+        tuple(sentence), places[inside], weights[0].float().cpu().numpy()[:, inside], size_wh
+    )
 
 
 def _cells(box_xyxy: Tensor) -> Tensor:
@@ -102,7 +115,9 @@ def heat(looks: Looks, word: int, size_wh: tuple[int, int]) -> NDArray[np.float3
     """
     light = np.zeros((size_wh[1], size_wh[0]), dtype=np.float32)
     boxes = box_ops.rescale(looks.boxes_xyxy, looks.size_wh, size_wh)
-    for (x1, y1, x2, y2), weight in zip(boxes.round().astype(int).tolist(), looks.weights[word], strict=True):
+    for (x1, y1, x2, y2), weight in zip(
+        boxes.round().astype(int).tolist(), looks.weights[word], strict=True
+    ):
         light[y1:y2, x1:x2] += weight
     smallest = float((boxes[:, 2:] - boxes[:, :2]).mean(1).min())
     grey = Image.fromarray((255 * light / max(float(light.max()), 1e-9)).astype(np.uint8))

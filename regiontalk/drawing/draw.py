@@ -1,8 +1,9 @@
 """Drawings of what was said: boxes with their words, sentences with a line from each word to its box, contact sheets.
 
-`draw` takes a picture and an `ImageResult` and returns a new picture; nothing is drawn on the caller's. Labels stay
-inside the photo and never cover each other: `place_labels` seeks a place for each, best region first, and a caption
-that finds none goes to a numbered list under the photo. Coordinates are pixels, boxes ``boxes_xyxy``.
+`draw` takes a picture and an `ImageResult` and returns a new picture; nothing is drawn on the
+caller's. Labels stay inside the photo and never cover each other: `place_labels` seeks a place for
+each, best region first, and a caption that finds none goes to a numbered list under the photo.
+Coordinates are pixels, boxes ``boxes_xyxy``.
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ class _Run:
 def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -> Image.Image:
     """A copy of the photo with everything that ``result`` says drawn on it.
 
-    A captioned region has its own colour and a label; one whose text is None is left out, or a thin bare box. Words of
-    `ImageResult.matches` stand under the photo, each joined to its box by a line (neighbouring words of one box share
-    an underline and a line). Captions that found no free place are listed below by number, and the whole photo's
-    caption comes last. A photo with a longer side below 640 pixels is enlarged to that first.
+    A captioned region has its own colour and a label; one whose text is None is left out, or a thin
+    bare box. Words of `ImageResult.matches` stand under the photo, each joined to its box by a line
+    (neighbouring words of one box share an underline and a line). Captions that found no free place
+    are listed below by number, and the whole photo's caption comes last. A photo with a longer side
+    below 640 pixels is enlarged to that first.
 
     Args:
         image: the photo at any size; boxes are scaled from `ImageResult.size_wh`.
@@ -91,7 +93,9 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
     distinct = list(dict.fromkeys(targets))  # words of one box share its colour
     palette = colours(len(boxes) + len(distinct))
     words = [
-        (word, distinct.index(targets[i])) for i, match in enumerate(result.matches) for word in match.phrase.split()
+        (word, distinct.index(targets[i]))
+        for i, match in enumerate(result.matches)
+        for word in match.phrase.split()
     ]
 
     texts = [_tidy(region.text) for region in result.regions]
@@ -100,10 +104,16 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
     labels, listed = _place_texts(boxes, texts, palette, font_size, photo.size)
     width, large = max(photo.width, _LEAST_PAGE), round(font_size * 1.25)
     runs, sentence_height = _lay_sentence(words, large, width)
-    strips = [photo, Image.new("RGB", (width, sentence_height), _INK), _list_strip(listed, font_size, width)]
+    strips = [
+        photo,
+        Image.new("RGB", (width, sentence_height), _INK),
+        _list_strip(listed, font_size, width),
+    ]
     if result.caption is not None and _tidy(result.caption.text):
         strips.append(_caption_strip(_tidy(result.caption.hedged_text), large, width))
-    page = _with_sentence(_stacked(strips, width), photo.height, runs, distinct, palette[len(boxes) :], large)
+    page = _with_sentence(
+        _stacked(strips, width), photo.height, runs, distinct, palette[len(boxes) :], large
+    )
     for label in labels:
         _write_label(page, label)
     return page
@@ -123,7 +133,9 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int, cell: int = 480
     if not pictures:
         raise ValueError("contact_sheet: expected at least one picture, got none")
     if columns < 1 or cell < 1:
-        raise ValueError(f"contact_sheet: expected columns and cell of 1 or more, got {columns} and {cell}")
+        raise ValueError(
+            f"contact_sheet: expected columns and cell of 1 or more, got {columns} and {cell}"
+        )
     gap = max(2, cell // 40)
     fitted = [
         picture.convert("RGB").resize(
@@ -134,7 +146,9 @@ def contact_sheet(pictures: Sequence[Image.Image], columns: int, cell: int = 480
     rows = [fitted[start : start + columns] for start in range(0, len(fitted), columns)]
     heights = [max(picture.height for picture in row) for row in rows]
     wide = len(rows[0])
-    sheet = Image.new("RGB", (wide * cell + (wide + 1) * gap, sum(heights) + (len(rows) + 1) * gap), _INK)
+    sheet = Image.new(
+        "RGB", (wide * cell + (wide + 1) * gap, sum(heights) + (len(rows) + 1) * gap), _INK
+    )
     top = gap
     for row, height in zip(rows, heights, strict=True):
         for column, picture in enumerate(row):
@@ -164,12 +178,26 @@ def _enlarged(image: Image.Image) -> Image.Image:
     return photo
 
 
-def _scaled(boxes: Sequence[tuple[float, float, float, float]], from_wh: Size, to_wh: Size) -> list[Box]:
+def _scaled(
+    boxes: Sequence[tuple[float, float, float, float]], from_wh: Size, to_wh: Size
+) -> list[Box]:
     """Boxes in whole pixels of the picture that is drawn on, at least two pixels a side."""
     scaled = []
-    for row in rescale(np.array(boxes, dtype=np.float32).reshape(-1, 4), from_wh, to_wh).round().astype(int).tolist():
+    for row in (
+        rescale(np.array(boxes, dtype=np.float32).reshape(-1, 4), from_wh, to_wh)
+        .round()
+        .astype(int)
+        .tolist()
+    ):
         x1, y1 = min(row[0], to_wh[0] - 2), min(row[1], to_wh[1] - 2)
-        scaled.append((max(x1, 0), max(y1, 0), min(max(row[2], x1 + 2), to_wh[0]), min(max(row[3], y1 + 2), to_wh[1])))
+        scaled.append(
+            (
+                max(x1, 0),
+                max(y1, 0),
+                min(max(row[2], x1 + 2), to_wh[0]),
+                min(max(row[3], y1 + 2), to_wh[1]),
+            )
+        )
     return scaled
 
 
@@ -184,17 +212,28 @@ def _line(font_size: int) -> int:
 
 
 def _draw_boxes(
-    photo: Image.Image, boxes: Sequence[Box], texts: Sequence[str], palette: Sequence[Colour], line: int
+    photo: Image.Image,
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    palette: Sequence[Colour],
+    line: int,
 ) -> None:
     """Boxes on ``photo``: thin and bare where nothing is said, in colour otherwise, small ones on top."""
-    rows = sorted(range(len(boxes)), key=lambda row: (boxes[row][0] - boxes[row][2]) * (boxes[row][3] - boxes[row][1]))
+    rows = sorted(
+        range(len(boxes)),
+        key=lambda row: (boxes[row][0] - boxes[row][2]) * (boxes[row][3] - boxes[row][1]),
+    )
     bare, spoken = [row for row in rows if not texts[row]], [row for row in rows if texts[row]]
     _outline(photo, [boxes[row] for row in bare], [_PAPER] * len(bare), 1)
     _outline(photo, [boxes[row] for row in spoken], [palette[row] for row in spoken], line)
 
 
 def _place_texts(
-    boxes: Sequence[Box], texts: Sequence[str], palette: Sequence[Colour], font_size: int, size_wh: Size
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    palette: Sequence[Colour],
+    font_size: int,
+    size_wh: Size,
 ) -> tuple[list[_Label], list[_Entry]]:
     """Labels on the photo, and the entries of the list below it for captions that found no place.
 
@@ -203,20 +242,36 @@ def _place_texts(
     spoken = [row for row, text in enumerate(texts) if text]
     ways = {row: layouts(texts[row], font_size, size_wh[0]) for row in spoken}
     sizes = [[text.size for text in ways[row]] for row in spoken]
-    places = dict(zip(spoken, place_labels([boxes[row] for row in spoken], sizes, size_wh), strict=True))
-    labels = [_Label(place.box[:2], ways[row][place.option], palette[row]) for row, place in places.items() if place]
+    places = dict(
+        zip(spoken, place_labels([boxes[row] for row in spoken], sizes, size_wh), strict=True)
+    )
+    labels = [
+        _Label(place.box[:2], ways[row][place.option], palette[row])
+        for row, place in places.items()
+        if place
+    ]
 
     homeless = [row for row, place in places.items() if place is None]
     numbers = [wrap(str(number + 1), font_size, size_wh[0]) for number in range(len(homeless))]
     taken = [place.box for place in places.values() if place]
-    spots = place_labels([boxes[row] for row in homeless], [[text.size] for text in numbers], size_wh, taken, most=1.0)
+    spots = place_labels(
+        [boxes[row] for row in homeless],
+        [[text.size] for text in numbers],
+        size_wh,
+        taken,
+        most=1.0,
+    )
     for row, text, spot in zip(homeless, numbers, spots, strict=True):
         if spot:
             labels.append(_Label(spot.box[:2], text, palette[row]))
-    return labels, [_Entry(text, texts[row], palette[row]) for row, text in zip(homeless, numbers, strict=True)]
+    return labels, [
+        _Entry(text, texts[row], palette[row]) for row, text in zip(homeless, numbers, strict=True)
+    ]
 
 
-def _outline(photo: Image.Image, boxes: Sequence[Box], palette: Sequence[Colour], line: int) -> None:
+def _outline(
+    photo: Image.Image, boxes: Sequence[Box], palette: Sequence[Colour], line: int
+) -> None:
     """Boxes with a dark hem on both sides, so that they show on bright and on dark ground; drawn on ``photo``."""
     pen = ImageDraw.Draw(photo, "RGBA")
     for (x1, y1, x2, y2), colour in zip(boxes, palette, strict=True):
@@ -275,12 +330,16 @@ def _stacked(strips: Sequence[Image.Image], width: int) -> Image.Image:
     return page
 
 
-def _lay_sentence(words: Sequence[tuple[str, int]], font_size: int, width: int) -> tuple[list[_Run], int]:
+def _lay_sentence(
+    words: Sequence[tuple[str, int]], font_size: int, width: int
+) -> tuple[list[_Run], int]:
     """Words with the row of their box as runs in a strip, and the strip's height; (no runs, 0) for no words."""
     if not words:
         return [], 0
     blank, gap, line_height = length(" ", font_size), font_size // 2 + 2, round(font_size * 2.1)
-    cut = [(piece, row) for word, row in words for piece in pieces(word, font_size, width - 2 * gap)]
+    cut = [
+        (piece, row) for word, row in words for piece in pieces(word, font_size, width - 2 * gap)
+    ]
     places: list[tuple[str, int, int, int, int]] = []  # word, row of its box, left, top, width
     left, top = gap, round(font_size * 1.6)
     for piece, row in cut:
@@ -294,7 +353,13 @@ def _lay_sentence(words: Sequence[tuple[str, int]], font_size: int, width: int) 
         members = list(group)
         first, last = members[0], members[-1]
         runs.append(
-            _Run(" ".join(member[0] for member in members), first[2], first[3], last[2] + last[4] - first[2], row)
+            _Run(
+                " ".join(member[0] for member in members),
+                first[2],
+                first[3],
+                last[2] + last[4] - first[2],
+                row,
+            )
         )
     return runs, top + round(font_size * 2.0)
 
@@ -310,27 +375,43 @@ def _with_sentence(
     """The page with each run of words underlined and joined to its box; the page itself where there are none."""
     if not runs:
         return page
-    fine = 2 if page.width * page.height <= 2_000_000 else 1  # drawn larger and reduced, lines have smooth edges
+    fine = (
+        2 if page.width * page.height <= 2_000_000 else 1
+    )  # drawn larger and reduced, lines have smooth edges
     layer = Image.new("RGBA", (page.width * fine, page.height * fine))
     pen = ImageDraw.Draw(layer)
     line, dot = max(2, font_size // 8) * fine, max(3, font_size // 4) * fine
     for edge in (fine, 0):  # a dark hem below all the coloured lines
         for run in runs:
             colour = (0, 0, 0, 150) if edge else (*palette[run.target], 255)
-            x, y = (run.left + run.width / 2) * fine, (strip_top + run.top - font_size * 0.25) * fine
+            x, y = (
+                (run.left + run.width / 2) * fine,
+                (strip_top + run.top - font_size * 0.25) * fine,
+            )
             end = _anchor(targets[run.target], run.left + run.width / 2)
             tip = end[0] * fine, end[1] * fine
             pen.line((x, y, *tip), fill=colour, width=line + 2 * edge)
             pen.circle(tip, dot + edge, fill=colour)
-    page = Image.alpha_composite(page.convert("RGBA"), layer.resize(page.size, Image.Resampling.BOX)).convert("RGB")
+    page = Image.alpha_composite(
+        page.convert("RGBA"), layer.resize(page.size, Image.Resampling.BOX)
+    ).convert("RGB")
     words = ImageDraw.Draw(page)
     for run in runs:
         top = strip_top + run.top
         words.text(
-            (run.left, top + font_size / 2), run.words, _PAPER, font(font_size), "lm", stroke_width=2, stroke_fill=_INK
+            (run.left, top + font_size / 2),
+            run.words,
+            _PAPER,
+            font(font_size),
+            "lm",
+            stroke_width=2,
+            stroke_fill=_INK,
         )
         under = round(top + font_size * 1.2)
-        words.rectangle((run.left, under, run.left + run.width - 1, under + line // fine - 1), fill=palette[run.target])
+        words.rectangle(
+            (run.left, under, run.left + run.width - 1, under + line // fine - 1),
+            fill=palette[run.target],
+        )
     return page
 
 

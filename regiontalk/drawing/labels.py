@@ -1,6 +1,7 @@
 """Where words go on a picture: text broken into lines, places that never cover each other, colours that differ.
 
-Everything here is arithmetic on whole pixels; `drawing.py` does the painting. Boxes are ``boxes_xyxy``.
+Everything here is arithmetic on whole pixels; `drawing.py` does the painting. Boxes are
+``boxes_xyxy``.
 """
 
 from __future__ import annotations
@@ -59,10 +60,11 @@ def place_labels(
 ) -> list[Placed | None]:
     """A place for the label of each box, none covering another, all inside the picture.
 
-    Labels are placed in the order given. Each takes the cheapest free spot among: above its box, inside at the top,
-    below, inside at the bottom, at the sides, moved inward where it would leave the picture. A spot costs for its rank
-    in that list, for the move, for the rank of the size, and for the share of every box that it hides, so that a label
-    keeps off small things. Two labels are at least two pixels apart.
+    Labels are placed in the order given. Each takes the cheapest free spot among: above its box,
+    inside at the top, below, inside at the bottom, at the sides, moved inward where it would leave
+    the picture. A spot costs for its rank in that list, for the move, for the rank of the size, and
+    for the share of every box that it hides, so that a label keeps off small things. Two labels are
+    at least two pixels apart.
 
     >>> place_labels([(20, 40, 60, 80)], [[(30, 10)]], (100, 100))
     [Placed(option=0, box=(20, 30, 50, 40))]
@@ -72,7 +74,8 @@ def place_labels(
         options: for each box the sizes (width, height) its label may take, best first.
         size_wh: the picture.
         taken: labels that stand already.
-        most: share of the picture that all labels together may hide: it is the photo that people want to see.
+        most: share of the picture that all labels together may hide: it is the photo that people
+            want to see.
 
     Returns:
         One entry a box; None where no size fits on any spot.
@@ -81,10 +84,14 @@ def place_labels(
     areas = np.maximum(1.0, (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1]))
     margin = np.array([-_GAP, -_GAP, _GAP, _GAP])
     full = np.array(taken, dtype=np.float64).reshape(-1, 4) + margin
-    allowance = most * size_wh[0] * size_wh[1] - sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in taken)
+    allowance = most * size_wh[0] * size_wh[1] - sum(
+        (x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in taken
+    )
     placed: list[Placed | None] = []
     for box, sizes in zip(boxes, options, strict=True):
-        table = np.array([row for option, size in enumerate(sizes) for row in _spots(box, option, size, size_wh)])
+        table = np.array(
+            [row for option, size in enumerate(sizes) for row in _spots(box, option, size, size_wh)]
+        )
         table = table.reshape(-1, 6)
         spots = table[:, :4]
         costs = table[:, 4] + (_overlap(spots, corners) / areas).sum(axis=1)
@@ -109,14 +116,31 @@ def _spots(box: Box, option: int, size: Size, size_wh: Size) -> list[tuple[float
         return []
     levels = (y1 - high, y1, y2, y2 - high)
     wanted = [
-        (left, top, 0.05 * rank) for rank, top in enumerate(levels) for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)
+        (left, top, 0.05 * rank)
+        for rank, top in enumerate(levels)
+        for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)
     ]
-    wanted += [(left, top, 0.25) for left in (x2, x1 - wide) for top in (y1, (y1 + y2 - high) // 2, y2 - high)]
+    wanted += [
+        (left, top, 0.25)
+        for left in (x2, x1 - wide)
+        for top in (y1, (y1 + y2 - high) // 2, y2 - high)
+    ]
     rows: list[tuple[float, ...]] = []
     for left, top, cost in wanted:
         x, y = min(max(left, 0), size_wh[0] - wide), min(max(top, 0), size_wh[1] - high)
-        moved = abs(x - left) / wide + 3 * abs(y - top) / high  # away from its box, sooner up or down than aside
-        rows.append((x, y, x + wide, y + high, cost + 0.01 * (left != x1) + 0.1 * moved + 0.12 * option, option))
+        moved = (
+            abs(x - left) / wide + 3 * abs(y - top) / high
+        )  # away from its box, sooner up or down than aside
+        rows.append(
+            (
+                x,
+                y,
+                x + wide,
+                y + high,
+                cost + 0.01 * (left != x1) + 0.1 * moved + 0.12 * option,
+                option,
+            )
+        )
     return rows
 
 
@@ -132,14 +156,19 @@ def colours(count: int) -> list[Colour]:
     """Bright colours that differ: a chosen dozen, then hues by the golden angle, which never repeats."""
     found = list(_PALETTE[:count])
     for step in range(count - len(_PALETTE)):
-        red, green, blue = colorsys.hsv_to_rgb((0.03 + 0.618034 * step) % 1, 0.5 + 0.15 * (step % 3), 1.0)
+        red, green, blue = colorsys.hsv_to_rgb(
+            (0.03 + 0.618034 * step) % 1, 0.5 + 0.15 * (step % 3), 1.0
+        )
         found.append((round(red * 255), round(green * 255), round(blue * 255)))
     return found
 
 
 def brightness(colour: Colour) -> float:
     """Relative luminance of an sRGB colour, 0..1 (WCAG 2)."""
-    red, green, blue = (value / 3294.6 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4 for value in colour)
+    red, green, blue = (
+        value / 3294.6 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4
+        for value in colour
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -178,7 +207,9 @@ def wrap(words: str, font_size: int, width: int) -> Text:
 def pieces(word: str, font_size: int, room: int) -> list[str]:
     """A word, cut where it is wider than ``room`` pixels; a piece has one letter at least."""
     cut = []
-    while len(word) > 1 and length(word[: room + 1], font_size) > room:  # no letter is narrower than a pixel
+    while (
+        len(word) > 1 and length(word[: room + 1], font_size) > room
+    ):  # no letter is narrower than a pixel
         ends = range(1, min(len(word), room + 1))
         end = max(1, bisect_right(ends, room, key=lambda end: length(word[:end], font_size)))
         cut.append(word[:end])
@@ -186,7 +217,9 @@ def pieces(word: str, font_size: int, room: int) -> list[str]:
     return [*cut, word]
 
 
-@lru_cache(maxsize=4096)  # the words of captions come again and again; measuring them was half of the time of a drawing
+@lru_cache(
+    maxsize=4096
+)  # the words of captions come again and again; measuring them was half of the time of a drawing
 def length(words: str, font_size: int) -> int:
     """Width of words in whole pixels."""
     return math.ceil(font(font_size).getlength(words))

@@ -28,7 +28,12 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text.vocabulary import tokenize
 
-COLUMNS = ("own phrase first, photo", "pairs in order, photo", "own phrase first, batch", "pairs in order, batch")
+COLUMNS = (
+    "own phrase first, photo",
+    "pairs in order, photo",
+    "own phrase first, batch",
+    "pairs in order, batch",
+)
 WORD_COLUMNS = ("word on box IoU .5", "word in box")
 
 
@@ -41,10 +46,11 @@ class Outcomes:
     """Rows of outcomes and the photo of each.
 
     Attributes:
-        phrases: (P, 10) one a true box: `COLUMNS`, what chance gives in each, then the score of its best own phrase
-            and of the best other phrase of the photo, nan where there is no other.
+        phrases: (P, 10) one a true box: `COLUMNS`, what chance gives in each, then the score of its
+            best own phrase and of the best other phrase of the photo, nan where there is no other.
         phrase_photos: (P,) photo of each.
-        words: (W, 6) one a word of a phrase: `WORD_COLUMNS` of its region, of the whole photo, of the best region.
+        words: (W, 6) one a word of a phrase: `WORD_COLUMNS` of its region, of the whole photo, of
+            the best region.
         word_photos: (W,) photo of each.
         spoken: the word vectors met.
         regions: photo, box in pixels of the annotation and vector length of every proposal.
@@ -63,12 +69,15 @@ def evaluate_alignment(
 ) -> Result:
     """Whether regions and words that belong together score highest.
 
-    *Own phrase first*: on the true box of a one-box chain, the best phrase of the chain scores above every phrase of
-    the photo's other things (or of the batch's other photos, phrases of the same words left out). *Pairs in order*: of
-    all (own, other) pairs, the share with the own phrase above. *Word on box*: the region that a word of a phrase
-    chooses (whole photo and 19 proposals, as `RegionCaptioner.align`) meets a true box of the phrase at IoU 0.5;
-    *word in box*: its centre lies in one. *Share from the word*: how much of the spread of word vectors the word alone
-    explains; its interval holds the words' means fixed. Lengths of region vectors are those before they become 1.
+    *Own phrase first*: on the true box of a one-box chain, the best phrase of the chain scores
+        above every phrase of
+    the photo's other things (or of the batch's other photos, phrases of the same words left out).
+    *Pairs in order*: of all (own, other) pairs, the share with the own phrase above. *Word on box*:
+    the region that a word of a phrase chooses (whole photo and 19 proposals, as
+    `RegionCaptioner.align`) meets a true box of the phrase at IoU 0.5; *word in box*: its centre
+    lies in one. *Share from the word*: how much of the spread of word vectors the word alone
+    explains; its interval holds the words' means fixed. Lengths of region vectors are those before
+    they become 1.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -84,7 +93,9 @@ def evaluate_alignment(
     if (share := share_from_word(photos, found.spoken, resamples)) is not None:
         figures["word vectors"] = {"share from the word": share}
     if untrained:
-        blank = EncodedPhotos(untrained_captioner(photos.captioner), photos.examples, done=photos.done)
+        blank = EncodedPhotos(
+            untrained_captioner(photos.captioner), photos.examples, done=photos.done
+        )
         figures["untrained model"] = _rows(measure(blank, beta), resamples)["model"]
     counts = {
         "photos": len(set(found.phrase_photos) | set(found.word_photos)),
@@ -93,10 +104,19 @@ def evaluate_alignment(
         "beta": beta,
     }
     cases = {**_photo_cases(photos, found), **_length_cases(photos.examples, found.regions)}
-    return Result("alignment", figures, counts, tuple(word_notes(found.spoken)), charts=_charts(found), cases=cases)
+    return Result(
+        "alignment",
+        figures,
+        counts,
+        tuple(word_notes(found.spoken)),
+        charts=_charts(found),
+        cases=cases,
+    )
 
 
-def share_from_word(photos: EncodedPhotos, spoken: SpokenWords, resamples: int = 1000) -> Interval | None:
+def share_from_word(
+    photos: EncodedPhotos, spoken: SpokenWords, resamples: int = 1000
+) -> Interval | None:
     """How much of the spread of word vectors the word alone explains, over redrawn photos; None where nobody can say.
 
     The sentences are read once more, so that no word vector needs to be kept.
@@ -105,7 +125,9 @@ def share_from_word(photos: EncodedPhotos, spoken: SpokenWords, resamples: int =
         return None
     read = (read_words(photos.captioner, example) for example in photos.examples)
     rows = spreads(spoken, (found for found in read if found is not None))
-    return bootstrap_sums(rows, lambda sums: (1 - sums[..., 0] / sums[..., 1]).clip(min=0), resamples=resamples)[0]
+    return bootstrap_sums(
+        rows, lambda sums: (1 - sums[..., 0] / sums[..., 1]).clip(min=0), resamples=resamples
+    )[0]
 
 
 def _charts(found: Outcomes) -> tuple[Chart, ...]:
@@ -115,9 +137,16 @@ def _charts(found: Outcomes) -> tuple[Chart, ...]:
         histogram(
             "Scores of phrases on a true box",
             "alignment score",
-            {"its best own phrase": own, "the best other phrase of the photo": other[np.isfinite(other)]},
+            {
+                "its best own phrase": own,
+                "the best other phrase of the photo": other[np.isfinite(other)],
+            },
         ),
-        histogram("Lengths of region vectors", "length", {"proposals": [length for *_, length in found.regions]}),
+        histogram(
+            "Lengths of region vectors",
+            "length",
+            {"proposals": [length for *_, length in found.regions]},
+        ),
     )
 
 
@@ -132,13 +161,23 @@ def _photo_cases(photos: EncodedPhotos, found: Outcomes) -> Cases:
     def make(row: int) -> Case:
         example, right = examples[names[row]], sums[names[row]]
         drawn = on_words(photos.captioner, example, example.captions[0])
-        lines = (("sentence", example.captions[0]), ("words on their box", f"{sum(right):.0f} of {len(right)}"))
-        return Case(f"{sum(right) / len(right):.0%} of its words on their box", lines, drawn, example.size_wh)
+        lines = (
+            ("sentence", example.captions[0]),
+            ("words on their box", f"{sum(right):.0f} of {len(right)}"),
+        )
+        return Case(
+            f"{sum(right) / len(right):.0%} of its words on their box",
+            lines,
+            drawn,
+            example.size_wh,
+        )
 
     return pick([sum(right) / len(right) for right in sums.values()], names, make)
 
 
-def _length_cases(examples: Sequence[Example], regions: Sequence[Measured]) -> dict[str, tuple[Case, ...]]:
+def _length_cases(
+    examples: Sequence[Example], regions: Sequence[Measured]
+) -> dict[str, tuple[Case, ...]]:
     """The regions of the longest and of the shortest vectors, one a photo."""
     by_id = {example.id: example for example in examples}
 
@@ -201,16 +240,21 @@ def _rows(found: Outcomes, resamples: int) -> dict[str, dict[str, Figure]]:
 def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple[str, list[float]]]:
     """For each box of a one-box chain: the photo, and the ten numbers of `Outcomes.phrases`.
 
-    A box whose photo (or batch) has no other phrase counts as right and as chance 1 there: nothing could go wrong.
+    A box whose photo (or batch) has no other phrase counts as right and as chance 1 there: nothing
+    could go wrong.
     """
     things, boxes = one_box_batch(batch)
-    asked = [(row, phrase) for row, example in enumerate(batch.examples) for phrase in _distinct(example)]
+    asked = [
+        (row, phrase) for row, example in enumerate(batch.examples) for phrase in _distinct(example)
+    ]
     if not asked or not any(things):
         return []
     vectors = torch.cat(box_vectors(captioner, batch, boxes))
     with torch.inference_mode():
         regions = captioner.model.aligner.regions(vectors[None])[0].float().cpu()
-    scores = (regions @ read_bags(captioner, (phrase.text for _, phrase in asked)).T).numpy()  # (boxes, phrases)
+    scores = (
+        regions @ read_bags(captioner, (phrase.text for _, phrase in asked)).T
+    ).numpy()  # (boxes, phrases)
     photo = np.array([row for row, _ in asked])
     words = np.array([" ".join(tokenize(phrase.text)) for _, phrase in asked])
     found = []
@@ -219,7 +263,9 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple
         inside = photo == row
         own = inside & np.array([chain(phrase) == thing.entity for _, phrase in asked])
         # neither a phrase of several boxes, this one among them, nor the same words are rivals
-        touching = np.array([thing.box in phrase.boxes for _, phrase in asked]) | np.isin(words, words[own])
+        touching = np.array([thing.box in phrase.boxes for _, phrase in asked]) | np.isin(
+            words, words[own]
+        )
         near = _outranks(values, own, inside & ~own & ~touching)
         far = _outranks(values, own, ~inside & ~np.isin(words, words[own]))
         rival = float(values[inside & ~own & ~touching].max(initial=-np.inf))
@@ -230,7 +276,13 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple
 
 def _distinct(example: Example) -> list[Phrase]:
     """The phrases of a photo that have a box, the same words for the same boxes once."""
-    return list({(phrase.text.lower(), phrase.boxes): phrase for phrase in example.phrases if phrase.boxes}.values())
+    return list(
+        {
+            (phrase.text.lower(), phrase.boxes): phrase
+            for phrase in example.phrases
+            if phrase.boxes
+        }.values()
+    )
 
 
 def _outranks(
@@ -241,7 +293,12 @@ def _outranks(
     if not len(theirs):
         return 1.0, 1.0, 1.0, 1.0
     above = (mine[:, None] > theirs[None]).mean() + (mine[:, None] == theirs[None]).mean() / 2
-    return float(mine.max() > theirs.max()), float(above), len(mine) / (len(mine) + len(theirs)), 0.5
+    return (
+        float(mine.max() > theirs.max()),
+        float(above),
+        len(mine) / (len(mine) + len(theirs)),
+        0.5,
+    )
 
 
 @torch.inference_mode()
@@ -263,16 +320,24 @@ def word_outcomes(
     spoken = SpokenWords.empty()
     for row, example in enumerate(batch.examples):
         places, seen = batch.to_annotation(row, boxes[row]), batch.visible(row, boxes[row])
-        real = np.flatnonzero(seen & (quality[row] > 0).cpu().numpy())[1:]  # without the whole photo
-        measured.extend((example.id, tuple(places[at].tolist()), float(lengths[row, at])) for at in real)
+        real = np.flatnonzero(seen & (quality[row] > 0).cpu().numpy())[
+            1:
+        ]  # without the whole photo
+        measured.extend(
+            (example.id, tuple(places[at].tolist()), float(lengths[row, at])) for at in real
+        )
         heard = read_words(captioner, example)
         if heard is None:
             continue
         tokens, words, mask = heard
         choices = model.aligner.choices(vectors[row : row + 1]).float().cpu()
         prior = model.config.decoding.region_prior
-        products = affinity(choices, words)[0] + region_prior(words, quality[row].cpu(), prior, choices.shape[1])
-        may = np.append(seen, np.ones(products.shape[-1] - len(seen), dtype=np.bool_))  # NULL always may be chosen
+        products = affinity(choices, words)[0] + region_prior(
+            words, quality[row].cpu(), prior, choices.shape[1]
+        )
+        may = np.append(
+            seen, np.ones(products.shape[-1] - len(seen), dtype=np.bool_)
+        )  # NULL always may be chosen
         labels, _ = viterbi(products, beta, mask, np.tile(may, (len(tokens), 1)))
         spoken = spoken.joined(SpokenWords.of(tokens, words, mask))
         found.extend((example.id, outcome) for outcome in _judge(example, places, labels, seen))
@@ -280,7 +345,9 @@ def word_outcomes(
 
 
 @torch.inference_mode()
-def read_words(captioner: RegionCaptioner, example: Example) -> tuple[list[list[str]], Tensor, Tensor] | None:
+def read_words(
+    captioner: RegionCaptioner, example: Example
+) -> tuple[list[list[str]], Tensor, Tensor] | None:
     """The tokens of a photo's C sentences, their vectors (C, T, D) and mask (C, T); None where there is no word."""
     model = captioner.model
     tokens = [tokenize(caption) for caption in example.captions]
@@ -292,7 +359,9 @@ def read_words(captioner: RegionCaptioner, example: Example) -> tuple[list[list[
     return tokens, words[:, :length].float().cpu(), mask
 
 
-def _judge(example: Example, places: FloatArray, labels: Tensor, seen: NDArray[np.bool_]) -> list[list[float]]:
+def _judge(
+    example: Example, places: FloatArray, labels: Tensor, seen: NDArray[np.bool_]
+) -> list[list[float]]:
     """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and which show something (N,).
 
     Region N is the NULL region of a model that has one: a word that chose it is on no box.
@@ -304,7 +373,9 @@ def _judge(example: Example, places: FloatArray, labels: Tensor, seen: NDArray[n
         truths = example.boxes_xyxy[list(phrase.boxes)]
         meets = seen & (box_ops.iou(places, truths).max(axis=1) >= 0.5)
         centres = (places[:, None, :2] + places[:, None, 2:]) / 2
-        room = np.minimum(centres - truths[None, :, :2], truths[None, :, 2:] - centres)  # below 0: outside on that side
+        room = np.minimum(
+            centres - truths[None, :, :2], truths[None, :, 2:] - centres
+        )  # below 0: outside on that side
         inside = seen & (room.min(axis=2).max(axis=1) >= 0)
         fixed = [float(meets[0]), float(inside[0]), float(meets.any()), float(inside.any())]
         last = phrase.first_word + len(tokenize(phrase.text))
@@ -320,4 +391,6 @@ def untrained_captioner(captioner: RegionCaptioner, seed: int = 0) -> RegionCapt
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = RegionModel(config=model.config, vocabulary=model.vocabulary)
-    return RegionCaptioner(model=fresh.eval(), device=captioner.device, max_pixels=captioner.max_pixels)
+    return RegionCaptioner(
+        model=fresh.eval(), device=captioner.device, max_pixels=captioner.max_pixels
+    )

@@ -1,7 +1,8 @@
 """Fitting a model's confidence on one half of a split and judging it on the other.
 
-What counts as right stands in `right`. The confidence is a sigmoid of three pieces of evidence (`model.Calibration`):
-mean log-probability a word, the alignment score of the caption and its box, and the box's log objectness.
+What counts as right stands in `right`. The confidence is a sigmoid of three pieces of evidence
+(`model.Calibration`): mean log-probability a word, the alignment score of the caption and its box,
+and the box's log objectness.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class ConfidenceFit:
     Attributes:
         photo: of whole photos.
         region: of regions, all kinds of them together.
-        by_kind: how the regions' calibration holds for each kind, on the photos it was not fitted on.
+        by_kind: how the regions' calibration holds for each kind, on the photos it was not fitted
+            on.
     """
 
     photo: Fitted
@@ -91,8 +93,10 @@ def fit_confidence(
     """Fit both calibrations on every second photo and judge them on the others.
 
     Args:
-        photos: the data set, with boxes and phrases, or boxes of classes; dev, never the split that is reported.
-        class_words: what names each class; a photo all of whose phrases are classes is judged by it.
+        photos: the data set, with boxes and phrases, or boxes of classes; dev, never the split that
+            is reported.
+        class_words: what names each class; a photo all of whose phrases are classes is judged by
+            it.
         beams: K of the beam search; None takes the model's own.
         resamples: bootstrap draws of photos.
 
@@ -123,7 +127,11 @@ def judge_boxes(
     photos: EncodedPhotos, class_words: ClassWords, beams: int | None = None
 ) -> dict[str, list[Judged]]:
     """Captions of annotated boxes and of proposals that meet one, by kind of annotation."""
-    kinds: dict[str, list[Judged]] = {"phrases, annotated boxes": [], "phrases, proposals": [], "names, proposals": []}
+    kinds: dict[str, list[Judged]] = {
+        "phrases, annotated boxes": [],
+        "phrases, proposals": [],
+        "names, proposals": [],
+    }
     for item in describe_boxes(photos, beams):
         if set(item.thing.phrases) <= set(class_words):
             continue
@@ -141,8 +149,12 @@ def judge_boxes(
             is_named = bool(names) and names <= set(class_words)
             corners = batch.to_annotation(row, boxes[row, 1:])
             kind = kinds["names, proposals" if is_named else "phrases, proposals"]
-            for box, caption, score in zip(corners, captions[row], scores[row, 1:].tolist(), strict=True):
-                correct = judge_caption(caption.text, box, example, class_words if is_named else None)
+            for box, caption, score in zip(
+                corners, captions[row], scores[row, 1:].tolist(), strict=True
+            ):
+                correct = judge_caption(
+                    caption.text, box, example, class_words if is_named else None
+                )
                 if score and correct is not None:
                     kind.append(Judged(example.id, caption.fluency, caption.match, score, correct))
     return kinds
@@ -154,7 +166,9 @@ def judge_caption(
     """Whether a caption on a box (4,) is right, by the annotated boxes that it meets; None where it meets none."""
     if not len(example.boxes_xyxy) or (box_xyxy[2:] <= box_xyxy[:2]).any():
         return None
-    meets = set(np.flatnonzero(box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0] >= MEETS_IOU).tolist())
+    meets = set(
+        np.flatnonzero(box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0] >= MEETS_IOU).tolist()
+    )
     phrases = [phrase.text for phrase in example.phrases if meets.intersection(phrase.boxes)]
     if not phrases:
         return None
@@ -174,27 +188,38 @@ def _halves(rows: Iterable[Judged], half: Mapping[str, int]) -> tuple[list[Judge
 def hold(calibration: Calibration, judged: Sequence[Judged], resamples: int) -> Reliability:
     """How well a calibration holds on captions."""
     values = [calibrated(calibration, row.fluency, row.match, row.objectness) for row in judged]
-    return reliability(values, [row.right for row in judged], [row.photo for row in judged], resamples=resamples)
+    return reliability(
+        values, [row.right for row in judged], [row.photo for row in judged], resamples=resamples
+    )
 
 
-def fit_half(fit: Sequence[Judged], judge: Sequence[Judged], *, before: Calibration, resamples: int = 1000) -> Fitted:
+def fit_half(
+    fit: Sequence[Judged], judge: Sequence[Judged], *, before: Calibration, resamples: int = 1000
+) -> Fitted:
     """A calibration fitted on some captions and judged on others.
 
     Raises:
         ValueError: one of the two has none.
     """
     if not fit or not judge:
-        raise ValueError(f"calibration: expected captions in both halves, got {len(fit)} and {len(judge)}")
+        raise ValueError(
+            f"calibration: expected captions in both halves, got {len(fit)} and {len(judge)}"
+        )
     evidence = [(row.fluency, row.match, math.log(max(row.objectness, 1e-6))) for row in fit]
     calibration = fit_logistic(np.array(evidence), np.array([row.right for row in fit]))
-    return Fitted(calibration, len(fit), hold(before, judge, resamples), hold(calibration, judge, resamples))
+    return Fitted(
+        calibration, len(fit), hold(before, judge, resamples), hold(calibration, judge, resamples)
+    )
 
 
-def fit_logistic(evidence: NDArray[np.float64], right: NDArray[np.bool_], ridge: float = 1e-3) -> Calibration:
+def fit_logistic(
+    evidence: NDArray[np.float64], right: NDArray[np.bool_], ridge: float = 1e-3
+) -> Calibration:
     """Logistic regression by Newton's method on standardised evidence.
 
-    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so captions that are all right or all wrong do not give
-    certainty, and the optimum is finite; a little ridge keeps evidence that says the same thing twice in bounds.
+    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so captions that are all right or all
+    wrong do not give certainty, and the optimum is finite; a little ridge keeps evidence that says
+    the same thing twice in bounds.
 
     Args:
         evidence: (P, 3) fluency, match and log objectness.
@@ -211,12 +236,16 @@ def fit_logistic(evidence: NDArray[np.float64], right: NDArray[np.bool_], ridge:
 
     def loss(at: NDArray[np.float64]) -> float:
         logits = design @ at
-        return float((np.logaddexp(0, logits) - target * logits).mean() + (penalty * at**2).sum() / 2)
+        return float(
+            (np.logaddexp(0, logits) - target * logits).mean() + (penalty * at**2).sum() / 2
+        )
 
     for _ in range(50):
         heights = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
         gradient = design.T @ (heights - target) / len(target) + penalty * weights
-        curvature = (design * (heights * (1 - heights))[:, None]).T @ design / len(target) + np.diag(penalty + 1e-9)
+        curvature = (design * (heights * (1 - heights))[:, None]).T @ design / len(
+            target
+        ) + np.diag(penalty + 1e-9)
         step = np.linalg.solve(curvature, gradient)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
@@ -236,11 +265,19 @@ def confidence_result(fit: ConfidenceFit) -> Result:
     counts: dict[str, int | float] = {}
     for name, one in kinds:
         for when, held in (("before", one.before), ("after", one.after)):
-            figures[f"{name}, {when}"] = {"calibration error": held.error, "Brier": held.brier, "right": held.accuracy}
+            figures[f"{name}, {when}"] = {
+                "calibration error": held.error,
+                "Brier": held.brier,
+                "right": held.accuracy,
+            }
         counts[f"{name} captions fitted on"] = one.fitted_on
         counts[f"{name} captions judged"] = sum(part.count for part in one.after.bins)
     for name, held in fit.by_kind.items():
-        figures[f"region, {name}"] = {"calibration error": held.error, "Brier": held.brier, "right": held.accuracy}
+        figures[f"region, {name}"] = {
+            "calibration error": held.error,
+            "Brier": held.brier,
+            "right": held.accuracy,
+        }
     bins = tuple(
         {"kind": name, "low": part.low, "high": part.high, "count": part.count}
         | ({"confidence": part.confidence, "right": part.accuracy} if part.count else {})

@@ -22,11 +22,16 @@ from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score
 
 
 def evaluate_captions(
-    photos: EncodedPhotos, training: Training | None = None, *, beams: int | None = None, resamples: int = 1000
+    photos: EncodedPhotos,
+    training: Training | None = None,
+    *,
+    beams: int | None = None,
+    resamples: int = 1000,
 ) -> Result:
     """The field's figures of the model's whole-photo captions (PAPER.md 5).
 
-    The baseline is the first sentence of the training photo whose whole-photo vector has the greatest cosine.
+    The baseline is the first sentence of the training photo whose whole-photo vector has the
+    greatest cosine.
 
     Args:
         photos: the data set.
@@ -38,7 +43,11 @@ def evaluate_captions(
         ValueError: no photo has a sentence.
     """
     said_of_all = speak_of_photos(photos, beams)
-    sayings = {example.id: example.captions for example in photos.examples if any(map(str.strip, example.captions))}
+    sayings = {
+        example.id: example.captions
+        for example in photos.examples
+        if any(map(str.strip, example.captions))
+    }
     references = {name: captions for name, captions in sayings.items() if name in said_of_all}
     if not references:
         raise ValueError("captions: expected photos with sentences, got none; check the token file")
@@ -46,18 +55,26 @@ def evaluate_captions(
     rows = {"model": {name: said.text for name, said in spoken.items()}}
     notes: list[str] = []
     if training is None:
-        notes.append("no training split: no nearest photo and no novelty; give one with --train-data")
+        notes.append(
+            "no training split: no nearest photo and no novelty; give one with --train-data"
+        )
     else:
         closest = nearest_sentences(photos, training)
         rows["nearest training photo"] = {name: closest[name] for name in references}
     sentences = None if training is None else list(training.sentences())
     meteor = find_meteor()
     scores = {
-        name: score_captions(said, references, training=sentences, meteor=meteor, resamples=resamples)
+        name: score_captions(
+            said, references, training=sentences, meteor=meteor, resamples=resamples
+        )
         for name, said in rows.items()
     }
     outputs = tuple(
-        {"photo": name, "references": list(references[name]), **{row: said.get(name) for row, said in rows.items()}}
+        {
+            "photo": name,
+            "references": list(references[name]),
+            **{row: said.get(name) for row, said in rows.items()},
+        }
         for name in references
     )
     counts = {
@@ -71,7 +88,9 @@ def evaluate_captions(
     each = {name: each_cider(said, references) for name, said in rows.items()}
     charts = [
         histogram(
-            "CIDEr-D of each photo's caption", "CIDEr-D", {name: list(one.values()) for name, one in each.items()}
+            "CIDEr-D of each photo's caption",
+            "CIDEr-D",
+            {name: list(one.values()) for name, one in each.items()},
         )
     ]
     charts += confidence_charts(
@@ -109,7 +128,10 @@ def nearest_sentences(photos: EncodedPhotos, training: Training) -> dict[str, st
     usable = [row for row, example in enumerate(training.examples) if example.captions]
     bank = functional.normalize(training.vectors[usable], dim=-1)
     rows = nearest(functional.normalize(vectors, dim=-1), bank)
-    return {example.id: training.examples[usable[row]].captions[0] for example, row in zip(examples, rows, strict=True)}
+    return {
+        example.id: training.examples[usable[row]].captions[0]
+        for example, row in zip(examples, rows, strict=True)
+    }
 
 
 def caption_result(
@@ -123,9 +145,13 @@ def caption_result(
     cases: Cases | None = None,
 ) -> Result:
     """Rows of caption figures as one result."""
-    figures: dict[str, dict[str, Figure]] = {name: caption_row(found) for name, found in scores.items()}
+    figures: dict[str, dict[str, Figure]] = {
+        name: caption_row(found) for name, found in scores.items()
+    }
     remarks = [note for name, found in scores.items() for note in caption_notes(name, found)]
-    return Result(protocol, figures, counts, unique([*notes, *remarks]), outputs, tuple(charts), cases or {})
+    return Result(
+        protocol, figures, counts, unique([*notes, *remarks]), outputs, tuple(charts), cases or {}
+    )
 
 
 def score_files(
@@ -140,9 +166,10 @@ def score_files(
     """Score captions that anybody's model wrote.
 
     Args:
-        predictions: COCO results, a list of ``{"image_id": ..., "caption": ...}``, or an object id -> caption.
-        references: COCO annotations (``{"annotations": [{"image_id": ..., "caption": ...}]}``), such a list alone, or
-            an object id -> list of captions.
+        predictions: COCO results, a list of ``{"image_id": ..., "caption": ...}``, or an object id
+            -> caption.
+        references: COCO annotations (``{"annotations": [{"image_id": ..., "caption": ...}]}``),
+            such a list alone, or an object id -> list of captions.
         training: training sentences, for novelty.
         meteor: as in `score_captions`; None takes ours where its tables are.
         spice: as in `score_captions`.
@@ -156,21 +183,32 @@ def score_files(
     for name, text in caption_pairs(references):
         groups.setdefault(name, []).append(text)
     meteor = meteor or find_meteor()
-    scores = score_captions(said, groups, training=training, meteor=meteor, spice=spice, resamples=resamples)
+    scores = score_captions(
+        said, groups, training=training, meteor=meteor, spice=spice, resamples=resamples
+    )
     notes = [] if training is not None else ["no training sentences: no novelty; give --train-data"]
-    counts = {"photos": scores.captions, "predictions": len(said), "references": sum(map(len, groups.values()))}
+    counts = {
+        "photos": scores.captions,
+        "predictions": len(said),
+        "references": sum(map(len, groups.values())),
+    }
     first = dict(reversed(said))
     each = each_cider(first, groups)
     names = list(each)
 
     def make(row: int) -> Case:
         name = names[row]
-        lines = [("prediction", first.get(name, "")), *(("reference", text) for text in groups[name])]
+        lines = [
+            ("prediction", first.get(name, "")),
+            *(("reference", text) for text in groups[name]),
+        ]
         return Case(f"{name}: CIDEr-D {each[name]:.2f}", tuple(lines))
 
     charts = [histogram("CIDEr-D of each caption", "CIDEr-D", {"predictions": list(each.values())})]
     cases = pick(list(each.values()), names, make)
-    return caption_result("captions", {"predictions": scores}, counts, notes, (), charts=charts, cases=cases)
+    return caption_result(
+        "captions", {"predictions": scores}, counts, notes, (), charts=charts, cases=cases
+    )
 
 
 def caption_pairs(path: Path) -> list[tuple[str, str]]:
@@ -187,7 +225,9 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
     try:
         if isinstance(rows, list):
             return [(str(row["image_id"]), _text(row["caption"])) for row in rows]
-        groups = {name: [texts] if isinstance(texts, str) else texts for name, texts in rows.items()}
+        groups = {
+            name: [texts] if isinstance(texts, str) else texts for name, texts in rows.items()
+        }
         return [
             (str(name), _text(item["caption"] if isinstance(item, dict) else item))
             for name, texts in groups.items()
@@ -203,7 +243,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
         raise ValueError(f"the key {twice!r} stands there twice")
     return found
 
@@ -213,4 +255,6 @@ def _text(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         raise TypeError(f"caption: expected text, got {type(value).__name__}")
-    return value.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair is no character
+    return value.encode("utf-8", "replace").decode(
+        "utf-8"
+    )  # half of a surrogate pair is no character

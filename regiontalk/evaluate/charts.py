@@ -1,6 +1,7 @@
 """Drawings as numbers: what a protocol found out that a table cannot show. `plots` turns them into pictures.
 
-Enter: outcomes by photo, values or judged confidences. Leave: a `Chart` of plain numbers, which JSON holds as well.
+Enter: outcomes by photo, values or judged confidences. Leave: a `Chart` of plain numbers, which
+JSON holds as well.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Chart:
     """Lines over common axes.
 
     Attributes:
-        kind: "curve" (x in powers of ten), "lines", "histogram", or "reliability" (both axes 0..1 and a diagonal).
+        kind: "curve" (x in powers of ten), "lines", "histogram", or "reliability" (both axes 0..1
+            and a diagonal).
         title: what it shows.
         x: name of the horizontal axis.
         y: name of the vertical axis.
@@ -79,7 +81,9 @@ def rank_curve(
         resamples: bootstrap draws of photos.
     """
     at = [number for number in AT if number <= last] or [1]
-    shares = bootstrap_shares(np.asarray(ranks)[:, None] <= np.array(at), photos, resamples=resamples)
+    shares = bootstrap_shares(
+        np.asarray(ranks)[:, None] <= np.array(at), photos, resamples=resamples
+    )
     return Line(
         name,
         tuple(map(float, at)),
@@ -89,18 +93,28 @@ def rank_curve(
     )
 
 
-def histogram(title: str, x: str, groups: Mapping[str, Sequence[float] | NDArray[Any]], bins: int = BINS) -> Chart:
+def histogram(
+    title: str, x: str, groups: Mapping[str, Sequence[float] | NDArray[Any]], bins: int = BINS
+) -> Chart:
     """Shares of each group's values over common bins; groups without a value are left out.
 
     >>> [line.y for line in histogram("t", "x", {"a": [0.0, 1.0, 1.0, 1.0], "b": []}, bins=2).lines]
     [(0.25, 0.75)]
     """
-    values = {name: np.asarray(group, dtype=np.float64) for name, group in groups.items() if len(group)}
+    values = {
+        name: np.asarray(group, dtype=np.float64) for name, group in groups.items() if len(group)
+    }
     everything = np.concatenate([np.zeros(0), *values.values()])
-    low, high = (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
+    low, high = (
+        (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
+    )
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
     lines = [
-        Line(name, tuple(edges.tolist()), tuple((np.histogram(group, edges)[0] / len(group)).tolist()))
+        Line(
+            name,
+            tuple(edges.tolist()),
+            tuple((np.histogram(group, edges)[0] / len(group)).tolist()),
+        )
         for name, group in values.items()
     ]
     return Chart("histogram", title, x, "share", tuple(lines))
@@ -111,5 +125,9 @@ def reliability_chart(title: str, kinds: Mapping[str, Reliability]) -> Chart:
     lines = []
     for name, held in kinds.items():
         used = [part for part in held.bins if part.count]
-        lines.append(Line(name, tuple(part.confidence for part in used), tuple(part.accuracy for part in used)))
+        lines.append(
+            Line(
+                name, tuple(part.confidence for part in used), tuple(part.accuracy for part in used)
+            )
+        )
     return Chart("reliability", title, "confidence", "share right", tuple(lines))

@@ -1,10 +1,11 @@
 """When a caption counts as right, by its content words.
 
-* A region's: the F1 of its words with those of the best reference phrase of the box (repeats counted) is >= 0.5.
+* A region's: the F1 of its words with those of the best reference phrase of the box (repeats
+  counted) is >= 0.5.
 * A whole photo's: at least half of its words stand in any of the photo's sentences.
 
-Content words are tokens of `text.tokenize` without function words and without ``<unk>``. A caption without any is
-wrong. A box or photo whose references have none (only "him", "them") is left out.
+Content words are tokens of `text.tokenize` without function words and without ``<unk>``. A caption
+without any is wrong. A box or photo whose references have none (only "him", "them") is left out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def photo_right(caption: str, sentences: Sequence[str]) -> bool | None:
 
 
 def confidence_charts(
-    calibration: Calibration, judged: Sequence[tuple[str, Spoken, bool | None]], resamples: int = 1000
+    calibration: Calibration,
+    judged: Sequence[tuple[str, Spoken, bool | None]],
+    resamples: int = 1000,
 ) -> list[Chart]:
     """How the model's own confidence holds, and which confidences it gives to right and to wrong captions.
 

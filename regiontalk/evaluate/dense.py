@@ -49,14 +49,15 @@ def evaluate_dense(
 ) -> Result:
     """Mean average precision over IoU .3 to .7 and METEOR 0 to .25 (PAPER.md 5, [5]).
 
-    Detections are the model's proposals with its captions, ranked by objectness times confidence; truths are the boxes
-    of one-box chains, each with every phrase of its chain. The whole photo is no detection, and of two proposals that
-    overlap much only the one of greater objectness is.
+    Detections are the model's proposals with its captions, ranked by objectness times confidence;
+    truths are the boxes of one-box chains, each with every phrase of its chain. The whole photo is
+    no detection, and of two proposals that overlap much only the one of greater objectness is.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
         regions: detections a photo.
-        overlap: IoU above which the weaker of two goes; 1 leaves what the model's own proposals have passed.
+        overlap: IoU above which the weaker of two goes; 1 leaves what the model's own proposals
+            have passed.
         beams: K of the beam search; None takes the model's own.
         resamples: bootstrap draws of photos.
 
@@ -103,10 +104,16 @@ def _judge(detected: Sequence[DensePhoto]) -> tuple[Meteor, bool, str]:
         return lambda said, references: 0.0, False, f"{reason}; {error}" if reason else str(error)
 
 
-def _charts(report: DenseReport, detected: Sequence[DensePhoto], *, words: bool) -> tuple[Chart, ...]:
+def _charts(
+    report: DenseReport, detected: Sequence[DensePhoto], *, words: bool
+) -> tuple[Chart, ...]:
     """Average precision over both thresholds, and the scores of detections that meet a true box and of others."""
     lines = [
-        Line(f"METEOR above {least:g}", IOU_THRESHOLDS, tuple(report.ap[iou, least] for iou in IOU_THRESHOLDS))
+        Line(
+            f"METEOR above {least:g}",
+            IOU_THRESHOLDS,
+            tuple(report.ap[iou, least] for iou in IOU_THRESHOLDS),
+        )
         for least in METEOR_THRESHOLDS
     ]
     groups: dict[str, list[float]] = {"meets a true box at IoU 0.5": [], "other": []}
@@ -116,21 +123,40 @@ def _charts(report: DenseReport, detected: Sequence[DensePhoto], *, words: bool)
         for score, most in zip(photo.scores.tolist(), overlap.tolist(), strict=True):
             (meets if most >= 0.5 else other).append(score)
     scores = histogram("Scores of detections", "objectness times confidence", groups)
-    precision = Chart("lines", "Average precision over the IoU asked for", "IoU", "average precision", tuple(lines))
+    precision = Chart(
+        "lines",
+        "Average precision over the IoU asked for",
+        "IoU",
+        "average precision",
+        tuple(lines),
+    )
     return (precision, scores) if words else (scores,)
 
 
-def _cases(examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool) -> Cases:
+def _cases(
+    examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool
+) -> Cases:
     """Photos by their own mean average precision, of boxes alone where words cannot be judged."""
     by_id = {example.id: example for example in examples}
     ranking = rank_detections(detected, meteor)
-    asked = [(iou, least) for iou in IOU_THRESHOLDS for least in (METEOR_THRESHOLDS if words else (ANY_WORDS,))]
+    asked = [
+        (iou, least)
+        for iou in IOU_THRESHOLDS
+        for least in (METEOR_THRESHOLDS if words else (ANY_WORDS,))
+    ]
     right = right_detections(ranking, asked)
     rows = np.flatnonzero(ranking.positives).tolist()
     many = np.bincount(ranking.photo, minlength=len(detected))
-    own = np.split(np.argsort(ranking.photo, kind="stable"), many.cumsum()[:-1])  # of each photo, still by score
+    own = np.split(
+        np.argsort(ranking.photo, kind="stable"), many.cumsum()[:-1]
+    )  # of each photo, still by score
     alone = [
-        Ranking(ranking.photo[at] * 0, ranking.overlap[at], ranking.meteor[at], ranking.positives[row : row + 1])
+        Ranking(
+            ranking.photo[at] * 0,
+            ranking.overlap[at],
+            ranking.meteor[at],
+            ranking.positives[row : row + 1],
+        )
         for row, at in enumerate(own)
     ]
     values = [float(average_precisions(alone[row], right[:, own[row]]).mean()) for row in rows]
@@ -142,12 +168,19 @@ def _cases(examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: 
         drawn = on_boxes(by_id[photo.photo], boxes, photo.truths_xyxy, photo.size_wh)
         lines = [(f"{photo.scores[at]:.2f}", photo.captions[at]) for at in order]
         lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
-        return Case(f"{'mean' if words else 'localisation'} AP {values[place]:.2f}", tuple(lines), drawn, photo.size_wh)
+        return Case(
+            f"{'mean' if words else 'localisation'} AP {values[place]:.2f}",
+            tuple(lines),
+            drawn,
+            photo.size_wh,
+        )
 
     return pick(values, [detected[row].photo for row in rows], make)
 
 
-def detect(photos: EncodedPhotos, regions: int, beams: int | None = None, overlap: float = OVERLAP) -> list[DensePhoto]:
+def detect(
+    photos: EncodedPhotos, regions: int, beams: int | None = None, overlap: float = OVERLAP
+) -> list[DensePhoto]:
     """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
     captioner, found = photos.captioner, []
     calibration = captioner.model.config.decoding.region
@@ -160,7 +193,11 @@ def detect(photos: EncodedPhotos, regions: int, beams: int | None = None, overla
             real = (quality[row] > 0).cpu().numpy() & batch.visible(row, boxes[row])
             real[0] = False  # the whole photo
             rows = torch.from_numpy(real.nonzero()[0]).to(boxes.device)
-            kept = rows[box_ops.non_maximum_suppression(boxes[row, rows], quality[row, rows], overlap, regions)]
+            kept = rows[
+                box_ops.non_maximum_suppression(
+                    boxes[row, rows], quality[row, rows], overlap, regions
+                )
+            ]
             for_words.append(boxes[row, kept].cpu().numpy())
             places.append(batch.to_annotation(row, boxes[row, kept]))
             scores.append(quality[row, kept].tolist())
@@ -174,14 +211,20 @@ def detect(photos: EncodedPhotos, regions: int, beams: int | None = None, overla
             words = tuple(one.text for one in said)
             example = batch.examples[row]
             truths, phrases = true_boxes(example, one_box_things(example))
-            found.append(DensePhoto(example.id, batch.annotated_wh(row), places[row], ranks, words, truths, phrases))
+            found.append(
+                DensePhoto(
+                    example.id, batch.annotated_wh(row), places[row], ranks, words, truths, phrases
+                )
+            )
     return found
 
 
 def true_boxes(example: Example, things: Sequence[OneBox]) -> tuple[FloatArray, tuple[str, ...]]:
     """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
     rows = [(thing.box, phrase) for thing in things for phrase in thing.phrases]
-    return example.boxes_xyxy[[box for box, _ in rows]].reshape(-1, 4), tuple(phrase for _, phrase in rows)
+    return example.boxes_xyxy[[box for box, _ in rows]].reshape(-1, 4), tuple(
+        phrase for _, phrase in rows
+    )
 
 
 def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:

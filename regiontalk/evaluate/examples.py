@@ -25,8 +25,10 @@ class Case:
     Attributes:
         value: its figure in words, such as "IoU 0.71".
         lines: what stands below the photo, as (name, text).
-        drawn: the photo and what is drawn on it; a box without words is an annotated one. None where there is no photo.
-        size_wh: the size that the photo is shown at, where its file has lost its shape; None: the file's.
+        drawn: the photo and what is drawn on it; a box without words is an annotated one. None
+            where there is no photo.
+        size_wh: the size that the photo is shown at, where its file has lost its shape; None: the
+            file's.
     """
 
     value: str
@@ -40,7 +42,10 @@ Cases = Mapping[str, tuple[Case, ...]]
 
 
 def pick(
-    values: Sequence[float], photos: Sequence[Hashable], make: Callable[[int], Case], each: int = EACH
+    values: Sequence[float],
+    photos: Sequence[Hashable],
+    make: Callable[[int], Case],
+    each: int = EACH,
 ) -> dict[str, tuple[Case, ...]]:
     """The best, the median and the worst of P things, each photo at most once; ties by order.
 
@@ -89,7 +94,9 @@ def on_boxes(
     """
     size = example.size_wh or size_wh
     if size is None:
-        raise ValueError(f"{example.id}: expected the size that its boxes refer to, got none; pass size_wh")
+        raise ValueError(
+            f"{example.id}: expected the size that its boxes refer to, got none; pass size_wh"
+        )
     rows: list[tuple[Sequence[float], str | None]] = (
         [] if truths_xyxy is None else [(box, None) for box in truths_xyxy.tolist()]
     )

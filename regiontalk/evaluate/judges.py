@@ -30,7 +30,10 @@ def find_tables() -> tuple[MeteorTables | None, str]:
     """METEOR's tables where pycocoevalcap is installed, or why they are not there."""
     folder = installed_folder()
     if folder is None:
-        return None, "METEOR's tables are not here; pip install pycocoevalcap (its Java is not needed)"
+        return (
+            None,
+            "METEOR's tables are not here; pip install pycocoevalcap (its Java is not needed)",
+        )
     try:
         return read_tables(folder), ""
     except ValueError as error:
@@ -51,7 +54,9 @@ def find_jar() -> Statistics:
     """
     folder = installed_folder()
     if folder is None:
-        raise ValueError("METEOR's jar: expected an installed pycocoevalcap, which holds it; pip install pycocoevalcap")
+        raise ValueError(
+            "METEOR's jar: expected an installed pycocoevalcap, which holds it; pip install pycocoevalcap"
+        )
     return partial(jar_statistics, folder=folder)
 
 
@@ -62,7 +67,9 @@ def find_spice(jar: Path) -> Scores:
         ValueError: there is no such file.
     """
     if not jar.is_file():
-        raise ValueError(f"{jar}: expected spice-1.0.jar, as pycocoevalcap has it in its spice folder; no such file")
+        raise ValueError(
+            f"{jar}: expected spice-1.0.jar, as pycocoevalcap has it in its spice folder; no such file"
+        )
     return partial(spice_scores, jar=jar)
 
 
@@ -91,7 +98,9 @@ def score_by_photo(
     kept: list[NDArray[Any]] = []
 
     def record(candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
-        kept.append((meteor or partial(meteor_statistics, tables=MeteorTables()))(candidates, groups))
+        kept.append(
+            (meteor or partial(meteor_statistics, tables=MeteorTables()))(candidates, groups)
+        )
         return kept[-1]
 
     listen = record if meteor is not None else None
@@ -104,9 +113,15 @@ def score_by_photo(
     draw = partial(bootstrap_sums, resamples=resamples)
     bleus = draw(sums_by_photo(bleu_statistics(said, truths), photos), corpus_bleu)
     rouge, cider = draw(sums_by_photo(means, photos), lambda sums: sums[..., :2] / sums[..., 2:])
-    fresh: dict[str, Interval] = {f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)}
+    fresh: dict[str, Interval] = {
+        f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)
+    }
     fresh |= {"ROUGE-L": rouge, "CIDEr-D": cider}
-    for name in (name for name, figure in scores.figures.items() if name.startswith("METEOR") and figure is not None):
+    for name in (
+        name
+        for name, figure in scores.figures.items()
+        if name.startswith("METEOR") and figure is not None
+    ):
         rows = kept[0] if kept else record(said, truths)
         (fresh[name],) = draw(sums_by_photo(rows, photos), corpus_meteor)
     known = None if texts is None else list(map(ptb_tokenize, texts))
@@ -117,10 +132,14 @@ def score_by_photo(
     )
 
 
-def each_cider(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def each_cider(
+    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
     """CIDEr-D of every caption by its id; the corpus figure is their mean."""
     pairs = pair(predictions, references)
-    return dict(zip(map(str, pairs.ids), cider_d(pairs.candidates, pairs.references).tolist(), strict=True))
+    return dict(
+        zip(map(str, pairs.ids), cider_d(pairs.candidates, pairs.references).tolist(), strict=True)
+    )
 
 
 def sums_by_photo(rows: NDArray[Any], photos: NDArray[np.int64]) -> NDArray[np.float64]:

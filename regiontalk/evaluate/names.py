@@ -171,9 +171,7 @@ def _cells(row: NameFigures, *, intervals: bool = True) -> dict[str, Figure]:
     return {name: value if intervals else value.value for name, value in cells.items()}
 
 
-def _proposal_recall(
-    captioner: RegionCaptioner, examples: Sequence[Example]
-) -> dict[str, Figure]:
+def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) -> dict[str, Figure]:
     """The share of large objects that some of the best proposals meets, by number of proposals."""
     most = max(RECALL_COUNTS)
     hits = dict.fromkeys(RECALL_COUNTS, 0)

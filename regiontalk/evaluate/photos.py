@@ -1,7 +1,8 @@
 """Photos of a data set run through the backbone once, in batches, and boxes between annotation and network pixels.
 
-Every protocol walks over `EncodedPhotos`. With ``keep`` the maps stay in memory (about half a megabyte a photo at 224
-pixels), so that several protocols share one run of the backbone; without it memory is one batch.
+Every protocol walks over `EncodedPhotos`. With ``keep`` the maps stay in memory (about half a
+megabyte a photo at 224 pixels), so that several protocols share one run of the backbone; without it
+memory is one batch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class PhotoBatch:
 
     Attributes:
         examples: B examples.
-        photo_sizes_wh: width and height of the B picture *files*; annotations may refer to another size.
+        photo_sizes_wh: width and height of the B picture *files*; annotations may refer to another
+            size.
         maps: of the B photos.
         preprocessing: the road from file to network.
     """
@@ -58,7 +60,9 @@ class PhotoBatch:
 
     def to_network(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
         """Annotated boxes (N, 4) of a photo in network pixels."""
-        stored = box_ops.rescale(boxes_xyxy.reshape(-1, 4), self.annotated_wh(row), self.photo_sizes_wh[row])
+        stored = box_ops.rescale(
+            boxes_xyxy.reshape(-1, 4), self.annotated_wh(row), self.photo_sizes_wh[row]
+        )
         return self.preprocessing.to_network(stored, self.photo_sizes_wh[row])
 
     def to_annotation(self, row: int, boxes_xyxy: Tensor) -> FloatArray:
@@ -68,7 +72,9 @@ class PhotoBatch:
 
     def visible(self, row: int, boxes_xyxy: Tensor) -> NDArray[np.bool_]:
         """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""
-        return visible(self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row]))
+        return visible(
+            self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row])
+        )
 
 
 class EncodedPhotos:
@@ -96,7 +102,9 @@ class EncodedPhotos:
             ValueError: there is no example.
         """
         if not examples:
-            raise ValueError("photos: expected at least one, got none; check the split and its list")
+            raise ValueError(
+                "photos: expected at least one, got none; check the split and its list"
+            )
         self.captioner = captioner
         self.examples = tuple(examples)
         self.broken: list[str] = []
@@ -130,7 +138,9 @@ class EncodedPhotos:
         opened: list[tuple[Example, Photo]] = []
         for example in examples:
             try:
-                photo = open_photo(example.photo, max_pixels=self.captioner.max_pixels, at_least=preprocessing.size)
+                photo = open_photo(
+                    example.photo, max_pixels=self.captioner.max_pixels, at_least=preprocessing.size
+                )
             except ImageError as error:
                 self.broken.append(str(error))
                 continue
@@ -139,12 +149,19 @@ class EncodedPhotos:
             return None
         photos = [photo for _, photo in opened]
         sizes = tuple(photo.size_wh for photo in photos)
-        return PhotoBatch(tuple(example for example, _ in opened), sizes, self.captioner.encode(photos), preprocessing)
+        return PhotoBatch(
+            tuple(example for example, _ in opened),
+            sizes,
+            self.captioner.encode(photos),
+            preprocessing,
+        )
 
 
 def whole_pictures(batch: PhotoBatch, device: torch.device) -> Tensor:
     """The whole picture of every photo of a batch, (B, 1, 4) in network pixels."""
-    return pad_with_whole([np.zeros((0, 4), dtype=np.float32)] * len(batch), batch.preprocessing.size, device)
+    return pad_with_whole(
+        [np.zeros((0, 4), dtype=np.float32)] * len(batch), batch.preprocessing.size, device
+    )
 
 
 def pad_with_whole(boxes: Sequence[FloatArray], size: int, device: torch.device) -> Tensor:
@@ -157,7 +174,9 @@ def pad_with_whole(boxes: Sequence[FloatArray], size: int, device: torch.device)
 
 
 @torch.inference_mode()
-def box_vectors(captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray]) -> list[Tensor]:
+def box_vectors(
+    captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray]
+) -> list[Tensor]:
     """Region vectors (n, F) of each photo's own boxes (n, 4) in network pixels."""
     padded = pad_with_whole(boxes, captioner.model.config.extractor.size, captioner.device)
     vectors = captioner.model.extractor.vectors(batch.maps, padded)

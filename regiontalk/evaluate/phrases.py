@@ -13,7 +13,13 @@ from regiontalk.evaluate.charts import AT, Chart, Line, histogram, rank_curve
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.metrics.phrases import PhraseAnswer, PhraseFigures, first_ranks, localisation, ranked
+from regiontalk.metrics.phrases import (
+    PhraseAnswer,
+    PhraseFigures,
+    first_ranks,
+    localisation,
+    ranked,
+)
 from regiontalk.metrics.recall import PhotoProposals, RecallReport, best_overlaps, proposal_recall
 from regiontalk.records import Example, FloatArray, Phrase
 
@@ -22,7 +28,9 @@ COUNTS = (20, 100)
 THRESHOLDS = (0.5, 0.75)
 
 
-def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, resamples: int = 1000) -> Result:
+def evaluate_phrases(
+    photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, resamples: int = 1000
+) -> Result:
     """Phrase localisation at IoU 0.5, any box and merged box, by type, beside constant boxes and the upper bound.
 
     Args:
@@ -44,7 +52,8 @@ def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, re
     }
     figures |= {f"always the {name}": _floor(values) for name, values in report.floors.items()}
     figures |= {
-        f"type {name}": {**_row(values), "phrases": float(values.phrases)} for name, values in report.by_type.items()
+        f"type {name}": {**_row(values), "phrases": float(values.phrases)}
+        for name, values in report.by_type.items()
     }
     counts = {
         "photos": report.photos,
@@ -54,7 +63,14 @@ def evaluate_phrases(photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, re
     }
     notes = ("a phrase of two types counts in the row of each",)
     charts = _phrase_charts(found, regions + 1, resamples)
-    return Result("phrases", figures, counts, notes, charts=charts, cases=_phrase_cases(photos.examples, found))
+    return Result(
+        "phrases",
+        figures,
+        counts,
+        notes,
+        charts=charts,
+        cases=_phrase_cases(photos.examples, found),
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,11 @@ def _noted(answers: Iterable[PhraseAnswer], found: list[_Located]) -> Iterator[P
         if len(answer.truths_xyxy):
             first = answer.candidates_xyxy[:1]
             overlap = box_ops.iou(first, answer.truths_xyxy).max(initial=0.0)
-            found.append(_Located(replace(answer, candidates_xyxy=first), first_ranks(answer), float(overlap)))
+            found.append(
+                _Located(
+                    replace(answer, candidates_xyxy=first), first_ranks(answer), float(overlap)
+                )
+            )
         yield answer
 
 
@@ -80,12 +100,28 @@ def _phrase_charts(found: Sequence[_Located], boxes: int, resamples: int) -> tup
     """Recall at K by both protocols, and how well the first box overlaps."""
     photos = [item.answer.photo for item in found]
     curves = [
-        rank_curve(name, np.array([item.ranks[place] for item in found]), photos, boxes, resamples=resamples)
+        rank_curve(
+            name,
+            np.array([item.ranks[place] for item in found]),
+            photos,
+            boxes,
+            resamples=resamples,
+        )
         for place, name in enumerate(("any box", "merged box"))
     ]
     return (
-        Chart("curve", "Recall at K, IoU 0.5", "K", "share of phrases found among the first K boxes", tuple(curves)),
-        histogram("Overlap of the first box with a true one", "IoU", {"phrases": [item.overlap for item in found]}),
+        Chart(
+            "curve",
+            "Recall at K, IoU 0.5",
+            "K",
+            "share of phrases found among the first K boxes",
+            tuple(curves),
+        ),
+        histogram(
+            "Overlap of the first box with a true one",
+            "IoU",
+            {"phrases": [item.overlap for item in found]},
+        ),
     )
 
 
@@ -124,36 +160,53 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
     """Each phrase with the model's boxes, best first, in pixels of the annotation."""
     captioner = photos.captioner
     for batch in photos:
-        asked = [row for row, example in enumerate(batch.examples) if any(phrase.boxes for phrase in example.phrases)]
+        asked = [
+            row
+            for row, example in enumerate(batch.examples)
+            if any(phrase.boxes for phrase in example.phrases)
+        ]
         for row in sorted(set(range(len(batch))) - set(asked)):
             yield from (_answer(batch, row, phrase, None) for phrase in batch.examples[row].phrases)
         if not asked:
             continue
         part = batch.take(asked)
-        wanted = [[phrase for phrase in example.phrases if phrase.boxes] for example in part.examples]
-        numbers = [[captioner.model.vocabulary.encode(phrase.text) for phrase in own] for own in wanted]
+        wanted = [
+            [phrase for phrase in example.phrases if phrase.boxes] for example in part.examples
+        ]
+        numbers = [
+            [captioner.model.vocabulary.encode(phrase.text) for phrase in own] for own in wanted
+        ]
         boxes, scores = captioner.phrase_scores(part.maps, numbers, regions)
         for row, example in enumerate(part.examples):
-            yield from (_answer(part, row, phrase, None) for phrase in example.phrases if not phrase.boxes)
+            yield from (
+                _answer(part, row, phrase, None) for phrase in example.phrases if not phrase.boxes
+            )
             places = part.to_annotation(row, boxes[row])
             real = np.flatnonzero(part.visible(row, boxes[row])).tolist()
-            real = [place for place in real if place == 0 or (places[place] != places[0]).any()]  # no fill-ins
+            real = [
+                place for place in real if place == 0 or (places[place] != places[0]).any()
+            ]  # no fill-ins
             for phrase, own in zip(wanted[row], scores[row].float().cpu().numpy(), strict=True):
                 yield _answer(part, row, phrase, ranked(places[real], own[real]))
 
 
-def _answer(batch: PhotoBatch, row: int, phrase: Phrase, candidates: FloatArray | None) -> PhraseAnswer:
+def _answer(
+    batch: PhotoBatch, row: int, phrase: Phrase, candidates: FloatArray | None
+) -> PhraseAnswer:
     """One phrase; without candidates where it has no truth and nothing was asked."""
     example = batch.examples[row]
     truths = example.boxes_xyxy[list(phrase.boxes)]
     boxes = truths[:0] if candidates is None else candidates
-    return PhraseAnswer(example.id, boxes, truths, batch.annotated_wh(row), phrase.types, phrase.text)
+    return PhraseAnswer(
+        example.id, boxes, truths, batch.annotated_wh(row), phrase.types, phrase.text
+    )
 
 
 def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Result:
     """Share of the annotated boxes that a proposal covers at IoU 0.5 and 0.75, with 20 and with 100 boxes.
 
-    Two ways of counting to 20: proposals alone, and the whole photo as one of the 20 (as the model uses them: the
+    Two ways of counting to 20: proposals alone, and the whole photo as one of the 20 (as the model
+        uses them: the
     paper's 19 and the whole picture).
 
     Args:
@@ -168,7 +221,9 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         boxes, scores = photos.captioner.model.extractor.propose(batch.maps, PROPOSALS)
         for row, example in enumerate(batch.examples):
             places = batch.to_annotation(row, boxes[row])
-            shown = batch.visible(row, boxes[row]) & (scores[row] > 0).cpu().numpy()  # the whole photo has score 1
+            shown = (
+                batch.visible(row, boxes[row]) & (scores[row] > 0).cpu().numpy()
+            )  # the whole photo has score 1
             real = np.flatnonzero(shown)
             with_whole.append(PhotoProposals(example.id, places[real], example.boxes_xyxy))
             alone.append(PhotoProposals(example.id, places[real[1:]], example.boxes_xyxy))
@@ -178,16 +233,30 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         report = proposal_recall(rows, counts=AT, thresholds=THRESHOLDS, resamples=resamples)
         lines += [_recall_line(f"{name}, IoU {least:g}", report, least) for least in THRESHOLDS]
         figures[name] = {
-            **{f"{count} boxes IoU {least:g}": report.recall[count, least] for count in COUNTS for least in THRESHOLDS},
+            **{
+                f"{count} boxes IoU {least:g}": report.recall[count, least]
+                for count in COUNTS
+                for least in THRESHOLDS
+            },
             **{f"{count} boxes mean IoU .5-.95": report.average[count] for count in COUNTS},
         }
     return Result(
         "proposals",
         figures,
-        {"photos": report.photos, "boxes": report.truths, "photos that cannot be opened": len(photos.broken)},
+        {
+            "photos": report.photos,
+            "boxes": report.truths,
+            "photos that cannot be opened": len(photos.broken),
+        },
         ("'whole photo among them': 19 proposals and the whole photo make 20 boxes, 99 make 100",),
         charts=(
-            Chart("curve", "Recall against the number of boxes", "boxes", "share of true boxes covered", tuple(lines)),
+            Chart(
+                "curve",
+                "Recall against the number of boxes",
+                "boxes",
+                "share of true boxes covered",
+                tuple(lines),
+            ),
         ),
         cases=_proposal_cases(photos.examples, alone),
     )
@@ -208,9 +277,17 @@ def _proposal_cases(examples: Sequence[Example], proposals: Sequence[PhotoPropos
 
     def make(row: int) -> Case:
         example = by_id[used[row].photo]
-        boxes = [(box, f"{most:.2f}") for box, most in zip(used[row].truths_xyxy.tolist(), best[row], strict=True)]
+        boxes = [
+            (box, f"{most:.2f}")
+            for box, most in zip(used[row].truths_xyxy.tolist(), best[row], strict=True)
+        ]
         covered = int((best[row] >= THRESHOLDS[0]).sum())
         lines = [("true boxes covered at IoU 0.5", f"{covered} of {len(boxes)}")]
-        return Case(f"mean IoU {best[row].mean():.2f}", tuple(lines), on_boxes(example, boxes), example.size_wh)
+        return Case(
+            f"mean IoU {best[row].mean():.2f}",
+            tuple(lines),
+            on_boxes(example, boxes),
+            example.size_wh,
+        )
 
     return pick([float(one.mean()) for one in best], [one.photo for one in used], make)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # an extra, imported where a page is asked for
 
 INSTALL = "a report is drawn with matplotlib, which is not here; pip install 'regiontalk[eval]'"
 COLOURS = ("#1f6f8b", "#d1603d", "#5c8001", "#7a4988", "#b8860b", "#4d4d4d", "#c2185b", "#00897b")
-# What matplotlib would put into the file: nobody needs it, and the date would make every page another one.
+# What matplotlib would put into the file: nobody needs it, and the date would make every page
+# another one.
 _NOTHING: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
@@ -40,7 +41,12 @@ def svg(chart: Chart) -> str:
     from matplotlib.figure import Figure
 
     with rc_context(
-        {"svg.hashsalt": "regiontalk", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+        {
+            "svg.hashsalt": "regiontalk",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
     ):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         panel = figure.add_subplot()
@@ -59,7 +65,9 @@ def _draw(panel: Axes, chart: Chart, line: Line, colour: str) -> None:
         panel.stairs(line.y, line.x, fill=True, alpha=0.25, color=colour)
         panel.stairs(line.y, line.x, color=colour, linewidth=1.4, label=line.name)
         return
-    panel.plot(line.x, line.y, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=line.name)
+    panel.plot(
+        line.x, line.y, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=line.name
+    )
     if line.low:
         panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
 

@@ -32,7 +32,8 @@ class OneBox:
         photo: the example's id.
         entity: the annotators' name of the thing.
         box: row in `Example.boxes_xyxy`.
-        phrases: all its mentions, in the order of the sentences; several people may use the same words.
+        phrases: all its mentions, in the order of the sentences; several people may use the same
+            words.
     """
 
     photo: str
@@ -91,11 +92,18 @@ def left_out(examples: Iterable[Example]) -> Counter[str]:
 
 
 def _boxes(count: int) -> str:
-    return ("without a box, left out", "with one box")[count] if count < 2 else "with several boxes, left out"
+    return (
+        ("without a box, left out", "with one box")[count]
+        if count < 2
+        else "with several boxes, left out"
+    )
 
 
 def speak(
-    captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray], beams: int | None = None
+    captioner: RegionCaptioner,
+    batch: PhotoBatch,
+    boxes: Sequence[FloatArray],
+    beams: int | None = None,
 ) -> list[list[Spoken]]:
     """The caption of every box.
 
@@ -110,7 +118,9 @@ def speak(
     """
     size, vocabulary = captioner.model.config.extractor.size, captioner.model.vocabulary
     spoken: list[list[Spoken]] = [[] for _ in boxes]
-    order = sorted((row for row in range(len(boxes)) if len(boxes[row])), key=lambda row: len(boxes[row]))
+    order = sorted(
+        (row for row in range(len(boxes)) if len(boxes[row])), key=lambda row: len(boxes[row])
+    )
     for start in range(0, len(order), TOGETHER):
         rows = order[start : start + TOGETHER]
         padded = pad_with_whole([boxes[row] for row in rows], size, captioner.device)
@@ -119,7 +129,9 @@ def speak(
         evidence = captioner.evidence(maps, padded, captions).tolist()
         for place, row in enumerate(rows):
             numbers = range(place * padded.shape[1], place * padded.shape[1] + len(boxes[row]))
-            spoken[row] = [Spoken(vocabulary.decode(captions[at].words), *evidence[at]) for at in numbers]
+            spoken[row] = [
+                Spoken(vocabulary.decode(captions[at].words), *evidence[at]) for at in numbers
+            ]
     return spoken
 
 

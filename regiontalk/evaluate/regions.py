@@ -19,7 +19,14 @@ from regiontalk.evaluate.correctness import confidence_charts, region_right
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor, score_by_photo
 from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
-from regiontalk.evaluate.region_captions import OneBox, Spoken, left_out, one_box_batch, one_box_things, speak
+from regiontalk.evaluate.region_captions import (
+    OneBox,
+    Spoken,
+    left_out,
+    one_box_batch,
+    one_box_things,
+    speak,
+)
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.training_bank import Training, nearest, read_bags
 from regiontalk.images.open import Photo, open_image
@@ -62,12 +69,14 @@ def evaluate_regions(
 ) -> Result:
     """Captions on the boxes of chains that have exactly one box; references are all phrases of the chain.
 
-    Baselines: *ranking*, the training snippet that the alignment model scores highest on the region ([1]'s);
-    *nearest region*, the best snippet of the training region of greatest cosine; *photo model on the crop*, the
-    region's pixels cut out and captioned as a whole photo. *Human agreement* takes the first phrase of each chain that
-    has several against the others; the model's row for the same chains and references stands beside it. *Matched
-    proposals*: the model's words on its own box instead of the annotated one, the most overlapping of its 100 proposals
-    where that meets the box at IoU 0.5; beside it the model's row for the true boxes of the same chains.
+    Baselines: *ranking*, the training snippet that the alignment model scores highest on the region
+        ([1]'s);
+    *nearest region*, the best snippet of the training region of greatest cosine; *photo model on
+    the crop*, the region's pixels cut out and captioned as a whole photo. *Human agreement* takes
+    the first phrase of each chain that has several against the others; the model's row for the same
+    chains and references stands beside it. *Matched proposals*: the model's words on its own box
+    instead of the annotated one, the most overlapping of its 100 proposals where that meets the box
+    at IoU 0.5; beside it the model's row for the true boxes of the same chains.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -81,11 +90,15 @@ def evaluate_regions(
     """
     found = describe_boxes(photos, beams)
     if not found:
-        raise ValueError("regions: expected chains with exactly one box, got none; is Flickr30k Entities there?")
+        raise ValueError(
+            "regions: expected chains with exactly one box, got none; is Flickr30k Entities there?"
+        )
     rows = {"model": {item.thing.id: item.spoken.text for item in found}}
     notes: list[str] = []
     if training is None or training.bank is None:
-        notes.append("no training snippets: no ranking and no nearest region; give the split with --train-data")
+        notes.append(
+            "no training snippets: no ranking and no nearest region; give the split with --train-data"
+        )
     else:
         rows |= snippet_baselines(photos, found, training)
     if crops:
@@ -114,7 +127,9 @@ def evaluate_regions(
     )
 
 
-def _output(item: DescribedBox, rows: Mapping[str, Mapping[str, str]], own: MatchedBox | None) -> dict[str, object]:
+def _output(
+    item: DescribedBox, rows: Mapping[str, Mapping[str, str]], own: MatchedBox | None
+) -> dict[str, object]:
     """All that was said of one region."""
     return {
         "photo": item.thing.photo,
@@ -122,16 +137,23 @@ def _output(item: DescribedBox, rows: Mapping[str, Mapping[str, str]], own: Matc
         "box": list(item.box_xyxy),
         "references": list(item.thing.phrases),
         **{name: said.get(item.thing.id) for name, said in rows.items()},
-        "matched proposal": own and {"box": list(own.box_xyxy), "overlap": own.overlap, "text": own.spoken.text},
+        "matched proposal": own
+        and {"box": list(own.box_xyxy), "overlap": own.overlap, "text": own.spoken.text},
     }
 
 
 def _charts(
-    photos: EncodedPhotos, found: Sequence[DescribedBox], each: Mapping[str, Mapping[str, float]], resamples: int
+    photos: EncodedPhotos,
+    found: Sequence[DescribedBox],
+    each: Mapping[str, Mapping[str, float]],
+    resamples: int,
 ) -> list[Chart]:
     """CIDEr-D of every row, and how the model's confidence holds on true boxes."""
     values = {name: list(one.values()) for name, one in each.items()}
-    judged = [(item.thing.photo, item.spoken, region_right(item.spoken.text, item.thing.phrases)) for item in found]
+    judged = [
+        (item.thing.photo, item.spoken, region_right(item.spoken.text, item.thing.phrases))
+        for item in found
+    ]
     return [
         histogram("CIDEr-D of each region's caption", "CIDEr-D", values),
         *confidence_charts(photos.captioner.model.config.decoding.region, judged, resamples),
@@ -151,14 +173,24 @@ def _cases(
 
     def make(row: int) -> Case:
         item, example = judged[row], examples[judged[row].thing.photo]
-        boxes, lines = [(item.box_xyxy, item.spoken.text)], [(name, said[item.thing.id]) for name, said in rows.items()]
+        boxes, lines = (
+            [(item.box_xyxy, item.spoken.text)],
+            [(name, said[item.thing.id]) for name, said in rows.items()],
+        )
         if (own := matched.get(item.thing.id)) is not None:
             boxes.append((own.box_xyxy, own.spoken.text))
             lines.append((f"on the proposal at IoU {own.overlap:.2f}", own.spoken.text))
         lines += [("person", phrase) for phrase in item.thing.phrases]
-        return Case(f"CIDEr-D {values[item.thing.id]:.2f}", tuple(lines), on_boxes(example, boxes), example.size_wh)
+        return Case(
+            f"CIDEr-D {values[item.thing.id]:.2f}",
+            tuple(lines),
+            on_boxes(example, boxes),
+            example.size_wh,
+        )
 
-    return pick([values[item.thing.id] for item in judged], [item.thing.photo for item in judged], make)
+    return pick(
+        [values[item.thing.id] for item in judged], [item.thing.photo for item in judged], make
+    )
 
 
 def _judged(
@@ -214,15 +246,25 @@ def match_proposals(photos: EncodedPhotos, beams: int | None = None) -> dict[str
         chosen: list[list[tuple[str, int, float]]] = []  # thing, row of its proposal, overlap
         for row, example in enumerate(batch.examples):
             things = one_box_things(example)
-            real = np.flatnonzero(batch.visible(row, proposed[row]) & (quality[row] > 0).cpu().numpy())[1:]
+            real = np.flatnonzero(
+                batch.visible(row, proposed[row]) & (quality[row] > 0).cpu().numpy()
+            )[1:]
             chosen.append([])
             if things and len(real):
                 truths = example.boxes_xyxy[[thing.box for thing in things]]
                 overlap = box_ops.iou(truths, batch.to_annotation(row, proposed[row])[real])
                 best = zip(things, overlap.argmax(axis=1), overlap.max(axis=1), strict=True)
-                chosen[row] = [(thing.id, int(real[at]), float(most)) for thing, at, most in best if most >= LEAST_IOU]
-        boxes = [proposed[row].cpu().numpy()[[at for _, at, _ in own]] for row, own in enumerate(chosen)]
-        for row, (own, said) in enumerate(zip(chosen, speak(captioner, batch, boxes, beams), strict=True)):
+                chosen[row] = [
+                    (thing.id, int(real[at]), float(most))
+                    for thing, at, most in best
+                    if most >= LEAST_IOU
+                ]
+        boxes = [
+            proposed[row].cpu().numpy()[[at for _, at, _ in own]] for row, own in enumerate(chosen)
+        ]
+        for row, (own, said) in enumerate(
+            zip(chosen, speak(captioner, batch, boxes, beams), strict=True)
+        ):
             places = batch.to_annotation(row, proposed[row]).tolist()
             found |= {
                 name: MatchedBox(tuple(places[at]), overlap, words)
@@ -237,10 +279,14 @@ def snippet_baselines(
     """What the ranking and the nearest training region say of each box."""
     captioner, bank = photos.captioner, training.bank
     if bank is None:
-        raise ValueError("snippets: expected a training split read with them, got none; pass infer=True")
+        raise ValueError(
+            "snippets: expected a training split read with them, got none; pass infer=True"
+        )
     features = torch.stack([item.vector for item in found])
     with torch.inference_mode():
-        regions = captioner.model.aligner.regions(features.to(captioner.device)[None])[0].float().cpu()
+        regions = (
+            captioner.model.aligner.regions(features.to(captioner.device)[None])[0].float().cpu()
+        )
     best = nearest(regions, read_bags(captioner, bank.texts))
     close = nearest(functional.normalize(features, dim=-1), bank.vectors)
     names = [item.thing.id for item in found]
@@ -250,7 +296,9 @@ def snippet_baselines(
     }
 
 
-def caption_crops(photos: EncodedPhotos, found: Sequence[DescribedBox], beams: int | None) -> dict[str, str]:
+def caption_crops(
+    photos: EncodedPhotos, found: Sequence[DescribedBox], beams: int | None
+) -> dict[str, str]:
     """The whole-photo caption of each box's pixels, cut out of the picture file."""
     captioner = photos.captioner
     size = captioner.model.config.extractor.size
@@ -275,7 +323,9 @@ def _crops(photos: EncodedPhotos, found: Sequence[DescribedBox]) -> Iterator[Pho
         photos.done(places[name] + 1)
         for item in items:
             box = np.array([item.box_xyxy], dtype=np.float32)
-            x1, y1, x2, y2 = box_ops.rescale(box, example.size_wh or picture.size, picture.size)[0].tolist()
+            x1, y1, x2, y2 = box_ops.rescale(box, example.size_wh or picture.size, picture.size)[
+                0
+            ].tolist()
             left, top = min(int(x1), picture.width - 1), min(int(y1), picture.height - 1)
             crop = picture.crop((left, top, max(left + 1, round(x2)), max(top + 1, round(y2))))
             yield Photo(crop, crop.size, item.thing.id)

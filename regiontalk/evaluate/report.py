@@ -1,7 +1,7 @@
 """``--report``: one HTML page with the tables, plots and examples of a run; it opens from disk and loads nothing.
 
-Pictures and plots are part of the file (data URIs), there is no script, and the page's own rules forbid the browser to
-load anything from anywhere.
+Pictures and plots are part of the file (data URIs), there is no script, and the page's own rules
+forbid the browser to load anything from anywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def prepare_report(folder: Path) -> None:
     """
     require_matplotlib()
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: expected a folder for the report, got a file; name another place")
+        raise NotADirectoryError(
+            f"{folder}: expected a folder for the report, got a file; name another place"
+        )
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -60,7 +62,9 @@ def page(head: Mapping[str, Any], results: Sequence[Timed]) -> str:
     """The page as text."""
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     lines = {name: value for name, value in head.items() if name != "data"}
     parts = [_part(one) for one in results]
@@ -77,15 +81,21 @@ def _part(one: Timed) -> dict[str, Any]:
         "rows": [(name, _cells(result, name)) for name in result.figures],
         "counts": [(name, f"{value:g}") for name, value in result.counts.items()],
         "notes": result.notes,
-        "charts": [(chart.title, _uri("image/svg+xml", svg(chart).encode())) for chart in result.charts],
-        "cases": [(kind, [_case(case) for case in cases]) for kind, cases in result.cases.items() if cases],
+        "charts": [
+            (chart.title, _uri("image/svg+xml", svg(chart).encode())) for chart in result.charts
+        ],
+        "cases": [
+            (kind, [_case(case) for case in cases]) for kind, cases in result.cases.items() if cases
+        ],
     }
 
 
 def _cells(result: Result, row: str) -> list[list[str]]:
     """The figures of a row: each the figure and its interval, where it has one; nothing where the row has none."""
     found = result.figures[row]
-    return [cell(name, found[name]).split("\n") if name in found else [""] for name in columns(result)]
+    return [
+        cell(name, found[name]).split("\n") if name in found else [""] for name in columns(result)
+    ]
 
 
 def _case(case: Case) -> dict[str, Any]:

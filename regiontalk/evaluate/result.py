@@ -16,7 +16,16 @@ Figure = Interval | float | None
 """A figure with its 95 % interval, one without, or None where it cannot be had (a remark says why)."""
 
 PLAIN = frozenset(
-    ("median rank", "mean rank", "mean length", "vocabulary", "items", "phrases", "chance rank", "words a photo")
+    (
+        "median rank",
+        "mean rank",
+        "mean length",
+        "vocabulary",
+        "items",
+        "phrases",
+        "chance rank",
+        "words a photo",
+    )
 )
 """Columns that are numbers of their own; all others are shares (CIDEr-D: 0..10) and are read as per cent."""
 
@@ -48,7 +57,8 @@ class Result:
         return {
             "protocol": self.protocol,
             "figures": {
-                row: {name: plain(value) for name, value in cells.items()} for row, cells in self.figures.items()
+                row: {name: plain(value) for name, value in cells.items()}
+                for row, cells in self.figures.items()
             },
             "counts": dict(self.counts),
             "notes": list(self.notes),

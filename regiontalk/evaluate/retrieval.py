@@ -25,12 +25,16 @@ READ = 64  # sentences that are read together
 
 
 def evaluate_retrieval(
-    photos: EncodedPhotos, *, regions: int = ALIGN_REGIONS, fold: int | None = None, resamples: int = 1000
+    photos: EncodedPhotos,
+    *,
+    regions: int = ALIGN_REGIONS,
+    fold: int | None = None,
+    resamples: int = 1000,
 ) -> Result:
     """Recall at 1, 5 and 10, median and mean rank, both ways (PAPER.md 5).
 
-    A photo is its whole picture and ``regions`` proposals, a sentence all its words; the score of a pair depends on
-    nothing but the two. A photo without a sentence takes no part.
+    A photo is its whole picture and ``regions`` proposals, a sentence all its words; the score of a
+    pair depends on nothing but the two. A photo without a sentence takes no part.
 
     Args:
         photos: the data set.
@@ -45,24 +49,36 @@ def evaluate_retrieval(
     said = [[text for text in example.captions if tokenize(text)] for example in examples]
     used = [row for row, own in enumerate(said) if own]
     if not used:
-        raise ValueError("retrieval: expected photos with sentences, got none; check the token file")
+        raise ValueError(
+            "retrieval: expected photos with sentences, got none; check the token file"
+        )
     captions = [(place, text) for place, row in enumerate(used) for text in said[row]]
     model = photos.captioner.model
     words = pack_words(model.aligner, [model.vocabulary.encode(text) for _, text in captions])
     scores = score_blocks(model.aligner, vectors[used], words, seen[used])
     owner = np.array([place for place, _ in captions])
     found = retrieval(scores, owner, photos=len(used), fold=fold, resamples=resamples)
-    ranked = _Ranked(photos.captioner, [examples[row] for row in used], [text for _, text in captions], owner, scores)
+    ranked = _Ranked(
+        photos.captioner,
+        [examples[row] for row in used],
+        [text for _, text in captions],
+        owner,
+        scores,
+    )
     return Result(
         "retrieval",
-        {"photo to sentence": dict(found.photo_to_sentence), "sentence to photo": dict(found.sentence_to_photo)},
+        {
+            "photo to sentence": dict(found.photo_to_sentence),
+            "sentence to photo": dict(found.sentence_to_photo),
+        },
         {
             "photos": found.photos,
             "sentences": found.sentences,
             "folds": len(found.folds),
             "regions a photo": vectors.shape[1],
             "photos without a sentence": len(examples) - len(used),
-            "sentences without a word": sum(len(example.captions) for example in examples) - len(captions),
+            "sentences without a word": sum(len(example.captions) for example in examples)
+            - len(captions),
             "photos that cannot be opened": len(photos.broken),
         },
         (f"chance: R@1 {1 / max(1, found.folds[0]):.4f} sentence to photo",),
@@ -82,24 +98,39 @@ class _Ranked:
     scores: Blocks
 
 
-def _charts(found: RetrievalReport, scores: Blocks, owner: NDArray[np.int64], resamples: int) -> tuple[Chart, ...]:
+def _charts(
+    found: RetrievalReport, scores: Blocks, owner: NDArray[np.int64], resamples: int
+) -> tuple[Chart, ...]:
     """Recall at K both ways, and the scores of true pairs beside those of a sentence and the next photo."""
     size = found.folds[0]
     directions = {
-        "photo to sentence": [(part.photo_to_sentence, np.arange(len(part.photo_to_sentence))) for part in found.parts],
-        "sentence to photo": [(part.sentence_to_photo, part.photo_of_sentence) for part in found.parts],
+        "photo to sentence": [
+            (part.photo_to_sentence, np.arange(len(part.photo_to_sentence))) for part in found.parts
+        ],
+        "sentence to photo": [
+            (part.sentence_to_photo, part.photo_of_sentence) for part in found.parts
+        ],
     }
     curves = []
     for name, parts in directions.items():
         photos = [(fold, photo) for fold, (_, rows) in enumerate(parts) for photo in rows.tolist()]
-        curves.append(rank_curve(name, np.concatenate([rank for rank, _ in parts]), photos, size, resamples=resamples))
+        curves.append(
+            rank_curve(
+                name, np.concatenate([rank for rank, _ in parts]), photos, size, resamples=resamples
+            )
+        )
     at = curves[1].x
     chance = Line("chance, sentence to photo", at, tuple(number / size for number in at))
     count = int(owner.max()) + 1
-    both = [scores(np.array([row, (row + 1) % count]), np.flatnonzero(owner == row)) for row in range(count)]
+    both = [
+        scores(np.array([row, (row + 1) % count]), np.flatnonzero(owner == row))
+        for row in range(count)
+    ]
     pairs = {
         "sentence and its photo": np.concatenate([block[0] for block in both]),
-        "sentence and the next photo": np.concatenate([block[1] for block in both if count > 1] or [np.zeros(0)]),
+        "sentence and the next photo": np.concatenate(
+            [block[1] for block in both if count > 1] or [np.zeros(0)]
+        ),
     }
     return (
         Chart("curve", "Recall at K", "K", "share found among the first K", (*curves, chance)),
@@ -121,9 +152,15 @@ def _cases(ranked: _Ranked, found: RetrievalReport) -> Cases:
         own = next(column for column in order if ranked.owner[column] == row)
         example, closest = ranked.examples[row], ranked.sentences[own]
         lines = [(f"rank {int(ranks[row])}, its own", closest)]
-        lines += [(f"rank {place}", ranked.sentences[column]) for place, column in enumerate(order[:3], start=1)]
+        lines += [
+            (f"rank {place}", ranked.sentences[column])
+            for place, column in enumerate(order[:3], start=1)
+        ]
         return Case(
-            f"rank {int(ranks[row])}", tuple(lines), on_words(ranked.captioner, example, closest), example.size_wh
+            f"rank {int(ranks[row])}",
+            tuple(lines),
+            on_words(ranked.captioner, example, closest),
+            example.size_wh,
         )
 
     return pick((-ranks).tolist(), [example.id for example in ranked.examples[: len(ranks)]], make)
@@ -134,7 +171,8 @@ def region_vectors(photos: EncodedPhotos, regions: int) -> tuple[list[Example], 
     """Of the examples that could be opened v (M, 1 + regions, D) of the whole photo and its proposals.
 
     Returns:
-        The M examples, the vectors, and (M, 1 + regions), True where a box shows something of the photo.
+        The M examples, the vectors, and (M, 1 + regions), True where a box shows something of the
+        photo.
     """
     model = photos.captioner.model
     examples: list[Example] = []
@@ -146,7 +184,9 @@ def region_vectors(photos: EncodedPhotos, regions: int) -> tuple[list[Example], 
         rows.append(model.aligner.regions(model.extractor.vectors(batch.maps, boxes)))
         seen += [batch.visible(row, own) for row, own in enumerate(boxes)]
     if not rows:
-        raise ValueError(f"photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}")
+        raise ValueError(
+            f"photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
+        )
     return examples, torch.cat(rows), torch.from_numpy(np.stack(seen)).to(rows[0].device)
 
 
@@ -174,7 +214,9 @@ class PackedWords:
 @torch.inference_mode()
 def pack_words(aligner: Aligner, sentences: Sequence[Sequence[int]]) -> PackedWords:
     """The word vectors of C lists of word numbers, END among them where the model reads it."""
-    order = sorted(range(len(sentences)), key=lambda row: len(sentences[row]))  # of one length: little padding
+    order = sorted(
+        range(len(sentences)), key=lambda row: len(sentences[row])
+    )  # of one length: little padding
     found: dict[int, Tensor] = {}
     for start in range(0, len(order), READ):
         rows = order[start : start + READ]
@@ -191,7 +233,8 @@ def pack_words(aligner: Aligner, sentences: Sequence[Sequence[int]]) -> PackedWo
 def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Tensor) -> Blocks:
     """The model's score of any block of photos and sentences, as `metrics.retrieval` asks for it.
 
-    A word is scored as a sentence of one word, and a sentence adds its words up: eq. 7 and eq. 8 are such sums.
+    A word is scored as a sentence of one word, and a sentence adds its words up: eq. 7 and eq. 8
+    are such sums.
 
     Args:
         aligner: the alignment model.
@@ -204,11 +247,15 @@ def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Te
     def block(photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
         own, owner = words.of(sentences)
         rows = torch.from_numpy(photos).to(vectors.device)
-        if aligner.config.score == "mean_positive":  # divides by a sentence's length: no sum of its words
+        if (
+            aligner.config.score == "mean_positive"
+        ):  # divides by a sentence's length: no sum of its words
             lengths = owner.bincount(minlength=len(sentences))
             padded = pad_sequence(list(torch.split(own, lengths.tolist())), batch_first=True)
             mask = torch.arange(padded.shape[1], device=own.device)[None] < lengths[:, None]
-            scores: NDArray[np.float32] = aligner.score(vectors[rows], padded, seen[rows], mask).float().cpu().numpy()
+            scores: NDArray[np.float32] = (
+                aligner.score(vectors[rows], padded, seen[rows], mask).float().cpu().numpy()
+            )
             return scores
         alone = torch.ones(len(own), 1, dtype=torch.bool, device=own.device)
         each = aligner.score(vectors[rows], own[:, None], seen[rows], alone).float()  # (P, W)
@@ -221,7 +268,10 @@ def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Te
 
 
 def score_matrix(
-    aligner: Aligner, vectors: Tensor, sentences: Sequence[Sequence[int]], seen: Tensor | None = None
+    aligner: Aligner,
+    vectors: Tensor,
+    sentences: Sequence[Sequence[int]],
+    seen: Tensor | None = None,
 ) -> NDArray[np.float32]:
     """The model's score of every photo and sentence at once.
 
@@ -234,7 +284,11 @@ def score_matrix(
     Returns:
         (M, C) float32.
     """
-    shown = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device) if seen is None else seen
+    shown = (
+        torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+        if seen is None
+        else seen
+    )
     make = score_blocks(aligner, vectors, pack_words(aligner, sentences), shown)
     matrix = np.zeros((len(vectors), len(sentences)), dtype=np.float32)
     for top in range(0, matrix.shape[0], BLOCK[0]):

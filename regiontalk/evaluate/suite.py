@@ -36,7 +36,8 @@ class Settings:
 
     Attributes:
         beams: K of the beam search; None takes the model's own.
-        beta: smoothing of inferred snippets (eq. 12); None takes the model's own. Alignment uses it only where given.
+        beta: smoothing of inferred snippets (eq. 12); None takes the model's own. Alignment uses it
+            only where given.
         fold: photos of a retrieval fold; None ranks everything together.
         crops: whether the photo model is run on crops.
         untrained: whether an untrained model stands beside the alignment figures.
@@ -63,7 +64,11 @@ class Suite:
     """A data set, perhaps a training split (read when first needed), and the settings."""
 
     def __init__(
-        self, photos: EncodedPhotos, training: EncodedPhotos | None, settings: Settings, names: Sequence[str]
+        self,
+        photos: EncodedPhotos,
+        training: EncodedPhotos | None,
+        settings: Settings,
+        names: Sequence[str],
     ) -> None:
         """Take what the protocols in ``names`` need."""
         self.photos, self.settings = photos, settings
@@ -75,14 +80,18 @@ class Suite:
         if self._training is None:
             return None
         settings, infer = self.settings, "regions" in self._names
-        return read_training(self._training, infer=infer, beta=settings.beta, file=settings.snippets)
+        return read_training(
+            self._training, infer=infer, beta=settings.beta, file=settings.snippets
+        )
 
     @cached_property
     def fit(self) -> ConfidenceFit:
         """The confidence fitted on half of the photos."""
         settings = self.settings
         words = None if settings.class_words is None else read_class_words(settings.class_words, ())
-        return fit_confidence(self.photos, class_words=words, beams=settings.beams, resamples=settings.resamples)
+        return fit_confidence(
+            self.photos, class_words=words, beams=settings.beams, resamples=settings.resamples
+        )
 
     def run(self, name: str) -> Timed:
         """One protocol.
@@ -92,8 +101,15 @@ class Suite:
         """
         one = timed(lambda: PROTOCOLS[name](self))
         parts = {"photos": self.photos, "training photos": self._training}
-        lost = {part: photos.broken for part, photos in parts.items() if photos is not None and photos.broken}
-        notes = [f"{part} that cannot be opened, left out: {len(own)} ({own[0]})" for part, own in lost.items()]
+        lost = {
+            part: photos.broken
+            for part, photos in parts.items()
+            if photos is not None and photos.broken
+        }
+        notes = [
+            f"{part} that cannot be opened, left out: {len(own)} ({own[0]})"
+            for part, own in lost.items()
+        ]
         return replace(one, result=replace(one.result, notes=(*one.result.notes, *notes)))
 
     def attempt(self, name: str) -> Timed:
@@ -121,25 +137,36 @@ def timed(measure: Callable[[], Result]) -> Timed:
 
 
 def _retrieval(suite: Suite) -> Result:
-    return evaluate_retrieval(suite.photos, fold=suite.settings.fold, resamples=suite.settings.resamples)
+    return evaluate_retrieval(
+        suite.photos, fold=suite.settings.fold, resamples=suite.settings.resamples
+    )
 
 
 def _captions(suite: Suite) -> Result:
     settings = suite.settings
-    return evaluate_captions(suite.photos, suite.training, beams=settings.beams, resamples=settings.resamples)
+    return evaluate_captions(
+        suite.photos, suite.training, beams=settings.beams, resamples=settings.resamples
+    )
 
 
 def _regions(suite: Suite) -> Result:
     settings = suite.settings
     return evaluate_regions(
-        suite.photos, suite.training, beams=settings.beams, crops=settings.crops, resamples=settings.resamples
+        suite.photos,
+        suite.training,
+        beams=settings.beams,
+        crops=settings.crops,
+        resamples=settings.resamples,
     )
 
 
 def _alignment(suite: Suite) -> Result:
     settings = suite.settings
     return evaluate_alignment(
-        suite.photos, beta=settings.beta or 0.0, untrained=settings.untrained, resamples=settings.resamples
+        suite.photos,
+        beta=settings.beta or 0.0,
+        untrained=settings.untrained,
+        resamples=settings.resamples,
     )
 
 
@@ -157,7 +184,9 @@ def _names(suite: Suite) -> Result:
 
 def _dense(suite: Suite) -> Result:
     settings = suite.settings
-    return evaluate_dense(suite.photos, overlap=settings.overlap, beams=settings.beams, resamples=settings.resamples)
+    return evaluate_dense(
+        suite.photos, overlap=settings.overlap, beams=settings.beams, resamples=settings.resamples
+    )
 
 
 PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
@@ -179,7 +208,11 @@ PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
 def document(head: Mapping[str, Any], results: Sequence[Timed]) -> dict[str, Any]:
     """What ``--json`` writes: the head (command, model, data) and every result with its seconds."""
     rows = [
-        {**one.result.to_dict(), "seconds": round(one.seconds, 2), "cpu_seconds": round(one.cpu_seconds, 2)}
+        {
+            **one.result.to_dict(),
+            "seconds": round(one.seconds, 2),
+            "cpu_seconds": round(one.cpu_seconds, 2),
+        }
         for one in results
     ]
     return {"format": FORMAT, **head, "results": rows}
@@ -203,7 +236,11 @@ def write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 def write_outputs(path: Path, results: Sequence[Timed]) -> None:
     """Write what the model said, one JSON object a line, each with its protocol."""
-    rows = [{"protocol": one.result.protocol, **output} for one in results for output in one.result.outputs]
+    rows = [
+        {"protocol": one.result.protocol, **output}
+        for one in results
+        for output in one.result.outputs
+    ]
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 

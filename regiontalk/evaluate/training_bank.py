@@ -1,7 +1,7 @@
 """What baselines take from the training split: sentences, whole-photo vectors, and snippets with their regions.
 
-Snippets are the inferred pairs of [1] (`regiontalk.align.pairs`): inferred here with the model at hand, or read from
-what ``regiontalk snippets`` wrote.
+Snippets are the inferred pairs of [1] (`regiontalk.align.pairs`): inferred here with the model at
+hand, or read from what ``regiontalk snippets`` wrote.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def read_training(
         regions: proposals beside the whole photo.
 
     Raises:
-        ValueError: no photo can be opened, or a file is given that holds no snippet of these photos.
+        ValueError: no photo can be opened, or a file is given that holds no snippet of these
+            photos.
     """
     captioner = photos.captioner
     smoothing = captioner.model.config.decoding.beta if beta is None else beta
@@ -98,13 +99,19 @@ def read_training(
         examples.extend(batch.examples)
         if not infer:
             continue
-        found = _inferred(captioner, batch, smoothing, regions) if given is None else _given(captioner, batch, given)
+        found = (
+            _inferred(captioner, batch, smoothing, regions)
+            if given is None
+            else _given(captioner, batch, given)
+        )
         for pairs, vector in found:
             texts.update(dict.fromkeys(text for _, text in pairs))
             best.append(max(pairs, key=lambda pair: pair[0])[1])
             vectors.append(functional.normalize(vector, dim=-1))
     if not whole_rows:
-        raise ValueError(f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}")
+        raise ValueError(
+            f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
+        )
     if infer and not vectors:
         raise ValueError(
             f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
@@ -120,7 +127,9 @@ def _inferred(captioner: RegionCaptioner, batch: PhotoBatch, beta: float, region
     vectors = model.extractor.vectors(batch.maps, boxes)
     tokens = [[tokenize(caption) for caption in example.captions] for example in batch.examples]
     numbers = [[model.vocabulary.encode(words) for words in own] for own in tokens]
-    for photo, pairs in enumerate(infer_pairs(model.aligner, vectors, quality, numbers, model.chain(beta))):
+    for photo, pairs in enumerate(
+        infer_pairs(model.aligner, vectors, quality, numbers, model.chain(beta))
+    ):
         found: dict[int, list[tuple[float, str]]] = {}
         for pair in pairs:
             words = tokens[photo][pair.caption][pair.first : pair.first + len(pair.words)]
@@ -129,7 +138,9 @@ def _inferred(captioner: RegionCaptioner, batch: PhotoBatch, beta: float, region
             yield own, vectors[photo, region].float().cpu()
 
 
-def _given(captioner: RegionCaptioner, batch: PhotoBatch, given: Mapping[str, Sequence[Mapping[str, Any]]]) -> Found:
+def _given(
+    captioner: RegionCaptioner, batch: PhotoBatch, given: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Found:
     """The same from a file: boxes are in pixels of the photo's own file."""
     rows = [given.get(example.id, given.get(example.photo.name, ())) for example in batch.examples]
     boxes = [
@@ -139,7 +150,9 @@ def _given(captioner: RegionCaptioner, batch: PhotoBatch, given: Mapping[str, Se
     for own, vectors in zip(rows, box_vectors(captioner, batch, boxes), strict=True):
         found: dict[tuple[float, ...], tuple[list[tuple[float, str]], Tensor]] = {}
         for item, vector in zip(own, vectors, strict=True):
-            found.setdefault(tuple(item["box"]), ([], vector.float().cpu()))[0].append((item["score"], item["text"]))
+            found.setdefault(tuple(item["box"]), ([], vector.float().cpu()))[0].append(
+                (item["score"], item["text"])
+            )
         yield from found.values()
 
 
@@ -159,11 +172,19 @@ def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-            name, box, text = Path(row["photo"]).name, [float(value) for value in row["box"]], str(row["text"])
+            name, box, text = (
+                Path(row["photo"]).name,
+                [float(value) for value in row["box"]],
+                str(row["text"]),
+            )
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}:{number}: expected photo, box and text, got {line[:80]!r}") from error
+            raise ValueError(
+                f"{path}:{number}: expected photo, box and text, got {line[:80]!r}"
+            ) from error
         if text.strip():
-            found.setdefault(name, []).append({"box": box, "text": text, "score": float(row.get("score") or 0.0)})
+            found.setdefault(name, []).append(
+                {"box": box, "text": text, "score": float(row.get("score") or 0.0)}
+            )
     return found
 
 

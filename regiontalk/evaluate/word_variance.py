@@ -66,8 +66,8 @@ class SpokenWords:
 def share_of_word(words: SpokenWords, least: int = LEAST) -> float | None:
     """How much of the spread of word vectors the word alone explains, 0..1; the rest is context.
 
-    One minus the mean squared distance of a vector to its word's mean over that to the mean of all, with the means'
-    own sampling error taken out (n - 1 in place of n for each word).
+    One minus the mean squared distance of a vector to its word's mean over that to the mean of all,
+    with the means' own sampling error taken out (n - 1 in place of n for each word).
 
     Returns:
         None where no word was met ``least`` times, or all vectors are equal.
@@ -87,12 +87,14 @@ def share_of_word(words: SpokenWords, least: int = LEAST) -> float | None:
     return max(0.0, 1.0 - inside / float(spread))
 
 
-def spreads(words: SpokenWords, photos: Iterable[Sentences], least: int = LEAST) -> NDArray[np.float64]:
+def spreads(
+    words: SpokenWords, photos: Iterable[Sentences], least: int = LEAST
+) -> NDArray[np.float64]:
     """What each photo adds to the two sums of `share_of_word`, with the means as they are over all photos.
 
     Returns:
-        (P, 2) squared distances of its word vectors to their word's mean and to the mean of all, over the words met
-        ``least`` times; one minus the ratio of the sums is the share.
+        (P, 2) squared distances of its word vectors to their word's mean and to the mean of all,
+        over the words met ``least`` times; one minus the ratio of the sums is the share.
     """
     times = {name: count for name, count in words.count.items() if count >= max(2, least)}
     means = {name: words.total[name] / count for name, count in times.items()}
@@ -111,7 +113,9 @@ def spreads(words: SpokenWords, photos: Iterable[Sentences], least: int = LEAST)
 
 def by_length(words: SpokenWords, least: int = LEAST) -> list[str]:
     """Words met ``least`` times, by falling mean vector length ||s_t||; ties by spelling."""
-    mean = {name: words.lengths[name] / times for name, times in words.count.items() if times >= least}
+    mean = {
+        name: words.lengths[name] / times for name, times in words.count.items() if times >= least
+    }
     return sorted(mean, key=lambda name: (-mean[name], name))
 
 

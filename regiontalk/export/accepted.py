@@ -1,8 +1,9 @@
 """Alt texts that a person accepted: what Narrate on the page saves, or lines of ``regiontalk narrate --json``.
 
-A text with the hash of its file belongs to photos of just these bytes: names do not tell photos apart (every picture
-that is pasted is called image.png, and every camera begins again at IMG_0001.jpg). One without belongs to the photo at
-its path, or, where the path is a mere name, to the one photo of that name.
+A text with the hash of its file belongs to photos of just these bytes: names do not tell photos
+apart (every picture that is pasted is called image.png, and every camera begins again at
+IMG_0001.jpg). One without belongs to the photo at its path, or, where the path is a mere name, to
+the one photo of that name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # what XML cannot hold
+_NO_TEXT = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
+)  # what XML cannot hold
 
 
 class AcceptedText(BaseModel):
@@ -56,7 +59,9 @@ class AcceptedTexts:
             key = text.sha256 or _place(text.photo)
             alt = " ".join(_NO_TEXT.sub("", text.alt).split())
             if self._texts.setdefault(key, text.model_copy(update={"alt": alt})).alt != alt:
-                raise ValueError(f"{text.photo}: expected one text a photo, got two; keep one of them")
+                raise ValueError(
+                    f"{text.photo}: expected one text a photo, got two; keep one of them"
+                )
 
     def of(self, photo: str) -> str:
         """The text of a photo; "" where there is none.
@@ -93,18 +98,26 @@ def read_texts(path: Path) -> AcceptedTexts:
         OSError: it cannot be read.
     """
     try:
-        return AcceptedTexts(TypeAdapter(list[AcceptedText]).validate_python(_rows(path.read_text(encoding="utf-8"))))
+        return AcceptedTexts(
+            TypeAdapter(list[AcceptedText]).validate_python(_rows(path.read_text(encoding="utf-8")))
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"--texts {path}: expected alt-texts.json of the page ({where}: {first['msg']})") from error
+        raise ValueError(
+            f"--texts {path}: expected alt-texts.json of the page ({where}: {first['msg']})"
+        ) from error
     except ValueError as error:
         raise ValueError(f"--texts {path}: {error}") from error
 
 
 def _rows(text: str) -> Any:
     try:
-        return json.loads(text) if text.lstrip().startswith("[") else [json.loads(row) for row in text.splitlines()]
+        return (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(row) for row in text.splitlines()]
+        )
     except ValueError as error:
         raise ValueError(f"expected alt-texts.json of the page ({error})") from error
 

@@ -1,9 +1,10 @@
 """Alt text: what was said about a photo, as a few sentences for somebody who does not see it.
 
-`narrate` takes an `ImageResult` and returns one text: the whole photo's sentence, then the regions worth naming from
-left to right. It is pure and knows no file. Captions of a small model repeat each other, contradict each other about
-one thing, and break off; what would confuse a listener is left out rather than said, and where nothing is said with
-confidence the text is empty: a wrong alt text is worse than none.
+`narrate` takes an `ImageResult` and returns one text: the whole photo's sentence, then the regions
+worth naming from left to right. It is pure and knows no file. Captions of a small model repeat each
+other, contradict each other about one thing, and break off; what would confuse a listener is left
+out rather than said, and where nothing is said with confidence the text is empty: a wrong alt text
+is worse than none.
 
 No array is imported here: the command line has its defaults from here, and answers at once.
 """
@@ -17,7 +18,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regiontalk.dedupe import FUNCTION, PEOPLE, content_words, kind, kind_of, merged, singular, stem, words_of
+from regiontalk.dedupe import (
+    FUNCTION,
+    PEOPLE,
+    content_words,
+    kind,
+    kind_of,
+    merged,
+    singular,
+    stem,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult, RegionCaption
@@ -29,12 +40,18 @@ SHORTEST = 20  # a smaller limit holds no sentence
 _COLOURS = frozenset(
     "black white red blue green yellow brown orange pink purple grey gray tan blond blonde dark bright light".split()
 )
-_PLURALS = frozenset("men women people children ladies guys kids babies boys girls toddlers adults".split())
+_PLURALS = frozenset(
+    "men women people children ladies guys kids babies boys girls toddlers adults".split()
+)
 
 _NEUTRAL = {
     **dict.fromkeys("man woman guy lady gentleman dude lad gal".split(), "person"),
-    **dict.fromkeys("men women guys ladies gentlemen dudes lads gals males females".split(), "people"),
-    **dict.fromkeys("mans womans".split(), "person's"),  # as captions have it whose apostrophes are lost
+    **dict.fromkeys(
+        "men women guys ladies gentlemen dudes lads gals males females".split(), "people"
+    ),
+    **dict.fromkeys(
+        "mans womans".split(), "person's"
+    ),  # as captions have it whose apostrophes are lost
     **dict.fromkeys("boy girl son daughter".split(), "child"),
     **dict.fromkeys("boys girls sons daughters".split(), "children"),
     **dict.fromkeys("father mother mom dad".split(), "parent"),
@@ -61,7 +78,12 @@ _NEUTRAL = {
     **dict.fromkeys("businessmen businesswomen".split(), "businesspeople"),
     **dict.fromkeys("waiter waitress".split(), "server"),
     **dict.fromkeys("waiters waitresses".split(), "servers"),
-    **{"batsman": "batter", "batsmen": "batters", "baseman": "base player", "basemen": "base players"},
+    **{
+        "batsman": "batter",
+        "batsmen": "batters",
+        "baseman": "base player",
+        "basemen": "base players",
+    },
     **dict.fromkeys("he she".split(), "they"),
     **dict.fromkeys("himself herself".split(), "themselves"),
     **{"his": "their", "him": "them", "hers": "theirs"},
@@ -70,7 +92,9 @@ _COWBOY_THINGS = ("hat", "hats", "boot", "boots")  # a cowboy hat says nothing o
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}  # after "they"
 
 
-def narrate(result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, neutral: bool = False) -> str:
+def narrate(
+    result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, neutral: bool = False
+) -> str:
     """An alt text for a photo.
 
     >>> from regiontalk.records import ImageResult, RegionCaption
@@ -81,7 +105,8 @@ def narrate(result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, ne
 
     Args:
         result: from `RegionCaptioner.caption` or `describe`.
-        limit: most characters; regions that do not fit are left out, a sentence that does not is cut at a word.
+        limit: most characters; regions that do not fit are left out, a sentence that does not is
+            cut at a word.
         least: captions less confident than this are not used.
         neutral: person, child, their ... in place of words that guess a sex.
 
@@ -99,7 +124,9 @@ def narrate(result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, ne
     if len(opening) > limit:
         return opening[: opening.rfind(" ", 0, limit)].rstrip(" ,;") + "…"
     chosen: list[RegionCaption] = []
-    for region in sorted(worth_naming(result, least=least, neutral=neutral), key=lambda one: -one.confidence):
+    for region in sorted(
+        worth_naming(result, least=least, neutral=neutral), key=lambda one: -one.confidence
+    ):
         if len(_joined(opening, [*chosen, region], result.size_wh[0])) <= limit:
             chosen.append(region)
     return _joined(opening, chosen, result.size_wh[0])
@@ -112,10 +139,13 @@ def whole_sentence(result: ImageResult, *, least: float = LEAST, neutral: bool =
     return _sentence(tidy(result.caption.text, neutral=neutral))
 
 
-def worth_naming(result: ImageResult, *, least: float = LEAST, neutral: bool = False) -> list[RegionCaption]:
+def worth_naming(
+    result: ImageResult, *, least: float = LEAST, neutral: bool = False
+) -> list[RegionCaption]:
     """The regions that tell a listener something new, left to right, their words tidied.
 
-    A thing that the whole photo's sentence has named is not named again, and the same words are never said twice.
+    A thing that the whole photo's sentence has named is not named again, and the same words are
+    never said twice.
     """
     sentence = whole_sentence(result, least=least, neutral=neutral)
     known, single = set(content_words(sentence)), _single_things(words_of(sentence))
@@ -128,12 +158,20 @@ def worth_naming(result: ImageResult, *, least: float = LEAST, neutral: bool = F
             single.remove(name)
         elif not about <= known and all(about != words for words, _ in named):
             named.append((about, region))
-    return sorted((region for _, region in named), key=lambda one: (one.box[0] + one.box[2], one.box[1]))
+    return sorted(
+        (region for _, region in named), key=lambda one: (one.box[0] + one.box[2], one.box[1])
+    )
 
 
-def distinct(regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False) -> list[RegionCaption]:
+def distinct(
+    regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False
+) -> list[RegionCaption]:
     """The regions with words, tidied, the most confident first, without a second box on the same thing."""
-    said = [replace(one, text=tidy(one.text, neutral=neutral)) for one in regions if one.confidence >= least]
+    said = [
+        replace(one, text=tidy(one.text, neutral=neutral))
+        for one in regions
+        if one.confidence >= least
+    ]
     return merged(sorted((one for one in said if one.text), key=lambda one: -one.confidence))
 
 
@@ -145,7 +183,11 @@ def tidy(text: str | None, *, neutral: bool = False) -> str:
     >>> tidy("a girl in a pink"), tidy("a woman in white")
     ('a girl', 'a woman in white')
     """
-    words = re.sub(r"\b((?:\w+ ){2,}\w+) and \1\b", r"\1", " ".join((text or "").split())).rstrip(" .").split()
+    words = (
+        re.sub(r"\b((?:\w+ ){2,}\w+) and \1\b", r"\1", " ".join((text or "").split()))
+        .rstrip(" .")
+        .split()
+    )
     while words and _dangles(words):
         words.pop()
     return neutral_wording(" ".join(words)) if neutral else " ".join(words)
@@ -164,7 +206,9 @@ def neutral_wording(text: str) -> str:
     for word, following in zip(parts, [*parts[1:], ""], strict=False):
         plain = word.lower()
         if plain in ("male", "female"):
-            if following and following.lower() not in FUNCTION:  # an adjective: without it the article may change
+            if (
+                following and following.lower() not in FUNCTION
+            ):  # an adjective: without it the article may change
                 if words and words[-1].lower() == "a" and following[0].lower() in "aeiou":
                     words[-1] += "n"
                 continue
@@ -182,9 +226,13 @@ def speak(text: str) -> None:
     Raises:
         OSError: it is not installed, or the machine has no sound.
     """
-    run = subprocess.run([voice(), "-v", "en", "--stdin"], input=text, text=True, capture_output=True, check=False)
+    run = subprocess.run(
+        [voice(), "-v", "en", "--stdin"], input=text, text=True, capture_output=True, check=False
+    )
     if run.returncode:
-        raise OSError(f"espeak-ng could not speak ({' '.join(run.stderr.split()) or run.returncode}); is there sound?")
+        raise OSError(
+            f"espeak-ng could not speak ({' '.join(run.stderr.split()) or run.returncode}); is there sound?"
+        )
 
 
 def voice() -> str:
@@ -195,19 +243,27 @@ def voice() -> str:
     """
     program = shutil.which("espeak-ng")
     if program is None:
-        raise OSError("espeak-ng is not installed; install it (Debian: apt install espeak-ng) or go without --speak")
+        raise OSError(
+            "espeak-ng is not installed; install it (Debian: apt install espeak-ng) or go without --speak"
+        )
     return program
 
 
 def _dangles(words: Sequence[str]) -> bool:
     """Whether a caption was broken off at its last word: "a man in a", "a man in a red"; not "a man in red"."""
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    return last in FUNCTION - {"front", "top"} or (last in _COLOURS and before not in ("in", "is", "are"))
+    return last in FUNCTION - {"front", "top"} or (
+        last in _COLOURS and before not in ("in", "is", "are")
+    )
 
 
 def _single_things(words: Sequence[str]) -> list[str]:
     """The kinds that a sentence names in the singular, once for each time."""
-    things = [word for word in words if word not in FUNCTION and singular(word) == word and word not in _PLURALS]
+    things = [
+        word
+        for word in words
+        if word not in FUNCTION and singular(word) == word and word not in _PLURALS
+    ]
     return [kind(word) for word in things]
 
 
@@ -243,9 +299,16 @@ def _sentence(text: str) -> str:
 def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
     """The opening and the regions in one text, a sentence for the left, the middle and the right."""
     sentences = [opening] if opening else []
-    for place, low, high in (("On the left", 0.0, 0.4), ("In the middle", 0.4, 0.6), ("On the right", 0.6, 1.01)):
+    for place, low, high in (
+        ("On the left", 0.0, 0.4),
+        ("In the middle", 0.4, 0.6),
+        ("On the right", 0.6, 1.01),
+    ):
         here = [one for one in regions if low <= (one.box[0] + one.box[2]) / 2 / width < high]
-        texts = [one.text or "" for one in sorted(here, key=lambda one: (one.box[0] + one.box[2], one.box[1]))]
+        texts = [
+            one.text or ""
+            for one in sorted(here, key=lambda one: (one.box[0] + one.box[2], one.box[1]))
+        ]
         if texts:
             sentences.append(_sentence(f"{place}, {_listed(texts)}"))
     return " ".join(sentences)

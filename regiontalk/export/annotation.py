@@ -1,6 +1,7 @@
 """W3C Web Annotation: an annotation page in JSON-LD, one annotation a caption, boxes as media fragments.
 
-Data model: https://www.w3.org/TR/annotation-model/; fragments: https://www.w3.org/TR/media-frags/#naming-space
+Data model: https://www.w3.org/TR/annotation-model/; fragments:
+https://www.w3.org/TR/media-frags/#naming-space
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ def page(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str, Any
         for region in result.regions:
             if region.text:
                 items.append(_item(len(items), region, _part(source, region), result.model))
-    return {"@context": CONTEXT, "id": "#page", "type": "AnnotationPage", "startIndex": 0, "items": items}
+    return {
+        "@context": CONTEXT,
+        "id": "#page",
+        "type": "AnnotationPage",
+        "startIndex": 0,
+        "items": items,
+    }
 
 
 def _part(source: str, region: RegionCaption) -> dict[str, Any]:
@@ -43,7 +50,9 @@ def _part(source: str, region: RegionCaption) -> dict[str, Any]:
     return {"type": "SpecificResource", "source": source, "selector": selector}
 
 
-def _item(number: int, region: RegionCaption, target: str | dict[str, Any], model: str) -> dict[str, Any]:
+def _item(
+    number: int, region: RegionCaption, target: str | dict[str, Any], model: str
+) -> dict[str, Any]:
     body = {"type": "TextualBody", "value": region.text, "format": "text/plain", "language": "en"}
     return {
         "id": f"#annotation-{number + 1}",

@@ -1,7 +1,8 @@
 """COCO JSON: boxes with captions, read by detection tools (`bbox`) and caption tools (`caption`) alike.
 
-A region is an annotation of the category "region" with its box; the whole photo's caption is one of the category
-"photo", whose box is the photo. ``score`` is the confidence in 0..1. Format: https://cocodataset.org/#format-data
+A region is an annotation of the category "region" with its box; the whole photo's caption is one of
+the category "photo", whose box is the photo. ``score`` is the confidence in 0..1. Format:
+https://cocodataset.org/#format-data
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str,
     annotations: list[dict[str, Any]] = []
     for number, result in enumerate(results, start=1):
         wide, high = result.size_wh
-        images.append({"id": number, "file_name": relative(result.photo, folder), "width": wide, "height": high})
+        images.append(
+            {
+                "id": number,
+                "file_name": relative(result.photo, folder),
+                "width": wide,
+                "height": high,
+            }
+        )
         said = [(REGION, region) for region in result.regions]
         if result.caption is not None:
             said.insert(0, (PHOTO, result.caption))

@@ -1,7 +1,8 @@
 """XMP packets inside JPEG, PNG and WebP files, read and written without touching any other byte of the picture.
 
-Where a packet stands in each format: XMP specification part 3 (ISO 16684-1). The compressed picture data are copied
-as they are, and so is all other metadata (EXIF, IPTC-IIM, colour profiles, previews).
+Where a packet stands in each format: XMP specification part 3 (ISO 16684-1). The compressed picture
+data are copied as they are, and so is all other metadata (EXIF, IPTC-IIM, colour profiles,
+previews).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def find_packet(data: bytes) -> bytes | None:
     if kind == "jpeg":
         found = (data[start + 4 + len(JPEG_MARK) : end] for _, start, end in _xmp_segments(data))
     elif kind == "png":
-        found = (_unpacked(body) for name, body, _, _ in _png_chunks(data) if _is_png_xmp(name, body))
+        found = (
+            _unpacked(body) for name, body, _, _ in _png_chunks(data) if _is_png_xmp(name, body)
+        )
     else:
         found = (body for name, body, _, _ in _riff_chunks(data) if name == b"XMP ")
     return next(found, None)
@@ -51,11 +54,15 @@ def _kind(data: bytes) -> str:
         return "png"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
-    raise ValueError("XMP can be written into JPEG, PNG and WebP files only; write a sidecar instead (format xmp)")
+    raise ValueError(
+        "XMP can be written into JPEG, PNG and WebP files only; write a sidecar instead (format xmp)"
+    )
 
 
 def _damaged(what: str) -> ValueError:
-    return ValueError(f"damaged or cut short: expected a whole {what} file; copy or download it again")
+    return ValueError(
+        f"damaged or cut short: expected a whole {what} file; copy or download it again"
+    )
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -79,17 +86,31 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _xmp_segments(data: bytes) -> list[tuple[int, int, int]]:
-    return [row for row in _segments(data) if row[0] == 0xE1 and data[row[1] + 4 : row[2]].startswith(JPEG_MARK)]
+    return [
+        row
+        for row in _segments(data)
+        if row[0] == 0xE1 and data[row[1] + 4 : row[2]].startswith(JPEG_MARK)
+    ]
 
 
 def _jpeg_with(data: bytes, packet: bytes) -> bytes:
     if len(packet) > _JPEG_MOST:
-        raise ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; take fewer regions (--regions)")
+        raise ValueError(
+            f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; take fewer regions (--regions)"
+        )
     fresh = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG_MARK) + len(packet)) + JPEG_MARK + packet
     segments, old = list(_segments(data)), _xmp_segments(data)
-    mpf = [start for marker, start, end in segments if marker == 0xE2 and data[start + 4 : end].startswith(b"MPF\x00")]
-    if old and mpf and mpf[0] < old[0][1]:  # its offsets to further pictures count from its own place in the file
-        raise ValueError("several pictures in one JPEG, and XMP after their index; write a sidecar (format xmp)")
+    mpf = [
+        start
+        for marker, start, end in segments
+        if marker == 0xE2 and data[start + 4 : end].startswith(b"MPF\x00")
+    ]
+    if (
+        old and mpf and mpf[0] < old[0][1]
+    ):  # its offsets to further pictures count from its own place in the file
+        raise ValueError(
+            "several pictures in one JPEG, and XMP after their index; write a sidecar (format xmp)"
+        )
     place = 2
     for marker, start, end in segments:  # after JFIF and EXIF, which have to come first
         if marker == 0xE0 or (marker == 0xE1 and data[start + 4 : end].startswith(b"Exif\x00")):
@@ -132,15 +153,24 @@ def _unpacked(body: bytes) -> bytes:
     try:
         text = reader.decompress(text, _LARGEST)
     except zlib.error as error:
-        raise ValueError(f"XMP: the metadata that is there is damaged ({error}); remove it first") from error
+        raise ValueError(
+            f"XMP: the metadata that is there is damaged ({error}); remove it first"
+        ) from error
     if reader.unconsumed_tail:
-        raise ValueError(f"XMP: the metadata that is there is larger than {_LARGEST:,} bytes; remove it first")
+        raise ValueError(
+            f"XMP: the metadata that is there is larger than {_LARGEST:,} bytes; remove it first"
+        )
     return text
 
 
 def _png_with(data: bytes, packet: bytes) -> bytes:
     body = PNG_MARK + b"\x00\x00\x00\x00\x00" + packet
-    fresh = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    fresh = (
+        struct.pack(">I", len(body))
+        + b"iTXt"
+        + body
+        + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    )
     parts, last = [_PNG_HEAD], len(_PNG_HEAD)
     for name, chunk, start, end in _png_chunks(data):
         if not _is_png_xmp(name, chunk):
@@ -176,7 +206,11 @@ def _webp_with(data: bytes, packet: bytes) -> bytes:
         wide, high, alpha = _webp_size(*chunks[0][:2])
         sizes = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
         flags, rest = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
-    parts = [_chunk(b"VP8X", flags), *(data[start:end] for _, _, start, end in rest), _chunk(b"XMP ", packet)]
+    parts = [
+        _chunk(b"VP8X", flags),
+        *(data[start:end] for _, _, start, end in rest),
+        _chunk(b"XMP ", packet),
+    ]
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 

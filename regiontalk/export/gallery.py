@@ -15,7 +15,9 @@ from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page
 PHOTOS = "photos"  # the folder of the reduced photos in that of the page
-_MARK = '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
+_MARK = (
+    '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
+)
 _HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
 
 _STYLE = """
@@ -77,7 +79,9 @@ def check_folder(folder: Path) -> None:
         with index.open("rb") as file:
             ours = _MARK.encode() in file.read(1000)
         if not ours:
-            raise ValueError(f"{index}: expected no page or a gallery of ours, got another page; choose another --out")
+            raise ValueError(
+                f"{index}: expected no page or a gallery of ours, got another page; choose another --out"
+            )
     if not ours and photos.exists() and (not photos.is_dir() or any(photos.iterdir())):
         raise ValueError(
             f"{photos}: expected no files beside a gallery that is made anew, got some; choose another --out"
@@ -94,9 +98,14 @@ def check_photos(photos: Iterable[str], folder: Path) -> None:
     if not pictures.exists():
         return
     for photo in photos:
-        places = {Path(photo).parent, Path(photo).resolve().parent}  # a link may stand in it or lead to it
+        places = {
+            Path(photo).parent,
+            Path(photo).resolve().parent,
+        }  # a link may stand in it or lead to it
         if any(place.exists() and place.samefile(pictures) for place in places):
-            raise ValueError(f"{photo}: expected a photo outside {pictures}, the gallery's own; choose another --out")
+            raise ValueError(
+                f"{photo}: expected a photo outside {pictures}, the gallery's own; choose another --out"
+            )
 
 
 def write_picture(image: Image.Image, path: Path) -> None:
@@ -142,11 +151,17 @@ def page(entries: Sequence[Entry], folder: Path) -> str:
 def _article(entry: Entry, folder: Path) -> str:
     result = entry.result
     spoken = [region for region in result.regions if region.text]
-    large_first = sorted(enumerate(spoken), key=lambda row: -_area(row[1]))  # small boxes are to be pointed at as well
+    large_first = sorted(
+        enumerate(spoken), key=lambda row: -_area(row[1])
+    )  # small boxes are to be pointed at as well
     boxes = "".join(_box(number, region, result.size_wh) for number, region in large_first)
     lines = "".join(_line(number, region) for number, region in enumerate(spoken))
     sure = result.caption is not None and result.caption.text
-    caption = _words(result.caption) if result.caption is not None and sure else "<small>[not sure]</small>"
+    caption = (
+        _words(result.caption)
+        if result.caption is not None and sure
+        else "<small>[not sure]</small>"
+    )
     wide, high = result.size_wh
     return (
         f'<article>\n<figure><img src="{escape(iri(str(entry.picture), folder))}" alt="{escape(entry.alt)}" '
@@ -162,7 +177,9 @@ def _area(region: RegionCaption) -> float:
 
 
 def _box(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> str:
-    x1, y1, x2, y2 = (100 * float(value) / size_wh[axis % 2] for axis, value in enumerate(region.box))
+    x1, y1, x2, y2 = (
+        100 * float(value) / size_wh[axis % 2] for axis, value in enumerate(region.box)
+    )
     place = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
     title = escape(region.text or "")
     return f'<span class="box" data-n="{number}" style="{place};{_colour(number)}" title="{title}"></span>'

@@ -1,6 +1,7 @@
 """Visual Genome: ``region_descriptions.json`` and ``image_data.json``, as that data set is distributed.
 
-Boxes there are whole pixels, x, y, width, height. Format: https://homes.cs.washington.edu/~ranjay/visualgenome/
+Boxes there are whole pixels, x, y, width, height. Format:
+https://homes.cs.washington.edu/~ranjay/visualgenome/
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ def region_descriptions(results: Sequence[ImageResult]) -> list[dict[str, Any]]:
         for region in result.regions:
             if region.text:
                 number += 1
-                regions.append({"region_id": number, "image_id": image, "phrase": region.text, **_whole(region)})
+                regions.append(
+                    {
+                        "region_id": number,
+                        "image_id": image,
+                        "phrase": region.text,
+                        **_whole(region),
+                    }
+                )
         rows.append({"id": image, "regions": regions})
     return rows
 

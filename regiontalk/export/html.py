@@ -1,6 +1,7 @@
 """``alt`` attributes in HTML files: only the attribute is put in; every other byte of the file stays as it is.
 
-An empty ``alt=""`` says that a picture is decoration, and is left alone, as is every text that somebody wrote.
+An empty ``alt=""`` says that a picture is decoration, and is left alone, as is every text that
+somebody wrote.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def pictures(html: str) -> list[Picture]:
         reader.feed(html)
         reader.close()
     except AssertionError as error:  # what html.parser raises there, in some versions of Python
-        raise ValueError(f"line {reader.getpos()[0]}: cannot be read as HTML ({error}); correct it first") from error
+        raise ValueError(
+            f"line {reader.getpos()[0]}: cannot be read as HTML ({error}); correct it first"
+        ) from error
     return reader.found
 
 
@@ -76,8 +79,8 @@ def with_alts(html: str, words: Callable[[Picture], str], replace: bool = False)
         replace: ask for pictures with a text too; an empty one still stays.
 
     Returns:
-        The new text, and how many pictures got an ``alt``. What is put in is ASCII, other characters being numeric
-        references, so that it is right in a page of any encoding.
+        The new text, and how many pictures got an ``alt``. What is put in is ASCII, other
+        characters being numeric references, so that it is right in a page of any encoding.
 
     Raises:
         ValueError: as `pictures`.
@@ -86,7 +89,10 @@ def with_alts(html: str, words: Callable[[Picture], str], replace: bool = False)
     for picture in wanted(html, replace):
         text = words(picture)
         if text:
-            parts += [html[last : picture.start], _tag_with(html[picture.start : picture.end], text)]
+            parts += [
+                html[last : picture.start],
+                _tag_with(html[picture.start : picture.end], text),
+            ]
             last, count = picture.end, count + 1
     return "".join([*parts, html[last:]]), count
 
@@ -143,6 +149,13 @@ class _Reader(HTMLParser):
         if tag != "img":
             return
         line, column = self.getpos()
-        start, values = self._lines[line - 1] + column, dict(reversed(attrs))  # of two the first counts
+        start, values = (
+            self._lines[line - 1] + column,
+            dict(reversed(attrs)),
+        )  # of two the first counts
         alt = (values["alt"] or "") if "alt" in values else None
-        self.found.append(Picture(start, start + len(self.get_starttag_text() or ""), values.get("src") or "", alt))
+        self.found.append(
+            Picture(
+                start, start + len(self.get_starttag_text() or ""), values.get("src") or "", alt
+            )
+        )

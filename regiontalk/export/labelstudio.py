@@ -1,10 +1,12 @@
 """Label Studio: our captions as pre-annotations that people correct, and their corrections back as training data.
 
-A task has one photo. Each region is a pair of results with one id: a ``rectanglelabels`` for the box and a ``textarea``
-for its words; the whole photo's caption is a ``textarea`` of its own. `CONFIG` is the labelling interface that shows
-them. Boxes there are percent of the picture, x, y, width, height. Format: https://labelstud.io/guide/predictions
+A task has one photo. Each region is a pair of results with one id: a ``rectanglelabels`` for the
+box and a ``textarea`` for its words; the whole photo's caption is a ``textarea`` of its own.
+`CONFIG` is the labelling interface that shows them. Boxes there are percent of the picture, x, y,
+width, height. Format: https://labelstud.io/guide/predictions
 
-`read_tasks` turns an export (JSON, not JSON-MIN) into rows of a training file (`datasets/folder.py`).
+`read_tasks` turns an export (JSON, not JSON-MIN) into rows of a training file
+(`datasets/folder.py`).
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
     """The tasks in the file ``out``, and beside it the labelling interface as ``.xml``.
 
     Raises:
-        ValueError: a photo is not below the folder of ``out``, which Label Studio serves the photos from.
+        ValueError: a photo is not below the folder of ``out``, which Label Studio serves the photos
+            from.
     """
     return {out: json.dumps(tasks(results, out.parent), indent=1), out.with_suffix(".xml"): CONFIG}
 
@@ -71,16 +74,24 @@ def name_below(photo: str, folder: Path) -> str:
 def _task(result: ImageResult, folder: Path) -> dict[str, Any]:
     name = name_below(result.photo, folder)
     spoken = [region for region in result.regions if region.text]
-    found = [piece for number, region in enumerate(spoken) for piece in _region(number, region, result.size_wh)]
+    found = [
+        piece
+        for number, region in enumerate(spoken)
+        for piece in _region(number, region, result.size_wh)
+    ]
     if result.caption is not None and result.caption.text:
-        found.append(_piece("photo", "caption", "textarea", {"text": [result.caption.text]}, result.size_wh))
+        found.append(
+            _piece("photo", "caption", "textarea", {"text": [result.caption.text]}, result.size_wh)
+        )
     prediction: dict[str, Any] = {"model_version": result.model, "result": found}
     if spoken:
         prediction["score"] = round(sum(region.confidence for region in spoken) / len(spoken), 4)
     return {"data": {"image": LOCAL + quote(name), "photo": name}, "predictions": [prediction]}
 
 
-def _region(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> Iterator[dict[str, Any]]:
+def _region(
+    number: int, region: RegionCaption, size_wh: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
     wide, high = size_wh
     x1, y1, x2, y2 = (float(value) for value in region.box)
     place = {
@@ -91,12 +102,16 @@ def _region(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> Ite
         "rotation": 0,
     }
     name = f"region-{number + 1}"
-    box = _piece(name, "region", "rectanglelabels", {**place, "rectanglelabels": ["Region"]}, size_wh)
+    box = _piece(
+        name, "region", "rectanglelabels", {**place, "rectanglelabels": ["Region"]}, size_wh
+    )
     yield {**box, "score": round(region.confidence, 4)}
     yield _piece(name, "phrase", "textarea", {**place, "text": [region.text]}, size_wh)
 
 
-def _piece(name: str, control: str, kind: str, value: dict[str, Any], size_wh: tuple[int, int]) -> dict[str, Any]:
+def _piece(
+    name: str, control: str, kind: str, value: dict[str, Any], size_wh: tuple[int, int]
+) -> dict[str, Any]:
     return {
         "id": name,
         "from_name": control,
@@ -114,7 +129,8 @@ class Corrections:
     """What people said, ready to be written.
 
     Attributes:
-        rows: one a photo, as `datasets/folder.py` reads them; ``photo`` is the path below the folder of the photos.
+        rows: one a photo, as `datasets/folder.py` reads them; ``photo`` is the path below the
+            folder of the photos.
         left_out: tasks and boxes that were not used, and why.
     """
 
@@ -125,14 +141,19 @@ class Corrections:
 def read_tasks(document: Any) -> Corrections:
     """The corrections in a Label Studio JSON export.
 
-    Of several annotations of one task the one marked as ground truth counts, or else the one that was changed last.
-    A turned rectangle becomes the box around it; what leaves the picture is cut off.
+    Of several annotations of one task the one marked as ground truth counts, or else the one that
+    was changed last. A turned rectangle becomes the box around it; what leaves the picture is cut
+    off.
 
     Raises:
         ValueError: not such an export.
     """
-    if not isinstance(document, list) or not all(isinstance(task, dict) and "data" in task for task in document):
-        raise ValueError("expected a Label Studio export of the type JSON: a list of tasks with data and annotations")
+    if not isinstance(document, list) or not all(
+        isinstance(task, dict) and "data" in task for task in document
+    ):
+        raise ValueError(
+            "expected a Label Studio export of the type JSON: a list of tasks with data and annotations"
+        )
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     for number, task in enumerate(document, start=1):
@@ -176,7 +197,9 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         row["captions"] = captions
     if boxes:
         pairs = ((list(box), phrases.get(name, "")) for name, box in boxes.items())
-        row["boxes"] = [{"box": box, "phrase": phrase} if phrase else {"box": box} for box, phrase in pairs]
+        row["boxes"] = [
+            {"box": box, "phrase": phrase} if phrase else {"box": box} for box, phrase in pairs
+        ]
     else:
         row.pop("width", None), row.pop("height", None)
     if not captions and not boxes:
@@ -186,7 +209,11 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _chosen(annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     kept = [one for one in annotations if not one.get("was_cancelled")]
-    return max(kept, key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at") or "")), default=None)
+    return max(
+        kept,
+        key=lambda one: (bool(one.get("ground_truth")), str(one.get("updated_at") or "")),
+        default=None,
+    )
 
 
 def _photo(data: Mapping[str, Any]) -> str:
@@ -203,15 +230,25 @@ def _photo(data: Mapping[str, Any]) -> str:
 
 def _texts(value: Mapping[str, Any]) -> list[str]:
     texts = value.get("text", [])
-    return [" ".join(text.split()) for text in ([texts] if isinstance(texts, str) else texts) if text.strip()]
+    return [
+        " ".join(text.split())
+        for text in ([texts] if isinstance(texts, str) else texts)
+        if text.strip()
+    ]
 
 
 def _box(value: Mapping[str, Any], size_wh: tuple[int, int]) -> Box | None:
     """Corners in pixels, to a tenth, of a rectangle in percent that may be turned about its top left corner."""
-    sides = [float(value[key]) / 100 * size_wh[axis] for key, axis in (("x", 0), ("y", 1), ("width", 0), ("height", 1))]
+    sides = [
+        float(value[key]) / 100 * size_wh[axis]
+        for key, axis in (("x", 0), ("y", 1), ("width", 0), ("height", 1))
+    ]
     left, top, wide, high = sides
     angle = math.radians(float(value.get("rotation") or 0))
-    across, down = (wide * math.cos(angle), wide * math.sin(angle)), (-high * math.sin(angle), high * math.cos(angle))
+    across, down = (
+        (wide * math.cos(angle), wide * math.sin(angle)),
+        (-high * math.sin(angle), high * math.cos(angle)),
+    )
     xs = [left, left + across[0], left + down[0], left + across[0] + down[0]]
     ys = [top, top + across[1], top + down[1], top + across[1] + down[1]]
     x1, x2 = (round(min(max(x, 0), size_wh[0]), 1) for x in (min(xs), max(xs)))

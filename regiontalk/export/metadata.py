@@ -17,7 +17,9 @@ _ORIENTATION = 0x0112
 _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
-def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
+def write_sidecar(
+    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False
+) -> Path:
     """Write ``NAME.jpg.xmp`` into a folder; a sidecar that is there is added to.
 
     Args:
@@ -32,7 +34,9 @@ def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: b
     """
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
     existing = path.read_bytes() if path.is_file() else None
-    fresh = packet(result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace)
+    fresh = packet(
+        result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace
+    )
     write_data(path, fresh)
     return path
 
@@ -40,8 +44,9 @@ def write_sidecar(result: ImageResult, texts: Texts, folder: Path, *, replace: b
 def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
     """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
 
-    A file of that name is replaced where it is an earlier copy of this photo: the same bytes apart from its XMP, and
-    the same time. Anything else there may be another photo, or one whose XMP somebody has worked on since.
+    A file of that name is replaced where it is an earlier copy of this photo: the same bytes apart
+    from its XMP, and the same time. Anything else there may be another photo, or one whose XMP
+    somebody has worked on since.
 
     Args:
         result: of the photo at the path `ImageResult.photo`.
@@ -50,17 +55,21 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
         replace: put our texts in place of those that the photo has.
 
     Raises:
-        ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace the photo or a
-            file that is no earlier copy of it.
+        ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace
+            the photo or a file that is no earlier copy of it.
         OSError: a file cannot be read or written.
     """
     photo, path = Path(result.photo), copy_path(result.photo, folder)
     if path.exists() and path.samefile(photo):
-        raise ValueError(f"{photo}: the copy would replace the photo; choose another folder with --out")
+        raise ValueError(
+            f"{photo}: the copy would replace the photo; choose another folder with --out"
+        )
     data = photo.read_bytes()
     try:
         found = find_packet(data)
-        fresh = with_packet(data, packet(result, texts, found, orientation=orientation(data), replace=replace))
+        fresh = with_packet(
+            data, packet(result, texts, found, orientation=orientation(data), replace=replace)
+        )
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error
     if path.exists() and not _is_copy(path, photo, fresh):

@@ -28,7 +28,9 @@ def check_name(photo: str, folder: Path) -> None:
     try:
         relative(photo, folder).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{photo!a}: expected a name in UTF-8, which the document needs; rename the photo") from error
+        raise ValueError(
+            f"{photo!a}: expected a name in UTF-8, which the document needs; rename the photo"
+        ) from error
 
 
 def iri(photo: str, folder: Path) -> str:

@@ -1,7 +1,7 @@
 """Pairs of a whole data set on disk: JSON Lines that other tools can read, and a picture to look at.
 
-A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``;
-the box is in pixels of the stored photo, and the whole photo is a legal box.
+A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2],
+"score": 0.21}``; the box is in pixels of the stored photo, and the whole photo is a legal box.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def write_snippets(
 ) -> tuple[int, list[str]]:
     """Write the pairs of every photo; the number of pairs, and a line for each photo that could not be read.
 
-    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a line that says what infers
-    them; a run that finds such a file keeps its whole photos, tries again what could not be read, and goes on.
+    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a line
+    that says what infers them; a run that finds such a file keeps its whole photos, tries again
+    what could not be read, and goes on.
 
     Raises:
         ValueError: ``path`` is a folder, or the gathered lines come from another model or beta.
@@ -51,7 +52,9 @@ def write_snippets(
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
     order = {example.id: place for place, example in enumerate(examples)}
     kept = {name: lines for name, lines in _resume(partial, head) if name in order}
-    write_whole(partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8"))
+    write_whole(
+        partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8")
+    )
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
@@ -62,7 +65,12 @@ def write_snippets(
     except OSError as error:
         raise cannot_write(partial, error) from error
     blocks = sorted(_resume(partial, head), key=lambda block: order[block[0]])
-    rows = [line for _, lines in blocks for line in lines.splitlines(True) if not line.startswith('{"done"')]
+    rows = [
+        line
+        for _, lines in blocks
+        for line in lines.splitlines(True)
+        if not line.startswith('{"done"')
+    ]
     write_whole(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
@@ -74,10 +82,16 @@ def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
     digest = hashlib.sha256(model.config.model_dump_json().encode())
     digest.update("\n".join(model.vocabulary.words).encode())
     digest.update(fingerprint(model).encode())
-    return {"model": model.config.name, "sha256": digest.hexdigest()[:16], "beta": model.chain(beta).beta}
+    return {
+        "model": model.config.name,
+        "sha256": digest.hexdigest()[:16],
+        "beta": model.chain(beta).beta,
+    }
 
 
-def _block(captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]) -> str:
+def _block(
+    captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]
+) -> str:
     """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen.
 
     A photo that could not be read leaves no mark, so that the next run tries it again.
@@ -124,10 +138,14 @@ def _told(head: str) -> str:
 
 
 @torch.inference_mode()
-def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | None = None) -> list[Row]:
+def photo_snippets(
+    captioner: RegionCaptioner, example: Example, beta: float | None = None
+) -> list[Row]:
     """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
     model = captioner.model
-    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
+    photo = open_photo(
+        example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size
+    )
     maps = captioner.encode([photo])
     boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
     tokens = [tokenize(caption) for caption in example.captions]
@@ -148,7 +166,9 @@ def photo_snippets(captioner: RegionCaptioner, example: Example, beta: float | N
     ]
 
 
-def draw_sheet(captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None) -> Image.Image:
+def draw_sheet(
+    captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None
+) -> Image.Image:
     """Photos with the snippets of their first sentence drawn on their boxes; broken photos are left out.
 
     Raises:
@@ -162,7 +182,9 @@ def draw_sheet(captioner: RegionCaptioner, examples: Sequence[Example], beta: fl
             continue  # `write_snippets` has reported it
         rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
         matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
-        result = ImageResult(example.id, photo.size_wh, captioner.model.config.name, matches=matches)
+        result = ImageResult(
+            example.id, photo.size_wh, captioner.model.config.name, matches=matches
+        )
         pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
     return contact_sheet(pictures, columns=4)
 

@@ -10,7 +10,20 @@ from pathlib import Path
 from regiontalk.export.names import relative
 from regiontalk.records import ImageResult, RegionCaption
 
-COLUMNS = ("photo", "width", "height", "kind", "x1", "y1", "x2", "y2", "text", "confidence", "score", "model")
+COLUMNS = (
+    "photo",
+    "width",
+    "height",
+    "kind",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+    "text",
+    "confidence",
+    "score",
+    "model",
+)
 
 
 def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
@@ -31,4 +44,12 @@ def _rows(result: ImageResult, folder: Path) -> Iterator[tuple[object, ...]]:
     for kind, region in said:
         box = [round(float(value), 1) for value in region.box]
         numbers = round(region.confidence, 4), round(region.score, 4)
-        yield relative(result.photo, folder), *result.size_wh, kind, *box, region.text or "", *numbers, result.model
+        yield (
+            relative(result.photo, folder),
+            *result.size_wh,
+            kind,
+            *box,
+            region.text or "",
+            *numbers,
+            result.model,
+        )

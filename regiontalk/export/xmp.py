@@ -1,12 +1,12 @@
 """XMP: alt text, description and image regions, as photo managers and search engines read them.
 
-Regions are written twice, in the two ways that are in use: IPTC `ImageRegion` (Photo Metadata Standard 2019.1 and
-later; corner and size) and the Metadata Working Group's `Regions` (guidelines 2.0, 5.9; *centre* and size). Both are
-shares of the picture **as it is stored**, before its EXIF turn; boxes of an `ImageResult` are in the picture as it is
-seen, so `stored_box` turns them back.
+Regions are written twice, in the two ways that are in use: IPTC `ImageRegion` (Photo Metadata
+Standard 2019.1 and later; corner and size) and the Metadata Working Group's `Regions` (guidelines
+2.0, 5.9; *centre* and size). Both are shares of the picture **as it is stored**, before its EXIF
+turn; boxes of an `ImageResult` are in the picture as it is seen, so `stored_box` turns them back.
 
-`packet` adds to what is there: foreign properties and regions stay, regions of an earlier run are replaced, and texts
-that somebody wrote are kept unless the caller says otherwise.
+`packet` adds to what is there: foreign properties and regions stay, regions of an earlier run are
+replaced, and texts that somebody wrote are kept unless the caller says otherwise.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ _DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address 
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
 _MARKS = ((EXT, "rId"), (DC, "identifier"))  # where that identifier stands
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta>'
-# Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF orientation.
+# Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF
+# orientation.
 _TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
     1: lambda u, v: (u, v),
     2: lambda u, v: (1 - u, v),
@@ -98,7 +99,9 @@ def packet(
     document = _parsed(existing)
     root = next(iter(document.getElementsByTagNameNS(RDF, "RDF")), None)
     if root is None:
-        raise ValueError("XMP: expected an rdf:RDF element in the metadata that is there, got none; remove it first")
+        raise ValueError(
+            "XMP: expected an rdf:RDF element in the metadata that is there, got none; remove it first"
+        )
     rdf: minidom.Element = root
     about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
     _remove_ours(rdf)
@@ -135,12 +138,18 @@ def stored_box(
 
 def _parsed(existing: bytes | None) -> minidom.Document:
     text = (existing or b"").strip(b"\x00 \r\n\t")
-    if b"<!DOCTYPE" in text or b"<!ENTITY" in text:  # never part of XMP; entities can be made to grow without end
-        raise ValueError("XMP: the metadata that is there declares entities, which XMP does not allow; remove it first")
+    if (
+        b"<!DOCTYPE" in text or b"<!ENTITY" in text
+    ):  # never part of XMP; entities can be made to grow without end
+        raise ValueError(
+            "XMP: the metadata that is there declares entities, which XMP does not allow; remove it first"
+        )
     try:
         return minidom.parseString(text or _EMPTY.encode())
     except (ExpatError, ValueError) as error:
-        raise ValueError(f"XMP: the metadata that is there is damaged ({error}); remove it first") from error
+        raise ValueError(
+            f"XMP: the metadata that is there is damaged ({error}); remove it first"
+        ) from error
 
 
 def _fragment(text: str) -> minidom.Element:
@@ -166,7 +175,11 @@ def _children(node: minidom.Node) -> list[minidom.Element]:
 
 def _descriptions(rdf: minidom.Element) -> list[minidom.Element]:
     """The top-level blocks, whose children are the properties."""
-    return [node for node in _children(rdf) if (node.namespaceURI, node.localName) == (RDF, "Description")]
+    return [
+        node
+        for node in _children(rdf)
+        if (node.namespaceURI, node.localName) == (RDF, "Description")
+    ]
 
 
 def _property(rdf: minidom.Element, address: str, name: str) -> minidom.Element | None:
@@ -219,7 +232,9 @@ def _is_mark(node: minidom.Element) -> bool:
     """Whether an element is or has an identifier of ours: Adobe's programs turn simple elements into attributes."""
     if any(node.getAttributeNS(*mark).startswith(_OURS) for mark in _MARKS):
         return True
-    return (node.namespaceURI, node.localName) in _MARKS and "".join(_all_text(node)).startswith(_OURS)
+    return (node.namespaceURI, node.localName) in _MARKS and "".join(_all_text(node)).startswith(
+        _OURS
+    )
 
 
 def _add_regions(
@@ -266,13 +281,17 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
 
 def _language(name: str, words: str) -> str:
     """A text property in the one language that we speak."""
-    return f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
+    return (
+        f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
+    )
 
 
 def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], name: str) -> str:
     x1, y1, x2, y2 = box
     places = (("rbX", x1), ("rbY", y1), ("rbW", x2 - x1), ("rbH", y2 - y1))
-    numbers = "".join(f"<Iptc4xmpExt:{key}>{value:.6f}</Iptc4xmpExt:{key}>" for key, value in places)
+    numbers = "".join(
+        f"<Iptc4xmpExt:{key}>{value:.6f}</Iptc4xmpExt:{key}>" for key, value in places
+    )
     return (
         f'<rdf:li rdf:parseType="Resource"><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
         "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape><Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"

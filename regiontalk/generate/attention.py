@@ -21,14 +21,17 @@ class SoftAttention(nn.Module):
         self.energy = nn.Linear(size, 1, bias=False)
         self.gate = nn.Linear(hidden, 1)
 
-    def forward(self, h: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, h: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Look once.
 
         Args:
             h: (R, H) the state before this word.
             values: (R, P, A) annotation vectors a.
             keys: (R, P, A) ``self.key(values)``, computed once a picture.
-            mask: (R, P), True = a vector, False = padding, which gets no weight; None where all count.
+            mask: (R, P), True = a vector, False = padding, which gets no weight; None where all
+                count.
 
         Returns:
             context z (R, A) and weights alpha (R, P).

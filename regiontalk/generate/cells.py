@@ -1,7 +1,8 @@
 """Recurrent cells behind one signature, so that the generator and the search know none of them by name.
 
-A cell takes ``drive`` (R, gates * H), the sum of all that enters from outside (the word, the picture, the attended
-context, the bias), and its state, and returns the next state; ``state[0]`` is always h (R, H).
+A cell takes ``drive`` (R, gates * H), the sum of all that enters from outside (the word, the
+picture, the attended context, the bias), and its state, and returns the next state; ``state[0]`` is
+always h (R, H).
 """
 
 from __future__ import annotations
@@ -63,8 +64,14 @@ class LstmCell(nn.Module):
         """(R, 4H) drive to the next (h, c)."""
         h, c = state
         enter, forget, fresh, leave = (drive + self.recur(h)).chunk(4, -1)
-        c = torch.sigmoid(forget + 1.0) * c + torch.sigmoid(enter) * torch.tanh(fresh)  # +1: remember at first
+        c = torch.sigmoid(forget + 1.0) * c + torch.sigmoid(enter) * torch.tanh(
+            fresh
+        )  # +1: remember at first
         return torch.sigmoid(leave) * torch.tanh(c), c
 
 
-CELLS: dict[str, type[ReluCell] | type[GruCell] | type[LstmCell]] = {"relu": ReluCell, "gru": GruCell, "lstm": LstmCell}
+CELLS: dict[str, type[ReluCell] | type[GruCell] | type[LstmCell]] = {
+    "relu": ReluCell,
+    "gru": GruCell,
+    "lstm": LstmCell,
+}

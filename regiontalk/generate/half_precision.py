@@ -1,8 +1,8 @@
 """A generator that only writes: in bfloat16 where that is the processor's own kind of number.
 
-A search multiplies few rows with all weights, so half the bytes are nearly half the time. oneDNN below keeps a program
-for every number of rows that it meets, hundreds of megabytes of them in a server, so rows are filled up to one of few
-numbers.
+A search multiplies few rows with all weights, so half the bytes are nearly half the time. oneDNN
+below keeps a program for every number of rows that it meets, hundreds of megabytes of them in a
+server, so rows are filled up to one of few numbers.
 """
 
 from __future__ import annotations
@@ -34,15 +34,23 @@ class HalfGenerator:
         rows = len(condition)
         seen = None if annotations is None else _filled(annotations.bfloat16(), rows)
         whole = None if mask is None else _filled(mask, rows)
-        full, (state, memory) = self._generator.search_step(_filled(condition.bfloat16(), rows), seen, whole)
+        full, (state, memory) = self._generator.search_step(
+            _filled(condition.bfloat16(), rows), seen, whole
+        )
 
         def step(words: Tensor, parts: Any) -> tuple[Tensor, Any]:
             count = len(words)
-            state, memory = (tuple(_filled(part, count) for part in whole) for whole in (parts[0], parts[1].value))
+            state, memory = (
+                tuple(_filled(part, count) for part in whole)
+                for whole in (parts[0], parts[1].value)
+            )
             log_probabilities, (fresh, _) = full(_filled(words, count), (state, Fixed(memory)))
             return log_probabilities[:count], (tuple(part[:count] for part in fresh), parts[1])
 
-        return step, (tuple(part[:rows] for part in state), Fixed(tuple(part[:rows] for part in memory.value)))
+        return step, (
+            tuple(part[:rows] for part in state),
+            Fixed(tuple(part[:rows] for part in memory.value)),
+        )
 
 
 def filled_rows(rows: int) -> int:
@@ -68,4 +76,8 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 def for_writing(generator: Generator) -> Generator | HalfGenerator:
     """The generator itself, or a copy that searches faster."""
-    return HalfGenerator(generator) if has_native_bfloat16(generator.output.weight.device) else generator
+    return (
+        HalfGenerator(generator)
+        if has_native_bfloat16(generator.output.weight.device)
+        else generator
+    )

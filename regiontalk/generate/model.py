@@ -1,8 +1,9 @@
 """The caption generator: a conditional language model of a photo or of any region; equations (13) to (15) of [1].
 
-A condition (R, C) says what to describe: the region's vector, with or without the whole photo's beside it. With
-attention the model also sees annotation vectors (R, P, F), the cells of the region or other regions. The same
-`_advance` serves teacher forcing and search, so that what is trained is what is decoded.
+A condition (R, C) says what to describe: the region's vector, with or without the whole photo's
+beside it. With attention the model also sees annotation vectors (R, P, F), the cells of the region
+or other regions. The same `_advance` serves teacher forcing and search, so that what is trained is
+what is decoded.
 """
 
 from __future__ import annotations
@@ -26,24 +27,42 @@ class GeneratorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    cell: Literal["relu", "gru", "lstm"] = Field("relu", description="recurrence; relu is the paper's")
+    cell: Literal["relu", "gru", "lstm"] = Field(
+        "relu", description="recurrence; relu is the paper's"
+    )
     hidden: int = Field(512, ge=1, description="H")
     word_size: int = Field(512, ge=1, description="length of a word vector")
     picture: Literal["first", "every", "state"] = Field(
-        "first", description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])"
+        "first",
+        description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
     )
-    attention: int = Field(0, ge=0, description="A, length of an annotation vector; 0 = no attention")
+    attention: int = Field(
+        0, ge=0, description="A, length of an annotation vector; 0 = no attention"
+    )
     regions: int = Field(
-        0, ge=0, description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals"
+        0,
+        ge=0,
+        description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals",
     )
-    places: bool = Field(False, description="annotation vectors also say where in the photo they stand")
+    places: bool = Field(
+        False, description="annotation vectors also say where in the photo they stand"
+    )
     look: Literal["before", "after"] = Field(
-        "before", description="attention looks with h_{t-1} ([2]), or with h_t, which read the word (Luong et al. 2015)"
+        "before",
+        description="attention looks with h_{t-1} ([2]), or with h_t, which read the word (Luong et al. 2015)",
     )
-    source: Literal["feature", "embedding"] = Field("feature", description="condition on region vectors or v of eq. 1")
-    with_photo: bool = Field(True, description="the whole photo's vector stands beside the region's")
-    geometry: bool = Field(False, description="the condition also says where the box stands and how large it is")
-    bottleneck: int = Field(0, ge=0, description="the condition first becomes so many rectified numbers; 0 = no")
+    source: Literal["feature", "embedding"] = Field(
+        "feature", description="condition on region vectors or v of eq. 1"
+    )
+    with_photo: bool = Field(
+        True, description="the whole photo's vector stands beside the region's"
+    )
+    geometry: bool = Field(
+        False, description="the condition also says where the box stands and how large it is"
+    )
+    bottleneck: int = Field(
+        0, ge=0, description="the condition first becomes so many rectified numbers; 0 = no"
+    )
     condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
 
@@ -51,14 +70,18 @@ class GeneratorConfig(BaseModel):
     def _attends(self) -> Self:
         for name in ("regions", "places", "look"):
             if getattr(self, name) != type(self).model_fields[name].default and not self.attention:
-                raise ValueError(f"cannot meet: {name} and attention = 0; it says how attention looks")
+                raise ValueError(
+                    f"cannot meet: {name} and attention = 0; it says how attention looks"
+                )
         return self
 
 
 class Generator(nn.Module):
     """Words one by one, given a picture or a region."""
 
-    def __init__(self, *, features: int, annotation: int, vocabulary: Vocabulary, config: GeneratorConfig) -> None:
+    def __init__(
+        self, *, features: int, annotation: int, vocabulary: Vocabulary, config: GeneratorConfig
+    ) -> None:
         """Build the model.
 
         Args:
@@ -83,7 +106,9 @@ class Generator(nn.Module):
             self.context_drive = nn.Linear(config.attention, self.cell.gates * hidden, bias=False)
             self.context_out = nn.Linear(config.attention, word_size, bias=False)
             self.deep = nn.Linear(hidden, word_size)
-        self.output = nn.Linear(word_size if config.attention else hidden, len(vocabulary))  # W_oh and b_o
+        self.output = nn.Linear(
+            word_size if config.attention else hidden, len(vocabulary)
+        )  # W_oh and b_o
         self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
         self.dropout = nn.Dropout(config.dropout)
         self.condition_dropout = nn.Dropout(config.condition_dropout)
@@ -99,8 +124,9 @@ class Generator(nn.Module):
             mask: (R, P), True = an annotation vector, False = padding; None where all count.
 
         Returns:
-            The first cell state, and the memory that stays the same while words are written: (picture drive,) or
-            (picture drive, values, keys) and perhaps the mask, each with R rows.
+            The first cell state, and the memory that stays the same while words are written:
+            (picture drive,) or (picture drive, values, keys) and perhaps the mask, each with R
+            rows.
         """
         condition = self.condition_dropout(condition)
         if self.config.bottleneck:
@@ -114,9 +140,13 @@ class Generator(nn.Module):
         if not self.config.attention:
             return state, (picture,)
         if annotations is None:
-            raise ValueError("generator: expected annotation vectors (R, P, F), got None; the model attends")
+            raise ValueError(
+                "generator: expected annotation vectors (R, P, F), got None; the model attends"
+            )
         values = functional.relu(self.annotate(annotations))
-        if self.config.look == "after":  # what was seen last is part of the state: the next word's drive reads it
+        if (
+            self.config.look == "after"
+        ):  # what was seen last is part of the state: the next word's drive reads it
             state = (*state, values.new_zeros(rows, self.config.attention))
         return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
 
@@ -138,28 +168,43 @@ class Generator(nn.Module):
             rows: (S,) int64, which of R each text is about; None where text s is about s.
 
         Returns:
-            logits (S, T, V) of the word after each, and attention (S, T, P) or None; both 0 where a text is over.
+            logits (S, T, V) of the word after each, and attention (S, T, P) or None; both 0 where a
+            text is over.
         """
         return self.read(*self.start(condition, annotations, mask), words, rows)
 
     def read(
-        self, state: tuple[Tensor, ...], memory: tuple[Tensor, ...], words: Tensor, rows: Tensor | None = None
+        self,
+        state: tuple[Tensor, ...],
+        memory: tuple[Tensor, ...],
+        words: Tensor,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """`forward` from what `start` prepared once, for several readings of the same rows."""
         count, longest = words.shape
         places = torch.arange(longest, device=words.device)
         lengths, order = ((words != PAD) * (1 + places)).amax(1).sort(descending=True, stable=True)
         own = order if rows is None else rows[order]
-        state, memory = (tuple(part.index_select(0, own) for part in parts) for parts in (state, memory))
-        goes_on = lengths > places[:, None]  # (T, S): the longest texts stand first, so fewer and fewer rows go on
-        where = (order * longest + places[:, None])[goes_on]  # of every word that is read, step by step
+        state, memory = (
+            tuple(part.index_select(0, own) for part in parts) for parts in (state, memory)
+        )
+        goes_on = (
+            lengths > places[:, None]
+        )  # (T, S): the longest texts stand first, so fewer and fewer rows go on
+        where = (order * longest + places[:, None])[
+            goes_on
+        ]  # of every word that is read, step by step
         words = words.flatten()[where]
         embedded = self.dropout(self.embed(words))
         live = goes_on.sum(1).tolist()
-        inputs = (part.split(live) for part in (embedded, self.word_drive(embedded), words == START))
+        inputs = (
+            part.split(live) for part in (embedded, self.word_drive(embedded), words == START)
+        )
         outputs, looks = [], []
         for vector, drive, first in zip(*inputs, strict=True):
-            state, memory = (tuple(part[: len(first)] for part in parts) for parts in (state, memory))
+            state, memory = (
+                tuple(part[: len(first)] for part in parts) for parts in (state, memory)
+            )
             state, context, look = self._advance(drive, first, state, memory)
             outputs.append(self._hidden_output(vector, state[0], context))
             looks.append(look)
@@ -212,19 +257,28 @@ class Generator(nn.Module):
 
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
-        return h if context is None else torch.tanh(embedded + self.deep(h) + self.context_out(context))
+        return (
+            h
+            if context is None
+            else torch.tanh(embedded + self.deep(h) + self.context_out(context))
+        )
 
 
 @torch.inference_mode()
 def caption_log_probability(
-    generator: Generator, condition: Tensor, annotations: Tensor | None, captions: Sequence[Sequence[int]]
+    generator: Generator,
+    condition: Tensor,
+    annotations: Tensor | None,
+    captions: Sequence[Sequence[int]],
 ) -> Tensor:
     """Log-probability (R,) of one caption for each row of a condition (R, C), its END included."""
     inputs, _ = pad_words([[START, *caption] for caption in captions])
     targets, _ = pad_words([[*caption, END] for caption in captions])
     logits, _ = generator(condition, annotations, inputs.to(condition.device))
     targets = targets.to(condition.device)
-    log_probabilities = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R, T)
+    log_probabilities = (
+        logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)
+    )  # (R, T)
     return torch.where(targets != PAD, log_probabilities, 0.0).sum(1)
 
 
@@ -239,4 +293,6 @@ def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
 def caption_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of the next word: logits (R, T, V), targets (R, T) int64 with PAD where nothing counts."""
     counted = targets != PAD
-    return functional.cross_entropy(logits[counted].float(), targets[counted], label_smoothing=smoothing)
+    return functional.cross_entropy(
+        logits[counted].float(), targets[counted], label_smoothing=smoothing
+    )

@@ -1,14 +1,16 @@
 """Greedy choice, sampling and beam search over any language model that can be asked for its next word.
 
-Search knows one function, ``step(words, state) -> (log_probabilities, state)``: from the words (R,) int64 just written
-by the R sentences now alive, and the model's state, to the log-probabilities (R, V) of the next word and the next
-state. A state is a tensor with R rows, None, `Fixed`, or a tuple of states. All sentences start with START.
+Search knows one function, ``step(words, state) -> (log_probabilities, state)``: from the words (R,)
+int64 just written by the R sentences now alive, and the model's state, to the log-probabilities (R,
+V) of the next word and the next state. A state is a tensor with R rows, None, `Fixed`, or a tuple
+of states. All sentences start with START.
 
-All rows (photos, regions) decode together and leave the batch as they finish, so a finished row costs nothing. A
-sentence is at most ``max_words`` words and END; one that has ``max_words`` words must end, and pays the model's price
-for its END. So every result is a whole sentence with its exact log-probability under the model, and a beam as wide as
-the tree of prefixes finds the best of them all. Where the model allows no sentence at all, a row gets an empty one
-worth -inf. Ties go to the sentence that finished earlier, then to the better prefix, then to the lowest word number.
+All rows (photos, regions) decode together and leave the batch as they finish, so a finished row
+costs nothing. A sentence is at most ``max_words`` words and END; one that has ``max_words`` words
+must end, and pays the model's price for its END. So every result is a whole sentence with its exact
+log-probability under the model, and a beam as wide as the tree of prefixes finds the best of them
+all. Where the model allows no sentence at all, a row gets an empty one worth -inf. Ties go to the
+sentence that finished earlier, then to the better prefix, then to the lowest word number.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 State = TypeVar("State")
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
-FORBIDDEN = (PAD, START, UNKNOWN)  # numbers that are no words: never written unless the caller says so
+FORBIDDEN = (
+    PAD,
+    START,
+    UNKNOWN,
+)  # numbers that are no words: never written unless the caller says so
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,10 @@ class Hypothesis:
 
     Attributes:
         words: word numbers without START and END.
-        log_probability: of the words and their END under the model; -inf where the model allows no sentence at all.
-        score: what hypotheses are ranked by, ``log_probability / length ** length_power``; the length counts END.
+        log_probability: of the words and their END under the model; -inf where the model allows no
+            sentence at all.
+        score: what hypotheses are ranked by, ``log_probability / length ** length_power``; the
+            length counts END.
     """
 
     words: tuple[int, ...]
@@ -50,7 +58,8 @@ class Hypothesis:
 class Fixed:
     """A part of a state that never changes and is the same for all beams of a row: annotation vectors, the picture.
 
-    Beam search repeats it once and moves it only when rows leave, not at every word. The step returns it as it came.
+    Beam search repeats it once and moves it only when rows leave, not at every word. The step
+    returns it as it came.
 
     Attributes:
         value: a tensor with R rows, or a tuple of such.
@@ -104,15 +113,16 @@ def sample(
 ) -> list[list[Hypothesis]]:
     """Words drawn from ``softmax(log p / temperature)`` without the forbidden ones.
 
-    All chance is drawn before the first word, so a row's sentence does not depend on when other rows finish, and the
-    first rows of a larger batch are those of a smaller one with the same seed.
+    All chance is drawn before the first word, so a row's sentence does not depend on when other
+    rows finish, and the first rows of a larger batch are those of a smaller one with the same seed.
 
     Args:
         step: the model, see the head of this file.
         state: its first state, with ``rows`` rows.
         rows: R, how many sentences to write.
         max_words: the longest sentence, END not counted.
-        temperature: above 0; below 1 sharpens, above 1 flattens. The log-probability reported is the model's own.
+        temperature: above 0; below 1 sharpens, above 1 flattens. The log-probability reported is
+            the model's own.
         generator: the source of chance; None = torch's default one.
         forbidden: word numbers that are never written.
         length_power: only changes the score that is reported.
@@ -124,12 +134,22 @@ def sample(
         ValueError: an argument is out of range, or the step returns another shape or NaN.
     """
     if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"temperature: expected a finite number above 0, got {temperature}; for the mode use greedy")
+        raise ValueError(
+            f"temperature: expected a finite number above 0, got {temperature}; for the mode use greedy"
+        )
     source = generator.device if generator is not None else torch.device("cpu")
-    chances = torch.rand(max(rows, 0), max(max_words, 0), generator=generator, device=source, dtype=torch.float64)
+    chances = torch.rand(
+        max(rows, 0), max(max_words, 0), generator=generator, device=source, dtype=torch.float64
+    )
 
     def choose(log_probabilities: Tensor, alive: Tensor, position: int) -> Tensor:
-        mass = (log_probabilities.float() / temperature).softmax(dim=1).nan_to_num().double().cumsum(dim=1)
+        mass = (
+            (log_probabilities.float() / temperature)
+            .softmax(dim=1)
+            .nan_to_num()
+            .double()
+            .cumsum(dim=1)
+        )
         level = chances[:, position].to(mass.device)[alive, None] * mass[:, -1:]
         # right=True passes over words without mass: the first word whose mass exceeds the level
         return torch.searchsorted(mass, level, right=True).squeeze(1).clamp(max=mass.shape[1] - 1)
@@ -161,10 +181,16 @@ def _follow(
             log_probabilities, state = step(words, state)
             _check_step(log_probabilities, len(alive), forbidden)
             allowed = log_probabilities.index_fill(1, banned, -math.inf)
-            words = choose(allowed, alive, position) if position < max_words else torch.full_like(alive, END)
+            words = (
+                choose(allowed, alive, position)
+                if position < max_words
+                else torch.full_like(alive, END)
+            )
             values = allowed.gather(1, words[:, None]).squeeze(1).double()
             totals[alive] += values
-            words = words.masked_fill(values.isneginf(), END)  # no word is possible: the row stops, worth -inf
+            words = words.masked_fill(
+                values.isneginf(), END
+            )  # no word is possible: the row stops, worth -inf
             going = (words != END).nonzero().squeeze(1)
             if position < max_words:
                 written[alive, position] = words
@@ -173,7 +199,9 @@ def _follow(
     lengths = (written != END).sum(1).double() + 1
     columns = (written.tolist(), totals.tolist(), (totals / lengths**length_power).tolist())
     found = zip(*columns, strict=True)
-    return [[_hypothesis(row if total > -math.inf else [], total, score)] for row, total, score in found]
+    return [
+        [_hypothesis(row if total > -math.inf else [], total, score)] for row, total, score in found
+    ]
 
 
 def beam(
@@ -190,20 +218,24 @@ def beam(
 ) -> list[list[Hypothesis]]:
     """The best sentences that ``beams`` prefixes a row can find.
 
-    Of a row's continuations, ranked by log-probability, those among the first K that end are sentences, and the first K
-    that do not end are the next prefixes. A row is done when no prefix can become better than its ``keep`` sentences.
+    Of a row's continuations, ranked by log-probability, those among the first K that end are
+    sentences, and the first K that do not end are the next prefixes. A row is done when no prefix
+    can become better than its ``keep`` sentences.
 
     Args:
-        step: the model, see the head of this file; first asked for ``rows`` rows, then for rows x beams.
+        step: the model, see the head of this file; first asked for ``rows`` rows, then for rows x
+            beams.
         state: its first state, with ``rows`` rows.
         rows: R, how many sentences to write.
         max_words: the longest sentence, END not counted.
         beams: K, prefixes kept for a row.
         forbidden: word numbers that are never written.
-        length_power: ranks by log-probability / length ** power: 0 by probability, 1 by the mean a word.
-        keep: how many sentences a row wants, at most ``beams``, which None stands for. 1 finishes soonest.
-        horizon: how many words a prefix may hope to write for nothing (only length_power gives them a use);
-            None = up to max_words, which is exact; 0 stops soonest.
+        length_power: ranks by log-probability / length ** power: 0 by probability, 1 by the mean a
+            word.
+        keep: how many sentences a row wants, at most ``beams``, which None stands for. 1 finishes
+            soonest.
+        horizon: how many words a prefix may hope to write for nothing (only length_power gives them
+            a use); None = up to max_words, which is exact; 0 stops soonest.
 
     Returns:
         For each row at most ``keep`` hypotheses, best first, and at least one.
@@ -225,7 +257,9 @@ def beam(
             log_probabilities, state = step(words, state)
             _check_step(log_probabilities, len(words), forbidden)
             width = hunt.total.shape[1]  # 1 at first, then K
-            hunt, parents, heads = hunt.grow(log_probabilities, beams, position, forbidden, length_power)
+            hunt, parents, heads = hunt.grow(
+                log_probabilities, beams, position, forbidden, length_power
+            )
             # the longest sentence that a prefix may become: it bears the same log-probability best
             hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1) ** length_power)
             index = torch.arange(len(parents), device=words.device)[:, None] * width + parents
@@ -241,9 +275,10 @@ def beam(
 class _Hunt(NamedTuple):
     """What beam search knows of the R rows that still write: up to K prefixes of each and the sentences found.
 
-    ``rows`` (R,) place of each row in the answer; ``total`` (R, K) log-probability of the prefixes, falling, -inf where
-    there are not so many; ``written`` (R, K, max_words) their words, filled up with END. Of the best sentences:
-    ``scores`` (R, keep), falling, and ``totals`` (R, keep), -inf where none is yet; ``sentences`` (R, keep, max_words).
+    ``rows`` (R,) place of each row in the answer; ``total`` (R, K) log-probability of the prefixes,
+    falling, -inf where there are not so many; ``written`` (R, K, max_words) their words, filled up
+    with END. Of the best sentences: ``scores`` (R, keep), falling, and ``totals`` (R, keep), -inf
+    where none is yet; ``sentences`` (R, keep, max_words).
     """
 
     rows: Tensor
@@ -258,13 +293,27 @@ class _Hunt(NamedTuple):
         """One empty prefix and no sentence in every row."""
         nothing = torch.full((rows, keep), -math.inf, device=device)
         blank = torch.full((rows, keep, max_words), END, device=device)
-        return cls(torch.arange(rows, device=device), nothing.new_zeros(rows, 1), blank[:, :1], nothing, nothing, blank)
+        return cls(
+            torch.arange(rows, device=device),
+            nothing.new_zeros(rows, 1),
+            blank[:, :1],
+            nothing,
+            nothing,
+            blank,
+        )
 
     def grow(
-        self, log_probabilities: Tensor, beams: int, position: int, forbidden: Sequence[int], length_power: float
+        self,
+        log_probabilities: Tensor,
+        beams: int,
+        position: int,
+        forbidden: Sequence[int],
+        length_power: float,
     ) -> tuple[_Hunt, Tensor, Tensor]:
         """One word further: the next hunt, and of each of its prefixes the parent and the last word, both (R, K)."""
-        sums = self.total[:, :, None] + log_probabilities.view(*self.total.shape, -1)  # (R, width, V)
+        sums = self.total[:, :, None] + log_probabilities.view(
+            *self.total.shape, -1
+        )  # (R, width, V)
         ends = sums[:, :, END].clone()
         if position == self.written.shape[2]:  # all that is left must end here, and nothing goes on
             ended = self.collect(ends, position, length_power)
@@ -274,8 +323,11 @@ class _Hunt(NamedTuple):
         total, places = _best(sums.flatten(1), beams)
         parents = places // sums.shape[2]
         words = (places % sums.shape[2]).masked_fill(total == -math.inf, END)
-        # only an END among the first K continuations counts, so that one beam is greedy; ending wins a tie
-        better = (total[:, None] > ends[:, :, None]).sum(2) + (ends[:, None] > ends[:, :, None]).sum(2)
+        # only an END among the first K continuations counts, so that one beam is greedy; ending
+        # wins a tie
+        better = (total[:, None] > ends[:, :, None]).sum(2) + (
+            ends[:, None] > ends[:, :, None]
+        ).sum(2)
         hunt = self.collect(ends.masked_fill(better >= beams, -math.inf), position, length_power)
         written = _take(self.written, parents)
         written[:, :, position] = words
@@ -305,7 +357,9 @@ class _Hunt(NamedTuple):
     def report(self, found: list[list[Hypothesis]]) -> None:
         """Put the sentences of all rows in their places."""
         columns = (self.rows, self.sentences, self.totals, self.scores)
-        for place, sentences, totals, scores in zip(*(column.tolist() for column in columns), strict=True):
+        for place, sentences, totals, scores in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
             found[place] = [
                 _hypothesis(words, total, score)
                 for words, total, score in zip(sentences, totals, scores, strict=True)
@@ -319,7 +373,8 @@ def reorder(state: State, rows: Tensor, *, inside_rows: bool = False) -> State:
     Args:
         state: tensors with R rows.
         rows: (R',) int64, row numbers, repeats allowed.
-        inside_rows: True = no row of the search leaves or is repeated, so `Fixed` parts stay as they are.
+        inside_rows: True = no row of the search leaves or is repeated, so `Fixed` parts stay as
+            they are.
 
     Raises:
         ValueError: the state holds something else.
@@ -333,7 +388,9 @@ def reorder(state: State, rows: Tensor, *, inside_rows: bool = False) -> State:
     if isinstance(state, tuple):
         parts = [reorder(part, rows, inside_rows=inside_rows) for part in state]
         return cast(State, type(state)(*parts) if hasattr(state, "_fields") else tuple(parts))
-    raise ValueError(f"state: expected tensors in nested tuples, Fixed or None, got {type(state).__name__}")
+    raise ValueError(
+        f"state: expected tensors in nested tuples, Fixed or None, got {type(state).__name__}"
+    )
 
 
 def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -343,16 +400,25 @@ def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """
     rows, size = sums.shape
     values, places = sums.topk(min(count + 1, size), dim=1)
-    # topk may take any of several equals: one more than asked for tells whether the border runs through equals
-    if size > count and bool((values[:, -2] == values[:, -1]).logical_and(values[:, -1] > -math.inf).any()):
+    # topk may take any of several equals: one more than asked for tells whether the border runs
+    # through equals
+    if size > count and bool(
+        (values[:, -2] == values[:, -1]).logical_and(values[:, -1] > -math.inf).any()
+    ):
         border = values[:, -2:-1]
         equal = sums == border
         wanted = count - (sums > border).sum(1, keepdim=True)
-        places = ((sums > border) | (equal & (equal.cumsum(1) <= wanted))).nonzero()[:, 1].view(rows, count)
+        places = (
+            ((sums > border) | (equal & (equal.cumsum(1) <= wanted)))
+            .nonzero()[:, 1]
+            .view(rows, count)
+        )
     places = places[:, :count].sort(dim=1).values
     values, order = sums.gather(1, places).sort(dim=1, descending=True, stable=True)
     missing = (0, max(0, count - size))
-    return functional.pad(values, missing, value=-math.inf), functional.pad(places.gather(1, order), missing)
+    return functional.pad(values, missing, value=-math.inf), functional.pad(
+        places.gather(1, order), missing
+    )
 
 
 def _take(sentences: Tensor, order: Tensor) -> Tensor:
@@ -369,7 +435,9 @@ def _device(state: Any) -> torch.device:
     """Where a state lives; the CPU if it holds no tensor."""
     if isinstance(state, Tensor):
         return state.device
-    parts = (state.value,) if isinstance(state, Fixed) else state if isinstance(state, tuple) else ()
+    parts = (
+        (state.value,) if isinstance(state, Fixed) else state if isinstance(state, tuple) else ()
+    )
     devices = [_device(part) for part in parts if part is not None]
     return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
@@ -377,24 +445,40 @@ def _device(state: Any) -> torch.device:
 def _check(rows: int, max_words: int, forbidden: Sequence[int], length_power: float) -> None:
     """Refuse arguments that no search can work with."""
     if rows < 0 or max_words < 1:
-        raise ValueError(f"search: expected rows >= 0 and max_words >= 1, got {rows=}, {max_words=}")
+        raise ValueError(
+            f"search: expected rows >= 0 and max_words >= 1, got {rows=}, {max_words=}"
+        )
     if END in forbidden or any(number < 0 for number in forbidden):
-        raise ValueError(f"forbidden: expected word numbers other than END ({END}), got {tuple(forbidden)}")
+        raise ValueError(
+            f"forbidden: expected word numbers other than END ({END}), got {tuple(forbidden)}"
+        )
     if not (math.isfinite(length_power) and length_power >= 0):
-        raise ValueError(f"length_power: expected a finite number of at least 0, got {length_power}")
+        raise ValueError(
+            f"length_power: expected a finite number of at least 0, got {length_power}"
+        )
 
 
 def _check_beam(beams: int, keep: int, horizon: int) -> None:
     """Refuse what no beam can work with."""
     if not 1 <= keep <= beams or horizon < 0:
-        raise ValueError(f"beam: expected 1 <= keep <= beams and horizon >= 0, got {keep=}, {beams=}, {horizon=}")
+        raise ValueError(
+            f"beam: expected 1 <= keep <= beams and horizon >= 0, got {keep=}, {beams=}, {horizon=}"
+        )
 
 
 def _check_step(log_probabilities: Tensor, rows: int, forbidden: Sequence[int]) -> None:
     """Refuse what a step returned unless it is (R, V) without NaN, with room for END and all that is forbidden."""
     least = max([END, *forbidden]) + 1
-    if log_probabilities.ndim != 2 or len(log_probabilities) != rows or log_probabilities.shape[1] < least:
+    if (
+        log_probabilities.ndim != 2
+        or len(log_probabilities) != rows
+        or log_probabilities.shape[1] < least
+    ):
         shape = tuple(log_probabilities.shape)
-        raise ValueError(f"step: expected log-probabilities ({rows}, V) with V >= {least}, got {shape}")
+        raise ValueError(
+            f"step: expected log-probabilities ({rows}, V) with V >= {least}, got {shape}"
+        )
     if log_probabilities.amax().isnan():  # the largest is NaN as soon as one is
-        raise ValueError("step: expected log-probabilities, got NaN; are the weights or the features finite?")
+        raise ValueError(
+            "step: expected log-probabilities, got NaN; are the weights or the features finite?"
+        )

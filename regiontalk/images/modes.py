@@ -44,9 +44,10 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 def window(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Deep greyscale (height, width) as uint8 between its own 0.5 and 99.5 percentiles.
 
-    Cameras and scanners rarely use all 16 bits, so that cutting or dividing by 257 gives black or white pictures.
-    Where the percentiles meet, the least and greatest values are taken; a constant picture becomes middle grey. Of
-    pictures over a million pixels the percentiles are those of every second, third ... row and column.
+    Cameras and scanners rarely use all 16 bits, so that cutting or dividing by 257 gives black or
+    white pictures. Where the percentiles meet, the least and greatest values are taken; a constant
+    picture becomes middle grey. Of pictures over a million pixels the percentiles are those of
+    every second, third ... row and column.
 
     >>> window(np.array([[1000, 1100, 1200]], dtype=np.uint16)).tolist()
     [[0, 128, 255]]
@@ -62,6 +63,8 @@ def window(values: NDArray[Any]) -> NDArray[np.uint8]:
     for first in range(
         0, len(values) if high > low else 0, rows
     ):  # the whole in float64 would take eight bytes a pixel
-        block = np.nan_to_num(values[first : first + rows].astype(np.float64), nan=low, posinf=high, neginf=low)
+        block = np.nan_to_num(
+            values[first : first + rows].astype(np.float64), nan=low, posinf=high, neginf=low
+        )
         shown[first : first + rows] = np.rint(((block - low) / (high - low)).clip(0, 1) * 255)
     return shown

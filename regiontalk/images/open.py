@@ -1,11 +1,13 @@
 """Pictures: open one safely, make network input of it, and take boxes there and back.
 
-`open_image` turns whatever the caller holds (path, bytes, PIL picture, numpy array) into an upright RGB picture, or
-raises `ImageError` with one line that says what was expected, what came and what to do. `open_photo` does the same and
-remembers the original size, so that a JPEG may be decoded small while boxes stay in original pixels.
+`open_image` turns whatever the caller holds (path, bytes, PIL picture, numpy array) into an upright
+RGB picture, or raises `ImageError` with one line that says what was expected, what came and what to
+do. `open_photo` does the same and remembers the original size, so that a JPEG may be decoded small
+while boxes stay in original pixels.
 
-`Preprocessing` is the one road from picture to network, shared by training and use: an RGB picture of any size enters,
-float32 (3, size, size) leaves; boxes (N, 4) ``boxes_xyxy`` travel between original pixels and network pixels.
+`Preprocessing` is the one road from picture to network, shared by training and use: an RGB picture
+of any size enters, float32 (3, size, size) leaves; boxes (N, 4) ``boxes_xyxy`` travel between
+original pixels and network pixels.
 """
 
 from __future__ import annotations
@@ -31,10 +33,13 @@ from regiontalk.records import FloatArray
 
 MAX_PIXELS = 100_000_000
 
-# Only formats of photos: others (EPS, PDF) start foreign programs or fetch parts of themselves from elsewhere, and
-# Pillow decodes an icon (ICO) while it reads the header, before its size can be refused.
+# Only formats of photos: others (EPS, PDF) start foreign programs or fetch parts of themselves from
+# elsewhere, and Pillow decodes an icon (ICO) while it reads the header, before its size can be
+# refused.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA")
-_MOST_SCANS = 100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
+_MOST_SCANS = (
+    100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
+)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
@@ -48,9 +53,10 @@ class Photo:
     """An opened picture that remembers where it came from.
 
     Attributes:
-        image: RGB, upright; smaller than the original, and perhaps of another aspect, where it was opened with
-            ``at_least``.
-        size_wh: width and height of the *original* in pixels, after the EXIF turn: what boxes refer to.
+        image: RGB, upright; smaller than the original, and perhaps of another aspect, where it was
+            opened with ``at_least``.
+        size_wh: width and height of the *original* in pixels, after the EXIF turn: what boxes refer
+            to.
         name: the path that the caller gave, or a description where there was none.
     """
 
@@ -72,28 +78,34 @@ def open_image(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Image.
 
 
 def open_photo(
-    source: PictureSource, *, max_pixels: int = MAX_PIXELS, at_least: int | None = None, name: str | None = None
+    source: PictureSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    at_least: int | None = None,
+    name: str | None = None,
 ) -> Photo:
     """Open a picture as upright RGB.
 
-    Animations give their first frame; transparency is laid on white; 16-bit and floating greyscale is windowed by its
-    own percentiles; CMYK, palette and 1-bit pictures are converted; HEIC is read through pi-heif. A PIL picture or an
-    array that the caller passes is not changed. (Where a program has set Pillow's global LOAD_TRUNCATED_IMAGES, files
-    that are cut short pass: that switch is its own.)
+    Animations give their first frame; transparency is laid on white; 16-bit and floating greyscale
+    is windowed by its own percentiles; CMYK, palette and 1-bit pictures are converted; HEIC is read
+    through pi-heif. A PIL picture or an array that the caller passes is not changed. (Where a
+    program has set Pillow's global LOAD_TRUNCATED_IMAGES, files that are cut short pass: that
+    switch is its own.)
 
     Args:
-        source: a path, the bytes of a file, a PIL picture, or uint8 numpy (height, width), (height, width, 3 or 4).
-            A `Photo` that was opened before is given back as it is.
+        source: a path, the bytes of a file, a PIL picture, or uint8 numpy (height, width), (height,
+            width, 3 or 4). A `Photo` that was opened before is given back as it is.
         max_pixels: width x height above which a picture is refused before it is decoded.
-        at_least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this many pixels;
-            several times faster for large photos. Of any file, a side that is still four times as long or longer
-            is then shrunk by a whole number to no less than twice this, so that little of a large photo stays in
-            memory. None keeps full size.
-        name: what to call the picture in errors and in `Photo.name`; None takes the path or describes the source.
+        at_least: a JPEG file may be decoded at 1/2, 1/4 or 1/8 size as long as both sides keep this
+            many pixels; several times faster for large photos. Of any file, a side that is still
+            four times as long or longer is then shrunk by a whole number to no less than twice
+            this, so that little of a large photo stays in memory. None keeps full size.
+        name: what to call the picture in errors and in `Photo.name`; None takes the path or
+            describes the source.
 
     Raises:
-        ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels or scans, an array of
-            another shape or type.
+        ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels or
+            scans, an array of another shape or type.
     """
     if max_pixels < 1:
         raise ValueError(f"max_pixels: expected 1 or more, got {max_pixels}")
@@ -135,9 +147,15 @@ def _name(source: PictureSource) -> str:
 def _from_array(values: NDArray[Any], name: str) -> Image.Image:
     """A picture of uint8 (height, width), (height, width, 3) or (height, width, 4)."""
     if values.dtype != np.uint8:
-        raise ImageError(f"{name}: expected uint8 values in 0..255, got {values.dtype}; scale and convert it first")
-    if values.size == 0 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
-        raise ImageError(f"{name}: expected shape (height, width), (height, width, 3) or (…, 4), got {values.shape}")
+        raise ImageError(
+            f"{name}: expected uint8 values in 0..255, got {values.dtype}; scale and convert it first"
+        )
+    if values.size == 0 or not (
+        values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
+    ):
+        raise ImageError(
+            f"{name}: expected shape (height, width), (height, width, 3) or (…, 4), got {values.shape}"
+        )
     return Image.fromarray(np.ascontiguousarray(values))
 
 
@@ -148,7 +166,9 @@ def _stream(source: str | Path | bytes, name: str) -> tuple[IO[bytes], bytes]:
     elif isinstance(source, str | Path):
         stream = _open_file(source, name)
     else:
-        raise ImageError(f"expected a path, bytes, a PIL picture or a numpy array, got {type(source).__name__}")
+        raise ImageError(
+            f"expected a path, bytes, a PIL picture or a numpy array, got {type(source).__name__}"
+        )
     header = stream.read(32)
     stream.seek(0)
     if not header:
@@ -172,8 +192,8 @@ def _open_file(path: str | Path, name: str) -> IO[bytes]:
 def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
     """The picture with its header read and no pixel decoded.
 
-    Pillow's own limit is a global of the process and would forbid what ``max_pixels`` allows; it is set aside for the
-    milliseconds that reading a header takes, and `_finish` applies ours.
+    Pillow's own limit is a global of the process and would forbid what ``max_pixels`` allows; it is
+    set aside for the milliseconds that reading a header takes, and `_finish` applies ours.
     """
     formats: tuple[str, ...] = _FORMATS
     if header[4:8] == b"ftyp":  # the same box begins HEIC and AVIF; "mif1" may be either
@@ -185,7 +205,9 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             return Image.open(stream, formats=formats)
         except UnidentifiedImageError:
             raise
-        except Exception as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
+        except (
+            Exception
+        ) as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
             raise _damaged(name, error) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
@@ -199,8 +221,8 @@ _SCAN, _END = 0xDA, 0xD9
 def _check_scans(stream: IO[bytes], name: str) -> None:
     """Refuse a JPEG of very many scans: a few bytes each make the decoder go over the whole picture once more.
 
-    The markers are walked as libjpeg walks them, up to the end of the first picture; what stands behind it (the film of
-    a motion photo) may hold any bytes.
+    The markers are walked as libjpeg walks them, up to the end of the first picture; what stands
+    behind it (the film of a motion photo) may hold any bytes.
     """
     data = stream.read()
     stream.seek(0)
@@ -211,7 +233,9 @@ def _check_scans(stream: IO[bytes], name: str) -> None:
             at += int.from_bytes(data[at : at + 2], "big")
         scans += found[1][0] == _SCAN
         if scans > _MOST_SCANS:
-            raise ImageError(f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew")
+            raise ImageError(
+                f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew"
+            )
 
 
 def _register_heif(name: str) -> str:
@@ -219,7 +243,9 @@ def _register_heif(name: str) -> str:
     try:
         import pi_heif
     except ImportError as error:
-        raise ImageError(f"{name}: HEIC needs the package pi-heif; install it with: pip install pi-heif") from error
+        raise ImageError(
+            f"{name}: HEIC needs the package pi-heif; install it with: pip install pi-heif"
+        ) from error
     pi_heif.register_heif_opener()
     return "HEIF"
 
@@ -233,7 +259,9 @@ def _known(format_name: str) -> tuple[str, ...]:
 def _damaged(name: str, error: Exception) -> ImageError:
     """The error for a file that began like a picture and did not go on like one."""
     why = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(f"{name}: damaged or cut short, expected a whole picture ({why}); copy or download it again")
+    return ImageError(
+        f"{name}: damaged or cut short, expected a whole picture ({why}); copy or download it again"
+    )
 
 
 def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | None) -> Photo:
@@ -253,12 +281,17 @@ def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | No
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(f"{name}: {size[0]}x{size[1]} pixels need more memory than there is; shrink it") from error
-    except Exception as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
+        raise ImageError(
+            f"{name}: {size[0]}x{size[1]} pixels need more memory than there is; shrink it"
+        ) from error
+    except (
+        Exception
+    ) as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
         raise _damaged(name, error) from error
     across, down = (max(1, side // (2 * at_least)) if at_least else 1 for side in image.size)
-    # A copy where nothing was converted: the caller's picture stays the caller's. What the file said of turns and
-    # transparency is now done, and must not be done again when this picture is opened again.
+    # A copy where nothing was converted: the caller's picture stays the caller's. What the file
+    # said of turns and transparency is now done, and must not be done again when this picture is
+    # opened again.
     if max(across, down) > 1:
         image = image.reduce((across, down))
     elif turn is None:
@@ -286,8 +319,8 @@ class Preprocessing:
 
     Attributes:
         size: side of the square that the network sees, in pixels.
-        fit: "squash" stretches the whole picture to the square; "pad" keeps its aspect and centres it on the mean
-            colour. Nothing is ever cut off.
+        fit: "squash" stretches the whole picture to the square; "pad" keeps its aspect and centres
+            it on the mean colour. Nothing is ever cut off.
         mean: of the training pictures of the backbone, a channel, for values in 0..1.
         std: their standard deviations.
 
@@ -302,7 +335,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}")
+            raise ValueError(
+                f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}"
+            )
         if self.fit not in ("squash", "pad"):
             raise ValueError(f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}")
         for name in ("mean", "std"):
@@ -313,12 +348,16 @@ class Preprocessing:
 
         Args:
             image: RGB (`open_image`).
-            size_wh: the original's size where ``image`` was decoded small (`Photo.size_wh`), so that "pad" places it
-                to the pixel where `to_network` expects it; None takes the picture's own.
+            size_wh: the original's size where ``image`` was decoded small (`Photo.size_wh`), so
+                that "pad" places it to the pixel where `to_network` expects it; None takes the
+                picture's own.
         """
         left, top, wide, high = self._placement(size_wh or image.size)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, height, width)
-        if pixels.shape[2:] != (high, wide):  # uint8: resizing it is several times faster than float
+        if pixels.shape[2:] != (
+            high,
+            wide,
+        ):  # uint8: resizing it is several times faster than float
             pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
         values = (pixels[0].float() / 255 - mean) / std
@@ -341,7 +380,8 @@ class Preprocessing:
     def to_original(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
         """Boxes (N, 4) in network pixels as pixels of the original picture, cut at its edges.
 
-        A box that lies wholly in the padding comes back without area: drop it before making a record.
+        A box that lies wholly in the padding comes back without area: drop it before making a
+        record.
         """
         left, top, wide, high = self._placement(size_wh)
         scale = np.array([size_wh[0] / wide, size_wh[1] / high] * 2)
@@ -372,7 +412,9 @@ class Preprocessing:
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(values) - set(known))
         if unknown:
-            raise ValueError(f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}")
+            raise ValueError(
+                f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}"
+            )
         return cls(**values)
 
 
@@ -383,7 +425,9 @@ def _three(name: str, given: Any) -> tuple[float, ...]:
         values = tuple(float(value) for value in given)
     except (TypeError, ValueError) as error:
         raise ValueError(wanted) from error
-    if len(values) != 3 or not all(math.isfinite(value) and (name != "std" or value > 0) for value in values):
+    if len(values) != 3 or not all(
+        math.isfinite(value) and (name != "std" or value > 0) for value in values
+    ):
         raise ValueError(wanted)
     return values
 

@@ -6,10 +6,10 @@
 >>> index.add(captioner, ["beach.jpg", "street.jpg"])  # doctest: +SKIP
 >>> index.search(captioner, "a dog in a red collar")[0].answer.box  # doctest: +SKIP
 
-Sketches of all regions propose candidates (`sketch`), the score of [1] (`align.score`, eq. 8) ranks them exactly
-(`query`); what they are kept in is LanceDB's table (`store`). A row is written whole or not at all and batches are
-committed one by one, so that a process that is killed leaves a smaller library, never a broken one; adding the same
-photos again goes on from there.
+Sketches of all regions propose candidates (`sketch`), the score of [1] (`align.score`, eq. 8) ranks
+them exactly (`query`); what they are kept in is LanceDB's table (`store`). A row is written whole
+or not at all and batches are committed one by one, so that a process that is killed leaves a
+smaller library, never a broken one; adding the same photos again goes on from there.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class PhotoIndex:
             storage: credentials and settings of an object store, as LanceDB names them.
 
         Raises:
-            ValueError: there is none, or it is damaged or of another format; says how to make or rebuild it.
+            ValueError: there is none, or it is damaged or of another format; says how to make or
+                rebuild it.
             ImportError: LanceDB is not installed.
         """
         return cls(Store.open(str(uri), storage))
@@ -98,8 +99,8 @@ class PhotoIndex:
             storage: credentials and settings of an object store, as LanceDB names them.
 
         Raises:
-            ValueError: another model made it, the model cannot be indexed (its vectors have no unit length), or the
-                library is damaged.
+            ValueError: another model made it, the model cannot be indexed (its vectors have no unit
+                length), or the library is damaged.
             BlockingIOError: another process writes to it.
             ImportError: LanceDB is not installed.
         """
@@ -152,12 +153,14 @@ class PhotoIndex:
     ) -> Added:
         """Add photos, or renew those whose content changed.
 
-        A photo whose size and time are those of its row, or whose content has the row's hash, is passed over.
+        A photo whose size and time are those of its row, or whose content has the row's hash, is
+        passed over.
 
         Args:
             captioner: the model that made the library.
             photos: paths; the library knows them by their absolute form.
-            captions: how many regions of a photo get words, the whole photo first; None for all, 0 is fastest.
+            captions: how many regions of a photo get words, the whole photo first; None for all, 0
+                is fastest.
             batch: photos computed and committed together.
             done: told after each batch how many photos are dealt with.
 
@@ -178,7 +181,9 @@ class PhotoIndex:
                 group = paths[start : start + batch]
                 files, report = _changed(pool, group, known, captioner, report)
                 if files:
-                    rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
+                    rows = photo_rows(
+                        captioner, files, regions=self.about.regions, captions=captions
+                    )
                     self._store.write(rows, self._basis)
                 if number % JOIN == 0:
                     self._store.join()
@@ -197,7 +202,9 @@ class PhotoIndex:
         with self._store.writing():
             for path, condition in zip(paths, wanted, strict=True):
                 if not self._store.count(condition):
-                    raise ValueError(f"{path}: expected a photo or a folder of the library, got one that is not in it")
+                    raise ValueError(
+                        f"{path}: expected a photo or a folder of the library, got one that is not in it"
+                    )
             return sum(self._store.delete(condition) for condition in wanted)
 
     def remove_missing(self) -> int:
@@ -231,8 +238,8 @@ class PhotoIndex:
             before: only photos taken before this time.
 
         Raises:
-            ValueError: neither words nor photo, no word that the model knows, a box outside the example, another model
-                made the library, or the library is damaged.
+            ValueError: neither words nor photo, no word that the model knows, a box outside the
+                example, another model made the library, or the library is damaged.
             ImageError: the example cannot be used.
         """
         if k < 1:

@@ -51,11 +51,15 @@ class About:
 def fingerprint(model: RegionModel) -> str:
     """SHA-256 over weights (as float16, the form on disk), vocabulary and settings.
 
-    Settings that stand at their defaults are left out, so that a library outlives a version that adds settings.
+    Settings that stand at their defaults are left out, so that a library outlives a version that
+    adds settings.
     """
     config = model.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    halves = {name: (one.half() if one.is_floating_point() else one).contiguous() for name, one in tensors.items()}
+    halves = {
+        name: (one.half() if one.is_floating_point() else one).contiguous()
+        for name, one in tensors.items()
+    }
     digest = hashlib.sha256(config.encode())
     digest.update(json.dumps(model.vocabulary.words).encode())
     digest.update(save(halves))

@@ -1,9 +1,10 @@
 """Which photos of a library may answer a query: every region in 96 bytes, and all photos compared at once.
 
-A region vector is v = W_m f + b_m (eq. 1 of [1]), so regions differ most along the first left singular vectors of
-[W_m b_m]. A sketch keeps a vector's coordinates along those, a byte each; eq. 8 over sketches is one product of small
-integers a region and word, which takes a hundred thousand photos in tens of milliseconds. Its order is only that of
-candidates. The basis follows from the model alone, so it is the same on every machine and for every photo.
+A region vector is v = W_m f + b_m (eq. 1 of [1]), so regions differ most along the first left
+singular vectors of [W_m b_m]. A sketch keeps a vector's coordinates along those, a byte each; eq. 8
+over sketches is one product of small integers a region and word, which takes a hundred thousand
+photos in tens of milliseconds. Its order is only that of candidates. The basis follows from the
+model alone, so it is the same on every machine and for every photo.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def sketch_basis(regions: RegionEncoder) -> FloatArray:
     """The directions (D, S) along which the regions of a model differ most, S = 96 or D where that is less."""
     weights = torch.cat([regions.project.weight, regions.project.bias[:, None]], 1)
     basis = torch.linalg.svd(weights.cpu().double(), full_matrices=False).U[:, :SIZE]
-    largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))  # the sign of a singular vector is nobody's choice
+    largest = basis.gather(
+        0, basis.abs().argmax(0, keepdim=True)
+    )  # the sign of a singular vector is nobody's choice
     return np.asarray((basis * largest.sign()).numpy(), dtype=np.float32)
 
 
@@ -53,7 +56,9 @@ class Sketches:
     regions: Tensor
 
     @torch.inference_mode()
-    def best(self, words: FloatArray, count: int, among: NDArray[np.uint64] | None = None) -> NDArray[np.uint64]:
+    def best(
+        self, words: FloatArray, count: int, among: NDArray[np.uint64] | None = None
+    ) -> NDArray[np.uint64]:
         """The ids of the ``count`` photos whose regions answer best, best first.
 
         Args:
@@ -67,7 +72,9 @@ class Sketches:
         regions = self.regions if chosen is None else self.regions[torch.from_numpy(chosen)]
         words = np.pad(words, ((0, -len(words) % _WORDS), (0, 0)))
         length = np.abs(words).max(axis=1, keepdims=True).clip(min=1e-12)
-        whole = torch.from_numpy((words * (127 / length)).round().astype(np.int8)).T.contiguous()  # (S, T)
+        whole = torch.from_numpy(
+            (words * (127 / length)).round().astype(np.int8)
+        ).T.contiguous()  # (S, T)
         weights = torch.from_numpy(length.astype(np.float32))  # (T, 1)
         scores = []
         for block in torch.split(regions, _TOGETHER):

@@ -1,7 +1,8 @@
 """What is looked for, and the exact ranking of the photos that may answer.
 
-A query is a list of unit vectors with weights: the words of a text (T, D) as the aligner reads them, the regions of an
-example photo, or both. A photo's score is eq. 8 of [1] over its own region vectors, as everywhere else.
+A query is a list of unit vectors with weights: the words of a text (T, D) as the aligner reads
+them, the regions of an example photo, or both. A photo's score is eq. 8 of [1] over its own region
+vectors, as everywhere else.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Hit:
     Attributes:
         score: eq. 8 of [1]; comparable inside one search.
         answer: the region that answers the whole query best: what to frame.
-        result: the photo with its caption, the captions of the regions that answer, and in ``matches`` the region of
-            every word (of an example photo: of every region of it).
+        result: the photo with its caption, the captions of the regions that answer, and in
+            ``matches`` the region of every word (of an example photo: of every region of it).
         date: when the photo was taken.
         missing: its file was not there when it was found.
     """
@@ -66,10 +67,13 @@ class Query:
 
     Attributes:
         phrase: how the answer is called.
-        names: T names of the vectors; None for one that is not shown (what a sentence says as a whole).
+        names: T names of the vectors; None for one that is not shown (what a sentence says as a
+            whole).
         vectors: (T, D), each as long as its weight.
-        counted: (T,) which of them the score counts; the others are words of a model that scores a sentence as a whole.
-        spoken: how many vectors, from the first, decide which region is framed: the text's, or the example's.
+        counted: (T,) which of them the score counts; the others are words of a model that scores a
+            sentence as a whole.
+        spoken: how many vectors, from the first, decide which region is framed: the text's, or the
+            example's.
     """
 
     phrase: str
@@ -85,7 +89,9 @@ class Query:
         return np.asarray(counted[order[:MOST]].cpu().numpy(), dtype=np.float32)
 
 
-def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any) -> Query:
+def read_query(
+    captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any
+) -> Query:
     """The query of a text, of an example photo (or of boxes in it), or of both.
 
     Raises:
@@ -95,7 +101,9 @@ def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSourc
     if text is None and photo is None:
         raise ValueError("search: expected words, an example photo or both, got neither")
     if boxes_xyxy is not None and photo is None:
-        raise ValueError("search: boxes belong to an example photo, got no photo; give one, or leave the boxes away")
+        raise ValueError(
+            "search: boxes belong to an example photo, got no photo; give one, or leave the boxes away"
+        )
     parts = []
     if text is not None:
         parts.append(_of_text(captioner, text))
@@ -113,7 +121,9 @@ def read_query(captioner: RegionCaptioner, text: str | None, photo: PictureSourc
 @torch.inference_mode()
 def _of_text(captioner: RegionCaptioner, text: str) -> Query:
     tokens, numbers = captioner.read(text)
-    vectors, counted = captioner.model.aligner.read([numbers])  # (1, T, D), (1, T); after the words may stand END
+    vectors, counted = captioner.model.aligner.read(
+        [numbers]
+    )  # (1, T, D), (1, T); after the words may stand END
     names = (*tokens, *[None] * (vectors.shape[1] - len(tokens)))
     return Query(" ".join(text.split()), names, vectors[0].float(), counted[0], len(names))
 
@@ -150,36 +160,55 @@ def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: in
     values, there = found.vectors()
     regions = torch.from_numpy(values).to(captioner.device)  # (B, N, D)
     words = query.vectors[None]
-    scores = aligner.score(regions, words, torch.from_numpy(there).to(captioner.device), query.counted[None])[:, 0]
+    scores = aligner.score(
+        regions, words, torch.from_numpy(there).to(captioner.device), query.counted[None]
+    )[:, 0]
     best = scores.argsort(descending=True, stable=True)[:k]
-    products = affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()  # (k, T, N), NULL last if there
+    products = (
+        affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()
+    )  # (k, T, N), NULL last if there
     return [
         _hit(captioner, query, row, score, own, there.shape[1])
-        for row, score, own in zip(found.rows(best.tolist()), scores[best].tolist(), products, strict=True)
+        for row, score, own in zip(
+            found.rows(best.tolist()), scores[best].tolist(), products, strict=True
+        )
     ]
 
 
-def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, products: FloatArray, width: int) -> Hit:
+def _hit(
+    captioner: RegionCaptioner,
+    query: Query,
+    row: Row,
+    score: float,
+    products: FloatArray,
+    width: int,
+) -> Hit:
     """One hit, given the products (T, N or more) of the query's vectors with the photo's N regions and their padding.
 
     A word whose best choice is NULL, which stands after ``width`` places, has no region.
     """
     boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
     weight = captioner.model.config.decoding.region_prior
-    prior = region_prior(query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1).numpy()
+    prior = region_prior(
+        query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1
+    ).numpy()
     own = products[:, : len(boxes)] + prior[:, :-1]
     places = own.argmax(axis=1)
     named = own.max(axis=1) >= (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
     matches = tuple(
         PhraseMatch(name, boxes[place], float(values[place]))
-        for name, place, values, real in zip(query.names, places.tolist(), own, named.tolist(), strict=True)
+        for name, place, values, real in zip(
+            query.names, places.tolist(), own, named.tolist(), strict=True
+        )
         if name is not None and real
     )
     total = (own * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
     said = [
         RegionCaption(box, text, float(confidence), float(quality))
-        for box, text, confidence, quality in zip(boxes, row.captions, row.confidences, row.scores, strict=True)
+        for box, text, confidence, quality in zip(
+            boxes, row.captions, row.confidences, row.scores, strict=True
+        )
     ]
     answering = sorted({framed, *places[named].tolist()} - {0})
     name = captioner.model.config.name
@@ -189,5 +218,7 @@ def _hit(captioner: RegionCaptioner, query: Query, row: Row, score: float, produ
         PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
         ImageResult(row.path, row.size_wh, name, said[0], regions, matches),
         row.date,
-        not os.path.isfile(row.path),  # which, unlike Path.is_file, does not raise for a drive that is gone
+        not os.path.isfile(
+            row.path
+        ),  # which, unlike Path.is_file, does not raise for a drive that is gone
     )

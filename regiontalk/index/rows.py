@@ -1,7 +1,8 @@
 """From photo files to rows of the library's table: content hash, date, and what the model sees in them.
 
-A row holds the unit vectors of the whole photo and of its regions (N, D), their boxes (N, 4) in pixels of
-the original, and for each region its objectness, its caption and the caption's confidence.
+A row holds the unit vectors of the whole photo and of its regions (N, D), their boxes (N, 4) in
+pixels of the original, and for each region its objectness, its caption and the caption's
+confidence.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class PhotoFile:
     Attributes:
         path: absolute.
         stamp: size, time and hash of its content.
-        date: when it was taken, by the camera's clock; when the file was changed where no camera says.
+        date: when it was taken, by the camera's clock; when the file was changed where no camera
+            says.
         photo: decoded no larger than the network needs.
     """
 
@@ -86,7 +88,9 @@ def read_stamp(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def read_file(path: str, captioner: RegionCaptioner, unless_sha256: str | None = None) -> PhotoFile | None:
+def read_file(
+    path: str, captioner: RegionCaptioner, unless_sha256: str | None = None
+) -> PhotoFile | None:
     """Read, hash and decode a photo; None where its content has the hash ``unless_sha256``.
 
     Raises:
@@ -113,7 +117,9 @@ def camera_date(content: bytes) -> datetime | None:
         with Image.open(io.BytesIO(content)) as picture:
             text = str(picture.getexif().get_ifd(_EXIF).get(_TAKEN, ""))
         return datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    except Exception:  # a broken or odd EXIF block must not cost the user the photo, which is decoded already
+    except (
+        Exception
+    ):  # a broken or odd EXIF block must not cost the user the photo, which is decoded already
         return None
 
 
@@ -134,7 +140,10 @@ def photo_rows(
     boxes, scores = model.extractor.propose(maps, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
     vectors = model.aligner.regions(model.extractor.vectors(maps, boxes)).float().cpu().numpy()
     wide = boxes.cpu().numpy()
-    places = [model.preprocessing.to_original(own, file.photo.size_wh) for own, file in zip(wide, files, strict=True)]
+    places = [
+        model.preprocessing.to_original(own, file.photo.size_wh)
+        for own, file in zip(wide, files, strict=True)
+    ]
     scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
     scores[:, 0] = 1
     said = _captions(captioner, files, maps, boxes, scores, places, captions)
@@ -153,7 +162,9 @@ def photo_rows(
                 places[row][seen],
                 quality[row][seen],
                 tuple(None if one is None else one.text for one in mine),
-                np.array([0.0 if one is None else one.confidence for one in mine], dtype=np.float32),
+                np.array(
+                    [0.0 if one is None else one.confidence for one in mine], dtype=np.float32
+                ),
             )
         )
     return rows
@@ -173,5 +184,7 @@ def _captions(
         return [[] for _ in files]
     first = slice(count)
     photos, places = [file.photo for file in files], [own[first] for own in places]
-    results = captioner.speak(photos, maps, boxes[:, first], scores[:, first], places, beams=1, threshold=None)
+    results = captioner.speak(
+        photos, maps, boxes[:, first], scores[:, first], places, beams=1, threshold=None
+    )
     return [[result.caption, *result.regions] for result in results if result.caption is not None]

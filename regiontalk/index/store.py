@@ -1,10 +1,11 @@
 """The table of a library in LanceDB: one row a photo, its regions as one multi-vector.
 
-A search reads the sketches of all photos once and keeps them until the table changes: they name the candidates
-(`sketch`), whose rows are then fetched from the very version of the table that the sketches are of. LanceDB's own
-multi-vector search, which looks for each word's nearest regions by themselves, found two thirds of the ten best among
-20,000 photos, where this finds all but two or three in a hundred among 100,000 (docs/results.md).
-Everything that LanceDB raises becomes one `LibraryError` that says how to rebuild.
+A search reads the sketches of all photos once and keeps them until the table changes: they name the
+candidates (`sketch`), whose rows are then fetched from the very version of the table that the
+sketches are of. LanceDB's own multi-vector search, which looks for each word's nearest regions by
+themselves, found two thirds of the ten best among 20,000 photos, where this finds all but two or
+three in a hundred among 100,000 (docs/results.md). Everything that LanceDB raises becomes one
+`LibraryError` that says how to rebuild.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from regiontalk.index.table import Candidates, layout, read_sketches, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
-FRESH = 0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
+FRESH = (
+    0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
+)
 CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
 
 
@@ -70,7 +73,9 @@ def engine() -> Any:
     try:
         import lancedb
     except ImportError as error:
-        raise ImportError("the photo index needs LanceDB; install it with: pip install 'regiontalk[search]'") from error
+        raise ImportError(
+            "the photo index needs LanceDB; install it with: pip install 'regiontalk[search]'"
+        ) from error
     return lancedb
 
 
@@ -94,12 +99,19 @@ class Store:
         """
         found = cls._find(uri, storage)
         if found is None:
-            raise ValueError(f"{uri}: no photo index is here; make one with: regiontalk index add FOLDER --index {uri}")
+            raise ValueError(
+                f"{uri}: no photo index is here; make one with: regiontalk index add FOLDER --index {uri}"
+            )
         return found
 
     @classmethod
     def create(
-        cls, uri: str, about: About, storage: Mapping[str, str] | None = None, *, rebuild: bool = False
+        cls,
+        uri: str,
+        about: About,
+        storage: Mapping[str, str] | None = None,
+        *,
+        rebuild: bool = False,
     ) -> Store:
         """The table at a URI, made where there is none; with ``rebuild`` it is made anew.
 
@@ -170,7 +182,10 @@ class Store:
     def paths(self) -> list[str]:
         """Every photo's path."""
         with _told(self.uri):
-            return [str(path) for path in self._table.search().select(["path"]).to_arrow()["path"].to_pylist()]
+            return [
+                str(path)
+                for path in self._table.search().select(["path"]).to_arrow()["path"].to_pylist()
+            ]
 
     def write(self, rows: Sequence[Row], basis: FloatArray) -> None:
         """Add rows, or put them in the place of those of the same path, in one commit.
@@ -181,7 +196,11 @@ class Store:
         """
         table = to_arrow(rows, self.about, basis)
         with _told(self.uri):
-            merge = self._table.merge_insert("path").when_matched_update_all().when_not_matched_insert_all()
+            merge = (
+                self._table.merge_insert("path")
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+            )
             merge.execute(table)
         self._looked = 0.0
 
@@ -209,7 +228,13 @@ class Store:
             reader, sketches = self._read()
             among = None
             if condition:
-                among = reader.search().where(condition).select(["_rowid"]).to_arrow()["_rowid"].to_numpy()
+                among = (
+                    reader.search()
+                    .where(condition)
+                    .select(["_rowid"])
+                    .to_arrow()["_rowid"]
+                    .to_numpy()
+                )
             ids = sketches.best(words, max(least, 10 * k), among)
             found = reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
             ids = found["_rowid"].to_numpy()  # LanceDB gives rows in an order of its own
@@ -250,7 +275,11 @@ class Store:
             stats = self._table.stats()
         dates = sorted(found["date"].to_pylist())
         folder = local_folder(self.uri)
-        size = None if folder is None else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = (
+            None
+            if folder is None
+            else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        )
         return {
             "index": self.uri,
             **asdict(self.about),
@@ -316,7 +345,9 @@ def _begun(uri: str, folder: Path) -> bool:
         ValueError: it is a file, or there is data without any version of the table.
     """
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{uri}: expected a folder for the photo index, got a file; choose another place")
+        raise ValueError(
+            f"{uri}: expected a folder for the photo index, got a file; choose another place"
+        )
     table = folder / f"{TABLE}.lance"
     if any(table.glob("_versions/*")):
         return True
@@ -328,7 +359,9 @@ def _begun(uri: str, folder: Path) -> bool:
 def _connect(uri: str, storage: Mapping[str, str] | None) -> Any:
     """A connection whose tables see the commits of other processes within a second."""
     options = None if storage is None else dict(storage)
-    return engine().connect(uri, storage_options=options, read_consistency_interval=timedelta(seconds=FRESH))
+    return engine().connect(
+        uri, storage_options=options, read_consistency_interval=timedelta(seconds=FRESH)
+    )
 
 
 @contextmanager
@@ -356,5 +389,7 @@ def _read_about(uri: str, values: bytes | None) -> About:
             f"{uri}: holds a table {TABLE!r} that is no photo index; choose another place, or {_again(uri)}"
         ) from error
     if about.format != FORMAT:
-        raise ValueError(f"{uri}: expected a photo index of format {FORMAT}, got {about.format}; {_again(uri)}")
+        raise ValueError(
+            f"{uri}: expected a photo index of format {FORMAT}, got {about.format}; {_again(uri)}"
+        )
     return about

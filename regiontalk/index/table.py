@@ -22,7 +22,8 @@ def layout(about: About) -> Any:
     import pyarrow as pa
 
     vector, box = pa.list_(pa.float16(), about.size), pa.list_(pa.float32(), 4)
-    # the key by which LanceDB lets no two writers insert one photo twice, where no lock keeps them apart
+    # the key by which LanceDB lets no two writers insert one photo twice, where no lock keeps them
+    # apart
     key = {"lance-schema:unenforced-primary-key": "true"}
     columns = [
         pa.field("path", pa.string(), nullable=False, metadata=key),
@@ -64,7 +65,9 @@ def to_arrow(rows: Sequence[Row], about: About, basis: FloatArray) -> Any:
         pa.array([row.size_wh[0] for row in rows], pa.int32()),
         pa.array([row.size_wh[1] for row in rows], pa.int32()),
         ragged(fixed([row.vectors.astype(np.float16) for row in rows], about.size)),
-        fixed([filled(sketch(row.vectors, basis), 1 + about.regions) for row in rows], _width(about)),
+        fixed(
+            [filled(sketch(row.vectors, basis), 1 + about.regions) for row in rows], _width(about)
+        ),
         ragged(fixed([row.boxes_xyxy for row in rows], 4)),
         ragged(pa.array(np.concatenate([row.scores for row in rows]))),
         ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
@@ -94,8 +97,8 @@ class Candidates:
 
         Args:
             found: an Arrow table with the column ``vectors``.
-            fetch: gives an Arrow table with the columns of `layout` for some places of ``found``, in this order; None
-                where ``found`` has them all.
+            fetch: gives an Arrow table with the columns of `layout` for some places of ``found``,
+                in this order; None where ``found`` has them all.
         """
         self._table = found.combine_chunks()
         self._fetch = fetch or self._table.take
@@ -122,7 +125,9 @@ class Candidates:
         return [self._row(found.slice(number, 1)) for number in range(found.num_rows)]
 
     def _row(self, cells: Any) -> Row:
-        values = {name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"}
+        values = {
+            name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"
+        }
         vectors, boxes = (_matrix(values.pop(name).values) for name in ("vectors", "boxes"))
         plain = {name: cell.as_py() for name, cell in values.items()}
         return Row(

@@ -1,7 +1,7 @@
 """Corpus BLEU-1..4 as coco-caption computes it (Papineni et al., ACL 2002, closest reference length).
 
-A candidate and its references become ten whole numbers (`bleu_statistics`); BLEU of any set of candidates is a
-function of their sum (`corpus_bleu`), which is what makes a bootstrap of it cheap.
+A candidate and its references become ten whole numbers (`bleu_statistics`); BLEU of any set of
+candidates is a function of their sum (`corpus_bleu`), which is what makes a bootstrap of it cheap.
 """
 
 from __future__ import annotations
@@ -12,13 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.ngrams import Counts, IntArray, SentenceTable, Tokens, flatten, lookup, require_pairs
+from regiontalk.metrics.ngrams import (
+    Counts,
+    IntArray,
+    SentenceTable,
+    Tokens,
+    flatten,
+    lookup,
+    require_pairs,
+)
 
 ORDERS = 4
 _TINY, _SMALL = 1e-15, 1e-9  # coco-caption's constants: an order without a match is tiny, not 0
 
 
-def bleu_statistics(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> IntArray:
+def bleu_statistics(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> IntArray:
     """What BLEU needs to know of each candidate.
 
     Args:
@@ -26,9 +36,9 @@ def bleu_statistics(candidates: Sequence[Tokens], references: Sequence[Sequence[
         references: C groups of at least one token list.
 
     Returns:
-        (C, 10): words of the candidate, words of the closest reference (the shorter of two equally close),
-        n-grams offered for n = 1..4, and of those the ones found in a reference, each at most as often as in the
-        reference that has it most often.
+        (C, 10): words of the candidate, words of the closest reference (the shorter of two equally
+        close), n-grams offered for n = 1..4, and of those the ones found in a reference, each at
+        most as often as in the reference that has it most often.
 
     Raises:
         ValueError: the lists do not belong together.
@@ -76,7 +86,9 @@ def _clipped(rows: Counts, mine: NDArray[np.bool_], owner: IntArray, count: int)
     if not len(first):
         return np.zeros(count, dtype=np.int64)
     place, found = lookup(keys[first], rows.sentence[mine] * width + rows.gram[mine])
-    matched = np.where(found, np.minimum(np.maximum.reduceat(most, first)[place], rows.times[mine]), 0)
+    matched = np.where(
+        found, np.minimum(np.maximum.reduceat(most, first)[place], rows.times[mine]), 0
+    )
     return np.bincount(rows.sentence[mine], weights=matched, minlength=count).astype(np.int64)
 
 

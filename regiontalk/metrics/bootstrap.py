@@ -1,11 +1,12 @@
 """Bootstrap intervals: how far a figure would move with other photos from the same source.
 
-The resampling unit is the photo, never the phrase, sentence or box: those of one photo are not independent. Every draw
-takes as many photos as there are, with replacement, and computes the figure again; the interval holds the middle 95 %
-of the draws (percentile method of Efron, 1979). Draws are seeded: the same predictions give the same interval.
+The resampling unit is the photo, never the phrase, sentence or box: those of one photo are not
+independent. Every draw takes as many photos as there are, with replacement, and computes the figure
+again; the interval holds the middle 95 % of the draws (percentile method of Efron, 1979). Draws are
+seeded: the same predictions give the same interval.
 
-`bootstrap_interval` takes any figure; one that is a function of sums (a mean, a hit rate, corpus BLEU) is far cheaper
-through `sums.bootstrap_sums`.
+`bootstrap_interval` takes any figure; one that is a function of sums (a mean, a hit rate, corpus
+BLEU) is far cheaper through `sums.bootstrap_sums`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def bootstrap_interval(
     """A figure with its interval.
 
     Args:
-        statistic: the figure of the photos with these row numbers, (photos,) int64, repeats and all.
+        statistic: the figure of the photos with these row numbers, (photos,) int64, repeats and
+            all.
         photos: how many photos there are.
         resamples: number of draws.
         seed: of the draws.

@@ -1,10 +1,11 @@
 """Confidence: does 0.8 mean right eight times in ten, and a monotone map that makes it so.
 
-Enter: scores (P,) of any scale and whether each answer was right (P,). Leave: reliability bins, the expected
-calibration error (Guo et al., 2017), and maps from score to probability: Platt's sigmoid (Platt, 1999, with his
-smoothed targets) for few answers, isotonic regression (pool adjacent violators) for many. Both never fall, so the order
-of answers stays.
-Fit on one split and measure on another: on its own split every isotonic map looks perfect.
+Enter: scores (P,) of any scale and whether each answer was right (P,). Leave: reliability bins, the
+expected
+calibration error (Guo et al., 2017), and maps from score to probability: Platt's sigmoid (Platt,
+1999, with his smoothed targets) for few answers, isotonic regression (pool adjacent violators) for
+many. Both never fall, so the order of answers stays. Fit on one split and measure on another: on
+its own split every isotonic map looks perfect.
 """
 
 from __future__ import annotations
@@ -47,8 +48,10 @@ class Reliability:
 
     Attributes:
         bins: equal widths over 0..1.
-        error: expected calibration error, the mean of abs(accuracy - confidence) over bins weighted by their answers.
-        brier: mean squared distance of confidence and truth; lower is better, and a constant cannot cheat it.
+        error: expected calibration error, the mean of abs(accuracy - confidence) over bins weighted
+            by their answers.
+        brier: mean squared distance of confidence and truth; lower is better, and a constant cannot
+            cheat it.
         accuracy: share of all answers that are right.
     """
 
@@ -72,7 +75,11 @@ class Calibration:
 
     def __post_init__(self) -> None:
         scores, values = np.asarray(self.scores), np.asarray(self.probabilities)
-        proper = len(scores) == len(values) > 0 and np.isfinite(scores).all() and (np.diff(scores) > 0).all()
+        proper = (
+            len(scores) == len(values) > 0
+            and np.isfinite(scores).all()
+            and (np.diff(scores) > 0).all()
+        )
         if not proper or (np.diff(values) < 0).any() or not ((values >= 0) & (values <= 1)).all():
             raise ValueError(
                 "calibration: expected rising scores and as many probabilities in 0..1 that never fall, "
@@ -81,7 +88,9 @@ class Calibration:
 
     def __call__(self, scores: Any) -> Array:
         """Probabilities of scores, in their shape."""
-        return np.asarray(np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities))
+        return np.asarray(
+            np.interp(np.asarray(scores, dtype=np.float64), self.scores, self.probabilities)
+        )
 
     def to_dict(self) -> dict[str, list[float]]:
         """Plain values for JSON; `from_dict` reads them back."""
@@ -138,18 +147,21 @@ def reliability(
     brier, accuracy = bootstrap_shares(each, names, resamples=resamples, seed=seed)
     return Reliability(
         bins=tuple(_bin(row, bins, values[at == row], truth[at == row]) for row in range(bins)),
-        # a sum of sizes of gaps grows when answers are drawn twice: the draws are moved back around the figure
+        # a sum of sizes of gaps grows when answers are drawn twice: the draws are moved back around
+        # the figure
         error=interval(error, np.maximum(errors + error - errors.mean(), 0.0)),
         brier=brier,
         accuracy=accuracy,
     )
 
 
-def fit_isotonic(scores: Sequence[float] | Array, right: Sequence[bool] | NDArray[Any]) -> Calibration:
+def fit_isotonic(
+    scores: Sequence[float] | Array, right: Sequence[bool] | NDArray[Any]
+) -> Calibration:
     """The never-falling map with the least squared error, by pooling adjacent violators.
 
-    Equal scores are one point. A pool keeps its level between its lowest and highest score; between pools the map is
-    straight. Below 1,000 answers `fit_platt` is the steadier choice.
+    Equal scores are one point. A pool keeps its level between its lowest and highest score; between
+    pools the map is straight. Below 1,000 answers `fit_platt` is the steadier choice.
 
     Raises:
         ValueError: no answers, lengths that differ, or a score that is not finite.
@@ -163,25 +175,34 @@ def fit_isotonic(scores: Sequence[float] | Array, right: Sequence[bool] | NDArra
         size = 1
         while pools and pools[-1][0] >= mean:
             other, answers, earlier = pools.pop()
-            mean, count, size = (other * answers + mean * count) / (answers + count), answers + count, size + earlier
+            mean, count, size = (
+                (other * answers + mean * count) / (answers + count),
+                answers + count,
+                size + earlier,
+            )
         pools.append((mean, count, size))
     ends = np.cumsum([size for _, _, size in pools])
     knots: list[tuple[float, float]] = []
     for (mean, _, size), end in zip(pools, ends.tolist(), strict=True):
         knots += [(float(points[row]), mean) for row in sorted({end - size, end - 1})]
-    return Calibration(tuple(score for score, _ in knots), tuple(min(1.0, mean) for _, mean in knots))
+    return Calibration(
+        tuple(score for score, _ in knots), tuple(min(1.0, mean) for _, mean in knots)
+    )
 
 
-def fit_platt(scores: Sequence[float] | Array, right: Sequence[bool] | NDArray[Any], knots: int = 101) -> Calibration:
+def fit_platt(
+    scores: Sequence[float] | Array, right: Sequence[bool] | NDArray[Any], knots: int = 101
+) -> Calibration:
     """A sigmoid 1 / (1 + exp(-(a score + b))) fitted by Newton's method, as straight pieces between its knots.
 
-    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so answers that are all right do not give certainty.
-    A slope that would fall becomes level: the score then says nothing.
+    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so answers that are all right do not
+    give certainty. A slope that would fall becomes level: the score then says nothing.
 
     Args:
         scores: (P,) finite.
         right: (P,).
-        knots: of the sigmoid over the range of the scores; 101 keep within 0.001 where it rises by 20 over the range.
+        knots: of the sigmoid over the range of the scores; 101 keep within 0.001 where it rises by
+            20 over the range.
 
     Raises:
         ValueError: no answers, lengths that differ, or a score that is not finite.
@@ -203,7 +224,12 @@ def fit_platt(scores: Sequence[float] | Array, right: Sequence[bool] | NDArray[A
 def _checked(scores: Any, right: Any) -> tuple[Array, Array]:
     """Both as float64 (P,)."""
     values, truth = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if values.ndim != 1 or values.shape != truth.shape or not len(values) or not np.isfinite(values).all():
+    if (
+        values.ndim != 1
+        or values.shape != truth.shape
+        or not len(values)
+        or not np.isfinite(values).all()
+    ):
         raise ValueError(
             f"calibration: expected finite scores (P,) and right (P,), P >= 1, got {values.shape} and {truth.shape}"
         )
@@ -212,11 +238,15 @@ def _checked(scores: Any, right: Any) -> tuple[Array, Array]:
 
 def _bin(row: int, bins: int, values: Array, truth: Array) -> ReliabilityBin:
     """One bin of the diagram."""
-    means = (float(values.mean()), float(truth.mean())) if len(values) else (float("nan"), float("nan"))
+    means = (
+        (float(values.mean()), float(truth.mean())) if len(values) else (float("nan"), float("nan"))
+    )
     return ReliabilityBin(row / bins, (row + 1) / bins, len(values), *means)
 
 
-def _error(at: NDArray[np.int64], values: Array, truth: Array, times: NDArray[np.int64], bins: int) -> float:
+def _error(
+    at: NDArray[np.int64], values: Array, truth: Array, times: NDArray[np.int64], bins: int
+) -> float:
     """Expected calibration error of answers that count ``times`` (P,) each: sum over bins of abs(sum of gaps) / P."""
     gaps = np.bincount(at, weights=times * (truth - values), minlength=bins)
     return float(np.abs(gaps).sum() / times.sum())

@@ -1,9 +1,10 @@
 """The field's caption table in one call: BLEU-1..4, ROUGE-L, CIDEr-D, METEOR, SPICE, variety, and what was wrong.
 
-`score_captions` takes plain predictions and references, pairs them by id (`pairing`), cuts them with `ptb_tokenize` and
-hands the tokens to one file a metric (`bleu`, `rouge`, `cider`, `meteor`, `diversity`). A metric that cannot run is
-None and its reason is given. Figures come with bootstrap 95 % intervals over photos; those of CIDEr-D hold the document
-frequencies of the whole set fixed; of variety see `diversity.diversity_intervals`.
+`score_captions` takes plain predictions and references, pairs them by id (`pairing`), cuts them
+with `ptb_tokenize` and hands the tokens to one file a metric (`bleu`, `rouge`, `cider`, `meteor`,
+`diversity`). A metric that cannot run is None and its reason is given. Figures come with bootstrap
+95 % intervals over photos; those of CIDEr-D hold the document frequencies of the whole set fixed;
+of variety see `diversity.diversity_intervals`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ Statistics = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], IntArray]
 Scores = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], NDArray[np.float64]]
 _TWO_STAGES = "METEOR (exact, stem)"
 _NO_METEOR = (
-    "synonyms, paraphrases and function words are in pycocoevalcap: pip install pycocoevalcap, then read_tables"
+    "synonyms, paraphrases and function words are in pycocoevalcap: pip install pycocoevalcap, "
+    "then read_tables"
 )
 _NO_SPICE = "needs Java 8 to 14, spice-1.0.jar and the Stanford CoreNLP models: --spice-jar FILE"
 
@@ -41,14 +43,17 @@ class CaptionScores:
     """What `score_captions` found.
 
     Attributes:
-        figures: name -> figure with its interval, or None where the metric could not run. BLEU, ROUGE-L, METEOR, SPICE
-            in 0..1, CIDEr-D in 0..10. "CIDEr-D" is what coco-caption prints as CIDEr.
+        figures: name -> figure with its interval, or None where the metric could not run. BLEU,
+            ROUGE-L, METEOR, SPICE in 0..1, CIDEr-D in 0..10. "CIDEr-D" is what coco-caption prints
+            as CIDEr.
         reasons: name -> why its figure is None, and how to get it.
         diversity: variety and novelty of the predictions.
         captions: how many ids were scored.
-        counts: sums that BLEU is made of: "testlen", "reflen", "guess", "correct", as coco-caption names them.
+        counts: sums that BLEU is made of: "testlen", "reflen", "guess", "correct", as coco-caption
+            names them.
         problems: all that was wrong with the input.
-        variety: distinct-1, distinct-2, vocabulary, mean length and share in training, with intervals.
+        variety: distinct-1, distinct-2, vocabulary, mean length and share in training, with
+            intervals.
     """
 
     figures: Mapping[str, Interval | None]
@@ -90,11 +95,13 @@ def score_captions(
         references: id -> raw sentences. Every id here is scored.
         training: raw training sentences, for novelty.
         meteor: METEOR's statistics of candidates and references: `meteor.meteor_statistics` or
-            `meteor_jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is None, and its first
-            two stages are reported under a name of their own.
-        spice: SPICE of each candidate against its references: `spice_jar.spice_scores` with its jar bound. Where it
-            raises ValueError, as where it is not given, SPICE is None with the reason.
-        tokenized: the texts are tokens joined by blanks already (as in nlg-eval); nothing is cut or lower-cased.
+            `meteor_jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is
+            None, and its first two stages are reported under a name of their own.
+        spice: SPICE of each candidate against its references: `spice_jar.spice_scores` with its jar
+            bound. Where it raises ValueError, as where it is not given, SPICE is None with the
+            reason.
+        tokenized: the texts are tokens joined by blanks already (as in nlg-eval); nothing is cut or
+            lower-cased.
         resamples: bootstrap draws of photos.
         seed: of the draws.
 
@@ -106,17 +113,26 @@ def score_captions(
     (1.0, 1.0)
     """
     pairs = pair(predictions, references, tokenized=tokenized)
-    known = None if training is None else list(map(str.split if tokenized else ptb_tokenize, training))
+    known = (
+        None if training is None else list(map(str.split if tokenized else ptb_tokenize, training))
+    )
     statistics = bleu_statistics(pairs.candidates, pairs.references)
     figures: dict[str, Interval | None] = {}
     bleus = bootstrap_sums(statistics, corpus_bleu, resamples=resamples, seed=seed)
     figures.update({f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)})
-    means = np.stack([rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)], axis=1)
+    means = np.stack(
+        [rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)],
+        axis=1,
+    )
     figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_sums(means, resamples=resamples, seed=seed)
     name, rows, missing = _meteor(pairs, meteor)
     each, lacking = _spice(pairs, spice)
     figures["METEOR"] = figures["SPICE"] = None
-    reasons = {metric: why for metric, why in {"SPICE": lacking, "METEOR": missing}.items() if why is not None}
+    reasons = {
+        metric: why
+        for metric, why in {"SPICE": lacking, "METEOR": missing}.items()
+        if why is not None
+    }
     if rows is not None:
         (figures[name],) = bootstrap_sums(rows, corpus_meteor, resamples=resamples, seed=seed)
     if each is not None:
@@ -137,7 +153,11 @@ def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | No
     try:
         if meteor is not None:
             return "METEOR", meteor(pairs.candidates, pairs.references), None
-        return _TWO_STAGES, meteor_statistics(pairs.candidates, pairs.references, MeteorTables()), _NO_METEOR
+        return (
+            _TWO_STAGES,
+            meteor_statistics(pairs.candidates, pairs.references, MeteorTables()),
+            _NO_METEOR,
+        )
     except ImportError as error:
         return _TWO_STAGES, None, str(error) if meteor is not None else f"{_NO_METEOR}; {error}"
 

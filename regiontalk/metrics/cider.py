@@ -1,10 +1,11 @@
 """CIDEr-D (Vedantam et al., CVPR 2015), which the coco-caption code and most tables call "CIDEr".
 
-Candidate and reference become tf-idf vectors of their n-grams, n = 1..4; a reference vector's products with the clipped
-candidate vector, over both lengths, give the similarity, damped by how far the lengths are apart (sigma 6), times ten.
-Document frequencies come from the references at hand: the figure of one caption depends on the whole set, and that of
-a set of one picture is 0. Or they come from a larger set, counted before (`document_frequencies`): then a few captions
-get the figures that they would get inside that set.
+Candidate and reference become tf-idf vectors of their n-grams, n = 1..4; a reference vector's
+products with the clipped candidate vector, over both lengths, give the similarity, damped by how
+far the lengths are apart (sigma 6), times ten. Document frequencies come from the references at
+hand: the figure of one caption depends on the whole set, and that of a set of one picture is 0. Or
+they come from a larger set, counted before (`document_frequencies`): then a few captions get the
+figures that they would get inside that set.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.ngrams import Counts, IntArray, SentenceTable, Tokens, flatten, lookup, require_pairs
+from regiontalk.metrics.ngrams import (
+    Counts,
+    IntArray,
+    SentenceTable,
+    Tokens,
+    flatten,
+    lookup,
+    require_pairs,
+)
 
 ORDERS = 4
 _SIGMA = 6.0
@@ -86,11 +95,15 @@ def cider_d(
     return np.asarray(10.0 * sums / np.bincount(picture, minlength=len(candidates)))
 
 
-def _given_rarity(rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies) -> FloatArray:
+def _given_rarity(
+    rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies
+) -> FloatArray:
     """(grams,) log of the pictures of a set over those with the n-gram."""
     grams = [tuple(names[number] for number in words) for words in rows.words.tolist()]
     pictures_with = np.array([frequencies.of.get(gram, 0) for gram in grams], dtype=np.float64)
-    return np.asarray(np.log(float(max(frequencies.pictures, 1))) - np.log(np.maximum(pictures_with, 1)))
+    return np.asarray(
+        np.log(float(max(frequencies.pictures, 1))) - np.log(np.maximum(pictures_with, 1))
+    )
 
 
 def _cosine(
@@ -101,12 +114,16 @@ def _cosine(
     mine = rows.sentence < count
     owner = picture[rows.sentence[~mine] - count]
     if rarity is None:
-        pictures_with = np.bincount(np.unique(owner * width + rows.gram[~mine]) % width, minlength=width)
+        pictures_with = np.bincount(
+            np.unique(owner * width + rows.gram[~mine]) % width, minlength=width
+        )
         rarity = np.log(float(count)) - np.log(np.maximum(pictures_with, 1))
     weights = rows.times * rarity[rows.gram]
     lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
 
-    place, found = lookup(rows.sentence[mine] * width + rows.gram[mine], owner * width + rows.gram[~mine])
+    place, found = lookup(
+        rows.sentence[mine] * width + rows.gram[mine], owner * width + rows.gram[~mine]
+    )
     if not mine.any():
         return np.zeros(len(picture))
     theirs = weights[~mine]

@@ -1,13 +1,17 @@
 """Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], PAPER.md 5).
 
-Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and METEOR as a function.
-Leave: the mean of 30 average precisions, each of them, and a report on boxes that look misread (`sanity.py`).
+Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and
+METEOR as a function.
+Leave: the mean of 30 average precisions, each of them, and a report on boxes that look misread
+(`sanity.py`).
 
-The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into their mean box and share their
-captions as references; the photo's detections, by falling score, each go to the true box of highest IoU, which only
-the first to come may keep; a detection is right where it kept its truth, overlaps it enough and METEOR is strictly
-above the threshold; all photos' detections are then ranked together. IoU knows no scale, so pictures need not be scaled
-to 720 pixels first; boxes must only be in pixels of the same picture as the truths.
+The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into their mean box
+and share their
+captions as references; the photo's detections, by falling score, each go to the true box of highest
+IoU, which only the first to come may keep; a detection is right where it kept its truth, overlaps
+it enough and METEOR is strictly above the threshold; all photos' detections are then ranked
+together. IoU knows no scale, so pictures need not be scaled to 720 pixels first; boxes must only be
+in pixels of the same picture as the truths.
 """
 
 from __future__ import annotations
@@ -38,7 +42,8 @@ class DensePhoto:
     Attributes:
         photo: its name.
         size_wh: width and height in pixels of the picture that all boxes refer to.
-        boxes_xyxy: (N, 4) detections; may be outside or inverted, which is counted and never matched.
+        boxes_xyxy: (N, 4) detections; may be outside or inverted, which is counted and never
+            matched.
         scores: (N,) finite; higher is surer, comparable across photos.
         captions: (N,) words of the detections.
         truths_xyxy: (M, 4) true boxes.
@@ -58,7 +63,9 @@ class DensePhoto:
         scores = np.asarray(self.scores, dtype=np.float64)
         if not len(boxes) == len(self.captions) == scores.size or not np.isfinite(scores).all():
             got = f"{len(boxes)} boxes, {scores.size} scores, {len(self.captions)} captions"
-            raise ValueError(f"{self.photo}: expected a finite score and a caption for every box, got {got}")
+            raise ValueError(
+                f"{self.photo}: expected a finite score and a caption for every box, got {got}"
+            )
         truths = checked_boxes(self.truths_xyxy)
         if len(truths) != len(self.truth_captions):
             got = f"{len(truths)} and {len(self.truth_captions)}"
@@ -76,7 +83,8 @@ class DenseReport:
         mean_ap: mean of the 30 average precisions, in 0..1.
         ap: (IoU threshold, METEOR threshold) to average precision.
         at_iou: IoU threshold to the mean of its average precisions over the METEOR thresholds.
-        localisation_ap: mean over the IoU thresholds of the average precision with any words: the boxes' part.
+        localisation_ap: mean over the IoU thresholds of the average precision with any words: the
+            boxes' part.
         photos: photos counted.
         detections: detections counted.
         truths: true boxes before merging.
@@ -128,14 +136,20 @@ def dense_captioning(
     """
     ranking = rank_detections(photos, meteor)
     if not ranking.positives.sum():
-        raise ValueError(f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations")
+        raise ValueError(
+            f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations"
+        )
     pairs = [(least, words) for least in IOU_THRESHOLDS for words in METEOR_THRESHOLDS]
     places = [(least, ANY_WORDS) for least in IOU_THRESHOLDS]
     right = right_detections(ranking, [*pairs, *places])
     values = average_precisions(ranking, right)
     generator, count = np.random.default_rng(seed), len(photos)
-    times = (np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples))
-    draws = np.array([average_precisions(ranking, right, drawn) for drawn in times])  # (resamples, 35)
+    times = (
+        np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples)
+    )
+    draws = np.array(
+        [average_precisions(ranking, right, drawn) for drawn in times]
+    )  # (resamples, 35)
 
     def mean_of(rows: list[int]) -> Interval:
         return interval(float(values[rows].mean()), draws[:, rows].mean(axis=1))
@@ -144,14 +158,17 @@ def dense_captioning(
         mean_ap=mean_of(list(range(len(pairs)))),
         ap=dict(zip(pairs, values.tolist(), strict=False)),
         at_iou={
-            least: mean_of([row for row, (iou, _) in enumerate(pairs) if iou == least]) for least in IOU_THRESHOLDS
+            least: mean_of([row for row, (iou, _) in enumerate(pairs) if iou == least])
+            for least in IOU_THRESHOLDS
         },
         localisation_ap=mean_of(list(range(len(pairs), len(right)))),
         photos=len(photos),
         detections=len(ranking.photo),
         truths=sum(len(photo.truths_xyxy) for photo in photos),
         merged=int(ranking.positives.sum()),
-        sanity=box_sanity([(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos]),
+        sanity=box_sanity(
+            [(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos]
+        ),
     )
 
 
@@ -160,7 +177,8 @@ def merge_truths(
 ) -> tuple[FloatArray, list[tuple[str, ...]]]:
     """True boxes that lie on one another made one: the mean box, with all their captions as references.
 
-    Over and over, the box with the most neighbours at IoU >= threshold (ties: the first) takes them with it.
+    Over and over, the box with the most neighbours at IoU >= threshold (ties: the first) takes them
+    with it.
 
     Args:
         boxes_xyxy: (M, 4).
@@ -170,7 +188,11 @@ def merge_truths(
     Returns:
         (G, 4) merged boxes, and the captions of each.
     """
-    close = iou(boxes_xyxy, boxes_xyxy) >= threshold if len(boxes_xyxy) else np.zeros((0, 0), dtype=np.bool_)
+    close = (
+        iou(boxes_xyxy, boxes_xyxy) >= threshold
+        if len(boxes_xyxy)
+        else np.zeros((0, 0), dtype=np.bool_)
+    )
     merged: list[FloatArray] = []
     references: list[tuple[str, ...]] = []
     while close.any():
@@ -187,8 +209,9 @@ def keep_truths(
 ) -> tuple[NDArray[np.int64], FloatArray]:
     """Which truth each detection of one photo keeps, and its IoU with it.
 
-    By falling score (ties: the first), a detection goes to its truth of highest IoU (ties: the first) and keeps it if
-    nobody did before; it never turns to another one, and how much it overlaps is judged later.
+    By falling score (ties: the first), a detection goes to its truth of highest IoU (ties: the
+    first) and keeps it if nobody did before; it never turns to another one, and how much it
+    overlaps is judged later.
 
     Args:
         boxes_xyxy: (N, 4).
@@ -198,7 +221,10 @@ def keep_truths(
     Returns:
         (N,) row of the truth, -1 for none; (N,) IoU, 0 for none.
     """
-    kept, overlaps = np.full(len(boxes_xyxy), -1, dtype=np.int64), np.zeros(len(boxes_xyxy), dtype=np.float32)
+    kept, overlaps = (
+        np.full(len(boxes_xyxy), -1, dtype=np.int64),
+        np.zeros(len(boxes_xyxy), dtype=np.float32),
+    )
     rows = np.flatnonzero(usable_boxes(boxes_xyxy))
     if not len(rows) or not len(truths_xyxy):
         return kept, overlaps
@@ -238,7 +264,9 @@ def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
 
 def right_detections(ranking: Ranking, pairs: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
     """Which detections are right at each (least IoU, METEOR to be strictly above): (K, N) for K pairs."""
-    right = [(ranking.overlap >= np.float32(least)) & (ranking.meteor > above) for least, above in pairs]
+    right = [
+        (ranking.overlap >= np.float32(least)) & (ranking.meteor > above) for least, above in pairs
+    ]
     return np.array(right, dtype=np.bool_).reshape(len(pairs), -1)
 
 
@@ -261,10 +289,15 @@ def average_precisions(
     hits = (weight[at] * right[:, at]).cumsum(axis=1)
     precision = hits / np.maximum(weight.cumsum()[at], 1)
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.concatenate([best, np.zeros((len(right), 1))], axis=1)  # the 0 is for recalls never reached
-    # recall >= k / 100 asked as 100 hits >= k positives, whole numbers; rows lie apart so that one search serves all
+    best = np.concatenate(
+        [best, np.zeros((len(right), 1))], axis=1
+    )  # the 0 is for recalls never reached
+    # recall >= k / 100 asked as 100 hits >= k positives, whole numbers; rows lie apart so that one
+    # search serves all
     positives = int(times @ ranking.positives)
     apart = (np.arange(len(right)) * (100 * positives + 1))[:, None]
-    found = np.searchsorted((100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel())
+    found = np.searchsorted(
+        (100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel()
+    )
     columns = found.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
     return np.asarray(np.take_along_axis(best, columns, axis=1).mean(axis=1), dtype=np.float64)

@@ -1,7 +1,8 @@
 """How varied captions are and how many were merely remembered.
 
-Distinct-n (Li et al., NAACL 2016), the vocabulary used, the mean length, and novelty as Karpathy & Fei-Fei report it:
-the share of captions that stand word for word in the training set. Captions without words count in no share.
+Distinct-n (Li et al., NAACL 2016), the vocabulary used, the mean length, and novelty as Karpathy &
+Fei-Fei report it: the share of captions that stand word for word in the training set. Captions
+without words count in no share.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Diversity:
         vocabulary: distinct words.
         mean_length: words a caption.
         distinct_captions: distinct captions over captions.
-        in_training: share of captions found word for word in training; None where no training sentences were given.
+        in_training: share of captions found word for word in training; None where no training
+            sentences were given.
     """
 
     distinct_1: float | None
@@ -43,11 +45,14 @@ class Diversity:
         return asdict(self)
 
 
-def measure_diversity(captions: Sequence[Tokens], training: Iterable[Tokens] | None = None) -> Diversity:
+def measure_diversity(
+    captions: Sequence[Tokens], training: Iterable[Tokens] | None = None
+) -> Diversity:
     """Measure captions given as tokens, training sentences cut by the same tokeniser.
 
     >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a dog a cat: 3 distinct of 4
-    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0, in_training=0.5)
+    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0,
+    in_training=0.5)
     """
     spoken = [tuple(caption) for caption in captions if len(caption)]
     known = None if training is None else found_in(spoken, training)
@@ -71,9 +76,9 @@ def diversity_intervals(
 ) -> dict[str, Interval | None]:
     """Variety with intervals over photos: "distinct-1", "distinct-2", "vocabulary", "mean length", "in training".
 
-    A draw repeats some captions and so holds fewer distinct words than the captions as they are. Of the first three
-    the draws are therefore moved by that shortfall (their mean less the figure): the interval says how far the figure
-    spreads, around the figure.
+    A draw repeats some captions and so holds fewer distinct words than the captions as they are. Of
+    the first three the draws are therefore moved by that shortfall (their mean less the figure):
+    the interval says how far the figure spreads, around the figure.
 
     Args:
         captions: C captions as tokens.
@@ -84,7 +89,9 @@ def diversity_intervals(
     """
     places = [place for place, words in enumerate(captions) if len(words)]
     if not places:
-        return dict.fromkeys(("distinct-1", "distinct-2", "vocabulary", "mean length", "in training"))
+        return dict.fromkeys(
+            ("distinct-1", "distinct-2", "vocabulary", "mean length", "in training")
+        )
     spoken = [tuple(captions[place]) for place in places]
     names = places if photos is None else [photos[place] for place in places]
     known = None if training is None else found_in(spoken, training)
@@ -95,7 +102,9 @@ def diversity_intervals(
     )
     length, novelty = bootstrap_shares(table, names, resamples=resamples, seed=seed)
     owner = np.unique([str(name) for name in names], return_inverse=True)[1]
-    (words, types), (pairs, _) = (_drawn_types(spoken, owner, order, resamples, seed) for order in (1, 2))
+    (words, types), (pairs, _) = (
+        _drawn_types(spoken, owner, order, resamples, seed) for order in (1, 2)
+    )
     return {
         "distinct-1": words,
         "distinct-2": pairs,
@@ -139,14 +148,19 @@ def distinct(captions: Sequence[Tokens], order: int) -> float | None:
     """
     if order < 1:
         raise ValueError(f"distinct: expected n-grams of 1 word or more, got {order}")
-    grams = [tuple(words[start : start + order]) for words in captions for start in range(len(words) - order + 1)]
+    grams = [
+        tuple(words[start : start + order])
+        for words in captions
+        for start in range(len(words) - order + 1)
+    ]
     return _share(len(set(grams)), len(grams))
 
 
 def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[np.bool_]:
     """(C,) True where the caption stands word for word among the training sentences.
 
-    Letters and digits alone are compared: a model says "mans tshirt" where a tokeniser cuts "man 's t-shirt".
+    Letters and digits alone are compared: a model says "mans tshirt" where a tokeniser cuts "man 's
+    t-shirt".
     """
 
     def plain(tokens: Tokens) -> str:

@@ -12,7 +12,13 @@ _SHOWN = 300  # last characters of what a failed program said
 
 
 def run_java(
-    arguments: Sequence[str], *, judge: str, folder: Path, memory_gib: int = 2, text: str = "", timeout_s: float = 1800
+    arguments: Sequence[str],
+    *,
+    judge: str,
+    folder: Path,
+    memory_gib: int = 2,
+    text: str = "",
+    timeout_s: float = 1800,
 ) -> str:
     """What a Java program writes to its standard output.
 
@@ -39,7 +45,9 @@ def java_version(judge: str) -> int:
     said = _run(["-version"], judge, Path.cwd(), "", 60).stderr
     found = re.search(r'version "(?:1\.)?(\d+)', said)
     if found is None:
-        raise ValueError(f"{judge}: expected java -version to name its version, got {said.strip()[-_SHOWN:]!r}")
+        raise ValueError(
+            f"{judge}: expected java -version to name its version, got {said.strip()[-_SHOWN:]!r}"
+        )
     return int(found[1])
 
 
@@ -48,14 +56,25 @@ def _run(
 ) -> subprocess.CompletedProcess[str]:
     java = shutil.which("java")
     if java is None:
-        raise ValueError(f"{judge}: expected java on the path, found none; install a Java runtime or do without")
+        raise ValueError(
+            f"{judge}: expected java on the path, found none; install a Java runtime or do without"
+        )
     try:
         done = subprocess.run(
-            [java, *arguments], cwd=folder, input=text, capture_output=True, encoding="utf-8", timeout=timeout_s
+            [java, *arguments],
+            cwd=folder,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=timeout_s,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ValueError(f"{judge}: expected an answer within {timeout_s:g} s, got none ({error})") from error
+        raise ValueError(
+            f"{judge}: expected an answer within {timeout_s:g} s, got none ({error})"
+        ) from error
     if done.returncode != 0:
-        said = " ".join(line for line in done.stderr.splitlines() if not line.startswith("\t"))  # no stack frames
+        said = " ".join(
+            line for line in done.stderr.splitlines() if not line.startswith("\t")
+        )  # no stack frames
         raise ValueError(f"{judge}: java ended with {done.returncode}, saying {said[-_SHOWN:]!r}")
     return done

@@ -1,7 +1,7 @@
 """METEOR 1.5 for English without Java (Denkowski & Lavie, WMT 2014), parameters of the ranking task.
 
-A caption and its best reference become 23 numbers (`meteor_statistics`), in the order in which the original prints
-them; METEOR of any set of captions is a function of their sum (`corpus_meteor`).
+A caption and its best reference become 23 numbers (`meteor_statistics`), in the order in which the
+original prints them; METEOR of any set of captions is a function of their sum (`corpus_meteor`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from regiontalk.metrics.ngrams import IntArray, Tokens, require_pairs
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 SIZE = 23
-# WordNet's rules of detachment: inflected ending -> ending of the base form (nouns, verbs, adjectives).
+# WordNet's rules of detachment: inflected ending -> ending of the base form (nouns, verbs,
+# adjectives).
 _ENDINGS = tuple(
     (end, base)
     for end, bases in {
@@ -42,9 +43,10 @@ def meteor_statistics(
         tables: `read_tables`, or empty ones for the exact and stem stages alone.
 
     Returns:
-        (C, 23): words of the candidate and of the reference, function words of each, then for each of the four stages
-        content words matched in the candidate, in the reference, function words matched in the candidate, in the
-        reference; chunks; words matched in the candidate, in the reference.
+        (C, 23): words of the candidate and of the reference, function words of each, then for each
+        of the four stages content words matched in the candidate, in the reference, function words
+        matched in the candidate, in the reference; chunks; words matched in the candidate, in the
+        reference.
 
     Raises:
         ValueError: the lists do not belong together.
@@ -56,7 +58,9 @@ def meteor_statistics(
     lexicon = build_lexicon(chain(spoken, chain.from_iterable(groups)), tables)
     rows = np.zeros((len(spoken), SIZE), dtype=np.int64)
     for row, (candidate, group) in enumerate(zip(spoken, groups, strict=True)):
-        found = np.array([_compare(candidate, reference, lexicon, tables.function_words) for reference in group])
+        found = np.array(
+            [_compare(candidate, reference, lexicon, tables.function_words) for reference in group]
+        )
         rows[row] = found[int(np.argmax(corpus_meteor(found)))]
     return rows
 
@@ -64,8 +68,9 @@ def meteor_statistics(
 def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
     """METEOR of summed statistics.
 
-    Precision and recall weigh stages by `WEIGHTS` and content words by delta against function words;
-    ``F = P R / (alpha P + (1 - alpha) R)``, less the share ``gamma (chunks / matched)^beta``.
+    Precision and recall weigh stages by `WEIGHTS` and content words by delta against function
+    words; ``F = P R / (alpha P + (1 - alpha) R)``, less the share ``gamma (chunks /
+    matched)^beta``.
 
     Args:
         totals: (..., 23) sums of `meteor_statistics` rows.
@@ -83,7 +88,11 @@ def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = precision * recall / (ALPHA * precision + (1 - ALPHA) * recall)
         chunks = totals[..., 20] / ((totals[..., 21] + totals[..., 22]) / 2)
-    whole = (totals[..., 21] == totals[..., 0]) & (totals[..., 22] == totals[..., 1]) & (totals[..., 20] == 1)
+    whole = (
+        (totals[..., 21] == totals[..., 0])
+        & (totals[..., 22] == totals[..., 1])
+        & (totals[..., 20] == 1)
+    )
     penalty = GAMMA * np.where(whole, 0.0, chunks) ** BETA
     return np.asarray(np.where(precision * recall > 0, np.nan_to_num(mean * (1 - penalty)), 0.0))
 
@@ -104,18 +113,41 @@ def build_lexicon(sentences: Iterable[Tokens], tables: MeteorTables) -> Lexicon:
 
 def _synsets(word: str, tables: MeteorTables) -> frozenset[int]:
     """Synonym sets of a word and of its base form: the listed irregular ones, else the first that a rule makes."""
-    made = (word[: -len(end)] + other for end, other in _ENDINGS if word.endswith(end) and len(word) > len(end))
-    bases = tables.bases.get(word) or tuple(islice((base for base in made if base in tables.synsets), 1))
+    made = (
+        word[: -len(end)] + other
+        for end, other in _ENDINGS
+        if word.endswith(end) and len(word) > len(end)
+    )
+    bases = tables.bases.get(word) or tuple(
+        islice((base for base in made if base in tables.synsets), 1)
+    )
     return frozenset().union(*(tables.synsets.get(form, ()) for form in (word, *bases)))
 
 
-def _compare(candidate: Tokens, reference: Tokens, lexicon: Lexicon, function_words: frozenset[str]) -> list[int]:
+def _compare(
+    candidate: Tokens, reference: Tokens, lexicon: Lexicon, function_words: frozenset[str]
+) -> list[int]:
     """The 23 numbers of one pair."""
     matches, chunks = align(candidate, reference, lexicon)
-    small, other_small = [w in function_words for w in candidate], [w in function_words for w in reference]
-    row = [len(candidate), len(reference), sum(small), sum(other_small), *[0] * (4 * STAGES), chunks, 0, 0]
+    small, other_small = (
+        [w in function_words for w in candidate],
+        [w in function_words for w in reference],
+    )
+    row = [
+        len(candidate),
+        len(reference),
+        sum(small),
+        sum(other_small),
+        *[0] * (4 * STAGES),
+        chunks,
+        0,
+        0,
+    ]
     for start, length, other, other_length, stage in matches:
-        few, other_few = sum(small[start : start + length]), sum(other_small[other : other + other_length])
+        few, other_few = (
+            sum(small[start : start + length]),
+            sum(other_small[other : other + other_length]),
+        )
         at = 4 + 4 * stage
         row[at] += length - few
         row[at + 1] += other_length - other_few
@@ -127,7 +159,10 @@ def _compare(candidate: Tokens, reference: Tokens, lexicon: Lexicon, function_wo
 
 
 def _share(
-    content: NDArray[np.float64], small: NDArray[np.float64], words: NDArray[np.float64], few: NDArray[np.float64]
+    content: NDArray[np.float64],
+    small: NDArray[np.float64],
+    words: NDArray[np.float64],
+    few: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Weighed matched words over weighed words."""
     whole = DELTA * (words - few) + (1 - DELTA) * few

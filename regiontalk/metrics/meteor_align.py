@@ -1,10 +1,12 @@
 """METEOR's alignment of a candidate and a reference (Denkowski & Lavie, WMT 2014; the aligner of METEOR 1.5).
 
-Four stages propose matches: the same word, the same stem, a shared synonym set, a phrase and its paraphrase. A match
-that no other touches is taken. Among the rest a beam search over the candidate's words picks matches that do not
-overlap: first by words covered, each side's weighed by the stage and *cut to a whole number* (so a lone stem or synonym
-counts nothing, which is what the jar does), then fewest chunks, then most matches, then those that move least.
-The order of the last two, and the cut, were read off the jar's answers; about one pair in fifty still differs.
+Four stages propose matches: the same word, the same stem, a shared synonym set, a phrase and its
+paraphrase. A match
+that no other touches is taken. Among the rest a beam search over the candidate's words picks
+matches that do not overlap: first by words covered, each side's weighed by the stage and *cut to a
+whole number* (so a lone stem or synonym counts nothing, which is what the jar does), then fewest
+chunks, then most matches, then those that move least. The order of the last two, and the cut, were
+read off the jar's answers; about one pair in fifty still differs.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class _Path(NamedTuple):
     matches: tuple[Match, ...] = ()
 
 
-def find_matches(candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon) -> list[list[Match]]:
+def find_matches(
+    candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon
+) -> list[list[Match]]:
     """All matches of every stage by the candidate's word that they start at."""
     found: list[list[Match]] = [[] for _ in candidate]
     for start, word in enumerate(candidate):
@@ -89,7 +93,9 @@ def find_matches(candidate: Sequence[str], reference: Sequence[str], lexicon: Le
     return found
 
 
-def align(candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon) -> tuple[tuple[Match, ...], int]:
+def align(
+    candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon
+) -> tuple[tuple[Match, ...], int]:
     """The best alignment and its number of chunks (runs that are contiguous and in order on both sides)."""
     choices = find_matches(candidate, reference, lexicon)
     lone = _untouched(choices, len(candidate), len(reference))
@@ -149,7 +155,9 @@ def _extend(path: _Path, match: Match) -> _Path:
     )
 
 
-def _paraphrases(candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon) -> list[Match]:
+def _paraphrases(
+    candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon
+) -> list[Match]:
     """Matches of the last stage."""
     if not lexicon.paraphrases:
         return []

@@ -19,7 +19,10 @@ _JUDGE = "METEOR's jar"
 
 
 def jar_statistics(
-    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]], folder: Path, timeout_s: float = 1800
+    candidates: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    folder: Path,
+    timeout_s: float = 1800,
 ) -> IntArray:
     """`meteor.meteor_statistics`, asked of the jar.
 
@@ -38,7 +41,9 @@ def jar_statistics(
     require_pairs(candidates, references)
     if not (folder / _JAR).is_file():
         raise ValueError(f"{_JUDGE}: expected {folder / _JAR}; pip install pycocoevalcap")
-    lines = [_line(candidate, group) for candidate, group in zip(candidates, references, strict=True)]
+    lines = [
+        _line(candidate, group) for candidate, group in zip(candidates, references, strict=True)
+    ]
     answers = run_java(
         ["-jar", _JAR, "-", "-", "-stdio", "-l", "en", "-norm"],
         judge=_JUDGE,
@@ -51,11 +56,15 @@ def jar_statistics(
     except ValueError:  # words, or nan
         rows = []
     if len(rows) != len(lines) or any(len(row) != SIZE for row in rows):
-        raise ValueError(f"{_JUDGE}: expected {len(lines)} answers of {SIZE} numbers, got {answers[-1:]}")
+        raise ValueError(
+            f"{_JUDGE}: expected {len(lines)} answers of {SIZE} numbers, got {answers[-1:]}"
+        )
     return np.array(rows, dtype=np.int64).reshape(-1, SIZE)
 
 
 def _line(candidate: Tokens, group: Sequence[Tokens]) -> str:
     """The jar's question about one caption; its separator is taken out of the text."""
-    texts = [" ".join(tokens).replace("|||", " ").replace("\n", " ") for tokens in (*group, candidate)]
+    texts = [
+        " ".join(tokens).replace("|||", " ").replace("\n", " ") for tokens in (*group, candidate)
+    ]
     return " ||| ".join(["SCORE", *texts])

@@ -1,7 +1,8 @@
 """METEOR's own tokeniser (its ``-norm`` switch), which runs over the treebank tokens a second time.
 
-It parts hyphenated words, slashes and apostrophes that the treebank holds together: "t-shirt" is two words to METEOR,
-"n't" is "n 't". The rules are those of the Moses tokeniser for lower-case English.
+It parts hyphenated words, slashes and apostrophes that the treebank holds together: "t-shirt" is
+two words to METEOR, "n't" is "n 't". The rules are those of the Moses tokeniser for lower-case
+English.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def normalize(text: str) -> list[str]:
     """The words that METEOR counts in a tokenised caption.
 
     >>> normalize("it is n't a black-and-white t-shirt of st. mary 's")
-    ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'", 's']
+    ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'",
+    's']
     """
     parts = text.lower().split()
     words: list[str] = []

@@ -1,7 +1,8 @@
 """What METEOR 1.5 reads besides the sentences: function words, WordNet synonyms, paraphrases, stems.
 
-The tables belong to METEOR and are not copied here; they are read out of the jar and the ``data`` folder of an
-installed pycocoevalcap, no Java needed. Without them METEOR runs with its first two stages only: another figure.
+The tables belong to METEOR and are not copied here; they are read out of the jar and the ``data``
+folder of an installed pycocoevalcap, no Java needed. Without them METEOR runs with its first two
+stages only: another figure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class MeteorTables:
         function_words: words that weigh less (delta).
         synsets: word -> numbers of its WordNet synonym sets.
         bases: irregular form -> its base forms ("abaci" -> "abacus").
-        paraphrases: file of phrase pairs, read when captions are scored; None: the stage does not run.
+        paraphrases: file of phrase pairs, read when captions are scored; None: the stage does not
+            run.
     """
 
     function_words: frozenset[str] = frozenset()
@@ -70,11 +72,17 @@ def read_tables(folder: Path) -> MeteorTables:
     """
     missing = [name for name in (_JAR, str(_PARAPHRASES)) if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap")
+        raise ValueError(
+            f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap"
+        )
     with zipfile.ZipFile(folder / _JAR) as jar:
         words, synsets, exceptions = (
             jar.read(name).decode("utf-8").split("\n")
-            for name in ("function/english.words", "synonym/english.synsets", "synonym/english.exceptions")
+            for name in (
+                "function/english.words",
+                "synonym/english.synsets",
+                "synonym/english.exceptions",
+            )
         )
     bases: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for base, forms in zip(exceptions[0::2], exceptions[1::2], strict=False):
@@ -100,7 +108,9 @@ def english_stemmer() -> Callable[[str], str]:
     try:
         library = importlib.import_module("snowballstemmer")
     except ImportError as error:
-        raise ImportError("METEOR stems with snowballstemmer: pip install 'regiontalk[eval]'") from error
+        raise ImportError(
+            "METEOR stems with snowballstemmer: pip install 'regiontalk[eval]'"
+        ) from error
     stem: Callable[[str], str] = library.stemmer("english").stemWord
     return stem
 

@@ -1,8 +1,9 @@
 """N-grams of candidates and references as whole-number arrays: the ground under BLEU and CIDEr-D.
 
-Sentences enter as token lists. Every word becomes a number, every n-gram becomes a number made from that of its first
-n - 1 words and that of its last word, so counting is sorting and nothing is hashed twice. C candidates, one a picture;
-R references of all pictures in one row; P distinct (sentence, n-gram) pairs.
+Sentences enter as token lists. Every word becomes a number, every n-gram becomes a number made from
+that of its first n - 1 words and that of its last word, so counting is sorting and nothing is
+hashed twice. C candidates, one a picture; R references of all pictures in one row; P distinct
+(sentence, n-gram) pairs.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class SentenceTable:
     def counts(self, longest: int = 4) -> Iterator[Counts]:
         """`Counts` of the n-grams of 1, 2, ... ``longest`` words."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(self.words))  # words left, this one too
+        left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(
+            len(self.words)
+        )  # words left, this one too
         gram, size = self.words, len(self.names)
         grams, spelt = size, np.arange(size)[:, None]
         place = np.arange(len(self.words))
@@ -72,16 +75,22 @@ class SentenceTable:
             if order > 1:
                 stay = left[place] >= order
                 place = place[stay]
-                known, gram = np.unique(gram[stay] * size + self.words[place + order - 1], return_inverse=True)
+                known, gram = np.unique(
+                    gram[stay] * size + self.words[place + order - 1], return_inverse=True
+                )
                 grams = len(known)
                 spelt = np.column_stack([spelt[known // max(size, 1)], known % max(size, 1)])
             pairs, times = np.unique(sentence[place] * max(grams, 1) + gram, return_counts=True)
-            yield Counts(pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams, spelt)
+            yield Counts(
+                pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams, spelt
+            )
 
 
 def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:
     """All references in one list, and the picture (row of ``references``) that each belongs to, (R,)."""
-    picture = np.repeat(np.arange(len(references)), [len(group) for group in references]).astype(np.int64)
+    picture = np.repeat(np.arange(len(references)), [len(group) for group in references]).astype(
+        np.int64
+    )
     return list(chain.from_iterable(references)), picture
 
 
@@ -109,6 +118,10 @@ def require_pairs(candidates: Sequence[Tokens], references: Sequence[Sequence[To
         )
     empty = [row for row, group in enumerate(references) if not len(group)]
     if empty:
-        raise ValueError(f"references: expected at least one for every candidate, got none in row {empty[0]}")
+        raise ValueError(
+            f"references: expected at least one for every candidate, got none in row {empty[0]}"
+        )
     if candidates and isinstance(candidates[0], str):
-        raise ValueError("candidates: expected lists of tokens, got a string; use ptb_tokenize or str.split first")
+        raise ValueError(
+            "candidates: expected lists of tokens, got a string; use ptb_tokenize or str.split first"
+        )

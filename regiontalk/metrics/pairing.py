@@ -1,7 +1,7 @@
 """Predictions and references brought together by id, with all that is wrong with them counted.
 
-A table of figures hides a file that lacks half its photos. Here nothing is dropped in silence: each kind of trouble is
-a `Problem` with a count, names, and what was done about it.
+A table of figures hides a file that lacks half its photos. Here nothing is dropped in silence: each
+kind of trouble is a `Problem` with a count, names, and what was done about it.
 """
 
 from __future__ import annotations
@@ -60,11 +60,14 @@ class Pairs:
     problems: tuple[Problem, ...]
 
 
-def pair(predictions: Predictions, references: Mapping[Any, Sequence[str]], *, tokenized: bool = False) -> Pairs:
+def pair(
+    predictions: Predictions, references: Mapping[Any, Sequence[str]], *, tokenized: bool = False
+) -> Pairs:
     """Pair predictions with references.
 
-    Every id that has a reference is scored: one without a prediction counts as an empty caption, so that leaving out
-    hard photos cannot raise a figure. Of several predictions for one id the first counts.
+    Every id that has a reference is scored: one without a prediction counts as an empty caption, so
+    that leaving out hard photos cannot raise a figure. Of several predictions for one id the first
+    counts.
 
     Args:
         predictions: id -> caption, or (id, caption) pairs where ids may occur twice.
@@ -78,9 +81,13 @@ def pair(predictions: Predictions, references: Mapping[Any, Sequence[str]], *, t
     first = dict(reversed(rows))
     for name, group in references.items():
         if isinstance(group, str):
-            raise ValueError(f"references[{name!r}]: expected a list of sentences, got a string; write [sentence]")
+            raise ValueError(
+                f"references[{name!r}]: expected a list of sentences, got a string; write [sentence]"
+            )
     cut = str.split if tokenized else ptb_tokenize
-    groups = {name: [tokens for tokens in map(cut, group) if tokens] for name, group in references.items()}
+    groups = {
+        name: [tokens for tokens in map(cut, group) if tokens] for name, group in references.items()
+    }
     ids = [name for name, group in groups.items() if group]
     if not ids or not any(name in first for name in ids):
         raise ValueError(
@@ -89,7 +96,9 @@ def pair(predictions: Predictions, references: Mapping[Any, Sequence[str]], *, t
         )
     candidates = [cut(first.get(name, "")) for name in ids]
     problems = _problems(rows, first, groups, references, dict(zip(ids, candidates, strict=True)))
-    return Pairs(tuple(ids), tuple(candidates), tuple(tuple(groups[name]) for name in ids), problems)
+    return Pairs(
+        tuple(ids), tuple(candidates), tuple(tuple(groups[name]) for name in ids), problems
+    )
 
 
 def _problems(
@@ -103,20 +112,40 @@ def _problems(
     seen: set[Any] = set()
     twice = [name for name, _ in rows if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
     blank = [name for name in cut if name in first and not first[name].strip()]
-    wordless = [name for name, tokens in cut.items() if name in first and not tokens and first[name].strip()]
+    wordless = [
+        name for name, tokens in cut.items() if name in first and not tokens and first[name].strip()
+    ]
     lost = [name for name, group in groups.items() if len(group) < len(references[name]) and group]
     texts = {name: (first.get(name, ""), *group) for name, group in references.items()}
     found = (
-        ("missing prediction", [name for name in cut if name not in first], "scored as an empty caption"),
-        ("prediction without references", [name for name in first if not groups.get(name)], "left out"),
+        (
+            "missing prediction",
+            [name for name in cut if name not in first],
+            "scored as an empty caption",
+        ),
+        (
+            "prediction without references",
+            [name for name in first if not groups.get(name)],
+            "left out",
+        ),
         ("duplicate prediction", twice, "the first of each id counted"),
         ("empty prediction", blank, "scored as an empty caption"),
         ("prediction of punctuation only", wordless, "scored as an empty caption"),
-        ("no usable reference", [name for name, group in groups.items() if not group], "id left out"),
+        (
+            "no usable reference",
+            [name for name, group in groups.items() if not group],
+            "id left out",
+        ),
         ("reference without words", lost, "that reference left out"),
-        ("non-ASCII text", [name for name, group in texts.items() if not "".join(group).isascii()], "kept as it is"),
+        (
+            "non-ASCII text",
+            [name for name, group in texts.items() if not "".join(group).isascii()],
+            "kept as it is",
+        ),
     )
-    return tuple(Problem(kind, len(names), _names(names), done) for kind, names, done in found if names)
+    return tuple(
+        Problem(kind, len(names), _names(names), done) for kind, names, done in found if names
+    )
 
 
 def _names(ids: Iterable[Hashable]) -> tuple[str, ...]:

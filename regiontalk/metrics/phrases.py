@@ -1,9 +1,12 @@
 """Phrase localisation on Flickr30k Entities: is the phrase's thing where the model points (PAPER.md 5, [4])?
 
-Enter: one `PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in pixels of one picture.
-Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that papers mix: *any box* (one true box is hit) and
-*merged box* (the union of the true boxes is hit); the pointing game; the same figures by phrase type; what constant
-boxes score; and what a perfect ranking of the same candidates would score. Every mention of a phrase counts once.
+Enter: one `PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in
+pixels of one picture.
+Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that papers mix: *any box* (one true box
+is hit) and
+*merged box* (the union of the true boxes is hit); the pointing game; the same figures by phrase
+type; what constant boxes score; and what a perfect ranking of the same candidates would score.
+Every mention of a phrase counts once.
 """
 
 from __future__ import annotations
@@ -113,7 +116,9 @@ def localisation(
             box = centred_box(answer.size_wh, share)
             constant[name].append(hits(replace(answer, candidates_xyxy=box), threshold))
     if not kept:
-        raise ValueError(f"phrases: expected one with a true box, got none ({left_out} without); check the data")
+        raise ValueError(
+            f"phrases: expected one with a true box, got none ({left_out} without); check the data"
+        )
     photos = [photo for photo, _, _ in kept]
     table = np.stack([row for _, _, row in kept])
     types = [kinds for _, kinds, _ in kept]
@@ -168,7 +173,9 @@ def centred_box(size_wh: tuple[int, int], share: float) -> FloatArray:
     """
     margin = (1.0 - share) / 2.0
     wide, high = size_wh
-    return np.array([[margin * wide, margin * high, (1 - margin) * wide, (1 - margin) * high]], dtype=np.float32)
+    return np.array(
+        [[margin * wide, margin * high, (1 - margin) * wide, (1 - margin) * high]], dtype=np.float32
+    )
 
 
 def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> FloatArray:
@@ -179,7 +186,9 @@ def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> Floa
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (len(boxes_xyxy),) or not np.isfinite(values).all():
-        raise ValueError(f"scores: expected ({len(boxes_xyxy)},) finite numbers, one a box, got shape {values.shape}")
+        raise ValueError(
+            f"scores: expected ({len(boxes_xyxy)},) finite numbers, one a box, got shape {values.shape}"
+        )
     return boxes_xyxy[np.argsort(-values, kind="stable")]
 
 
@@ -195,7 +204,9 @@ def _inside(box: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(within.all(axis=1), dtype=np.bool_)
 
 
-def _figures(table: NDArray[np.bool_], photos: Sequence[str], resamples: int, seed: int) -> PhraseFigures:
+def _figures(
+    table: NDArray[np.bool_], photos: Sequence[str], resamples: int, seed: int
+) -> PhraseFigures:
     """Shares and intervals of outcomes (P, 9), P phrases of the named photos."""
     shares = bootstrap_shares(table, photos, resamples=resamples, seed=seed)
     names = [f"R@{at}" for at in AT]

@@ -1,9 +1,11 @@
 """Recall of true boxes by proposals: of the things in a photo, how many does some box among the first N cover?
 
-Enter: one `PhotoProposals` a photo, its proposals best first beside its true boxes, pixels of one picture, xyxy.
-Leave: recall for each number of proposals and each IoU threshold, and average recall (the mean over the ten thresholds
-0.5, 0.55 ... 0.95 of COCO). The same proposal may cover several true boxes: this is the ceiling of what can be
-described, not a matching.
+Enter: one `PhotoProposals` a photo, its proposals best first beside its true boxes, pixels of one
+picture, xyxy.
+Leave: recall for each number of proposals and each IoU threshold, and average recall (the mean over
+the ten thresholds
+0.5, 0.55 ... 0.95 of COCO). The same proposal may cover several true boxes: this is the ceiling of
+what can be described, not a matching.
 """
 
 from __future__ import annotations
@@ -78,16 +80,22 @@ def proposal_recall(
         ValueError: no photo has a true box, or a count is below 1.
     """
     if not counts or min(counts) < 1:
-        raise ValueError(f"counts: expected numbers of proposals of at least 1, got {tuple(counts)}")
+        raise ValueError(
+            f"counts: expected numbers of proposals of at least 1, got {tuple(counts)}"
+        )
     used = [photo for photo in photos if len(photo.truths_xyxy)]
     if not used:
-        raise ValueError("recall: expected a photo with a true box, got none; check the annotations")
+        raise ValueError(
+            "recall: expected a photo with a true box, got none; check the annotations"
+        )
     names = [photo.photo for photo in used for _ in photo.truths_xyxy]
     best = np.concatenate([best_overlaps(photo, counts) for photo in used])  # (truths, counts)
     cells = [(column, threshold) for column in range(len(counts)) for threshold in thresholds]
     shares = np.stack([best[:, column] >= threshold for column, threshold in cells], axis=1)
     means = np.stack([(best >= threshold) for threshold in COCO_THRESHOLDS]).mean(axis=0)
-    figures = bootstrap_shares(np.concatenate([shares, means], axis=1), names, resamples=resamples, seed=seed)
+    figures = bootstrap_shares(
+        np.concatenate([shares, means], axis=1), names, resamples=resamples, seed=seed
+    )
     keys = [(counts[column], threshold) for column, threshold in cells]
     return RecallReport(
         photos=len(used),

@@ -1,9 +1,10 @@
 """Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (PAPER.md 5).
 
-Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any block of it, and
-``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1 and their figures.
-Ties are broken by row number, the lower first: a model that gives every pair one score earns chance, never all hits.
-Memory is one block and a few vectors, whatever N and C are.
+Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any
+block of it, and
+``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
+and their figures. Ties are broken by row number, the lower first: a model that gives every pair one
+score earns chance, never all hits. Memory is one block and a few vectors, whatever N and C are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from regiontalk.metrics.bootstrap import Interval, bootstrap_interval
 from regiontalk.metrics.shares import bootstrap_shares
 
 AT = (1, 5, 10)
-BLOCK = (128, 640)  # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
+BLOCK = (
+    128,
+    640,
+)  # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
 KEPT_BYTES = 100_000_000  # of blocks with true pairs, kept so that most are not made twice
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
@@ -32,7 +36,8 @@ class Ranks:
     """Where the true items landed; 1 is the top.
 
     Attributes:
-        photo_to_sentence: (N,) int64, rank of the photo's closest true sentence among all C sentences.
+        photo_to_sentence: (N,) int64, rank of the photo's closest true sentence among all C
+            sentences.
         sentence_to_photo: (C,) int64, rank of the sentence's photo among all N photos.
         photo_of_sentence: (C,) int64, as it came in.
     """
@@ -78,7 +83,8 @@ def retrieval(
         scores: as `ranks` takes them.
         photo_of_sentence: (C,) photo row of each sentence.
         photos: N, needed with a callable.
-        fold: photos of a fold, consecutive rows; a last smaller fold is left out. None ranks everything together.
+        fold: photos of a fold, consecutive rows; a last smaller fold is left out. None ranks
+            everything together.
         resamples: bootstrap draws of photos.
         seed: of the draws.
 
@@ -110,9 +116,10 @@ def ranks(
 ) -> Ranks:
     """Ranks of the true items, both ways.
 
-    Blocks that hold a true pair are visited twice, once to learn the true scores and once to count what stands above
-    them; sentences go in the order of their photos, so these are few, and they are kept in memory up to `KEPT_BYTES`.
-    Beyond that a callable is asked again: it must answer the same block with the same numbers.
+    Blocks that hold a true pair are visited twice, once to learn the true scores and once to count
+    what stands above them; sentences go in the order of their photos, so these are few, and they
+    are kept in memory up to `KEPT_BYTES`. Beyond that a callable is asked again: it must answer the
+    same block with the same numbers.
 
     Args:
         scores: (N, C) matrix, or a callable from photo rows (P,) and sentence rows (S,) to (P, S).
@@ -153,19 +160,29 @@ def _photo_count(scores: ScoreArray | Blocks, owner: IntArray, photos: int | Non
     """N, once the shapes agree."""
     if callable(scores):
         if photos is None:
-            raise ValueError("photos: expected their number with a callable, got None; pass photos=N")
+            raise ValueError(
+                "photos: expected their number with a callable, got None; pass photos=N"
+            )
         count = photos
     else:
         if scores.ndim != 2 or (photos is not None and photos != len(scores)):
-            raise ValueError(f"scores: expected (photos, sentences) with {photos} photos, got shape {scores.shape}")
+            raise ValueError(
+                f"scores: expected (photos, sentences) with {photos} photos, got shape {scores.shape}"
+            )
         if owner.shape != (scores.shape[1],):
-            raise ValueError(f"photo_of_sentence: expected ({scores.shape[1]},), one a sentence, got {owner.shape}")
+            raise ValueError(
+                f"photo_of_sentence: expected ({scores.shape[1]},), one a sentence, got {owner.shape}"
+            )
         count = len(scores)
     if owner.ndim != 1 or not len(owner) or owner.min() < 0 or owner.max() >= count:
-        raise ValueError(f"photo_of_sentence: expected photo rows 0..{count - 1}, one a sentence, got {owner[:5]}...")
+        raise ValueError(
+            f"photo_of_sentence: expected photo rows 0..{count - 1}, one a sentence, got {owner[:5]}..."
+        )
     missing = np.flatnonzero(np.bincount(owner, minlength=count) == 0)
     if len(missing):
-        raise ValueError(f"photo {missing[0]}: expected a true sentence, got none ({len(missing)} such); leave it out")
+        raise ValueError(
+            f"photo {missing[0]}: expected a true sentence, got none ({len(missing)} such); leave it out"
+        )
     return count
 
 
@@ -174,7 +191,9 @@ def _blocks_of(matrix: ScoreArray) -> Blocks:
     return lambda rows, columns: matrix[np.ix_(rows, columns)]
 
 
-def _tiles(owner: IntArray, count: int, block: tuple[int, int]) -> Iterator[tuple[IntArray, IntArray]]:
+def _tiles(
+    owner: IntArray, count: int, block: tuple[int, int]
+) -> Iterator[tuple[IntArray, IntArray]]:
     """All blocks as (photo rows, sentence rows), sentences in the order of their photos."""
     order = np.argsort(owner, kind="stable")
     for top in range(0, count, block[0]):
@@ -189,11 +208,15 @@ def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArra
     if tile.shape != (len(rows), len(columns)):
         raise ValueError(f"block: expected shape ({len(rows)}, {len(columns)}), got {tile.shape}")
     if not np.isfinite(tile).all():
-        raise ValueError("scores: expected finite numbers, got NaN or infinity; look at the model's output")
+        raise ValueError(
+            "scores: expected finite numbers, got NaN or infinity; look at the model's output"
+        )
     return tile
 
 
-def _raise_best(best: ScoreArray, best_at: IntArray, rows: IntArray, columns: IntArray, masked: ScoreArray) -> None:
+def _raise_best(
+    best: ScoreArray, best_at: IntArray, rows: IntArray, columns: IntArray, masked: ScoreArray
+) -> None:
     """Take over, in place, each photo's best true sentence of one block; of equal ones the lower row number stays."""
     at = masked.argmax(axis=1)  # columns rise inside a photo, so argmax already takes the lower one
     value = masked[np.arange(len(rows)), at]
@@ -237,11 +260,13 @@ def _part(make: Blocks, start: int, inside: IntArray) -> Blocks:
     return lambda rows, columns: make(rows + start, inside[columns])
 
 
-def _figures(parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int) -> dict[str, Interval]:
+def _figures(
+    parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int
+) -> dict[str, Interval]:
     """Figures of the folds' (ranks, photo of each rank), averaged over folds.
 
-    Folds hold as many photos each, so the mean over all ranks is the mean of the folds' (nearly, where a photo has
-    more sentences than another); only the median needs the folds apart.
+    Folds hold as many photos each, so the mean over all ranks is the mean of the folds' (nearly,
+    where a photo has more sentences than another); only the median needs the folds apart.
     """
     table = np.concatenate([rank for rank, _ in parts])
     names = [(fold, photo) for fold, (_, photos) in enumerate(parts) for photo in photos.tolist()]

@@ -1,7 +1,7 @@
 """ROUGE-L as coco-caption computes it (Lin, 2004): the longest common subsequence with the best reference, beta = 1.2.
 
-The subsequence is found with bit rows (Hyyro, 2004): one whole number holds a row of the textbook table, so a word
-costs four operations on it instead of one a cell.
+The subsequence is found with bit rows (Hyyro, 2004): one whole number holds a row of the textbook
+table, so a word costs four operations on it instead of one a cell.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from regiontalk.metrics.ngrams import Tokens, require_pairs
 _BETA = 1.2
 
 
-def rouge_l(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> NDArray[np.float64]:
+def rouge_l(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> NDArray[np.float64]:
     """ROUGE-L of each candidate; the corpus figure is the mean.
 
-    With p the best precision and r the best recall over the references (each by itself, as coco-caption does):
-    ``F = (1 + b^2) p r / (r + b^2 p)``.
+    With p the best precision and r the best recall over the references (each by itself, as
+    coco-caption does): ``F = (1 + b^2) p r / (r + b^2 p)``.
 
     Returns:
         (C,) float64 in 0..1; 0 where nothing is in common or the candidate is empty.
@@ -36,7 +38,9 @@ def rouge_l(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
             masks[word] = masks.get(word, 0) | 1 << place
         common = [_common(masks, len(candidate), reference) for reference in group]
         precision = max(common) / max(len(candidate), 1)
-        recall = max(shared / max(len(other), 1) for shared, other in zip(common, group, strict=True))
+        recall = max(
+            shared / max(len(other), 1) for shared, other in zip(common, group, strict=True)
+        )
         if precision and recall:
             scores[row] = (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
     return scores

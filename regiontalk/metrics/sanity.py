@@ -1,9 +1,11 @@
 """Do boxes look as if they were read in the wrong way? A wrong convention gives a mAP of 0.0006 and no error.
 
-Enter: for each photo its size in pixels, the detections and the true boxes, as they came. Leave: how many detections
-cannot be boxes or leave the photo, and how well the truths are covered when the same four numbers are read otherwise:
-another convention (x, y, width, height; centre; rows first) or another picture size (0..1, a network's square, a scaled
-long side). Where another reading covers the truths much better, the report says which.
+Enter: for each photo its size in pixels, the detections and the true boxes, as they came. Leave:
+how many detections
+cannot be boxes or leave the photo, and how well the truths are covered when the same four numbers
+are read otherwise: another convention (x, y, width, height; centre; rows first) or another picture
+size (0..1, a network's square, a scaled long side). Where another reading covers the truths much
+better, the report says which.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class BoxSanity:
         broken: empty, inverted or not finite; they match nothing.
         outside: detections that leave their photo by more than a pixel.
         truths_outside: true boxes that do, so that the size or the truths are wrong.
-        readings: way of reading the numbers to the mean best IoU of a true box, best first; empty without truths.
+        readings: way of reading the numbers to the mean best IoU of a true box, best first; empty
+            without truths.
         lines: what to tell a person; empty where all is well.
     """
 
@@ -60,26 +63,38 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
     readings = compare_readings(photos)
     lines = []
     if broken:
-        lines.append(f"{broken} of {detections} detections are empty, inverted or not finite; they match nothing")
+        lines.append(
+            f"{broken} of {detections} detections are empty, inverted or not finite; they match nothing"
+        )
     if outside:
-        lines.append(f"{outside} of {detections} detections leave their photo; is the picture size the same?")
+        lines.append(
+            f"{outside} of {detections} detections leave their photo; is the picture size the same?"
+        )
     if truths_outside:
-        lines.append(f"{truths_outside} true boxes leave their photo; do they refer to a picture of another size?")
+        lines.append(
+            f"{truths_outside} true boxes leave their photo; do they refer to a picture of another size?"
+        )
     best = next(iter(readings), AS_GIVEN)
-    if best != AS_GIVEN and readings[best] > max(CLEARLY[0] * readings[AS_GIVEN], CLEARLY[1] + readings[AS_GIVEN]):
+    if best != AS_GIVEN and readings[best] > max(
+        CLEARLY[0] * readings[AS_GIVEN], CLEARLY[1] + readings[AS_GIVEN]
+    ):
         was, would = readings[AS_GIVEN], readings[best]
-        lines.append(f"the detections look like {best}: mean best IoU {would:.2f} read so, {was:.2f} as {AS_GIVEN}")
+        lines.append(
+            f"the detections look like {best}: mean best IoU {would:.2f} read so, {was:.2f} as {AS_GIVEN}"
+        )
     return BoxSanity(detections, broken, outside, truths_outside, readings, tuple(lines))
 
 
 def compare_readings(photos: Sequence[Photo]) -> dict[str, float]:
     """Mean best IoU of the true boxes under each way of reading the detections, best first; ties: as given first.
 
-    The size of an unknown picture is taken from the largest coordinate seen anywhere: boxes of a network that sees
-    224x224 pixels end near 224 whatever the photos measure.
+    The size of an unknown picture is taken from the largest coordinate seen anywhere: boxes of a
+    network that sees 224x224 pixels end near 224 whatever the photos measure.
     """
     used = [photo for photo in photos if len(photo[1]) and len(photo[2])][:PHOTOS]
-    numbers = np.concatenate([np.zeros(0, np.float32), *(boxes[np.isfinite(boxes)] for _, boxes, _ in used)])
+    numbers = np.concatenate(
+        [np.zeros(0, np.float32), *(boxes[np.isfinite(boxes)] for _, boxes, _ in used)]
+    )
     if not len(numbers):
         return {}
     largest = float(numbers.max())
@@ -87,7 +102,9 @@ def compare_readings(photos: Sequence[Photo]) -> dict[str, float]:
     for size, boxes, truths in used:
         for name, reread in _readings(boxes, size, largest).items():
             good = reread[usable_boxes(reread)]
-            totals[name] = totals.get(name, 0.0) + (float(iou(truths, good).max(axis=1).sum()) if len(good) else 0.0)
+            totals[name] = totals.get(name, 0.0) + (
+                float(iou(truths, good).max(axis=1).sum()) if len(good) else 0.0
+            )
     count = sum(len(truths) for _, _, truths in used)
     means = {name: total / count for name, total in totals.items()}
     return dict(sorted(means.items(), key=lambda item: -item[1]))
@@ -95,7 +112,9 @@ def compare_readings(photos: Sequence[Photo]) -> dict[str, float]:
 
 def usable_boxes(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 4) are boxes at all: finite, x1 < x2 and y1 < y2."""
-    proper = np.isfinite(boxes_xyxy).all(axis=1) & (boxes_xyxy[:, :2] < boxes_xyxy[:, 2:]).all(axis=1)
+    proper = np.isfinite(boxes_xyxy).all(axis=1) & (boxes_xyxy[:, :2] < boxes_xyxy[:, 2:]).all(
+        axis=1
+    )
     return np.asarray(proper, dtype=np.bool_)
 
 
@@ -117,12 +136,19 @@ def _readings(boxes: FloatArray, size_wh: tuple[int, int], largest: float) -> di
         "y1,x1,y2,x2": boxes[:, [1, 0, 3, 2]],
     }
     unit = max(largest, 1e-6)
-    square = "shares 0..1 of the photo" if unit <= 1.01 else f"pixels of a picture squashed to {unit:.0f}x{unit:.0f}"
+    square = (
+        "shares 0..1 of the photo"
+        if unit <= 1.01
+        else f"pixels of a picture squashed to {unit:.0f}x{unit:.0f}"
+    )
     edge = 1.0 if unit <= 1.01 else unit
     scales = {
         "pixels": (1.0, 1.0),
         square: (wide / edge, high / edge),
-        f"pixels of a picture scaled to a long side of {unit:.0f}": (max(size_wh) / unit, max(size_wh) / unit),
+        f"pixels of a picture scaled to a long side of {unit:.0f}": (
+            max(size_wh) / unit,
+            max(size_wh) / unit,
+        ),
     }
     return {
         f"{form} in {scale}": np.asarray(read * np.array([*factor, *factor]), dtype=np.float32)

@@ -1,6 +1,7 @@
 """Shares of things that hang on photos (phrases, boxes, sentences), with intervals over photos.
 
-Enter: a table (P, K) of outcomes, P things and K measures, and the photo of each thing. Leave: K means with intervals.
+Enter: a table (P, K) of outcomes, P things and K measures, and the photo of each thing. Leave: K
+means with intervals.
 The things of one photo are not independent, so photos are redrawn, each with all its things.
 """
 
@@ -35,9 +36,13 @@ def bootstrap_shares(
     """
     table = np.asarray(outcomes, dtype=np.float64)
     if table.ndim != 2 or not len(table) or len(photos) != len(table):
-        raise ValueError(f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}")
+        raise ValueError(
+            f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}"
+        )
     number: dict[Hashable, int] = {}
     rows = np.array([number.setdefault(photo, len(number)) for photo in photos])
     sums = np.zeros((len(number), table.shape[1] + 1))  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
-    return bootstrap_sums(sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed)
+    return bootstrap_sums(
+        sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed
+    )

@@ -1,9 +1,10 @@
 """SPICE (Anderson et al., ECCV 2016) by its own jar: how far a caption and its references name the same things.
 
-The jar parses every sentence into objects, attributes and relations, and a caption's figure is the F-score of its set
-against that of its references. Nothing of it is ours: it needs an old Java, spice-1.0.jar and the libraries that the
-jar's manifest names, Stanford CoreNLP 3.6.0 and its models among them. Enter: tokens of C captions and their
-references. Leave: (C,) F-scores in 0..1, of which SPICE is the mean.
+The jar parses every sentence into objects, attributes and relations, and a caption's figure is the
+F-score of its set against that of its references. Nothing of it is ours: it needs an old Java,
+spice-1.0.jar and the libraries that the jar's manifest names, Stanford CoreNLP 3.6.0 and its models
+among them. Enter: tokens of C captions and their references. Leave: (C,) F-scores in 0..1, of which
+SPICE is the mean.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def spice_scores(
         (C,).
 
     Raises:
-        ValueError: the lists do not belong together; Java, the jar or one of its libraries is missing; Java is too
-            young; it failed, or its output is not what was asked for.
+        ValueError: the lists do not belong together; Java, the jar or one of its libraries is
+            missing; Java is too young; it failed, or its output is not what was asked for.
     """
     require_pairs(candidates, references)
     missing = missing_libraries(jar)
@@ -68,7 +69,11 @@ def spice_scores(
             "engine, which later ones lack"
         )
     asked = [
-        {"image_id": row, "test": " ".join(tokens), "refs": [" ".join(reference) for reference in group]}
+        {
+            "image_id": row,
+            "test": " ".join(tokens),
+            "refs": [" ".join(reference) for reference in group],
+        }
         for row, (tokens, group) in enumerate(zip(candidates, references, strict=True))
         if tokens
     ]
@@ -90,12 +95,16 @@ def missing_libraries(jar: Path) -> list[str]:
             manifest = file.read("META-INF/MANIFEST.MF").decode("utf-8")
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{_JUDGE}: expected spice-1.0.jar, got {jar} ({error})") from error
-    unfolded = manifest.replace("\r\n", "\n").replace("\n ", "")  # a long line goes on after a blank
+    unfolded = manifest.replace("\r\n", "\n").replace(
+        "\n ", ""
+    )  # a long line goes on after a blank
     lines = [line.split()[1:] for line in unfolded.splitlines() if line.startswith("Class-Path:")]
     return [path for paths in lines for path in paths if not (jar.parent / path).is_file()]
 
 
-def _ask(asked: Sequence[dict[str, Any]], jar: Path, memory_gib: int, timeout_s: float) -> dict[int, float]:
+def _ask(
+    asked: Sequence[dict[str, Any]], jar: Path, memory_gib: int, timeout_s: float
+) -> dict[int, float]:
     """The jar's answers by image_id; its files live in a folder of their own that goes away."""
     with tempfile.TemporaryDirectory(prefix="regiontalk-spice-") as name:
         folder = Path(name)
@@ -112,8 +121,14 @@ def _ask(asked: Sequence[dict[str, Any]], jar: Path, memory_gib: int, timeout_s:
             rows = json.loads((folder / "output.json").read_text(encoding="utf-8"))
             found = {int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{_JUDGE}: expected scores with All.f in its output ({error!r})") from error
+            raise ValueError(
+                f"{_JUDGE}: expected scores with All.f in its output ({error!r})"
+            ) from error
     wanted = {row["image_id"] for row in asked}
-    if set(found) != wanted or not all(math.isfinite(score) and 0 <= score <= 1 for score in found.values()):
-        raise ValueError(f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(found)} answers")
+    if set(found) != wanted or not all(
+        math.isfinite(score) and 0 <= score <= 1 for score in found.values()
+    ):
+        raise ValueError(
+            f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(found)} answers"
+        )
     return found

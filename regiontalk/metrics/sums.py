@@ -1,7 +1,8 @@
 """Bootstrap intervals of figures that are functions of sums: means, corpus BLEU, corpus METEOR.
 
-A draw of photos is a row of counts, so all draws together are one matrix product with the photos' statistics, and the
-figure is computed on sums instead of on captions. C photos, S statistics, K figures.
+A draw of photos is a row of counts, so all draws together are one matrix product with the photos'
+statistics, and the figure is computed on sums instead of on captions. C photos, S statistics, K
+figures.
 """
 
 from __future__ import annotations
@@ -29,12 +30,14 @@ def bootstrap_sums(
 
     Args:
         statistics: (C,) or (C, S) finite numbers, one row a photo.
-        aggregate: sums (..., S) -> one figure (...) or K figures (..., K); None: the mean of each column.
+        aggregate: sums (..., S) -> one figure (...) or K figures (..., K); None: the mean of each
+            column.
         resamples: number of draws.
         seed: of the draws; the same seed gives the same intervals.
 
     Returns:
-        K intervals (S of them where ``aggregate`` is None). Draws whose figure is not a number are left out.
+        K intervals (S of them where ``aggregate`` is None). Draws whose figure is not a number are
+        left out.
 
     Raises:
         ValueError: no rows, another shape, numbers that are not finite, or no draws.
@@ -55,9 +58,13 @@ def _checked(statistics: NDArray[Any], resamples: int) -> FloatArray:
     rows = np.asarray(statistics, dtype=np.float64)
     rows = rows[:, None] if rows.ndim == 1 else rows
     if rows.ndim != 2 or not rows.size:
-        raise ValueError(f"bootstrap: expected statistics (C,) or (C, S) with at least one row, got {rows.shape}")
+        raise ValueError(
+            f"bootstrap: expected statistics (C,) or (C, S) with at least one row, got {rows.shape}"
+        )
     if not np.isfinite(rows).all():
-        raise ValueError("bootstrap: expected finite statistics, got nan or inf; leave such rows out and say how many")
+        raise ValueError(
+            "bootstrap: expected finite statistics, got nan or inf; leave such rows out and say how many"
+        )
     if resamples < 1:
         raise ValueError(f"bootstrap: expected at least one draw, got {resamples}")
     return rows
@@ -70,4 +77,8 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     for start in range(0, resamples, height):
         block = min(height, resamples - start)
         drawn = random.integers(count, size=(block, count)) + np.arange(block)[:, None] * count
-        yield np.bincount(drawn.ravel(), minlength=block * count).reshape(block, count).astype(np.float64)
+        yield (
+            np.bincount(drawn.ravel(), minlength=block * count)
+            .reshape(block, count)
+            .astype(np.float64)
+        )

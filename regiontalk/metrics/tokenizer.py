@@ -1,12 +1,14 @@
 """Penn Treebank tokens with punctuation removed, in Python: what coco-caption gets from Stanford's PTBTokenizer.
 
-The caption metrics of the field count words after ``PTBTokenizer -preserveLines -lowerCase`` and the removal of a list
-of marks. The rules of the treebank that matter there: clitics are words ("do n't", "man 's", "can not"), hyphens and
-slashes inside a word hold it together, abbreviations keep their full stop, brackets are spelt out. Two habits of the
-original are kept because the published figures contain them: the marks are removed *after* lower-casing, so ``-lrb-``
-stays a word although ``-LRB-`` is on the list; and signs such as ``&`` or ``#`` are words.
+The caption metrics of the field count words after ``PTBTokenizer -preserveLines -lowerCase`` and
+the removal of a list of marks. The rules of the treebank that matter there: clitics are words ("do
+n't", "man 's", "can not"), hyphens and slashes inside a word hold it together, abbreviations keep
+their full stop, brackets are spelt out. Two habits of the original are kept because the published
+figures contain them: the marks are removed *after* lower-casing, so ``-lrb-`` stays a word although
+``-LRB-`` is on the list; and signs such as ``&`` or ``#`` are words.
 
-A sentence enters, a list of lower-case tokens leaves. Each alternative below is one rule, tried in the order written.
+A sentence enters, a list of lower-case tokens leaves. Each alternative below is one rule, tried in
+the order written.
 """
 
 from __future__ import annotations
@@ -16,13 +18,47 @@ from functools import lru_cache
 from itertools import chain
 
 PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
+    [
+        "''",
+        "'",
+        "``",
+        "`",
+        "-LRB-",
+        "-RRB-",
+        "-LCB-",
+        "-RCB-",
+        ".",
+        "?",
+        "!",
+        ",",
+        ":",
+        "-",
+        "--",
+        "...",
+        ";",
+    ]
 )
-_SPELT = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-", '"': "''"}
+_SPELT = {
+    "(": "-lrb-",
+    ")": "-rrb-",
+    "[": "-lsb-",
+    "]": "-rsb-",
+    "{": "-lcb-",
+    "}": "-rcb-",
+    '"': "''",
+}
 _SIGNS = {"\u00a3": "#", "\u20ac": "$", "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4"}
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&nbsp;": " "}
 _QUOTES = str.maketrans(
-    {"\u2019": "'", "\u2018": "`", "\u201c": "``", "\u201d": "''", "\u00ad": None, "\u200b": " ", "\u2026": "..."}
+    {
+        "\u2019": "'",
+        "\u2018": "`",
+        "\u201c": "``",
+        "\u201d": "''",
+        "\u00ad": None,
+        "\u200b": " ",
+        "\u2026": "...",
+    }
 )
 
 _ABBREVIATIONS = (
@@ -32,7 +68,9 @@ _ABBREVIATIONS = (
     "|nov|oct|okla|penn|pfc|ph|plc|prof|pty|pvt|rd|rep|reps|rev|sen|sens|sep|sept|sfc|sgt|sq|sr|st|ste|supt|sys|tel|tenn"
     "|thu|thurs|treas|tue|tues|univ|va|vs|vt|wed|wis|wyo"
 )
-_CAPITAL_ABBREVIATIONS = "Ark|Del|Ill|La|Mass|Miss|Ore|PA|Pa|Tex|Wash"  # words of their own in lower case
+_CAPITAL_ABBREVIATIONS = (
+    "Ark|Del|Ill|La|Mass|Miss|Ore|PA|Pa|Tex|Wash"  # words of their own in lower case
+)
 _STARTERS = (  # capital words that show that the full stop before them ends a sentence
     "A|About|According|After|An|As|At|But|He|Her|Here|However|If|In|It|Last|Many|More|Now|Once|One|Other|Our|She|Since"
     "|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You"
@@ -49,7 +87,10 @@ _RULES = (
     ("handle", r"@[a-z_]\w*|\#[a-z_]+"),
     ("acronym", rf"[a-z](?:\.[a-z])+\.(?!{_L})|ph\.d\."),
     ("initial", rf"(?-i:[A-Za-z]\.(?!{_L})(?!\s*$|\s+(?:{_STARTERS})\b))"),
-    ("abbreviation", rf"(?:{_ABBREVIATIONS}|(?-i:{_CAPITAL_ABBREVIATIONS}))\.(?!{_L})|nos?\.(?=\s*\d)"),
+    (
+        "abbreviation",
+        rf"(?:{_ABBREVIATIONS}|(?-i:{_CAPITAL_ABBREVIATIONS}))\.(?!{_L})|nos?\.(?=\s*\d)",
+    ),
     ("company", r"(?-i:[A-Z]+(?:[&+][A-Z]+)+|[A-Z]{1,2}\$)"),
     ("year", r"'\d\ds?(?![a-z0-9])"),
     ("either", r"[a-z0-9]+(?:-[a-z]+){0,2}(?:/[a-z0-9]+(?:-[a-z]+){0,2}){1,2}"),
@@ -79,8 +120,8 @@ _HANGS = re.compile(r"<.|(?:.*[^\w.])?(?:[a-z]|nos?)\.$", re.IGNORECASE)
 def ptb_tokenize(sentence: str) -> list[str]:
     """Lower-case Penn Treebank tokens of a sentence without punctuation, as coco-caption counts them.
 
-    A single letter with a full stop at the very end ("plan B.") is read as the end of the sentence; the original
-    decides by the first word of the *next* caption in its file.
+    A single letter with a full stop at the very end ("plan B.") is read as the end of the sentence;
+    the original decides by the first word of the *next* caption in its file.
 
     Args:
         sentence: raw text; line breaks are blanks.
@@ -89,7 +130,8 @@ def ptb_tokenize(sentence: str) -> list[str]:
         The tokens; an empty list for an empty sentence or one of punctuation only.
 
     >>> ptb_tokenize("The man's T-shirt (red) isn't on St. Mary's tree/shrub.")
-    ['the', 'man', "'s", 't-shirt', '-lrb-', 'red', '-rrb-', 'is', "n't", 'on', 'st.', 'mary', "'s", 'tree/shrub']
+    ['the', 'man', "'s", 't-shirt', '-lrb-', 'red', '-rrb-', 'is', "n't", 'on', 'st.', 'mary', "'s",
+    'tree/shrub']
     """
     parts = list(map(_cut, sentence.split()))
     if None in parts:

@@ -17,9 +17,10 @@ FORMAT: Final = 1
 class Calibration(BaseModel):
     """Confidence = sigmoid of a weighted sum of what speaks for a caption.
 
-    That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of caption and box +
-    ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted on dev (docs/results.md); the
-    defaults give the mean log-probability a plain meaning before that.
+    That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of
+    caption and box + ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted
+    on dev (docs/results.md); the defaults give the mean log-probability a plain meaning before
+    that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,22 +37,38 @@ class DecodingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     beams: int = Field(3, ge=1, description="K of the beam search")
-    length_power: float = Field(0.7, ge=0, description="captions are ranked by log-probability / length ** power")
+    length_power: float = Field(
+        0.7, ge=0, description="captions are ranked by log-probability / length ** power"
+    )
     max_words: int = Field(20, ge=1, description="longest caption")
-    threshold: float = Field(0.3, ge=0, le=1, description="a region below this confidence gets no words")
-    photo_threshold: float = Field(0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged")
-    candidates: int = Field(0, ge=0, description="regions captioned, of which the most confident are returned")
+    threshold: float = Field(
+        0.3, ge=0, le=1, description="a region below this confidence gets no words"
+    )
+    photo_threshold: float = Field(
+        0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged"
+    )
+    candidates: int = Field(
+        0, ge=0, description="regions captioned, of which the most confident are returned"
+    )
     photo_check: float = Field(
         0.0, ge=0, le=1, description="a picture less likely a photo gets no words; 0 = not asked"
     )
     neutral_margin: float = Field(
-        0.0, ge=0, description="man or woman is said where it is likelier than the other by so much in log-probability"
+        0.0,
+        ge=0,
+        description="man or woman is said where it is likelier than the other by so much in log-probability",
     )
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
-    beta: float = Field(0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)")
-    phrases: bool = Field(False, description="those paths change regions only where a phrase may begin")
-    region_prior: float = Field(0.0, ge=0, description="weight of log objectness beside v . s (eq. 11)")
+    beta: float = Field(
+        0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)"
+    )
+    phrases: bool = Field(
+        False, description="those paths change regions only where a phrase may begin"
+    )
+    region_prior: float = Field(
+        0.0, ge=0, description="weight of log objectness beside v . s (eq. 11)"
+    )
 
 
 class ModelConfig(BaseModel):
@@ -66,6 +83,10 @@ class ModelConfig(BaseModel):
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
-    given: GivenConfig | None = Field(None, description="region vectors come from somebody else, not from the photo")
+    given: GivenConfig | None = Field(
+        None, description="region vectors come from somebody else, not from the photo"
+    )
     photo_check: bool = Field(False, description="the model tells photos from other pictures")
-    folded: bool = Field(False, description="batch norms are folded into their convolutions, for use only")
+    folded: bool = Field(
+        False, description="batch norms are folded into their convolutions, for use only"
+    )

@@ -1,7 +1,8 @@
 """The whole model: extractor, aligner and generator with their vocabulary and preprocessing, and its folder on disk.
 
-A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp16), ``vocabulary.json`` and a model card
-``README.md``, and is enough by itself. Loading is strict; nothing is ever unpickled.
+A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp16),
+``vocabulary.json`` and a model card ``README.md``, and is enough by itself. Loading is strict;
+nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -51,8 +52,6 @@ def write_captions(
     return [hypotheses[0] for hypotheses in found]
 
 
-
-
 class RegionModel(nn.Module):
     """Extractor, aligner and generator in one module."""
 
@@ -71,12 +70,18 @@ class RegionModel(nn.Module):
         sizes = config.extractor
         usual = Preprocessing(size=sizes.size, fit=sizes.fit)
         half = (0.5, 0.5, 0.5)
-        self.preprocessing = usual if sizes.pixels == "imagenet" else replace(usual, mean=half, std=half)
+        self.preprocessing = (
+            usual if sizes.pixels == "imagenet" else replace(usual, mean=half, std=half)
+        )
         self.extractor = self._extractor(backbone, crops)
-        self.aligner = Aligner(features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner)
+        self.aligner = Aligner(
+            features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner
+        )
         self.generator = Generator(
             features=self.condition_size(),
-            annotation=(self.extractor.vector_size if config.generator.regions else self.extractor.cell_size)
+            annotation=(
+                self.extractor.vector_size if config.generator.regions else self.extractor.cell_size
+            )
             + (PLACE_SIZE if config.generator.places else 0),
             vocabulary=vocabulary,
             config=config.generator,
@@ -91,7 +96,9 @@ class RegionModel(nn.Module):
         backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
         if sizes.crops is None:
             return OnePassExtractor(backbone=backbone, config=sizes)
-        return CropExtractor(backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes)
+        return CropExtractor(
+            backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes
+        )
 
     def regions(self, usual: int) -> int:
         """How many boxes compete beside the whole photo: the usual number, or as many as a model reads given ones."""
@@ -139,7 +146,8 @@ class RegionModel(nn.Module):
             seen_xyxy: (B, P, 4), what attention looks at where that is regions; None proposes them.
 
         Raises:
-            ValueError: the model was trained on given features, where nothing teaches the generator.
+            ValueError: the model was trained on given features, where nothing teaches the
+                generator.
         """
         if self.config.given is not None:
             raise ValueError(
@@ -167,7 +175,10 @@ class RegionModel(nn.Module):
         """
         config = self.config.generator
         if config.source == "embedding":
-            vectors, photo_vectors = self.aligner.regions(vectors), self.aligner.regions(photo_vectors)
+            vectors, photo_vectors = (
+                self.aligner.regions(vectors),
+                self.aligner.regions(photo_vectors),
+            )
         parts = [vectors]
         if config.with_photo:
             parts.append(photo_vectors.expand_as(vectors))
@@ -182,7 +193,9 @@ class RegionModel(nn.Module):
             grids, bins = self.extractor.grids(maps, boxes_xyxy, CELLS), CELLS
             where = boxes_xyxy
         else:
-            where = self.extractor.propose(maps, config.regions)[0] if seen_xyxy is None else seen_xyxy
+            where = (
+                self.extractor.propose(maps, config.regions)[0] if seen_xyxy is None else seen_xyxy
+            )
             grids, bins = self.extractor.vectors(maps, where)[:, :, None], 1
         if config.places:
             grids = torch.cat([grids, self.extractor.places(where, bins).to(grids.dtype)], -1)
@@ -193,7 +206,8 @@ class RegionModel(nn.Module):
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder: fp16 weights, sizes, words and the model card.
 
-        Every file is written under another name first, ``config.json`` last, so that a folder without it is no model.
+        Every file is written under another name first, ``config.json`` last, so that a folder
+        without it is no model.
         """
         save_folder(folder, self, self.config, self.vocabulary, card)
 
@@ -202,13 +216,18 @@ class RegionModel(nn.Module):
         """Read what `save_pretrained` wrote, ready for use: fp32, evaluation mode, batch norm folded.
 
         Raises:
-            ValueError: a file is missing, has another format, or holds tensors of other names or shapes.
+            ValueError: a file is missing, has another format, or holds tensors of other names or
+                shapes.
         """
         config, vocabulary = open_folder(folder, ModelConfig)
         sizes = config.extractor
         with Unfilled():
             looks = config.given is None  # else there is nothing to build
-            backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True) if looks else None
+            backbone = (
+                Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
+                if looks
+                else None
+            )
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
@@ -239,23 +258,3 @@ def reachable(device: str | torch.device) -> torch.device:
         raise ValueError(
             f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first})"
         ) from error
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -26,14 +26,19 @@ FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def save_folder(folder: Path, module: nn.Module, config: BaseModel, vocabulary: Vocabulary, card: str) -> None:
+def save_folder(
+    folder: Path, module: nn.Module, config: BaseModel, vocabulary: Vocabulary, card: str
+) -> None:
     """Write the four files of any model, ``config.json`` last."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {key: _half(value) for key, value in module.state_dict().items()}
     write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
     write_whole(folder / "vocabulary.json", vocabulary.save)
     write_whole(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_whole(folder / "config.json", lambda path: path.write_text(config.model_dump_json(indent=2) + "\n"))
+    write_whole(
+        folder / "config.json",
+        lambda path: path.write_text(config.model_dump_json(indent=2) + "\n"),
+    )
 
 
 def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]:
@@ -94,7 +99,9 @@ def _half(value: Tensor) -> Tensor:
     if not value.is_floating_point():
         return value
     if value.abs().max() > torch.finfo(torch.float16).max:
-        raise ValueError(f"weights: expected values that fp16 can hold, got {float(value.abs().max()):g}")
+        raise ValueError(
+            f"weights: expected values that fp16 can hold, got {float(value.abs().max()):g}"
+        )
     return value.half()
 
 
@@ -109,11 +116,16 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 class Unfilled(TorchFunctionMode):
     """Gives new weights no values, because a file fills them next.
 
-    The meta device would do the same, but its arithmetic imports torch's compiler, which takes seconds.
+    The meta device would do the same, but its arithmetic imports torch's compiler, which takes
+    seconds.
     """
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if getattr(func, "__module__", "") == nn.init.__name__:
             return args[0] if args else (kwargs or {})["tensor"]
@@ -129,15 +141,21 @@ def load_strictly(model: nn.Module, path: Path) -> None:
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     floating = {key: value.is_floating_point() for key, value in model.state_dict().items()}
     if odd := sorted(set(wanted) ^ set(tensors)):
-        raise ValueError(f"{path}: expected the tensors that config.json describes, first difference: {odd[0]}")
+        raise ValueError(
+            f"{path}: expected the tensors that config.json describes, first difference: {odd[0]}"
+        )
     for key, shape in wanted.items():
         if tuple(tensors[key].shape) != shape:
-            raise ValueError(f"{path}: {key}: expected shape {shape}, got {tuple(tensors[key].shape)}")
+            raise ValueError(
+                f"{path}: {key}: expected shape {shape}, got {tuple(tensors[key].shape)}"
+            )
         if tensors[key].is_floating_point() != floating[key]:
             raise ValueError(
                 f"{path}: {key}: expected {'fractions' if floating[key] else 'integers'}, got {tensors[key].dtype}"
             )
-    state = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    state = {
+        key: value.float() if value.is_floating_point() else value for key, value in tensors.items()
+    }
     model.load_state_dict(state, assign=True)
 
 

@@ -1,10 +1,11 @@
 """Objects to sentence: what was found in a photo, in words, becomes the input of a model that writes one sentence.
 
-A detector names things, or our own region captions do (`regiontalk.objects.detectors`). `describe` puts them into
-words: how many, how large, what, where. A bidirectional encoder reads the descriptions one after the other, the
-largest thing first, and the caption generator attends to what it has read: which things it mentions, and in which
-order, is its own choice. Where nothing was found it reads an END and says what is likeliest. The parts are those of the
-rest of the package: the sentence encoder of `align`, the generator and the search of `generate`.
+A detector names things, or our own region captions do (`regiontalk.objects.detectors`). `describe`
+puts them into words: how many, how large, what, where. A bidirectional encoder reads the
+descriptions one after the other, the largest thing first, and the caption generator attends to what
+it has read: which things it mentions, and in which order, is its own choice. Where nothing was
+found it reads an END and says what is likeliest. The parts are those of the rest of the package:
+the sentence encoder of `align`, the generator and the search of `generate`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def describe(things: Iterable[Thing], size_wh: tuple[int, int], most: int = 12) 
         areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
         centre = (boxes[:, :2] + boxes[:, 2:]).T @ areas / (2 * max(float(areas.sum()), 1e-12))
         largest = float(areas.max())
-        words = [_number(len(own)), _size(largest), *tokenize(label), *_place(float(centre[0]), float(centre[1]))]
+        words = [
+            _number(len(own)),
+            _size(largest),
+            *tokenize(label),
+            *_place(float(centre[0]), float(centre[1])),
+        ]
         found.append((largest, [word for word in words if word]))
     found.sort(key=lambda item: -item[0])
     return [words for _, words in found[:most]]
@@ -81,7 +87,9 @@ def _size(share: float) -> str:
 def _place(x: float, y: float) -> tuple[str, str]:
     """Thirds of the photo; the middle of its height goes without saying."""
     left, middle, right, top, bottom = PLACES
-    return (left if x < 1 / 3 else right if x > 2 / 3 else middle), (top if y < 1 / 3 else bottom if y > 2 / 3 else "")
+    return (left if x < 1 / 3 else right if x > 2 / 3 else middle), (
+        top if y < 1 / 3 else bottom if y > 2 / 3 else ""
+    )
 
 
 class ObjectsConfig(BaseModel):
@@ -92,20 +100,30 @@ class ObjectsConfig(BaseModel):
     format: Literal[1] = 1
     kind: Literal["objects"] = "objects"
     name: str = Field("unnamed", description="what results call the model")
-    reads: Reads = Field("labels", description="what it was taught on: a detector's class names, or region captions")
+    reads: Reads = Field(
+        "labels", description="what it was taught on: a detector's class names, or region captions"
+    )
     most: int = Field(12, ge=1, description="descriptions of a photo that it reads")
     word_size: int = Field(128, ge=1, description="length of a word vector of the encoder")
-    size: int = Field(256, ge=1, description="D, what the encoder says of each word, and its hidden size")
+    size: int = Field(
+        256, ge=1, description="D, what the encoder says of each word, and its hidden size"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="on the encoder's word vectors and states")
-    generator: GeneratorConfig = GeneratorConfig(cell="gru", hidden=256, word_size=256, picture="state", attention=128)
+    generator: GeneratorConfig = GeneratorConfig(
+        cell="gru", hidden=256, word_size=256, picture="state", attention=128
+    )
     decoding: DecodingConfig = DecodingConfig()
 
     @model_validator(mode="after")
     def _attends(self) -> Self:
         if not self.generator.attention:
-            raise ValueError("cannot meet: objects and generator.attention = 0; the words attend to the descriptions")
+            raise ValueError(
+                "cannot meet: objects and generator.attention = 0; the words attend to the descriptions"
+            )
         if self.generator.regions or self.generator.places:
-            raise ValueError("cannot meet: objects and generator.regions or places; there is no map to look at")
+            raise ValueError(
+                "cannot meet: objects and generator.regions or places; there is no map to look at"
+            )
         return self
 
 
@@ -126,25 +144,38 @@ class ObjectSpeaker(nn.Module):
             dropout=config.dropout,
         )
         self.generator = Generator(
-            features=config.size, annotation=config.size, vocabulary=vocabulary, config=config.generator
+            features=config.size,
+            annotation=config.size,
+            vocabulary=vocabulary,
+            config=config.generator,
         )
 
-    def read(self, descriptions: Sequence[Sequence[Sequence[str]]]) -> tuple[Tensor, Tensor, Tensor]:
+    def read(
+        self, descriptions: Sequence[Sequence[Sequence[str]]]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the generator reads of B photos.
 
         Args:
-            descriptions: of each photo, as `describe` gives them; an END closes each, and stands for no description.
+            descriptions: of each photo, as `describe` gives them; an END closes each, and stands
+                for no description.
 
         Returns:
             condition (B, D), annotation vectors (B, P, D) and their mask (B, P), True = a word.
         """
         encode = self.vocabulary.encode
-        numbers = [[number for words in own for number in [*encode(words), END]] or [END] for own in descriptions]
+        numbers = [
+            [number for words in own for number in [*encode(words), END]] or [END]
+            for own in descriptions
+        ]
         words, mask = pad_words(numbers)
         device = self.generator.output.weight.device
         words, mask = words.to(device), mask.to(device)
         vectors: Tensor = self.reader(words, mask)
-        return vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1), vectors, mask  # padding is 0 in vectors
+        return (
+            vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1),
+            vectors,
+            mask,
+        )  # padding is 0 in vectors
 
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder."""
@@ -195,7 +226,12 @@ class ObjectCaptioner:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, detector: Detector, device: str | torch.device = "cpu", max_pixels: int = MAX_PIXELS
+        cls,
+        name: str | Path,
+        *,
+        detector: Detector,
+        device: str | torch.device = "cpu",
+        max_pixels: int = MAX_PIXELS,
     ) -> ObjectCaptioner:
         """Load a model by folder or ``owner/name`` of the Hugging Face Hub.
 
@@ -213,16 +249,25 @@ class ObjectCaptioner:
         """
         return self.caption_many([photo], beams=beams)[0]
 
-    def caption_many(self, photos: Sequence[PictureSource], *, beams: int | None = None) -> list[ImageResult]:
+    def caption_many(
+        self, photos: Sequence[PictureSource], *, beams: int | None = None
+    ) -> list[ImageResult]:
         """`caption` for several photos, written together."""
         opened = [open_photo(photo, max_pixels=self.max_pixels) for photo in photos]
         found = [self.detector.detect(photo.image) for photo in opened]
         config, results = self.model.config, []
-        texts = [describe(own, photo.size_wh, config.most) for own, photo in zip(found, opened, strict=True)]
-        for photo, own, (text, confidence) in zip(opened, found, self.write(texts, beams), strict=True):
+        texts = [
+            describe(own, photo.size_wh, config.most)
+            for own, photo in zip(found, opened, strict=True)
+        ]
+        for photo, own, (text, confidence) in zip(
+            opened, found, self.write(texts, beams), strict=True
+        ):
             width, height = photo.size_wh
             whole = RegionCaption((0.0, 0.0, float(width), float(height)), text or None, confidence)
-            things = tuple(RegionCaption(thing.box, thing.label, thing.score, thing.score) for thing in own)
+            things = tuple(
+                RegionCaption(thing.box, thing.label, thing.score, thing.score) for thing in own
+            )
             results.append(ImageResult(photo.name, photo.size_wh, config.name, whole, things))
         return results
 

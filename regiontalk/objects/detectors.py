@@ -1,7 +1,8 @@
 """Who says what is in a photo: detectors with class names, or our own region captions, behind one `detect`.
 
-YOLOX runs on onnxruntime, torchvision's detectors on torch; both know the 80 things of COCO. What they find goes to
-`regiontalk.objects.captioner`, which makes a sentence of it. (`regions.sources` uses detectors for their boxes alone.)
+YOLOX runs on onnxruntime, torchvision's detectors on torch; both know the 80 things of COCO. What
+they find goes to `regiontalk.objects.captioner`, which makes a sentence of it. (`regions.sources`
+uses detectors for their boxes alone.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.records import FloatArray, checked_boxes
 from regiontalk.regions.sources import ARCHITECTURES, detector_network
 
-KINDS = ("yolox:FILE.onnx", "torchvision", "torchvision:WEIGHTS.safetensors", "regions", "regions:MODEL")
+KINDS = (
+    "yolox:FILE.onnx",
+    "torchvision",
+    "torchvision:WEIGHTS.safetensors",
+    "regions",
+    "regions:MODEL",
+)
 Reads = Literal["labels", "captions"]
 
 _GREY = 114  # what fills the square beside a letterboxed photo, as YOLOX was trained
@@ -63,7 +70,9 @@ class YoloxDetector:
 
     reads: Reads = "labels"
 
-    def __init__(self, session: Any, names: Sequence[str], threshold: float = 0.35, overlap: float = 0.5) -> None:
+    def __init__(
+        self, session: Any, names: Sequence[str], threshold: float = 0.35, overlap: float = 0.5
+    ) -> None:
         """Take an open session.
 
         Args:
@@ -77,8 +86,16 @@ class YoloxDetector:
         """
         (entry, *more) = session.get_inputs()
         shape = list(entry.shape)
-        if more or len(shape) != 4 or shape[1] != 3 or not isinstance(shape[2], int) or shape[2] != shape[3]:
-            raise ValueError(f"yolox: expected one input (1, 3, S, S), got {shape}; is this a YOLOX export?")
+        if (
+            more
+            or len(shape) != 4
+            or shape[1] != 3
+            or not isinstance(shape[2], int)
+            or shape[2] != shape[3]
+        ):
+            raise ValueError(
+                f"yolox: expected one input (1, 3, S, S), got {shape}; is this a YOLOX export?"
+            )
         self._session, self._input, self._size = session, entry.name, int(shape[2])
         self._names, self._threshold, self._overlap = tuple(names), threshold, overlap
 
@@ -92,17 +109,25 @@ class YoloxDetector:
             ValueError: the file is no network of this kind.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: expected a YOLOX network, an .onnx file; no such file")
+            raise FileNotFoundError(
+                f"{path}: expected a YOLOX network, an .onnx file; no such file"
+            )
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError(f"{path}: ONNX networks need onnxruntime: pip install 'regiontalk[objects]'") from error
+            raise ImportError(
+                f"{path}: ONNX networks need onnxruntime: pip install 'regiontalk[objects]'"
+            ) from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # onnxruntime raises a class of its own for every kind of damage
-            raise ValueError(f"{path}: expected an ONNX network ({str(error).splitlines()[0]})") from error
+            raise ValueError(
+                f"{path}: expected an ONNX network ({str(error).splitlines()[0]})"
+            ) from error
         return cls(session, coco_names(), threshold)
 
     def detect(self, image: Image.Image) -> list[Thing]:
@@ -115,9 +140,13 @@ class YoloxDetector:
         raw = np.asarray(self._session.run(None, {self._input: pixels[None]})[0])
         cells = sum((self._size // stride) ** 2 for stride in _STRIDES)
         if raw.shape != (1, cells, 5 + len(self._names)):
-            raise ValueError(f"yolox: expected output (1, {cells}, {5 + len(self._names)}), got {raw.shape}")
+            raise ValueError(
+                f"yolox: expected output (1, {cells}, {5 + len(self._names)}), got {raw.shape}"
+            )
         boxes, scores, classes = decode_yolox(raw[0], self._size)
-        return _things(boxes / scale, scores, classes, self._names, image.size, self._threshold, self._overlap)
+        return _things(
+            boxes / scale, scores, classes, self._names, image.size, self._threshold, self._overlap
+        )
 
 
 def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
@@ -126,19 +155,22 @@ def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
     fitted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     square = Image.new("RGB", (size, size), (_GREY,) * 3)
     square.paste(image.convert("RGB").resize(fitted, Image.Resampling.BILINEAR), (0, 0))
-    return np.ascontiguousarray(np.asarray(square, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)), scale
+    return np.ascontiguousarray(
+        np.asarray(square, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)
+    ), scale
 
 
 def decode_yolox(raw: NDArray[Any], size: int) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     """What the cells of a YOLOX network say: centre = (cell + offset) * stride, side = exp(value) * stride.
 
     Args:
-        raw: (cells, 5 + classes): offset x, y, logarithm of width, height, objectness and class chances in 0..1; the
-            grids of strides 8, 16 and 32 one after the other, row by row.
+        raw: (cells, 5 + classes): offset x, y, logarithm of width, height, objectness and class
+            chances in 0..1; the grids of strides 8, 16 and 32 one after the other, row by row.
         size: side of the network's picture.
 
     Returns:
-        boxes (cells, 4) in network pixels, objectness times the best class's chance (cells,), that class (cells,).
+        boxes (cells, 4) in network pixels, objectness times the best class's chance (cells,), that
+        class (cells,).
     """
     corners, strides = [], []
     for stride in _STRIDES:
@@ -151,7 +183,11 @@ def decode_yolox(raw: NDArray[Any], size: int) -> tuple[FloatArray, FloatArray, 
     half = np.exp(np.minimum(raw[:, 2:4], 20.0)) * stride_of / 2
     classes = raw[:, 5:].argmax(1)
     scores = raw[:, 4] * raw[:, 5:].max(1)
-    return np.concatenate([centre - half, centre + half], 1).astype(np.float32), scores.astype(np.float32), classes
+    return (
+        np.concatenate([centre - half, centre + half], 1).astype(np.float32),
+        scores.astype(np.float32),
+        classes,
+    )
 
 
 class TorchvisionDetector:
@@ -163,15 +199,18 @@ class TorchvisionDetector:
         """Take a built detector.
 
         Args:
-            network: called with a list of float32 (3, height, width) tensors in 0..1, returns for each a dictionary
-                with ``boxes``, ``scores`` and ``labels``, as torchvision's detection models do.
+            network: called with a list of float32 (3, height, width) tensors in 0..1, returns for
+                each a dictionary with ``boxes``, ``scores`` and ``labels``, as torchvision's
+                detection models do.
             names: of the labels, in their order.
             threshold: least score.
         """
         self._network, self._names, self._threshold = network.eval(), tuple(names), threshold
 
     @classmethod
-    def load(cls, weights: str | Path | None = "DEFAULT", device: str = "cpu") -> TorchvisionDetector:
+    def load(
+        cls, weights: str | Path | None = "DEFAULT", device: str = "cpu"
+    ) -> TorchvisionDetector:
         """A Faster R-CNN; ``weights`` as `regions.sources.DetectorBoxes.load` takes them.
 
         Raises:
@@ -189,7 +228,10 @@ class TorchvisionDetector:
         """The things of a photo."""
         device = next(self._network.parameters()).device
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-        found = {name: value.cpu().numpy() for name, value in self._network([pixels.to(device)])[0].items()}
+        found = {
+            name: value.cpu().numpy()
+            for name, value in self._network([pixels.to(device)])[0].items()
+        }
         values = found["boxes"], found["scores"], found["labels"]
         return _things(*values, self._names, image.size, self._threshold, 0.7)
 
@@ -206,9 +248,16 @@ class RegionDetector:
     def detect(self, image: Image.Image) -> list[Thing]:
         """The captioned regions of a photo; the whole photo is none of them."""
         result = self._captioner.caption(image, regions=self._regions)
-        spoken = sorted((region for region in result.regions if region.text), key=lambda region: -region.confidence)
+        spoken = sorted(
+            (region for region in result.regions if region.text),
+            key=lambda region: -region.confidence,
+        )
         best = {region.text: region for region in reversed(spoken)}  # of one wording the surest
-        return [Thing(str(region.text), region.box, region.confidence) for region in spoken if region in best.values()]
+        return [
+            Thing(str(region.text), region.box, region.confidence)
+            for region in spoken
+            if region in best.values()
+        ]
 
 
 def find_detector(text: str, device: str = "cpu") -> Detector:
@@ -261,4 +310,7 @@ def _things(
     # boxes of different classes are moved so far apart that none suppresses another
     apart = boxes + torch.from_numpy(classes.astype(np.float32))[:, None] * (max(size_wh) + 1)
     kept = box_ops.non_maximum_suppression(apart, torch.from_numpy(scores), overlap).tolist()
-    return [Thing(names[int(classes[row])], tuple(boxes[row].tolist()), float(min(scores[row], 1.0))) for row in kept]
+    return [
+        Thing(names[int(classes[row])], tuple(boxes[row].tolist()), float(min(scores[row], 1.0)))
+        for row in kept
+    ]

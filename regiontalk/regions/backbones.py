@@ -1,7 +1,8 @@
 """Backbones by timm name: one run gives the maps at strides 8, 16 and 32.
 
-Any timm model that offers ``forward_intermediates`` fits in without code. Pixels (B, 3, S, S) enter; three maps
-(B, C_k, S / 2^k, S / 2^k), k = 3, 4, 5, leave, the last being the network's own final map (after its head convolution).
+Any timm model that offers ``forward_intermediates`` fits in without code. Pixels (B, 3, S, S)
+enter; three maps (B, C_k, S / 2^k, S / 2^k), k = 3, 4, 5, leave, the last being the network's own
+final map (after its head convolution).
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ from torch import Tensor, nn
 from regiontalk.regions.mobilenets import NETWORKS, MobileNet
 
 STRIDES = (8, 16, 32)
-_HEADS = ("classifier.", "head.", "fc.", "pre_logits.")  # what timm calls the layers after the last map
+_HEADS = (
+    "classifier.",
+    "head.",
+    "fc.",
+    "pre_logits.",
+)  # what timm calls the layers after the last map
 
 
 class Backbone(nn.Module):
@@ -28,14 +34,22 @@ class Backbone(nn.Module):
 
     net: Any  # timm's networks share no typed interface
 
-    def __init__(self, name: str, *, pretrained: bool = False, same_padding: bool = False, light: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool = False,
+        same_padding: bool = False,
+        light: bool = False,
+    ) -> None:
         """Build the network.
 
         Args:
             name: a timm model name, such as ``mobilenet_edgetpu_100``, ``resnet50`` or ``vgg19``.
             pretrained: download the published weights (needs a network the first time).
             same_padding: TensorFlow's padding, for weights that were trained with it.
-            light: take this package's own form of the network where it has one, which starts without timm.
+            light: take this package's own form of the network where it has one, which starts
+                without timm.
 
         Raises:
             ValueError: no such model, or one without maps at strides 8, 16 and 32.
@@ -47,10 +61,16 @@ class Backbone(nn.Module):
         else:
             net = timm_network(name, pretrained, same_padding)
         if isinstance(getattr(net, "pre_logits", None), nn.Module):
-            net.pre_logits = nn.Identity()  # VGG's two layers before its classifier, which no map passes through
+            net.pre_logits = (
+                nn.Identity()
+            )  # VGG's two layers before its classifier, which no map passes through
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
-        if not all(stride in levels for stride in STRIDES) or not hasattr(net, "forward_intermediates"):
-            raise ValueError(f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}")
+        if not all(stride in levels for stride in STRIDES) or not hasattr(
+            net, "forward_intermediates"
+        ):
+            raise ValueError(
+                f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}"
+            )
         self.net = net
         self._levels = [levels[8], levels[16]]
         fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
@@ -73,10 +93,14 @@ class Backbone(nn.Module):
         if stride:
             modules = {info["reduction"]: str(info["module"]) for info in self.net.feature_info}
             if stride not in modules:
-                raise ValueError(f"frozen stride: expected 0 or one of {sorted(modules)}, got {stride}")
+                raise ValueError(
+                    f"frozen stride: expected 0 or one of {sorted(modules)}, got {stride}"
+                )
             last_module = f"{modules[stride]}."
             # parameters stand in the order of the layers
-            frozen = 1 + max(row for row, (name, _) in enumerate(parameters) if name.startswith(last_module))
+            frozen = 1 + max(
+                row for row, (name, _) in enumerate(parameters) if name.startswith(last_module)
+            )
         for row, (_, parameter) in enumerate(parameters):
             parameter.requires_grad_(row >= frozen)
 
@@ -97,7 +121,9 @@ def load_local(net: nn.Module, path: Path) -> None:
         ValueError: the file is not safetensors, or holds other tensors than the network.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a safetensors file with the network's weights; no such file")
+        raise FileNotFoundError(
+            f"{path}: expected a safetensors file with the network's weights; no such file"
+        )
     try:
         own = net.state_dict()
         state = load_file(path)
@@ -113,11 +139,12 @@ def load_local(net: nn.Module, path: Path) -> None:
 def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any:
     """The network that timm knows by that name, without its classifier.
 
-    Published weights come from the Hugging Face Hub, with its progress bar, its checksums and its cache: what was
-    downloaded once needs no network again.
+    Published weights come from the Hugging Face Hub, with its progress bar, its checksums and its
+    cache: what was downloaded once needs no network again.
 
     Raises:
-        ValueError: no such model, or its published weights are neither in the cache nor can be downloaded.
+        ValueError: no such model, or its published weights are neither in the cache nor can be
+            downloaded.
     """
     import timm  # here, because it takes seconds
 
@@ -125,7 +152,8 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
     try:
         if not pretrained:
             return timm.create_model(name, num_classes=0, **options)
-        # first whole, then without its classifier: timm asks for every tensor only where nothing is left out
+        # first whole, then without its classifier: timm asks for every tensor only where nothing is
+        # left out
         network: Any = timm.create_model(name, pretrained=True, **options)
         network.reset_classifier(0)
         return network
@@ -133,18 +161,28 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
         raise _unreachable(name, error) from error
     except RuntimeError as error:
         if timm.is_model(name):  # weights that do not fit, or none published
-            raise ValueError(f"backbone {name!r}: its published weights cannot be used ({error})") from error
-        near = ", ".join(get_close_matches(name, timm.list_models(), n=8, cutoff=0.3)) or "see timm.list_models()"
-        raise ValueError(f"backbone {name!r}: expected a timm model name, such as {near}") from error
+            raise ValueError(
+                f"backbone {name!r}: its published weights cannot be used ({error})"
+            ) from error
+        near = (
+            ", ".join(get_close_matches(name, timm.list_models(), n=8, cutoff=0.3))
+            or "see timm.list_models()"
+        )
+        raise ValueError(
+            f"backbone {name!r}: expected a timm model name, such as {near}"
+        ) from error
     except TypeError as error:
-        raise ValueError(f"backbone {name!r}: has no choice of padding; set same_padding = false") from error
+        raise ValueError(
+            f"backbone {name!r}: has no choice of padding; set same_padding = false"
+        ) from error
 
 
 def published_torchvision(name: str) -> dict[str, Tensor]:
     """The published state dict of a torchvision network, from the cache or the network, its checksum compared.
 
     Raises:
-        ValueError: it is neither in the cache nor can be downloaded, or what came is not what was published.
+        ValueError: it is neither in the cache nor can be downloaded, or what came is not what was
+            published.
     """
     from torchvision.models import get_model_weights
 
@@ -155,7 +193,9 @@ def published_torchvision(name: str) -> dict[str, Tensor]:
     except OSError as error:
         raise _unreachable(name, error) from error
     except RuntimeError as error:  # the checksum
-        raise ValueError(f"backbone {name!r}: its published weights cannot be used ({error})") from error
+        raise ValueError(
+            f"backbone {name!r}: its published weights cannot be used ({error})"
+        ) from error
     return state
 
 
@@ -171,7 +211,8 @@ def _unreachable(name: str, error: OSError) -> ValueError:
 def depthwise_in_float32(module: nn.Module) -> None:
     """Let depthwise convolutions that learn compute in float32 under autocast, in place.
 
-    On a processor their gradient in bfloat16 takes three times as long as in float32; all other convolutions gain.
+    On a processor their gradient in bfloat16 takes three times as long as in float32; all other
+    convolutions gain.
     """
     for conv in module.modules():
         if isinstance(conv, nn.Conv2d) and conv.groups == conv.in_channels > 1:
@@ -182,8 +223,9 @@ def depthwise_in_float32(module: nn.Module) -> None:
 def silence_dead_channels(module: nn.Module) -> None:
     """Give channels that never vary the gain 0 and the variance 1, in place; the outputs stay the same.
 
-    Published weights hold channels whose variance is 0. Divided by its root, the first step of a convolution before
-    them would be magnified thirtyfold; like this they stay calm until they have learnt something.
+    Published weights hold channels whose variance is 0. Divided by its root, the first step of a
+    convolution before them would be magnified thirtyfold; like this they stay calm until they have
+    learnt something.
     """
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
@@ -225,7 +267,8 @@ def fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Con
     Args:
         conv: takes the scale and the shift.
         norm: with running statistics.
-        scale_also: bias-free convolutions whose outputs are added to ``conv``'s before the norm; they take the scale.
+        scale_also: bias-free convolutions whose outputs are added to ``conv``'s before the norm;
+            they take the scale.
     """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("batch norm: expected running statistics, got none")

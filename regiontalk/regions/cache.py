@@ -1,10 +1,11 @@
 """Region features of a data set on disk, with their boxes: computed once, memory-mapped ever after.
 
-A cache is one ``NAME.npy`` (a structured array, one record a photo) and one ``NAME.json`` (the header): what the rows
-are, a fingerprint of everything that made them, and a checksum of every block of rows. A cache made by other settings
-or for other photos is built anew; a damaged block is found by its checksum and only that block is computed again.
-Building goes to ``NAME.partial.npy`` and ``NAME.partial.json``, which are renamed when complete and are continued
-after a stop. One process at a time may build a cache.
+A cache is one ``NAME.npy`` (a structured array, one record a photo) and one ``NAME.json`` (the
+header): what the rows are, a fingerprint of everything that made them, and a checksum of every
+block of rows. A cache made by other settings or for other photos is built anew; a damaged block is
+found by its checksum and only that block is computed again. Building goes to ``NAME.partial.npy``
+and ``NAME.partial.json``, which are renamed when complete and are continued after a stop. One
+process at a time may build a cache.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class FeatureCache:
 
         Args:
             path: where, with or without ``.npy``; the header stands beside it.
-            key: everything that shapes the values (backbone, weights, preprocessing, regions ...). Another key is
-                another cache.
+            key: everything that shapes the values (backbone, weights, preprocessing, regions ...).
+                Another key is another cache.
             block: photos computed, checked and kept at a time.
 
         Raises:
@@ -54,7 +55,9 @@ class FeatureCache:
         """
         if block < 1:
             raise ValueError(f"block: expected at least 1 photo, got {block}")
-        bad = {name: value for name, value in key.items() if not isinstance(value, str | int | float)}
+        bad = {
+            name: value for name, value in key.items() if not isinstance(value, str | int | float)
+        }
         if bad:
             raise ValueError(f"key: expected texts and numbers, got {bad}")
         stem = path.name.removesuffix(".npy")
@@ -73,16 +76,19 @@ class FeatureCache:
 
         Args:
             names: the photos, in the order of the rows.
-            build: given row numbers, returns each array for them, (rows, *shape). An error that it raises passes
-                through; the blocks already done are kept and the next call goes on from there.
-            arrays: shape per photo and dtype of each array, by name: ``{"features": ((20, F), "float16"), ...}``.
+            build: given row numbers, returns each array for them, (rows, *shape). An error that it
+                raises passes through; the blocks already done are kept and the next call goes on
+                from there.
+            arrays: shape per photo and dtype of each array, by name: ``{"features": ((20, F),
+                "float16"), ...}``.
             progress: called with (photos done, photos in all) after every block that was built.
 
         Returns:
             Each array by name, (len(names), *shape).
 
         Raises:
-            ValueError: no names, a dtype that is no number, or `build` returned other names or shapes.
+            ValueError: no names, a dtype that is no number, or `build` returned other names or
+                shapes.
         """
         dtype = _row_dtype(arrays)
         if not names:
@@ -95,10 +101,17 @@ class FeatureCache:
         return {name: rows[name] for name in arrays}
 
     def _build(
-        self, fingerprint: str, build: Build, dtype: np.dtype[Any], count: int, progress: Progress | None
+        self,
+        fingerprint: str,
+        build: Build,
+        dtype: np.dtype[Any],
+        count: int,
+        progress: Progress | None,
     ) -> None:
         """Compute every block whose checksum is missing or wrong, then give the files their names."""
-        data, header = (path.with_name(f"{path.stem}.partial{path.suffix}") for path in (self.data, self.header))
+        data, header = (
+            path.with_name(f"{path.stem}.partial{path.suffix}") for path in (self.data, self.header)
+        )
         checksums = self._resume(data, header, fingerprint, count, dtype)
         rows = np.lib.format.open_memmap(data, mode="r+")
         for number in _missing(data, checksums, self._block):
@@ -109,12 +122,16 @@ class FeatureCache:
             checksums[number] = zlib.crc32(rows[first : wanted.stop].tobytes())
             _write_header(header, fingerprint, checksums, self._key)
             if progress is not None:
-                progress(min(count, sum(found is not None for found in checksums) * self._block), count)
+                progress(
+                    min(count, sum(found is not None for found in checksums) * self._block), count
+                )
         del rows  # closes the map: Windows renames no open file
         os.replace(data, self.data)
         os.replace(header, self.header)
 
-    def _resume(self, data: Path, header: Path, fingerprint: str, count: int, dtype: np.dtype[Any]) -> list[int | None]:
+    def _resume(
+        self, data: Path, header: Path, fingerprint: str, count: int, dtype: np.dtype[Any]
+    ) -> list[int | None]:
         """Checksums of the blocks already built: of a build that was stopped, a damaged cache, or none."""
         checksums = _read(header, data, fingerprint, count, dtype)
         if checksums is not None:
@@ -135,19 +152,32 @@ def _row_dtype(arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> np.dt
     """The record of one photo."""
     bad = [name for name, (_, dtype) in arrays.items() if np.dtype(dtype).kind not in "biuf"]
     if bad or not arrays:
-        raise ValueError(f"arrays: expected numbers or bools under at least one name, got {bad or 'none'}")
+        raise ValueError(
+            f"arrays: expected numbers or bools under at least one name, got {bad or 'none'}"
+        )
     return np.dtype([(name, np.dtype(dtype), shape) for name, (shape, dtype) in arrays.items()])
 
 
 def _fingerprint(key: Key, names: Sequence[str], dtype: np.dtype[Any], block: int) -> str:
     """One text for all that a row depends on; any change of it makes the cache stale."""
-    values = {"format": FORMAT, "key": dict(key), "names": list(names), "arrays": repr(dtype.descr), "block": block}
+    values = {
+        "format": FORMAT,
+        "key": dict(key),
+        "names": list(names),
+        "arrays": repr(dtype.descr),
+        "block": block,
+    }
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def _write_header(path: Path, fingerprint: str, checksums: Sequence[int | None], key: Key) -> None:
     """Write the header under a temporary name, then rename it; it carries its own hash."""
-    values = {"format": FORMAT, "fingerprint": fingerprint, "key": dict(key), "checksums": list(checksums)}
+    values = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "key": dict(key),
+        "checksums": list(checksums),
+    }
     values["sha256"] = _hash(values)
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(json.dumps(values), encoding="utf-8")
@@ -158,12 +188,16 @@ def _hash(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _read(header: Path, data: Path, fingerprint: str, count: int, dtype: np.dtype[Any]) -> list[int | None] | None:
+def _read(
+    header: Path, data: Path, fingerprint: str, count: int, dtype: np.dtype[Any]
+) -> list[int | None] | None:
     """Checksums of the blocks, or None where the pair is absent, stale, cut short or not what the header says."""
     try:
         values = json.loads(header.read_text(encoding="utf-8"))
         written = values.pop("sha256")
-        rows = np.load(data, mmap_mode="r", allow_pickle=False)  # refuses a file shorter than its own header says
+        rows = np.load(
+            data, mmap_mode="r", allow_pickle=False
+        )  # refuses a file shorter than its own header says
     except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError):
         return None
     if written != _hash(values) or values["fingerprint"] != fingerprint:
@@ -177,11 +211,17 @@ def _missing(data: Path, checksums: Sequence[int | None], block: int) -> list[in
     """Numbers of the blocks that were never built or no longer are what was written."""
     rows = np.load(data, mmap_mode="r", allow_pickle=False)
     built = [number for number, checksum in enumerate(checksums) if checksum is not None]
-    good = {number for number in built if zlib.crc32(rows[number * block :][:block].tobytes()) == checksums[number]}
+    good = {
+        number
+        for number in built
+        if zlib.crc32(rows[number * block :][:block].tobytes()) == checksums[number]
+    }
     return [number for number in range(len(checksums)) if number not in good]
 
 
-def _fill(rows: NDArray[Any], wanted: range, values: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> None:
+def _fill(
+    rows: NDArray[Any], wanted: range, values: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]
+) -> None:
     """Put what `build` returned into its rows."""
     names = dtype.names or ()
     if set(values) != set(names):

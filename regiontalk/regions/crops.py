@@ -1,8 +1,9 @@
 """The paper's own region features: a network runs on the crop of every box, warped to 224 pixels ([1], 3.1.1).
 
-A region vector is what the layer before the classifier says (the 4096 numbers of fc7 for AlexNet and VGG-19), or the
-last map, pooled to 7x7 cells and laid out in a row. Where to look still comes from the one-pass proposer, or from
-whatever source of boxes the user names: this class is an `OnePassExtractor` with other vectors.
+A region vector is what the layer before the classifier says (the 4096 numbers of fc7 for AlexNet
+and VGG-19), or the last map, pooled to 7x7 cells and laid out in a row. Where to look still comes
+from the one-pass proposer, or from whatever source of boxes the user names: this class is an
+`OnePassExtractor` with other vectors.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class CropNetwork(nn.Module):
             self.net.classifier[-1] = nn.Identity()
         else:
             self.net = timm_network(name, pretrained)
-            self.vector_size = int(getattr(self.net, "head_hidden_size", None) or self.net.num_features)
+            self.vector_size = int(
+                getattr(self.net, "head_hidden_size", None) or self.net.num_features
+            )
             self.cell_size = int(self.net.num_features)
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
@@ -82,13 +85,17 @@ class CropNetwork(nn.Module):
 class CropExtractor(OnePassExtractor):
     """Proposals of one pass over the photo, vectors of one pass over every crop. Its maps are the pixels themselves."""
 
-    def __init__(self, *, backbone: Backbone, network: CropNetwork, config: ExtractorConfig) -> None:
+    def __init__(
+        self, *, backbone: Backbone, network: CropNetwork, config: ExtractorConfig
+    ) -> None:
         """Take both networks built; the crops' network stays as it is, in training too."""
         super().__init__(backbone=backbone, config=config)
         self.network = network.requires_grad_(False)
         self.stride = 1
         self.map_size, self.cell_size = 3, network.cell_size
-        self.vector_size = network.cell_size * CELLS**2 if config.pool == "grid" else network.vector_size
+        self.vector_size = (
+            network.cell_size * CELLS**2 if config.pool == "grid" else network.vector_size
+        )
 
     def forward(self, pixels: Tensor) -> Maps:
         """Proposals of normalised pixels (B, 3, S, S), and the pixels."""
@@ -116,10 +123,16 @@ class CropExtractor(OnePassExtractor):
 
     def _crops(self, maps: Maps, boxes_xyxy: Tensor) -> Iterator[Tensor]:
         """The crops of all boxes, some at a time: none is kept while the next are cut."""
-        owner = torch.arange(len(boxes_xyxy), device=boxes_xyxy.device).repeat_interleave(boxes_xyxy.shape[1])
+        owner = torch.arange(len(boxes_xyxy), device=boxes_xyxy.device).repeat_interleave(
+            boxes_xyxy.shape[1]
+        )
         flat = boxes_xyxy.flatten(0, 1)
         for first in range(0, len(flat), _TOGETHER):
-            yield crop(maps.regions[owner[first : first + _TOGETHER]], flat[first : first + _TOGETHER], SIDE)
+            yield crop(
+                maps.regions[owner[first : first + _TOGETHER]],
+                flat[first : first + _TOGETHER],
+                SIDE,
+            )
 
     def _shaped(self, found: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
         """Rows of all boxes as (B, N, ...)."""

@@ -22,17 +22,26 @@ class ExtractorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str = Field("mobilenet_edgetpu_100", description="a timm model name")
-    same_padding: bool = Field(True, description="TensorFlow's padding, as the backbone's weights want it")
+    same_padding: bool = Field(
+        True, description="TensorFlow's padding, as the backbone's weights want it"
+    )
     size: int = Field(224, ge=32, description="side of the square network picture in pixels")
     fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
     features: int = Field(512, ge=1, description="F, the length of a region vector")
     neck: bool = Field(
-        True, description="learn the region map from strides 16 and 32; else it is those two maps, standardised"
+        True,
+        description="learn the region map from strides 16 and 32; else it is those two maps, standardised",
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
-    overlap: float = Field(0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes")
-    pool: Literal["mean", "grid"] = Field("mean", description="a region vector is its mean cell, or all 7x7 in a row")
-    crops: str | None = Field(None, description="a network that runs on every box's crop, such as vgg19 or alexnet")
+    overlap: float = Field(
+        0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes"
+    )
+    pool: Literal["mean", "grid"] = Field(
+        "mean", description="a region vector is its mean cell, or all 7x7 in a row"
+    )
+    crops: str | None = Field(
+        None, description="a network that runs on every box's crop, such as vgg19 or alexnet"
+    )
     pixels: Literal["imagenet", "unit"] = Field(
         "imagenet", description="normalised by ImageNet's mean and deviation, or to -1..1"
     )
@@ -56,7 +65,9 @@ class OnePassExtractor(nn.Module):
         self.backbone = backbone
         self.config = config
         self.stride = STRIDES[1]
-        self.map_size = self.cell_size = config.features  # channels of `Maps.regions` and of an annotation vector
+        self.map_size = self.cell_size = (
+            config.features
+        )  # channels of `Maps.regions` and of an annotation vector
         self.vector_size = config.features * (CELLS**2 if config.pool == "grid" else 1)
         if config.neck:
             self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
@@ -68,9 +79,12 @@ class OnePassExtractor(nn.Module):
                 f"has the length of the backbone's last two maps, {final + middle} for {config.backbone}"
             )
         else:
-            # nothing to learn, only each channel brought to one scale, so that no map drowns the other
+            # nothing to learn, only each channel brought to one scale, so that no map drowns the
+            # other
             self.norm = nn.BatchNorm2d(config.features, affine=False)
-        self.proposals = ProposalHead(backbone.channels, size=config.size, width=config.proposal_width)
+        self.proposals = ProposalHead(
+            backbone.channels, size=config.size, width=config.proposal_width
+        )
 
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of normalised pixels (B, 3, S, S)."""
@@ -78,7 +92,9 @@ class OnePassExtractor(nn.Module):
         places = self.proposals((fine, middle, final))
         cells = middle.shape[-2:]
         if self.config.neck:
-            coarse = functional.interpolate(self.final(final), size=cells, mode="bilinear", align_corners=False)
+            coarse = functional.interpolate(
+                self.final(final), size=cells, mode="bilinear", align_corners=False
+            )
             return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
         coarse = functional.interpolate(final, size=cells, mode="bilinear", align_corners=False)
         return Maps(self.norm(torch.cat([coarse, middle], 1)), *places)
@@ -89,19 +105,26 @@ class OnePassExtractor(nn.Module):
         Args:
             pixels: (B, 3, S, S) normalised.
             photos: of a chunk.
-            recompute: what the gradient needs is computed again chunk by chunk instead of held for all of them: where
-                every layer learns, 96 photos of 320 pixels would take 24 GB.
+            recompute: what the gradient needs is computed again chunk by chunk instead of held for
+                all of them: where every layer learns, 96 photos of 320 pixels would take 24 GB.
         """
         from torch.utils.checkpoint import checkpoint  # here: using a model needs none
 
         parts = [pixels[first : first + photos] for first in range(0, len(pixels), photos)]
-        chunks = [checkpoint(self, part, use_reentrant=False) if recompute else self(part) for part in parts]
+        chunks = [
+            checkpoint(self, part, use_reentrant=False) if recompute else self(part)
+            for part in parts
+        ]
         return Maps(*(torch.cat(values) for values in zip(*chunks, strict=True)))
 
     def take_over(self, other: OnePassExtractor) -> None:
         """Take the weights of another extractor of the same sizes; a crops' network that it lacks stays as it is."""
         own = self.state_dict()
-        taken = {key: value for key, value in other.state_dict().items() if key in own or not _of_crops(key)}
+        taken = {
+            key: value
+            for key, value in other.state_dict().items()
+            if key in own or not _of_crops(key)
+        }
         self.load_state_dict({key: value for key, value in own.items() if _of_crops(key)} | taken)
 
     def fold(self) -> None:
@@ -116,13 +139,16 @@ class OnePassExtractor(nn.Module):
         """The whole picture and the ``count`` best proposals of each picture.
 
         Returns:
-            boxes (B, 1 + count, 4) in network pixels, row 0 the whole picture, and scores (B, 1 + count) in 0..1.
+            boxes (B, 1 + count, 4) in network pixels, row 0 the whole picture, and scores (B, 1 +
+            count) in 0..1.
         """
         size = self.config.size
         whole = maps.boxes_xyxy.new_tensor([[0, 0, size, size]])
         boxes, scores = [], []
         for objectness, candidates in zip(maps.objectness, maps.boxes_xyxy, strict=True):
-            best, quality = select(objectness, candidates, count=count, size=size, threshold=self.config.overlap)
+            best, quality = select(
+                objectness, candidates, count=count, size=size, threshold=self.config.overlap
+            )
             boxes.append(torch.cat([whole, best]))
             scores.append(torch.cat([quality.new_ones(1), quality]))
         return torch.stack(boxes), torch.stack(scores)

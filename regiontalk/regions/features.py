@@ -1,8 +1,9 @@
 """RoIAlign as two small matrix products.
 
-Bilinear sampling on an axis-aligned grid is separable: a bin's mean over its sample points is `w_y^T M w_x` with one
-weight vector an axis. So pooling a box needs no gather, runs as batched matrix products in any precision, and its
-gradient is as fast as its value. It equals ``torchvision.ops.roi_align(aligned=True)`` for boxes inside the picture.
+Bilinear sampling on an axis-aligned grid is separable: a bin's mean over its sample points is
+`w_y^T M w_x` with one weight vector an axis. So pooling a box needs no gather, runs as batched
+matrix products in any precision, and its gradient is as fast as its value. It equals
+``torchvision.ops.roi_align(aligned=True)`` for boxes inside the picture.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def axis_weights(low: Tensor, high: Tensor, length: int, bins: int, samples: int
     points = bins * samples
     steps = (torch.arange(points, device=low.device, dtype=low.dtype) + 0.5) / points
     # a cell's value stands at its centre, hence the half (aligned=True)
-    position = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(0, length - 1)  # (R, points)
+    position = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(
+        0, length - 1
+    )  # (R, points)
     cells = torch.arange(length, device=low.device, dtype=low.dtype)
     hat = (1 - (position[..., None] - cells).abs()).clamp(min=0)  # (R, points, length)
     return hat.view(-1, bins, samples, length).mean(2)
@@ -49,9 +52,14 @@ def roi_grid(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int) ->
     x1, y1, x2, y2 = (boxes_xyxy.flatten(0, 1) / stride).unbind(-1)
     rows = axis_weights(y1, y2, height, bins).view(batch, -1, bins, height)
     columns = axis_weights(x1, x2, width, bins).view(batch, -1, bins, width)
-    # one (bins*bins, h*w) matrix a box, so that a single product with the (h*w, F) map does the pooling
-    weights = (rows[:, :, :, None, :, None] * columns[:, :, None, :, None, :]).flatten(4, 5).flatten(1, 3)
-    pooled = weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(1, 2)  # (B, N*bins*bins, F)
+    # one (bins*bins, h*w) matrix a box, so that a single product with the (h*w, F) map does the
+    # pooling
+    weights = (
+        (rows[:, :, :, None, :, None] * columns[:, :, None, :, None, :]).flatten(4, 5).flatten(1, 3)
+    )
+    pooled = weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(
+        1, 2
+    )  # (B, N*bins*bins, F)
     return pooled.view(batch, -1, bins * bins, pooled.shape[2])
 
 
@@ -78,7 +86,9 @@ def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
     waves = torch.cat([angles.sin(), angles.cos()], -1)  # (B, N, 2, bins, 4)
     across, down = waves.unbind(2)
     shape = (*boxes_xyxy.shape[:2], bins, bins, 4)
-    return torch.cat([across[:, :, None].expand(shape), down[:, :, :, None].expand(shape)], -1).flatten(2, 3)
+    return torch.cat(
+        [across[:, :, None].expand(shape), down[:, :, :, None].expand(shape)], -1
+    ).flatten(2, 3)
 
 
 GEOMETRY_SIZE = 6  # numbers that say where a box stands and how large it is

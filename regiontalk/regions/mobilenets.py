@@ -54,7 +54,9 @@ def _lite(width: float, depth: float) -> Network:
     sizes = ((3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 192, 4))
     for kernel, stride, channels, repeats in sizes:
         expansions = (6,) * math.ceil(repeats * depth)
-        stages.append(Stage("inverted", kernel, stride, _round_channels(channels * width), expansions))
+        stages.append(
+            Stage("inverted", kernel, stride, _round_channels(channels * width), expansions)
+        )
     stages.append(Stage("inverted", 3, 1, _round_channels(320 * width), (6,)))
     return Network(tuple(stages), (0, 1, 2, 4, 6), same_padding=True, norm_eps=1e-3, largest=6.0)
 
@@ -97,7 +99,9 @@ class MobileNet(nn.Module):
         """Build the network of `NETWORKS`; ``same_padding`` is for the one that leaves the choice."""
         super().__init__()
         network = NETWORKS[name]
-        build = _Builder(network, same_padding if network.same_padding is None else network.same_padding)
+        build = _Builder(
+            network, same_padding if network.same_padding is None else network.same_padding
+        )
         self.conv_stem = build.conv(3, STEM_CHANNELS, 3, 2)
         self.bn1 = build.norm(STEM_CHANNELS)
         stages, channels = [], STEM_CHANNELS
@@ -113,11 +117,17 @@ class MobileNet(nn.Module):
         self.bn2 = build.norm(self.num_features)
         self._ends = network.ends
         self.feature_info = [
-            {"module": f"blocks.{row}", "reduction": 2 << level, "num_chs": network.stages[row].channels}
+            {
+                "module": f"blocks.{row}",
+                "reduction": 2 << level,
+                "num_chs": network.stages[row].channels,
+            }
             for level, row in enumerate(network.ends)
         ]
 
-    def forward_intermediates(self, pixels: Tensor, indices: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    def forward_intermediates(
+        self, pixels: Tensor, indices: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
         """The map after the head convolution, and the maps of the chosen rows of ``feature_info``."""
         wanted = [self._ends[row] for row in indices]
         maps = []
@@ -133,13 +143,22 @@ class NormAct(nn.BatchNorm2d):
     """Batch norm and what follows it; `fold_batch_norm` leaves only ``act``."""
 
     def __init__(
-        self, channels: int, *, eps: float = 1e-5, rectify: bool = True, largest: float | None = None
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        rectify: bool = True,
+        largest: float | None = None,
     ) -> None:
         """Normalise (B, ``channels``, h, w); what is rectified is cut at ``largest``."""
         super().__init__(channels, eps=eps)
         self.act: nn.Module = nn.Identity()
         if rectify:
-            self.act = nn.ReLU(inplace=True) if largest is None else nn.Hardtanh(0.0, largest, inplace=True)
+            self.act = (
+                nn.ReLU(inplace=True)
+                if largest is None
+                else nn.Hardtanh(0.0, largest, inplace=True)
+            )
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalised, then rectified."""
@@ -154,7 +173,11 @@ class SameConv2d(nn.Conv2d):
         """(B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
         sides: list[int] = []
         for axis in (1, 0):  # functional.pad takes the last axis first
-            length, kernel, stride = features.shape[2 + axis], self.kernel_size[axis], self.stride[axis]
+            length, kernel, stride = (
+                features.shape[2 + axis],
+                self.kernel_size[axis],
+                self.stride[axis],
+            )
             total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
             sides += [total // 2, total - total // 2]
         return super().forward(functional.pad(features, sides))
@@ -181,19 +204,33 @@ class _Builder:
         """A convolution without bias; with stride 1 the two paddings are the same."""
         if self._same_padding and stride > 1:
             return SameConv2d(enter, leave, kernel, stride, groups=groups, bias=False)
-        return nn.Conv2d(enter, leave, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+        return nn.Conv2d(
+            enter, leave, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+        )
 
     def norm(self, channels: int, *, rectify: bool = True) -> NormAct:
         """A batch norm with the network's activation."""
-        return NormAct(channels, eps=self._network.norm_eps, rectify=rectify, largest=self._network.largest)
+        return NormAct(
+            channels, eps=self._network.norm_eps, rectify=rectify, largest=self._network.largest
+        )
 
-    def block(self, stage: Stage, enter: int, expansion: int, stride: int, *, skip: bool) -> nn.Sequential:
+    def block(
+        self, stage: Stage, enter: int, expansion: int, stride: int, *, skip: bool
+    ) -> nn.Sequential:
         """Each convolution with its norm; the last of a block that expands or separates is linear."""
         inside, kernel, leave = enter * expansion, stage.kernel, stage.channels
-        convolutions: dict[str, tuple[int, int, int, int, int]] = {  # in, out, kernel, stride, groups
+        convolutions: dict[
+            str, tuple[int, int, int, int, int]
+        ] = {  # in, out, kernel, stride, groups
             "plain": {"conv": (enter, leave, kernel, stride, 1)},
-            "separable": {"conv_dw": (enter, enter, kernel, stride, enter), "conv_pw": (enter, leave, 1, 1, 1)},
-            "fused": {"conv_exp": (enter, inside, kernel, stride, 1), "conv_pwl": (inside, leave, 1, 1, 1)},
+            "separable": {
+                "conv_dw": (enter, enter, kernel, stride, enter),
+                "conv_pw": (enter, leave, 1, 1, 1),
+            },
+            "fused": {
+                "conv_exp": (enter, inside, kernel, stride, 1),
+                "conv_pwl": (inside, leave, 1, 1, 1),
+            },
             "inverted": {
                 "conv_pw": (enter, inside, 1, 1, 1),
                 "conv_dw": (inside, inside, kernel, stride, inside),

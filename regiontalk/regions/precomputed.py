@@ -1,8 +1,9 @@
 """Region vectors that somebody else computed (the bottom-up and SCAN sets) in the place of an extractor's own.
 
-A model trained on them looks at no pixel: `GivenExtractor` has no weights, and its maps (`given_maps`) are the boxes
-and vectors of `PrecomputedRegions`. A photo may have fewer regions than the model reads: the places left over hold an
-empty box, the score 0 and a vector of zeros, and nothing counts them.
+A model trained on them looks at no pixel: `GivenExtractor` has no weights, and its maps
+(`given_maps`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
+than the model reads: the places left over hold an empty box, the score 0 and a vector of zeros, and
+nothing counts them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ class GivenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     features: int = Field(ge=1, description="F, the length of a region vector")
-    regions: int = Field(ge=0, description="most regions of a photo beside the whole photo; the best by score are read")
+    regions: int = Field(
+        ge=0,
+        description="most regions of a photo beside the whole photo; the best by score are read",
+    )
 
 
 class GivenExtractor(OnePassExtractor):
@@ -48,7 +52,9 @@ class GivenExtractor(OnePassExtractor):
         Raises:
             ValueError: always.
         """
-        raise ValueError("this model reads given features: expected maps made by given_maps, got pixels")
+        raise ValueError(
+            "this model reads given features: expected maps made by given_maps, got pixels"
+        )
 
     def fold(self) -> None:
         """Nothing to fold."""
@@ -68,7 +74,9 @@ class GivenExtractor(OnePassExtractor):
         """
         count = boxes_xyxy.shape[1]
         if not torch.equal(maps.boxes_xyxy[:, :count], boxes_xyxy):
-            raise ValueError("this model reads given features: expected their own boxes, got others, which have none")
+            raise ValueError(
+                "this model reads given features: expected their own boxes, got others, which have none"
+            )
         return maps.regions[:, :count]
 
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 0) -> Tensor:
@@ -77,10 +85,14 @@ class GivenExtractor(OnePassExtractor):
         Raises:
             ValueError: always.
         """
-        raise ValueError("this model reads given features, one vector a box: there are no cells to look at")
+        raise ValueError(
+            "this model reads given features, one vector a box: there are no cells to look at"
+        )
 
 
-def given_maps(found: Sequence[tuple[Regions, FloatArray]], preprocessing: Preprocessing, config: GivenConfig) -> Maps:
+def given_maps(
+    found: Sequence[tuple[Regions, FloatArray]], preprocessing: Preprocessing, config: GivenConfig
+) -> Maps:
     """The regions of B photos in network pixels, each cut or filled up to ``config.regions`` beside the whole photo.
 
     Args:
@@ -102,7 +114,10 @@ def given_maps(found: Sequence[tuple[Regions, FloatArray]], preprocessing: Prepr
 
 
 def read_given(
-    source: PrecomputedRegions, photo: Path | str, size_wh: tuple[int, int] | None, features: int | None = None
+    source: PrecomputedRegions,
+    photo: Path | str,
+    size_wh: tuple[int, int] | None,
+    features: int | None = None,
 ) -> tuple[Regions, FloatArray]:
     """The regions of one photo, and their vectors (N, F).
 
@@ -114,11 +129,16 @@ def read_given(
 
     Raises:
         FileNotFoundError: there is nothing for this photo.
-        ValueError: the file is not as described, or its vectors have another length or are no fp16 numbers.
+        ValueError: the file is not as described, or its vectors have another length or are no fp16
+            numbers.
     """
     regions = source.read(Path(photo).stem, size_wh)
     vectors = regions.features
-    if vectors is None or not vectors.shape[1] or vectors.shape[1] != (features or vectors.shape[1]):
+    if (
+        vectors is None
+        or not vectors.shape[1]
+        or vectors.shape[1] != (features or vectors.shape[1])
+    ):
         length = 0 if vectors is None else vectors.shape[1]
         wanted = features or "1 or more"
         raise ValueError(
@@ -140,7 +160,9 @@ def size_of(photo: Path) -> tuple[int, int] | None:
         return None
 
 
-def with_features(source: PrecomputedRegions, examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
+def with_features(
+    source: PrecomputedRegions, examples: Sequence[Example]
+) -> tuple[list[Example], list[str]]:
     """The photos for which there are features, and a line on the others where there are any.
 
     Raises:
@@ -155,11 +177,15 @@ def with_features(source: PrecomputedRegions, examples: Sequence[Example]) -> tu
             lost.append(example.photo.name)
     if not kept:
         names = ", ".join(example.photo.stem for example in examples[:3])
-        raise ValueError(f"{source.path}: expected features named after the photos ({names} ...), got none of these")
+        raise ValueError(
+            f"{source.path}: expected features named after the photos ({names} ...), got none of these"
+        )
     names_seen: dict[str, Path] = {}
     for example in kept:
         if (other := names_seen.setdefault(example.photo.stem, example.photo)) != example.photo:
             raise ValueError(
                 f"{other} and {example.photo}: expected two names, by which features are found; rename one"
             )
-    return kept, [f"{len(lost)} of {len(examples)} photos have no features, left out ({lost[0]})"] if lost else []
+    return kept, [
+        f"{len(lost)} of {len(examples)} photos have no features, left out ({lost[0]})"
+    ] if lost else []

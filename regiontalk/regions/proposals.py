@@ -1,8 +1,8 @@
 """Our own proposals: class-agnostic boxes from the same maps that the region vectors come from.
 
-A small feature pyramid over the backbone's three maps and one head shared by its levels. Each cell holds A anchors;
-for each anchor the head gives an objectness (trained to be the IoU that its box will have) and a box. Boxes teach it
-where things are, never what they are called.
+A small feature pyramid over the backbone's three maps and one head shared by its levels. Each cell
+holds A anchors; for each anchor the head gives an objectness (trained to be the IoU that its box
+will have) and a box. Boxes teach it where things are, never what they are called.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class ProposalHead(nn.Module):
         per_cell = len(_RATIOS) * len(_SIDES[0])
         self.output = nn.Conv2d(width, per_cell * 5, 1)
         nn.init.normal_(self.output.weight, std=0.01)
-        # objectness starts near the share of anchors that hold a thing, so that the first steps are calm
+        # objectness starts near the share of anchors that hold a thing, so that the first steps are
+        # calm
         self.output.get_parameter("bias").data.view(per_cell, 5)[:, 0] = -4.0
         self.register_buffer("anchors", anchor_boxes(size), persistent=False)
 
@@ -71,7 +72,10 @@ class ProposalHead(nn.Module):
                 here = here + functional.interpolate(above, size=here.shape[-2:], mode="nearest")
             above = here
             levels.append(self.tower(functional.relu(self.smooth[level](here))))
-        rows = [self.output(level).permute(0, 2, 3, 1).reshape(level.shape[0], -1, 5) for level in reversed(levels)]
+        rows = [
+            self.output(level).permute(0, 2, 3, 1).reshape(level.shape[0], -1, 5)
+            for level in reversed(levels)
+        ]
         flat = torch.cat(rows, 1).float()
         return flat[..., 0], decode_boxes(self.anchors, flat[..., 1:])
 
@@ -85,7 +89,13 @@ def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
 
 
 def select(
-    objectness: Tensor, boxes_xyxy: Tensor, *, count: int, size: int, threshold: float = 0.5, least_side: float = 6.0
+    objectness: Tensor,
+    boxes_xyxy: Tensor,
+    *,
+    count: int,
+    size: int,
+    threshold: float = 0.5,
+    least_side: float = 6.0,
 ) -> tuple[Tensor, Tensor]:
     """The best ``count`` boxes of one picture after non-maximum suppression.
 
@@ -100,7 +110,8 @@ def select(
     Returns:
         boxes (count, 4) and objectness in 0..1 (count,), by falling objectness.
     """
-    # ten candidates a place: with fewer, suppression leaves places empty where one large thing fills the picture
+    # ten candidates a place: with fewer, suppression leaves places empty where one large thing
+    # fills the picture
     top = objectness.topk(min(max(400, 10 * count), len(objectness))).indices
     candidates, scores = box_ops.clip(boxes_xyxy[top], (size, size)), objectness[top].sigmoid()
     large = (candidates[:, 2:] - candidates[:, :2]).min(1).values >= least_side
@@ -108,7 +119,9 @@ def select(
     kept = box_ops.non_maximum_suppression(candidates, scores, threshold, count)
     missing = count - len(kept)
     whole = candidates.new_tensor([[0, 0, size, size]]).expand(missing, 4)
-    return torch.cat([candidates[kept], whole]), torch.cat([scores[kept], scores.new_zeros(missing)])
+    return torch.cat([candidates[kept], whole]), torch.cat(
+        [scores[kept], scores.new_zeros(missing)]
+    )
 
 
 def proposal_loss(
@@ -116,9 +129,10 @@ def proposal_loss(
 ) -> dict[str, Tensor]:
     """Quality focal loss on objectness and GIoU loss on boxes.
 
-    An anchor is positive at IoU >= 0.5 with a true box, or as the best anchor of one; negative under 0.4. The target
-    of a positive objectness is the IoU that its predicted box has, so that ranking follows localisation. A photo in
-    which nobody marked a box is no evidence that it shows nothing: it takes no part.
+    An anchor is positive at IoU >= 0.5 with a true box, or as the best anchor of one; negative
+    under 0.4. The target of a positive objectness is the IoU that its predicted box has, so that
+    ranking follows localisation. A photo in which nobody marked a box is no evidence that it shows
+    nothing: it takes no part.
 
     Args:
         objectness: (B, A) logits.
@@ -132,7 +146,9 @@ def proposal_loss(
     """
     from torchvision.ops import generalized_box_iou_loss  # here: using a model needs no torchvision
 
-    overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(len(anchors), *truth_mask.shape)
+    overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(
+        len(anchors), *truth_mask.shape
+    )
     overlap = overlap.permute(1, 0, 2).masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
     best, owner = overlap.max(2)  # (B, A)
     positive, ignored = best >= 0.5, (best >= 0.4) & (best < 0.5)
@@ -157,5 +173,7 @@ def _paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     low = torch.maximum(first_xyxy[:, :2], second_xyxy[:, :2])
     high = torch.minimum(first_xyxy[:, 2:], second_xyxy[:, 2:])
     shared = (high - low).clamp(min=0).prod(1)
-    total = (first_xyxy[:, 2:] - first_xyxy[:, :2]).prod(1) + (second_xyxy[:, 2:] - second_xyxy[:, :2]).prod(1)
+    total = (first_xyxy[:, 2:] - first_xyxy[:, :2]).prod(1) + (
+        second_xyxy[:, 2:] - second_xyxy[:, :2]
+    ).prod(1)
     return shared / (total - shared).clamp(min=1e-6)

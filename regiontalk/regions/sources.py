@@ -1,9 +1,10 @@
 """Where the boxes of a photo come from: one interface, whoever proposes them.
 
-A source turns a photo into `Regions`: row 0 the whole photo, then boxes in pixels of that photo. The boxes may be the
-user's, a grid's, a torchvision detector's (the paper's way, section 3.1.1 of [1]: the top 19 of a detector and the
-whole photo), or somebody else's with their features. The package's own proposer stands in proposals.py behind the
-same interface. No source knows what a thing is called: a detector's class names are never read.
+A source turns a photo into `Regions`: row 0 the whole photo, then boxes in pixels of that photo.
+The boxes may be the user's, a grid's, a torchvision detector's (the paper's way, section 3.1.1 of
+[1]: the top 19 of a detector and the whole photo), or somebody else's with their features. The
+package's own proposer stands in proposals.py behind the same interface. No source knows what a
+thing is called: a detector's class names are never read.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class GivenBoxes:
         Raises:
             ValueError: a box leaves the photo.
         """
-        return _with_whole(checked_boxes(self._boxes, image.size), np.ones(len(self._boxes)), image.size)
+        return _with_whole(
+            checked_boxes(self._boxes, image.size), np.ones(len(self._boxes)), image.size
+        )
 
 
 class Grid:
@@ -80,7 +83,9 @@ class Grid:
         x, y = np.linspace(0, width, self._columns + 1), np.linspace(0, height, self._rows + 1)
         left, top = (cells.ravel() for cells in np.meshgrid(x[:-1], y[:-1]))
         right, bottom = (cells.ravel() for cells in np.meshgrid(x[1:], y[1:]))
-        return _with_whole(np.stack([left, top, right, bottom], axis=1), np.full(len(left), 0.5), image.size)
+        return _with_whole(
+            np.stack([left, top, right, bottom], axis=1), np.full(len(left), 0.5), image.size
+        )
 
 
 class DetectorBoxes:
@@ -90,8 +95,9 @@ class DetectorBoxes:
         """Take a built detector.
 
         Args:
-            detector: called with a list of float32 (3, height, width) tensors in 0..1, returns for each a dictionary
-                with ``boxes`` (N, 4) xyxy in pixels and ``scores`` (N,), as torchvision's detection models do.
+            detector: called with a list of float32 (3, height, width) tensors in 0..1, returns for
+                each a dictionary with ``boxes`` (N, 4) xyxy in pixels and ``scores`` (N,), as
+                torchvision's detection models do.
             count: boxes kept beside the whole photo; 19 in [1].
             overlap: of two boxes of different classes over this IoU only the better stays.
 
@@ -99,7 +105,9 @@ class DetectorBoxes:
             ValueError: the count is below 1 or the overlap outside 0..1.
         """
         if count < 1 or not 0 < overlap <= 1:
-            raise ValueError(f"detector: expected count >= 1 and overlap in 0..1, got {count} and {overlap}")
+            raise ValueError(
+                f"detector: expected count >= 1 and overlap in 0..1, got {count} and {overlap}"
+            )
         self._detector = detector.eval()
         self._count, self._overlap = count, overlap
 
@@ -116,8 +124,8 @@ class DetectorBoxes:
 
         Args:
             architecture: one of `ARCHITECTURES`.
-            weights: "DEFAULT" downloads the published weights; a path names a local state dict in a safetensors
-                file; None leaves random ones.
+            weights: "DEFAULT" downloads the published weights; a path names a local state dict in a
+                safetensors file; None leaves random ones.
             count: see the constructor.
             overlap: see the constructor.
             device: where it runs.
@@ -134,8 +142,13 @@ class DetectorBoxes:
         device = next(self._detector.parameters()).device
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
         found = self._detector([pixels.to(device)])[0]
-        found_boxes, scores = boxes.clip(found["boxes"].float(), image.size), found["scores"].float()
-        solid = (found_boxes[:, 2:] - found_boxes[:, :2]).min(dim=1).values >= 1  # thinner than a pixel: nothing to see
+        found_boxes, scores = (
+            boxes.clip(found["boxes"].float(), image.size),
+            found["scores"].float(),
+        )
+        solid = (found_boxes[:, 2:] - found_boxes[:, :2]).min(
+            dim=1
+        ).values >= 1  # thinner than a pixel: nothing to see
         found_boxes, scores = found_boxes[solid], scores[solid]
         kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap, self._count)
         return _with_whole(found_boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), image.size)
@@ -144,13 +157,20 @@ class DetectorBoxes:
 def detector_network(architecture: str, weights: str | Path | None) -> nn.Module:
     """A torchvision Faster R-CNN; arguments and errors as those of `DetectorBoxes.load`."""
     if architecture not in ARCHITECTURES:
-        raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+        raise ValueError(
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}"
+        )
     published = "DEFAULT" if weights == "DEFAULT" else None
     from torchvision.models import get_model  # here: without a detector nothing needs torchvision
 
-    # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than the default 0.05.
+    # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than
+    # the default 0.05.
     detector: nn.Module = get_model(
-        architecture, weights=published, weights_backbone=None, box_score_thresh=0.01, box_detections_per_img=300
+        architecture,
+        weights=published,
+        weights_backbone=None,
+        box_score_thresh=0.01,
+        box_detections_per_img=300,
     )
     if weights is not None and published is None:
         load_weights(detector, Path(weights))
@@ -168,12 +188,16 @@ def load_weights(network: nn.Module, path: Path) -> None:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a safetensors file with the network's weights; no such file")
+        raise FileNotFoundError(
+            f"{path}: expected a safetensors file with the network's weights; no such file"
+        )
     try:
         network.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError) as error:
         first = str(error).strip().splitlines()
-        raise ValueError(f"{path}: expected the weights of this network ({' '.join(first[:2])})") from error
+        raise ValueError(
+            f"{path}: expected the weights of this network ({' '.join(first[:2])})"
+        ) from error
 
 
 class PrecomputedRegions:
@@ -181,13 +205,14 @@ class PrecomputedRegions:
 
     Layouts, N regions a photo of F features each:
 
-    - ``PHOTO.npz`` with ``features`` (N, F) and ``boxes`` (N, 4), and perhaps ``image_w``, ``image_h`` (the picture
-      that the boxes refer to) and ``scores`` (N,);
+    - ``PHOTO.npz`` with ``features`` (N, F) and ``boxes`` (N, 4), and perhaps ``image_w``,
+      ``image_h`` (the picture that the boxes refer to) and ``scores`` (N,);
     - ``PHOTO.npy`` (N, F) with ``PHOTO_boxes.npy`` (N, 4);
-    - ``SET.npy`` (photos, N, F) with ``SET_boxes.npy`` (photos, N, 4): the photo's name is its row number.
+    - ``SET.npy`` (photos, N, F) with ``SET_boxes.npy`` (photos, N, 4): the photo's name is its row
+      number.
 
-    These sets hold no vector of the whole photo: unless the first box is the whole photo already, row 0 gets the mean
-    of the region vectors.
+    These sets hold no vector of the whole photo: unless the first box is the whole photo already,
+    row 0 gets the mean of the region vectors.
     """
 
     def __init__(self, path: Path) -> None:
@@ -197,7 +222,9 @@ class PrecomputedRegions:
             FileNotFoundError: nothing is there.
         """
         if not path.exists():
-            raise FileNotFoundError(f"{path}: expected a folder or a file of precomputed regions; nothing is there")
+            raise FileNotFoundError(
+                f"{path}: expected a folder or a file of precomputed regions; nothing is there"
+            )
         self.path = path
 
     def holds(self, name: str) -> bool:
@@ -231,19 +258,24 @@ class PrecomputedRegions:
         """
         name = Path(str(getattr(image, "filename", "") or "")).stem
         if self.path.is_dir() and not name:
-            raise ValueError("precomputed regions: this picture has no file name to look for; call read(name, size_wh)")
+            raise ValueError(
+                "precomputed regions: this picture has no file name to look for; call read(name, size_wh)"
+            )
         return self.read(name, image.size)
 
     def read(self, name: str, size_wh: tuple[int, int] | None = None) -> Regions:
         """The regions of one photo.
 
         Args:
-            name: the photo's file name without its suffix; a row number where the file holds a whole set.
-            size_wh: the photo's width and height in pixels; None takes the file's own ``image_w``, ``image_h``.
+            name: the photo's file name without its suffix; a row number where the file holds a
+                whole set.
+            size_wh: the photo's width and height in pixels; None takes the file's own ``image_w``,
+                ``image_h``.
 
         Raises:
             FileNotFoundError: the folder has nothing of that name.
-            ValueError: the file is damaged, not as described, or nobody says how large the picture is.
+            ValueError: the file is damaged, not as described, or nobody says how large the picture
+                is.
         """
         file = self._file(name)
         values = _read_npz(file) if file.suffix == ".npz" else _read_pair(file, name)
@@ -255,7 +287,9 @@ class PrecomputedRegions:
         for suffix in (".npz", ".npy"):
             if (self.path / f"{name}{suffix}").is_file():
                 return self.path / f"{name}{suffix}"
-        raise FileNotFoundError(f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither")
+        raise FileNotFoundError(
+            f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither"
+        )
 
 
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -263,10 +297,14 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             values = {key: archive[key] for key in archive.files}
-    except Exception as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
+    except (
+        Exception
+    ) as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
         raise ValueError(f"{file}: expected an npz file of plain arrays ({error})") from error
     if missing := {"features", "boxes"} - set(values):
-        raise ValueError(f"{file}: expected the keys features and boxes, {sorted(missing)} missing in {sorted(values)}")
+        raise ValueError(
+            f"{file}: expected the keys features and boxes, {sorted(missing)} missing in {sorted(values)}"
+        )
     return values
 
 
@@ -280,9 +318,13 @@ def _read_pair(file: Path, name: str) -> dict[str, NDArray[Any]]:
         return values
     if values["boxes"].shape[:2] != values["features"].shape[:2]:
         shapes = f"{values['features'].shape} and {values['boxes'].shape}"
-        raise ValueError(f"{file}: expected features (photos, N, F) and boxes (photos, N, 4), got {shapes}")
+        raise ValueError(
+            f"{file}: expected features (photos, N, F) and boxes (photos, N, 4), got {shapes}"
+        )
     if not name.isdecimal() or int(name) >= len(values["features"]):
-        raise ValueError(f"{file}: expected a row number below {len(values['features'])}, got {name!r}")
+        raise ValueError(
+            f"{file}: expected a row number below {len(values['features'])}, got {name!r}"
+        )
     return {key: value[int(name)] for key, value in values.items()}
 
 
@@ -295,12 +337,23 @@ def _read_npy(file: Path) -> NDArray[Any]:
     return values
 
 
-def _regions(values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path) -> Regions:
+def _regions(
+    values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path
+) -> Regions:
     """Checked regions in pixels of the photo."""
-    features, found = np.asarray(values["features"], np.float32), np.asarray(values["boxes"], np.float32)
+    features, found = (
+        np.asarray(values["features"], np.float32),
+        np.asarray(values["boxes"], np.float32),
+    )
     if features.ndim != 2 or found.shape != (len(features), 4):
-        raise ValueError(f"{file}: expected features (N, F) and boxes (N, 4), got {features.shape} and {found.shape}")
-    own_wh = (int(values["image_w"]), int(values["image_h"])) if {"image_w", "image_h"} <= set(values) else size_wh
+        raise ValueError(
+            f"{file}: expected features (N, F) and boxes (N, 4), got {features.shape} and {found.shape}"
+        )
+    own_wh = (
+        (int(values["image_w"]), int(values["image_h"]))
+        if {"image_w", "image_h"} <= set(values)
+        else size_wh
+    )
     size_wh = size_wh or own_wh
     if size_wh is None or own_wh is None:
         raise ValueError(f"{file}: has no image_w and image_h; give the photo's size_wh")
@@ -308,7 +361,9 @@ def _regions(values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, f
     if scores.shape != (len(features),):
         raise ValueError(f"{file}: expected scores ({len(features)},), got {scores.shape}")
     try:
-        clipped = boxes.clip(torch.from_numpy(boxes.rescale(found, own_wh, size_wh)), size_wh).numpy()
+        clipped = boxes.clip(
+            torch.from_numpy(boxes.rescale(found, own_wh, size_wh)), size_wh
+        ).numpy()
         order = np.argsort(-scores, kind="stable")
         return _with_whole(checked_boxes(clipped)[order], scores[order], size_wh, features[order])
     except ValueError as error:
@@ -321,7 +376,8 @@ def in_network_pixels(
     """What a source found in B photos as one batch of N = ``count`` places a photo.
 
     Returns:
-        boxes (B, N, 4) in network pixels and scores (B, N); the whole photo and 0 fill the places that are left.
+        boxes (B, N, 4) in network pixels and scores (B, N); the whole photo and 0 fill the places
+        that are left.
     """
     size = float(preprocessing.size)
     boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), count, 1)
@@ -329,12 +385,17 @@ def in_network_pixels(
     for row, regions in enumerate(found):
         inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
         boxes[row, : len(regions)] = torch.from_numpy(inside)
-        scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(min=1e-6)  # 0 is an empty place
+        scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(
+            min=1e-6
+        )  # 0 is an empty place
     return boxes, scores
 
 
 def _with_whole(
-    boxes_xyxy: NDArray[Any], scores: NDArray[Any], size_wh: tuple[int, int], features: FloatArray | None = None
+    boxes_xyxy: NDArray[Any],
+    scores: NDArray[Any],
+    size_wh: tuple[int, int],
+    features: FloatArray | None = None,
 ) -> Regions:
     """Put the whole photo in row 0; a first box within a pixel of it that brings features is taken for it."""
     whole = np.array([[0, 0, *size_wh]], dtype=np.float32)
@@ -342,7 +403,11 @@ def _with_whole(
         if len(boxes_xyxy) and np.abs(boxes_xyxy[0] - whole[0]).max() <= 1:
             boxes_xyxy, scores, features = boxes_xyxy[1:], scores[1:], features
         else:
-            mean = features.mean(axis=0, keepdims=True) if len(features) else np.zeros((1, features.shape[1]))
+            mean = (
+                features.mean(axis=0, keepdims=True)
+                if len(features)
+                else np.zeros((1, features.shape[1]))
+            )
             features = np.concatenate([mean, features]).astype(np.float32)
     return Regions(
         np.concatenate([whole, boxes_xyxy.reshape(-1, 4)]).astype(np.float32),

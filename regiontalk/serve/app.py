@@ -47,7 +47,8 @@ def create_app(
         captioner: what answers; nothing else may use it meanwhile.
         limits: sizes, times and places.
         library: the photos that ``/v1/search`` searches.
-        token: clients must show it as ``Authorization: Bearer``; None where only this machine can connect.
+        token: clients must show it as ``Authorization: Bearer``; None where only this machine can
+            connect.
         licence: of the model's weights, for ``/v1/models``.
 
     Raises:
@@ -58,7 +59,9 @@ def create_app(
         library.check_model(captioner)
     limits = limits or Limits()
     metrics = Metrics(lambda: engine.inside)
-    engine = Engine(captioner.caption_many, waiting=limits.waiting, batch=limits.batch, saw_batch=metrics.batch)
+    engine = Engine(
+        captioner.caption_many, waiting=limits.waiting, batch=limits.batch, saw_batch=metrics.batch
+    )
 
     decoders = make_decoders()
 
@@ -74,7 +77,9 @@ def create_app(
     app.state.service = Service(captioner, engine, limits, metrics, library, decoders, licence)
     app.include_router(router)
     app.include_router(side)
-    app.mount("/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page")
+    app.mount(
+        "/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page"
+    )
     app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RefusedError, _refused)
@@ -88,11 +93,15 @@ def create_app(
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else "unknown"
-    return answer(status, f"{request.method} {request.url.path}: {detail}", getattr(error, "headers", None))
+    return answer(
+        status, f"{request.method} {request.url.path}: {detail}", getattr(error, "headers", None)
+    )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    status, reason = (error.status, error.reason) if isinstance(error, RefusedError) else (500, "unknown")
+    status, reason = (
+        (error.status, error.reason) if isinstance(error, RefusedError) else (500, "unknown")
+    )
     return answer(status, reason)
 
 

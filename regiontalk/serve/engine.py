@@ -1,7 +1,8 @@
 """The queue before the model: requests that wait together are computed together, in one thread.
 
-While one batch is computed others arrive; the next batch takes the oldest request and all that ask for the same
-settings, up to a limit. One thread computes, because torch uses every core by itself; the event loop stays free.
+While one batch is computed others arrive; the next batch takes the oldest request and all that ask
+for the same settings, up to a limit. One thread computes, because torch uses every core by itself;
+the event loop stays free.
 """
 
 from __future__ import annotations
@@ -26,7 +27,12 @@ class CaptionMany(Protocol):
     """`RegionCaptioner.caption_many`."""
 
     def __call__(
-        self, photos: Sequence[PictureSource], *, regions: int, beams: int | None, threshold: float | None
+        self,
+        photos: Sequence[PictureSource],
+        *,
+        regions: int,
+        beams: int | None,
+        threshold: float | None,
     ) -> list[ImageResult]:
         """Captions of several photos."""
 
@@ -143,9 +149,13 @@ class Engine:
                 continue
             begun = monotonic()
             try:
-                outcomes = await asyncio.get_running_loop().run_in_executor(thread, self._compute, jobs)
+                outcomes = await asyncio.get_running_loop().run_in_executor(
+                    thread, self._compute, jobs
+                )
                 _settle(jobs, outcomes)
-            except Exception as error:  # a fault of ours must not end the loop, and with it every answer to come
+            except (
+                Exception
+            ) as error:  # a fault of ours must not end the loop, and with it every answer to come
                 fault = RuntimeError("the engine failed")
                 fault.__cause__ = error
                 _settle(jobs, [fault] * len(jobs))
@@ -157,7 +167,11 @@ class Engine:
         if not self._jobs:
             return []
         first = self._jobs[0]
-        alike = [job for job in self._jobs if job is first or (first.settings and job.settings == first.settings)]
+        alike = [
+            job
+            for job in self._jobs
+            if job is first or (first.settings and job.settings == first.settings)
+        ]
         chosen = alike[: self.batch]
         self._jobs = deque(job for job in self._jobs if job not in chosen)
         return chosen
@@ -170,9 +184,15 @@ class Engine:
             self.saw_batch(len(jobs))
             regions, beams, threshold = jobs[0].settings or Speaking(0, None, None)
             photos = [job.photo for job in jobs if job.photo is not None]
-            return list(self.caption_many(photos, regions=regions, beams=beams, threshold=threshold))
+            return list(
+                self.caption_many(photos, regions=regions, beams=beams, threshold=threshold)
+            )
         except Exception as error:  # handed to whoever asked
-            return [error] if len(jobs) == 1 else [outcome for job in jobs for outcome in self._compute([job])]
+            return (
+                [error]
+                if len(jobs) == 1
+                else [outcome for job in jobs for outcome in self._compute([job])]
+            )
 
 
 def _settle(jobs: Sequence[_Job], outcomes: Sequence[Any]) -> None:

@@ -17,7 +17,8 @@ class Limits:
         upload_bytes: of one request, whatever it holds.
         pixels: width x height of a photo; larger ones are refused before they are decoded.
         seconds: from the first byte of a request to its answer.
-        waiting: requests inside the server at once, those in work included; one more is sent away for a while.
+        waiting: requests inside the server at once, those in work included; one more is sent away
+            for a while.
         batch: photos that are computed together at most.
 
     Raises:
@@ -33,4 +34,6 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             if not getattr(self, field.name) > 0:
-                raise ValueError(f"{field.name}: expected a number above 0, got {getattr(self, field.name)}")
+                raise ValueError(
+                    f"{field.name}: expected a number above 0, got {getattr(self, field.name)}"
+                )

@@ -1,7 +1,7 @@
 """The same tools over MCP: for assistants that run beside the user and should see the user's photos locally.
 
-A picture comes as base64, or as a path; a path is read only where it lies under a folder that the user allowed, after
-every link in it has been followed.
+A picture comes as base64, or as a path; a path is read only where it lies under a folder that the
+user allowed, after every link in it has been followed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AllowedPath = Annotated[str | None, Field(description="path of a picture file under an allowed folder")]
-Bytes = Annotated[str | None, Field(description="the bytes of a picture file in base64, instead of a path")]
+AllowedPath = Annotated[
+    str | None, Field(description="path of a picture file under an allowed folder")
+]
+Bytes = Annotated[
+    str | None, Field(description="the bytes of a picture file in base64, instead of a path")
+]
 Count = Annotated[int, Field(ge=0, le=MOST_BOXES, description="boxes beside the whole photo")]
 Boxes = Annotated[
     list[tuple[float, float, float, float]] | None,
@@ -39,13 +43,26 @@ Boxes = Annotated[
 ]
 Parts = Annotated[
     list[tuple[float, float, float, float]] | None,
-    Field(min_length=1, max_length=MOST_BOXES, description="x1, y1, x2, y2 in pixels of the example: only these count"),
+    Field(
+        min_length=1,
+        max_length=MOST_BOXES,
+        description="x1, y1, x2, y2 in pixels of the example: only these count",
+    ),
 ]
-Beams = Annotated[int | None, Field(ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset")]
-Share = Annotated[float | None, Field(ge=0, le=1, description="regions less confident than this get no words")]
-Least = Annotated[float, Field(ge=0, le=1, description="captions less confident than this are not used")]
+Beams = Annotated[
+    int | None,
+    Field(ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset"),
+]
+Share = Annotated[
+    float | None, Field(ge=0, le=1, description="regions less confident than this get no words")
+]
+Least = Annotated[
+    float, Field(ge=0, le=1, description="captions less confident than this are not used")
+]
 Letters = Annotated[int, Field(ge=SHORTEST, le=5000, description="most characters")]
-Smooth = Annotated[FiniteFloat, Field(ge=0, le=1000, description="how much a word gains on its neighbour's box")]
+Smooth = Annotated[
+    FiniteFloat, Field(ge=0, le=1000, description="how much a word gains on its neighbour's box")
+]
 Below = Annotated[str | None, Field(description="only photos whose path begins so")]
 Time = Annotated[datetime, AfterValidator(local)] | None
 Few = Annotated[int, Field(ge=1, le=50, description="how many, best first")]
@@ -91,10 +108,19 @@ class Tools:
     """The tools; one call computes at a time."""
 
     def __init__(
-        self, captioner: RegionCaptioner, folders: Sequence[Path], limits: Limits, library: PhotoIndex | None
+        self,
+        captioner: RegionCaptioner,
+        folders: Sequence[Path],
+        limits: Limits,
+        library: PhotoIndex | None,
     ) -> None:
         """Take what `create_mcp` checked; the folders are resolved."""
-        self._captioner, self._folders, self._limits, self._library = captioner, folders, limits, library
+        self._captioner, self._folders, self._limits, self._library = (
+            captioner,
+            folders,
+            limits,
+            library,
+        )
         self._turn = threading.Lock()
 
     def caption(
@@ -110,8 +136,12 @@ class Tools:
         photo = self.open(path, base64)
         with self._turn:
             if boxes is not None:
-                return self._captioner.describe(photo, boxes, beams=beams, threshold=threshold).to_dict()
-            return self._captioner.caption(photo, regions=regions, beams=beams, threshold=threshold).to_dict()
+                return self._captioner.describe(
+                    photo, boxes, beams=beams, threshold=threshold
+                ).to_dict()
+            return self._captioner.caption(
+                photo, regions=regions, beams=beams, threshold=threshold
+            ).to_dict()
 
     def align(
         self, sentence: str, path: AllowedPath = None, base64: Bytes = None, beta: Smooth = 0.0
@@ -122,7 +152,9 @@ class Tools:
             found = self._captioner.align(photo, sentence, beta=beta).to_dict()
             return found | {"unknown_words": self._captioner.model.vocabulary.unknown(sentence)}
 
-    def locate(self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1) -> dict[str, Any]:
+    def locate(
+        self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1
+    ) -> dict[str, Any]:
         """Find where something is in a photo."""
         photo = self.open(path, base64)
         with self._turn:
@@ -157,14 +189,22 @@ class Tools:
     ) -> dict[str, Any]:
         """Find photos of the user's library by words, by an example picture or both; each has the box that answers.
 
-        after and before are times at which a photo was taken: from the one on, until the other begins.
+        after and before are times at which a photo was taken: from the one on, until the other
+        begins.
         """
         if self._library is None:
             raise ValueError("search: expected a library, got none; start with --index")
         example = None if path is None and base64 is None else self.open(path, base64)
         with self._turn:
             hits = self._library.search(
-                self._captioner, text, photo=example, boxes=boxes, k=k, folder=folder, after=after, before=before
+                self._captioner,
+                text,
+                photo=example,
+                boxes=boxes,
+                k=k,
+                folder=folder,
+                after=after,
+                before=before,
             )
             unknown = self._captioner.model.vocabulary.unknown(text) if text else []
         return {"hits": [hit.to_dict() for hit in hits], "unknown_words": unknown}
@@ -173,7 +213,8 @@ class Tools:
         """The picture of a call.
 
         Raises:
-            ValueError: neither or both were given, base64 that is none, or a path outside the allowed folders.
+            ValueError: neither or both were given, base64 that is none, or a path outside the
+                allowed folders.
             ImageError: it cannot be used.
         """
         if (path is None) == (encoded is None):
@@ -185,7 +226,9 @@ class Tools:
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"base64: expected the bytes of a picture ({error})") from error
         if len(content) > self._limits.upload_bytes:
-            raise ValueError(f"base64: expected at most {self._limits.upload_bytes:,} bytes, got {len(content):,}")
+            raise ValueError(
+                f"base64: expected at most {self._limits.upload_bytes:,} bytes, got {len(content):,}"
+            )
         return self._opened(content, "photo")
 
     def _opened(self, source: Path | bytes, name: str) -> Photo:
@@ -200,10 +243,17 @@ class Tools:
         """
         try:
             target = Path(path).expanduser().resolve()
-        except (OSError, ValueError, RuntimeError) as error:  # a zero character, a loop of links, an unknown ~user
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # a zero character, a loop of links, an unknown ~user
             raise ValueError(f"{path!r}: not a path ({error})") from error
         if not any(target.is_relative_to(folder) for folder in self._folders):
-            known = ", ".join(map(str, self._folders)) or "none; start with --allow FOLDER, or send base64"
+            known = (
+                ", ".join(map(str, self._folders))
+                or "none; start with --allow FOLDER, or send base64"
+            )
             raise ValueError(f"{path}: outside the folders that may be read: {known}")
         return target
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 _SECONDS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 
@@ -17,11 +24,17 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         name = "regiontalk_requests"
-        self._requests = Counter(name, "Requests answered", ["path", "status"], registry=self._registry)
+        self._requests = Counter(
+            name, "Requests answered", ["path", "status"], registry=self._registry
+        )
         name = "regiontalk_request_seconds"
-        self._seconds = Histogram(name, "Time to answer", ["path"], buckets=_SECONDS, registry=self._registry)
+        self._seconds = Histogram(
+            name, "Time to answer", ["path"], buckets=_SECONDS, registry=self._registry
+        )
         name = "regiontalk_batch_photos"
-        self._batch = Histogram(name, "Photos computed together", buckets=(1, 2, 4, 8, 16), registry=self._registry)
+        self._batch = Histogram(
+            name, "Photos computed together", buckets=(1, 2, 4, 8, 16), registry=self._registry
+        )
         Gauge("regiontalk_inside", "Requests inside", registry=self._registry).set_function(inside)
 
     def answered(self, path: str, status: int, seconds: float) -> None:

@@ -24,7 +24,8 @@ from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
 from regiontalk.serve.schemas import RefusedError
 
-# The page needs nothing but itself; pictures that it shows come from the user's own disk (blob:) or an answer (data:).
+# The page needs nothing but itself; pictures that it shows come from the user's own disk (blob:) or
+# an answer (data:).
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -75,27 +76,40 @@ class Gate:
         except RefusedError as error:
             await watched.refuse(scope, answer(error.status, error.reason, _ask(error.status)))
         except BusyError as error:
-            await watched.refuse(scope, answer(503, str(error), {"retry-after": str(error.seconds)}))
+            await watched.refuse(
+                scope, answer(503, str(error), {"retry-after": str(error.seconds)})
+            )
         finally:
-            path = getattr(scope.get("route"), "path", "") or ("page" if 0 < watched.status < 400 else "other")
+            path = getattr(scope.get("route"), "path", "") or (
+                "page" if 0 < watched.status < 400 else "other"
+            )
             self.metrics.answered(path, watched.status or 500, monotonic() - begun)
 
     def _check(self, scope: Scope) -> None:
         """Who asks, and how much they announce to send.
 
-        A page of another site that runs in the user's browser could reach this address as well: it is told apart by
-        its Origin, and a name that was bent to point here by its Host.
+        A page of another site that runs in the user's browser could reach this address as well: it
+        is told apart by its Origin, and a name that was bent to point here by its Host.
         """
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self.token is None and not is_local(_name(host)):
-            raise RefusedError(421, "host: expected localhost or 127.0.0.1; for others, start with a token")
+            raise RefusedError(
+                421, "host: expected localhost or 127.0.0.1; for others, start with a token"
+            )
         origin = headers.get("origin")
         if origin is not None and scope["method"] != "GET" and _home(origin) != host:
             raise RefusedError(403, "origin: pages of other sites may not ask")
         private = scope["path"].startswith("/v1/") or scope["path"] == "/metrics"
-        if self.token is not None and private and not _bears(headers.get("authorization", ""), self.token):
-            raise RefusedError(401, "authorization: expected 'Bearer' and the token that the server was started with")
+        if (
+            self.token is not None
+            and private
+            and not _bears(headers.get("authorization", ""), self.token)
+        ):
+            raise RefusedError(
+                401,
+                "authorization: expected 'Bearer' and the token that the server was started with",
+            )
         announced = headers.get("content-length", "0")
         if announced.isdigit() and int(announced) > self.limits.upload_bytes:
             raise too_large(self.limits.upload_bytes)
@@ -105,12 +119,16 @@ class Gate:
         if scope["method"] != "POST":
             await self.app(scope, watched.receive, watched.send)
             return
-        with self.engine.admitted():  # until the application has ended, also where nobody waits for it
+        with (
+            self.engine.admitted()
+        ):  # until the application has ended, also where nobody waits for it
             answering = asyncio.ensure_future(self.app(scope, watched.receive, watched.send))
             leaving = asyncio.create_task(watched.left())
             try:
                 both = {answering, leaving}
-                await asyncio.wait(both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(
+                    both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED
+                )
             finally:
                 gone = leaving.done()
                 leaving.cancel()
@@ -121,7 +139,9 @@ class Gate:
         elif gone:
             watched.status = watched.status or _CLIENT_LEFT
         else:
-            status, what = (504, "computing") if watched.complete else (408, "receiving the request")
+            status, what = (
+                (504, "computing") if watched.complete else (408, "receiving the request")
+            )
             raise RefusedError(status, f"{what} took longer than {self.limits.seconds:g} s")
 
 

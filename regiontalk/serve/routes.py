@@ -48,7 +48,9 @@ class Service:
     decoders: Executor
     licence: str
 
-    async def read(self, request: Request, kind: type[PhotoFormKind]) -> tuple[PhotoFormKind, Photo]:
+    async def read(
+        self, request: Request, kind: type[PhotoFormKind]
+    ) -> tuple[PhotoFormKind, Photo]:
         """What a request asks, and its photo; the bytes that came are not kept while it waits for its turn."""
         form, name = await schemas.read(request, kind)
         photo = await self.open(form.photo, name)
@@ -57,7 +59,9 @@ class Service:
     async def open(self, content: bytes, name: str) -> Photo:
         """The photo in an upload, decoded and kept no larger than the model needs."""
         size = self.captioner.model.preprocessing.size
-        return await self.decode(lambda: open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name))
+        return await self.decode(
+            lambda: open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name)
+        )
 
     async def decode(self, work: Callable[[], T]) -> T:
         """Work on a picture in a decoder's thread; the place is taken as long as the thread works, asked for or not."""
@@ -77,23 +81,31 @@ def _service(request: Request) -> Service:
     return service
 
 
-@router.post("/caption", response_model=responses.Image, openapi_extra=schemas.body_of(schemas.CaptionForm))
+@router.post(
+    "/caption", response_model=responses.Image, openapi_extra=schemas.body_of(schemas.CaptionForm)
+)
 async def caption(request: Request) -> dict[str, Any]:
     """Words on the regions of a photo, or on your boxes."""
     service = _service(request)
     form, photo = await service.read(request, schemas.CaptionForm)
     if form.boxes is None:
         regions = _USUAL if form.regions is None else form.regions
-        return (await service.engine.caption(photo, Speaking(regions, form.beams, form.threshold))).to_dict()
+        return (
+            await service.engine.caption(photo, Speaking(regions, form.beams, form.threshold))
+        ).to_dict()
     boxes = checked_boxes(form.boxes, photo.size_wh)
 
     def describe() -> dict[str, Any]:
-        return service.captioner.describe(photo, boxes, beams=form.beams, threshold=form.threshold).to_dict()
+        return service.captioner.describe(
+            photo, boxes, beams=form.beams, threshold=form.threshold
+        ).to_dict()
 
     return await service.engine.call(describe)
 
 
-@router.post("/align", response_model=responses.Aligned, openapi_extra=schemas.body_of(schemas.AlignForm))
+@router.post(
+    "/align", response_model=responses.Aligned, openapi_extra=schemas.body_of(schemas.AlignForm)
+)
 async def align(request: Request) -> dict[str, Any]:
     """The box of every word of a sentence, and every word's score on every box."""
     service = _service(request)
@@ -106,7 +118,9 @@ async def align(request: Request) -> dict[str, Any]:
         if form.looks and captioner.attends:
             seen = captioner.look(photo, form.sentence)
             looks = _matrix(seen.words, seen.boxes_xyxy, seen.weights)
-        matrix = _matrix(weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)].numpy())
+        matrix = _matrix(
+            weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)].numpy()
+        )
         joined = captioner.join(weighed, beta=form.beta).to_dict()
         return joined | {
             "matrix": matrix,
@@ -117,7 +131,9 @@ async def align(request: Request) -> dict[str, Any]:
     return await service.engine.call(work)
 
 
-@router.post("/locate", response_model=responses.Located, openapi_extra=schemas.body_of(schemas.LocateForm))
+@router.post(
+    "/locate", response_model=responses.Located, openapi_extra=schemas.body_of(schemas.LocateForm)
+)
 async def locate(request: Request) -> dict[str, Any]:
     """The places of a phrase."""
     service = _service(request)
@@ -130,7 +146,11 @@ async def locate(request: Request) -> dict[str, Any]:
     return await service.engine.call(work)
 
 
-@router.post("/narrate", response_model=responses.Narrated, openapi_extra=schemas.body_of(schemas.NarrateForm))
+@router.post(
+    "/narrate",
+    response_model=responses.Narrated,
+    openapi_extra=schemas.body_of(schemas.NarrateForm),
+)
 async def narrate(request: Request) -> dict[str, Any]:
     """An alt text for a photo."""
     service = _service(request)
@@ -140,14 +160,18 @@ async def narrate(request: Request) -> dict[str, Any]:
     return result.to_dict() | {"alt_text": text}
 
 
-@router.post("/search", response_model=responses.Hits, openapi_extra=schemas.body_of(schemas.SearchForm))
+@router.post(
+    "/search", response_model=responses.Hits, openapi_extra=schemas.body_of(schemas.SearchForm)
+)
 async def search(request: Request) -> dict[str, Any]:
     """Photos of the library, best first, each with the region that answers."""
     service = _service(request)
     form, name = await schemas.read(request, schemas.SearchForm)
     library = service.library
     if library is None:
-        raise schemas.RefusedError(404, "search: this server has no library; start it with --index (regiontalk index)")
+        raise schemas.RefusedError(
+            404, "search: this server has no library; start it with --index (regiontalk index)"
+        )
     photo = None if form.photo is None else await service.open(form.photo, name)
     form = form.model_copy(update={"photo": None})
 
@@ -166,7 +190,9 @@ async def search(request: Request) -> dict[str, Any]:
 
     hits, unknown = await service.engine.call(work)
     small = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
-    found = [hit.to_dict() | {"thumbnail": picture} for hit, picture in zip(hits, small, strict=True)]
+    found = [
+        hit.to_dict() | {"thumbnail": picture} for hit, picture in zip(hits, small, strict=True)
+    ]
     return {"hits": found, "unknown_words": unknown}
 
 
@@ -206,9 +232,12 @@ async def metrics(request: Request) -> Response:
 async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list[str | None]:
     """Photos of the library, small; None for those that are gone, or for which there is no time.
 
-    One after another, so that uploads find a decoder between them; together a third of a request's time.
+    One after another, so that uploads find a decoder between them; together a third of a request's
+    time.
     """
-    pixels = max(MAX_PIXELS, service.limits.pixels)  # the library's own, perhaps larger than what clients may send
+    pixels = max(
+        MAX_PIXELS, service.limits.pixels
+    )  # the library's own, perhaps larger than what clients may send
     small: list[str | None] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(service.limits.seconds / 3):
@@ -232,5 +261,8 @@ def thumbnail(path: str, side: int, pixels: int) -> str | None:
 
 def _matrix(words: Sequence[str], boxes: Any, scores: Any) -> dict[str, Any]:
     """Plain numbers of a matrix of words and boxes."""
-    rounded = {"boxes": np.round(boxes.astype(float), 1).tolist(), "scores": np.round(scores.astype(float), 4).tolist()}
+    rounded = {
+        "boxes": np.round(boxes.astype(float), 1).tolist(),
+        "scores": np.round(scores.astype(float), 4).tolist(),
+    }
     return {"words": list(words), **rounded}

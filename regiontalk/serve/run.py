@@ -50,7 +50,9 @@ class Address:
             return socket.create_server((self.host, self.port), family=family)
         except OSError as error:
             why = error.strerror or str(error)
-            raise OSError(f"{self.host}:{self.port}: cannot listen there ({why}); choose another --port") from error
+            raise OSError(
+                f"{self.host}:{self.port}: cannot listen there ({why}); choose another --port"
+            ) from error
 
     def page(self, port: int) -> str:
         """The page's address, without the token, which every user of the machine could read there; the page asks."""
@@ -80,7 +82,9 @@ def _browse(page: str) -> None:
         webbrowser.open(page)
 
 
-def run(address: Address, model: str, device: str, index: str | None, limits: Limits, *, open_page: bool) -> None:
+def run(
+    address: Address, model: str, device: str, index: str | None, limits: Limits, *, open_page: bool
+) -> None:
     """Serve until interrupted.
 
     Raises:
@@ -97,7 +101,13 @@ def run(address: Address, model: str, device: str, index: str | None, limits: Li
 
             library = PhotoIndex.open(index)
         card = (folder / "README.md").read_text(encoding="utf-8")
-        app = create_app(captioner, limits=limits, library=library, token=address.token, licence=licence(card))
+        app = create_app(
+            captioner, limits=limits, library=library, token=address.token, licence=licence(card)
+        )
         config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
-        with contextlib.suppress(KeyboardInterrupt):  # raised again once all is closed: it ended as it was asked to
-            _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(sockets=[bound])
+        with contextlib.suppress(
+            KeyboardInterrupt
+        ):  # raised again once all is closed: it ended as it was asked to
+            _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(
+                sockets=[bound]
+            )

@@ -1,7 +1,7 @@
 """What a client may ask, and how a request is read: multipart with the file in ``photo``, or JSON with it in base64.
 
-Both ways fill the same pydantic records, so that a mistake gets the same words. Nothing here opens a path or an
-address that the client named: a photo is bytes, and nothing else.
+Both ways fill the same pydantic records, so that a mistake gets the same words. Nothing here opens
+a path or an address that the client named: a photo is bytes, and nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class RefusedError(Exception):
         """Take the HTTP status and why."""
         super().__init__(reason)
         self.status = status
-        self.reason = reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+        self.reason = (
+            reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+        )
 
 
 def _from_json(value: Any) -> Any:
@@ -65,15 +67,21 @@ def local(time: datetime) -> datetime:
     try:
         return time if time.tzinfo is None else time.astimezone().replace(tzinfo=None)
     except OverflowError:
-        raise ValueError("expected a time that is still of the years 1 to 9999 in this machine's zone") from None
+        raise ValueError(
+            "expected a time that is still of the years 1 to 9999 in this machine's zone"
+        ) from None
 
 
 Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
-Boxes = Annotated[list[Box], BeforeValidator(_from_json), Field(min_length=1, max_length=MOST_BOXES)]
+Boxes = Annotated[
+    list[Box], BeforeValidator(_from_json), Field(min_length=1, max_length=MOST_BOXES)
+]
 OneBox = Annotated[Box, BeforeValidator(_from_json)]
 Words = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
 Time = Annotated[datetime, AfterValidator(local)]
-Picture = Annotated[bytes, Field(min_length=1, description="the bytes of a picture file; in JSON base64")]
+Picture = Annotated[
+    bytes, Field(min_length=1, description="the bytes of a picture file; in JSON base64")
+]
 
 
 class Form(BaseModel):
@@ -91,15 +99,25 @@ class PhotoForm(Form):
 class CaptionForm(PhotoForm):
     """Captions: on boxes that the model finds, or on yours."""
 
-    regions: int | None = Field(None, ge=0, le=MOST_BOXES, description="boxes beside the whole photo; 10 if unset")
-    boxes: Boxes | None = Field(None, description="x1, y1, x2, y2 in pixels of the photo: caption these instead")
-    beams: int | None = Field(None, ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset")
-    threshold: float | None = Field(None, ge=0, le=1, description="what is less confident than this gets no words")
+    regions: int | None = Field(
+        None, ge=0, le=MOST_BOXES, description="boxes beside the whole photo; 10 if unset"
+    )
+    boxes: Boxes | None = Field(
+        None, description="x1, y1, x2, y2 in pixels of the photo: caption these instead"
+    )
+    beams: int | None = Field(
+        None, ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset"
+    )
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="what is less confident than this gets no words"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.boxes is not None and self.regions is not None:
-            raise ValueError("boxes and regions exclude each other: either you choose the boxes or the model does")
+            raise ValueError(
+                "boxes and regions exclude each other: either you choose the boxes or the model does"
+            )
         return self
 
 
@@ -107,8 +125,12 @@ class AlignForm(PhotoForm):
     """The box of every word of a sentence."""
 
     sentence: Words
-    beta: FiniteFloat = Field(0.0, ge=0, le=1000, description="how much a word gains on its neighbour's box (eq. 12)")
-    looks: bool = Field(False, description="also say where the model looks at each word, if it is one that attends")
+    beta: FiniteFloat = Field(
+        0.0, ge=0, le=1000, description="how much a word gains on its neighbour's box (eq. 12)"
+    )
+    looks: bool = Field(
+        False, description="also say where the model looks at each word, if it is one that attends"
+    )
 
 
 class LocateForm(PhotoForm):
@@ -121,9 +143,13 @@ class LocateForm(PhotoForm):
 class NarrateForm(PhotoForm):
     """An alt text."""
 
-    regions: int = Field(10, ge=0, le=MOST_BOXES, description="boxes that may be named beside the whole photo")
+    regions: int = Field(
+        10, ge=0, le=MOST_BOXES, description="boxes that may be named beside the whole photo"
+    )
     limit: int = Field(LIMIT, ge=SHORTEST, le=5000, description="most characters")
-    least: float = Field(LEAST, ge=0, le=1, description="captions less confident than this are not used")
+    least: float = Field(
+        LEAST, ge=0, le=1, description="captions less confident than this are not used"
+    )
     neutral: bool = Field(False, description="words that do not guess a sex")
 
 
@@ -132,19 +158,26 @@ class SearchForm(Form):
 
     text: Words | None = None
     photo: Picture | None = None
-    boxes: Boxes | None = Field(None, description="x1, y1, x2, y2 in pixels of the example: only these parts count")
+    boxes: Boxes | None = Field(
+        None, description="x1, y1, x2, y2 in pixels of the example: only these parts count"
+    )
     k: int = Field(10, ge=1, le=100, description="how many photos, best first")
-    folder: str | None = Field(None, max_length=MOST_LETTERS, description="only photos whose path begins so")
+    folder: str | None = Field(
+        None, max_length=MOST_LETTERS, description="only photos whose path begins so"
+    )
     after: Time | None = Field(None, description="only photos taken at this time or later")
     before: Time | None = Field(None, description="only photos taken before this time")
-    thumbnail: int = Field(320, ge=0, le=1024, description="longer side of the small pictures in pixels; 0 for none")
+    thumbnail: int = Field(
+        320, ge=0, le=1024, description="longer side of the small pictures in pixels; 0 for none"
+    )
 
 
 async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     """The form in a request, and the name of the uploaded file ("photo" where there is none).
 
     Raises:
-        RefusedError: another content type, broken JSON or multipart, or values out of range: 400, 415 or 422.
+        RefusedError: another content type, broken JSON or multipart, or values out of range: 400,
+            415 or 422.
     """
     content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content == "application/json":
@@ -153,7 +186,9 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     elif content == "multipart/form-data":
         values, name = await _fields(request)
     else:
-        raise RefusedError(415, f"content-type: expected multipart/form-data or application/json, got {content!r}")
+        raise RefusedError(
+            415, f"content-type: expected multipart/form-data or application/json, got {content!r}"
+        )
     try:
         return kind.model_validate(values), name
     except ValidationError as error:
@@ -175,7 +210,9 @@ def _decoded(body: bytes) -> dict[str, Any]:
         try:
             values["photo"] = base64.b64decode(values["photo"], validate=True)
         except (binascii.Error, ValueError) as error:
-            raise RefusedError(422, f"photo: expected the bytes of a picture in base64 ({error})") from error
+            raise RefusedError(
+                422, f"photo: expected the bytes of a picture in base64 ({error})"
+            ) from error
     return values
 
 
@@ -206,7 +243,9 @@ async def _fields(request: Request) -> tuple[dict[str, Any], str]:
                 raise RefusedError(422, f"{key}: expected once, got twice")
             if isinstance(value, UploadFile) != (key == "photo"):
                 got = "text" if key == "photo" else "a file"
-                raise RefusedError(422, f"{key}: expected {'a file' if key == 'photo' else 'text'}, got {got}")
+                raise RefusedError(
+                    422, f"{key}: expected {'a file' if key == 'photo' else 'text'}, got {got}"
+                )
             if isinstance(value, UploadFile):
                 name = _plain(value.filename or name)
                 values[key] = await value.read()
@@ -228,7 +267,11 @@ def body_of(kind: type[Form]) -> dict[str, Any]:
     schema = kind.model_json_schema()
     plain = {**schema, "properties": {**schema["properties"]}}
     if "photo" in schema["properties"]:
-        plain["properties"]["photo"] = {"type": "string", "contentEncoding": "base64", "description": "a picture file"}
+        plain["properties"]["photo"] = {
+            "type": "string",
+            "contentEncoding": "base64",
+            "description": "a picture file",
+        }
     lists = {
         name: {"type": "string", "description": f"JSON: {field.get('description', '')}"}
         for name, field in schema["properties"].items()

@@ -1,7 +1,8 @@
 """Words: the token rule, the vocabulary with its JSON file.
 
-The rule of the paper (PAPER.md 5): lower case, blanks separate words, non-alphanumerics are dropped inside them
-("man's" -> "mans", "t-shirt" -> "tshirt"), words seen at least five times in training are kept.
+The rule of the paper (PAPER.md 5): lower case, blanks separate words, non-alphanumerics are dropped
+inside them ("man's" -> "mans", "t-shirt" -> "tshirt"), words seen at least five times in training
+are kept.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class Vocabulary:
             ValueError: a word occurs twice or is a special one, or counts do not match.
         """
         if len(set(words)) != len(words) or set(words) & set(SPECIAL):
-            raise ValueError("vocabulary: expected distinct words without <pad>, <start>, <end>, <unk>")
+            raise ValueError(
+                "vocabulary: expected distinct words without <pad>, <start>, <end>, <unk>"
+            )
         if counts is not None and len(counts) != len(words):
             raise ValueError(f"vocabulary: expected {len(words)} counts, got {len(counts)}")
         self.words = [*SPECIAL, *words]
@@ -96,7 +99,10 @@ class Vocabulary:
     def build(cls, sentences: Iterable[str], least: int = 5) -> Vocabulary:
         """The words that occur at least ``least`` times, most frequent first, ties by spelling."""
         counts = Counter(word for sentence in sentences for word in tokenize(sentence))
-        kept = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
+        kept = sorted(
+            (word for word in counts if counts[word] >= least),
+            key=lambda word: (-counts[word], word),
+        )
         return cls(kept, [counts[word] for word in kept])
 
     def encode(self, sentence: str | Sequence[str]) -> list[int]:
@@ -124,7 +130,10 @@ class Vocabulary:
 
     def save(self, path: Path) -> None:
         """Write ``vocabulary.json``: words without the special four, and their counts."""
-        path.write_text(json.dumps({"words": self.words[len(SPECIAL) :], "counts": self.counts}), encoding="utf-8")
+        path.write_text(
+            json.dumps({"words": self.words[len(SPECIAL) :], "counts": self.counts}),
+            encoding="utf-8",
+        )
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
@@ -137,7 +146,9 @@ class Vocabulary:
             values = json.loads(path.read_text(encoding="utf-8"))
             return cls(values["words"], values["counts"])
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: expected a vocabulary with words and counts ({error})") from error
+            raise ValueError(
+                f"{path}: expected a vocabulary with words and counts ({error})"
+            ) from error
 
 
 def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -147,8 +158,8 @@ def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         sentences: C lists of word numbers; a list may be empty.
 
     Returns:
-        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the longest length and
-        at least 1, so that a network always has a step to run.
+        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the
+        longest length and at least 1, so that a network always has a step to run.
 
     >>> pad_words([[5, 6], [7]])[0].tolist()
     [[5, 6], [7, 0]]

@@ -1,11 +1,12 @@
 """Word-vector files: GloVe's and word2vec's text, word2vec's binary form, any of them gzipped.
 
-Text has a word and D numbers a line, separated by spaces or tabs, perhaps after a first line ``COUNT D``. Binary
-(``.bin``) has that first line, then for each word its name, a blank and D little-endian float32. A file is read once,
-and only the vectors of wanted words are kept: the usual files have millions.
+Text has a word and D numbers a line, separated by spaces or tabs, perhaps after a first line
+``COUNT D``. Binary (``.bin``) has that first line, then for each word its name, a blank and D
+little-endian float32. A file is read once, and only the vectors of wanted words are kept: the usual
+files have millions.
 
-A word of the file stands for a wanted word that it equals, or else that the token rule makes of it ("T-shirt" for
-"tshirt"); the first of several such words is taken.
+A word of the file stands for a wanted word that it equals, or else that the token rule makes of it
+("T-shirt" for "tshirt"); the first of several such words is taken.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class WordVectors:
         if not self.missing:
             return line
         more = len(self.missing) - NAMED
-        return f"{line}; missing: {', '.join(self.missing[:NAMED])}" + (f" and {more} more" if more > 0 else "")
+        return f"{line}; missing: {', '.join(self.missing[:NAMED])}" + (
+            f" and {more} more" if more > 0 else ""
+        )
 
 
 def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVectors:
@@ -65,12 +68,15 @@ def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVector
         size: D, the length that every vector must have.
 
     Raises:
-        ValueError: vectors of another dimension, a line with another count of numbers or with something that is no
-            number (its line is named), a file that ends early, or one that knows none of the words.
+        ValueError: vectors of another dimension, a line with another count of numbers or with
+            something that is no number (its line is named), a file that ends early, or one that
+            knows none of the words.
         FileNotFoundError: no such file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a file of word vectors (.txt or .bin, perhaps .gz); no such file")
+        raise FileNotFoundError(
+            f"{path}: expected a file of word vectors (.txt or .bin, perhaps .gz); no such file"
+        )
     wanted = frozenset(words)
     exact: dict[str, FloatArray] = {}
     alike: dict[str, FloatArray] = {}
@@ -94,14 +100,17 @@ def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVector
         raise ValueError(f"{path}: {error}") from error
     found = alike | exact
     if not found:
-        raise ValueError(f"{path}: expected vectors of some of the {len(wanted)} words, found none of them")
+        raise ValueError(
+            f"{path}: expected vectors of some of the {len(wanted)} words, found none of them"
+        )
     return WordVectors(found, tuple(word for word in dict.fromkeys(words) if word not in found))
 
 
 def _text_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterator[Row]:
     """The kept rows of a text file; every line is checked for its count of numbers."""
     for number, raw in enumerate(file, start=1):
-        # only these two separate: the usual GloVe files have words that are Unicode blanks, such as U+0085 and U+00A0
+        # only these two separate: the usual GloVe files have words that are Unicode blanks, such as
+        # U+0085 and U+00A0
         line = raw.decode("utf-8", errors="replace").rstrip("\r\n").replace("\t", " ")
         fields = [field for field in line.split(" ") if field]
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
@@ -111,15 +120,22 @@ def _text_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterat
             continue
         word, count = fields[0], len(fields) - 1
         if count > size and not any(map(_is_number, fields[1:-size])):
-            word, count = " ".join(fields[:-size]), size  # ". . ." is one word of the larger GloVe files
+            word, count = (
+                " ".join(fields[:-size]),
+                size,
+            )  # ". . ." is one word of the larger GloVe files
         if count != size:
             hint = f"; set word_size = {count} or give another file" if number == 1 else ""
-            raise ValueError(f"line {number}: expected {size} numbers after {word[:20]!r}, got {count}{hint}")
+            raise ValueError(
+                f"line {number}: expected {size} numbers after {word[:20]!r}, got {count}{hint}"
+            )
         if keep(word):
             try:
                 yield f"line {number}", word, np.array(fields[-size:], dtype=np.float32)
             except ValueError as error:
-                raise ValueError(f"line {number}: expected {size} numbers after {word[:20]!r} ({error})") from error
+                raise ValueError(
+                    f"line {number}: expected {size} numbers after {word[:20]!r} ({error})"
+                ) from error
 
 
 def _binary_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterator[Row]:
@@ -140,13 +156,19 @@ def _binary_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iter
         word = held[start:end].lstrip(b"\n").decode("utf-8", errors="replace")
         start = end + 1 + 4 * size
         if keep(word):
-            yield f"word {number}", word, np.frombuffer(held, dtype="<f4", count=size, offset=end + 1).copy()
+            yield (
+                f"word {number}",
+                word,
+                np.frombuffer(held, dtype="<f4", count=size, offset=end + 1).copy(),
+            )
 
 
 def _check_size(found: int, size: int, where: str) -> None:
     """Refuse a file whose first line tells another dimension."""
     if found != size:
-        raise ValueError(f"{where}: expected vectors of {size} numbers, got {found}; set word_size = {found}")
+        raise ValueError(
+            f"{where}: expected vectors of {size} numbers, got {found}; set word_size = {found}"
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -172,7 +194,9 @@ def write_word_vectors(path: Path, words: Sequence[str], vectors: FloatArray) ->
 
     def write(fresh: Path) -> None:
         with fresh.open("wb") as plain:
-            file = gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else plain
+            file = (
+                gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else plain
+            )
             for word, vector in zip(words, vectors, strict=True):
                 numbers = " ".join(f"{value:.5g}" for value in vector)
                 file.write(f"{word} {numbers}\n".encode())

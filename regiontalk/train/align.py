@@ -26,9 +26,15 @@ class FragmentConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     weight: float = Field(0.0, ge=0, description="0 = without it")
-    warm: float = Field(0.25, ge=0, le=1, description="share of the steps before labels are guessed from the products")
+    warm: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="share of the steps before labels are guessed from the products",
+    )
     over: Literal["sum", "mean"] = Field(
-        "sum", description="sum as printed; mean lets the few fragments of a pair count like the many of strangers"
+        "sum",
+        description="sum as printed; mean lets the few fragments of a pair count like the many of strangers",
     )
 
 
@@ -43,12 +49,19 @@ class AlignConfig(BaseModel):
     spans: int = Field(0, ge=0, description="random spans of sentences a photo in a step")
     span_words: int = Field(5, ge=1, description="longest span")
     weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
-    noise: float = Field(0.0, ge=0, description="standard deviation of noise on region vectors, relative to their own")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="standard deviation of noise on region vectors, relative to their own",
+    )
     standardise: bool = Field(
-        False, description="learn on features of mean 0 and mean length 1, then take that into W_m and b_m of eq. 1"
+        False,
+        description="learn on features of mean 0 and mean length 1, then take that into W_m and b_m of eq. 1",
     )
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
-    shuffle: bool = Field(False, description="give every photo another photo's sentences: what chance looks like")
+    shuffle: bool = Field(
+        False, description="give every photo another photo's sentences: what chance looks like"
+    )
     fragments: FragmentConfig = FragmentConfig()
 
 
@@ -56,7 +69,11 @@ class AlignTerms:
     """The loss terms of a step, as `loop.train` wants them."""
 
     def __init__(
-        self, aligner: Aligner, features: FrozenFeatures, sentences: Sequence[Sentences], config: AlignConfig
+        self,
+        aligner: Aligner,
+        features: FrozenFeatures,
+        sentences: Sequence[Sentences],
+        config: AlignConfig,
     ) -> None:
         """Hold the features and the word numbers of each photo's sentences."""
         self.aligner, self.features, self.config = aligner, features, config
@@ -74,7 +91,10 @@ class AlignTerms:
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
         device = self.aligner.log_scale.device
-        vectors, mask = self.features.read_vectors(rows).to(device), self.features.read_mask(rows).to(device)
+        vectors, mask = (
+            self.features.read_vectors(rows).to(device),
+            self.features.read_mask(rows).to(device),
+        )
         if self.standard is not None:
             centre, scale = self.standard
             vectors = (vectors - centre.to(device)) / scale
@@ -84,14 +104,22 @@ class AlignTerms:
         full = [self.sentences[photo] for photo in photos]
         chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
         warm = step < config.hardest_after * config.optimiser.steps
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise):
+        with torch.autocast(
+            device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
+        ):
             regions = self.aligner.regions(vectors)
             texts = Texts.read(self.aligner, chosen)
-            losses = {"sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)}
+            losses = {
+                "sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)
+            }
             if config.fragments.weight:
-                losses["fragments"] = config.fragments.weight * self._fragments(regions, mask, texts, step)
+                losses["fragments"] = config.fragments.weight * self._fragments(
+                    regions, mask, texts, step
+                )
             if config.spans:
-                spans = Texts.read(self.aligner, random_spans(full, config.spans, config.span_words, chooser))
+                spans = Texts.read(
+                    self.aligner, random_spans(full, config.spans, config.span_words, chooser)
+                )
                 losses["spans"] = config.weight_span * alignment_loss(
                     self.aligner, regions, spans, 0.5, mask, warm=warm
                 )
@@ -109,7 +137,9 @@ class AlignTerms:
         warm = step < config.warm * self.config.optimiser.steps
         products = word_products(regions, texts.words, texts.mask)
         photo_of_word = texts.owner[:, None].expand_as(texts.mask)[texts.mask]
-        return fragment_loss(products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over)
+        return fragment_loss(
+            products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over
+        )
 
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
@@ -137,7 +167,9 @@ class Texts(NamedTuple):
     def read(cls, aligner: Aligner, texts: Sequence[Sequence[Sequence[int]]]) -> Self:
         """Read, for each photo, its texts as word numbers."""
         words, mask = aligner.read([text for own in texts for text in own])
-        owner = torch.tensor([photo for photo, own in enumerate(texts) for _ in own], device=words.device)
+        owner = torch.tensor(
+            [photo for photo, own in enumerate(texts) for _ in own], device=words.device
+        )
         return cls(owner, words, mask)
 
 
@@ -156,12 +188,14 @@ def alignment_loss(
         aligner: score and loss.
         regions: (B, N, D) encoded regions v.
         texts: of these photos.
-        drop_whole: share of the photos that answer without their whole-photo region: then a phrase must be found in a
-            part of the photo.
+        drop_whole: share of the photos that answer without their whole-photo region: then a phrase
+            must be found in a part of the photo.
         mask: (B, N), True = a region; None = all are.
         warm: hardest negatives are still all negatives.
     """
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
     region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
-    return aligner.loss(aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm)
+    return aligner.loss(
+        aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm
+    )

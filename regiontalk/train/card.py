@@ -11,7 +11,9 @@ from regiontalk.train.align import AlignConfig
 from regiontalk.train.recipe import Recipe, stages_of
 
 
-def model_card(recipe: Recipe, *, extractor: ExtractorConfig, data: str, photos: int, start: str | None = None) -> str:
+def model_card(
+    recipe: Recipe, *, extractor: ExtractorConfig, data: str, photos: int, start: str | None = None
+) -> str:
     """A README.md in the form of the Hugging Face Hub.
 
     Args:
@@ -24,8 +26,14 @@ def model_card(recipe: Recipe, *, extractor: ExtractorConfig, data: str, photos:
     # of a start model's path only the name: the rest is of the machine that trained
     origin = "" if start is None else f", with the extractor of `{Path(start).name}`"
     sections = {"extractor": extractor, "aligner": recipe.aligner, "generator": recipe.generator}
-    sections |= {"vectors": recipe.vectors, **{name: getattr(recipe, name) for name in stages_of(recipe)}}
-    lines = [f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`" for name, section in sections.items()]
+    sections |= {
+        "vectors": recipe.vectors,
+        **{name: getattr(recipe, name) for name in stages_of(recipe)},
+    }
+    lines = [
+        f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`"
+        for name, section in sections.items()
+    ]
     parts = "\n".join([f"- backbone: `{extractor.backbone}`{origin}", *lines])
     use = """```python
 from regiontalk import RegionCaptioner
@@ -49,9 +57,18 @@ def aligner_card(recipe: Recipe, *, given: GivenConfig, data: str, photos: int) 
     does = "Aligns sentences with regions and finds phrases in photos, on region features that somebody else computed."
     use = '```\nregiontalk locate photo.jpg "red shirt" --model this_folder --features PATH\n```'
     most = f"up to {given.regions} regions a photo"
-    sections = {"aligner": recipe.aligner, "vectors": recipe.vectors, "align": recipe.align or AlignConfig()}
-    lines = [f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`" for name, section in sections.items()]
-    parts = "\n".join([f"- region features: given, {given.features} numbers a region, {most}", *lines])
+    sections = {
+        "aligner": recipe.aligner,
+        "vectors": recipe.vectors,
+        "align": recipe.align or AlignConfig(),
+    }
+    lines = [
+        f"- {name}: `{section.model_dump_json(exclude_defaults=True)}`"
+        for name, section in sections.items()
+    ]
+    parts = "\n".join(
+        [f"- region features: given, {given.features} numbers a region, {most}", *lines]
+    )
     measure = "regiontalk evaluate retrieval --model this_folder --data DIR --features PATH"
     return _card(recipe.name, does, use, parts, measure, data, photos)
 

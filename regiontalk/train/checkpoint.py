@@ -37,9 +37,16 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{key}": value.contiguous() for key, value in module.state_dict().items()}
     for number, entry in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous() for key, value in entry.items()}
+        tensors |= {
+            f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous()
+            for key, value in entry.items()
+        }
     fresh = folder / (_NAME + ".new")
-    save_file(tensors, fresh, metadata={"step": str(step), "config": json.dumps(config), "settings": settings})
+    save_file(
+        tensors,
+        fresh,
+        metadata={"step": str(step), "config": json.dumps(config), "settings": settings},
+    )
     os.replace(fresh, folder / _NAME)
 
 
@@ -59,8 +66,8 @@ def load_checkpoint(
         optimiser: takes the moments.
         config: how the stage is optimised.
         settings: all else that shapes the stage, as JSON.
-        usual: defaults of ``config`` and of ``settings`` under these names, as JSON of the same form: what an older
-            checkpoint does not name was at its default.
+        usual: defaults of ``config`` and of ``settings`` under these names, as JSON of the same
+            form: what an older checkpoint does not name was at its default.
 
     Raises:
         ValueError: the checkpoint was written with other settings, or is damaged.
@@ -70,20 +77,33 @@ def load_checkpoint(
         return 0
     metadata, tensors = _read(path)
     wanted = {"config": json.dumps(config), "settings": settings}
-    if not all(_agree(metadata.get(name, ""), text, (usual or {}).get(name, "")) for name, text in wanted.items()):
-        raise ValueError(f"{path}: written with other settings; give another --out folder or delete it")
-    model = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    if not all(
+        _agree(metadata.get(name, ""), text, (usual or {}).get(name, ""))
+        for name, text in wanted.items()
+    ):
+        raise ValueError(
+            f"{path}: written with other settings; give another --out folder or delete it"
+        )
+    model = {
+        key.removeprefix("model."): value
+        for key, value in tensors.items()
+        if key.startswith("model.")
+    }
     try:
         module.load_state_dict(model)
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise ValueError(f"{path}: expected the weights of this model; {first}; delete it to start again") from error
+        raise ValueError(
+            f"{path}: expected the weights of this model; {first}; delete it to start again"
+        ) from error
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimiser."):
             _, number, name = key.split(".", 2)
             state.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimiser.load_state_dict(
+        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
+    )
     return int(metadata["step"])
 
 
@@ -101,7 +121,9 @@ def _read(path: Path, whole: bool = True) -> tuple[dict[str, str], dict[str, Ten
     """What a checkpoint says of itself, and its tensors where they are wanted."""
     try:
         with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in (file.keys() if whole else ())}
+            return file.metadata() or {}, {
+                key: file.get_tensor(key) for key in (file.keys() if whole else ())
+            }
     except SafetensorError as error:
         raise ValueError(
             f"{path}: expected a checkpoint, got a damaged file ({error}); delete it to start again"
@@ -120,6 +142,7 @@ def _same(written: Any, wanted: Any, usual: Any) -> bool:
     if isinstance(written, dict) and isinstance(wanted, dict):
         usual = usual if isinstance(usual, dict) else {}
         return all(
-            _same(written.get(key, usual.get(key, value)), value, usual.get(key)) for key, value in wanted.items()
+            _same(written.get(key, usual.get(key, value)), value, usual.get(key))
+            for key, value in wanted.items()
         )
     return bool(written == wanted)

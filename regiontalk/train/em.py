@@ -1,8 +1,9 @@
 """The EM round: what the trained generator thinks of which region each word names, for pairs that are inferred anew.
 
-A word's likelihood under the generator, given the words before it and a region, shared out over the regions, is that
-region's responsibility for the word (the E step, regions equally likely beforehand). Its logarithm joins the aligner's
-v . s in the chain of eq. 10 to 12 of [1]; the generator then learns the new pairs (the M step).
+A word's likelihood under the generator, given the words before it and a region, shared out over the
+regions, is that region's responsibility for the word (the E step, regions equally likely
+beforehand). Its logarithm joins the aligner's v . s in the chain of eq. 10 to 12 of [1]; the
+generator then learns the new pairs (the M step).
 """
 
 from __future__ import annotations
@@ -19,30 +20,37 @@ from regiontalk.train.sentences import teacher_words
 
 
 @torch.inference_mode()
-def responsibilities(model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentences: Sequence[Sequence[int]]) -> Tensor:
+def responsibilities(
+    model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentences: Sequence[Sequence[int]]
+) -> Tensor:
     """How much each region of one photo accounts for each word of its sentences.
 
     Args:
         model: in evaluation mode.
         maps: of the photo, B = 1.
-        boxes_xyxy: (1, N, 4) network pixels, row 0 the whole photo; where the generator attends to regions, to the
-            first of these.
+        boxes_xyxy: (1, N, 4) network pixels, row 0 the whole photo; where the generator attends to
+            regions, to the first of these.
         sentences: S lists of word numbers.
 
     Returns:
-        (S, T, N) logarithms of shares that add up to 1 over the regions; 0 where there is no word or an unknown one.
+        (S, T, N) logarithms of shares that add up to 1 over the regions; 0 where there is no word
+        or an unknown one.
     """
     device = next(model.parameters()).device
     maps, boxes_xyxy = Maps(*(part.to(device) for part in maps)), boxes_xyxy.to(device)
     attended = model.config.generator.regions
     seen = boxes_xyxy[:, : 1 + attended] if attended else None
     condition, annotations = model.conditions(maps, boxes_xyxy, seen)  # (N, C), (N, P, F)
-    inputs, targets = (words[:, :-1].to(device) for words in teacher_words(sentences))  # END names no region
+    inputs, targets = (
+        words[:, :-1].to(device) for words in teacher_words(sentences)
+    )  # END names no region
     state, memory = model.generator.start(condition, annotations)
     tables = []
     for words, goals in zip(inputs, targets, strict=True):
         logits, _ = model.generator.read(state, memory, words.expand(len(condition), -1))
         wanted = goals.expand(len(condition), -1)[..., None]
         likelihood = logits.float().log_softmax(-1).gather(2, wanted).squeeze(-1)  # (N, T)
-        tables.append(likelihood.log_softmax(0).T.masked_fill(((goals == PAD) | (goals == END))[:, None], 0.0))
+        tables.append(
+            likelihood.log_softmax(0).T.masked_fill(((goals == PAD) | (goals == END))[:, None], 0.0)
+        )
     return torch.stack(tables)

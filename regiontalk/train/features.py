@@ -1,7 +1,7 @@
 """Features of a whole data set under a frozen extractor, on disk with their boxes: computed once, read many times.
 
-Each photo has one or more views: view 0 is the photo itself, the others are augmented. Rows are view by view, so the
-first rows are the photos in order.
+Each photo has one or more views: view 0 is the photo itself, the others are augmented. Rows are
+view by view, so the first rows are the photos in order.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class FrozenFeatures:
         vectors: (rows, 1 + N, F) fp16 region vectors of those boxes.
         objectness: (rows, 1 + N) fp16, 1 for the whole picture.
         maps: (rows, F, h, w) fp16 region maps, or None where they were not asked for.
-        taught_boxes: (rows, G, 4) network pixels, boxes that people or detectors drew, padded with zeros; or None.
+        taught_boxes: (rows, G, 4) network pixels, boxes that people or detectors drew, padded with
+            zeros; or None.
         taught: (rows, G, F) fp16 region vectors of those.
-        found: (rows,) regions that there are beside the whole photo, N or more where all places are filled; None = all.
+        found: (rows,) regions that there are beside the whole photo, N or more where all places are
+            filled; None = all.
     """
 
     photos: int
@@ -79,11 +81,15 @@ class FrozenFeatures:
         if self.taught_boxes is not None and self.taught is not None:
             cached_boxes = np.concatenate([cached_boxes, self.taught_boxes[indices]], axis=1)
             cached_vectors = np.concatenate([cached_vectors, self.taught[indices]], axis=1)
-        distances = (boxes_xyxy[:, :, None] - torch.from_numpy(cached_boxes)[:, None]).abs().amax(-1)  # (B, M, K)
+        distances = (
+            (boxes_xyxy[:, :, None] - torch.from_numpy(cached_boxes)[:, None]).abs().amax(-1)
+        )  # (B, M, K)
         nearest = distances.min(2)
         is_padding = (boxes_xyxy == 0).all(2)
         if (nearest.values[~is_padding] > 1e-3).any():
-            raise ValueError("features: expected boxes whose vectors were cached, got another; build them anew")
+            raise ValueError(
+                "features: expected boxes whose vectors were cached, got another; build them anew"
+            )
         vectors = torch.from_numpy(cached_vectors.astype(np.float32))
         return vectors.gather(1, nearest.indices[..., None].expand(-1, -1, vectors.shape[2]))
 
@@ -119,11 +125,13 @@ def freeze_features(
         extractor: in evaluation mode.
         examples: the data set; names the rows.
         store: gives its pictures, and is only asked where something has to be computed.
-        path: cache file; it is rebuilt where the extractor, the pictures or the settings have changed.
+        path: cache file; it is rebuilt where the extractor, the pictures or the settings have
+            changed.
         regions: proposals beside the whole photo.
         views: 1 for the photos themselves; more for augmented copies.
         maps: keep the region maps too, for soft attention.
-        taught: of each photo more boxes (G, 4) in network pixels whose vectors are kept, on view 0 alone.
+        taught: of each photo more boxes (G, 4) in network pixels whose vectors are kept, on view 0
+            alone.
         changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
@@ -138,13 +146,18 @@ def freeze_features(
         arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
     most = max(map(len, taught), default=0)
     if most:
-        arrays |= {"taught_boxes": ((most, 4), "float32"), "taught": ((most, extractor.vector_size), "float16")}
+        arrays |= {
+            "taught_boxes": ((most, 4), "float32"),
+            "taught": ((most, extractor.vector_size), "float16"),
+        }
     device = next(extractor.parameters()).device
 
     @torch.inference_mode()
     def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
         pixels = store().pixels[torch.tensor([row % len(examples) for row in rows])].float()
-        if rows[0] >= len(examples):  # the views after the first are augmented, each block by its own seed
+        if rows[0] >= len(
+            examples
+        ):  # the views after the first are augmented, each block by its own seed
             torch.manual_seed(rows[0])
             no_box = torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool)
             pixels, _, _ = augment(pixels, *no_box, changes)
@@ -153,7 +166,10 @@ def freeze_features(
             found = extractor.in_chunks(pixels)
             boxes, objectness = extractor.propose(found, regions)
             vectors = extractor.vectors(found, boxes)
-        values = {"boxes": boxes.float().cpu().numpy(), "vectors": vectors.float().cpu().numpy().astype(np.float16)}
+        values = {
+            "boxes": boxes.float().cpu().numpy(),
+            "vectors": vectors.float().cpu().numpy().astype(np.float16),
+        }
         values["objectness"] = objectness.float().cpu().numpy().astype(np.float16)
         if most:
             padded = np.zeros((len(rows), most, 4), dtype=np.float32)
@@ -162,7 +178,10 @@ def freeze_features(
                     padded[place, : len(taught[row])] = taught[row]
             with torch.autocast(device.type, dtype=torch.bfloat16):
                 more = extractor.vectors(found, torch.from_numpy(padded).to(device))
-            values |= {"taught_boxes": padded, "taught": more.float().cpu().numpy().astype(np.float16)}
+            values |= {
+                "taught_boxes": padded,
+                "taught": more.float().cpu().numpy().astype(np.float16),
+            }
         if maps:
             values["maps"] = found.regions.float().cpu().numpy().astype(np.float16)
         return values
@@ -175,7 +194,9 @@ def freeze_features(
     key |= {"regions": regions, "views": views}
     key |= _beside_weights(extractor)
     if most:
-        key["taught"] = hashlib.sha256(b"".join(boxes.tobytes() + b"|" for boxes in taught)).hexdigest()
+        key["taught"] = hashlib.sha256(
+            b"".join(boxes.tobytes() + b"|" for boxes in taught)
+        ).hexdigest()
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
     found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
@@ -194,26 +215,43 @@ def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]
     """What shapes features and is not in the weights, where it is not as usual."""
     config, usual = extractor.config, type(extractor.config)()
     names = ("pixels", "fit", "overlap", "same_padding")
-    return {name: getattr(config, name) for name in names if getattr(config, name) != getattr(usual, name)}
+    return {
+        name: getattr(config, name)
+        for name in names
+        if getattr(config, name) != getattr(usual, name)
+    }
 
 
 def settle_statistics(
-    extractor: OnePassExtractor, examples: Sequence[Example], preprocessing: Preprocessing, path: Path, log: Log
+    extractor: OnePassExtractor,
+    examples: Sequence[Example],
+    preprocessing: Preprocessing,
+    path: Path,
+    log: Log,
 ) -> None:
     """Give the norm of a map without a neck the statistics of the first photos, where no stage has trained them.
 
-    Without that the map would be as the backbone leaves it, its two halves on scales of their own. The figures are kept
-    in a file: another number of threads adds up in another order, and a run must go on with the very same.
+    Without that the map would be as the backbone leaves it, its two halves on scales of their own.
+    The figures are kept in a file: another number of threads adds up in another order, and a run
+    must go on with the very same.
 
     Args:
-        extractor: changed in place; one with a neck, with crops or with statistics of its own stays as it is.
+        extractor: changed in place; one with a neck, with crops or with statistics of its own stays
+            as it is.
         examples: the data set; its first `SETTLING` photos are looked at, as they are.
         preprocessing: of the model.
         path: the file.
         log: takes one line where something has to be computed.
     """
-    norm, few = getattr(extractor, "norm", None), list(examples[:SETTLING])  # given features have none
-    if extractor.config.neck or extractor.config.crops is not None or not isinstance(norm, nn.BatchNorm2d):
+    norm, few = (
+        getattr(extractor, "norm", None),
+        list(examples[:SETTLING]),
+    )  # given features have none
+    if (
+        extractor.config.neck
+        or extractor.config.crops is not None
+        or not isinstance(norm, nn.BatchNorm2d)
+    ):
         return
     if norm.num_batches_tracked is None or norm.running_mean is None or norm.running_var is None:
         return
@@ -226,7 +264,9 @@ def settle_statistics(
     def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
         log(f"statistics of the map from {len(few)} photos")
         store = PictureStore(few, preprocessing)
-        fresh = nn.BatchNorm2d(extractor.map_size, affine=False, momentum=None)  # None: the mean of all batches
+        fresh = nn.BatchNorm2d(
+            extractor.map_size, affine=False, momentum=None
+        )  # None: the mean of all batches
         extractor.norm = fresh.to(device)
         try:
             for first in blocks:
@@ -235,13 +275,23 @@ def settle_statistics(
         finally:
             extractor.norm = norm
         values = {"mean": fresh.running_mean, "variance": fresh.running_var}
-        return {name: value.cpu().numpy()[None] for name, value in values.items() if value is not None}
+        return {
+            name: value.cpu().numpy()[None] for name, value in values.items() if value is not None
+        }
 
     shape = ((extractor.map_size,), "float32")
-    key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), **_beside_weights(extractor)}
-    key |= {"size": extractor.config.size, "photos": hashlib.sha256(repr([one.id for one in few]).encode()).hexdigest()}
+    key: dict[str, str | int | float] = {
+        "extractor": fingerprint(extractor),
+        **_beside_weights(extractor),
+    }
+    key |= {
+        "size": extractor.config.size,
+        "photos": hashlib.sha256(repr([one.id for one in few]).encode()).hexdigest(),
+    }
     extractor.eval()
-    found = FeatureCache(path, key).open_or_build(["map"], build, {"mean": shape, "variance": shape})
+    found = FeatureCache(path, key).open_or_build(
+        ["map"], build, {"mean": shape, "variance": shape}
+    )
     norm.running_mean.copy_(torch.from_numpy(np.array(found["mean"][0])))
     norm.running_var.copy_(torch.from_numpy(np.array(found["variance"][0])))
     norm.num_batches_tracked.fill_(len(blocks))

@@ -32,7 +32,9 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     """The sections that shape a stage, as the recipe has them or at their defaults."""
     stage, decoding = getattr(recipe, name), DecodingConfig() if usual else recipe.decoding
     keys = [name, "extractor", "aligner", "augment", "vectors", "sources"]
-    if name == "generate" or (isinstance(stage, JointConfig) and stage.speaks):  # else it is not trained
+    if name == "generate" or (
+        isinstance(stage, JointConfig) and stage.speaks
+    ):  # else it is not trained
         keys.append("generator")
     if not isinstance(stage, JointConfig):
         keys.append("features")
@@ -40,7 +42,11 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
     parts["vectors"]["file"] = ""
     if name == "generate" and reads_aligner(recipe):
-        parts["pairs"] = {"beta": decoding.beta, "prior": decoding.region_prior, "phrases": decoding.phrases}
+        parts["pairs"] = {
+            "beta": decoding.beta,
+            "prior": decoding.region_prior,
+            "phrases": decoding.phrases,
+        }
     return parts
 
 
@@ -50,5 +56,9 @@ def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
         return recipe.extractor
     taken, _ = open_folder(find_folder(start), ModelConfig)
     if taken.given is not None:
-        raise ValueError(f"--start {start}: expected a model that looks at photos, got one that reads given features")
-    return taken.extractor.model_copy(update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops})
+        raise ValueError(
+            f"--start {start}: expected a model that looks at photos, got one that reads given features"
+        )
+    return taken.extractor.model_copy(
+        update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops}
+    )

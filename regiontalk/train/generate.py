@@ -33,10 +33,16 @@ class GenerateConfig(BaseModel):
     batch: int = Field(32, ge=1, description="photos a step")
     captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
     pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
-    phrases: int = Field(0, ge=0, description="(true box, annotated phrase) pairs a photo in a step")
+    phrases: int = Field(
+        0, ge=0, description="(true box, annotated phrase) pairs a photo in a step"
+    )
     names: int = Field(0, ge=0, description="(box, class name) pairs a photo in a step")
-    unseen: int = Field(0, ge=0, description="sentences without a photo in a step; the condition is blank")
-    unseen_until: float = Field(1.0, ge=0, le=1, description="share of the steps that read them: speak first, then see")
+    unseen: int = Field(
+        0, ge=0, description="sentences without a photo in a step; the condition is blank"
+    )
+    unseen_until: float = Field(
+        1.0, ge=0, le=1, description="share of the steps that read them: speak first, then see"
+    )
     weight_captions: float = Field(1.0, ge=0, description="of the photos' sentences")
     weight_pairs: float = Field(1.0, ge=0, description="of the inferred pairs")
     weight_phrases: float = Field(1.0, ge=0, description="of the annotated phrases")
@@ -45,13 +51,23 @@ class GenerateConfig(BaseModel):
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     penalty: float = Field(0.0, ge=0, description="lambda of the doubly stochastic penalty of [2]")
     sampling: float = Field(
-        0.0, ge=0, le=1, description="share of the words read that are the model's own, reached in a straight rise"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the words read that are the model's own, reached in a straight rise",
     )
     reward: float = Field(
-        0.0, ge=0, le=1, description="share of the steps, the last ones, whose captions learn from their CIDEr"
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the steps, the last ones, whose captions learn from their CIDEr",
     )
-    rounds: int = Field(0, ge=0, description="EM: how often pairs are inferred anew with the generator, and learnt")
-    responsibility: float = Field(0.1, ge=0, description="weight of the generator where pairs are inferred anew")
+    rounds: int = Field(
+        0, ge=0, description="EM: how often pairs are inferred anew with the generator, and learnt"
+    )
+    responsibility: float = Field(
+        0.1, ge=0, description="weight of the generator where pairs are inferred anew"
+    )
 
 
 class GenerateTerms:
@@ -84,7 +100,9 @@ class GenerateTerms:
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
-        taught = zip(sentences, phrases or [[]] * len(sentences), names or [[]] * len(sentences), strict=True)
+        taught = zip(
+            sentences, phrases or [[]] * len(sentences), names or [[]] * len(sentences), strict=True
+        )
         self.usable = [row for row, texts in enumerate(taught) if any(texts)]
         # a phrase's box is only known on the photo as it is
         boxes_taught = config.phrases or config.names
@@ -104,13 +122,18 @@ class GenerateTerms:
         whole = torch.tensor([0.0, 0.0, size, size])
         kinds = {
             "captions": [
-                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)] for photo in photos
+                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)]
+                for photo in photos
             ],
-            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows] if config.pairs else [],
+            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows]
+            if config.pairs
+            else [],
             "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
             if config.phrases
             else [],
-            "names": [_some(self.names[photo], config.names, chooser) for photo in photos] if config.names else [],
+            "names": [_some(self.names[photo], config.names, chooser) for photo in photos]
+            if config.names
+            else [],
         }
         losses = self._unseen_terms(step, chooser)
         for name, texts in kinds.items():
@@ -129,7 +152,9 @@ class GenerateTerms:
                 )
             else:
                 given = conditions(texts)
-                terms = self._terms(name, *given, [words for own in texts for _, words in own], step)
+                terms = self._terms(
+                    name, *given, [words for own in texts for _, words in own], step
+                )
                 weight = getattr(config, f"weight_{name}")
                 losses |= {key: weight * value for key, value in terms.items()}
         return losses
@@ -137,13 +162,18 @@ class GenerateTerms:
     def _unseen_terms(self, step: int, chooser: random.Random) -> dict[str, Tensor]:
         """Cross-entropy of sentences without a photo, read under a blank condition."""
         config = self.config
-        if not (config.unseen and self.unseen) or step >= config.unseen_until * config.optimiser.steps:
+        if (
+            not (config.unseen and self.unseen)
+            or step >= config.unseen_until * config.optimiser.steps
+        ):
             return {}
         texts = _some(self.unseen, config.unseen, chooser)
         blank = torch.zeros(1, self.model.condition_size(), device=self._device)
         annotations = None
         if self.model.config.generator.attention:
-            annotations = torch.zeros(1, 1, self.model.generator.annotate.in_features, device=self._device)
+            annotations = torch.zeros(
+                1, 1, self.model.generator.annotate.in_features, device=self._device
+            )
         rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
         terms = self._terms("unseen", blank, annotations, rows, texts, step)
         return {key: config.weight_unseen * value for key, value in terms.items()}
@@ -159,7 +189,11 @@ class GenerateTerms:
         maps = seen = None
         if config.attention:
             maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
-            seen = self.features.read_boxes(rows)[:, : 1 + config.regions].to(self._device) if config.regions else None
+            seen = (
+                self.features.read_boxes(rows)[:, : 1 + config.regions].to(self._device)
+                if config.regions
+                else None
+            )
 
         def read(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor | None, Tensor]:
             boxes, places = _gather_boxes(texts)
@@ -168,8 +202,12 @@ class GenerateTerms:
                 if maps is not None:
                     return *self.model.conditions(maps, boxes.to(self._device), seen), places
                 whole = torch.tensor([0.0, 0.0, size, size]).expand(len(rows), 1, 4)
-                vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(self._device)
-                condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
+                vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(
+                    self._device
+                )
+                condition = self.model.condition(
+                    vectors[:, 1:], vectors[:, :1], boxes.to(self._device)
+                )
                 return condition.flatten(0, 1), None, places
 
         return read
@@ -193,7 +231,9 @@ class GenerateTerms:
             logits, looks = self.model.generator(condition, annotations, inputs, rows=rows)
         losses = {name: caption_loss(logits, targets, self.config.smoothing)}
         if self.config.penalty and looks is not None:
-            losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(looks, targets != PAD)
+            losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(
+                looks, targets != PAD
+            )
         return losses
 
 

@@ -1,8 +1,9 @@
 """Stage one: the backbone and every head together, from photos, sentences and boxes without names.
 
-Each step runs the backbone once on a batch of augmented photos and adds up four terms: proposals (where things are),
-sentences and short spans of sentences against photos (what they are called; MaxSim over the regions proposed in that
-same step), and the words of whole-photo captions. Spans make words answer for themselves: a query is often a phrase.
+Each step runs the backbone once on a batch of augmented photos and adds up four terms: proposals
+(where things are), sentences and short spans of sentences against photos (what they are called;
+MaxSim over the regions proposed in that same step), and the words of whole-photo captions. Spans
+make words answer for themselves: a query is often a phrase.
 """
 
 from __future__ import annotations
@@ -25,8 +26,20 @@ from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
-from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
-from regiontalk.train.sentences import batch_rows, network_boxes, random_spans, sentence_numbers, teacher_words
+from regiontalk.train.phrases import (
+    box_names,
+    choose_phrases,
+    likely_true,
+    one_box_phrases,
+    phrase_loss,
+)
+from regiontalk.train.sentences import (
+    batch_rows,
+    network_boxes,
+    random_spans,
+    sentence_numbers,
+    teacher_words,
+)
 
 
 class JointConfig(BaseModel):
@@ -37,10 +50,18 @@ class JointConfig(BaseModel):
     optimiser: OptimiserConfig = OptimiserConfig()
     batch: int = Field(64, ge=2, description="photos a step")
     regions: int = Field(19, ge=0, description="proposals beside the whole photo")
-    captions: int = Field(2, ge=0, description="sentences a photo that the generator learns in a step")
-    spans: int = Field(3, ge=0, description="random spans of sentences a photo that the aligner reads in a step")
+    captions: int = Field(
+        2, ge=0, description="sentences a photo that the generator learns in a step"
+    )
+    spans: int = Field(
+        3, ge=0, description="random spans of sentences a photo that the aligner reads in a step"
+    )
     span_words: int = Field(5, ge=1, description="longest span")
-    phrases: int = Field(0, ge=0, description="annotated (box, phrase) pairs a photo that the aligner reads in a step")
+    phrases: int = Field(
+        0,
+        ge=0,
+        description="annotated (box, phrase) pairs a photo that the aligner reads in a step",
+    )
     weight_sentence: float = Field(1.0, ge=0, description="of the sentences' alignment loss")
     weight_span: float = Field(0.5, ge=0, description="of the spans' alignment loss")
     weight_phrase: float = Field(1.0, ge=0, description="of the phrases' alignment loss")
@@ -49,12 +70,17 @@ class JointConfig(BaseModel):
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     spare_alike: bool = Field(
-        False, description="a phrase that shares a content word with those of another's box is no negative of it"
+        False,
+        description="a phrase that shares a content word with those of another's box is no negative of it",
     )
 
-    frozen_stride: Literal[0, 8, 16] = Field(0, description="layers up to the map at this stride stand still")
+    frozen_stride: Literal[0, 8, 16] = Field(
+        0, description="layers up to the map at this stride stand still"
+    )
     frozen_after: int = Field(0, ge=0, description="steps in which they move first")
-    fixed_statistics: bool = Field(False, description="the backbone's batch norms keep their mean and variance")
+    fixed_statistics: bool = Field(
+        False, description="the backbone's batch norms keep their mean and variance"
+    )
 
     @property
     def speaks(self) -> bool:
@@ -82,8 +108,14 @@ class JointTerms:
         """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
         self.model, self.store, self.config, self.changes = model, store, config, changes
         self.sentences = sentence_numbers(examples, model.vocabulary)
-        self.phrases = [one_box_phrases(example, model.vocabulary) for example in examples] if config.phrases else []
-        self.names = [box_names(own, model.vocabulary) for own in self.phrases] if config.spare_alike else []
+        self.phrases = (
+            [one_box_phrases(example, model.vocabulary) for example in examples]
+            if config.phrases
+            else []
+        )
+        self.names = (
+            [box_names(own, model.vocabulary) for own in self.phrases] if config.spare_alike else []
+        )
         self.boxes = [network_boxes(example, model.preprocessing) for example in examples]
         self.usable = [
             row
@@ -100,15 +132,23 @@ class JointTerms:
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         truth, mask = pad_boxes([self.boxes[row] for row in rows])
-        pixels, truth, mask = augment(self.store.pixels[torch.tensor(rows)].float(), truth, mask, self.changes)
+        pixels, truth, mask = augment(
+            self.store.pixels[torch.tensor(rows)].float(), truth, mask, self.changes
+        )
         device = next(model.parameters()).device
-        pixels, truth, mask = self.store.normalise(pixels).to(device), truth.to(device), mask.to(device)
+        pixels, truth, mask = (
+            self.store.normalise(pixels).to(device),
+            truth.to(device),
+            mask.to(device),
+        )
         captioned = [place for place, row in enumerate(rows) if self.sentences[row]]
         sentences = [self.sentences[rows[place]] for place in captioned]
         losses: dict[str, Tensor] = {}
         warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            whole = bool(config.frozen_stride) and not is_frozen  # every layer learns: a large picture's maps are many
+            whole = (
+                bool(config.frozen_stride) and not is_frozen
+            )  # every layer learns: a large picture's maps are many
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             maps = model.extractor.in_chunks(pixels, recompute=whole)
             if captioned and (config.weight_sentence or (config.weight_span and config.spans)):
@@ -121,30 +161,48 @@ class JointTerms:
                     model.aligner, vectors, texts, 0.0, warm=warm
                 )
             if captioned and config.weight_span and config.spans:
-                spans = Texts.read(model.aligner, random_spans(sentences, config.spans, config.span_words, chooser))
-                losses["spans"] = config.weight_span * alignment_loss(model.aligner, vectors, spans, 0.5, warm=warm)
+                spans = Texts.read(
+                    model.aligner, random_spans(sentences, config.spans, config.span_words, chooser)
+                )
+                losses["spans"] = config.weight_span * alignment_loss(
+                    model.aligner, vectors, spans, 0.5, warm=warm
+                )
             if config.phrases and (
-                chosen := choose_phrases([self.phrases[row] for row in rows], mask, config.phrases, chooser)
+                chosen := choose_phrases(
+                    [self.phrases[row] for row in rows], mask, config.phrases, chooser
+                )
             ):
-                spared = likely_true(chosen, [self.names[row] for row in rows]) if config.spare_alike else None
+                spared = (
+                    likely_true(chosen, [self.names[row] for row in rows])
+                    if config.spare_alike
+                    else None
+                )
                 losses["phrases"] = config.weight_phrase * phrase_loss(
                     model, maps, truth, chosen, spared=spared, warm=warm
                 )
             if captioned and config.speaks:
                 own = Maps(*(values[captioned] for values in maps))
                 losses["captions"] = config.weight_caption * self._captions(own, sentences, chooser)
-        places = proposal_loss(maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask)
+        places = proposal_loss(
+            maps.objectness, maps.boxes_xyxy, model.extractor.proposals.anchors, truth, mask
+        )
         return losses | {name: config.weight_proposal * value for name, value in places.items()}
 
-    def _captions(self, maps: Maps, sentences: Sequence[Sequence[list[int]]], chooser: random.Random) -> Tensor:
+    def _captions(
+        self, maps: Maps, sentences: Sequence[Sequence[list[int]]], chooser: random.Random
+    ) -> Tensor:
         """Cross-entropy of whole-photo captions."""
-        chosen = [chooser.sample(group, min(self.config.captions, len(group))) for group in sentences]
+        chosen = [
+            chooser.sample(group, min(self.config.captions, len(group))) for group in sentences
+        ]
         owner = torch.tensor([photo for photo, group in enumerate(chosen) for _ in group])
         size = self.model.config.extractor.size
         whole = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(sentences), 1, 4)
         condition, grids = self.model.conditions(maps, whole)
         inputs, targets = teacher_words([sentence for group in chosen for sentence in group])
-        logits, _ = self.model.generator(condition, grids, inputs.to(condition.device), rows=owner.to(condition.device))
+        logits, _ = self.model.generator(
+            condition, grids, inputs.to(condition.device), rows=owner.to(condition.device)
+        )
         return caption_loss(logits, targets.to(condition.device), self.config.smoothing)
 
 
@@ -164,7 +222,16 @@ def train_joint(
     """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
     learning = made_ready(model, config)
     terms = JointTerms(model, examples, store, config, changes)
-    train(learning, terms, config.optimiser, folder=folder, log=log, settings=settings, usual=usual, after=after)
+    train(
+        learning,
+        terms,
+        config.optimiser,
+        folder=folder,
+        log=log,
+        settings=settings,
+        usual=usual,
+        after=after,
+    )
 
 
 def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:

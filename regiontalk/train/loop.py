@@ -1,6 +1,7 @@
 """One training loop for every part: a function gives the named loss terms of a step, the loop does the rest.
 
-Randomness is a function of (seed, step) alone, so a run that was killed goes on exactly where its checkpoint stands.
+Randomness is a function of (seed, step) alone, so a run that was killed goes on exactly where its
+checkpoint stands.
 """
 
 from __future__ import annotations
@@ -26,14 +27,20 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
-    stop: int | None = Field(None, ge=1, description="end after so many of them: early stopping, chosen on dev")
-    name: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="sgd and rmsprop are the paper's")
+    stop: int | None = Field(
+        None, ge=1, description="end after so many of them: early stopping, chosen on dev"
+    )
+    name: Literal["adamw", "sgd", "rmsprop"] = Field(
+        "adamw", description="sgd and rmsprop are the paper's"
+    )
     rate: float = Field(1e-3, gt=0, description="largest learning rate")
     backbone_rate: float = Field(3e-4, ge=0, description="the same for the backbone's weights")
     decay: float = Field(0.02, ge=0, description="decoupled weight decay (adamw)")
     clip: float = Field(5.0, gt=0, description="gradient clip")
     clip_by: Literal["norm", "element"] = Field("norm", description="element is the paper's")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps over which the rate rises")
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps over which the rate rises"
+    )
     seed: int = Field(0, description="of everything random in this stage")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
 
@@ -91,8 +98,10 @@ def train(
         config: optimiser settings.
         folder: where the checkpoint stands.
         log: takes one line of progress.
-        settings: all else that shapes the stage, as JSON; a checkpoint that contradicts it is refused.
-        usual: the defaults of that, in the same form, for checkpoints that do not name every setting.
+        settings: all else that shapes the stage, as JSON; a checkpoint that contradicts it is
+            refused.
+        usual: the defaults of that, in the same form, for checkpoints that do not name every
+            setting.
         after: called with the number of steps done after every step, for measuring on dev.
 
     Raises:
@@ -114,7 +123,11 @@ def train(
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         done = step + 1
         if done % config.checkpoint_every == 0 or done == last:
-            count = config.checkpoint_every if done % config.checkpoint_every == 0 else done % config.checkpoint_every
+            count = (
+                config.checkpoint_every
+                if done % config.checkpoint_every == 0
+                else done % config.checkpoint_every
+            )
             pace = (time.perf_counter() - started) / (done - begin)
             text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
             log(f"step {done}/{last} {text} | {pace:.2f} s a step")
@@ -123,7 +136,9 @@ def train(
         after(done)
 
 
-def recall(module: nn.Module, config: OptimiserConfig, *, folder: Path, settings: str = "", usual: str = "") -> int:
+def recall(
+    module: nn.Module, config: OptimiserConfig, *, folder: Path, settings: str = "", usual: str = ""
+) -> int:
     """Only load what `train` has left in a folder; the number of steps done, 0 where there is nothing."""
     return _resume(module, make_optimiser(module, config), config, folder, settings, usual)
 
@@ -141,7 +156,12 @@ def _resume(
     return load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
 
 
-def _update(losses: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, config: OptimiserConfig, step: int) -> None:
+def _update(
+    losses: Mapping[str, Tensor],
+    optimiser: torch.optim.Optimizer,
+    config: OptimiserConfig,
+    step: int,
+) -> None:
     """Backward, clip and step; a loss that is not finite is refused."""
     total = torch.stack(list(losses.values())).sum()
     if not torch.isfinite(total):

@@ -1,7 +1,7 @@
 """Training of objects to sentence (`objects.captioner`): find the things of every photo once, then learn to speak.
 
-What a detector found is kept in ``things.jsonl`` under the output folder, so a run that was killed goes on and a second
-one with other sizes starts at once.
+What a detector found is kept in ``things.jsonl`` under the output folder, so a run that was killed
+goes on and a second one with other sizes starts at once.
 """
 
 from __future__ import annotations
@@ -44,11 +44,18 @@ class ObjectsRecipe(BaseModel):
 
     name: str = Field(description="what results call the model")
     seed: int = Field(0, description="of the first weights")
-    least_count: int = Field(5, ge=1, description="words of sentences seen less often in training are unknown")
+    least_count: int = Field(
+        5, ge=1, description="words of sentences seen less often in training are unknown"
+    )
     objects: ObjectsConfig = ObjectsConfig()
     batch: int = Field(64, ge=1, description="photos a step")
     captions: int = Field(2, ge=1, description="sentences a photo in a step")
-    missed: float = Field(0.1, ge=0, lt=1, description="share of the descriptions left out, as a detector may miss one")
+    missed: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of the descriptions left out, as a detector may miss one",
+    )
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     optimiser: OptimiserConfig = OptimiserConfig()
 
@@ -57,7 +64,8 @@ class ObjectsRecipe(BaseModel):
         """The recipe of a TOML file.
 
         Raises:
-            ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
+            ValueError: not TOML, or unknown keys and values out of range: all of them in one
+                message.
         """
         return read_recipe(path, cls)
 
@@ -82,14 +90,21 @@ class ObjectsTerms:
         recipe = self.recipe
         chooser = random.Random(recipe.optimiser.seed * 1_000_003 + step)
         photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
-        read = [[words for words in self.descriptions[row] if chooser.random() >= recipe.missed] for row in photos]
+        read = [
+            [words for words in self.descriptions[row] if chooser.random() >= recipe.missed]
+            for row in photos
+        ]
         chosen = [
-            chooser.sample(own, min(recipe.captions, len(own))) for own in (self.sentences[row] for row in photos)
+            chooser.sample(own, min(recipe.captions, len(own)))
+            for own in (self.sentences[row] for row in photos)
         ]
         condition, annotations, mask = self.model.read(read)
-        owner = torch.tensor([place for place, own in enumerate(chosen) for _ in own], device=condition.device)
+        owner = torch.tensor(
+            [place for place, own in enumerate(chosen) for _ in own], device=condition.device
+        )
         inputs, targets = (
-            words.to(condition.device) for words in teacher_words([words for own in chosen for words in own])
+            words.to(condition.device)
+            for words in teacher_words([words for own in chosen for words in own])
         )
         logits, _ = self.model.generator(condition, annotations, inputs, mask, owner)
         return {"captions": caption_loss(logits, targets, recipe.smoothing)}
@@ -128,28 +143,40 @@ def train_objects(
             log(line)
     examples = examples[:limit]
     if not any(example.captions for example in examples):
-        raise ValueError(f"{data}: expected training photos with sentences, got {len(examples)} without")
+        raise ValueError(
+            f"{data}: expected training photos with sentences, got {len(examples)} without"
+        )
     out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     found = find_things(examples, detector, source, out / "things.jsonl", log)
     descriptions = [describe(things, size_wh, config.most) for things, size_wh in found]
-    log(f"{sum(map(len, descriptions))} descriptions of {len(examples)} photos, none of {descriptions.count([])}")
+    log(
+        f"{sum(map(len, descriptions))} descriptions of {len(examples)} photos, none of {descriptions.count([])}"
+    )
     vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
     torch.manual_seed(recipe.seed)
     model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(where).train()
     sentences = sentence_numbers(examples, vocabulary)
-    settings = recipe.model_dump() | {"read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()}
+    settings = recipe.model_dump() | {
+        "read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
+    }
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
     told, usual = json.dumps(settings), ObjectsRecipe(name=recipe.name).model_dump_json()
-    train(model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual)
+    train(
+        model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual
+    )
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"
 
 
-def shared_vocabulary(examples: Sequence[Example], descriptions: Sequence[Descriptions], least: int) -> Vocabulary:
+def shared_vocabulary(
+    examples: Sequence[Example], descriptions: Sequence[Descriptions], least: int
+) -> Vocabulary:
     """The words of the sentences with their counts, then those that only descriptions have, counted once."""
-    spoken = Vocabulary.build((caption for example in examples for caption in example.captions), least)
+    spoken = Vocabulary.build(
+        (caption for example in examples for caption in example.captions), least
+    )
     read = {word for own in descriptions for words in own for word in words} | set(DESCRIBING)
     more = sorted(word for word in read if word not in spoken)
     return Vocabulary([*spoken.words[4:], *more], [*spoken.counts, *(1 for _ in more)])
@@ -160,8 +187,8 @@ def find_things(
 ) -> list[tuple[list[Thing], tuple[int, int]]]:
     """What a detector finds in every photo, and the size that its boxes refer to; kept in a file.
 
-    A photo whose annotation names another size (Flickr8k is stored squashed) is looked at in that size. One that cannot
-    be opened holds nothing.
+    A photo whose annotation names another size (Flickr8k is stored squashed) is looked at in that
+    size. One that cannot be opened holds nothing.
 
     Args:
         examples: the photos.
@@ -177,7 +204,9 @@ def find_things(
         try:
             image = open_image(example.photo)
             size_wh = example.size_wh or image.size
-            fitted = image if size_wh == image.size else image.resize(size_wh, Image.Resampling.BICUBIC)
+            fitted = (
+                image if size_wh == image.size else image.resize(size_wh, Image.Resampling.BICUBIC)
+            )
             things = [[thing.label, thing.box, thing.score] for thing in detector.detect(fitted)]
         except ImageError as error:
             log(f"left empty: {error}")
@@ -188,7 +217,11 @@ def find_things(
             log(f"things of {place + 1}/{len(examples)} photos")
     rows = [known[example.id] for example in examples]
     return [
-        ([Thing(label, tuple(box), score) for label, box, score in row["things"]], tuple(row["size"])) for row in rows
+        (
+            [Thing(label, tuple(box), score) for label, box, score in row["things"]],
+            tuple(row["size"]),
+        )
+        for row in rows
     ]
 
 
@@ -210,4 +243,6 @@ def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:
         head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
         return {row["photo"]: row for row in rows} if head["detector"] == source else {}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected what a detector found, JSON Lines ({error}); delete it") from error
+        raise ValueError(
+            f"{path}: expected what a detector found, JSON Lines ({error}); delete it"
+        ) from error

@@ -49,7 +49,8 @@ def inferred_pairs(
         vectors, objectness = features.read_vectors(block), features.read_objectness(block)
         pairs = infer_pairs(model.aligner, vectors, objectness, own, model.chain(), opinion)
         found += [
-            _teachable(boxes[place], items, model.vocabulary, least_words, trim) for place, items in enumerate(pairs)
+            _teachable(boxes[place], items, model.vocabulary, least_words, trim)
+            for place, items in enumerate(pairs)
         ]
     return found
 
@@ -74,12 +75,16 @@ def _opinion(
 
     def opinion(place: int, sentences: Sequence[Sequence[int]]) -> Tensor:
         row = [rows[place]]
-        return weight * responsibilities(model, features.read_maps(row), features.read_boxes(row), sentences)
+        return weight * responsibilities(
+            model, features.read_maps(row), features.read_boxes(row), sentences
+        )
 
     return opinion
 
 
-def box_phrases(examples: Sequence[Example], model: RegionModel, source: str) -> list[list[BoxWords]]:
+def box_phrases(
+    examples: Sequence[Example], model: RegionModel, source: str
+) -> list[list[BoxWords]]:
     """The phrases of one source with the boxes they name, as boxes in network pixels and words.
 
     A phrase of several boxes ("two dogs") is about the box around them all.
@@ -88,7 +93,9 @@ def box_phrases(examples: Sequence[Example], model: RegionModel, source: str) ->
     for example in examples:
         boxes = torch.from_numpy(network_boxes(example, model.preprocessing))
         pairs: list[BoxWords] = []
-        box_by_rows: dict[tuple[int, ...], Tensor] = {}  # phrases of one box share its tensor: it is pooled once
+        box_by_rows: dict[
+            tuple[int, ...], Tensor
+        ] = {}  # phrases of one box share its tensor: it is pooled once
         for phrase in example.phrases:
             words = model.vocabulary.encode(phrase.text)
             if phrase.source != source or not phrase.boxes or not words:

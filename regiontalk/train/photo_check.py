@@ -25,11 +25,15 @@ class PhotoCheckConfig(BaseModel):
 
     photos: int = Field(3000, ge=1, description="training photos")
     pictures: int = Field(80, ge=1, description="drawn pictures of each kind that is not held out")
-    ridge: float = Field(0.02, gt=0, description="of the weights on standardised features, for a mean loss")
+    ridge: float = Field(
+        0.02, gt=0, description="of the weights on standardised features, for a mean loss"
+    )
     seed: int = Field(0, description="of the first drawn picture")
 
 
-def fit_photo_check(photo_vectors: Tensor, other_vectors: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
+def fit_photo_check(
+    photo_vectors: Tensor, other_vectors: Tensor, ridge: float
+) -> tuple[Tensor, Tensor]:
     """Weights and bias that tell photos (M, F) from other pictures (K, F).
 
     Args:
@@ -75,7 +79,12 @@ def fit_photo_check(photo_vectors: Tensor, other_vectors: Tensor, ridge: float) 
 @torch.inference_mode()
 def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
     """Whole-photo vectors (K, F) of drawn pictures of the kinds that are not held out."""
-    names = [(kind, seed + number) for kind in KINDS if kind not in HELD_OUT for number in range(pictures)]
+    names = [
+        (kind, seed + number)
+        for kind in KINDS
+        if kind not in HELD_OUT
+        for number in range(pictures)
+    ]
     device = next(model.parameters()).device
     rows = []
     for first in range(0, len(names), BATCH):
@@ -107,7 +116,10 @@ def train_photo_check(
     with torch.no_grad():
         model.photo_check.weight.copy_(weight[None])
         model.photo_check.bias.copy_(bias[None])
-    right = ((photo_vectors @ weight + bias) > 0).float().mean(), ((others @ weight + bias) < 0).float().mean()
+    right = (
+        ((photo_vectors @ weight + bias) > 0).float().mean(),
+        ((others @ weight + bias) < 0).float().mean(),
+    )
     log(
         f"photo check: {len(photo_vectors)} photos against {len(others)} drawn pictures, "
         f"{float(right[0]):.1%} and {float(right[1]):.1%} told right on these"

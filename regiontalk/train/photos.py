@@ -22,10 +22,18 @@ class AugmentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    least: float = Field(0.6, gt=0, le=1, description="smallest side of a crop, as a share of the picture's")
-    flip: float = Field(0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right")
-    colour: float = Field(0.3, ge=0, le=1, description="largest relative change of brightness, contrast, saturation")
-    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of the hue, as a share of the colour circle")
+    least: float = Field(
+        0.6, gt=0, le=1, description="smallest side of a crop, as a share of the picture's"
+    )
+    flip: float = Field(
+        0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right"
+    )
+    colour: float = Field(
+        0.3, ge=0, le=1, description="largest relative change of brightness, contrast, saturation"
+    )
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="largest turn of the hue, as a share of the colour circle"
+    )
     turn: float = Field(0.0, ge=0, le=45, description="largest rotation either way, in degrees")
 
 
@@ -74,8 +82,9 @@ def augment(
         config: how much.
 
     Returns:
-        pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked out. In a rotated
-        picture a box is what encloses the rotated one; what comes in from outside repeats the picture's edge.
+        pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked
+        out. In a rotated picture a box is what encloses the rotated one; what comes in from outside
+        repeats the picture's edge.
     """
     batch, _, size, _ = pixels.shape
     side = config.least + (1 - config.least) * torch.rand(batch, 2)
@@ -89,10 +98,14 @@ def augment(
         cos, sin = angle.cos(), angle.sin()
         theta[:, :, :2] = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2) @ theta[:, :, :2]
     grid = functional.affine_grid(theta, [batch, 3, size, size], align_corners=False)
-    out = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    out = functional.grid_sample(
+        pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
     moved = (boxes_xyxy / size - start.repeat(1, 2)[:, None]) / side.repeat(1, 2)[:, None] * size
     x1, y1, x2, y2 = moved.unbind(-1)
-    turned = torch.where(flip[:, None, None] < 0, torch.stack([size - x2, y1, size - x1, y2], -1), moved)
+    turned = torch.where(
+        flip[:, None, None] < 0, torch.stack([size - x2, y1, size - x1, y2], -1), moved
+    )
     if config.turn:
         turned = _enclosing(boxes_xyxy, theta, size)
     cut = turned.clamp(0, size)
@@ -105,7 +118,10 @@ def augment(
 
 def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
     """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3): the boxes around their moved corners."""
-    corners = boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2) / size * 2 - 1
+    corners = (
+        boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2) / size * 2
+        - 1
+    )
     # theta leads from the new picture to the old one, so its inverse moves a corner
     back = torch.linalg.inv(theta[:, :, :2]).transpose(1, 2)
     moved = ((corners - theta[:, None, None, :, 2]) @ back[:, None] + 1) / 2 * size
@@ -114,7 +130,9 @@ def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
 
 def _recolour(pixels: Tensor, most: float) -> Tensor:
     """Brightness, contrast and saturation of (B, 3, S, S) in 0..255, each changed by up to ``most``."""
-    bright, contrast, saturate = (1 + most * (2 * torch.rand(3, len(pixels), 1, 1, 1) - 1)).unbind(0)
+    bright, contrast, saturate = (1 + most * (2 * torch.rand(3, len(pixels), 1, 1, 1) - 1)).unbind(
+        0
+    )
     pixels = pixels * bright
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = middle + (pixels - middle) * contrast
@@ -126,7 +144,9 @@ def _turn_hue(pixels: Tensor, most: float) -> Tensor:
     """Colours of (B, 3, S, S) in 0..255 turned about the grey axis by up to ``most`` of a whole turn."""
     angle = 2 * math.pi * most * (2 * torch.rand(len(pixels), 1, 1) - 1)
     cos, third = angle.cos(), 1 / 3
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)  # Rodrigues, about (1, 1, 1) / sqrt 3
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(
+        3
+    )  # Rodrigues, about (1, 1, 1) / sqrt 3
     turn = cos * torch.eye(3) + angle.sin() * cross + (1 - cos) * third
     return torch.einsum("bij,bjhw->bihw", turn, pixels).clamp(0, 255)
 
@@ -134,7 +154,10 @@ def _turn_hue(pixels: Tensor, most: float) -> Tensor:
 def pad_boxes(boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Boxes of several pictures as (B, G, 4) with the mask (B, G), True = a box; G is at least 1."""
     width = max(1, max((len(rows) for rows in boxes), default=0))
-    padded, mask = torch.zeros(len(boxes), width, 4), torch.zeros(len(boxes), width, dtype=torch.bool)
+    padded, mask = (
+        torch.zeros(len(boxes), width, 4),
+        torch.zeros(len(boxes), width, dtype=torch.bool),
+    )
     for row, values in enumerate(boxes):
         padded[row, : len(values)] = torch.from_numpy(values)
         mask[row, : len(values)] = True

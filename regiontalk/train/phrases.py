@@ -13,13 +13,21 @@ from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.text.vocabulary import FUNCTION_WORDS, UNKNOWN, Vocabulary
 
-NEVER = -1e4  # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
+NEVER = (
+    -1e4
+)  # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
 
 
-def one_box_phrases(example: Example, vocabulary: Vocabulary, source: str | None = None) -> list[RowWords]:
+def one_box_phrases(
+    example: Example, vocabulary: Vocabulary, source: str | None = None
+) -> list[RowWords]:
     """The phrases of a photo that name exactly one box and have a word; ``source`` keeps those of one source."""
-    single = [phrase for phrase in example.phrases if len(phrase.boxes) == 1 and source in (None, phrase.source)]
+    single = [
+        phrase
+        for phrase in example.phrases
+        if len(phrase.boxes) == 1 and source in (None, phrase.source)
+    ]
     pairs = [(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
     return [pair for pair in pairs if pair[1]]
 
@@ -28,16 +36,22 @@ def box_names(phrases: Sequence[RowWords], vocabulary: Vocabulary) -> dict[int, 
     """The content words by which people name each box of a photo, by its row."""
     names: dict[int, set[int]] = {}
     for row, words in phrases:
-        content = {word for word in words if word > UNKNOWN and vocabulary.words[word] not in FUNCTION_WORDS}
+        content = {
+            word
+            for word in words
+            if word > UNKNOWN and vocabulary.words[word] not in FUNCTION_WORDS
+        }
         names.setdefault(row, set()).update(content)
     return names
 
 
-def likely_true(chosen: Sequence[tuple[int, int, list[int]]], names: Sequence[Mapping[int, set[int]]]) -> Tensor:
+def likely_true(
+    chosen: Sequence[tuple[int, int, list[int]]], names: Sequence[Mapping[int, set[int]]]
+) -> Tensor:
     """(P, P) bool, True = phrase l is not the one of pair k but shares a content word with those of its box.
 
-    "A boy" was written of another box, and may be as true of this one, which people call "a little boy" or "a child".
-    The hardest negative of a phrase is often such a one (docs/results.md).
+    "A boy" was written of another box, and may be as true of this one, which people call "a little
+    boy" or "a child". The hardest negative of a phrase is often such a one (docs/results.md).
 
     Args:
         chosen: pairs as `choose_phrases` gives them.
@@ -103,7 +117,9 @@ def phrase_loss(
         places.append((photo, filled[photo]))
         filled[photo] += 1
     owner, place = torch.tensor(places, device=boxes_xyxy.device).unbind(1)
-    regions = model.aligner.regions(model.extractor.vectors(maps, wanted)[owner, place])[:, None]  # (P, 1, D)
+    regions = model.aligner.regions(model.extractor.vectors(maps, wanted)[owner, place])[
+        :, None
+    ]  # (P, 1, D)
     words, word_mask = model.aligner.read([words for _, _, words in chosen])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     scores = model.aligner.score(regions, words, region_mask, word_mask)

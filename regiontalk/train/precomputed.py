@@ -1,6 +1,7 @@
 """Features that somebody else computed, in the form in which `features.freeze_features` leaves its own.
 
-The aligner learns from them as from any others; they are copied once, as fp16, into one memory-mapped file.
+The aligner learns from them as from any others; they are copied once, as fp16, into one
+memory-mapped file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from numpy.typing import NDArray
 from regiontalk.images.open import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
-from regiontalk.regions.precomputed import GivenConfig, given_maps, read_given, size_of, with_features
+from regiontalk.regions.precomputed import (
+    GivenConfig,
+    given_maps,
+    read_given,
+    size_of,
+    with_features,
+)
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import Log
@@ -35,7 +42,12 @@ class GivenFeatures:
     """
 
     def __init__(
-        self, source: PrecomputedRegions, examples: Sequence[Example], config: FeaturesConfig, path: Path, log: Log
+        self,
+        source: PrecomputedRegions,
+        examples: Sequence[Example],
+        config: FeaturesConfig,
+        path: Path,
+        log: Log,
     ) -> None:
         """Find the photos that have features; their files are read by `freeze`.
 
@@ -44,10 +56,12 @@ class GivenFeatures:
             examples: the training split.
             config: how many regions are read.
             path: of the file that they are copied to.
-            log: takes a line on photos without features, and on those with more regions than are read.
+            log: takes a line on photos without features, and on those with more regions than are
+                read.
 
         Raises:
-            ValueError: no photo has features, its file is not as described, or augmented views are wanted.
+            ValueError: no photo has features, its file is not as described, or augmented views are
+                wanted.
             FileNotFoundError: a file lacks, such as the boxes of a photo.
         """
         if config.views != 1:
@@ -58,7 +72,9 @@ class GivenFeatures:
         for line in lines:
             log(line)
         first = self.examples[0].photo
-        self.sizes = GivenConfig(features=read_given(source, first, size_of(first))[1].shape[1], regions=config.regions)
+        self.sizes = GivenConfig(
+            features=read_given(source, first, size_of(first))[1].shape[1], regions=config.regions
+        )
         self.freeze = cache(self._freeze)
         self._source, self._path, self._log = source, path, log
 
@@ -69,11 +85,14 @@ class GivenFeatures:
             preprocessing: leads from a photo's pixels to the network's.
 
         Raises:
-            ValueError: vectors of another length than the first photo's, or a file that is not as described.
+            ValueError: vectors of another length than the first photo's, or a file that is not as
+                described.
             FileNotFoundError: a file lacks.
         """
         files = [self._source.stamp(example.photo.stem) for example in self.examples]
-        key: dict[str, str | int | float] = {"files": hashlib.sha256(repr(files).encode()).hexdigest()}
+        key: dict[str, str | int | float] = {
+            "files": hashlib.sha256(repr(files).encode()).hexdigest()
+        }
         key |= {"size": preprocessing.size, "fit": preprocessing.fit}
         places = 1 + self.sizes.regions
         arrays: dict[str, tuple[tuple[int, ...], Any]] = {
@@ -85,11 +104,19 @@ class GivenFeatures:
 
         def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
             photos = [self.examples[row].photo for row in rows]
-            read = [read_given(self._source, photo, size_of(photo), self.sizes.features) for photo in photos]
+            read = [
+                read_given(self._source, photo, size_of(photo), self.sizes.features)
+                for photo in photos
+            ]
             maps = given_maps(read, preprocessing, self.sizes)
-            values = {"boxes": maps.boxes_xyxy.numpy(), "vectors": maps.regions.numpy().astype(np.float16)}
+            values = {
+                "boxes": maps.boxes_xyxy.numpy(),
+                "vectors": maps.regions.numpy().astype(np.float16),
+            }
             values["objectness"] = maps.objectness.numpy().astype(np.float16)
-            return values | {"found": np.array([len(vectors) - 1 for _, vectors in read], dtype=np.int32)}
+            return values | {
+                "found": np.array([len(vectors) - 1 for _, vectors in read], dtype=np.int32)
+            }
 
         def progress(done: int, total: int) -> None:
             if done % 1024 == 0 or done == total:
@@ -103,4 +130,6 @@ class GivenFeatures:
                 f"{more} of {len(names)} photos have more than {self.sizes.regions} regions, up to {counts.max()}: "
                 "the best by score are read; regions = N in [features] reads more"
             )
-        return FrozenFeatures(len(names), found["boxes"], found["vectors"], found["objectness"], found=counts)
+        return FrozenFeatures(
+            len(names), found["boxes"], found["vectors"], found["objectness"], found=counts
+        )

@@ -32,9 +32,16 @@ class FeaturesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     regions: int = Field(19, ge=0, description="proposals beside the whole photo")
-    views: int = Field(1, ge=1, description="1 for the photos as they are; each more is an augmented copy")
-    least_words: int = Field(2, ge=1, description="shorter snippets teach the generator nothing and are left out")
-    trim: bool = Field(False, description="snippets lose function words at their ends, so that no caption breaks off")
+    views: int = Field(
+        1, ge=1, description="1 for the photos as they are; each more is an augmented copy"
+    )
+    least_words: int = Field(
+        2, ge=1, description="shorter snippets teach the generator nothing and are left out"
+    )
+    trim: bool = Field(
+        False,
+        description="snippets lose function words at their ends, so that no caption breaks off",
+    )
 
 
 class SourcesConfig(BaseModel):
@@ -42,8 +49,12 @@ class SourcesConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_score: float = Field(0.45, ge=0, le=1, description="names that a detector gives below it are left out")
-    unseen_min_count: int = Field(20, ge=1, description="words seen so often in sentences without photos are kept too")
+    min_score: float = Field(
+        0.45, ge=0, le=1, description="names that a detector gives below it are left out"
+    )
+    unseen_min_count: int = Field(
+        20, ge=1, description="words seen so often in sentences without photos are kept too"
+    )
 
 
 class Recipe(BaseModel):
@@ -72,11 +83,16 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _parts_meet(self) -> Self:
         """Refuse choices that contradict each other before anything is trained."""
-        stage, generator, most = self.generate or GenerateConfig(), self.generator, self.features.regions
+        stage, generator, most = (
+            self.generate or GenerateConfig(),
+            self.generator,
+            self.features.regions,
+        )
         taught = bool(self.warm or self.joint or self.align)
         clashes = {
             "generate.captions, generate.pairs, generate.phrases and generate.names = 0: nothing is left to learn": (
-                self.generate is not None and not (stage.captions or stage.pairs or stage.phrases or stage.names)
+                self.generate is not None
+                and not (stage.captions or stage.pairs or stage.phrases or stage.names)
             ),
             "generate.pairs and features.regions = 0: the whole photo is no part of itself to pair words with": (
                 self.generate is not None and stage.pairs > 0 and not most
@@ -88,7 +104,8 @@ class Recipe(BaseModel):
             and not generator.attention,
             "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
             and not stage.captions,
-            "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds and not stage.pairs,
+            "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds
+            and not stage.pairs,
             "align.standardise and a section [warm] or [joint]: the aligner has learnt features as they are": bool(
                 self.align and self.align.standardise and (self.warm or self.joint)
             ),
@@ -97,7 +114,8 @@ class Recipe(BaseModel):
                 and any(part and part.hardest_after for part in (self.warm, self.joint, self.align))
             ),
             "align.fragments and aligner.normalise = true: a product of unit vectors never reaches the margin of 1": (
-                self.aligner.normalise and any(part and part.fragments.weight for part in (self.warm, self.align))
+                self.aligner.normalise
+                and any(part and part.fragments.weight for part in (self.warm, self.align))
             ),
             "generate.pairs and aligner.sentence = last: pairs come from words, and only the whole sentence has a "
             "vector": self.generate is not None and stage.pairs and self.aligner.sentence == "last",
@@ -108,7 +126,8 @@ class Recipe(BaseModel):
                 self.joint and self.joint.spare_alike and not self.joint.phrases
             ),
             "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
-            "train [proposer] and [align]": self.extractor.crops is not None and self.joint is not None,
+            "train [proposer] and [align]": self.extractor.crops is not None
+            and self.joint is not None,
             f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "
             "regions than there are": self.generate is not None and generator.regions > most,
         }
@@ -121,7 +140,8 @@ class Recipe(BaseModel):
         """The recipe of a TOML file.
 
         Raises:
-            ValueError: not TOML, or unknown keys and values out of range: all of them in one message.
+            ValueError: not TOML, or unknown keys and values out of range: all of them in one
+                message.
         """
         return read_recipe(path, cls)
 
@@ -153,12 +173,6 @@ def read_recipe(path: Path, record: type[Plan]) -> Plan:
         raise ValueError(
             f"{path}: expected a recipe, a TOML file or one of {', '.join(bundled)} ({error.strerror or error})"
         ) from error
-
-
-
-
-
-
 
 
 def stages_of(recipe: Recipe) -> list[str]:

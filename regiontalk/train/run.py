@@ -1,10 +1,10 @@
 """A recipe on its way: data, model and folder, and the run of its stages.
 
-Stages run in this order, each where its section stands in the file: ``proposer`` teaches the proposal head on the
-frozen backbone, ``warm`` the aligner on the frozen features of its regions, ``joint`` moves the backbone and all heads
-together, and on features that are frozen from there on ``align`` and ``generate`` finish the heads. Every stage keeps
-its checkpoint under the output folder, so the same command goes on where a run was killed; a finished stage is only
-loaded.
+Stages run in this order, each where its section stands in the file: ``proposer`` teaches the
+proposal head on the frozen backbone, ``warm`` the aligner on the frozen features of its regions,
+``joint`` moves the backbone and all heads together, and on features that are frozen from there on
+``align`` and ``generate`` finish the heads. Every stage keeps its checkpoint under the output
+folder, so the same command goes on where a run was killed; a finished stage is only loaded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,12 @@ from regiontalk.text.vocabulary import Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
-from regiontalk.train.fingerprint import extractor_sizes, reads_aligner, stage_numbers, usual_numbers
+from regiontalk.train.fingerprint import (
+    extractor_sizes,
+    reads_aligner,
+    stage_numbers,
+    usual_numbers,
+)
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
 from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
 from regiontalk.train.loop import Log, recall, train
@@ -79,8 +84,8 @@ class Run:
             sentences: texts, one sentence a line, that belong to no photo.
 
         Raises:
-            ValueError: there is no data, no photo of it has words (or features), or torch cannot compute on the
-                device.
+            ValueError: there is no data, no photo of it has words (or features), or torch cannot
+                compute on the device.
         """
         self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
         self.examples: list[Example] = []
@@ -98,24 +103,37 @@ class Run:
             log(f"{len(self.unseen)} sentences without photos")
         self.given: GivenFeatures | None = None
         if given is not None:
-            self.given = GivenFeatures(given, self.examples, recipe.features, out / "features_given", log)
+            self.given = GivenFeatures(
+                given, self.examples, recipe.features, out / "features_given", log
+            )
             self.examples = self.given.examples
         if not any(example.captions or example.phrases for example in self.examples):
-            raise ValueError(f"{data}: expected training photos with words, got {len(self.examples)} without")
-        self.boxes = any(len(example.boxes_xyxy) for example in self.examples)  # whether proposals can learn
+            raise ValueError(
+                f"{data}: expected training photos with words, got {len(self.examples)} without"
+            )
+        self.boxes = any(
+            len(example.boxes_xyxy) for example in self.examples
+        )  # whether proposals can learn
         self._content = content_hash(self.examples, self.unseen)
         self._store: PictureStore | None = None
-        self._vectors = ""  # a hash of the word vectors that the model began with, where a file gave them
+        self._vectors = (
+            ""  # a hash of the word vectors that the model began with, where a file gave them
+        )
 
     def build(
-        self, start: str | None, weights: Path | None, published: bool = False, vectors: Path | None = None
+        self,
+        start: str | None,
+        weights: Path | None,
+        published: bool = False,
+        vectors: Path | None = None,
     ) -> RegionModel:
         """The model before its first stage.
 
         Args:
-            start: a model whose extractor is taken over, instead of fresh weights; how boxes become vectors is still
-                the recipe's choice.
-            weights: a local state dict of the backbone, or of the crops' network where the recipe has one.
+            start: a model whose extractor is taken over, instead of fresh weights; how boxes become
+                vectors is still the recipe's choice.
+            weights: a local state dict of the backbone, or of the crops' network where the recipe
+                has one.
             published: download the published weights of both.
             vectors: a file of word vectors.
 
@@ -126,9 +144,15 @@ class Run:
         torch.manual_seed(recipe.seed)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
         sizes = extractor_sizes(recipe, start)
-        taught = self.boxes and any(part and part.weight_proposal for part in (recipe.proposer, recipe.joint))
+        taught = self.boxes and any(
+            part and part.weight_proposal for part in (recipe.proposer, recipe.joint)
+        )
         if not taught and taken is None and self.given is None:
-            why = "no section [proposer] or [joint] teaches them" if self.boxes else "no photo of the data has a box"
+            why = (
+                "no section [proposer] or [joint] teaches them"
+                if self.boxes
+                else "no photo of the data has a box"
+            )
             self.log(f"boxes are random: {why}, and there is no --start")
         vocabulary = self._vocabulary()
         config = ModelConfig(
@@ -163,7 +187,10 @@ class Run:
         """The examples with the names that a detector's results give them."""
         results = read_results(path, min_score=self.recipe.sources.min_score)
         named = add_names(self.examples, results)
-        changed = sum(len(new.phrases) > len(old.phrases) for new, old in zip(named, self.examples, strict=True))
+        changed = sum(
+            len(new.phrases) > len(old.phrases)
+            for new, old in zip(named, self.examples, strict=True)
+        )
         self.log(f"{path.name}: names on boxes of {changed} photos")
         if not changed:
             raise ValueError(
@@ -191,7 +218,9 @@ class Run:
         kept = sorted(known, key=lambda word: (-counts[word], word))
         total = sum(shown.values())
         covered = sum(count for word, count in shown.items() if word in known)
-        self.log(f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts")
+        self.log(
+            f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts"
+        )
         return Vocabulary(kept, [counts[word] for word in kept])
 
     def stage(self, name: str, model: RegionModel) -> None:
@@ -207,7 +236,9 @@ class Run:
             self._fit_photo_check(model, config)
             return
         if name == "proposer" and config.only_places and not self.boxes:
-            self.log("stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt")
+            self.log(
+                "stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt"
+            )
             return
         self.log(f"stage {name}: {config.optimiser.steps} steps")
         shared = self._begin(name, model)
@@ -217,10 +248,14 @@ class Run:
             self._recall(name, model, shared)
         elif name in ("joint", "proposer"):
             store, changes = self.store(model), self.recipe.augment
-            train_joint(model, self.examples, store, config, changes=changes, log=self.log, **shared)
+            train_joint(
+                model, self.examples, store, config, changes=changes, log=self.log, **shared
+            )
         else:
             features = self.features(model, name)
-            terms = AlignTerms(model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config)
+            terms = AlignTerms(
+                model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config
+            )
             train(model.aligner.train(), terms, config.optimiser, log=self.log, **shared)
             terms.finish()
 
@@ -235,12 +270,20 @@ class Run:
         """Only load what a stage before the wanted ones has left, as far as it has run."""
         steps = self._recall(name, model, self._begin(name, model))
         last = getattr(self.recipe, name).optimiser.last
-        self.log(f"stage {name}: {f'loaded, {steps} of {last} steps' if steps else 'has not run; going on without it'}")
+        self.log(
+            f"stage {name}: {f'loaded, {steps} of {last} steps' if steps else 'has not run; going on without it'}"
+        )
 
     def _begin(self, name: str, model: RegionModel) -> dict[str, Any]:
         """What makes a stage this run's: its folder, its settings and what is usual for them."""
         if name not in ("joint", "proposer"):
-            settle_statistics(model.extractor, self.examples, model.preprocessing, self.out / "statistics", self.log)
+            settle_statistics(
+                model.extractor,
+                self.examples,
+                model.preprocessing,
+                self.out / "statistics",
+                self.log,
+            )
         usual = json.dumps(usual_numbers(self.recipe, name))
         return {"folder": self.out / name, "settings": self.settings(name, model), "usual": usual}
 
@@ -259,12 +302,17 @@ class Run:
     def _generate(self, model: RegionModel, config: GenerateConfig, shared: dict[str, Any]) -> None:
         """The generator's stage and its EM rounds; a finished one is only loaded."""
         sentences = sentence_numbers(self.examples, model.vocabulary)
-        features = cache(lambda: self.features(model, "generate"))  # not built before somebody reads them
+        features = cache(
+            lambda: self.features(model, "generate")
+        )  # not built before somebody reads them
         for number in range(1 + config.rounds):
             if number:  # an EM round: its checkpoint belongs to what the round before has learnt
                 told = {"round": number, "before": fingerprint(model.generator)}
                 settings = json.dumps(json.loads(shared["settings"]) | told)
-                shared = shared | {"settings": settings, "folder": self.out / f"generate_{number + 1}"}
+                shared = shared | {
+                    "settings": settings,
+                    "folder": self.out / f"generate_{number + 1}",
+                }
                 self.log(f"stage generate: EM round {number} of {config.rounds}")
             if steps_done(shared["folder"]) >= config.optimiser.last:
                 recall(model.generator, config.optimiser, **shared)
@@ -273,9 +321,20 @@ class Run:
             pairs = self.pairs(model.eval(), features(), sentences, weight) if config.pairs else []
             phrases = box_phrases(self.examples, model, "annotator") if config.phrases else []
             names = box_phrases(self.examples, model, DETECTOR) if config.names else []
-            unseen = [model.vocabulary.encode(sentence) for sentence in self.unseen] if config.unseen else []
+            unseen = (
+                [model.vocabulary.encode(sentence) for sentence in self.unseen]
+                if config.unseen
+                else []
+            )
             terms = GenerateTerms(
-                model.eval(), features(), sentences, pairs, phrases, config, names=names, unseen=unseen
+                model.eval(),
+                features(),
+                sentences,
+                pairs,
+                phrases,
+                config,
+                names=names,
+                unseen=unseen,
             )
             train(model.generator.train(), terms, config.optimiser, log=self.log, **shared)
 
@@ -293,11 +352,16 @@ class Run:
             learns = taking_part(model, stage)
         else:
             learns = model.generator if name == "generate" else model.aligner
-        # the first recurrent weights are orthogonal, and their last digits depend on the number of threads
+        # the first recurrent weights are orthogonal, and their last digits depend on the number of
+        # threads
         parts["begin"] = fingerprint(learns, without="recur.")
-        if not isinstance(stage, JointConfig):  # what they read was made by weights that other stages trained
+        if not isinstance(
+            stage, JointConfig
+        ):  # what they read was made by weights that other stages trained
             given = None if self.given is None else self.given.freeze(model.preprocessing)
-            parts["features"]["extractor"] = fingerprint(model.extractor) if given is None else given.fingerprint()
+            parts["features"]["extractor"] = (
+                fingerprint(model.extractor) if given is None else given.fingerprint()
+            )
         if name == "generate" and reads_aligner(self.recipe):
             parts["pairs"]["aligner"] = fingerprint(model.aligner)
         return json.dumps(parts)
@@ -339,16 +403,32 @@ class Run:
         stage = self.recipe.generate
         if stage is None or self.recipe.generator.attention or not (stage.phrases or stage.names):
             return []
-        phrases = box_phrases(self.examples, model, "annotator") if stage.phrases else [[] for _ in self.examples]
-        names = box_phrases(self.examples, model, DETECTOR) if stage.names else [[] for _ in self.examples]
-        return unique_boxes([[*first, *second] for first, second in zip(phrases, names, strict=True)])
+        phrases = (
+            box_phrases(self.examples, model, "annotator")
+            if stage.phrases
+            else [[] for _ in self.examples]
+        )
+        names = (
+            box_phrases(self.examples, model, DETECTOR)
+            if stage.names
+            else [[] for _ in self.examples]
+        )
+        return unique_boxes(
+            [[*first, *second] for first, second in zip(phrases, names, strict=True)]
+        )
 
     def pairs(
-        self, model: RegionModel, features: FrozenFeatures, sentences: Sequence[Sentences], weight: float
+        self,
+        model: RegionModel,
+        features: FrozenFeatures,
+        sentences: Sequence[Sentences],
+        weight: float,
     ) -> list[list[BoxWords]]:
         """The inferred pairs of every row of the features; ``weight`` is the generator's say."""
         least, trim = self.recipe.features.least_words, self.recipe.features.trim
-        found = inferred_pairs(model, features, sentences, least_words=least, trim=trim, weight=weight)
+        found = inferred_pairs(
+            model, features, sentences, least_words=least, trim=trim, weight=weight
+        )
         self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
 
@@ -380,7 +460,9 @@ def run_recipe(
     model = run.build(start, weights, published, vectors)
     every = stages_of(run.recipe)
     first = min((every.index(name) for name in stages if name in every), default=0)
-    for name in every[:first] if run.given is None else ():  # who looks at no photo learns nothing from them before
+    for name in (
+        every[:first] if run.given is None else ()
+    ):  # who looks at no photo learns nothing from them before
         run.recall(name, model)
     for name in stages:
         run.stage(name, model)

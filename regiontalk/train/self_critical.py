@@ -1,9 +1,10 @@
 """What the generator learns from words that it wrote itself: scheduled sampling and self-critical training.
 
-Teacher forcing shows the model only what people wrote, in use it reads what it wrote. Scheduled sampling (Bengio et
-al., NIPS 2015) lets it read some of its own words while people's stay the target. Self-critical training (Rennie et
-al., CVPR 2017) lets it write whole captions and makes those likelier whose CIDEr-D beats what it writes otherwise: here
-the mean of the other captions drawn for the same photo (Luo, 2020), which varies less than the greedy caption's.
+Teacher forcing shows the model only what people wrote, in use it reads what it wrote. Scheduled
+sampling (Bengio et al., NIPS 2015) lets it read some of its own words while people's stay the
+target. Self-critical training (Rennie et al., CVPR 2017) lets it write whole captions and makes
+those likelier whose CIDEr-D beats what it writes otherwise: here the mean of the other captions
+drawn for the same photo (Luo, 2020), which varies less than the greedy caption's.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def with_own_words(
         condition: (R, C).
         annotations: (R, P, F) or None.
         words: (R, T) int64, START first, PAD last.
-        share: of the words to be replaced, 0..1; START, END and PAD never are, nor is any of them drawn.
+        share: of the words to be replaced, 0..1; START, END and PAD never are, nor is any of them
+            drawn.
 
     Returns:
         (R, T) int64.
@@ -46,15 +48,17 @@ def with_own_words(
         log_probabilities, state = step(mixed[:, place], state)
         chances = log_probabilities.exp().clamp(min=1e-30).index_fill(1, never, 0.0)
         own = (torch.rand(len(words)) < share).to(words.device) & (words[:, place + 1] != PAD)
-        mixed[:, place + 1] = torch.where(own, chances.multinomial(1).squeeze(1), words[:, place + 1])
+        mixed[:, place + 1] = torch.where(
+            own, chances.multinomial(1).squeeze(1), words[:, place + 1]
+        )
     return mixed
 
 
 class CiderReward:
     """CIDEr-D of a caption against its photo's sentences, rarities counted over all photos.
 
-    END counts as a word on both sides, or a caption that breaks off after "on a" would lose nothing. A word that the
-    model does not know stays unknown in the sentences.
+    END counts as a word on both sides, or a caption that breaks off after "on a" would lose
+    nothing. A word that the model does not know stays unknown in the sentences.
     """
 
     def __init__(self, sentences: Sequence[Sentences], vocabulary: Vocabulary) -> None:
@@ -85,7 +89,8 @@ def self_critical_loss(
 ) -> Tensor:
     """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
 
-    A mean over words. Neither drawing nor reading uses dropout: the gradient is that of the model that wrote.
+    A mean over words. Neither drawing nor reading uses dropout: the gradient is that of the model
+    that wrote.
 
     Args:
         generator: the model.
@@ -104,7 +109,9 @@ def self_critical_loss(
     generator.eval()
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
         with torch.no_grad():
-            step, state = generator.search_step(condition[owner], None if annotations is None else annotations[owner])
+            step, state = generator.search_step(
+                condition[owner], None if annotations is None else annotations[owner]
+            )
             drawn = [found[0].words for found in sample(step, state, len(rows), max_words)]
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
         logits, _ = generator(condition, annotations, inputs, rows=owner)

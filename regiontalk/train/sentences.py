@@ -26,7 +26,9 @@ def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[in
     """The rows of a step: each epoch is one shuffle of all of them, cut into batches, its rest left out."""
     batch = min(batch, len(rows))
     epoch, place = divmod(step, len(rows) // batch)
-    order = np.random.default_rng((seed, epoch)).permutation(len(rows))[place * batch : (place + 1) * batch]
+    order = np.random.default_rng((seed, epoch)).permutation(len(rows))[
+        place * batch : (place + 1) * batch
+    ]
     return [rows[row] for row in order]
 
 
@@ -37,9 +39,14 @@ def random_span(sentence: Sequence[int], longest: int, chooser: random.Random) -
     return list(sentence[first : first + length])
 
 
-def random_spans(sentences: Sequence[Sentences], count: int, longest: int, chooser: random.Random) -> list[Sentences]:
+def random_spans(
+    sentences: Sequence[Sentences], count: int, longest: int, chooser: random.Random
+) -> list[Sentences]:
     """For each photo, ``count`` random runs of words out of its sentences."""
-    return [[random_span(chooser.choice(own), longest, chooser) for _ in range(count)] for own in sentences]
+    return [
+        [random_span(chooser.choice(own), longest, chooser) for _ in range(count)]
+        for own in sentences
+    ]
 
 
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
@@ -54,9 +61,13 @@ def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
     if example.size_wh is None or not len(example.boxes_xyxy):
         return np.zeros((0, 4), dtype=np.float32)
     if preprocessing.fit == "squash":  # the same square, in whatever size the photo is stored
-        return box_ops.rescale(example.boxes_xyxy, example.size_wh, (preprocessing.size, preprocessing.size))
+        return box_ops.rescale(
+            example.boxes_xyxy, example.size_wh, (preprocessing.size, preprocessing.size)
+        )
     try:  # its aspect places it in the square; it may be stored in another than the annotators saw
         stored_wh = open_photo(example.photo, at_least=1).size_wh
     except ImageError:  # it stays grey, wherever its boxes are
         stored_wh = example.size_wh
-    return preprocessing.to_network(box_ops.rescale(example.boxes_xyxy, example.size_wh, stored_wh), stored_wh)
+    return preprocessing.to_network(
+        box_ops.rescale(example.boxes_xyxy, example.size_wh, stored_wh), stored_wh
+    )

@@ -1,9 +1,10 @@
 """Word vectors: where a run takes them from, and how to make a file of them from sentences.
 
-They are made by counting, not by a network: how much more often two words stand near each other than chance has it
-(positive pointwise mutual information, the context's counts to the power 0.75), and the best D-dimensional picture of
-that table by its singular vectors, ``U sqrt(S)`` (Levy, Goldberg & Dagan 2015). The result depends on nothing random
-but the start of the decomposition, which is fixed, and takes seconds for 100,000 sentences.
+They are made by counting, not by a network: how much more often two words stand near each other
+than chance has it (positive pointwise mutual information, the context's counts to the power 0.75),
+and the best D-dimensional picture of that table by its singular vectors, ``U sqrt(S)`` (Levy,
+Goldberg & Dagan 2015). The result depends on nothing random but the start of the decomposition,
+which is fixed, and takes seconds for 100,000 sentences.
 """
 
 from __future__ import annotations
@@ -50,14 +51,22 @@ def read_text(path: Path) -> Iterator[str]:
     with path.open("rb") as plain:
         zipped = plain.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8") as lines:
+        with (
+            gzip.open(path, "rt", encoding="utf-8")
+            if zipped
+            else path.open(encoding="utf-8") as lines
+        ):
             for line in lines:
                 yield plain_sentence(line.rpartition("\t")[2])
     except (UnicodeDecodeError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: expected sentences, one a line, as text or gzipped text ({error})") from error
+        raise ValueError(
+            f"{path}: expected sentences, one a line, as text or gzipped text ({error})"
+        ) from error
 
 
-def make_vectors(sentences: Sequence[str], size: int, least: int = 5) -> tuple[list[str], FloatArray]:
+def make_vectors(
+    sentences: Sequence[str], size: int, least: int = 5
+) -> tuple[list[str], FloatArray]:
     """Vectors of the words that occur at least ``least`` times.
 
     Args:
@@ -66,8 +75,8 @@ def make_vectors(sentences: Sequence[str], size: int, least: int = 5) -> tuple[l
         least: rarer words are passed over.
 
     Returns:
-        V words, most frequent first, and their vectors (V, D), of standard deviation 1 like the first weights of an
-        embedding.
+        V words, most frequent first, and their vectors (V, D), of standard deviation 1 like the
+        first weights of an embedding.
 
     Raises:
         ValueError: fewer words than dimensions.
@@ -79,7 +88,9 @@ def make_vectors(sentences: Sequence[str], size: int, least: int = 5) -> tuple[l
             f"sentences: expected at least {size} words seen {least} times for vectors of {size} numbers, got "
             f"{len(words)}; give more sentences or a smaller --size"
         )
-    table = association(neighbours([vocabulary.encode(sentence) for sentence in sentences], len(vocabulary)))
+    table = association(
+        neighbours([vocabulary.encode(sentence) for sentence in sentences], len(vocabulary))
+    )
     torch.manual_seed(0)
     left, strength, _ = torch.svd_lowrank(table, q=size, niter=2)
     vectors = (left * strength.sqrt())[len(vocabulary) - len(words) :]
@@ -100,7 +111,10 @@ def neighbours(sentences: Sequence[Sequence[int]], count: int, window: int = WIN
         near = (owner[:-distance] == owner[distance:]) & (first != UNKNOWN) & (second != UNKNOWN)
         pairs += [np.stack([first[near], second[near]]), np.stack([second[near], first[near]])]
         weights.append(np.full(2 * int(near.sum()), 1 / distance))
-    places, values = torch.from_numpy(np.concatenate(pairs, 1)), torch.from_numpy(np.concatenate(weights))
+    places, values = (
+        torch.from_numpy(np.concatenate(pairs, 1)),
+        torch.from_numpy(np.concatenate(weights)),
+    )
     return _sparse(places, values.float(), count)
 
 
@@ -119,7 +133,10 @@ def _sparse(places: Tensor, values: Tensor, count: int) -> Tensor:
 
 
 def begin_with_vectors(
-    parts: Sequence[tuple[str, nn.Embedding, Use]], vocabulary: Vocabulary, path: Path | None, log: Log
+    parts: Sequence[tuple[str, nn.Embedding, Use]],
+    vocabulary: Vocabulary,
+    path: Path | None,
+    log: Log,
 ) -> str:
     """Fill the embeddings that a recipe wants from a file, and fix those that it wants fixed.
 
@@ -133,7 +150,8 @@ def begin_with_vectors(
         A hash of the vectors that were taken; "" where nobody wants a file.
 
     Raises:
-        ValueError: vectors are wanted and no file is named, or the other way round, or the file does not fit.
+        ValueError: vectors are wanted and no file is named, or the other way round, or the file
+            does not fit.
     """
     users = [(name, embedding, use) for name, embedding, use in parts if use != "random"]
     if path is None and users:
@@ -143,11 +161,15 @@ def begin_with_vectors(
             "(regiontalk train vectors TEXT --data DIR --out FILE makes one of any sentences)"
         )
     if path is not None and not users:
-        raise ValueError("--vectors and a recipe whose vectors are all random cannot meet; set vectors.aligner = fixed")
+        raise ValueError(
+            "--vectors and a recipe whose vectors are all random cannot meet; set vectors.aligner = fixed"
+        )
     digest = hashlib.sha256()
     for name, embedding, use in users:
         try:
-            found = read_word_vectors(Path(str(path)), wanted_words(vocabulary), embedding.embedding_dim)
+            found = read_word_vectors(
+                Path(str(path)), wanted_words(vocabulary), embedding.embedding_dim
+            )
         except ValueError as error:
             raise ValueError(f"{name}.word_size = {embedding.embedding_dim}: {error}") from error
         fill_embedding(embedding, vocabulary, found)

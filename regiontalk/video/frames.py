@@ -1,7 +1,7 @@
 """Frames of a video file, a camera or a network stream, sampled in time or where the scene changes.
 
-OpenCV reads the film (the extra ``video``); frames leave as upright RGB arrays uint8 (height, width, 3) with their
-time in seconds. `timeline` joins what is said of them.
+OpenCV reads the film (the extra ``video``); frames leave as upright RGB arrays uint8 (height,
+width, 3) with their time in seconds. `timeline` joins what is said of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split())
+SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
+)
 STREAMS = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "srt")
 WAIT_MS = 10_000  # for a stream to open or to go on
 _CAMERA = re.compile(r"camera:(\d{1,3})")
@@ -27,8 +29,11 @@ _LOST = 0.02  # share of the stated frames that may be missing at the end: conta
 _BINS = 16  # of a colour histogram, a channel
 _CLOCK = 1e-6  # seconds by which time stamps and multiples of a period, both floats, may differ and mean the same
 _FRAME = 0.04  # seconds of a frame where the film states no rate
-_USER = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")  # up to the last @ of the host's part: a password may have one
-# A password with a slash, which is no valid address but not to be printed either; "//host:80/" is none.
+_USER = re.compile(
+    r"(?<=//)([^/?#:]*):[^/?#]*@"
+)  # up to the last @ of the host's part: a password may have one
+# A password with a slash, which is no valid address but not to be printed either; "//host:80/" is
+# none.
 _BROKEN = re.compile(r"(?<=//)([^/?#:@[]*):(?!\d*(?:[/?#]|$)).*@")
 # In the query or, as some cameras have it, in the path: password=..., access_token=...
 _SECRET = re.compile(r"([\w.-]*(?:pass|pwd|token|secret|key|auth)[\w.-]*=)[^&]*", re.IGNORECASE)
@@ -53,7 +58,9 @@ def is_film(text: str) -> bool:
     >>> [is_film(text) for text in ("camera:0", "rtsp://door/1", "a.MP4", "a.jpg", "camera.jpg")]
     [True, True, True, False, False]
     """
-    return bool(_CAMERA.fullmatch(text)) or _is_stream(text) or Path(text).suffix.lower() in SUFFIXES
+    return (
+        bool(_CAMERA.fullmatch(text)) or _is_stream(text) or Path(text).suffix.lower() in SUFFIXES
+    )
 
 
 def shown_name(source: str) -> str:
@@ -76,17 +83,23 @@ class Film:
         name: the source without a password.
         size_wh: width and height of its frames in pixels.
         live: a camera or a stream without an end, whose clock is the wall's.
-        complete: whether `frames` has come to the film's stated end, or to the one that was asked for; False before.
+        complete: whether `frames` has come to the film's stated end, or to the one that was asked
+            for; False before.
         end: seconds up to which the film was read, the last frame's own time included.
     """
 
-    def __init__(self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Take an open `cv2.VideoCapture` (`open_film` opens one)."""
         import cv2
 
         self.name, self.live, self.complete, self.end = name, live, False, 0.0
         self._capture, self._clock = capture, clock
-        self.size_wh = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.size_wh = (
+            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
+        )
         self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)
         self._frame = 1 / self._rate if self._rate else _FRAME
         self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -95,7 +108,9 @@ class Film:
     def __enter__(self) -> Film:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+    ) -> None:
         self._capture.release()
 
     @property
@@ -103,7 +118,9 @@ class Film:
         """The stated length; None for what is live or does not state one."""
         return self._stated / self._rate if self._stated and self._rate else None
 
-    def frames(self, every: float, change: float | None = None, most: float | None = None) -> Iterator[Frame]:
+    def frames(
+        self, every: float, change: float | None = None, most: float | None = None
+    ) -> Iterator[Frame]:
         """Frames in order. While the caller computes, a live film goes on: what was missed is passed over.
 
         Args:
@@ -115,7 +132,9 @@ class Film:
             ValueError: a negative period, or a share out of range.
         """
         if every < 0 or (change is not None and not 0 <= change <= 1):
-            raise ValueError(f"expected every >= 0 seconds and change in 0..1, got {every} and {change}")
+            raise ValueError(
+                f"expected every >= 0 seconds and change in 0..1, got {every} and {change}"
+            )
         start, due, last = self._clock(), 0.0, None
         now = -1.0
         while self._capture.grab():
@@ -130,9 +149,17 @@ class Film:
             fine, image = self._capture.retrieve()
             if not fine or image is None:
                 continue
-            due = now + every if self.live or not every else every * (math.floor((now + _CLOCK) / every) + 1)
+            due = (
+                now + every
+                if self.live or not every
+                else every * (math.floor((now + _CLOCK) / every) + 1)
+            )
             colours = histogram(image) if change is not None else None
-            if colours is not None and last is not None and float(np.abs(colours - last).sum()) / 2 < (change or 0):
+            if (
+                colours is not None
+                and last is not None
+                and float(np.abs(colours - last).sum()) / 2 < (change or 0)
+            ):
                 continue
             last = colours
             yield Frame(now, np.ascontiguousarray(image[..., ::-1]))
@@ -165,7 +192,9 @@ def open_film(source: str, max_pixels: int | None = None) -> Film:
     try:
         import cv2
     except ImportError as error:
-        raise ImportError("films need OpenCV; install it with: pip install 'regiontalk[video]'") from error
+        raise ImportError(
+            "films need OpenCV; install it with: pip install 'regiontalk[video]'"
+        ) from error
     name, camera = shown_name(source), _CAMERA.fullmatch(source)
     if camera:
         capture = cv2.VideoCapture(int(camera[1]))
@@ -179,20 +208,28 @@ def open_film(source: str, max_pixels: int | None = None) -> Film:
     if not capture.isOpened():
         capture.release()
         raise ValueError(f"{name}: {_hint(source)}")
-    endless = capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0  # a file that a server hands out states its length
+    endless = (
+        capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+    )  # a file that a server hands out states its length
     film = Film(capture, name, live=bool(camera) or (_is_stream(source) and endless))
     wide, high = film.size_wh
     if max_pixels is not None and wide * high > max_pixels:
         capture.release()
-        raise ValueError(f"{name}: frames of {wide}x{high} pixels, expected at most {max_pixels:,}; raise --max-pixels")
+        raise ValueError(
+            f"{name}: frames of {wide}x{high} pixels, expected at most {max_pixels:,}; raise --max-pixels"
+        )
     return film
 
 
 def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     """The shares of colours in a picture (height, width, 3): (3 x 16,), each channel summing to 1/3."""
     small = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
-    counts = [np.bincount((small[..., channel] >> 4).ravel(), minlength=_BINS) for channel in range(3)]
-    return np.asarray(np.concatenate(counts) / (3 * small.shape[0] * small.shape[1]), dtype=np.float64)
+    counts = [
+        np.bincount((small[..., channel] >> 4).ravel(), minlength=_BINS) for channel in range(3)
+    ]
+    return np.asarray(
+        np.concatenate(counts) / (3 * small.shape[0] * small.shape[1]), dtype=np.float64
+    )
 
 
 def _is_stream(text: str) -> bool:

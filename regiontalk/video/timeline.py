@@ -1,9 +1,10 @@
 """What was said of the frames of a film, joined over time: one thing is named once, with the times it was seen.
 
-`Joiner` takes the regions of one frame after the other. A region goes on a thing that was seen a moment ago where its
-box lies over that thing's last box, or its words are that thing's words, or some of both; a thing's name is the
-caption that the frames vote for, each with its confidence. `Timeline` is the record, `webvtt` its form for players.
-Times are seconds from the start, boxes pixels of the frame.
+`Joiner` takes the regions of one frame after the other. A region goes on a thing that was seen a
+moment ago where its box lies over that thing's last box, or its words are that thing's words, or
+some of both; a thing's name is the caption that the frames vote for, each with its confidence.
+`Timeline` is the record, `webvtt` its form for players. Times are seconds from the start, boxes
+pixels of the frame.
 """
 
 from __future__ import annotations
@@ -123,7 +124,8 @@ class Joiner:
     """Joins what is said of frames over time.
 
     Args:
-        patience: frames from one sight of a thing to the next that still make it the same; 1 allows no gap.
+        patience: frames from one sight of a thing to the next that still make it the same; 1 allows
+            no gap.
     """
 
     def __init__(self, patience: int) -> None:
@@ -186,7 +188,10 @@ class Joiner:
             return {}
         here = np.array([region.box for region in regions], dtype=np.float32)
         there = np.array([track.boxes[-1] for track in open_tracks], dtype=np.float32)
-        words = [[_shared(region.text or "", track.text()) for track in open_tracks] for region in regions]
+        words = [
+            [_shared(region.text or "", track.text()) for track in open_tracks]
+            for region in regions
+        ]
         scores = iou(here, there) + 0.5 * np.array(words)
         found: dict[int, _Track] = {}
         taken: set[int] = set()
@@ -203,7 +208,9 @@ class Joiner:
         if caption is None or not caption.text:
             return False
         last = self._scenes[-1] if self._scenes else None
-        known = last is not None and self._is_open(last) and _shared(last.text(), caption.text) >= SCENE
+        known = (
+            last is not None and self._is_open(last) and _shared(last.text(), caption.text) >= SCENE
+        )
         if last is None or not known:
             self._scenes.append(_Track())
         self._scenes[-1].add(len(self._times), time, caption, with_box=False)
@@ -224,7 +231,9 @@ def webvtt(timeline: Timeline, end: float) -> str:
         end: seconds at which what the last frame shows is over, later than that frame.
     """
     cues = [_cue(thing, timeline.times, end) for thing in (*timeline.scenes, *timeline.things)]
-    cues.sort(key=lambda cue: cue[0])  # of cues that begin together the sentence about the whole frame comes first
+    cues.sort(
+        key=lambda cue: cue[0]
+    )  # of cues that begin together the sentence about the whole frame comes first
     rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in cues]
     return "\n\n".join(["WEBVTT", *rows]) + "\n"
 
@@ -233,7 +242,9 @@ def _cue(thing: Thing, times: Sequence[float], last: float) -> tuple[float, floa
     """Start, end (when the next frame was looked at) and escaped words."""
     following = bisect_right(times, thing.times[-1])
     end = times[following] if following < len(times) else last
-    text = " ".join(thing.text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = (
+        " ".join(thing.text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    )
     return thing.times[0], end, text
 
 

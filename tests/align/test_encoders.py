@@ -63,12 +63,17 @@ def slow_directions(model: SentenceEncoder, inputs: list[Tensor]) -> list[Tensor
 
 def slow_sentence(model: SentenceEncoder, words: list[int]) -> list[Tensor]:
     """s_t of the words of one sentence, without padding: eq. 2, 3, 4, 5 and 6 in order."""
-    inputs = [relu(model.input.weight @ model.embed.weight[word] + model.input.bias) for word in words]
+    inputs = [
+        relu(model.input.weight @ model.embed.weight[word] + model.input.bias) for word in words
+    ]
     states = slow_directions(model, inputs)
     vectors = [model.output.weight @ state + model.output.bias for state in states]
     if model.share is None:
         return [relu(vector) for vector in vectors]
-    weights = [torch.log1p(torch.exp(model.share.weight[0] @ state + model.share.bias[0])) for state in states]
+    weights = [
+        torch.log1p(torch.exp(model.share.weight[0] @ state + model.share.bias[0]))
+        for state in states
+    ]
     total = sum(float(weight) for weight in weights)
     return [
         vector / vector.square().sum().sqrt() * (weight / total)
@@ -80,7 +85,9 @@ def slow_sentence(model: SentenceEncoder, words: list[int]) -> list[Tensor]:
 @pytest.mark.parametrize("normalise", [False, True], ids=["as printed", "normalised"])
 @pytest.mark.parametrize("cell", ["relu", "gru"])
 @torch.no_grad()
-def test_sentence_encoder(cell: Literal["relu", "gru"], normalise: bool, lengths: list[int]) -> None:
+def test_sentence_encoder(
+    cell: Literal["relu", "gru"], normalise: bool, lengths: list[int]
+) -> None:
     model = encoder(cell, normalise)
     for spare in (0, 3):  # columns of nothing but padding change nothing
         words, mask = sentences(lengths, spare)
@@ -95,7 +102,9 @@ def test_sentence_encoder(cell: Literal["relu", "gru"], normalise: bool, lengths
 @pytest.mark.parametrize("cell", ["relu", "gru"])
 @torch.no_grad()
 def test_no_sentences(cell: Literal["relu", "gru"]) -> None:
-    assert encoder(cell, True)(torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)).shape == (
+    assert encoder(cell, True)(
+        torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)
+    ).shape == (
         0,
         3,
         7,
@@ -140,7 +149,9 @@ def test_region_encoder(shape: tuple[int, int], normalise: bool) -> None:
 
 @pytest.mark.parametrize("cell", ["relu", "gru"])
 @pytest.mark.parametrize("normalise", [False, True], ids=["as printed", "normalised"])
-def test_gradients_are_finite_and_padding_learns_nothing(cell: Literal["relu", "gru"], normalise: bool) -> None:
+def test_gradients_are_finite_and_padding_learns_nothing(
+    cell: Literal["relu", "gru"], normalise: bool
+) -> None:
     model = encoder(cell, normalise)
     words, mask = sentences([3, 0, 5])
     model(words, mask).sum().backward()
@@ -166,10 +177,14 @@ def test_last_state(lengths: list[int]) -> None:
             state = torch.zeros(6)
             for t in range(length):
                 state = cell(model.embed.weight[words[row, t]][None], state[None])[0]
-                torch.testing.assert_close(got[row, t], state / state.square().sum().sqrt(), rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(
+                    got[row, t], state / state.square().sum().sqrt(), rtol=1e-4, atol=1e-5
+                )
 
 
 @torch.no_grad()
 def test_last_state_of_no_sentences() -> None:
     model = LastState(vocabulary=11, word_size=5, size=6)
-    assert model(torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)).shape == (0, 3, 6)
+    assert model(
+        torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)
+    ).shape == (0, 3, 6)

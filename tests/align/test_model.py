@@ -11,7 +11,14 @@ from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.align.score import maxsim, mean_positive, sum_positive
 
 SIZES = {"size": 6, "word_size": 5, "hidden": 4}
-LAST = {"size": 6, "word_size": 5, "hidden": 6, "cell": "gru", "normalise": True, "sentence": "last"}
+LAST = {
+    "size": 6,
+    "word_size": 5,
+    "hidden": 6,
+    "cell": "gru",
+    "normalise": True,
+    "sentence": "last",
+}
 
 
 def build(**settings: Any) -> Aligner:
@@ -20,7 +27,8 @@ def build(**settings: Any) -> Aligner:
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [("maxsim", maxsim), ("sum_positive", sum_positive), ("mean_positive", mean_positive)]
+    ("name", "function"),
+    [("maxsim", maxsim), ("sum_positive", sum_positive), ("mean_positive", mean_positive)],
 )
 @pytest.mark.parametrize("null", [False, True], ids=["regions", "regions and NULL"])
 @torch.no_grad()
@@ -38,9 +46,15 @@ def test_score(name: str, function: Any, null: bool) -> None:
 def test_null_adds_one_vector_that_learns_and_nothing_else() -> None:
     plain, model = build(), build(null=True)
     assert set(model.state_dict()) - set(plain.state_dict()) == {"null"}
-    assert "null" not in plain.state_dict() and plain.choices(torch.ones(2, 3, 6)).shape == (2, 3, 6)
+    assert "null" not in plain.state_dict() and plain.choices(torch.ones(2, 3, 6)).shape == (
+        2,
+        3,
+        6,
+    )
     regions, (words, mask) = model.regions(torch.randn(3, 4, 7)), model.read([[4, 5, 6], [7]])
-    model.score(regions, words, torch.zeros(3, 4, dtype=torch.bool), mask).sum().backward()  # NULL alone is left
+    model.score(
+        regions, words, torch.zeros(3, 4, dtype=torch.bool), mask
+    ).sum().backward()  # NULL alone is left
     assert model.null.grad is not None and model.null.grad.any()
 
 
@@ -61,7 +75,11 @@ def test_the_last_word_counts_alone() -> None:
     ("changed", "message"),
     [
         pytest.param({"cell": "relu"}, "sentence = last and cell = relu cannot meet", id="no GRU"),
-        pytest.param({"normalise": False}, "sentence = last and normalise = false cannot meet", id="free lengths"),
+        pytest.param(
+            {"normalise": False},
+            "sentence = last and normalise = false cannot meet",
+            id="free lengths",
+        ),
         pytest.param({"hidden": 5}, "hidden = 5 and size = 6 cannot meet", id="another length"),
     ],
 )

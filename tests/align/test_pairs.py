@@ -21,7 +21,9 @@ class ByHand:
         return regions
 
     def read(self, sentences: Any) -> tuple[Tensor, Tensor]:
-        longest = 1 + max(len(sentence) for sentence in sentences)  # one more: a token that closes the sentence
+        longest = 1 + max(
+            len(sentence) for sentence in sentences
+        )  # one more: a token that closes the sentence
         words = torch.zeros(len(sentences), longest, 3)
         mask = torch.zeros(len(sentences), longest, dtype=torch.bool)
         for row, sentence in enumerate(sentences):
@@ -47,8 +49,11 @@ ONES = torch.ones(2, 2)  # objectness that says nothing
             id="every word for itself",
         ),
         # staying on 1 pays 0.3 and costs 0.25: 0.5 + 1 + 0 + 0.3 against 0.5 + 1 + 0.25
-        pytest.param(0.3, [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)], id="the last word stays"),
-        # all on 1: 0 + 1 + 0 + 2 * 0.6 = 2.2; 0, 1, 1: 0.5 + 1 + 0 + 0.6 = 2.1; all on 0: 0.75 + 1.2 = 1.95
+        pytest.param(
+            0.3, [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)], id="the last word stays"
+        ),
+        # all on 1: 0 + 1 + 0 + 2 * 0.6 = 2.2; 0, 1, 1: 0.5 + 1 + 0 + 0.6 = 2.1; all on 0: 0.75 +
+        # 1.2 = 1.95
         pytest.param(0.6, [Pair(0, 0, (0, 1, 2), 1, 1.0)], id="one snippet"),
     ],
 )
@@ -58,13 +63,18 @@ def test_by_hand(beta: float, pairs: list[Pair]) -> None:
 
 
 def test_another_opinion_by_hand() -> None:
-    # the second photo's sentences are passed over where there are none; +1 moves the last word from region 0 to 1
+    # the second photo's sentences are passed over where there are none; +1 moves the last word from
+    # region 0 to 1
     def opinion(photo: int, sentences: Any) -> Tensor:
         assert (photo, sentences) == (1, [[0, 1, 2]])
         return torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
 
-    found = infer_pairs(ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion)
-    assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]], "the score is v . s alone"
+    found = infer_pairs(
+        ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion
+    )
+    assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]], (
+        "the score is v . s alone"
+    )
 
 
 def test_words_on_the_null_region_are_in_no_pair() -> None:
@@ -87,7 +97,10 @@ def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -
             words, _ = aligner.read([sentence])
             regions = aligner.regions(vectors[photo : photo + 1])[0]
             count = len(regions)
-            worth = [[float(words[0, t] @ regions[r]) for r in range(count)] for t in range(len(sentence))]
+            worth = [
+                [float(words[0, t] @ regions[r]) for r in range(count)]
+                for t in range(len(sentence))
+            ]
             best, path = -float("inf"), ()
             for code in range(count ** len(sentence)):
                 labels = [code // count**t % count for t in range(len(sentence))]
@@ -99,16 +112,22 @@ def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -
             for t in range(1, len(path) + 1):
                 if t == len(path) or path[t] != path[first]:
                     score = sum(worth[k][path[first]] for k in range(first, t))
-                    found[-1].append(Pair(caption, first, tuple(sentence[first:t]), path[first], score))
+                    found[-1].append(
+                        Pair(caption, first, tuple(sentence[first:t]), path[first], score)
+                    )
                     first = t
     return found
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.05, 10.0])
-@pytest.mark.parametrize("token", [pytest.param(True, id="with END"), pytest.param(False, id="without END")])
+@pytest.mark.parametrize(
+    "token", [pytest.param(True, id="with END"), pytest.param(False, id="without END")]
+)
 def test_against_plain_loops(beta: float, token: bool) -> None:
     torch.manual_seed(3)
-    config = AlignerConfig(size=6, word_size=5, hidden=4, cell="gru", normalise=True, sentence_token=token)
+    config = AlignerConfig(
+        size=6, word_size=5, hidden=4, cell="gru", normalise=True, sentence_token=token
+    )
     aligner = Aligner(features=7, vocabulary=12, config=config).eval()
     vectors = torch.randn(4, 3, 7)
     sentences = [[[4, 5, 6, 7, 8], [9]], [], [[10, 11, 4], [5, 5], []], [[6, 7, 8, 9]]]
@@ -123,27 +142,32 @@ def test_against_plain_loops(beta: float, token: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentences", [pytest.param([[], []], id="photos without sentences"), pytest.param([], id="no photo")]
+    "sentences",
+    [pytest.param([[], []], id="photos without sentences"), pytest.param([], id="no photo")],
 )
 def test_nothing_to_pair(sentences: list[list[list[int]]]) -> None:
-    assert infer_pairs(ByHand(), torch.zeros(len(sentences), 2, 3), ONES[: len(sentences)], sentences, Chain()) == [
-        [] for _ in sentences
-    ]
+    assert infer_pairs(
+        ByHand(), torch.zeros(len(sentences), 2, 3), ONES[: len(sentences)], sentences, Chain()
+    ) == [[] for _ in sentences]
 
 
 def test_phrases_stay_whole_by_hand() -> None:
-    # the last word may not begin a phrase: with the second it is worth 1.0 on region 1 and 0.25 on region 0
+    # the last word may not begin a phrase: with the second it is worth 1.0 on region 1 and 0.25 on
+    # region 0
     chain = Chain(starts=lambda sentence: [True, True, False])
     (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], chain)
     assert found == [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]
 
 
 def test_a_prior_on_regions_by_hand() -> None:
-    # the whole photo counts as the best proposal, here of objectness 1/e: both of those get -0.3, the third -0.6
+    # the whole photo counts as the best proposal, here of objectness 1/e: both of those get -0.3,
+    # the third -0.6
     objectness = torch.tensor([[1.0, math.exp(-2), math.exp(-1)]])
     regions = torch.tensor([[[0.5, 0.0, 0.1], [0.4, 1.0, 0.3], [0.6, 0.0, 0.1]]])
     (plain,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain())
     assert [pair.region for pair in plain] == [2, 1]
     (found,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain(prior=0.3))
     assert [(pair.words, pair.region) for pair in found] == [((0,), 2), ((1,), 1), ((2,), 0)]
-    assert [pair.score for pair in found] == pytest.approx([0.6, 1.0, 0.1]), "the prior chooses only"
+    assert [pair.score for pair in found] == pytest.approx([0.6, 1.0, 0.1]), (
+        "the prior chooses only"
+    )

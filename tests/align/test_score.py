@@ -13,26 +13,39 @@ from regiontalk.align.score import affinity, maxsim, maxsim_blocks, mean_positiv
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def slow_scores(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, printed: str) -> Tensor:
+def slow_scores(
+    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, printed: str
+) -> Tensor:
     """Eq. 8 (``max``), eq. 7 (``sum``) or eq. 7 as [3] divides it (``mean``), one product at a time."""
     scores = torch.zeros(len(regions), len(words))
     for k in range(len(regions)):
         for sentence in range(len(words)):
             for t in range(words.shape[1]):
                 products = [
-                    sum(float(a) * float(b) for a, b in zip(regions[k, i], words[sentence, t], strict=True))
+                    sum(
+                        float(a) * float(b)
+                        for a, b in zip(regions[k, i], words[sentence, t], strict=True)
+                    )
                     for i in range(regions.shape[1])
                     if region_mask[k, i]
                 ]
                 if word_mask[sentence, t] and products:
-                    best = max(products) if printed == "max" else sum(max(0.0, product) for product in products)
+                    best = (
+                        max(products)
+                        if printed == "max"
+                        else sum(max(0.0, product) for product in products)
+                    )
                     scores[k, sentence] += best
             if printed == "mean":  # [3]: N_k (T_l + 5)
-                scores[k, sentence] /= max(1, int(region_mask[k].sum())) * (int(word_mask[sentence].sum()) + 5)
+                scores[k, sentence] /= max(1, int(region_mask[k].sum())) * (
+                    int(word_mask[sentence].sum()) + 5
+                )
     return scores
 
 
-def batch(photos: int, regions: int, sentences: int, words: int, holes: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def batch(
+    photos: int, regions: int, sentences: int, words: int, holes: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random vectors; with holes, half the regions and words are padding, some photos and sentences empty."""
     chance = torch.Generator().manual_seed(photos + 10 * regions + 100 * sentences + 1000 * words)
     share = 0.5 if holes else -1.0
@@ -46,7 +59,9 @@ def batch(photos: int, regions: int, sentences: int, words: int, holes: bool) ->
 
 @pytest.mark.parametrize("holes", [False, True], ids=["full", "padded"])
 @pytest.mark.parametrize(
-    "sizes", [(1, 1, 1, 1), (3, 4, 5, 6), (1, 4, 3, 2), (4, 1, 1, 5), (6, 2, 6, 1)], ids=lambda sizes: str(sizes)
+    "sizes",
+    [(1, 1, 1, 1), (3, 4, 5, 6), (1, 4, 3, 2), (4, 1, 1, 5), (6, 2, 6, 1)],
+    ids=lambda sizes: str(sizes),
 )
 @pytest.mark.parametrize(
     ("score", "printed"),
@@ -64,9 +79,15 @@ def test_by_hand() -> None:
     every = torch.ones(1, 2, dtype=torch.bool)
     # products: s_1 with v_1 3, with v_2 2; s_2 with v_1 -1, with v_2 -2
     assert affinity(regions, words).tolist() == [[[[3, 2], [-1, -2]]]]
-    assert maxsim(regions, words, every, every).tolist() == [[3 - 1]]  # eq. 8: the best may be negative
-    assert sum_positive(regions, words, every, every).tolist() == [[3 + 2]]  # eq. 7: only what is above 0
-    assert mean_positive(regions, words, every, every).tolist() == [[pytest.approx(5 / (2 * (2 + 5)))]]
+    assert maxsim(regions, words, every, every).tolist() == [
+        [3 - 1]
+    ]  # eq. 8: the best may be negative
+    assert sum_positive(regions, words, every, every).tolist() == [
+        [3 + 2]
+    ]  # eq. 7: only what is above 0
+    assert mean_positive(regions, words, every, every).tolist() == [
+        [pytest.approx(5 / (2 * (2 + 5)))]
+    ]
     second = torch.tensor([[False, True]])
     assert maxsim(regions, words, second, every).tolist() == [[2 - 2]]
     assert maxsim(regions, words, every, second).tolist() == [[-1]]
@@ -81,7 +102,11 @@ def test_padding_has_no_gradient(score: Score) -> None:
     assert not scores[0].any() and not scores[:, 0].any()
     scores.sum().backward()
     assert regions.grad is not None and words.grad is not None
-    assert regions.grad.isfinite().all() and not regions.grad[~region_mask].any() and regions.grad.any()
+    assert (
+        regions.grad.isfinite().all()
+        and not regions.grad[~region_mask].any()
+        and regions.grad.any()
+    )
     assert words.grad.isfinite().all() and not words.grad[~word_mask].any() and words.grad.any()
 
 

@@ -41,7 +41,9 @@ def brute_force(affinity: np.ndarray, beta: float) -> tuple[tuple[int, ...], flo
 
 @pytest.mark.parametrize("beta", BETAS, ids=lambda beta: f"beta {beta:g}")
 @pytest.mark.parametrize(
-    ("length", "count"), [(1, 1), (1, 4), (4, 1), (2, 2), (5, 3), (3, 5), (6, 2)], ids=lambda size: str(size)
+    ("length", "count"),
+    [(1, 1), (1, 4), (4, 1), (2, 2), (5, 3), (3, 5), (6, 2)],
+    ids=lambda size: str(size),
 )
 @pytest.mark.parametrize("kind", ["quarters", "equal", "normal"])
 def test_against_every_labelling(length: int, count: int, beta: float, kind: str) -> None:
@@ -65,11 +67,22 @@ def test_by_hand() -> None:
     # a, red, ball, on, grass over the regions ball, lawn. Affinities v_i.s_t:
     affinity = torch.tensor([[0.2, 0.1], [2.0, 0.5], [1.0, 0.25], [0.3, 0.4], [0.5, 3.0]])
     # beta 0: every word its larger: 0 0 0 1 1, .2 + 2 + 1 + .4 + 3 = 6.6
-    assert [part.tolist() for part in viterbi(affinity, 0.0)] == [[0, 0, 0, 1, 1], pytest.approx(6.6)]
-    # beta 1: three of the four neighbours agree, 6.6 + 3 = 9.6; all on the lawn: .1+.5+.25+.4+3 + 4 = 8.25
-    assert [part.tolist() for part in viterbi(affinity, 1.0)] == [[0, 0, 0, 1, 1], pytest.approx(9.6)]
-    # beta 2.4: 6.6 + 7.2 = 13.8; all on the lawn 4.25 + 9.6 = 13.85, which wins; all on the ball 4 + 9.6 = 13.6
-    assert [part.tolist() for part in viterbi(affinity, 2.4)] == [[1, 1, 1, 1, 1], pytest.approx(13.85)]
+    assert [part.tolist() for part in viterbi(affinity, 0.0)] == [
+        [0, 0, 0, 1, 1],
+        pytest.approx(6.6),
+    ]
+    # beta 1: three of the four neighbours agree, 6.6 + 3 = 9.6; all on the lawn: .1+.5+.25+.4+3 + 4
+    # = 8.25
+    assert [part.tolist() for part in viterbi(affinity, 1.0)] == [
+        [0, 0, 0, 1, 1],
+        pytest.approx(9.6),
+    ]
+    # beta 2.4: 6.6 + 7.2 = 13.8; all on the lawn 4.25 + 9.6 = 13.85, which wins; all on the ball 4
+    # + 9.6 = 13.6
+    assert [part.tolist() for part in viterbi(affinity, 2.4)] == [
+        [1, 1, 1, 1, 1],
+        pytest.approx(13.85),
+    ]
     assert snippets(viterbi(affinity, 1.0)[0]) == [Snippet(0, 2, 0), Snippet(3, 4, 1)]
 
 
@@ -86,7 +99,9 @@ def test_regions_change_only_at_starts(beta: float) -> None:
             if all(path[t] == path[t - 1] or starts[t] for t in range(1, 6))
         ]
         assert tuple(labels.tolist()) in allowed
-        assert float(total) == pytest.approx(max(total_of(affinity, path, beta) for path in allowed))
+        assert float(total) == pytest.approx(
+            max(total_of(affinity, path, beta) for path in allowed)
+        )
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 1e30], ids=lambda beta: f"beta {beta:g}")
@@ -119,7 +134,9 @@ def test_a_huge_beta_still_finds_the_best_region() -> None:
 
 def test_more_beta_never_gives_more_snippets() -> None:
     affinity = torch.randn(12, 6, generator=torch.Generator().manual_seed(0))
-    counts = [len(snippets(viterbi(affinity, beta)[0])) for beta in (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 100.0)]
+    counts = [
+        len(snippets(viterbi(affinity, beta)[0])) for beta in (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 100.0)
+    ]
     assert counts == sorted(counts, reverse=True) and counts[0] > 5 and counts[-1] == 1
 
 
@@ -149,16 +166,28 @@ TRUE = torch.ones(2, dtype=torch.bool)
     ("arguments", "message"),
     [
         pytest.param((torch.zeros(3), 1.0), "words by regions, got", id="one dimension"),
-        pytest.param((torch.zeros(2, 2), -0.5), "beta: expected .* at least 0, got -0.5", id="negative beta"),
+        pytest.param(
+            (torch.zeros(2, 2), -0.5), "beta: expected .* at least 0, got -0.5", id="negative beta"
+        ),
         pytest.param((torch.zeros(2, 2), math.inf), "beta: expected a finite", id="infinite beta"),
         pytest.param((torch.zeros(2, 2), math.nan), "beta: expected a finite", id="beta NaN"),
         pytest.param((torch.zeros(2, 0), 1.0), "at least one region", id="no region"),
-        pytest.param((torch.zeros(2, 2), 1.0, TRUE, ~TRUE), "at least one region", id="all regions masked"),
-        pytest.param((torch.full((2, 2), math.nan), 1.0), "finite numbers where words meet", id="NaN"),
         pytest.param(
-            (torch.zeros(2, 2), 1.0, torch.ones(3, dtype=torch.bool)), r"words: expected .* \(2,\)", id="words"
+            (torch.zeros(2, 2), 1.0, TRUE, ~TRUE), "at least one region", id="all regions masked"
         ),
-        pytest.param((torch.zeros(2, 2), 1.0, None, torch.ones(2)), "regions: expected a bool mask", id="float mask"),
+        pytest.param(
+            (torch.full((2, 2), math.nan), 1.0), "finite numbers where words meet", id="NaN"
+        ),
+        pytest.param(
+            (torch.zeros(2, 2), 1.0, torch.ones(3, dtype=torch.bool)),
+            r"words: expected .* \(2,\)",
+            id="words",
+        ),
+        pytest.param(
+            (torch.zeros(2, 2), 1.0, None, torch.ones(2)),
+            "regions: expected a bool mask",
+            id="float mask",
+        ),
     ],
 )
 def test_viterbi_errors(arguments: Any, message: str) -> None:

@@ -38,7 +38,9 @@ class FakeCaptioner:
         merge: bool = True,
     ) -> list[ImageResult]:
         names = tuple(Path(photo).name for photo in photos)
-        self.calls.append(("caption_many", names, regions, beams, threshold, *([] if merge else ["all boxes"])))
+        self.calls.append(
+            ("caption_many", names, regions, beams, threshold, *([] if merge else ["all boxes"]))
+        )
         sizes = [open_image(photo).size for photo in photos]
         return [
             ImageResult(
@@ -46,7 +48,10 @@ class FakeCaptioner:
                 size_wh=size,
                 model="fake",
                 caption=RegionCaption((0, 0, *size), "a plain wall", 0.5),
-                regions=tuple(RegionCaption((0, 0, 5, 5 + n), "a corner" if n else None, 0.25) for n in range(regions)),
+                regions=tuple(
+                    RegionCaption((0, 0, 5, 5 + n), "a corner" if n else None, 0.25)
+                    for n in range(regions)
+                ),
             )
             for photo, size in zip(photos, sizes, strict=True)
         ]
@@ -100,7 +105,10 @@ def run(captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def huge() -> bytes:
     """A 20,000x20,000 PNG without one pixel: whoever decodes it fails with another message."""
     chunks = [b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0), b"IDAT"]
-    body = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    body = (
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(body)
 
 
@@ -111,7 +119,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> 
     values = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
     Path("folder").mkdir()
     Path("album").mkdir()
-    for row, name in zip(values, ("good.jpg", "album/a.jpg", "album/c.jpg", "album/e.png"), strict=True):
+    for row, name in zip(
+        values, ("good.jpg", "album/a.jpg", "album/c.jpg", "album/e.png"), strict=True
+    ):
         Image.fromarray(row).save(name)
     for name in ("cut.jpg", "album/b.jpg"):
         Path(name).write_bytes(Path("good.jpg").read_bytes()[:-1500])

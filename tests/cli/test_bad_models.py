@@ -31,7 +31,9 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
     """Change the tensors of ``model.safetensors``."""
 
     def damage(folder: Path) -> None:
-        values = {key: value.clone() for key, value in load_file(folder / "model.safetensors").items()}  # not mapped
+        values = {
+            key: value.clone() for key, value in load_file(folder / "model.safetensors").items()
+        }  # not mapped
         change(values)
         save_file(values, folder / "model.safetensors")
 
@@ -44,17 +46,38 @@ BIAS = "generator.output.bias"
 @pytest.mark.parametrize(
     ("damage", "messages"),
     [
-        pytest.param(lambda folder: (folder / "config.json").unlink(), ["missing config.json"], id="no config"),
-        pytest.param(lambda folder: (folder / "README.md").unlink(), ["missing README.md"], id="no card"),
         pytest.param(
-            lambda folder: [(folder / name).unlink() for name in ("model.safetensors", "vocabulary.json")],
+            lambda folder: (folder / "config.json").unlink(),
+            ["missing config.json"],
+            id="no config",
+        ),
+        pytest.param(
+            lambda folder: (folder / "README.md").unlink(), ["missing README.md"], id="no card"
+        ),
+        pytest.param(
+            lambda folder: [
+                (folder / name).unlink() for name in ("model.safetensors", "vocabulary.json")
+            ],
             ["not a complete model folder; missing model.safetensors, vocabulary.json"],
             id="two files missing",
         ),
-        pytest.param(config(format=2), ["config.json: format: Input should be 1, got 2"], id="wrong format number"),
-        pytest.param(config(kind="spacy"), ["kind: Input should be 'regiontalk', got 'spacy'"], id="another kind"),
         pytest.param(
-            config(format=7, colour="red", aligner={"cell": "lstm"}, generator={"hidden": 0, "cel": "gru"}),
+            config(format=2),
+            ["config.json: format: Input should be 1, got 2"],
+            id="wrong format number",
+        ),
+        pytest.param(
+            config(kind="spacy"),
+            ["kind: Input should be 'regiontalk', got 'spacy'"],
+            id="another kind",
+        ),
+        pytest.param(
+            config(
+                format=7,
+                colour="red",
+                aligner={"cell": "lstm"},
+                generator={"hidden": 0, "cel": "gru"},
+            ),
             [
                 "format: Input should be 1, got 7",
                 "aligner.cell: Input should be 'relu' or 'gru', got 'lstm'",
@@ -70,12 +93,24 @@ BIAS = "generator.output.bias"
             id="unknown backbone",
         ),
         pytest.param(
-            config(extractor={"backbone": "test_resnet", "same_padding": True}), ["same_padding = false"], id="padding"
+            config(extractor={"backbone": "test_resnet", "same_padding": True}),
+            ["same_padding = false"],
+            id="padding",
         ),
-        pytest.param(lambda folder: (folder / "config.json").write_text("{"), ["Invalid JSON"], id="config cut short"),
-        pytest.param(lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), ["Invalid JSON"], id="no text"),
         pytest.param(
-            lambda folder: (folder / "vocabulary.json").write_text('{"words": 5}'), ["vocabulary"], id="vocabulary"
+            lambda folder: (folder / "config.json").write_text("{"),
+            ["Invalid JSON"],
+            id="config cut short",
+        ),
+        pytest.param(
+            lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"),
+            ["Invalid JSON"],
+            id="no text",
+        ),
+        pytest.param(
+            lambda folder: (folder / "vocabulary.json").write_text('{"words": 5}'),
+            ["vocabulary"],
+            id="vocabulary",
         ),
         pytest.param(
             lambda folder: (folder / "model.safetensors").write_bytes(b"PK" * 50),
@@ -92,16 +127,26 @@ BIAS = "generator.output.bias"
             [f"{BIAS}: expected shape (19,), got (3,)"],
             id="a tensor of another shape",
         ),
-        pytest.param(tensors(lambda values: values.pop(BIAS)), [f"first difference: {BIAS}"], id="a tensor missing"),
         pytest.param(
-            tensors(lambda values: values.update(more=torch.zeros(3))), ["first difference: more"], id="one too many"
+            tensors(lambda values: values.pop(BIAS)),
+            [f"first difference: {BIAS}"],
+            id="a tensor missing",
+        ),
+        pytest.param(
+            tensors(lambda values: values.update(more=torch.zeros(3))),
+            ["first difference: more"],
+            id="one too many",
         ),
         pytest.param(
             tensors(lambda values: values.update({BIAS: values[BIAS].int()})),
             [f"{BIAS}: expected fractions"],
             id="type",
         ),
-        pytest.param(config(aligner={"size": 13}), ["expected shape"], id="sizes that the weights do not have"),
+        pytest.param(
+            config(aligner={"size": 13}),
+            ["expected shape"],
+            id="sizes that the weights do not have",
+        ),
     ],
 )
 def test_bad_model_folders(real: Any, refused: Any, damage: Damage, messages: list[str]) -> None:
@@ -121,7 +166,9 @@ def test_bad_model_folders(real: Any, refused: Any, damage: Damage, messages: li
         pytest.param("a/b/c", id="two slashes"),
     ],
 )
-def test_unknown_models(real: Any, refused: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_unknown_models(
+    real: Any, refused: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     def reached(*_: Any, **__: Any) -> None:
         raise AssertionError("the network was asked")
 
@@ -129,12 +176,16 @@ def test_unknown_models(real: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
     refused(real("caption", "good.jpg", "--model", name), f"owner/name, got {name!r}")
 
 
-def test_a_hub_that_cannot_be_reached(real: Any, refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_cannot_be_reached(
+    real: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise OSError("no route")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
-    refused(real("caption", "good.jpg", "--model", "somebody/something"), "the Hub cannot be reached")
+    refused(
+        real("caption", "good.jpg", "--model", "somebody/something"), "the Hub cannot be reached"
+    )
 
 
 RECIPE = """
@@ -167,13 +218,17 @@ batch = 0
             id="all errors at once",
         ),
         pytest.param("all", "name = ", ["recipe.toml: expected TOML"], id="not TOML"),
-        pytest.param("all", None, ["recipe.toml: expected a recipe, a TOML file (No such file"], id="missing"),
+        pytest.param(
+            "all", None, ["recipe.toml: expected a recipe, a TOML file (No such file"], id="missing"
+        ),
         pytest.param("align", 'name = "x"', ["expected a section [align]"], id="no such section"),
         pytest.param("dance", 'name = "x"', ["stage: expected one of"], id="unknown stage"),
         pytest.param("all", 'name = "x"\n[align]\n', ["folder"], id="no data set"),
     ],
 )
-def test_bad_recipes(real: Any, refused: Any, stage: str, recipe: str | None, messages: list[str]) -> None:
+def test_bad_recipes(
+    real: Any, refused: Any, stage: str, recipe: str | None, messages: list[str]
+) -> None:
     if recipe is not None:
         Path("recipe.toml").write_text(recipe)
     result = real("train", stage, "recipe.toml", "--data", "folder", "--out", "runs")

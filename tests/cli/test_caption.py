@@ -20,10 +20,14 @@ from regiontalk.records import ImageResult
         pytest.param(["a.png"], ["a.png"], 0, id="one photo"),
         pytest.param(["b.jpg", "a.png"], ["b.jpg", "a.png"], 0, id="two, in the user's order"),
         pytest.param(["a.png", "a.png"], ["a.png"], 0, id="the same twice"),
-        pytest.param(["album"], ["album/one.png", "album/two.PNG"], 1, id="folder with a broken one"),
+        pytest.param(
+            ["album"], ["album/one.png", "album/two.PNG"], 1, id="folder with a broken one"
+        ),
         pytest.param(["album/*.png"], ["album/one.png"], 0, id="pattern"),
         pytest.param(["**/o*.png"], ["album/one.png"], 0, id="pattern over folders"),
-        pytest.param(["a.png", "gone.png", "b.jpg"], ["a.png", "b.jpg"], 1, id="one of three is missing"),
+        pytest.param(
+            ["a.png", "gone.png", "b.jpg"], ["a.png", "b.jpg"], 1, id="one of three is missing"
+        ),
         pytest.param(["broken.jpg", "a.png"], ["a.png"], 1, id="one of two is broken"),
     ],
 )
@@ -65,8 +69,14 @@ def test_lines(run: Any) -> None:
             ("caption_many", ("a.png",), 3, 5, 0.4, "all boxes"),
             id="all",
         ),
-        pytest.param(["--regions", "0"], ("caption_many", ("a.png",), 0, None, None), id="only the whole photo"),
-        pytest.param(["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], None, None), id="a box"),
+        pytest.param(
+            ["--regions", "0"],
+            ("caption_many", ("a.png",), 0, None, None),
+            id="only the whole photo",
+        ),
+        pytest.param(
+            ["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], None, None), id="a box"
+        ),
         pytest.param(
             ["--box", "1,2,3,4", "--box", "0,0,9.5,9", "--beam", "2"],
             ("describe", "a.png", [(1, 2, 3, 4), (0, 0, 9.5, 9)], 2, None),
@@ -74,7 +84,9 @@ def test_lines(run: Any) -> None:
         ),
     ],
 )
-def test_what_the_captioner_is_asked(run: Any, captioner: Any, options: list[str], call: tuple[Any, ...]) -> None:
+def test_what_the_captioner_is_asked(
+    run: Any, captioner: Any, options: list[str], call: tuple[Any, ...]
+) -> None:
     assert run("caption", "a.png", *options).exit_code == 0
     assert captioner.calls == [("load", "mini", None, 100_000_000), call]
 
@@ -93,18 +105,40 @@ def test_photos_go_together(run: Any, captioner: Any) -> None:
         pytest.param(["broken.jpg"], "broken.jpg", id="no picture"),
         pytest.param(["empty"], "no picture in this folder", id="empty folder"),
         pytest.param(["*.gif"], "no picture in this pattern", id="pattern without a match"),
-        pytest.param(["a.png", "--box", "1,2,3"], "expected x1,y1,x2,y2 in pixels, got '1,2,3'", id="three numbers"),
+        pytest.param(
+            ["a.png", "--box", "1,2,3"],
+            "expected x1,y1,x2,y2 in pixels, got '1,2,3'",
+            id="three numbers",
+        ),
         pytest.param(["a.png", "--box", "x,y,z,w"], "expected x1,y1,x2,y2", id="letters"),
         pytest.param(["a.png", "--box", ""], "expected x1,y1,x2,y2", id="nothing"),
-        pytest.param(["a.png", "--box", "9,9,1,1"], "--box 9,9,1,1: expected 0 <= x1 < x2", id="inverted"),
+        pytest.param(
+            ["a.png", "--box", "9,9,1,1"], "--box 9,9,1,1: expected 0 <= x1 < x2", id="inverted"
+        ),
         pytest.param(["a.png", "--box", "nan,0,1,1"], "expected 0 <= x1", id="not a number"),
         pytest.param(["a.png", "--box", "0,0,inf,1"], "expected 0 <= x1", id="infinite"),
-        pytest.param(["a.png", "--box", "0,0,99,9"], "outside the photo, which is 40x30", id="outside the photo"),
+        pytest.param(
+            ["a.png", "--box", "0,0,99,9"],
+            "outside the photo, which is 40x30",
+            id="outside the photo",
+        ),
         pytest.param(["5,6,7,8"], "a second box needs its own --box", id="box taken for a photo"),
-        pytest.param(["a.png", "--box", "0,0,9,9", "--regions", "3"], "exclude each other", id="box and regions"),
-        pytest.param(["a.png", "--model", "maxi"], "model: expected one of mini, got 'maxi'", id="unknown model"),
+        pytest.param(
+            ["a.png", "--box", "0,0,9,9", "--regions", "3"],
+            "exclude each other",
+            id="box and regions",
+        ),
+        pytest.param(
+            ["a.png", "--model", "maxi"],
+            "model: expected one of mini, got 'maxi'",
+            id="unknown model",
+        ),
         pytest.param(["a.png", "--draw", "b.jpg"], "b.jpg", id="draw into a file"),
-        pytest.param(["a.png", "--attention"], "--attention: expected --draw DIR", id="attention without a folder"),
+        pytest.param(
+            ["a.png", "--attention"],
+            "--attention: expected --draw DIR",
+            id="attention without a folder",
+        ),
     ],
 )
 def test_the_users_mistakes(run: Any, arguments: list[str], message: str) -> None:
@@ -116,12 +150,16 @@ def test_the_users_mistakes(run: Any, arguments: list[str], message: str) -> Non
     assert result.stderr.startswith("regiontalk: ")
 
 
-@pytest.mark.parametrize("option", [["--beam", "0"], ["--regions", "-1"], ["--threshold", "2"], ["--bogus"]])
+@pytest.mark.parametrize(
+    "option", [["--beam", "0"], ["--regions", "-1"], ["--threshold", "2"], ["--bogus"]]
+)
 def test_usage(run: Any, option: list[str]) -> None:
     assert run("caption", "a.png", *option).exit_code == 2
 
 
-def test_a_fault_of_ours_keeps_its_traceback(run: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_keeps_its_traceback(
+    run: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
@@ -139,7 +177,10 @@ def test_draw(run: Any) -> None:
     Image.new("RGB", (40, 30)).save("other/a.jpg")
     result = run("caption", "a.png", "other/a.jpg", "broken.jpg", "--draw", "drawn")
     assert result.exit_code == 1
-    assert sorted(path.name for path in Path("drawn").iterdir()) == ["a_regions.jpg", "a_regions_2.jpg"]
+    assert sorted(path.name for path in Path("drawn").iterdir()) == [
+        "a_regions.jpg",
+        "a_regions_2.jpg",
+    ]
     with Image.open("drawn/a_regions.jpg") as picture:
         assert picture.format == "JPEG"
     assert result.stderr.startswith(f"drawn: {Path('drawn/a_regions.jpg')}")
@@ -162,13 +203,17 @@ def test_a_failed_drawing_is_that_photos_failure(run: Any, monkeypatch: pytest.M
 
 
 def test_largest_photo(run: Any, captioner: Any) -> None:
-    assert run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0  # 40 x 30
+    assert (
+        run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0
+    )  # 40 x 30
     assert captioner.calls[0] == ("load", "mini", None, 1200)
     assert MAX_PIXELS == images.MAX_PIXELS
 
 
 def test_attention(real: Any) -> None:
-    result = real("caption", "good.jpg", "album/a.jpg", "--draw", "drawn", "--attention", "--model", "tiny")
+    result = real(
+        "caption", "good.jpg", "album/a.jpg", "--draw", "drawn", "--attention", "--model", "tiny"
+    )
     assert result.exit_code == 0, result.output
     names = ["a_attention.jpg", "a_regions.jpg", "good_attention.jpg", "good_regions.jpg"]
     assert sorted(path.name for path in Path("drawn").iterdir()) == names
@@ -179,4 +224,6 @@ def test_attention(real: Any) -> None:
 def test_attention_of_a_model_without(run: Any, captioner: Any) -> None:
     captioner.attends = False
     result = run("caption", "a.png", "--draw", "drawn", "--attention")
-    assert result.exit_code == 2 and "expected a model that attends, got 'mini'" in " ".join(result.stderr.split())
+    assert result.exit_code == 2 and "expected a model that attends, got 'mini'" in " ".join(
+        result.stderr.split()
+    )

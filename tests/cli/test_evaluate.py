@@ -34,12 +34,16 @@ def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     examples, _ = read_split(toy_folder, "train")
     config = ModelConfig(
         name="tiny",
-        extractor=ExtractorConfig(backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8),
+        extractor=ExtractorConfig(
+            backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8
+        ),
         aligner=AlignerConfig(size=8, word_size=8, hidden=8),
         generator=GeneratorConfig(hidden=8, word_size=8),
     )
     torch.manual_seed(0)
-    vocabulary = Vocabulary.build((text for example in examples for text in example.captions), least=1)
+    vocabulary = Vocabulary.build(
+        (text for example in examples for text in example.captions), least=1
+    )
     RegionModel(config=config, vocabulary=vocabulary).save_pretrained(folder, "# tiny\n")
     return folder
 
@@ -53,62 +57,130 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
         "--report",
         tmp_path / "page",
     )
-    result = invoke("all", "--model", model_folder, "--data", toy_folder, "--limit", 4, "--train-limit", 5, *files)
+    result = invoke(
+        "all",
+        "--model",
+        model_folder,
+        "--data",
+        toy_folder,
+        "--limit",
+        4,
+        "--train-limit",
+        5,
+        *files,
+    )
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "all.json").read_text())
     names = ["retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment"]
     assert [part["protocol"] for part in found["results"]] == names
-    assert (found["model"], found["split"], found["photos"], len(found["model_sha256"])) == ("tiny", "dev", 4, 64)
+    assert (found["model"], found["split"], found["photos"], len(found["model_sha256"])) == (
+        "tiny",
+        "dev",
+        4,
+        64,
+    )
     assert found["results"][1]["counts"]["training photos"] == 5
-    assert set(found["results"][0]["figures"]["photo to sentence"]["R@1"]) == {"value", "low", "high"}
+    assert set(found["results"][0]["figures"]["photo to sentence"]["R@1"]) == {
+        "value",
+        "low",
+        "high",
+    }
     assert all(name in result.stdout for name in names)
     page = (tmp_path / "page" / "index.html").read_text()
-    assert all(f'<h2 id="{name}">' in page for name in names) and page.count("data:image/svg+xml") >= 10
+    assert (
+        all(f'<h2 id="{name}">' in page for name in names)
+        and page.count("data:image/svg+xml") >= 10
+    )
     assert all(page.count(f"<h3>{kind}</h3>") == 7 for kind in ("Best", "Worst"))
     said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
     assert {"captions", "regions", "dense"} == {row["protocol"] for row in said}
 
 
-def test_all_goes_on_where_one_protocol_has_nothing(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_all_goes_on_where_one_protocol_has_nothing(
+    model_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     """Without Entities there is no phrase; a photo that cannot be opened is told, whatever is measured."""
     shutil.copytree(toy_folder / "flickr8k", tmp_path / "flickr8k")
     name = (tmp_path / "flickr8k" / "Flickr_8k.devImages.txt").read_text().split()[0]
     photo = tmp_path / "flickr8k" / "images" / name
     photo.write_bytes(photo.read_bytes()[:100])
-    common = ("--model", model_folder, "--data", tmp_path, "--limit", 4, "--train-limit", 5, "--json", tmp_path / "a")
+    common = (
+        "--model",
+        model_folder,
+        "--data",
+        tmp_path,
+        "--limit",
+        4,
+        "--train-limit",
+        5,
+        "--json",
+        tmp_path / "a",
+    )
     assert invoke("all", *common, "--report", tmp_path / "page").exit_code == 0
     assert "not measured: " in (tmp_path / "page" / "index.html").read_text()
     found = {part["protocol"]: part for part in json.loads((tmp_path / "a").read_text())["results"]}
     assert found["captions"]["figures"] and not found["phrases"]["figures"]
     assert found["phrases"]["notes"][0].startswith("not measured: ")
-    assert any("photos that cannot be opened, left out: 1" in note for note in found["retrieval"]["notes"])
+    assert any(
+        "photos that cannot be opened, left out: 1" in note for note in found["retrieval"]["notes"]
+    )
     assert invoke("phrases", *common).exit_code == 2
 
 
-def test_the_overlap_of_dense_detections(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
-    common = ("dense", "--model", model_folder, "--data", toy_folder, "--limit", 2, "--json", tmp_path / "figures.json")
+def test_the_overlap_of_dense_detections(
+    model_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
+    common = (
+        "dense",
+        "--model",
+        model_folder,
+        "--data",
+        toy_folder,
+        "--limit",
+        2,
+        "--json",
+        tmp_path / "figures.json",
+    )
     for options, kept in ((), OVERLAP), (("--overlap", 1), 1.0):
         assert invoke(*common, *options).exit_code == 0
         found = json.loads((tmp_path / "figures.json").read_text())
-        assert found["results"][0]["counts"]["overlap kept"] == kept and found["command"].startswith("regiontalk")
+        assert found["results"][0]["counts"]["overlap kept"] == kept and found[
+            "command"
+        ].startswith("regiontalk")
     assert invoke(*common, "--overlap", 2).exit_code == 2
 
 
-def test_a_folder_with_only_a_test_split(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_with_only_a_test_split(
+    model_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(toy_folder, tmp_path / "held")
     lists = tmp_path / "held" / "flickr8k"
     (lists / "Flickr_8k.devImages.txt").rename(lists / "Flickr_8k.testImages.txt")
     (lists / "Flickr_8k.trainImages.txt").unlink()
-    common = ("captions", "--model", model_folder, "--data", tmp_path / "held", "--split", "test", "--limit", 2)
+    common = (
+        "captions",
+        "--model",
+        model_folder,
+        "--data",
+        tmp_path / "held",
+        "--split",
+        "test",
+        "--limit",
+        2,
+    )
     alone = invoke(*common)
     assert alone.exit_code == 0 and "no training split" in alone.stdout
-    beside = invoke(*common, "--train-data", toy_folder, "--train-limit", 3, "--json", tmp_path / "figures.json")
+    beside = invoke(
+        *common, "--train-data", toy_folder, "--train-limit", 3, "--json", tmp_path / "figures.json"
+    )
     assert beside.exit_code == 0
     figures = json.loads((tmp_path / "figures.json").read_text())["results"][0]["figures"]
     assert list(figures) == ["model", "nearest training photo"]
 
 
-def test_calibrate_writes_into_the_model(model_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_calibrate_writes_into_the_model(
+    model_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "model"
     shutil.copytree(model_folder, folder)
     before = json.loads((folder / "config.json").read_text())
@@ -151,15 +223,26 @@ def test_meteor_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     rows = [{"image_id": 1, "caption": "a dog runs"}]
     (tmp_path / "said.json").write_text(json.dumps(rows))
-    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "said.json", "--meteor-jar")
+    files = (
+        "--predictions",
+        tmp_path / "said.json",
+        "--references",
+        tmp_path / "said.json",
+        "--meteor-jar",
+    )
     monkeypatch.setattr(judges, "installed_folder", lambda: None)
     result = invoke("captions", *files)
     assert result.exit_code == 2 and "expected an installed pycocoevalcap" in result.stderr
     monkeypatch.setattr(judges, "installed_folder", lambda: tmp_path)
-    monkeypatch.setattr(judges, "jar_statistics", lambda said, truths, folder: np.zeros((len(said), SIZE), np.int64))
+    monkeypatch.setattr(
+        judges, "jar_statistics", lambda said, truths, folder: np.zeros((len(said), SIZE), np.int64)
+    )
     result = invoke("captions", *files, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
-    assert "METEOR" in json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+    assert (
+        "METEOR"
+        in json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+    )
     assert invoke("captions", "--data", tmp_path, "--meteor-jar").exit_code == 2
 
 
@@ -167,24 +250,43 @@ def test_spice_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     from regiontalk.evaluate import judges
 
     (tmp_path / "said.json").write_text(json.dumps([{"image_id": 1, "caption": "a dog runs"}]))
-    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "said.json", "--json", tmp_path / "o")
+    files = (
+        "--predictions",
+        tmp_path / "said.json",
+        "--references",
+        tmp_path / "said.json",
+        "--json",
+        tmp_path / "o",
+    )
     jar = tmp_path / "spice-1.0.jar"
     result = invoke("captions", *files, "--spice-jar", jar)
     assert result.exit_code == 2 and "expected spice-1.0.jar" in result.stderr
     jar.write_text("no jar")
-    result = invoke("captions", *files, "--spice-jar", jar)  # whatever else is missing is a reason beside the figures
-    assert result.exit_code == 0 and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout
-    assert json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"] is None
+    result = invoke(
+        "captions", *files, "--spice-jar", jar
+    )  # whatever else is missing is a reason beside the figures
+    assert (
+        result.exit_code == 0 and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout
+    )
+    assert (
+        json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"]
+        is None
+    )
     monkeypatch.setattr(judges, "spice_scores", lambda said, truths, jar: np.full(len(said), 0.25))
     assert invoke("captions", *files, "--spice-jar", jar).exit_code == 0
-    found = json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"]
+    found = json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"][
+        "SPICE"
+    ]
     assert found == {"value": 0.25, "low": 0.25, "high": 0.25}
     assert invoke("captions", "--data", tmp_path, "--spice-jar", jar).exit_code == 2
 
 
 def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
     said = {1: "a dog", 2: "", 3: " . ! ", 4: "un café", 6: None}
-    rows = [{"image_id": name, "caption": text} for name, text in [*said.items(), (1, "again"), (9, "nobody asked")]]
+    rows = [
+        {"image_id": name, "caption": text}
+        for name, text in [*said.items(), (1, "again"), (9, "nobody asked")]
+    ]
     truth = [{"image_id": name, "caption": "a dog runs"} for name in range(1, 7)]
     (tmp_path / "said.json").write_text(json.dumps(rows))
     (tmp_path / "truth.json").write_text(json.dumps(truth))
@@ -205,25 +307,45 @@ def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["captoins", "--data", "."], "expected one of retrieval", id="unknown protocol"),
+        pytest.param(
+            ["captoins", "--data", "."], "expected one of retrieval", id="unknown protocol"
+        ),
         pytest.param(["captions"], "--data: expected the folder", id="no data"),
-        pytest.param(["captions", "--predictions", "a.json"], "expected both", id="predictions alone"),
-        pytest.param(["retrieval", "--predictions", "a", "--references", "b"], "expected both", id="not for captions"),
+        pytest.param(
+            ["captions", "--predictions", "a.json"], "expected both", id="predictions alone"
+        ),
+        pytest.param(
+            ["retrieval", "--predictions", "a", "--references", "b"],
+            "expected both",
+            id="not for captions",
+        ),
         pytest.param(
             ["captions", "--data", ".", "--report", "/dev/null"],
             "expected a folder for the report",
             id="no folder for the page",
         ),
-        pytest.param(["retrieval", "--data", ".", "--model", "./gone"], "model: expected", id="no model"),
+        pytest.param(
+            ["retrieval", "--data", ".", "--model", "./gone"], "model: expected", id="no model"
+        ),
     ],
 )
 def test_the_users_mistakes(arguments: list[str], message: str, tmp_path: Path) -> None:
     result = invoke(*arguments)
-    assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert (
+        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    )
 
 
 def test_a_missing_split_is_told(model_folder: Path, toy_folder: Path) -> None:
     result = invoke("retrieval", "--model", model_folder, "--data", toy_folder, "--split", "test")
     assert result.exit_code == 2 and "list of test photos" in result.stderr
-    result = invoke("captions", "--model", model_folder, "--data", toy_folder, "--train-data", toy_folder / "flickr8k")
+    result = invoke(
+        "captions",
+        "--model",
+        model_folder,
+        "--data",
+        toy_folder,
+        "--train-data",
+        toy_folder / "flickr8k",
+    )
     assert result.exit_code == 2

@@ -54,7 +54,9 @@ def test_one_box_a_thing(run: Any, captioner: Any) -> None:
         assert run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
         rows = json.loads(Path("a.json").read_text())["annotations"]
         assert len([row for row in rows if row["caption"] == "a corner"]) == count
-        assert ("all boxes" in captioner.calls[-1]) == ("--all-boxes" in options), "what the captioner was asked for"
+        assert ("all boxes" in captioner.calls[-1]) == ("--all-boxes" in options), (
+            "what the captioner was asked for"
+        )
 
 
 def test_photos_that_fail_leave_the_others(run: Any) -> None:
@@ -64,13 +66,18 @@ def test_photos_that_fail_leave_the_others(run: Any) -> None:
     Image.new("RGB", (40, 30)).save("album/a.gif")
     Path("album/middle.jpg").unlink()
     result = run("export", "xmp-copy", "album", "--out", "x")
-    assert result.exit_code == 1 and "a.gif: XMP can be written into JPEG, PNG and WebP files only" in result.stderr
+    assert (
+        result.exit_code == 1
+        and "a.gif: XMP can be written into JPEG, PNG and WebP files only" in result.stderr
+    )
     assert sorted(path.name for path in Path("x").iterdir()) == ["one.png", "two.PNG"]
 
 
 def test_texts_that_are_there(run: Any) -> None:
     assert run("export", "xmp-copy", "b.jpg", "--out", "x").exit_code == 0
-    Path("again.jpg").write_bytes(Path("x/b.jpg").read_bytes().replace(b"A plain wall. On", b"Somebody wrote On"[:16]))
+    Path("again.jpg").write_bytes(
+        Path("x/b.jpg").read_bytes().replace(b"A plain wall. On", b"Somebody wrote On"[:16])
+    )
     for options, kept in (([], True), (["--replace"], False)):
         assert run("export", "xmp-copy", "again.jpg", "--out", "y", *options).exit_code == 0
         packet = find_packet(Path("y/again.jpg").read_bytes()) or b""
@@ -83,7 +90,9 @@ def test_from_results(run: Any, captioner: Any, several: bool) -> None:
     Path("said.json").write_text(run("caption", *photos, "--json").stdout)
     captioner.calls.clear()
     assert run("export", "csv", "--results", "said.json", "--out", "a.csv").exit_code == 0
-    assert captioner.calls == [] and len(Path("a.csv").read_text().splitlines()) == 1 + 2 * len(photos)
+    assert captioner.calls == [] and len(Path("a.csv").read_text().splitlines()) == 1 + 2 * len(
+        photos
+    )
 
 
 PAGE = b'<p><img src="../a.png"><img src="one.png"><img src="gone.png"><img src="one.png" alt="mine">\r\n'
@@ -98,7 +107,9 @@ def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
     result = run("export", "html", ".", "--out", out, "--limit", "20")
     assert result.exit_code == 0, result.output
     text = b'<p><img alt="A plain wall." src="../a.png"><img alt="A plain wall." src="one.png"><img src="gone.png">'
-    assert Path(page).read_bytes() == text + b'<img src="one.png" alt="mine">\r\n' + "é".encode("latin-1")
+    assert Path(page).read_bytes() == text + b'<img src="one.png" alt="mine">\r\n' + "é".encode(
+        "latin-1"
+    )
     assert not Path("web/plain.html").exists() and "2 alt texts" in result.stderr
     asked = [name for call in captioner.calls if call[0] == "caption_many" for name in call[1]]
     assert sorted(asked) == ["a.png", "one.png"]  # each once
@@ -108,12 +119,21 @@ def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
 
 def test_accepted_texts(run: Any) -> None:
     said = hashlib.sha256(Path("a.png").read_bytes()).hexdigest()
-    texts = [{"photo": "image.png", "sha256": said, "alt": "Mine <&>."}, {"photo": "gone.jpg", "alt": "Lost."}]
+    texts = [
+        {"photo": "image.png", "sha256": said, "alt": "Mine <&>."},
+        {"photo": "gone.jpg", "alt": "Lost."},
+    ]
     Path("alt-texts.json").write_text(json.dumps(texts))
     arguments = ["--texts", "alt-texts.json", "--limit", "20"]
-    for format, made in (("xmp", "x/a.png.xmp"), ("xmp-copy", "x/a.png"), ("gallery", "g/index.html")):
+    for format, made in (
+        ("xmp", "x/a.png.xmp"),
+        ("xmp-copy", "x/a.png"),
+        ("gallery", "g/index.html"),
+    ):
         result = run("export", format, "a.png", "b.jpg", "--out", made.split("/")[0], *arguments)
-        assert result.exit_code == 0 and "--texts: no photo found for gone.jpg" in result.stderr, result.output
+        assert result.exit_code == 0 and "--texts: no photo found for gone.jpg" in result.stderr, (
+            result.output
+        )
         assert b"Mine &lt;&amp;&gt;." in Path(made).read_bytes()
     assert b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()  # without a text of its own
     Path("p.html").write_bytes(b'<img src="a.png"><img src="b.jpg">')
@@ -125,39 +145,94 @@ def test_accepted_texts(run: Any) -> None:
 def test_html_unsure(run: Any) -> None:
     Path("album/p.html").write_bytes(PAGE)
     result = run("export", "html", "album", "--out", "web", "--least", "0.9")
-    assert result.exit_code == 0 and "1 of 1 pictures have no alt text" in result.stderr and not Path("web").exists()
+    assert (
+        result.exit_code == 0
+        and "1 of 1 pictures have no alt text" in result.stderr
+        and not Path("web").exists()
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["yaml", "a.png", "--out", "x"], "format: expected one of xmp, xmp-copy", id="format"),
-        pytest.param(["coco", "a.png", "--out", "album"], "--out album: expected the name of a file", id="folder"),
-        pytest.param(["gallery", "a.png", "--out", "b.jpg"], "--out b.jpg: expected a folder for gallery", id="file"),
+        pytest.param(
+            ["yaml", "a.png", "--out", "x"], "format: expected one of xmp, xmp-copy", id="format"
+        ),
+        pytest.param(
+            ["coco", "a.png", "--out", "album"],
+            "--out album: expected the name of a file",
+            id="folder",
+        ),
+        pytest.param(
+            ["gallery", "a.png", "--out", "b.jpg"],
+            "--out b.jpg: expected a folder for gallery",
+            id="file",
+        ),
         pytest.param(["coco", "--out", "x"], "expected photos or --results FILE", id="nothing"),
-        pytest.param(["csv", "a.png", "--results", "a.png", "--out", "x"], "either of them", id="both"),
-        pytest.param(["csv", "--results", "b.jpg", "--out", "x"], "--results b.jpg", id="no results"),
-        pytest.param(["csv", "--results", "gone.json", "--out", "x"], "gone.json", id="results that are not there"),
-        pytest.param(["html", "a.png", "--out", "x"], "html: expected one folder that holds HTML pages", id="no site"),
-        pytest.param(["html", "album", "--out", "x"], "album: no page in this folder", id="no page"),
-        pytest.param(["xmp-copy", "a.png", "--out", "."], "would replace the photo", id="the photo itself"),
-        pytest.param(["label-studio", "a.png", "--out", "t.xml"], "expected a name such as tasks.json", id="xml"),
-        pytest.param(["coco", "gone.png", "--out", "x"], "gone.png: no such photo", id="no such photo"),
-        pytest.param(["coco", "a.png", "--out", "x", "--texts", "t"], "--texts: expected one of xmp", id="no alts"),
-        pytest.param(["xmp", "a.png", "--out", "x", "--texts", "gone.json"], "gone.json", id="no texts"),
-        pytest.param(["xmp", "a.png", "--out", "x", "--texts", "b.jpg"], "--texts b.jpg", id="not texts"),
-        pytest.param(["label-studio", "a.png", "--out", "x/t.json"], "choose --out above the photos", id="not above"),
+        pytest.param(
+            ["csv", "a.png", "--results", "a.png", "--out", "x"], "either of them", id="both"
+        ),
+        pytest.param(
+            ["csv", "--results", "b.jpg", "--out", "x"], "--results b.jpg", id="no results"
+        ),
+        pytest.param(
+            ["csv", "--results", "gone.json", "--out", "x"],
+            "gone.json",
+            id="results that are not there",
+        ),
+        pytest.param(
+            ["html", "a.png", "--out", "x"],
+            "html: expected one folder that holds HTML pages",
+            id="no site",
+        ),
+        pytest.param(
+            ["html", "album", "--out", "x"], "album: no page in this folder", id="no page"
+        ),
+        pytest.param(
+            ["xmp-copy", "a.png", "--out", "."], "would replace the photo", id="the photo itself"
+        ),
+        pytest.param(
+            ["label-studio", "a.png", "--out", "t.xml"],
+            "expected a name such as tasks.json",
+            id="xml",
+        ),
+        pytest.param(
+            ["coco", "gone.png", "--out", "x"], "gone.png: no such photo", id="no such photo"
+        ),
+        pytest.param(
+            ["coco", "a.png", "--out", "x", "--texts", "t"],
+            "--texts: expected one of xmp",
+            id="no alts",
+        ),
+        pytest.param(
+            ["xmp", "a.png", "--out", "x", "--texts", "gone.json"], "gone.json", id="no texts"
+        ),
+        pytest.param(
+            ["xmp", "a.png", "--out", "x", "--texts", "b.jpg"], "--texts b.jpg", id="not texts"
+        ),
+        pytest.param(
+            ["label-studio", "a.png", "--out", "x/t.json"],
+            "choose --out above the photos",
+            id="not above",
+        ),
     ],
 )
-def test_mistakes(run: Any, refused: Any, captioner: Any, arguments: list[str], message: str) -> None:
+def test_mistakes(
+    run: Any, refused: Any, captioner: Any, arguments: list[str], message: str
+) -> None:
     refused(run("export", *arguments), message)
     assert not Path("x").exists()
     if "label-studio" in arguments:
         assert captioner.calls == []  # before a model is loaded
 
 
-def test_a_photo_that_is_not_above_stops_before_the_model(run: Any, refused: Any, captioner: Any) -> None:
-    refused(run("export", "label-studio", "album/one.png", "a.png", "--out", "album/t.json"), "choose --out above")
+def test_a_photo_that_is_not_above_stops_before_the_model(
+    run: Any, refused: Any, captioner: Any
+) -> None:
+    refused(
+        run("export", "label-studio", "album/one.png", "a.png", "--out", "album/t.json"),
+        "choose --out above",
+    )
     assert captioner.calls == []
 
 
@@ -181,17 +256,25 @@ def test_photos_of_one_name(run: Any, format: str, name: str) -> None:
     Image.new("RGB", (50, 40)).save("other/one.png")
     result = run("export", format, "album/one.png", "other/one.png", "--out", "x")
     assert result.exit_code == 1
-    assert f"other/one.png: a photo of this name was written to x/{name} already; export each" in result.stderr
+    assert (
+        f"other/one.png: a photo of this name was written to x/{name} already; export each"
+        in result.stderr
+    )
     assert run("export", format, "album/one.png", "--out", "y").exit_code == 0
     assert Path("x", name).read_bytes() == Path("y", name).read_bytes()
-    assert run("export", format, "album/one.png", "--out", "x").exit_code == 0  # again, in a run of its own
+    assert (
+        run("export", format, "album/one.png", "--out", "x").exit_code == 0
+    )  # again, in a run of its own
 
 
 def test_a_copy_does_not_replace_another_photo(run: Any, refused: Any) -> None:
     Path("other").mkdir()
     Image.new("RGB", (50, 20)).save("other/one.png")
     before = Path("other/one.png").read_bytes()
-    refused(run("export", "xmp-copy", "album/one.png", "--out", "other"), "no earlier copy of this photo")
+    refused(
+        run("export", "xmp-copy", "album/one.png", "--out", "other"),
+        "no earlier copy of this photo",
+    )
     assert Path("other/one.png").read_bytes() == before
 
 
@@ -199,27 +282,43 @@ def test_a_gallery_replaces_only_a_gallery(run: Any, refused: Any, captioner: An
     Path("trip/photos").mkdir(parents=True)
     Image.new("RGB", (50, 20)).save("trip/photos/a.jpg")
     before = Path("trip/photos/a.jpg").read_bytes()
-    refused(run("export", "gallery", "trip/photos", "--out", "trip"), "expected no files beside a gallery")
-    refused(run("export", "gallery", "a.png", "--out", "trip"), "expected no files beside a gallery")
+    refused(
+        run("export", "gallery", "trip/photos", "--out", "trip"),
+        "expected no files beside a gallery",
+    )
+    refused(
+        run("export", "gallery", "a.png", "--out", "trip"), "expected no files beside a gallery"
+    )
     Path("album/index.html").write_text("<h1>My site</h1>")
-    refused(run("export", "gallery", "a.png", "--out", "album"), "got another page; choose another --out")
+    refused(
+        run("export", "gallery", "a.png", "--out", "album"),
+        "got another page; choose another --out",
+    )
     assert captioner.calls == [] and Path("trip/photos/a.jpg").read_bytes() == before
     for _ in range(2):
         assert run("export", "gallery", "a.png", "--out", "web").exit_code == 0
     captioner.calls.clear()
     refused(
-        run("export", "gallery", "a.png", "web/photos/a.jpg", "--out", "web"), "expected a photo outside web/photos"
+        run("export", "gallery", "a.png", "web/photos/a.jpg", "--out", "web"),
+        "expected a photo outside web/photos",
     )
     assert captioner.calls == []
     Path("web/photos/b.jpg").hardlink_to("b.jpg")
-    refused(run("export", "gallery", "b.jpg", "--out", "web"), "the gallery's picture would replace the photo")
+    refused(
+        run("export", "gallery", "b.jpg", "--out", "web"),
+        "the gallery's picture would replace the photo",
+    )
 
 
-def test_a_page_that_cannot_be_read_leaves_the_others(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_read_leaves_the_others(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("album/a.html").write_bytes(b"<p>\n<![foo[ <img src=one.png>")
     Path("album/p.html").write_bytes(PAGE)
 
-    def give_up(*_: object) -> int:  # as Python's own does until 3.13; later it takes this for a comment
+    def give_up(
+        *_: object,
+    ) -> int:  # as Python's own does until 3.13; later it takes this for a comment
         raise AssertionError("unknown status keyword")
 
     monkeypatch.setattr(HTMLParser, "parse_html_declaration", give_up)
@@ -230,7 +329,9 @@ def test_a_page_that_cannot_be_read_leaves_the_others(run: Any, monkeypatch: pyt
     assert b"alt=" in Path("web/p.html").read_bytes() and not Path("web/a.html").exists()
 
 
-def test_a_page_stays_in_its_encoding(run: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_stays_in_its_encoding(
+    run: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Wording, "alt", lambda *_: "a café…")
     for ending, encoding in (("", "ascii"), ("é", "utf-8"), ("é", "latin-1")):
         Path("album/p.html").write_bytes(f'<img src="one.png">{ending}'.encode(encoding))
@@ -252,7 +353,10 @@ def corrected() -> None:
 
 
 def test_there_and_back(run: Any) -> None:
-    assert run("export", "label-studio", "a.png", "album/one.png", "--out", "tasks.json").exit_code == 0
+    assert (
+        run("export", "label-studio", "a.png", "album/one.png", "--out", "tasks.json").exit_code
+        == 0
+    )
     corrected()
     result = run("import", "export.json", "--photos", ".", "--out", "mine/train.jsonl")
     assert result.exit_code == 0, result.output
@@ -265,7 +369,9 @@ def test_there_and_back(run: Any) -> None:
     for example in examples:
         assert example.captions == ("a plain wall",) and example.size_wh == (40, 30)
         assert example.boxes_xyxy.tolist() == [[0, 0, 5, 6]]
-        assert [(phrase.text, phrase.boxes) for phrase in example.phrases] == [("a grey corner", (0,))]
+        assert [(phrase.text, phrase.boxes) for phrase in example.phrases] == [
+            ("a grey corner", (0,))
+        ]
 
 
 def test_photos_that_are_not_there(run: Any) -> None:
@@ -279,11 +385,18 @@ def test_photos_that_are_not_there(run: Any) -> None:
     ("text", "out", "message"),
     [
         pytest.param("no json", "t.jsonl", "e.json: ", id="no JSON"),
-        pytest.param("{}", "t.jsonl", "e.json: expected a Label Studio export", id="another document"),
         pytest.param(
-            '[{"data": {"photo": "a"}}]', "t.jsonl", "got none; task 1: nobody has annotated it", id="nothing"
+            "{}", "t.jsonl", "e.json: expected a Label Studio export", id="another document"
         ),
-        pytest.param("[]", "t.csv", "--out t.csv: expected a name that ends in .jsonl", id="another suffix"),
+        pytest.param(
+            '[{"data": {"photo": "a"}}]',
+            "t.jsonl",
+            "got none; task 1: nobody has annotated it",
+            id="nothing",
+        ),
+        pytest.param(
+            "[]", "t.csv", "--out t.csv: expected a name that ends in .jsonl", id="another suffix"
+        ),
     ],
 )
 def test_import_mistakes(run: Any, refused: Any, text: str, out: str, message: str) -> None:

@@ -41,7 +41,9 @@ def film(run: Any, monkeypatch: pytest.MonkeyPatch) -> Watcher:
     """Two seconds of red and two of blue in ``film.avi``, ten frames a second, and the model that watches."""
     writer = cv2.VideoWriter("film.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     for number in range(40):
-        writer.write(np.full((48, 64, 3), (0, 0, 200) if number < 20 else (200, 0, 0), dtype=np.uint8))
+        writer.write(
+            np.full((48, 64, 3), (0, 0, 200) if number < 20 else (200, 0, 0), dtype=np.uint8)
+        )
     writer.release()
     watcher = Watcher()
     monkeypatch.setattr(session, "load_captioner", lambda *_: watcher)
@@ -59,7 +61,9 @@ def test_lines(run: Any, film: Watcher) -> None:
 
 
 def test_timelines(run: Any, film: Watcher) -> None:
-    result = run("caption", "film.avi", "--json", "--timeline", "out/t.vtt", "--timeline", "out/t.json")
+    result = run(
+        "caption", "film.avi", "--json", "--timeline", "out/t.vtt", "--timeline", "out/t.json"
+    )
     document = json.loads(result.stdout)
     assert result.exit_code == 0 and document == json.loads(Path("out/t.json").read_text())
     assert document["frames"] == [0, 1, 2, 3] and document["complete"] is True
@@ -91,7 +95,9 @@ def test_a_film_that_ends_in_the_middle(run: Any, film: Watcher) -> None:
     data = Path("film.avi").read_bytes()
     Path("cut.avi").write_bytes(data[: len(data) * 3 // 4])
     result = run("caption", "cut.avi", "--timeline", "t.json")
-    assert result.exit_code == 1 and "ended after 2.0 of 4.0 s: damaged or cut short" in result.stderr
+    assert (
+        result.exit_code == 1 and "ended after 2.0 of 4.0 s: damaged or cut short" in result.stderr
+    )
     assert json.loads(Path("t.json").read_text())["complete"] is False
 
 
@@ -108,7 +114,9 @@ def test_stopped_by_hand(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatc
     assert len(document["frames"]) == 2 and document["complete"] is False
 
 
-def test_stopped_before_the_first_frame(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_before_the_first_frame(
+    run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -122,7 +130,11 @@ def test_stopped_before_the_first_frame(run: Any, film: Watcher, monkeypatch: py
     ("options", "end"),
     [
         pytest.param(["--scene", "0.3"], "00:00:04.000", id="to the end of the film"),
-        pytest.param(["--scene", "0.3", "--seconds", "3"], "00:00:03.100", id="to the last frame that was asked for"),
+        pytest.param(
+            ["--scene", "0.3", "--seconds", "3"],
+            "00:00:03.100",
+            id="to the last frame that was asked for",
+        ),
         pytest.param(["--every", "3"], "00:00:04.000", id="not beyond the end"),
     ],
 )
@@ -131,7 +143,9 @@ def test_the_last_cue(run: Any, film: Watcher, options: list[str], end: str) -> 
     assert f"--> {end}\nthe blue sea" in Path("t.vtt").read_text()
 
 
-def test_the_last_cue_of_a_film_that_was_stopped(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_cue_of_a_film_that_was_stopped(
+    run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         if film.frames == 1:
             raise KeyboardInterrupt
@@ -149,20 +163,34 @@ def test_the_last_cue_of_a_film_that_was_stopped(run: Any, film: Watcher, monkey
     [
         pytest.param(["gone.mp4"], "gone.mp4: no such film", id="no such film"),
         pytest.param(["words.mp4"], "expected a video file", id="no film"),
-        pytest.param(["film.avi", "a.png"], "expected one film and nothing else, got 2 names", id="film and photo"),
         pytest.param(
-            ["rtsp://me:pass@door/1", "a.png"], "rtsp://me@door/1: expected one film", id="not with its password"
+            ["film.avi", "a.png"],
+            "expected one film and nothing else, got 2 names",
+            id="film and photo",
+        ),
+        pytest.param(
+            ["rtsp://me:pass@door/1", "a.png"],
+            "rtsp://me@door/1: expected one film",
+            id="not with its password",
         ),
         pytest.param(["film.avi", "--draw", "x"], "--draw: expected photos", id="draw"),
         pytest.param(["film.avi", "--all-boxes"], "--all-boxes: expected photos", id="all boxes"),
-        pytest.param(["film.avi", "--timeline", "t.srt"], "expected a name that ends in .json or .vtt", id="timeline"),
         pytest.param(
-            ["a.png", "--every", "2"], "--every, --scene, --seconds and --timeline are for films", id="a photo"
+            ["film.avi", "--timeline", "t.srt"],
+            "expected a name that ends in .json or .vtt",
+            id="timeline",
+        ),
+        pytest.param(
+            ["a.png", "--every", "2"],
+            "--every, --scene, --seconds and --timeline are for films",
+            id="a photo",
         ),
         pytest.param(["film.avi", "--max-pixels", "99"], "raise --max-pixels", id="large frames"),
     ],
 )
-def test_mistakes(run: Any, film: Watcher, refused: Any, arguments: list[str], message: str) -> None:
+def test_mistakes(
+    run: Any, film: Watcher, refused: Any, arguments: list[str], message: str
+) -> None:
     Path("words.mp4").write_text("only words")
     refused(run("caption", *arguments), message)
     assert film.frames == 0

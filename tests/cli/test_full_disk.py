@@ -49,7 +49,18 @@ class Full:
     ],
 )
 def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: list[str]) -> None:
-    words = ["snippets", "--data", str(toy_folder), "--model", "tiny", "--split", "dev", "--limit", "2", "--out"]
+    words = [
+        "snippets",
+        "--data",
+        str(toy_folder),
+        "--model",
+        "tiny",
+        "--split",
+        "dev",
+        "--limit",
+        "2",
+        "--out",
+    ]
     real_open, real_write = Path.open, Path.write_text
 
     def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
@@ -66,8 +77,13 @@ def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: li
         patch.setattr(Path, "write_text", write_full)
         result = real(*words, "out/pairs.jsonl")
     assert result.exit_code == 2 and result.stdout == ""
-    assert "pairs.jsonl" in result.stderr and "cannot be written (No space left on device)" in result.stderr
-    assert len([line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]) == 1
+    assert (
+        "pairs.jsonl" in result.stderr
+        and "cannot be written (No space left on device)" in result.stderr
+    )
+    assert (
+        len([line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]) == 1
+    )
     assert sorted(path.name for path in Path("out").iterdir()) == left
     assert real(*words, "out/pairs.jsonl").exit_code == real(*words, "again.jsonl").exit_code == 0
     assert Path("out/pairs.jsonl").read_text() == Path("again.jsonl").read_text() != ""
@@ -76,10 +92,16 @@ def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: li
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param(["--out", "folder"], "folder: expected the name of a file to write, got a folder", id="folder"),
+        pytest.param(
+            ["--out", "folder"],
+            "folder: expected the name of a file to write, got a folder",
+            id="folder",
+        ),
         pytest.param(["--out", "good.jpg/pairs.jsonl"], "good.jpg", id="below a file"),
         pytest.param(
-            ["--out", "p.jsonl", "--sheet", "sheet.pdx"], "expected a name that ends in", id="unknown picture"
+            ["--out", "p.jsonl", "--sheet", "sheet.pdx"],
+            "expected a name that ends in",
+            id="unknown picture",
         ),
         pytest.param(["--out", "p.jsonl", "--split", "tent"], "tent", id="unknown split"),
         pytest.param(["--out", "p.jsonl", "--model", "maxi"], "got 'maxi'", id="unknown model"),

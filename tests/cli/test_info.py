@@ -18,8 +18,13 @@ CARD = "# tiny\n\nA model.\n\n## Licence\n\nFor research\nonly.\n\n## Data\n\nNo
 def make_model(folder: Path) -> Path:
     """A complete folder: 2 x 3 + 4 = 10 parameters, two words."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"format": 1, "name": "tiny", "generator": {"hidden": 8}}))
-    save_file({"a": np.zeros((2, 3), np.float16), "b": np.zeros(4, np.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(
+        json.dumps({"format": 1, "name": "tiny", "generator": {"hidden": 8}})
+    )
+    save_file(
+        {"a": np.zeros((2, 3), np.float16), "b": np.zeros(4, np.float32)},
+        folder / "model.safetensors",
+    )
     (folder / "vocabulary.json").write_text(json.dumps({"words": ["dog", "cat"], "counts": [2, 1]}))
     (folder / "README.md").write_text(CARD)
     return folder
@@ -44,10 +49,18 @@ def test_json(run: Any) -> None:
     ("damage", "message"),
     [
         pytest.param({"model.safetensors": None}, "missing model.safetensors", id="no weights"),
-        pytest.param({"config.json": None, "README.md": None}, "missing config.json, README.md", id="two files"),
-        pytest.param({"config.json": "{"}, "config.json or vocabulary.json is damaged", id="damaged config"),
+        pytest.param(
+            {"config.json": None, "README.md": None},
+            "missing config.json, README.md",
+            id="two files",
+        ),
+        pytest.param(
+            {"config.json": "{"}, "config.json or vocabulary.json is damaged", id="damaged config"
+        ),
         pytest.param({"vocabulary.json": "[]"}, "is damaged", id="vocabulary is a list"),
-        pytest.param({"model.safetensors": "x"}, "expected a safetensors file", id="damaged weights"),
+        pytest.param(
+            {"model.safetensors": "x"}, "expected a safetensors file", id="damaged weights"
+        ),
     ],
 )
 def test_bad_folder(run: Any, damage: dict[str, str | None], message: str) -> None:
@@ -58,7 +71,9 @@ def test_bad_folder(run: Any, damage: dict[str, str | None], message: str) -> No
         else:
             (folder / name).write_text(content)
     result = run("info", "tiny")
-    assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert (
+        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    )
 
 
 def test_unknown_model(run: Any) -> None:
@@ -70,7 +85,9 @@ def test_unknown_model(run: Any) -> None:
     ("card", "expected"),
     [
         pytest.param(CARD, "For research only.", id="section"),
-        pytest.param("# x\n## License of the weights\nMIT", "MIT", id="American spelling, last section"),
+        pytest.param(
+            "# x\n## License of the weights\nMIT", "MIT", id="American spelling, last section"
+        ),
         pytest.param("# x\nThe licence is unknown.", "", id="no such heading"),
         pytest.param("", "", id="empty"),
     ],

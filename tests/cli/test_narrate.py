@@ -37,7 +37,10 @@ def test_several(run: Any) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert [row["photo"] for row in rows] == ["album/one.png", "album/two.PNG", "a.png"]
     assert {row["alt"] for row in rows} == {"A plain wall. On the left, a corner."}
-    assert run("narrate", "a.png", "b.jpg", "--limit", "20").stdout == "a.png: A plain wall.\nb.jpg: A plain wall.\n"
+    assert (
+        run("narrate", "a.png", "b.jpg", "--limit", "20").stdout
+        == "a.png: A plain wall.\nb.jpg: A plain wall.\n"
+    )
 
 
 def test_speak(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,17 @@ from regiontalk.cli.progress import Meter, Walks
         pytest.param(0.1, 10, [], id="quick: nothing"),
         pytest.param(5.0, 1, [], id="one photo: nothing"),
         # photos end at 1, 2, 3 ... s: the first line at 2 s, the next 10 s later
-        pytest.param(1.0, 15, ["2 of 15 photos", "12 of 15 photos"], id="slow: a line after 2 s, then each 10 s"),
+        pytest.param(
+            1.0,
+            15,
+            ["2 of 15 photos", "12 of 15 photos"],
+            id="slow: a line after 2 s, then each 10 s",
+        ),
     ],
 )
-def test_plain_lines(capsys: pytest.CaptureFixture[str], seconds_a_photo: float, photos: int, lines: list[str]) -> None:
+def test_plain_lines(
+    capsys: pytest.CaptureFixture[str], seconds_a_photo: float, photos: int, lines: list[str]
+) -> None:
     now = [0.0]
     with Meter(photos, clock=lambda: now[0], terminal=False) as meter:
         for _ in range(photos):
@@ -27,7 +34,9 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str], seconds_a_photo: float,
     assert captured.err.splitlines() == lines and captured.out == ""
 
 
-def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     now = [0.0]
     with Meter(4, clock=lambda: now[0], terminal=True) as meter:

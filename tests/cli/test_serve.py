@@ -25,7 +25,9 @@ def test_serve_answers_until_interrupted(tiny_folder: Path) -> None:
     program = [*PROGRAM, "serve", "--model", str(tiny_folder), "--port", "0", "--no-open"]
     with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
-        address = next(line.split()[1] for line in running.stderr if line.startswith("RegionTalk: "))
+        address = next(
+            line.split()[1] for line in running.stderr if line.startswith("RegionTalk: ")
+        )
         with urllib.request.urlopen(f"{address}v1/models", timeout=60) as answer:
             assert json.load(answer)["models"][0]["name"] == "tiny"
         running.send_signal(signal.SIGINT)
@@ -59,7 +61,11 @@ def test_the_browser_is_not_waited_for_and_sees_no_token(tiny_folder: Path, tmp_
         pytest.param(["--index", "absent.index"], "absent.index", id="no library"),
         pytest.param(["--model", "absent"], "absent", id="no model"),
         pytest.param(["--port", "0", "--token", "abc"], "8 characters or more", id="short token"),
-        pytest.param(["--port", "0", "--token", "längstes Wort"], "without spaces", id="token no header carries"),
+        pytest.param(
+            ["--port", "0", "--token", "längstes Wort"],
+            "without spaces",
+            id="token no header carries",
+        ),
     ],
 )
 def test_serve_refuses(
@@ -69,8 +75,13 @@ def test_serve_refuses(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         given = {"--port": "0", "--model": "tiny"}
-        given |= {options[at]: options[at + 1].replace("{taken}", port) for at in range(0, len(options), 2)}
-        refused(real("serve", "--no-open", *(part for pair in given.items() for part in pair)), message)
+        given |= {
+            options[at]: options[at + 1].replace("{taken}", port)
+            for at in range(0, len(options), 2)
+        }
+        refused(
+            real("serve", "--no-open", *(part for pair in given.items() for part in pair)), message
+        )
 
 
 def test_mcp_over_stdin(tiny_folder: Path, tmp_path: Path) -> None:
@@ -84,11 +95,15 @@ def test_mcp_over_stdin(tiny_folder: Path, tmp_path: Path) -> None:
     async def ask() -> Any:
         async with Client(stdio_client(server)) as client:
             assert "caption" in [tool.name for tool in (await client.list_tools()).tools]
-            return await client.call_tool("caption", {"path": str(tmp_path / "a.png"), "regions": 1})
+            return await client.call_tool(
+                "caption", {"path": str(tmp_path / "a.png"), "regions": 1}
+            )
 
     result = asyncio.run(ask())
     assert json.loads(result.content[0].text)["width"] == 40
 
 
 def test_mcp_refuses_a_folder_that_is_none(real: Any, refused: Any) -> None:
-    refused(real("mcp", "--model", "tiny", "--allow", "absent"), "expected a folder that may be read")
+    refused(
+        real("mcp", "--model", "tiny", "--allow", "absent"), "expected a folder that may be read"
+    )

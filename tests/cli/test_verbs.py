@@ -21,7 +21,11 @@ from regiontalk import cli
             ["a.png  40x30", "  red: 1,2,3,4 (1.50)", "  car: 1,2,3,4 (1.50)"],
             id="align",
         ),
-        pytest.param(["locate", "a.png", "a red car"], ["a.png  40x30", "  a red car: 1,2,3,4 (1.50)"], id="locate"),
+        pytest.param(
+            ["locate", "a.png", "a red car"],
+            ["a.png  40x30", "  a red car: 1,2,3,4 (1.50)"],
+            id="locate",
+        ),
         pytest.param(
             ["locate", "a.png", "car", "-k", "2"],
             ["a.png  40x30", "  car: 1,2,3,4 (1.50)", "  car: 1,2,3,5 (0.50)"],
@@ -44,16 +48,24 @@ def test_json_and_drawing(run: Any, tmp_path: Any) -> None:
     ("arguments", "message"),
     [
         pytest.param(["align", "gone.png", "x"], "no such photo", id="no photo"),
-        pytest.param(["align", "rtsp://me:secret@door/1", "x"], "rtsp://me@door/1: no such photo", id="a password"),
+        pytest.param(
+            ["align", "rtsp://me:secret@door/1", "x"],
+            "rtsp://me@door/1: no such photo",
+            id="a password",
+        ),
         pytest.param(["align", "album", "x"], "expected one photo, got a folder", id="folder"),
         pytest.param(["align", "a.png", " "], "expected at least one word", id="empty sentence"),
         pytest.param(["locate", "broken.jpg", "x"], "broken.jpg", id="no picture"),
-        pytest.param(["locate", "a.png", "x", "--model", "maxi"], "expected one of mini", id="unknown model"),
+        pytest.param(
+            ["locate", "a.png", "x", "--model", "maxi"], "expected one of mini", id="unknown model"
+        ),
     ],
 )
 def test_the_users_mistakes(run: Any, arguments: list[str], message: str) -> None:
     result = run(*arguments)
-    assert result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert (
+        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    )
 
 
 def test_missing_photo_is_told_before_the_model_is_loaded(run: Any, captioner: Any) -> None:

@@ -63,7 +63,9 @@ def test_collate_by_hand() -> None:
     assert batch.word_mask.sum(1).tolist() == [2, 1, 3]
     assert batch.photo.tolist() == [0, 0, 2], "photo 1 has no sentence"
     assert batch.photo.dtype == torch.int64
-    same = batch.photo[:, None] == torch.arange(3)  # what a loss masks: sentence 1 is no negative of photo 0
+    same = batch.photo[:, None] == torch.arange(
+        3
+    )  # what a loss masks: sentence 1 is no negative of photo 0
     assert same.tolist() == [[True, False, False], [True, False, False], [False, False, True]]
 
 
@@ -71,7 +73,11 @@ def test_collate_by_hand() -> None:
     ("items", "message"),
     [
         pytest.param([], "expected at least one photo", id="no items"),
-        pytest.param([Item(np.ones((2, 2)), []), Item(np.ones((2, 3)), [])], "one F for all", id="two lengths"),
+        pytest.param(
+            [Item(np.ones((2, 2)), []), Item(np.ones((2, 3)), [])],
+            "one F for all",
+            id="two lengths",
+        ),
         pytest.param([Item(np.ones(2), [])], r"expected \(N, F\)", id="no rows"),
     ],
 )

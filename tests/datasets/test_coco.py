@@ -12,23 +12,40 @@ PHOTOS = [
     {"id": 5, "file_name": "5.jpg", "width": 50, "height": 40},
     {"id": 6, "file_name": "6.jpg", "width": 30, "height": 30},
 ]
-CATEGORIES = [{"id": 1, "name": "dog", "supercategory": "animal"}, {"id": 2, "name": "dining table"}]
+CATEGORIES = [
+    {"id": 1, "name": "dog", "supercategory": "animal"},
+    {"id": 2, "name": "dining table"},
+]
 
 
 def write(
-    folder: Path, photos: list[Any] = PHOTOS, captions: list[Any] | None = None, objects: list[Any] | None = None
+    folder: Path,
+    photos: list[Any] = PHOTOS,
+    captions: list[Any] | None = None,
+    objects: list[Any] | None = None,
 ) -> tuple[Path, Path, Path]:
     (folder / "images").mkdir(exist_ok=True)
     for name, content in {"5.jpg": b"five", "6.jpg": b"six", "7.jpg": b""}.items():
         (folder / "images" / name).write_bytes(content)
     texts = [{"image_id": 5, "caption": "A  dog.\n"}, {"image_id": 6, "caption": "Six"}]
-    (folder / "captions.json").write_text(json.dumps({"images": photos, "annotations": captions or texts}))
-    (folder / "instances.json").write_text(json.dumps({"annotations": objects or [], "categories": CATEGORIES}))
+    (folder / "captions.json").write_text(
+        json.dumps({"images": photos, "annotations": captions or texts})
+    )
+    (folder / "instances.json").write_text(
+        json.dumps({"annotations": objects or [], "categories": CATEGORIES})
+    )
     return folder / "images", folder / "captions.json", folder / "instances.json"
 
 
 def thing(photo: int, category: int, *bbox: Any, **more: Any) -> dict[str, Any]:
-    return {"id": 9, "image_id": photo, "category_id": category, "bbox": list(bbox), "iscrowd": 0, **more}
+    return {
+        "id": 9,
+        "image_id": photo,
+        "category_id": category,
+        "bbox": list(bbox),
+        "iscrowd": 0,
+        **more,
+    }
 
 
 def test_read_coco_by_hand(tmp_path: Path) -> None:
@@ -42,8 +59,16 @@ def test_read_coco_by_hand(tmp_path: Path) -> None:
     assert first.boxes_xyxy.tolist() == [[1, 2, 11, 22], [0, 0, 50, 40], [45, 30, 50, 40]]
     assert first.phrases == (Phrase("dog", (0, 2), types=("animal",)), Phrase("dining table", (1,)))
     assert (first.size_wh, second.size_wh) == ((50, 40), (30, 30))
-    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (2, 2, 3, 2, {})
-    assert len(read_coco(*write(tmp_path, objects=objects)[:2])[0][0].boxes_xyxy) == 0, "captions alone"
+    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (
+        2,
+        2,
+        3,
+        2,
+        {},
+    )
+    assert len(read_coco(*write(tmp_path, objects=objects)[:2])[0][0].boxes_xyxy) == 0, (
+        "captions alone"
+    )
 
 
 BAD_BOX = "bad box or unknown category, left out"
@@ -52,15 +77,21 @@ BAD_BOX = "bad box or unknown category, left out"
 @pytest.mark.parametrize(
     ("item", "trouble"),
     [
-        pytest.param(thing(5, 1, 0, 0, 9, 9, iscrowd=1), "box around a crowd, left out", id="crowd"),
+        pytest.param(
+            thing(5, 1, 0, 0, 9, 9, iscrowd=1), "box around a crowd, left out", id="crowd"
+        ),
         pytest.param(thing(5, 1, 0, 0, 0, 9), BAD_BOX, id="empty"),
         pytest.param(thing(5, 1, 60, 0, 9, 9), BAD_BOX, id="outside"),
         pytest.param(thing(5, 1, float("nan"), 0, 9, 9), BAD_BOX, id="not a number"),
         pytest.param(thing(5, 1, 0, 9, 9), BAD_BOX, id="three numbers"),
         pytest.param(thing(5, 1, "a", 0, 9, 9), BAD_BOX, id="a word"),
         pytest.param(thing(5, 3, 0, 0, 9, 9), BAD_BOX, id="unknown category"),
-        pytest.param(thing(8, 1, 0, 0, 9, 9), "annotation of a photo that does not exist", id="unknown photo"),
-        pytest.param({"image_id": 5}, "bad annotation (expected bbox, category_id)", id="keys lacking"),
+        pytest.param(
+            thing(8, 1, 0, 0, 9, 9), "annotation of a photo that does not exist", id="unknown photo"
+        ),
+        pytest.param(
+            {"image_id": 5}, "bad annotation (expected bbox, category_id)", id="keys lacking"
+        ),
         pytest.param("x", "bad annotation (expected bbox, category_id)", id="not an object"),
     ],
 )
@@ -74,16 +105,29 @@ def test_bad_objects_are_counted(tmp_path: Path, item: Any, trouble: str) -> Non
     ("photo", "trouble", "kept"),
     [
         pytest.param(
-            {"id": 7, "file_name": "7.jpg", "width": 1, "height": 1}, "photo broken (0 bytes)", 2, id="0 bytes"
+            {"id": 7, "file_name": "7.jpg", "width": 1, "height": 1},
+            "photo broken (0 bytes)",
+            2,
+            id="0 bytes",
         ),
-        pytest.param({"id": 7, "file_name": "8.jpg", "width": 1, "height": 1}, "photo missing", 2, id="missing"),
+        pytest.param(
+            {"id": 7, "file_name": "8.jpg", "width": 1, "height": 1},
+            "photo missing",
+            2,
+            id="missing",
+        ),
         pytest.param(
             {"id": 7, "file_name": "8.jpg", "width": "a", "height": 1},
             "photo without a size of whole pixels",
             2,
             id="size is a word",
         ),
-        pytest.param({"file_name": "8.jpg"}, "bad entry (expected id, file_name, width, height)", 2, id="no id"),
+        pytest.param(
+            {"file_name": "8.jpg"},
+            "bad entry (expected id, file_name, width, height)",
+            2,
+            id="no id",
+        ),
         pytest.param(
             {"id": 7, "file_name": "6.jpg", "width": 1, "height": 1},
             "photo without a sentence, kept",
@@ -100,7 +144,9 @@ def test_bad_photos_are_counted(tmp_path: Path, photo: Any, trouble: str, kept: 
 
 def test_read_coco_refuses(tmp_path: Path) -> None:
     images, captions, _ = write(tmp_path)
-    with pytest.raises(ValueError, match="expected a JSON object with lists annotations, categories"):
+    with pytest.raises(
+        ValueError, match="expected a JSON object with lists annotations, categories"
+    ):
         read_coco(images, captions, captions)
     with pytest.raises(ValueError, match="expected a folder of pictures"):
         read_coco(tmp_path / "none", captions)
@@ -119,13 +165,19 @@ def test_real_photos_against_a_plain_reading(shared: Path) -> None:
     numbers = {item["file_name"]: item["id"] for item in document["images"]}
     for example in examples:
         mine = [
-            item for item in document["annotations"] if item["image_id"] == numbers[example.id] and not item["iscrowd"]
+            item
+            for item in document["annotations"]
+            if item["image_id"] == numbers[example.id] and not item["iscrowd"]
         ]
         slow = [[x, y, x + wide, y + high] for x, y, wide, high in (item["bbox"] for item in mine)]
         np.testing.assert_allclose(example.boxes_xyxy, np.reshape(slow, (-1, 4)), atol=1e-3)
         for phrase in example.phrases:
-            assert [names[mine[row]["category_id"]] for row in phrase.boxes] == [phrase.text] * len(phrase.boxes)
+            assert [names[mine[row]["category_id"]] for row in phrase.boxes] == [phrase.text] * len(
+                phrase.boxes
+            )
         assert sum(len(phrase.boxes) for phrase in example.phrases) == len(mine)
     assert report.troubles["box around a crowd, left out"].count == 8
-    examples, report = read_coco(folder / "val2017", folder / "annotations" / "captions_val2017.json")
+    examples, report = read_coco(
+        folder / "val2017", folder / "annotations" / "captions_val2017.json"
+    )
     assert (report.photos, report.captions, report.troubles) == (20, 100, {})

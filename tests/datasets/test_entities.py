@@ -20,7 +20,9 @@ def box(name: str, x1: object, y1: object, x2: object, y2: object) -> str:
 def write(folder: Path, objects: str, sentences: str, size: str = SIZE) -> Path:
     for name in ("Annotations", "Sentences"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "Annotations" / "7.xml").write_text(f"<annotation>{size}{objects}</annotation>", encoding="utf-8")
+    (folder / "Annotations" / "7.xml").write_text(
+        f"<annotation>{size}{objects}</annotation>", encoding="utf-8"
+    )
     (folder / "Sentences" / "7.txt").write_text(sentences, encoding="utf-8")
     return folder
 
@@ -42,11 +44,17 @@ def test_add_entities_by_hand(tmp_path: Path) -> None:
     assert joined.size_wh == (40, 30)
     assert joined.captions == example.captions
     assert joined.phrases == (
-        Phrase("Two men", (1,), 1, 0, "2", ("people", "other")),  # the second object belongs to both chains
-        Phrase("a park", (), 1, 3, "3", ("scene",)),  # two men in | a park: fourth token; a scene has no box
+        Phrase(
+            "Two men", (1,), 1, 0, "2", ("people", "other")
+        ),  # the second object belongs to both chains
+        Phrase(
+            "a park", (), 1, 3, "3", ("scene",)
+        ),  # two men in | a park: fourth token; a scene has no box
         Phrase("A man 's dog", (0, 1), 0, 0, "1", ("people",)),  # a chain of two boxes
         Phrase("it", (), 0, 6, "0", ("notvisual",)),  # a man s dog barks at | it
-        Phrase("A cat", (0, 1), None, None, "1", ("people",)),  # its sentence is no caption: boxes stay
+        Phrase(
+            "A cat", (0, 1), None, None, "1", ("people",)
+        ),  # its sentence is no caption: boxes stay
     )
     assert (report.boxes, report.phrases) == (2, 3)
     assert {kind: item.count for kind, item in report.troubles.items()} == {
@@ -67,9 +75,14 @@ def test_add_entities_by_hand(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_places(
-    tmp_path: Path, captions: tuple[str, ...], sentences: str, places: list[tuple[int | None, int | None]]
+    tmp_path: Path,
+    captions: tuple[str, ...],
+    sentences: str,
+    places: list[tuple[int | None, int | None]],
 ) -> None:
-    (joined,), _ = add_entities([Example(Path("7_x.jpg"), captions)], write(tmp_path, "", sentences))
+    (joined,), _ = add_entities(
+        [Example(Path("7_x.jpg"), captions)], write(tmp_path, "", sentences)
+    )
     assert [(phrase.caption, phrase.first_word) for phrase in joined.phrases] == places
 
 
@@ -100,12 +113,18 @@ def test_read_annotation(tmp_path: Path, objects: str, kept: int, refused: int) 
     ("size", "kind"),
     [
         pytest.param("", "unreadable Entities file", id="no size"),
-        pytest.param("<size><width>0</width><height>3</height></size>", "unreadable Entities file", id="size 0"),
+        pytest.param(
+            "<size><width>0</width><height>3</height></size>",
+            "unreadable Entities file",
+            id="size 0",
+        ),
         pytest.param("<size>", "unreadable Entities file", id="not XML"),
         pytest.param(None, "photo not in Entities", id="no file"),
     ],
 )
-def test_bad_files_are_counted_and_the_photo_kept(tmp_path: Path, size: str | None, kind: str) -> None:
+def test_bad_files_are_counted_and_the_photo_kept(
+    tmp_path: Path, size: str | None, kind: str
+) -> None:
     folder = write(tmp_path, "", "", size or "")
     if size is None:
         (folder / "Annotations" / "7.xml").unlink()
@@ -143,7 +162,12 @@ def slow_sentence(line: str) -> tuple[str, list[tuple[str, int]]]:
 
 def test_read_sentence_against_walking(shared: Path) -> None:
     files = sorted((shared / "data" / "flickr30k_entities" / "Sentences").iterdir())[:300]
-    lines = [line for path in files for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    lines = [
+        line
+        for path in files
+        for line in path.read_text(encoding="utf-8").split("\n")
+        if line.strip()
+    ]
     assert len(lines) == 1500
     for line in lines:
         plain, phrases = read_sentence(line)
@@ -152,7 +176,10 @@ def test_read_sentence_against_walking(shared: Path) -> None:
 
 @pytest.mark.parametrize(
     ("split", "boxes", "phrases"),
-    [pytest.param("train", 38_558, 77_911, id="train"), pytest.param("dev", 6_656, 13_123, id="dev")],
+    [
+        pytest.param("train", 38_558, 77_911, id="train"),
+        pytest.param("dev", 6_656, 13_123, id="dev"),
+    ],
 )
 def test_the_real_counts(shared: Path, split: str, boxes: int, phrases: int) -> None:
     examples, _ = read_flickr(shared / "data" / "flickr8k", split)
@@ -160,7 +187,9 @@ def test_the_real_counts(shared: Path, split: str, boxes: int, phrases: int) -> 
     joined, report = add_entities(examples, shared / "data" / "flickr30k_entities")
     assert time.process_time() - begin < 20, "xml of 6,000 photos: 3 s on two cores"
     assert (report.boxes, report.phrases) == (boxes, phrases)
-    placed = [(item, phrase) for item in joined for phrase in item.phrases if phrase.caption is not None]
+    placed = [
+        (item, phrase) for item in joined for phrase in item.phrases if phrase.caption is not None
+    ]
     assert len(placed) > 0.95 * sum(len(item.phrases) for item in joined)
     for item, phrase in placed:
         words = tokenize(item.captions[phrase.caption])

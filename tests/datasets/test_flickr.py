@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from regiontalk.datasets.flickr import picture_sizes, read_flickr, read_json, read_karpathy, same_files
+from regiontalk.datasets.flickr import (
+    picture_sizes,
+    read_flickr,
+    read_json,
+    read_karpathy,
+    same_files,
+)
 from regiontalk.text.vocabulary import Vocabulary
 
 TOKENS = """\
@@ -17,12 +23,19 @@ TOKENS = """\
 """
 
 
-def official(folder: Path, tokens: str = TOKENS, names: str = "2_b.jpg\n1_a.jpg\n", split: str = "train") -> Path:
+def official(
+    folder: Path, tokens: str = TOKENS, names: str = "2_b.jpg\n1_a.jpg\n", split: str = "train"
+) -> Path:
     (folder / "images").mkdir(parents=True)
     (folder / "Flickr8k.token.txt").write_text(tokens, encoding="utf-8")
     (folder / "Flickr8k.lemma.token.txt").write_text("1_a.jpg#0\ta lemma\n", encoding="utf-8")
     (folder / f"Flickr_8k.{split}Images.txt").write_text(names, encoding="utf-8")
-    for name, content in {"1_a.jpg": b"one", "2_b.jpg": b"two", "4_d.jpg": b"", "5_e.jpg": b"none said"}.items():
+    for name, content in {
+        "1_a.jpg": b"one",
+        "2_b.jpg": b"two",
+        "4_d.jpg": b"",
+        "5_e.jpg": b"none said",
+    }.items():
         (folder / "images" / name).write_bytes(content)
     return folder
 
@@ -35,7 +48,9 @@ def test_read_flickr_by_hand(tmp_path: Path) -> None:
     examples, report = read_flickr(official(tmp_path / "f"), "train")
     assert [item.id for item in examples] == ["2_b.jpg", "1_a.jpg"], "the order of the list"
     assert examples[0].captions == ("Only one\u2028line .",), "only a line feed ends a line"
-    assert examples[1].captions == ("A first .", "A second ."), "the order of the numbers, not of the lines"
+    assert examples[1].captions == ("A first .", "A second ."), (
+        "the order of the numbers, not of the lines"
+    )
     assert examples[1].photo == tmp_path / "f" / "images" / "1_a.jpg"
     assert (report.photos, report.captions, report.boxes) == (2, 3, 0)
     assert counts(report) == {"photo with sentences but no file": 1}
@@ -69,7 +84,9 @@ NO_FILE = {"photo with sentences but no file": 1}
         pytest.param("", "", [], {}, id="empty split"),
     ],
 )  # fmt: skip
-def test_read_flickr(tmp_path: Path, tokens: str, names: str, ids: list[str], troubles: dict[str, int]) -> None:
+def test_read_flickr(
+    tmp_path: Path, tokens: str, names: str, ids: list[str], troubles: dict[str, int]
+) -> None:
     examples, report = read_flickr(official(tmp_path / "f", tokens, names), "train")
     assert [item.id for item in examples] == ids
     assert counts(report) == troubles
@@ -90,7 +107,12 @@ def test_only_a_test_split_and_flickr30k_names(tmp_path: Path) -> None:
     [
         pytest.param("", "val", "expected one of train, dev, test, got 'val'", id="unknown split"),
         pytest.param("", "dev", "expected a list of dev photos", id="no list"),
-        pytest.param("Flickr8k.token.txt", "train", "expected a token file", id="no tokens: a lemma file is none"),
+        pytest.param(
+            "Flickr8k.token.txt",
+            "train",
+            "expected a token file",
+            id="no tokens: a lemma file is none",
+        ),
         pytest.param("images", "train", "expected pictures in one of images", id="no pictures"),
     ],
 )
@@ -131,7 +153,9 @@ def test_read_karpathy(tmp_path: Path) -> None:
     ]
     assert examples[1].photo.parent.name == "val2014"
     assert list(counts(report).values()) == [1, 1, 1, 2]
-    assert [item.id for item in read_karpathy(path, tmp_path / "f" / "images", "dev")[0]] == ["2_b.jpg"]
+    assert [item.id for item in read_karpathy(path, tmp_path / "f" / "images", "dev")[0]] == [
+        "2_b.jpg"
+    ]
     with pytest.raises(ValueError, match="expected one of train, dev, test, got 'val'"):
         read_karpathy(path, tmp_path / "f" / "images", "val")
 
@@ -140,7 +164,9 @@ def test_read_karpathy(tmp_path: Path) -> None:
     ("text", "message"),
     [
         pytest.param("{", "expected a JSON document", id="not JSON"),
-        pytest.param('{"images": {}}', "expected a JSON object with lists images, notes", id="not a list"),
+        pytest.param(
+            '{"images": {}}', "expected a JSON object with lists images, notes", id="not a list"
+        ),
         pytest.param("[]", "got none at images, notes", id="not an object"),
         pytest.param(None, "expected a JSON document", id="no file"),
     ],
@@ -174,6 +200,10 @@ def test_same_files_against_comparing_all_pairs(tmp_path: Path) -> None:
 def test_the_real_training_split(shared: Path) -> None:
     examples, report = read_flickr(shared / "data" / "flickr8k", "train")
     assert Counter(len(item.captions) for item in examples) == {5: 6000}
-    assert report.troubles["photo stored twice"].names == ("3050606344_af711c726c.jpg = 2851198725_37b6027625.jpg",)
+    assert report.troubles["photo stored twice"].names == (
+        "3050606344_af711c726c.jpg = 2851198725_37b6027625.jpg",
+    )
     vocabulary = Vocabulary.build(caption for item in examples for caption in item.captions)
-    assert len(vocabulary) - 4 in (2534, 2537), "2,534 where a hyphen splits a word; 2,537 where it is dropped"
+    assert len(vocabulary) - 4 in (2534, 2537), (
+        "2,534 where a hyphen splits a word; 2,537 where it is dropped"
+    )

@@ -33,7 +33,11 @@ def jsonl(folder: Path, *rows: Any, name: str = "data.jsonl") -> Path:
 def test_the_two_kinds_say_the_same(photos: Path) -> None:
     path = jsonl(
         photos,
-        {"photo": "a.png", "captions": ["two  cups, one red", "cups"], "boxes": [CUP, {"box": [3, 3, 20, 10]}]},
+        {
+            "photo": "a.png",
+            "captions": ["two  cups, one red", "cups"],
+            "boxes": [CUP, {"box": [3, 3, 20, 10]}],
+        },
         {"photo": "turned.jpg", "caption": "one cup"},
         "",
         {"photo": "a.png", "boxes": [{"box": [10, 2, 19, 9], "phrase": "a cup"}]},
@@ -43,10 +47,18 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
     first = examples[0]
     assert first.captions == ("two cups, one red", "cups")
     assert first.boxes_xyxy.tolist() == [[1, 2, 9, 9], [3, 3, 20, 10], [10, 2, 19, 9]]
-    assert first.phrases == (Phrase("a cup", (0, 2)),), "one phrase for both cups; the box without words has none"
+    assert first.phrases == (Phrase("a cup", (0, 2)),), (
+        "one phrase for both cups; the box without words has none"
+    )
     assert first.size_wh == (20, 10), "read from the photo"
     assert examples[1].size_wh is None
-    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (2, 3, 3, 1, {})
+    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (
+        2,
+        3,
+        3,
+        1,
+        {},
+    )
     rows = [
         ["photo", "caption", "box", "phrase"],
         ["a.png", "two cups, one red", "1,2,9,9", "a cup"],
@@ -68,23 +80,53 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
         pytest.param("{", "data.jsonl:2 (Expecting property", id="not JSON"),
         pytest.param("[1]", "data.jsonl:2 (expected an object, got list)", id="not an object"),
         pytest.param({"captions": ["x"]}, "photo: expected the path", id="no photo"),
-        pytest.param({"photo": 5, "captions": ["x"]}, "photo: expected the path", id="photo is a number"),
+        pytest.param(
+            {"photo": 5, "captions": ["x"]}, "photo: expected the path", id="photo is a number"
+        ),
         pytest.param({"photo": "a.png"}, "expected a sentence or a box", id="nothing said"),
-        pytest.param({"photo": "a.png", "captions": [" "]}, "expected a sentence or a box", id="an empty sentence"),
-        pytest.param({"photo": "a.png", "captions": [3]}, "captions: expected a list", id="captions are numbers"),
-        pytest.param({"photo": "a.png", "boxes": [[1, 2, 3, 4]]}, "boxes: expected a list such as", id="bare boxes"),
         pytest.param(
-            {"photo": "a.png", "boxes": [{"box": [1, 2, 3]}]}, "box: expected x1,y1,x2,y2", id="three numbers"
+            {"photo": "a.png", "captions": [" "]},
+            "expected a sentence or a box",
+            id="an empty sentence",
         ),
         pytest.param(
-            {"photo": "a.png", "boxes": [{"phrase": "x"}]}, "box: expected x1,y1,x2,y2", id="a phrase, no box"
+            {"photo": "a.png", "captions": [3]},
+            "captions: expected a list",
+            id="captions are numbers",
         ),
-        pytest.param({"photo": "a.png", "boxes": [{"box": [5, 2, 3, 4]}]}, "empty or inverted", id="inverted"),
-        pytest.param({"photo": "a.png", "boxes": [CUP], "width": 5, "height": 5}, "outside the photo", id="outside"),
         pytest.param(
-            {"photo": "a.png", "captions": ["x"], "width": 5}, "width, height: expected two", id="half a size"
+            {"photo": "a.png", "boxes": [[1, 2, 3, 4]]},
+            "boxes: expected a list such as",
+            id="bare boxes",
         ),
-        pytest.param({"photo": "a.png", "captions": ["x"], "width": 0, "height": 5}, "width, height", id="size 0"),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"box": [1, 2, 3]}]},
+            "box: expected x1,y1,x2,y2",
+            id="three numbers",
+        ),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"phrase": "x"}]},
+            "box: expected x1,y1,x2,y2",
+            id="a phrase, no box",
+        ),
+        pytest.param(
+            {"photo": "a.png", "boxes": [{"box": [5, 2, 3, 4]}]}, "empty or inverted", id="inverted"
+        ),
+        pytest.param(
+            {"photo": "a.png", "boxes": [CUP], "width": 5, "height": 5},
+            "outside the photo",
+            id="outside",
+        ),
+        pytest.param(
+            {"photo": "a.png", "captions": ["x"], "width": 5},
+            "width, height: expected two",
+            id="half a size",
+        ),
+        pytest.param(
+            {"photo": "a.png", "captions": ["x"], "width": 0, "height": 5},
+            "width, height",
+            id="size 0",
+        ),
     ],
 )
 def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: str) -> None:
@@ -101,15 +143,27 @@ def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: s
     ("row", "kind", "kept"),
     [
         pytest.param({"photo": "none.png", "captions": ["x"]}, "photo missing", 0, id="missing"),
-        pytest.param({"photo": "empty.png", "captions": ["x"]}, "photo broken (0 bytes)", 0, id="0 bytes"),
-        pytest.param({"photo": "text.png", "boxes": [CUP]}, "photo broken", 0, id="not a picture, size needed"),
+        pytest.param(
+            {"photo": "empty.png", "captions": ["x"]}, "photo broken (0 bytes)", 0, id="0 bytes"
+        ),
+        pytest.param(
+            {"photo": "text.png", "boxes": [CUP]},
+            "photo broken",
+            0,
+            id="not a picture, size needed",
+        ),
         pytest.param(
             {"photo": "a.png", "boxes": [CUP, {"box": [1, 1, 21, 5]}]},
             "photo with boxes outside it, left out",
             1,
             id="a box outside",
         ),
-        pytest.param({"photo": "turned.jpg", "boxes": [{"box": [0, 0, 10, 20]}]}, None, 1, id="EXIF turn: 10 x 20"),
+        pytest.param(
+            {"photo": "turned.jpg", "boxes": [{"box": [0, 0, 10, 20]}]},
+            None,
+            1,
+            id="EXIF turn: 10 x 20",
+        ),
         pytest.param(
             {"photo": "a.png", "boxes": [{"box": [0, 0, 40, 20]}], "width": 40, "height": 20},
             None,
@@ -129,12 +183,24 @@ def test_photos(photos: Path, row: Any, kind: str | None, kept: int) -> None:
     ("text", "trouble"),
     [
         pytest.param(
-            "photo,caption\na.png,x,y\na.png,x\n", "data.csv:2 (expected 2 fields", id="a comma out of quotes"
+            "photo,caption\na.png,x,y\na.png,x\n",
+            "data.csv:2 (expected 2 fields",
+            id="a comma out of quotes",
         ),
-        pytest.param("photo,caption,box\na.png,x\na.png,x,\n", "data.csv:2 (expected 3 fields", id="a field lacking"),
-        pytest.param("photo,box,caption\na.png,1 2 3,x\na.png,,x\n", "data.csv:2 (box: expected", id="three numbers"),
         pytest.param(
-            "photo, caption\n,x\na.png,x\n", "data.csv:2 (photo: expected", id="no photo; blank in the heading"
+            "photo,caption,box\na.png,x\na.png,x,\n",
+            "data.csv:2 (expected 3 fields",
+            id="a field lacking",
+        ),
+        pytest.param(
+            "photo,box,caption\na.png,1 2 3,x\na.png,,x\n",
+            "data.csv:2 (box: expected",
+            id="three numbers",
+        ),
+        pytest.param(
+            "photo, caption\n,x\na.png,x\n",
+            "data.csv:2 (photo: expected",
+            id="no photo; blank in the heading",
         ),
     ],
 )
@@ -161,10 +227,20 @@ def test_bad_lines_of_a_table(photos: Path, text: str, trouble: str) -> None:
             id="unknown key of a box",
         ),
         pytest.param(
-            "data.csv", "photo,text\n", "data.csv: unknown text; expected photo, caption", id="unknown column"
+            "data.csv",
+            "photo,text\n",
+            "data.csv: unknown text; expected photo, caption",
+            id="unknown column",
         ),
-        pytest.param("data.csv", "caption\n", "expected a heading with photo in it, got caption", id="no photo column"),
-        pytest.param("data.csv", "", "expected a heading with photo in it, got none", id="empty table"),
+        pytest.param(
+            "data.csv",
+            "caption\n",
+            "expected a heading with photo in it, got caption",
+            id="no photo column",
+        ),
+        pytest.param(
+            "data.csv", "", "expected a heading with photo in it, got none", id="empty table"
+        ),
         pytest.param("data.txt", "", "expected a .jsonl or .csv file, got .txt", id="another kind"),
         pytest.param(None, "", "got nothing there", id="no file"),
     ],

@@ -48,9 +48,15 @@ def row(**changes: Any) -> dict[str, Any]:
     ("rows", "message"),
     [
         pytest.param({"images": []}, "expected COCO results, a list of boxes", id="annotations"),
-        pytest.param([row(bbox=[1, 2])], "entry 0: expected image_id or file_name", id="two numbers"),
-        pytest.param([row(category_id=12)], "expected a category_id of 1..90, got 12", id="no such class"),
-        pytest.param([row(bbox=[0.1, 0.2, 0.5, 0.5])], "multiply them by its width", id="shares of the photo"),
+        pytest.param(
+            [row(bbox=[1, 2])], "entry 0: expected image_id or file_name", id="two numbers"
+        ),
+        pytest.param(
+            [row(category_id=12)], "expected a category_id of 1..90, got 12", id="no such class"
+        ),
+        pytest.param(
+            [row(bbox=[0.1, 0.2, 0.5, 0.5])], "multiply them by its width", id="shares of the photo"
+        ),
         pytest.param(["dog"], "entry 0: expected image_id", id="no entry"),
     ],
 )
@@ -105,7 +111,9 @@ def test_names_join_what_people_annotated(tmp_path: Path) -> None:
     annotated = np.array([[0, 0, 100, 100]], np.float32)  # of a picture twice as large as the file
     example = Example(photo, ("a dog",), annotated, (Phrase("a dog", (0,), 0, 0),), (200, 200))
     detected = [
-        NamedBox("dog", (0, 0, 50, 50), 0.9),  # 0..100 in the annotation's pixels: the annotated box
+        NamedBox(
+            "dog", (0, 0, 50, 50), 0.9
+        ),  # 0..100 in the annotation's pixels: the annotated box
         NamedBox("dog", (50, 50, 100, 100), 0.9),
         NamedBox("person", (0, 50, 50, 100), 0.9),  # people described the people of this photo
         NamedBox("cup", (20, 20, 20.5, 40), 0.9),  # thinner than two pixels
@@ -130,7 +138,11 @@ def test_a_folder_with_detections(tmp_path: Path) -> None:
     captions = {"annotations": [{"image_id": 7, "caption": " a  dog "}]}
     (tmp_path / "captions.json").write_text(json.dumps(captions))
     (example,), report = read_detected(tmp_path)
-    assert (example.captions, example.phrases[0].text, example.size_wh) == (("a dog",), "a dog", (80, 60))
+    assert (example.captions, example.phrases[0].text, example.size_wh) == (
+        ("a dog",),
+        "a dog",
+        (80, 60),
+    )
     assert report.troubles["photo missing"].names == ("gone.jpg",)
     (tmp_path / "detections.json").write_text(json.dumps([row(image_id=99)]))
     with pytest.raises(ValueError, match="is it of another data set"):

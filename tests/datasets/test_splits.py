@@ -45,7 +45,9 @@ def test_coco(coco: Path, split: str, names: list[str]) -> None:
     examples, reports = read_split(coco, split)
     assert [example.id for example in examples] == names
     assert sum(report.photos for report in reports) == len(names)
-    assert [phrase.text for example in examples for phrase in example.phrases] == (["cup"] if "a.jpg" in names else [])
+    assert [phrase.text for example in examples for phrase in example.phrases] == (
+        ["cup"] if "a.jpg" in names else []
+    )
     assert default_split(coco) == "all"
 
 

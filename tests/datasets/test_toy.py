@@ -6,7 +6,15 @@ import pytest
 
 from regiontalk.datasets.entities import add_entities
 from regiontalk.datasets.flickr import read_flickr
-from regiontalk.datasets.toy import COLOURS, SHAPES, SIZES, ToyShape, make_scenes, sentences, write_scenes
+from regiontalk.datasets.toy import (
+    COLOURS,
+    SHAPES,
+    SIZES,
+    ToyShape,
+    make_scenes,
+    sentences,
+    write_scenes,
+)
 from regiontalk.text.vocabulary import tokenize
 
 
@@ -34,7 +42,9 @@ def true_of(sentence: str, shapes: tuple[ToyShape, ...]) -> bool:
     """Read the sentence as a stranger would: by the centres of the boxes, no grid."""
     words = sentence.split()
     relation = next(word for word in words if word in ("left", "right", "above", "below"))
-    first, second = sentence.split(f" {relation} of " if relation in ("left", "right") else f" {relation} ")
+    first, second = sentence.split(
+        f" {relation} of " if relation in ("left", "right") else f" {relation} "
+    )
     (one,) = [shape for shape in shapes if shape.name == first]
     (two,) = [shape for shape in shapes if shape.name == second]
     (x1, y1), (x2, y2) = (((a + c) / 2, (b + d) / 2) for a, b, c, d in (one.box, two.box))
@@ -51,7 +61,12 @@ def test_captions_are_true_and_boxes_touch_the_drawn_pixels(scenes) -> None:
             top, left = (32 * place for place in shape.cell)
             drawn = (pixels[top : top + 32, left : left + 32] == COLOURS[shape.colour]).all(-1)
             rows, columns = np.nonzero(drawn)
-            box = (left + columns.min(), top + rows.min(), left + columns.max() + 1, top + rows.max() + 1)
+            box = (
+                left + columns.min(),
+                top + rows.min(),
+                left + columns.max() + 1,
+                top + rows.max() + 1,
+            )
             assert shape.box == box
             assert drawn.mean() > 0.02
 
@@ -72,7 +87,9 @@ def test_a_sentence_is_true_of_one_scene_only(scenes) -> None:
     for caption in (caption for scene in scenes for caption in scene.example.captions):
         knows = [scene for scene in scenes if caption in scene.example.captions]
         assert len(knows) == 1
-    words = Counter(word for scene in scenes for caption in scene.example.captions for word in caption.split())
+    words = Counter(
+        word for scene in scenes for caption in scene.example.captions for word in caption.split()
+    )
     assert {*COLOURS, *SHAPES, *SIZES, "left", "right", "above", "below"} <= set(words)
     assert 40 <= Counter(len(scene.shapes) for scene in scenes)[4] <= 95
 
@@ -109,8 +126,12 @@ def test_written_scenes_are_read_back(tmp_path: Path, suffix: str) -> None:
     [
         pytest.param({"count": -1, "seed": 0}, "got -1, 0, 2, 4", id="count below 0"),
         pytest.param({"count": 1, "seed": -1}, "got 1, -1, 2, 4", id="seed below 0"),
-        pytest.param({"count": 1, "seed": 0, "least": 1}, "got 1, 0, 1, 4", id="one shape makes no sentence"),
-        pytest.param({"count": 1, "seed": 0, "most": 5}, "got 1, 0, 2, 5", id="more shapes than cells"),
+        pytest.param(
+            {"count": 1, "seed": 0, "least": 1}, "got 1, 0, 1, 4", id="one shape makes no sentence"
+        ),
+        pytest.param(
+            {"count": 1, "seed": 0, "most": 5}, "got 1, 0, 2, 5", id="more shapes than cells"
+        ),
     ],
 )
 def test_make_scenes_refuses(arguments: dict[str, int], message: str) -> None:
@@ -124,7 +145,10 @@ def test_make_scenes_refuses(arguments: dict[str, int], message: str) -> None:
         pytest.param({"val": []}, ".png", "expected train, dev or test", id="unknown split"),
         pytest.param({"dev": []}, ".gif", r"got \['dev'\], '.gif'", id="unknown suffix"),
         pytest.param(
-            {"train": make_scenes(1, 1), "dev": make_scenes(1, 1)}, ".png", "another seed", id="one seed twice"
+            {"train": make_scenes(1, 1), "dev": make_scenes(1, 1)},
+            ".png",
+            "another seed",
+            id="one seed twice",
         ),
     ],
 )

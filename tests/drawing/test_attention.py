@@ -29,8 +29,12 @@ def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionMod
         _, expected = model.generator(*model.conditions(maps, box[None, None]), numbers)
         torch.testing.assert_close(torch.from_numpy(found.weights), expected[0])
         assert found.words == tuple(words) and found.boxes_xyxy.shape == (49, 4)
-        x1, y1, x2, y2 = (box * torch.tensor([2, 1, 2, 1])).tolist()  # the photo is twice as wide as high
-        np.testing.assert_allclose(found.boxes_xyxy[0], [x1, y1, x1 + (x2 - x1) / 7, y1 + (y2 - y1) / 7], rtol=1e-5)
+        x1, y1, x2, y2 = (
+            box * torch.tensor([2, 1, 2, 1])
+        ).tolist()  # the photo is twice as wide as high
+        np.testing.assert_allclose(
+            found.boxes_xyxy[0], [x1, y1, x1 + (x2 - x1) / 7, y1 + (y2 - y1) / 7], rtol=1e-5
+        )
         np.testing.assert_allclose(found.boxes_xyxy[1, :2], [x1 + (x2 - x1) / 7, y1], rtol=1e-5)
         np.testing.assert_allclose(found.boxes_xyxy[-1, 2:], [x2, y2], rtol=1e-5)
 
@@ -47,7 +51,10 @@ def test_regions(make_tiny: Callable[..., RegionModel]) -> None:
         update={"generator": model.config.generator.model_copy(update={"regions": 5})}
     )
     found = RegionCaptioner(model=model).look(PHOTO, "a dog")
-    assert found.boxes_xyxy[0].tolist() == [0, 0, 90, 60] and found.weights.shape == (2, len(found.boxes_xyxy))
+    assert found.boxes_xyxy[0].tolist() == [0, 0, 90, 60] and found.weights.shape == (
+        2,
+        len(found.boxes_xyxy),
+    )
 
 
 def test_a_model_that_does_not_attend(make_tiny: Callable[..., RegionModel]) -> None:
@@ -63,7 +70,9 @@ def test_a_model_that_does_not_attend(make_tiny: Callable[..., RegionModel]) -> 
 def halves(weights: list[list[float]]) -> Looks:
     """Words that look at the left and the right half of a photo of 40x20."""
     boxes = np.array([[0, 0, 20, 20], [20, 0, 40, 20]], dtype=np.float32)
-    return Looks(("dog", "cat")[: len(weights)], boxes, np.array(weights, dtype=np.float32), (40, 20))
+    return Looks(
+        ("dog", "cat")[: len(weights)], boxes, np.array(weights, dtype=np.float32), (40, 20)
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,11 +88,15 @@ def test_heat(weights: list[float], left: tuple[float, float], right: tuple[floa
     light = heat(halves([weights]), 0, (200, 100))
     assert light.shape == (100, 200)
     assert left[0] <= light[50, 5] <= left[1] and right[0] <= light[50, -5] <= right[1]
-    assert (np.diff(light[50]) <= 1e-6).all() or (np.diff(light[50]) >= -1e-6).all(), "smooth from side to side"
+    assert (np.diff(light[50]) <= 1e-6).all() or (np.diff(light[50]) >= -1e-6).all(), (
+        "smooth from side to side"
+    )
 
 
 def test_the_sheet() -> None:
-    sheet = np.asarray(draw_looks(Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]])))
+    sheet = np.asarray(
+        draw_looks(Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]]))
+    )
     top = sheet[100].max(1).astype(int)  # through the three pictures: the photo, dog, cat
     photo, dog, cat = (top[8 + 328 * place :][:320] for place in range(3))
     assert photo.min() == 255
@@ -91,5 +104,7 @@ def test_the_sheet() -> None:
 
 
 def test_weights_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"weights: expected \(2, 2\), one a word and box, got \(1, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"weights: expected \(2, 2\), one a word and box, got \(1, 2\)"
+    ):
         Looks(("dog", "cat"), halves([[1, 0]]).boxes_xyxy, np.ones((1, 2), np.float32), (40, 20))

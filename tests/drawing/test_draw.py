@@ -26,10 +26,19 @@ def said(
     matches: tuple[PhraseMatch, ...] = (),
 ) -> ImageResult:
     whole = None if caption is None else RegionCaption((0, 0, *size_wh), caption, 0.5)
-    return ImageResult("p", size_wh, "m", whole, tuple(RegionCaption(box, text, 0.5) for box, text in regions), matches)
+    return ImageResult(
+        "p",
+        size_wh,
+        "m",
+        whole,
+        tuple(RegionCaption(box, text, 0.5) for box, text in regions),
+        matches,
+    )
 
 
-def labels_of(monkeypatch: pytest.MonkeyPatch, image: Image.Image, result: ImageResult) -> list[tuple[int, ...]]:
+def labels_of(
+    monkeypatch: pytest.MonkeyPatch, image: Image.Image, result: ImageResult
+) -> list[tuple[int, ...]]:
     """The rectangles of the labels that `draw` writes on the page and in the list."""
     boxes, write = [], module._write_label
 
@@ -66,11 +75,13 @@ def test_box_and_label_by_hand() -> None:
     photo = Image.new("RGB", (800, 600), GREY)
     drawn = draw(photo, said(((100, 200, 300, 400), "a dog")))
     colour = colours(1)[0]
-    # font 0.024 * sqrt(800 * 600) = 16.6 -> 17, line 17 / 6 = 2.8 -> 3 pixels inward from the corner
+    # font 0.024 * sqrt(800 * 600) = 16.6 -> 17, line 17 / 6 = 2.8 -> 3 pixels inward from the
+    # corner
     for point in [(100, 390), (102, 390), (299, 390), (297, 390), (200, 399), (200, 397)]:
         assert drawn.getpixel(point) == colour, point
     assert drawn.getpixel((200, 300)) == GREY
-    # one line of 1.2 * 17 = 20 with 0.2 * 17 = 3 above and below: the label takes the 26 rows above the box
+    # one line of 1.2 * 17 = 20 with 0.2 * 17 = 3 above and below: the label takes the 26 rows above
+    # the box
     assert drawn.getpixel((100, 174)) == colour and drawn.getpixel((100, 173)) == GREY
 
 
@@ -106,25 +117,37 @@ def test_labels_never_cover_each_other(
     corners = np.sort(rng.random((count, 2, 2)), axis=1).reshape(count, 4) * [*size_wh, *size_wh]
     photo = Image.new("RGB", size_wh, GREY)
     scale = max(1, 640 / max(size_wh))
-    boxes = labels_of(monkeypatch, photo, said(*((tuple(row), words) for row in corners.tolist()), size_wh=size_wh))
+    boxes = labels_of(
+        monkeypatch,
+        photo,
+        said(*((tuple(row), words) for row in corners.tolist()), size_wh=size_wh),
+    )
     for number, box in enumerate(boxes):
         assert box[0] >= 0 and box[1] >= 0
         assert box[2] <= round(size_wh[0] * scale) and box[3] <= round(size_wh[1] * scale)
         for other in boxes[:number]:
-            assert box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
+            assert (
+                box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
+            )
 
 
 def test_captions_without_room_are_listed_below() -> None:
     photo = Image.new("RGB", (640, 480), GREY)
     region = ((10.0, 10.0, 600.0, 400.0), "a long caption that never comes to its end " * 3)
-    few, many = draw(photo, said(region, size_wh=(640, 480))), draw(photo, said(*[region] * 12, size_wh=(640, 480)))
+    few, many = (
+        draw(photo, said(region, size_wh=(640, 480))),
+        draw(photo, said(*[region] * 12, size_wh=(640, 480))),
+    )
     assert few.height == 480 < many.height
     assert many.crop((0, 480, *many.size)).getcolors(100_000)
 
 
 def test_whole_caption_stands_in_a_strip() -> None:
     photo = Image.new("RGB", (800, 600), GREY)
-    one, two = draw(photo, said(caption="a dog")), draw(photo, said(caption="a dog runs over the grass " * 8))
+    one, two = (
+        draw(photo, said(caption="a dog")),
+        draw(photo, said(caption="a dog runs over the grass " * 8)),
+    )
     assert one.width == two.width == 800 and 600 < one.height < two.height
     assert one.crop((0, 0, 800, 600)).tobytes() == photo.tobytes()
     assert draw(photo, said(caption="  ")).size == photo.size
@@ -158,7 +181,11 @@ def match(words: str, *box: float) -> PhraseMatch:
 
 def test_words_are_joined_to_their_boxes() -> None:
     photo = Image.new("RGB", (800, 600), GREY)
-    matches = (match("a", 100, 100, 300, 300), match("dog", 100, 100, 300, 300), match("runs", 500, 50, 700, 200))
+    matches = (
+        match("a", 100, 100, 300, 300),
+        match("dog", 100, 100, 300, 300),
+        match("runs", 500, 50, 700, 200),
+    )
     drawn = draw(photo, said(matches=matches))
     first, second = colours(2)
     assert drawn.height > 600
@@ -166,8 +193,11 @@ def test_words_are_joined_to_their_boxes() -> None:
     for colour in (first, second):
         assert (below == colour).all(axis=1).any(), "underline"
     touched = changed(photo, drawn)
-    assert all(touched[row].any() for row in range(302, 600)), "a line runs from the strip up to each box"
-    # The line of "runs" reaches the lower edge of its box, 15 % in from the corner: 500 + 0.15 * 200 = 530
+    assert all(touched[row].any() for row in range(302, 600)), (
+        "a line runs from the strip up to each box"
+    )
+    # The line of "runs" reaches the lower edge of its box, 15 % in from the corner: 500 + 0.15 *
+    # 200 = 530
     assert drawn.getpixel((530, 203)) == second
 
 
@@ -181,13 +211,17 @@ def test_runs_group_neighbours_of_one_box() -> None:
 
 
 def test_long_sentences_take_more_rows() -> None:
-    runs, _ = _lay_sentence([(word, number) for number, word in enumerate("abcdefgh " * 9)], 20, 120)
+    runs, _ = _lay_sentence(
+        [(word, number) for number, word in enumerate("abcdefgh " * 9)], 20, 120
+    )
     assert len({run.top for run in runs}) > 1
     assert max(run.left + run.width for run in runs) <= 120
 
 
 def test_regions_and_matches_together() -> None:
-    result = said(((10, 10, 200, 200), "a dog"), caption="a dog runs", matches=(match("dog", 0, 0, 800, 600),))
+    result = said(
+        ((10, 10, 200, 200), "a dog"), caption="a dog runs", matches=(match("dog", 0, 0, 800, 600),)
+    )
     drawn = draw(Image.new("RGB", (800, 600), GREY), result)
     assert drawn.width == 800 and drawn.height > 650
 
@@ -213,7 +247,11 @@ def test_contact_sheet_by_hand(count: int, columns: int, size: tuple[int, int]) 
 
 @pytest.mark.parametrize(
     ("count", "columns", "cell", "message"),
-    [(0, 3, 80, "at least one picture"), (1, 0, 80, "columns and cell"), (1, 1, 0, "columns and cell")],
+    [
+        (0, 3, 80, "at least one picture"),
+        (1, 0, 80, "columns and cell"),
+        (1, 1, 0, "columns and cell"),
+    ],
 )
 def test_contact_sheet_errors(count: int, columns: int, cell: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -223,7 +261,9 @@ def test_contact_sheet_errors(count: int, columns: int, cell: int, message: str)
 def test_real_photo(shared: Path) -> None:
     photo = open_image(min((shared / "data/coco/val2017").glob("*.jpg")))
     box = (0.1 * photo.width, 0.2 * photo.height, 0.5 * photo.width, 0.9 * photo.height)
-    drawn = draw(photo, said((box, "a bear"), (box, None), size_wh=photo.size, caption="a bear sits"))
+    drawn = draw(
+        photo, said((box, "a bear"), (box, None), size_wh=photo.size, caption="a bear sits")
+    )
     assert drawn.width >= photo.width and drawn.height > photo.height
 
 
@@ -232,6 +272,8 @@ def test_a_sentence_that_is_not_sure_is_hedged(monkeypatch: pytest.MonkeyPatch) 
     caption = RegionCaption((0, 0, 800, 600), "a dog runs", 0.2, sure=False)
     result = ImageResult("a.jpg", (800, 600), "test", caption)
     strips: list[str] = []
-    monkeypatch.setattr("regiontalk.drawing.draw._caption_strip", lambda text, *_: strips.append(text) or photo)
+    monkeypatch.setattr(
+        "regiontalk.drawing.draw._caption_strip", lambda text, *_: strips.append(text) or photo
+    )
     draw(photo, result)
     assert strips == ["perhaps: a dog runs"]

@@ -37,20 +37,36 @@ def slow_place(
         best, best_cost = None, math.inf
         for option, (wide, high) in enumerate(sizes):
             hidden = sum((box[2] - box[0]) * (box[3] - box[1]) for box in stand)
-            if wide > size_wh[0] or high > size_wh[1] or wide * high > most * size_wh[0] * size_wh[1] - hidden:
+            if (
+                wide > size_wh[0]
+                or high > size_wh[1]
+                or wide * high > most * size_wh[0] * size_wh[1] - hidden
+            ):
                 continue
             spots = []
             for rank, top in enumerate((y1 - high, y1, y2, y2 - high)):
-                spots += [(left, top, 0.05 * rank) for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)]
+                spots += [
+                    (left, top, 0.05 * rank) for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)
+                ]
             for left in (x2, x1 - wide):
                 spots += [(left, top, 0.25) for top in (y1, (y1 + y2 - high) // 2, y2 - high)]
             for left, top, cost in spots:
                 x, y = max(0, min(left, size_wh[0] - wide)), max(0, min(top, size_wh[1] - high))
                 spot = (x, y, x + wide, y + high)
-                if any(shared_area(spot, (box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2)) for box in stand):
+                if any(
+                    shared_area(spot, (box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2))
+                    for box in stand
+                ):
                     continue
-                cost += 0.12 * option + 0.1 * (abs(x - left) / wide + 3 * abs(y - top) / high) + 0.01 * (left != x1)
-                cost += sum(shared_area(spot, box) / max(1, (box[2] - box[0]) * (box[3] - box[1])) for box in boxes)
+                cost += (
+                    0.12 * option
+                    + 0.1 * (abs(x - left) / wide + 3 * abs(y - top) / high)
+                    + 0.01 * (left != x1)
+                )
+                cost += sum(
+                    shared_area(spot, box) / max(1, (box[2] - box[0]) * (box[3] - box[1]))
+                    for box in boxes
+                )
                 if cost < best_cost - 1e-12:
                     best, best_cost = Placed(option, spot), cost
         placed.append(best)
@@ -95,28 +111,42 @@ def test_place_labels_against_loops(count: int, size_wh: Size, most: float, seed
     [
         # above, left edges flush: top = 40 - 10
         pytest.param([(20, 40, 60, 80)], [[(30, 10)]], [(20, 30, 50, 40)], id="above"),
-        # no room above (-10): inside at the top costs 0.05 + 300 / 4000 hidden = 0.125, moving the one above down by
-        # 10 costs 0.1 * 3 * 10 / 10 + 0.075 = 0.375, below costs 0.10: below it is
+        # no room above (-10): inside at the top costs 0.05 + 300 / 4000 hidden = 0.125, moving the
+        # one above down by 10 costs 0.1 * 3 * 10 / 10 + 0.075 = 0.375, below costs 0.10: below it
+        # is
         pytest.param([(0, 0, 50, 80)], [[(30, 10)]], [(0, 80, 30, 90)], id="below"),
         # the box is the picture: only inside is left; at the top (0.05) before the bottom (0.15)
         pytest.param([(0, 0, 100, 100)], [[(30, 10)]], [(0, 0, 30, 10)], id="whole-photo"),
-        # the second of two equal boxes keeps 2 pixels off the first label (30 wide): the right edge, 100 - 30 = 70
-        pytest.param([(20, 40, 100, 80)] * 2, [[(30, 10)]] * 2, [(20, 30, 50, 40), (70, 30, 100, 40)], id="twice"),
+        # the second of two equal boxes keeps 2 pixels off the first label (30 wide): the right
+        # edge, 100 - 30 = 70
+        pytest.param(
+            [(20, 40, 100, 80)] * 2,
+            [[(30, 10)]] * 2,
+            [(20, 30, 50, 40), (70, 30, 100, 40)],
+            id="twice",
+        ),
         pytest.param([(90, 40, 100, 80)], [[(30, 10)]], [(70, 30, 100, 40)], id="right-edge"),
         pytest.param([(0, 0, 100, 100)], [[(101, 10)]], [None], id="too-wide"),
-        pytest.param([(0, 0, 100, 100)], [[(101, 10), (40, 20)]], [(0, 0, 40, 20)], id="second-size"),
+        pytest.param(
+            [(0, 0, 100, 100)], [[(101, 10), (40, 20)]], [(0, 0, 40, 20)], id="second-size"
+        ),
         pytest.param([(0, 0, 100, 100)], [[(60, 60)]], [None], id="hides-more-than-a-third"),
         pytest.param([], [], [], id="nothing"),
     ],
 )
-def test_place_labels_by_hand(boxes: list[Box], options: list[list[Size]], wanted: list[Box | None]) -> None:
+def test_place_labels_by_hand(
+    boxes: list[Box], options: list[list[Size]], wanted: list[Box | None]
+) -> None:
     assert [place and place.box for place in place_labels(boxes, options, (100, 100))] == wanted
 
 
 def test_a_label_keeps_off_a_small_box() -> None:
-    # above the large box lies a small one, wholly hidden there (cost 1): the right edge flush costs 0.01
+    # above the large box lies a small one, wholly hidden there (cost 1): the right edge flush costs
+    # 0.01
     large, small = (10, 50, 190, 150), (20, 38, 40, 48)
-    assert place_labels([large, small], [[(60, 14)], []], (200, 200))[0] == Placed(0, (130, 36, 190, 50))
+    assert place_labels([large, small], [[(60, 14)], []], (200, 200))[0] == Placed(
+        0, (130, 36, 190, 50)
+    )
 
 
 def test_place_labels_lengths_differ() -> None:
@@ -126,15 +156,21 @@ def test_place_labels_lengths_differ() -> None:
 
 @pytest.mark.parametrize("width", [30, 80, 200, 5000])
 @pytest.mark.parametrize(
-    "words", ["a man in a red shirt", "Donaudampfschifffahrtsgesellschaft", "a", "", "i" * 500], ids=repr
+    "words",
+    ["a man in a red shirt", "Donaudampfschifffahrtsgesellschaft", "a", "", "i" * 500],
+    ids=repr,
 )
 def test_wrap_keeps_the_letters_and_the_width(words: str, width: int) -> None:
     text = wrap(words, 14, width)
     assert "".join(text.lines).replace(" ", "") == words.replace(" ", "")
-    assert text.size[0] == max(length(line, 14) for line in text.lines) + 10  # margins of 0.35 * 14 = 5 a side
+    assert (
+        text.size[0] == max(length(line, 14) for line in text.lines) + 10
+    )  # margins of 0.35 * 14 = 5 a side
     assert text.size[0] <= width + 2 * len(words)
     assert all(len(line) == 1 or length(line, 14) <= width - 10 for line in text.lines)
-    assert text.size[1] == len(text.lines) * 17 + 6  # 1.2 * 14 = 17 a line, 0.2 * 14 = 3 above and below
+    assert (
+        text.size[1] == len(text.lines) * 17 + 6
+    )  # 1.2 * 14 = 17 a line, 0.2 * 14 = 3 above and below
 
 
 def slow_pieces(word: str, room: int) -> list[str]:
@@ -156,7 +192,9 @@ def test_layouts_offer_fewer_lines_first_and_shrink() -> None:
     found = layouts("a woman holding a large umbrella in the rain", 20, 1000)
     assert len(found[0].lines) == 1 and found[0].font_size == 20
     assert len({text.size for text in found}) == len(found)
-    assert [text.font_size for text in found] == sorted((text.font_size for text in found), reverse=True)
+    assert [text.font_size for text in found] == sorted(
+        (text.font_size for text in found), reverse=True
+    )
     assert all(text.size[0] <= 1000 for text in found)
     assert min(text.font_size for text in layouts("a", 11, 100)) == 11
 
@@ -181,4 +219,6 @@ def test_brightness_by_hand(colour: tuple[int, int, int], wanted: float) -> None
 
 
 def test_font_scales() -> None:
-    assert font(40).getlength("regions") == pytest.approx(2 * font(20).getlength("regions"), rel=0.05)
+    assert font(40).getlength("regions") == pytest.approx(
+        2 * font(20).getlength("regions"), rel=0.05
+    )

@@ -29,7 +29,9 @@ from regiontalk.text.vocabulary import tokenize
         # own 3 and 1 against 2: the best is first; of two pairs one is in order; chance 2 of 3
         pytest.param([3.0, 1.0, 2.0], [1, 1, 0], (1.0, 0.5, 2 / 3, 0.5), id="two against one"),
         pytest.param([1.0, 2.0, 3.0], [0, 0, 1], (1.0, 1.0, 1 / 3, 0.5), id="first"),
-        pytest.param([2.0, 2.0], [1, 0], (0.0, 0.5, 0.5, 0.5), id="a tie is no win, and half a pair"),
+        pytest.param(
+            [2.0, 2.0], [1, 0], (0.0, 0.5, 0.5, 0.5), id="a tie is no win, and half a pair"
+        ),
         pytest.param([2.0], [1], (1.0, 1.0, 1.0, 1.0), id="nobody else"),
     ],
 )
@@ -47,7 +49,8 @@ def test_judge_by_hand() -> None:
         Phrase("nothing", (), caption=0, first_word=2),
     )
     example = Example(Path("a.jpg"), boxes_xyxy=boxes, phrases=phrases, size_wh=(20, 20))
-    # regions: the photo (IoU .25; its centre 10,10 is a corner of both), the first box cut to 10x6 (IoU .6), a far one
+    # regions: the photo (IoU .25; its centre 10,10 is a corner of both), the first box cut to 10x6
+    # (IoU .6), a far one
     places = checked_boxes([[0, 0, 20, 20], [0, 0, 10, 6], [12, 0, 20, 8]])
     labels = torch.tensor([[1, 2, 0, 0, 1]])  # a man ... two hats
     fixed = [0.0, 1.0, 1.0, 1.0]  # the whole photo: no IoU, centre inside; some region: both
@@ -64,7 +67,9 @@ def test_words_are_aligned_as_the_facade_aligns(captioner: RegionCaptioner, phot
     found, spoken, _ = word_outcomes(captioner, batch, 0.0)
     slow = []
     for example in batch.examples:
-        answers = [captioner.align(str(example.photo), caption).matches for caption in example.captions]
+        answers = [
+            captioner.align(str(example.photo), caption).matches for caption in example.captions
+        ]
         for phrase in example.phrases:
             if phrase.caption is None or phrase.first_word is None or not phrase.boxes:
                 continue
@@ -72,9 +77,13 @@ def test_words_are_aligned_as_the_facade_aligns(captioner: RegionCaptioner, phot
                 x1, y1, x2, y2 = answers[phrase.caption][phrase.first_word + place].box
                 truths = example.boxes_xyxy[list(phrase.boxes)].tolist()
                 x, y = (x1 + x2) / 2, (y1 + y2) / 2
-                slow.append(any(left <= x <= right and top <= y <= low for left, top, right, low in truths))
+                slow.append(
+                    any(left <= x <= right and top <= y <= low for left, top, right, low in truths)
+                )
     assert [bool(row[1]) for _, row in found] == slow
-    assert sum(spoken.count.values()) == sum(len(tokenize(c)) for e in batch.examples for c in e.captions)
+    assert sum(spoken.count.values()) == sum(
+        len(tokenize(c)) for e in batch.examples for c in e.captions
+    )
 
 
 def test_own_phrases_against_loops(captioner: RegionCaptioner, photos: Any) -> None:
@@ -84,14 +93,22 @@ def test_own_phrases_against_loops(captioner: RegionCaptioner, photos: Any) -> N
     example = batch.examples[0]
     network = torch.from_numpy(batch.to_network(0, example.boxes_xyxy))[None]
     maps = batch.take([0]).maps
-    vectors = captioner.model.aligner.regions(captioner.model.extractor.vectors(maps, network))[0].detach()
+    vectors = captioner.model.aligner.regions(captioner.model.extractor.vectors(maps, network))[
+        0
+    ].detach()
     for place in range(len(example.boxes_xyxy)):
         best = {True: -np.inf, False: -np.inf}
         for phrase in example.phrases:
-            words, mask = captioner.model.aligner.read([captioner.model.vocabulary.encode(phrase.text)])
+            words, mask = captioner.model.aligner.read(
+                [captioner.model.vocabulary.encode(phrase.text)]
+            )
             score = float((words[0][mask[0]].detach() @ vectors[place]).sum())
             best[place in phrase.boxes] = max(best[place in phrase.boxes], score)
-        outcome = next(row for (name, row), thing in zip(found, range(len(found)), strict=True) if thing == place)
+        outcome = next(
+            row
+            for (name, row), thing in zip(found, range(len(found)), strict=True)
+            if thing == place
+        )
         assert bool(outcome[0]) == (best[True] > best[False])
 
 
@@ -106,7 +123,9 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
         "untrained model",
     ]
     again = evaluate_alignment(photos(), untrained=False, resamples=5)
-    assert again.figures["model"] == found.figures["model"] and "untrained model" not in again.figures
+    assert (
+        again.figures["model"] == found.figures["model"] and "untrained model" not in again.figures
+    )
 
 
 def test_untrained_weights_are_the_same_every_time(captioner: RegionCaptioner) -> None:

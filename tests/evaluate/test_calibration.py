@@ -21,7 +21,11 @@ from regiontalk.model.config import Calibration
 
 def test_fit_finds_the_sigmoid_that_made_the_answers() -> None:
     random = np.random.default_rng(0)
-    columns = [random.normal(-2, 0.7, 20000), random.normal(0.3, 0.2, 20000), random.normal(-1, 0.5, 20000)]
+    columns = [
+        random.normal(-2, 0.7, 20000),
+        random.normal(0.3, 0.2, 20000),
+        random.normal(-1, 0.5, 20000),
+    ]
     evidence = np.column_stack(columns)
     chance = 1 / (1 + np.exp(-(3.0 + evidence @ [1.5, 2.0, 0.5])))
     found = fit_logistic(evidence, random.random(20000) < chance, ridge=0.0)
@@ -38,7 +42,9 @@ def test_fit_is_the_least_loss() -> None:
     def loss(bias: float, *weights: float) -> float:
         logits = bias + evidence @ weights
         slopes = np.array(weights) * evidence.std(axis=0)
-        return float((np.logaddexp(0, logits) - target * logits).mean() + 1e-3 * (slopes**2).sum() / 2)
+        return float(
+            (np.logaddexp(0, logits) - target * logits).mean() + 1e-3 * (slopes**2).sum() / 2
+        )
 
     best = (found.bias, found.per_word, found.per_match, found.per_box)
     for axis in range(4):
@@ -59,14 +65,19 @@ def test_captions_that_are_all_alike_give_no_certainty(right: bool) -> None:
 
 def test_equal_evidence_is_borne() -> None:
     found = fit_logistic(np.ones((4, 3)), np.array([True, True, True, False]))
-    assert calibrated(found, 1.0, 1.0, np.e) == pytest.approx((3 * 4 / 5 + 1 / 3) / 4, abs=1e-6)  # the mean target
+    assert calibrated(found, 1.0, 1.0, np.e) == pytest.approx(
+        (3 * 4 / 5 + 1 / 3) / 4, abs=1e-6
+    )  # the mean target
 
 
 def test_fit_half_judges_the_other_half() -> None:
     random = np.random.default_rng(0)
     values = random.normal(size=2000)
     right = random.random(2000) < 1 / (1 + np.exp(-2 * values))
-    rows = [Judged(f"p{row}", float(value), 0.0, 1.0, bool(right[row])) for row, value in enumerate(values)]
+    rows = [
+        Judged(f"p{row}", float(value), 0.0, 1.0, bool(right[row]))
+        for row, value in enumerate(values)
+    ]
     found = fit_half(rows[:1000], rows[1000:], before=Calibration(bias=-3.0), resamples=5)
     assert found.after.error.value < 0.06 < found.before.error.value and found.fitted_on == 1000
     with pytest.raises(ValueError, match="expected captions in both halves, got 1000 and 0"):
@@ -82,5 +93,8 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
     assert result.counts["photo captions fitted on"] == result.counts["photo captions judged"] == 3
     assert len(result.outputs) == 20  # ten bins each
     config = with_fit(captioner.model.config, fit)
-    assert config.decoding.photo == fit.photo.calibration and config.decoding.region == fit.region.calibration
+    assert (
+        config.decoding.photo == fit.photo.calibration
+        and config.decoding.region == fit.region.calibration
+    )
     assert config.decoding.beams == captioner.model.config.decoding.beams

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from regiontalk.evaluate.captions import caption_pairs, evaluate_captions, nearest_sentences, score_files
+from regiontalk.evaluate.captions import (
+    caption_pairs,
+    evaluate_captions,
+    nearest_sentences,
+    score_files,
+)
 from regiontalk.evaluate.judges import find_meteor
 from regiontalk.evaluate.region_captions import speak_of_photos
 from regiontalk.evaluate.training_bank import read_training
@@ -20,11 +25,19 @@ def test_figures_are_those_of_the_metric(photos: Any) -> None:
     found = evaluate_captions(encoded, training, beams=2, resamples=5)
     said = {name: spoken.text for name, spoken in speak_of_photos(encoded, 2).items()}
     references = {example.id: example.captions for example in encoded.examples}
-    slow = score_captions(said, references, meteor=find_meteor(), resamples=5)  # as the tables are here or not
+    slow = score_captions(
+        said, references, meteor=find_meteor(), resamples=5
+    )  # as the tables are here or not
     assert {name: found.figures["model"][name] for name in slow.figures} == dict(slow.figures)
     assert found.figures["nearest training photo"]["in training"].value == 1.0  # type: ignore[union-attr]
-    assert [output["model"] for output in found.outputs] == [said[output["photo"]] for output in found.outputs]
-    assert (found.counts["photos"], found.counts["training photos"], found.counts["beams"]) == (6, 12, 2)
+    assert [output["model"] for output in found.outputs] == [
+        said[output["photo"]] for output in found.outputs
+    ]
+    assert (found.counts["photos"], found.counts["training photos"], found.counts["beams"]) == (
+        6,
+        12,
+        2,
+    )
 
 
 def test_without_training_photos(photos: Any) -> None:
@@ -47,10 +60,20 @@ RESULTS = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a ca
     ("values", "pairs"),
     [
         pytest.param(RESULTS, [("1", "a dog"), ("2", "a cat")], id="COCO results"),
-        pytest.param({"annotations": RESULTS, "images": []}, [("1", "a dog"), ("2", "a cat")], id="COCO annotations"),
+        pytest.param(
+            {"annotations": RESULTS, "images": []},
+            [("1", "a dog"), ("2", "a cat")],
+            id="COCO annotations",
+        ),
         pytest.param({"1": "a dog"}, [("1", "a dog")], id="id to caption"),
-        pytest.param({"1": ["a dog", "a cat"]}, [("1", "a dog"), ("1", "a cat")], id="id to captions"),
-        pytest.param({"1": [{"caption": "a dog"}]}, [("1", "a dog")], id="id to records, as coco-caption holds them"),
+        pytest.param(
+            {"1": ["a dog", "a cat"]}, [("1", "a dog"), ("1", "a cat")], id="id to captions"
+        ),
+        pytest.param(
+            {"1": [{"caption": "a dog"}]},
+            [("1", "a dog")],
+            id="id to records, as coco-caption holds them",
+        ),
     ],
 )
 def test_caption_pairs(values: Any, pairs: list[Any], tmp_path: Path) -> None:

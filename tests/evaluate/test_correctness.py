@@ -27,7 +27,9 @@ def test_content_words(text: str, words: list[str]) -> None:
         pytest.param("a red shirt", ["his blue old shirt"], False, id="1 shared of 2 and 3: 2/5"),
         pytest.param("a red shirt", ["a cat", "red shirt"], True, id="the best phrase counts"),
         pytest.param("dog dog", ["a dog"], True, id="repeats count: 1 shared of 2 and 1, 2/3"),
-        pytest.param("dog dog dog dog", ["a dog"], False, id="repeats count: 1 shared of 4 and 1, 2/5"),
+        pytest.param(
+            "dog dog dog dog", ["a dog"], False, id="repeats count: 1 shared of 4 and 1, 2/5"
+        ),
         pytest.param("in the", ["a dog"], False, id="nothing said"),
         pytest.param("a dog", ["him", "them"], None, id="nothing to compare with"),
         pytest.param("a dog", ["him", "a dog"], True, id="a pronoun beside a noun"),

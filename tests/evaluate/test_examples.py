@@ -32,7 +32,10 @@ def test_boxes_are_cut_at_the_edge_and_truths_stay_bare() -> None:
     example = Example(Path("a.jpg"), boxes_xyxy=checked_boxes([[0, 0, 5, 5]]), size_wh=(10, 8))
     boxes = [((2.0, 2.0, 10.001, 8.0), "a dog"), ((10.0, 0.0, 10.001, 4.0), "gone")]
     drawn = on_boxes(example, boxes, example.boxes_xyxy)
-    assert [(region.box, region.text) for region in drawn.regions] == [((0, 0, 5, 5), None), ((2, 2, 10, 8), "a dog")]
+    assert [(region.box, region.text) for region in drawn.regions] == [
+        ((0, 0, 5, 5), None),
+        ((2, 2, 10, 8), "a dog"),
+    ]
     with pytest.raises(ValueError, match="expected the size that its boxes refer to"):
         on_boxes(Example(Path("a.jpg")), boxes)
 
@@ -40,5 +43,8 @@ def test_boxes_are_cut_at_the_edge_and_truths_stay_bare() -> None:
 def test_words_on_their_boxes(captioner: RegionCaptioner, photos: Any) -> None:
     example = photos().examples[0]
     sentence = example.captions[0]
-    assert on_words(captioner, example, sentence).matches == captioner.align(example.photo, sentence).matches
+    assert (
+        on_words(captioner, example, sentence).matches
+        == captioner.align(example.photo, sentence).matches
+    )
     assert on_words(captioner, example, "xyzzy").matches == ()  # no word that the model knows

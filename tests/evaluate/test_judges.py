@@ -14,7 +14,12 @@ from regiontalk.metrics.meteor import meteor_statistics
 from regiontalk.metrics.meteor_tables import MeteorTables
 
 SAID = {"a#1": "a red dog", "a#2": "a cat sits", "b#1": "two men on bikes", "c#1": "a tree"}
-TRUTH = {"a#1": ["a dog"], "a#2": ["the cat", "a cat"], "b#1": ["two men on their bikes"], "c#1": ["green tree", "it"]}
+TRUTH = {
+    "a#1": ["a dog"],
+    "a#2": ["the cat", "a cat"],
+    "b#1": ["two men on their bikes"],
+    "c#1": ["green tree", "it"],
+}
 PHOTO = {name: name[0] for name in SAID}
 METEOR = partial(meteor_statistics, tables=MeteorTables())
 
@@ -34,7 +39,9 @@ def test_values_are_those_of_the_metric(meteor: Any) -> None:
 
 def test_one_photo_has_no_spread_however_many_boxes() -> None:
     rouge = score_by_photo(SAID, TRUTH, dict.fromkeys(SAID, "a"), resamples=50).figures["ROUGE-L"]
-    assert rouge is not None and rouge.low == pytest.approx(rouge.value) == pytest.approx(rouge.high)
+    assert rouge is not None and rouge.low == pytest.approx(rouge.value) == pytest.approx(
+        rouge.high
+    )
     plain = score_captions(SAID, TRUTH, resamples=50).figures["ROUGE-L"]
     assert plain is not None and plain.low < plain.high
 
@@ -42,7 +49,9 @@ def test_one_photo_has_no_spread_however_many_boxes() -> None:
 def test_sums_equal_loops() -> None:
     random = np.random.default_rng(0)
     rows, photos = random.random((20, 3)), np.concatenate([np.arange(5), random.integers(0, 5, 15)])
-    slow = [[sum(rows[c, s] for c in range(20) if photos[c] == p) for s in range(3)] for p in range(5)]
+    slow = [
+        [sum(rows[c, s] for c in range(20) if photos[c] == p) for s in range(3)] for p in range(5)
+    ]
     assert np.allclose(sums_by_photo(rows, photos), slow)
 
 

@@ -24,12 +24,17 @@ def test_phrases_equal_locate(captioner: RegionCaptioner, photos: Any) -> None:
             matches = captioner.locate(str(example.photo), phrase.text, k=10).matches
             truths = example.boxes_xyxy[list(phrase.boxes)]
             assert example.size_wh == open_image(example.photo).size
-            overlap = box_ops.iou(checked_boxes([match.box for match in matches]), truths).max(axis=1) >= 0.5
+            overlap = (
+                box_ops.iou(checked_boxes([match.box for match in matches]), truths).max(axis=1)
+                >= 0.5
+            )
             for place, at in enumerate((1, 5, 10)):
                 hits[place] += bool(overlap[:at].any())
             x1, y1, x2, y2 = matches[0].box
             x, y = (x1 + x2) / 2, (y1 + y2) / 2
-            inside += any(left <= x <= right and top <= y <= low for left, top, right, low in truths.tolist())
+            inside += any(
+                left <= x <= right and top <= y <= low for left, top, right, low in truths.tolist()
+            )
             count += 1
     row = found.figures["model"]
     shares = [row[f"any box R@{at}"].value * count for at in (1, 5, 10)]  # type: ignore[union-attr]
@@ -52,7 +57,11 @@ def test_phrases_without_a_box_are_counted_out(captioner: RegionCaptioner, photo
 def test_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) -> None:
     encoded = photos(batch=4)
     found = evaluate_proposals(encoded, resamples=5)
-    covered = {(name, count): 0 for name in ("proposals alone", "whole photo among them") for count in (20, 100)}
+    covered = {
+        (name, count): 0
+        for name in ("proposals alone", "whole photo among them")
+        for count in (20, 100)
+    }
     total = 0
     for batch in photos(batch=1):
         boxes, scores = captioner.model.extractor.propose(batch.maps, 100)

@@ -11,7 +11,13 @@ import torch
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import whole_pictures
-from regiontalk.evaluate.region_captions import left_out, one_box_things, photo_vectors, speak, speak_of_photos
+from regiontalk.evaluate.region_captions import (
+    left_out,
+    one_box_things,
+    photo_vectors,
+    speak,
+    speak_of_photos,
+)
 from regiontalk.records import Example, Phrase
 
 BOXES = np.array([[0, 0, 5, 5], [2, 2, 9, 9]], dtype=np.float32)
@@ -25,13 +31,19 @@ def example(*phrases: Phrase) -> Example:
     ("phrases", "things"),
     [
         pytest.param(
-            [Phrase("a man", (0,), entity="1"), Phrase("a guy", (0,), entity="1"), Phrase("a man", (0,), entity="1")],
+            [
+                Phrase("a man", (0,), entity="1"),
+                Phrase("a guy", (0,), entity="1"),
+                Phrase("a man", (0,), entity="1"),
+            ],
             [("1", 0, ("a man", "a guy", "a man"))],
             id="several mentions, repeats kept",
         ),
         pytest.param([Phrase("two men", (0, 1), entity="1")], [], id="several boxes"),
         pytest.param(
-            [Phrase("two men", (0, 1), entity="1"), Phrase("they", (0,), entity="1")], [], id="several boxes in all"
+            [Phrase("two men", (0, 1), entity="1"), Phrase("they", (0,), entity="1")],
+            [],
+            id="several boxes in all",
         ),
         pytest.param([Phrase("outside", (), entity="1")], [], id="no box"),
         pytest.param(
@@ -40,13 +52,17 @@ def example(*phrases: Phrase) -> Example:
             id="two things",
         ),
         pytest.param(
-            [Phrase("a man", (1,)), Phrase("a guy", (1,))], [("boxes (1,)", 1, ("a man", "a guy"))], id="no names"
+            [Phrase("a man", (1,)), Phrase("a guy", (1,))],
+            [("boxes (1,)", 1, ("a man", "a guy"))],
+            id="no names",
         ),
         pytest.param([], [], id="no phrases"),
     ],
 )
 def test_one_box_things(phrases: list[Phrase], things: list[Any]) -> None:
-    found = [(thing.entity, thing.box, thing.phrases) for thing in one_box_things(example(*phrases))]
+    found = [
+        (thing.entity, thing.box, thing.phrases) for thing in one_box_things(example(*phrases))
+    ]
     assert found == things
 
 
@@ -71,7 +87,9 @@ def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any)
     batch = next(iter(photos(batch=6)))
     random = np.random.default_rng(0)
     corner = random.uniform(0, 30, (6, 3, 2))
-    boxes = np.concatenate([corner, corner + random.uniform(10, 30, (6, 3, 2))], axis=2).astype(np.float32)
+    boxes = np.concatenate([corner, corner + random.uniform(10, 30, (6, 3, 2))], axis=2).astype(
+        np.float32
+    )
     wanted = [boxes[row, : (1, 3, 0, 2, 3, 1)[row]] for row in range(6)]
     found = speak(captioner, batch, wanted, beams=2)
     assert [len(own) for own in found] == [1, 3, 0, 2, 3, 1]
@@ -89,7 +107,11 @@ def test_whole_photos(captioner: RegionCaptioner, photos: Any) -> None:
     encoded = photos(batch=4)
     said = speak_of_photos(encoded, beams=2)
     examples, vectors = photo_vectors(encoded)
-    assert list(said) == [example.id for example in examples] == [example.id for example in encoded.examples]
+    assert (
+        list(said)
+        == [example.id for example in examples]
+        == [example.id for example in encoded.examples]
+    )
     single = captioner.caption_many([encoded.examples[5].photo], regions=0, beams=2)[0].caption
     assert single is not None and said[encoded.examples[5].id].text == single.text
     last = list(encoded)[-1]

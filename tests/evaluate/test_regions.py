@@ -34,7 +34,11 @@ from regiontalk.records import Example, Phrase
 def snippet_file(photos: Any, tmp_path: Path) -> Path:
     """The dev photos' own boxes and phrases, as if they were inferred training pairs."""
     rows = [
-        {"photo": example.id, "box": example.boxes_xyxy[thing.box].tolist(), "text": thing.phrases[0]}
+        {
+            "photo": example.id,
+            "box": example.boxes_xyxy[thing.box].tolist(),
+            "text": thing.phrases[0],
+        }
         for example in photos().examples
         for thing in one_box_things(example)
     ]
@@ -55,10 +59,17 @@ def test_rows_and_counts(photos: Any, snippet_file: Path) -> None:
     # the toy world always names a thing in the same words
     assert found.figures[HUMAN]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
     things = sum(len(one_box_things(example)) for example in photos().examples)
-    assert found.counts["regions"] == found.counts["chains with one box"] == len(found.outputs) == things
+    assert (
+        found.counts["regions"]
+        == found.counts["chains with one box"]
+        == len(found.outputs)
+        == things
+    )
 
 
-def test_the_ranking_takes_the_highest_alignment(captioner: RegionCaptioner, photos: Any, snippet_file: Path) -> None:
+def test_the_ranking_takes_the_highest_alignment(
+    captioner: RegionCaptioner, photos: Any, snippet_file: Path
+) -> None:
     encoded = photos()
     training = read_training(encoded, infer=True, file=snippet_file)
     found = evaluate_regions(encoded, training, crops=False, resamples=5)
@@ -66,10 +77,14 @@ def test_the_ranking_takes_the_highest_alignment(captioner: RegionCaptioner, pho
     for output in found.outputs[:4]:
         example = next(example for example in encoded.examples if example.id == output["photo"])
         scores = []
-        for text in training.bank.texts:  # one snippet and one box at a time, through the model's parts
+        for (
+            text
+        ) in training.bank.texts:  # one snippet and one box at a time, through the model's parts
             words, mask = captioner.model.aligner.read([captioner.model.vocabulary.encode(text)])
             maps = captioner.encode([open_photo(example.photo)])
-            box = captioner.model.preprocessing.to_network([output["box"]], example.size_wh or (0, 0))
+            box = captioner.model.preprocessing.to_network(
+                [output["box"]], example.size_wh or (0, 0)
+            )
             vector = captioner.model.aligner.regions(
                 captioner.model.extractor.vectors(maps, torch.from_numpy(box)[None])
             )
@@ -77,15 +92,23 @@ def test_the_ranking_takes_the_highest_alignment(captioner: RegionCaptioner, pho
         assert output["ranking"] == training.bank.texts[int(np.argmax(scores))]
 
 
-def test_crops_are_the_pixels_of_the_box(captioner: RegionCaptioner, photos: Any, tmp_path: Path) -> None:
+def test_crops_are_the_pixels_of_the_box(
+    captioner: RegionCaptioner, photos: Any, tmp_path: Path
+) -> None:
     example = photos().examples[0]
     wide, high = open_image(example.photo).size
-    boxes = np.array([[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32)  # annotated on a picture of 100x200
+    boxes = np.array(
+        [[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32
+    )  # annotated on a picture of 100x200
     phrases = (Phrase("everything", (0,), entity="1"), Phrase("a part", (1,), entity="2"))
-    photo = EncodedPhotos(captioner, [replace(example, boxes_xyxy=boxes, phrases=phrases, size_wh=(100, 200))])
+    photo = EncodedPhotos(
+        captioner, [replace(example, boxes_xyxy=boxes, phrases=phrases, size_wh=(100, 200))]
+    )
     said = list(caption_crops(photo, describe_boxes(photo, 2), 2).values())
     open_image(example.photo).crop((wide // 2, high // 4, wide, high)).save(tmp_path / "part.png")
-    slow = captioner.caption_many([str(example.photo), str(tmp_path / "part.png")], regions=0, beams=2)
+    slow = captioner.caption_many(
+        [str(example.photo), str(tmp_path / "part.png")], regions=0, beams=2
+    )
     assert said == [result.caption.text for result in slow if result.caption]
 
 

@@ -38,7 +38,10 @@ def timed(tmp_path: Path) -> Timed:
     drawn = on_boxes(example, [((10, 10, 90, 70), "a wall")])
     result = Result(
         "captions",
-        {"model": {"BLEU-1": Interval(0.5, 0.25, 0.75), "METEOR": None}, "floor": {"BLEU-1": 0.125}},
+        {
+            "model": {"BLEU-1": Interval(0.5, 0.25, 0.75), "METEOR": None},
+            "floor": {"BLEU-1": 0.125},
+        },
         {"photos": 1},
         (HOSTILE,),
         charts=(histogram("CIDEr-D of each", "CIDEr-D", {"model": [1.0, 2.0]}),),
@@ -51,18 +54,32 @@ def timed(tmp_path: Path) -> Timed:
 
 
 def test_everything_is_in_one_file(timed: Timed, tmp_path: Path) -> None:
-    path = write_report(tmp_path / "deep" / "page", {"command": HOSTILE, "data": ["one line"]}, [timed])
+    path = write_report(
+        tmp_path / "deep" / "page", {"command": HOSTILE, "data": ["one line"]}, [timed]
+    )
     assert path.name == PAGE and [item.name for item in path.parent.iterdir()] == [PAGE]
     text = path.read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(text)
     assert {tag for tag, _ in reader.tags} & {"script", "link", "iframe", "object"} == set()
     sources = [values["src"] or "" for tag, values in reader.tags if "src" in values]
-    assert [source.partition(";")[0] for source in sources] == ["data:image/svg+xml", "data:image/jpeg"]
+    assert [source.partition(";")[0] for source in sources] == [
+        "data:image/svg+xml",
+        "data:image/jpeg",
+    ]
     assert all(values["href"] == "#captions" for tag, values in reader.tags if "href" in values)
     assert all(values.get("alt") for tag, values in reader.tags if tag == "img")
     assert not re.search(r"url\(|@import", text) and "default-src 'none'" in text
-    for said in ("50.0", "25.0-75.0", "12.5", "one line", "CIDEr-D 1.00", "7: CIDEr-D 0.00", "a dog", "&lt;script&gt;"):
+    for said in (
+        "50.0",
+        "25.0-75.0",
+        "12.5",
+        "one line",
+        "CIDEr-D 1.00",
+        "7: CIDEr-D 0.00",
+        "a dog",
+        "&lt;script&gt;",
+    ):
         assert said in text
 
 

@@ -45,7 +45,11 @@ def test_the_protocol_is_the_metric_on_the_matrix(captioner: RegionCaptioner, ph
     assert vectors.shape == (6, 4, 8) and seen.shape == (6, 4)
     sentences = [(row, text) for row, example in enumerate(examples) for text in example.captions]
     numbers = [captioner.model.vocabulary.encode(text) for _, text in sentences]
-    slow = retrieval(score_matrix(captioner.model.aligner, vectors, numbers), [r for r, _ in sentences], resamples=20)
+    slow = retrieval(
+        score_matrix(captioner.model.aligner, vectors, numbers),
+        [r for r, _ in sentences],
+        resamples=20,
+    )
     found = evaluate_retrieval(encoded, regions=3, resamples=20)
     assert found.figures["photo to sentence"] == slow.photo_to_sentence
     assert found.figures["sentence to photo"] == slow.sentence_to_photo

@@ -20,20 +20,32 @@ def test_nearest_takes_the_first_of_equals() -> None:
     queries, bank = torch.randn(700, 3), torch.randn(40, 3)
     slow = [int(np.argmax([float(query @ row) for row in bank])) for query in queries]
     assert nearest(queries, bank) == slow
-    assert nearest(torch.ones(1, 2), torch.ones(3, 2)) == [0] and nearest(torch.zeros(0, 2), torch.ones(3, 2)) == []
+    assert (
+        nearest(torch.ones(1, 2), torch.ones(3, 2)) == [0]
+        and nearest(torch.zeros(0, 2), torch.ones(3, 2)) == []
+    )
 
 
 def test_bags_give_the_scores_of_the_facade(captioner: RegionCaptioner, photos: Any) -> None:
-    texts = ["a small red circle", "square", "zebra crossing", "a large blue square left of a circle"]
+    texts = [
+        "a small red circle",
+        "square",
+        "zebra crossing",
+        "a large blue square left of a circle",
+    ]
     batch = next(iter(photos(batch=1)))
     numbers = [captioner.model.vocabulary.encode(text) for text in texts]
     boxes, scores = captioner.phrase_scores(batch.maps, [numbers], 3)
     with torch.inference_mode():
-        regions = captioner.model.aligner.regions(captioner.model.extractor.vectors(batch.maps, boxes))[0]
+        regions = captioner.model.aligner.regions(
+            captioner.model.extractor.vectors(batch.maps, boxes)
+        )[0]
     assert torch.allclose(read_bags(captioner, texts) @ regions.T, scores[0], atol=1e-5)
 
 
-def test_inferred_snippets_are_those_of_the_snippets_verb(captioner: RegionCaptioner, photos: Any) -> None:
+def test_inferred_snippets_are_those_of_the_snippets_verb(
+    captioner: RegionCaptioner, photos: Any
+) -> None:
     encoded = photos("train", batch=1)  # as the verb does: other batches round otherwise
     found = read_training(encoded, infer=True)
     best: dict[tuple[str, tuple[float, ...]], tuple[float, str]] = {}
@@ -47,15 +59,21 @@ def test_inferred_snippets_are_those_of_the_snippets_verb(captioner: RegionCapti
     assert found.bank is not None and set(found.bank.texts) == texts
     assert len(found.bank.best) == len(found.bank.vectors) == len(best)
     assert torch.allclose(found.bank.vectors.norm(dim=1), torch.ones(len(best)), atol=1e-5)
-    whole = [" ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions]
+    whole = [
+        " ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions
+    ]
     assert all(any(text in sentence for sentence in whole) for text in texts)
-    assert list(found.sentences()) == [caption for example in encoded.examples for caption in example.captions]
+    assert list(found.sentences()) == [
+        caption for example in encoded.examples for caption in example.captions
+    ]
 
 
 def test_a_large_beta_gives_whole_sentences(photos: Any) -> None:
     encoded = photos("train", batch=4)
     found = read_training(encoded, infer=True, beta=1e6)
-    whole = {" ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions}
+    whole = {
+        " ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions
+    }
     assert found.bank is not None and set(found.bank.texts) == whole
 
 
@@ -71,7 +89,11 @@ def test_snippets_from_a_file(photos: Any, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
     bank = read_training(encoded, infer=True, file=path).bank
-    assert bank is not None and bank.texts == ("a circle", "red", "a square") and bank.best == ("red", "a square")
+    assert (
+        bank is not None
+        and bank.texts == ("a circle", "red", "a square")
+        and bank.best == ("red", "a square")
+    )
     path.write_text(json.dumps(rows[3]))
     with pytest.raises(ValueError, match="expected some for the 12 training photos"):
         read_training(encoded, infer=True, file=path)
@@ -81,8 +103,12 @@ def test_snippets_from_a_file(photos: Any, tmp_path: Path) -> None:
     ("text", "message"),
     [
         pytest.param("no json", ":1: expected photo, box and text", id="not JSON"),
-        pytest.param('{"photo": "a.jpg", "box": [0, 0, 1, 1]}', "expected photo, box and text", id="no text"),
-        pytest.param('{"photo": "a.jpg", "box": 3, "text": "x"}', "expected photo, box and text", id="no box"),
+        pytest.param(
+            '{"photo": "a.jpg", "box": [0, 0, 1, 1]}', "expected photo, box and text", id="no text"
+        ),
+        pytest.param(
+            '{"photo": "a.jpg", "box": 3, "text": "x"}', "expected photo, box and text", id="no box"
+        ),
         pytest.param(None, "expected snippets, one JSON object a line", id="no file"),
     ],
 )

@@ -6,23 +6,39 @@ import numpy as np
 import pytest
 import torch
 
-from regiontalk.evaluate.word_variance import SpokenWords, by_length, share_of_word, spreads, word_notes
+from regiontalk.evaluate.word_variance import (
+    SpokenWords,
+    by_length,
+    share_of_word,
+    spreads,
+    word_notes,
+)
 
 
 def spoken(rows: list[tuple[str, list[float]]]) -> SpokenWords:
     """One sentence a word."""
     vectors = torch.tensor([[vector] for _, vector in rows])
-    return SpokenWords.of([[word] for word, _ in rows], vectors, torch.ones(len(rows), 1, dtype=torch.bool))
+    return SpokenWords.of(
+        [[word] for word, _ in rows], vectors, torch.ones(len(rows), 1, dtype=torch.bool)
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "share"),
     [
-        pytest.param([("a", [1.0]), ("a", [1.0]), ("b", [-1.0]), ("b", [-1.0])], 1.0, id="the word says it all"),
+        pytest.param(
+            [("a", [1.0]), ("a", [1.0]), ("b", [-1.0]), ("b", [-1.0])],
+            1.0,
+            id="the word says it all",
+        ),
         # every word has the mean 0: nothing comes from the word
-        pytest.param([("a", [1.0]), ("a", [-1.0]), ("b", [1.0]), ("b", [-1.0])], 0.0, id="context says it all"),
-        # a: 3 and 1 (mean 2, variance with n - 1: 2), b the same below 0; centre 0, spread (9 + 1 + 9 + 1) / 4 = 5:
-        # 1 - 2 / 5
+        pytest.param(
+            [("a", [1.0]), ("a", [-1.0]), ("b", [1.0]), ("b", [-1.0])],
+            0.0,
+            id="context says it all",
+        ),
+        # a: 3 and 1 (mean 2, variance with n - 1: 2), b the same below 0; centre 0, spread (9 + 1 +
+        # 9 + 1) / 4 = 5: 1 - 2 / 5
         pytest.param([("a", [3.0]), ("a", [1.0]), ("b", [-3.0]), ("b", [-1.0])], 0.6, id="both"),
         pytest.param([("a", [1.0]), ("a", [1.0])], None, id="no spread"),
         pytest.param([("a", [1.0]), ("b", [2.0])], None, id="too rare"),
@@ -42,21 +58,34 @@ def test_share_of_word_has_no_bias() -> None:
 
 def test_spreads_add_up_to_the_share() -> None:
     random = np.random.default_rng(1)
-    sentences = [[str(word) for word in random.choice(list("abcd"), size=size)] for size in (3, 5, 4, 6)]
+    sentences = [
+        [str(word) for word in random.choice(list("abcd"), size=size)] for size in (3, 5, 4, 6)
+    ]
     photos = []
     words = SpokenWords.empty()
     for sentence in sentences:
-        vectors, mask = torch.from_numpy(random.normal(size=(1, 7, 2))), torch.arange(7)[None] < len(sentence)
+        vectors, mask = (
+            torch.from_numpy(random.normal(size=(1, 7, 2))),
+            torch.arange(7)[None] < len(sentence),
+        )
         photos.append(([sentence], vectors, mask))
         words = words.joined(SpokenWords.of([sentence], vectors, mask))
     rows = spreads(words, photos, least=2)
     assert rows.shape == (4, 2)
-    assert max(0.0, 1 - rows[:, 0].sum() / rows[:, 1].sum()) == pytest.approx(share_of_word(words, least=2))
+    assert max(0.0, 1 - rows[:, 0].sum() / rows[:, 1].sum()) == pytest.approx(
+        share_of_word(words, least=2)
+    )
 
 
 def test_by_length() -> None:
     words = spoken(
-        [("a", [3.0, 4.0]), ("a", [0.0, 1.0]), ("the", [0.5, 0.0]), ("dog", [6.0, 8.0]), ("cat", [3.0, 0.0])]
+        [
+            ("a", [3.0, 4.0]),
+            ("a", [0.0, 1.0]),
+            ("the", [0.5, 0.0]),
+            ("dog", [6.0, 8.0]),
+            ("cat", [3.0, 0.0]),
+        ]
     )
     # means: a (5 + 1) / 2 = 3, dog 10, cat 3, the 0.5; a before cat by spelling
     assert by_length(words, least=1) == ["dog", "a", "cat", "the"]

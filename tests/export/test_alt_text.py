@@ -35,32 +35,54 @@ def result(caption: str | None, *regions: RegionCaption, confidence: float = 0.8
         pytest.param(result("a dog runs"), "A dog runs.", id="only the photo"),
         pytest.param(result(None), "", id="nothing"),
         pytest.param(result("a dog runs", confidence=0.1), "", id="not confident"),
-        pytest.param(result("a dog runs", region(LEFT, "a ball", 0.1)), "A dog runs.", id="a region not confident"),
-        pytest.param(result("a dog runs", region(LEFT, None)), "A dog runs.", id="a region without words"),
+        pytest.param(
+            result("a dog runs", region(LEFT, "a ball", 0.1)),
+            "A dog runs.",
+            id="a region not confident",
+        ),
+        pytest.param(
+            result("a dog runs", region(LEFT, None)), "A dog runs.", id="a region without words"
+        ),
         pytest.param(
             result("it rains", region(LEFT, "a red ball"), confidence=0.1),
             "On the left, a red ball.",
             id="only regions",
         ),
         pytest.param(
-            result("a dog runs", region(RIGHT, "a ball"), region(LEFT, "a tree"), region(MIDDLE, "a car")),
+            result(
+                "a dog runs",
+                region(RIGHT, "a ball"),
+                region(LEFT, "a tree"),
+                region(MIDDLE, "a car"),
+            ),
             "A dog runs. On the left, a tree. In the middle, a car. On the right, a ball.",
             id="left to right",
         ),
         pytest.param(
             result(
-                "a dog runs", region((8, 0, 12, 9), "a bird"), region(LEFT, "a tree"), region((9, 0, 19, 9), "a hat")
+                "a dog runs",
+                region((8, 0, 12, 9), "a bird"),
+                region(LEFT, "a tree"),
+                region((9, 0, 19, 9), "a hat"),
             ),
             "A dog runs. On the left, a bird, a hat and a tree.",
             id="three on one side",
         ),
         pytest.param(
-            result("a brown dog runs in the grass", region(LEFT, "a brown dog"), region(RIGHT, "a red car")),
+            result(
+                "a brown dog runs in the grass",
+                region(LEFT, "a brown dog"),
+                region(RIGHT, "a red car"),
+            ),
             "A brown dog runs in the grass. On the right, a red car.",
             id="the photo's own things are not said again",
         ),
         pytest.param(
-            result("a man runs", region(LEFT, "a boy in a red shirt", 0.9), region(RIGHT, "a man in a hat")),
+            result(
+                "a man runs",
+                region(LEFT, "a boy in a red shirt", 0.9),
+                region(RIGHT, "a man in a hat"),
+            ),
             "A man runs. On the right, a man in a hat.",
             id="one man was said: the best one is he, the other is another",
         ),
@@ -70,7 +92,9 @@ def result(caption: str | None, *regions: RegionCaption, confidence: float = 0.8
             id="each of two that were said together",
         ),
         pytest.param(
-            result("a dog runs", region(LEFT, "a tree", 0.9), region(INSIDE_LEFT, "a green tree", 0.5)),
+            result(
+                "a dog runs", region(LEFT, "a tree", 0.9), region(INSIDE_LEFT, "a green tree", 0.5)
+            ),
             "A dog runs. On the left, a tree.",
             id="one thing, two boxes: the more confident speaks",
         ),
@@ -90,7 +114,9 @@ def result(caption: str | None, *regions: RegionCaption, confidence: float = 0.8
             id="another form of the same words",
         ),
         pytest.param(
-            result("a group of dogs run", region(LEFT, "two dogs")), "A group of dogs run.", id="a number is not new"
+            result("a group of dogs run", region(LEFT, "two dogs")),
+            "A group of dogs run.",
+            id="a number is not new",
         ),
         pytest.param(
             result("a dog runs", region(LEFT, "in a"), region(RIGHT, "a ball in a red")),
@@ -104,29 +130,49 @@ def test_narrate(given: ImageResult, text: str) -> None:
 
 
 def test_distinct() -> None:
-    man, boy, dog = region(LEFT, "a man in a"), region(INSIDE_LEFT, "a boy", 0.7), region(INSIDE_LEFT, "a dog", 0.5)
+    man, boy, dog = (
+        region(LEFT, "a man in a"),
+        region(INSIDE_LEFT, "a boy", 0.7),
+        region(INSIDE_LEFT, "a dog", 0.5),
+    )
     far, faint, mute = region(RIGHT, "a man", 0.4), region(RIGHT, "a car", 0.1), region(RIGHT, None)
     kept = narration.distinct([man, boy, dog, far, faint, mute])
-    assert [(one.text, one.box) for one in kept] == [("a boy", boy.box), ("a dog", dog.box), ("a man", far.box)]
+    assert [(one.text, one.box) for one in kept] == [
+        ("a boy", boy.box),
+        ("a dog", dog.box),
+        ("a man", far.box),
+    ]
     assert narration.distinct([]) == []
 
 
 @pytest.mark.parametrize(
     ("limit", "text"),
     [
-        pytest.param(200, "A dog runs on the beach. On the left, a red ball. On the right, a tall tree.", id="all"),
-        pytest.param(60, "A dog runs on the beach. On the right, a tall tree.", id="the more confident stays"),
+        pytest.param(
+            200,
+            "A dog runs on the beach. On the left, a red ball. On the right, a tall tree.",
+            id="all",
+        ),
+        pytest.param(
+            60, "A dog runs on the beach. On the right, a tall tree.", id="the more confident stays"
+        ),
         pytest.param(30, "A dog runs on the beach.", id="no room for a region"),
         pytest.param(24, "A dog runs on the beach.", id="just fits"),
         pytest.param(23, "A dog runs on the…", id="cut at a word"),
     ],
 )
 def test_limit(limit: int, text: str) -> None:
-    said = result("a dog runs on the beach", region(LEFT, "a red ball", 0.5), region(RIGHT, "a tall tree", 0.6))
+    said = result(
+        "a dog runs on the beach",
+        region(LEFT, "a red ball", 0.5),
+        region(RIGHT, "a tall tree", 0.6),
+    )
     assert narrate(said, limit=limit) == text and len(text) <= limit
 
 
-WORDS = st.sampled_from("a the man woman dog dogs red white ball in on is running group of her two".split())
+WORDS = st.sampled_from(
+    "a the man woman dog dogs red white ball in on is running group of her two".split()
+)
 BOXES = st.tuples(st.integers(0, 60), st.integers(0, 30), st.integers(1, 40), st.integers(1, 30))
 
 
@@ -186,14 +232,26 @@ def test_tidy(text: str | None, wanted: str) -> None:
     ("text", "wanted"),
     [
         pytest.param("a man and woman smile", "two people smile", id="two people"),
-        pytest.param("two men, a lady and her sons", "two people, a person and their children", id="commas"),
-        pytest.param("The Woman's hat. He is old", "The Person's hat. They are old", id="capitals and 's"),
-        pytest.param("she watches a dog behind her", "they watch a dog behind them", id="she and her"),
+        pytest.param(
+            "two men, a lady and her sons", "two people, a person and their children", id="commas"
+        ),
+        pytest.param(
+            "The Woman's hat. He is old", "The Person's hat. They are old", id="capitals and 's"
+        ),
+        pytest.param(
+            "she watches a dog behind her", "they watch a dog behind them", id="she and her"
+        ),
         pytest.param("a male and a female athlete", "a person and an athlete", id="male, female"),
-        pytest.param("a human in a mango shop", "a human in a mango shop", id="words that hold others"),
-        pytest.param("two policemen and a fireman", "two police officers and a firefighter", id="callings"),
+        pytest.param(
+            "a human in a mango shop", "a human in a mango shop", id="words that hold others"
+        ),
+        pytest.param(
+            "two policemen and a fireman", "two police officers and a firefighter", id="callings"
+        ),
         pytest.param("a bride and groom", "two newlyweds", id="a couple"),
-        pytest.param("a cowgirl in a cowboy hat.", "a cowhand in a cowboy hat.", id="the name of a thing"),
+        pytest.param(
+            "a cowgirl in a cowboy hat.", "a cowhand in a cowboy hat.", id="the name of a thing"
+        ),
         pytest.param("a mans face", "a person's face", id="a lost apostrophe"),
         pytest.param("", "", id="empty"),
     ],
@@ -211,7 +269,11 @@ NOBODYS = frozenset(
 
 def test_every_word_that_mini_knows() -> None:
     path = Path(narration.__file__).parents[1] / "models" / "mini" / "vocabulary.json"
-    guesses = [word for word in json.loads(path.read_text())["words"] if re.search("man|men|boy|girl|maid", word)]
+    guesses = [
+        word
+        for word in json.loads(path.read_text())["words"]
+        if re.search("man|men|boy|girl|maid", word)
+    ]
     assert "man" in guesses
     assert [word for word in guesses if word not in NOBODYS and neutral_wording(word) == word] == []
 
@@ -240,5 +302,7 @@ def test_the_real_voice(tmp_path: Path) -> None:
     found = narration.shutil.which("espeak-ng")
     if found is None:
         pytest.skip("espeak-ng is not installed")
-    subprocess.run([found, "--stdin", "-w", str(tmp_path / "a.wav")], input="a dog", text=True, check=True)
+    subprocess.run(
+        [found, "--stdin", "-w", str(tmp_path / "a.wav")], input="a dog", text=True, check=True
+    )
     assert (tmp_path / "a.wav").read_bytes()[:4] == b"RIFF"

@@ -39,12 +39,25 @@ def test_coco() -> None:
         {"id": 2, "file_name": "../b.png", "width": 10, "height": 10},
     ]
     whole, ball, thread = document["annotations"]
-    assert (whole["category_id"], whole["caption"], whole["bbox"]) == (2, "a dog runs", [0, 0, 200, 100])
+    assert (whole["category_id"], whole["caption"], whole["bbox"]) == (
+        2,
+        "a dog runs",
+        [0, 0, 200, 100],
+    )
     # 20.04 -> 20.0, 60.25 -> 60.2 (to even): 40.2 wide
-    assert ball["bbox"] == [20.0, 10.0, 40.2, 40.0] and ball["area"] == 1608.0 and ball["score"] == 0.7123
-    assert ball["segmentation"] == [[20.0, 10.0, 60.2, 10.0, 60.2, 50.0, 20.0, 50.0]] and ball["iscrowd"] == 0
+    assert (
+        ball["bbox"] == [20.0, 10.0, 40.2, 40.0]
+        and ball["area"] == 1608.0
+        and ball["score"] == 0.7123
+    )
+    assert (
+        ball["segmentation"] == [[20.0, 10.0, 60.2, 10.0, 60.2, 50.0, 20.0, 50.0]]
+        and ball["iscrowd"] == 0
+    )
     assert [row["id"] for row in document["annotations"]] == [1, 2, 3] and thread["image_id"] == 1
-    assert {row["category_id"] for row in document["annotations"]} <= {row["id"] for row in document["categories"]}
+    assert {row["category_id"] for row in document["annotations"]} <= {
+        row["id"] for row in document["categories"]
+    }
 
 
 def test_pycocotools_reads_it(tmp_path: Path) -> None:
@@ -58,7 +71,10 @@ def test_pycocotools_reads_it(tmp_path: Path) -> None:
 
 def test_genome() -> None:
     texts = genome.files(RESULTS, Path("out"))
-    assert sorted(path.as_posix() for path in texts) == ["out/image_data.json", "out/region_descriptions.json"]
+    assert sorted(path.as_posix() for path in texts) == [
+        "out/image_data.json",
+        "out/region_descriptions.json",
+    ]
     regions = json.loads(texts[Path("out/region_descriptions.json")])
     assert regions == [
         {
@@ -79,7 +95,9 @@ def test_genome() -> None:
 
 def test_web_annotation() -> None:
     page = json.loads(annotation.files(RESULTS, OUT)[OUT])
-    assert page["@context"] == "http://www.w3.org/ns/anno.jsonld" and page["type"] == "AnnotationPage"
+    assert (
+        page["@context"] == "http://www.w3.org/ns/anno.jsonld" and page["type"] == "AnnotationPage"
+    )
     whole, ball, thread = page["items"]
     assert whole["target"] == "../album/one%20dog.jpg" and whole["body"]["value"] == "a dog runs"
     assert ball["target"]["source"] == "../album/one%20dog.jpg"
@@ -91,7 +109,10 @@ def test_web_annotation() -> None:
 
 def test_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(table.files(RESULTS, OUT)[OUT])))
-    assert tuple(rows[0]) == table.COLUMNS and [row["kind"] for row in rows] == ["photo", *["region"] * 3]
+    assert tuple(rows[0]) == table.COLUMNS and [row["kind"] for row in rows] == [
+        "photo",
+        *["region"] * 3,
+    ]
     assert rows[1]["text"] == BALL and rows[2]["text"] == ""
     assert [rows[1][key] for key in ("x1", "y1", "x2", "y2", "confidence")] == [
         "20.0",

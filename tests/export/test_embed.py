@@ -125,7 +125,12 @@ def test_several_pictures_in_a_file() -> None:
 def packed_bomb() -> bytes:
     body = PNG_MARK + b"\x00\x01\x00\x00\x00" + zlib.compress(bytes(17 << 20))
     data = saved("PNG")
-    chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    chunk = (
+        struct.pack(">I", len(body))
+        + b"iTXt"
+        + body
+        + struct.pack(">I", zlib.crc32(b"iTXt" + body))
+    )
     return data[:33] + chunk + data[33:]
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from regiontalk.export.gallery import Entry, check_folder, check_photos, page, picture_path, write_picture
+from regiontalk.export.gallery import (
+    Entry,
+    check_folder,
+    check_photos,
+    page,
+    picture_path,
+    write_picture,
+)
 from regiontalk.records import ImageResult, RegionCaption
 
 RESULT = ImageResult(
@@ -34,11 +41,19 @@ def test_page() -> None:
     html = page([Entry(RESULT, Path("web/photos/<b>.jpg"), 'A "dog"')], Path("web"))
     tags = Tags(html).tags
     (image,) = [values for tag, values in tags if tag == "img"]
-    assert image["src"] == "photos/%3Cb%3E.jpg" and image["alt"] == 'A "dog"' and image["width"] == "200"
+    assert (
+        image["src"] == "photos/%3Cb%3E.jpg"
+        and image["alt"] == 'A "dog"'
+        and image["width"] == "200"
+    )
     (box,) = [values for tag, values in tags if tag == "span"]
     assert (box["style"] or "").startswith("left:10.00%;top:10.00%;width:20.00%;height:40.00%")
     assert len([tag for tag, _ in tags if tag == "li"]) == 1  # a region without words is not shown
-    assert "<b>.jpg" not in html and "a dog &amp; a man" in html and "//" not in html.replace("<!doctype", "")
+    assert (
+        "<b>.jpg" not in html
+        and "a dog &amp; a man" in html
+        and "//" not in html.replace("<!doctype", "")
+    )
     assert "http" not in html
 
 
@@ -62,12 +77,26 @@ def test_picture(tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int])
         pytest.param({}, None, id="nothing"),
         pytest.param({"notes.txt": ""}, None, id="other files"),
         pytest.param({"index.html": "ours", "photos/a.jpg": ""}, None, id="an earlier gallery"),
-        pytest.param({"index.html": "<h1>My site</h1>"}, r"index\.html: .* got another page", id="another page"),
-        pytest.param({"photos/a.jpg": ""}, r"photos: expected no files beside a gallery", id="somebody's photos"),
-        pytest.param({"photos": "text"}, r"photos: expected no files beside a gallery", id="a file of that name"),
+        pytest.param(
+            {"index.html": "<h1>My site</h1>"},
+            r"index\.html: .* got another page",
+            id="another page",
+        ),
+        pytest.param(
+            {"photos/a.jpg": ""},
+            r"photos: expected no files beside a gallery",
+            id="somebody's photos",
+        ),
+        pytest.param(
+            {"photos": "text"},
+            r"photos: expected no files beside a gallery",
+            id="a file of that name",
+        ),
     ],
 )
-def test_what_a_gallery_may_replace(tmp_path: Path, files: dict[str, str], message: str | None) -> None:
+def test_what_a_gallery_may_replace(
+    tmp_path: Path, files: dict[str, str], message: str | None
+) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(page([], tmp_path) if text == "ours" else text)

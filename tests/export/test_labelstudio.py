@@ -31,17 +31,29 @@ RESULT = ImageResult(
 def annotated(task: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The task as Label Studio exports it when somebody has accepted the prediction as it is."""
     result = [{**piece, "origin": "prediction"} for piece in task["predictions"][0]["result"]]
-    annotation = {"id": 1, "result": result, "was_cancelled": False, "updated_at": "2026-01-02T00:00:00Z", **more}
+    annotation = {
+        "id": 1,
+        "result": result,
+        "was_cancelled": False,
+        "updated_at": "2026-01-02T00:00:00Z",
+        **more,
+    }
     return {"id": 5, "data": task["data"], "annotations": [annotation], "predictions": []}
 
 
 def test_there() -> None:
     (task,) = tasks([RESULT])
-    assert task["data"] == {"image": "/data/local-files/?d=album/one%20dog.jpg", "photo": "album/one dog.jpg"}
+    assert task["data"] == {
+        "image": "/data/local-files/?d=album/one%20dog.jpg",
+        "photo": "album/one dog.jpg",
+    }
     (prediction,) = task["predictions"]
     assert prediction["model_version"] == "mini" and prediction["score"] == 0.8  # (0.7 + 0.9) / 2
     box, phrase, *_, caption = prediction["result"]
-    assert box["id"] == phrase["id"] and (box["original_width"], box["original_height"]) == (200, 100)
+    assert box["id"] == phrase["id"] and (box["original_width"], box["original_height"]) == (
+        200,
+        100,
+    )
     # 20 of 200, 10 of 100, 40 of 200, 40 of 100
     assert [box["value"][key] for key in ("x", "y", "width", "height")] == [10, 10, 20, 40]
     assert phrase["value"]["text"] == ["a ball"] and caption["value"] == {"text": ["a dog runs"]}
@@ -49,7 +61,9 @@ def test_there() -> None:
 
 
 def test_the_interface_has_every_control_that_is_named() -> None:
-    controls = {node.get("name"): node for node in ElementTree.fromstring(CONFIG).iter() if node.get("name")}
+    controls = {
+        node.get("name"): node for node in ElementTree.fromstring(CONFIG).iter() if node.get("name")
+    }
     for piece in tasks([RESULT])[0]["predictions"][0]["result"]:
         assert controls[piece["from_name"]].tag.lower() == piece["type"]
         assert controls[piece["from_name"]].get("toName") == piece["to_name"] in controls
@@ -84,18 +98,29 @@ def test_boxes_come_back_to_a_tenth(wide: int, high: int, shares: list[tuple[flo
         if x2 - x1 > 0.2 and y2 - y1 > 0.2:
             boxes.append((x1, y1, x2, y2))
     regions = tuple(RegionCaption(box, f"thing {number}", 0.5) for number, box in enumerate(boxes))
-    result = ImageResult("a.jpg", (wide, high), "mini", RegionCaption((0, 0, wide, high), "all", 1), regions)
+    result = ImageResult(
+        "a.jpg", (wide, high), "mini", RegionCaption((0, 0, wide, high), "all", 1), regions
+    )
     (row,) = read_tasks([annotated(task) for task in tasks([result])]).rows
     back = row.get("boxes", [])
     assert [item["phrase"] for item in back] == [region.text for region in regions]
     for item, box in zip(back, boxes, strict=True):
         assert item["box"] == pytest.approx(box, abs=0.06)
-        assert 0 <= item["box"][0] < item["box"][2] <= wide and 0 <= item["box"][1] < item["box"][3] <= high
+        assert (
+            0 <= item["box"][0] < item["box"][2] <= wide
+            and 0 <= item["box"][1] < item["box"][3] <= high
+        )
 
 
 def box(**values: Any) -> dict[str, Any]:
     value = {"x": 10, "y": 20, "width": 30, "height": 40, "rotation": 0, **values}
-    return {"id": "r", "type": "rectanglelabels", "original_width": 100, "original_height": 100, "value": value}
+    return {
+        "id": "r",
+        "type": "rectanglelabels",
+        "original_width": 100,
+        "original_height": 100,
+        "value": value,
+    }
 
 
 @pytest.mark.parametrize(
@@ -119,15 +144,28 @@ def test_corrected_boxes(values: dict[str, Any], corners: list[float] | None) ->
 
 
 def said(text: str, **more: Any) -> dict[str, Any]:
-    return {"result": [{"type": "textarea", "from_name": "caption", "value": {"text": [text]}}], **more}
+    return {
+        "result": [{"type": "textarea", "from_name": "caption", "value": {"text": [text]}}],
+        **more,
+    }
 
 
 @pytest.mark.parametrize(
     ("annotations", "captions"),
     [
-        pytest.param([said("old", updated_at="1"), said("new", updated_at="2")], ["new"], id="the latest"),
-        pytest.param([said("true", ground_truth=True), said("new", updated_at="2")], ["true"], id="ground truth"),
-        pytest.param([said("gone", was_cancelled=True, updated_at="2"), said("kept")], ["kept"], id="cancelled"),
+        pytest.param(
+            [said("old", updated_at="1"), said("new", updated_at="2")], ["new"], id="the latest"
+        ),
+        pytest.param(
+            [said("true", ground_truth=True), said("new", updated_at="2")],
+            ["true"],
+            id="ground truth",
+        ),
+        pytest.param(
+            [said("gone", was_cancelled=True, updated_at="2"), said("kept")],
+            ["kept"],
+            id="cancelled",
+        ),
         pytest.param([], None, id="nobody"),
         pytest.param([said("gone", was_cancelled=True)], None, id="all cancelled"),
         pytest.param([said("  ")], None, id="blank"),
@@ -157,7 +195,9 @@ def test_which_photo(data: dict[str, str], photo: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [{"a": 1}, [1], [{"image": "a.jpg", "label": []}], "text", None], ids=lambda value: str(value)[:12]
+    "document",
+    [{"a": 1}, [1], [{"image": "a.jpg", "label": []}], "text", None],
+    ids=lambda value: str(value)[:12],
 )
 def test_another_document(document: Any) -> None:
     with pytest.raises(ValueError, match="expected a Label Studio export of the type JSON"):
@@ -165,23 +205,41 @@ def test_another_document(document: Any) -> None:
 
 
 def test_one_bad_task_leaves_the_others() -> None:
-    bad = {"id": 3, "data": {"photo": "a.jpg"}, "annotations": [{"result": [{**box(), "value": {"x": "wide"}}]}]}
+    bad = {
+        "id": 3,
+        "data": {"photo": "a.jpg"},
+        "annotations": [{"result": [{**box(), "value": {"x": "wide"}}]}],
+    }
     found = read_tasks(
-        [bad, {"data": {}, "annotations": [said("a")]}, {"data": {"photo": "b"}, "annotations": [said("b")]}]
+        [
+            bad,
+            {"data": {}, "annotations": [said("a")]},
+            {"data": {"photo": "b"}, "annotations": [said("b")]},
+        ]
     )
-    assert [row["photo"] for row in found.rows] == ["b"] and found.left_out[0].startswith("task 3: ")
+    assert [row["photo"] for row in found.rows] == ["b"] and found.left_out[0].startswith(
+        "task 3: "
+    )
 
 
 def test_photos_have_to_be_below_the_tasks() -> None:
-    with pytest.raises(ValueError, match=r"album/one dog\.jpg: expected a photo below the folder of the tasks"):
+    with pytest.raises(
+        ValueError, match=r"album/one dog\.jpg: expected a photo below the folder of the tasks"
+    ):
         labelstudio.files([RESULT], Path("elsewhere/tasks.json"))
     texts = labelstudio.files([RESULT], Path("tasks.json"))
-    assert sorted(path.name for path in texts) == ["tasks.json", "tasks.xml"] and json.loads(texts[Path("tasks.json")])
+    assert sorted(path.name for path in texts) == ["tasks.json", "tasks.xml"] and json.loads(
+        texts[Path("tasks.json")]
+    )
 
 
 def test_label_studio_accepts_it(tmp_path: Path) -> None:
-    interface: Any = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
-    converter: Any = pytest.importorskip("label_studio_sdk.converter", reason="label-studio-sdk is not installed")
+    interface: Any = pytest.importorskip(
+        "label_studio_sdk.label_interface", reason="label-studio-sdk is not installed"
+    )
+    converter: Any = pytest.importorskip(
+        "label_studio_sdk.converter", reason="label-studio-sdk is not installed"
+    )
     checker, (task,) = interface.LabelInterface(CONFIG), tasks([RESULT])
     assert checker.validate_task({"data": task["data"]})
     assert checker.validate_prediction(task["predictions"][0], return_errors=True) == []

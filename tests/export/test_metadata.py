@@ -28,13 +28,17 @@ def photo(path: Path, turn: int = 1) -> ImageResult:
     values = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(values).save(path, exif=exif)
     size = (80, 60) if turn < 5 else (60, 80)
-    return ImageResult(str(path), size, "mini", regions=(RegionCaption((0, 0, 30, 20), "a ball", 0.9),))
+    return ImageResult(
+        str(path), size, "mini", regions=(RegionCaption((0, 0, 30, 20), "a ball", 0.9),)
+    )
 
 
 def exiftool(path: Path) -> dict[str, Any]:
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
-    run = subprocess.run(["exiftool", "-j", "-struct", "-n", str(path)], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        ["exiftool", "-j", "-struct", "-n", str(path)], capture_output=True, text=True, check=True
+    )
     (values,) = json.loads(run.stdout)
     assert "Warning" not in values and "Error" not in values
     return dict(values)
@@ -58,14 +62,20 @@ def test_exiftool_reads_it(tmp_path: Path, name: str, kind: str) -> None:
     said = photo(tmp_path / name, 6)
     write = write_copy if kind == "copy" else write_sidecar
     values = exiftool(write(said, TEXTS, tmp_path / "new"))
-    assert values["Description"] == "A dog runs." and values["AltTextAccessibility"] == "A dog runs on grass."
-    # Seen 60x80 at the top left, 30 x 20; stored 80x60 lying on its left side: x from y, y from the right edge
+    assert (
+        values["Description"] == "A dog runs."
+        and values["AltTextAccessibility"] == "A dog runs on grass."
+    )
+    # Seen 60x80 at the top left, 30 x 20; stored 80x60 lying on its left side: x from y, y from the
+    # right edge
     (region,) = values["ImageRegion"]
     assert region["Name"] == "a ball" and region["RId"] == "regiontalk-mini-1"
     boundary = region["RegionBoundary"]
     assert [boundary[key] for key in ("RbX", "RbY", "RbW", "RbH")] == [0, 0.5, 0.25, 0.5]
     (region,) = values["RegionInfo"]["RegionList"]
-    assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5] and region["Name"] == "a ball"
+    assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5] and region[
+        "Name"
+    ] == "a ball"
     assert values["RegionInfo"]["AppliedToDimensions"] == {"W": 80, "H": 60, "Unit": "pixel"}
     if kind == "copy":
         assert values["Make"] == "A camera" and values["Orientation"] == 6
@@ -90,7 +100,9 @@ def test_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the copy would replace the photo; choose another folder"):
         write_copy(said, TEXTS, tmp_path)
     (tmp_path / "a.gif").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only"):
+    with pytest.raises(
+        ValueError, match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only"
+    ):
         write_copy(ImageResult(str(tmp_path / "a.gif"), (1, 1), "mini"), TEXTS, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
@@ -102,7 +114,9 @@ def other_photo(path: Path) -> None:
 
 def rated(path: Path) -> None:
     """The copy as somebody leaves it who adds to its XMP."""
-    path.write_bytes(with_packet(path.read_bytes(), packet(ImageResult("", (8, 6), "mini"), Texts("Rex"))))
+    path.write_bytes(
+        with_packet(path.read_bytes(), packet(ImageResult("", (8, 6), "mini"), Texts("Rex")))
+    )
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
@@ -117,7 +131,9 @@ def rated(path: Path) -> None:
         pytest.param(lambda path: path.write_text("words"), 1e9, False, id="no picture"),
     ],
 )
-def test_only_an_earlier_copy_is_replaced(tmp_path: Path, name: str, change: Any, time: float, replaced: bool) -> None:
+def test_only_an_earlier_copy_is_replaced(
+    tmp_path: Path, name: str, change: Any, time: float, replaced: bool
+) -> None:
     said = photo(tmp_path / name)
     os.utime(said.photo, (1e9, 1e9))
     path = write_copy(said, Texts("Before."), tmp_path / "new")
@@ -128,7 +144,9 @@ def test_only_an_earlier_copy_is_replaced(tmp_path: Path, name: str, change: Any
         write_copy(said, Texts("After."), tmp_path / "new")
         assert b"After." in path.read_bytes()
         return
-    with pytest.raises(ValueError, match="is there and no earlier copy of this photo; remove it or choose"):
+    with pytest.raises(
+        ValueError, match="is there and no earlier copy of this photo; remove it or choose"
+    ):
         write_copy(said, Texts("After."), tmp_path / "new")
     assert path.read_bytes() == before
 
@@ -136,7 +154,10 @@ def test_only_an_earlier_copy_is_replaced(tmp_path: Path, name: str, change: Any
 def test_many_regions(tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg")
     row = RegionCaption((0, 0, 30, 20), "a man in a red shirt and a white hat", 0.9)
-    fits, more = (ImageResult(str(tmp_path / "a.jpg"), (80, 60), "mini", regions=(row,) * count) for count in (50, 90))
+    fits, more = (
+        ImageResult(str(tmp_path / "a.jpg"), (80, 60), "mini", regions=(row,) * count)
+        for count in (50, 90)
+    )
     assert len(exiftool(write_copy(fits, TEXTS, tmp_path / "new"))["ImageRegion"]) == 50
     with pytest.raises(ValueError, match=r"a JPEG holds 65,504; take fewer regions"):
         write_copy(more, TEXTS, tmp_path / "new")

@@ -44,7 +44,9 @@ def test_the_snippets_of_a_sentence_put_together_are_the_sentence(
         for number, caption in enumerate(example.captions):
             own = [row for row in rows if row["caption"] == number]
             assert any(word not in captioner.model.vocabulary for word in caption.split())
-            assert " ".join(row["text"] for row in own).split() == caption.split(), "the user's words, known or not"
+            assert " ".join(row["text"] for row in own).split() == caption.split(), (
+                "the user's words, known or not"
+            )
             place = 0
             for row in own:
                 assert set(row) == {"photo", "caption", "first", "text", "box", "score"}
@@ -54,7 +56,9 @@ def test_the_snippets_of_a_sentence_put_together_are_the_sentence(
                 place += len(row["text"].split())
 
 
-def test_a_large_beta_puts_a_sentence_on_one_region(captioner: RegionCaptioner, examples: list[Example]) -> None:
+def test_a_large_beta_puts_a_sentence_on_one_region(
+    captioner: RegionCaptioner, examples: list[Example]
+) -> None:
     rows = photo_snippets(captioner, examples[0], 1000.0)
     assert [row["caption"] for row in rows] == list(range(len(examples[0].captions)))
 
@@ -64,17 +68,23 @@ def test_the_file_holds_every_photo_in_order(
 ) -> None:
     ticks: list[int] = []
     path = tmp_path / "new" / "pairs.jsonl"
-    count, broken = write_snippets(captioner, examples, path, beta=0.1, done=lambda: ticks.append(1))
+    count, broken = write_snippets(
+        captioner, examples, path, beta=0.1, done=lambda: ticks.append(1)
+    )
     expected = [row for example in examples for row in photo_snippets(captioner, example, 0.1)]
     assert rows_of(path) == expected and (count, broken) == (len(expected), [])
-    assert len(ticks) == len(examples) and [item.name for item in path.parent.iterdir()] == ["pairs.jsonl"]
+    assert len(ticks) == len(examples) and [item.name for item in path.parent.iterdir()] == [
+        "pairs.jsonl"
+    ]
 
 
 @pytest.mark.parametrize(
     ("photos", "extra"),
     [
         pytest.param(2, "", id="between two photos"),
-        pytest.param(2, '{"photo": "half of the third", "caption": 0}\n{"photo"', id="inside a photo"),
+        pytest.param(
+            2, '{"photo": "half of the third", "caption": 0}\n{"photo"', id="inside a photo"
+        ),
         pytest.param(0, "", id="before the first"),
     ],
 )
@@ -91,7 +101,9 @@ def test_a_stopped_run_goes_on_after_its_last_whole_photo(
     whole = photo_snippets
     asked: list[str] = []
 
-    def counted(captioner: RegionCaptioner, example: Example, beta: float | None) -> list[dict[str, Any]]:
+    def counted(
+        captioner: RegionCaptioner, example: Example, beta: float | None
+    ) -> list[dict[str, Any]]:
         if len(asked) == photos:
             raise KeyboardInterrupt
         asked.append(example.id)
@@ -113,29 +125,42 @@ def test_a_stopped_run_goes_on_after_its_last_whole_photo(
 
 
 @pytest.fixture
-def begun(captioner: RegionCaptioner, examples: list[Example], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def begun(
+    captioner: RegionCaptioner,
+    examples: list[Example],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A run with beta 0.5 over a broken photo and two whole ones that was stopped at the fourth."""
     (tmp_path / "bad.png").write_bytes(b"no picture")
     whole, path = photo_snippets, tmp_path / "pairs.jsonl"
 
-    def stopping(captioner: RegionCaptioner, example: Example, beta: float | None) -> list[dict[str, Any]]:
+    def stopping(
+        captioner: RegionCaptioner, example: Example, beta: float | None
+    ) -> list[dict[str, Any]]:
         if example.id == examples[2].id:
             raise KeyboardInterrupt
         return whole(captioner, example, beta)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(snippets, "photo_snippets", stopping)
-        write_snippets(captioner, [Example(tmp_path / "bad.png", ("a dog",)), *examples], path, beta=0.5)
+        write_snippets(
+            captioner, [Example(tmp_path / "bad.png", ("a dog",)), *examples], path, beta=0.5
+        )
     return path
 
 
 def test_a_run_of_other_settings_is_not_gone_on_with(
-    captioner: RegionCaptioner, examples: list[Example], begun: Path, make_tiny: Callable[..., RegionModel]
+    captioner: RegionCaptioner,
+    examples: list[Example],
+    begun: Path,
+    make_tiny: Callable[..., RegionModel],
 ) -> None:
     partial = begun.with_name("pairs.jsonl.partial")
     before = partial.read_bytes()
     with pytest.raises(
-        ValueError, match=r"partial: expected a run of tiny \(\w+\) with beta 0.1, got .* with beta 0.5;"
+        ValueError,
+        match=r"partial: expected a run of tiny \(\w+\) with beta 0.1, got .* with beta 0.5;",
     ):
         write_snippets(captioner, examples, begun, beta=0.1)
     other = RegionCaptioner(model=make_tiny(overlap=0.6))
@@ -152,7 +177,9 @@ def test_other_photos_of_a_stopped_run_are_left_out(
     captioner: RegionCaptioner, examples: list[Example], begun: Path, chosen: slice
 ) -> None:
     write_snippets(captioner, examples[chosen], begun, beta=0.5)
-    assert rows_of(begun) == [row for example in examples[chosen] for row in photo_snippets(captioner, example, 0.5)]
+    assert rows_of(begun) == [
+        row for example in examples[chosen] for row in photo_snippets(captioner, example, 0.5)
+    ]
 
 
 @pytest.mark.parametrize("repaired", [False, True])
@@ -165,7 +192,9 @@ def test_a_run_that_goes_on_remembers_what_failed(
     mixed = [Example(bad, ("a dog",)), *examples]
     _, broken = write_snippets(captioner, mixed, begun, beta=0.5)
     assert [("bad.png" in line) for line in broken] == [True] * (not repaired)
-    rows = [row for example in mixed[not repaired :] for row in photo_snippets(captioner, example, 0.5)]
+    rows = [
+        row for example in mixed[not repaired :] for row in photo_snippets(captioner, example, 0.5)
+    ]
     assert rows_of(begun) == rows, "in the order of the data"
 
 
@@ -187,9 +216,19 @@ def test_contact_sheet(captioner: RegionCaptioner, examples: list[Example], tmp_
     assert len(np.unique(np.asarray(sheet))) > 20
 
 
-def test_the_verb(tiny_folder: Path, toy_folder: Path, captioner: RegionCaptioner, tmp_path: Path) -> None:
+def test_the_verb(
+    tiny_folder: Path, toy_folder: Path, captioner: RegionCaptioner, tmp_path: Path
+) -> None:
     out, sheet = tmp_path / "pairs.jsonl", tmp_path / "sheet.jpg"
-    arguments = ["snippets", "--data", str(toy_folder), "--split", "dev", "--model", str(tiny_folder)]
+    arguments = [
+        "snippets",
+        "--data",
+        str(toy_folder),
+        "--split",
+        "dev",
+        "--model",
+        str(tiny_folder),
+    ]
     arguments += ["--out", str(out), "--sheet", str(sheet), "--limit", "3", "--beta", "0.1"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
@@ -201,10 +240,27 @@ def test_the_verb(tiny_folder: Path, toy_folder: Path, captioner: RegionCaptione
         assert drawn.width >= 3 * 448
 
 
-def test_photos_over_the_limit_are_left_out(tiny_folder: Path, toy_folder: Path, tmp_path: Path) -> None:
-    arguments = ["snippets", "--data", str(toy_folder), "--split", "dev", "--model", str(tiny_folder), "--limit", "2"]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "pairs.jsonl"), "--max-pixels", "4095"])
-    assert result.exit_code == 1 and result.stderr.count("64x64 = 4,096 pixels, expected at most 4,095") == 2
+def test_photos_over_the_limit_are_left_out(
+    tiny_folder: Path, toy_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [
+        "snippets",
+        "--data",
+        str(toy_folder),
+        "--split",
+        "dev",
+        "--model",
+        str(tiny_folder),
+        "--limit",
+        "2",
+    ]
+    result = CliRunner().invoke(
+        app, [*arguments, "--out", str(tmp_path / "pairs.jsonl"), "--max-pixels", "4095"]
+    )
+    assert (
+        result.exit_code == 1
+        and result.stderr.count("64x64 = 4,096 pixels, expected at most 4,095") == 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,4 +276,8 @@ def test_the_users_mistakes(
 ) -> None:
     base = ["snippets", "--data", str(toy_folder), "--split", "dev", "--model", str(tiny_folder)]
     result = CliRunner().invoke(app, [*base, "--out", str(tmp_path / "pairs.jsonl"), *arguments])
-    assert result.exit_code == 2 and message in result.stderr and not (tmp_path / "pairs.jsonl").exists()
+    assert (
+        result.exit_code == 2
+        and message in result.stderr
+        and not (tmp_path / "pairs.jsonl").exists()
+    )

@@ -12,7 +12,10 @@ from PIL import Image
 from regiontalk.export.xmp import CORE, DC, EXT, MWG, RDF, Texts, packet, stored_box
 from regiontalk.records import ImageResult, RegionCaption
 
-AREA, DIMENSIONS = "http://ns.adobe.com/xmp/sType/Area#", "http://ns.adobe.com/xap/1.0/sType/Dimensions#"
+AREA, DIMENSIONS = (
+    "http://ns.adobe.com/xmp/sType/Area#",
+    "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
+)
 TEXTS = Texts("A dog runs.", "A dog runs & jumps.", "A dog runs. On the left, a ball.")
 RESULT = ImageResult(
     "a.jpg",
@@ -24,7 +27,8 @@ RESULT = ImageResult(
         RegionCaption((100, 0, 200, 100), "a dog", 0.9),
     ),
 )
-# A packet as photo managers write them: a face in MWG regions, a rating as an attribute, a description, other names
+# A packet as photo managers write them: a face in MWG regions, a rating as an attribute, a
+# description, other names
 FOREIGN = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="{RDF}">
 <r:Description r:about="uuid:1" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
@@ -51,7 +55,9 @@ def iptc_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
     found = {}
     for item in tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li"):
         (name,) = text(item, EXT, "Name")
-        assert text(item, EXT, "rbShape") == ["rectangle"] and text(item, EXT, "rbUnit") == ["relative"]
+        assert text(item, EXT, "rbShape") == ["rectangle"] and text(item, EXT, "rbUnit") == [
+            "relative"
+        ]
         found[name] = [float(text(item, EXT, key)[0]) for key in ("rbX", "rbY", "rbW", "rbH")]
     return found
 
@@ -92,9 +98,19 @@ def test_what_is_there_is_kept(again: bool) -> None:
     rating = "{http://ns.adobe.com/xap/1.0/}Rating"
     assert next(node.get(rating) for node in tree.iter(f"{{{RDF}}}Description")) == "4"
     names = [node.get(f"{{{MWG}}}Name") for node in tree.iter() if node.get(f"{{{MWG}}}Name")]
-    assert names == ["Anna"] and list(mwg_boxes(tree)) == list(iptc_boxes(tree)) == ["a <red> ball", "a dog"]
-    assert len(list(tree.iter(f"{{{MWG}}}Regions"))) == len(list(tree.iter(f"{{{EXT}}}ImageRegion"))) == 1
-    about = {node.get(f"{{{RDF}}}about") for node in tree.findall(f".//{{{RDF}}}RDF/{{{RDF}}}Description")}
+    assert names == ["Anna"] and list(mwg_boxes(tree)) == list(iptc_boxes(tree)) == [
+        "a <red> ball",
+        "a dog",
+    ]
+    assert (
+        len(list(tree.iter(f"{{{MWG}}}Regions")))
+        == len(list(tree.iter(f"{{{EXT}}}ImageRegion")))
+        == 1
+    )
+    about = {
+        node.get(f"{{{RDF}}}about")
+        for node in tree.findall(f".//{{{RDF}}}RDF/{{{RDF}}}Description")
+    }
     assert about == {"uuid:1"}
 
 
@@ -102,7 +118,10 @@ def test_replace() -> None:
     tree = read(packet(RESULT, TEXTS, FOREIGN, replace=True))
     assert text(tree, DC, "description") == ["A dog runs."]
     tree = read(packet(RESULT, Texts("A cat."), packet(RESULT, TEXTS), replace=True))
-    assert text(tree, DC, "description") == ["A cat."] and len(text(tree, CORE, "AltTextAccessibility")) == 1
+    assert (
+        text(tree, DC, "description") == ["A cat."]
+        and len(text(tree, CORE, "AltTextAccessibility")) == 1
+    )
 
 
 def test_the_regions_of_an_earlier_run_go() -> None:
@@ -130,7 +149,9 @@ def as_adobe_writes(data: bytes) -> bytes:
 
 def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
     rewritten = as_adobe_writes(packet(RESULT, TEXTS, FOREIGN))
-    assert b'rId="regiontalk-mini-1"' in rewritten and b'identifier="regiontalk-mini-1"' in rewritten
+    assert (
+        b'rId="regiontalk-mini-1"' in rewritten and b'identifier="regiontalk-mini-1"' in rewritten
+    )
     tree = read(packet(RESULT, TEXTS, rewritten))
     assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
     assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3  # with Anna
@@ -141,7 +162,9 @@ def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
     [
         pytest.param(b"<x:xmpmeta", "damaged", id="cut short"),
         pytest.param(b"<a/>", "expected an rdf:RDF element", id="another document"),
-        pytest.param(b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities", id="entities"),
+        pytest.param(
+            b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities", id="entities"
+        ),
     ],
 )
 def test_refused(existing: bytes, message: str) -> None:

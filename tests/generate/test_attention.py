@@ -40,7 +40,8 @@ def test_against_plain_loops(rows: int, places: int) -> None:
 
 @torch.no_grad()
 def test_attention_by_hand() -> None:
-    # A = H = 1; key weight 1, query 0, energy weight ln 3 / tanh 1: places 1 and 0 have energies ln 3 and 0
+    # A = H = 1; key weight 1, query 0, energy weight ln 3 / tanh 1: places 1 and 0 have energies ln
+    # 3 and 0
     model = SoftAttention(1, 1)
     for parameter in model.parameters():
         parameter.zero_()
@@ -49,10 +50,14 @@ def test_attention_by_hand() -> None:
     values = torch.tensor([[[1.0], [0.0]]])
     context, weights = model(torch.tensor([[2.0]]), values, model.key(values))
     # softmax(ln 3, 0) = 3/4, 1/4; the mean is .75; the gate is sigmoid(0) = .5
-    assert weights[0].tolist() == pytest.approx([0.75, 0.25]) and context.item() == pytest.approx(0.375)
+    assert weights[0].tolist() == pytest.approx([0.75, 0.25]) and context.item() == pytest.approx(
+        0.375
+    )
 
 
-@pytest.mark.parametrize("lengths", [[3], [4, 2, 0], [1, 1]], ids=["one row", "padded, one empty", "one word each"])
+@pytest.mark.parametrize(
+    "lengths", [[3], [4, 2, 0], [1, 1]], ids=["one row", "padded, one empty", "one word each"]
+)
 def test_doubly_stochastic(lengths: list[int]) -> None:
     torch.manual_seed(0)
     weights = torch.rand(len(lengths), 4, 3).softmax(2)
@@ -61,10 +66,13 @@ def test_doubly_stochastic(lengths: list[int]) -> None:
     for row, length in enumerate(lengths):
         for place in range(3):
             expected += (1 - sum(float(weights[row, t, place]) for t in range(length))) ** 2
-    assert float(doubly_stochastic(weights, mask)) == pytest.approx(expected / len(lengths), abs=1e-6)
+    assert float(doubly_stochastic(weights, mask)) == pytest.approx(
+        expected / len(lengths), abs=1e-6
+    )
 
 
 def test_doubly_stochastic_by_hand() -> None:
-    # two words over two places: sums 1.5 and 0.5, (1 - 1.5)^2 + (1 - .5)^2 = .5; a padded third word adds nothing
+    # two words over two places: sums 1.5 and 0.5, (1 - 1.5)^2 + (1 - .5)^2 = .5; a padded third
+    # word adds nothing
     weights = torch.tensor([[[1.0, 0.0], [0.5, 0.5], [9.0, 9.0]]])
     assert float(doubly_stochastic(weights, torch.tensor([[True, True, False]]))) == 0.5

@@ -17,7 +17,9 @@ def sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def slow_cell(name: str, cell: nn.Module, drive: list[float], state: list[list[float]]) -> list[list[float]]:
+def slow_cell(
+    name: str, cell: nn.Module, drive: list[float], state: list[list[float]]
+) -> list[list[float]]:
     """One row, one number at a time; gates stand one after the other in the drive."""
     weight, bias = cell.recur.weight.tolist(), cell.recur.bias
     h = state[0]
@@ -34,7 +36,9 @@ def slow_cell(name: str, cell: nn.Module, drive: list[float], state: list[list[f
             candidate = math.tanh(drive[2 * HIDDEN + i] + reset * recur[2 * HIDDEN + i])
             fresh_h.append((1 - update) * candidate + update * h[i])
         else:
-            enter, forget, fresh, leave = (drive[k * HIDDEN + i] + recur[k * HIDDEN + i] for k in range(4))
+            enter, forget, fresh, leave = (
+                drive[k * HIDDEN + i] + recur[k * HIDDEN + i] for k in range(4)
+            )
             fresh_c.append(sigmoid(forget + 1) * state[1][i] + sigmoid(enter) * math.tanh(fresh))
             fresh_h.append(sigmoid(leave) * math.tanh(fresh_c[i]))
     return [fresh_h, fresh_c] if name == "lstm" else [fresh_h]
@@ -57,7 +61,9 @@ def test_against_plain_numbers(name: str, rows: int) -> None:
         fresh = cell(drive, state)
         assert [part.shape for part in fresh] == [(rows, HIDDEN)] * cell.states
         for row in range(rows):
-            expected = slow_cell(name, cell, drive[row].tolist(), [part[row].tolist() for part in state])
+            expected = slow_cell(
+                name, cell, drive[row].tolist(), [part[row].tolist() for part in state]
+            )
             for part, values in zip(fresh, expected, strict=True):
                 assert part[row].tolist() == pytest.approx(values, abs=1e-5)
         state = fresh
@@ -93,10 +99,13 @@ def test_by_hand() -> None:
     # eq. 14: max(0, -0.4 + 2 * 0.5) = 0.6, and max(0, -3 + 1) = 0
     assert relu(torch.tensor([[-0.4]]), (h,))[0].item() == pytest.approx(0.6)
     assert relu(torch.tensor([[-3.0]]), (h,))[0].item() == 0
-    # reset and update sigmoid(-1 + 1) = .5, candidate tanh(.5 + .5 * 1) = tanh 1 = .7616; .5 * .7616 + .5 * .5 = .6308
+    # reset and update sigmoid(-1 + 1) = .5, candidate tanh(.5 + .5 * 1) = tanh 1 = .7616; .5 *
+    # .7616 + .5 * .5 = .6308
     assert gru(torch.tensor([[-1.0, -1.0, 0.5]]), (h,))[0].item() == pytest.approx(0.6308, abs=1e-4)
-    # the recurrence adds 2 * .5 = 1 to every gate: enter sigmoid(0) = .5, forget sigmoid(-1 + 1) = .5 with the +1,
-    # fresh tanh(1) = .7616, leave sigmoid(0) = .5;
-    # c = .5 * 2 + .5 * .7616 = 1.3808, h = .5 * tanh(1.3808) = .5 * .8811 = .4406
+    # the recurrence adds 2 * .5 = 1 to every gate: enter sigmoid(0) = .5, forget sigmoid(-1 + 1) =
+    # .5 with the +1, fresh tanh(1) = .7616, leave sigmoid(0) = .5; c = .5 * 2 + .5 * .7616 =
+    # 1.3808, h = .5 * tanh(1.3808) = .5 * .8811 = .4406
     h_next, c_next = lstm(torch.tensor([[-1.0, -2.0, 0.0, -1.0]]), (h, torch.tensor([[2.0]])))
-    assert c_next.item() == pytest.approx(1.3808, abs=1e-4) and h_next.item() == pytest.approx(0.4406, abs=1e-4)
+    assert c_next.item() == pytest.approx(1.3808, abs=1e-4) and h_next.item() == pytest.approx(
+        0.4406, abs=1e-4
+    )

@@ -33,16 +33,23 @@ def test_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch, native: bool) 
 
 @pytest.mark.parametrize("rows", [1, 4, 50])
 @pytest.mark.parametrize(
-    ("settings", "masked"), [({}, False), (ATTENDS, False), (ATTENDS, True)], ids=["blind", "attends", "masked"]
+    ("settings", "masked"),
+    [({}, False), (ATTENDS, False), (ATTENDS, True)],
+    ids=["blind", "attends", "masked"],
 )
 @torch.no_grad()
 def test_the_same_words(settings: dict[str, Any], masked: bool, rows: int) -> None:
     model, chance = generator(**settings), torch.Generator().manual_seed(rows)
-    condition, words = torch.randn(rows, 3, generator=chance), torch.randint(4, 8, (3, rows), generator=chance)
+    condition, words = (
+        torch.randn(rows, 3, generator=chance),
+        torch.randint(4, 8, (3, rows), generator=chance),
+    )
     annotations = torch.randn(rows, 3, 4, generator=chance) if settings else None
     mask = torch.tensor([[True, True, False]]).expand(rows, 3) if masked else None
     given = (condition, annotations, mask)
-    (step, state), (fast, fast_state) = (one.search_step(*given) for one in (model, HalfGenerator(model)))
+    (step, state), (fast, fast_state) = (
+        one.search_step(*given) for one in (model, HalfGenerator(model))
+    )
     for word in words:
         expected, state = step(word, state)
         found, fast_state = fast(word, fast_state)

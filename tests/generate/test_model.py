@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.generate.model import Generator, GeneratorConfig, caption_loss, vocabulary_log_frequency
+from regiontalk.generate.model import (
+    Generator,
+    GeneratorConfig,
+    caption_loss,
+    vocabulary_log_frequency,
+)
 from regiontalk.generate.search import beam
 from regiontalk.text.vocabulary import END, PAD, START, Vocabulary
 
@@ -45,7 +50,9 @@ def test_paper_equations(rows: int) -> None:
         h = torch.zeros(6)
         for t, word in enumerate(words[row].tolist()):
             x = model.embed.weight[word]
-            drive = model.word_drive.weight @ x + model.word_drive.bias + model.cell.recur.weight @ h
+            drive = (
+                model.word_drive.weight @ x + model.word_drive.bias + model.cell.recur.weight @ h
+            )
             h = (drive + picture if t == 0 else drive).clamp(min=0)  # eq. 14
             y = model.output.weight @ h + model.output.bias  # eq. 15
             torch.testing.assert_close(logits[row, t], y, rtol=1e-4, atol=1e-5)
@@ -130,14 +137,17 @@ def test_search_finds_what_the_model_says(look: str) -> None:
 
 
 def test_first_bias_by_hand() -> None:
-    # counts 8, 4, 2, 2, END as often as the most frequent (8), the three others .01 each: 24.03 in all
+    # counts 8, 4, 2, 2, END as often as the most frequent (8), the three others .01 each: 24.03 in
+    # all
     expected = [0.01, 0.01, 8, 0.01, 8, 4, 2, 2]
     shares = vocabulary_log_frequency(VOCABULARY).exp()
     assert shares.tolist() == pytest.approx([count / 24.03 for count in expected])
     assert generator().output.bias.exp().tolist() == pytest.approx(shares.tolist())
 
 
-@pytest.mark.parametrize("targets", [[[4, 5, END]], [[4, END, PAD], [5, 6, END]]], ids=["full", "padded"])
+@pytest.mark.parametrize(
+    "targets", [[[4, 5, END]], [[4, END, PAD], [5, 6, END]]], ids=["full", "padded"]
+)
 def test_caption_loss(targets: list[list[int]]) -> None:
     logits = torch.randn(len(targets), 3, 8, generator=torch.Generator().manual_seed(0))
     terms = [
@@ -146,7 +156,9 @@ def test_caption_loss(targets: list[list[int]]) -> None:
         for t, word in enumerate(sentence)
         if word != PAD
     ]
-    assert float(caption_loss(logits, torch.tensor(targets))) == pytest.approx(sum(terms) / len(terms), abs=1e-5)
+    assert float(caption_loss(logits, torch.tensor(targets))) == pytest.approx(
+        sum(terms) / len(terms), abs=1e-5
+    )
 
 
 def test_attention_without_annotations_is_refused() -> None:

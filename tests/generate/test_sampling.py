@@ -27,7 +27,8 @@ def flat(values: dict[int, float], vocabulary: int = 7) -> Any:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_sampling_frequencies(temperature: float) -> None:
-    # one word, then END at any price: p(word) is proportional to p ** (1 / temperature) over the allowed words
+    # one word, then END at any price: p(word) is proportional to p ** (1 / temperature) over the
+    # allowed words
     values = {PAD: 0.2, END: 0.1, A: 0.4, B: 0.25, C: 0.05}
     rows = 20_000
     found = sample(flat(values), (), rows, 1, temperature, torch.Generator().manual_seed(1))
@@ -36,20 +37,32 @@ def test_sampling_frequencies(temperature: float) -> None:
         sentence = () if word == END else (word,)
         share = sum(row[0].words == sentence for row in found) / rows
         probability = weight / sum(allowed.values())
-        assert share == pytest.approx(probability, abs=4 * math.sqrt(probability * (1 - probability) / rows))
+        assert share == pytest.approx(
+            probability, abs=4 * math.sqrt(probability * (1 - probability) / rows)
+        )
     priced = {row[0].words: row[0].log_probability for row in found}
-    assert priced[()] == pytest.approx(math.log(0.1)) and priced[(A,)] == pytest.approx(math.log(0.4 * 0.1))
+    assert priced[()] == pytest.approx(math.log(0.1)) and priced[(A,)] == pytest.approx(
+        math.log(0.4 * 0.1)
+    )
 
 
 def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
-    tables = torch.randn(8, 12, 12, generator=torch.Generator().manual_seed(0)).mul(2).log_softmax(2).double()
+    tables = (
+        torch.randn(8, 12, 12, generator=torch.Generator().manual_seed(0))
+        .mul(2)
+        .log_softmax(2)
+        .double()
+    )
 
     def step(words: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
         return tables[row, words], row  # depends on the row and on the last word
 
     def draw(rows: int, seed: int) -> list[Hypothesis]:
         chance = torch.Generator().manual_seed(seed)
-        return [row[0] for row in sample(step, torch.arange(rows), rows, 6, 1.3, chance, length_power=1.0)]
+        return [
+            row[0]
+            for row in sample(step, torch.arange(rows), rows, 6, 1.3, chance, length_power=1.0)
+        ]
 
     together = draw(8, 5)
     assert together == draw(8, 5) != draw(8, 6)
@@ -61,8 +74,12 @@ def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
         assert hypothesis.log_probability == pytest.approx(total, abs=1e-6)
         assert hypothesis.score == pytest.approx(total / (len(hypothesis.words) + 1), abs=1e-6)
     cold = sample(step, torch.arange(8), 8, 6, 1e-6)
-    assert [row[0].words for row in cold] == [row[0].words for row in greedy(step, torch.arange(8), 8, 6)]
+    assert [row[0].words for row in cold] == [
+        row[0].words for row in greedy(step, torch.arange(8), 8, 6)
+    ]
 
 
 def test_sampling_where_no_word_is_possible() -> None:
-    assert sample(flat({UNKNOWN: 1.0}), torch.zeros(2, 1), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
+    assert (
+        sample(flat({UNKNOWN: 1.0}), torch.zeros(2, 1), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
+    )

@@ -22,7 +22,9 @@ A, B, C = 4, 5, 6  # the first three real words
 class Tree:
     """A language model that is a table: the log-probabilities of the next word depend on the row and on all words."""
 
-    def __init__(self, seed: int, vocabulary: int = 7, *, quarters: bool = False, holes: float = 0.0) -> None:
+    def __init__(
+        self, seed: int, vocabulary: int = 7, *, quarters: bool = False, holes: float = 0.0
+    ) -> None:
         self.seed, self.vocabulary, self.quarters, self.holes = seed, vocabulary, quarters, holes
         self.asked: list[int] = []  # rows of every step
         self.known: dict[tuple[int, tuple[int, ...]], Tensor] = {}
@@ -40,13 +42,17 @@ class Tree:
     def start(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return torch.tensor(rows, dtype=torch.int64), torch.zeros(len(rows), 0, dtype=torch.int64)
 
-    def step(self, words: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(
+        self, words: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         row, before = state
         assert len(words) == len(row) == len(before)
         assert bool(((words == START) == (before.shape[1] == 0)).all())
         self.asked.append(len(words))
         history = torch.cat([before, words[:, None]], 1)
-        tables = [self.table(r, tuple(h[1:])) for r, h in zip(row.tolist(), history.tolist(), strict=True)]
+        tables = [
+            self.table(r, tuple(h[1:])) for r, h in zip(row.tolist(), history.tolist(), strict=True)
+        ]
         return torch.stack(tables) if tables else torch.zeros(0, self.vocabulary), (row, history)
 
 
@@ -73,7 +79,13 @@ def all_sentences(model: Tree, row: int, max_words: int, power: float) -> list[H
 
 
 def slow_beam(
-    model: Tree, row: int, max_words: int, beams: int, keep: int, power: float, horizon: int | None = None
+    model: Tree,
+    row: int,
+    max_words: int,
+    beams: int,
+    keep: int,
+    power: float,
+    horizon: int | None = None,
 ) -> list[Hypothesis]:
     """The definition of the beam in plain loops; with horizon None it never stops early."""
     live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
@@ -105,14 +117,26 @@ def slow_beam(
 
 def assert_same(got: list[Hypothesis], expected: list[Hypothesis]) -> None:
     assert [item.words for item in got] == [item.words for item in expected]
-    assert [item.score for item in got] == pytest.approx([item.score for item in expected], abs=1e-6)
-    assert [item.log_probability for item in got] == pytest.approx([i.log_probability for i in expected], abs=1e-6)
+    assert [item.score for item in got] == pytest.approx(
+        [item.score for item in expected], abs=1e-6
+    )
+    assert [item.log_probability for item in got] == pytest.approx(
+        [i.log_probability for i in expected], abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("power", [0.0, 0.7, 1.0], ids=lambda power: f"power {power}")
 @pytest.mark.parametrize(
     ("vocabulary", "max_words", "seed", "holes"),
-    [(7, 3, 0, 0.0), (7, 3, 1, 0.0), (6, 4, 2, 0.0), (9, 2, 3, 0.0), (5, 3, 4, 0.0), (7, 1, 5, 0.0), (7, 3, 6, 0.3)],
+    [
+        (7, 3, 0, 0.0),
+        (7, 3, 1, 0.0),
+        (6, 4, 2, 0.0),
+        (9, 2, 3, 0.0),
+        (5, 3, 4, 0.0),
+        (7, 1, 5, 0.0),
+        (7, 3, 6, 0.3),
+    ],
     ids=["3 words", "another", "long", "wide", "one word", "at most one", "holes"],
 )
 def test_a_beam_as_wide_as_the_tree_is_exact(
@@ -148,7 +172,16 @@ def test_beam_against_plain_loops(
 ) -> None:
     for seed in range(4):
         model = Tree(seed, 9, quarters=quarters, holes=holes)
-        got = beam(model.step, model.start(range(4)), 4, 5, beams, length_power=power, keep=keep, horizon=horizon)
+        got = beam(
+            model.step,
+            model.start(range(4)),
+            4,
+            5,
+            beams,
+            length_power=power,
+            keep=keep,
+            horizon=horizon,
+        )
         for row in range(4):
             assert_same(got[row], slow_beam(model, row, 5, beams, keep, power, horizon))
 
@@ -177,28 +210,35 @@ def test_greedy_is_the_argmax_and_a_beam_of_one(holes: float, quarters: bool) ->
 
 
 def test_by_hand() -> None:
-    # After START: A .5, B .4, END .1. After A: END .3, A .35, B .35. After B: END .9, A .1. After two words: END 1.
+    # After START: A .5, B .4, END .1. After A: END .3, A .35, B .35. After B: END .9, A .1. After
+    # two words: END 1.
     tables = {
         (): {A: 0.5, B: 0.4, END: 0.1},
         (A,): {END: 0.3, A: 0.35, B: 0.35},
         (B,): {END: 0.9, A: 0.1},
     }
     model = Tree(0)
-    for words in itertools.chain.from_iterable(itertools.product((A, B), repeat=length) for length in range(3)):
+    for words in itertools.chain.from_iterable(
+        itertools.product((A, B), repeat=length) for length in range(3)
+    ):
         row = torch.full((7,), -INF)
         for word, probability in tables.get(words, {END: 1.0}).items():
             row[word] = math.log(probability)
         model.known[0, words] = row
     # greedy takes A (.5), then A (.35, lower number than B), then END (1): .175
     (((words, total, _),),) = [
-        [(h.words, h.log_probability, h.score) for h in row] for row in greedy(model.step, model.start([0]), 1, 5)
+        [(h.words, h.log_probability, h.score) for h in row]
+        for row in greedy(model.step, model.start([0]), 1, 5)
     ]
     assert words == (A, A) and math.exp(total) == pytest.approx(0.175)
-    # two beams: "B END" .4 * .9 = .36; then "A A END" and "A B END" .5 * .35 = .175 each, the lower words first;
-    # "END" at once, .1, is not among the first two at its step, and "A END", .15, is worth less than A A and A B
+    # two beams: "B END" .4 * .9 = .36; then "A A END" and "A B END" .5 * .35 = .175 each, the lower
+    # words first; "END" at once, .1, is not among the first two at its step, and "A END", .15, is
+    # worth less than A A and A B
     (found,) = beam(model.step, model.start([0]), 1, 5, 2)
     assert [hypothesis.words for hypothesis in found] == [(B,), (A, A)]
-    assert [math.exp(hypothesis.log_probability) for hypothesis in found] == pytest.approx([0.36, 0.175])
+    assert [math.exp(hypothesis.log_probability) for hypothesis in found] == pytest.approx(
+        [0.36, 0.175]
+    )
     # by the mean a word: log .36 / 2 = -.511, log .175 / 3 = -.581
     (found,) = beam(model.step, model.start([0]), 1, 5, 2, length_power=1.0)
     assert [hypothesis.score for hypothesis in found] == pytest.approx([-0.5108, -0.5810], abs=1e-4)
@@ -215,10 +255,15 @@ class Case(NamedTuple):
 
 FLAT = [
     pytest.param(Case({END: 0.6, A: 0.4}, 5, (), 0.6), id="END at once"),
-    pytest.param(Case({END: 0.01, A: 0.99}, 3, (A, A, A), 0.99**3 * 0.01), id="max_words reached, END paid"),
+    pytest.param(
+        Case({END: 0.01, A: 0.99}, 3, (A, A, A), 0.99**3 * 0.01), id="max_words reached, END paid"
+    ),
     pytest.param(Case({A: 1.0}, 3, (), 0.0), id="END impossible"),
     pytest.param(Case({PAD: 0.9, END: 0.1}, 3, (), 0.1), id="pad forbidden"),
-    pytest.param(Case({START: 0.3, UNKNOWN: 0.3, A: 0.25, END: 0.15}, 1, (A,), 0.25 * 0.15), id="start, unk forbidden"),
+    pytest.param(
+        Case({START: 0.3, UNKNOWN: 0.3, A: 0.25, END: 0.15}, 1, (A,), 0.25 * 0.15),
+        id="start, unk forbidden",
+    ),
     pytest.param(Case({UNKNOWN: 1.0}, 3, (), 0.0), id="nothing but forbidden"),
     pytest.param(Case({A: 0.5, B: 0.5}, 2, (), 0.0), id="no END, two words"),
 ]
@@ -246,7 +291,13 @@ def test_beam_never_does_worse_than_greedy_here(rows: int, beams: int) -> None:
 
 @pytest.mark.parametrize(
     ("forbidden", "words"),
-    [((), (UNKNOWN,)), ((UNKNOWN,), (A,)), (FORBIDDEN, (A,)), ((UNKNOWN, A), (B,)), ([A, A, UNKNOWN], (B,))],
+    [
+        ((), (UNKNOWN,)),
+        ((UNKNOWN,), (A,)),
+        (FORBIDDEN, (A,)),
+        ((UNKNOWN, A), (B,)),
+        ([A, A, UNKNOWN], (B,)),
+    ],
     ids=["none", "unk", "default", "a word as well", "repeated"],
 )
 def test_forbidden(forbidden: Sequence[int], words: tuple[int, ...]) -> None:
@@ -260,7 +311,9 @@ def test_forbidden(forbidden: Sequence[int], words: tuple[int, ...]) -> None:
 
 
 def test_ties_go_to_the_lowest_words() -> None:
-    step = flat({number: 0.05 for number in (END, *range(4, 23))}, 23)  # 19 words and END, all alike
+    step = flat(
+        {number: 0.05 for number in (END, *range(4, 23))}, 23
+    )  # 19 words and END, all alike
     assert [item.words for item in beam(step, (), 1, 2, 4)[0]] == [(), (A,), (B,), (C,)]
     assert greedy(step, (), 1, 2)[0][0].words == ()
     # without END the four first of 19 equal words, then of 4 x 19 equal pairs
@@ -269,7 +322,9 @@ def test_ties_go_to_the_lowest_words() -> None:
     assert [item.words for item in beam(never, (), 1, 2, 4)[0]] == [(A, A), (A, B), (A, C), (A, 7)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
 def test_precision_of_the_step(dtype: torch.dtype) -> None:
     model = Tree(3, 9, quarters=True)
 
@@ -287,7 +342,9 @@ def test_a_batch_is_its_rows() -> None:
     assert [len(row) for row in together] == [3] * 6
     for row in range(6):
         assert beam(model.step, model.start([row]), 1, 6, 3, length_power=0.6) == [together[row]]
-        assert greedy(model.step, model.start([row]), 1, 6) == [greedy(model.step, model.start(range(6)), 6, 6)[row]]
+        assert greedy(model.step, model.start([row]), 1, 6) == [
+            greedy(model.step, model.start(range(6)), 6, 6)[row]
+        ]
 
 
 def test_no_rows() -> None:
@@ -299,7 +356,8 @@ def test_no_rows() -> None:
 
 
 def test_finished_rows_leave_the_batch() -> None:
-    # Row r writes A exactly r times, then END: it is certain, so a row needs r + 1 steps and no more.
+    # Row r writes A exactly r times, then END: it is certain, so a row needs r + 1 steps and no
+    # more.
     lengths = [0, 3, 1, 3]
 
     def step(words: Tensor, state: tuple[Tensor]) -> tuple[Tensor, tuple[Tensor]]:
@@ -316,7 +374,9 @@ def test_finished_rows_leave_the_batch() -> None:
     assert [row[0].words for row in found] == [(A,) * length for length in lengths]
     assert asked == [4, 3 * 2, 2 * 2, 2 * 2]
     asked.clear()
-    assert [row[0].words for row in greedy(step, (torch.tensor(lengths),), 4, 9)] == [(A,) * n for n in lengths]
+    assert [row[0].words for row in greedy(step, (torch.tensor(lengths),), 4, 9)] == [
+        (A,) * n for n in lengths
+    ]
     assert asked == [4, 3, 2, 2]
 
 
@@ -325,7 +385,9 @@ def test_horizon_stops_sooner() -> None:
     asked = {}
     for horizon in (None, 3, 0):
         model.asked.clear()
-        found = beam(model.step, model.start(range(3)), 3, 12, 3, length_power=1.0, keep=1, horizon=horizon)
+        found = beam(
+            model.step, model.start(range(3)), 3, 12, 3, length_power=1.0, keep=1, horizon=horizon
+        )
         asked[horizon] = sum(model.asked)
         assert len(found) == 3
     assert asked[0] <= asked[3] <= asked[None] and asked[0] < asked[None]
@@ -354,7 +416,11 @@ def test_fixed_parts_follow_their_rows() -> None:
 
 def test_an_lstm_alone_and_in_a_batch() -> None:
     torch.manual_seed(0)
-    cell, embed, out = torch.nn.LSTMCell(16, 16), torch.nn.Embedding(40, 16), torch.nn.Linear(16, 40)
+    cell, embed, out = (
+        torch.nn.LSTMCell(16, 16),
+        torch.nn.Embedding(40, 16),
+        torch.nn.Linear(16, 40),
+    )
 
     def step(words: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         state = cell(embed(words), state)

@@ -23,13 +23,23 @@ class Pair(NamedTuple):
     [
         pytest.param(torch.tensor([7, 8, 9]), [2, 0, 0], torch.tensor([9, 7, 7]), id="tensor"),
         pytest.param(
-            (torch.tensor([7, 8]), (torch.tensor([1, 2]),)), [1], (torch.tensor([8]), (torch.tensor([2]),)), id="nested"
+            (torch.tensor([7, 8]), (torch.tensor([1, 2]),)),
+            [1],
+            (torch.tensor([8]), (torch.tensor([2]),)),
+            id="nested",
         ),
         pytest.param(None, [0], None, id="none"),
         pytest.param((), [0], (), id="empty"),
-        pytest.param(Pair(torch.tensor([7, 8]), None), [1], Pair(torch.tensor([8]), None), id="named"),
+        pytest.param(
+            Pair(torch.tensor([7, 8]), None), [1], Pair(torch.tensor([8]), None), id="named"
+        ),
         pytest.param(torch.zeros(0, 3), [], torch.zeros(0, 3), id="no rows"),
-        pytest.param([torch.zeros(1)], [0], "expected tensors in nested tuples, Fixed or None, got list", id="list"),
+        pytest.param(
+            [torch.zeros(1)],
+            [0],
+            "expected tensors in nested tuples, Fixed or None, got list",
+            id="list",
+        ),
     ],
 )
 def test_reorder(state: Any, rows: list[int], expected: Any) -> None:
@@ -53,8 +63,14 @@ SHORT = lambda words, state: (torch.zeros(len(words) + 1, 7), state)  # noqa: E7
         pytest.param(lambda: greedy(NAN, (), 1, 3), "got NaN", id="greedy, NaN"),
         pytest.param(lambda: beam(NAN, (), 1, 3, 2), "got NaN", id="beam, NaN"),
         pytest.param(lambda: sample(NAN, (), 1, 3), "got NaN", id="sample, NaN"),
-        pytest.param(lambda: greedy(NARROW, (), 1, 3), r"expected log-probabilities \(1, V\) with V >= 4", id="narrow"),
-        pytest.param(lambda: beam(SHORT, (), 2, 3, 2), r"\(2, V\) with V >= 4, got \(3, 7\)", id="rows"),
+        pytest.param(
+            lambda: greedy(NARROW, (), 1, 3),
+            r"expected log-probabilities \(1, V\) with V >= 4",
+            id="narrow",
+        ),
+        pytest.param(
+            lambda: beam(SHORT, (), 2, 3, 2), r"\(2, V\) with V >= 4, got \(3, 7\)", id="rows"
+        ),
         pytest.param(lambda: greedy(NAN, (), -1, 3), "rows=-1", id="negative rows"),
         pytest.param(lambda: sample(NAN, (), -1, 3), "rows=-1", id="sample, negative rows"),
         pytest.param(lambda: beam(NAN, (), 1, 0, 2), "max_words=0", id="no words"),
@@ -62,12 +78,22 @@ SHORT = lambda words, state: (torch.zeros(len(words) + 1, 7), state)  # noqa: E7
         pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=3), "keep=3, beams=2", id="keep too many"),
         pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=0), "keep=0", id="keep none"),
         pytest.param(lambda: beam(NAN, (), 1, 3, 2, horizon=-1), "horizon=-1", id="horizon"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, forbidden=(END,)), "other than END", id="END forbidden"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, forbidden=(-1,)), "other than END", id="negative word"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, length_power=-1.0), "length_power", id="negative power"),
-        pytest.param(lambda: greedy(NAN, (), 1, 3, length_power=math.nan), "length_power", id="power NaN"),
+        pytest.param(
+            lambda: greedy(NAN, (), 1, 3, forbidden=(END,)), "other than END", id="END forbidden"
+        ),
+        pytest.param(
+            lambda: greedy(NAN, (), 1, 3, forbidden=(-1,)), "other than END", id="negative word"
+        ),
+        pytest.param(
+            lambda: beam(NAN, (), 1, 3, 2, length_power=-1.0), "length_power", id="negative power"
+        ),
+        pytest.param(
+            lambda: greedy(NAN, (), 1, 3, length_power=math.nan), "length_power", id="power NaN"
+        ),
         pytest.param(lambda: sample(NAN, (), 1, 3, 0.0), "above 0, got 0.0", id="temperature 0"),
-        pytest.param(lambda: sample(NAN, (), 1, 3, math.inf), "above 0, got inf", id="temperature inf"),
+        pytest.param(
+            lambda: sample(NAN, (), 1, 3, math.inf), "above 0, got inf", id="temperature inf"
+        ),
     ],
 )
 def test_errors(call: Any, message: str) -> None:

@@ -19,7 +19,8 @@ from regiontalk.images.open import ImageError, Preprocessing, open_image, open_p
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
-# Left half red, right half blue, 64x48, turned on its side by its EXIF tag (6): upright it is 48x64, red above blue.
+# Left half red, right half blue, 64x48, turned on its side by its EXIF tag (6): upright it is
+# 48x64, red above blue.
 HEIC = (Path(__file__).parents[1] / "data" / "turned.heic").read_bytes()
 
 
@@ -52,7 +53,9 @@ def half_glass_palette() -> Image.Image:
 
 
 def noise(side: int = 96) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    )
 
 
 def deep(kind: str) -> bytes:
@@ -67,24 +70,41 @@ def deep(kind: str) -> bytes:
     [
         pytest.param(lambda: encoded(halves(), "PNG"), RED, BLUE, id="png"),
         pytest.param(lambda: encoded(halves(), "JPEG", quality=95), RED, BLUE, id="jpeg"),
-        pytest.param(lambda: encoded(halves().convert("CMYK"), "JPEG", quality=95), RED, BLUE, id="cmyk-jpeg"),
+        pytest.param(
+            lambda: encoded(halves().convert("CMYK"), "JPEG", quality=95), RED, BLUE, id="cmyk-jpeg"
+        ),
         pytest.param(lambda: encoded(halves().convert("CMYK"), "TIFF"), RED, BLUE, id="cmyk-tiff"),
         pytest.param(lambda: encoded(halves().quantize(4), "PNG"), RED, BLUE, id="palette"),
-        pytest.param(lambda: encoded(half_glass_palette(), "PNG"), RED, WHITE, id="palette-transparent"),
+        pytest.param(
+            lambda: encoded(half_glass_palette(), "PNG"), RED, WHITE, id="palette-transparent"
+        ),
         pytest.param(lambda: encoded(glass(), "PNG"), RED, WHITE, id="rgba-on-white"),
-        pytest.param(lambda: encoded(glass().convert("LA"), "PNG"), (76, 76, 76), WHITE, id="grey-alpha-on-white"),
+        pytest.param(
+            lambda: encoded(glass().convert("LA"), "PNG"),
+            (76, 76, 76),
+            WHITE,
+            id="grey-alpha-on-white",
+        ),
         pytest.param(lambda: deep("PNG"), (0, 0, 0), WHITE, id="16-bit-png-windowed"),
         pytest.param(lambda: deep("TIFF"), (0, 0, 0), WHITE, id="16-bit-tiff-windowed"),
-        pytest.param(lambda: encoded(halves().convert("F"), "TIFF"), WHITE, (0, 0, 0), id="float-windowed"),
         pytest.param(
-            lambda: encoded(halves(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]),
+            lambda: encoded(halves().convert("F"), "TIFF"), WHITE, (0, 0, 0), id="float-windowed"
+        ),
+        pytest.param(
+            lambda: encoded(
+                halves(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]
+            ),
             RED,
             BLUE,
             id="animated-gif-first-frame",
         ),
         pytest.param(
             lambda: encoded(
-                halves(), "WEBP", lossless=True, save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]
+                halves(),
+                "WEBP",
+                lossless=True,
+                save_all=True,
+                append_images=[Image.new("RGB", (64, 48), "lime")],
             ),
             RED,
             BLUE,
@@ -98,7 +118,9 @@ def deep(kind: str) -> bytes:
         pytest.param(lambda: np.asarray(halves())[:, :, 0], WHITE, (0, 0, 0), id="array-grey"),
     ],
 )
-def test_open_image(source: Callable[[], Any], left: tuple[int, ...], right: tuple[int, ...]) -> None:
+def test_open_image(
+    source: Callable[[], Any], left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
     image = open_image(source())
     assert (image.mode, image.size) == ("RGB", (64, 48))
     assert np.abs(np.subtract(image.getpixel((4, 24)), left)).max() <= 3
@@ -111,7 +133,9 @@ def test_open_image_from_disk(form: Callable[[Path], Any], tmp_path: Path) -> No
     halves().save(path)
     photo = open_photo(form(path))
     assert np.array_equal(np.asarray(photo.image), np.asarray(halves()))
-    assert photo.name == (str(path) if form is not Path.read_bytes else f"picture of {path.stat().st_size} bytes")
+    assert photo.name == (
+        str(path) if form is not Path.read_bytes else f"picture of {path.stat().st_size} bytes"
+    )
 
 
 def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
@@ -156,7 +180,11 @@ def test_exif_turn_against_pillow(kind: str, orientation: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_broken_exif_does_not_cost_the_photo() -> None:
-    data = encoded(halves(), "JPEG", exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\xff\xff")
+    data = encoded(
+        halves(),
+        "JPEG",
+        exif=b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\xff\xff",
+    )
     assert open_image(data).size == (64, 48)
 
 
@@ -174,7 +202,9 @@ def test_the_callers_picture_is_left_alone() -> None:
     ("at_least", "size"),
     [(None, (800, 600)), (600, (800, 600)), (300, (400, 300)), (75, (100, 75)), (9, (20, 19))],
 )
-def test_jpeg_decoded_small_keeps_the_original_size(at_least: int | None, size: tuple[int, int]) -> None:
+def test_jpeg_decoded_small_keeps_the_original_size(
+    at_least: int | None, size: tuple[int, int]
+) -> None:
     photo = open_photo(encoded(halves((800, 600)), "JPEG"), at_least=at_least)
     assert (photo.image.size, photo.size_wh) == (size, (800, 600))
 
@@ -182,17 +212,24 @@ def test_jpeg_decoded_small_keeps_the_original_size(at_least: int | None, size: 
 @pytest.mark.parametrize(
     ("size_wh", "small"),
     [
-        pytest.param((1599, 1200), (229, 200), id="each side by its own factor, no less than twice"),
+        pytest.param(
+            (1599, 1200), (229, 200), id="each side by its own factor, no less than twice"
+        ),
         pytest.param((399, 399), (399, 399), id="too small for it"),
         pytest.param((2000, 100), (200, 100), id="a panorama"),
     ],
 )
 def test_other_files_are_shrunk_and_look_the_same_to_the_network(size_wh: Any, small: Any) -> None:
     picture = noise(12).resize(size_wh, Image.Resampling.BICUBIC)
-    whole, photo = open_photo(encoded(picture, "PNG")), open_photo(encoded(picture, "PNG"), at_least=100)
+    whole, photo = (
+        open_photo(encoded(picture, "PNG")),
+        open_photo(encoded(picture, "PNG"), at_least=100),
+    )
     assert (photo.image.size, photo.size_wh, whole.image.size) == (small, size_wh, size_wh)
     for fit in ("squash", "pad"):
-        seen = [Preprocessing(100, fit).to_tensor(each.image, each.size_wh) for each in (whole, photo)]
+        seen = [
+            Preprocessing(100, fit).to_tensor(each.image, each.size_wh) for each in (whole, photo)
+        ]
         assert (seen[0] - seen[1]).abs().mean() < 0.02  # of values that spread over about 4
 
 
@@ -214,7 +251,8 @@ def bomb() -> bytes:
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     chunks = [header, b"IDAT"]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
     )
 
 
@@ -260,24 +298,52 @@ def test_a_header_that_lies_about_the_size() -> None:
     [
         pytest.param(lambda: b"", "0 bytes", id="empty-bytes"),
         pytest.param(lambda: b"these are only words", "not a picture", id="text"),
-        pytest.param(lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture", id="eps-never-run"),
+        pytest.param(
+            lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+            "not a picture",
+            id="eps-never-run",
+        ),
         pytest.param(lambda: b"\xff\xd8\xff", "not a picture|damaged", id="three-bytes-of-jpeg"),
         pytest.param(lambda: HEIC[:-20], "not a picture|damaged", id="heic-cut"),
-        pytest.param(lambda: "no/such/photo.jpg", "no/such/photo.jpg: .*no such file", id="missing"),
+        pytest.param(
+            lambda: "no/such/photo.jpg", "no/such/photo.jpg: .*no such file", id="missing"
+        ),
         pytest.param(lambda: "a\0b.jpg", "cannot be read|no such file", id="zero-in-path"),
         pytest.param(lambda: Path(__file__).parent, "a folder", id="folder"),
-        pytest.param(lambda: 7, "expected a path, bytes, a PIL picture or a numpy array, got int", id="number"),
-        pytest.param(bomb, r"20000x20000 = 400,000,000 pixels.*100,000,000.*--max-pixels 400000000", id="too-large"),
+        pytest.param(
+            lambda: 7,
+            "expected a path, bytes, a PIL picture or a numpy array, got int",
+            id="number",
+        ),
+        pytest.param(
+            bomb,
+            r"20000x20000 = 400,000,000 pixels.*100,000,000.*--max-pixels 400000000",
+            id="too-large",
+        ),
         pytest.param(icon, "not a picture", id="icon-never-decoded"),
         pytest.param(lambda: many_scans(200), "at most 100 scans", id="scans"),
-        pytest.param(lambda: many_scans(200, hide=True), "at most 100 scans|damaged", id="scans-behind-odd-markers"),
+        pytest.param(
+            lambda: many_scans(200, hide=True),
+            "at most 100 scans|damaged",
+            id="scans-behind-odd-markers",
+        ),
         pytest.param(lambda: Image.new("RGB", (0, 5)), "at least 1x1", id="no-pixels"),
-        pytest.param(lambda: np.zeros((4, 4, 3), dtype=np.float32), "uint8.*float32", id="array-float"),
+        pytest.param(
+            lambda: np.zeros((4, 4, 3), dtype=np.float32), "uint8.*float32", id="array-float"
+        ),
         pytest.param(lambda: np.zeros((4, 4), dtype=np.uint16), "uint8.*uint16", id="array-16-bit"),
-        pytest.param(lambda: np.zeros((4, 4, 2), dtype=np.uint8), r"got \(4, 4, 2\)", id="array-two-channels"),
-        pytest.param(lambda: np.zeros((3, 4, 4), dtype=np.uint8)[..., :1], r"got \(3, 4, 1\)", id="array-one-channel"),
+        pytest.param(
+            lambda: np.zeros((4, 4, 2), dtype=np.uint8), r"got \(4, 4, 2\)", id="array-two-channels"
+        ),
+        pytest.param(
+            lambda: np.zeros((3, 4, 4), dtype=np.uint8)[..., :1],
+            r"got \(3, 4, 1\)",
+            id="array-one-channel",
+        ),
         pytest.param(lambda: np.zeros(4, dtype=np.uint8), r"got \(4,\)", id="array-flat"),
-        pytest.param(lambda: np.zeros((0, 4, 3), dtype=np.uint8), r"got \(0, 4, 3\)", id="array-empty"),
+        pytest.param(
+            lambda: np.zeros((0, 4, 3), dtype=np.uint8), r"got \(0, 4, 3\)", id="array-empty"
+        ),
     ],
 )
 def test_refused(source: Callable[[], Any], message: str) -> None:
@@ -342,13 +408,17 @@ def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch)
         raise MemoryError
 
     monkeypatch.setattr("regiontalk.images.open.to_rgb", fail)
-    with pytest.raises(ImageError, match=r"^a.png: 64x48 pixels need more memory than there is; shrink it$"):
+    with pytest.raises(
+        ImageError, match=r"^a.png: 64x48 pixels need more memory than there is; shrink it$"
+    ):
         open_photo(encoded(halves(), "PNG"), name="a.png")
 
 
 def test_threads_open_pictures_together() -> None:
     data, sizes = encoded(noise(), "JPEG"), []
-    threads = [threading.Thread(target=lambda: sizes.append(open_image(data).size)) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: sizes.append(open_image(data).size)) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

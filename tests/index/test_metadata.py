@@ -12,7 +12,9 @@ from regiontalk.index.metadata import About, fingerprint
 from regiontalk.model.region_model import RegionModel
 
 
-def test_a_saved_model_is_the_same(make_tiny: Callable[..., RegionModel], tiny_folder: Path) -> None:
+def test_a_saved_model_is_the_same(
+    make_tiny: Callable[..., RegionModel], tiny_folder: Path
+) -> None:
     loaded = RegionModel.from_folder(tiny_folder)
     assert fingerprint(make_tiny().folded()) == fingerprint(loaded)
     with torch.no_grad():

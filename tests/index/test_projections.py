@@ -25,9 +25,12 @@ def test_by_hand() -> None:
 
 def test_the_best_photo_by_weighted_words() -> None:
     """Photo 7: 0.8 + 0; photo 8: 0.8 * 0.6 + 0.2 * 0.8 = 0.64 from one region; photo 9: 0 + 0.2."""
-    vectors = np.array([[[1, 0], [0, 0]], [[0.6, 0.8], [0, 0]], [[0, 1], [0, 0]]], dtype=np.float32) / 2
+    vectors = (
+        np.array([[[1, 0], [0, 0]], [[0.6, 0.8], [0, 0]], [[0, 1], [0, 0]]], dtype=np.float32) / 2
+    )
     found = Sketches(
-        np.array([7, 8, 9], dtype=np.uint64), torch.from_numpy(sketch(vectors, np.eye(2, dtype=np.float32)))
+        np.array([7, 8, 9], dtype=np.uint64),
+        torch.from_numpy(sketch(vectors, np.eye(2, dtype=np.float32))),
     )
     words = np.array([[0.8, 0], [0, 0.2]], dtype=np.float32)
     assert found.best(words, 2).tolist() == [7, 8]
@@ -42,7 +45,9 @@ def test_candidates_hold_the_best_ten(count: int) -> None:
     regions = RegionCaptioner.from_pretrained("mini").model.aligner.regions
     with torch.no_grad():
         chance = torch.Generator().manual_seed(1)
-        vectors = regions(torch.randn(count, 4, regions.project.in_features, generator=chance)).numpy()
+        vectors = regions(
+            torch.randn(count, 4, regions.project.in_features, generator=chance)
+        ).numpy()
         words = regions(torch.randn(6, regions.project.in_features, generator=chance)).numpy()
     basis = sketch_basis(regions)
     photos = Sketches(np.arange(count, dtype=np.uint64), torch.from_numpy(sketch(vectors, basis)))
@@ -53,5 +58,10 @@ def test_candidates_hold_the_best_ten(count: int) -> None:
 
 
 def test_empty_places_have_the_first_region_again() -> None:
-    assert filled(np.array([[1, 2], [3, 4]], dtype=np.int8), 4).tolist() == [[1, 2], [3, 4], [1, 2], [1, 2]]
+    assert filled(np.array([[1, 2], [3, 4]], dtype=np.int8), 4).tolist() == [
+        [1, 2],
+        [3, 4],
+        [1, 2],
+        [1, 2],
+    ]
     assert filled(np.array([[1, 2], [3, 4]], dtype=np.int8), 1).tolist() == [[1, 2]]

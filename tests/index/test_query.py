@@ -35,7 +35,15 @@ def row(name: str, *vectors: np.ndarray) -> Row:
     ones = np.ones(count, dtype=np.float32)
     words = tuple(f"words {n}" for n in range(count))
     return Row(
-        f"/{name}", Stamp(1, 2, "3"), datetime(2024, 5, 6), (100, 100), np.stack(vectors), boxes, ones, words, ones
+        f"/{name}",
+        Stamp(1, 2, "3"),
+        datetime(2024, 5, 6),
+        (100, 100),
+        np.stack(vectors),
+        boxes,
+        ones,
+        words,
+        ones,
     )
 
 
@@ -45,7 +53,9 @@ def candidates(*rows: Row) -> Candidates:
 
 def query(vectors: Sequence[np.ndarray], names: Sequence[str | None]) -> Query:
     values = torch.from_numpy(np.stack(vectors)).float()
-    return Query("red car", tuple(names), values, torch.ones(len(values), dtype=torch.bool), len(values))
+    return Query(
+        "red car", tuple(names), values, torch.ones(len(values), dtype=torch.bool), len(values)
+    )
 
 
 def test_by_hand(captioner: RegionCaptioner) -> None:
@@ -54,10 +64,17 @@ def test_by_hand(captioner: RegionCaptioner) -> None:
     a: regions (0, 1) and (1, 0): red takes the second, car the first; 0.7 + 0.3 = 1.
     b: regions (1, 0) and (0.6, 0.8): red takes the first, car the second; 0.7 + 0.3 * 0.8 = 0.94.
     c: one region (0, 1): 0 + 0.3.
-    Framed: of a the second (0.7 against 0.3); of b the first (0.7 against 0.7 * 0.6 + 0.3 * 0.8 = 0.66).
+    Framed: of a the second (0.7 against 0.3); of b the first (0.7 against 0.7 * 0.6 + 0.3 * 0.8 =
+        0.66).
     """
-    rows = row("c", unit(0, 1)), row("b", unit(1, 0), unit(0.6, 0.8)), row("a", unit(0, 1), unit(1, 0))
-    hits = best_hits(captioner, query([0.7 * unit(1), 0.3 * unit(0, 1)], ["red", "car"]), candidates(*rows), 2)
+    rows = (
+        row("c", unit(0, 1)),
+        row("b", unit(1, 0), unit(0.6, 0.8)),
+        row("a", unit(0, 1), unit(1, 0)),
+    )
+    hits = best_hits(
+        captioner, query([0.7 * unit(1), 0.3 * unit(0, 1)], ["red", "car"]), candidates(*rows), 2
+    )
     assert [hit.photo for hit in hits] == ["/a", "/b"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.94], abs=1e-3)
     first, second = (0.0, 0.0, 10.0, 100.0), (0.0, 0.0, 20.0, 100.0)
@@ -71,7 +88,11 @@ def test_by_hand(captioner: RegionCaptioner) -> None:
     assert [region.text for region in hits[0].result.regions] == ["words 1"]
     assert hits[0].date == datetime(2024, 5, 6) and hits[0].missing
     values = hits[0].to_dict()
-    assert values["answer"]["phrase"] == "red car" and values["date"] == "2024-05-06T00:00:00" and values["missing"]
+    assert (
+        values["answer"]["phrase"] == "red car"
+        and values["date"] == "2024-05-06T00:00:00"
+        and values["missing"]
+    )
 
 
 def test_slow_twin(captioner: RegionCaptioner) -> None:
@@ -80,32 +101,53 @@ def test_slow_twin(captioner: RegionCaptioner) -> None:
     rows = []
     for number in range(20):
         vectors = chance.normal(size=(chance.integers(1, 6), SIZE))
-        rows.append(row(str(number), *(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)))
+        rows.append(
+            row(
+                str(number),
+                *(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16),
+            )
+        )
     words = chance.normal(size=(3, SIZE)).astype(np.float16)
     hits = best_hits(captioner, query(words, ["red", "car", None]), candidates(*rows), 20)
     scores = {}
     for one in rows:
         products = [
-            [sum(float(a) * float(b) for a, b in zip(word, own, strict=True)) for own in one.vectors] for word in words
+            [
+                sum(float(a) * float(b) for a, b in zip(word, own, strict=True))
+                for own in one.vectors
+            ]
+            for word in words
         ]
         scores[one.path] = sum(max(own) for own in products)
     assert [hit.photo for hit in hits] == sorted(scores, key=lambda path: -scores[path])
     for hit in hits:
-        assert hit.score == pytest.approx(scores[hit.photo], abs=1e-3) and len(hit.result.matches) == 2
+        assert (
+            hit.score == pytest.approx(scores[hit.photo], abs=1e-3) and len(hit.result.matches) == 2
+        )
 
 
-def test_a_text_and_a_photo_both_count(captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path]) -> None:
-    text, example = read_query(captioner, "a red car", None, None), read_query(captioner, None, photos[1], None)
+def test_a_text_and_a_photo_both_count(
+    captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path]
+) -> None:
+    text, example = (
+        read_query(captioner, "a red car", None, None),
+        read_query(captioner, None, photos[1], None),
+    )
     both = read_query(captioner, "a red car", photos[1], None)
     torch.testing.assert_close(both.vectors, torch.cat([text.vectors, example.vectors]))
-    assert both.names == (*text.names, *example.names) and (both.phrase, both.spoken) == ("a red car", text.spoken)
+    assert both.names == (*text.names, *example.names) and (both.phrase, both.spoken) == (
+        "a red car",
+        text.spoken,
+    )
     assert text.names == ("a", "red", "car", None)  # what the sentence says as a whole is not shown
     by_photo: list[dict[str, Hit]] = [
         {hit.photo: hit for hit in library.search(captioner, words, photo=picture)}
         for words, picture in (("a red car", None), (None, photos[1]), ("a red car", photos[1]))
     ]
     for path, hit in by_photo[2].items():
-        assert hit.score == pytest.approx(by_photo[0][path].score + by_photo[1][path].score, abs=1e-4)
+        assert hit.score == pytest.approx(
+            by_photo[0][path].score + by_photo[1][path].score, abs=1e-4
+        )
         assert hit.answer == by_photo[0][path].answer
 
 
@@ -120,7 +162,10 @@ def test_a_text_and_a_photo_both_count(captioner: RegionCaptioner, library: Phot
 )
 def test_which_words_are_sought_by(weights: Sequence[float], chosen: Sequence[int]) -> None:
     directions = np.eye(len(weights), 24, dtype=np.float32)
-    asked = query([weight * own for weight, own in zip(weights, directions, strict=True)], ["x"] * len(weights))
+    asked = query(
+        [weight * own for weight, own in zip(weights, directions, strict=True)],
+        ["x"] * len(weights),
+    )
     wanted = np.array(weights, dtype=np.float32)[list(chosen), None] * directions[list(chosen)]
     np.testing.assert_allclose(asked.heaviest(), wanted)
 
@@ -135,7 +180,9 @@ def test_no_candidate(captioner: RegionCaptioner) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOTCONN, errno.EACCES])
-def test_a_drive_that_does_not_answer(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+def test_a_drive_that_does_not_answer(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
     real = os.stat
 
     def stat(path: Any, *rest: Any, **named: Any) -> os.stat_result:

@@ -34,7 +34,11 @@ def taken(text: str | None) -> bytes:
         pytest.param(taken(None), None, id="no date"),
         pytest.param(taken("0000:00:00 00:00:00"), None, id="a clock that was never set"),
         pytest.param(taken("yesterday"), None, id="no date but a text"),
-        pytest.param(taken("2024:05:31 23:59:58").replace(b"Exif\0\0", b"Exif\0\0\xff\xff"), None, id="broken block"),
+        pytest.param(
+            taken("2024:05:31 23:59:58").replace(b"Exif\0\0", b"Exif\0\0\xff\xff"),
+            None,
+            id="broken block",
+        ),
         pytest.param(b"", None, id="no picture"),
     ],
 )
@@ -54,7 +58,9 @@ def test_read_file(captioner: RegionCaptioner, photos: Sequence[Path]) -> None:
     assert read_file(path, captioner, "another") is not None
 
 
-@pytest.mark.parametrize(("name", "got"), [("nowhere.jpg", "no such file"), (".", "a folder or a device")])
+@pytest.mark.parametrize(
+    ("name", "got"), [("nowhere.jpg", "no such file"), (".", "a folder or a device")]
+)
 def test_what_is_no_file(captioner: RegionCaptioner, tmp_path: Path, name: str, got: str) -> None:
     with pytest.raises(ImageError, match=f"expected a picture file, got {got}"):
         read_file(str(tmp_path / name), captioner)
@@ -66,14 +72,31 @@ def test_a_row_is_what_the_captioner_says(
 ) -> None:
     """Row 0 is the whole photo, the others its proposals by falling score."""
     files = [file for path in photos[:3] if (file := read_file(str(path), captioner)) is not None]
-    for row, path in zip(photo_rows(captioner, files, regions=4, captions=captions), photos, strict=False):
+    for row, path in zip(
+        photo_rows(captioner, files, regions=4, captions=captions), photos, strict=False
+    ):
         said = captioner.caption(path, regions=4, beams=1, merge=False)
         assert said.caption is not None
         every = [said.caption, *said.regions]
-        assert len(row.vectors) == len(row.captions) == len(row.scores) == len(row.confidences) == len(every)
+        assert (
+            len(row.vectors)
+            == len(row.captions)
+            == len(row.scores)
+            == len(row.confidences)
+            == len(every)
+        )
         np.testing.assert_allclose(row.boxes_xyxy, [one.box for one in every], atol=1e-2)
         np.testing.assert_allclose(row.scores, [one.score for one in every], atol=1e-4)
-        np.testing.assert_allclose(np.linalg.norm(row.vectors.astype(np.float32), axis=1), 1, atol=2e-3)
+        np.testing.assert_allclose(
+            np.linalg.norm(row.vectors.astype(np.float32), axis=1), 1, atol=2e-3
+        )
         spoken = len(every) if captions is None else min(captions, len(every))
-        assert row.captions == (*(one.text for one in every[:spoken]), *[None] * (len(every) - spoken))
-        assert (row.confidences[spoken:] == 0).all() and row.path == str(path) and row.size_wh == (90, 70)
+        assert row.captions == (
+            *(one.text for one in every[:spoken]),
+            *[None] * (len(every) - spoken),
+        )
+        assert (
+            (row.confidences[spoken:] == 0).all()
+            and row.path == str(path)
+            and row.size_wh == (90, 70)
+        )

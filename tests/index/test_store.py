@@ -59,11 +59,18 @@ def delete(pattern: str) -> Damage:
     ],
 )
 def test_a_damaged_library_says_how_to_rebuild_it(
-    captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path], tmp_path: Path, damage: Damage
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    photos: Sequence[Path],
+    tmp_path: Path,
+    damage: Damage,
 ) -> None:
     del library
     damage(tmp_path / "index" / "photos.lance")
-    with pytest.raises(ValueError, match=r"damaged.*rebuild it with: regiontalk index add FOLDER --index .* --rebuild"):
+    with pytest.raises(
+        ValueError,
+        match=r"damaged.*rebuild it with: regiontalk index add FOLDER --index .* --rebuild",
+    ):
         PhotoIndex.open(tmp_path / "index").search(captioner, "a red car")
     with pytest.raises(ValueError, match="--rebuild"):
         PhotoIndex.open_or_create(tmp_path / "index", captioner).add(captioner, photos)
@@ -73,7 +80,10 @@ def test_a_damaged_library_says_how_to_rebuild_it(
 
 
 def test_no_library(captioner: RegionCaptioner, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no photo index is here; make one with: regiontalk index add FOLDER --index"):
+    with pytest.raises(
+        ValueError,
+        match="no photo index is here; make one with: regiontalk index add FOLDER --index",
+    ):
         PhotoIndex.open(tmp_path / "index")
     assert not (tmp_path / "index").exists()
     (tmp_path / "file").touch()
@@ -93,7 +103,9 @@ def test_killed_before_the_first_version(captioner: RegionCaptioner, tmp_path: P
         pytest.param({}, "holds a table 'photos' that is no photo index", id="another table"),
         pytest.param({"regiontalk": "[]"}, "that is no photo index", id="no record"),
         pytest.param(
-            {"regiontalk": '{"model": "m", "fingerprint": "f", "size": 4, "regions": 1, "format": 9}'},
+            {
+                "regiontalk": '{"model": "m", "fingerprint": "f", "size": 4, "regions": 1, "format": 9}'
+            },
             "expected a photo index of format 2, got 9",
             id="another format",
         ),
@@ -113,7 +125,9 @@ def test_a_table_of_another_kind(
         PhotoIndex.open_or_create(tmp_path, captioner)
 
 
-def test_without_lancedb_the_install_line_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_lancedb_the_install_line_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(ImportError, match=r"pip install 'regiontalk\[search\]'"):
         PhotoIndex.open(tmp_path)

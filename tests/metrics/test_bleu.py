@@ -25,11 +25,14 @@ def slow_statistics(candidate: list[str], references: list[list[str]]) -> list[i
 
 
 def test_by_hand() -> None:
-    # "a a b" against "a b c" and "a a": words a (twice in "a a"), b: 3 of 3. Pairs "a a" and "a b": 2 of 2.
-    # Triple "a a b": in no reference, 0 of 1. Lengths 3 against 2 and 3: closest 3, no penalty.
+    # "a a b" against "a b c" and "a a": words a (twice in "a a"), b: 3 of 3. Pairs "a a" and "a b":
+    # 2 of 2. Triple "a a b": in no reference, 0 of 1. Lengths 3 against 2 and 3: closest 3, no
+    # penalty.
     row = bleu_statistics(["a a b".split()], [["a b c".split(), "a a".split()]])
     assert row.tolist() == [[3, 3, 3, 2, 1, 0, 3, 2, 0, 0]]
-    assert corpus_bleu(row[0]) == pytest.approx([1, 1, (1e-15) ** (1 / 3), (1e-15 * 1e-6) ** (1 / 4)], rel=1e-6)
+    assert corpus_bleu(row[0]) == pytest.approx(
+        [1, 1, (1e-15) ** (1 / 3), (1e-15 * 1e-6) ** (1 / 4)], rel=1e-6
+    )
 
 
 def test_brevity_by_hand() -> None:
@@ -48,7 +51,10 @@ def test_slow_twin(seed: int) -> None:
 
     candidates = [sentence() for _ in range(12)]
     references = [[sentence() for _ in range(random.integers(1, 5))] for _ in candidates]
-    wanted = [slow_statistics(candidate, group) for candidate, group in zip(candidates, references, strict=True)]
+    wanted = [
+        slow_statistics(candidate, group)
+        for candidate, group in zip(candidates, references, strict=True)
+    ]
     assert bleu_statistics(candidates, references).tolist() == wanted
 
 
@@ -65,7 +71,9 @@ def test_sums_of_many_at_once() -> None:
         pytest.param(["a"], [[["a"]]], "lists of tokens", id="string"),
     ],
 )
-def test_errors(candidates: list[list[str]], references: list[list[list[str]]], message: str) -> None:
+def test_errors(
+    candidates: list[list[str]], references: list[list[list[str]]], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         bleu_statistics(candidates, references)
 

@@ -12,9 +12,12 @@ from regiontalk.metrics.calibration import Calibration, fit_isotonic, fit_platt,
 
 
 def test_reliability_by_hand() -> None:
-    # [0, .5): confidences .2 .4, one right: gap .5 - .3 = .2. [.5, 1]: .5 .7 1.0, all right: gap 1 - .7333 = .2667.
-    # ECE = (2 * .2 + 3 * .2667) / 5 = 1.2 / 5 = .24. Brier: (.04 + .36 + .25 + .09 + 0) / 5 = .148.
-    report = reliability([0.2, 0.4, 0.5, 0.7, 1.0], [False, True, True, True, True], bins=2, resamples=20)
+    # [0, .5): confidences .2 .4, one right: gap .5 - .3 = .2. [.5, 1]: .5 .7 1.0, all right: gap 1
+    # - .7333 = .2667. ECE = (2 * .2 + 3 * .2667) / 5 = 1.2 / 5 = .24. Brier: (.04 + .36 + .25 + .09
+    # + 0) / 5 = .148.
+    report = reliability(
+        [0.2, 0.4, 0.5, 0.7, 1.0], [False, True, True, True, True], bins=2, resamples=20
+    )
     assert report.error.value == pytest.approx(0.24)
     assert report.brier.value == pytest.approx(0.148)
     assert report.accuracy.value == 0.8
@@ -34,10 +37,14 @@ def slow_error(values: list[float], right: list[bool], bins: int) -> float:
     total = 0.0
     for row in range(bins):
         inside = [
-            i for i, value in enumerate(values) if row <= value * bins < row + 1 or (value == 1 and row == bins - 1)
+            i
+            for i, value in enumerate(values)
+            if row <= value * bins < row + 1 or (value == 1 and row == bins - 1)
         ]
         if inside:
-            gap = sum(right[i] for i in inside) / len(inside) - sum(values[i] for i in inside) / len(inside)
+            gap = sum(right[i] for i in inside) / len(inside) - sum(
+                values[i] for i in inside
+            ) / len(inside)
             total += abs(gap) * len(inside) / len(values)
     return total
 
@@ -47,7 +54,9 @@ def test_reliability_twin(seed: int) -> None:
     generator = np.random.default_rng(seed)
     values = generator.random(60)
     right = generator.random(60) < values**2
-    report = reliability(values, right, generator.integers(0, 20, 60).tolist(), bins=7, resamples=50)
+    report = reliability(
+        values, right, generator.integers(0, 20, 60).tolist(), bins=7, resamples=50
+    )
     assert report.error.value == pytest.approx(slow_error(values.tolist(), right.tolist(), 7))
     assert report.error.low <= report.error.value <= report.error.high
 
@@ -71,7 +80,9 @@ def brute_force(values: list[float], right: list[bool]) -> float:
             runs = [*runs, list(group)] if cut else [*runs[:-1], runs[-1] + group]
         means = [sum(run) / len(run) for run in runs]
         if all(first <= second for first, second in itertools.pairwise(means)):
-            error = sum((mean - value) ** 2 for mean, run in zip(means, runs, strict=True) for value in run)
+            error = sum(
+                (mean - value) ** 2 for mean, run in zip(means, runs, strict=True) for value in run
+            )
             best = min(best, error)
     return best
 
@@ -128,7 +139,9 @@ def test_platt_corners(scores: list[float], right: list[int], want: list[float])
 def test_fitting_helps_keeps_the_order_and_goes_through_json(fit: object) -> None:
     generator = np.random.default_rng(1)
     scores = generator.random(4000)
-    right = generator.random(4000) < 0.2 + 0.4 * scores  # overconfident at the top, too shy at the bottom
+    right = (
+        generator.random(4000) < 0.2 + 0.4 * scores
+    )  # overconfident at the top, too shy at the bottom
     found = fit(scores[:2000], right[:2000])
     before = reliability(scores[2000:], right[2000:], resamples=5).error.value
     after = reliability(found(scores[2000:]), right[2000:], resamples=5).error.value
@@ -143,10 +156,16 @@ def test_fitting_helps_keeps_the_order_and_goes_through_json(fit: object) -> Non
         pytest.param(lambda: reliability([], []), "P >= 1", id="nothing"),
         pytest.param(lambda: reliability([0.5], [1, 0]), "got \\(1,\\) and \\(2,\\)", id="lengths"),
         pytest.param(lambda: reliability([1.5], [1]), "expected 0..1", id="confidence-above-one"),
-        pytest.param(lambda: reliability([0.5], [1], ["a", "b"]), "photos: expected one an answer", id="photos"),
+        pytest.param(
+            lambda: reliability([0.5], [1], ["a", "b"]),
+            "photos: expected one an answer",
+            id="photos",
+        ),
         pytest.param(lambda: fit_isotonic([np.nan], [1]), "finite", id="nan"),
         pytest.param(lambda: fit_platt([], []), "P >= 1", id="platt-nothing"),
-        pytest.param(lambda: Calibration((1.0, 1.0), (0.1, 0.2)), "rising scores", id="knots-not-rising"),
+        pytest.param(
+            lambda: Calibration((1.0, 1.0), (0.1, 0.2)), "rising scores", id="knots-not-rising"
+        ),
         pytest.param(lambda: Calibration((1.0, 2.0), (0.2, 0.1)), "never fall", id="falling-map"),
         pytest.param(lambda: Calibration((), ()), "rising scores", id="no-knots"),
     ],

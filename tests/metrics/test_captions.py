@@ -46,7 +46,9 @@ def test_tokenised_fixture_to_nine_places(shared: Path) -> None:
     predictions, references, wanted = fake(shared)
     scores = score_captions(predictions, references, tokenized=True, resamples=20)
     assert values(scores, *BLEUS) == pytest.approx(wanted["Bleu"], abs=1e-9)
-    assert values(scores, "ROUGE-L", "CIDEr-D") == pytest.approx([wanted["ROUGE_L"], wanted["CIDEr"]], abs=1e-9)
+    assert values(scores, "ROUGE-L", "CIDEr-D") == pytest.approx(
+        [wanted["ROUGE_L"], wanted["CIDEr"]], abs=1e-9
+    )
     assert scores.counts == wanted["bleu_counts"]
 
 
@@ -54,25 +56,38 @@ def test_raw_fixture_to_the_printed_digits(shared: Path) -> None:
     predictions, references, wanted = magic(shared)
     scores = score_captions(predictions, references, resamples=20)
     assert [round(value, 3) for value in values(scores, *BLEUS)] == wanted["Bleu"]
-    assert [round(value, 3) for value in values(scores, "ROUGE-L", "CIDEr-D")] == [wanted["ROUGE_L"], wanted["CIDEr"]]
-    assert scores.counts == wanted["bleu_counts"]  # whole numbers: the tokeniser is right word for word
+    assert [round(value, 3) for value in values(scores, "ROUGE-L", "CIDEr-D")] == [
+        wanted["ROUGE_L"],
+        wanted["CIDEr"],
+    ]
+    assert (
+        scores.counts == wanted["bleu_counts"]
+    )  # whole numbers: the tokeniser is right word for word
     assert scores.captions == 4982
 
 
 def test_nlgeval_to_five_places(shared: Path) -> None:
     folder = shared / FIXTURES / "nlgeval"
-    said, first, second = ((folder / name).read_text().splitlines()[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
+    said, first, second = (
+        (folder / name).read_text().splitlines()[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt")
+    )
     wanted = read(folder / "expected_scores.json")
     references = {row: list(pair) for row, pair in enumerate(zip(first, second, strict=True))}
     scores = score_captions(dict(enumerate(said)), references, tokenized=True, resamples=5)
     names = [f"Bleu_{order}" for order in range(1, 5)] + ["ROUGE_L", "CIDEr"]
-    assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx([wanted[name] for name in names], abs=5e-6)
+    assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx(
+        [wanted[name] for name in names], abs=5e-6
+    )
     pair = wanted["single_pair"]
     scores = score_captions({0: pair["hyp"]}, {0: pair["refs"]}, tokenized=True, resamples=5)
-    assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx([pair[name] for name in names], abs=5e-6)
+    assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx(
+        [pair[name] for name in names], abs=5e-6
+    )
 
 
-@pytest.mark.parametrize(("make", "tokenized"), [(fake, True), (magic, False)], ids=["tokenised", "raw"])
+@pytest.mark.parametrize(
+    ("make", "tokenized"), [(fake, True), (magic, False)], ids=["tokenised", "raw"]
+)
 def test_meteor_without_java(shared: Path, make: Any, tokenized: bool) -> None:
     folder = installed_folder()
     if folder is None:
@@ -87,7 +102,10 @@ def test_meteor_without_java(shared: Path, make: Any, tokenized: bool) -> None:
 def test_what_cannot_run_says_why() -> None:
     scores = score_captions({1: "a dog", 2: "a cat"}, {1: ["a dog"], 2: ["the cat"]}, resamples=5)
     document = scores.to_dict()
-    assert document["figures"]["METEOR"] is None and "pip install pycocoevalcap" in document["reasons"]["METEOR"]
+    assert (
+        document["figures"]["METEOR"] is None
+        and "pip install pycocoevalcap" in document["reasons"]["METEOR"]
+    )
     assert document["figures"]["SPICE"] is None and "Java" in document["reasons"]["SPICE"]
     assert document["figures"]["METEOR (exact, stem)"]["value"] > 0.3
     assert json.loads(json.dumps(document)) == document
@@ -104,7 +122,9 @@ def test_intervals_hold_the_figures() -> None:
 
 
 def test_problems_are_said() -> None:
-    scores = score_captions([(1, "a dog"), (1, "x"), (3, "!")], {1: ["a dog"], 2: ["b"], 3: ["c"]}, resamples=5)
+    scores = score_captions(
+        [(1, "a dog"), (1, "x"), (3, "!")], {1: ["a dog"], 2: ["b"], 3: ["c"]}, resamples=5
+    )
     assert [problem.kind for problem in scores.problems] == [
         "missing prediction",
         "duplicate prediction",

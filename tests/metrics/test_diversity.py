@@ -11,16 +11,24 @@ from regiontalk.metrics.diversity import distinct, found_in, measure_diversity
 
 
 def test_by_hand() -> None:
-    # "a dog runs", "a dog": 5 words of which a, dog, runs are distinct, 3 pairs of which "a dog", "dog runs" are
-    # distinct, mean length 5/2; the empty caption counts nowhere; "a dog" stands in training, "a dog runs" does not.
+    # "a dog runs", "a dog": 5 words of which a, dog, runs are distinct, 3 pairs of which "a dog",
+    # "dog runs" are distinct, mean length 5/2; the empty caption counts nowhere; "a dog" stands in
+    # training, "a dog runs" does not.
     found = measure_diversity([["a", "dog", "runs"], ["a", "dog"], []], [["a", "dog"], ["runs"]])
     assert (found.distinct_1, found.distinct_2) == (3 / 5, 2 / 3)
-    assert (found.vocabulary, found.mean_length, found.distinct_captions, found.in_training) == (3, 2.5, 1.0, 0.5)
+    assert (found.vocabulary, found.mean_length, found.distinct_captions, found.in_training) == (
+        3,
+        2.5,
+        1.0,
+        0.5,
+    )
 
 
 def test_found_in_training_however_it_is_cut() -> None:
     training = [["the", "man", "'s", "t-shirt", "is", "red"]]
-    assert found_in([["the", "mans", "tshirt", "is", "red"], ["the", "man", "is", "red"]], training).tolist() == [
+    assert found_in(
+        [["the", "mans", "tshirt", "is", "red"], ["the", "man", "is", "red"]], training
+    ).tolist() == [
         True,
         False,
     ]
@@ -43,7 +51,9 @@ def test_slow_twin() -> None:
     captions = [random.choice(list("abc"), size=random.integers(1, 6)).tolist() for _ in range(30)]
     pairs = [pair for words in captions for pair in pairwise(words)]
     assert distinct(captions, 2) == len(set(pairs)) / len(pairs)
-    assert found_in(captions, captions[:10]).tolist() == [words in captions[:10] for words in captions]
+    assert found_in(captions, captions[:10]).tolist() == [
+        words in captions[:10] for words in captions
+    ]
 
 
 def test_errors() -> None:

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 from regiontalk.metrics.meteor import SIZE, build_lexicon, corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_align import EXACT, PARAPHRASE, STEM, SYNONYM, Lexicon, align, find_matches
+from regiontalk.metrics.meteor_align import (
+    EXACT,
+    PARAPHRASE,
+    STEM,
+    SYNONYM,
+    Lexicon,
+    align,
+    find_matches,
+)
 from regiontalk.metrics.meteor_jar import jar_statistics
 from regiontalk.metrics.meteor_normal import normalize
 from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
@@ -49,14 +57,23 @@ def test_stages_propose() -> None:
     )
     found = find_matches("a big rides next to".split(), "riding near a large".split(), lexicon)
     stages = [
-        (match.start, match.length, match.other, match.other_length, match.stage) for row in found for match in row
+        (match.start, match.length, match.other, match.other_length, match.stage)
+        for row in found
+        for match in row
     ]
-    assert stages == [(0, 1, 2, 1, EXACT), (1, 1, 3, 1, SYNONYM), (2, 1, 0, 1, STEM), (3, 2, 1, 1, PARAPHRASE)]
+    assert stages == [
+        (0, 1, 2, 1, EXACT),
+        (1, 1, 3, 1, SYNONYM),
+        (2, 1, 0, 1, STEM),
+        (3, 2, 1, 1, PARAPHRASE),
+    ]
 
 
 def brute(candidate: list[str], reference: list[str]) -> tuple[int, int]:
     """Most words matched and then fewest chunks over every way to match equal words."""
-    choices = [[None, *(j for j, other in enumerate(reference) if other == word)] for word in candidate]
+    choices = [
+        [None, *(j for j, other in enumerate(reference) if other == word)] for word in candidate
+    ]
     best = (0, 0)
     for way in product(*choices):
         taken = [(i, j) for i, j in enumerate(way) if j is not None]
@@ -76,14 +93,16 @@ def test_alignment_of_equal_words_against_brute_force(seed: int) -> None:
 
 
 def test_score_by_hand(shared: Path) -> None:
-    # "this is a good test" against "this is a test" with function words this, is, a (delta = .75, so 1/4 against 3/4):
-    # matched: this is a | test, 2 chunks of 4 words. P = (.75 * 1 + .25 * 3) / (.75 * 2 + .25 * 3) = 1.5 / 2.25 = 2/3,
-    # R = 1.5 / 1.5 = 1. F = P R / (.85 P + .15 R) = (2/3) / (.5667 + .15) = .930233.
-    # Penalty .6 * (2 / 4)^.2 = .522330; .930233 * .477670 = .444344.
+    # "this is a good test" against "this is a test" with function words this, is, a (delta = .75,
+    # so 1/4 against 3/4): matched: this is a | test, 2 chunks of 4 words. P = (.75 * 1 + .25 * 3) /
+    # (.75 * 2 + .25 * 3) = 1.5 / 2.25 = 2/3, R = 1.5 / 1.5 = 1. F = P R / (.85 P + .15 R) = (2/3) /
+    # (.5667 + .15) = .930233. Penalty .6 * (2 / 4)^.2 = .522330; .930233 * .477670 = .444344.
     tables = MeteorTables(function_words=frozenset(["this", "is", "a", "also"]))
     rows = meteor_statistics(["this is a good test".split()], [["this is a test".split()]], tables)
     assert rows[0].tolist() == [5, 4, 3, 3, 1, 1, 3, 3, *[0] * 12, 2, 4, 4]
-    wanted = json.loads((shared / "data/eval_fixtures/nlgeval/expected_scores.json").read_text())["single_pair"]
+    wanted = json.loads((shared / "data/eval_fixtures/nlgeval/expected_scores.json").read_text())[
+        "single_pair"
+    ]
     assert corpus_meteor(rows[0]) == pytest.approx(wanted["METEOR"], abs=1e-6)
 
 
@@ -106,7 +125,9 @@ def test_best_reference_counts() -> None:
 
 
 def test_base_forms() -> None:
-    tables = MeteorTables(synsets={"dog": frozenset([1]), "go": frozenset([2])}, bases={"went": ("go",)})
+    tables = MeteorTables(
+        synsets={"dog": frozenset([1]), "go": frozenset([2])}, bases={"went": ("go",)}
+    )
     lexicon = build_lexicon([["dogs", "went", "dog"]], tables)
     assert lexicon.synsets == {"dogs": {1}, "went": {2}, "dog": {1}}
 
@@ -166,7 +187,10 @@ def test_the_jar_agrees() -> None:
     folder = installed_folder()
     if folder is None or shutil.which("java") is None:
         pytest.skip("needs pycocoevalcap and java")
-    pairs = [("a man riding a horse", "a person rides horses"), ("it is n't a t-shirt", "there is no shirt")]
+    pairs = [
+        ("a man riding a horse", "a person rides horses"),
+        ("it is n't a t-shirt", "there is no shirt"),
+    ]
     candidates, references = [a.split() for a, _ in pairs], [[b.split()] for _, b in pairs]
     ours = meteor_statistics(candidates, references, read_tables(folder))
     assert ours.shape == (2, SIZE)

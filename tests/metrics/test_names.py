@@ -66,9 +66,9 @@ def test_equals_plain_loops() -> None:
 
 
 def test_by_hand() -> None:
-    # Region 1 lies on the dog and says so; region 2 on the cat and is wrong; region 3 meets nothing.
-    # The sign of 5x5 is 25 of 10,000 pixels and too small to be asked for.
-    # Words 3; judged 2, right 1: 0.5; large objects 2, named 1: 0.5.
+    # Region 1 lies on the dog and says so; region 2 on the cat and is wrong; region 3 meets
+    # nothing. The sign of 5x5 is 25 of 10,000 pixels and too small to be asked for. Words 3; judged
+    # 2, right 1: 0.5; large objects 2, named 1: 0.5.
     boxes = np.array([[0, 0, 40, 40], [50, 0, 90, 40], [0, 60, 20, 99]], np.float32)
     objects = np.array([[0, 0, 40, 40], [50, 0, 90, 38], [95, 95, 100, 100]], np.float32)
     texts, classes = ["a dog", "a dog", "grass"], ["dog", "cat", "stop sign"]

@@ -16,12 +16,31 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
     [
         pytest.param({1: "a dog", 2: "cat"}, REFERENCES, {}, id="all-well"),
         pytest.param({1: "a dog"}, REFERENCES, {"missing prediction": ("2",)}, id="missing"),
-        pytest.param({1: "a", 2: "b", 9: "c"}, REFERENCES, {"prediction without references": ("9",)}, id="unknown"),
-        pytest.param([(1, "a"), (1, "b"), (2, "c")], REFERENCES, {"duplicate prediction": ("1",)}, id="duplicate"),
+        pytest.param(
+            {1: "a", 2: "b", 9: "c"},
+            REFERENCES,
+            {"prediction without references": ("9",)},
+            id="unknown",
+        ),
+        pytest.param(
+            [(1, "a"), (1, "b"), (2, "c")],
+            REFERENCES,
+            {"duplicate prediction": ("1",)},
+            id="duplicate",
+        ),
         pytest.param({1: " ", 2: "b"}, REFERENCES, {"empty prediction": ("1",)}, id="empty"),
-        pytest.param({1: "...", 2: "b"}, REFERENCES, {"prediction of punctuation only": ("1",)}, id="marks-only"),
-        pytest.param({1: "caf\u00e9", 2: "b"}, REFERENCES, {"non-ASCII text": ("1",)}, id="non-ascii"),
-        pytest.param({1: "a"}, {1: ["a", "."]}, {"reference without words": ("1",)}, id="wordless-reference"),
+        pytest.param(
+            {1: "...", 2: "b"},
+            REFERENCES,
+            {"prediction of punctuation only": ("1",)},
+            id="marks-only",
+        ),
+        pytest.param(
+            {1: "caf\u00e9", 2: "b"}, REFERENCES, {"non-ASCII text": ("1",)}, id="non-ascii"
+        ),
+        pytest.param(
+            {1: "a"}, {1: ["a", "."]}, {"reference without words": ("1",)}, id="wordless-reference"
+        ),
         pytest.param(
             {1: "a", 2: "b"},
             {1: ["a"], 2: []},
@@ -30,7 +49,9 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
         ),
     ],
 )
-def test_problems(predictions: Any, references: dict[int, list[str]], wanted: dict[str, tuple[str, ...]]) -> None:
+def test_problems(
+    predictions: Any, references: dict[int, list[str]], wanted: dict[str, tuple[str, ...]]
+) -> None:
     found = pair(predictions, references)
     assert {problem.kind: problem.examples for problem in found.problems} == wanted
     assert all(problem.count == 1 and problem.kind in problem.line() for problem in found.problems)
@@ -40,7 +61,10 @@ def test_problems(predictions: Any, references: dict[int, list[str]], wanted: di
 def test_what_is_scored() -> None:
     found = pair([(1, "A dog."), (1, "no")], {1: ["The dog!"], 2: ["x", "y"]})
     assert found.ids == (1, 2)
-    assert found.candidates == (["a", "dog"], [])  # the first of two; an empty caption for the missing one
+    assert found.candidates == (
+        ["a", "dog"],
+        [],
+    )  # the first of two; an empty caption for the missing one
     assert found.references == ((["the", "dog"],), (["x"], ["y"]))
 
 

@@ -22,7 +22,8 @@ def slow_iou(first: list[float], second: list[float]) -> float:
 def test_hand_worked() -> None:
     report = proposal_recall(
         [
-            # First proposal: 50 / 100 with the first truth. Second proposal: 80 / 100 with the second truth.
+            # First proposal: 50 / 100 with the first truth. Second proposal: 80 / 100 with the
+            # second truth.
             photo("a", [[0, 0, 10, 5], [20, 0, 30, 8]], [[0, 0, 10, 10], [20, 0, 30, 10]]),
             photo("b", [], [[0, 0, 10, 10]]),
             photo("c", [[0, 0, 10, 10]], []),  # nothing to find: counts for nothing
@@ -37,7 +38,8 @@ def test_hand_worked() -> None:
         (2, 0.5): 0.6667, (2, 0.7): 0.3333, (2, 0.9): 0.0,
         (50, 0.5): 0.6667, (50, 0.7): 0.3333, (50, 0.9): 0.0,
     }  # fmt: skip
-    # Over .5 .55 ... .95: the first truth passes 1 of 10, the second 7 (.5 to .8), the third none: 8 / 30.
+    # Over .5 .55 ... .95: the first truth passes 1 of 10, the second 7 (.5 to .8), the third none:
+    # 8 / 30.
     assert report.average[2].value == pytest.approx(8 / 30)
 
 
@@ -49,8 +51,13 @@ def test_twin(seed: int) -> None:
         low = generator.integers(0, 30, (count, 2))
         return np.concatenate([low, low + generator.integers(10, 40, (count, 2))], axis=1).tolist()
 
-    data = [(boxes(int(generator.integers(0, 8))), boxes(int(generator.integers(1, 4)))) for _ in range(6)]
-    report = proposal_recall([photo(str(row), *pair) for row, pair in enumerate(data)], counts=(1, 3, 10), resamples=5)
+    data = [
+        (boxes(int(generator.integers(0, 8))), boxes(int(generator.integers(1, 4))))
+        for _ in range(6)
+    ]
+    report = proposal_recall(
+        [photo(str(row), *pair) for row, pair in enumerate(data)], counts=(1, 3, 10), resamples=5
+    )
     for (count, threshold), figure in report.recall.items():
         covered = [
             any(slow_iou(box, truth) >= threshold for box in proposals[:count])

@@ -11,9 +11,23 @@ from regiontalk.metrics.retrieval import fold_ranks, ranks, retrieval
 #            s0   s1   s2   s3   s4   s5
 HAND = np.array(
     [
-        [0.9, 0.1, 0.8, 0.2, 0.3, 0.4],  # sorted: s0 s2 s5 s4 s3 s1; true s0, s1: closest is s0, rank 1
+        [
+            0.9,
+            0.1,
+            0.8,
+            0.2,
+            0.3,
+            0.4,
+        ],  # sorted: s0 s2 s5 s4 s3 s1; true s0, s1: closest is s0, rank 1
         [0.7, 0.6, 0.5, 0.1, 0.2, 0.0],  # sorted: s0 s1 s2 ...; true s2, s3: closest is s2, rank 3
-        [0.8, 0.9, 0.7, 0.6, 0.6, 0.1],  # sorted: s1 s0 s2 s3 s4 s5 (s3 before s4 by number); true s4, s5: rank 5
+        [
+            0.8,
+            0.9,
+            0.7,
+            0.6,
+            0.6,
+            0.1,
+        ],  # sorted: s1 s0 s2 s3 s4 s5 (s3 before s4 by number); true s4, s5: rank 5
     ]
 )
 OWNER = [0, 0, 1, 1, 2, 2]
@@ -24,7 +38,10 @@ def slow_ranks(scores: np.ndarray, owner: list[int]) -> tuple[list[int], list[in
     forward = []
     for photo, row in enumerate(scores.tolist()):
         order = sorted(range(len(row)), key=lambda sentence: (-row[sentence], sentence))
-        forward.append(1 + min(order.index(sentence) for sentence in range(len(row)) if owner[sentence] == photo))
+        forward.append(
+            1
+            + min(order.index(sentence) for sentence in range(len(row)) if owner[sentence] == photo)
+        )
     backward = []
     for sentence, column in enumerate(scores.T.tolist()):
         order = sorted(range(len(column)), key=lambda photo: (-column[photo], photo))
@@ -35,12 +52,15 @@ def slow_ranks(scores: np.ndarray, owner: list[int]) -> tuple[list[int], list[in
 def test_hand_worked() -> None:
     found = ranks(HAND, OWNER)
     assert found.photo_to_sentence.tolist() == [1, 3, 5]
-    # s0: photos 0 (.9) 2 1, true 0 -> 1. s1: 2 (.9) 1 0 -> 3. s2: 0 (.8) 2 (.7) 1 -> 3. s3: 2 0 1 -> 3.
-    # s4: 2 (.6) -> 1. s5: 0 (.4), 2 (.1), 1 -> 2.
+    # s0: photos 0 (.9) 2 1, true 0 -> 1. s1: 2 (.9) 1 0 -> 3. s2: 0 (.8) 2 (.7) 1 -> 3. s3: 2 0 1
+    # -> 3. s4: 2 (.6) -> 1. s5: 0 (.4), 2 (.1), 1 -> 2.
     assert found.sentence_to_photo.tolist() == [1, 3, 3, 3, 1, 2]
     report = retrieval(HAND, OWNER, resamples=50)
     # Forward ranks 1 3 5: one of three at 1, two of three... at 5 all; median 3, mean 3.
-    assert [round(report.photo_to_sentence[name].value, 4) for name in ("R@1", "R@5", "median rank", "mean rank")] == [
+    assert [
+        round(report.photo_to_sentence[name].value, 4)
+        for name in ("R@1", "R@5", "median rank", "mean rank")
+    ] == [
         0.3333,
         1.0,
         3.0,
@@ -67,7 +87,9 @@ def test_hand_worked() -> None:
 )
 @pytest.mark.parametrize("shuffled", [False, True], ids=["in-order", "shuffled"])
 @pytest.mark.parametrize("form", ["matrix", "callable"])
-def test_twin(photos: int, sentences: int, levels: int, block: tuple[int, int], shuffled: bool, form: str) -> None:
+def test_twin(
+    photos: int, sentences: int, levels: int, block: tuple[int, int], shuffled: bool, form: str
+) -> None:
     generator = np.random.default_rng(photos * sentences + levels)
     owner = [index * photos // sentences for index in range(sentences)]
     if shuffled:
@@ -81,10 +103,14 @@ def test_twin(photos: int, sentences: int, levels: int, block: tuple[int, int], 
 
 
 @pytest.mark.parametrize(
-    ("kept_bytes", "calls"), [pytest.param(0, 6, id="asked-again"), pytest.param(10**6, 4, id="kept")]
+    ("kept_bytes", "calls"),
+    [pytest.param(0, 6, id="asked-again"), pytest.param(10**6, 4, id="kept")],
 )
-def test_blocks_with_true_pairs_are_kept(monkeypatch: pytest.MonkeyPatch, kept_bytes: int, calls: int) -> None:
-    # 4 photos, 8 sentences by photo 0 1 1 1 | 2 2 2 3, blocks of 2 x 4: two of the four blocks hold true pairs.
+def test_blocks_with_true_pairs_are_kept(
+    monkeypatch: pytest.MonkeyPatch, kept_bytes: int, calls: int
+) -> None:
+    # 4 photos, 8 sentences by photo 0 1 1 1 | 2 2 2 3, blocks of 2 x 4: two of the four blocks hold
+    # true pairs.
     monkeypatch.setattr("regiontalk.metrics.retrieval.KEPT_BYTES", kept_bytes)
     scores, owner = np.random.default_rng(7).integers(0, 3, (4, 8)), [0, 1, 1, 2, 1, 2, 2, 3]
     asked = []
@@ -95,12 +121,17 @@ def test_blocks_with_true_pairs_are_kept(monkeypatch: pytest.MonkeyPatch, kept_b
 
     found = ranks(block, owner, photos=4, block=(2, 4))
     assert len(asked) == calls
-    assert (found.photo_to_sentence.tolist(), found.sentence_to_photo.tolist()) == slow_ranks(scores, owner)
+    assert (found.photo_to_sentence.tolist(), found.sentence_to_photo.tolist()) == slow_ranks(
+        scores, owner
+    )
 
 
 def test_constant_scores_are_chance_never_perfect() -> None:
-    report = retrieval(np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), resamples=20)
-    # Every photo answers sentence 0 first, so only photo 0 is right; every sentence answers photo 0: 5 of 500.
+    report = retrieval(
+        np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), resamples=20
+    )
+    # Every photo answers sentence 0 first, so only photo 0 is right; every sentence answers photo
+    # 0: 5 of 500.
     assert report.photo_to_sentence["R@1"].value == pytest.approx(1 / 100)
     assert report.sentence_to_photo["R@1"].value == pytest.approx(5 / 500)
     assert report.photo_to_sentence["median rank"].value > 200
@@ -109,7 +140,9 @@ def test_constant_scores_are_chance_never_perfect() -> None:
 def test_folds_are_the_means_of_separate_runs() -> None:
     generator = np.random.default_rng(5)
     scores, owner = generator.normal(size=(11, 33)), np.repeat(np.arange(11), 3)
-    parts = [ranks(scores[a : a + 5, 3 * a : 3 * a + 15], owner[:15]) for a in (0, 5)]  # photo 10 is no whole fold
+    parts = [
+        ranks(scores[a : a + 5, 3 * a : 3 * a + 15], owner[:15]) for a in (0, 5)
+    ]  # photo 10 is no whole fold
     for got, want in zip(fold_ranks(scores, owner, 5), parts, strict=True):
         assert got.photo_to_sentence.tolist() == want.photo_to_sentence.tolist()
         assert got.sentence_to_photo.tolist() == want.sentence_to_photo.tolist()
@@ -132,18 +165,27 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
 
     folds = retrieval(block, owner, photos=5000, fold=1000, resamples=5)
     assert (folds.folds, folds.photos, folds.sentences) == ((1000,) * 5, 5000, 10000)
-    for number, part in enumerate(folds.parts):  # each against a plain matrix of its own photos and sentences
-        photos, sentences = vectors[number * 1000 : (number + 1) * 1000], words[number * 2000 : (number + 1) * 2000]
+    for number, part in enumerate(
+        folds.parts
+    ):  # each against a plain matrix of its own photos and sentences
+        photos, sentences = (
+            vectors[number * 1000 : (number + 1) * 1000],
+            words[number * 2000 : (number + 1) * 2000],
+        )
         scores = photos @ sentences.T
         true = scores[np.arange(1000)[:, None], np.arange(2000).reshape(1000, 2)].max(axis=1)
-        assert part.photo_to_sentence.tolist() == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
+        assert (
+            part.photo_to_sentence.tolist() == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
+        )
     assert folds.photo_to_sentence["R@1"].value == pytest.approx(
         np.mean([(part.photo_to_sentence == 1).mean() for part in folds.parts])
     )
     whole = retrieval(block, owner, photos=5000, resamples=5)
     assert whole.folds == (5000,)
     inside = np.concatenate([part.sentence_to_photo for part in folds.parts])
-    assert (whole.parts[0].sentence_to_photo >= inside).all()  # more photos to choose from: never a better rank
+    assert (
+        whole.parts[0].sentence_to_photo >= inside
+    ).all()  # more photos to choose from: never a better rank
     assert whole.sentence_to_photo["R@1"].value < folds.sentence_to_photo["R@1"].value
 
 
@@ -172,12 +214,26 @@ def nan_scores() -> np.ndarray:
     [
         pytest.param(HAND, [0, 0, 1, 1, 2], {}, "expected \\(6,\\)", id="too-few-owners"),
         pytest.param(HAND, [0, 0, 1, 1, 3, 3], {}, "rows 0..2", id="owner-out-of-range"),
-        pytest.param(HAND, [0, 0, 0, 1, 1, 1], {}, "photo 2: expected a true sentence", id="photo-without-sentence"),
+        pytest.param(
+            HAND,
+            [0, 0, 0, 1, 1, 1],
+            {},
+            "photo 2: expected a true sentence",
+            id="photo-without-sentence",
+        ),
         pytest.param(HAND, OWNER, {"photos": 4}, "with 4 photos", id="wrong-count"),
         pytest.param(HAND[0], OWNER, {}, "got shape \\(6,\\)", id="not-a-matrix"),
         pytest.param(nan_scores(), OWNER, {}, "finite", id="nan"),
-        pytest.param(lambda rows, columns: HAND, OWNER, {}, "pass photos=N", id="callable-without-count"),
-        pytest.param(lambda rows, columns: HAND[:1], OWNER, {"photos": 3}, "block: expected shape", id="bad-block"),
+        pytest.param(
+            lambda rows, columns: HAND, OWNER, {}, "pass photos=N", id="callable-without-count"
+        ),
+        pytest.param(
+            lambda rows, columns: HAND[:1],
+            OWNER,
+            {"photos": 3},
+            "block: expected shape",
+            id="bad-block",
+        ),
         pytest.param(HAND, OWNER, {"fold": 4}, "fold: expected 1..3", id="fold-too-large"),
     ],
 )

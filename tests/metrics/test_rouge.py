@@ -12,7 +12,9 @@ def slow_subsequence(first: list[str], second: list[str]) -> int:
     table = [[0] * (len(second) + 1) for _ in range(len(first) + 1)]
     for i, word in enumerate(first):
         for j, other in enumerate(second):
-            table[i + 1][j + 1] = table[i][j] + 1 if word == other else max(table[i][j + 1], table[i + 1][j])
+            table[i + 1][j + 1] = (
+                table[i][j] + 1 if word == other else max(table[i][j + 1], table[i + 1][j])
+            )
     return table[-1][-1]
 
 
@@ -26,18 +28,25 @@ def slow_rouge(candidate: list[str], group: list[list[str]]) -> float:
 
 
 def test_by_hand() -> None:
-    # "a b c" and "a c d e": common "a c" = 2, p = 2/3, r = 2/4; F = 2.44 * (1/3) / (0.5 + 1.44 * 2/3) = 0.557078
-    assert rouge_l(["a b c".split()], [["a c d e".split()]]) == pytest.approx([2.44 / 3 / (0.5 + 0.96)])
+    # "a b c" and "a c d e": common "a c" = 2, p = 2/3, r = 2/4; F = 2.44 * (1/3) / (0.5 + 1.44 *
+    # 2/3) = 0.557078
+    assert rouge_l(["a b c".split()], [["a c d e".split()]]) == pytest.approx(
+        [2.44 / 3 / (0.5 + 0.96)]
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_slow_twin(seed: int) -> None:
     random = np.random.default_rng(seed)
-    sentences = [random.choice(list("abcd"), size=random.integers(0, 80)).tolist() for _ in range(24)]
+    sentences = [
+        random.choice(list("abcd"), size=random.integers(0, 80)).tolist() for _ in range(24)
+    ]
     for first, second in zip(sentences[::2], sentences[1::2], strict=True):
         assert longest_common_subsequence(first, second) == slow_subsequence(first, second)
     groups = [sentences[i : i + 3] for i in range(1, 20)]
-    wanted = [slow_rouge(candidate, group) for candidate, group in zip(sentences, groups, strict=False)]
+    wanted = [
+        slow_rouge(candidate, group) for candidate, group in zip(sentences, groups, strict=False)
+    ]
     assert rouge_l(sentences[:19], groups) == pytest.approx(wanted)
 
 

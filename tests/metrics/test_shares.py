@@ -26,7 +26,9 @@ def test_twin() -> None:
     table = generator.random((200, 2)) < 0.05 + photos[:, None] / 60
     means = []
     for _ in range(4000):
-        rows = np.concatenate([np.flatnonzero(photos == photo) for photo in generator.choice(np.unique(photos), 50)])
+        rows = np.concatenate(
+            [np.flatnonzero(photos == photo) for photo in generator.choice(np.unique(photos), 50)]
+        )
         means.append(table[rows].mean(axis=0))
     wanted = np.quantile(means, [0.025, 0.975], axis=0)
     found = bootstrap_shares(table, photos.tolist(), resamples=4000)

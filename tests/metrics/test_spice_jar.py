@@ -31,7 +31,10 @@ def jar(tmp_path: Path) -> Path:
     for name in ("one.jar", "models.jar"):
         (tmp_path / "spice" / "lib" / name).touch()
     with zipfile.ZipFile(tmp_path / "spice" / "spice-1.0.jar", "w") as file:
-        file.writestr("META-INF/MANIFEST.MF", "Main-Class: a.B\r\nClass-Path: lib/one.jar lib/mod\r\n els.jar\r\n\r\n")
+        file.writestr(
+            "META-INF/MANIFEST.MF",
+            "Main-Class: a.B\r\nClass-Path: lib/one.jar lib/mod\r\n els.jar\r\n\r\n",
+        )
     return tmp_path / "spice" / "spice-1.0.jar"
 
 
@@ -55,10 +58,18 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-def test_what_the_jar_is_asked(jar: Path, java: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    java(f"open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps([arguments, open(arguments[3]).read()]))\n{ANSWER}")
+def test_what_the_jar_is_asked(
+    jar: Path, java: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    java(
+        f"open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps([arguments, open(arguments[3]).read()]))\n{ANSWER}"
+    )
     monkeypatch.chdir(jar.parent)
-    assert spice_scores(CANDIDATES, REFERENCES, Path(jar.name)).tolist() == [0.0, 0.0, 0.2]  # the empty one is not sent
+    assert spice_scores(CANDIDATES, REFERENCES, Path(jar.name)).tolist() == [
+        0.0,
+        0.0,
+        0.2,
+    ]  # the empty one is not sent
     arguments, asked = json.loads((tmp_path / "seen").read_text())
     assert arguments == ["-Xmx8G", "-jar", str(jar), "input.json", "-out", "output.json", "-silent"]
     assert json.loads(asked) == [
@@ -72,12 +83,16 @@ def test_what_the_jar_is_asked(jar: Path, java: Any, tmp_path: Path, monkeypatch
 def test_the_mean_with_its_interval(jar: Path, java: Any) -> None:
     java(ANSWER)
     said, truth = {1: "a", 2: "b", 3: "c"}, {1: ["a"], 2: ["b"], 3: ["c"]}
-    scores = score_captions(said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=200)
+    scores = score_captions(
+        said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=200
+    )
     found = scores.figures["SPICE"]
     assert found is not None and found.value == pytest.approx((0 + 0.1 + 0.2) / 3)
     assert found.low < found.value < found.high and "SPICE" not in scores.reasons
     java("sys.exit(1)")
-    scores = score_captions(said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=2)
+    scores = score_captions(
+        said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=2
+    )
     assert scores.figures["SPICE"] is None and "java ended with 1" in scores.reasons["SPICE"]
     assert scores.figures["BLEU-1"] is not None
 
@@ -91,12 +106,26 @@ def test_the_mean_with_its_interval(jar: Path, java: Any) -> None:
             id="the jar fails",
         ),
         pytest.param("", "expected scores with All.f", id="no output"),
-        pytest.param("open('output.json', 'w').write('{')", "expected scores with All.f", id="no JSON"),
-        pytest.param("open('output.json', 'w').write('7')", "expected scores with All.f", id="another form"),
-        pytest.param(ANSWER.replace('"All"', '"Object"'), "expected scores with All.f", id="no All"),
+        pytest.param(
+            "open('output.json', 'w').write('{')", "expected scores with All.f", id="no JSON"
+        ),
+        pytest.param(
+            "open('output.json', 'w').write('7')", "expected scores with All.f", id="another form"
+        ),
+        pytest.param(
+            ANSWER.replace('"All"', '"Object"'), "expected scores with All.f", id="no All"
+        ),
         pytest.param(ANSWER.replace("/ 10", "* 0 - 1"), "All.f in 0..1", id="below 0"),
-        pytest.param(ANSWER.replace('one["image_id"] / 10', 'float("nan")'), "All.f in 0..1", id="not a number"),
-        pytest.param(ANSWER.replace("[::-1]", "[1:]"), "expected 2 captions .* got 1", id="one is not answered"),
+        pytest.param(
+            ANSWER.replace('one["image_id"] / 10', 'float("nan")'),
+            "All.f in 0..1",
+            id="not a number",
+        ),
+        pytest.param(
+            ANSWER.replace("[::-1]", "[1:]"),
+            "expected 2 captions .* got 1",
+            id="one is not answered",
+        ),
         pytest.param("time.sleep(30)", "expected an answer within 0.5 s", id="too slow"),
     ],
 )
@@ -106,7 +135,9 @@ def test_a_jar_that_fails(jar: Path, java: Any, body: str, message: str) -> None
         spice_scores(CANDIDATES, REFERENCES, jar, timeout_s=0.5 if "sleep" in body else 60)
 
 
-def test_what_is_missing(jar: Path, java: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing(
+    jar: Path, java: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     java(ANSWER, version="17.0.15")
     with pytest.raises(ValueError, match="expected Java 8 to 14, got 17"):
         spice_scores(CANDIDATES, REFERENCES, jar)

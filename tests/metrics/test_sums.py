@@ -10,7 +10,8 @@ from regiontalk.metrics.sums import bootstrap_sums
 
 
 def test_by_hand() -> None:
-    # Two photos with 0 and 1: a quarter of the draws has mean 0, a quarter mean 1, so the middle 95 % reaches both.
+    # Two photos with 0 and 1: a quarter of the draws has mean 0, a quarter mean 1, so the middle 95
+    # % reaches both.
     (found,) = bootstrap_sums(np.array([0.0, 1.0]))
     assert (found.value, found.low, found.high) == (0.5, 0.0, 1.0)
 
@@ -27,7 +28,11 @@ def test_slow_twin() -> None:
 def test_blocks_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.random.default_rng(1).normal(size=(30, 2))
     whole = bootstrap_sums(rows, resamples=50, seed=3)
-    assert whole == bootstrap_sums(rows, resamples=50, seed=3) != bootstrap_sums(rows, resamples=50, seed=4)
+    assert (
+        whole
+        == bootstrap_sums(rows, resamples=50, seed=3)
+        != bootstrap_sums(rows, resamples=50, seed=4)
+    )
     monkeypatch.setattr(sums, "_BLOCK", 100)  # three draws at a time
     blocks = bootstrap_sums(rows, resamples=50, seed=3)
     assert [figure.low for figure in blocks] == pytest.approx([figure.low for figure in whole])

@@ -18,7 +18,9 @@ from regiontalk.model.hub import BUNDLED, find_folder
         pytest.param(["config.json"], Path("mini"), id="a model folder of that name is meant"),
     ],
 )
-def test_mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str] | None, wanted: Path) -> None:
+def test_mini(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str] | None, wanted: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     if files is not None:
         Path("mini").mkdir()

@@ -27,9 +27,13 @@ WORDS = Vocabulary(["a", "red", "dog"], [9, 4, 2])
 def config(backbone: str = "test_byobnet", **generator: Any) -> ModelConfig:
     return ModelConfig(
         name="small",
-        extractor=ExtractorConfig(backbone=backbone, same_padding=False, size=64, features=16, proposal_width=8),
+        extractor=ExtractorConfig(
+            backbone=backbone, same_padding=False, size=64, features=16, proposal_width=8
+        ),
         aligner=AlignerConfig(size=6, word_size=5, hidden=4, cell="gru", normalise=True),
-        generator=GeneratorConfig(**({"cell": "lstm", "hidden": 8, "word_size": 5, "attention": 4} | generator)),
+        generator=GeneratorConfig(
+            **({"cell": "lstm", "hidden": 8, "word_size": 5, "attention": 4} | generator)
+        ),
     )
 
 
@@ -72,7 +76,9 @@ def test_attention_over_regions(places: bool) -> None:
             seen = annotations[photo * 2 + place]
             torch.testing.assert_close(seen[:, :16], model.extractor.vectors(maps, proposed)[photo])
             if places:
-                torch.testing.assert_close(seen[:, 16:], model.extractor.places(proposed, 1)[photo, :, 0])
+                torch.testing.assert_close(
+                    seen[:, 16:], model.extractor.places(proposed, 1)[photo, :, 0]
+                )
     _, given = model.conditions(maps, boxes, proposed)
     assert given is not None and torch.equal(given, annotations)
     logits, looks = model.generator(condition, annotations, torch.ones(4, 2, dtype=torch.int64))
@@ -93,7 +99,9 @@ def answers(model: RegionModel) -> list[torch.Tensor]:
     return [*maps, logits, scores]
 
 
-@pytest.mark.parametrize("folded", [pytest.param(False, id="as trained"), pytest.param(True, id="folded")])
+@pytest.mark.parametrize(
+    "folded", [pytest.param(False, id="as trained"), pytest.param(True, id="folded")]
+)
 def test_saved_and_loaded_again(model: RegionModel, tmp_path: Path, folded: bool) -> None:
     before = answers(model)
     if folded:
@@ -103,12 +111,18 @@ def test_saved_and_loaded_again(model: RegionModel, tmp_path: Path, folded: bool
     again = RegionModel.from_folder(tmp_path)
     assert again.config == model.config and again.config.folded == folded
     assert (again.vocabulary.words, again.vocabulary.counts) == (WORDS.words, WORDS.counts)
-    assert not again.training and all(value.dtype != torch.float16 for value in again.state_dict().values())
-    for value, wanted in zip(answers(again), before, strict=True):  # fp16 keeps 11 bits of every weight
+    assert not again.training and all(
+        value.dtype != torch.float16 for value in again.state_dict().values()
+    )
+    for value, wanted in zip(
+        answers(again), before, strict=True
+    ):  # fp16 keeps 11 bits of every weight
         torch.testing.assert_close(value, wanted, atol=0.03 * float(wanted.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("backbone", ["test_byobnet", "test_resnet", "lcnet_050", "test_efficientnet"])
+@pytest.mark.parametrize(
+    "backbone", ["test_byobnet", "test_resnet", "lcnet_050", "test_efficientnet"]
+)
 def test_folding_changes_nothing(backbone: str) -> None:
     torch.manual_seed(0)
     model = settled(RegionModel(config=config(backbone), vocabulary=WORDS))
@@ -128,7 +142,9 @@ def test_folding_changes_nothing(backbone: str) -> None:
         pytest.param({"with_photo": False}, 16, id="region alone"),
         pytest.param({"source": "embedding"}, 12, id="their embeddings"),
         pytest.param({"places": True}, 32, id="cells that know their place"),
-        pytest.param({"source": "embedding", "with_photo": False}, 6, id="the region's embedding alone"),
+        pytest.param(
+            {"source": "embedding", "with_photo": False}, 6, id="the region's embedding alone"
+        ),
     ],
 )
 def test_conditions(generator: dict[str, Any], length: int) -> None:
@@ -147,8 +163,12 @@ def test_conditions(generator: dict[str, Any], length: int) -> None:
     if places:
         torch.testing.assert_close(grids[..., 16:], model.extractor.places(boxes).flatten(0, 1))
     for photo in range(2):
-        for place in range(2):  # by plain loops: the region, then the whole photo, which is the second box here
-            parts = [vectors[photo, place], vectors[photo, 1]][: 1 + model.config.generator.with_photo]
+        for place in range(
+            2
+        ):  # by plain loops: the region, then the whole photo, which is the second box here
+            parts = [vectors[photo, place], vectors[photo, 1]][
+                : 1 + model.config.generator.with_photo
+            ]
             torch.testing.assert_close(condition[2 * photo + place], torch.cat(parts))
 
 
@@ -181,13 +201,23 @@ def longer(tensors: dict[str, torch.Tensor]) -> None:
     ("spoil", "message"),
     [
         *(
-            pytest.param(lambda folder, name=name: (folder / name).unlink(), f"missing {name}", id=f"{name} is missing")
+            pytest.param(
+                lambda folder, name=name: (folder / name).unlink(),
+                f"missing {name}",
+                id=f"{name} is missing",
+            )
             for name in FILES
         ),
-        pytest.param(change_config(format=2), "config.json: format: Input should be 1", id="wrong format number"),
+        pytest.param(
+            change_config(format=2),
+            "config.json: format: Input should be 1",
+            id="wrong format number",
+        ),
         pytest.param(change_config(kind="captioner"), "config.json: kind: ", id="another kind"),
         pytest.param(
-            change_config(speed=3, colour=1), "config.json: speed: .*; colour: ", id="two unknown keys at once"
+            change_config(speed=3, colour=1),
+            "config.json: speed: .*; colour: ",
+            id="two unknown keys at once",
         ),
         pytest.param(write("config.json", b"{"), "config.json: ", id="config cut off"),
         pytest.param(write("config.json", b"\xff\xff"), "config.json: ", id="config is no text"),
@@ -196,13 +226,21 @@ def longer(tensors: dict[str, torch.Tensor]) -> None:
             "backbone 'no_such_net': expected a timm model name",
             id="unknown backbone",
         ),
-        pytest.param(write("vocabulary.json", b"[]"), "vocabulary.json: expected a vocabulary", id="no vocabulary"),
+        pytest.param(
+            write("vocabulary.json", b"[]"),
+            "vocabulary.json: expected a vocabulary",
+            id="no vocabulary",
+        ),
         pytest.param(
             write("vocabulary.json", b'{"words": ["a"], "counts": [1]}'),
             r"aligner.words.embed.weight: expected shape \(5, 5\), got \(7, 5\)",
             id="another vocabulary",
         ),
-        pytest.param(write("model.safetensors", b"x" * 100), "expected a safetensors file", id="damaged weights"),
+        pytest.param(
+            write("model.safetensors", b"x" * 100),
+            "expected a safetensors file",
+            id="damaged weights",
+        ),
         pytest.param(
             change_tensors(lambda tensors: tensors.pop("aligner.log_scale")),
             "expected the tensors that config.json describes, first difference: aligner.log_scale",
@@ -220,7 +258,9 @@ def longer(tensors: dict[str, torch.Tensor]) -> None:
         ),
     ],
 )
-def test_damaged_folders_are_refused(folder: Path, spoil: Callable[[Path], object], message: str) -> None:
+def test_damaged_folders_are_refused(
+    folder: Path, spoil: Callable[[Path], object], message: str
+) -> None:
     spoil(folder)
     with pytest.raises(ValueError, match=message) as caught:
         RegionModel.from_folder(folder)
@@ -256,7 +296,9 @@ def test_weights_that_fp16_cannot_hold_are_refused(model: RegionModel, tmp_path:
     ("name", "message"),
     [
         pytest.param("no_such_net", "expected a timm model name", id="unknown"),
-        pytest.param("test_vit", r"expected maps at strides \(8, 16, 32\), got \[16\]", id="one stride only"),
+        pytest.param(
+            "test_vit", r"expected maps at strides \(8, 16, 32\), got \[16\]", id="one stride only"
+        ),
     ],
 )
 def test_backbones_that_are_refused(name: str, message: str) -> None:

@@ -11,12 +11,20 @@ import torch
 from PIL import Image
 
 from regiontalk.model.region_model import RegionModel
-from regiontalk.objects.captioner import DESCRIBING, ObjectCaptioner, ObjectsConfig, ObjectSpeaker, describe
+from regiontalk.objects.captioner import (
+    DESCRIBING,
+    ObjectCaptioner,
+    ObjectsConfig,
+    ObjectSpeaker,
+    describe,
+)
 from regiontalk.objects.detectors import Thing
 from regiontalk.text.vocabulary import START, Vocabulary
 
 PHOTO = Image.new("RGB", (90, 60))
-VOCABULARY = Vocabulary(["a", "dog", "cat", "runs", *DESCRIBING], [9, 4, 3, 2, *[1] * len(DESCRIBING)])
+VOCABULARY = Vocabulary(
+    ["a", "dog", "cat", "runs", *DESCRIBING], [9, 4, 3, 2, *[1] * len(DESCRIBING)]
+)
 
 
 def thing(label: str, *box: float) -> Thing:
@@ -30,17 +38,31 @@ def thing(label: str, *box: float) -> Thing:
         pytest.param([], [], id="nothing"),
         pytest.param([thing("dog", 0, 20, 20, 40)], ["dog left"], id="one"),
         pytest.param([thing("dog", 0, 0, 90, 60)], ["large dog middle"], id="the whole photo"),
-        pytest.param([thing("dog", 80, 0, 85, 5)], ["small dog right top"], id="small, in a corner"),
-        pytest.param([thing("T-shirt", 35, 45, 55, 60)], ["tshirt middle bottom"], id="the token rule"),
         pytest.param(
-            [thing("cat", 0, 20, 10, 40), thing("dog", 30, 20, 60, 40), thing("cat", 10, 20, 20, 40)],
+            [thing("dog", 80, 0, 85, 5)], ["small dog right top"], id="small, in a corner"
+        ),
+        pytest.param(
+            [thing("T-shirt", 35, 45, 55, 60)], ["tshirt middle bottom"], id="the token rule"
+        ),
+        pytest.param(
+            [
+                thing("cat", 0, 20, 10, 40),
+                thing("dog", 30, 20, 60, 40),
+                thing("cat", 10, 20, 20, 40),
+            ],
             ["dog middle", "two cat left"],
             id="grouped, the largest thing first",
         ),
         # areas 100 and 500: x = (5 * 100 + 77.5 * 500) / 600 = 65.4 of 90
-        pytest.param([thing("cat", 0, 20, 10, 30), thing("cat", 65, 20, 90, 40)], ["two cat right"], id="their centre"),
+        pytest.param(
+            [thing("cat", 0, 20, 10, 30), thing("cat", 65, 20, 90, 40)],
+            ["two cat right"],
+            id="their centre",
+        ),
         pytest.param([thing("cat", 0, 20, 20, 40)] * 6, ["six cat left"], id="six"),
-        pytest.param([thing("cat", 0, 20, 20, 40)] * 7, ["many cat left"], id="more than can be counted"),
+        pytest.param(
+            [thing("cat", 0, 20, 20, 40)] * 7, ["many cat left"], id="more than can be counted"
+        ),
     ],
 )
 def test_describe(things: Sequence[Thing], words: list[str]) -> None:
@@ -57,7 +79,13 @@ def model() -> ObjectSpeaker:
     torch.manual_seed(0)
     generator = {"cell": "gru", "hidden": 8, "word_size": 6, "picture": "state", "attention": 5}
     config = ObjectsConfig.model_validate(
-        {"name": "small", "word_size": 6, "size": 7, "generator": generator, "decoding": {"max_words": 4}}
+        {
+            "name": "small",
+            "word_size": 6,
+            "size": 7,
+            "generator": generator,
+            "decoding": {"max_words": 4},
+        }
     )
     speaker = ObjectSpeaker(config=config, vocabulary=VOCABULARY).eval()
     with torch.no_grad():
@@ -91,16 +119,26 @@ class Finder:
         return self.things
 
 
-@pytest.mark.parametrize("things", [[], [thing("dog", 0, 20, 20, 40), thing("zebra", 30, 20, 60, 40)]], ids=len)
+@pytest.mark.parametrize(
+    "things", [[], [thing("dog", 0, 20, 20, 40), thing("zebra", 30, 20, 60, 40)]], ids=len
+)
 def test_caption(model: ObjectSpeaker, things: list[Thing]) -> None:
     found = ObjectCaptioner(model=model, detector=Finder(things)).caption(PHOTO, beams=2)
-    assert found.caption is not None and found.caption.box == (0, 0, 90, 60) and found.model == "small"
+    assert (
+        found.caption is not None and found.caption.box == (0, 0, 90, 60) and found.model == "small"
+    )
     assert [(region.text, region.box, region.score) for region in found.regions] == [
         (one.label, one.box, 0.9) for one in things
     ]
-    again = ObjectCaptioner(model=model, detector=Finder(things)).caption_many([PHOTO, PHOTO], beams=2)
+    again = ObjectCaptioner(model=model, detector=Finder(things)).caption_many(
+        [PHOTO, PHOTO], beams=2
+    )
     for one in again:
-        assert one.caption is not None and one.caption.text == found.caption.text and one.regions == found.regions
+        assert (
+            one.caption is not None
+            and one.caption.text == found.caption.text
+            and one.regions == found.regions
+        )
         assert one.caption.confidence == pytest.approx(found.caption.confidence, abs=1e-5)
 
 
@@ -114,7 +152,9 @@ def test_what_is_saved_is_what_is_loaded(model: ObjectSpeaker, tmp_path: Path) -
     loaded = ObjectCaptioner.from_pretrained(tmp_path / "model", detector=Finder([]))
     assert loaded.model.config == model.config
     described = [[["two", "dog", "left"]], []]
-    assert loaded.write(described) == ObjectCaptioner(model=model, detector=Finder([])).write(described)
+    assert loaded.write(described) == ObjectCaptioner(model=model, detector=Finder([])).write(
+        described
+    )
 
 
 def test_other_models_are_refused(model: ObjectSpeaker, tmp_path: Path, tiny_folder: Path) -> None:
@@ -123,7 +163,10 @@ def test_other_models_are_refused(model: ObjectSpeaker, tmp_path: Path, tiny_fol
         RegionModel.from_folder(tmp_path / "model")
     with pytest.raises(ValueError, match=r"kind: Input should be 'objects', got 'regiontalk'$"):
         ObjectSpeaker.from_folder(tiny_folder)
-    with pytest.raises(ValueError, match="expected one that gives labels, as 'small' was taught to read, got one that"):
+    with pytest.raises(
+        ValueError,
+        match="expected one that gives labels, as 'small' was taught to read, got one that",
+    ):
         ObjectCaptioner.from_pretrained(tmp_path / "model", detector=Finder([], "captions"))
 
 

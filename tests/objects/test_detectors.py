@@ -42,7 +42,9 @@ CELLS = 64 + 16 + 4  # of a network of 64 pixels: 8x8, 4x4 and 2x2
 )
 def test_letterbox(size_wh: tuple[int, int], scale: float, inside: tuple[int, int]) -> None:
     pixels, found = letterbox(Image.new("RGB", size_wh, (10, 20, 30)), 64)
-    assert found == pytest.approx(scale) and pixels.shape == (3, 64, 64) and pixels.dtype == np.float32
+    assert (
+        found == pytest.approx(scale) and pixels.shape == (3, 64, 64) and pixels.dtype == np.float32
+    )
     expected = np.full((3, 64, 64), 114.0)
     expected[:, : inside[1], : inside[0]] = np.array([30, 20, 10])[:, None, None]  # blue first
     assert (pixels == expected).all()
@@ -53,18 +55,26 @@ def silent() -> np.ndarray:
     return np.zeros((CELLS, 5 + len(NAMES)), dtype=np.float32)
 
 
-def seen(raw: np.ndarray, cell: tuple[int, int, int], box: tuple[float, ...], score: float, name: str) -> None:
+def seen(
+    raw: np.ndarray, cell: tuple[int, int, int], box: tuple[float, ...], score: float, name: str
+) -> None:
     """Let the cell (stride, column, row) say that a thing is at x1, y1, x2, y2 in network pixels."""
     stride, column, row = cell
     place = {8: 0, 16: 64, 32: 80}[stride] + row * (64 // stride) + column
     x1, y1, x2, y2 = (value / stride for value in box)
-    raw[place, :4] = [(x1 + x2) / 2 - column, (y1 + y2) / 2 - row, math.log(x2 - x1), math.log(y2 - y1)]
+    raw[place, :4] = [
+        (x1 + x2) / 2 - column,
+        (y1 + y2) / 2 - row,
+        math.log(x2 - x1),
+        math.log(y2 - y1),
+    ]
     raw[place, 4], raw[place, 5 + NAMES.index(name)] = score, 1.0
 
 
 def test_decoding_by_hand() -> None:
     raw = silent()
-    # stride 16, column 2, row 1: centre (2 + 0.5, 1 + 0.25) * 16 = (40, 20); sides e^0 * 16 = 16 and e^ln2 * 16 = 32
+    # stride 16, column 2, row 1: centre (2 + 0.5, 1 + 0.25) * 16 = (40, 20); sides e^0 * 16 = 16
+    # and e^ln2 * 16 = 32
     raw[64 + 1 * 4 + 2] = [0.5, 0.25, 0.0, math.log(2), 0.8, 0.1, 0.5, 0.2]
     boxes, scores, classes = decode_yolox(raw, 64)
     np.testing.assert_allclose(boxes[70], [32, 4, 48, 36], rtol=1e-6)
@@ -105,8 +115,14 @@ def test_yolox() -> None:
     seen(raw, (32, 1, 0), (40, 30, 60, 60), 0.4, "car")  # lies in the grey
     seen(raw, (32, 1, 1), (0, 0, 60, 20), 0.2, "dog")  # not sure enough
     found = YoloxDetector(FakeSession(raw), NAMES).detect(Image.new("RGB", (128, 48)))
-    assert [(thing.label, pytest.approx(thing.score)) for thing in found] == [("dog", 0.9), ("cat", 0.5), ("car", 0.4)]
-    np.testing.assert_allclose(found[0].box, [18, 16, 50, 48], rtol=1e-4)  # twice as large as in the network
+    assert [(thing.label, pytest.approx(thing.score)) for thing in found] == [
+        ("dog", 0.9),
+        ("cat", 0.5),
+        ("car", 0.4),
+    ]
+    np.testing.assert_allclose(
+        found[0].box, [18, 16, 50, 48], rtol=1e-4
+    )  # twice as large as in the network
     np.testing.assert_allclose(found[2].box, [80, 0, 128, 40], rtol=1e-4, atol=1e-4)
 
 
@@ -129,10 +145,30 @@ def test_nothing() -> None:
             r"expected output \(1, 84, 6\), got \(1, 84, 8\)",
             id="other classes",
         ),
-        pytest.param(lambda: find_detector("yolox:gone.onnx"), FileNotFoundError, "gone.onnx: expected", id="no file"),
-        pytest.param(lambda: find_detector("yolo"), ValueError, "expected one of yolox:FILE.onnx, torch", id="no kind"),
-        pytest.param(lambda: find_detector("yolox:"), ValueError, "expected one of yolox:FILE.onnx", id="no name"),
-        pytest.param(lambda: find_detector("torchvision:gone.safetensors"), FileNotFoundError, "gone", id="no weights"),
+        pytest.param(
+            lambda: find_detector("yolox:gone.onnx"),
+            FileNotFoundError,
+            "gone.onnx: expected",
+            id="no file",
+        ),
+        pytest.param(
+            lambda: find_detector("yolo"),
+            ValueError,
+            "expected one of yolox:FILE.onnx, torch",
+            id="no kind",
+        ),
+        pytest.param(
+            lambda: find_detector("yolox:"),
+            ValueError,
+            "expected one of yolox:FILE.onnx",
+            id="no name",
+        ),
+        pytest.param(
+            lambda: find_detector("torchvision:gone.safetensors"),
+            FileNotFoundError,
+            "gone",
+            id="no weights",
+        ),
     ],
 )
 def test_errors(make: Callable[[], object], error: type[Exception], message: str) -> None:
@@ -159,7 +195,9 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
         raise OSError("no network")
 
     monkeypatch.setattr(TorchvisionDetector, "load", offline)
-    with pytest.raises(OSError, match=r"cannot be downloaded \(no network\); name a local file with torchvision:"):
+    with pytest.raises(
+        OSError, match=r"cannot be downloaded \(no network\); name a local file with torchvision:"
+    ):
         find_detector("torchvision")
 
 
@@ -168,28 +206,52 @@ def test_torchvision() -> None:
         def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
             assert pictures[0].shape == (3, 40, 60) and pictures[0].max() <= 1
             boxes = torch.tensor([[0.0, 0, 20, 20], [5, 5, 70, 30], [0, 0, 9, 9]])
-            return [{"boxes": boxes, "scores": torch.tensor([0.6, 0.9, 0.3]), "labels": torch.tensor([1, 2, 1])}]
+            return [
+                {
+                    "boxes": boxes,
+                    "scores": torch.tensor([0.6, 0.9, 0.3]),
+                    "labels": torch.tensor([1, 2, 1]),
+                }
+            ]
 
     found = TorchvisionDetector(Fake(1, 1), NAMES).detect(Image.new("RGB", (60, 40)))
-    assert [(thing.label, thing.box) for thing in found] == [("car", (5, 5, 60, 30)), ("cat", (0, 0, 20, 20))]
+    assert [(thing.label, thing.box) for thing in found] == [
+        ("car", (5, 5, 60, 30)),
+        ("cat", (0, 0, 20, 20)),
+    ]
 
 
-def test_our_own_regions(make_tiny: Callable[..., RegionModel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_regions(
+    make_tiny: Callable[..., RegionModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
     captioner = RegionCaptioner(model=make_tiny())
     said = [("a dog", 0.4), (None, 0.1), ("a cat", 0.8), ("a dog", 0.9)]
-    regions = tuple(RegionCaption((0, 0, 5 + place, 5), *one, score=0.5) for place, one in enumerate(said))
-    result = ImageResult("photo", (60, 40), "tiny", RegionCaption((0, 0, 60, 40), "a park", 0.9), regions)
+    regions = tuple(
+        RegionCaption((0, 0, 5 + place, 5), *one, score=0.5) for place, one in enumerate(said)
+    )
+    result = ImageResult(
+        "photo", (60, 40), "tiny", RegionCaption((0, 0, 60, 40), "a park", 0.9), regions
+    )
     monkeypatch.setattr(captioner, "caption", lambda image, regions: result)
     found = RegionDetector(captioner).detect(Image.new("RGB", (60, 40)))
-    assert [(thing.label, thing.box[2], thing.score) for thing in found] == [("a dog", 8, 0.9), ("a cat", 7, 0.8)]
+    assert [(thing.label, thing.box[2], thing.score) for thing in found] == [
+        ("a dog", 8, 0.9),
+        ("a cat", 7, 0.8),
+    ]
 
 
 def test_the_names_of_coco() -> None:
     names = coco_names()
-    assert len(names) == len(set(names)) == 80 and (names[0], names[16], names[79]) == ("person", "dog", "toothbrush")
+    assert len(names) == len(set(names)) == 80 and (names[0], names[16], names[79]) == (
+        "person",
+        "dog",
+        "toothbrush",
+    )
 
 
-@pytest.mark.skipif(not (SHARED / "weights" / "yolox_nano.onnx").is_file(), reason="needs ../shared")
+@pytest.mark.skipif(
+    not (SHARED / "weights" / "yolox_nano.onnx").is_file(), reason="needs ../shared"
+)
 def test_real_photos() -> None:
     pytest.importorskip("onnxruntime")
     detector = find_detector(f"yolox:{SHARED / 'weights' / 'yolox_nano.onnx'}")

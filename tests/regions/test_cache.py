@@ -44,8 +44,16 @@ def slow(count: int) -> dict[str, np.ndarray]:
     return {"features": features, "boxes": boxes}
 
 
-def cached(folder: Path, build: Builder, key: dict[str, Any] = KEY, names: list[str] = NAMES, **options: Any) -> Any:
-    return FeatureCache(folder / "flickr.train", key, block=3).open_or_build(names, build, ARRAYS, **options)
+def cached(
+    folder: Path,
+    build: Builder,
+    key: dict[str, Any] = KEY,
+    names: list[str] = NAMES,
+    **options: Any,
+) -> Any:
+    return FeatureCache(folder / "flickr.train", key, block=3).open_or_build(
+        names, build, ARRAYS, **options
+    )
 
 
 def check(found: dict[str, np.ndarray], count: int = 7) -> None:
@@ -61,7 +69,10 @@ def test_builds_once_then_maps(tmp_path: Path) -> None:
     check(found)
     assert first.asked == list(range(7)) and second.asked == []
     assert steps == [(3, 7), (6, 7), (7, 7)]  # blocks of 3, 3 and 1 photos
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["flickr.train.json", "flickr.train.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "flickr.train.json",
+        "flickr.train.npy",
+    ]
     assert found["features"].dtype == np.float16 and found["boxes"].dtype == np.float32
     with pytest.raises(ValueError, match="read-only"):
         found["boxes"][0] = 1
@@ -80,7 +91,10 @@ def test_continues_between_the_two_renames(tmp_path: Path) -> None:
     cached(tmp_path, Builder())
     (tmp_path / "flickr.train.json").rename(tmp_path / "flickr.train.partial.json")
     check(cached(tmp_path, Builder()))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["flickr.train.json", "flickr.train.npy"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "flickr.train.json",
+        "flickr.train.npy",
+    ]
 
 
 def flip(position: int) -> Callable[[Path, Path], None]:
@@ -122,7 +136,11 @@ def edit_header(_: Path, header: Path) -> None:
     ("damage", "rebuilt"),
     [
         pytest.param(flip(-1), [6], id="last byte: only its block"),
-        pytest.param(flip(-1 - 2 * 44), [3, 4, 5], id="byte of row 4 (44 bytes a row: 2x3x2 + 2x4x4): its block"),
+        pytest.param(
+            flip(-1 - 2 * 44),
+            [3, 4, 5],
+            id="byte of row 4 (44 bytes a row: 2x3x2 + 2x4x4): its block",
+        ),
         pytest.param(flip(1), list(range(7)), id="magic of the npy"),
         pytest.param(truncate, list(range(7)), id="truncated"),
         pytest.param(empty_data, list(range(7)), id="empty file"),
@@ -132,7 +150,9 @@ def edit_header(_: Path, header: Path) -> None:
         pytest.param(edit_header, list(range(7)), id="header edited: its hash tells"),
     ],
 )
-def test_damage_is_noticed(tmp_path: Path, damage: Callable[[Path, Path], None], rebuilt: list[int]) -> None:
+def test_damage_is_noticed(
+    tmp_path: Path, damage: Callable[[Path, Path], None], rebuilt: list[int]
+) -> None:
     cached(tmp_path, Builder())
     damage(tmp_path / "flickr.train.npy", tmp_path / "flickr.train.json")
     builder = Builder()
@@ -178,7 +198,9 @@ def test_stale_partial_is_not_continued(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_build_returns_is_checked(tmp_path: Path, values: dict[str, np.ndarray], message: str) -> None:
+def test_what_build_returns_is_checked(
+    tmp_path: Path, values: dict[str, np.ndarray], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         FeatureCache(tmp_path / "x", KEY, block=3).open_or_build(NAMES, lambda rows: values, ARRAYS)
 
@@ -186,14 +208,25 @@ def test_what_build_returns_is_checked(tmp_path: Path, values: dict[str, np.ndar
 @pytest.mark.parametrize(
     ("key", "names", "arrays", "block", "message"),
     [
-        pytest.param({"sizes": [1]}, NAMES, ARRAYS, 3, "key: expected texts and numbers", id="list in the key"),
-        pytest.param({"x": float("nan")}, NAMES, ARRAYS, 3, "not JSON compliant", id="NaN in the key"),
+        pytest.param(
+            {"sizes": [1]},
+            NAMES,
+            ARRAYS,
+            3,
+            "key: expected texts and numbers",
+            id="list in the key",
+        ),
+        pytest.param(
+            {"x": float("nan")}, NAMES, ARRAYS, 3, "not JSON compliant", id="NaN in the key"
+        ),
         pytest.param(KEY, [], ARRAYS, 3, "at least one photo", id="no photos"),
         pytest.param(KEY, NAMES, {}, 3, "expected numbers", id="no arrays"),
         pytest.param(KEY, NAMES, {"x": ((1,), "O")}, 3, "expected numbers", id="objects"),
         pytest.param(KEY, NAMES, ARRAYS, 0, "block: expected at least 1", id="block of 0"),
     ],
 )
-def test_bad_arguments(tmp_path: Path, key: Any, names: Any, arrays: Any, block: int, message: str) -> None:
+def test_bad_arguments(
+    tmp_path: Path, key: Any, names: Any, arrays: Any, block: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         FeatureCache(tmp_path / "x", key, block).open_or_build(names, Builder(), arrays)

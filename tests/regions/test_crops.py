@@ -24,7 +24,9 @@ def extractor(**changes: str) -> CropExtractor:
     torch.manual_seed(0)
     config = ExtractorConfig(**SIZES, crops="test_byobnet", **changes)
     backbone = Backbone(config.backbone, same_padding=config.same_padding)
-    return CropExtractor(backbone=backbone, network=CropNetwork("test_byobnet"), config=config).eval()
+    return CropExtractor(
+        backbone=backbone, network=CropNetwork("test_byobnet"), config=config
+    ).eval()
 
 
 @pytest.mark.parametrize("side", [1, 7, 50])
@@ -47,11 +49,18 @@ def test_vectors_and_grids_box_by_box() -> None:
     model, pixels = extractor(), torch.rand(2, 3, 64, 64)
     maps = model(pixels)
     vectors, grids = model.vectors(maps, BOXES), model.grids(maps, BOXES)
-    assert vectors.shape == (2, 2, model.vector_size) and grids.shape == (2, 2, CELLS**2, model.cell_size)
+    assert vectors.shape == (2, 2, model.vector_size) and grids.shape == (
+        2,
+        2,
+        CELLS**2,
+        model.cell_size,
+    )
     for photo in range(2):
         for place in range(2):
             one = crop(pixels[photo : photo + 1], BOXES[photo, place][None], SIDE)
-            torch.testing.assert_close(vectors[photo, place], model.network.net(one)[0], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(
+                vectors[photo, place], model.network.net(one)[0], rtol=1e-3, atol=1e-4
+            )
             last = model.network.net.forward_features(one)
             cells = functional.adaptive_avg_pool2d(last, CELLS)[0].flatten(1).T
             torch.testing.assert_close(grids[photo, place], cells, rtol=1e-3, atol=1e-4)
@@ -62,8 +71,12 @@ def test_vectors_and_grids_box_by_box() -> None:
 def test_proposals_are_the_one_pass_extractors() -> None:
     model, pixels = extractor(), torch.rand(1, 3, 64, 64)
     plain = OnePassExtractor(backbone=model.backbone, config=model.config).eval()
-    plain.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("network.")})
-    for got, expected in zip(model.propose(model(pixels), 3), plain.propose(plain(pixels), 3), strict=True):
+    plain.load_state_dict(
+        {key: value for key, value in model.state_dict().items() if not key.startswith("network.")}
+    )
+    for got, expected in zip(
+        model.propose(model(pixels), 3), plain.propose(plain(pixels), 3), strict=True
+    ):
         torch.testing.assert_close(got, expected)
 
 
@@ -74,7 +87,9 @@ def test_grid_pooling_lays_the_cells_in_a_row() -> None:
     maps = model(pixels)
     assert torch.equal(model.vectors(maps, BOXES), model.grids(maps, BOXES).flatten(2))
     config = ExtractorConfig(**SIZES, pool="grid")
-    plain = OnePassExtractor(backbone=Backbone(config.backbone, same_padding=True), config=config).eval()
+    plain = OnePassExtractor(
+        backbone=Backbone(config.backbone, same_padding=True), config=config
+    ).eval()
     maps = plain(pixels)
     assert torch.equal(plain.vectors(maps, BOXES), plain.grids(maps, BOXES).flatten(2))
     assert plain.vectors(maps, BOXES).shape == (2, 2, plain.vector_size)
@@ -117,11 +132,15 @@ def test_the_papers_networks(name: str, vector: int, cell: int) -> None:
         network = CropNetwork(name).eval()
         pixels = torch.zeros(2, 3, SIDE, SIDE)
         assert network(pixels).shape == (2, vector) and network.vector_size == vector
-        assert network.cells(pixels, CELLS).shape == (2, CELLS**2, cell) and network.cell_size == cell
+        assert (
+            network.cells(pixels, CELLS).shape == (2, CELLS**2, cell) and network.cell_size == cell
+        )
 
 
 def test_an_unknown_name_lists_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"backbone 'vgg99': expected a timm model name, such as .*"):
+    with pytest.raises(
+        ValueError, match=r"backbone 'vgg99': expected a timm model name, such as .*"
+    ):
         CropNetwork("vgg99")
 
 
@@ -139,7 +158,12 @@ def test_local_weights(tmp_path: Path) -> None:
     [
         pytest.param(None, FileNotFoundError, "expected a safetensors file", id="no file"),
         pytest.param(b"no tensors", ValueError, "expected a safetensors file", id="another file"),
-        pytest.param({"a": torch.zeros(1)}, ValueError, "expected the weights of this backbone", id="other tensors"),
+        pytest.param(
+            {"a": torch.zeros(1)},
+            ValueError,
+            "expected the weights of this backbone",
+            id="other tensors",
+        ),
     ],
 )
 def test_bad_weights(tmp_path: Path, content: object, error: type[Exception], message: str) -> None:

@@ -15,9 +15,13 @@ from regiontalk.regions.features import PLACE_SIZE, axis_weights, roi_grid, roi_
 def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
     """Random boxes inside a picture, the whole picture first, a sliver and a box at each edge among them."""
     chance = torch.Generator().manual_seed(batch + count)
-    corners = torch.rand(batch, count, 2, 2, generator=chance).sort(2).values * torch.tensor([width, height])
+    corners = torch.rand(batch, count, 2, 2, generator=chance).sort(2).values * torch.tensor(
+        [width, height]
+    )
     boxes = corners.flatten(2)
-    boxes[..., 2:] = torch.maximum(boxes[..., 2:], boxes[..., :2] + 0.5).minimum(torch.tensor([width, height]))
+    boxes[..., 2:] = torch.maximum(boxes[..., 2:], boxes[..., :2] + 0.5).minimum(
+        torch.tensor([width, height])
+    )
     special = [
         [0, 0, width, height],
         [0, 0, 3, height],
@@ -42,7 +46,10 @@ def slow_pool(feature_map: Tensor, box: Tensor, stride: int, bins: int, samples:
             x = min(max(x1 + (x2 - x1) * (column + 0.5) / points - 0.5, 0.0), width - 1)
             top, left = math.floor(y), math.floor(x)
             for cell_y, weight_y in ((top, 1 - (y - top)), (min(top + 1, height - 1), y - top)):
-                for cell_x, weight_x in ((left, 1 - (x - left)), (min(left + 1, width - 1), x - left)):
+                for cell_x, weight_x in (
+                    (left, 1 - (x - left)),
+                    (min(left + 1, width - 1), x - left),
+                ):
                     value = feature_map[:, cell_y, cell_x] * weight_y * weight_x
                     pooled[row // samples, column // samples] += value / samples**2
     return pooled
@@ -59,15 +66,23 @@ def slow_pool(feature_map: Tensor, box: Tensor, stride: int, bins: int, samples:
         pytest.param(2, 0, 7, 7, 32, id="no boxes"),
     ],
 )
-def test_equals_torchvision(batch: int, count: int, height: int, width: int, stride: int, bins: int) -> None:
+def test_equals_torchvision(
+    batch: int, count: int, height: int, width: int, stride: int, bins: int
+) -> None:
     feature_map = torch.randn(batch, 6, height, width, generator=torch.Generator().manual_seed(0))
     boxes = boxes_inside(batch, count, width * stride, height * stride)
     judge = roi_align(feature_map, list(boxes), bins, 1 / stride, sampling_ratio=2, aligned=True)
-    expected = judge.flatten(2).transpose(1, 2).unflatten(0, (batch, count)) if count else torch.zeros(2, 0, bins**2, 6)
+    expected = (
+        judge.flatten(2).transpose(1, 2).unflatten(0, (batch, count))
+        if count
+        else torch.zeros(2, 0, bins**2, 6)
+    )
     got = roi_grid(feature_map, boxes, stride, bins)
     assert got.shape == (batch, count, bins * bins, 6)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(roi_mean(feature_map, boxes, stride, bins), expected.mean(2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        roi_mean(feature_map, boxes, stride, bins), expected.mean(2), rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("bins", [1, 2])
@@ -82,11 +97,13 @@ def test_equals_the_definition(bins: int) -> None:
 
 
 def test_by_hand() -> None:
-    # cells 0 1 2 3 in a row; the interval [1, 3] has its two samples at 1.5 and 2.5, the centres of cells 1 and 2
+    # cells 0 1 2 3 in a row; the interval [1, 3] has its two samples at 1.5 and 2.5, the centres of
+    # cells 1 and 2
     weights = axis_weights(torch.tensor([1.0]), torch.tensor([3.0]), 4, 1)
     assert weights.tolist() == [[[0, 0.5, 0.5, 0]]]
-    # two bins over [0, 2]: samples at .25, .75 and at 1.25, 1.75, which are -.25, .25 and .75, 1.25 from centre 0.
-    # -.25 is held at 0, so the first bin is (1 + .75) / 2 of cell 0; the second is .25 / 2, (.75 + .75) / 2, .25 / 2
+    # two bins over [0, 2]: samples at .25, .75 and at 1.25, 1.75, which are -.25, .25 and .75, 1.25
+    # from centre 0. -.25 is held at 0, so the first bin is (1 + .75) / 2 of cell 0; the second is
+    # .25 / 2, (.75 + .75) / 2, .25 / 2
     weights = axis_weights(torch.tensor([0.0]), torch.tensor([2.0]), 4, 2)
     assert weights.tolist() == [[[0.875, 0.125, 0, 0], [0.125, 0.75, 0.125, 0]]]
     # a map with the values 0 1 2 3 from left to right: the mean over [1, 3] is 1.5
@@ -102,7 +119,9 @@ def test_weights_are_shares() -> None:
 
 
 def test_gradient_equals_torchvision() -> None:
-    feature_map = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    feature_map = torch.randn(
+        2, 3, 6, 6, generator=torch.Generator().manual_seed(2)
+    ).requires_grad_()
     boxes = boxes_inside(2, 5, 48, 48)
     target = torch.randn(2, 5, 9, 3, generator=torch.Generator().manual_seed(3))
     (ours,) = torch.autograd.grad((roi_grid(feature_map, boxes, 8, 3) * target).sum(), feature_map)
@@ -118,7 +137,9 @@ def test_half_precision_maps(dtype: torch.dtype) -> None:
     boxes = boxes_inside(1, 6, 224, 224)
     got = roi_grid(feature_map.to(dtype), boxes, 32, 2)
     assert got.dtype == dtype
-    torch.testing.assert_close(got.float(), roi_grid(feature_map, boxes, 32, 2), rtol=0.05, atol=0.05)
+    torch.testing.assert_close(
+        got.float(), roi_grid(feature_map, boxes, 32, 2), rtol=0.05, atol=0.05
+    )
 
 
 def test_places_by_hand() -> None:
@@ -146,4 +167,6 @@ def test_places_and_their_slow_twin(bins: int) -> None:
                         for wave in (math.sin, math.cos)
                         for part in (2, 1)
                     ]
-                    assert found[photo, number, row * bins + column].tolist() == pytest.approx(waves, abs=1e-5)
+                    assert found[photo, number, row * bins + column].tolist() == pytest.approx(
+                        waves, abs=1e-5
+                    )

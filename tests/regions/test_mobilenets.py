@@ -25,7 +25,9 @@ def test_equals_timm(name: str, same_padding: bool, size: int) -> None:
     torch.manual_seed(0)
     judge = timm.create_model(name, num_classes=0, **({"pad_type": "same"} if same_padding else {}))
     own = MobileNet(name, same_padding=same_padding)
-    assert list(own.state_dict()) == list(judge.state_dict())  # the order too: optimisers number tensors by it
+    assert list(own.state_dict()) == list(
+        judge.state_dict()
+    )  # the order too: optimisers number tensors by it
     own.load_state_dict(judge.state_dict())
     assert own.num_features == judge.num_features
     for ours, theirs in zip(own.feature_info, judge.feature_info, strict=True):
@@ -58,8 +60,8 @@ def test_folding_keeps_the_outputs_and_the_names(name: str, same_padding: bool) 
 
 
 def test_padding_by_hand() -> None:
-    # 4 cells, kernel 3, stride 2: two outputs need (2 - 1) * 2 + 3 = 5 cells, so one zero, on the right.
-    # Cells 1 2 3 4 0 with a kernel of ones give 1 + 2 + 3 = 6 and 3 + 4 + 0 = 7.
+    # 4 cells, kernel 3, stride 2: two outputs need (2 - 1) * 2 + 3 = 5 cells, so one zero, on the
+    # right. Cells 1 2 3 4 0 with a kernel of ones give 1 + 2 + 3 = 6 and 3 + 4 + 0 = 7.
     conv = SameConv2d(1, 1, (1, 3), (1, 2), bias=False)
     conv.weight.data.fill_(1)
     assert conv(torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]])).flatten().tolist() == [6, 7]

@@ -73,7 +73,9 @@ def test_alexnet_from_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_without_a_network(build: Any) -> None:
-    with pytest.raises(ValueError, match=r"not in the cache and cannot be downloaded .* local file with --weights"):
+    with pytest.raises(
+        ValueError, match=r"not in the cache and cannot be downloaded .* local file with --weights"
+    ):
         build()
 
 
@@ -88,12 +90,18 @@ def test_weights_that_are_another_networks(cache: Path) -> None:
 def test_layers_that_no_map_passes_through(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """VGG's two layers before its classifier are dropped; weights with and without them fit."""
     layers: list[Any] = [4, "M", 4, "M", 6, "M", 6, "M", 8, "M"]
-    monkeypatch.setattr(backbones, "timm_network", lambda *_: VGG(layers, num_classes=0, mlp_ratio=0.002))
+    monkeypatch.setattr(
+        backbones, "timm_network", lambda *_: VGG(layers, num_classes=0, mlp_ratio=0.002)
+    )
     whole = VGG(layers, num_classes=3, mlp_ratio=0.002).state_dict()
     assert any(key.startswith("pre_logits.") for key in whole)
     found = Backbone("vgg19")
     assert not any(key.startswith("net.pre_logits") for key in found.state_dict())
-    assert [tuple(level.shape[1:]) for level in found(torch.rand(1, 3, 64, 64))] == [(6, 8, 8), (8, 4, 4), (8, 2, 2)]
+    assert [tuple(level.shape[1:]) for level in found(torch.rand(1, 3, 64, 64))] == [
+        (6, 8, 8),
+        (8, 4, 4),
+        (8, 2, 2),
+    ]
     for name, state in {
         "with": whole,
         "without": {key: value for key, value in whole.items() if key.startswith("features.")},
@@ -101,7 +109,10 @@ def test_layers_that_no_map_passes_through(cache: Path, monkeypatch: pytest.Monk
         save_file(state, cache / f"{name}.safetensors")
         other = Backbone("vgg19")
         other.load_weights(cache / f"{name}.safetensors")
-        assert all(torch.equal(value, whole[key.removeprefix("net.")]) for key, value in other.state_dict().items())
+        assert all(
+            torch.equal(value, whole[key.removeprefix("net.")])
+            for key, value in other.state_dict().items()
+        )
 
 
 def test_a_wrong_checksum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,7 +16,14 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
 from regiontalk.records import Regions
-from regiontalk.regions.sources import DetectorBoxes, GivenBoxes, Grid, PrecomputedRegions, RegionSource, load_weights
+from regiontalk.regions.sources import (
+    DetectorBoxes,
+    GivenBoxes,
+    Grid,
+    PrecomputedRegions,
+    RegionSource,
+    load_weights,
+)
 
 PHOTO = Image.new("RGB", (80, 60), (200, 100, 50))
 
@@ -114,17 +121,33 @@ class FixedDetector(nn.Module):
 @pytest.mark.parametrize(
     ("boxes", "scores", "count", "kept"),
     [
-        pytest.param([[0, 0, 10, 10], [40, 0, 60, 10]], [0.2, 0.9], 19, [1, 0], id="by falling score"),
+        pytest.param(
+            [[0, 0, 10, 10], [40, 0, 60, 10]], [0.2, 0.9], 19, [1, 0], id="by falling score"
+        ),
         # [0,0,20,10] and [0,0,18,10]: intersection 180, union 200, IoU 0.9 > 0.7
-        pytest.param([[0, 0, 20, 10], [0, 0, 18, 10]], [0.5, 0.6], 19, [1], id="same place under two classes"),
+        pytest.param(
+            [[0, 0, 20, 10], [0, 0, 18, 10]], [0.5, 0.6], 19, [1], id="same place under two classes"
+        ),
         # [0,0,20,10] and [0,0,10,10]: intersection 100, union 200, IoU 0.5
-        pytest.param([[0, 0, 20, 10], [0, 0, 10, 10]], [0.6, 0.5], 19, [0, 1], id="half overlap: both stay"),
-        pytest.param([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], [0.3, 0.2, 0.1], 2, [0, 1], id="top 2"),
-        pytest.param([[0, 0, 10, 0.5], [20, 0, 30, 10]], [0.9, 0.1], 19, [1], id="thinner than a pixel"),
+        pytest.param(
+            [[0, 0, 20, 10], [0, 0, 10, 10]], [0.6, 0.5], 19, [0, 1], id="half overlap: both stay"
+        ),
+        pytest.param(
+            [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]],
+            [0.3, 0.2, 0.1],
+            2,
+            [0, 1],
+            id="top 2",
+        ),
+        pytest.param(
+            [[0, 0, 10, 0.5], [20, 0, 30, 10]], [0.9, 0.1], 19, [1], id="thinner than a pixel"
+        ),
         pytest.param([], [], 19, [], id="nothing found"),
     ],
 )
-def test_detector_boxes(boxes: list[list[float]], scores: list[float], count: int, kept: list[int]) -> None:
+def test_detector_boxes(
+    boxes: list[list[float]], scores: list[float], count: int, kept: list[int]
+) -> None:
     regions = DetectorBoxes(FixedDetector(boxes, scores), count).propose(PHOTO)
     check(regions)
     assert regions.boxes_xyxy[1:].tolist() == [boxes[row] for row in kept]
@@ -162,7 +185,9 @@ def test_published_architecture_with_random_weights() -> None:
     ("content", "error", "message"),
     [
         pytest.param(None, FileNotFoundError, "no such file", id="no file"),
-        pytest.param(b"not tensors", ValueError, "expected the weights of this network", id="not safetensors"),
+        pytest.param(
+            b"not tensors", ValueError, "expected the weights of this network", id="not safetensors"
+        ),
         pytest.param({"x": torch.zeros(2)}, ValueError, "Missing key", id="other tensors"),
     ],
 )
@@ -179,8 +204,14 @@ def test_bad_weights(tmp_path: Path, content: Any, error: type[Exception], messa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        pytest.param({"architecture": "yolo"}, "expected one of fasterrcnn_resnet50_fpn_v2", id="unknown name"),
-        pytest.param({"architecture": "retinanet_resnet50_fpn"}, "expected one of", id="not a Faster R-CNN"),
+        pytest.param(
+            {"architecture": "yolo"},
+            "expected one of fasterrcnn_resnet50_fpn_v2",
+            id="unknown name",
+        ),
+        pytest.param(
+            {"architecture": "retinanet_resnet50_fpn"}, "expected one of", id="not a Faster R-CNN"
+        ),
     ],
 )
 def test_bad_detector(options: dict[str, Any], message: str) -> None:
@@ -194,7 +225,9 @@ def test_bad_detector_numbers(count: int, overlap: float) -> None:
         DetectorBoxes(tiny_detector(), count, overlap)
 
 
-FEATURES = np.arange(6, dtype=np.float32).reshape(2, 3)  # rows (0, 1, 2) and (3, 4, 5): mean (1.5, 2.5, 3.5)
+FEATURES = np.arange(6, dtype=np.float32).reshape(
+    2, 3
+)  # rows (0, 1, 2) and (3, 4, 5): mean (1.5, 2.5, 3.5)
 BOXES = np.array([[10, 10, 20, 20], [5, 0, 40, 30]], dtype=np.float32)
 
 
@@ -202,7 +235,10 @@ BOXES = np.array([[10, 10, 20, 20], [5, 0, 40, 30]], dtype=np.float32)
     ("values", "boxes", "features"),
     [
         pytest.param(
-            {"features": FEATURES, "boxes": BOXES}, BOXES, [[1.5, 2.5, 3.5], [0, 1, 2], [3, 4, 5]], id="mean first"
+            {"features": FEATURES, "boxes": BOXES},
+            BOXES,
+            [[1.5, 2.5, 3.5], [0, 1, 2], [3, 4, 5]],
+            id="mean first",
         ),
         # boxes of a 40x30 picture in a photo of 80x60: twice as large
         pytest.param(
@@ -260,26 +296,64 @@ def test_precomputed_whole_set(tmp_path: Path) -> None:
     np.save(tmp_path / "train_boxes.npy", np.stack([BOXES, BOXES + 1]))
     regions = PrecomputedRegions(tmp_path / "train.npy").read("1", (80, 60))
     np.testing.assert_array_equal(regions.boxes_xyxy[1:], BOXES + 1)
-    np.testing.assert_array_equal(regions.features, [[11.5, 12.5, 13.5], [10, 11, 12], [13, 14, 15]])
+    np.testing.assert_array_equal(
+        regions.features, [[11.5, 12.5, 13.5], [10, 11, 12], [13, 14, 15]]
+    )
 
 
 @pytest.mark.parametrize(
     ("files", "name", "size_wh", "message"),
     [
         pytest.param({}, "dog", (80, 60), "expected dog.npz or dog.npy", id="nothing of that name"),
-        pytest.param({"dog.npz": {"boxes": BOXES}}, "dog", (80, 60), r"\['features'\] missing", id="no features"),
-        pytest.param({"dog.npz": b"PK\x03\x04rest"}, "dog", (80, 60), "expected an npz file", id="damaged npz"),
+        pytest.param(
+            {"dog.npz": {"boxes": BOXES}},
+            "dog",
+            (80, 60),
+            r"\['features'\] missing",
+            id="no features",
+        ),
+        pytest.param(
+            {"dog.npz": b"PK\x03\x04rest"},
+            "dog",
+            (80, 60),
+            "expected an npz file",
+            id="damaged npz",
+        ),
         pytest.param({"dog.npz": b""}, "dog", (80, 60), "expected an npz file", id="empty npz"),
-        pytest.param({"dog.npy": FEATURES}, "dog", (80, 60), "dog_boxes.npy: expected the boxes", id="no boxes"),
-        pytest.param({"dog.npy": b"", "dog_boxes.npy": BOXES}, "dog", (80, 60), "expected npy files", id="empty npy"),
         pytest.param(
-            {"dog.npy": np.array([{}]), "dog_boxes.npy": BOXES}, "dog", (80, 60), "expected npy files", id="pickled"
+            {"dog.npy": FEATURES},
+            "dog",
+            (80, 60),
+            "dog_boxes.npy: expected the boxes",
+            id="no boxes",
         ),
         pytest.param(
-            {"dog.npz": {"features": FEATURES, "boxes": BOXES}}, "dog", None, "give the photo's size_wh", id="no size"
+            {"dog.npy": b"", "dog_boxes.npy": BOXES},
+            "dog",
+            (80, 60),
+            "expected npy files",
+            id="empty npy",
         ),
         pytest.param(
-            {"dog.npz": {"features": FEATURES, "boxes": BOXES[:1]}}, "dog", (80, 60), r"boxes \(N, 4\)", id="box short"
+            {"dog.npy": np.array([{}]), "dog_boxes.npy": BOXES},
+            "dog",
+            (80, 60),
+            "expected npy files",
+            id="pickled",
+        ),
+        pytest.param(
+            {"dog.npz": {"features": FEATURES, "boxes": BOXES}},
+            "dog",
+            None,
+            "give the photo's size_wh",
+            id="no size",
+        ),
+        pytest.param(
+            {"dog.npz": {"features": FEATURES, "boxes": BOXES[:1]}},
+            "dog",
+            (80, 60),
+            r"boxes \(N, 4\)",
+            id="box short",
         ),
         pytest.param(
             {"dog.npz": {"features": FEATURES, "boxes": BOXES, "scores": np.ones(3)}},
@@ -289,7 +363,11 @@ def test_precomputed_whole_set(tmp_path: Path) -> None:
             id="a score too many",
         ),
         pytest.param(
-            {"dog.npz": {"features": FEATURES, "boxes": BOXES + 100}}, "dog", (80, 60), "dog.npz: box", id="outside"
+            {"dog.npz": {"features": FEATURES, "boxes": BOXES + 100}},
+            "dog",
+            (80, 60),
+            "dog.npz: box",
+            id="outside",
         ),
         pytest.param(
             {"set.npy": np.stack([FEATURES]), "set_boxes.npy": np.stack([BOXES])},

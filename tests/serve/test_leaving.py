@@ -31,7 +31,11 @@ class Slow:
     def caption_many(self, photos: Any, **settings: Any) -> Any:
         self.given += [photo.name for photo in photos]
         self.door.wait(20)
-        return self._captioner.caption_many(photos, **settings) if self.answers is None else self.answers
+        return (
+            self._captioner.caption_many(photos, **settings)
+            if self.answers is None
+            else self.answers
+        )
 
 
 class Caller:
@@ -41,10 +45,22 @@ class Caller:
         self.sent: list[Any] = []
         self._messages, self._gone = messages, asyncio.Event()
         self._portal: Any = client.portal
-        scope = {"type": "http", "method": "POST", "path": "/v1/caption", "query_string": b"", "http_version": "1.1"}
-        given = [(key.encode(), value.encode()) for key, value in {"host": "localhost", **headers}.items()]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/caption",
+            "query_string": b"",
+            "http_version": "1.1",
+        }
+        given = [
+            (key.encode(), value.encode())
+            for key, value in {"host": "localhost", **headers}.items()
+        ]
         self.done: Future[Any] = self._portal.start_task_soon(
-            client.app, {**scope, "scheme": "http", "raw_path": b"", "headers": given}, self._receive, self._send
+            client.app,
+            {**scope, "scheme": "http", "raw_path": b"", "headers": given},
+            self._receive,
+            self._send,
         )
 
     async def _receive(self) -> Any:
@@ -61,9 +77,13 @@ class Caller:
 
 
 def form(picture: bytes, name: str) -> tuple[list[Any], dict[str, str]]:
-    head = f'--b\r\ncontent-disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
+    head = (
+        f'--b\r\ncontent-disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
+    )
     body = head + picture + b"\r\n--b--\r\n"
-    return [{"type": "http.request", "body": body}], {"content-type": "multipart/form-data; boundary=b"}
+    return [{"type": "http.request", "body": body}], {
+        "content-type": "multipart/form-data; boundary=b"
+    }
 
 
 def until(true: Any) -> None:
@@ -107,7 +127,10 @@ def test_who_leaves_while_it_is_computed_frees_the_place(slow: Any, picture: byt
         caller.leave()
         caller.done.result(20)
         slow.door.set()
-        assert client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code == 200
+        assert (
+            client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code
+            == 200
+        )
         assert app.state.service.engine.inside == 0
 
 
@@ -120,7 +143,10 @@ def test_an_upload_that_breaks_off(slow: Any, picture: bytes, kind: str) -> None
         caller = Caller(client, messages, headers)
         caller.leave()
         caller.done.result(20)  # no exception, and no traceback in the log
-        assert caller.sent[0]["status"] == 400 and "broke off" in json.loads(caller.sent[1]["body"])["error"]
+        assert (
+            caller.sent[0]["status"] == 400
+            and "broke off" in json.loads(caller.sent[1]["body"])["error"]
+        )
         assert 'path="/v1/caption",status="400"' in client.get("/metrics").text
 
 

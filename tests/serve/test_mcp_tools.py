@@ -55,16 +55,28 @@ def test_the_tools(captioner: RegionCaptioner) -> None:
     [
         pytest.param("caption", {"regions": 2}, "regions", id="caption"),
         pytest.param("caption", {"boxes": [[0, 0, 9, 9]]}, "regions", id="boxes"),
-        pytest.param("caption", {"regions": 2, "beams": 1, "threshold": 0.0}, "regions", id="caption settings"),
         pytest.param(
-            "caption", {"boxes": [[0, 0, 9, 9]], "beams": 2, "threshold": 0.9}, "regions", id="boxes settings"
+            "caption",
+            {"regions": 2, "beams": 1, "threshold": 0.0},
+            "regions",
+            id="caption settings",
+        ),
+        pytest.param(
+            "caption",
+            {"boxes": [[0, 0, 9, 9]], "beams": 2, "threshold": 0.9},
+            "regions",
+            id="boxes settings",
         ),
         pytest.param("align", {"sentence": "a red dog"}, "matches", id="align"),
-        pytest.param("align", {"sentence": "a red zyx", "beta": 2.0}, "unknown_words", id="align smoothed"),
+        pytest.param(
+            "align", {"sentence": "a red zyx", "beta": 2.0}, "unknown_words", id="align smoothed"
+        ),
         pytest.param("locate", {"phrase": "dog", "k": 2}, "matches", id="locate"),
         pytest.param("locate", {"phrase": "dog zyx"}, "unknown_words", id="locate an unknown word"),
         pytest.param("alt_text", {}, "alt_text", id="alt text"),
-        pytest.param("alt_text", {"regions": 0, "least": 0.0}, "alt_text", id="alt text of all that is said"),
+        pytest.param(
+            "alt_text", {"regions": 0, "least": 0.0}, "alt_text", id="alt text of all that is said"
+        ),
     ],
 )
 def test_by_path_and_by_bytes(
@@ -73,7 +85,10 @@ def test_by_path_and_by_bytes(
     server = create_mcp(captioner, folders=[album])
     answers = [
         call(server, name, {**arguments, **given})
-        for given in ({"path": str(album / "a.png")}, {"base64": base64.b64encode(picture).decode()})
+        for given in (
+            {"path": str(album / "a.png")},
+            {"base64": base64.b64encode(picture).decode()},
+        )
     ]
     assert [failed for failed, _ in answers] == [False, False], answers
     first, second = (json.loads(text) for _, text in answers)
@@ -84,13 +99,20 @@ def test_by_path_and_by_bytes(
     ("name", "arguments", "asked"),
     [
         pytest.param("caption", {"regions": 3, "beams": 2, "threshold": 0.5}, {}, id="caption"),
-        pytest.param("caption", {"boxes": [(0, 0, 9, 9)], "beams": 2, "threshold": 0.5}, {}, id="describe"),
+        pytest.param(
+            "caption", {"boxes": [(0, 0, 9, 9)], "beams": 2, "threshold": 0.5}, {}, id="describe"
+        ),
         pytest.param("align", {"sentence": "a dog", "beta": 2.5}, {}, id="align"),
         pytest.param("alt_text", {"regions": 4}, {"regions": 4}, id="alt_text"),
     ],
 )
 def test_settings_reach_the_captioner(
-    captioner: RegionCaptioner, album: Path, name: str, arguments: Any, asked: Any, monkeypatch: pytest.MonkeyPatch
+    captioner: RegionCaptioner,
+    album: Path,
+    name: str,
+    arguments: Any,
+    asked: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As they were given, so that an assistant can ask what the page can."""
     seen: dict[str, Any] = {}
@@ -102,8 +124,12 @@ def test_settings_reach_the_captioner(
             return own(photo, *given, **named)
 
         monkeypatch.setattr(captioner, method, call_it)
-    failed, text = call(create_mcp(captioner, folders=[album]), name, {**arguments, "path": str(album / "a.png")})
-    wanted = asked or {key: value for key, value in arguments.items() if key not in ("boxes", "sentence")}
+    failed, text = call(
+        create_mcp(captioner, folders=[album]), name, {**arguments, "path": str(album / "a.png")}
+    )
+    wanted = asked or {
+        key: value for key, value in arguments.items() if key not in ("boxes", "sentence")
+    }
     assert not failed and seen.items() >= wanted.items(), text
 
 
@@ -124,15 +150,33 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
     library: Any = Library()
     server = create_mcp(captioner, folders=[album], library=library)
     example = {"path": str(album / "a.png"), "boxes": [[0, 0, 9, 9]], "folder": "/trips", "k": 3}
-    failed, text = call(server, "search", {"text": "a zyx dog", "after": "2024-05-01T00:00:00", **example})
+    failed, text = call(
+        server, "search", {"text": "a zyx dog", "after": "2024-05-01T00:00:00", **example}
+    )
     assert not failed and json.loads(text) == {"hits": [{"score": 1.0}], "unknown_words": ["zyx"]}
     asked = library.asked
-    assert asked.pop("photo").size_wh == (90, 60) and list(map(list, asked.pop("boxes"))) == [[0, 0, 9, 9]]
+    assert asked.pop("photo").size_wh == (90, 60) and list(map(list, asked.pop("boxes"))) == [
+        [0, 0, 9, 9]
+    ]
     after = datetime(2024, 5, 1)
-    assert asked == {"text": "a zyx dog", "k": 3, "folder": "/trips", "after": after, "before": None}
-    failed, text = call(server, "search", {"path": str(album / "a.png"), "before": "2024-05-01T10:00:00Z"})
-    assert not failed and json.loads(text)["unknown_words"] == [] and library.asked["before"].tzinfo is None
-    failed, text = call(server, "search", {"text": "dog", "path": str(album.parent / "outside.png")})
+    assert asked == {
+        "text": "a zyx dog",
+        "k": 3,
+        "folder": "/trips",
+        "after": after,
+        "before": None,
+    }
+    failed, text = call(
+        server, "search", {"path": str(album / "a.png"), "before": "2024-05-01T10:00:00Z"}
+    )
+    assert (
+        not failed
+        and json.loads(text)["unknown_words"] == []
+        and library.asked["before"].tzinfo is None
+    )
+    failed, text = call(
+        server, "search", {"text": "dog", "path": str(album.parent / "outside.png")}
+    )
     assert failed and "outside the folders" in text
 
 
@@ -140,7 +184,9 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
     ("given", "message"),
     [
         pytest.param({"path": "{tmp}/outside.png"}, "outside the folders", id="outside"),
-        pytest.param({"path": "{tmp}/album/../outside.png"}, "outside the folders", id="by two dots"),
+        pytest.param(
+            {"path": "{tmp}/album/../outside.png"}, "outside the folders", id="by two dots"
+        ),
         pytest.param({"path": "{tmp}/album/leak.png"}, "outside the folders", id="by a link"),
         pytest.param({"path": "{tmp}/absent.png"}, "outside the folders", id="outside and absent"),
         pytest.param({"path": "{tmp}/album/absent.png"}, "no such file", id="absent"),
@@ -150,10 +196,14 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
         pytest.param({"base64": "***"}, "base64: expected the bytes", id="no base64"),
         pytest.param({"base64": "AAAA" * 300}, "at most 500 bytes", id="too large"),
         pytest.param({}, "either path or base64", id="nothing"),
-        pytest.param({"path": "{tmp}/album/a.png", "base64": "AAAA"}, "either path or base64", id="both"),
+        pytest.param(
+            {"path": "{tmp}/album/a.png", "base64": "AAAA"}, "either path or base64", id="both"
+        ),
     ],
 )
-def test_refused(captioner: RegionCaptioner, album: Path, given: dict[str, str], message: str) -> None:
+def test_refused(
+    captioner: RegionCaptioner, album: Path, given: dict[str, str], message: str
+) -> None:
     server = create_mcp(captioner, folders=[album], limits=Limits(upload_bytes=500))
     arguments = {key: value.replace("{tmp}", str(album.parent)) for key, value in given.items()}
     failed, text = call(server, "caption", arguments)
@@ -161,7 +211,11 @@ def test_refused(captioner: RegionCaptioner, album: Path, given: dict[str, str],
 
 
 def test_a_link_into_an_allowed_folder(captioner: RegionCaptioner, album: Path) -> None:
-    failed, _ = call(create_mcp(captioner, folders=[album]), "caption", {"path": str(album.parent / "inward.png")})
+    failed, _ = call(
+        create_mcp(captioner, folders=[album]),
+        "caption",
+        {"path": str(album.parent / "inward.png")},
+    )
     assert not failed
 
 

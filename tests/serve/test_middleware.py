@@ -33,8 +33,12 @@ HERE = "http://127.0.0.1:8765"
         pytest.param({"origin": "http://["}, 403, id="no page at all"),
     ],
 )
-def test_only_this_machine_and_our_page(client: TestClient, picture: bytes, headers: Any, status: int) -> None:
-    answer = client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}, headers=headers)
+def test_only_this_machine_and_our_page(
+    client: TestClient, picture: bytes, headers: Any, status: int
+) -> None:
+    answer = client.post(
+        "/v1/caption", files={"photo": picture}, data={"regions": 0}, headers=headers
+    )
     assert answer.status_code == status, answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
 
@@ -91,7 +95,9 @@ def test_a_taken_port() -> None:
             Address("127.0.0.1", port).listen()
 
 
-@pytest.mark.parametrize("token", ["", "abc", "long secret", "long-secrét", "long-secret\n", "\tlong-secret"])
+@pytest.mark.parametrize(
+    "token", ["", "abc", "long secret", "long-secrét", "long-secret\n", "\tlong-secret"]
+)
 def test_a_token_that_is_none(captioner: RegionCaptioner, token: str) -> None:
     for use in (lambda: create_app(captioner, token=token), lambda: Address("127.0.0.1", 1, token)):
         with pytest.raises(ValueError, match="token: expected 8 characters or more") as caught:
@@ -115,11 +121,15 @@ class Slow:
         return self._captioner.caption_many(photos, **settings)
 
 
-def many(client: TestClient, picture: bytes, names: list[str], slow: Slow, **fields: Any) -> list[Any]:
+def many(
+    client: TestClient, picture: bytes, names: list[str], slow: Slow, **fields: Any
+) -> list[Any]:
     """Send one request a name at once, the first a little earlier; open the door when all wait."""
 
     def send(name: str) -> Any:
-        return client.post("/v1/caption", files={"photo": (name, picture)}, data={"regions": 1, **fields})
+        return client.post(
+            "/v1/caption", files={"photo": (name, picture)}, data={"regions": 1, **fields}
+        )
 
     with ThreadPoolExecutor(len(names)) as pool:
         first = pool.submit(send, names[0])
@@ -134,16 +144,22 @@ def many(client: TestClient, picture: bytes, names: list[str], slow: Slow, **fie
         return [one.result() for one in (first, *rest)]
 
 
-def test_requests_that_wait_are_computed_together(captioner: RegionCaptioner, picture: bytes) -> None:
+def test_requests_that_wait_are_computed_together(
+    captioner: RegionCaptioner, picture: bytes
+) -> None:
     slow: Any = Slow(captioner)
     with TestClient(create_app(slow, limits=Limits(batch=3)), base_url=HERE) as client:
         answers = many(client, picture, [f"{number}.png" for number in range(6)], slow)
     assert [answer.status_code for answer in answers] == [200] * 6
-    assert [answer.json()["photo"] for answer in answers] == [f"{number}.png" for number in range(6)]
+    assert [answer.json()["photo"] for answer in answers] == [
+        f"{number}.png" for number in range(6)
+    ]
     assert slow.batches == [1, 3, 2]
 
 
-def test_one_that_fails_does_not_harm_the_others(captioner: RegionCaptioner, picture: bytes) -> None:
+def test_one_that_fails_does_not_harm_the_others(
+    captioner: RegionCaptioner, picture: bytes
+) -> None:
     slow: Any = Slow(captioner)
     with TestClient(create_app(slow), base_url=HERE) as client:
         answers = many(client, picture, ["a.png", "b.png", "bad.png", "c.png"], slow)
@@ -159,7 +175,10 @@ def test_a_full_queue_says_when_to_come_again(captioner: RegionCaptioner, pictur
         assert len(sent_away) == 2 and sum(answer.status_code == 200 for answer in answers) == 2
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in sent_away)
         assert "come again" in sent_away[0].json()["error"]
-        assert client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code == 200
+        assert (
+            client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code
+            == 200
+        )
 
 
 def test_what_takes_too_long_is_given_up(captioner: RegionCaptioner, picture: bytes) -> None:
@@ -187,6 +206,14 @@ def test_a_body_that_does_not_end(captioner: RegionCaptioner, stuck: bool) -> No
 
     sent_bytes = [0]
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": "/v1/caption", "headers": headers, "query_string": b""}
-    asyncio.run(app({**scope, "http_version": "1.1", "scheme": "http", "raw_path": b""}, receive, send))
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/caption",
+        "headers": headers,
+        "query_string": b"",
+    }
+    asyncio.run(
+        app({**scope, "http_version": "1.1", "scheme": "http", "raw_path": b""}, receive, send)
+    )
     assert sent[0]["status"] == (408 if stuck else 413)

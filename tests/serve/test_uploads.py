@@ -44,7 +44,11 @@ def test_a_large_photo_never_reaches_the_disk(
         raise AssertionError("written to disk")
 
     monkeypatch.setattr(SpooledTemporaryFile, "rollover", rollover)
-    body: Any = {"json": {"photo": base64.b64encode(large).decode()}} if way == "json" else {"files": {"photo": large}}
+    body: Any = (
+        {"json": {"photo": base64.b64encode(large).decode()}}
+        if way == "json"
+        else {"files": {"photo": large}}
+    )
     with TestClient(create_app(captioner), base_url=HERE) as client:
         assert len(large) > 2**20 and client.post("/v1/caption", **body).status_code == 200
 
@@ -67,8 +71,14 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
 
     open_photo = routes.open_photo
     monkeypatch.setattr(routes, "open_photo", remember)
-    slow: Any = SimpleNamespace(model=captioner.model, attends=captioner.attends, caption_many=caption_many)
-    body: Any = {"json": {"photo": base64.b64encode(large).decode()}} if way == "json" else {"files": {"photo": large}}
+    slow: Any = SimpleNamespace(
+        model=captioner.model, attends=captioner.attends, caption_many=caption_many
+    )
+    body: Any = (
+        {"json": {"photo": base64.b64encode(large).decode()}}
+        if way == "json"
+        else {"files": {"photo": large}}
+    )
     with TestClient(create_app(slow), base_url=HERE) as client, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.post, "/v1/caption", **body)
         assert inside.wait(20)
@@ -76,7 +86,10 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
         door.set()
         assert answer.result().status_code == 200
     assert held == 2, "the list of this test and the argument"
-    assert photos[0].size_wh == (700, 700) and max(photos[0].image.size) < 4 * captioner.model.preprocessing.size
+    assert (
+        photos[0].size_wh == (700, 700)
+        and max(photos[0].image.size) < 4 * captioner.model.preprocessing.size
+    )
 
 
 def test_a_decoder_that_was_given_up_still_holds_its_place(
@@ -94,7 +107,11 @@ def test_a_decoder_that_was_given_up_still_holds_its_place(
     names = [f"{number}.png" for number in range(5)]
     with TestClient(create_app(captioner, limits=Limits(seconds=0.5)), base_url=HERE) as client:
         with ThreadPoolExecutor(5) as pool:
-            answers = list(pool.map(lambda name: client.post("/v1/caption", files={"photo": (name, picture)}), names))
+            answers = list(
+                pool.map(
+                    lambda name: client.post("/v1/caption", files={"photo": (name, picture)}), names
+                )
+            )
         assert [answer.status_code for answer in answers] == [504] * 5
         assert len(begun) == 2
         door.set()
@@ -107,7 +124,12 @@ class Library:
 
     def __init__(self, captioner: RegionCaptioner, photos: list[str], source: Any) -> None:
         result = captioner.locate(source, "dog").to_dict()
-        found = result | {"score": 1.0, "answer": result["matches"][0], "date": "2024-05-01", "missing": False}
+        found = result | {
+            "score": 1.0,
+            "answer": result["matches"][0],
+            "date": "2024-05-01",
+            "missing": False,
+        }
         self.hits = [SimpleNamespace(photo=photo, to_dict=lambda: found) for photo in photos]
 
     def check_model(self, captioner: Any) -> None: ...
@@ -128,15 +150,21 @@ def searching(captioner: RegionCaptioner, tmp_path: Any) -> Iterator[TestClient]
         yield client
 
 
-@pytest.mark.parametrize(("side", "size"), [(40, (40, 20)), (320, (200, 100))], ids=["smaller", "never larger"])
-def test_thumbnails_of_photos_larger_than_an_upload_may_be(searching: TestClient, side: int, size: Any) -> None:
+@pytest.mark.parametrize(
+    ("side", "size"), [(40, (40, 20)), (320, (200, 100))], ids=["smaller", "never larger"]
+)
+def test_thumbnails_of_photos_larger_than_an_upload_may_be(
+    searching: TestClient, side: int, size: Any
+) -> None:
     hits = searching.post("/v1/search", json={"text": "dog", "thumbnail": side}).json()["hits"]
     for hit in hits:
         with Image.open(io.BytesIO(base64.b64decode(hit["thumbnail"].partition(",")[2]))) as small:
             assert small.size == size
 
 
-def test_thumbnails_that_take_too_long_are_left_out(searching: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thumbnails_that_take_too_long_are_left_out(
+    searching: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def slow(path: str, side: int, pixels: int) -> str:
         time.sleep(0.4)
         return "data:"
@@ -148,7 +176,9 @@ def test_thumbnails_that_take_too_long_are_left_out(searching: TestClient, monke
     assert (found[0], found[-1]) == ("data:", None)
 
 
-def test_an_upload_finds_a_decoder_between_thumbnails(searching: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_finds_a_decoder_between_thumbnails(
+    searching: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two searches would hold both decoders to their end."""
     order = list[str]()
 
@@ -164,7 +194,9 @@ def test_an_upload_finds_a_decoder_between_thumbnails(searching: TestClient, mon
     monkeypatch.setattr(routes, "thumbnail", slow)
     monkeypatch.setattr(routes, "open_photo", quick)
     with ThreadPoolExecutor(3) as pool:
-        searches = [pool.submit(searching.post, "/v1/search", json={"text": "dog"}) for _ in range(2)]
+        searches = [
+            pool.submit(searching.post, "/v1/search", json={"text": "dog"}) for _ in range(2)
+        ]
         while not order:
             time.sleep(0.01)
         assert searching.post("/v1/caption", files={"photo": b"x"}).status_code == 422

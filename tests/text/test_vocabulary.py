@@ -16,7 +16,11 @@ from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad
     ("sentence", "tokens"),
     [
         pytest.param("A dog runs .", ["a", "dog", "runs"], id="lower case; a lone dot goes"),
-        pytest.param("the man's T-shirt", ["the", "mans", "tshirt"], id="dropped inside a word, which stays one"),
+        pytest.param(
+            "the man's T-shirt",
+            ["the", "mans", "tshirt"],
+            id="dropped inside a word, which stays one",
+        ),
         pytest.param("  two\tblanks \n", ["two", "blanks"], id="any blanks"),
         pytest.param("snake_case 3rd", ["snakecase", "3rd"], id="underscore and digits"),
         pytest.param("Ein Fuß, été!", ["ein", "fuß", "été"], id="letters of other languages stay"),
@@ -26,15 +30,23 @@ from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad
 )
 def test_tokenize(sentence: str, tokens: list[str]) -> None:
     assert tokenize(sentence) == tokens
-    plain = ["".join(c for c in word if c.isalnum()) for word in sentence.lower().split()]  # the rule in plain loops
+    plain = [
+        "".join(c for c in word if c.isalnum()) for word in sentence.lower().split()
+    ]  # the rule in plain loops
     assert tokenize(sentence) == [word for word in plain if word]
 
 
 def test_build_by_hand() -> None:
     """dog 3, a 2, cat 2, the 1: at least two, most frequent first, ties by spelling."""
     vocabulary = Vocabulary.build(["a dog", "A cat", "the dog dog cat"], least=2)
-    assert vocabulary.words[4:] == ["dog", "a", "cat"] and vocabulary.counts == [3, 2, 2] and len(vocabulary) == 7
-    assert vocabulary.encode("The dog: a cat!") == [UNKNOWN, 4, 5, 6] and vocabulary.encode("") == []
+    assert (
+        vocabulary.words[4:] == ["dog", "a", "cat"]
+        and vocabulary.counts == [3, 2, 2]
+        and len(vocabulary) == 7
+    )
+    assert (
+        vocabulary.encode("The dog: a cat!") == [UNKNOWN, 4, 5, 6] and vocabulary.encode("") == []
+    )
     assert "dog" in vocabulary and "the" not in vocabulary
     assert vocabulary.decode([START, 4, PAD, UNKNOWN, 5, END, 6]) == "dog <unk> a"
 
@@ -61,8 +73,12 @@ def test_file(tmp_path: Path) -> None:
         pytest.param({"words": ["a"]}, "expected a vocabulary", id="no counts"),
         pytest.param({"words": 5, "counts": []}, "expected a vocabulary", id="a number"),
         pytest.param({"words": ["a", "a"], "counts": [1, 1]}, "distinct words", id="twice"),
-        pytest.param({"words": ["<end>"], "counts": [1]}, "distinct words without", id="a special word"),
-        pytest.param({"words": ["a", "b"], "counts": [1]}, "expected 2 counts, got 1", id="a count missing"),
+        pytest.param(
+            {"words": ["<end>"], "counts": [1]}, "distinct words without", id="a special word"
+        ),
+        pytest.param(
+            {"words": ["a", "b"], "counts": [1]}, "expected 2 counts, got 1", id="a count missing"
+        ),
         pytest.param(b"\xff\xfe\xfd", "expected a vocabulary", id="not text"),
     ],
 )

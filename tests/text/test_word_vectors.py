@@ -12,11 +12,23 @@ import torch
 from torch import nn
 
 from regiontalk.text.vocabulary import Vocabulary
-from regiontalk.text.word_vectors import WordVectors, fill_embedding, read_word_vectors, write_word_vectors
+from regiontalk.text.word_vectors import (
+    WordVectors,
+    fill_embedding,
+    read_word_vectors,
+    write_word_vectors,
+)
 
-ROWS = {"the": [0.5, -1.0, 2.0], "T-shirt": [1.0, 0.0, 0.25], "dog": [3.0, 4.0, 5.0], "Dog": [9.0, 9.0, 9.0]}
+ROWS = {
+    "the": [0.5, -1.0, 2.0],
+    "T-shirt": [1.0, 0.0, 0.25],
+    "dog": [3.0, 4.0, 5.0],
+    "Dog": [9.0, 9.0, 9.0],
+}
 TEXT = "".join(f"{word} {' '.join(map(str, row))}\n" for word, row in ROWS.items())
-BINARY = b"4 3\n" + b"".join(word.encode() + b" " + struct.pack("<3f", *row) + b"\n" for word, row in ROWS.items())
+BINARY = b"4 3\n" + b"".join(
+    word.encode() + b" " + struct.pack("<3f", *row) + b"\n" for word, row in ROWS.items()
+)
 
 
 @pytest.mark.parametrize(
@@ -24,12 +36,20 @@ BINARY = b"4 3\n" + b"".join(word.encode() + b" " + struct.pack("<3f", *row) + b
     [
         pytest.param("v.txt", TEXT, id="GloVe"),
         pytest.param("v.vec", f"4 3\n{TEXT}", id="word2vec text"),
-        pytest.param("v.txt", TEXT.replace(" ", "\t").replace("\n", " \r\n"), id="tabs, blanks at the end, CRLF"),
+        pytest.param(
+            "v.txt",
+            TEXT.replace(" ", "\t").replace("\n", " \r\n"),
+            id="tabs, blanks at the end, CRLF",
+        ),
         pytest.param("v.txt", f". . . 7 7 7\n\n{TEXT}", id="a word with blanks, an empty line"),
         pytest.param("v.txt.gz", gzip.compress(TEXT.encode()), id="gzip"),
         pytest.param("v.txt", gzip.compress(TEXT.encode()), id="gzip under a plain name"),
         pytest.param("v.bin", BINARY, id="binary"),
-        pytest.param("v.bin", BINARY.replace(b"\nT", b"T").replace(b"\ndog", b"dog"), id="binary without line ends"),
+        pytest.param(
+            "v.bin",
+            BINARY.replace(b"\nT", b"T").replace(b"\ndog", b"dog"),
+            id="binary without line ends",
+        ),
         pytest.param("v.bin.gz", gzip.compress(BINARY), id="binary, gzip"),
     ],
 )
@@ -59,18 +79,57 @@ def test_report_is_short() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        pytest.param("v.txt", f"{TEXT}cat 1 2\n", "line 5: expected 3 numbers after 'cat', got 2", id="too few"),
-        pytest.param("v.txt", f"{TEXT}cat 1 2 3 4\n", "line 5: expected 3 numbers after 'cat', got 4", id="too many"),
-        pytest.param("v.txt", "the 1 2 x\n", "line 1: expected 3 numbers after 'the'", id="no number"),
-        pytest.param("v.txt", "the 1 2 nan\n", "line 1: expected 3 finite numbers for 'the'", id="not finite"),
-        pytest.param("v.txt", "the 1 2\ndog 3 4\n", "line 1: .*got 2; set word_size = 2", id="another dimension"),
-        pytest.param("v.txt", "2 50\n", "line 1: expected vectors of 3 numbers, got 50", id="another, in the heading"),
-        pytest.param("v.txt", "cat 1 2 3\n", "expected vectors of some of the 2 words, found none", id="other words"),
+        pytest.param(
+            "v.txt",
+            f"{TEXT}cat 1 2\n",
+            "line 5: expected 3 numbers after 'cat', got 2",
+            id="too few",
+        ),
+        pytest.param(
+            "v.txt",
+            f"{TEXT}cat 1 2 3 4\n",
+            "line 5: expected 3 numbers after 'cat', got 4",
+            id="too many",
+        ),
+        pytest.param(
+            "v.txt", "the 1 2 x\n", "line 1: expected 3 numbers after 'the'", id="no number"
+        ),
+        pytest.param(
+            "v.txt", "the 1 2 nan\n", "line 1: expected 3 finite numbers for 'the'", id="not finite"
+        ),
+        pytest.param(
+            "v.txt",
+            "the 1 2\ndog 3 4\n",
+            "line 1: .*got 2; set word_size = 2",
+            id="another dimension",
+        ),
+        pytest.param(
+            "v.txt",
+            "2 50\n",
+            "line 1: expected vectors of 3 numbers, got 50",
+            id="another, in the heading",
+        ),
+        pytest.param(
+            "v.txt",
+            "cat 1 2 3\n",
+            "expected vectors of some of the 2 words, found none",
+            id="other words",
+        ),
         pytest.param("v.txt", "", "found none", id="empty"),
         pytest.param("v.txt", gzip.compress(TEXT.encode())[:40], "v.txt: ", id="half a gzip"),
-        pytest.param("v.bin", BINARY[:50], "word 3: expected 4 words of 3 numbers, the file ends here", id="cut short"),
+        pytest.param(
+            "v.bin",
+            BINARY[:50],
+            "word 3: expected 4 words of 3 numbers, the file ends here",
+            id="cut short",
+        ),
         pytest.param("v.bin", TEXT, "line 1: expected COUNT and DIMENSION", id="text as binary"),
-        pytest.param("v.bin", b"4 5\n", "line 1: expected vectors of 3 numbers, got 5", id="binary, another dimension"),
+        pytest.param(
+            "v.bin",
+            b"4 5\n",
+            "line 1: expected vectors of 3 numbers, got 5",
+            id="binary, another dimension",
+        ),
     ],
 )
 def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:

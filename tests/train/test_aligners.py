@@ -26,14 +26,19 @@ def shrunk(name: str, tiny: dict[str, Any]) -> dict[str, Any]:
     recipe = Recipe.read(CONFIGS / f"{name}.toml").model_dump(exclude_unset=True, exclude_none=True)
     values = recipe | {"least_count": 1, "features": {"regions": 3}, "decoding": {"max_words": 4}}
     values["extractor"] = tiny["extractor"] | {
-        key: value for key, value in recipe.get("extractor", {}).items() if key in ("pool", "pixels")
+        key: value
+        for key, value in recipe.get("extractor", {}).items()
+        if key in ("pool", "pixels")
     }
     values["aligner"] = recipe["aligner"] | SMALL
     values.pop("vectors", None)  # a file of them: tests/train/test_vectors.py
     values["generator"] = recipe.get("generator", {}) | {"hidden": 6, "word_size": 8}
     for stage in ("joint", "align", "generate"):
         if stage in recipe:
-            values[stage] = recipe[stage] | {"batch": 4, "optimiser": recipe[stage]["optimiser"] | STEPS}
+            values[stage] = recipe[stage] | {
+                "batch": 4,
+                "optimiser": recipe[stage]["optimiser"] | STEPS,
+            }
     return values
 
 
@@ -45,7 +50,9 @@ def test_a_published_recipe_trains_and_serves(
     run = start_run(values)
     lines: list[str] = []
     run.log = lines.append
-    folder = run_recipe(run, stages_of(run.recipe), start=None, weights=None, published=False, card="card")
+    folder = run_recipe(
+        run, stages_of(run.recipe), start=None, weights=None, published=False, card="card"
+    )
     told = {"defrag": " fragments ", "cosine": " phrases "}[name]
     assert any(line.startswith("step 2/2") and told in line for line in lines), lines
     captioner = RegionCaptioner.from_pretrained(folder)
@@ -55,17 +62,29 @@ def test_a_published_recipe_trains_and_serves(
 
 
 def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
-    values = {key: tiny[key] for key in ("name", "least_count", "aligner", "generator", "decoding", "align")}
-    values |= {"extractor": tiny["extractor"] | {"crops": "test_efficientnet"}, "features": {"regions": 2}}
+    values = {
+        key: tiny[key]
+        for key in ("name", "least_count", "aligner", "generator", "decoding", "align")
+    }
+    values |= {
+        "extractor": tiny["extractor"] | {"crops": "test_efficientnet"},
+        "features": {"regions": 2},
+    }
     values["align"] = values["align"] | {"batch": 4, "optimiser": STEPS}
     values["generate"] = {"batch": 2, "captions": 1, "pairs": 1, "optimiser": STEPS}
     run = start_run(values, limit=4)
-    folder = run_recipe(run, stages_of(run.recipe), start=None, weights=None, published=False, card="card")
+    folder = run_recipe(
+        run, stages_of(run.recipe), start=None, weights=None, published=False, card="card"
+    )
     captioner = RegionCaptioner.from_pretrained(folder)
     assert captioner.caption(run.examples[0].photo, regions=1).caption is not None
-    again = start_run(values, "again", limit=4).build(str(folder), None)  # another run takes proposals and network over
+    again = start_run(values, "again", limit=4).build(
+        str(folder), None
+    )  # another run takes proposals and network over
     theirs = captioner.model.extractor.state_dict()
-    assert all(torch.equal(value, theirs[key]) for key, value in again.extractor.state_dict().items())
+    assert all(
+        torch.equal(value, theirs[key]) for key, value in again.extractor.state_dict().items()
+    )
 
 
 def test_standardised_features_end_in_the_weights() -> None:
@@ -85,19 +104,41 @@ def test_standardised_features_end_in_the_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"extractor": {"crops": "vgg19"}}, "extractor.crops and a section [joint]", id="crops in joint"),
-        pytest.param({"align": {"standardise": True}}, "align.standardise and a section [warm]", id="learnt before"),
-        pytest.param({"align": {"fragments": {"weight": 1}}}, "align.fragments and aligner.norm", id="unit fragments"),
+        pytest.param(
+            {"extractor": {"crops": "vgg19"}},
+            "extractor.crops and a section [joint]",
+            id="crops in joint",
+        ),
+        pytest.param(
+            {"align": {"standardise": True}},
+            "align.standardise and a section [warm]",
+            id="learnt before",
+        ),
+        pytest.param(
+            {"align": {"fragments": {"weight": 1}}},
+            "align.fragments and aligner.norm",
+            id="unit fragments",
+        ),
         pytest.param(
             {"aligner": SMALL | {"cell": "gru", "normalise": True, "sentence": "last"}},
             "generate.pairs and aligner.sentence = last",
             id="snippets of one vector",
         ),
-        pytest.param({"joint": None, "align": None}, "generate.pairs and no section [warm]", id="pairs of nobody"),
-        pytest.param({"aligner": {"sentence": "last"}}, "sentence = last and cell = relu", id="inside one section"),
+        pytest.param(
+            {"joint": None, "align": None},
+            "generate.pairs and no section [warm]",
+            id="pairs of nobody",
+        ),
+        pytest.param(
+            {"aligner": {"sentence": "last"}},
+            "sentence = last and cell = relu",
+            id="inside one section",
+        ),
     ],
 )
-def test_parts_that_cannot_meet(tiny: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+def test_parts_that_cannot_meet(
+    tiny: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError) as caught:
         Recipe.model_validate(tiny | changes)
     assert message in str(caught.value)

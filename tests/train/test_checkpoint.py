@@ -44,11 +44,15 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     for number, entry in first_state.items():
         for key, value in entry.items():
             if value is not None:  # sgd keeps None until it has a momentum
-                assert torch.equal(torch.as_tensor(second_state[number][key]), torch.as_tensor(value)), key
+                assert torch.equal(
+                    torch.as_tensor(second_state[number][key]), torch.as_tensor(value)
+                ), key
     for pair in ((module, optimiser), (other, second)):
         torch.manual_seed(1)
         advance(*pair)
-    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True)
+    )
 
 
 def test_no_checkpoint_is_a_beginning(tmp_path: Path) -> None:
@@ -87,7 +91,9 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_other_settings_are_refused(tmp_path: Path, config: dict[str, int], settings: str, message: str) -> None:
+def test_other_settings_are_refused(
+    tmp_path: Path, config: dict[str, int], settings: str, message: str
+) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
     with pytest.raises(ValueError, match=message):
         load_checkpoint(tmp_path, *parts(), config, settings)
@@ -98,7 +104,9 @@ def test_other_settings_are_refused(tmp_path: Path, config: dict[str, int], sett
     [
         pytest.param("", THESE, id="none were named"),
         pytest.param('{"batch": 3}', THESE, id="a setting of a later version"),
-        pytest.param('{"batch": 3, "photos": "x", "gone": {"a": 1}}', THESE, id="a setting that is no more"),
+        pytest.param(
+            '{"batch": 3, "photos": "x", "gone": {"a": 1}}', THESE, id="a setting that is no more"
+        ),
     ],
 )
 def test_settings_that_do_not_contradict(tmp_path: Path, written: str, wanted: str) -> None:
@@ -106,23 +114,39 @@ def test_settings_that_do_not_contradict(tmp_path: Path, written: str, wanted: s
     assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted) == 1
 
 
-USUAL = json.dumps({"batch": 3, "align": {"noise": 0.0, "new": False}, "vectors": {"use": "random"}})
+USUAL = json.dumps(
+    {"batch": 3, "align": {"noise": 0.0, "new": False}, "vectors": {"use": "random"}}
+)
 
 
 @pytest.mark.parametrize(
     ("more", "agrees"),
     [
-        pytest.param({"align": {"noise": 0.5, "new": False}}, True, id="a new setting at its default"),
-        pytest.param({"align": {"noise": 0.5, "new": True}}, False, id="a new setting that is used"),
-        pytest.param({"align": {"noise": 0.5}, "vectors": {"use": "random"}}, True, id="a new section at its default"),
-        pytest.param({"align": {"noise": 0.5}, "vectors": {"use": "fixed"}}, False, id="a new section that is used"),
+        pytest.param(
+            {"align": {"noise": 0.5, "new": False}}, True, id="a new setting at its default"
+        ),
+        pytest.param(
+            {"align": {"noise": 0.5, "new": True}}, False, id="a new setting that is used"
+        ),
+        pytest.param(
+            {"align": {"noise": 0.5}, "vectors": {"use": "random"}},
+            True,
+            id="a new section at its default",
+        ),
+        pytest.param(
+            {"align": {"noise": 0.5}, "vectors": {"use": "fixed"}},
+            False,
+            id="a new section that is used",
+        ),
         pytest.param({"align": {"noise": 0.5}, "begin": "ab12"}, True, id="what has no default"),
     ],
 )
 def test_what_an_older_checkpoint_does_not_name_was_at_its_default(
     tmp_path: Path, more: dict[str, Any], agrees: bool
 ) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, json.dumps({"batch": 3, "align": {"noise": 0.5}}))
+    save_checkpoint(
+        tmp_path, *parts(), 1, CONFIG, json.dumps({"batch": 3, "align": {"noise": 0.5}})
+    )
     wanted, usual = (
         json.dumps({"batch": 3} | more),
         {"config": json.dumps({"steps": 5, "stop": None}), "settings": USUAL},
@@ -149,25 +173,34 @@ def test_steps_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "keep", [pytest.param(0, id="empty"), pytest.param(0.5, id="cut"), pytest.param(None, id="text")]
+    "keep",
+    [pytest.param(0, id="empty"), pytest.param(0.5, id="cut"), pytest.param(None, id="text")],
 )
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG)
     path = tmp_path / "checkpoint.safetensors"
     content = path.read_bytes()
-    path.write_bytes(b"this is no checkpoint" if keep is None else content[: int(keep * len(content))])
-    with pytest.raises(ValueError, match=r"expected a checkpoint, got a damaged file .*; delete it to start again"):
+    path.write_bytes(
+        b"this is no checkpoint" if keep is None else content[: int(keep * len(content))]
+    )
+    with pytest.raises(
+        ValueError, match=r"expected a checkpoint, got a damaged file .*; delete it to start again"
+    ):
         load_checkpoint(tmp_path, *parts(), CONFIG)
 
 
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        pytest.param(nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)), "size mismatch", id="another shape"),
+        pytest.param(
+            nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)), "size mismatch", id="another shape"
+        ),
         pytest.param(nn.Linear(2, 3), "Missing key", id="another module"),
     ],
 )
-def test_another_models_checkpoint_is_refused(tmp_path: Path, other: nn.Module, message: str) -> None:
+def test_another_models_checkpoint_is_refused(
+    tmp_path: Path, other: nn.Module, message: str
+) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG)
     optimiser = make_optimiser(other, OptimiserConfig())
     with pytest.raises(ValueError, match=f"expected the weights of this model; {message}"):

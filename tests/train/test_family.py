@@ -15,7 +15,15 @@ from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
 CONFIGS = Path(__file__).parents[2] / "regiontalk" / "recipes"
-SMALL = {"hidden": 12, "word_size": 8, "attention": 8, "size": 8, "batch": 4, "regions": 4, "views": 1}
+SMALL = {
+    "hidden": 12,
+    "word_size": 8,
+    "attention": 8,
+    "size": 8,
+    "batch": 4,
+    "regions": 4,
+    "views": 1,
+}
 
 
 def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +31,9 @@ def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
     small: dict[str, Any] = {"least_count": 1, "extractor": extractor}
     for name, section in values.items():
         if isinstance(section, dict) and name != "extractor":
-            kept = {key: SMALL.get(key, value) if value else value for key, value in section.items()}
+            kept = {
+                key: SMALL.get(key, value) if value else value for key, value in section.items()
+            }
             if "optimiser" in section:
                 kept["optimiser"] = section["optimiser"] | {"steps": 2, "checkpoint_every": 2}
             small[name] = kept
@@ -34,12 +44,20 @@ def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
     ("name", "changes"),
     [
         pytest.param("attend", {}, id="Show, Attend and Tell"),
-        pytest.param("attend", {"generator": {"regions": 3}, "features": {"regions": 4}}, id="attention over regions"),
-        pytest.param("attend", {"generate": {"sampling": 0.5, "reward": 0.5}}, id="on its own words"),
+        pytest.param(
+            "attend",
+            {"generator": {"regions": 3}, "features": {"regions": 4}},
+            id="attention over regions",
+        ),
+        pytest.param(
+            "attend", {"generate": {"sampling": 0.5, "reward": 0.5}}, id="on its own words"
+        ),
         pytest.param("dvsa", {}, id="the paper"),
     ],
 )
-def test_it_runs(name: str, changes: dict[str, Any], tiny: dict[str, Any], toy_folder: Path, tmp_path: Path) -> None:
+def test_it_runs(
+    name: str, changes: dict[str, Any], tiny: dict[str, Any], toy_folder: Path, tmp_path: Path
+) -> None:
     written = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
     values = shrunk(written, tiny["extractor"])
     for section, more in changes.items():
@@ -50,8 +68,18 @@ def test_it_runs(name: str, changes: dict[str, Any], tiny: dict[str, Any], toy_f
     if recipe.vectors.aligner != "random":
         vectors = tmp_path / "vectors.txt"
         write_word_vectors(vectors, ["a", "red", "circle"], np.eye(3, 8, dtype=np.float32))
-    folder = run_recipe(run, stages_of(recipe), start=None, weights=None, published=False, card="card", vectors=vectors)
+    folder = run_recipe(
+        run,
+        stages_of(recipe),
+        start=None,
+        weights=None,
+        published=False,
+        card="card",
+        vectors=vectors,
+    )
     captioner = RegionCaptioner.from_pretrained(folder)
     assert captioner.model.config.generator.cell == written["generator"]["cell"]
     found = captioner.caption(next(toy_folder.rglob("*.png")), regions=2)
-    assert found.caption is not None and captioner.attends == bool(written["generator"].get("attention"))
+    assert found.caption is not None and captioner.attends == bool(
+        written["generator"].get("attention")
+    )

@@ -33,7 +33,10 @@ def squares(module: Part, calls: list[int] | None = None) -> Any:
         if calls is not None:
             calls.append(step)
         values = torch.randn(5, 3)
-        return {"near": module(values).square().mean(), "far": 0.1 * (module(values) - 1).abs().mean()}
+        return {
+            "near": module(values).square().mean(),
+            "far": 0.1 * (module(values) - 1).abs().mean(),
+        }
 
     return terms
 
@@ -46,14 +49,18 @@ def squares(module: Part, calls: list[int] | None = None) -> Any:
         pytest.param(1, 10, 0.2, 1.0, id="top"),
         pytest.param(2, 10, 0.2, 1.0, id="cos 0"),
         pytest.param(6, 10, 0.2, 0.5, id="half way down: (1 + cos(pi/2)) / 2"),
-        pytest.param(4, 10, 0.2, (1 + math.sqrt(0.5)) / 2, id="a quarter down: (1 + cos(pi/4)) / 2"),
+        pytest.param(
+            4, 10, 0.2, (1 + math.sqrt(0.5)) / 2, id="a quarter down: (1 + cos(pi/4)) / 2"
+        ),
         pytest.param(9, 10, 0.2, (1 + math.cos(7 * math.pi / 8)) / 2, id="last: nearly 0"),
         pytest.param(0, 10, 0.0, 1.0, id="no warm-up"),
         pytest.param(0, 1, 0.05, 1.0, id="a single step"),
     ],
 )
 def test_rate(step: int, steps: int, warmup: float, share: float) -> None:
-    assert rate_at(step, OptimiserConfig(steps=steps, warmup=warmup)) == pytest.approx(share, abs=1e-12)
+    assert rate_at(step, OptimiserConfig(steps=steps, warmup=warmup)) == pytest.approx(
+        share, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
@@ -62,7 +69,9 @@ def test_rate_stays_in_its_range_rises_then_falls(steps: int, warmup: float) -> 
     rates = [rate_at(step, OptimiserConfig(steps=steps, warmup=warmup)) for step in range(steps)]
     top = rates.index(max(rates))
     assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
-    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(
+        rates[top:], reverse=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,11 +84,15 @@ def test_rate_stays_in_its_range_rises_then_falls(steps: int, warmup: float) -> 
 )
 def test_optimiser_groups(name: Any, kind: type, decay: float) -> None:
     module = Part()
-    optimiser = make_optimiser(module, OptimiserConfig(name=name, rate=0.5, backbone_rate=0.25, decay=0.3))
+    optimiser = make_optimiser(
+        module, OptimiserConfig(name=name, rate=0.5, backbone_rate=0.25, decay=0.3)
+    )
     assert type(optimiser) is kind
     of = {id(row): group for group in optimiser.param_groups for row in group["params"]}
     found = {
-        key: (of[id(row)]["lr"], of[id(row)]["weight_decay"]) for key, row in module.named_parameters() if id(row) in of
+        key: (of[id(row)]["lr"], of[id(row)]["weight_decay"])
+        for key, row in module.named_parameters()
+        if id(row) in of
     }
     assert found == {
         "backbone.weight": (0.25, decay),
@@ -102,7 +115,13 @@ def test_one_step_by_hand(tmp_path: Path, settings: dict[str, Any], moved: float
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, 2.0)
     config = OptimiserConfig(name="sgd", steps=1, rate=0.5, warmup=0, **settings)
-    train(module, lambda step: {"loss": 10 * module.weight.sum()}, config, folder=tmp_path, log=lambda line: None)
+    train(
+        module,
+        lambda step: {"loss": 10 * module.weight.sum()},
+        config,
+        folder=tmp_path,
+        log=lambda line: None,
+    )
     assert module.weight.item() == pytest.approx(moved, abs=1e-5)
 
 
@@ -117,7 +136,9 @@ def test_norm_clips_all_weights_together(tmp_path: Path) -> None:
 
 
 def test_a_slow_twin(tmp_path: Path) -> None:
-    config = OptimiserConfig(steps=4, rate=0.1, backbone_rate=0.02, decay=0.1, warmup=0.25, clip=0.3, seed=7)
+    config = OptimiserConfig(
+        steps=4, rate=0.1, backbone_rate=0.02, decay=0.1, warmup=0.25, clip=0.3, seed=7
+    )
     torch.manual_seed(1)
     module, twin = Part(), Part()
     twin.load_state_dict(module.state_dict())
@@ -131,7 +152,9 @@ def test_a_slow_twin(tmp_path: Path) -> None:
         ],
         lr=0.0,
     )
-    for step, share in enumerate([1.0, 1.0, 0.75, 0.25]):  # a rise of one step; (1 + cos(k pi / 3)) / 2, k = 0, 1, 2
+    for step, share in enumerate(
+        [1.0, 1.0, 0.75, 0.25]
+    ):  # a rise of one step; (1 + cos(k pi / 3)) / 2, k = 0, 1, 2
         torch.manual_seed(7 * 1_000_003 + step)
         for group, rate in zip(slow.param_groups, [0.02, 0.02, 0.1, 0.1], strict=True):
             group["lr"] = rate * share
@@ -147,7 +170,9 @@ def test_a_slow_twin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(tmp_path: Path, bad: float) -> None:
+def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(
+    tmp_path: Path, bad: float
+) -> None:
     module = Part()
     good = squares(module)
     config = OptimiserConfig(steps=6, checkpoint_every=2)
@@ -156,7 +181,8 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(tmp_path:
         return {**good(step), "odd": torch.tensor(bad)} if step == 3 else good(step)
 
     with pytest.raises(
-        ValueError, match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the rate and start in"
+        ValueError,
+        match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the rate and start in",
     ):
         train(module, terms, config, folder=tmp_path, log=lambda line: None)
     calls: list[int] = []
@@ -170,7 +196,9 @@ def test_a_step_with_nothing_to_learn_is_passed_over(tmp_path: Path) -> None:
     lines: list[str] = []
     good, before = squares(module), module.head.weight.detach().clone()
     config = OptimiserConfig(steps=2, checkpoint_every=1)
-    train(module, lambda step: good(step) if step else {}, config, folder=tmp_path, log=lines.append)
+    train(
+        module, lambda step: good(step) if step else {}, config, folder=tmp_path, log=lines.append
+    )
     assert lines[0].split(" |")[0].strip() == "step 1/2" and " near " in lines[1]
     assert not torch.equal(before, module.head.weight)
 
@@ -183,7 +211,10 @@ def test_lines_of_progress(tmp_path: Path) -> None:
     config = OptimiserConfig(steps=3, checkpoint_every=2)
     terms = lambda step: {"part": 0 * module.weight.sum() + next(values)}  # noqa: E731
     train(module, terms, config, folder=tmp_path, log=lines.append, after=done.append)
-    assert [line.split(" | ")[0] for line in lines] == ["step 2/3 part 2.000", "step 3/3 part 5.000"], "means"
+    assert [line.split(" | ")[0] for line in lines] == [
+        "step 2/3 part 2.000",
+        "step 3/3 part 5.000",
+    ], "means"
     assert done == [1, 2, 3]
 
 

@@ -109,13 +109,17 @@ def test_a_killed_run_goes_on(
         find_things(examples, Dying(), "oracle", file, lambda line: None)
     oracle.asked = 0
     assert find_things(examples, oracle, detector, file, lambda line: None) == whole
-    assert oracle.asked == (12 if detector == "oracle" else 20), "8 were kept, of the same detector only"
+    assert oracle.asked == (12 if detector == "oracle" else 20), (
+        "8 were kept, of the same detector only"
+    )
 
 
 def test_a_photo_that_cannot_be_opened_holds_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     broken = Example(tmp_path / "gone.jpg", ("a dog",), id="gone")
-    assert find_things([broken], Oracle(), "oracle", tmp_path / "things.jsonl", lines.append) == [([], (1, 1))]
+    assert find_things([broken], Oracle(), "oracle", tmp_path / "things.jsonl", lines.append) == [
+        ([], (1, 1))
+    ]
     assert "left empty" in lines[0] and "gone.jpg" in lines[0]
 
 
@@ -128,7 +132,12 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 def test_one_vocabulary_for_reading_and_writing() -> None:
     examples = [Example(Path("a.jpg"), ("a dog", "a cat")), Example(Path("b.jpg"), ("a dog",))]
     found = shared_vocabulary(examples, [[["two", "zebra"]], []], 2)
-    assert found.words[4:6] == ["a", "dog"] and "cat" not in found and "zebra" in found and "left" in found
+    assert (
+        found.words[4:6] == ["a", "dog"]
+        and "cat" not in found
+        and "zebra" in found
+        and "left" in found
+    )
     assert found.counts[:2] == [3, 2] and set(found.counts[2:]) == {1}
 
 
@@ -136,7 +145,9 @@ def run(arguments: Sequence[str]) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_from_the_command_line(world: tuple[Path, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_the_command_line(
+    world: tuple[Path, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, oracle = world
     monkeypatch.setattr(detectors, "find_detector", lambda text, device="cpu": oracle)
     config = tmp_path / "small.toml"
@@ -162,13 +173,25 @@ def test_from_the_command_line(world: tuple[Path, Oracle], tmp_path: Path, monke
     first = run([*arguments, "--limit", "20"])
     assert first.exit_code == 0, first.output
     folder = Path(first.stdout.strip().splitlines()[-1])
-    assert "- things found by: x\n" in (folder / "README.md").read_text(), "no path of the machine that trained"
+    assert "- things found by: x\n" in (folder / "README.md").read_text(), (
+        "no path of the machine that trained"
+    )
     assert "step 4/4" in (tmp_path / "out" / "log.txt").read_text()
     refused = run([*arguments, "--limit", "19"])
     assert refused.exit_code == 2 and "written with other settings" in refused.stderr
     photo = str(next((data / "flickr8k").rglob("*.jpg"), None) or next(data.rglob("*.png")))
     spoken = run(
-        ["objects", photo, "--model", str(folder), "--detector", "x:y", "--json", "--draw", str(tmp_path / "drawn")]
+        [
+            "objects",
+            photo,
+            "--model",
+            str(folder),
+            "--detector",
+            "x:y",
+            "--json",
+            "--draw",
+            str(tmp_path / "drawn"),
+        ]
     )
     assert spoken.exit_code == 0, spoken.output
     found = json.loads(spoken.stdout)
@@ -179,26 +202,57 @@ def test_from_the_command_line(world: tuple[Path, Oracle], tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["objects"], "--detector and the stage objects need each other", id="no detector"),
         pytest.param(
-            ["all", "--detector", "regions"], "--detector and the stage objects need each other", id="no objects"
+            ["objects"], "--detector and the stage objects need each other", id="no detector"
         ),
-        pytest.param(["objects", "--detector", "regions", "--start", "mini"], "exclude each other", id="a backbone"),
-        pytest.param(["objects", "--detector", "eyes"], "expected one of yolox:FILE.onnx", id="no such detector"),
+        pytest.param(
+            ["all", "--detector", "regions"],
+            "--detector and the stage objects need each other",
+            id="no objects",
+        ),
+        pytest.param(
+            ["objects", "--detector", "regions", "--start", "mini"],
+            "exclude each other",
+            id="a backbone",
+        ),
+        pytest.param(
+            ["objects", "--detector", "eyes"],
+            "expected one of yolox:FILE.onnx",
+            id="no such detector",
+        ),
     ],
 )
 def test_the_users_mistakes(tmp_path: Path, arguments: list[str], message: str) -> None:
     stage, *more = arguments
-    result = run(["train", stage, str(CONFIG), "--data", str(tmp_path), "--out", str(tmp_path / "out"), *more])
+    result = run(
+        [
+            "train",
+            stage,
+            str(CONFIG),
+            "--data",
+            str(tmp_path),
+            "--out",
+            str(tmp_path / "out"),
+            *more,
+        ]
+    )
     assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param('name = "x"\nbeams = 1\n[optimiser]\nsteps = 0\n', "beams: unknown key", id="unknown key"),
+        pytest.param(
+            'name = "x"\nbeams = 1\n[optimiser]\nsteps = 0\n',
+            "beams: unknown key",
+            id="unknown key",
+        ),
         pytest.param('name = "x\n', "expected TOML", id="not TOML"),
-        pytest.param('name = "x"\n[objects.generator]\ncell = "gru"\n', "objects: cannot meet", id="no attention"),
+        pytest.param(
+            'name = "x"\n[objects.generator]\ncell = "gru"\n',
+            "objects: cannot meet",
+            id="no attention",
+        ),
     ],
 )
 def test_recipes_that_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -26,12 +26,24 @@ def painted(boxes: Tensor) -> Tensor:
     return pixels
 
 
-def draws(monkeypatch: pytest.MonkeyPatch, side: tuple[float, float], start: tuple[float, float], flip: float) -> None:
+def draws(
+    monkeypatch: pytest.MonkeyPatch,
+    side: tuple[float, float],
+    start: tuple[float, float],
+    flip: float,
+) -> None:
     """The crop as it is wanted instead of by chance: side and start as shares of the picture, and the coin."""
     answers = iter(
         [
             torch.tensor([side]),  # with least = 0 the side is what was drawn
-            torch.tensor([[at / (1 - long) if long < 1 else 0.0 for at, long in zip(start, side, strict=True)]]),
+            torch.tensor(
+                [
+                    [
+                        at / (1 - long) if long < 1 else 0.0
+                        for at, long in zip(start, side, strict=True)
+                    ]
+                ]
+            ),
             torch.tensor([flip]),
             torch.full((3, 1, 1, 1, 1), 0.5),  # no change of colour
         ]
@@ -48,25 +60,60 @@ def draws(monkeypatch: pytest.MonkeyPatch, side: tuple[float, float], start: tup
         # left half: x * 2; the height stays
         pytest.param((0.5, 1), (0, 0), 1, (4, 8, 12, 24), (8, 8, 24, 24), True, id="left half"),
         # crop from pixel 10 (a quarter) with side 20: x = (x - 10) * 2
-        pytest.param((0.5, 0.5), (0.25, 0.25), 1, (14, 12, 20, 24), (8, 4, 20, 28), True, id="middle"),
+        pytest.param(
+            (0.5, 0.5), (0.25, 0.25), 1, (14, 12, 20, 24), (8, 4, 20, 28), True, id="middle"
+        ),
         # the same, mirrored: x1 = 40 - 20, x2 = 40 - 8
-        pytest.param((0.5, 0.5), (0.25, 0.25), 0, (14, 12, 20, 24), (20, 4, 32, 28), True, id="middle, mirrored"),
+        pytest.param(
+            (0.5, 0.5),
+            (0.25, 0.25),
+            0,
+            (14, 12, 20, 24),
+            (20, 4, 32, 28),
+            True,
+            id="middle, mirrored",
+        ),
         # (4 - 10) * 2 = -12 is cut at 0; (20 - 10) * 2 = 20: 20 of 32 wide are left, 62 %
-        pytest.param((0.5, 0.5), (0.25, 0.25), 1, (4, 12, 20, 24), (0, 4, 20, 28), True, id="cut, enough is left"),
+        pytest.param(
+            (0.5, 0.5),
+            (0.25, 0.25),
+            1,
+            (4, 12, 20, 24),
+            (0, 4, 20, 28),
+            True,
+            id="cut, enough is left",
+        ),
         # (14 - 10) * 2 = 8 of (14 - 2) * 2 = 24 wide: 33 % is under 40 %
-        pytest.param((0.5, 0.5), (0.25, 0.25), 1, (2, 12, 14, 24), (0, 4, 8, 28), False, id="cut, too little is left"),
+        pytest.param(
+            (0.5, 0.5),
+            (0.25, 0.25),
+            1,
+            (2, 12, 14, 24),
+            (0, 4, 8, 28),
+            False,
+            id="cut, too little is left",
+        ),
         pytest.param((0.5, 0.5), (0, 0), 1, (25, 25, 35, 35), (40, 40, 40, 40), False, id="gone"),
         # 1 pixel wide becomes 2: under 4 pixels it is no place
         pytest.param((0.5, 1), (0, 0), 1, (4, 8, 5, 24), (8, 8, 10, 24), False, id="too thin"),
     ],
 )
 def test_boxes_move_with_the_picture(
-    monkeypatch: pytest.MonkeyPatch, side: Any, start: Any, flip: float, box: Any, moved: Any, kept: bool
+    monkeypatch: pytest.MonkeyPatch,
+    side: Any,
+    start: Any,
+    flip: float,
+    box: Any,
+    moved: Any,
+    kept: bool,
 ) -> None:
     boxes = torch.tensor([[box]], dtype=torch.float32)
     draws(monkeypatch, side, start, flip)
     pixels, found, mask = augment(
-        painted(boxes), boxes, torch.ones(1, 1, dtype=torch.bool), AugmentConfig(least=1e-9, colour=0)
+        painted(boxes),
+        boxes,
+        torch.ones(1, 1, dtype=torch.bool),
+        AugmentConfig(least=1e-9, colour=0),
     )
     assert found[0, 0].tolist() == pytest.approx(moved, abs=1e-3)
     assert mask.tolist() == [[kept]]
@@ -78,7 +125,9 @@ def test_boxes_move_with_the_picture(
         assert (outside < 1).all()
 
 
-def slow_boxes(box: Any, side: Any, start: Any, mirrored: bool, size: int) -> tuple[list[float], bool]:
+def slow_boxes(
+    box: Any, side: Any, start: Any, mirrored: bool, size: int
+) -> tuple[list[float], bool]:
     """One box by plain arithmetic: move, mirror, cut, and decide."""
     x1, x2 = ((value / size - start[0]) / side[0] * size for value in (box[0], box[2]))
     y1, y2 = ((value / size - start[1]) / side[1] * size for value in (box[1], box[3]))
@@ -107,7 +156,11 @@ def test_augment_and_its_slow_twin(seed: int) -> None:
     for row in range(batch):
         for place in range(count):
             box, kept = slow_boxes(
-                boxes[row, place].tolist(), side[row].tolist(), start[row].tolist(), bool(coin[row] < 0.3), SIZE
+                boxes[row, place].tolist(),
+                side[row].tolist(),
+                start[row].tolist(),
+                bool(coin[row] < 0.3),
+                SIZE,
             )
             assert found[row, place].tolist() == pytest.approx(box, abs=1e-3)
             assert bool(mask[row, place]) == (kept and bool(given[row, place]))
@@ -115,7 +168,8 @@ def test_augment_and_its_slow_twin(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flip", "mirrored"), [pytest.param(0.0, [False] * 8, id="never"), pytest.param(1.0, [True] * 8, id="always")]
+    ("flip", "mirrored"),
+    [pytest.param(0.0, [False] * 8, id="never"), pytest.param(1.0, [True] * 8, id="always")],
 )
 def test_share_of_mirrored_pictures(flip: float, mirrored: list[bool]) -> None:
     boxes = torch.tensor([[[2.0, 10, 12, 20]]]).repeat(8, 1, 1)
@@ -159,7 +213,9 @@ def test_pad_boxes(boxes: list[int], shape: tuple[int, ...], mask: list[list[boo
         pytest.param((40, 40), (80, 40), id="stored squashed"),
     ],
 )
-def test_boxes_stand_where_the_pixels_do(tmp_path: Path, fit: str, stored: Any, annotated: Any) -> None:
+def test_boxes_stand_where_the_pixels_do(
+    tmp_path: Path, fit: str, stored: Any, annotated: Any
+) -> None:
     """A box round a coloured square covers that square in the network picture, letterboxed or squashed."""
     values = np.zeros((stored[1], stored[0], 3), dtype=np.uint8)
     values[5:15, 8:18] = 255
@@ -205,13 +261,18 @@ def test_augment_config_refuses(values: dict[str, float], key: str) -> None:
 @pytest.mark.parametrize(
     ("degrees", "box", "moved"),
     [
-        # a quarter turn would need 90; at 45 degrees a square of side 10 about the centre is enclosed by side 10 sqrt 2
+        # a quarter turn would need 90; at 45 degrees a square of side 10 about the centre is
+        # enclosed by side 10 sqrt 2
         pytest.param(45.0, (15, 15, 25, 25), (12.93, 12.93, 27.07, 27.07), id="about the centre"),
         pytest.param(0.0, (4, 8, 12, 24), (4, 8, 12, 24), id="not turned"),
     ],
 )
-def test_turned_boxes_by_hand(monkeypatch: pytest.MonkeyPatch, degrees: float, box: Any, moved: Any) -> None:
-    monkeypatch.setattr(photos.torch, "rand", lambda *shape: torch.ones(shape))  # the largest angle, no crop
+def test_turned_boxes_by_hand(
+    monkeypatch: pytest.MonkeyPatch, degrees: float, box: Any, moved: Any
+) -> None:
+    monkeypatch.setattr(
+        photos.torch, "rand", lambda *shape: torch.ones(shape)
+    )  # the largest angle, no crop
     boxes = torch.tensor([[box]], dtype=torch.float32)
     _, found, mask = augment(
         painted(boxes),
@@ -235,13 +296,18 @@ def test_paint_stays_inside_turned_boxes(seed: int) -> None:
         x1, y1, x2, y2 = (int(value) for value in box.round())
         inside[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = True
         assert not (picture[0][~inside] > 30).any()
-        rows, columns = (picture[0] > 100).nonzero().unbind(1)  # and the box is no larger than the paint needs
+        rows, columns = (
+            (picture[0] > 100).nonzero().unbind(1)
+        )  # and the box is no larger than the paint needs
         assert min(abs(int(columns.min()) - x1), abs(int(rows.min()) - y1)) <= 2
 
 
 def test_what_is_off_draws_nothing() -> None:
     """The same seed gives the same pictures, whether the settings exist or not."""
-    pixels, boxes = torch.rand(3, 3, SIZE, SIZE) * 255, torch.tensor([[[4.0, 8, 12, 24]]]).repeat(3, 1, 1)
+    pixels, boxes = (
+        torch.rand(3, 3, SIZE, SIZE) * 255,
+        torch.tensor([[[4.0, 8, 12, 24]]]).repeat(3, 1, 1),
+    )
     mask = torch.ones(3, 1, dtype=torch.bool)
     torch.manual_seed(0)
     side, start, coin = torch.rand(3, 2), torch.rand(3, 2), torch.rand(3)
@@ -249,7 +315,9 @@ def test_what_is_off_draws_nothing() -> None:
     after = torch.rand(1)
     torch.manual_seed(0)
     augment(pixels, boxes, mask, AugmentConfig(turn=0, hue=0))
-    assert torch.equal(torch.rand(1), after) and all(len(drawn) == 3 for drawn in (side, start, coin, colours))
+    assert torch.equal(torch.rand(1), after) and all(
+        len(drawn) == 3 for drawn in (side, start, coin, colours)
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,22 @@ from torch import Tensor
 from regiontalk.align.loss import max_margin
 from regiontalk.records import Example, Phrase
 from regiontalk.text.vocabulary import Vocabulary
-from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases, phrase_loss
+from regiontalk.train.phrases import (
+    box_names,
+    choose_phrases,
+    likely_true,
+    one_box_phrases,
+    phrase_loss,
+)
 
 
 def test_one_box_phrases() -> None:
-    phrases = (Phrase("a dog", (1,)), Phrase("two men", (0, 1)), Phrase("sky", ()), Phrase("...", (0,)))
+    phrases = (
+        Phrase("a dog", (1,)),
+        Phrase("two men", (0, 1)),
+        Phrase("sky", ()),
+        Phrase("...", (0,)),
+    )
     boxes = np.array([[0, 0, 5, 5], [2, 2, 9, 9]], dtype=np.float32)
     example = Example(Path("1.jpg"), ("x",), boxes, phrases, size_wh=(10, 10))
     assert one_box_phrases(example, Vocabulary(["a", "dog"])) == [(1, [4, 5])]
@@ -27,8 +38,15 @@ def test_one_box_phrases() -> None:
 @pytest.mark.parametrize(
     ("mask", "count", "chosen"),
     [
-        pytest.param([[1, 1], [1, 1]], 5, {(0, 0, (4,)), (0, 1, (5,)), (1, 1, (6,))}, id="a wording once"),
-        pytest.param([[0, 1], [1, 1]], 5, {(0, 1, (5,)), (1, 0, (4,)), (1, 1, (6,))}, id="a box that was cut away"),
+        pytest.param(
+            [[1, 1], [1, 1]], 5, {(0, 0, (4,)), (0, 1, (5,)), (1, 1, (6,))}, id="a wording once"
+        ),
+        pytest.param(
+            [[0, 1], [1, 1]],
+            5,
+            {(0, 1, (5,)), (1, 0, (4,)), (1, 1, (6,))},
+            id="a box that was cut away",
+        ),
         pytest.param([[0, 0], [0, 0]], 5, set(), id="none is left"),
         pytest.param([[1, 1], [1, 1]], 0, set(), id="none is wanted"),
     ],
@@ -45,7 +63,9 @@ def test_choose_phrases(mask: Any, count: int, chosen: set[Any]) -> None:
 @torch.no_grad()
 def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
     model = make_tiny(pool="grid" if sentence == "last" else "mean")
-    config = model.config.aligner.model_copy(update={"loss": "sum", "margin": 0.2, "sentence": sentence, "hidden": 12})
+    config = model.config.aligner.model_copy(
+        update={"loss": "sum", "margin": 0.2, "sentence": sentence, "hidden": 12}
+    )
     model.aligner = type(model.aligner)(
         features=model.extractor.vector_size, vocabulary=len(model.vocabulary), config=config
     ).eval()
@@ -53,15 +73,20 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
     boxes = torch.tensor([[0.0, 0, 30, 30], [10, 10, 60, 60]]).repeat(3, 1, 1)
     chosen = [(0, 1, [4, 5]), (2, 0, [6]), (0, 0, [7, 8, 9])]
     regions: list[Tensor] = [
-        model.aligner.regions(model.extractor.vectors(maps, boxes))[photo, row] for photo, row, _ in chosen
+        model.aligner.regions(model.extractor.vectors(maps, boxes))[photo, row]
+        for photo, row, _ in chosen
     ]
     scores = torch.zeros(3, 3)
     for k, region in enumerate(regions):
         for other, (_, _, words) in enumerate(chosen):
             vectors, mask = model.aligner.read([words])
-            scores[k, other] = sum(float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t])
+            scores[k, other] = sum(
+                float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t]
+            )
     expected = max_margin(scores, torch.arange(3), margin=0.2)
-    torch.testing.assert_close(phrase_loss(model, maps, boxes, chosen), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        phrase_loss(model, maps, boxes, chosen), expected, atol=1e-4, rtol=1e-4
+    )
     spared = torch.zeros(3, 3, dtype=torch.bool)
     spared[0, 1] = spared[2, 1] = True
     expected = max_margin(scores.masked_fill(spared, -9.0), torch.arange(3), margin=0.2)

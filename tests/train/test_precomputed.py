@@ -62,7 +62,13 @@ def write_features(folder: Path, captioner: RegionCaptioner, examples: list[Exam
             vectors = model.extractor.vectors(maps, boxes)[0].numpy()
         original = model.preprocessing.to_original(boxes[0].numpy(), photo.size_wh)
         wide, high = photo.size_wh
-        np.savez(folder / f"{example.photo.stem}.npz", features=vectors, boxes=original, image_w=wide, image_h=high)
+        np.savez(
+            folder / f"{example.photo.stem}.npz",
+            features=vectors,
+            boxes=original,
+            image_w=wide,
+            image_h=high,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +93,14 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(config: Path, computed: Path, toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(
+    config: Path, computed: Path, toy_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A run's folder."""
     out = tmp_path_factory.mktemp("given") / "out"
-    result = run("train", "align", config, "--data", toy_folder, "--features", computed, "--out", out)
+    result = run(
+        "train", "align", config, "--data", toy_folder, "--features", computed, "--out", out
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     return out
 
@@ -100,20 +110,34 @@ def test_training_says_what_it_reads(trained: Path) -> None:
     assert "1 of 12 photos have no features, left out (" in log
     assert "more than 4 regions, up to 5: the best by score are read" in log
     assert "boxes are random" not in log and "decoding" not in log
-    assert json.loads((trained / "model/config.json").read_text())["given"] == {"features": 16, "regions": 4}
+    assert json.loads((trained / "model/config.json").read_text())["given"] == {
+        "features": 16,
+        "regions": 4,
+    }
     card = (trained / "model/README.md").read_text()
     assert "11 photos" in card and "given, 16 numbers a region" in card and "backbone" not in card
     rows = np.load(trained / "features_given.npy", mmap_mode="r")
-    assert rows["vectors"].shape == (11, 5, 16) and sorted(set(rows["found"].tolist())) == [2, 3, 4, 5]
+    assert rows["vectors"].shape == (11, 5, 16) and sorted(set(rows["found"].tolist())) == [
+        2,
+        3,
+        4,
+        5,
+    ]
 
 
-def test_a_finished_run_is_only_loaded(trained: Path, config: Path, computed: Path, toy_folder: Path) -> None:
+def test_a_finished_run_is_only_loaded(
+    trained: Path, config: Path, computed: Path, toy_folder: Path
+) -> None:
     first = (trained / "model/model.safetensors").read_bytes()
-    again = run("train", "align", config, "--data", toy_folder, "--features", computed, "--out", trained)
+    again = run(
+        "train", "align", config, "--data", toy_folder, "--features", computed, "--out", trained
+    )
     assert again.exit_code == 0 and (trained / "model/model.safetensors").read_bytes() == first
 
 
-def test_another_set_is_refused(trained: Path, config: Path, computed: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_another_set_is_refused(
+    trained: Path, config: Path, computed: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     out = shutil.copytree(trained, tmp_path / "out")
     other = shutil.copytree(computed, tmp_path / "other")
     for path in other.iterdir():
@@ -131,7 +155,10 @@ def test_evaluate_and_use(trained: Path, computed: Path, toy_folder: Path, tmp_p
     document = json.loads(figures.read_text())
     assert any("1 of 6 photos have no features" in line for line in document["data"])
     found = {one["protocol"]: one for one in document["results"]}
-    assert found["retrieval"]["counts"]["photos"] == 5 and found["retrieval"]["counts"]["regions a photo"] == 5
+    assert (
+        found["retrieval"]["counts"]["photos"] == 5
+        and found["retrieval"]["counts"]["regions a photo"] == 5
+    )
     assert found["phrases"]["counts"]["boxes that compete"] == 5 and found["proposals"]["figures"]
     assert "expected one that writes captions" in found["captions"]["notes"][0]
     assert "expected their own boxes" in found["alignment"]["notes"][0]
@@ -141,7 +168,9 @@ def test_evaluate_and_use(trained: Path, computed: Path, toy_folder: Path, tmp_p
         assert result.exit_code == 0 and json.loads(result.stdout)["matches"], result.output
 
 
-def test_the_vectors_are_the_given_ones(trained: Path, computed: Path, toy_folder: Path, tiny_folder: Path) -> None:
+def test_the_vectors_are_the_given_ones(
+    trained: Path, computed: Path, toy_folder: Path, tiny_folder: Path
+) -> None:
     """The features of our own extractor, handed in as somebody else's, say what that extractor says."""
     photo = read_split(toy_folder, "dev")[0][2].photo  # of two regions
     own = RegionCaptioner.from_pretrained(tiny_folder)
@@ -162,19 +191,75 @@ def test_the_vectors_are_the_given_ones(trained: Path, computed: Path, toy_folde
         pytest.param("evaluate retrieval", "", "expected features of length 16", id="evaluate"),
         pytest.param("locate", "", "name them with --features PATH", id="locate"),
         pytest.param("caption", "", "expected features of length 16", id="a plain photo"),
-        pytest.param("caption", "--source features:FEATURES", "expected one that writes captions", id="no words"),
-        pytest.param("locate", "--features LONG", "expected features of length 16, got 17; name one set", id="length"),
-        pytest.param("evaluate retrieval", "--features LONG", "length 16, got 17", id="length in evaluate"),
-        pytest.param("locate", "--features nowhere", "nowhere: expected a folder or a file", id="no such path"),
-        pytest.param("align", "--model TINY --features FEATURES", "which looks at photos itself", id="another model"),
-        pytest.param("train", "--features nowhere", "nowhere: expected a folder or a file", id="train, no such path"),
-        pytest.param("train", "--features MIXED", "expected features of length 16, got 17", id="two lengths"),
-        pytest.param("train", "--features BARE", "_boxes.npy: expected the boxes of", id="no boxes"),
-        pytest.param("train", "--features EMPTY", "expected features named after the photos (", id="of other photos"),
-        pytest.param("train", "--features WILD", "expected numbers within 65504, got larger or not", id="not finite"),
-        pytest.param("train", "--features FEATURES --start TINY", "expected the stage align without", id="two sources"),
-        pytest.param("train all", "--features FEATURES", "expected the stage align without", id="another stage"),
-        pytest.param("train", "--start MODEL", "got one that reads given features", id="nothing to start from"),
+        pytest.param(
+            "caption",
+            "--source features:FEATURES",
+            "expected one that writes captions",
+            id="no words",
+        ),
+        pytest.param(
+            "locate",
+            "--features LONG",
+            "expected features of length 16, got 17; name one set",
+            id="length",
+        ),
+        pytest.param(
+            "evaluate retrieval", "--features LONG", "length 16, got 17", id="length in evaluate"
+        ),
+        pytest.param(
+            "locate",
+            "--features nowhere",
+            "nowhere: expected a folder or a file",
+            id="no such path",
+        ),
+        pytest.param(
+            "align",
+            "--model TINY --features FEATURES",
+            "which looks at photos itself",
+            id="another model",
+        ),
+        pytest.param(
+            "train",
+            "--features nowhere",
+            "nowhere: expected a folder or a file",
+            id="train, no such path",
+        ),
+        pytest.param(
+            "train", "--features MIXED", "expected features of length 16, got 17", id="two lengths"
+        ),
+        pytest.param(
+            "train", "--features BARE", "_boxes.npy: expected the boxes of", id="no boxes"
+        ),
+        pytest.param(
+            "train",
+            "--features EMPTY",
+            "expected features named after the photos (",
+            id="of other photos",
+        ),
+        pytest.param(
+            "train",
+            "--features WILD",
+            "expected numbers within 65504, got larger or not",
+            id="not finite",
+        ),
+        pytest.param(
+            "train",
+            "--features FEATURES --start TINY",
+            "expected the stage align without",
+            id="two sources",
+        ),
+        pytest.param(
+            "train all",
+            "--features FEATURES",
+            "expected the stage align without",
+            id="another stage",
+        ),
+        pytest.param(
+            "train",
+            "--start MODEL",
+            "got one that reads given features",
+            id="nothing to start from",
+        ),
     ],
 )
 def test_refused(
@@ -195,15 +280,29 @@ def test_refused(
     shutil.copy(computed / f"{train[0].photo.stem}.npz", tmp_path / "MIXED")
     np.savez(tmp_path / "MIXED" / f"{train[1].photo.stem}.npz", features=np.ones((1, 17)), **box)
     np.savez(tmp_path / "LONG" / f"{dev[0].photo.stem}.npz", features=np.ones((1, 17)), **box)
-    np.savez(tmp_path / "WILD" / f"{train[0].photo.stem}.npz", features=np.full((1, 16), np.nan), **box)
+    np.savez(
+        tmp_path / "WILD" / f"{train[0].photo.stem}.npz", features=np.full((1, 16), np.nan), **box
+    )
     np.save(tmp_path / "BARE" / f"{train[0].photo.stem}.npy", np.ones((1, 16)))
     places = {"FEATURES": computed, "TINY": tiny_folder, "MODEL": trained / "model"}
-    names = {word: places.get(word, tmp_path / word if word.isupper() else word) for word in extra.split()}
+    names = {
+        word: places.get(word, tmp_path / word if word.isupper() else word)
+        for word in extra.split()
+    }
     options = [str(names[word]) for word in extra.split()]
     options = [option.replace("features:FEATURES", f"features:{computed}") for option in options]
     if verb.startswith("train"):
         stage = verb.split()[1:] or ["align"]
-        arguments = ["train", *stage, config, "--data", toy_folder, "--out", tmp_path / "out", *options]
+        arguments = [
+            "train",
+            *stage,
+            config,
+            "--data",
+            toy_folder,
+            "--out",
+            tmp_path / "out",
+            *options,
+        ]
     else:
         model = [] if "--model" in options else ["--model", trained / "model"]
         data = ["--data", toy_folder] if verb.startswith("evaluate") else [dev[0].photo]
@@ -211,19 +310,26 @@ def test_refused(
         arguments = [*verb.split(), *data, *words, *model, *options]
     result = run(*arguments)
     lines = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
-    assert result.exit_code == 2 and len(lines) == 1 and message in lines[0], (result.output, result.exception)
+    assert result.exit_code == 2 and len(lines) == 1 and message in lines[0], (
+        result.output,
+        result.exception,
+    )
 
 
 def test_views_are_refused(computed: Path, toy_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="views: expected 1, got 2"):
-        GivenFeatures(PrecomputedRegions(computed), [], FeaturesConfig(views=2), tmp_path / "file", print)
+        GivenFeatures(
+            PrecomputedRegions(computed), [], FeaturesConfig(views=2), tmp_path / "file", print
+        )
 
 
 def test_two_photos_of_one_name(computed: Path, toy_folder: Path, tmp_path: Path) -> None:
     photo = read_split(toy_folder, "train")[0][0].photo
     pair = [Example(photo), Example(tmp_path / photo.name)]
     with pytest.raises(ValueError, match="expected two names, by which features are found"):
-        GivenFeatures(PrecomputedRegions(computed), pair, FeaturesConfig(), tmp_path / "file", print)
+        GivenFeatures(
+            PrecomputedRegions(computed), pair, FeaturesConfig(), tmp_path / "file", print
+        )
 
 
 @pytest.mark.parametrize("score", ["maxsim", "sum_positive", "mean_positive"])
@@ -233,18 +339,30 @@ def test_empty_places_count_for_nothing(
 ) -> None:
     """The loss of photos padded to 9 places against one that scores every photo on its own regions alone."""
     examples = read_split(toy_folder, "train")[0]
-    given = GivenFeatures(PrecomputedRegions(computed), examples, FeaturesConfig(regions=8), tmp_path / "file", print)
+    given = GivenFeatures(
+        PrecomputedRegions(computed), examples, FeaturesConfig(regions=8), tmp_path / "file", print
+    )
     features = given.freeze(Preprocessing(size=64))
     rows, texts = [0, 1, 2, 3], [[[4, 5]], [[6]], [[7, 8, 9]], [[5]]]
     torch.manual_seed(0)
-    aligner = Aligner(features=16, vocabulary=12, config=AlignerConfig(size=6, word_size=4, hidden=4, score=score))
+    aligner = Aligner(
+        features=16, vocabulary=12, config=AlignerConfig(size=6, word_size=4, hidden=4, score=score)
+    )
     vectors, mask = features.read_vectors(rows), features.read_mask(rows)
-    assert mask.sum(1).tolist() == [1 + count for count in features.found[rows].tolist()] == [3, 4, 5, 6]
-    found = alignment_loss(aligner, aligner.regions(vectors), Texts.read(aligner, texts), drop_whole, mask)
+    assert (
+        mask.sum(1).tolist()
+        == [1 + count for count in features.found[rows].tolist()]
+        == [3, 4, 5, 6]
+    )
+    found = alignment_loss(
+        aligner, aligner.regions(vectors), Texts.read(aligner, texts), drop_whole, mask
+    )
     words, word_mask = aligner.read([text for own in texts for text in own])
     scores = []
     for row in rows:
-        own = torch.from_numpy(np.array(read_given(PrecomputedRegions(computed), given.examples[row].photo, None)[1]))
+        own = torch.from_numpy(
+            np.array(read_given(PrecomputedRegions(computed), given.examples[row].photo, None)[1])
+        )
         encoded = aligner.regions(own.half().float()[None])
         shown = torch.ones(encoded.shape[:2], dtype=torch.bool)
         shown[:, 0] = not drop_whole
@@ -261,10 +379,14 @@ def test_given_maps(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
     read = [read_given(source, "dog.jpg", (100, 50), 3)]
     one = given_maps(read, Preprocessing(size=64), GivenConfig(features=3, regions=1))
     assert one.boxes_xyxy.tolist() == [[[0, 0, 64, 64], [32, 0, 64, 32]]]  # the best by score
-    torch.testing.assert_close(one.regions, torch.tensor([[[1 / 3] * 3, [0.0, 1, 0]]]))  # the whole photo: the mean
+    torch.testing.assert_close(
+        one.regions, torch.tensor([[[1 / 3] * 3, [0.0, 1, 0]]])
+    )  # the whole photo: the mean
     four = given_maps(read, Preprocessing(size=64), GivenConfig(features=3, regions=4))
     assert four.boxes_xyxy[0, 2:].tolist() == [[0, 0, 32, 64], [0, 32, 16, 64], [0, 0, 0, 0]]
-    torch.testing.assert_close(four.objectness, torch.tensor([[1, 0.9, 0.2, 1e-6, 0]]))  # 0 is no region
+    torch.testing.assert_close(
+        four.objectness, torch.tensor([[1, 0.9, 0.2, 1e-6, 0]])
+    )  # 0 is no region
     assert four.regions[0, 4].tolist() == [0, 0, 0]
 
 

@@ -85,9 +85,13 @@ def test_training_changes_every_part_and_a_finished_run_is_only_loaded(
 ) -> None:
     run = start_run(tiny)
     before, after = weights(run.build(None, None)), trained(run)
-    moved = {key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])}
+    moved = {
+        key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])
+    }
     assert moved == {"extractor", "aligner", "generator"}
-    monkeypatch.setattr(loop, "rate_at", lambda *arguments: pytest.fail("a finished stage was trained again"))
+    monkeypatch.setattr(
+        loop, "rate_at", lambda *arguments: pytest.fail("a finished stage was trained again")
+    )
     again = trained(start_run(tiny))
     assert all(torch.equal(again[key], value) for key, value in after.items())
 
@@ -112,7 +116,9 @@ def test_a_checkpoint_of_other_settings_is_refused(
         if name == stage:
             break
         run.stage(name, model)
-    with pytest.raises(ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"):
+    with pytest.raises(
+        ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"
+    ):
         run.stage(stage, model)
 
 
@@ -123,32 +129,45 @@ def test_another_generator_goes_on_from_the_same_regions(
     before = trained(start_run(silent))
     shutil.rmtree(start_run(silent).out / "generate")
     learnt: list[str] = []
-    monkeypatch.setattr("regiontalk.train.run.train", lambda module, *_, **__: learnt.append(type(module).__name__))
+    monkeypatch.setattr(
+        "regiontalk.train.run.train", lambda module, *_, **__: learnt.append(type(module).__name__)
+    )
     after = trained(start_run(silent | {"generator": tiny.get("generator", {}) | {"hidden": 24}}))
     assert learnt == ["Generator"]
     kept = [key for key in before if not key.startswith("generator.")]
     assert all(torch.equal(before[key], after[key]) for key in kept)
 
 
-def test_a_stage_that_follows_another_beginning_is_refused(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_a_stage_that_follows_another_beginning_is_refused(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     run = start_run(tiny)
     trained(run)
     (run.out / "joint" / "checkpoint.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"align/checkpoint.safetensors: written with other settings"):
+    with pytest.raises(
+        ValueError, match=r"align/checkpoint.safetensors: written with other settings"
+    ):
         trained(start_run(tiny | {"seed": 1}))
 
 
 def test_other_photos_are_refused(start_run: Any, tiny: dict[str, Any]) -> None:
     trained(start_run(tiny))
-    with pytest.raises(ValueError, match=r"joint/checkpoint.safetensors: written with other settings"):
+    with pytest.raises(
+        ValueError, match=r"joint/checkpoint.safetensors: written with other settings"
+    ):
         trained(start_run(tiny, limit=11))
 
 
 def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
     """The alignment stage on another model's extractor, and the aligned embedding as the generator's condition."""
     first = start_run(tiny, "first")
-    folder = run_recipe(first, stages_of(first.recipe), start=None, weights=None, published=False, card="card")
-    values = {key: tiny[key] for key in ("least_count", "extractor", "decoding", "features", "align", "generate")}
+    folder = run_recipe(
+        first, stages_of(first.recipe), start=None, weights=None, published=False, card="card"
+    )
+    values = {
+        key: tiny[key]
+        for key in ("least_count", "extractor", "decoding", "features", "align", "generate")
+    }
     values |= {"name": "paper", "aligner": {"size": 6, "word_size": 5, "hidden": 4}}
     values |= {"generator": {"hidden": 7, "word_size": 5, "source": "embedding"}}
     second = start_run(values, "second")
@@ -156,13 +175,24 @@ def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -
     taken = weights(model.extractor)
     for name in stages_of(second.recipe):
         second.stage(name, model)
-    assert all(torch.equal(value, taken[key]) for key, value in model.extractor.state_dict().items())
+    assert all(
+        torch.equal(value, taken[key]) for key, value in model.extractor.state_dict().items()
+    )
     assert model.condition_size() == 12, "the region's embedding and the photo's"
 
 
 def test_phrases_teach_where_they_are_asked_for(start_run: Any, tiny: dict[str, Any]) -> None:
     run = start_run(
-        tiny | {"generate": {"batch": 4, "captions": 0, "pairs": 0, "phrases": 2, "optimiser": {"steps": 2}}}
+        tiny
+        | {
+            "generate": {
+                "batch": 4,
+                "captions": 0,
+                "pairs": 0,
+                "phrases": 2,
+                "optimiser": {"steps": 2},
+            }
+        }
     )
     lines: list[str] = []
     run.log = lines.append
@@ -178,22 +208,43 @@ def test_proposals_alone(start_run: Any, tiny: dict[str, Any]) -> None:
     before, after = weights(run.build(None, None)), trained(run)
     moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
     assert {key.split(".")[1] for key in moved} == {"proposals", "norm"}, "the backbone's rate is 0"
-    assert all("running" in key or "tracked" in key for key in moved if ".norm." in key), "only statistics"
+    assert all("running" in key or "tracked" in key for key in moved if ".norm." in key), (
+        "only statistics"
+    )
 
 
-@pytest.mark.parametrize("boxed", [pytest.param(True, id="boxes"), pytest.param(False, id="no box")])
-def test_without_boxes_the_proposals_stay_as_they_were(tiny: dict[str, Any], tmp_path: Path, boxed: bool) -> None:
-    off = {"weight_sentence": 0, "weight_span": 0, "weight_caption": 0, "batch": 4, "optimiser": {"steps": 2}}
+@pytest.mark.parametrize(
+    "boxed", [pytest.param(True, id="boxes"), pytest.param(False, id="no box")]
+)
+def test_without_boxes_the_proposals_stay_as_they_were(
+    tiny: dict[str, Any], tmp_path: Path, boxed: bool
+) -> None:
+    off = {
+        "weight_sentence": 0,
+        "weight_span": 0,
+        "weight_caption": 0,
+        "batch": 4,
+        "optimiser": {"steps": 2},
+    }
     lines: list[str] = []
-    recipe, data = Recipe.model_validate(tiny | {"proposer": off}), own_data(tmp_path / "mine", boxed=boxed)
+    recipe, data = (
+        Recipe.model_validate(tiny | {"proposer": off}),
+        own_data(tmp_path / "mine", boxed=boxed),
+    )
     run = Run(recipe=recipe, data=data, out=tmp_path / "out", log=lines.append)
     model = run.build(None, None)
     before = weights(model.extractor.proposals)
     run.stage("proposer", model)
-    moved = [key for key, value in weights(model.extractor.proposals).items() if not torch.equal(value, before[key])]
+    moved = [
+        key
+        for key, value in weights(model.extractor.proposals).items()
+        if not torch.equal(value, before[key])
+    ]
     assert bool(moved) == boxed
     assert any("left out, no photo of the data has a box" in line for line in lines) != boxed
-    assert any("boxes are random: no photo of the data has a box" in line for line in lines) != boxed
+    assert (
+        any("boxes are random: no photo of the data has a box" in line for line in lines) != boxed
+    )
 
 
 def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
@@ -203,7 +254,9 @@ def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> No
         run.stage("align", run.build(None, None))
 
 
-RECIPES = sorted(path for path in CONFIGS.glob("*.toml") if path.stem != "objects")  # that one is another kind
+RECIPES = sorted(
+    path for path in CONFIGS.glob("*.toml") if path.stem != "objects"
+)  # that one is another kind
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -220,7 +273,9 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         assert getattr(recipe, part) == getattr(shipped, part)
     written, used = recipe.decoding.model_dump(), shipped.decoding.model_dump()
     for calibration in ("photo", "region"):
-        assert written.pop(calibration) == pytest.approx(used.pop(calibration), abs=6e-5), calibration
+        assert written.pop(calibration) == pytest.approx(used.pop(calibration), abs=6e-5), (
+            calibration
+        )
     assert written == used
 
 
@@ -267,7 +322,9 @@ def test_recipes_that_are_refused(tmp_path: Path, text: str | bytes, messages: l
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as caught:
         Recipe.read(path)
-    assert all(message in str(caught.value) for message in [str(path), *messages]), str(caught.value)
+    assert all(message in str(caught.value) for message in [str(path), *messages]), str(
+        caught.value
+    )
 
 
 def own_data(folder: Path, captions: bool = True, boxed: bool = True) -> Path:
@@ -278,14 +335,26 @@ def own_data(folder: Path, captions: bool = True, boxed: bool = True) -> Path:
         name = scene.example.id
         scene.image.save(folder / name)
         boxes = [{"box": list(shape.box), "phrase": shape.name} for shape in scene.shapes if boxed]
-        rows.append({"photo": name, "captions": list(scene.example.captions) if captions else [], "boxes": boxes})
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        rows.append(
+            {
+                "photo": name,
+                "captions": list(scene.example.captions) if captions else [],
+                "boxes": boxes,
+            }
+        )
+    (folder / "train.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     return folder
 
 
 def as_toml(values: dict[str, Any], prefix: str = "") -> str:
     """A recipe as its file: plain values first, then sections."""
-    plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    plain = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in values.items()
+        if not isinstance(value, dict)
+    ]
     parts = [
         f"[{prefix}{key}]\n{as_toml(value, f'{prefix}{key}.')}"
         for key, value in values.items()
@@ -296,7 +365,9 @@ def as_toml(values: dict[str, Any], prefix: str = "") -> str:
 
 def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
     data, config, out = own_data(tmp_path / "mine"), tmp_path / "mine.toml", tmp_path / "out"
-    steps = {name: tiny[name] | {"optimiser": {"steps": 2}} for name in ("joint", "align", "generate")}
+    steps = {
+        name: tiny[name] | {"optimiser": {"steps": 2}} for name in ("joint", "align", "generate")
+    }
     config.write_text(as_toml(tiny | steps))
     assert tomllib.loads(config.read_text()) == tiny | steps
     arguments = ["train", "all", str(config), "--data", str(data), "--out", str(out)]
@@ -305,34 +376,59 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
     folder = Path(result.stdout.strip())
     assert folder == out / "model"
     assert "12 photos of the training split of `mine`" in (folder / "README.md").read_text()
-    found = RegionCaptioner.from_pretrained(folder).caption(data / make_scenes(1, 5)[0].example.id, regions=3)
+    found = RegionCaptioner.from_pretrained(folder).caption(
+        data / make_scenes(1, 5)[0].example.id, regions=3
+    )
     assert found.model == "tiny" and found.size_wh == (64, 64) and found.caption is not None
     first = (folder / "model.safetensors").read_bytes()
     again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 0 and (folder / "model.safetensors").read_bytes() == first, "nothing is left to train"
+    assert again.exit_code == 0 and (folder / "model.safetensors").read_bytes() == first, (
+        "nothing is left to train"
+    )
     assert "step 2/2" in (out / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(
     ("stage", "extra", "message"),
     [
-        pytest.param("proposer", [], "expected a section [proposer], got joint, align, generate", id="no such section"),
+        pytest.param(
+            "proposer",
+            [],
+            "expected a section [proposer], got joint, align, generate",
+            id="no such section",
+        ),
         pytest.param(
             "generator",
             [],
             "expected one of proposer, warm, joint, align, generate, objects, vectors or all",
             id="no such stage",
         ),
-        pytest.param("all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"),
+        pytest.param(
+            "all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"
+        ),
         pytest.param("all", ["--start", "nowhere"], "nowhere", id="no such model"),
     ],
 )
 def test_the_users_mistakes(
-    tiny: dict[str, Any], tmp_path: Path, toy_folder: Path, stage: str, extra: list[str], message: str
+    tiny: dict[str, Any],
+    tmp_path: Path,
+    toy_folder: Path,
+    stage: str,
+    extra: list[str],
+    message: str,
 ) -> None:
     config = tmp_path / "recipe.toml"
     config.write_text(as_toml(tiny))
-    arguments = ["train", stage, str(config), "--data", str(toy_folder), "--out", str(tmp_path / "out"), *extra]
+    arguments = [
+        "train",
+        stage,
+        str(config),
+        "--data",
+        str(toy_folder),
+        "--out",
+        str(tmp_path / "out"),
+        *extra,
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
 
@@ -345,19 +441,32 @@ def test_data_without_words_is_refused(tiny: dict[str, Any], tmp_path: Path) -> 
 
 def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_path: Path) -> None:
     data = own_data(tmp_path / "mine", captions=False)
-    generator = tiny["generator"] | {"attention": 0, "picture": "every", "source": "feature", "places": False}
+    generator = tiny["generator"] | {
+        "attention": 0,
+        "picture": "every",
+        "source": "feature",
+        "places": False,
+    }
     stage = {"batch": 4, "captions": 1, "pairs": 0, "phrases": 2, "optimiser": {"steps": 2}}
-    recipe = {key: value for key, value in tiny.items() if key not in ("align", "joint", "warm", "proposer")}
+    recipe = {
+        key: value
+        for key, value in tiny.items()
+        if key not in ("align", "joint", "warm", "proposer")
+    }
     recipe |= {"generator": generator | {"geometry": True}, "generate": stage}
     lines: list[str] = []
-    run = Run(recipe=Recipe.model_validate(recipe), data=data, out=tmp_path / "out", log=lines.append)
+    run = Run(
+        recipe=Recipe.model_validate(recipe), data=data, out=tmp_path / "out", log=lines.append
+    )
     folder = run_recipe(run, ["generate"], start=None, weights=None, published=False, card="card")
     model = RegionModel.from_folder(folder)
     assert {"red", "square"} <= set(model.vocabulary.words)  # words of the phrases alone
     assert any("phrases " in line for line in lines)
 
 
-def test_the_backbone_moves_again_after_a_stage_that_froze_it(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_the_backbone_moves_again_after_a_stage_that_froze_it(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     only_places = {"weight_sentence": 0.0, "weight_span": 0.0, "weight_caption": 0.0, "batch": 4}
     still = only_places | {"optimiser": {"steps": 2, "backbone_rate": 0.0}}
     run = start_run(tiny | {"proposer": still, "warm": tiny["align"]})
@@ -376,14 +485,23 @@ def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
     start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"sampling": 0.5, "reward": 0.5, "penalty": 0.5, "rounds": 1, "responsibility": 1.0}
-    values = tiny | {"generator": tiny["generator"] | {"regions": 3}, "generate": tiny["generate"] | own}
+    values = tiny | {
+        "generator": tiny["generator"] | {"regions": 3},
+        "generate": tiny["generate"] | own,
+    }
     run = start_run(values, "straight")
     lines: list[str] = []
     run.log = lines.append
     straight = trained(run)
-    halves = [[" captions " in line, " reward " in line] for line in lines if " pairs " in line and "step" in line]
+    halves = [
+        [" captions " in line, " reward " in line]
+        for line in lines
+        if " pairs " in line and "step" in line
+    ]
     assert halves == [[True, False], [False, True]] * 2, lines
-    assert sum("inferred pairs" in line for line in lines) == 2 and "EM round 1 of 1" in "".join(lines)
+    assert sum("inferred pairs" in line for line in lines) == 2 and "EM round 1 of 1" in "".join(
+        lines
+    )
     with monkeypatch.context() as patch:
         kill_at(patch, "generate", 3)
         with pytest.raises(KeyboardInterrupt):

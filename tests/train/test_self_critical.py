@@ -34,7 +34,9 @@ def test_own_words_stand_where_people_wrote_words(generator: Generator) -> None:
     torch.manual_seed(2)
     mixed = with_own_words(generator, condition, annotations, words, 1.0)
     assert torch.equal(mixed[:, 0], words[:, 0]) and torch.equal(mixed == PAD, words == PAD)
-    assert mixed[:, 1:][words[:, 1:] != PAD].min() >= 4, "START, END and unknown words are never read as one's own"
+    assert mixed[:, 1:][words[:, 1:] != PAD].min() >= 4, (
+        "START, END and unknown words are never read as one's own"
+    )
     torch.manual_seed(3)
     half = with_own_words(generator, condition, annotations, words, 0.5) != words
     assert 0.1 < half[words > 3].float().mean() < 0.6
@@ -69,12 +71,16 @@ def test_it_learns_what_is_rewarded(generator: Generator) -> None:
 
     def reward(photos: object, captions: object) -> Tensor:
         pairs = zip(photos, captions, strict=True)  # type: ignore[call-overload]
-        return torch.tensor([sum(word == wanted[photo] for word in words) / 3 for photo, words in pairs])
+        return torch.tensor(
+            [sum(word == wanted[photo] for word in words) / 3 for photo, words in pairs]
+        )
 
     for step in range(60):
         torch.manual_seed(step)
         generator.train()
-        loss = self_critical_loss(generator, condition, annotations, [0, 1], reward, draws=8, max_words=3)
+        loss = self_critical_loss(
+            generator, condition, annotations, [0, 1], reward, draws=8, max_words=3
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -105,5 +111,11 @@ def test_one_draw_has_nothing_to_be_compared_with(generator: Generator) -> None:
     condition, annotations = given(1)
     with pytest.raises(ValueError, match="draws: expected 2 or more"):
         self_critical_loss(
-            generator, condition, annotations, [0], lambda photos, words: condition, draws=1, max_words=3
+            generator,
+            condition,
+            annotations,
+            [0],
+            lambda photos, words: condition,
+            draws=1,
+            max_words=3,
         )

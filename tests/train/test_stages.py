@@ -41,7 +41,9 @@ def forbidden(*arguments: Any, **more: Any) -> None:
 def test_a_stage_begins_with_what_the_earlier_ones_left(
     start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = saved(run_recipe(start_run(tiny, "straight"), stages_of(Recipe.model_validate(tiny)), **PLAIN))
+    straight = saved(
+        run_recipe(start_run(tiny, "straight"), stages_of(Recipe.model_validate(tiny)), **PLAIN)
+    )
     for name in ("joint", "align", "generate"):
         folder = run_recipe(start_run(tiny), [name], **PLAIN)
     assert saved(folder) == straight
@@ -68,7 +70,9 @@ def test_stages_that_have_not_run_are_named(start_run: Any, tiny: dict[str, Any]
     ("changes", "stage"),
     [
         pytest.param({"seed": 1}, "joint", id="another seed"),
-        pytest.param({"warm": {"batch": 4, "optimiser": {"steps": 1}}}, "joint", id="a stage before it"),
+        pytest.param(
+            {"warm": {"batch": 4, "optimiser": {"steps": 1}}}, "joint", id="a stage before it"
+        ),
     ],
 )
 def test_another_beginning_is_refused(
@@ -78,7 +82,9 @@ def test_another_beginning_is_refused(
     run.stage("joint", run.build(None, None))
     other = start_run(tiny | changes)
     model = other.build(None, None)
-    with pytest.raises(ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"):
+    with pytest.raises(
+        ValueError, match=f"{stage}/checkpoint.safetensors: written with other settings"
+    ):
         for name in stages_of(other.recipe):
             other.stage(name, model)
 
@@ -90,7 +96,9 @@ def test_another_extractor_is_refused(start_run: Any, tiny: dict[str, Any]) -> N
     model = run.build(None, None)
     with torch.no_grad():
         next(model.extractor.backbone.parameters()).add_(1e-3)
-    with pytest.raises(ValueError, match=r"joint/checkpoint.safetensors: written with other settings"):
+    with pytest.raises(
+        ValueError, match=r"joint/checkpoint.safetensors: written with other settings"
+    ):
         run.stage("joint", model)
 
 
@@ -99,7 +107,10 @@ def test_settings_name_the_vectors_and_the_beginning(start_run: Any, tiny: dict[
     model = run.build(None, None)
     for name in stages_of(run.recipe):
         found = json.loads(run.settings(name, model))
-        assert found["vectors"] == {"aligner": "random", "generator": "random", "file": ""} and found["begin"], name
+        assert (
+            found["vectors"] == {"aligner": "random", "generator": "random", "file": ""}
+            and found["begin"]
+        ), name
 
 
 @pytest.mark.parametrize(
@@ -152,14 +163,18 @@ def test_a_map_without_a_neck_is_standardised(
     assert "statistics of the map from 12 photos" in lines and "boxes are random" in lines[0]
     plain = run.build(None, None).eval()  # its statistics are still 0 and 1
     with torch.no_grad():
-        raw = plain.extractor(PictureStore(run.examples, plain.preprocessing).batch(range(12))).regions
+        raw = plain.extractor(
+            PictureStore(run.examples, plain.preprocessing).batch(range(12))
+        ).regions
     flat = raw.transpose(0, 1).flatten(1)
     torch.testing.assert_close(mean, flat.mean(1), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(variance, flat.var(1), rtol=1e-3, atol=1e-4)
     monkeypatch.setattr(features, "PictureStore", forbidden)
     monkeypatch.setattr(runner, "PictureStore", forbidden)
     again = statistics(start_run(without_a_neck(tiny)))
-    assert torch.equal(again[0], mean) and torch.equal(again[1], variance), "a run goes on with the very same"
+    assert torch.equal(again[0], mean) and torch.equal(again[1], variance), (
+        "a run goes on with the very same"
+    )
 
 
 def test_statistics_that_were_trained_stay(start_run: Any, tiny: dict[str, Any]) -> None:
@@ -175,7 +190,9 @@ def test_terms_without_texts_are_off(start_run: Any, tiny: dict[str, Any]) -> No
     assert " sentences " in line and " spans " not in line and " captions " not in line
 
 
-def test_batches_without_pairs(start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_without_pairs(
+    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = start_run(tiny | {"generate": {"captions": 0, "optimiser": {"steps": 2}}})
     monkeypatch.setattr(run, "pairs", lambda *arguments: [[]] * 24)
     lines = listen(run)
@@ -189,7 +206,11 @@ NEVER = {"optimiser": {"steps": 1}}
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param({"generate": {"captions": 0, "pairs": 0}, "align": NEVER}, "generate.captions, gen", id="nothing"),
+        pytest.param(
+            {"generate": {"captions": 0, "pairs": 0}, "align": NEVER},
+            "generate.captions, gen",
+            id="nothing",
+        ),
         pytest.param(
             {"generate": NEVER, "align": NEVER, "features": {"regions": 0}},
             "generate.pairs and features.regions = 0",
@@ -216,4 +237,6 @@ def test_the_card_names_the_backbone_that_ran(tiny: dict[str, Any], tiny_folder:
     card = model_card(plan, extractor=sizes, data="toy", photos=12, start=str(tiny_folder))
     assert "- backbone: `test_efficientnet`, with the extractor of `tiny`\n" in card
     assert "test_byobnet" not in card and str(tiny_folder) not in card
-    assert ExtractorConfig().backbone in model_card(plan, extractor=ExtractorConfig(), data="toy", photos=12)
+    assert ExtractorConfig().backbone in model_card(
+        plan, extractor=ExtractorConfig(), data="toy", photos=12
+    )

@@ -1,7 +1,8 @@
 """The whole chain on coloured shapes: it learns what the sentences say, and nothing where they say nothing.
 
-Scenes and boxes are the same in both runs. In the second every training scene has another scene's sentences: the
-model can still learn where shapes are, from their boxes, but not what they are called.
+Scenes and boxes are the same in both runs. In the second every training scene has another scene's
+sentences: the model can still learn where shapes are, from their boxes, but not what they are
+called.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def train(folder: Path, scenes: Sequence[ToyScene], seed: int = 0) -> Figures:
     write_scenes({"train": scenes, "dev": make_scenes(DEV, 1000 + seed, most=3)}, folder / "data")
     recipe = Recipe.read(CONFIG).model_copy(update={"seed": seed})
     run = Run(recipe=recipe, data=folder / "data", out=folder / "run", log=print)
-    model = run_recipe(run, stages_of(recipe), start=None, weights=None, published=False, card="toy")
+    model = run_recipe(
+        run, stages_of(recipe), start=None, weights=None, published=False, card="toy"
+    )
     return measure(model, folder / "data")
 
 

@@ -45,10 +45,18 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.param(0.2, 0.3, None, [0, 2], id="only where the colours change"),
         pytest.param(0, None, 0.35, [0, 0.1, 0.2, 0.3], id="all"),
         pytest.param(9, None, None, [0], id="the first"),
-        pytest.param(0.2, None, 1.5, [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4], id="a period that is no binary fraction"),
+        pytest.param(
+            0.2,
+            None,
+            1.5,
+            [0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4],
+            id="a period that is no binary fraction",
+        ),
     ],
 )
-def test_sampling(film: Path, every: float, change: float | None, most: float | None, times: list[float]) -> None:
+def test_sampling(
+    film: Path, every: float, change: float | None, most: float | None, times: list[float]
+) -> None:
     with open_film(str(film)) as opened:
         frames = list(opened.frames(every, change, most))
         assert opened.complete and opened.size_wh == (64, 48) and opened.seconds == pytest.approx(4)
@@ -77,7 +85,8 @@ def test_a_film_that_ends_in_the_middle(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(data[: len(data) // 2])
     if suffix == ".mp4":  # its index stands at the end: nothing can be read
         with pytest.raises(
-            ValueError, match=r"a\.mp4: expected a video file, got something else or a file .* cut short"
+            ValueError,
+            match=r"a\.mp4: expected a video file, got something else or a file .* cut short",
         ):
             open_film(str(path))
         return
@@ -106,7 +115,9 @@ class Camera:
         return self.left >= 0
 
     def retrieve(self) -> tuple[bool, Any]:
-        return self.left % 3 != 1, np.zeros((6, 8, 3), dtype=np.uint8)  # every third cannot be decoded
+        return self.left % 3 != 1, np.zeros(
+            (6, 8, 3), dtype=np.uint8
+        )  # every third cannot be decoded
 
     def release(self) -> None:
         self.released = True
@@ -134,7 +145,9 @@ def test_frames_without_time_stamps() -> None:
 def test_a_period_takes_as_many_frames_as_fit(every: float, count: int) -> None:
     opened = Film(Stamped([number / 10 for number in range(101)]), "a.mp4", live=False)
     times = [frame.time for frame in opened.frames(every)]
-    assert len(times) == count and times == pytest.approx([number * every for number in range(count)])
+    assert len(times) == count and times == pytest.approx(
+        [number * every for number in range(count)]
+    )
 
 
 class Stamped(Camera):
@@ -145,7 +158,9 @@ class Stamped(Camera):
         self.times = times
 
     def get(self, key: int) -> float:
-        return 1000 * self.times[-1 - self.left] if key == cv2.CAP_PROP_POS_MSEC else super().get(key)
+        return (
+            1000 * self.times[-1 - self.left] if key == cv2.CAP_PROP_POS_MSEC else super().get(key)
+        )
 
     def retrieve(self) -> tuple[bool, Any]:
         return True, np.zeros((6, 8, 3), dtype=np.uint8)
@@ -156,10 +171,16 @@ def test_complete_and_end() -> None:
     assert (opened.complete, opened.end) == (False, 0)
     frames = opened.frames(0)
     next(frames), next(frames)
-    assert (opened.complete, opened.end) == (False, pytest.approx(0.2))  # who stops here has not seen it all
+    assert (opened.complete, opened.end) == (
+        False,
+        pytest.approx(0.2),
+    )  # who stops here has not seen it all
     assert len(list(frames)) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.4))
     opened = Film(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
-    assert len(list(opened.frames(0, most=0.15))) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.2))
+    assert len(list(opened.frames(0, most=0.15))) == 2 and (opened.complete, opened.end) == (
+        True,
+        pytest.approx(0.2),
+    )
 
 
 @pytest.mark.parametrize(("every", "change"), [(-1, None), (1, 1.5)])
@@ -174,11 +195,15 @@ def test_sources(tmp_path: Path, film: Path) -> None:
     (tmp_path / "words.mp4").write_text("these are only words")
     with pytest.raises(ValueError, match="expected a video file"):
         open_film(str(tmp_path / "words.mp4"))
-    with pytest.raises(ValueError, match=r"frames of 64x48 pixels, expected at most 1,000; raise --max-pixels"):
+    with pytest.raises(
+        ValueError, match=r"frames of 64x48 pixels, expected at most 1,000; raise --max-pixels"
+    ):
         open_film(str(film), 1000)
     with pytest.raises(ValueError, match="camera:987: no such camera"):
         open_film("camera:987")
-    with pytest.raises(ValueError, match=r"rtsp://me@127\.0\.0\.1:9/x: 127\.0\.0\.1 does not answer"):
+    with pytest.raises(
+        ValueError, match=r"rtsp://me@127\.0\.0\.1:9/x: 127\.0\.0\.1 does not answer"
+    ):
         open_film("rtsp://me:secret@127.0.0.1:9/x")
 
 
@@ -206,18 +231,34 @@ def test_names() -> None:
         pytest.param("rtsp://door:554/1", "rtsp://door:554/1", id="no password"),
         pytest.param("http://door:80/a@b", "http://door:80/a@b", id="an @ in the path"),
         pytest.param("rtsp://[::1]:554/a@b", "rtsp://[::1]:554/a@b", id="a numeric address"),
-        pytest.param("rtsp://me@door:554/1", "rtsp://me@door:554/1", id="a user without a password"),
+        pytest.param(
+            "rtsp://me@door:554/1", "rtsp://me@door:554/1", id="a user without a password"
+        ),
         pytest.param("rtsp://me:SECRET@door/1", "rtsp://me@door/1", id="a password"),
         pytest.param("rtsp://:SECRET@door/1", "rtsp://@door/1", id="without a user"),
-        pytest.param("RTSP://me:SE@CR:ET@[::1]:554/1", "RTSP://me@[::1]:554/1", id="with @ and colon"),
+        pytest.param(
+            "RTSP://me:SE@CR:ET@[::1]:554/1", "RTSP://me@[::1]:554/1", id="with @ and colon"
+        ),
         pytest.param("rtsp://me:SE/CR#ET@door/1", "rtsp://me@door/1", id="with a slash"),
-        pytest.param("rtsp://me:12@3SECRET@door/1", "rtsp://me@door/1", id="that begins with digits"),
-        pytest.param("http://a/b?user=me&password=SECRET&c=1", "http://a/b?user=me&password=***&c=1", id="password="),
+        pytest.param(
+            "rtsp://me:12@3SECRET@door/1", "rtsp://me@door/1", id="that begins with digits"
+        ),
+        pytest.param(
+            "http://a/b?user=me&password=SECRET&c=1",
+            "http://a/b?user=me&password=***&c=1",
+            id="password=",
+        ),
         pytest.param("http://a/b?Pwd=SEC/RET", "http://a/b?Pwd=***", id="pwd="),
         pytest.param("http://a/b?pass=SECRET#x", "http://a/b?pass=***", id="pass="),
-        pytest.param("https://a/b?access_token=SECRET&x=1", "https://a/b?access_token=***&x=1", id="token="),
+        pytest.param(
+            "https://a/b?access_token=SECRET&x=1", "https://a/b?access_token=***&x=1", id="token="
+        ),
         pytest.param("srt://a:9?passphrase=SECRET", "srt://a:9?passphrase=***", id="passphrase="),
-        pytest.param("rtsp://a/user=me&password=SECRET&ch=1", "rtsp://a/user=me&password=***&ch=1", id="in the path"),
+        pytest.param(
+            "rtsp://a/user=me&password=SECRET&ch=1",
+            "rtsp://a/user=me&password=***&ch=1",
+            id="in the path",
+        ),
     ],
 )
 def test_shown_name(source: str, shown: str) -> None:

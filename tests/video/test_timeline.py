@@ -27,23 +27,42 @@ def joined(*frames: list[RegionCaption], patience: int = 2) -> list[tuple[str, t
 @pytest.mark.parametrize(
     ("frames", "things"),
     [
-        pytest.param([[region(LEFT, "a dog")], [region(NEAR, "a dog")]], [("a dog", (0, 1))], id="moves a little"),
-        pytest.param([[region(LEFT, "a dog")], [region(RIGHT, "a dog")]], [("a dog", (0, 1))], id="jumps, same words"),
         pytest.param(
-            [[region(LEFT, "a dog")], [region(RIGHT, "a man")]], [("a dog", (0,)), ("a man", (1,))], id="another thing"
+            [[region(LEFT, "a dog")], [region(NEAR, "a dog")]],
+            [("a dog", (0, 1))],
+            id="moves a little",
         ),
         pytest.param(
-            [[region(LEFT, "a dog", 0.4)], [region(NEAR, "a wolf", 0.6)], [region(LEFT, "a dog", 0.4)]],
+            [[region(LEFT, "a dog")], [region(RIGHT, "a dog")]],
+            [("a dog", (0, 1))],
+            id="jumps, same words",
+        ),
+        pytest.param(
+            [[region(LEFT, "a dog")], [region(RIGHT, "a man")]],
+            [("a dog", (0,)), ("a man", (1,))],
+            id="another thing",
+        ),
+        pytest.param(
+            [
+                [region(LEFT, "a dog", 0.4)],
+                [region(NEAR, "a wolf", 0.6)],
+                [region(LEFT, "a dog", 0.4)],
+            ],
             [("a dog", (0, 1, 2))],
             id="the frames vote: 0.8 against 0.6",
         ),
         pytest.param(
-            [[region(LEFT, "a dog"), region(RIGHT, "a dog")], [region(RIGHT, "a dog"), region(LEFT, "a dog")]],
+            [
+                [region(LEFT, "a dog"), region(RIGHT, "a dog")],
+                [region(RIGHT, "a dog"), region(LEFT, "a dog")],
+            ],
             [("a dog", (0, 1)), ("a dog", (0, 1))],
             id="two of a kind stay two",
         ),
         pytest.param(
-            [[region(LEFT, "a dog")], [], [region(LEFT, "a dog")]], [("a dog", (0, 2))], id="out of sight for a moment"
+            [[region(LEFT, "a dog")], [], [region(LEFT, "a dog")]],
+            [("a dog", (0, 2))],
+            id="out of sight for a moment",
         ),
         pytest.param(
             [[region(LEFT, "a dog")], [], [], [region(LEFT, "a dog")]],
@@ -54,7 +73,9 @@ def joined(*frames: list[RegionCaption], patience: int = 2) -> list[tuple[str, t
         pytest.param([], [], id="no frame"),
     ],
 )
-def test_joined(frames: list[list[RegionCaption]], things: list[tuple[str, tuple[float, ...]]]) -> None:
+def test_joined(
+    frames: list[list[RegionCaption]], things: list[tuple[str, tuple[float, ...]]]
+) -> None:
     assert joined(*frames) == things
 
 
@@ -92,8 +113,18 @@ def test_webvtt() -> None:
 
 def test_json() -> None:
     document = json.loads(json.dumps(TIMELINE.to_dict()))
-    assert document["format"] == 1 and document["frames"] == [0, 1, 2.5] and document["complete"] is True
+    assert (
+        document["format"] == 1
+        and document["frames"] == [0, 1, 2.5]
+        and document["complete"] is True
+    )
     assert document["things"] == [
-        {"text": "a ball", "confidence": 0.75, "first": 1, "last": 1, "seen": [{"time": 1, "box": [70, 0, 90, 20]}]}
+        {
+            "text": "a ball",
+            "confidence": 0.75,
+            "first": 1,
+            "last": 1,
+            "seen": [{"time": 1, "box": [70, 0, 90, 20]}],
+        }
     ]
     assert document["scenes"][0] == {"text": "a dog runs", "confidence": 0.5, "first": 0, "last": 1}

@@ -28,11 +28,20 @@ SEEN = Path(__file__).resolve().parents[3] / "out/page"
 PATIENCE = 120_000  # milliseconds; other tests compute beside the server
 sync_api.expect.set_options(timeout=PATIENCE)
 FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+    ),
     *("--disable-background-networking", "--disable-component-update"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
-REFUSED = re.compile("status of 4(01|22)")  # a request that the server refuses is an error to the console
+REFUSED = re.compile(
+    "status of 4(01|22)"
+)  # a request that the server refuses is an error to the console
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +82,9 @@ def serving() -> Callable[[Any], Any]:
 def address(mini: RegionCaptioner, photo: Path) -> Iterator[str]:
     """A server with the bundled model and, where LanceDB is installed, a library of two photos."""
     library = make_library(mini, photo)
-    with serve(create_app(mini, limits=Limits(seconds=PATIENCE / 1000), library=library)) as address:
+    with serve(
+        create_app(mini, limits=Limits(seconds=PATIENCE / 1000), library=library)
+    ) as address:
         yield address
 
 
@@ -89,7 +100,9 @@ def make_library(captioner: RegionCaptioner, photo: Path) -> Any:
     return index
 
 
-@pytest.fixture(scope="module")  # playwright's event loop would be in the way of other folders' tests
+@pytest.fixture(
+    scope="module"
+)  # playwright's event loop would be in the way of other folders' tests
 def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None:
@@ -106,7 +119,9 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     faults: list[str] = []
     contexts: list[Any] = []
 
-    def open_one(width: int = 1280, height: int = 900, scheme: str = "light", script: str = "", at: str = "") -> Any:
+    def open_one(
+        width: int = 1280, height: int = 900, scheme: str = "light", script: str = "", at: str = ""
+    ) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
@@ -117,10 +132,16 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: faults.append(str(error)))
         own = (at or address, "blob:", "data:")
-        page.on("request", lambda request: None if request.url.startswith(own) else faults.append(request.url))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(own) else faults.append(request.url),
+        )
         page.goto(at or address)
         if not at:
             page.wait_for_selector("html[data-ready]")

@@ -41,7 +41,9 @@ def test_another_photo_calls_off_what_was_asked(open_page: Open, photo: Path) ->
 def test_a_tab_asks_once_a_photo(open_page: Open, photo: Path) -> None:
     page = open_page()
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url) if request.method == "POST" else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if request.method == "POST" else None
+    )
     held: list[Any] = []
     page.route("**/v1/caption", lambda route: held.append(route))
     page.set_input_files("#file", photo)
@@ -76,7 +78,11 @@ def test_the_token(open_page: Open, protected: str) -> None:
     page.wait_for_selector("html[data-ready]")
     assert page.is_hidden("#token-dialog") and "token" in page.inner_text("#problem")
     page.reload()
-    for typed, hint in (("wörter", "only letters"), ("two words", "only letters"), ("", "only letters")):
+    for typed, hint in (
+        ("wörter", "only letters"),
+        ("two words", "only letters"),
+        ("", "only letters"),
+    ):
         page.fill("#token", typed)
         page.keyboard.press("Enter")
         assert hint in page.inner_text("#token-hint")
@@ -89,7 +95,9 @@ def test_the_token(open_page: Open, protected: str) -> None:
     assert page.is_hidden("#token-dialog") and page.is_hidden("#problem")
 
 
-def test_what_was_asked_without_the_token_comes_after_it(open_page: Open, protected: str, photo: Path) -> None:
+def test_what_was_asked_without_the_token_comes_after_it(
+    open_page: Open, protected: str, photo: Path
+) -> None:
     page = open_page(at=protected)
     page.wait_for_selector("#token-dialog[open]")
     page.keyboard.press("Escape")

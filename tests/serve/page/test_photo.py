@@ -76,7 +76,9 @@ RUNNING = "cameras.filter(track => track.readyState === 'live').length"
 
 def test_the_camera_goes_off(open_page: Open) -> None:
     page = open_page(script=CAMERAS)
-    page.evaluate("document.querySelector('#webcam').click(); document.querySelector('#webcam').click()")
+    page.evaluate(
+        "document.querySelector('#webcam').click(); document.querySelector('#webcam').click()"
+    )
     expect(page.locator("#shoot")).to_be_focused()
     assert page.evaluate("cameras.length") == 1 == page.evaluate(RUNNING)
     page.click("#stop")
@@ -87,18 +89,27 @@ def test_the_camera_goes_off(open_page: Open) -> None:
     page.click("#tab-find")
     assert page.evaluate(RUNNING) == 0
     page.click("#tab-describe")
-    page.evaluate("document.querySelector('#webcam').click(); document.querySelector('#tab-find').click()")
-    page.evaluate("async () => { while (cameras.length < 3) await new Promise((go) => setTimeout(go, 20)); }")
+    page.evaluate(
+        "document.querySelector('#webcam').click(); document.querySelector('#tab-find').click()"
+    )
+    page.evaluate(
+        "async () => { while (cameras.length < 3) await new Promise((go) => setTimeout(go, 20)); }"
+    )
     assert page.evaluate(RUNNING) == 0  # it came after its closing
 
 
 def test_a_camera_that_cannot_play_goes_off(open_page: Open) -> None:
     page = open_page(
-        script=CAMERAS + "HTMLMediaElement.prototype.play = async () => { throw new Error('no frames'); };"
+        script=CAMERAS
+        + "HTMLMediaElement.prototype.play = async () => { throw new Error('no frames'); };"
     )
     page.click("#webcam")
     expect(page.locator("#problem")).to_have_text("The camera cannot be used: no frames")
-    assert page.evaluate("cameras.length") == 1 and page.evaluate(RUNNING) == 0 and page.is_hidden("#camera")
+    assert (
+        page.evaluate("cameras.length") == 1
+        and page.evaluate(RUNNING) == 0
+        and page.is_hidden("#camera")
+    )
 
 
 DROP = """([id, kind, words]) => {
@@ -120,7 +131,9 @@ DROP = """([id, kind, words]) => {
         pytest.param("sentence", "drop", "red", False, False, id="words into a field"),
         pytest.param("sentence", "drop", "", True, True, id="a file into a field"),
         pytest.param("stage", "drop", "", True, True, id="a file"),
-        pytest.param("sentence", "paste", "red", False, False, id="words and their picture into a field"),
+        pytest.param(
+            "sentence", "paste", "red", False, False, id="words and their picture into a field"
+        ),
         pytest.param("sentence", "paste", "", False, True, id="a picture into a field"),
         pytest.param("stage", "paste", "red", False, True, id="words and their picture"),
     ],
@@ -129,7 +142,10 @@ def test_what_is_taken_for_a_photo(
     open_page: Open, place: str, kind: str, words: str, prevented: bool, taken: bool
 ) -> None:
     page = open_page()
-    assert page.evaluate(DROP, [place, kind, words]) == [prevented, taken]  # a text file is refused: it was taken
+    assert page.evaluate(DROP, [place, kind, words]) == [
+        prevented,
+        taken,
+    ]  # a text file is refused: it was taken
 
 
 def test_where_a_photo_goes_is_said(open_page: Open, address: str) -> None:

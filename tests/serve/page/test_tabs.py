@@ -55,7 +55,9 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     with page.expect_download() as download:
         page.click("#save")
     document = json.loads(download.value.path().read_text())
-    assert {region["text"] for region in document["regions"]} == {None} and len(document["regions"]) == before + 1
+    assert {region["text"] for region in document["regions"]} == {None} and len(
+        document["regions"]
+    ) == before + 1
 
 
 def test_settings_count(open_page: Open, photo: Path) -> None:
@@ -75,17 +77,24 @@ def test_align(open_page: Open, photo: Path, see: See) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector("#words button")
     assert page.locator("#words button span:first-child").all_inner_texts() == SENTENCE.split()
-    assert page.inner_text("#status").startswith("7 words joined") and "not know" not in page.inner_text("#status")
+    assert page.inner_text("#status").startswith(
+        "7 words joined"
+    ) and "not know" not in page.inner_text("#status")
     page.locator("#words button").nth(1).focus()
     assert page.locator("#boxes .box.lit").count() == 1
     page.click("#matrix-part summary")
-    assert page.locator("#matrix tbody tr").count() == 7 and page.locator("#matrix td.best").count() == 7
+    assert (
+        page.locator("#matrix tbody tr").count() == 7
+        and page.locator("#matrix td.best").count() == 7
+    )
     heads = page.locator("#matrix thead th").all_inner_texts()
     for row, number in enumerate(page.locator("#words .number").all_inner_texts()):
         cells = page.locator("#matrix tbody tr").nth(row).locator("td")
         assert "best" in cells.nth(heads.index(number) - 1).get_attribute("class")
     drawn = page.locator("#boxes .box b").all_inner_texts()
-    assert {label.split()[0] for label in drawn} == set(page.locator("#words .number").all_inner_texts())
+    assert {label.split()[0] for label in drawn} == set(
+        page.locator("#words .number").all_inner_texts()
+    )
     page.locator("#matrix thead button").nth(4).focus()
     assert page.locator("#boxes .box.lit b").all_inner_texts() == ["4"]
     page.focus("#sentence")
@@ -147,7 +156,9 @@ def test_find(open_page: Open, photo: Path, see: See) -> None:
     page.fill("#text", "a woman in an orange xylograph")
     page.click("#find-form .main")
     page.wait_for_selector("#hits li")
-    assert page.locator("#hits li img").count() == 2 and page.locator("#hits .frame .box").count() == 2
+    assert (
+        page.locator("#hits li img").count() == 2 and page.locator("#hits .frame .box").count() == 2
+    )
     assert "xylograph" in page.inner_text("#status")
     page.fill("#text", "")
     page.set_input_files("#example", photo.with_name("cat.jpg"))
@@ -181,7 +192,11 @@ def test_parts_of_an_example(open_page: Open, photo: Path, see: See) -> None:
     for name, value in zip(("u1", "v1", "u2", "v2"), (300, 20, 400, 250), strict=True):
         page.fill(f"#{name}", str(value))
     page.click("text=Add this part")
-    assert page.locator("#example-boxes li").count() == page.locator("#example-stage .box").count() == 2
+    assert (
+        page.locator("#example-boxes li").count()
+        == page.locator("#example-stage .box").count()
+        == 2
+    )
     page.click("[aria-label='Remove part 1']")
     assert page.locator("#example-boxes span").all_inner_texts() == ["Part 1: 300, 20, 400, 250"]
     page.click("#find-form .main")
@@ -189,7 +204,9 @@ def test_parts_of_an_example(open_page: Open, photo: Path, see: See) -> None:
     assert page.evaluate("sent.boxes") == "[[300,20,400,250]]"
     see(page, "example-light")
     page.click("#example-clear")
-    assert page.is_hidden("#example-form") and page.evaluate("document.activeElement.id") == "example"
+    assert (
+        page.is_hidden("#example-form") and page.evaluate("document.activeElement.id") == "example"
+    )
     page.fill("#text", "a cat")
     page.click("#find-form .main")
     expect(page.locator("#find-form .main")).not_to_have_attribute("aria-busy", "true")
@@ -206,7 +223,9 @@ def test_a_hit_is_opened_in_describe(open_page: Open, photo: Path) -> None:
     page.click("[aria-label='Describe cat.jpg']")
     page.wait_for_selector("#captions li")
     assert page.get_attribute("#picture", "title") == "cat.jpg"
-    assert page.evaluate("document.querySelector('#picture').naturalWidth") == 451  # not the small picture of the list
+    assert (
+        page.evaluate("document.querySelector('#picture').naturalWidth") == 451
+    )  # not the small picture of the list
     assert page.evaluate("document.activeElement.id") == "tab-describe"
 
 
@@ -220,14 +239,21 @@ def test_narrate(open_page: Open, photo: Path, see: See) -> None:
     expect(page.locator("#status")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == "An astronaut smiles."
     page.click("#accept")
-    assert page.locator("#accepted span").all_inner_texts() == ["astronaut.jpg: An astronaut smiles."]
+    assert page.locator("#accepted span").all_inner_texts() == [
+        "astronaut.jpg: An astronaut smiles."
+    ]
     see(page, "narrate-light")
 
 
 def test_keyboard_alone(open_page: Open) -> None:
     page = open_page()
     page.focus("#tab-describe")
-    for key, tab in (("ArrowRight", "align"), ("End", "narrate"), ("ArrowRight", "describe"), ("ArrowLeft", "narrate")):
+    for key, tab in (
+        ("ArrowRight", "align"),
+        ("End", "narrate"),
+        ("ArrowRight", "describe"),
+        ("ArrowLeft", "narrate"),
+    ):
         page.keyboard.press(key)
         assert page.evaluate("document.activeElement.id") == f"tab-{tab}"
         assert page.locator("[role=tabpanel]:visible").get_attribute("id") == tab
@@ -244,7 +270,10 @@ def test_the_reference_of_the_api(open_page: Open, see: See) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [pytest.param(b"no picture", "not a picture", id="text"), pytest.param(b"", "at least", id="empty")],
+    [
+        pytest.param(b"no picture", "not a picture", id="text"),
+        pytest.param(b"", "at least", id="empty"),
+    ],
 )
 def test_a_bad_photo_is_told(open_page: Open, tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
@@ -255,9 +284,13 @@ def test_a_bad_photo_is_told(open_page: Open, tmp_path: Path, content: bytes, re
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")], ids=["light", "dark", "phone"]
+    ("width", "scheme"),
+    [(1280, "light"), (1280, "dark"), (390, "light")],
+    ids=["light", "dark", "phone"],
 )
-def test_accessible_at_every_width(open_page: Open, photo: Path, see: See, width: int, scheme: str) -> None:
+def test_accessible_at_every_width(
+    open_page: Open, photo: Path, see: See, width: int, scheme: str
+) -> None:
     page = open_page(width, 840, scheme)
     page.fill("#regions", "4")
     page.set_input_files("#file", photo)
@@ -266,7 +299,9 @@ def test_accessible_at_every_width(open_page: Open, photo: Path, see: See, width
         page.click(f"#tab-{tab}")
         fill(page, tab, photo)
         expect(page.locator("[aria-busy]")).to_have_count(0)
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{tab} is wider than the screen"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{tab} is wider than the screen"
+        )
         see(page, f"{tab}-{scheme}-{width}")
         if AXE.is_file():
             page.evaluate(AXE.read_text(encoding="utf-8"))

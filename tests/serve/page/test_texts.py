@@ -38,12 +38,20 @@ def test_photos_of_one_name(page: Any, photo: Path) -> None:
         choose(page, content)
         page.fill("#alt", text)
         page.click("#accept")
-    assert page.locator("#accepted span").all_inner_texts() == ["image.png: An astronaut.", "image.png: A cat."]
+    assert page.locator("#accepted span").all_inner_texts() == [
+        "image.png: An astronaut.",
+        "image.png: A cat.",
+    ]
     with page.expect_download() as download:
         page.click("#export")
     said = json.loads(download.value.path().read_text())
-    assert [(one["photo"], one["alt"]) for one in said] == [("image.png", "An astronaut."), ("image.png", "A cat.")]
-    assert [one["sha256"] for one in said] == [hashlib.sha256(content).hexdigest() for content in photos]
+    assert [(one["photo"], one["alt"]) for one in said] == [
+        ("image.png", "An astronaut."),
+        ("image.png", "A cat."),
+    ]
+    assert [one["sha256"] for one in said] == [
+        hashlib.sha256(content).hexdigest() for content in photos
+    ]
     page.locator("[aria-label='Edit the text of image.png']").first.click()
     expect(page.locator("#alt")).to_have_value("An astronaut.")
     page.locator("[aria-label='Remove the text of image.png']").first.click()
@@ -54,7 +62,10 @@ def test_a_text_of_ones_own_is_kept(page: Any, photo: Path) -> None:
     page.fill("#alt", "Mine, before there was a photo.")
     choose(page, photo.read_bytes(), "a.jpg")
     expect(page.locator("#status")).to_have_text("Your text is kept; the model's stands below it.")
-    assert page.input_value("#alt").startswith("Mine") and page.inner_text("#offered") == "A cat looks."
+    assert (
+        page.input_value("#alt").startswith("Mine")
+        and page.inner_text("#offered") == "A cat looks."
+    )
     page.click("#take")
     assert page.input_value("#alt") == "A cat looks." and page.is_hidden("#offer")
     page.fill("#alt", "Half a sen")
@@ -64,7 +75,9 @@ def test_a_text_of_ones_own_is_kept(page: Any, photo: Path) -> None:
     expect(page.locator("#status")).to_have_text("Alt text written.")
 
 
-def test_the_answer_does_not_overwrite_what_was_typed_meanwhile(open_page: Open, photo: Path) -> None:
+def test_the_answer_does_not_overwrite_what_was_typed_meanwhile(
+    open_page: Open, photo: Path
+) -> None:
     page = open_page()
     held: list[Any] = []
     page.route("**/v1/narrate", lambda route: held.append(route))
