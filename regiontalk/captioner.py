@@ -467,9 +467,13 @@ class RegionCaptioner:
         """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
         said: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
         width = max(1, BOXES_TOGETHER // len(boxes))
-        for first in range(0, boxes.shape[1], width):
-            part = boxes[:, first : first + width]
-            captions = self.write(maps, part, beams)
+        region_beams = self.model.config.decoding.region_beams if beams is None else beams
+        photo = 1 if region_beams is not None and beams is None else 0  # column 0 has its own beams
+        starts = [0, *range(1, boxes.shape[1], width)] if photo else range(0, boxes.shape[1], width)
+        for first in starts:
+            is_photo = bool(photo) and first == 0
+            part = boxes[:, :1] if is_photo else boxes[:, first : first + width]
+            captions = self.write(maps, part, None if is_photo else region_beams)
             evidence = self.evidence(maps, part, captions).tolist()
             for number, (caption, (fluency, match)) in enumerate(
                 zip(captions, evidence, strict=True)
@@ -481,9 +485,8 @@ class RegionCaptioner:
         """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""
         if self.source is None:
             return self.model.extractor.propose(maps, count)
-        for photo in (
-            photos
-        ):  # precomputed regions are found by the file's name, which Pillow forgets on conversion
+        # precomputed regions are found by the file's name, which Pillow forgets on conversion
+        for photo in photos:
             vars(photo.image)["filename"] = photo.name
         found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
         boxes, scores = in_network_pixels(found, self.model.preprocessing, 1 + count)

@@ -111,11 +111,12 @@ def speak(
         captioner: the model.
         batch: B photos.
         boxes: B times (n, 4) in network pixels; n differs from photo to photo and may be 0.
-        beams: K of the beam search; None takes the model's own.
+        beams: K of the beam search; None takes the model's own for regions.
 
     Returns:
         B lists of n captions.
     """
+    beams = captioner.model.config.decoding.region_beams if beams is None else beams
     size, vocabulary = captioner.model.config.extractor.size, captioner.model.vocabulary
     spoken: list[list[Spoken]] = [[] for _ in boxes]
     order = sorted(
@@ -141,7 +142,8 @@ def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str
     found: dict[str, Spoken] = {}
     for batch in photos:
         whole = whole_pictures(batch, captioner.device)
-        spoken = speak(captioner, batch, list(whole.cpu().numpy()), beams)
+        photo_beams = captioner.model.config.decoding.beams if beams is None else beams
+        spoken = speak(captioner, batch, list(whole.cpu().numpy()), photo_beams)
         found |= {example.id: own[0] for example, own in zip(batch.examples, spoken, strict=True)}
     return found
 

@@ -47,6 +47,9 @@ class DecodingConfig(BaseModel):
     photo_threshold: float = Field(
         0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged"
     )
+    region_beams: int | None = Field(
+        None, ge=1, description="K of regions, where it is not that of whole photos"
+    )
     candidates: int = Field(
         0, ge=0, description="regions captioned, of which the most confident are returned"
     )
