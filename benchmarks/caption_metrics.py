@@ -26,8 +26,8 @@ import numpy as np
 
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
 from regiontalk.metrics.cider import cider_d
-from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_tables import read_tables
+from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import read_tables
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.tokenizer import ptb_tokenize
 

@@ -1,4 +1,4 @@
-"""What captions name, and which boxes show one thing."""
+"""Which boxes show one thing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from regiontalk.dedupe import SAME, content_words, kind_of, merged, stem
+from regiontalk.dedupe import SAME, merged
 from regiontalk.records import RegionCaption
+from regiontalk.text.nouns import kind_of
 
 LEFT, INSIDE, HALF, RIGHT = (0, 0, 20, 20), (5, 5, 15, 15), (10, 0, 30, 20), (60, 0, 80, 20)
 
@@ -92,33 +93,3 @@ def test_merged_against_plain_loops() -> None:
         assert merged(again) == again
         for one, two in itertools.combinations([one for one in again if one.text], 2):
             assert kind_of(one.text or "") != kind_of(two.text or "") or shared(one, two) < SAME
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("", ""),
-        ("in the", ""),
-        ("a brown dog", "dog"),
-        ("three dogs in a park", "dog"),
-        ("a little girl wearing a hat", "person"),
-        ("a group of people", "person"),
-        ("a glass of beer", "glass"),
-        ("a crowd", "crowd"),
-    ],
-)
-def test_kind_of(text: str, kind: str) -> None:
-    assert kind_of(text) == kind
-
-
-@pytest.mark.parametrize(
-    ("word", "wanted"),
-    [("dogs", "dog"), ("running", "run"), ("rides", "rid"), ("riding", "rid"), ("grass", "grass")],
-)
-def test_stem(word: str, wanted: str) -> None:
-    assert stem(word) == wanted
-
-
-def test_content_words() -> None:
-    assert content_words("Two black dogs running on the grass") == {"black", "dog", "run", "grass"}
-    assert content_words("a group of") == frozenset()

@@ -21,9 +21,7 @@ from regiontalk.evaluate.region_captions import chain, one_box_batch
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.training_bank import read_bags
 from regiontalk.evaluate.word_variance import SpokenWords, share_of_word, spreads, word_notes
-from regiontalk.metrics.bootstrap import Interval
-from regiontalk.metrics.shares import bootstrap_shares
-from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, bootstrap_sums
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text.vocabulary import tokenize

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontalk.metrics.bootstrap import bootstrap_shares
 from regiontalk.metrics.calibration import Reliability
-from regiontalk.metrics.shares import bootstrap_shares
 
 AT = (1, 2, 3, 5, 10, 20, 50, 100)  # ranks and numbers of boxes at which curves are drawn
 BINS = 30

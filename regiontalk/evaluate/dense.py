@@ -28,8 +28,8 @@ from regiontalk.metrics.dense import (
     rank_detections,
     right_detections,
 )
-from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables
+from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables
 from regiontalk.metrics.tokenizer import ptb_tokenize
 from regiontalk.records import Example, FloatArray
 

@@ -12,17 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
-from regiontalk.metrics.bootstrap import Interval
+from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import diversity_intervals
-from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_jar import jar_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
+from regiontalk.metrics.meteor.jar import jar_statistics
+from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables, installed_folder, read_tables
 from regiontalk.metrics.pairing import pair
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.spice_jar import spice_scores
-from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 

@@ -45,6 +45,9 @@ def read_class_words(path: Path | None, examples: Sequence[Example]) -> dict[str
         return {name: [name, *_forms(name)] for name in sorted(classes)}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        for name, words in values.items():
+            if not isinstance(words, list):
+                raise TypeError(f"{name!r} has {words!r}, which is no list")
         return {str(name): [str(word) for word in words] for name, words in values.items()}
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
         raise ValueError(
@@ -115,14 +118,14 @@ def caption_all(
     """Each photo that can be opened with all regions that are returned, whatever their confidence."""
     results: list[tuple[Example, ImageResult]] = []
     for first in range(0, len(examples), PHOTOS_TOGETHER):
-        readable, images = [], []
+        readable, photos = [], []
         for example in examples[first : first + PHOTOS_TOGETHER]:
             try:
-                images.append(open_image(example.photo))
+                photos.append(captioner.open(example.photo))  # decoded as `caption FILE` does
                 readable.append(example)
             except ImageError:
                 continue
-        captioned = captioner.caption_many(images, threshold=0.0)
+        captioned = captioner.caption_many(photos, threshold=0.0)
         results += zip(readable, captioned, strict=True)
     return results
 

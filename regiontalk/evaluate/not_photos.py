@@ -11,8 +11,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_picture
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.images.open import ImageError, open_image
-from regiontalk.metrics.bootstrap import Interval
-from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.records import Example, ImageResult
 
 EACH = 18  # pictures of a kind: 19 kinds make 342

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner, visible
-from regiontalk.images.open import ImageError, Photo, Preprocessing, open_photo
+from regiontalk.images.open import ImageError, Photo, open_photo
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
 from regiontalk.regions.extractor import Maps
 

@@ -19,7 +19,8 @@ from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
 from regiontalk.evaluate.names import evaluate_names, read_class_words
 from regiontalk.evaluate.not_photos import evaluate_not_photos
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.phrases import evaluate_phrases, evaluate_proposals
+from regiontalk.evaluate.phrases import evaluate_phrases
+from regiontalk.evaluate.proposals import evaluate_proposals
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval

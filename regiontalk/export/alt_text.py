@@ -18,13 +18,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regiontalk.dedupe import (
+from regiontalk.dedupe import merged
+from regiontalk.text.nouns import (
     FUNCTION,
     PEOPLE,
     content_words,
     kind,
     kind_of,
-    merged,
     singular,
     stem,
     words_of,

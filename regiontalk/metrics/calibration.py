@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, interval
-from regiontalk.metrics.shares import bootstrap_shares
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval
 
 Array = NDArray[np.float64]
 

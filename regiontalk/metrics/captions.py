@@ -17,15 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
-from regiontalk.metrics.bootstrap import Interval
+from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import Diversity, diversity_intervals, measure_diversity
-from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables
+from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables
 from regiontalk.metrics.ngrams import IntArray, Tokens
 from regiontalk.metrics.pairing import Pairs, Predictions, Problem, pair
 from regiontalk.metrics.rouge import rouge_l
-from regiontalk.metrics.sums import bootstrap_sums
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 Statistics = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], IntArray]
@@ -95,7 +94,7 @@ def score_captions(
         references: id -> raw sentences. Every id here is scored.
         training: raw training sentences, for novelty.
         meteor: METEOR's statistics of candidates and references: `meteor.meteor_statistics` or
-            `meteor_jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is
+            `meteor.jar.jar_statistics` with its tables bound (`functools.partial`). None: METEOR is
             None, and its first two stages are reported under a name of their own.
         spice: SPICE of each candidate against its references: `spice_jar.spice_scores` with its jar
             bound. Where it raises ValueError, as where it is not given, SPICE is None with the

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, interval
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval
 from regiontalk.metrics.ngrams import Tokens
-from regiontalk.metrics.shares import bootstrap_shares
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
-from regiontalk.metrics.bootstrap import Interval
-from regiontalk.metrics.sums import bootstrap_sums
+from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import tokenize
 

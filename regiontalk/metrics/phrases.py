@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.boxes import iou, union_box
-from regiontalk.metrics.bootstrap import Interval
-from regiontalk.metrics.shares import bootstrap_shares
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares
 from regiontalk.records import FloatArray, checked_boxes
 
 AT = (1, 5, 10)

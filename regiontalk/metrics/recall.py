@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from regiontalk.boxes import iou
-from regiontalk.metrics.bootstrap import Interval
-from regiontalk.metrics.shares import bootstrap_shares
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares
 from regiontalk.records import FloatArray, checked_boxes
 
 COCO_THRESHOLDS = tuple(0.5 + 0.05 * step for step in range(10))

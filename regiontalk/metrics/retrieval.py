@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, bootstrap_interval
-from regiontalk.metrics.shares import bootstrap_shares
+from regiontalk.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_shares
 
 AT = (1, 5, 10)
 BLOCK = (

@@ -19,7 +19,7 @@ from regiontalk.align.pairs import Chain
 from regiontalk.generate.half_precision import HalfGenerator
 from regiontalk.generate.model import Generator
 from regiontalk.generate.search import Hypothesis, beam
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import DecodingConfig, ModelConfig
 from regiontalk.model.storage import Unfilled, load_strictly, open_folder, save_folder
 from regiontalk.regions.backbones import Backbone

@@ -16,7 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from regiontalk.images.open import ImageError, Preprocessing, open_photo
+from regiontalk.images.open import ImageError, open_photo
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray, Regions
 from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
 from regiontalk.regions.sources import PrecomputedRegions

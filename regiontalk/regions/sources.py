@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 from regiontalk import boxes
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
 ARCHITECTURES = (

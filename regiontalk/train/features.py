@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.storage import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache

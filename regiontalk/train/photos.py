@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from regiontalk.images.open import ImageError, Preprocessing, open_image
+from regiontalk.images.open import ImageError, open_image
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.precomputed import (

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
-from regiontalk.images.open import ImageError, Preprocessing, open_photo
+from regiontalk.images.open import ImageError, open_photo
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_words
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from regiontalk.boxes import iou
-from regiontalk.dedupe import content_words
 from regiontalk.records import FORMAT, RegionCaption
+from regiontalk.text.nouns import content_words
 
 SAME = 0.5  # of IoU plus half of the shared words: a region and a thing are then one
 SCENE = 0.5  # of all words shared: two sentences about the whole frame say the same

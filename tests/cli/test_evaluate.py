@@ -17,7 +17,7 @@ from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.dense import OVERLAP
 from regiontalk.generate.model import GeneratorConfig
-from regiontalk.metrics.meteor import SIZE
+from regiontalk.metrics.meteor.score import SIZE
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import ExtractorConfig
@@ -349,3 +349,70 @@ def test_a_missing_split_is_told(model_folder: Path, toy_folder: Path) -> None:
         toy_folder / "flickr8k",
     )
     assert result.exit_code == 2
+
+
+@pytest.fixture
+def things_folder(toy_folder: Path, tmp_path: Path) -> Path:
+    """The toy photos of dev in COCO's layout, a dog over the left half of each."""
+    from PIL import Image
+
+    folder = tmp_path / "things"
+    (folder / "dev").mkdir(parents=True)
+    rows, captions, annotations = [], [], []
+    for number, example in enumerate(read_split(toy_folder, "dev")[0], start=1):
+        shutil.copy(example.photo, folder / "dev" / example.photo.name)
+        with Image.open(example.photo) as image:
+            width, height = image.size
+        size = {"width": width, "height": height}
+        rows.append({"id": number, "file_name": example.photo.name, **size})
+        captions.append({"id": number, "image_id": number, "caption": "a dog"})
+        box = {"bbox": [0, 0, width / 2, height], "iscrowd": 0}
+        annotations.append({"id": number, "image_id": number, "category_id": 1, **box})
+    categories = [{"id": 1, "name": "dog"}]
+    documents = {
+        "dev_captions.json": {"images": rows, "annotations": captions},
+        "dev_instances.json": {
+            "images": rows,
+            "annotations": annotations,
+            "categories": categories,
+        },
+    }
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+def test_names(model_folder: Path, things_folder: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.json"
+    words.write_text('{"dog": ["dog"]}', encoding="utf-8")
+    data = things_folder / "dev_captions.json"
+    out, page = tmp_path / "names.json", tmp_path / "page"
+    arguments = ["names", "--model", model_folder, "--data", data, "--class-words", words]
+    result = invoke(*arguments, "--json", out, "--report", page)
+    assert result.exit_code == 0, result.output
+    (measured,) = json.loads(out.read_text(encoding="utf-8"))["results"]
+    assert measured["protocol"] == "names"
+    assert measured["counts"]["photos"] == 6
+    assert measured["counts"]["objects over 1%"] == 6
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param('{"cat": ["cat"]}', "expected words for 'dog'", id="class not in the file"),
+        pytest.param('{"dog": "dog"}', "expected class words", id="a string for a list"),
+        pytest.param("{", "expected class words", id="no JSON"),
+        pytest.param(None, "expected class words", id="no file"),
+    ],
+)
+def test_names_bad_class_words(
+    model_folder: Path, things_folder: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
+    words = tmp_path / "words.json"
+    if content is not None:
+        words.write_text(content, encoding="utf-8")
+    data = things_folder / "dev_captions.json"
+    arguments = ["names", "--model", model_folder, "--data", data, "--class-words", words]
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())

@@ -11,8 +11,8 @@ from regiontalk.boxes import iou
 from regiontalk.evaluate import dense
 from regiontalk.evaluate.dense import detect, evaluate_dense, meteor_of
 from regiontalk.metrics.dense import dense_captioning
-from regiontalk.metrics.meteor import corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables
+from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables
 from regiontalk.metrics.tokenizer import ptb_tokenize
 
 EMPTY = MeteorTables()  # exact words and stems only

@@ -10,8 +10,8 @@ import pytest
 
 from regiontalk.evaluate.judges import find_meteor, find_tables, score_by_photo, sums_by_photo
 from regiontalk.metrics.captions import score_captions
-from regiontalk.metrics.meteor import meteor_statistics
-from regiontalk.metrics.meteor_tables import MeteorTables
+from regiontalk.metrics.meteor.score import meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables
 
 SAID = {"a#1": "a red dog", "a#2": "a cat sits", "b#1": "two men on bikes", "c#1": "a tree"}
 TRUTH = {

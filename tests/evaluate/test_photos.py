@@ -17,7 +17,7 @@ from regiontalk.evaluate.photos import (
     pad_with_whole,
     whole_pictures,
 )
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 

@@ -1,4 +1,4 @@
-"""Phrases and proposals against the facade and plain loops."""
+"""Phrases against the facade and plain loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import LOCATE_REGIONS, RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.phrases import evaluate_phrases, evaluate_proposals
+from regiontalk.evaluate.phrases import evaluate_phrases
 from regiontalk.images.open import open_image
 from regiontalk.records import Example, Phrase, checked_boxes
 
@@ -52,27 +52,3 @@ def test_phrases_without_a_box_are_counted_out(captioner: RegionCaptioner, photo
     assert found.counts["boxes that compete"] == LOCATE_REGIONS + 1
     with pytest.raises(ValueError, match="expected one with a true box"):
         evaluate_phrases(EncodedPhotos(captioner, [silent]))
-
-
-def test_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) -> None:
-    encoded = photos(batch=4)
-    found = evaluate_proposals(encoded, resamples=5)
-    covered = {
-        (name, count): 0
-        for name in ("proposals alone", "whole photo among them")
-        for count in (20, 100)
-    }
-    total = 0
-    for batch in photos(batch=1):
-        boxes, scores = captioner.model.extractor.propose(batch.maps, 100)
-        places = batch.to_annotation(0, boxes[0])[(scores[0] > 0).numpy()]
-        for truth in batch.examples[0].boxes_xyxy:
-            overlap = box_ops.iou(places, truth[None])[:, 0]
-            for count in (20, 100):
-                covered["proposals alone", count] += bool((overlap[1 : count + 1] >= 0.5).any())
-                covered["whole photo among them", count] += bool((overlap[:count] >= 0.5).any())
-            total += 1
-    for (name, count), times in covered.items():
-        figure = found.figures[name][f"{count} boxes IoU 0.5"]
-        assert figure.value * total == pytest.approx(times)  # type: ignore[union-attr]
-    assert found.counts["boxes"] == total

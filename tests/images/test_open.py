@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from regiontalk.images.open import ImageError, Preprocessing, open_image, open_photo
+from regiontalk.images.open import ImageError, open_image, open_photo
+from regiontalk.images.preprocessing import Preprocessing
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from regiontalk.metrics.captions import CaptionScores, score_captions
-from regiontalk.metrics.meteor import meteor_statistics
-from regiontalk.metrics.meteor_tables import installed_folder, read_tables
+from regiontalk.metrics.meteor.score import meteor_statistics
+from regiontalk.metrics.meteor.tables import installed_folder, read_tables
 
 FIXTURES = Path("data") / "eval_fixtures"
 

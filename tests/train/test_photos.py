@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.train import photos
 from regiontalk.train.photos import AugmentConfig, PictureStore, augment, pad_boxes

@@ -17,7 +17,7 @@ from regiontalk.align.model import Aligner, AlignerConfig
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.precomputed import GivenConfig, given_maps, read_given
 from regiontalk.regions.sources import PrecomputedRegions

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.meteor_align import STAGES, WEIGHTS, Lexicon, align, phrases
-from regiontalk.metrics.meteor_normal import normalize
-from regiontalk.metrics.meteor_tables import LONGEST, MeteorTables, english_stemmer
+from regiontalk.metrics.meteor.align import STAGES, WEIGHTS, Lexicon, align, phrases
+from regiontalk.metrics.meteor.normal import normalize
+from regiontalk.metrics.meteor.tables import LONGEST, MeteorTables, english_stemmer
 from regiontalk.metrics.ngrams import IntArray, Tokens, require_pairs
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75

@@ -1,4 +1,4 @@
-"""METEOR by its own jar, where Java and an installed pycocoevalcap are present: the judge of `meteor`, and an option.
+"""METEOR by its own jar, where Java and an installed pycocoevalcap are present: the judge of `score`, and an option.
 
 The jar prints the same 23 numbers a caption, so intervals come from it as well.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from regiontalk.metrics.java import run_java
-from regiontalk.metrics.meteor import SIZE
+from regiontalk.metrics.meteor.score import SIZE
 from regiontalk.metrics.ngrams import IntArray, Tokens, require_pairs
 
 _JAR = "meteor-1.5.jar"
@@ -24,12 +24,12 @@ def jar_statistics(
     folder: Path,
     timeout_s: float = 1800,
 ) -> IntArray:
-    """`meteor.meteor_statistics`, asked of the jar.
+    """`score.meteor_statistics`, asked of the jar.
 
     Args:
         candidates: C token lists.
         references: C groups of at least one token list.
-        folder: the ``meteor`` folder of pycocoevalcap (`meteor_tables.installed_folder`).
+        folder: the ``meteor`` folder of pycocoevalcap (`tables.installed_folder`).
         timeout_s: seconds after which Java is ended.
 
     Returns:

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regiontalk.metrics.meteor import SIZE, build_lexicon, corpus_meteor, meteor_statistics
-from regiontalk.metrics.meteor_align import (
+from regiontalk.metrics.meteor.align import (
     EXACT,
     PARAPHRASE,
     STEM,
@@ -22,9 +21,10 @@ from regiontalk.metrics.meteor_align import (
     align,
     find_matches,
 )
-from regiontalk.metrics.meteor_jar import jar_statistics
-from regiontalk.metrics.meteor_normal import normalize
-from regiontalk.metrics.meteor_tables import MeteorTables, installed_folder, read_tables
+from regiontalk.metrics.meteor.jar import jar_statistics
+from regiontalk.metrics.meteor.normal import normalize
+from regiontalk.metrics.meteor.score import SIZE, build_lexicon, corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.tables import MeteorTables, installed_folder, read_tables
 
 BARE = Lexicon({}, {}, {}, 0)
 
@@ -178,7 +178,7 @@ def test_without_the_stemmer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("regiontalk.metrics.meteor_tables.importlib.import_module", refuse)
+    monkeypatch.setattr("regiontalk.metrics.meteor.tables.importlib.import_module", refuse)
     with pytest.raises(ImportError, match=r"regiontalk\[eval\]"):
         meteor_statistics([["a"]], [[["a"]]], MeteorTables())
 

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 
 from regiontalk.images import modes as pixels
 from regiontalk.images.modes import window
-from regiontalk.images.open import Preprocessing
+from regiontalk.images.preprocessing import Preprocessing
 
 
 def slow_window(values: np.ndarray) -> list[list[int]]:

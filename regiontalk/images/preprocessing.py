@@ -1,0 +1,151 @@
+"""From an RGB photo to the input of a network, and boxes there and back.
+
+`Preprocessing` is the one road from pixels to network, shared by training and use: an RGB image of
+any size enters, float32 (3, size, size) leaves; boxes (N, 4) ``boxes_xyxy`` travel between original
+pixels and network pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from regiontalk.records import FloatArray
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an RGB picture to network input, and boxes there and back; part of every model's configuration.
+
+    Attributes:
+        size: side of the square that the network sees, in pixels.
+        fit: "squash" stretches the whole picture to the square; "pad" keeps its aspect and centres
+            it on the mean colour. Nothing is ever cut off.
+        mean: of the training pictures of the backbone, a channel, for values in 0..1.
+        std: their standard deviations.
+
+    Raises:
+        ValueError: a value out of range; names the key.
+    """
+
+    size: int = 224
+    fit: str = "squash"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(
+                f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}"
+            )
+        if self.fit not in ("squash", "pad"):
+            raise ValueError(f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}")
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three(name, getattr(self, name)))
+
+    def to_tensor(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> Tensor:
+        """Network input of an RGB picture: float32 (3, size, size), normalised, bilinear with antialiasing.
+
+        Args:
+            image: RGB (`open_image`).
+            size_wh: the original's size where ``image`` was decoded small (`Photo.size_wh`), so
+                that "pad" places it to the pixel where `to_network` expects it; None takes the
+                picture's own.
+        """
+        left, top, wide, high = self._placement(size_wh or image.size)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, height, width)
+        if pixels.shape[2:] != (
+            high,
+            wide,
+        ):  # uint8: resizing it is several times faster than float
+            pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        values = (pixels[0].float() / 255 - mean) / std
+        if (wide, high) == (self.size, self.size):
+            return values.contiguous()
+        square = torch.zeros(3, self.size, self.size)  # zero is the mean colour after normalising
+        square[:, top : top + high, left : left + wide] = values
+        return square
+
+    def to_network(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
+        """Boxes (N, 4) of the original picture in network pixels.
+
+        >>> Preprocessing(size=100).to_network([[20, 10, 40, 50]], (200, 50)).tolist()
+        [[10.0, 20.0, 20.0, 100.0]]
+        """
+        left, top, wide, high = self._placement(size_wh)
+        scale = np.array([wide / size_wh[0], high / size_wh[1]] * 2)
+        return np.asarray(_rows(boxes_xyxy) * scale + np.array([left, top] * 2), dtype=np.float32)
+
+    def to_original(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
+        """Boxes (N, 4) in network pixels as pixels of the original picture, cut at its edges.
+
+        A box that lies wholly in the padding comes back without area: drop it before making a
+        record.
+        """
+        left, top, wide, high = self._placement(size_wh)
+        scale = np.array([size_wh[0] / wide, size_wh[1] / high] * 2)
+        boxes = (_rows(boxes_xyxy) - np.array([left, top] * 2)) * scale
+        return np.asarray(boxes.clip(0, np.array([*size_wh, *size_wh])), dtype=np.float32)
+
+    def _placement(self, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Where the picture lies in the square: left, top, width, height in whole network pixels."""
+        if size_wh[0] < 1 or size_wh[1] < 1:
+            raise ValueError(f"size_wh: expected a width and a height of at least 1, got {size_wh}")
+        if self.fit == "squash":
+            return 0, 0, self.size, self.size
+        scale = self.size / max(size_wh)
+        wide, high = (max(1, round(side * scale)) for side in size_wh)
+        return (self.size - wide) // 2, (self.size - high) // 2, wide, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for ``config.json``; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The record that `to_dict` wrote; missing keys take their defaults.
+
+        Raises:
+            ValueError: an unknown key, or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(
+                f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}"
+            )
+        return cls(**values)
+
+
+def _three(name: str, given: Any) -> tuple[float, ...]:
+    """Three finite numbers, above 0 where they are deviations."""
+    wanted = f"preprocessing {name}: expected three finite numbers{' above 0' if name == 'std' else ''}, got {given!r}"
+    try:
+        values = tuple(float(value) for value in given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(wanted) from error
+    if len(values) != 3 or not all(
+        math.isfinite(value) and (name != "std" or value > 0) for value in values
+    ):
+        raise ValueError(wanted)
+    return values
+
+
+def _rows(boxes_xyxy: Any) -> NDArray[np.float64]:
+    """Boxes as float64 (N, 4); an empty list gives (0, 4)."""
+    boxes = np.asarray(boxes_xyxy, dtype=np.float64)
+    if boxes.size == 0:
+        return np.zeros((0, 4))
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
+    return boxes
