@@ -1,4 +1,4 @@
-"""One way to a data set, whatever its layout: the official Flickr folders with Entities, COCO, or your own folder."""
+"""One way to a data set of any layout: the Flickr folders, Karpathy's file, COCO, or your own folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from regiontalk.datasets.coco import read_coco
 from regiontalk.datasets.entities import add_entities
-from regiontalk.datasets.flickr import read_flickr
+from regiontalk.datasets.flickr import read_flickr, read_karpathy
 from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.names import read_detected
 from regiontalk.datasets.report import DataReport
@@ -21,6 +21,7 @@ COCO_NAMES = {
 PHOTO_FOLDERS = ("flickr8k", "flickr30k")
 CAPTIONS_FILE = "_captions.json"
 ENTITIES = "flickr30k_entities"
+KARPATHY_FILE = "dataset_"
 
 
 def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]:
@@ -31,7 +32,8 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
             ``annotations/`` beside its folders of photos, or your own JSONL or CSV, or
             ``images.json`` and ``detections.json`` (`datasets.names`, the split train); or a file
             ``NAME_captions.json`` of COCO's format with the folder ``NAME`` and perhaps
-            ``NAME_instances.json`` beside it, which has no splits.
+            ``NAME_instances.json`` beside it, which has no splits; or Karpathy's file
+            ``dataset_NAME.json`` with the folder ``NAME``, ``images`` or ``Images`` beside it.
         split: train, dev or test, or of COCO "all": every photo of every captions file.
 
     Raises:
@@ -39,6 +41,9 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     """
     if data.name.endswith(CAPTIONS_FILE):
         examples, report = _read_coco_files(data)
+        return examples, [report]
+    if data.name.startswith(KARPATHY_FILE) and data.suffix == ".json":
+        examples, report = read_karpathy(data, _karpathy_photos(data), split)
         return examples, [report]
     if (
         (data / "images.json").is_file()
@@ -53,15 +58,20 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
         raise ValueError(
             f"split: all is for COCO's layout, which {data} has not; expected one of {', '.join(SPLITS)}"
         )
-    found = next((data / name for name in PHOTO_FOLDERS if (data / name).is_dir()), None)
-    if found is None:
-        examples, report = read_folder(data, split)
-        return examples, [report]
-    examples, report = read_flickr(found, split)
+    flickr = next((data / name for name in PHOTO_FOLDERS if (data / name).is_dir()), None)
+    if flickr is not None:
+        return _read_flickr(data, flickr, split)
+    examples, report = read_folder(data, split)
+    return examples, [report]
+
+
+def _read_flickr(data: Path, flickr: Path, split: str) -> tuple[list[Example], list[DataReport]]:
+    """A split of an official Flickr folder, with its Entities where ``data`` holds them."""
+    examples, report = read_flickr(flickr, split)
     if not (data / ENTITIES).is_dir():
         return examples, [report]
-    joined, second = add_entities(examples, data / ENTITIES)
-    return joined, [report, second]
+    joined, entities_report = add_entities(examples, data / ENTITIES)
+    return joined, [report, entities_report]
 
 
 def _read_coco_files(captions: Path) -> tuple[list[Example], DataReport]:
@@ -69,6 +79,13 @@ def _read_coco_files(captions: Path) -> tuple[list[Example], DataReport]:
     name = captions.name.removesuffix(CAPTIONS_FILE)
     instances = captions.with_name(f"{name}_instances.json")
     return read_coco(captions.with_name(name), captions, instances if instances.is_file() else None)
+
+
+def _karpathy_photos(json_path: Path) -> Path:
+    """The folder of photos beside ``dataset_NAME.json``: ``NAME``, ``images`` or ``Images``."""
+    name = json_path.stem.removeprefix(KARPATHY_FILE)
+    folders = [json_path.with_name(folder) for folder in (name, "images", "Images")]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def default_split(data: Path) -> str:

@@ -61,3 +61,28 @@ def test_flickr_has_a_dev_split(toy_folder: Path) -> None:
     assert default_split(toy_folder) == "dev"
     with pytest.raises(ValueError, match="all is for COCO's layout"):
         read_split(toy_folder, "all")
+
+
+@pytest.mark.parametrize("folder", ["tiny", "images", "Images"])
+def test_karpathys_file(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    rows = []
+    for name, split in (("a.jpg", "train"), ("b.jpg", "val"), ("c.jpg", "test")):
+        (tmp_path / folder / name).write_bytes(b"photo")
+        rows.append({"filename": name, "split": split, "sentences": [{"raw": f"this is {name}"}]})
+    path = tmp_path / "dataset_tiny.json"
+    path.write_text(json.dumps({"images": rows}))
+    examples, reports = read_split(path, "dev")
+    assert [(example.id, example.captions) for example in examples] == [
+        ("b.jpg", ("this is b.jpg",))
+    ]
+    assert [report.photos for report in reports] == [1] and default_split(path) == "dev"
+    with pytest.raises(ValueError, match="expected one of train"):
+        read_split(path, "all")
+
+
+def test_karpathys_file_without_photos(tmp_path: Path) -> None:
+    path = tmp_path / "dataset_tiny.json"
+    path.write_text('{"images": []}')
+    with pytest.raises(ValueError, match="tiny: expected a folder"):
+        read_split(path, "train")
