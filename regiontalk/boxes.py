@@ -50,15 +50,20 @@ def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
 
 def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M), tensors in and out."""
-    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
-    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
-    wide, tall = (high - low).clamp(min=0).unbind(2)
-    shared = wide * tall
+    shared = pairwise_intersection(first_xyxy, second_xyxy)
     first, second = (
         (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         for boxes in (first_xyxy, second_xyxy)
     )
     return shared / (first[:, None] + second - shared)
+
+
+def pairwise_intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
+    """Area that every pair shares in square pixels: (N, 4) and (M, 4) to (N, M), tensors in and out."""
+    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
+    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
+    wide, tall = (high - low).clamp(min=0).unbind(2)
+    return wide * tall
 
 
 def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
@@ -68,9 +73,8 @@ def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatA
     >>> shared_of_smaller(inner, outer).tolist()
     [[1.0]]
     """
-    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
-    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
-    shared = (high - low).clip(0).prod(2)
+    corners = (torch.from_numpy(first_xyxy), torch.from_numpy(second_xyxy))
+    shared = pairwise_intersection(*corners).numpy()
     return np.asarray(
         shared / np.minimum(area(first_xyxy)[:, None], area(second_xyxy)), dtype=np.float32
     )

@@ -149,6 +149,9 @@ def test_no_arrow_points_up(path: Path) -> None:
             id="edge uses public names",
         ),
         pytest.param(
+            "from regiontalk.cli import options", "regiontalk.serve.app", 1, id="serve imports cli"
+        ),
+        pytest.param(
             "from regiontalk import RegionCaptioner",
             "regiontalk.drawing",
             1,

@@ -11,9 +11,9 @@ from PIL import Image
 from regiontalk.export.embed import find_packet, with_packet
 from regiontalk.export.xmp import Texts, packet
 from regiontalk.files import write_data
+from regiontalk.images import modes
 from regiontalk.records import ImageResult
 
-_ORIENTATION = 0x0112
 _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
@@ -102,10 +102,9 @@ def _is_copy(path: Path, photo: Path, fresh: bytes) -> bool:
 
 
 def orientation(data: bytes) -> int:
-    """The EXIF orientation of a picture file, 1 to 8; 1 where it has none or its EXIF block is broken."""
+    """The EXIF orientation of the picture in a file's bytes, 1 to 8; 1 where there is no telling."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            value = int(picture.getexif().get(_ORIENTATION, 1))
-    except Exception:  # a damaged EXIF block must not cost the user the words, and raises whatever its parser meets
+            return modes.orientation(picture)
+    except Exception:  # what cannot be read as a picture must not cost the user the words
         return 1
-    return value if 1 <= value <= 8 else 1

@@ -24,11 +24,19 @@ SWAPPING = {_TURNS[number] for number in (5, 6, 7, 8)}
 
 
 def turn_of(picture: Image.Image) -> Image.Transpose | None:
-    """The turn that makes a decoded picture upright; None where it stands, or where its EXIF block is broken."""
+    """The turn that makes a decoded picture upright; None where it stands."""
+    return _TURNS.get(orientation(picture))
+
+
+def orientation(picture: Image.Image) -> int:
+    """The EXIF orientation of a picture, 1 to 8; 1 where it has none or its EXIF block is broken."""
     try:
-        return _TURNS.get(int(picture.getexif().get(_ORIENTATION, 1)))
-    except Exception:  # a damaged EXIF block must not cost the user the photo
-        return None
+        value = int(picture.getexif().get(_ORIENTATION, 1))
+    except (
+        Exception
+    ):  # parsers raise whatever they meet, and a damaged block must not cost the photo
+        return 1
+    return value if 1 <= value <= 8 else 1
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

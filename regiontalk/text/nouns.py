@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-FUNCTION = frozenset(
-    "a an the and or of in on at to by with from into onto over under near behind beside through along across around "
-    "for as while that which who is are was were be been being has have his her its their while front top next".split()
+ARTICLES = frozenset("a an the his her its their".split())  # and possessives
+FUNCTION = ARTICLES | frozenset(
+    "and or of in on at to with by from into onto over under near behind beside through along across around "
+    "for as while that which who is are was were be been being has have front top next".split()
 )
 PEOPLE = frozenset(
     "man men woman women boy boys girl girls child children person people lady ladies guy guys kid kids baby babies "

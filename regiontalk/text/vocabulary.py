@@ -16,17 +16,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from regiontalk.text.nouns import ARTICLES, FUNCTION
+
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 _DROPPED = re.compile(r"[\W_]+")
-_DETERMINERS = frozenset(
-    "a an the this that these those some any each every another other one his her its their".split()
+_DETERMINERS = ARTICLES | frozenset(
+    "this that these those some any each every another other one".split()
 )
-FUNCTION_WORDS = _DETERMINERS | frozenset(
-    "ones of in on at to with without and or but as by for from into onto over under up down off out near next front "
-    "through across along against around above below behind beside between inside outside before after during while "
-    "is are was were be been being am has have had do does hers theirs him he she it they them who whom which what "
-    "there here very just unk".split()
+# Beside those that end a noun phrase (`nouns.FUNCTION`; "top" is a noun of clothing here): words
+# that a snippet neither begins nor ends with.
+FUNCTION_WORDS = (
+    (FUNCTION - {"top"})
+    | _DETERMINERS
+    | frozenset(
+        "ones without but up down off out against above below between inside outside before after during "
+        "am had do does hers theirs him he she it they them whom what there here very just unk".split()
+    )
 )
 
 
