@@ -90,7 +90,9 @@ def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
     for first in range(0, len(names), BATCH):
         images = [draw_picture(kind, number) for kind, number in names[first : first + BATCH]]
         pixels = torch.stack([model.preprocessing.to_tensor(image) for image in images])
-        maps = model.extractor(pixels.to(device).contiguous(memory_format=torch.channels_last))
+        pixels = pixels.to(device).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16):  # as the photos' vectors were made
+            maps = model.extractor(pixels)
         rows.append(model.photo_vectors(maps).float().cpu())
     return torch.cat(rows)
 
