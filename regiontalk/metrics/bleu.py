@@ -85,9 +85,9 @@ def _clipped(rows: Counts, mine: NDArray[np.bool_], owner: IntArray, count: int)
     first = np.flatnonzero(np.diff(keys, prepend=-1))
     if not len(first):
         return np.zeros(count, dtype=np.int64)
-    place, found = lookup(keys[first], rows.sentence[mine] * width + rows.gram[mine])
+    positions, in_references = lookup(keys[first], rows.sentence[mine] * width + rows.gram[mine])
     matched = np.where(
-        found, np.minimum(np.maximum.reduceat(most, first)[place], rows.times[mine]), 0
+        in_references, np.minimum(np.maximum.reduceat(most, first)[positions], rows.times[mine]), 0
     )
     return np.bincount(rows.sentence[mine], weights=matched, minlength=count).astype(np.int64)
 

@@ -66,13 +66,13 @@ class CaptionScores:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: null for what could not run."""
         return {
-            "figures": {name: found and found.to_dict() for name, found in self.figures.items()},
+            "figures": {name: figure and figure.to_dict() for name, figure in self.figures.items()},
             "reasons": dict(self.reasons),
             "diversity": self.diversity.to_dict(),
             "captions": self.captions,
             "counts": dict(self.counts),
             "problems": [problem.to_dict() for problem in self.problems],
-            "variety": {name: found and found.to_dict() for name, found in self.variety.items()},
+            "variety": {name: figure and figure.to_dict() for name, figure in self.variety.items()},
         }
 
 
@@ -173,5 +173,10 @@ def _spice(pairs: Pairs, spice: Scores | None) -> tuple[NDArray[np.float64] | No
 
 def _counts(totals: IntArray) -> dict[str, Any]:
     """The sums of `bleu_statistics` by coco-caption's names."""
-    length, closest, *rest = totals.tolist()
-    return {"testlen": length, "reflen": closest, "guess": rest[:ORDERS], "correct": rest[ORDERS:]}
+    length, closest, *ngram_counts = totals.tolist()
+    return {
+        "testlen": length,
+        "reflen": closest,
+        "guess": ngram_counts[:ORDERS],
+        "correct": ngram_counts[ORDERS:],
+    }

@@ -48,9 +48,9 @@ class DocumentFrequencies:
 
 def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
     """Count the n-grams of a set of references, once for many calls of `cider_d`."""
-    found: Counter[tuple[str, ...]] = Counter()
+    ngram_counts: Counter[tuple[str, ...]] = Counter()
     for group in references:
-        found.update(
+        ngram_counts.update(
             {
                 tuple(tokens[start : start + order])
                 for tokens in group
@@ -58,7 +58,7 @@ def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFreq
                 for start in range(len(tokens) - order + 1)
             }
         )
-    return DocumentFrequencies(len(references), found)
+    return DocumentFrequencies(len(references), ngram_counts)
 
 
 def cider_d(
@@ -86,8 +86,8 @@ def cider_d(
     table = SentenceTable.build([*candidates, *flat])
     similarity = np.zeros(len(flat))
     for rows in table.counts(ORDERS):
-        given = None if frequencies is None else _given_rarity(rows, table.names, frequencies)
-        similarity += _cosine(rows, picture, len(candidates), len(table.lengths), given)
+        rarity = None if frequencies is None else _given_rarity(rows, table.names, frequencies)
+        similarity += _cosine(rows, picture, len(candidates), len(table.lengths), rarity)
     bigrams = np.maximum(table.lengths - 1, 0)  # coco-caption measures a sentence in bigrams
     apart = bigrams[: len(candidates)][picture] - bigrams[len(candidates) :]
     similarity *= np.exp(-(apart.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
@@ -121,13 +121,13 @@ def _cosine(
     weights = rows.times * rarity[rows.gram]
     lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
 
-    place, found = lookup(
+    positions, is_shared = lookup(
         rows.sentence[mine] * width + rows.gram[mine], owner * width + rows.gram[~mine]
     )
     if not mine.any():
         return np.zeros(len(picture))
     theirs = weights[~mine]
-    products = np.where(found, np.minimum(weights[mine][place], theirs) * theirs, 0.0)
+    products = np.where(is_shared, np.minimum(weights[mine][positions], theirs) * theirs, 0.0)
     dots = np.bincount(rows.sentence[~mine] - count, weights=products, minlength=len(picture))
     dots = dots.astype(np.float64)  # of nothing at all bincount makes whole numbers
     both = lengths[:count][picture] * lengths[count:]

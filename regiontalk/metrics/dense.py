@@ -221,13 +221,11 @@ def keep_truths(
     Returns:
         (N,) row of the truth, -1 for none; (N,) IoU, 0 for none.
     """
-    kept, overlaps = (
-        np.full(len(boxes_xyxy), -1, dtype=np.int64),
-        np.zeros(len(boxes_xyxy), dtype=np.float32),
-    )
+    truth_rows = np.full(len(boxes_xyxy), -1, dtype=np.int64)
+    overlaps = np.zeros(len(boxes_xyxy), dtype=np.float32)
     rows = np.flatnonzero(usable_boxes(boxes_xyxy))
     if not len(rows) or not len(truths_xyxy):
-        return kept, overlaps
+        return truth_rows, overlaps
     overlap = iou(boxes_xyxy[rows], truths_xyxy)
     best, touches = overlap.argmax(axis=1), overlap.max(axis=1) > 0
     taken: set[int] = set()
@@ -235,8 +233,8 @@ def keep_truths(
         truth = int(best[at])
         if touches[at] and truth not in taken:
             taken.add(truth)
-            kept[rows[at]], overlaps[rows[at]] = truth, overlap[at, truth]
-    return kept, overlaps
+            truth_rows[rows[at]], overlaps[rows[at]] = truth, overlap[at, truth]
+    return truth_rows, overlaps
 
 
 def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
@@ -244,11 +242,11 @@ def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     owners, overlaps, words, scores, positives = [], [], [], [], []
     for row, photo in enumerate(photos):
         truths, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
-        kept, overlap = keep_truths(photo.boxes_xyxy, photo.scores, truths)
-        score = np.full(len(kept), -1.0)
+        truth_rows, overlap = keep_truths(photo.boxes_xyxy, photo.scores, truths)
+        score = np.full(len(truth_rows), -1.0)
         for at in np.flatnonzero(overlap >= np.float32(IOU_THRESHOLDS[0])):
-            score[at] = meteor(photo.captions[at], references[kept[at]])
-        owners.append(np.full(len(kept), row))
+            score[at] = meteor(photo.captions[at], references[truth_rows[at]])
+        owners.append(np.full(len(truth_rows), row))
         overlaps.append(overlap)
         words.append(score)
         scores.append(photo.scores)
@@ -296,8 +294,8 @@ def average_precisions(
     # search serves all
     positives = int(times @ ranking.positives)
     apart = (np.arange(len(right)) * (100 * positives + 1))[:, None]
-    found = np.searchsorted(
+    flat_columns = np.searchsorted(
         (100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel()
     )
-    columns = found.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
+    columns = flat_columns.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
     return np.asarray(np.take_along_axis(best, columns, axis=1).mean(axis=1), dtype=np.float64)

@@ -86,13 +86,13 @@ def diversity_intervals(
         resamples: bootstrap draws of photos.
         seed: of the draws.
     """
-    places = [place for place, words in enumerate(captions) if len(words)]
-    if not places:
+    worded = [index for index, words in enumerate(captions) if len(words)]
+    if not worded:
         return dict.fromkeys(
             ("distinct-1", "distinct-2", "vocabulary", "mean length", "in training")
         )
-    spoken = [tuple(captions[place]) for place in places]
-    names = places if photos is None else [photos[place] for place in places]
+    spoken = [tuple(captions[index]) for index in worded]
+    names = worded if photos is None else [photos[index] for index in worded]
     known = None if training is None else found_in(spoken, training)
     table = (
         np.array([[len(words), 0.0] for words in spoken])
@@ -118,15 +118,15 @@ def _drawn_types(
 ) -> tuple[Interval | None, Interval | None]:
     """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``owner`` (C,) is the photo's number."""
     grams = [
-        (tuple(words[at : at + order]), place)
-        for place, words in enumerate(captions)
+        (tuple(words[at : at + order]), caption_row)
+        for caption_row, words in enumerate(captions)
         for at in range(len(words) - order + 1)
     ]
     if not grams:
         return None, None
     number: dict[Tokens, int] = {}
     kind = np.array([number.setdefault(gram, len(number)) for gram, _ in grams])
-    photo = owner[[place for _, place in grams]]
+    photo = owner[[caption_row for _, caption_row in grams]]
     generator, photos = np.random.default_rng(seed), int(owner.max()) + 1
     drawn = np.zeros((resamples, 2))
     for row in range(resamples):
@@ -169,5 +169,5 @@ def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[
     return np.array([plain(caption) in known for caption in captions], dtype=np.bool_)
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _share(count: int, total: int) -> float | None:
+    return count / total if total else None

@@ -42,13 +42,13 @@ def java_version(judge: str) -> int:
     Raises:
         ValueError: java is missing or does not say.
     """
-    said = _run(["-version"], judge, Path.cwd(), "", 60).stderr
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    if found is None:
+    output = _run(["-version"], judge, Path.cwd(), "", 60).stderr
+    version_match = re.search(r'version "(?:1\.)?(\d+)', output)
+    if version_match is None:
         raise ValueError(
-            f"{judge}: expected java -version to name its version, got {said.strip()[-_SHOWN:]!r}"
+            f"{judge}: expected java -version to name its version, got {output.strip()[-_SHOWN:]!r}"
         )
-    return int(found[1])
+    return int(version_match[1])
 
 
 def _run(
@@ -73,8 +73,10 @@ def _run(
             f"{judge}: expected an answer within {timeout_s:g} s, got none ({error})"
         ) from error
     if done.returncode != 0:
-        said = " ".join(
+        message = " ".join(
             line for line in done.stderr.splitlines() if not line.startswith("\t")
         )  # no stack frames
-        raise ValueError(f"{judge}: java ended with {done.returncode}, saying {said[-_SHOWN:]!r}")
+        raise ValueError(
+            f"{judge}: java ended with {done.returncode}, saying {message[-_SHOWN:]!r}"
+        )
     return done

@@ -58,7 +58,7 @@ class SentenceTable:
         lengths = np.fromiter(map(len, sentences), dtype=np.int64, count=len(sentences))
         flat = list(chain.from_iterable(sentences))
         names = tuple(dict.fromkeys(flat))
-        number = {word: place for place, word in enumerate(names)}
+        number = {word: index for index, word in enumerate(names)}
         words = np.fromiter(map(number.__getitem__, flat), dtype=np.int64, count=len(flat))
         return cls(words, lengths, names)
 
@@ -70,17 +70,17 @@ class SentenceTable:
         )  # words left, this one too
         gram, size = self.words, len(self.names)
         grams, spelt = size, np.arange(size)[:, None]
-        place = np.arange(len(self.words))
+        starts = np.arange(len(self.words))
         for order in range(1, longest + 1):
             if order > 1:
-                stay = left[place] >= order
-                place = place[stay]
+                stay = left[starts] >= order
+                starts = starts[stay]
                 known, gram = np.unique(
-                    gram[stay] * size + self.words[place + order - 1], return_inverse=True
+                    gram[stay] * size + self.words[starts + order - 1], return_inverse=True
                 )
                 grams = len(known)
                 spelt = np.column_stack([spelt[known // max(size, 1)], known % max(size, 1)])
-            pairs, times = np.unique(sentence[place] * max(grams, 1) + gram, return_counts=True)
+            pairs, times = np.unique(sentence[starts] * max(grams, 1) + gram, return_counts=True)
             yield Counts(
                 pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams, spelt
             )
@@ -102,8 +102,8 @@ def lookup(keys: IntArray, wanted: IntArray) -> tuple[IntArray, NDArray[np.bool_
     """
     if not len(keys):
         return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return place, keys[place] == wanted
+    positions = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return positions, keys[positions] == wanted
 
 
 def require_pairs(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> None:

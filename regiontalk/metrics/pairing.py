@@ -109,15 +109,19 @@ def _problems(
     cut: Mapping[Any, Tokens],
 ) -> tuple[Problem, ...]:
     """All kinds of trouble that occurred."""
-    seen: set[Any] = set()
-    twice = [name for name, _ in rows if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    earlier_names: set[Any] = set()
+    twice: list[Any] = []
+    for name, _ in rows:
+        if name in earlier_names:
+            twice.append(name)
+        earlier_names.add(name)
     blank = [name for name in cut if name in first and not first[name].strip()]
     wordless = [
         name for name, tokens in cut.items() if name in first and not tokens and first[name].strip()
     ]
     lost = [name for name, group in groups.items() if len(group) < len(references[name]) and group]
     texts = {name: (first.get(name, ""), *group) for name, group in references.items()}
-    found = (
+    checks = (
         (
             "missing prediction",
             [name for name in cut if name not in first],
@@ -144,7 +148,7 @@ def _problems(
         ),
     )
     return tuple(
-        Problem(kind, len(names), _names(names), done) for kind, names, done in found if names
+        Problem(kind, len(names), _names(names), done) for kind, names, done in checks if names
     )
 
 

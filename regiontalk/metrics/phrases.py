@@ -103,29 +103,29 @@ def localisation(
     Raises:
         ValueError: no phrase has a true box.
     """
-    kept: list[tuple[str, tuple[str, ...], NDArray[np.bool_]]] = []
+    scored_answers: list[tuple[str, tuple[str, ...], NDArray[np.bool_]]] = []
     constant: dict[str, list[NDArray[np.bool_]]] = {"whole picture": [], f"centred {CENTRED:g}": []}
     left_out = 0
     for answer in answers:
         if not len(answer.truths_xyxy):
             left_out += 1
             continue
-        kept.append((answer.photo, answer.types, hits(answer, threshold)))
+        scored_answers.append((answer.photo, answer.types, hits(answer, threshold)))
         for name, share in zip(constant, (1.0, CENTRED), strict=True):
             box = centred_box(answer.size_wh, share)
             constant[name].append(hits(replace(answer, candidates_xyxy=box), threshold))
-    if not kept:
+    if not scored_answers:
         raise ValueError(
             f"phrases: expected one with a true box, got none ({left_out} without); check the data"
         )
-    photos = [photo for photo, _, _ in kept]
-    table = np.stack([row for _, _, row in kept])
-    types = [kinds for _, kinds, _ in kept]
+    photos = [photo for photo, _, _ in scored_answers]
+    table = np.stack([row for _, _, row in scored_answers])
+    types = [kinds for _, kinds, _ in scored_answers]
 
     def figures(rows: list[int], values: NDArray[np.bool_]) -> PhraseFigures:
         return _figures(values[rows], [photos[row] for row in rows], resamples, seed)
 
-    everything = list(range(len(kept)))
+    everything = list(range(len(scored_answers)))
     rows_of: dict[str, list[int]] = {}
     for row, kinds in enumerate(types):
         for kind in kinds:
@@ -150,9 +150,9 @@ def hits(answer: PhraseAnswer, threshold: float = 0.5) -> NDArray[np.bool_]:
     if not len(boxes):
         return np.zeros(9, dtype=np.bool_)
     first = first_ranks(answer, threshold)
-    found = [rank <= at for rank in first for at in AT]
+    hits_at = [rank <= at for rank in first for at in AT]
     inside = bool(_inside(boxes[0], truths).any())
-    return np.array([*found, inside, *(rank <= len(boxes) for rank in first)], dtype=np.bool_)
+    return np.array([*hits_at, inside, *(rank <= len(boxes) for rank in first)], dtype=np.bool_)
 
 
 def first_ranks(answer: PhraseAnswer, threshold: float = 0.5) -> tuple[int, int]:

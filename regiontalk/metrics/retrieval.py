@@ -94,12 +94,17 @@ def retrieval(
         parts = [ranks(scores, photo_of_sentence, photos=photos)]
     else:
         parts = fold_ranks(scores, photo_of_sentence, fold, photos=photos)
-    forward = [(part.photo_to_sentence, np.arange(len(part.photo_to_sentence))) for part in parts]
-    backward = [(part.sentence_to_photo, part.photo_of_sentence) for part in parts]
+    forward = [
+        (fold_result.photo_to_sentence, np.arange(len(fold_result.photo_to_sentence)))
+        for fold_result in parts
+    ]
+    backward = [
+        (fold_result.sentence_to_photo, fold_result.photo_of_sentence) for fold_result in parts
+    ]
     return RetrievalReport(
-        photos=sum(len(part.photo_to_sentence) for part in parts),
-        sentences=sum(len(part.sentence_to_photo) for part in parts),
-        folds=tuple(len(part.photo_to_sentence) for part in parts),
+        photos=sum(len(fold_result.photo_to_sentence) for fold_result in parts),
+        sentences=sum(len(fold_result.sentence_to_photo) for fold_result in parts),
+        folds=tuple(len(fold_result.photo_to_sentence) for fold_result in parts),
         photo_to_sentence=_figures(forward, resamples, seed),
         sentence_to_photo=_figures(backward, resamples, seed),
         parts=tuple(parts),
@@ -134,24 +139,28 @@ def ranks(
     make = scores if callable(scores) else _blocks_of(scores)
     tiles = list(_tiles(owner, count, block))
     best, best_at = np.full(count, -np.inf), np.full(count, len(owner), dtype=np.int64)
-    own = np.zeros(len(owner))
-    kept: dict[int, ScoreArray] = {}
+    true_scores = np.zeros(len(owner))
+    cached_tiles: dict[int, ScoreArray] = {}
     for number, (rows, columns) in enumerate(tiles):
         true = owner[columns][None, :] == rows[:, None]
         if true.any():
             tile = _checked_block(make, rows, columns)
             masked = np.where(true, tile, -np.inf)
-            own[columns[true.any(axis=0)]] = masked.max(axis=0)[true.any(axis=0)]
+            true_scores[columns[true.any(axis=0)]] = masked.max(axis=0)[true.any(axis=0)]
             _raise_best(best, best_at, rows, columns, masked)
-            if (len(kept) + 1) * tile.nbytes <= KEPT_BYTES:
-                kept[number] = tile
+            if (len(cached_tiles) + 1) * tile.nbytes <= KEPT_BYTES:
+                cached_tiles[number] = tile
     forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
     for number, (rows, columns) in enumerate(tiles):
-        tile = kept.pop(number) if number in kept else _checked_block(make, rows, columns)
+        tile = (
+            cached_tiles.pop(number)
+            if number in cached_tiles
+            else _checked_block(make, rows, columns)
+        )
         earlier = columns[None, :] < best_at[rows][:, None]
         forward[rows] += _above(tile, best[rows][:, None], earlier).sum(axis=1)
         earlier = rows[:, None] < owner[columns][None, :]
-        backward[columns] += _above(tile, own[columns][None, :], earlier).sum(axis=0)
+        backward[columns] += _above(tile, true_scores[columns][None, :], earlier).sum(axis=0)
     return Ranks(forward, backward, owner)
 
 
@@ -247,11 +256,11 @@ def fold_ranks(
     if not 1 <= fold <= count:
         raise ValueError(f"fold: expected 1..{count} photos, got {fold}")
     make = scores if callable(scores) else _blocks_of(scores)
-    found = []
+    ranks_by_fold = []
     for start in range(0, count - fold + 1, fold):
         inside = np.flatnonzero((owner >= start) & (owner < start + fold))
-        found.append(ranks(_part(make, start, inside), owner[inside] - start, photos=fold))
-    return found
+        ranks_by_fold.append(ranks(_part(make, start, inside), owner[inside] - start, photos=fold))
+    return ranks_by_fold
 
 
 def _part(make: Blocks, start: int, inside: IntArray) -> Blocks:
@@ -283,9 +292,9 @@ def _median_rank(parts: Sequence[tuple[IntArray, IntArray]], resamples: int, see
     def median(drawn: IntArray) -> float:
         times = np.bincount(drawn, minlength=starts[-1])  # how often each photo was drawn
         folds = zip(parts, starts[:-1], strict=True)
-        found = [np.repeat(rank, times[start + photos]) for (rank, photos), start in folds]
+        ranks_by_fold = [np.repeat(rank, times[start + photos]) for (rank, photos), start in folds]
         return float(
-            np.mean([np.median(drawn_ranks) for drawn_ranks in found if len(drawn_ranks)])
+            np.mean([np.median(drawn_ranks) for drawn_ranks in ranks_by_fold if len(drawn_ranks)])
         )  # a draw can miss a tiny fold
 
     return bootstrap_interval(median, int(starts[-1]), resamples=resamples, seed=seed)

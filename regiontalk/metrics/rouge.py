@@ -34,12 +34,12 @@ def rouge_l(
     scores = np.zeros(len(candidates))
     for row, (candidate, group) in enumerate(zip(candidates, references, strict=True)):
         masks: dict[str, int] = {}
-        for place, word in enumerate(candidate):
-            masks[word] = masks.get(word, 0) | 1 << place
+        for position, word in enumerate(candidate):
+            masks[word] = masks.get(word, 0) | 1 << position
         common = [_common(masks, len(candidate), reference) for reference in group]
         precision = max(common) / max(len(candidate), 1)
         recall = max(
-            shared / max(len(other), 1) for shared, other in zip(common, group, strict=True)
+            shared / max(len(reference), 1) for shared, reference in zip(common, group, strict=True)
         )
         if precision and recall:
             scores[row] = (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
@@ -53,8 +53,8 @@ def longest_common_subsequence(first: Tokens, second: Tokens) -> int:
     3
     """
     masks: dict[str, int] = {}
-    for place, word in enumerate(first):
-        masks[word] = masks.get(word, 0) | 1 << place
+    for position, word in enumerate(first):
+        masks[word] = masks.get(word, 0) | 1 << position
     return _common(masks, len(first), second)
 
 

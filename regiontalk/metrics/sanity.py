@@ -128,11 +128,13 @@ def _leaves(boxes_xyxy: FloatArray, size_wh: tuple[int, int]) -> NDArray[np.bool
 def _readings(boxes: FloatArray, size_wh: tuple[int, int], largest: float) -> dict[str, FloatArray]:
     """The same numbers (N, 4) read in every way, as x1, y1, x2, y2 in pixels of the photo."""
     wide, high = size_wh
-    corner, rest = boxes[:, :2], boxes[:, 2:]
+    first_pair, second_pair = boxes[:, :2], boxes[:, 2:]
     forms = {
         "x1,y1,x2,y2": boxes,
-        "x,y,width,height": np.concatenate([corner, corner + rest], axis=1),
-        "centre x,y,width,height": np.concatenate([corner - rest / 2, corner + rest / 2], axis=1),
+        "x,y,width,height": np.concatenate([first_pair, first_pair + second_pair], axis=1),
+        "centre x,y,width,height": np.concatenate(
+            [first_pair - second_pair / 2, first_pair + second_pair / 2], axis=1
+        ),
         "y1,x1,y2,x2": boxes[:, [1, 0, 3, 2]],
     }
     unit = max(largest, 1e-6)

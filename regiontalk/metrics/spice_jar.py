@@ -79,8 +79,8 @@ def spice_scores(
     ]
     scores = np.zeros(len(candidates))
     if asked:
-        found = _ask(asked, jar.resolve(), memory_gib, timeout_s)
-        scores[list(found)] = list(found.values())
+        scores_by_row = _ask(asked, jar.resolve(), memory_gib, timeout_s)
+        scores[list(scores_by_row)] = list(scores_by_row.values())
     return scores
 
 
@@ -119,16 +119,16 @@ def _ask(
         )
         try:
             rows = json.loads((folder / "output.json").read_text(encoding="utf-8"))
-            found = {int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows}
+            scores_by_row = {int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{_JUDGE}: expected scores with All.f in its output ({error!r})"
             ) from error
     wanted = {row["image_id"] for row in asked}
-    if set(found) != wanted or not all(
-        math.isfinite(score) and 0 <= score <= 1 for score in found.values()
+    if set(scores_by_row) != wanted or not all(
+        math.isfinite(score) and 0 <= score <= 1 for score in scores_by_row.values()
     ):
         raise ValueError(
-            f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(found)} answers"
+            f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(scores_by_row)} answers"
         )
-    return found
+    return scores_by_row

@@ -77,20 +77,20 @@ def find_matches(
     candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon
 ) -> list[list[Match]]:
     """All matches of every stage by the candidate's word that they start at."""
-    found: list[list[Match]] = [[] for _ in candidate]
+    matches_by_start: list[list[Match]] = [[] for _ in candidate]
     for start, word in enumerate(candidate):
         stem, sets = lexicon.stems.get(word, word), lexicon.synsets.get(word)
-        for other, against in enumerate(reference):
+        for other_start, against in enumerate(reference):
             if word == against:
-                found[start].append(Match(start, 1, other, 1, EXACT))
+                matches_by_start[start].append(Match(start, 1, other_start, 1, EXACT))
                 continue
             if stem == lexicon.stems.get(against, against):
-                found[start].append(Match(start, 1, other, 1, STEM))
+                matches_by_start[start].append(Match(start, 1, other_start, 1, STEM))
             if sets and not sets.isdisjoint(lexicon.synsets.get(against, ())):
-                found[start].append(Match(start, 1, other, 1, SYNONYM))
+                matches_by_start[start].append(Match(start, 1, other_start, 1, SYNONYM))
     for match in _paraphrases(candidate, reference, lexicon):
-        found[match.start].append(match)
-    return found
+        matches_by_start[match.start].append(match)
+    return matches_by_start
 
 
 def align(
@@ -121,15 +121,15 @@ def _untouched(choices: Sequence[Sequence[Match]], words: int, other_words: int)
     """Places of the candidate whose only match shares no word, on either side, with another match."""
     here, there = [0] * words, [0] * other_words
     for match in chain.from_iterable(choices):
-        for place in range(match.start, match.start + match.length):
-            here[place] += 1
-        for place in range(match.other, match.other + match.other_length):
-            there[place] += 1
+        for position in range(match.start, match.start + match.length):
+            here[position] += 1
+        for position in range(match.other, match.other + match.other_length):
+            there[position] += 1
     return frozenset(
-        place
-        for place, matches in enumerate(choices)
+        position
+        for position, matches in enumerate(choices)
         if len(matches) == 1
-        and max(here[place : place + matches[0].length]) == 1
+        and max(here[position : position + matches[0].length]) == 1
         and max(there[matches[0].other : matches[0].other + matches[0].other_length]) == 1
     )
 
@@ -165,8 +165,8 @@ def _paraphrases(
     for phrase, start, length in phrases(candidate, lexicon.longest):
         here.setdefault(phrase, []).append((start, length))
     return [
-        Match(start, length, other, other_length, PARAPHRASE)
-        for phrase, other, other_length in phrases(reference, lexicon.longest)
+        Match(start, length, other_start, other_length, PARAPHRASE)
+        for phrase, other_start, other_length in phrases(reference, lexicon.longest)
         for second in lexicon.paraphrases.get(phrase, _NONE) & here.keys()
         for start, length in here[second]
     ]

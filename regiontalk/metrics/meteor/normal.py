@@ -23,24 +23,24 @@ def normalize(text: str) -> list[str]:
     ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'",
     's']
     """
-    parts = text.lower().split()
+    tokens = text.lower().split()
     words: list[str] = []
-    for place, part in enumerate(parts):
-        after = parts[place + 1] if place + 1 < len(parts) else ""
-        if part.isalnum():
-            words.append(part)
+    for position, token in enumerate(tokens):
+        after = tokens[position + 1] if position + 1 < len(tokens) else ""
+        if token.isalnum():
+            words.append(token)
         else:
-            words.extend(_split(part, after[:1].islower()))
+            words.extend(_split(token, after[:1].islower()))
     return words
 
 
 @lru_cache(maxsize=16384)
-def _split(part: str, lower_follows: bool) -> tuple[str, ...]:
+def _split(token: str, lower_follows: bool) -> tuple[str, ...]:
     """The words of one token that is not a plain word."""
-    if part in _KEPT:
-        return (part,)
-    stop = len(part) > 1 and part.endswith(".") and not part.endswith("..")
-    body = part[:-1] if stop else part
+    if token in _KEPT:
+        return (token,)
+    stop = len(token) > 1 and token.endswith(".") and not token.endswith("..")
+    body = token[:-1] if stop else token
     words = [word for word in _PIECE.findall(body) if word != "-"]
     if stop and words and (lower_follows or ("." in body and any(map(str.isalpha, body)))):
         words[-1] += "."

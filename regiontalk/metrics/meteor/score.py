@@ -58,10 +58,10 @@ def meteor_statistics(
     lexicon = build_lexicon(chain(spoken, chain.from_iterable(groups)), tables)
     rows = np.zeros((len(spoken), SIZE), dtype=np.int64)
     for row, (candidate, group) in enumerate(zip(spoken, groups, strict=True)):
-        found = np.array(
+        group_statistics = np.array(
             [_compare(candidate, reference, lexicon, tables.function_words) for reference in group]
         )
-        rows[row] = found[int(np.argmax(corpus_meteor(found)))]
+        rows[row] = group_statistics[int(np.argmax(corpus_meteor(group_statistics)))]
     return rows
 
 
@@ -88,12 +88,12 @@ def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = precision * recall / (ALPHA * precision + (1 - ALPHA) * recall)
         chunks = totals[..., 20] / ((totals[..., 21] + totals[..., 22]) / 2)
-    whole = (
+    is_full_match = (
         (totals[..., 21] == totals[..., 0])
         & (totals[..., 22] == totals[..., 1])
         & (totals[..., 20] == 1)
     )
-    penalty = GAMMA * np.where(whole, 0.0, chunks) ** BETA
+    penalty = GAMMA * np.where(is_full_match, 0.0, chunks) ** BETA
     return np.asarray(np.where(precision * recall > 0, np.nan_to_num(mean * (1 - penalty)), 0.0))
 
 
@@ -114,8 +114,8 @@ def build_lexicon(sentences: Iterable[Tokens], tables: MeteorTables) -> Lexicon:
 def _synsets(word: str, tables: MeteorTables) -> frozenset[int]:
     """Synonym sets of a word and of its base form: the listed irregular ones, else the first that a rule makes."""
     made = (
-        word[: -len(end)] + other
-        for end, other in _ENDINGS
+        word[: -len(end)] + replacement
+        for end, replacement in _ENDINGS
         if word.endswith(end) and len(word) > len(end)
     )
     bases = tables.bases.get(word) or tuple(
@@ -129,10 +129,8 @@ def _compare(
 ) -> list[int]:
     """The 23 numbers of one pair."""
     matches, chunks = align(candidate, reference, lexicon)
-    small, other_small = (
-        [w in function_words for w in candidate],
-        [w in function_words for w in reference],
-    )
+    small = [word in function_words for word in candidate]
+    other_small = [word in function_words for word in reference]
     row = [
         len(candidate),
         len(reference),
@@ -143,11 +141,9 @@ def _compare(
         0,
         0,
     ]
-    for start, length, other, other_length, stage in matches:
-        few, other_few = (
-            sum(small[start : start + length]),
-            sum(other_small[other : other + other_length]),
-        )
+    for start, length, other_start, other_length, stage in matches:
+        few = sum(small[start : start + length])
+        other_few = sum(other_small[other_start : other_start + other_length])
         at = 4 + 4 * stage
         row[at] += length - few
         row[at + 1] += other_length - other_few
@@ -165,6 +161,10 @@ def _share(
     few: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Weighed matched words over weighed words."""
-    whole = DELTA * (words - few) + (1 - DELTA) * few
-    part = DELTA * content + (1 - DELTA) * small
-    return np.asarray(np.divide(part, whole, out=np.zeros_like(part), where=whole > 0))
+    total_weight = DELTA * (words - few) + (1 - DELTA) * few
+    matched_weight = DELTA * content + (1 - DELTA) * small
+    return np.asarray(
+        np.divide(
+            matched_weight, total_weight, out=np.zeros_like(matched_weight), where=total_weight > 0
+        )
+    )

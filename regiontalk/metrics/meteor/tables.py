@@ -45,22 +45,22 @@ class MeteorTables:
         Args:
             wanted: phrases (words joined by blanks) of the sentences that will be aligned.
         """
-        found: defaultdict[str, set[str]] = defaultdict(set)
+        paraphrases_of: defaultdict[str, set[str]] = defaultdict(set)
         if self.paraphrases is None:
             return {}
         keys = {phrase.encode() for phrase in wanted}
         for first, second in _read_pairs(self.paraphrases):
             if first in keys and second in keys:
-                found[first.decode()].add(second.decode())
-                found[second.decode()].add(first.decode())
-        return {phrase: frozenset(others) for phrase, others in found.items()}
+                paraphrases_of[first.decode()].add(second.decode())
+                paraphrases_of[second.decode()].add(first.decode())
+        return {phrase: frozenset(others) for phrase, others in paraphrases_of.items()}
 
 
 def installed_folder() -> Path | None:
     """The ``meteor`` folder of an installed pycocoevalcap, or None."""
-    found = importlib.util.find_spec("pycocoevalcap")
-    places = list(found.submodule_search_locations or ()) if found else []
-    folder = Path(places[0]) / "meteor" if places else None
+    package_spec = importlib.util.find_spec("pycocoevalcap")
+    package_folders = list(package_spec.submodule_search_locations or ()) if package_spec else []
+    folder = Path(package_folders[0]) / "meteor" if package_folders else None
     return folder if folder is not None and (folder / _JAR).is_file() else None
 
 
@@ -119,12 +119,12 @@ def _read_pairs(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """The pairs of the table: three lines each, probability, phrase, phrase."""
     with gzip.open(path) as file:
         lines: list[bytes] = []
-        rest = b""
+        last_line = b""
         while block := file.read(_BLOCK):
-            *whole, rest = (rest + block).split(b"\n")
-            lines += whole
+            *whole_lines, last_line = (last_line + block).split(b"\n")
+            lines += whole_lines
             complete = len(lines) - len(lines) % 3
             yield from zip(lines[1:complete:3], lines[2:complete:3], strict=True)
             lines = lines[complete:]
-        lines += [rest] if rest else []
+        lines += [last_line] if last_line else []
         yield from zip(lines[1::3], lines[2::3], strict=False)
