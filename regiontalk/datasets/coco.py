@@ -38,49 +38,55 @@ def read_coco(
     Raises:
         ValueError: the folder is missing, or a file is missing, is not JSON or lacks its lists.
     """
-    found: dict[str, list[str]] = defaultdict(list)
+    troubles: dict[str, list[str]] = defaultdict(list)
     pictures = picture_sizes(images_folder)
     document = read_json(captions_json, "images", "annotations")
-    photos = _by_id(document["images"], ("file_name", "width", "height"), found)
+    photos = _by_id(document["images"], ("file_name", "width", "height"), troubles)
     for number in [number for number, photo in photos.items() if not _has_size(photo)]:
-        found["photo without a size of whole pixels"].append(str(photos.pop(number)["file_name"]))
+        troubles["photo without a size of whole pixels"].append(
+            str(photos.pop(number)["file_name"])
+        )
     captions: dict[int, list[str]] = defaultdict(list)
-    for row in _rows_of(document["annotations"], ("caption",), photos, captions_json.name, found):
+    for row in _rows_of(
+        document["annotations"], ("caption",), photos, captions_json.name, troubles
+    ):
         captions[row["image_id"]].append(" ".join(str(row["caption"]).split()))
-    objects, categories = _read_instances(instances_json, photos, found)
+    objects, categories = _read_instances(instances_json, photos, troubles)
     examples: list[Example] = []
     for number, photo in photos.items():
         name = str(photo["file_name"])
         path, size = pictures.get(name, (None, 0))
         if path is None:
-            found["photo missing"].append(name)
+            troubles["photo missing"].append(name)
         elif size == 0:
-            found["photo broken (0 bytes)"].append(name)
+            troubles["photo broken (0 bytes)"].append(name)
         else:
             if not captions[number]:
-                found["photo without a sentence, kept"].append(name)
+                troubles["photo without a sentence, kept"].append(name)
             boxes, phrases = _phrases(objects[number], categories)
             size_wh = (photo["width"], photo["height"])
             examples.append(Example(path, tuple(captions[number]), boxes, phrases, size_wh, name))
-    return examples, report_on(captions_json.name, examples, found)
+    return examples, report_on(captions_json.name, examples, troubles)
 
 
 def _read_instances(
-    path: Path | None, photos: Mapping[int, Mapping[str, Any]], found: dict[str, list[str]]
+    path: Path | None, photos: Mapping[int, Mapping[str, Any]], troubles: dict[str, list[str]]
 ) -> tuple[dict[int, _Objects], dict[int, dict[str, Any]]]:
     """Photo id -> its objects, and category id -> category; both empty without a file."""
     objects: dict[int, _Objects] = defaultdict(_Objects)
     if path is None:
         return objects, {}
     document = read_json(path, "annotations", "categories")
-    categories = _by_id(document["categories"], ("name",), found)
-    for row in _rows_of(document["annotations"], ("bbox", "category_id"), photos, path.name, found):
+    categories = _by_id(document["categories"], ("name",), troubles)
+    for row in _rows_of(
+        document["annotations"], ("bbox", "category_id"), photos, path.name, troubles
+    ):
         where = f"annotation {row.get('id')}"
         corners = _corners(row["bbox"], photos[row["image_id"]])
         if row.get("iscrowd"):
-            found["box around a crowd, left out"].append(where)
+            troubles["box around a crowd, left out"].append(where)
         elif corners is None or row["category_id"] not in categories:
-            found["bad box or unknown category, left out"].append(where)
+            troubles["bad box or unknown category, left out"].append(where)
         else:
             things = objects[row["image_id"]]
             things.categories[row["category_id"]].append(len(things.boxes))
@@ -89,20 +95,20 @@ def _read_instances(
 
 
 def _by_id(
-    rows: list[Any], keys: tuple[str, ...], found: dict[str, list[str]]
+    rows: list[Any], keys: tuple[str, ...], troubles: dict[str, list[str]]
 ) -> dict[int, dict[str, Any]]:
     """Rows by their "id"; a row without it or without a key is counted."""
-    kept: dict[int, dict[str, Any]] = {}
-    for place, row in enumerate(rows):
+    rows_by_id: dict[int, dict[str, Any]] = {}
+    for index, row in enumerate(rows):
         if (
             isinstance(row, dict)
             and isinstance(row.get("id"), int)
             and all(key in row for key in keys)
         ):
-            kept[row["id"]] = row
+            rows_by_id[row["id"]] = row
         else:
-            found[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {place}")
-    return kept
+            troubles[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {index}")
+    return rows_by_id
 
 
 def _has_size(photo: Mapping[str, Any]) -> bool:
@@ -114,16 +120,18 @@ def _rows_of(
     keys: tuple[str, ...],
     photos: Mapping[int, Any],
     name: str,
-    found: dict[str, list[str]],
+    troubles: dict[str, list[str]],
 ) -> Iterator[dict[str, Any]]:
     """The annotations that have their keys and whose photo is known; the others are counted."""
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if not isinstance(row, dict) or not all(key in row for key in keys):
-            found[f"bad annotation (expected {', '.join(keys)})"].append(
-                f"{name}: annotation {place}"
+            troubles[f"bad annotation (expected {', '.join(keys)})"].append(
+                f"{name}: annotation {index}"
             )
         elif row.get("image_id") not in photos:
-            found["annotation of a photo that does not exist"].append(f"{name}: annotation {place}")
+            troubles["annotation of a photo that does not exist"].append(
+                f"{name}: annotation {index}"
+            )
         else:
             yield row
 

@@ -75,29 +75,29 @@ def add_entities(examples: list[Example], folder: Path) -> tuple[list[Example], 
             raise ValueError(
                 f"{folder}: expected Annotations/ and Sentences/ of Flickr30k Entities, got no {name}/"
             )
-    found: dict[str, list[str]] = defaultdict(list)
-    joined = [_joined(example, folder, found) for example in examples]
-    return joined, report_on(folder.name, joined, found)
+    troubles: dict[str, list[str]] = defaultdict(list)
+    joined = [_joined(example, folder, troubles) for example in examples]
+    return joined, report_on(folder.name, joined, troubles)
 
 
-def _joined(example: Example, folder: Path, found: dict[str, list[str]]) -> Example:
+def _joined(example: Example, folder: Path, troubles: dict[str, list[str]]) -> Example:
     number = example.photo.stem.partition("_")[0]
     try:
         annotation = read_annotation(folder / "Annotations" / f"{number}.xml")
         text = (folder / "Sentences" / f"{number}.txt").read_text(encoding="utf-8")
     except FileNotFoundError:
-        found["photo not in Entities"].append(example.id)
+        troubles["photo not in Entities"].append(example.id)
         return example
     except (ValueError, OSError) as error:  # UnicodeDecodeError is a ValueError
-        found["unreadable Entities file"].append(f"{number} ({error})")
+        troubles["unreadable Entities file"].append(f"{number} ({error})")
         return example
     if annotation.refused:
-        found["photo with empty or outside boxes, left out"].append(
+        troubles["photo with empty or outside boxes, left out"].append(
             f"{example.id} ({annotation.refused})"
         )
     phrases, alone = _phrases(text, example.captions, annotation.chains)
     if alone:
-        found["photo with a sentence that Entities words differently"].append(
+        troubles["photo with a sentence that Entities words differently"].append(
             f"{example.id} ({alone})"
         )
     return replace(

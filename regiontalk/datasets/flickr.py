@@ -56,24 +56,24 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
     if split not in SPLIT_LISTS:
         raise ValueError(f"split: expected one of {', '.join(SPLIT_LISTS)}, got {split!r}")
     pictures = picture_sizes(_picture_folder(folder))
-    captions, found = _read_tokens(_token_file(folder), pictures)
+    captions, troubles = _read_tokens(_token_file(folder), pictures)
     names = _read_list(_list_file(folder, split))
-    found["photo twice in the split's list"] = [
+    troubles["photo twice in the split's list"] = [
         name for name, times in Counter(names).items() if times > 1
     ]
     examples: list[Example] = []
     for name in dict.fromkeys(names):
         path, size = pictures.get(name, (None, 0))
         if path is None:
-            found["photo missing"].append(name)
+            troubles["photo missing"].append(name)
         elif size == 0:
-            found["photo broken (0 bytes)"].append(name)
+            troubles["photo broken (0 bytes)"].append(name)
         elif name not in captions:
-            found["photo without a sentence"].append(name)
+            troubles["photo without a sentence"].append(name)
         else:
             examples.append(Example(path, tuple(captions[name]), id=name))
-    found["photo stored twice"] = same_files([example.photo for example in examples])
-    return examples, report_on(f"{folder.name} {split}", examples, found)
+    troubles["photo stored twice"] = same_files([example.photo for example in examples])
+    return examples, report_on(f"{folder.name} {split}", examples, troubles)
 
 
 def read_karpathy(
@@ -92,14 +92,14 @@ def read_karpathy(
         raise ValueError(f"split: expected one of {', '.join(KARPATHY_SPLITS)}, got {split!r}")
     rows = read_json(json_path, "images")["images"]
     pictures = {Path(): picture_sizes(images_folder)}
-    found: dict[str, list[str]] = defaultdict(list)
+    troubles: dict[str, list[str]] = defaultdict(list)
     examples: list[Example] = []
     for number, row in enumerate(rows):
         try:
             name, row_split, under = row["filename"], row["split"], Path(row.get("filepath", ""))
             captions = tuple(str(sentence["raw"]).strip() for sentence in row["sentences"])
         except (KeyError, TypeError, AttributeError):
-            found["bad entry (expected filename, split, sentences[raw])"].append(
+            troubles["bad entry (expected filename, split, sentences[raw])"].append(
                 f"images[{number}]"
             )
             continue
@@ -111,14 +111,14 @@ def read_karpathy(
             )
         path, size = {**pictures[Path()], **pictures[under]}.get(name, (None, 0))
         if path is None:
-            found["photo missing"].append(name)
+            troubles["photo missing"].append(name)
         elif size == 0:
-            found["photo broken (0 bytes)"].append(name)
+            troubles["photo broken (0 bytes)"].append(name)
         elif not any(captions):
-            found["photo without a sentence"].append(name)
+            troubles["photo without a sentence"].append(name)
         else:
             examples.append(Example(path, tuple(filter(None, captions)), id=name))
-    return examples, report_on(f"{json_path.name} {split}", examples, found)
+    return examples, report_on(f"{json_path.name} {split}", examples, troubles)
 
 
 def picture_sizes(folder: Path) -> dict[str, tuple[Path, int]]:
@@ -221,23 +221,26 @@ def _read_tokens(
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Photo -> its sentences in the order of their numbers, and the lines that are no use."""
     rows: dict[str, dict[int, str]] = defaultdict(dict)
-    found: dict[str, list[str]] = defaultdict(list)
+    troubles: dict[str, list[str]] = defaultdict(list)
     for number, line in enumerate(_text_lines(path), start=1):
         key, _, sentence = line.partition("\t")
-        name, mark, place = key.rpartition("#")
+        name, mark, sentence_number = key.rpartition("#")
         if not line.strip():
             continue
-        if not (mark and place.strip().isdecimal() and sentence.strip()):
-            found["bad line (expected photo#number, tab, sentence)"].append(f"{path.name}:{number}")
+        if not (mark and sentence_number.strip().isdecimal() and sentence.strip()):
+            troubles["bad line (expected photo#number, tab, sentence)"].append(
+                f"{path.name}:{number}"
+            )
         elif name not in pictures and Path(name).stem in pictures:  # photo.jpg.1 beside photo.jpg
-            found["line of a photo that does not exist"].append(f"{path.name}:{number} {key}")
-        elif int(place) in rows[name]:
-            found["sentence number used twice"].append(f"{path.name}:{number}")
+            troubles["line of a photo that does not exist"].append(f"{path.name}:{number} {key}")
+        elif int(sentence_number) in rows[name]:
+            troubles["sentence number used twice"].append(f"{path.name}:{number}")
         else:
-            rows[name][int(place)] = sentence.strip()
+            rows[name][int(sentence_number)] = sentence.strip()
     for name in rows.keys() - pictures.keys():
-        found["photo with sentences but no file"].append(name)
-    found["photo with sentences but no file"].sort()
+        troubles["photo with sentences but no file"].append(name)
+    troubles["photo with sentences but no file"].sort()
     return {
-        name: [sentences[place] for place in sorted(sentences)] for name, sentences in rows.items()
-    }, found
+        name: [sentences[sentence_number] for sentence_number in sorted(sentences)]
+        for name, sentences in rows.items()
+    }, troubles

@@ -72,9 +72,11 @@ def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], Da
             lacking.
     """
     source = _source(path, split)
-    found: dict[str, list[str]] = defaultdict(list)
+    troubles: dict[str, list[str]] = defaultdict(list)
     rows = (
-        _csv_rows(source, found) if source.suffix.lower() == ".csv" else _json_rows(source, found)
+        _csv_rows(source, troubles)
+        if source.suffix.lower() == ".csv"
+        else _json_rows(source, troubles)
     )
     photos: dict[str, _Row] = {}
     for row in rows:
@@ -85,9 +87,9 @@ def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], Da
     examples = [
         example
         for row in photos.values()
-        if (example := _example(row, source.parent, found)) is not None
+        if (example := _example(row, source.parent, troubles)) is not None
     ]
-    return examples, report_on(source.name, examples, found)
+    return examples, report_on(source.name, examples, troubles)
 
 
 def _source(path: Path, split: str | None) -> Path:
@@ -112,7 +114,7 @@ def _source(path: Path, split: str | None) -> Path:
     return files[0]
 
 
-def _json_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
+def _json_rows(path: Path, troubles: dict[str, list[str]]) -> Iterator[_Row]:
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -124,7 +126,7 @@ def _json_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
                     raise ValueError(f"expected an object, got {type(values).__name__}")
                 boxes = _dicts(values.get("boxes"))
             except (ValueError, RecursionError) as error:
-                found[BAD_ROW].append(f"{where} ({error})")
+                troubles[BAD_ROW].append(f"{where} ({error})")
                 continue
             _known_keys(values, JSON_KEYS, where)
             for box in boxes:
@@ -132,10 +134,10 @@ def _json_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
             try:
                 yield _row(values, boxes)
             except ValueError as error:
-                found[BAD_ROW].append(f"{where} ({error})")
+                troubles[BAD_ROW].append(f"{where} ({error})")
 
 
-def _csv_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
+def _csv_rows(path: Path, troubles: dict[str, list[str]]) -> Iterator[_Row]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
         reader = csv.DictReader(lines)
         columns = [name.strip() for name in reader.fieldnames or ()]
@@ -154,7 +156,7 @@ def _csv_rows(path: Path, found: dict[str, list[str]]) -> Iterator[_Row]:
                     )
                 yield _row(values, [values] if values.get("box") or values.get("phrase") else [])
             except ValueError as error:
-                found[BAD_ROW].append(f"{where} ({error})")
+                troubles[BAD_ROW].append(f"{where} ({error})")
 
 
 def _known_keys(values: Mapping[str, Any] | list[str], known: tuple[str, ...], where: str) -> None:
@@ -183,15 +185,15 @@ def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> _Row:
     photo = values.get("photo")
     if not isinstance(photo, str) or not photo.strip():
         raise ValueError("photo: expected the path of a picture")
-    said = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
+    captions = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
     size_wh = _size(values.get("width"), values.get("height"))
     pairs = [
         (_box(item.get("box"), size_wh), " ".join(str(item.get("phrase") or "").split()))
         for item in boxes
     ]
-    if not said and not pairs:
+    if not captions and not pairs:
         raise ValueError("expected a sentence or a box")
-    return _Row(photo.strip(), said, pairs, size_wh)
+    return _Row(photo.strip(), captions, pairs, size_wh)
 
 
 def _texts(value: Any) -> list[str]:
@@ -204,9 +206,9 @@ def _texts(value: Any) -> list[str]:
 
 def _box(value: Any, size_wh: tuple[int, int] | None) -> Box:
     """Four numbers, from a list or from "x1,y1,x2,y2"."""
-    parts = value.replace(",", " ").split() if isinstance(value, str) else value
+    coordinates = value.replace(",", " ").split() if isinstance(value, str) else value
     try:
-        x1, y1, x2, y2 = (float(part) for part in parts)
+        x1, y1, x2, y2 = (float(coordinate) for coordinate in coordinates)
     except (TypeError, ValueError) as error:
         raise ValueError(f"box: expected x1,y1,x2,y2, got {value!r}") from error
     checked_boxes([(x1, y1, x2, y2)], size_wh)
@@ -227,25 +229,25 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
     return size_wh
 
 
-def _example(row: _Row, folder: Path, found: dict[str, list[str]]) -> Example | None:
+def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example | None:
     """The example, or None where its photo is no use."""
     path = folder / row.photo
     if not path.is_file():
-        found["photo missing"].append(row.photo)
+        troubles["photo missing"].append(row.photo)
         return None
     if path.stat().st_size == 0:
-        found["photo broken (0 bytes)"].append(row.photo)
+        troubles["photo broken (0 bytes)"].append(row.photo)
         return None
     size_wh = row.size_wh
     if row.boxes and size_wh is None:
         try:
             size_wh = open_photo(path, at_least=1).size_wh
         except ImageError as error:
-            found["photo broken"].append(f"{row.photo} ({error})")
+            troubles["photo broken"].append(f"{row.photo} ({error})")
             return None
     boxes = [pair for pair in row.boxes if _fits(pair[0], size_wh)]
     if len(boxes) < len(row.boxes):
-        found["photo with boxes outside it, left out"].append(
+        troubles["photo with boxes outside it, left out"].append(
             f"{row.photo} ({len(row.boxes) - len(boxes)})"
         )
     phrases: dict[str, list[int]] = defaultdict(list)

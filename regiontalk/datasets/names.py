@@ -276,7 +276,7 @@ def _with_names(example: Example, named_boxes: Sequence[NamedBox]) -> Example:
         for name, row in zip(names, rows, strict=True)
     ]
     for name in sorted(set(names)):
-        members = tuple(row for row, other in zip(rows, names, strict=True) if other == name)
+        members = tuple(row for row, box_name in zip(rows, names, strict=True) if box_name == name)
         if len(members) > 1:
             phrases.append(Phrase(plural_phrase(name, len(members)), members, source=DETECTOR))
     return replace(

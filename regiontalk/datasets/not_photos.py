@@ -67,7 +67,7 @@ def _color(chance: random.Random, low: int = 0, high: int = 255) -> Color:
 def _blend(first: Color, second: Color, share: float) -> Color:
     """The first color with a share of the second."""
     red, green, blue = (
-        round(value + (other - value) * share) for value, other in zip(first, second, strict=True)
+        round(value + (target - value) * share) for value, target in zip(first, second, strict=True)
     )
     return red, green, blue
 

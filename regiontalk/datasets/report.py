@@ -46,11 +46,11 @@ class DataReport:
     def lines(self) -> list[str]:
         """The report for a person: one line of totals, one a kind of trouble."""
         totals = f"{self.photos} photos, {self.captions} captions, {self.boxes} boxes"
-        found = [f"{self.source}: {totals}, {self.phrases} phrases with a box"]
+        lines = [f"{self.source}: {totals}, {self.phrases} phrases with a box"]
         for kind, trouble in self.troubles.items():
             more = ", ..." if trouble.count > len(trouble.names) else ""
-            found.append(f"  {trouble.count} {kind}: {', '.join(trouble.names)}{more}")
-        return found
+            lines.append(f"  {trouble.count} {kind}: {', '.join(trouble.names)}{more}")
+        return lines
 
 
 def report_on(

@@ -119,13 +119,13 @@ def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     examples: list[Example] = []
     reports: list[DataReport] = []
     for path in files:
-        part = path.stem.removeprefix("captions_")
-        pictures = next(
-            (place for place in (data / part, data / "images" / part) if place.is_dir()),
-            data / part,
+        folder_name = path.stem.removeprefix("captions_")
+        folders = (data / folder_name, data / "images" / folder_name)
+        pictures = next((folder for folder in folders if folder.is_dir()), folders[0])
+        instances = path.with_name(f"instances_{folder_name}.json")
+        file_examples, report = read_coco(
+            pictures, path, instances if instances.is_file() else None
         )
-        instances = path.with_name(f"instances_{part}.json")
-        own, report = read_coco(pictures, path, instances if instances.is_file() else None)
-        examples += own
+        examples += file_examples
         reports.append(report)
     return examples, reports

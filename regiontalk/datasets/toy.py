@@ -98,37 +98,35 @@ def make_scenes(count: int, seed: int, *, least: int = 2, most: int = 4) -> list
             f"got {count}, {seed}, {least}, {most}"
         )
     random = np.random.Generator(np.random.PCG64(seed))
-    said: set[str] = set()
+    used_sentences: set[str] = set()
     met: set[Pair] = set()
 
     def shared(shapes: tuple[ToyShape, ...]) -> tuple[int, int]:
-        return len(said.intersection(text for text, *_ in sentences(shapes))), len(
-            met & _pairs(shapes)
-        )
+        texts = {text for text, *_ in sentences(shapes)}
+        return len(used_sentences & texts), len(met & _pairs(shapes))
 
     scenes: list[ToyScene] = []
     for number in range(count):
-        many = int(
-            random.integers(least, most + 1)
-        )  # before the draws, or the choice would favour poor scenes
+        # drawn before the shapes, or the choice would favour poor scenes
+        many = int(random.integers(least, most + 1))
         shapes = min((_draw_lots(random, many) for _ in range(TRIES)), key=shared)
         scenes.append(_scene(f"{seed}{number:06d}_toy.png", shapes, random))
-        said.update(scenes[-1].example.captions)
+        used_sentences.update(scenes[-1].example.captions)
         met |= _pairs(shapes)
     return scenes
 
 
 def sentences(shapes: Sequence[ToyShape]) -> list[tuple[str, ToyShape, ToyShape]]:
     """Every true sentence with its first and its second shape."""
-    said = []
+    related_shapes = []
     for first, second in permutations(shapes, 2):
         rows, columns = second.cell[0] - first.cell[0], second.cell[1] - first.cell[1]
         relation = {(0, 1): "left of", (0, -1): "right of", (1, 0): "above", (-1, 0): "below"}.get(
             (rows, columns)
         )
         if relation:
-            said.append((f"{first.name} {relation} {second.name}", first, second))
-    return said
+            related_shapes.append((f"{first.name} {relation} {second.name}", first, second))
+    return related_shapes
 
 
 def write_scenes(
@@ -193,7 +191,7 @@ def _shape(cell: tuple[int, int], random: np.random.Generator) -> ToyShape:
     colour = tuple(COLOURS)[random.integers(len(COLOURS))]
     shape = SHAPES[random.integers(len(SHAPES))]
     side = int(random.integers(SIZES[size][0], SIZES[size][1] + 1))
-    top, left = (CELL * place + 1 + int(random.integers(CELL - 1 - side)) for place in cell)
+    top, left = (CELL * index + 1 + int(random.integers(CELL - 1 - side)) for index in cell)
     return ToyShape(size, colour, shape, cell, (left, top, left + side, top + side))
 
 
