@@ -105,9 +105,9 @@ class PhotoIndex:
             ImportError: LanceDB is not installed.
         """
         about = About.of(captioner.model, regions)
-        found = cls(Store.create(str(uri), about, storage, rebuild=rebuild))
-        found.check_model(captioner)
-        return found
+        index = cls(Store.create(str(uri), about, storage, rebuild=rebuild))
+        index.check_model(captioner)
+        return index
 
     @property
     def about(self) -> About:
@@ -133,11 +133,12 @@ class PhotoIndex:
         """
         if captioner.model is self._fits:
             return
-        given = About.of(captioner.model, self.about.regions)
-        if given.fingerprint != self.about.fingerprint:
+        model_metadata = About.of(captioner.model, self.about.regions)
+        if model_metadata.fingerprint != self.about.fingerprint:
             raise ValueError(
                 f"{self._store.uri}: its vectors were made by the model {self.about.model!r} "
-                f"({self.about.fingerprint[:12]}), expected that one, got {given.model!r} ({given.fingerprint[:12]}); "
+                f"({self.about.fingerprint[:12]}), expected that one, "
+                f"got {model_metadata.model!r} ({model_metadata.fingerprint[:12]}); "
                 f"name its model with --model, or make it anew: {self._store.rebuild_command}"
             )
         self._fits, self._basis = captioner.model, sketch_basis(captioner.model.aligner.regions)
@@ -248,8 +249,10 @@ class PhotoIndex:
         query = read_query(captioner, text, photo, boxes)
         below = None if folder is None else os.path.abspath(folder)
         words = query.heaviest() @ self._basis
-        found = self._store.candidates(words, k, where(below=below, after=after, before=before))
-        return best_hits(captioner, query, found, k)
+        candidates = self._store.candidates(
+            words, k, where(below=below, after=after, before=before)
+        )
+        return best_hits(captioner, query, candidates, k)
 
 
 def _changed(
@@ -273,13 +276,13 @@ def _changed(
             return str(error)
 
     files: list[PhotoFile] = []
-    for path, found in zip(paths, pool.map(look, paths), strict=True):
-        if found is None:
+    for path, result in zip(paths, pool.map(look, paths), strict=True):
+        if result is None:
             report = replace(report, unchanged=report.unchanged + 1)
-        elif isinstance(found, str):
-            report = replace(report, failed=(*report.failed, (path, found)))
+        elif isinstance(result, str):
+            report = replace(report, failed=(*report.failed, (path, result)))
         else:
-            files.append(found)
+            files.append(result)
             new = path not in known
             report = replace(report, added=report.added + new, changed=report.changed + (not new))
     return files, report

@@ -57,8 +57,8 @@ def fingerprint(model: RegionModel) -> str:
     config = model.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
     tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
     halves = {
-        name: (one.half() if one.is_floating_point() else one).contiguous()
-        for name, one in tensors.items()
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in tensors.items()
     }
     digest = hashlib.sha256(config.encode())
     digest.update(json.dumps(model.vocabulary.words).encode())

@@ -72,13 +72,15 @@ class Sketches:
         regions = self.regions if chosen is None else self.regions[torch.from_numpy(chosen)]
         words = np.pad(words, ((0, -len(words) % _WORDS), (0, 0)))
         length = np.abs(words).max(axis=1, keepdims=True).clip(min=1e-12)
-        whole = torch.from_numpy(
+        quantized_words = torch.from_numpy(
             (words * (127 / length)).round().astype(np.int8)
         ).T.contiguous()  # (S, T)
         weights = torch.from_numpy(length.astype(np.float32))  # (T, 1)
         scores = []
         for block in torch.split(regions, _TOGETHER):
-            products = torch._int_mm(block.flatten(0, 1), whole).view(*block.shape[:2], -1)
+            products = torch._int_mm(block.flatten(0, 1), quantized_words).view(
+                *block.shape[:2], -1
+            )
             scores.append((products.amax(1).float() @ weights)[:, 0])
         best: NDArray[np.int64] = torch.cat(scores).topk(count).indices.numpy()
         return self.ids[best] if chosen is None else self.ids[chosen[best]]

@@ -104,17 +104,17 @@ def read_query(
         raise ValueError(
             "search: boxes belong to an example photo, got no photo; give one, or leave the boxes away"
         )
-    parts = []
+    queries = []
     if text is not None:
-        parts.append(_of_text(captioner, text))
+        queries.append(_of_text(captioner, text))
     if photo is not None:
-        parts.append(_of_photo(captioner, photo, boxes_xyxy))
+        queries.append(_of_photo(captioner, photo, boxes_xyxy))
     return Query(
-        parts[0].phrase,
-        tuple(name for part in parts for name in part.names),
-        torch.cat([part.vectors for part in parts]),
-        torch.cat([part.counted for part in parts]),
-        parts[0].spoken,
+        queries[0].phrase,
+        tuple(name for query in queries for name in query.names),
+        torch.cat([query.vectors for query in queries]),
+        torch.cat([query.counted for query in queries]),
+        queries[0].spoken,
     )
 
 
@@ -135,18 +135,18 @@ def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any)
     maps = captioner.encode([opened])
     if boxes_xyxy is None:
         boxes, scores = model.extractor.propose(maps, EXAMPLE_REGIONS)
-        places = model.preprocessing.to_original(boxes[0].cpu().numpy(), opened.size_wh)
-        fine = torch.from_numpy(visible(places)) & (scores[0].cpu() > 0)
+        photo_boxes = model.preprocessing.to_original(boxes[0].cpu().numpy(), opened.size_wh)
+        fine = torch.from_numpy(visible(photo_boxes)) & (scores[0].cpu() > 0)
         fine[0] = True
-        boxes, places = boxes[:, fine], places[fine.numpy()]
+        boxes, photo_boxes = boxes[:, fine], photo_boxes[fine.numpy()]
     else:
-        places = checked_boxes(boxes_xyxy, opened.size_wh)
-        if not len(places):
+        photo_boxes = checked_boxes(boxes_xyxy, opened.size_wh)
+        if not len(photo_boxes):
             raise ValueError("boxes: expected at least one box of the example photo, got none")
-        network = model.preprocessing.to_network(places, opened.size_wh)
+        network = model.preprocessing.to_network(photo_boxes, opened.size_wh)
         boxes = torch.from_numpy(network)[None].to(captioner.device)
     vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0].float()
-    names = tuple("box " + ",".join(f"{value:.0f}" for value in place) for place in places)
+    names = tuple("box " + ",".join(f"{value:.0f}" for value in box) for box in photo_boxes)
     counted = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
     return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
 
@@ -168,8 +168,8 @@ def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: in
         affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()
     )  # (k, T, N), NULL last if there
     return [
-        _hit(captioner, query, row, score, own, there.shape[1])
-        for row, score, own in zip(
+        _hit(captioner, query, row, score, photo_products, there.shape[1])
+        for row, score, photo_products in zip(
             found.rows(best.tolist()), scores[best].tolist(), products, strict=True
         )
     ]
@@ -192,31 +192,33 @@ def _hit(
     prior = region_prior(
         query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1
     ).numpy()
-    own = products[:, : len(boxes)] + prior[:, :-1]
-    places = own.argmax(axis=1)
-    named = own.max(axis=1) >= (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
+    box_scores = products[:, : len(boxes)] + prior[:, :-1]
+    best_boxes = box_scores.argmax(axis=1)
+    named = box_scores.max(axis=1) >= (products[:, width:] + prior[:, -1:]).max(
+        axis=1, initial=-np.inf
+    )
     matches = tuple(
-        PhraseMatch(name, boxes[place], float(values[place]))
-        for name, place, values, real in zip(
-            query.names, places.tolist(), own, named.tolist(), strict=True
+        PhraseMatch(name, boxes[box_row], float(values[box_row]))
+        for name, box_row, values, real in zip(
+            query.names, best_boxes.tolist(), box_scores, named.tolist(), strict=True
         )
         if name is not None and real
     )
-    total = (own * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
+    total = (box_scores * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
-    said = [
+    region_captions = [
         RegionCaption(box, text, float(confidence), float(quality))
         for box, text, confidence, quality in zip(
             boxes, row.captions, row.confidences, row.scores, strict=True
         )
     ]
-    answering = sorted({framed, *places[named].tolist()} - {0})
+    answering = sorted({framed, *best_boxes[named].tolist()} - {0})
     name = captioner.model.config.name
-    regions = tuple(said[place] for place in answering)
+    regions = tuple(region_captions[box_row] for box_row in answering)
     return Hit(
         score,
         PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
-        ImageResult(row.path, row.size_wh, name, said[0], regions, matches),
+        ImageResult(row.path, row.size_wh, name, region_captions[0], regions, matches),
         row.date,
         not os.path.isfile(
             row.path

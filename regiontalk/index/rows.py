@@ -140,30 +140,36 @@ def photo_rows(
     boxes, scores = model.extractor.propose(maps, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
     vectors = model.aligner.regions(model.extractor.vectors(maps, boxes)).float().cpu().numpy()
     wide = boxes.cpu().numpy()
-    places = [
-        model.preprocessing.to_original(own, file.photo.size_wh)
-        for own, file in zip(wide, files, strict=True)
+    boxes_by_photo = [
+        model.preprocessing.to_original(photo_boxes, file.photo.size_wh)
+        for photo_boxes, file in zip(wide, files, strict=True)
     ]
-    scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(scores.device)
+    scores = scores * torch.from_numpy(
+        np.stack([visible(photo_boxes) for photo_boxes in boxes_by_photo])
+    ).to(scores.device)
     scores[:, 0] = 1
-    said = _captions(captioner, files, maps, boxes, scores, places, captions)
+    region_captions = _captions(captioner, files, maps, boxes, scores, boxes_by_photo, captions)
     quality = scores.cpu().numpy()
     rows = []
     for row, file in enumerate(files):
-        seen = quality[row] > 0  # the others fill empty places
-        mine = [*said[row], *[None] * (int(seen.sum()) - len(said[row]))]
+        is_region = quality[row] > 0  # the others fill empty places
+        photo_captions = [
+            *region_captions[row],
+            *[None] * (int(is_region.sum()) - len(region_captions[row])),
+        ]
         rows.append(
             Row(
                 file.path,
                 file.stamp,
                 file.date,
                 file.photo.size_wh,
-                vectors[row][seen],
-                places[row][seen],
-                quality[row][seen],
-                tuple(None if one is None else one.text for one in mine),
+                vectors[row][is_region],
+                boxes_by_photo[row][is_region],
+                quality[row][is_region],
+                tuple(None if caption is None else caption.text for caption in photo_captions),
                 np.array(
-                    [0.0 if one is None else one.confidence for one in mine], dtype=np.float32
+                    [0.0 if caption is None else caption.confidence for caption in photo_captions],
+                    dtype=np.float32,
                 ),
             )
         )
@@ -176,15 +182,18 @@ def _captions(
     maps: Maps,
     boxes: Tensor,
     scores: Tensor,
-    places: Sequence[FloatArray],
+    boxes_by_photo: Sequence[FloatArray],
     count: int | None,
 ) -> list[list[RegionCaption]]:
     """For each photo the captions of its first ``count`` boxes that are no filling."""
     if count == 0:
         return [[] for _ in files]
     first = slice(count)
-    photos, places = [file.photo for file in files], [own[first] for own in places]
+    photos, boxes_by_photo = (
+        [file.photo for file in files],
+        [photo_boxes[first] for photo_boxes in boxes_by_photo],
+    )
     results = captioner.speak(
-        photos, maps, boxes[:, first], scores[:, first], places, beams=1, threshold=None
+        photos, maps, boxes[:, first], scores[:, first], boxes_by_photo, beams=1, threshold=None
     )
     return [[result.caption, *result.regions] for result in results if result.caption is not None]

@@ -97,12 +97,12 @@ class Store:
             ValueError: there is none, or it is damaged, or of another format.
             ImportError: LanceDB is not installed.
         """
-        found = cls._find(uri, storage)
-        if found is None:
+        store = cls._find(uri, storage)
+        if store is None:
             raise ValueError(
                 f"{uri}: no photo index is here; make one with: regiontalk index add FOLDER --index {uri}"
             )
-        return found
+        return store
 
     @classmethod
     def create(
@@ -120,12 +120,12 @@ class Store:
             BlockingIOError: another process writes to it.
             ImportError: LanceDB is not installed.
         """
-        found = None if rebuild else cls._find(uri, storage)
-        if found is not None:
-            return found
+        store = None if rebuild else cls._find(uri, storage)
+        if store is not None:
+            return store
         with writing(uri):
-            if not rebuild and (found := cls._find(uri, storage)) is not None:
-                return found  # another process was faster
+            if not rebuild and (store := cls._find(uri, storage)) is not None:
+                return store  # another process was faster
             folder = local_folder(uri)
             if folder is not None and (folder / f"{TABLE}.lance").exists():
                 shutil.rmtree(folder / f"{TABLE}.lance")  # LanceDB cannot drop what it cannot read
@@ -175,8 +175,12 @@ class Store:
     def known(self) -> dict[str, Stamp]:
         """Every photo's stamp, by its path."""
         with _told(self.uri):
-            found = self._table.search().select(["path", "bytes", "modified", "sha256"]).to_arrow()
-            columns = [found[name].to_pylist() for name in ("path", "bytes", "modified", "sha256")]
+            stamp_table = (
+                self._table.search().select(["path", "bytes", "modified", "sha256"]).to_arrow()
+            )
+            columns = [
+                stamp_table[name].to_pylist() for name in ("path", "bytes", "modified", "sha256")
+            ]
         return {path: Stamp(*stamp) for path, *stamp in zip(*columns, strict=True)}
 
     def paths(self) -> list[str]:
@@ -236,8 +240,10 @@ class Store:
                     .to_numpy()
                 )
             ids = sketches.best(words, max(least, 10 * k), among)
-            found = reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
-            ids = found["_rowid"].to_numpy()  # LanceDB gives rows in an order of its own
+            vector_rows = (
+                reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
+            )
+            ids = vector_rows["_rowid"].to_numpy()  # LanceDB gives rows in an order of its own
 
         def fetch(places: Sequence[int]) -> Any:
             wanted = ids[places]
@@ -247,7 +253,7 @@ class Store:
             order = stand.argsort()
             return rows.take(order[stand[order].searchsorted(wanted)])
 
-        return Candidates(found, fetch)
+        return Candidates(vector_rows, fetch)
 
     def _read(self) -> tuple[Any, Sketches]:
         """The table at its present version, which stays the same under the reader, and the sketches of it."""
@@ -258,8 +264,8 @@ class Store:
         if self._reader is None or self._reader[0].version != version:
             reader = self._connection.open_table(TABLE)
             reader.checkout(version)
-            found = reader.search().select(["sketches"]).with_row_id(True).to_arrow()
-            self._reader = reader, read_sketches(found, self.about)
+            sketch_rows = reader.search().select(["sketches"]).with_row_id(True).to_arrow()
+            self._reader = reader, read_sketches(sketch_rows, self.about)
         return self._reader
 
     def join(self) -> None:
@@ -271,9 +277,9 @@ class Store:
         """Plain values for people and JSON."""
         with _told(self.uri):
             self._table.checkout_latest()
-            found = self._table.search().select(["date", "scores"]).to_arrow()
+            photo_columns = self._table.search().select(["date", "scores"]).to_arrow()
             stats = self._table.stats()
-        dates = sorted(found["date"].to_pylist())
+        dates = sorted(photo_columns["date"].to_pylist())
         folder = local_folder(self.uri)
         size = (
             None
@@ -284,7 +290,7 @@ class Store:
             "index": self.uri,
             **asdict(self.about),
             "photos": len(dates),
-            "regions_in_all": sum(len(row) for row in found["scores"].to_pylist()),
+            "regions_in_all": sum(len(row) for row in photo_columns["scores"].to_pylist()),
             "first": dates[0].isoformat() if dates else None,
             "last": dates[-1].isoformat() if dates else None,
             "bytes": size if size is not None else _field(stats, "total_bytes"),

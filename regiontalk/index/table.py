@@ -111,9 +111,11 @@ class Candidates:
         import pyarrow as pa
 
         column = self._table["vectors"]
-        whole = pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
-        lengths = np.diff(whole.offsets.to_numpy())
-        values = _matrix(whole.flatten())  # the regions of all rows
+        region_vectors = (
+            pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+        )
+        lengths = np.diff(region_vectors.offsets.to_numpy())
+        values = _matrix(region_vectors.flatten())  # the regions of all rows
         there = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
         padded = np.zeros((*there.shape, values.shape[1]), dtype=np.float32)
         padded[there] = values
@@ -121,8 +123,8 @@ class Candidates:
 
     def rows(self, places: Sequence[int]) -> list[Row]:
         """Rows as they were written."""
-        found = self._fetch(places)
-        return [self._row(found.slice(number, 1)) for number in range(found.num_rows)]
+        rows_table = self._fetch(places)
+        return [self._row(rows_table.slice(number, 1)) for number in range(rows_table.num_rows)]
 
     def _row(self, cells: Any) -> Row:
         values = {
