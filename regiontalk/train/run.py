@@ -294,6 +294,11 @@ class Run:
             return 0
         if name in ("joint", "proposer"):
             return recall(made_ready(model, config), config.optimiser, **shared)
+        if name == "generate":
+            if steps_done(shared["folder"]) < config.optimiser.last:
+                return recall(model.generator, config.optimiser, **shared)
+            self._generate(model, config, shared)  # finished rounds are only loaded
+            return int(config.optimiser.last)
         steps = recall(model.aligner, config.optimiser, **shared)
         if config.standardise:  # what the features were brought to is only known from them
             AlignTerms(model.aligner, self.features(model, name), [], config).finish()
