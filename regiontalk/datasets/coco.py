@@ -46,10 +46,9 @@ def read_coco(
         troubles["photo without a size of whole pixels"].append(
             str(photos.pop(number)["file_name"])
         )
+    rows = _rows_of(document["annotations"], ("caption",), photos, captions_json.name, troubles)
     captions: dict[int, list[str]] = defaultdict(list)
-    for row in _rows_of(
-        document["annotations"], ("caption",), photos, captions_json.name, troubles
-    ):
+    for row in rows:
         captions[row["image_id"]].append(" ".join(str(row["caption"]).split()))
     objects, categories = _read_instances(instances_json, photos, troubles)
     examples: list[Example] = []

@@ -114,10 +114,7 @@ def _cosine(
     mine = rows.sentence < count
     owner = picture[rows.sentence[~mine] - count]
     if rarity is None:
-        pictures_with = np.bincount(
-            np.unique(owner * width + rows.gram[~mine]) % width, minlength=width
-        )
-        rarity = np.log(float(count)) - np.log(np.maximum(pictures_with, 1))
+        rarity = _reference_rarity(owner, rows.gram[~mine], count, width)
     weights = rows.times * rarity[rows.gram]
     lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
 
@@ -132,3 +129,10 @@ def _cosine(
     dots = dots.astype(np.float64)  # of nothing at all bincount makes whole numbers
     both = lengths[:count][picture] * lengths[count:]
     return np.asarray(np.divide(dots, both, out=dots, where=both != 0))
+
+
+def _reference_rarity(owner: IntArray, gram: IntArray, count: int, width: int) -> FloatArray:
+    """(width,) log inverse share of the ``count`` pictures whose references hold each n-gram."""
+    pairs = np.unique(owner * width + gram)
+    pictures_with = np.bincount(pairs % width, minlength=width)
+    return np.asarray(np.log(float(count)) - np.log(np.maximum(pictures_with, 1)))

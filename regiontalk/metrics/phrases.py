@@ -103,41 +103,47 @@ def localisation(
     Raises:
         ValueError: no phrase has a true box.
     """
-    scored_answers: list[tuple[str, tuple[str, ...], NDArray[np.bool_]]] = []
+    photos: list[str] = []
+    types: list[tuple[str, ...]] = []
+    outcomes: list[NDArray[np.bool_]] = []
     constant: dict[str, list[NDArray[np.bool_]]] = {"whole picture": [], f"centred {CENTRED:g}": []}
     left_out = 0
     for answer in answers:
         if not len(answer.truths_xyxy):
             left_out += 1
             continue
-        scored_answers.append((answer.photo, answer.types, hits(answer, threshold)))
+        photos.append(answer.photo)
+        types.append(answer.types)
+        outcomes.append(hits(answer, threshold))
         for name, share in zip(constant, (1.0, CENTRED), strict=True):
             box = centred_box(answer.size_wh, share)
             constant[name].append(hits(replace(answer, candidates_xyxy=box), threshold))
-    if not scored_answers:
+    if not outcomes:
         raise ValueError(
             f"phrases: expected one with a true box, got none ({left_out} without); check the data"
         )
-    photos = [photo for photo, _, _ in scored_answers]
-    table = np.stack([row for _, _, row in scored_answers])
-    types = [kinds for _, kinds, _ in scored_answers]
+    table = np.stack(outcomes)
 
     def figures(rows: list[int], values: NDArray[np.bool_]) -> PhraseFigures:
         return _figures(values[rows], [photos[row] for row in rows], resamples, seed)
 
-    everything = list(range(len(scored_answers)))
-    rows_of: dict[str, list[int]] = {}
-    for row, kinds in enumerate(types):
-        for kind in kinds:
-            rows_of.setdefault(kind, []).append(row)
-    by_size = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
+    everything = list(range(len(outcomes)))
     return PhraseReport(
         photos=len(set(photos)),
         left_out=left_out,
         overall=figures(everything, table),
-        by_type={kind: figures(rows, table) for kind, rows in by_size},
+        by_type={kind: figures(rows, table) for kind, rows in _rows_by_type(types)},
         floors={name: figures(everything, np.stack(rows)) for name, rows in constant.items()},
     )
+
+
+def _rows_by_type(types: Sequence[tuple[str, ...]]) -> list[tuple[str, list[int]]]:
+    """Each type with the rows of its phrases, the most frequent type first; ties by name."""
+    rows_by_type: dict[str, list[int]] = {}
+    for row, phrase_types in enumerate(types):
+        for phrase_type in phrase_types:
+            rows_by_type.setdefault(phrase_type, []).append(row)
+    return sorted(rows_by_type.items(), key=lambda item: (-len(item[1]), item[0]))
 
 
 def hits(answer: PhraseAnswer, threshold: float = 0.5) -> NDArray[np.bool_]:

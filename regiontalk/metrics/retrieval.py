@@ -152,11 +152,8 @@ def ranks(
                 cached_tiles[number] = tile
     forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
     for number, (rows, columns) in enumerate(tiles):
-        tile = (
-            cached_tiles.pop(number)
-            if number in cached_tiles
-            else _checked_block(make, rows, columns)
-        )
+        cached = cached_tiles.pop(number, None)
+        tile = _checked_block(make, rows, columns) if cached is None else cached
         earlier = columns[None, :] < best_at[rows][:, None]
         forward[rows] += _above(tile, best[rows][:, None], earlier).sum(axis=1)
         earlier = rows[:, None] < owner[columns][None, :]
