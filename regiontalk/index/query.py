@@ -8,6 +8,7 @@ vectors, as everywhere else.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -193,34 +194,40 @@ def _hit(
         query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1
     ).numpy()
     box_scores = products[:, : len(boxes)] + prior[:, :-1]
-    best_boxes = box_scores.argmax(axis=1)
-    named = box_scores.max(axis=1) >= (products[:, width:] + prior[:, -1:]).max(
-        axis=1, initial=-np.inf
-    )
+    null_scores = (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
+    best_rows = box_scores.argmax(axis=1)
+    has_region = box_scores.max(axis=1) >= null_scores
     matches = tuple(
         PhraseMatch(name, boxes[box_row], float(values[box_row]))
-        for name, box_row, values, real in zip(
-            query.names, best_boxes.tolist(), box_scores, named.tolist(), strict=True
+        for name, box_row, values, matched in zip(
+            query.names, best_rows.tolist(), box_scores, has_region.tolist(), strict=True
         )
-        if name is not None and real
+        if name is not None and matched
     )
     total = (box_scores * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
-    region_captions = [
-        RegionCaption(box, text, float(confidence), float(quality))
-        for box, text, confidence, quality in zip(
-            boxes, row.captions, row.confidences, row.scores, strict=True
-        )
-    ]
-    answering = sorted({framed, *best_boxes[named].tolist()} - {0})
+    answering = sorted({framed, *best_rows[has_region].tolist()} - {0})
+    region_captions = _region_captions(row, boxes)
     name = captioner.model.config.name
     regions = tuple(region_captions[box_row] for box_row in answering)
+    # unlike Path.is_file, isfile does not raise for a drive that is gone
+    missing = not os.path.isfile(row.path)
     return Hit(
         score,
         PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
         ImageResult(row.path, row.size_wh, name, region_captions[0], regions, matches),
         row.date,
-        not os.path.isfile(
-            row.path
-        ),  # which, unlike Path.is_file, does not raise for a drive that is gone
+        missing,
     )
+
+
+def _region_captions(
+    row: Row, boxes: Sequence[tuple[float, float, float, float]]
+) -> list[RegionCaption]:
+    """The stored captions of a photo's N boxes, the whole photo first."""
+    return [
+        RegionCaption(box, text, float(confidence), float(quality))
+        for box, text, confidence, quality in zip(
+            boxes, row.captions, row.confidences, row.scores, strict=True
+        )
+    ]

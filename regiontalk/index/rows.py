@@ -153,10 +153,9 @@ def photo_rows(
     rows = []
     for row, file in enumerate(files):
         is_region = quality[row] > 0  # the others fill empty places
-        photo_captions = [
-            *region_captions[row],
-            *[None] * (int(is_region.sum()) - len(region_captions[row])),
-        ]
+        wordless = int(is_region.sum()) - len(region_captions[row])
+        texts = [caption.text for caption in region_captions[row]]
+        confidences = [caption.confidence for caption in region_captions[row]]
         rows.append(
             Row(
                 file.path,
@@ -166,11 +165,8 @@ def photo_rows(
                 vectors[row][is_region],
                 boxes_by_photo[row][is_region],
                 quality[row][is_region],
-                tuple(None if caption is None else caption.text for caption in photo_captions),
-                np.array(
-                    [0.0 if caption is None else caption.confidence for caption in photo_captions],
-                    dtype=np.float32,
-                ),
+                (*texts, *[None] * wordless),
+                np.array(confidences + [0.0] * wordless, dtype=np.float32),
             )
         )
     return rows
@@ -189,10 +185,8 @@ def _captions(
     if count == 0:
         return [[] for _ in files]
     first = slice(count)
-    photos, boxes_by_photo = (
-        [file.photo for file in files],
-        [photo_boxes[first] for photo_boxes in boxes_by_photo],
-    )
+    photos = [file.photo for file in files]
+    boxes_by_photo = [photo_boxes[first] for photo_boxes in boxes_by_photo]
     results = captioner.speak(
         photos, maps, boxes[:, first], scores[:, first], boxes_by_photo, beams=1, threshold=None
     )
