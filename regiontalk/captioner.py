@@ -21,7 +21,7 @@ from torch import Tensor
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
-from regiontalk.dedupe import merged
+from regiontalk.dedupe import merged, worthiest
 from regiontalk.drawing.attention import Looks, look
 from regiontalk.generate.half_precision import for_writing, has_native_bfloat16
 from regiontalk.generate.model import caption_log_probability
@@ -173,11 +173,14 @@ class RegionCaptioner:
                 opened, maps, boxes, scores, places, beams, threshold, check_photo=check_photo
             )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
-            results = [replace(result, regions=tuple(merged(result.regions))) for result in results]
+            overlap = self.model.config.decoding.merge_overlap
+            results = [
+                replace(result, regions=tuple(merged(result.regions, overlap)))
+                for result in results
+            ]
         if self._candidates(regions):
             results = [
-                replace(result, regions=most_confident(result.regions, regions))
-                for result in results
+                replace(result, regions=worthiest(result.regions, regions)) for result in results
             ]
         return results
 
@@ -521,15 +524,6 @@ def calibrated(
     logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
     logit += calibration.per_box * math.log(max(objectness, 1e-6))
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
-
-
-def most_confident(regions: Sequence[RegionCaption], count: int) -> tuple[RegionCaption, ...]:
-    """The ``count`` regions that are most worth reading: by confidence those with words, then boxes by objectness."""
-    worded = sorted(
-        (region for region in regions if region.text), key=lambda region: -region.confidence
-    )
-    silent = [region for region in regions if not region.text]
-    return tuple([*worded, *silent][:count])
 
 
 def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:

@@ -22,10 +22,20 @@ if TYPE_CHECKING:
 SAME = 0.5  # of the smaller box inside the other: two boxes of one kind of thing are then one thing
 
 
-def merged(regions: Sequence[RegionCaption]) -> list[RegionCaption]:
-    """The regions in their order, without a second box on the same thing: of one thing the most confident stays.
+def worth(region: RegionCaption) -> float:
+    """How much a region is worth reading: likely right, and on a box that holds a thing."""
+    return region.confidence * region.score
+
+
+def merged(regions: Sequence[RegionCaption], overlap: float = SAME) -> list[RegionCaption]:
+    """The regions in their order, without a second box on the same thing: of one thing the worthiest stays.
 
     A region without words names nothing, so it is never merged.
+
+    Args:
+        regions: of one photo.
+        overlap: share of the smaller box inside the other from which two boxes of one kind of thing
+            are one thing.
     """
     import numpy as np
 
@@ -34,10 +44,17 @@ def merged(regions: Sequence[RegionCaption]) -> list[RegionCaption]:
     corners = np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4)
     shared = shared_of_smaller(corners, corners)
     kinds = [kind_of(region.text or "") for region in regions]
-    spoken = [row for row, region in enumerate(regions) if region.text]
-    best: list[int] = []
-    for row in sorted(spoken, key=lambda row: -regions[row].confidence):
-        if not any(kinds[row] == kinds[other] and shared[row, other] >= SAME for other in best):
-            best.append(row)
-    kept = set(best)
-    return [region for row, region in enumerate(regions) if row in kept or not region.text]
+    worded_rows = [row for row, region in enumerate(regions) if region.text]
+    kept_rows: list[int] = []
+    for row in sorted(worded_rows, key=lambda row: -worth(regions[row])):
+        same_kind = [other for other in kept_rows if kinds[other] == kinds[row]]
+        if not any(shared[row, other] >= overlap for other in same_kind):
+            kept_rows.append(row)
+    return [region for row, region in enumerate(regions) if row in kept_rows or not region.text]
+
+
+def worthiest(regions: Sequence[RegionCaption], count: int) -> tuple[RegionCaption, ...]:
+    """The ``count`` regions that are most worth reading; then boxes without words, in their order."""
+    worded = sorted((region for region in regions if region.text), key=worth, reverse=True)
+    silent = [region for region in regions if not region.text]
+    return tuple([*worded, *silent][:count])

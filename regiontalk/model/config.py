@@ -51,7 +51,13 @@ class DecodingConfig(BaseModel):
         None, ge=1, description="K of regions, where it is not that of whole photos"
     )
     candidates: int = Field(
-        0, ge=0, description="regions captioned, of which the most confident are returned"
+        0, ge=0, description="regions captioned, of which those most worth reading are returned"
+    )
+    merge_overlap: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the smaller of two boxes of one kind of thing that makes them one",
     )
     photo_check: float = Field(
         0.0, ge=0, le=1, description="a picture less likely a photo gets no words; 0 = not asked"
