@@ -357,11 +357,15 @@ class RegionCaptioner:
         return boxes, scores
 
     @torch.inference_mode()
-    def write(self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None) -> list[Hypothesis]:
+    def write(
+        self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None, min_words: int = 0
+    ) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
         condition, annotations = self.model.conditions(maps, boxes_xyxy)
         decoding = self.model.config.decoding
-        captions = write_captions(self._writer, decoding, condition, annotations, beams=beams)
+        captions = write_captions(
+            self._writer, decoding, condition, annotations, beams=beams, min_words=min_words
+        )
         if not decoding.neutral_margin:
             return captions
         return self._neutral(captions, condition, annotations, decoding.neutral_margin)
@@ -469,14 +473,15 @@ class RegionCaptioner:
     ) -> list[list[tuple[Sequence[int], float, float]]]:
         """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
         said: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
-        width = max(1, BOXES_TOGETHER // len(boxes))
-        region_beams = self.model.config.decoding.region_beams if beams is None else beams
-        photo = 1 if region_beams is not None and beams is None else 0  # column 0 has its own beams
-        starts = [0, *range(1, boxes.shape[1], width)] if photo else range(0, boxes.shape[1], width)
-        for first in starts:
-            is_photo = bool(photo) and first == 0
-            part = boxes[:, :1] if is_photo else boxes[:, first : first + width]
-            captions = self.write(maps, part, None if is_photo else region_beams)
+        decoding, width = self.model.config.decoding, max(1, BOXES_TOGETHER // len(boxes))
+        region_beams = decoding.region_beams if beams is None else beams
+        for first in [0, *range(1, boxes.shape[1], width)]:
+            if first == 0:  # the whole photo
+                part = boxes[:, :1]
+                captions = self.write(maps, part, beams, decoding.photo_min_words)
+            else:
+                part = boxes[:, first : first + width]
+                captions = self.write(maps, part, region_beams)
             evidence = self.evidence(maps, part, captions).tolist()
             for number, (caption, (fluency, match)) in enumerate(
                 zip(captions, evidence, strict=True)

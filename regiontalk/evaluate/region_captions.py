@@ -104,6 +104,7 @@ def speak(
     batch: PhotoBatch,
     boxes: Sequence[FloatArray],
     beams: int | None = None,
+    min_words: int = 0,
 ) -> list[list[Spoken]]:
     """The caption of every box.
 
@@ -112,6 +113,7 @@ def speak(
         batch: B photos.
         boxes: B times (n, 4) in network pixels; n differs from photo to photo and may be 0.
         beams: K of the beam search; None takes the model's own for regions.
+        min_words: no caption ends before it.
 
     Returns:
         B lists of n captions.
@@ -126,7 +128,7 @@ def speak(
         rows = order[start : start + TOGETHER]
         padded = pad_with_whole([boxes[row] for row in rows], size, captioner.device)
         maps = batch.take(rows).maps
-        captions = captioner.write(maps, padded, beams)
+        captions = captioner.write(maps, padded, beams, min_words)
         evidence = captioner.evidence(maps, padded, captions).tolist()
         for place, row in enumerate(rows):
             numbers = range(place * padded.shape[1], place * padded.shape[1] + len(boxes[row]))
@@ -142,8 +144,11 @@ def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str
     found: dict[str, Spoken] = {}
     for batch in photos:
         whole = whole_pictures(batch, captioner.device)
-        photo_beams = captioner.model.config.decoding.beams if beams is None else beams
-        spoken = speak(captioner, batch, list(whole.cpu().numpy()), photo_beams)
+        decoding = captioner.model.config.decoding
+        photo_beams = decoding.beams if beams is None else beams
+        spoken = speak(
+            captioner, batch, list(whole.cpu().numpy()), photo_beams, decoding.photo_min_words
+        )
         found |= {example.id: own[0] for example, own in zip(batch.examples, spoken, strict=True)}
     return found
 

@@ -41,6 +41,9 @@ class DecodingConfig(BaseModel):
         0.7, ge=0, description="captions are ranked by log-probability / length ** power"
     )
     max_words: int = Field(20, ge=1, description="longest caption")
+    photo_min_words: int = Field(
+        0, ge=0, description="a whole photo's sentence has at least so many words"
+    )
     threshold: float = Field(
         0.3, ge=0, le=1, description="a region below this confidence gets no words"
     )

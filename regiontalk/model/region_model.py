@@ -7,9 +7,11 @@ nothing is ever unpickled.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Chain
 from regiontalk.generate.half_precision import HalfGenerator
 from regiontalk.generate.model import Generator
-from regiontalk.generate.search import Hypothesis, beam
+from regiontalk.generate.search import Hypothesis, Step, beam
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import DecodingConfig, ModelConfig
 from regiontalk.model.storage import Unfilled, load_strictly, open_folder, save_folder
@@ -27,7 +29,7 @@ from regiontalk.regions.crops import CropExtractor, CropNetwork
 from regiontalk.regions.extractor import CELLS, Maps, OnePassExtractor
 from regiontalk.regions.features import GEOMETRY_SIZE, PLACE_SIZE, box_geometry
 from regiontalk.regions.precomputed import GivenExtractor
-from regiontalk.text.vocabulary import Vocabulary, phrase_starts
+from regiontalk.text.vocabulary import END, Vocabulary, phrase_starts
 
 
 def write_captions(
@@ -37,11 +39,22 @@ def write_captions(
     annotations: Tensor | None = None,
     mask: Tensor | None = None,
     beams: int | None = None,
+    min_words: int = 0,
 ) -> list[Hypothesis]:
-    """The best caption of each of R conditions (R, C), by beam search; ``beams`` None takes the model's own number."""
+    """The best caption of each of R conditions (R, C), by beam search.
+
+    Args:
+        generator: what writes.
+        decoding: how.
+        condition: (R, C).
+        annotations: (R, P, F), or None without attention.
+        mask: (R, P), True = an annotation vector; None where all count.
+        beams: K; None takes the model's own.
+        min_words: no caption ends before it.
+    """
     step, state = generator.search_step(condition, annotations, mask)
-    found = beam(
-        step,
+    hypotheses_by_row = beam(
+        without_early_end(step, min_words),
         state,
         len(condition),
         decoding.max_words,
@@ -49,7 +62,22 @@ def write_captions(
         length_power=decoding.length_power,
         keep=1,
     )
-    return [hypotheses[0] for hypotheses in found]
+    return [hypotheses[0] for hypotheses in hypotheses_by_row]
+
+
+def without_early_end(step: Step[Any], min_words: int) -> Step[Any]:
+    """A search step for which no sentence ends before ``min_words`` words; good for one search."""
+    written = itertools.count()
+
+    def longer_step(words: Tensor, state: Any) -> tuple[Tensor, Any]:
+        log_probabilities, next_state = step(words, state)
+        if next(written) < min_words:
+            log_probabilities = log_probabilities.index_fill(
+                1, words.new_tensor([END]), float("-inf")
+            )
+        return log_probabilities, next_state
+
+    return longer_step if min_words else step
 
 
 class RegionModel(nn.Module):
