@@ -50,8 +50,7 @@ def measure_diversity(
     """Measure captions given as tokens, training sentences cut by the same tokeniser.
 
     >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a dog a cat: 3 distinct of 4
-    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0,
-    in_training=0.5)
+    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0, in_training=0.5)
     """
     spoken = [tuple(caption) for caption in captions if len(caption)]
     known = None if training is None else found_in(spoken, training)

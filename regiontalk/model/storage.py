@@ -63,11 +63,12 @@ def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]
 def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
     """All of pydantic's findings in one line: ``key: what was expected, got what``.
 
+    >>> from regiontalk.model.config import Calibration
     >>> try:
     ...     Calibration.model_validate({"bias": "much", "per_letter": 1})
     ... except ValidationError as error:
     ...     print(describe_errors(error, Calibration).partition("; ")[2])
-    per_letter: unknown key; expected one of bias, per_word, per_match
+    per_letter: unknown key; expected one of bias, per_word, per_match, per_box
 
     Args:
         error: what validation raised.

@@ -219,7 +219,10 @@ batch = 0
         ),
         pytest.param("all", "name = ", ["recipe.toml: expected TOML"], id="not TOML"),
         pytest.param(
-            "all", None, ["recipe.toml: expected a recipe, a TOML file (No such file"], id="missing"
+            "all",
+            None,
+            ["recipe.toml: expected a recipe, a TOML file or one of attend, cosine,"],
+            id="missing",
         ),
         pytest.param("align", 'name = "x"', ["expected a section [align]"], id="no such section"),
         pytest.param("dance", 'name = "x"', ["stage: expected one of"], id="unknown stage"),

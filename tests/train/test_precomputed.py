@@ -55,7 +55,7 @@ def write_features(folder: Path, captioner: RegionCaptioner, examples: list[Exam
     folder.mkdir(exist_ok=True)
     model = captioner.model
     for row, example in enumerate(examples):
-        photo = captioner._open(example.photo)
+        photo = captioner.open(example.photo)
         maps = captioner.encode([photo])
         boxes, _ = model.extractor.propose(maps, 2 + row % 4)
         with torch.inference_mode():
@@ -176,7 +176,7 @@ def test_the_vectors_are_the_given_ones(
     own = RegionCaptioner.from_pretrained(tiny_folder)
     given = RegionCaptioner.from_pretrained(trained / "model", source=PrecomputedRegions(computed))
     count = len(np.load(computed / f"{photo.stem}.npz")["boxes"])
-    maps, theirs = (captioner.encode([captioner._open(photo)]) for captioner in (own, given))
+    maps, theirs = (captioner.encode([captioner.open(photo)]) for captioner in (own, given))
     boxes, _ = own.model.extractor.propose(maps, count - 1)
     places, quality = given.model.extractor.propose(theirs, count - 1)
     torch.testing.assert_close(places, boxes, rtol=0, atol=1e-3)

@@ -400,7 +400,7 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
         pytest.param(
             "generator",
             [],
-            "expected one of proposer, warm, joint, align, generate, objects, vectors or all",
+            "expected one of proposer, warm, joint, align, generate, photo_check, objects",
             id="no such stage",
         ),
         pytest.param(

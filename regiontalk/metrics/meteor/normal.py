@@ -20,8 +20,7 @@ def normalize(text: str) -> list[str]:
     """The words that METEOR counts in a tokenised caption.
 
     >>> normalize("it is n't a black-and-white t-shirt of st. mary 's")
-    ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'",
-    's']
+    ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'", 's']
     """
     tokens = text.lower().split()
     words: list[str] = []
