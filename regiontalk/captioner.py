@@ -23,7 +23,7 @@ from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
 from regiontalk.drawing.attention import Looks, look
-from regiontalk.generate.half_precision import for_writing, has_native_bfloat16
+from regiontalk.generate.half_precision import for_writing
 from regiontalk.generate.model import caption_log_probability
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.generate.search import Hypothesis
@@ -92,7 +92,6 @@ class RegionCaptioner:
         self.source = source
         self.max_pixels = max_pixels
         self._writer = for_writing(self.model.generator)
-        self._is_half = has_native_bfloat16(self.device)
 
     @classmethod
     def from_pretrained(
@@ -326,10 +325,8 @@ class RegionCaptioner:
             [self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos]
         )
         pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        # as the features were that the model was trained on
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._is_half):
-            maps: Maps = self.model.extractor(pixels)
-        return Maps(*(values.float() for values in maps))
+        maps: Maps = self.model.extractor(pixels)
+        return maps
 
     @torch.inference_mode()
     def phrase_scores(

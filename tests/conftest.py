@@ -1,6 +1,6 @@
 """What several test files need: the data beside the checkout, a small data set in the official layout, a tiny model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,6 @@ from regiontalk.regions.extractor import ExtractorConfig
 from regiontalk.text.vocabulary import END, Vocabulary
 
 TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".split()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def float32() -> Iterator[None]:
-    """Photos are read in float32: figures are compared that bfloat16 would round."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regiontalk.captioner.has_native_bfloat16", lambda device: False)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,10 @@ def imported(source: str, module: str) -> Iterator[str]:
             ):  # `from regiontalk import boxes` names a module, or a public name of the package
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             elif base.startswith("regiontalk."):
-                yield base
+                folder = PACKAGE.parent.joinpath(*base.split("."))
+                for alias in node.names:  # of a package, a module in it or a name of its __init__
+                    is_module = (folder / f"{alias.name}.py").exists()
+                    yield f"{base}.{alias.name}" if is_module else base
 
 
 def layer(module: str) -> str:
@@ -218,12 +221,22 @@ def package_imports() -> dict[str, set[str]]:
         for node in [node for node in ast.walk(tree) if isinstance(node, ast.If)]:
             if ast.unparse(node.test) == "TYPE_CHECKING":
                 node.body = [ast.Pass()]
-        imports[module] = set(imported(ast.unparse(tree), module)) & set(names)
+        targets = set(imported(ast.unparse(tree), module))
+        targets |= {f"{target}.__init__" for target in targets}
+        imports[module] = targets & set(names)
     return imports
 
 
 def test_no_module_imports_itself_through_others() -> None:
     assert circles(package_imports()) == []
+
+
+def test_a_module_imported_from_its_package_is_counted() -> None:
+    module = "regiontalk.generate.model"
+    assert list(imported("from regiontalk.align import score", module)) == [
+        "regiontalk.align.score"
+    ]
+    assert list(imported("from regiontalk.align import nothing", module)) == ["regiontalk.align"]
 
 
 def test_circles_are_seen() -> None:
