@@ -19,13 +19,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
 
 from regiontalk import ImageResult, RegionCaptioner, draw, open_image
 from regiontalk.files import write_whole
+from regiontalk.runtime.torch_engine import TorchPredictor
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 SIZE = (640, 480)
@@ -49,15 +50,15 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     if arguments.words is not None:
-        config = captioner.model.config
+        config = captioner.config
         decoding = config.decoding.model_copy(update={"max_words": arguments.words})
-        captioner.model.config = config.model_copy(update={"decoding": decoding})
+        captioner.config = config.model_copy(update={"decoding": decoding})
     with tempfile.TemporaryDirectory() as folder:
         times, result = measure(
             captioner, save_photo(Path(folder)), arguments.regions, arguments.rounds
         )
     found = {
-        "model": captioner.model.config.name,
+        "model": captioner.config.name,
         "threads": arguments.threads,
         "regions": arguments.regions,
     }
@@ -91,13 +92,15 @@ def measure(
 ) -> tuple[dict[str, list[float]], ImageResult]:
     """Milliseconds of every round, after two that do not count, and what was said."""
     opened = open_image(photo)
-    pixels = captioner.model.preprocessing.to_tensor(opened)[None]
+    pixels = captioner.preprocessing.to_tensor(opened)[None]
     pixels = pixels.to(captioner.device).contiguous(memory_format=torch.channels_last)
     result = captioner.caption(photo, regions=regions)
     steps: dict[str, Callable[[], Any]] = {
         "caption": lambda: captioner.caption(photo, regions=regions),
         "draw": lambda: draw(open_image(photo), result),
-        "backbone": lambda: captioner.model.extractor.backbone(pixels),
+        "backbone": lambda: cast(TorchPredictor, captioner.predictor).model.extractor.backbone(
+            pixels
+        ),
     }
     times: dict[str, list[float]] = {
         name: [] for kind in ("", " cpu") for name in (part + kind for part in PARTS)

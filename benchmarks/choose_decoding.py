@@ -55,9 +55,9 @@ def main() -> None:
 
 def choose(captioner: RegionCaptioner, **settings: float) -> None:
     """Let the model decode with these settings."""
-    config = captioner.model.config
+    config = captioner.config
     decoding = config.decoding.model_copy(update=settings)
-    captioner.model.config = config.model_copy(update={"decoding": decoding})
+    captioner.config = config.model_copy(update={"decoding": decoding})
 
 
 def caption_row(

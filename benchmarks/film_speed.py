@@ -50,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
-    found: dict[str, Any] = {"model": captioner.model.config.name, **vars(arguments), "json": None}
+    found: dict[str, Any] = {"model": captioner.config.name, **vars(arguments), "json": None}
     found["load"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         film = make_film(Path(folder) / "film.mp4", arguments.photos)

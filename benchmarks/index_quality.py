@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import tokenize
 
 
@@ -92,8 +93,10 @@ def exact_ranks(
     ranks = []
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
-        numbers = [captioner.model.vocabulary.encode(asked.text) for asked in block]
-        scores = score_matrix(captioner.model.aligner, vectors, numbers, seen)  # (B, C)
+        numbers = [captioner.vocabulary.encode(asked.text) for asked in block]
+        scores = score_matrix(
+            cast(TorchPredictor, captioner.predictor).model.aligner, vectors, numbers, seen
+        )  # (B, C)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
         ranks.append([(scores[some] > true).sum(axis=0) for some in rivals])
     return [np.concatenate(own) for own in zip(*ranks, strict=True)]
@@ -178,7 +181,7 @@ def main() -> None:
             "added": added.added,
             "add_s": round(seconds, 1),
         }
-        vocabulary = captioner.model.vocabulary
+        vocabulary = captioner.vocabulary
         for name, every in (
             ("sentence to photo", sentences(dev)),
             ("phrase to photo", phrases(dev)),

@@ -44,10 +44,10 @@ def main() -> None:
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
-    config = captioner.model.config
+    config = captioner.config
     for margin in arguments.margins:
         decoding = config.decoding.model_copy(update={"neutral_margin": margin})
-        captioner.model.config = config.model_copy(update={"decoding": decoding})
+        captioner.config = config.model_copy(update={"decoding": decoding})
         counts: Counter[str] = Counter()
         for item in describe_boxes(photos):
             true_sex = sex_of(item.thing.phrases)

@@ -26,7 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
 from regiontalk.evaluate.retrieval import PackedWords, score_blocks
 from regiontalk.metrics.retrieval import BLOCK, IntArray, ranks
 

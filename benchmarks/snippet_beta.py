@@ -16,6 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.images.open import open_photo
 from regiontalk.records import Example, FloatArray
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import tokenize
 
 BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
@@ -76,7 +78,7 @@ def measure(
 ) -> dict[float, Counter[str]]:
     """For each beta: snippets, their words, those that hold a phrase, and how many of these are right in each way."""
     counts: dict[float, Counter[str]] = {beta: Counter() for beta in BETAS}
-    model = captioner.model
+    model = cast(TorchPredictor, captioner.predictor).model
     begins = model.chain().starts
     for example in examples:
         if example.size_wh is None or not len(example.boxes_xyxy):

@@ -1,15 +1,9 @@
-"""The only box arithmetic of the package, pixels, xyxy; the same figures as torchvision.ops.
-
-torchvision itself is not imported: it brings torch's compiler, which takes longer to start than a
-caption to write. Every function takes and returns numpy arrays where the result meets a record, and
-tensors where it meets a network; the name or the docstring says which.
-"""
+"""The only box arithmetic of the package, pixels, xyxy, on numpy arrays; the same figures as torchvision.ops."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from regiontalk.records import FloatArray
 
@@ -26,10 +20,9 @@ def rescale(
     return boxes_xyxy.astype(np.float32) * scale
 
 
-def clip(boxes_xyxy: Tensor, size_wh: tuple[float, float]) -> Tensor:
+def clip(boxes_xyxy: FloatArray, size_wh: tuple[float, float]) -> FloatArray:
     """Boxes (N, 4) cut at the picture's edges."""
-    x, y = boxes_xyxy[:, 0::2].clamp(0, size_wh[0]), boxes_xyxy[:, 1::2].clamp(0, size_wh[1])
-    return torch.stack([x, y], -1).flatten(1)
+    return boxes_xyxy.clip(0, np.array([*size_wh, *size_wh], dtype=np.float32))
 
 
 def area(boxes_xyxy: FloatArray) -> FloatArray:
@@ -39,45 +32,32 @@ def area(boxes_xyxy: FloatArray) -> FloatArray:
 
 
 def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
-    """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M), numpy in and out.
+    """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M).
 
     >>> left, right = np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([[5, 0, 15, 10]], dtype=np.float32)
     >>> iou(left, right).round(3).tolist()
     [[0.3330000042915344]]
     """
-    return pairwise_iou(torch.from_numpy(first_xyxy), torch.from_numpy(second_xyxy)).numpy()
+    shared = intersection(first_xyxy, second_xyxy)
+    return np.asarray(shared / (area(first_xyxy)[:, None] + area(second_xyxy) - shared))
 
 
-def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M), tensors in and out."""
-    shared = pairwise_intersection(first_xyxy, second_xyxy)
-    first, second = (
-        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        for boxes in (first_xyxy, second_xyxy)
-    )
-    return shared / (first[:, None] + second - shared)
-
-
-def pairwise_intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """Area that every pair shares in square pixels: (N, 4) and (M, 4) to (N, M), tensors in and out."""
-    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
-    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
-    wide, tall = (high - low).clamp(min=0).unbind(2)
-    return wide * tall
+def intersection(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
+    """Area that every pair shares in square pixels: (N, 4) and (M, 4) to (N, M)."""
+    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
+    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
+    return np.asarray((high - low).clip(0).prod(2), dtype=np.float32)
 
 
 def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
-    """How much of the smaller box lies in the other, for every pair: (N, 4) and (M, 4) to (N, M), numpy in and out.
+    """How much of the smaller box lies in the other, for every pair: (N, 4) and (M, 4) to (N, M).
 
     >>> inner, outer = np.array([[2, 2, 4, 4]], dtype=np.float32), np.array([[0, 0, 10, 10]], dtype=np.float32)
     >>> shared_of_smaller(inner, outer).tolist()
     [[1.0]]
     """
-    corners = (torch.from_numpy(first_xyxy), torch.from_numpy(second_xyxy))
-    shared = pairwise_intersection(*corners).numpy()
-    return np.asarray(
-        shared / np.minimum(area(first_xyxy)[:, None], area(second_xyxy)), dtype=np.float32
-    )
+    smaller = np.minimum(area(first_xyxy)[:, None], area(second_xyxy))
+    return np.asarray(intersection(first_xyxy, second_xyxy) / smaller, dtype=np.float32)
 
 
 def union_box(boxes_xyxy: FloatArray) -> FloatArray:
@@ -86,30 +66,31 @@ def union_box(boxes_xyxy: FloatArray) -> FloatArray:
 
 
 def non_maximum_suppression(
-    boxes_xyxy: Tensor, scores: Tensor, threshold: float, most: int | None = None
-) -> Tensor:
+    boxes_xyxy: FloatArray, scores: FloatArray, threshold: float, max_count: int | None = None
+) -> NDArray[np.int64]:
     """Greedy choice: the best box stays, those over ``threshold`` IoU with it go, and so on with what is left.
 
     Args:
         boxes_xyxy: (N, 4).
         scores: (N,); of equals the first row is the better.
         threshold: IoU.
-        most: stop when so many are chosen; None chooses to the end.
+        max_count: stop when so many are chosen; None chooses to the end.
 
     Returns:
-        Row numbers of the boxes kept (at most ``most``,) int64, by falling score.
+        Row numbers of the boxes kept (at most ``max_count``,) int64, by falling score.
     """
-    order = scores.argsort(descending=True, stable=True)
-    x1, y1, x2, y2 = boxes_xyxy[order].float().cpu().numpy().T.copy()
+    order = np.argsort(-scores, kind="stable")
+    x1, y1, x2, y2 = np.asarray(boxes_xyxy[order], dtype=np.float32).T.copy()
     areas = (x2 - x1) * (y2 - y1)
-    left = np.arange(len(order))
-    kept: list[int] = []
-    while len(left) and (most is None or len(kept) < most):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        wide = np.minimum(x2[left], x2[best]) - np.maximum(x1[left], x1[best])
-        tall = np.minimum(y2[left], y2[best]) - np.maximum(y1[left], y1[best])
+    remaining = np.arange(len(order))
+    chosen: list[int] = []
+    while len(remaining) and (max_count is None or len(chosen) < max_count):
+        best, remaining = remaining[0], remaining[1:]
+        chosen.append(int(best))
+        wide = np.minimum(x2[remaining], x2[best]) - np.maximum(x1[remaining], x1[best])
+        tall = np.minimum(y2[remaining], y2[best]) - np.maximum(y1[remaining], y1[best])
         shared = wide.clip(0) * tall.clip(0)
         # float64, or 0.6 would be rounded up to the nearest float32 before the comparison
-        left = left[shared / (areas[best] + areas[left] - shared) <= np.float64(threshold)]
-    return order[torch.tensor(kept, dtype=torch.int64, device=order.device)]
+        overlap = shared / (areas[best] + areas[remaining] - shared)
+        remaining = remaining[overlap <= np.float64(threshold)]
+    return order[np.array(chosen, dtype=np.int64)]

@@ -10,37 +10,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
 from regiontalk.drawing.attention import Looks, look
-from regiontalk.generate.half_precision import for_writing
-from regiontalk.generate.model import caption_log_probability
 from regiontalk.generate.neutral import neutral, swapped
-from regiontalk.generate.search import Hypothesis
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
-from regiontalk.model.config import Calibration
+from regiontalk.images.preprocessing import Preprocessing
+from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import RegionModel, reachable, write_captions
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
-from regiontalk.regions.extractor import Maps
-from regiontalk.regions.precomputed import given_maps, read_given
+from regiontalk.regions.precomputed import given_features, read_given
 from regiontalk.regions.sources import (
     DetectorBoxes,
     PrecomputedRegions,
     RegionSource,
     in_network_pixels,
 )
-from regiontalk.text.vocabulary import UNKNOWN, tokenize
+from regiontalk.runtime.engines import load_predictor
+from regiontalk.runtime.predictor import DecoderState, PhotoFeatures, Predictor
+from regiontalk.runtime.search import Hypothesis
+from regiontalk.text.vocabulary import UNKNOWN, Vocabulary, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
@@ -55,7 +52,27 @@ class WordScores(NamedTuple):
     words: tuple[str, ...]  # T tokens, those that the model knows
     boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
     # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
-    scores: Tensor
+    scores: FloatArray
+
+
+@dataclass(frozen=True)
+class RegionBatch:
+    """The regions of B photos, the whole photo first.
+
+    Attributes:
+        boxes_xyxy: (B, 1 + N, 4) network pixels.
+        scores: (B, 1 + N) objectness in 0..1; a place of score 0 is empty.
+        original_xyxy: of each photo the same boxes (1 + N, 4) in its own pixels.
+    """
+
+    boxes_xyxy: FloatArray
+    scores: FloatArray
+    original_xyxy: tuple[FloatArray, ...]
+
+    def take(self, columns: Any) -> RegionBatch:
+        """The chosen places of every photo."""
+        original = tuple(boxes[columns] for boxes in self.original_xyxy)
+        return RegionBatch(self.boxes_xyxy[:, columns], self.scores[:, columns], original)
 
 
 class RegionCaptioner:
@@ -64,34 +81,30 @@ class RegionCaptioner:
     def __init__(
         self,
         *,
-        model: RegionModel,
+        predictor: Predictor,
         source: RegionSource | None = None,
-        device: str | torch.device = "cpu",
         max_pixels: int = MAX_PIXELS,
     ) -> None:
-        """Take a built model (`from_pretrained` builds one).
+        """Take a loaded model (`from_pretrained` loads one).
 
         Args:
-            model: in evaluation mode.
+            predictor: the model on one of the engines.
             source: where `caption` looks, instead of the model's own proposals (`regions.sources`).
                 A model trained on given features needs them here, as `PrecomputedRegions`.
-            device: where it computes.
             max_pixels: larger photos are refused before they are decoded.
 
         Raises:
-            ValueError: this torch cannot compute on the device, or the model's features are
-                lacking.
+            ValueError: the model's features are lacking.
         """
-        if model.config.given is not None and not isinstance(source, PrecomputedRegions):
+        given = predictor.config.given
+        if given is not None and not isinstance(source, PrecomputedRegions):
             raise ValueError(
-                f"model {model.config.name!r}: expected features of length {model.config.given.features}, which it was "
+                f"model {predictor.config.name!r}: expected features of length {given.features}, which it was "
                 "trained on and which somebody else computes, got none; name them with --features PATH"
             )
-        self.device = reachable(device)
-        self.model = model.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.predictor = predictor
         self.source = source
         self.max_pixels = max_pixels
-        self._writer = for_writing(self.model.generator)
 
     @classmethod
     def from_pretrained(
@@ -99,16 +112,41 @@ class RegionCaptioner:
         name: str | Path = "mini",
         *,
         source: RegionSource | None = None,
-        device: str | torch.device = "cpu",
+        device: str = "cpu",
         max_pixels: int = MAX_PIXELS,
+        engine: str = "auto",
+        threads: int | None = None,
     ) -> RegionCaptioner:
         """Load a bundled model by name, a folder, or ``owner/name`` from the Hugging Face Hub.
+
+        Args:
+            name: of the model.
+            source: see the constructor.
+            device: where it computes.
+            max_pixels: see the constructor.
+            engine: "onnx", "torch", or "auto" (`runtime.engines.load_predictor`).
+            threads: that ONNX Runtime computes with; None takes as many as there are cores.
 
         Raises:
             ValueError: no such model, or its folder is not complete or damaged.
         """
-        model = RegionModel.from_folder(find_folder(name))
-        return cls(model=model, source=source, device=device, max_pixels=max_pixels)
+        predictor = load_predictor(find_folder(name), engine=engine, device=device, threads=threads)
+        return cls(predictor=predictor, source=source, max_pixels=max_pixels)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's sizes and choices."""
+        return self.predictor.config
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that the model knows."""
+        return self.predictor.vocabulary
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From a photo to the network, and boxes there and back."""
+        return self.predictor.preprocessing
 
     def caption(
         self,
@@ -162,17 +200,13 @@ class RegionCaptioner:
         results: list[ImageResult] = []
         for first in range(0, len(photos), PHOTOS_TOGETHER):
             opened = [self.open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
-            maps = self.encode(opened)
-            boxes, scores = self._regions(opened, maps, max(regions, self._candidates(regions)))
-            places = [self._to_original(boxes[row], photo) for row, photo in enumerate(opened)]
-            scores = scores * torch.from_numpy(np.stack([visible(own) for own in places])).to(
-                scores.device
-            )
-            results += self.speak(
-                opened, maps, boxes, scores, places, beams, threshold, check_photo=check_photo
+            features = self.encode(opened)
+            batch = self._regions(opened, features, max(regions, self._candidates(regions)))
+            results += self.caption_boxes(
+                opened, features, batch, beams, threshold, check_photo=check_photo
             )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
-            overlap = self.model.config.decoding.merge_overlap
+            overlap = self.config.decoding.merge_overlap
             results = [
                 replace(result, regions=tuple(merged(result.regions, overlap)))
                 for result in results
@@ -185,7 +219,7 @@ class RegionCaptioner:
 
     def _candidates(self, regions: int) -> int:
         """How many proposals are captioned for so many regions; 0 where all of them are returned."""
-        return self.model.config.decoding.candidates if regions and self.source is None else 0
+        return self.config.decoding.candidates if regions and self.source is None else 0
 
     def describe(
         self,
@@ -207,15 +241,13 @@ class RegionCaptioner:
         opened = self.open(photo)
         wanted = checked_boxes(boxes_xyxy, opened.size_wh)
         places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
-        boxes = torch.from_numpy(self.model.preprocessing.to_network(places, opened.size_wh))[
-            None
-        ].to(self.device)
-        scores = boxes.new_ones(1, len(places))
-        least = 0.0 if threshold is None else threshold  # whoever draws a box wants words for it
-        maps = self.encode([opened])
-        return self.speak([opened], maps, boxes, scores, [places], beams, least, check_photo=False)[
-            0
-        ]
+        boxes = self.preprocessing.to_network(places, opened.size_wh)[None]
+        batch = RegionBatch(boxes, np.ones((1, len(places)), dtype=np.float32), (places,))
+        min_confidence = 0.0 if threshold is None else threshold  # who draws a box wants words
+        features = self.encode([opened])
+        return self.caption_boxes(
+            [opened], features, batch, beams, min_confidence, check_photo=False
+        )[0]
 
     def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
@@ -238,22 +270,21 @@ class RegionCaptioner:
         """
         opened = self.open(photo)
         tokens, numbers = self.read(sentence)
-        maps = self.encode([opened])
-        boxes, quality = self.model.extractor.propose(maps, self.model.regions(ALIGN_REGIONS))
-        with torch.inference_mode():
-            vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
-            words, _ = self.model.aligner.read([numbers])
-            choices = self.model.aligner.choices(vectors)
-            prior = region_prior(
-                words, quality, self.model.config.decoding.region_prior, choices.shape[1]
-            )
-            known = [place for place, number in enumerate(numbers) if number != UNKNOWN]
-            products = (affinity(choices, words)[0, 0] + prior[0])[known].cpu()  # (T, N)
+        features = self.encode([opened])
+        boxes, quality = self.predictor.propose(
+            features, self.predictor.competing_regions(ALIGN_REGIONS)
+        )
+        vectors = self.predictor.embed_regions(self.predictor.region_features(features, boxes))
+        words, _ = self.predictor.encode_text([numbers])
+        choices = self.predictor.choices(vectors)
+        prior = region_prior(words, quality, self.config.decoding.region_prior, choices.shape[1])
+        known = [place for place, number in enumerate(numbers) if number != UNKNOWN]
+        products = (affinity(choices, words)[0, 0] + prior[0])[known]  # (T, N)
         original = self._to_original(boxes[0], opened)
-        seen = visible(original)
-        may = np.append(seen, np.ones(products.shape[1] - len(seen), dtype=bool))  # NULL always is
+        is_visible = visible(original)
+        may = np.append(is_visible, np.ones(products.shape[1] - len(original), bool))  # NULL is
         return WordScores(
-            opened, tuple(tokens[place] for place in known), original[seen], products[:, may]
+            opened, tuple(tokens[place] for place in known), original[is_visible], products[:, may]
         )
 
     def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
@@ -265,7 +296,7 @@ class RegionCaptioner:
             if label < len(weighed.boxes_xyxy)
         )
         return ImageResult(
-            weighed.photo.name, weighed.photo.size_wh, self.model.config.name, matches=matches
+            weighed.photo.name, weighed.photo.size_wh, self.config.name, matches=matches
         )
 
     def locate(self, photo: PictureSource, phrase: str, *, k: int = 1) -> ImageResult:
@@ -279,25 +310,24 @@ class RegionCaptioner:
             raise ValueError(f"k: expected 1 or more, got {k}")
         opened = self.open(photo)
         _, numbers = self.read(phrase)
-        maps = self.encode([opened])
-        boxes, scores = self.phrase_scores(maps, [[numbers]], self.model.regions(LOCATE_REGIONS))
+        boxes, scores = self.phrase_scores(
+            self.encode([opened]), [[numbers]], self.predictor.competing_regions(LOCATE_REGIONS)
+        )
         original = self._to_original(boxes[0], opened)
         shown = visible(original) & (original != original[0]).any(
             1
         )  # the whole photo also fills empty places
         shown[0] = True
-        order = [
-            row for row in scores[0][0].argsort(descending=True, stable=True).tolist() if shown[row]
-        ][:k]
+        order = [row for row in np.argsort(-scores[0][0], kind="stable").tolist() if shown[row]][:k]
         matches = tuple(
             PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order
         )
-        return ImageResult(opened.name, opened.size_wh, self.model.config.name, matches=matches)
+        return ImageResult(opened.name, opened.size_wh, self.config.name, matches=matches)
 
     @property
     def attends(self) -> bool:
         """Whether `look` has something to show."""
-        return bool(self.model.config.generator.attention)
+        return bool(self.config.generator.attention)
 
     def look(self, photo: PictureSource, sentence: str) -> Looks:
         """Where the generator looks at each word of a sentence about the whole photo, such as its own caption ([2]).
@@ -308,34 +338,27 @@ class RegionCaptioner:
         """
         tokens, _ = self.read(sentence)
         opened = self.open(photo)
-        return look(self.model, self.encode([opened]), tokens, opened.size_wh)
+        return look(self.predictor, self.encode([opened]), tokens, opened.size_wh)
 
-    @torch.inference_mode()
-    def encode(self, photos: Sequence[Photo]) -> Maps:
+    def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
-        given = self.model.config.given
+        given = self.config.given
         if given is not None and isinstance(self.source, PrecomputedRegions):
-            found = [
+            regions_by_photo = [
                 read_given(self.source, photo.name, photo.size_wh, given.features)
                 for photo in photos
             ]
-            parts = given_maps(found, self.model.preprocessing, given)
-            return Maps(*(part.to(self.device) for part in parts))
-        pixels = torch.stack(
-            [self.model.preprocessing.to_tensor(photo.image, photo.size_wh) for photo in photos]
-        )
-        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        maps: Maps = self.model.extractor(pixels)
-        return maps
+            return PhotoFeatures(*given_features(regions_by_photo, self.preprocessing, given))
+        pixels = [self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos]
+        return self.predictor.encode_photos(np.stack(pixels))
 
-    @torch.inference_mode()
     def phrase_scores(
-        self, maps: Maps, phrases: Sequence[Sequence[Sequence[int]]], regions: int
-    ) -> tuple[Tensor, list[Tensor]]:
+        self, features: PhotoFeatures, phrases: Sequence[Sequence[Sequence[int]]], regions: int
+    ) -> tuple[FloatArray, list[FloatArray]]:
         """How well each region answers each phrase: the phrase's words and what it says as a whole, on one region.
 
         Args:
-            maps: of B photos.
+            features: of B photos.
             phrases: for each photo its phrases as word numbers.
             regions: proposals that compete; the whole photo does as well.
 
@@ -343,39 +366,35 @@ class RegionCaptioner:
             boxes (B, 1 + regions, 4) in network pixels, and for each photo scores (phrases, 1 +
             regions).
         """
-        boxes, quality = self.model.extractor.propose(maps, regions)
-        vectors = self.model.aligner.regions(self.model.extractor.vectors(maps, boxes))
-        weight, scores = self.model.config.decoding.region_prior, []
+        predictor = self.predictor
+        boxes, quality = predictor.propose(features, regions)
+        vectors = predictor.embed_regions(predictor.region_features(features, boxes))
+        weight, scores = self.config.decoding.region_prior, []
         for photo, own in enumerate(phrases):
-            words, mask = self.model.aligner.read(own)
+            words, mask = predictor.encode_text(own)
             matches = affinity(vectors[photo : photo + 1], words)[0]  # (phrases, T, N)
             matches = matches + region_prior(words, quality[photo], weight, matches.shape[2])
             scores.append((matches * mask[..., None]).sum(1))
         return boxes, scores
 
-    @torch.inference_mode()
     def write(
-        self, maps: Maps, boxes_xyxy: Tensor, beams: int | None = None, min_words: int = 0
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        beams: int | None = None,
+        min_words: int = 0,
     ) -> list[Hypothesis]:
         """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
-        condition, annotations = self.model.conditions(maps, boxes_xyxy)
-        decoding = self.model.config.decoding
-        captions = write_captions(
-            self._writer, decoding, condition, annotations, beams=beams, min_words=min_words
-        )
-        if not decoding.neutral_margin:
-            return captions
-        return self._neutral(captions, condition, annotations, decoding.neutral_margin)
+        state = self.predictor.start(features, boxes_xyxy)
+        captions = self.predictor.write(state, beams, min_words)
+        margin = self.config.decoding.neutral_margin
+        return self._neutral(captions, state, margin) if margin else captions
 
     def _neutral(
-        self,
-        captions: Sequence[Hypothesis],
-        condition: Tensor,
-        annotations: Tensor | None,
-        margin: float,
+        self, captions: Sequence[Hypothesis], state: DecoderState, margin: float
     ) -> list[Hypothesis]:
         """The captions, with neutral words where the other sex is nearly as likely (`generate.neutral`)."""
-        encode, words = self.model.vocabulary.encode, self.model.vocabulary.words
+        encode, words = self.vocabulary.encode, self.vocabulary.words
         texts = [[words[number] for number in caption.words] for caption in captions]
         counterparts: dict[int, list[int]] = {}  # of the rows that speak of one sex
         for row, text in enumerate(texts):
@@ -386,12 +405,9 @@ class RegionCaptioner:
             return list(captions)
         rows = list(counterparts)
         pairs = [captions[row].words for row in rows] + list(counterparts.values())
-        shown = None if annotations is None else annotations[rows * 2]
-        scores = caption_log_probability(self.model.generator, condition[rows * 2], shown, pairs)
-        as_written, as_swapped = scores.chunk(2)
-        either = torch.logaddexp(
-            as_written, as_swapped
-        )  # a person is likelier than either of the two
+        scores, _ = self.predictor.read_captions(state.take(rows * 2), pairs)
+        as_written, as_swapped = np.split(scores, 2)
+        either = np.logaddexp(as_written, as_swapped)  # a person is likelier than either
         chosen = list(captions)
         for place, row in enumerate(rows):
             numbers = encode(neutral(texts[row]))
@@ -399,113 +415,124 @@ class RegionCaptioner:
                 chosen[row] = Hypothesis(tuple(numbers), float(either[place]), captions[row].score)
         return chosen
 
-    @torch.inference_mode()
-    def evidence(self, maps: Maps, boxes_xyxy: Tensor, captions: Sequence[Hypothesis]) -> Tensor:
+    def evidence(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray, captions: Sequence[Hypothesis]
+    ) -> FloatArray:
         """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
-        vectors = self.model.aligner.regions(
-            self.model.extractor.vectors(maps, boxes_xyxy)
-        ).flatten(0, 1)
-        words, mask = self.model.aligner.read([caption.words for caption in captions])
-        match = torch.einsum("rtd,rd->r", words * mask[..., None], vectors)
+        predictor = self.predictor
+        vectors = predictor.embed_regions(predictor.region_features(features, boxes_xyxy))
+        words, mask = predictor.encode_text([caption.words for caption in captions])
+        flat = vectors.reshape(len(captions), -1)
+        match = ((words * mask[..., None]).sum(1) * flat).sum(1)
         fluency = [
             max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions
         ]
-        return torch.stack([match.new_tensor(fluency), match], 1)
+        return np.stack([np.array(fluency, dtype=np.float32), match], 1)
 
-    def speak(
+    def caption_boxes(
         self,
         photos: Sequence[Photo],
-        maps: Maps,
-        boxes: Tensor,
-        scores: Tensor,
-        places: Sequence[FloatArray],
+        features: PhotoFeatures,
+        regions: RegionBatch,
         beams: int | None,
         threshold: float | None,
         *,
         check_photo: bool = True,
     ) -> list[ImageResult]:
-        """Captions of boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo; a score of 0 passes a box over.
+        """Captions of the regions of B photos; arguments as of `caption`.
 
-        ``places`` holds for each photo the same boxes (1 + N, 4) in pixels of the original.
+        Raises:
+            ValueError: a setting is out of range.
         """
-        decoding = self.model.config.decoding
+        decoding = self.config.decoding
         least = decoding.threshold if threshold is None else threshold
         if not 0 <= least <= 1:
             raise ValueError(f"threshold: expected 0..1, got {least}")
         least_photo = 0.0 if threshold is None else least
-        used = (scores != 0).any(
-            0
-        )  # places that fewer proposals than asked for, or slivers, leave empty everywhere
-        used[0] = True
-        boxes, scores, rows = boxes[:, used], scores[:, used], used.cpu().numpy()
-        told, results = self._say(maps, boxes, beams), []
-        with torch.inference_mode():
-            least_likely = decoding.photo_check if check_photo else 0.0
-            is_photo = (self.model.photo_probability(maps) >= least_likely).tolist()
+        # places that fewer proposals than asked for, or slivers, leave empty everywhere
+        is_used = (regions.scores != 0).any(0)
+        is_used[0] = True
+        regions = regions.take(is_used)
+        captions_by_photo = self._write_all(features, regions.boxes_xyxy, beams)
+        least_likely = decoding.photo_check if check_photo else 0.0
+        is_photo = (self.predictor.photo_probability(features) >= least_likely).tolist()
+        results = []
         for row, (photo, own, said, quality) in enumerate(
-            zip(photos, places, told, scores.tolist(), strict=True)
+            zip(
+                photos,
+                regions.original_xyxy,
+                captions_by_photo,
+                regions.scores.tolist(),
+                strict=True,
+            )
         ):
             records = []
             for place, (box, (words, fluency, match), score) in enumerate(
-                zip(own[rows], said, quality, strict=True)
+                zip(own, said, quality, strict=True)
             ):
                 if place and score == 0:
                     continue  # empty in this photo alone
                 confidence = calibrated(
                     decoding.region if place else decoding.photo, fluency, match, score
                 )
-                text = self.model.vocabulary.decode(words)
+                text = self.vocabulary.decode(words)
                 confident = confidence >= (least if place else least_photo)
                 spoken = text if text and confident and is_photo[row] else None
                 sure = confidence >= (decoding.threshold if place else decoding.photo_threshold)
                 records.append(RegionCaption(_corners(box), spoken, confidence, score, sure))
-            name = self.model.config.name
             results.append(
-                ImageResult(photo.name, photo.size_wh, name, records[0], tuple(records[1:]))
+                ImageResult(
+                    photo.name, photo.size_wh, self.config.name, records[0], tuple(records[1:])
+                )
             )
         return results
 
-    def _say(
-        self, maps: Maps, boxes: Tensor, beams: int | None
+    def _write_all(
+        self, features: PhotoFeatures, boxes: FloatArray, beams: int | None
     ) -> list[list[tuple[Sequence[int], float, float]]]:
         """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
-        said: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
-        decoding, width = self.model.config.decoding, max(1, BOXES_TOGETHER // len(boxes))
+        captions_by_photo: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
+        decoding, width = self.config.decoding, max(1, BOXES_TOGETHER // len(boxes))
         region_beams = decoding.region_beams if beams is None else beams
         for first in [0, *range(1, boxes.shape[1], width)]:
             if first == 0:  # the whole photo
                 part = boxes[:, :1]
-                captions = self.write(maps, part, beams, decoding.photo_min_words)
+                captions = self.write(features, part, beams, decoding.photo_min_words)
             else:
                 part = boxes[:, first : first + width]
-                captions = self.write(maps, part, region_beams)
-            evidence = self.evidence(maps, part, captions).tolist()
+                captions = self.write(features, part, region_beams)
+            evidence = self.evidence(features, part, captions).tolist()
             for number, (caption, (fluency, match)) in enumerate(
                 zip(captions, evidence, strict=True)
             ):
-                said[number // part.shape[1]].append((caption.words, fluency, match))
-        return said
+                captions_by_photo[number // part.shape[1]].append((caption.words, fluency, match))
+        return captions_by_photo
 
-    def _regions(self, photos: Sequence[Photo], maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """Boxes (B, 1 + N, 4) in network pixels, row 0 the whole photo, and scores (B, 1 + N); 0 fills empty places."""
+    def _regions(self, photos: Sequence[Photo], features: PhotoFeatures, count: int) -> RegionBatch:
+        """The whole photos and ``count`` boxes of each; slivers and empty places have the score 0."""
         if self.source is None:
-            return self.model.extractor.propose(maps, count)
-        # precomputed regions are found by the file's name, which Pillow forgets on conversion
-        for photo in photos:
-            vars(photo.image)["filename"] = photo.name
-        found = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
-        boxes, scores = in_network_pixels(found, self.model.preprocessing, 1 + count)
-        return boxes.to(self.device), scores.to(self.device)
+            boxes, scores = self.predictor.propose(features, count)
+        else:
+            # precomputed regions are found by the file's name, which Pillow forgets on conversion
+            for photo in photos:
+                vars(photo.image)["filename"] = photo.name
+            proposed = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
+            boxes, scores = in_network_pixels(proposed, self.preprocessing, 1 + count)
+        original = tuple(
+            self._to_original(own, photo) for own, photo in zip(boxes, photos, strict=True)
+        )
+        is_visible = np.stack([visible(own) for own in original])
+        return RegionBatch(boxes, np.where(is_visible, scores, 0.0), original)
 
     def open(self, photo: PictureSource) -> Photo:
         """A photo, decoded no larger than the network needs; another source of regions sees it as it is."""
-        enough = self.model.preprocessing.size if self.source is None else None
+        enough = self.preprocessing.size if self.source is None else None
         return open_photo(photo, max_pixels=self.max_pixels, at_least=enough)
 
     def read(self, text: str) -> tuple[list[str], list[int]]:
         """Tokens and their numbers; refused where no word is known."""
         tokens = tokenize(text)
-        numbers = self.model.vocabulary.encode(tokens)
+        numbers = self.vocabulary.encode(tokens)
         if not tokens:
             raise ValueError(f"sentence: expected at least one word, got {text!r}")
         if all(number == UNKNOWN for number in numbers):
@@ -514,9 +541,9 @@ class RegionCaptioner:
             )
         return tokens, numbers
 
-    def _to_original(self, boxes_xyxy: Tensor, photo: Photo) -> FloatArray:
+    def _to_original(self, boxes_xyxy: FloatArray, photo: Photo) -> FloatArray:
         """Boxes (N, 4) in network pixels as pixels of the photo."""
-        return self.model.preprocessing.to_original(boxes_xyxy.cpu().numpy(), photo.size_wh)
+        return self.preprocessing.to_original(boxes_xyxy, photo.size_wh)
 
 
 def calibrated(
@@ -537,7 +564,7 @@ def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
     return np.asarray((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).min(axis=1) >= 1)
 
 
-def _corners(box: FloatArray | Tensor) -> tuple[float, float, float, float]:
+def _corners(box: FloatArray) -> tuple[float, float, float, float]:
     """A row of boxes as plain numbers."""
     x1, y1, x2, y2 = (float(value) for value in box)
     return x1, y1, x2, y2

@@ -1,6 +1,6 @@
 """What several test files need: the data beside the checkout, a small data set in the official layout, a tiny model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +8,23 @@ import pytest
 import torch
 from torch import nn
 
-from regiontalk.align.model import AlignerConfig
+from regiontalk.align.config import AlignerConfig
 from regiontalk.datasets.toy import make_scenes, write_scenes
-from regiontalk.generate.model import GeneratorConfig
+from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import DecodingConfig, ModelConfig
 from regiontalk.model.region_model import RegionModel
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.text.vocabulary import END, Vocabulary
 
 TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_graphs() -> Iterator[None]:
+    """Training runs end without graphs, which take seconds to export; tests/runtime/ tries them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regiontalk.train.run.export_runtime", lambda folder: [])
+        yield
 
 
 @pytest.fixture(scope="session")

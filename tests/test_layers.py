@@ -19,6 +19,7 @@ LAYERS = {
     "datasets": "datasets",
     "metrics": "metrics",
     "model": "model",
+    "runtime": "runtime",
     **dict.fromkeys(("captioner", "drawing"), "facade"),
     **dict.fromkeys(("export", "objects", "video", "index"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
@@ -27,7 +28,7 @@ LAYERS = {
     "__init__": "names",
 }
 STAGES = {"values", "regions", "align", "generate"}
-INSIDE = STAGES | {"datasets", "metrics", "model", "facade", "uses", "learning"}
+INSIDE = STAGES | {"datasets", "metrics", "model", "runtime", "facade", "uses", "learning"}
 # Each layer may also import itself. Only the edges use the public names, so that `import
 # regiontalk` has no cycle.
 ALLOWED = {
@@ -38,12 +39,13 @@ ALLOWED = {
     "datasets": {"values"},
     "metrics": {"values"},
     "model": STAGES,
-    "facade": STAGES | {"model"},
-    "uses": STAGES | {"model", "facade"},
+    "runtime": STAGES | {"model"},
+    "facade": STAGES | {"model", "runtime"},
+    "uses": STAGES | {"model", "runtime", "facade"},
     "learning": INSIDE,
     "serve": INSIDE | {"names"},
     "cli": INSIDE | {"serve", "names"},
-    "names": STAGES | {"model", "facade"},
+    "names": STAGES | {"model", "runtime", "facade"},
 }
 
 

@@ -92,19 +92,29 @@ class SentenceEncoder(nn.Module):
         self.share = nn.Linear(hidden, 1) if normalise else None
         self.cell = cell
 
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """Word numbers (C, T) and mask (C, T), True = a word, to s (C, T, D); rows of padding are 0."""
+    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
+        """Word numbers (C, T) and mask (C, T), True = a word, to s (C, T, D); rows of padding are 0.
+
+        Without a mask all are words: sentences of one length.
+        """
         inputs = functional.relu(self.input(self.dropout(self.embed(words))))  # eq. 3: e_t
         both = self.dropout(self._directions(inputs, mask))  # hf_t + hb_t
         vectors = self.output(both)  # eq. 6
+        is_word = torch.ones_like(words) if mask is None else mask
         if self.share is None:
-            return functional.relu(vectors) * mask[..., None]
-        weight = functional.softplus(self.share(both).float().squeeze(-1)) * mask
+            return functional.relu(vectors) * is_word[..., None]
+        weight = functional.softplus(self.share(both).float().squeeze(-1)) * is_word
         weight = weight / weight.sum(1, keepdim=True).clamp(min=1e-6)
         return functional.normalize(vectors.float(), dim=-1) * weight[..., None]
 
-    def _directions(self, inputs: Tensor, mask: Tensor) -> Tensor:
+    def _directions(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
+        if mask is None and self.cell == "gru":
+            first, second = self.recurrent(inputs)[0].chunk(2, -1)
+            summed: Tensor = first + second
+            return summed
+        if mask is None:
+            mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         if self.cell == "relu":
             both: Tensor = self.forwards(inputs, mask, backward=False) + self.backwards(
                 inputs, mask, backward=True
@@ -136,11 +146,12 @@ class LastState(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.recurrent = nn.GRU(word_size, size, batch_first=True)
 
-    def forward(self, words: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, words: Tensor, mask: Tensor | None) -> Tensor:
         """Word numbers (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D); rows of padding are 0."""
         if not len(words):  # torch runs no GRU over no sentences
             return torch.zeros(*words.shape, self.recurrent.hidden_size, device=words.device)
         states, _ = self.recurrent(
             self.dropout(self.embed(words))
         )  # padding comes after the words and changes none
-        return functional.normalize(states.float(), dim=-1) * mask[..., None]
+        vectors = functional.normalize(states.float(), dim=-1)
+        return vectors if mask is None else vectors * mask[..., None]

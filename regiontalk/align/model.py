@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from regiontalk.align.config import AlignerConfig
 from regiontalk.align.encoders import LastState, RegionEncoder, SentenceEncoder
 from regiontalk.align.loss import info_nce, max_margin
-from regiontalk.align.score import maxsim, mean_positive, sum_positive
+from regiontalk.align.torch_score import maxsim, mean_positive, sum_positive
 from regiontalk.text.vocabulary import END, pad_words
 
 _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -21,59 +20,6 @@ _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "sum_positive": sum_positive,
     "mean_positive": mean_positive,
 }
-
-
-class AlignerConfig(BaseModel):
-    """Sizes and choices of the alignment model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int = Field(256, ge=1, description="D, the space that regions and words share")
-    word_size: int = Field(300, ge=1, description="length of a word vector")
-    hidden: int = Field(300, ge=1, description="H of the sentence encoder")
-    cell: Literal["relu", "gru"] = Field("relu", description="recurrence; relu is the paper's")
-    normalise: bool = Field(
-        False, description="unit region vectors, words weighted inside their sentence"
-    )
-    score: Literal["maxsim", "sum_positive", "mean_positive"] = Field(
-        "maxsim", description="eq. 8, eq. 7, or eq. 7 divided by N (T + 5) as [3] has it"
-    )
-    loss: Literal["sum", "hardest", "info_nce"] = Field(
-        "sum", description="eq. 9, its hardest negatives, or InfoNCE"
-    )
-    margin: float = Field(1.0, gt=0, description="the 1 of eq. 9; 0.2 suits cosines")
-    sentence_token: bool = Field(
-        False, description="END is read after the words, for what a sentence says as a whole"
-    )
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="on region features, word vectors and summed states"
-    )
-    sentence: Literal["words", "last"] = Field(
-        "words",
-        description="a vector a word, or the last state of a one-way GRU for the whole sentence",
-    )
-    null: bool = Field(
-        False, description="a learnt NULL region that words which name nothing may choose"
-    )
-
-    @model_validator(mode="after")
-    def _parts_meet(self) -> AlignerConfig:
-        """Refuse choices that exclude each other."""
-        if self.sentence == "last":
-            if self.cell != "gru":
-                raise ValueError(
-                    f"sentence = last and cell = {self.cell} cannot meet: the last state is a GRU's"
-                )
-            if not self.normalise:
-                raise ValueError(
-                    "sentence = last and normalise = false cannot meet: its sentence vectors have length 1"
-                )
-            if self.hidden != self.size:
-                raise ValueError(
-                    f"hidden = {self.hidden} and size = {self.size} cannot meet: with sentence = last the state itself "
-                    "is the sentence vector, so both must be equal"
-                )
-        return self
 
 
 class Aligner(nn.Module):
@@ -116,7 +62,8 @@ class Aligner(nn.Module):
         last`` the last alone.
         """
         closing = [END] if self.config.sentence_token else []
-        words, mask = pad_words([[*sentence, *closing] for sentence in sentences])
+        padded, is_word = pad_words([[*sentence, *closing] for sentence in sentences])
+        words, mask = torch.from_numpy(padded), torch.from_numpy(is_word)
         device = self.log_scale.device
         words, mask = words.to(device), mask.to(device)
         counted = (

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from regiontalk.align.model import Aligner
 from regiontalk.align.score import region_prior
 from regiontalk.align.snippets import snippets, viterbi
+from regiontalk.records import FloatArray
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,21 @@ class Chain:
     starts: Callable[[Sequence[int]], Sequence[bool]] | None = None
 
 
-@torch.inference_mode()
 def infer_pairs(
-    aligner: Aligner,
-    vectors: Tensor,
-    objectness: Tensor,
+    regions: FloatArray,
+    objectness: FloatArray,
+    words: FloatArray,
     sentences: Sequence[Sequence[Sequence[int]]],
     chain: Chain,
-    opinion: Callable[[int, Sequence[Sequence[int]]], Tensor] | None = None,
+    opinion: Callable[[int, Sequence[Sequence[int]]], FloatArray] | None = None,
 ) -> list[list[Pair]]:
     """The pairs of B photos.
 
     Args:
-        aligner: in evaluation mode.
-        vectors: (B, N, F) region vectors, row 0 the whole photo.
-        objectness: (B, N) of those regions, for the chain's prior.
+        regions: (B, N, D) what words may choose: region vectors v, row 0 the whole photo, and
+            perhaps NULL after them (N is then one more than the objectness has).
+        objectness: (B, N) of the regions, for the chain's prior.
+        words: (C, T, D) word vectors s of all sentences, photo by photo.
         sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
         chain: how the words choose.
         opinion: another model's say in eq. 11: from the place of a photo among the B and its
@@ -79,50 +78,48 @@ def infer_pairs(
         For each photo its pairs in the order of sentences and words; words on the NULL region are
         in none.
     """
-    owner = [photo for photo, own in enumerate(sentences) for _ in own]
-    found: list[list[Pair]] = [[] for _ in sentences]
-    if not owner:
-        return found
-    words, mask = aligner.read([sentence for own in sentences for sentence in own])  # s
-    device = words.device
-    regions = aligner.choices(
-        aligner.regions(vectors.float().to(device))
-    )  # v, and perhaps NULL after them
-    photo_of = torch.tensor(owner, device=device)
-    plain = words.float() @ regions[photo_of].transpose(1, 2)  # (C, T, N)
-    products = plain.clone()
+    flat = [(photo, sentence) for photo, own in enumerate(sentences) for sentence in own]
+    pairs: list[list[Pair]] = [[] for _ in sentences]
+    if not flat:
+        return pairs
+    photo_of = np.array([photo for photo, _ in flat])
+    plain = words @ regions[photo_of].transpose(0, 2, 1)  # (C, T, N)
+    products = plain
     if chain.prior:
-        products += region_prior(
-            words, objectness.to(device)[photo_of], chain.prior, regions.shape[1]
-        )
-    lengths = [len(sentence) for own in sentences for sentence in own]
+        quality = objectness[photo_of]
+        products = plain + region_prior(words, quality, chain.prior, regions.shape[1])
     if opinion is not None:
-        said = [opinion(photo, own) for photo, own in enumerate(sentences) if own]
-        for caption, table in enumerate(part for tables in said for part in tables):
-            table = torch.cat([table, table.mean(1, keepdim=True)], 1)[
-                :, : products.shape[2]
-            ]  # NULL: neither way
-            products[caption, : len(table)] += table.to(device)
-    real = (
-        torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None]
-    )  # without the token that closes the sentence
-    begins = real.clone()
+        products = products + _opinions(opinion, sentences, products.shape)
+    lengths = np.array([len(sentence) for _, sentence in flat])
+    # without the token that closes a sentence
+    is_word = np.arange(words.shape[1]) < lengths[:, None]
+    is_start = is_word.copy()
     if chain.starts is not None:
-        for caption, sentence in enumerate(sentence for own in sentences for sentence in own):
-            begins[caption, : len(sentence)] = torch.tensor(
-                chain.starts(sentence), dtype=torch.bool
-            )
-    labels, _ = viterbi(products, chain.beta, real, starts=begins)
-    place = 0
+        for row, (_, sentence) in enumerate(flat):
+            is_start[row, : len(sentence)] = chain.starts(sentence)
+    labels, _ = viterbi(products, chain.beta, is_word, starts=is_start)
+    caption_of = [caption for own in sentences for caption in range(len(own))]
+    for row, (photo, sentence) in enumerate(flat):
+        for run in snippets(labels[row, : len(sentence)]):
+            if run.region == objectness.shape[1]:  # NULL: these words name nothing
+                continue
+            score = float(plain[row, run.words, run.region].sum())
+            named = tuple(sentence[run.words])
+            pairs[photo].append(Pair(caption_of[row], run.first, named, run.region, score))
+    return pairs
+
+
+def _opinions(
+    opinion: Callable[[int, Sequence[Sequence[int]]], FloatArray],
+    sentences: Sequence[Sequence[Sequence[int]]],
+    shape: tuple[int, ...],
+) -> FloatArray:
+    """What another model adds to the products of all sentences, (C, T, N); 0 where it says nothing."""
+    added = np.zeros(shape, dtype=np.float32)
+    row = 0
     for photo, own in enumerate(sentences):
-        for caption, sentence in enumerate(own):
-            row = plain[place].cpu()
-            for run in snippets(labels[place, : len(sentence)]):
-                if run.region == vectors.shape[1]:  # NULL: these words name nothing
-                    continue
-                score = float(row[run.words, run.region].sum())
-                found[photo].append(
-                    Pair(caption, run.first, tuple(sentence[run.words]), run.region, score)
-                )
-            place += 1
-    return found
+        for table in opinion(photo, own) if own else ():
+            whole = np.concatenate([table, table.mean(1, keepdims=True)], 1)  # NULL: neither way
+            added[row, : len(table)] = whole[:, : shape[2]]
+            row += 1
+    return added

@@ -1,16 +1,22 @@
 """The image-sentence scores, pure: equations (7) and (8) of [1], and (7) as [3] divides it.
 
-With L2-normalised vectors (8) is ColBERT's MaxSim. Training, evaluation and search rank by these
-functions alone.
+With L2-normalised vectors (8) is ColBERT's MaxSim. Evaluation and search rank by these functions
+alone; `align.torch_score` has them with gradients, for training, and a test holds the two together.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontalk.records import FloatArray
+
+_SMOOTHING = 5.0  # words that [3] adds to a sentence's length
 
 
-def affinity(regions: Tensor, words: Tensor) -> Tensor:
+def affinity(regions: FloatArray, words: FloatArray) -> FloatArray:
     """All products v_i . s_t of photos and sentences.
 
     Args:
@@ -20,11 +26,14 @@ def affinity(regions: Tensor, words: Tensor) -> Tensor:
     Returns:
         (B, C, T, N).
     """
-    flat = words.flatten(0, 1) @ regions.flatten(0, 1).T  # (C*T, B*N)
-    return flat.view(*words.shape[:2], *regions.shape[:2]).permute(2, 0, 1, 3)
+    size = regions.shape[2]
+    flat = words.reshape(-1, size) @ regions.reshape(-1, size).T  # (C*T, B*N)
+    return flat.reshape(*words.shape[:2], *regions.shape[:2]).transpose(2, 0, 1, 3)
 
 
-def region_prior(words: Tensor, objectness: Tensor, weight: float, choices: int) -> Tensor:
+def region_prior(
+    words: FloatArray, objectness: FloatArray, weight: float, choices: int
+) -> FloatArray:
     """What stands beside v . s in eq. 11 where regions have a prior: ``weight * |s| * log q``.
 
     A proposal holds a thing more or less surely, and sentences speak of things. The whole photo is
@@ -39,30 +48,20 @@ def region_prior(words: Tensor, objectness: Tensor, weight: float, choices: int)
     Returns:
         (..., T, choices).
     """
-    logs = objectness.float().clamp(min=1e-4).log()
-    best = logs[..., 1:].amax(-1, keepdim=True) if logs.shape[-1] > 1 else logs
-    null = best.expand(*best.shape[:-1], choices - logs.shape[-1])
-    lengths: Tensor = words.float().norm(dim=-1, keepdim=True)
-    return weight * lengths * torch.cat([best, logs[..., 1:], null], -1)[..., None, :]
+    logs = np.log(np.asarray(objectness, dtype=np.float32).clip(1e-4))
+    best = logs[..., 1:].max(-1, keepdims=True) if logs.shape[-1] > 1 else logs
+    null = np.broadcast_to(best, (*best.shape[:-1], choices - logs.shape[-1]))
+    lengths = np.linalg.norm(words, axis=-1, keepdims=True)
+    prior = np.concatenate([best, logs[..., 1:], null], -1)[..., None, :]
+    return np.asarray(weight * lengths * prior, dtype=np.float32)
 
 
-def word_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
-    """`affinity` of the W words that are there, without the padding between them.
-
-    Args:
-        regions: (B, N, D).
-        words: (C, T, D).
-        word_mask: (C, T), True = a word.
-
-    Returns:
-        (N, B, W): regions come first in memory, so that their maximum runs along whole rows and
-        costs next to nothing.
-    """
-    flat = regions.transpose(0, 1).flatten(0, 1) @ words[word_mask].T  # (N*B, W)
-    return flat.view(regions.shape[1], regions.shape[0], -1)
-
-
-def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+def maxsim(
+    regions: FloatArray,
+    words: FloatArray,
+    region_mask: NDArray[np.bool_],
+    word_mask: NDArray[np.bool_],
+) -> FloatArray:
     """Eq. 8 of [1]: S_kl = sum_t max_i v_i . s_t.
 
     Args:
@@ -74,51 +73,59 @@ def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tenso
     Returns:
         (B, C) scores; a photo without regions or a sentence without words scores 0.
     """
-    products = word_products(regions, words, word_mask)
+    products = _word_products(regions, words, word_mask)
     if not region_mask.all():
-        products = products.masked_fill(~region_mask.T[:, :, None], float("-inf"))
-    best = products.max(0).values if products.requires_grad else products.amax(0)  # (B, W)
-    return _sentences(best.masked_fill(best.isneginf(), 0.0), word_mask)
+        products[~region_mask.T] = -np.inf
+    best = products.max(0)  # (B, W)
+    return _sentence_sums(np.where(np.isneginf(best), 0.0, best), word_mask)
 
 
-def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+def sum_positive(
+    regions: FloatArray,
+    words: FloatArray,
+    region_mask: NDArray[np.bool_],
+    word_mask: NDArray[np.bool_],
+) -> FloatArray:
     """Eq. 7 of [1], from [3]: S_kl = sum_t sum_i max(0, v_i . s_t). Shapes as in `maxsim`."""
-    products = word_products(regions, words, word_mask).clamp(min=0)
-    if not region_mask.all():
-        products = products * region_mask.T[:, :, None]
-    return _sentences(products.sum(0), word_mask)
-
-
-def _sentences(values: Tensor, word_mask: Tensor) -> Tensor:
-    """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
-    padded = values.new_zeros(len(values), word_mask.numel())
-    padded[:, word_mask.flatten()] = values
-    return padded.view(len(values), *word_mask.shape).sum(2)
+    products = _word_products(regions, words, word_mask).clip(0)
+    return _sentence_sums((products * region_mask.T[:, :, None]).sum(0), word_mask)
 
 
 def mean_positive(
-    regions: Tensor,
-    words: Tensor,
-    region_mask: Tensor,
-    word_mask: Tensor,
-    *,
-    smoothing: float = 5.0,
-) -> Tensor:
+    regions: FloatArray,
+    words: FloatArray,
+    region_mask: NDArray[np.bool_],
+    word_mask: NDArray[np.bool_],
+) -> FloatArray:
     """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
-    cells = (
-        region_mask.sum(1).clamp(min=1)[:, None] * (word_mask.sum(1) + smoothing)[None]
-    )  # (B, C)
-    return sum_positive(regions, words, region_mask, word_mask) / cells
+    cells = region_mask.sum(1).clip(1)[:, None] * (word_mask.sum(1) + _SMOOTHING)[None]  # (B, C)
+    sums = sum_positive(regions, words, region_mask, word_mask)
+    return np.asarray(sums / cells, dtype=np.float32)
 
 
-@torch.no_grad()
-def maxsim_blocks(
-    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, cells: int = 20_000_000
-) -> Tensor:
-    """`maxsim` in blocks of sentences, so that no more than ``cells`` products stand in memory at once."""
-    step = max(1, cells // max(1, regions.shape[0] * regions.shape[1] * words.shape[1]))
-    blocks = [
-        maxsim(regions, words[start : start + step], region_mask, word_mask[start : start + step])
-        for start in range(0, len(words), step)
-    ]
-    return torch.cat(blocks, 1) if blocks else regions.new_zeros(len(regions), 0)
+SCORES: Mapping[str, Callable[..., FloatArray]] = {
+    "maxsim": maxsim,
+    "sum_positive": sum_positive,
+    "mean_positive": mean_positive,
+}
+"""By the name that a model's configuration gives its score."""
+
+
+def _word_products(
+    regions: FloatArray, words: FloatArray, word_mask: NDArray[np.bool_]
+) -> FloatArray:
+    """Products v . s of the W words that are there, without the padding between them: (N, B, W).
+
+    Regions come first in memory, so that their maximum runs along whole rows and costs next to
+    nothing.
+    """
+    size = regions.shape[2]
+    flat = regions.transpose(1, 0, 2).reshape(-1, size) @ words[word_mask].T  # (N*B, W)
+    return flat.reshape(regions.shape[1], regions.shape[0], -1)
+
+
+def _sentence_sums(values: FloatArray, word_mask: NDArray[np.bool_]) -> FloatArray:
+    """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
+    padded = np.zeros((len(values), word_mask.size), dtype=np.float32)
+    padded[:, word_mask.ravel()] = values
+    return np.asarray(padded.reshape(len(values), *word_mask.shape).sum(2), dtype=np.float32)

@@ -12,32 +12,29 @@ affinity (..., T, N) -> labels (..., T) -> snippets. Dimension letters as in `re
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 NO_LABEL = -1  # the label of padding
 
 
 def viterbi(
-    affinity: Tensor | NDArray[Any],
+    affinity: NDArray[Any],
     beta: float,
-    words: Tensor | NDArray[Any] | None = None,
-    regions: Tensor | NDArray[Any] | None = None,
-    starts: Tensor | NDArray[Any] | None = None,
-) -> tuple[Tensor, Tensor]:
+    words: NDArray[Any] | None = None,
+    regions: NDArray[Any] | None = None,
+    starts: NDArray[Any] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The region of every word that maximises ``sum_t affinity[t, a_t] + beta * sum_t 1[a_t = a_t+1]``, Eq. 10 of [1].
 
     Ties are broken from the last word backwards: a word stays on the region of the word after it
     where that costs nothing, and otherwise takes the lowest region number. Masked words are
-    bridged: the words on either side of one are neighbours. The work is done in float64 on the CPU
-    wherever ``affinity`` lives.
+    bridged: the words on either side of one are neighbours. The work is done in float64.
 
     Args:
         affinity: (..., T, N) the products v_i.s_t of one sentence or of a padded batch.
@@ -57,11 +54,9 @@ def viterbi(
         ValueError: a shape does not fit, beta is negative or not finite, an affinity that counts is
             not finite, or a sentence with words has no region.
     """
-    scores = torch.as_tensor(affinity).detach().to("cpu", torch.float64)
+    scores = np.asarray(affinity, dtype=np.float64)
     if scores.ndim < 2:
-        raise ValueError(
-            f"affinity: expected (..., T, N), words by regions, got {tuple(scores.shape)}"
-        )
+        raise ValueError(f"affinity: expected (..., T, N), words by regions, got {scores.shape}")
     if not (math.isfinite(beta) and beta >= 0):
         raise ValueError(
             f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
@@ -74,62 +69,65 @@ def viterbi(
         raise ValueError(
             f"affinity: expected at least one region for every sentence with words, got N={count}"
         )
-    counts_here = is_word.unsqueeze(-1) & is_region.unsqueeze(-2)
-    if not scores.isfinite()[counts_here].all():
+    counts_here = is_word[..., None] & is_region[..., None, :]
+    if not np.isfinite(scores[counts_here]).all():
         raise ValueError(
             "affinity: expected finite numbers where words meet regions; mask the padding"
         )
     if not count:  # nothing but padding is left
-        return torch.full((*batch, length), NO_LABEL), scores.new_zeros(tuple(batch))
+        return np.full((*batch, length), NO_LABEL), np.zeros(batch)
     # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
     # swamp the affinities.
-    worth = scores.masked_fill(~is_word.unsqueeze(-1), 0.0).masked_fill(
-        ~is_region.unsqueeze(-2), -math.inf
-    )
+    worth = np.where(is_word[..., None], scores, 0.0)
+    worth = np.where(is_region[..., None, :], worth, -np.inf)
     best, came_from = _forward(worth, float(beta), is_word & is_start, is_region)
     labels = _backward(best, came_from)
-    pairs = (is_word.sum(-1) - 1).clamp(min=0).double()
-    total = torch.where(is_word.any(-1), best.amax(-1) + beta * pairs, 0.0)
-    return labels.masked_fill(~is_word, NO_LABEL), total
+    pairs = (is_word.sum(-1) - 1).clip(0)
+    total = np.where(is_word.any(-1), best.max(-1) + beta * pairs, 0.0)
+    return np.where(is_word, labels, NO_LABEL), total
 
 
-def _mask(name: str, mask: Tensor | NDArray[Any] | None, shape: tuple[int, ...]) -> Tensor:
-    """The mask as a bool tensor of that shape, all True where none was given."""
+def _mask(name: str, mask: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The mask as a bool array of that shape, all True where none was given."""
     if mask is None:
-        return torch.ones(shape, dtype=torch.bool)
-    given = torch.as_tensor(mask).detach().cpu()
-    if given.dtype != torch.bool or tuple(given.shape) != shape:
+        return np.ones(shape, dtype=bool)
+    values = np.asarray(mask)
+    if values.dtype != bool or values.shape != shape:
         raise ValueError(
-            f"{name}: expected a bool mask of shape {shape}, got {given.dtype} {tuple(given.shape)}"
+            f"{name}: expected a bool mask of shape {shape}, got {values.dtype} {values.shape}"
         )
-    return given
+    return values
 
 
 def _forward(
-    worth: Tensor, beta: float, may_change: Tensor, is_region: Tensor
-) -> tuple[Tensor, list[Tensor]]:
+    worth: NDArray[np.float64],
+    beta: float,
+    may_change: NDArray[np.bool_],
+    is_region: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
     """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N)."""
-    best = torch.zeros_like(is_region, dtype=torch.float64).masked_fill(~is_region, -math.inf)
-    itself = torch.arange(best.shape[-1]).expand_as(best)
-    came_from: list[Tensor] = []
+    best = np.where(is_region, 0.0, -np.inf)
+    itself = np.broadcast_to(np.arange(best.shape[-1]), best.shape)
+    came_from: list[NDArray[np.int64]] = []
     for t in range(worth.shape[-2]):
         # With N predecessors and a Potts cost, max over b of (best_b - beta 1[b != a]) is one of
         # two.
-        other, rival = best.max(dim=-1, keepdim=True)
+        rival = best.argmax(-1, keepdims=True)
+        other = np.take_along_axis(best, rival, -1)
         moves = (best < other - beta) & may_change[..., t, None]
-        came_from.append(torch.where(moves, rival, itself))
-        best = torch.where(moves, other - beta, best) + worth[..., t, :]
+        came_from.append(np.where(moves, rival, itself))
+        best = np.where(moves, other - beta, best) + worth[..., t, :]
     return best, came_from
 
 
-def _backward(best: Tensor, came_from: list[Tensor]) -> Tensor:
+def _backward(best: NDArray[np.float64], came_from: list[NDArray[np.int64]]) -> NDArray[np.int64]:
     """The labels (..., T) of the best path, read from its last word."""
-    label = best.argmax(dim=-1, keepdim=True)
+    label = best.argmax(-1, keepdims=True)
     labels = [label]
     for parents in reversed(came_from[1:]):
-        label = parents.gather(-1, label)
+        label = np.take_along_axis(parents, label, -1)
         labels.append(label)
-    return torch.cat(labels[::-1], dim=-1)[..., : len(came_from)]
+    return np.concatenate(labels[::-1], axis=-1)[..., : len(came_from)]
 
 
 @dataclass(frozen=True)
@@ -161,7 +159,7 @@ class Snippet:
         return slice(self.first, self.last + 1)
 
 
-def snippets(labels: Tensor | NDArray[Any] | Iterable[int]) -> list[Snippet]:
+def snippets(labels: NDArray[Any] | Sequence[int]) -> list[Snippet]:
     """The maximal runs of one sentence's labels, in its order; `NO_LABEL` breaks a run and is no snippet.
 
     >>> snippets([4, 4, 0, -1])
@@ -173,7 +171,7 @@ def snippets(labels: Tensor | NDArray[Any] | Iterable[int]) -> list[Snippet]:
     Raises:
         ValueError: labels are not one row of whole numbers.
     """
-    row = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    row = np.asarray(labels)
     if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
         raise ValueError(
             f"labels: expected (T,) whole numbers of one sentence, got {row.dtype} {row.shape}"

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    Device,
+    Draw,
+    Engine,
+    Features,
+    Json,
+    MaxPixels,
+    Model,
+    Photo,
+    Threads,
+)
 from regiontalk.cli.source import given_features
 
 Sentence = Annotated[
@@ -22,6 +33,8 @@ def align(
     draw: Draw = None,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     features: Features = None,
 ) -> None:
@@ -30,5 +43,7 @@ def align(
 
     drawings = prepare(photo, draw, max_pixels)
     given = given_features(features, model)
-    result = session.load_captioner(model, device, max_pixels, given).align(photo, sentence)
+    result = session.load_captioner(
+        model, session.compute(device, engine, threads), max_pixels, given
+    ).align(photo, sentence)
     show_one(photo, result, json, drawings)

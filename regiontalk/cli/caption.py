@@ -14,9 +14,11 @@ from regiontalk.cli.options import (
     AllBoxes,
     Device,
     Draw,
+    Engine,
     Json,
     MaxPixels,
     Model,
+    Threads,
     parse_boxes,
 )
 from regiontalk.cli.source import KINDS, USUAL, parse_source
@@ -89,6 +91,8 @@ def caption(
     attention: AttentionOption = False,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     every: EveryOption = None,
     scene: SceneOption = None,
@@ -125,7 +129,9 @@ def caption(
     where, count = parse_source(source, regions, device)
     bare_boxes = all_boxes or bool(boxes)
     drawings = None if draw is None else Drawings(draw, max_pixels, bare_boxes=bare_boxes)
-    captioner = session.load_captioner(model, device, max_pixels, where)
+    captioner = session.load_captioner(
+        model, session.compute(device, engine, threads), max_pixels, where
+    )
     if draw is not None and attention:
         if not captioner.attends:
             raise ValueError(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from regiontalk.cli.options import Device, Features, Model
+from regiontalk.cli import session
+from regiontalk.cli.options import Device, Engine, Features, Model, Threads
 from regiontalk.cli.progress import Walks
 from regiontalk.cli.source import given_features
 
@@ -157,6 +158,8 @@ def evaluate(
     spice_jar: SpiceJar = None,
     write: Write = False,
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     features: Features = None,
     class_words: ClassWordsFile = None,
     yolox: Yolox = None,
@@ -208,7 +211,7 @@ def evaluate(
         measured, head = _prepare(
             names,
             model,
-            device,
+            session.compute(device, engine, threads),
             data,
             split,
             train_data,
@@ -262,7 +265,7 @@ def _score_files(
 def _prepare(
     names: Sequence[str],
     model: str,
-    device: str | None,
+    where: session.Compute,
     data: Sequence[Path],
     split: str | None,
     train_data: Path | None,
@@ -287,7 +290,7 @@ def _prepare(
         reports += own_reports
     split = split or default_split(data[0])
     given = given_features(features, str(folder))
-    captioner = RegionCaptioner.from_pretrained(folder, source=given, device=device or "cpu")
+    captioner = RegionCaptioner.from_pretrained(folder, source=given, **where)
     examples, lost = examples[: limits[0]], list[str]()
     if given is not None:
         from regiontalk.regions.precomputed import with_features
@@ -308,7 +311,7 @@ def _prepare(
     for line in lines:
         typer.echo(line, err=True)
     head = {
-        "model": captioner.model.config.name,
+        "model": captioner.config.name,
         "model_sha256": fingerprint(folder),
         "split": split,
         "photos": len(photos.examples),
@@ -342,8 +345,7 @@ def _write_calibration(model: str, measured: Suite) -> None:
     path = find_folder(model) / "config.json"
     write_text(
         path,
-        with_fit(measured.photos.captioner.model.config, measured.fit).model_dump_json(indent=2)
-        + "\n",
+        with_fit(measured.photos.captioner.config, measured.fit).model_dump_json(indent=2) + "\n",
     )
     typer.echo(f"wrote {path}", err=True)
 

@@ -13,7 +13,7 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.narrate import REGIONS, LeastOption, LimitOption, NeutralOption, RegionsOption
-from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, MaxPixels, Model
+from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Engine, MaxPixels, Model, Threads
 from regiontalk.export.alt_text import LEAST, LIMIT
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def export(
     texts: TextsOption = None,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Write captions, regions and alt texts where other programs read them.
@@ -157,14 +159,18 @@ def export(
         from regiontalk.cli.pages import describe_pages
 
         root = _site(photos, results)
-        captioner = session.load_captioner(model, device, max_pixels)
+        captioner = session.load_captioner(
+            model, session.compute(device, engine, threads), max_pixels
+        )
         with _telling_unused(wording.texts):
             describe_pages(root, out, look, wording.alt, replace)
         return
     found, known = _sources(photos, results)
     _check_photos(format, found.paths, out)
     if results is None:
-        captioner = session.load_captioner(model, device, max_pixels)
+        captioner = session.load_captioner(
+            model, session.compute(device, engine, threads), max_pixels
+        )
     with _telling_unused(wording.texts):
         _write(format, found, look if known is None else known, out, wording, max_pixels)
 

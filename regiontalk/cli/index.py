@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from regiontalk.cli.options import MAX_PIXELS, Device, Json, MaxPixels, Model
+from regiontalk.cli import session
+from regiontalk.cli.options import MAX_PIXELS, Device, Engine, Json, MaxPixels, Model, Threads
 
 HOME = "~/.regiontalk/index"  # the library of a user who names none
 
@@ -90,6 +91,8 @@ def add(
     rebuild: RebuildOption = False,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Add photos to a library, which is made where there is none.
@@ -105,7 +108,7 @@ def add(
     found = find_photos([_all_below(argument) for argument in photos])
     uri = library_uri(index)
     captioner = RegionCaptioner.from_pretrained(
-        model, device=device or "cpu", max_pixels=max_pixels
+        model, **session.compute(device, engine, threads), max_pixels=max_pixels
     )
     library = PhotoIndex.open_or_create(uri, captioner, regions=regions, rebuild=rebuild)
     with Meter(len(found.paths)) as meter:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Features, Json, MaxPixels, Model, Photo
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    Device,
+    Draw,
+    Engine,
+    Features,
+    Json,
+    MaxPixels,
+    Model,
+    Photo,
+    Threads,
+)
 from regiontalk.cli.source import given_features
 
 Phrase = Annotated[
@@ -26,6 +37,8 @@ def locate(
     draw: Draw = None,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
     features: Features = None,
 ) -> None:
@@ -34,5 +47,7 @@ def locate(
 
     drawings = prepare(photo, draw, max_pixels)
     given = given_features(features, model)
-    result = session.load_captioner(model, device, max_pixels, given).locate(photo, phrase, k=k)
+    result = session.load_captioner(
+        model, session.compute(device, engine, threads), max_pixels, given
+    ).locate(photo, phrase, k=k)
     show_one(photo, result, json, drawings)

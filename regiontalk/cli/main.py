@@ -27,6 +27,7 @@ from regiontalk.cli import (
     mcp,
     narrate,
     objects,
+    runtime,
     search,
     serve,
     snippets,
@@ -94,6 +95,7 @@ app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export-runtime")(runtime.export_runtime)
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
 app.command("mcp")(mcp.mcp)

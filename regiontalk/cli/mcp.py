@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from regiontalk.cli.options import Device, Model
+from regiontalk.cli import session
+from regiontalk.cli.options import Device, Engine, Model, Threads
 from regiontalk.cli.serve import IndexOption
 
 AllowOption = Annotated[
@@ -26,6 +27,8 @@ def mcp(
     index: IndexOption = None,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
 ) -> None:
     """Offer caption, align, locate, alt text and search to an assistant over MCP.
 
@@ -40,7 +43,7 @@ def mcp(
         ) from error
     from regiontalk import RegionCaptioner
 
-    captioner = RegionCaptioner.from_pretrained(model, device=device or "cpu")
+    captioner = RegionCaptioner.from_pretrained(model, **session.compute(device, engine, threads))
     library = None
     if index is not None:
         from regiontalk.index.library import PhotoIndex

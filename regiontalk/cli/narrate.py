@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.cli.options import MAX_PIXELS, Device, Engine, MaxPixels, Model, Threads
 from regiontalk.export.alt_text import LEAST, LIMIT
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def narrate(
     json: Annotated[bool, typer.Option("--json", help="Print photo and alt as JSON.")] = False,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Compose an alt text: the photo's sentence, then what else is to be seen, left to right.
@@ -63,7 +65,7 @@ def narrate(
     found = find_photos(photos)
     if speak:
         narration.voice()  # before a model is loaded
-    captioner = session.load_captioner(model, device, max_pixels)
+    captioner = session.load_captioner(model, session.compute(device, engine, threads), max_pixels)
 
     def look(paths: Sequence[str]) -> Sequence[ImageResult]:
         return captioner.caption_many(paths, regions=regions, beams=None, threshold=least)

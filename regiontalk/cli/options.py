@@ -22,6 +22,18 @@ Device = Annotated[
         "--device", metavar="NAME", help="Where it runs: cpu, cuda ...", show_default=False
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="What computes: onnx, torch, or auto for onnx where the model has its graphs.",
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
 Draw = Annotated[
     Path | None,
@@ -49,7 +61,7 @@ Features = Annotated[
         help="For a model trained on given features: the photos', as npz or npy.",
     ),
 ]
-MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here because it brings torch
+MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
 
 Box = tuple[float, float, float, float]
 

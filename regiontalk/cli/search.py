@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regiontalk.cli import session
 from regiontalk.cli.index import HOME, Library, library_uri
-from regiontalk.cli.options import MAX_PIXELS, Device, Draw, Json, MaxPixels, Model, parse_boxes
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    Device,
+    Draw,
+    Engine,
+    Json,
+    MaxPixels,
+    Model,
+    Threads,
+    parse_boxes,
+)
 from regiontalk.cli.output import Drawings, box_text
 
 if TYPE_CHECKING:
@@ -67,6 +78,8 @@ def search(
     index: Library = HOME,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Find photos of a library by words, by an example photo, or by both."""
@@ -85,7 +98,7 @@ def search(
     library = PhotoIndex.open(library_uri(index))
     drawings = None if draw is None else Drawings(draw, max_pixels)
     captioner = RegionCaptioner.from_pretrained(
-        model, device=device or "cpu", max_pixels=max_pixels
+        model, **session.compute(device, engine, threads), max_pixels=max_pixels
     )
     hits = library.search(
         captioner,
@@ -97,7 +110,7 @@ def search(
         after=first,
         before=last,
     )
-    for word in captioner.model.vocabulary.unknown(text) if text is not None else []:
+    for word in captioner.vocabulary.unknown(text) if text is not None else []:
         typer.echo(
             f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True
         )

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from regiontalk.cli.options import Device, Model
+from regiontalk.cli import session
+from regiontalk.cli.options import Device, Engine, Model, Threads
 
 HostOption = Annotated[
     str, typer.Option("--host", metavar="ADDRESS", help="Others than 127.0.0.1 need a token.")
@@ -56,6 +57,8 @@ def serve(
     waiting: WaitingOption = 32,
     model: Model = "mini",
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
 ) -> None:
     """Show the page, and answer the API, on this machine.
 
@@ -70,4 +73,11 @@ def serve(
     from regiontalk.serve.limits import Limits
 
     limits = Limits(upload_bytes=max_upload, pixels=max_pixels, seconds=seconds, waiting=waiting)
-    run(Address(host, port, token), model, device or "cpu", index, limits, open_page=open_page)
+    run(
+        Address(host, port, token),
+        model,
+        session.compute(device, engine, threads),
+        index,
+        limits,
+        open_page=open_page,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from regiontalk.images.open import PictureSource
     from regiontalk.records import ImageResult
     from regiontalk.regions.sources import RegionSource
+
+
+class Compute(TypedDict):
+    """What computes, as `RegionCaptioner.from_pretrained` takes it."""
+
+    device: str
+    engine: str
+    threads: int | None
+
+
+def compute(device: str | None, engine: str, threads: int | None) -> Compute:
+    """What the options of a verb say of it."""
+    return Compute(device=device or "cpu", engine=engine, threads=threads)
 
 
 class Captioner(Protocol):
@@ -52,15 +65,13 @@ class Captioner(Protocol):
 
 
 def load_captioner(
-    model: str, device: str | None, max_pixels: int, source: RegionSource | None = None
+    model: str, where: Compute, max_pixels: int, source: RegionSource | None = None
 ) -> Captioner:
-    """Load a model, which looks where ``source`` says; torch is first imported here.
+    """Load a model, which looks where ``source`` says.
 
     Raises:
         ValueError: no such model, or its folder is not complete.
     """
     from regiontalk import RegionCaptioner
 
-    return RegionCaptioner.from_pretrained(
-        model, source=source, device=device or "cpu", max_pixels=max_pixels
-    )
+    return RegionCaptioner.from_pretrained(model, source=source, max_pixels=max_pixels, **where)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.cli import session
+from regiontalk.cli.options import MAX_PIXELS, Device, Engine, MaxPixels, Model, Threads
 
 SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -41,6 +42,8 @@ def snippets(
     sheet: Sheet = None,
     limit: Limit = None,
     device: Device = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Infer which words name which region.
@@ -66,7 +69,7 @@ def snippets(
         for line in report.lines():
             typer.echo(line, err=True)
     captioner = RegionCaptioner.from_pretrained(
-        model, device=device or "cpu", max_pixels=max_pixels
+        model, **session.compute(device, engine, threads), max_pixels=max_pixels
     )
     chosen = examples[:limit]
     with Meter(len(chosen)) as meter:

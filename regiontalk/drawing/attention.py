@@ -11,17 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
-from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.drawing.draw import contact_sheet, titled
-from regiontalk.model.region_model import RegionModel
 from regiontalk.records import FloatArray, checked_boxes
-from regiontalk.regions.extractor import CELLS, Maps
-from regiontalk.text.vocabulary import START
+from regiontalk.regions.config import CELLS
+from regiontalk.runtime.predictor import PhotoFeatures, Predictor
 
 _SIDE = 320  # pixels across a small picture
 _DIM = 0.22  # of its light stays where a word did not look
@@ -54,19 +51,18 @@ class Looks:
             )
 
 
-@torch.inference_mode()
 def look(
-    model: RegionModel,
-    maps: Maps,
+    predictor: Predictor,
+    features: PhotoFeatures,
     sentence: Sequence[str],
     size_wh: tuple[int, int],
-    box_xyxy: Tensor | None = None,
+    box_xyxy: FloatArray | None = None,
 ) -> Looks:
     """The attention of every word of a sentence about one photo or a box of it.
 
     Args:
-        model: in evaluation mode.
-        maps: of the photo, B = 1.
+        predictor: of a model that attends.
+        features: of the photo, B = 1.
         sentence: T tokens.
         size_wh: width and height of the photo in pixels.
         box_xyxy: (4,) network pixels, what the sentence is about; None for the whole photo.
@@ -74,34 +70,31 @@ def look(
     Raises:
         ValueError: the model does not attend.
     """
-    config = model.config.generator
+    config = predictor.config.generator
     if not config.attention:
         raise ValueError(
-            f"attention: {model.config.name!r} does not attend (attention = 0); take a model that does"
+            f"attention: {predictor.config.name!r} does not attend (attention = 0); take a model that does"
         )
-    size = model.config.extractor.size
-    whole = maps.regions.new_tensor([0, 0, size, size])
-    box = (whole if box_xyxy is None else box_xyxy.to(whole))[None, None]
-    seen = model.extractor.propose(maps, config.regions)[0] if config.regions else None
-    numbers = torch.tensor([[START, *model.vocabulary.encode(sentence)]], device=whole.device)[
-        :, : len(sentence)
-    ]
-    _, weights = model.generator(*model.conditions(maps, box, seen), numbers)
-    boxes = _cells(box[0, 0]) if seen is None else seen[0]
-    places = model.preprocessing.to_original(boxes.cpu().numpy(), size_wh)
+    box = predictor.whole_photos(1) if box_xyxy is None else box_xyxy.reshape(1, 1, 4)
+    attended = predictor.propose(features, config.regions)[0] if config.regions else None
+    numbers = predictor.vocabulary.encode(sentence)
+    _, weights = predictor.read_captions(predictor.start(features, box, attended), [numbers])
+    assert weights is not None  # as it attends
+    boxes = _cells(box[0, 0]) if attended is None else attended[0]
+    places = predictor.preprocessing.to_original(boxes, size_wh)
     inside = (places[:, 2:] - places[:, :2]).min(1) > 0
-    return Looks(
-        tuple(sentence), places[inside], weights[0].float().cpu().numpy()[:, inside], size_wh
-    )
+    return Looks(tuple(sentence), places[inside], weights[0, : len(sentence)][:, inside], size_wh)
 
 
-def _cells(box_xyxy: Tensor) -> Tensor:
+def _cells(box_xyxy: FloatArray) -> FloatArray:
     """The cells of a box (4,), row by row: (CELLS * CELLS, 4)."""
-    edges = torch.arange(CELLS + 1, device=box_xyxy.device) / CELLS
-    x, y = (box_xyxy[axis] + (box_xyxy[axis + 2] - box_xyxy[axis]) * edges for axis in (0, 1))
-    top, left = torch.meshgrid(y[:-1], x[:-1], indexing="ij")
-    bottom, right = torch.meshgrid(y[1:], x[1:], indexing="ij")
-    return torch.stack([left, top, right, bottom], -1).flatten(0, 1)
+    x, y = (
+        np.linspace(box_xyxy[axis], box_xyxy[axis + 2], CELLS + 1, dtype=np.float32)
+        for axis in (0, 1)
+    )
+    left, top = np.meshgrid(x[:-1], y[:-1])
+    right, bottom = np.meshgrid(x[1:], y[1:])
+    return np.stack([left, top, right, bottom], -1).reshape(-1, 4)
 
 
 def heat(looks: Looks, word: int, size_wh: tuple[int, int]) -> NDArray[np.float32]:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.align.score import affinity, region_prior
@@ -22,7 +20,6 @@ from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.training_bank import read_bags
 from regiontalk.evaluate.word_variance import SpokenWords, share_of_word, spreads, word_notes
 from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, bootstrap_sums
-from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text.vocabulary import tokenize
 
@@ -247,12 +244,10 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[tuple
     ]
     if not asked or not any(things):
         return []
-    vectors = torch.cat(box_vectors(captioner, batch, boxes))
-    with torch.inference_mode():
-        regions = captioner.model.aligner.regions(vectors[None])[0].float().cpu()
-    scores = (
-        regions @ read_bags(captioner, (phrase.text for _, phrase in asked)).T
-    ).numpy()  # (boxes, phrases)
+    vectors = np.concatenate(box_vectors(captioner, batch, boxes))
+    regions = captioner.predictor.embed_regions(vectors[None])[0]
+    # (boxes, phrases)
+    scores = regions @ read_bags(captioner, (phrase.text for _, phrase in asked)).T
     photo = np.array([row for row, _ in asked])
     words = np.array([" ".join(tokenize(phrase.text)) for _, phrase in asked])
     found = []
@@ -299,7 +294,6 @@ def _outranks(
     )
 
 
-@torch.inference_mode()
 def word_outcomes(
     captioner: RegionCaptioner, batch: PhotoBatch, beta: float
 ) -> tuple[list[tuple[str, list[float]]], SpokenWords, list[Measured]]:
@@ -308,19 +302,20 @@ def word_outcomes(
     Returns:
         These rows, all word vectors, and the regions with the lengths of their vectors.
     """
-    model = captioner.model
-    boxes, quality = model.extractor.propose(batch.maps, ALIGN_REGIONS)
-    features = model.extractor.vectors(batch.maps, boxes)
-    vectors = model.aligner.regions(features)
-    lengths = model.aligner.regions.project(features).float().norm(dim=-1).cpu()
+    predictor = captioner.predictor
+    boxes, quality = predictor.propose(batch.features, ALIGN_REGIONS)
+    features = predictor.region_features(batch.features, boxes)
+    vectors = predictor.embed_regions(features)
+    # before `normalise` makes them 1
+    projected = features @ predictor.tensor("aligner.regions.project.weight").T
+    projected += predictor.tensor("aligner.regions.project.bias")
+    lengths = np.linalg.norm(projected, axis=-1)
     found: list[tuple[str, list[float]]] = []
     measured: list[Measured] = []
     spoken = SpokenWords.empty()
     for row, example in enumerate(batch.examples):
         places, seen = batch.to_annotation(row, boxes[row]), batch.visible(row, boxes[row])
-        real = np.flatnonzero(seen & (quality[row] > 0).cpu().numpy())[
-            1:
-        ]  # without the whole photo
+        real = np.flatnonzero(seen & (quality[row] > 0))[1:]  # without the whole photo
         measured.extend(
             (example.id, tuple(places[at].tolist()), float(lengths[row, at])) for at in real
         )
@@ -328,11 +323,10 @@ def word_outcomes(
         if heard is None:
             continue
         tokens, words, mask = heard
-        choices = model.aligner.choices(vectors[row : row + 1]).float().cpu()
-        prior = model.config.decoding.region_prior
-        products = affinity(choices, words)[0] + region_prior(
-            words, quality[row].cpu(), prior, choices.shape[1]
-        )
+        choices = predictor.choices(vectors[row : row + 1])
+        weight = captioner.config.decoding.region_prior
+        prior = region_prior(words, quality[row], weight, choices.shape[1])
+        products = affinity(choices, words)[0] + prior
         may = np.append(
             seen, np.ones(products.shape[-1] - len(seen), dtype=np.bool_)
         )  # NULL always may be chosen
@@ -342,23 +336,21 @@ def word_outcomes(
     return found, spoken, measured
 
 
-@torch.inference_mode()
 def read_words(
     captioner: RegionCaptioner, example: Example
-) -> tuple[list[list[str]], Tensor, Tensor] | None:
+) -> tuple[list[list[str]], FloatArray, NDArray[np.bool_]] | None:
     """The tokens of a photo's C sentences, their vectors (C, T, D) and mask (C, T); None where there is no word."""
-    model = captioner.model
     tokens = [tokenize(caption) for caption in example.captions]
     if not any(tokens):
         return None
-    words, _ = model.aligner.read([model.vocabulary.encode(own) for own in tokens])
+    words, _ = captioner.predictor.encode_text([captioner.vocabulary.encode(own) for own in tokens])
     length = max(map(len, tokens))
-    mask = torch.arange(length)[None] < torch.tensor([len(own) for own in tokens])[:, None]
-    return tokens, words[:, :length].float().cpu(), mask
+    mask = np.arange(length)[None] < np.array([len(own) for own in tokens])[:, None]
+    return tokens, words[:, :length], mask
 
 
 def _judge(
-    example: Example, places: FloatArray, labels: Tensor, seen: NDArray[np.bool_]
+    example: Example, places: FloatArray, labels: NDArray[np.int64], seen: NDArray[np.bool_]
 ) -> list[list[float]]:
     """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and which show something (N,).
 
@@ -385,10 +377,13 @@ def _judge(
 
 def untrained_captioner(captioner: RegionCaptioner, seed: int = 0) -> RegionCaptioner:
     """A model of the same sizes and words with first weights."""
-    model = captioner.model
+    import torch
+
+    from regiontalk.model.region_model import RegionModel
+    from regiontalk.runtime.torch_engine import TorchPredictor
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = RegionModel(config=model.config, vocabulary=model.vocabulary)
-    return RegionCaptioner(
-        model=fresh.eval(), device=captioner.device, max_pixels=captioner.max_pixels
-    )
+        model = RegionModel(config=captioner.config, vocabulary=captioner.vocabulary)
+    predictor = TorchPredictor(model.eval())
+    return RegionCaptioner(predictor=predictor, max_pixels=captioner.max_pixels)

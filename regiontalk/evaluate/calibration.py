@@ -111,7 +111,7 @@ def fit_confidence(
         if (correct := photo_right(caption.text, sentences[name])) is not None
     ]
     kinds = judge_boxes(photos, class_words or {}, beams)
-    decoding = photos.captioner.model.config.decoding
+    decoding = photos.captioner.config.decoding
     photo_fit = fit_half(*_halves(of_photos, half), before=decoding.photo, resamples=resamples)
     of_regions = list(chain.from_iterable(kinds.values()))
     region_fit = fit_half(*_halves(of_regions, half), before=decoding.region, resamples=resamples)
@@ -141,8 +141,8 @@ def judge_boxes(
             kinds["phrases, annotated boxes"].append(judged)
     captioner = photos.captioner
     for batch in photos:
-        boxes, scores = captioner.model.extractor.propose(batch.maps, PROPOSALS)
-        proposals = [boxes[row, 1:].cpu().numpy() for row in range(len(batch))]
+        boxes, scores = captioner.predictor.propose(batch.features, PROPOSALS)
+        proposals = [boxes[row, 1:] for row in range(len(batch))]
         captions = speak(captioner, batch, proposals, beams)
         for row, example in enumerate(batch.examples):
             names = {phrase.text for phrase in example.phrases}

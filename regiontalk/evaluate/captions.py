@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.nn import functional
-
 from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.correctness import confidence_charts, photo_right
 from regiontalk.evaluate.examples import Case, Cases, on_words, pick
@@ -17,7 +15,7 @@ from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.region_captions import photo_vectors, speak_of_photos
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
-from regiontalk.evaluate.training_bank import Training, nearest
+from regiontalk.evaluate.training_bank import Training, nearest, unit_rows
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
 
 
@@ -80,7 +78,7 @@ def evaluate_captions(
     counts = {
         "photos": len(references),
         "sentences": sum(map(len, references.values())),
-        "beams": beams or photos.captioner.model.config.decoding.beams,
+        "beams": beams or photos.captioner.config.decoding.beams,
         "training photos": 0 if training is None else len(training.examples),
         "photos without a sentence": len(said_of_all) - len(spoken),
         "photos that cannot be opened": len(photos.broken),
@@ -94,7 +92,7 @@ def evaluate_captions(
         )
     ]
     charts += confidence_charts(
-        photos.captioner.model.config.decoding.photo,
+        photos.captioner.config.decoding.photo,
         [(name, said, photo_right(said.text, references[name])) for name, said in spoken.items()],
         resamples,
     )
@@ -126,8 +124,8 @@ def nearest_sentences(photos: EncodedPhotos, training: Training) -> dict[str, st
     """For each photo the first sentence of the nearest training photo."""
     examples, vectors = photo_vectors(photos)
     usable = [row for row, example in enumerate(training.examples) if example.captions]
-    bank = functional.normalize(training.vectors[usable], dim=-1)
-    rows = nearest(functional.normalize(vectors, dim=-1), bank)
+    bank = unit_rows(training.vectors[usable])
+    rows = nearest(unit_rows(vectors), bank)
     return {
         example.id: training.examples[usable[row]].captions[0]
         for example, row in zip(examples, rows, strict=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import calibrated
@@ -183,22 +182,22 @@ def detect(
 ) -> list[DensePhoto]:
     """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
     captioner, found = photos.captioner, []
-    calibration = captioner.model.config.decoding.region
+    calibration = captioner.config.decoding.region
     for batch in photos:
-        boxes, quality = captioner.model.extractor.propose(batch.maps, max(regions, CANDIDATES))
+        boxes, quality = captioner.predictor.propose(batch.features, max(regions, CANDIDATES))
         for_words: list[FloatArray] = []
         places: list[FloatArray] = []
         scores: list[list[float]] = []
         for row in range(len(batch)):
-            real = (quality[row] > 0).cpu().numpy() & batch.visible(row, boxes[row])
-            real[0] = False  # the whole photo
-            rows = torch.from_numpy(real.nonzero()[0]).to(boxes.device)
+            is_region = (quality[row] > 0) & batch.visible(row, boxes[row])
+            is_region[0] = False  # the whole photo
+            rows = np.flatnonzero(is_region)
             kept = rows[
                 box_ops.non_maximum_suppression(
                     boxes[row, rows], quality[row, rows], overlap, regions
                 )
             ]
-            for_words.append(boxes[row, kept].cpu().numpy())
+            for_words.append(boxes[row, kept])
             places.append(batch.to_annotation(row, boxes[row, kept]))
             scores.append(quality[row, kept].tolist())
         for row, said in enumerate(speak(captioner, batch, for_words, beams)):

@@ -72,10 +72,10 @@ def pick(
 def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> ImageResult:
     """A sentence with a box for each of its words, in pixels of the photo's file; the bare photo if none is known."""
     tokens = tokenize(sentence)
-    if any(number != UNKNOWN for number in captioner.model.vocabulary.encode(tokens)):
+    if any(number != UNKNOWN for number in captioner.vocabulary.encode(tokens)):
         return captioner.align(example.photo, sentence)
     photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=1)
-    return ImageResult(photo.name, photo.size_wh, captioner.model.config.name)
+    return ImageResult(photo.name, photo.size_wh, captioner.config.name)
 
 
 def on_boxes(

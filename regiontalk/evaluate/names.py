@@ -86,7 +86,7 @@ def evaluate_names(
         raise ValueError(
             "names: expected photos with boxes of classes (COCO instances), got none with a box"
         )
-    threshold = captioner.model.config.decoding.threshold
+    threshold = captioner.config.decoding.threshold
     results = caption_all(captioner, boxed)
     photos = [named_photo(example, result) for example, result in results]
     rows = {"model": score_names(photos, class_words, threshold, resamples=resamples)}
@@ -181,9 +181,9 @@ def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) ->
     total = 0
     for example in examples:
         photo = captioner.open(example.photo)
-        boxes, _ = captioner.model.extractor.propose(captioner.encode([photo]), most)
+        boxes, _ = captioner.predictor.propose(captioner.encode([photo]), most)
         size_wh = example.size_wh or photo.size_wh
-        original = captioner.model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
+        original = captioner.preprocessing.to_original(boxes[0], photo.size_wh)
         proposals = box_ops.rescale(original, photo.size_wh, size_wh)[1:]
         objects = example.boxes_xyxy
         large = objects[box_ops.area(objects) > LARGE_SHARE * size_wh[0] * size_wh[1]]

@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images.open import ImageError, Photo, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
-from regiontalk.regions.extractor import Maps
+from regiontalk.runtime.predictor import PhotoFeatures
 
 BATCH = 32
 
@@ -33,13 +31,13 @@ class PhotoBatch:
         examples: B examples.
         photo_sizes_wh: width and height of the B picture *files*; annotations may refer to another
             size.
-        maps: of the B photos.
+        features: of the B photos.
         preprocessing: the road from file to network.
     """
 
     examples: tuple[Example, ...]
     photo_sizes_wh: tuple[tuple[int, int], ...]
-    maps: Maps
+    features: PhotoFeatures
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
@@ -47,11 +45,10 @@ class PhotoBatch:
 
     def take(self, rows: Sequence[int]) -> PhotoBatch:
         """The chosen photos, every field sliced together."""
-        index = torch.tensor(rows, dtype=torch.int64, device=self.maps.regions.device)
         return PhotoBatch(
             tuple(self.examples[row] for row in rows),
             tuple(self.photo_sizes_wh[row] for row in rows),
-            Maps(*(part.index_select(0, index) for part in self.maps)),
+            self.features.take(rows),
             self.preprocessing,
         )
 
@@ -66,16 +63,14 @@ class PhotoBatch:
         )
         return self.preprocessing.to_network(stored, self.photo_sizes_wh[row])
 
-    def to_annotation(self, row: int, boxes_xyxy: Tensor) -> FloatArray:
+    def to_annotation(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
         """Boxes (N, 4) in network pixels as the annotation of a photo counts them; one in the padding has no area."""
-        stored = self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row])
+        stored = self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row])
         return box_ops.rescale(stored, self.photo_sizes_wh[row], self.annotated_wh(row))
 
-    def visible(self, row: int, boxes_xyxy: Tensor) -> NDArray[np.bool_]:
+    def visible(self, row: int, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
         """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""
-        return visible(
-            self.preprocessing.to_original(boxes_xyxy.cpu().numpy(), self.photo_sizes_wh[row])
-        )
+        return visible(self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row]))
 
 
 class EncodedPhotos:
@@ -135,7 +130,7 @@ class EncodedPhotos:
 
     def _encode(self, examples: Sequence[Example]) -> PhotoBatch | None:
         """One batch; photos that cannot be opened are left out and named in ``broken``."""
-        preprocessing = self.captioner.model.preprocessing
+        preprocessing = self.captioner.preprocessing
         opened: list[tuple[Example, Photo]] = []
         for example in examples:
             try:
@@ -158,27 +153,19 @@ class EncodedPhotos:
         )
 
 
-def whole_pictures(batch: PhotoBatch, device: torch.device) -> Tensor:
-    """The whole picture of every photo of a batch, (B, 1, 4) in network pixels."""
-    return pad_with_whole(
-        [np.zeros((0, 4), dtype=np.float32)] * len(batch), batch.preprocessing.size, device
-    )
-
-
-def pad_with_whole(boxes: Sequence[FloatArray], size: int, device: torch.device) -> Tensor:
+def pad_with_whole(boxes: Sequence[FloatArray], size: int) -> FloatArray:
     """Boxes of several photos in network pixels as (B, N, 4), N at least 1; places left over hold the whole picture."""
     width = max(1, max((len(rows) for rows in boxes), default=0))
     padded = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(boxes), width, 1))
     for row, values in enumerate(boxes):
         padded[row, : len(values)] = values
-    return torch.from_numpy(padded).to(device)
+    return padded
 
 
-@torch.inference_mode()
 def box_vectors(
     captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray]
-) -> list[Tensor]:
+) -> list[FloatArray]:
     """Region vectors (n, F) of each photo's own boxes (n, 4) in network pixels."""
-    padded = pad_with_whole(boxes, captioner.model.config.extractor.size, captioner.device)
-    vectors = captioner.model.extractor.vectors(batch.maps, padded)
+    padded = pad_with_whole(boxes, captioner.config.extractor.size)
+    vectors = captioner.predictor.region_features(batch.features, padded)
     return [row[: len(own)] for row, own in zip(vectors, boxes, strict=True)]

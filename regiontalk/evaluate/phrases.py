@@ -36,7 +36,7 @@ def evaluate_phrases(
     Raises:
         ValueError: no phrase has a box.
     """
-    regions = photos.captioner.model.regions(regions)
+    regions = photos.captioner.predictor.competing_regions(regions)
     found: list[_Located] = []
     report = localisation(_noted(_answers(photos, regions), found), resamples=resamples)
     overall = report.overall
@@ -168,10 +168,8 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
         wanted = [
             [phrase for phrase in example.phrases if phrase.boxes] for example in part.examples
         ]
-        numbers = [
-            [captioner.model.vocabulary.encode(phrase.text) for phrase in own] for own in wanted
-        ]
-        boxes, scores = captioner.phrase_scores(part.maps, numbers, regions)
+        numbers = [[captioner.vocabulary.encode(phrase.text) for phrase in own] for own in wanted]
+        boxes, scores = captioner.phrase_scores(part.features, numbers, regions)
         for row, example in enumerate(part.examples):
             yield from (
                 _answer(part, row, phrase, None) for phrase in example.phrases if not phrase.boxes
@@ -181,7 +179,7 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
             real = [
                 place for place in real if place == 0 or (places[place] != places[0]).any()
             ]  # no fill-ins
-            for phrase, own in zip(wanted[row], scores[row].float().cpu().numpy(), strict=True):
+            for phrase, own in zip(wanted[row], scores[row], strict=True):
                 yield _answer(part, row, phrase, ranked(places[real], own[real]))
 
 

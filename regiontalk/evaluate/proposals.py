@@ -34,11 +34,11 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
     """
     alone, with_whole = [], []
     for batch in photos:
-        boxes, scores = photos.captioner.model.extractor.propose(batch.maps, PROPOSALS)
+        boxes, scores = photos.captioner.predictor.propose(batch.features, PROPOSALS)
         for row, example in enumerate(batch.examples):
             places = batch.to_annotation(row, boxes[row])
-            shown = (
-                batch.visible(row, boxes[row]) & (scores[row] > 0).cpu().numpy()
+            shown = batch.visible(row, boxes[row]) & (
+                scores[row] > 0
             )  # the whole photo has score 1
             real = np.flatnonzero(shown)
             with_whole.append(PhotoProposals(example.id, places[real], example.boxes_xyxy))

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
+import numpy as np
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, pad_with_whole, whole_pictures
+from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, pad_with_whole
 from regiontalk.records import Example, FloatArray, Phrase
 
 TOGETHER = 8  # photos whose boxes decode in one batch: those with equally many boxes, so that little is padding
@@ -118,18 +118,18 @@ def speak(
     Returns:
         B lists of n captions.
     """
-    beams = captioner.model.config.decoding.region_beams if beams is None else beams
-    size, vocabulary = captioner.model.config.extractor.size, captioner.model.vocabulary
+    beams = captioner.config.decoding.region_beams if beams is None else beams
+    size, vocabulary = captioner.config.extractor.size, captioner.vocabulary
     spoken: list[list[Spoken]] = [[] for _ in boxes]
     order = sorted(
         (row for row in range(len(boxes)) if len(boxes[row])), key=lambda row: len(boxes[row])
     )
     for start in range(0, len(order), TOGETHER):
         rows = order[start : start + TOGETHER]
-        padded = pad_with_whole([boxes[row] for row in rows], size, captioner.device)
-        maps = batch.take(rows).maps
-        captions = captioner.write(maps, padded, beams, min_words)
-        evidence = captioner.evidence(maps, padded, captions).tolist()
+        padded = pad_with_whole([boxes[row] for row in rows], size)
+        features = batch.features.take(rows)
+        captions = captioner.write(features, padded, beams, min_words)
+        evidence = captioner.evidence(features, padded, captions).tolist()
         for place, row in enumerate(rows):
             numbers = range(place * padded.shape[1], place * padded.shape[1] + len(boxes[row]))
             spoken[row] = [
@@ -143,24 +143,20 @@ def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str
     captioner = photos.captioner
     found: dict[str, Spoken] = {}
     for batch in photos:
-        whole = whole_pictures(batch, captioner.device)
-        decoding = captioner.model.config.decoding
+        whole = captioner.predictor.whole_photos(len(batch))
+        decoding = captioner.config.decoding
         photo_beams = decoding.beams if beams is None else beams
-        spoken = speak(
-            captioner, batch, list(whole.cpu().numpy()), photo_beams, decoding.photo_min_words
-        )
+        spoken = speak(captioner, batch, list(whole), photo_beams, decoding.photo_min_words)
         found |= {example.id: own[0] for example, own in zip(batch.examples, spoken, strict=True)}
     return found
 
 
-@torch.inference_mode()
-def photo_vectors(photos: EncodedPhotos) -> tuple[list[Example], torch.Tensor]:
+def photo_vectors(photos: EncodedPhotos) -> tuple[list[Example], FloatArray]:
     """The examples that could be opened, and the whole-photo vector (M, F) of each."""
     captioner = photos.captioner
     examples: list[Example] = []
-    rows: list[torch.Tensor] = []
+    rows: list[FloatArray] = []
     for batch in photos:
-        whole = whole_pictures(batch, captioner.device)
         examples.extend(batch.examples)
-        rows.append(captioner.model.extractor.vectors(batch.maps, whole)[:, 0].float().cpu())
-    return examples, torch.cat(rows)
+        rows.append(captioner.predictor.photo_features(batch.features))
+    return examples, np.concatenate(rows)

@@ -8,9 +8,6 @@ from functools import partial
 from itertools import groupby, islice
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from regiontalk import boxes as box_ops
 from regiontalk.evaluate.captions import caption_result
@@ -18,7 +15,7 @@ from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.correctness import confidence_charts, region_right
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor, score_by_photo
-from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors, pad_with_whole
+from regiontalk.evaluate.photos import BATCH, EncodedPhotos, box_vectors
 from regiontalk.evaluate.region_captions import (
     OneBox,
     Spoken,
@@ -28,9 +25,10 @@ from regiontalk.evaluate.region_captions import (
     speak,
 )
 from regiontalk.evaluate.result import Result
-from regiontalk.evaluate.training_bank import Training, nearest, read_bags
+from regiontalk.evaluate.training_bank import Training, nearest, read_bags, unit_rows
 from regiontalk.images.open import Photo, open_image
 from regiontalk.metrics.captions import CaptionScores
+from regiontalk.records import FloatArray
 
 HUMAN = "human agreement"
 SAME = "model, judged like people"
@@ -47,7 +45,7 @@ class DescribedBox:
     thing: OneBox
     box_xyxy: tuple[float, ...]
     spoken: Spoken
-    vector: Tensor
+    vector: FloatArray
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def _charts(
     ]
     return [
         histogram("CIDEr-D of each region's caption", "CIDEr-D", values),
-        *confidence_charts(photos.captioner.model.config.decoding.region, judged, resamples),
+        *confidence_charts(photos.captioner.config.decoding.region, judged, resamples),
     ]
 
 
@@ -233,7 +231,7 @@ def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[Desc
         for example, own, said, rows in zip(batch.examples, things, spoken, vectors, strict=True):
             for thing, words, vector in zip(own, said, rows, strict=True):
                 box = tuple(float(value) for value in example.boxes_xyxy[thing.box])
-                found.append(DescribedBox(thing, box, words, vector.float().cpu()))
+                found.append(DescribedBox(thing, box, words, vector))
     return found
 
 
@@ -242,13 +240,11 @@ def match_proposals(photos: EncodedPhotos, beams: int | None = None) -> dict[str
     captioner = photos.captioner
     found: dict[str, MatchedBox] = {}
     for batch in photos:
-        proposed, quality = captioner.model.extractor.propose(batch.maps, PROPOSALS)
+        proposed, quality = captioner.predictor.propose(batch.features, PROPOSALS)
         chosen: list[list[tuple[str, int, float]]] = []  # thing, row of its proposal, overlap
         for row, example in enumerate(batch.examples):
             things = one_box_things(example)
-            real = np.flatnonzero(
-                batch.visible(row, proposed[row]) & (quality[row] > 0).cpu().numpy()
-            )[1:]
+            real = np.flatnonzero(batch.visible(row, proposed[row]) & (quality[row] > 0))[1:]
             chosen.append([])
             if things and len(real):
                 truths = example.boxes_xyxy[[thing.box for thing in things]]
@@ -259,9 +255,7 @@ def match_proposals(photos: EncodedPhotos, beams: int | None = None) -> dict[str
                     for thing, at, most in best
                     if most >= LEAST_IOU
                 ]
-        boxes = [
-            proposed[row].cpu().numpy()[[at for _, at, _ in own]] for row, own in enumerate(chosen)
-        ]
+        boxes = [proposed[row][[at for _, at, _ in own]] for row, own in enumerate(chosen)]
         for row, (own, said) in enumerate(
             zip(chosen, speak(captioner, batch, boxes, beams), strict=True)
         ):
@@ -282,13 +276,10 @@ def snippet_baselines(
         raise ValueError(
             "snippets: expected a training split read with them, got none; pass infer=True"
         )
-    features = torch.stack([item.vector for item in found])
-    with torch.inference_mode():
-        regions = (
-            captioner.model.aligner.regions(features.to(captioner.device)[None])[0].float().cpu()
-        )
+    features = np.stack([item.vector for item in found])
+    regions = captioner.predictor.embed_regions(features[None])[0]
     best = nearest(regions, read_bags(captioner, bank.texts))
-    close = nearest(functional.normalize(features, dim=-1), bank.vectors)
+    close = nearest(unit_rows(features), bank.vectors)
     names = [item.thing.id for item in found]
     return {
         "ranking": dict(zip(names, (bank.texts[row] for row in best), strict=True)),
@@ -301,15 +292,14 @@ def caption_crops(
 ) -> dict[str, str]:
     """The whole-photo caption of each box's pixels, cut out of the picture file."""
     captioner = photos.captioner
-    size = captioner.model.config.extractor.size
     crops = _crops(photos, found)
     said: dict[str, str] = {}
     for start in range(0, len(found), BATCH):
         pixels = list(islice(crops, BATCH))
-        whole = pad_with_whole([np.zeros((0, 4), np.float32)] * len(pixels), size, captioner.device)
+        whole = captioner.predictor.whole_photos(len(pixels))
         captions = captioner.write(captioner.encode(pixels), whole, beams)
         for item, caption in zip(found[start : start + BATCH], captions, strict=True):
-            said[item.thing.id] = captioner.model.vocabulary.decode(caption.words)
+            said[item.thing.id] = captioner.vocabulary.decode(caption.words)
     return said
 
 

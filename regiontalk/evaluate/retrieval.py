@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from regiontalk.align.model import Aligner
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.evaluate.charts import Chart, Line, histogram, rank_curve
 from regiontalk.evaluate.examples import Case, Cases, on_words, pick
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Result
 from regiontalk.metrics.retrieval import BLOCK, Blocks, IntArray, RetrievalReport, retrieval
-from regiontalk.records import Example
+from regiontalk.records import Example, FloatArray
+from regiontalk.runtime.predictor import Predictor
 from regiontalk.text.vocabulary import tokenize
 
 READ = 64  # sentences that are read together
@@ -45,7 +42,9 @@ def evaluate_retrieval(
     Raises:
         ValueError: no photo has a sentence.
     """
-    examples, vectors, seen = region_vectors(photos, photos.captioner.model.regions(regions))
+    examples, vectors, seen = region_vectors(
+        photos, photos.captioner.predictor.competing_regions(regions)
+    )
     said = [[text for text in example.captions if tokenize(text)] for example in examples]
     used = [row for row, own in enumerate(said) if own]
     if not used:
@@ -53,9 +52,9 @@ def evaluate_retrieval(
             "retrieval: expected photos with sentences, got none; check the token file"
         )
     captions = [(place, text) for place, row in enumerate(used) for text in said[row]]
-    model = photos.captioner.model
-    words = pack_words(model.aligner, [model.vocabulary.encode(text) for _, text in captions])
-    scores = score_blocks(model.aligner, vectors[used], words, seen[used])
+    predictor = photos.captioner.predictor
+    words = pack_words(predictor, [predictor.vocabulary.encode(text) for _, text in captions])
+    scores = score_blocks(predictor, vectors[used], words, seen[used])
     owner = np.array([place for place, _ in captions])
     found = retrieval(scores, owner, photos=len(used), fold=fold, resamples=resamples)
     ranked = _Ranked(
@@ -166,28 +165,29 @@ def _cases(ranked: _Ranked, found: RetrievalReport) -> Cases:
     return pick((-ranks).tolist(), [example.id for example in ranked.examples[: len(ranks)]], make)
 
 
-@torch.inference_mode()
-def region_vectors(photos: EncodedPhotos, regions: int) -> tuple[list[Example], Tensor, Tensor]:
+def region_vectors(
+    photos: EncodedPhotos, regions: int
+) -> tuple[list[Example], FloatArray, NDArray[np.bool_]]:
     """Of the examples that could be opened v (M, 1 + regions, D) of the whole photo and its proposals.
 
     Returns:
         The M examples, the vectors, and (M, 1 + regions), True where a box shows something of the
         photo.
     """
-    model = photos.captioner.model
+    predictor = photos.captioner.predictor
     examples: list[Example] = []
-    rows: list[Tensor] = []
+    rows: list[FloatArray] = []
     seen: list[NDArray[np.bool_]] = []
     for batch in photos:
-        boxes, _ = model.extractor.propose(batch.maps, regions)
+        boxes, _ = predictor.propose(batch.features, regions)
         examples.extend(batch.examples)
-        rows.append(model.aligner.regions(model.extractor.vectors(batch.maps, boxes)))
+        rows.append(predictor.embed_regions(predictor.region_features(batch.features, boxes)))
         seen += [batch.visible(row, own) for row, own in enumerate(boxes)]
     if not rows:
         raise ValueError(
             f"photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
         )
-    return examples, torch.cat(rows), torch.from_numpy(np.stack(seen)).to(rows[0].device)
+    return examples, np.concatenate(rows), np.stack(seen)
 
 
 @dataclass(frozen=True)
@@ -199,84 +199,83 @@ class PackedWords:
         starts: (C + 1,) int64, where each sentence begins; the last is W.
     """
 
-    vectors: Tensor
+    vectors: FloatArray
     starts: IntArray
 
-    def of(self, sentences: IntArray) -> tuple[Tensor, Tensor]:
+    def of(self, sentences: IntArray) -> tuple[FloatArray, IntArray]:
         """The words (P, D) of some sentences, and which of these sentences each belongs to (P,)."""
         lengths = self.starts[sentences + 1] - self.starts[sentences]
         owner = np.repeat(np.arange(len(sentences)), lengths)
         inside = np.arange(len(owner)) - np.repeat(lengths.cumsum() - lengths, lengths)
-        rows = torch.from_numpy(self.starts[sentences][owner] + inside).to(self.vectors.device)
-        return self.vectors[rows], torch.from_numpy(owner).to(self.vectors.device)
+        return self.vectors[self.starts[sentences][owner] + inside], owner
 
 
-@torch.inference_mode()
-def pack_words(aligner: Aligner, sentences: Sequence[Sequence[int]]) -> PackedWords:
+def pack_words(predictor: Predictor, sentences: Sequence[Sequence[int]]) -> PackedWords:
     """The word vectors of C lists of word numbers, END among them where the model reads it."""
     order = sorted(
         range(len(sentences)), key=lambda row: len(sentences[row])
     )  # of one length: little padding
-    found: dict[int, Tensor] = {}
+    words_by_row: dict[int, FloatArray] = {}
     for start in range(0, len(order), READ):
         rows = order[start : start + READ]
-        vectors, mask = aligner.read([sentences[row] for row in rows])
-        found |= {row: own[real] for row, own, real in zip(rows, vectors, mask, strict=True)}
-    lengths = [len(found[row]) for row in range(len(sentences))]
+        vectors, mask = predictor.encode_text([sentences[row] for row in rows])
+        for row, own, is_word in zip(rows, vectors, mask, strict=True):
+            words_by_row[row] = own[is_word]
+    lengths = [len(words_by_row[row]) for row in range(len(sentences))]
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    vectors = next(iter(found.values())).new_empty(int(starts[-1]), aligner.config.size)
+    packed = np.empty((int(starts[-1]), predictor.config.aligner.size), dtype=np.float32)
     for row in range(len(sentences)):
-        vectors[starts[row] : starts[row + 1]] = found.pop(row)  # each word stands in memory once
-    return PackedWords(vectors, starts)
+        packed[starts[row] : starts[row + 1]] = words_by_row.pop(row)  # each stands there once
+    return PackedWords(packed, starts)
 
 
-def score_blocks(aligner: Aligner, vectors: Tensor, words: PackedWords, seen: Tensor) -> Blocks:
+def score_blocks(
+    predictor: Predictor, vectors: FloatArray, words: PackedWords, seen: NDArray[np.bool_]
+) -> Blocks:
     """The model's score of any block of photos and sentences, as `metrics.retrieval` asks for it.
 
     A word is scored as a sentence of one word, and a sentence adds its words up: eq. 7 and eq. 8
     are such sums.
 
     Args:
-        aligner: the alignment model.
+        predictor: the model.
         vectors: (M, N, D) region vectors v.
         words: of C sentences.
         seen: (M, N), True = a region.
     """
 
-    @torch.inference_mode()
     def block(photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
         own, owner = words.of(sentences)
-        rows = torch.from_numpy(photos).to(vectors.device)
+        lengths = np.bincount(owner, minlength=len(sentences))
         if (
-            aligner.config.score == "mean_positive"
+            predictor.config.aligner.score == "mean_positive"
         ):  # divides by a sentence's length: no sum of its words
-            lengths = owner.bincount(minlength=len(sentences))
-            padded = pad_sequence(list(torch.split(own, lengths.tolist())), batch_first=True)
-            mask = torch.arange(padded.shape[1], device=own.device)[None] < lengths[:, None]
-            scores: NDArray[np.float32] = (
-                aligner.score(vectors[rows], padded, seen[rows], mask).float().cpu().numpy()
-            )
-            return scores
-        alone = torch.ones(len(own), 1, dtype=torch.bool, device=own.device)
-        each = aligner.score(vectors[rows], own[:, None], seen[rows], alone).float()  # (P, W)
-        found: NDArray[np.float32] = (
-            each.new_zeros(len(photos), len(sentences)).index_add_(1, owner, each).cpu().numpy()
-        )
-        return found
+            mask = np.arange(max(1, lengths.max(initial=0)))[None] < lengths[:, None]
+            padded = np.zeros((*mask.shape, own.shape[1]), dtype=np.float32)
+            padded[mask] = own
+            return predictor.score(vectors[photos], padded, seen[photos], mask)
+        alone = np.ones((len(own), 1), dtype=bool)
+        each = predictor.score(vectors[photos], own[:, None], seen[photos], alone)  # (P, W)
+        sums = np.zeros((len(photos), len(sentences)), dtype=np.float32)
+        has_words = np.flatnonzero(lengths)
+        begins = (lengths.cumsum() - lengths)[has_words]
+        if len(begins):
+            sums[:, has_words] = np.add.reduceat(each, begins, axis=1)
+        return sums
 
     return block
 
 
 def score_matrix(
-    aligner: Aligner,
-    vectors: Tensor,
+    predictor: Predictor,
+    vectors: FloatArray,
     sentences: Sequence[Sequence[int]],
-    seen: Tensor | None = None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """The model's score of every photo and sentence at once.
 
     Args:
-        aligner: the alignment model.
+        predictor: the model.
         vectors: (M, N, D) region vectors v.
         sentences: C lists of word numbers.
         seen: (M, N), True = a region; None = all are.
@@ -284,12 +283,8 @@ def score_matrix(
     Returns:
         (M, C) float32.
     """
-    shown = (
-        torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
-        if seen is None
-        else seen
-    )
-    make = score_blocks(aligner, vectors, pack_words(aligner, sentences), shown)
+    shown = np.ones(vectors.shape[:2], dtype=bool) if seen is None else seen
+    make = score_blocks(predictor, vectors, pack_words(predictor, sentences), shown)
     matrix = np.zeros((len(vectors), len(sentences)), dtype=np.float32)
     for top in range(0, matrix.shape[0], BLOCK[0]):
         for left in range(0, matrix.shape[1], BLOCK[1]):

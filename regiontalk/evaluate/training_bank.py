@@ -12,14 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
 
-from regiontalk.align.pairs import infer_pairs
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors, whole_pictures
-from regiontalk.records import Example
+from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors
+from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import tokenize
 
 BLOCK = 512  # texts or regions that are compared with all others at once
@@ -37,7 +34,7 @@ class SnippetBank:
 
     texts: tuple[str, ...]
     best: tuple[str, ...]
-    vectors: Tensor
+    vectors: FloatArray
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Training:
     """
 
     examples: tuple[Example, ...]
-    vectors: Tensor
+    vectors: FloatArray
     bank: SnippetBank | None
 
     def sentences(self) -> Iterator[str]:
@@ -59,11 +56,10 @@ class Training:
         return (caption for example in self.examples for caption in example.captions)
 
 
-Found = Iterator[tuple[list[tuple[float, str]], Tensor]]
+Found = Iterator[tuple[list[tuple[float, str]], FloatArray]]
 """For each region that has snippets: (score, text) of each, and the region's vector (F,)."""
 
 
-@torch.inference_mode()
 def read_training(
     photos: EncodedPhotos,
     *,
@@ -86,16 +82,15 @@ def read_training(
             photos.
     """
     captioner = photos.captioner
-    smoothing = captioner.model.config.decoding.beta if beta is None else beta
+    smoothing = captioner.config.decoding.beta if beta is None else beta
     given = read_snippets(file) if file is not None else None
     examples: list[Example] = []
-    whole_rows: list[Tensor] = []
+    whole_rows: list[FloatArray] = []
     texts: dict[str, None] = {}
     best: list[str] = []
-    vectors: list[Tensor] = []
+    vectors: list[FloatArray] = []
     for batch in photos:
-        whole = whole_pictures(batch, captioner.device)
-        whole_rows.append(captioner.model.extractor.vectors(batch.maps, whole)[:, 0].float().cpu())
+        whole_rows.append(captioner.predictor.photo_features(batch.features))
         examples.extend(batch.examples)
         if not infer:
             continue
@@ -107,7 +102,7 @@ def read_training(
         for pairs, vector in found:
             texts.update(dict.fromkeys(text for _, text in pairs))
             best.append(max(pairs, key=lambda pair: pair[0])[1])
-            vectors.append(functional.normalize(vector, dim=-1))
+            vectors.append(unit_rows(vector))
     if not whole_rows:
         raise ValueError(
             f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
@@ -116,26 +111,24 @@ def read_training(
         raise ValueError(
             f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
         )
-    bank = SnippetBank(tuple(texts), tuple(best), torch.stack(vectors)) if infer else None
-    return Training(tuple(examples), torch.cat(whole_rows), bank)
+    bank = SnippetBank(tuple(texts), tuple(best), np.stack(vectors)) if infer else None
+    return Training(tuple(examples), np.concatenate(whole_rows), bank)
 
 
 def _inferred(captioner: RegionCaptioner, batch: PhotoBatch, beta: float, regions: int) -> Found:
     """Pairs that the model infers; texts are the sentence's own tokens, words out of the vocabulary included."""
-    model = captioner.model
-    boxes, quality = model.extractor.propose(batch.maps, regions)
-    vectors = model.extractor.vectors(batch.maps, boxes)
+    predictor = captioner.predictor
+    boxes, quality = predictor.propose(batch.features, regions)
+    vectors = predictor.region_features(batch.features, boxes)
     tokens = [[tokenize(caption) for caption in example.captions] for example in batch.examples]
-    numbers = [[model.vocabulary.encode(words) for words in own] for own in tokens]
-    for photo, pairs in enumerate(
-        infer_pairs(model.aligner, vectors, quality, numbers, model.chain(beta))
-    ):
+    numbers = [[predictor.vocabulary.encode(words) for words in own] for own in tokens]
+    for photo, pairs in enumerate(predictor.infer_pairs(vectors, quality, numbers, beta)):
         found: dict[int, list[tuple[float, str]]] = {}
         for pair in pairs:
             words = tokens[photo][pair.caption][pair.first : pair.first + len(pair.words)]
             found.setdefault(pair.region, []).append((pair.score, " ".join(words)))
         for region, own in found.items():
-            yield own, vectors[photo, region].float().cpu()
+            yield own, vectors[photo, region]
 
 
 def _given(
@@ -148,9 +141,9 @@ def _given(
         for own, wh in zip(rows, batch.photo_sizes_wh, strict=True)
     ]
     for own, vectors in zip(rows, box_vectors(captioner, batch, boxes), strict=True):
-        found: dict[tuple[float, ...], tuple[list[tuple[float, str]], Tensor]] = {}
+        found: dict[tuple[float, ...], tuple[list[tuple[float, str]], FloatArray]] = {}
         for item, vector in zip(own, vectors, strict=True):
-            found.setdefault(tuple(item["box"]), ([], vector.float().cpu()))[0].append(
+            found.setdefault(tuple(item["box"]), ([], vector))[0].append(
                 (item["score"], item["text"])
             )
         yield from found.values()
@@ -188,7 +181,13 @@ def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def nearest(queries: Tensor, bank: Tensor) -> list[int]:
+def unit_rows(vectors: FloatArray) -> FloatArray:
+    """Vectors (..., F) of length 1."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / lengths.clip(1e-12), dtype=np.float32)
+
+
+def nearest(queries: FloatArray, bank: FloatArray) -> list[int]:
     """For each of (R, F) the row of the bank (S, F) with the greatest product, the lowest row on ties."""
     found: list[int] = []
     for start in range(0, len(queries), BLOCK):
@@ -196,14 +195,13 @@ def nearest(queries: Tensor, bank: Tensor) -> list[int]:
     return found
 
 
-@torch.inference_mode()
-def read_bags(captioner: RegionCaptioner, texts: Iterable[str]) -> Tensor:
+def read_bags(captioner: RegionCaptioner, texts: Iterable[str]) -> FloatArray:
     """What each text says on a single region, (S, D): v.bag is the score that `RegionCaptioner.phrase_scores` gives."""
-    numbers = [captioner.model.vocabulary.encode(text) for text in texts]
+    numbers = [captioner.vocabulary.encode(text) for text in texts]
     order = sorted(range(len(numbers)), key=lambda row: len(numbers[row]))
-    bags = torch.zeros(len(numbers), captioner.model.config.aligner.size)
+    bags = np.zeros((len(numbers), captioner.config.aligner.size), dtype=np.float32)
     for start in range(0, len(order), BLOCK):
         rows = order[start : start + BLOCK]
-        words, mask = captioner.model.aligner.read([numbers[row] for row in rows])
-        bags[rows] = (words * mask[..., None]).sum(1).float().cpu()
+        words, mask = captioner.predictor.encode_text([numbers[row] for row in rows])
+        bags[rows] = (words * mask[..., None]).sum(1)
     return bags

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regiontalk.evaluate.result import lists
+from regiontalk.records import FloatArray
 
 LEAST = 10  # times that a word must be met before anything is said of it
 NAMED = 15
 
-Sentences = tuple[Sequence[Sequence[str]], Tensor, Tensor]
+Sentences = tuple[Sequence[Sequence[str]], FloatArray, NDArray[np.bool_]]
 """Tokens of C sentences, their vectors (C, T, D), and a mask (C, T) that is True at a word."""
 
 
@@ -40,10 +40,12 @@ class SpokenWords:
         return cls({}, {}, {}, {})
 
     @classmethod
-    def of(cls, tokens: Sequence[Sequence[str]], vectors: Tensor, mask: Tensor) -> SpokenWords:
+    def of(
+        cls, tokens: Sequence[Sequence[str]], vectors: FloatArray, mask: NDArray[np.bool_]
+    ) -> SpokenWords:
         """The words of C sentences and their vectors (C, T, D); the mask (C, T) is True at a word."""
         names = [word for sentence in tokens for word in sentence]
-        rows = vectors[mask].double().numpy()
+        rows = vectors[mask].astype(np.float64)
         squares = (rows**2).sum(axis=1)
         found = cls.empty()
         for name, row, square in zip(names, rows, squares, strict=True):
@@ -103,7 +105,7 @@ def spreads(
     for tokens, vectors, mask in photos:
         inside = spread = 0.0
         names = (word for sentence in tokens for word in sentence)
-        for name, row in zip(names, vectors[mask].double().numpy(), strict=True):
+        for name, row in zip(names, vectors[mask].astype(np.float64), strict=True):
             if name in times:
                 inside += float(((row - means[name]) ** 2).sum()) * times[name] / (times[name] - 1)
                 spread += float(((row - centre) ** 2).sum())

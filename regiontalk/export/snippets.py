@@ -12,15 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
-from regiontalk.align.pairs import infer_pairs
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
 from regiontalk.files import cannot_write, write_whole
 from regiontalk.images.open import ImageError, open_photo
-from regiontalk.model.storage import fingerprint
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text.vocabulary import tokenize
 
@@ -78,14 +75,13 @@ def write_snippets(
 
 def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
     """What the pairs of a photo depend on beside the photo and its sentences."""
-    model = captioner.model
-    digest = hashlib.sha256(model.config.model_dump_json().encode())
-    digest.update("\n".join(model.vocabulary.words).encode())
-    digest.update(fingerprint(model).encode())
+    config = captioner.config
+    digest = hashlib.sha256(config.model_dump_json().encode())
+    digest.update(captioner.predictor.fingerprint().encode())
     return {
-        "model": model.config.name,
+        "model": config.name,
         "sha256": digest.hexdigest()[:16],
-        "beta": model.chain(beta).beta,
+        "beta": config.decoding.beta if beta is None else beta,
     }
 
 
@@ -137,22 +133,19 @@ def _told(head: str) -> str:
         return "an unknown model"
 
 
-@torch.inference_mode()
 def photo_snippets(
     captioner: RegionCaptioner, example: Example, beta: float | None = None
 ) -> list[Row]:
     """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
-    model = captioner.model
-    photo = open_photo(
-        example.photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size
-    )
-    maps = captioner.encode([photo])
-    boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
+    predictor, preprocessing = captioner.predictor, captioner.preprocessing
+    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
+    features = captioner.encode([photo])
+    boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
     tokens = [tokenize(caption) for caption in example.captions]
-    sentences = [model.vocabulary.encode(words) for words in tokens]
-    vectors = model.extractor.vectors(maps, boxes)
-    pairs = infer_pairs(model.aligner, vectors, quality, [sentences], model.chain(beta))[0]
-    original = model.preprocessing.to_original(boxes[0].cpu().numpy(), photo.size_wh)
+    sentences = [captioner.vocabulary.encode(words) for words in tokens]
+    vectors = predictor.region_features(features, boxes)
+    (pairs,) = predictor.infer_pairs(vectors, objectness, [sentences], beta)
+    original = preprocessing.to_original(boxes[0], photo.size_wh)
     return [
         {
             "photo": example.id,
@@ -182,9 +175,7 @@ def draw_sheet(
             continue  # `write_snippets` has reported it
         rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
         matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
-        result = ImageResult(
-            example.id, photo.size_wh, captioner.model.config.name, matches=matches
-        )
+        result = ImageResult(example.id, photo.size_wh, captioner.config.name, matches=matches)
         pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
     return contact_sheet(pictures, columns=4)
 

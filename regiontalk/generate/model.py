@@ -8,72 +8,14 @@ what is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, Self
-
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.generate.attention import SoftAttention
 from regiontalk.generate.cells import CELLS
-from regiontalk.generate.search import Fixed, Step
-from regiontalk.text.vocabulary import END, PAD, START, Vocabulary, pad_words
-
-
-class GeneratorConfig(BaseModel):
-    """Sizes and choices of the generator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cell: Literal["relu", "gru", "lstm"] = Field(
-        "relu", description="recurrence; relu is the paper's"
-    )
-    hidden: int = Field(512, ge=1, description="H")
-    word_size: int = Field(512, ge=1, description="length of a word vector")
-    picture: Literal["first", "every", "state"] = Field(
-        "first",
-        description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
-    )
-    attention: int = Field(
-        0, ge=0, description="A, length of an annotation vector; 0 = no attention"
-    )
-    regions: int = Field(
-        0,
-        ge=0,
-        description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals",
-    )
-    places: bool = Field(
-        False, description="annotation vectors also say where in the photo they stand"
-    )
-    look: Literal["before", "after"] = Field(
-        "before",
-        description="attention looks with h_{t-1} ([2]), or with h_t, which read the word (Luong et al. 2015)",
-    )
-    source: Literal["feature", "embedding"] = Field(
-        "feature", description="condition on region vectors or v of eq. 1"
-    )
-    with_photo: bool = Field(
-        True, description="the whole photo's vector stands beside the region's"
-    )
-    geometry: bool = Field(
-        False, description="the condition also says where the box stands and how large it is"
-    )
-    bottleneck: int = Field(
-        0, ge=0, description="the condition first becomes so many rectified numbers; 0 = no"
-    )
-    condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
-    dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
-
-    @model_validator(mode="after")
-    def _attends(self) -> Self:
-        for name in ("regions", "places", "look"):
-            if getattr(self, name) != type(self).model_fields[name].default and not self.attention:
-                raise ValueError(
-                    f"cannot meet: {name} and attention = 0; it says how attention looks"
-                )
-        return self
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.text.vocabulary import PAD, START, Vocabulary
 
 
 class Generator(nn.Module):
@@ -113,6 +55,11 @@ class Generator(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.condition_dropout = nn.Dropout(config.condition_dropout)
 
+    @property
+    def cell_parts(self) -> int:
+        """Tensors of a cell state: those of the recurrence, and what attention looking after it saw last."""
+        return self.cell.states + (self.config.attention > 0 and self.config.look == "after")
+
     def start(
         self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -132,11 +79,12 @@ class Generator(nn.Module):
         if self.config.bottleneck:
             condition = functional.relu(self.squeeze(condition))
         picture = self.picture(condition)
-        rows, hidden = len(condition), self.config.hidden
         if self.config.picture == "state":
             state = torch.tanh(picture).chunk(self.cell.states, -1)
         else:
-            state = tuple(picture.new_zeros(rows, hidden) for _ in range(self.cell.states))
+            # shape[0], not len(), which the export would take for a constant
+            size = picture.shape[0], self.config.hidden
+            state = tuple(picture.new_zeros(size) for _ in range(self.cell.states))
         if not self.config.attention:
             return state, (picture,)
         if annotations is None:
@@ -147,7 +95,7 @@ class Generator(nn.Module):
         if (
             self.config.look == "after"
         ):  # what was seen last is part of the state: the next word's drive reads it
-            state = (*state, values.new_zeros(rows, self.config.attention))
+            state = (*state, values.new_zeros(values.shape[0], self.config.attention))
         return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
 
     def forward(
@@ -217,26 +165,20 @@ class Generator(nn.Module):
         seen = [look for look in looks if look is not None]
         return spread(logits), spread(torch.cat(seen)) if seen else None
 
-    def step(
+    def look_step(
         self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One word further, for search: log-probabilities (R, V) and the next cell state; rows of all three agree."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """One word further, for search; the rows of all three agree.
+
+        Returns:
+            Log-probabilities (R, V), the next cell state, and attention (R, P) or None.
+        """
         embedded = self.embed(words)
-        state, context, _ = self._advance(self.word_drive(embedded), words == START, state, memory)
+        state, context, look = self._advance(
+            self.word_drive(embedded), words == START, state, memory
+        )
         logits = self.output(self._hidden_output(embedded, state[0], context))
-        return logits.float().log_softmax(-1), state
-
-    def search_step(
-        self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
-    ) -> tuple[Step[Any], Any]:
-        """The step and the first state that every function of `search` takes; arguments as those of `start`."""
-        state, memory = self.start(condition, annotations, mask)
-
-        def step(words: Tensor, parts: Any) -> tuple[Tensor, Any]:
-            log_probabilities, fresh = self.step(words, parts[0], parts[1].value)
-            return log_probabilities, (fresh, parts[1])
-
-        return step, (state, Fixed(memory))
+        return logits.float().log_softmax(-1), state, look
 
     def _advance(
         self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
@@ -262,24 +204,6 @@ class Generator(nn.Module):
             if context is None
             else torch.tanh(embedded + self.deep(h) + self.context_out(context))
         )
-
-
-@torch.inference_mode()
-def caption_log_probability(
-    generator: Generator,
-    condition: Tensor,
-    annotations: Tensor | None,
-    captions: Sequence[Sequence[int]],
-) -> Tensor:
-    """Log-probability (R,) of one caption for each row of a condition (R, C), its END included."""
-    inputs, _ = pad_words([[START, *caption] for caption in captions])
-    targets, _ = pad_words([[*caption, END] for caption in captions])
-    logits, _ = generator(condition, annotations, inputs.to(condition.device))
-    targets = targets.to(condition.device)
-    log_probabilities = (
-        logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)
-    )  # (R, T)
-    return torch.where(targets != PAD, log_probabilities, 0.0).sum(1)
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:

@@ -8,16 +8,12 @@ pixels and network pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional
 
 from regiontalk.records import FloatArray
 
@@ -52,7 +48,7 @@ class Preprocessing:
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
 
-    def to_tensor(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> Tensor:
+    def to_pixels(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> FloatArray:
         """Network input of an RGB picture: float32 (3, size, size), normalised, bilinear with antialiasing.
 
         Args:
@@ -62,18 +58,14 @@ class Preprocessing:
                 picture's own.
         """
         left, top, wide, high = self._placement(size_wh or image.size)
-        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, height, width)
-        if pixels.shape[2:] != (
-            high,
-            wide,
-        ):  # uint8: resizing it is several times faster than float
-            pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
-        values = (pixels[0].float() / 255 - mean) / std
-        if (wide, high) == (self.size, self.size):
-            return values.contiguous()
-        square = torch.zeros(3, self.size, self.size)  # zero is the mean colour after normalising
-        square[:, top : top + high, left : left + wide] = values
+        if image.size != (wide, high):
+            image = image.resize((wide, high), Image.Resampling.BILINEAR)
+        square = np.zeros((3, self.size, self.size), dtype=np.float32)  # the mean colour
+        inside = square[:, top : top + high, left : left + wide]
+        inside[:] = np.asarray(image).transpose(2, 0, 1)
+        scale, shift = (np.array(values, dtype=np.float32) for values in (self.std, self.mean))
+        inside *= (1 / (255 * scale))[:, None, None]
+        inside -= (shift / scale)[:, None, None]
         return square
 
     def to_network(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
@@ -106,25 +98,6 @@ class Preprocessing:
         scale = self.size / max(size_wh)
         wide, high = (max(1, round(side * scale)) for side in size_wh)
         return (self.size - wide) // 2, (self.size - high) // 2, wide, high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for ``config.json``; `from_dict` reads them back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The record that `to_dict` wrote; missing keys take their defaults.
-
-        Raises:
-            ValueError: an unknown key, or a value out of range.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(
-                f"preprocessing: expected the keys {', '.join(known)}, got unknown {', '.join(unknown)}"
-            )
-        return cls(**values)
 
 
 def _three(name: str, given: Any) -> tuple[float, ...]:

@@ -31,7 +31,7 @@ from regiontalk.index.projections import sketch_basis
 from regiontalk.index.query import Hit, best_hits, read_query
 from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
 from regiontalk.index.store import Store, where
-from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.predictor import Predictor
 from regiontalk.records import FloatArray
 
 BATCH = 32  # photos that are computed together and committed together
@@ -61,7 +61,7 @@ class PhotoIndex:
     def __init__(self, store: Store) -> None:
         """Take an open table (`open` and `open_or_create` find one)."""
         self._store = store
-        self._fits: RegionModel | None = None  # the last model whose fingerprint was compared
+        self._fits: Predictor | None = None  # the last model whose fingerprint was compared
         self._basis: FloatArray = np.zeros((0, 0), dtype=np.float32)  # of its sketches
 
     @classmethod
@@ -104,7 +104,7 @@ class PhotoIndex:
             BlockingIOError: another process writes to it.
             ImportError: LanceDB is not installed.
         """
-        about = About.of(captioner.model, regions)
+        about = About.of(captioner.predictor, regions)
         index = cls(Store.create(str(uri), about, storage, rebuild=rebuild))
         index.check_model(captioner)
         return index
@@ -131,9 +131,9 @@ class PhotoIndex:
         Raises:
             ValueError: another model made the library.
         """
-        if captioner.model is self._fits:
+        if captioner.predictor is self._fits:
             return
-        model_metadata = About.of(captioner.model, self.about.regions)
+        model_metadata = About.of(captioner.predictor, self.about.regions)
         if model_metadata.fingerprint != self.about.fingerprint:
             raise ValueError(
                 f"{self._store.uri}: its vectors were made by the model {self.about.model!r} "
@@ -141,7 +141,7 @@ class PhotoIndex:
                 f"got {model_metadata.model!r} ({model_metadata.fingerprint[:12]}); "
                 f"name its model with --model, or make it anew: {self._store.rebuild_command}"
             )
-        self._fits, self._basis = captioner.model, sketch_basis(captioner.model.aligner.regions)
+        self._fits, self._basis = captioner.predictor, sketch_basis(captioner.predictor)
 
     def add(
         self,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 
-from safetensors.torch import save
-
-from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.predictor import Predictor
 
 FORMAT = 2
 KEY = b"regiontalk"  # of the table's metadata
@@ -32,7 +28,7 @@ class About:
     format: int = FORMAT
 
     @classmethod
-    def of(cls, model: RegionModel, regions: int) -> About:
+    def of(cls, model: Predictor, regions: int) -> About:
         """What a library of this model says.
 
         Raises:
@@ -45,22 +41,4 @@ class About:
             )
         if regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
-        return cls(model.config.name, fingerprint(model), model.config.aligner.size, regions)
-
-
-def fingerprint(model: RegionModel) -> str:
-    """SHA-256 over weights (as float16, the form on disk), vocabulary and settings.
-
-    Settings that stand at their defaults are left out, so that a library outlives a version that
-    adds settings.
-    """
-    config = model.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
-    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    halves = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in tensors.items()
-    }
-    digest = hashlib.sha256(config.encode())
-    digest.update(json.dumps(model.vocabulary.words).encode())
-    digest.update(save(halves))
-    return digest.hexdigest()
+        return cls(model.config.name, model.fingerprint(), model.config.aligner.size, regions)

@@ -12,30 +12,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from regiontalk.align.encoders import RegionEncoder
 from regiontalk.records import FloatArray
+from regiontalk.runtime.predictor import Predictor
 
 SIZE = 96  # coordinates of a sketch, a byte each; benchmarks/index_speed.py measures what it finds
 LONGEST = 0.5  # a coordinate of a unit vector beyond this is cut; with 256 of them hardly one is
 _TOGETHER = 2048  # photos whose products fit the cache
-_WORDS = 8  # products with 8 or 16 words take half the time of those with 7 or 11
 
 Bytes = NDArray[np.int8]
 
 
-@torch.no_grad()
-def sketch_basis(regions: RegionEncoder) -> FloatArray:
+def sketch_basis(model: Predictor) -> FloatArray:
     """The directions (D, S) along which the regions of a model differ most, S = 96 or D where that is less."""
-    weights = torch.cat([regions.project.weight, regions.project.bias[:, None]], 1)
-    basis = torch.linalg.svd(weights.cpu().double(), full_matrices=False).U[:, :SIZE]
-    largest = basis.gather(
-        0, basis.abs().argmax(0, keepdim=True)
-    )  # the sign of a singular vector is nobody's choice
-    return np.asarray((basis * largest.sign()).numpy(), dtype=np.float32)
+    weight, bias = (model.tensor(f"aligner.regions.project.{part}") for part in ("weight", "bias"))
+    weights = np.concatenate([weight, bias[:, None]], 1).astype(np.float64)
+    basis = np.linalg.svd(weights, full_matrices=False).U[:, :SIZE]
+    # the sign of a singular vector is nobody's choice
+    largest = np.take_along_axis(basis, np.abs(basis).argmax(0, keepdims=True), 0)
+    return np.asarray(basis * np.sign(largest), dtype=np.float32)
 
 
 def sketch(vectors: FloatArray, basis: FloatArray) -> Bytes:
@@ -53,9 +49,8 @@ class Sketches:
     """
 
     ids: NDArray[np.uint64]
-    regions: Tensor
+    regions: Bytes
 
-    @torch.inference_mode()
     def best(
         self, words: FloatArray, count: int, among: NDArray[np.uint64] | None = None
     ) -> NDArray[np.uint64]:
@@ -69,18 +64,13 @@ class Sketches:
         chosen = None if among is None else np.flatnonzero(np.isin(self.ids, among))
         if len(self.ids if chosen is None else chosen) <= count:
             return self.ids if chosen is None else self.ids[chosen]
-        regions = self.regions if chosen is None else self.regions[torch.from_numpy(chosen)]
-        words = np.pad(words, ((0, -len(words) % _WORDS), (0, 0)))
-        length = np.abs(words).max(axis=1, keepdims=True).clip(min=1e-12)
-        quantized_words = torch.from_numpy(
-            (words * (127 / length)).round().astype(np.int8)
-        ).T.contiguous()  # (S, T)
-        weights = torch.from_numpy(length.astype(np.float32))  # (T, 1)
-        scores = []
-        for block in torch.split(regions, _TOGETHER):
-            products = torch._int_mm(block.flatten(0, 1), quantized_words).view(
-                *block.shape[:2], -1
-            )
-            scores.append((products.amax(1).float() @ weights)[:, 0])
-        best: NDArray[np.int64] = torch.cat(scores).topk(count).indices.numpy()
+        regions = self.regions if chosen is None else self.regions[chosen]
+        scores = np.empty(len(regions), dtype=np.float32)
+        for first in range(0, len(regions), _TOGETHER):
+            block = regions[first : first + _TOGETHER]
+            flat = block.reshape(-1, block.shape[2]).astype(np.float32)
+            products = (flat @ words.T).reshape(*block.shape[:2], -1)
+            scores[first : first + _TOGETHER] = products.max(1).sum(1)
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
         return self.ids[best] if chosen is None else self.ids[chosen[best]]

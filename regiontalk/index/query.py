@@ -14,8 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.captioner import RegionCaptioner, visible
@@ -79,15 +78,15 @@ class Query:
 
     phrase: str
     names: tuple[str | None, ...]
-    vectors: Tensor
-    counted: Tensor
+    vectors: FloatArray
+    counted: NDArray[np.bool_]
     spoken: int
 
     def heaviest(self) -> FloatArray:
         """The vectors (t, D) that candidates are sought by: the heaviest of those that count."""
         counted = self.vectors[self.counted]
-        order = counted.norm(dim=1).argsort(descending=True, stable=True)
-        return np.asarray(counted[order[:MOST]].cpu().numpy(), dtype=np.float32)
+        order = np.argsort(-np.linalg.norm(counted, axis=1), kind="stable")
+        return counted[order[:MOST]]
 
 
 def read_query(
@@ -113,61 +112,53 @@ def read_query(
     return Query(
         queries[0].phrase,
         tuple(name for query in queries for name in query.names),
-        torch.cat([query.vectors for query in queries]),
-        torch.cat([query.counted for query in queries]),
+        np.concatenate([query.vectors for query in queries]),
+        np.concatenate([query.counted for query in queries]),
         queries[0].spoken,
     )
 
 
-@torch.inference_mode()
 def _of_text(captioner: RegionCaptioner, text: str) -> Query:
     tokens, numbers = captioner.read(text)
-    vectors, counted = captioner.model.aligner.read(
+    vectors, counted = captioner.predictor.encode_text(
         [numbers]
     )  # (1, T, D), (1, T); after the words may stand END
     names = (*tokens, *[None] * (vectors.shape[1] - len(tokens)))
-    return Query(" ".join(text.split()), names, vectors[0].float(), counted[0], len(names))
+    return Query(" ".join(text.split()), names, vectors[0], counted[0], len(names))
 
 
-@torch.inference_mode()
 def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any) -> Query:
-    model = captioner.model
-    opened = open_photo(photo, max_pixels=captioner.max_pixels, at_least=model.preprocessing.size)
-    maps = captioner.encode([opened])
+    predictor, preprocessing = captioner.predictor, captioner.preprocessing
+    opened = open_photo(photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
+    features = captioner.encode([opened])
     if boxes_xyxy is None:
-        boxes, scores = model.extractor.propose(maps, EXAMPLE_REGIONS)
-        photo_boxes = model.preprocessing.to_original(boxes[0].cpu().numpy(), opened.size_wh)
-        fine = torch.from_numpy(visible(photo_boxes)) & (scores[0].cpu() > 0)
-        fine[0] = True
-        boxes, photo_boxes = boxes[:, fine], photo_boxes[fine.numpy()]
+        boxes, scores = predictor.propose(features, EXAMPLE_REGIONS)
+        photo_boxes = preprocessing.to_original(boxes[0], opened.size_wh)
+        is_region = visible(photo_boxes) & (scores[0] > 0)
+        is_region[0] = True
+        boxes, photo_boxes = boxes[:, is_region], photo_boxes[is_region]
     else:
         photo_boxes = checked_boxes(boxes_xyxy, opened.size_wh)
         if not len(photo_boxes):
             raise ValueError("boxes: expected at least one box of the example photo, got none")
-        network = model.preprocessing.to_network(photo_boxes, opened.size_wh)
-        boxes = torch.from_numpy(network)[None].to(captioner.device)
-    vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0].float()
+        boxes = preprocessing.to_network(photo_boxes, opened.size_wh)[None]
+    vectors = predictor.embed_regions(predictor.region_features(features, boxes))[0]
     names = tuple("box " + ",".join(f"{value:.0f}" for value in box) for box in photo_boxes)
-    counted = torch.ones(len(vectors), dtype=torch.bool, device=vectors.device)
+    counted = np.ones(len(vectors), dtype=bool)
     return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
 
 
-@torch.inference_mode()
 def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: int) -> list[Hit]:
     """The ``k`` best of the candidates by exact score, best first."""
     if not len(found):
         return []
-    aligner = captioner.model.aligner
-    values, there = found.vectors()
-    regions = torch.from_numpy(values).to(captioner.device)  # (B, N, D)
+    predictor = captioner.predictor
+    regions, there = found.vectors()  # (B, N, D), (B, N)
     words = query.vectors[None]
-    scores = aligner.score(
-        regions, words, torch.from_numpy(there).to(captioner.device), query.counted[None]
-    )[:, 0]
-    best = scores.argsort(descending=True, stable=True)[:k]
-    products = (
-        affinity(aligner.choices(regions[best]), words)[:, 0].cpu().numpy()
-    )  # (k, T, N), NULL last if there
+    scores = predictor.score(regions, words, there, query.counted[None])[:, 0]
+    best = np.argsort(-scores, kind="stable")[:k]
+    # (k, T, N), NULL last if there
+    products = affinity(predictor.choices(regions[best]), words)[:, 0]
     return [
         _hit(captioner, query, row, score, photo_products, there.shape[1])
         for row, score, photo_products in zip(
@@ -189,10 +180,8 @@ def _hit(
     A word whose best choice is NULL, which stands after ``width`` places, has no region.
     """
     boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
-    weight = captioner.model.config.decoding.region_prior
-    prior = region_prior(
-        query.vectors.cpu(), torch.from_numpy(row.scores), weight, len(boxes) + 1
-    ).numpy()
+    weight = captioner.config.decoding.region_prior
+    prior = region_prior(query.vectors, row.scores, weight, len(boxes) + 1)
     box_scores = products[:, : len(boxes)] + prior[:, :-1]
     null_scores = (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
     best_rows = box_scores.argmax(axis=1)
@@ -204,11 +193,11 @@ def _hit(
         )
         if name is not None and matched
     )
-    total = (box_scores * query.counted.cpu().numpy()[:, None])[: query.spoken].sum(axis=0)
+    total = (box_scores * query.counted[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
     answering = sorted({framed, *best_rows[has_region].tolist()} - {0})
     region_captions = _region_captions(row, boxes)
-    name = captioner.model.config.name
+    name = captioner.config.name
     regions = tuple(region_captions[box_row] for box_row in answering)
     # unlike Path.is_file, isfile does not raise for a drive that is gone
     missing = not os.path.isfile(row.path)

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from regiontalk.captioner import RegionCaptioner, visible
+from regiontalk.captioner import RegionBatch, RegionCaptioner, visible
 from regiontalk.images.open import ImageError, Photo, open_photo
 from regiontalk.records import FloatArray, RegionCaption
-from regiontalk.regions.extractor import Maps
+from regiontalk.runtime.predictor import PhotoFeatures
 
 _EXIF, _TAKEN = 0x8769, 0x9003  # the block of the camera's settings; when the picture was taken
 
@@ -105,7 +103,7 @@ def read_file(
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 == unless_sha256:
         return None
-    enough = captioner.model.preprocessing.size
+    enough = captioner.preprocessing.size
     photo = open_photo(content, max_pixels=captioner.max_pixels, at_least=enough, name=path)
     taken = camera_date(content) or datetime.fromtimestamp(modified / 1e9).replace(microsecond=0)
     return PhotoFile(path, Stamp(size, modified, sha256), taken, photo)
@@ -123,7 +121,6 @@ def camera_date(content: bytes) -> datetime | None:
         return None
 
 
-@torch.inference_mode()
 def photo_rows(
     captioner: RegionCaptioner, files: Sequence[PhotoFile], *, regions: int, captions: int | None
 ) -> list[Row]:
@@ -135,21 +132,19 @@ def photo_rows(
         regions: boxes a photo beside the whole photo; fewer where no more were found.
         captions: how many of them get words, the whole photo first; None for all.
     """
-    model = captioner.model
-    maps = captioner.encode([file.photo for file in files])
-    boxes, scores = model.extractor.propose(maps, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
-    vectors = model.aligner.regions(model.extractor.vectors(maps, boxes)).float().cpu().numpy()
-    wide = boxes.cpu().numpy()
-    boxes_by_photo = [
-        model.preprocessing.to_original(photo_boxes, file.photo.size_wh)
-        for photo_boxes, file in zip(wide, files, strict=True)
-    ]
-    scores = scores * torch.from_numpy(
-        np.stack([visible(photo_boxes) for photo_boxes in boxes_by_photo])
-    ).to(scores.device)
-    scores[:, 0] = 1
-    region_captions = _captions(captioner, files, maps, boxes, scores, boxes_by_photo, captions)
-    quality = scores.cpu().numpy()
+    predictor = captioner.predictor
+    features = captioner.encode([file.photo for file in files])
+    boxes, scores = predictor.propose(features, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
+    vectors = predictor.embed_regions(predictor.region_features(features, boxes))
+    boxes_by_photo = tuple(
+        captioner.preprocessing.to_original(photo_boxes, file.photo.size_wh)
+        for photo_boxes, file in zip(boxes, files, strict=True)
+    )
+    is_visible = np.stack([visible(photo_boxes) for photo_boxes in boxes_by_photo])
+    quality = np.where(is_visible, scores, 0.0)
+    quality[:, 0] = 1
+    batch = RegionBatch(boxes, quality, boxes_by_photo)
+    region_captions = _captions(captioner, files, features, batch, captions)
     rows = []
     for row, file in enumerate(files):
         is_region = quality[row] > 0  # the others fill empty places
@@ -175,19 +170,15 @@ def photo_rows(
 def _captions(
     captioner: RegionCaptioner,
     files: Sequence[PhotoFile],
-    maps: Maps,
-    boxes: Tensor,
-    scores: Tensor,
-    boxes_by_photo: Sequence[FloatArray],
+    features: PhotoFeatures,
+    batch: RegionBatch,
     count: int | None,
 ) -> list[list[RegionCaption]]:
     """For each photo the captions of its first ``count`` boxes that are no filling."""
     if count == 0:
         return [[] for _ in files]
-    first = slice(count)
     photos = [file.photo for file in files]
-    boxes_by_photo = [photo_boxes[first] for photo_boxes in boxes_by_photo]
-    results = captioner.speak(
-        photos, maps, boxes[:, first], scores[:, first], boxes_by_photo, beams=1, threshold=None
+    results = captioner.caption_boxes(
+        photos, features, batch.take(slice(count)), beams=1, threshold=None
     )
     return [[result.caption, *result.regions] for result in results if result.caption is not None]

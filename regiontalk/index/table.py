@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from regiontalk.index.metadata import KEY, About
@@ -86,7 +85,7 @@ def read_sketches(found: Any, about: About) -> Sketches:
     ids, values = found["_rowid"].to_numpy(), _matrix(found["sketches"].combine_chunks())
     order = ids.argsort()
     shape = (len(ids), 1 + about.regions, min(SIZE, about.size))
-    return Sketches(ids[order], torch.from_numpy(values[order]).view(shape))
+    return Sketches(ids[order], values[order].reshape(shape))
 
 
 class Candidates:

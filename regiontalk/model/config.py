@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from regiontalk.align.model import AlignerConfig
-from regiontalk.generate.model import GeneratorConfig
-from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.regions.precomputed import GivenConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.pairs import Chain
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.images.preprocessing import Preprocessing
+from regiontalk.regions.config import ExtractorConfig, GivenConfig
+from regiontalk.text.vocabulary import Vocabulary, phrase_starts
 
 FORMAT: Final = 1
 
@@ -102,3 +106,20 @@ class ModelConfig(BaseModel):
     folded: bool = Field(
         False, description="batch norms are folded into their convolutions, for use only"
     )
+
+
+def preprocessing_of(sizes: ExtractorConfig) -> Preprocessing:
+    """The road from a photo to the network that these sizes describe."""
+    imagenet = Preprocessing(size=sizes.size, fit=sizes.fit)
+    half = (0.5, 0.5, 0.5)
+    return imagenet if sizes.pixels == "imagenet" else replace(imagenet, mean=half, std=half)
+
+
+def chain_of(decoding: DecodingConfig, vocabulary: Vocabulary, beta: float | None = None) -> Chain:
+    """How a model's snippets are inferred; ``beta`` None takes its own."""
+
+    def starts(sentence: Sequence[int]) -> list[bool]:
+        return phrase_starts([vocabulary.words[number] for number in sentence])
+
+    smoothing = decoding.beta if beta is None else beta
+    return Chain(smoothing, decoding.region_prior, starts if decoding.phrases else None)

@@ -7,77 +7,24 @@ nothing is ever unpickled.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Chain
-from regiontalk.generate.half_precision import HalfGenerator
 from regiontalk.generate.model import Generator
-from regiontalk.generate.search import Hypothesis, Step, beam
-from regiontalk.images.preprocessing import Preprocessing
-from regiontalk.model.config import DecodingConfig, ModelConfig
-from regiontalk.model.storage import Unfilled, load_strictly, open_folder, save_folder
+from regiontalk.model.config import ModelConfig, chain_of, preprocessing_of
+from regiontalk.model.storage import open_folder
+from regiontalk.model.weights import Unfilled, load_strictly, save_folder
 from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.config import CELLS
 from regiontalk.regions.crops import CropExtractor, CropNetwork
-from regiontalk.regions.extractor import CELLS, Maps, OnePassExtractor
+from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.regions.features import GEOMETRY_SIZE, PLACE_SIZE, box_geometry
-from regiontalk.regions.precomputed import GivenExtractor
-from regiontalk.text.vocabulary import END, Vocabulary, phrase_starts
-
-
-def write_captions(
-    generator: Generator | HalfGenerator,
-    decoding: DecodingConfig,
-    condition: Tensor,
-    annotations: Tensor | None = None,
-    mask: Tensor | None = None,
-    beams: int | None = None,
-    min_words: int = 0,
-) -> list[Hypothesis]:
-    """The best caption of each of R conditions (R, C), by beam search.
-
-    Args:
-        generator: what writes.
-        decoding: how.
-        condition: (R, C).
-        annotations: (R, P, F), or None without attention.
-        mask: (R, P), True = an annotation vector; None where all count.
-        beams: K; None takes the model's own.
-        min_words: no caption ends before it.
-    """
-    step, state = generator.search_step(condition, annotations, mask)
-    hypotheses_by_row = beam(
-        without_early_end(step, min_words),
-        state,
-        len(condition),
-        decoding.max_words,
-        decoding.beams if beams is None else beams,
-        length_power=decoding.length_power,
-        keep=1,
-    )
-    return [hypotheses[0] for hypotheses in hypotheses_by_row]
-
-
-def without_early_end(step: Step[Any], min_words: int) -> Step[Any]:
-    """A search step for which no sentence ends before ``min_words`` words; good for one search."""
-    written = itertools.count()
-
-    def longer_step(words: Tensor, state: Any) -> tuple[Tensor, Any]:
-        log_probabilities, next_state = step(words, state)
-        if next(written) < min_words:
-            log_probabilities = log_probabilities.index_fill(
-                1, words.new_tensor([END]), float("-inf")
-            )
-        return log_probabilities, next_state
-
-    return longer_step if min_words else step
+from regiontalk.regions.given import GivenExtractor
+from regiontalk.text.vocabulary import Vocabulary
 
 
 class RegionModel(nn.Module):
@@ -95,12 +42,7 @@ class RegionModel(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
-        sizes = config.extractor
-        usual = Preprocessing(size=sizes.size, fit=sizes.fit)
-        half = (0.5, 0.5, 0.5)
-        self.preprocessing = (
-            usual if sizes.pixels == "imagenet" else replace(usual, mean=half, std=half)
-        )
+        self.preprocessing = preprocessing_of(config.extractor)
         self.extractor = self._extractor(backbone, crops)
         self.aligner = Aligner(
             features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner
@@ -134,14 +76,7 @@ class RegionModel(nn.Module):
 
     def chain(self, beta: float | None = None) -> Chain:
         """How this model's snippets are inferred; ``beta`` None takes its own."""
-        decoding = self.config.decoding
-        words = self.vocabulary.words
-
-        def starts(sentence: Sequence[int]) -> list[bool]:
-            return phrase_starts([words[number] for number in sentence])
-
-        smoothing = decoding.beta if beta is None else beta
-        return Chain(smoothing, decoding.region_prior, starts if decoding.phrases else None)
+        return chain_of(self.config.decoding, self.vocabulary, beta)
 
     def photo_vectors(self, maps: Maps) -> Tensor:
         """The region vectors (B, F) of the whole photos."""
@@ -188,7 +123,12 @@ class RegionModel(nn.Module):
         condition = self.condition(vectors[:, 1:], vectors[:, :1], boxes_xyxy).flatten(0, 1)
         if not self.config.generator.attention:
             return condition, None
-        return condition, self._annotations(maps, boxes_xyxy, seen_xyxy).flatten(0, 1)
+        looked_at = boxes_xyxy
+        if self.config.generator.regions:
+            proposed = self.extractor.propose(maps, self.config.generator.regions)[0]
+            looked_at = proposed if seen_xyxy is None else seen_xyxy
+        annotations = self.annotation_vectors(maps, looked_at)
+        return condition, self.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(0, 1)
 
     def condition(self, vectors: Tensor, photo_vectors: Tensor, boxes_xyxy: Tensor) -> Tensor:
         """What the generator reads of boxes, from their region vectors.
@@ -214,22 +154,24 @@ class RegionModel(nn.Module):
             parts.append(box_geometry(boxes_xyxy, self.config.extractor.size).to(vectors.dtype))
         return torch.cat(parts, -1)
 
-    def _annotations(self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None) -> Tensor:
-        """What attention looks at: (B, N, P, F), the cells of each box, or for all boxes the photo's regions."""
+    def annotation_vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
+        """What attention looks at: cells of boxes (B, N, 4), (B, N, P, F), or as one list the regions (B, N, F)."""
         config = self.config.generator
-        if not config.regions:
-            grids, bins = self.extractor.grids(maps, boxes_xyxy, CELLS), CELLS
-            where = boxes_xyxy
-        else:
-            where = (
-                self.extractor.propose(maps, config.regions)[0] if seen_xyxy is None else seen_xyxy
-            )
-            grids, bins = self.extractor.vectors(maps, where)[:, :, None], 1
-        if config.places:
-            grids = torch.cat([grids, self.extractor.places(where, bins).to(grids.dtype)], -1)
+        bins = 1 if config.regions else CELLS
         if config.regions:
-            grids = grids.squeeze(2)[:, None].expand(-1, boxes_xyxy.shape[1], -1, -1)
-        return grids
+            vectors = self.extractor.vectors(maps, boxes_xyxy)[:, :, None]
+        else:
+            vectors = self.extractor.grids(maps, boxes_xyxy, CELLS)
+        if config.places:
+            places = self.extractor.places(boxes_xyxy, bins).to(vectors.dtype)
+            vectors = torch.cat([vectors, places], -1)
+        return vectors.squeeze(2) if config.regions else vectors
+
+    def of_each_box(self, annotations: Tensor, boxes: int) -> Tensor:
+        """`annotation_vectors` as (B, N, P, F): the regions of a photo are looked at for each of its boxes."""
+        if not self.config.generator.regions:
+            return annotations
+        return annotations[:, None].expand(-1, boxes, -1, -1)
 
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder: fp16 weights, sizes, words and the model card.
@@ -270,10 +212,10 @@ class RegionModel(nn.Module):
         return self.eval()
 
 
-def reachable(device: str | torch.device) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """A device on which this torch can compute.
 
-    >>> reachable("cpu")
+    >>> resolve_device("cpu")
     device(type='cpu')
 
     Raises:

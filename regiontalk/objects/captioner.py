@@ -21,14 +21,18 @@ from torch import Tensor, nn
 
 from regiontalk.align.encoders import SentenceEncoder
 from regiontalk.captioner import calibrated
-from regiontalk.generate.model import Generator, GeneratorConfig
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.generate.model import Generator
 from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
 from regiontalk.model.config import DecodingConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import reachable, write_captions
-from regiontalk.model.storage import load_strictly, open_folder, save_folder
+from regiontalk.model.region_model import resolve_device
+from regiontalk.model.storage import open_folder
+from regiontalk.model.weights import load_strictly, save_folder
 from regiontalk.objects.detectors import Detector, Reads, Thing
 from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.runtime.predictor import best_captions
+from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, Vocabulary, pad_words, tokenize
 
 NUMBERS = ("two", "three", "four", "five", "six")
@@ -167,7 +171,7 @@ class ObjectSpeaker(nn.Module):
             [number for words in own for number in [*encode(words), END]] or [END]
             for own in descriptions
         ]
-        words, mask = pad_words(numbers)
+        words, mask = (torch.from_numpy(values) for values in pad_words(numbers))
         device = self.generator.output.weight.device
         words, mask = words.to(device), mask.to(device)
         vectors: Tensor = self.reader(words, mask)
@@ -221,7 +225,7 @@ class ObjectCaptioner:
                 f"detector: expected one that gives {model.config.reads}, as {model.config.name!r} was taught to read, "
                 f"got one that gives {detector.reads}"
             )
-        self.model, self.detector = model.to(reachable(device)).eval(), detector
+        self.model, self.detector = model.to(resolve_device(device)).eval(), detector
         self.max_pixels = max_pixels
 
     @classmethod
@@ -279,7 +283,8 @@ class ObjectCaptioner:
         if not descriptions:
             return []
         model, decoding = self.model, self.model.config.decoding
-        found = write_captions(model.generator, decoding, *model.read(descriptions), beams=beams)
+        step, state = search_step(model.generator, *model.read(descriptions))
+        found = best_captions(step, state, len(descriptions), decoding, beams=beams)
         fluency = [max(best.log_probability, -1e3) / (len(best.words) + 1) for best in found]
         return [
             (model.vocabulary.decode(best.words), calibrated(decoding.photo, value, 0.0))

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner
@@ -119,7 +117,6 @@ class YoloxDetector:
                 f"{path}: ONNX networks need onnxruntime: pip install 'regiontalk[objects]'"
             ) from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
         try:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -195,7 +192,7 @@ class TorchvisionDetector:
 
     reads: Reads = "labels"
 
-    def __init__(self, network: nn.Module, names: Sequence[str], threshold: float = 0.5) -> None:
+    def __init__(self, network: Any, names: Sequence[str], threshold: float = 0.5) -> None:
         """Take a built detector.
 
         Args:
@@ -223,15 +220,15 @@ class TorchvisionDetector:
         names = get_model_weights(ARCHITECTURES[0]).DEFAULT.meta["categories"]
         return cls(detector_network(ARCHITECTURES[0], weights).to(device), names)
 
-    @torch.inference_mode()
     def detect(self, image: Image.Image) -> list[Thing]:
         """The things of a photo."""
+        import torch
+
         device = next(self._network.parameters()).device
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-        found = {
-            name: value.cpu().numpy()
-            for name, value in self._network([pixels.to(device)])[0].items()
-        }
+        with torch.inference_mode():
+            outputs = self._network([pixels.to(device)])[0]
+        found = {name: value.cpu().numpy() for name, value in outputs.items()}
         values = found["boxes"], found["scores"], found["labels"]
         return _things(*values, self._names, image.size, self._threshold, 0.7)
 
@@ -304,12 +301,12 @@ def _things(
 ) -> list[Thing]:
     """The boxes that are sure enough, inside the photo, the best of each heap of one class, by falling score."""
     sure = scores >= threshold
-    boxes = box_ops.clip(torch.from_numpy(boxes_xyxy[sure]).float(), size_wh)
-    solid = ((boxes[:, 2:] - boxes[:, :2]).min(1).values >= 1).numpy()
+    boxes = box_ops.clip(np.asarray(boxes_xyxy[sure], dtype=np.float32), size_wh)
+    solid = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 1
     boxes, scores, classes = boxes[solid], scores[sure][solid], classes[sure][solid]
     # boxes of different classes are moved so far apart that none suppresses another
-    apart = boxes + torch.from_numpy(classes.astype(np.float32))[:, None] * (max(size_wh) + 1)
-    kept = box_ops.non_maximum_suppression(apart, torch.from_numpy(scores), overlap).tolist()
+    apart = boxes + classes.astype(np.float32)[:, None] * (max(size_wh) + 1)
+    kept = box_ops.non_maximum_suppression(apart, scores, overlap).tolist()
     return [
         Thing(names[int(classes[row])], tuple(boxes[row].tolist()), float(min(scores[row], 1.0)))
         for row in kept

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.regions.backbones import Backbone, load_local, published_torchvision, timm_network
-from regiontalk.regions.extractor import CELLS, ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.regions.config import CELLS, ExtractorConfig
+from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.regions.features import axis_weights
 
 SIDE = 224  # pixels of a crop

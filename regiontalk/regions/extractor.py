@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.regions.backbones import STRIDES, Backbone, fold_batch_norm, fold_pair
+from regiontalk.regions.config import CELLS, ExtractorConfig
 from regiontalk.regions.features import roi_grid, roi_mean, roi_places
-from regiontalk.regions.proposals import ProposalHead, select
-
-CELLS = 7  # a side of the grid that a box is pooled to
-
-
-class ExtractorConfig(BaseModel):
-    """Sizes of the extractor."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbone: str = Field("mobilenet_edgetpu_100", description="a timm model name")
-    same_padding: bool = Field(
-        True, description="TensorFlow's padding, as the backbone's weights want it"
-    )
-    size: int = Field(224, ge=32, description="side of the square network picture in pixels")
-    fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
-    features: int = Field(512, ge=1, description="F, the length of a region vector")
-    neck: bool = Field(
-        True,
-        description="learn the region map from strides 16 and 32; else it is those two maps, standardised",
-    )
-    proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
-    overlap: float = Field(
-        0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes"
-    )
-    pool: Literal["mean", "grid"] = Field(
-        "mean", description="a region vector is its mean cell, or all 7x7 in a row"
-    )
-    crops: str | None = Field(
-        None, description="a network that runs on every box's crop, such as vgg19 or alexnet"
-    )
-    pixels: Literal["imagenet", "unit"] = Field(
-        "imagenet", description="normalised by ImageNet's mean and deviation, or to -1..1"
-    )
+from regiontalk.regions.proposals import ProposalHead
+from regiontalk.regions.selection import select_regions
 
 
 class Maps(NamedTuple):
@@ -136,22 +104,20 @@ class OnePassExtractor(nn.Module):
 
     @torch.no_grad()
     def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """The whole picture and the ``count`` best proposals of each picture.
+        """The whole picture and the ``count`` best proposals of each picture (`selection.select_regions`).
 
         Returns:
             boxes (B, 1 + count, 4) in network pixels, row 0 the whole picture, and scores (B, 1 +
             count) in 0..1.
         """
-        size = self.config.size
-        whole = maps.boxes_xyxy.new_tensor([[0, 0, size, size]])
-        boxes, scores = [], []
-        for objectness, candidates in zip(maps.objectness, maps.boxes_xyxy, strict=True):
-            best, quality = select(
-                objectness, candidates, count=count, size=size, threshold=self.config.overlap
-            )
-            boxes.append(torch.cat([whole, best]))
-            scores.append(torch.cat([quality.new_ones(1), quality]))
-        return torch.stack(boxes), torch.stack(scores)
+        objectness, candidates = (
+            values.float().cpu().numpy() for values in (maps.objectness, maps.boxes_xyxy)
+        )
+        boxes, scores = select_regions(
+            objectness, candidates, count, size=self.config.size, nms_iou=self.config.overlap
+        )
+        device = maps.boxes_xyxy.device
+        return torch.from_numpy(boxes).to(device), torch.from_numpy(scores).to(device)
 
     def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""

@@ -1,7 +1,7 @@
 """Region vectors that somebody else computed (the bottom-up and SCAN sets) in the place of an extractor's own.
 
 A model trained on them looks at no pixel: `GivenExtractor` has no weights, and its maps
-(`given_maps`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
+(`given_features`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
 than the model reads: the places left over hold an empty box, the score 0 and a vector of zeros, and
 nothing counts them.
 """
@@ -12,94 +12,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
 
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray, Regions
-from regiontalk.regions.extractor import ExtractorConfig, Maps, OnePassExtractor
+from regiontalk.regions.config import GivenConfig
 from regiontalk.regions.sources import PrecomputedRegions
 
 _MOST = float(np.finfo(np.float16).max)  # training keeps vectors in fp16
 
 
-class GivenConfig(BaseModel):
-    """What a model expects of given features."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    features: int = Field(ge=1, description="F, the length of a region vector")
-    regions: int = Field(
-        ge=0,
-        description="most regions of a photo beside the whole photo; the best by score are read",
-    )
-
-
-class GivenExtractor(OnePassExtractor):
-    """An extractor without weights: what it says of a photo stands in the maps that `given_maps` makes."""
-
-    def __init__(self, *, given: GivenConfig, config: ExtractorConfig) -> None:
-        """Take the length of the vectors; of ``config`` only the network picture's size and fit count."""
-        nn.Module.__init__(self)  # not the parent's: there is no backbone
-        self.config = config
-        self.stride = 1
-        self.map_size = self.cell_size = self.vector_size = given.features
-
-    def forward(self, pixels: Tensor) -> Maps:
-        """Refused: there is nothing to see here.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "this model reads given features: expected maps made by given_maps, got pixels"
-        )
-
-    def fold(self) -> None:
-        """Nothing to fold."""
-
-    def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """The whole picture and the first ``count`` given boxes, fewer where fewer are read: (B, 1 + N, 4), (B, 1 + N).
-
-        An empty box of score 0 is no region.
-        """
-        return maps.boxes_xyxy[:, : 1 + count], maps.objectness[:, : 1 + count]
-
-    def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
-        """Region vectors (B, N, F) of the first boxes (B, N, 4) of `propose`.
-
-        Raises:
-            ValueError: other boxes, for which nobody computed anything.
-        """
-        count = boxes_xyxy.shape[1]
-        if not torch.equal(maps.boxes_xyxy[:, :count], boxes_xyxy):
-            raise ValueError(
-                "this model reads given features: expected their own boxes, got others, which have none"
-            )
-        return maps.regions[:, :count]
-
-    def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 0) -> Tensor:
-        """Refused: a given vector has no cells.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(
-            "this model reads given features, one vector a box: there are no cells to look at"
-        )
-
-
-def given_maps(
+def given_features(
     found: Sequence[tuple[Regions, FloatArray]], preprocessing: Preprocessing, config: GivenConfig
-) -> Maps:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The regions of B photos in network pixels, each cut or filled up to ``config.regions`` beside the whole photo.
 
     Args:
         found: of each photo what `read_given` gives.
         preprocessing: leads from the photo's pixels to the network's.
         config: sizes.
+
+    Returns:
+        vectors (B, N, F), scores (B, N) in 0..1 and boxes (B, N, 4) in network pixels.
     """
     width, size = 1 + config.regions, preprocessing.size
     vectors = np.zeros((len(found), width, config.features), dtype=np.float32)
@@ -111,7 +45,7 @@ def given_maps(
         boxes[row, : len(kept)] = preprocessing.to_network(kept.boxes_xyxy, kept.size_wh)
         boxes[row, 0] = [0, 0, size, size]
         scores[row, : len(kept)] = kept.scores.clip(min=1e-6)  # 0 is an empty place
-    return Maps(torch.from_numpy(vectors), torch.from_numpy(scores), torch.from_numpy(boxes))
+    return vectors, scores, boxes
 
 
 def read_given(

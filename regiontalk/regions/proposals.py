@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk import boxes as box_ops
 from regiontalk.regions.backbones import STRIDES
 
 # Anchor sides in network pixels for a 224-pixel picture, two a level; scaled with the picture.
@@ -39,8 +38,6 @@ def anchor_boxes(size: int) -> Tensor:
 class ProposalHead(nn.Module):
     """Feature pyramid and shared head."""
 
-    anchors: Tensor
-
     def __init__(self, channels: tuple[int, ...], *, size: int, width: int = 96) -> None:
         """Build for maps of ``channels`` at strides 8, 16, 32 of a ``size``-pixel picture."""
         super().__init__()
@@ -60,7 +57,12 @@ class ProposalHead(nn.Module):
         # objectness starts near the share of anchors that hold a thing, so that the first steps are
         # calm
         self.output.get_parameter("bias").data.view(per_cell, 5)[:, 0] = -4.0
-        self.register_buffer("anchors", anchor_boxes(size), persistent=False)
+        self.size = size
+
+    @property
+    def anchors(self) -> Tensor:
+        """`anchor_boxes` (A, 4) where the weights are."""
+        return anchor_boxes(self.size).to(self.output.weight.device)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Objectness logits (B, A) and boxes (B, A, 4) in network pixels of maps at strides 8, 16, 32."""
@@ -88,42 +90,6 @@ def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
     return torch.cat([middle - half, middle + half], -1)
 
 
-def select(
-    objectness: Tensor,
-    boxes_xyxy: Tensor,
-    *,
-    count: int,
-    size: int,
-    threshold: float = 0.5,
-    least_side: float = 6.0,
-) -> tuple[Tensor, Tensor]:
-    """The best ``count`` boxes of one picture after non-maximum suppression.
-
-    Args:
-        objectness: (A,) logits.
-        boxes_xyxy: (A, 4) network pixels.
-        count: boxes wanted; the whole picture fills the places that are left.
-        size: picture side in network pixels, where boxes are cut.
-        threshold: IoU above which the weaker box goes.
-        least_side: boxes thinner than this many network pixels are dropped.
-
-    Returns:
-        boxes (count, 4) and objectness in 0..1 (count,), by falling objectness.
-    """
-    # ten candidates a place: with fewer, suppression leaves places empty where one large thing
-    # fills the picture
-    top = objectness.topk(min(max(400, 10 * count), len(objectness))).indices
-    candidates, scores = box_ops.clip(boxes_xyxy[top], (size, size)), objectness[top].sigmoid()
-    large = (candidates[:, 2:] - candidates[:, :2]).min(1).values >= least_side
-    candidates, scores = candidates[large], scores[large]
-    kept = box_ops.non_maximum_suppression(candidates, scores, threshold, count)
-    missing = count - len(kept)
-    whole = candidates.new_tensor([[0, 0, size, size]]).expand(missing, 4)
-    return torch.cat([candidates[kept], whole]), torch.cat(
-        [scores[kept], scores.new_zeros(missing)]
-    )
-
-
 def proposal_loss(
     objectness: Tensor, boxes_xyxy: Tensor, anchors: Tensor, truth_xyxy: Tensor, truth_mask: Tensor
 ) -> dict[str, Tensor]:
@@ -146,9 +112,7 @@ def proposal_loss(
     """
     from torchvision.ops import generalized_box_iou_loss  # here: using a model needs no torchvision
 
-    overlap = box_ops.pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(
-        len(anchors), *truth_mask.shape
-    )
+    overlap = pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(len(anchors), *truth_mask.shape)
     overlap = overlap.permute(1, 0, 2).masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
     best, owner = overlap.max(2)  # (B, A)
     positive, ignored = best >= 0.5, (best >= 0.4) & (best < 0.5)
@@ -177,3 +141,15 @@ def _paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
         second_xyxy[:, 2:] - second_xyxy[:, :2]
     ).prod(1)
     return shared / (total - shared).clamp(min=1e-6)
+
+
+def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
+    """IoU (N, M) of every box of (N, 4) with every box of (M, 4): `boxes.iou`, where the tensors are."""
+    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
+    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
+    shared = (high - low).clamp(min=0).prod(2)
+    first, second = (
+        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        for boxes in (first_xyxy, second_xyxy)
+    )
+    return shared / (first[:, None] + second - shared)

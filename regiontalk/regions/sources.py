@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
 from regiontalk import boxes
 from regiontalk.images.preprocessing import Preprocessing
@@ -36,28 +34,6 @@ class RegionSource(Protocol):
 
     def propose(self, image: Image.Image) -> Regions:
         """The regions of an RGB photo: row 0 the whole photo, the others by falling score."""
-
-
-class GivenBoxes:
-    """The boxes that the user gave, in the user's order, score 1."""
-
-    def __init__(self, boxes_xyxy: Any) -> None:
-        """Take (N, 4) boxes in pixels of the photo; no boxes at all leave the whole photo.
-
-        Raises:
-            ValueError: a box is empty, inverted or not finite.
-        """
-        self._boxes = checked_boxes(boxes_xyxy)
-
-    def propose(self, image: Image.Image) -> Regions:
-        """The whole photo and the boxes.
-
-        Raises:
-            ValueError: a box leaves the photo.
-        """
-        return _with_whole(
-            checked_boxes(self._boxes, image.size), np.ones(len(self._boxes)), image.size
-        )
 
 
 class Grid:
@@ -91,7 +67,7 @@ class Grid:
 class DetectorBoxes:
     """The best boxes of a torchvision detector, whatever class each was found for."""
 
-    def __init__(self, detector: nn.Module, count: int = 19, overlap: float = 0.7) -> None:
+    def __init__(self, detector: Any, count: int = 19, overlap: float = 0.7) -> None:
         """Take a built detector.
 
         Args:
@@ -136,25 +112,24 @@ class DetectorBoxes:
         """
         return cls(detector_network(architecture, weights).to(device), count, overlap)
 
-    @torch.inference_mode()
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and up to `count` boxes by falling score."""
+        import torch
+
         device = next(self._detector.parameters()).device
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
-        found = self._detector([pixels.to(device)])[0]
-        found_boxes, scores = (
-            boxes.clip(found["boxes"].float(), image.size),
-            found["scores"].float(),
-        )
-        solid = (found_boxes[:, 2:] - found_boxes[:, :2]).min(
-            dim=1
-        ).values >= 1  # thinner than a pixel: nothing to see
-        found_boxes, scores = found_boxes[solid], scores[solid]
-        kept = boxes.non_maximum_suppression(found_boxes, scores, self._overlap, self._count)
-        return _with_whole(found_boxes[kept].cpu().numpy(), scores[kept].cpu().numpy(), image.size)
+        with torch.inference_mode():
+            outputs = self._detector([pixels.to(device)])[0]
+        detected, scores = (outputs[name].float().cpu().numpy() for name in ("boxes", "scores"))
+        detected = boxes.clip(detected, image.size)
+        # thinner than a pixel: nothing to see
+        is_solid = (detected[:, 2:] - detected[:, :2]).min(axis=1) >= 1
+        detected, scores = detected[is_solid], scores[is_solid]
+        kept = boxes.non_maximum_suppression(detected, scores, self._overlap, self._count)
+        return _with_whole(detected[kept], scores[kept], image.size)
 
 
-def detector_network(architecture: str, weights: str | Path | None) -> nn.Module:
+def detector_network(architecture: str, weights: str | Path | None) -> Any:
     """A torchvision Faster R-CNN; arguments and errors as those of `DetectorBoxes.load`."""
     if architecture not in ARCHITECTURES:
         raise ValueError(
@@ -165,7 +140,7 @@ def detector_network(architecture: str, weights: str | Path | None) -> nn.Module
 
     # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than
     # the default 0.05.
-    detector: nn.Module = get_model(
+    detector = get_model(
         architecture,
         weights=published,
         weights_backbone=None,
@@ -177,7 +152,7 @@ def detector_network(architecture: str, weights: str | Path | None) -> nn.Module
     return detector
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: Any, path: Path) -> None:
     """Fill a network from a safetensors state dict; every tensor must be there and fit.
 
     Raises:
@@ -361,9 +336,7 @@ def _regions(
     if scores.shape != (len(features),):
         raise ValueError(f"{file}: expected scores ({len(features)},), got {scores.shape}")
     try:
-        clipped = boxes.clip(
-            torch.from_numpy(boxes.rescale(found, own_wh, size_wh)), size_wh
-        ).numpy()
+        clipped = boxes.clip(boxes.rescale(found, own_wh, size_wh), size_wh)
         order = np.argsort(-scores, kind="stable")
         return _with_whole(checked_boxes(clipped)[order], scores[order], size_wh, features[order])
     except ValueError as error:
@@ -372,7 +345,7 @@ def _regions(
 
 def in_network_pixels(
     found: Sequence[Regions], preprocessing: Preprocessing, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[FloatArray, FloatArray]:
     """What a source found in B photos as one batch of N = ``count`` places a photo.
 
     Returns:
@@ -380,14 +353,12 @@ def in_network_pixels(
         that are left.
     """
     size = float(preprocessing.size)
-    boxes = torch.tensor([0.0, 0.0, size, size]).repeat(len(found), count, 1)
-    scores = torch.zeros(len(found), count)
+    boxes = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(found), count, 1))
+    scores = np.zeros((len(found), count), dtype=np.float32)
     for row, regions in enumerate(found):
         inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
-        boxes[row, : len(regions)] = torch.from_numpy(inside)
-        scores[row, : len(regions)] = torch.from_numpy(regions.scores).clamp(
-            min=1e-6
-        )  # 0 is an empty place
+        boxes[row, : len(regions)] = inside
+        scores[row, : len(regions)] = regions.scores.clip(min=1e-6)  # 0 is an empty place
     return boxes, scores
 
 

@@ -150,7 +150,7 @@ class Tools:
         photo = self.open(path, base64)
         with self._turn:
             found = self._captioner.align(photo, sentence, beta=beta).to_dict()
-            return found | {"unknown_words": self._captioner.model.vocabulary.unknown(sentence)}
+            return found | {"unknown_words": self._captioner.vocabulary.unknown(sentence)}
 
     def locate(
         self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1
@@ -159,7 +159,7 @@ class Tools:
         photo = self.open(path, base64)
         with self._turn:
             found = self._captioner.locate(photo, phrase, k=k).to_dict()
-            return found | {"unknown_words": self._captioner.model.vocabulary.unknown(phrase)}
+            return found | {"unknown_words": self._captioner.vocabulary.unknown(phrase)}
 
     def alt_text(
         self,
@@ -206,7 +206,7 @@ class Tools:
                 after=after,
                 before=before,
             )
-            unknown = self._captioner.model.vocabulary.unknown(text) if text else []
+            unknown = self._captioner.vocabulary.unknown(text) if text else []
         return {"hits": [hit.to_dict() for hit in hits], "unknown_words": unknown}
 
     def open(self, path: str | None, encoded: str | None) -> Photo:
@@ -232,7 +232,7 @@ class Tools:
         return self._opened(content, "photo")
 
     def _opened(self, source: Path | bytes, name: str) -> Photo:
-        size = self._captioner.model.preprocessing.size
+        size = self._captioner.preprocessing.size
         return open_photo(source, max_pixels=self._limits.pixels, at_least=size, name=name)
 
     def allowed(self, path: str) -> Path:

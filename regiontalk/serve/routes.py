@@ -58,7 +58,7 @@ class Service:
 
     async def open(self, content: bytes, name: str) -> Photo:
         """The photo in an upload, decoded and kept no larger than the model needs."""
-        size = self.captioner.model.preprocessing.size
+        size = self.captioner.preprocessing.size
         return await self.decode(
             lambda: open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name)
         )
@@ -119,13 +119,13 @@ async def align(request: Request) -> dict[str, Any]:
             seen = captioner.look(photo, form.sentence)
             looks = _matrix(seen.words, seen.boxes_xyxy, seen.weights)
         matrix = _matrix(
-            weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)].numpy()
+            weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)]
         )
         joined = captioner.join(weighed, beta=form.beta).to_dict()
         return joined | {
             "matrix": matrix,
             "looks": looks,
-            "unknown_words": captioner.model.vocabulary.unknown(form.sentence),
+            "unknown_words": captioner.vocabulary.unknown(form.sentence),
         }
 
     return await service.engine.call(work)
@@ -141,7 +141,7 @@ async def locate(request: Request) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         found = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
-        return found | {"unknown_words": service.captioner.model.vocabulary.unknown(form.phrase)}
+        return found | {"unknown_words": service.captioner.vocabulary.unknown(form.phrase)}
 
     return await service.engine.call(work)
 
@@ -186,7 +186,7 @@ async def search(request: Request) -> dict[str, Any]:
             after=form.after,
             before=form.before,
         )
-        return hits, service.captioner.model.vocabulary.unknown(form.text) if form.text else []
+        return hits, service.captioner.vocabulary.unknown(form.text) if form.text else []
 
     hits, unknown = await service.engine.call(work)
     small = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
@@ -200,10 +200,10 @@ async def search(request: Request) -> dict[str, Any]:
 async def models(request: Request) -> dict[str, Any]:
     """The loaded model, the library and the limits."""
     service = _service(request)
-    model = service.captioner.model
+    model = service.captioner.predictor
     about = {
         "name": model.config.name,
-        "parameters": sum(weights.numel() for weights in model.parameters()),
+        "parameters": sum(weights.size for weights in model.weights().values()),
         "words": len(model.vocabulary),
         "confidence_threshold": model.config.decoding.threshold,
         "beams": model.config.decoding.beams,

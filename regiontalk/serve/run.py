@@ -7,7 +7,9 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 
@@ -83,7 +85,13 @@ def _browse(page: str) -> None:
 
 
 def run(
-    address: Address, model: str, device: str, index: str | None, limits: Limits, *, open_page: bool
+    address: Address,
+    model: str,
+    compute: Mapping[str, Any],
+    index: str | None,
+    limits: Limits,
+    *,
+    open_page: bool,
 ) -> None:
     """Serve until interrupted.
 
@@ -94,7 +102,7 @@ def run(
     bound = address.listen()  # first: a taken port should not cost the loading of a model
     with bound:
         folder = find_folder(model)
-        captioner = RegionCaptioner.from_pretrained(folder, device=device, max_pixels=limits.pixels)
+        captioner = RegionCaptioner.from_pretrained(folder, max_pixels=limits.pixels, **compute)
         library = None
         if index is not None:
             from regiontalk.index.library import PhotoIndex

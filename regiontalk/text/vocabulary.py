@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk.text.nouns import ARTICLES, FUNCTION
 
@@ -157,8 +157,10 @@ class Vocabulary:
             ) from error
 
 
-def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Word numbers of sentences of different lengths as one tensor.
+def pad_words(
+    sentences: Sequence[Sequence[int]],
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Word numbers of sentences of different lengths as one array.
 
     Args:
         sentences: C lists of word numbers; a list may be empty.
@@ -170,8 +172,8 @@ def pad_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     >>> pad_words([[5, 6], [7]])[0].tolist()
     [[5, 6], [7, 0]]
     """
-    width = max(1, max((len(words) for words in sentences), default=0))
-    rows = [[*words, *[PAD] * (width - len(words))] for words in sentences]
-    lengths = torch.tensor([len(words) for words in sentences], dtype=torch.int64)
-    mask = torch.arange(width)[None, :] < lengths[:, None]  # (C, T)
-    return torch.tensor(rows, dtype=torch.int64).reshape(len(sentences), width), mask
+    lengths = np.array([len(words) for words in sentences], dtype=np.int64)
+    mask = np.arange(max(1, lengths.max(initial=0)))[None, :] < lengths[:, None]  # (C, T)
+    padded = np.full(mask.shape, PAD, dtype=np.int64)
+    padded[mask] = [number for words in sentences for number in words]
+    return padded, mask

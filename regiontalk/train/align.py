@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regiontalk.align.loss import fragment_loss
 from regiontalk.align.model import Aligner
-from regiontalk.align.score import word_products
+from regiontalk.align.torch_score import word_products
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.sentences import Sentences, batch_rows, random_spans

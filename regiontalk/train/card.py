@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regiontalk.objects.captioner import ObjectsConfig
-from regiontalk.regions.extractor import ExtractorConfig
-from regiontalk.regions.precomputed import GivenConfig
+from regiontalk.regions.config import ExtractorConfig, GivenConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.recipe import Recipe, stages_of
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regiontalk.images.preprocessing import Preprocessing
-from regiontalk.model.storage import fingerprint
+from regiontalk.model.weights import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor

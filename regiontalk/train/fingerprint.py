@@ -7,7 +7,7 @@ from typing import Any
 from regiontalk.model.config import DecodingConfig, ModelConfig
 from regiontalk.model.hub import find_folder
 from regiontalk.model.storage import open_folder
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.train.joint import JointConfig
 from regiontalk.train.recipe import Recipe
 

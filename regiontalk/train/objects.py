@@ -22,7 +22,7 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.files import write_whole
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
-from regiontalk.model.region_model import reachable
+from regiontalk.model.region_model import resolve_device
 from regiontalk.objects.captioner import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
 from regiontalk.objects.detectors import Detector, Thing
 from regiontalk.records import Example
@@ -136,7 +136,7 @@ def train_objects(
     Raises:
         ValueError: no photo has a sentence, or a checkpoint of another run stands in the folder.
     """
-    where = reachable(device)
+    where = resolve_device(device)
     examples, reports = read_split(data, "train")
     for report in reports:
         for line in report.lines():

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Pair, infer_pairs
 from regiontalk.model.region_model import RegionModel
-from regiontalk.records import Example
+from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import Vocabulary, trimmed
 from regiontalk.train.em import responsibilities
 from regiontalk.train.features import FrozenFeatures
@@ -46,13 +47,25 @@ def inferred_pairs(
         own = [sentences[row % features.photos] for row in block]
         boxes = features.read_boxes(block)
         opinion = _opinion(model, features, block, weight) if weight else None
-        vectors, objectness = features.read_vectors(block), features.read_objectness(block)
-        pairs = infer_pairs(model.aligner, vectors, objectness, own, model.chain(), opinion)
+        regions, words = _embed(model.aligner, features.read_vectors(block), own)
+        objectness = features.read_objectness(block).numpy()
+        pairs = infer_pairs(regions, objectness, words, own, model.chain(), opinion)
         found += [
             _teachable(boxes[place], items, model.vocabulary, least_words, trim)
             for place, items in enumerate(pairs)
         ]
     return found
+
+
+@torch.inference_mode()
+def _embed(
+    aligner: Aligner, vectors: Tensor, sentences: Sequence[Sentences]
+) -> tuple[FloatArray, FloatArray]:
+    """What words may choose (B, N, D), and the words (C, T, D) of all sentences of B photos."""
+    device = aligner.log_scale.device
+    choices = aligner.choices(aligner.regions(vectors.float().to(device)))
+    words, _ = aligner.read([sentence for own in sentences for sentence in own])
+    return choices.float().cpu().numpy(), words.float().cpu().numpy()
 
 
 def _teachable(
@@ -70,14 +83,15 @@ def _teachable(
 
 def _opinion(
     model: RegionModel, features: FrozenFeatures, rows: Sequence[int], weight: float
-) -> Callable[[int, Sequence[Sequence[int]]], Tensor]:
+) -> Callable[[int, Sequence[Sequence[int]]], FloatArray]:
     """The generator's say about the photos of a block of rows, as `infer_pairs` asks for it."""
 
-    def opinion(place: int, sentences: Sequence[Sequence[int]]) -> Tensor:
+    def opinion(place: int, sentences: Sequence[Sequence[int]]) -> FloatArray:
         row = [rows[place]]
-        return weight * responsibilities(
+        shares = responsibilities(
             model, features.read_maps(row), features.read_boxes(row), sentences
         )
+        return np.asarray(weight * shares.cpu().numpy(), dtype=np.float32)
 
     return opinion
 

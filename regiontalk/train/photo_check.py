@@ -6,6 +6,7 @@ classes weigh the same whatever their numbers; a ridge keeps 1,400 weights in bo
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
@@ -89,8 +90,8 @@ def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
     rows = []
     for first in range(0, len(names), BATCH):
         images = [draw_picture(kind, number) for kind, number in names[first : first + BATCH]]
-        pixels = torch.stack([model.preprocessing.to_tensor(image) for image in images])
-        pixels = pixels.to(device).contiguous(memory_format=torch.channels_last)
+        arrays = np.stack([model.preprocessing.to_pixels(image) for image in images])
+        pixels = torch.from_numpy(arrays).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):  # as the photos' vectors were made
             maps = model.extractor(pixels)
         rows.append(model.photo_vectors(maps).float().cpu())

@@ -59,7 +59,7 @@ class PictureStore:
 
     def _read(self, path: Path, preprocessing: Preprocessing) -> Tensor:
         """One picture (3, S, S) in 0..255, by the same road as in use."""
-        pixels = preprocessing.to_tensor(open_image(path))
+        pixels = torch.from_numpy(preprocessing.to_pixels(open_image(path)))
         return (pixels * self._std + self._mean).round().clamp(0, 255).to(torch.uint8)
 
     def batch(self, rows: Sequence[int] | Tensor) -> Tensor:

@@ -18,13 +18,8 @@ from numpy.typing import NDArray
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
-from regiontalk.regions.precomputed import (
-    GivenConfig,
-    given_maps,
-    read_given,
-    size_of,
-    with_features,
-)
+from regiontalk.regions.config import GivenConfig
+from regiontalk.regions.precomputed import given_features, read_given, size_of, with_features
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import Log
@@ -108,14 +103,13 @@ class GivenFeatures:
                 read_given(self._source, photo, size_of(photo), self.sizes.features)
                 for photo in photos
             ]
-            maps = given_maps(read, preprocessing, self.sizes)
-            values = {
-                "boxes": maps.boxes_xyxy.numpy(),
-                "vectors": maps.regions.numpy().astype(np.float16),
-            }
-            values["objectness"] = maps.objectness.numpy().astype(np.float16)
-            return values | {
-                "found": np.array([len(vectors) - 1 for _, vectors in read], dtype=np.int32)
+            vectors, scores, boxes = given_features(read, preprocessing, self.sizes)
+            counts = np.array([len(own) - 1 for _, own in read], dtype=np.int32)
+            return {
+                "boxes": boxes,
+                "vectors": vectors.astype(np.float16),
+                "objectness": scores.astype(np.float16),
+                "found": counts,
             }
 
         def progress(done: int, total: int) -> None:

@@ -8,11 +8,11 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from regiontalk.align.model import AlignerConfig
-from regiontalk.generate.model import GeneratorConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import DecodingConfig
 from regiontalk.model.storage import describe_errors
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.generate import GenerateConfig
 from regiontalk.train.joint import JointConfig

@@ -26,12 +26,13 @@ from regiontalk.datasets.names import DETECTOR, add_names, read_results
 from regiontalk.datasets.splits import read_split
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.hub import find_folder
-from regiontalk.model.region_model import RegionModel, reachable
-from regiontalk.model.storage import fingerprint
+from regiontalk.model.region_model import RegionModel, resolve_device
+from regiontalk.model.weights import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.sources import PrecomputedRegions
+from regiontalk.runtime.export import export_runtime, why_not
 from regiontalk.text.vocabulary import Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
 from regiontalk.train.checkpoint import steps_done
@@ -87,7 +88,7 @@ class Run:
             ValueError: there is no data, no photo of it has words (or features), or torch cannot
                 compute on the device.
         """
-        self.recipe, self.out, self.log, self.device = recipe, out, log, reachable(device)
+        self.recipe, self.out, self.log, self.device = recipe, out, log, resolve_device(device)
         self.examples: list[Example] = []
         for folder in [data] if isinstance(data, Path) else data:
             examples, reports = read_split(folder, "train")
@@ -473,4 +474,17 @@ def run_recipe(
         run.stage(name, model)
     folder = run.out / "model"
     model.folded().save_pretrained(folder, card)
+    _export_graphs(folder, model, run.log)
     return folder
+
+
+def _export_graphs(folder: Path, model: RegionModel, log: Log) -> None:
+    """The graphs for use without torch, where the model and this installation have what they need."""
+    reason = why_not(model)
+    if reason is None:
+        try:
+            export_runtime(folder)
+        except ImportError as error:
+            reason = str(error)
+    if reason is not None:
+        log(f"no graphs for use without torch: {reason}")

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from regiontalk.generate.model import Generator
-from regiontalk.generate.search import FORBIDDEN, sample
 from regiontalk.metrics.cider import cider_d, document_frequencies
+from regiontalk.runtime.search import FORBIDDEN, sample
+from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, Vocabulary
 from regiontalk.train.sentences import Sentences, teacher_words
 
@@ -41,11 +43,11 @@ def with_own_words(
     Returns:
         (R, T) int64.
     """
-    step, state = generator.search_step(condition, annotations)
+    state, memory = generator.start(condition, annotations)
     mixed = words.clone()
     never = torch.tensor([END, *FORBIDDEN], device=words.device)
     for place in range(words.shape[1] - 1):
-        log_probabilities, state = step(mixed[:, place], state)
+        log_probabilities, state, _ = generator.look_step(mixed[:, place], state, memory)
         chances = log_probabilities.exp().clamp(min=1e-30).index_fill(1, never, 0.0)
         own = (torch.rand(len(words)) < share).to(words.device) & (words[:, place + 1] != PAD)
         mixed[:, place + 1] = torch.where(
@@ -109,10 +111,12 @@ def self_critical_loss(
     generator.eval()
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
         with torch.no_grad():
-            step, state = generator.search_step(
-                condition[owner], None if annotations is None else annotations[owner]
+            step, state = search_step(
+                generator, condition[owner], None if annotations is None else annotations[owner]
             )
-            drawn = [found[0].words for found in sample(step, state, len(rows), max_words)]
+            chance = np.random.default_rng(int(torch.randint(2**62, ())))  # of the run's own seed
+            hypotheses = sample(step, state, len(rows), max_words, generator=chance)
+            drawn = [own[0].words for own in hypotheses]
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
         logits, _ = generator(condition, annotations, inputs, rows=owner)
     generator.train(was_training)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
@@ -52,8 +53,13 @@ def random_spans(
 
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
-    inputs, _ = pad_words([[START, *sentence] for sentence in sentences])
-    targets, _ = pad_words([[*sentence, END] for sentence in sentences])
+    inputs, targets = (
+        torch.from_numpy(pad_words(rows)[0])
+        for rows in (
+            [[START, *sentence] for sentence in sentences],
+            [[*sentence, END] for sentence in sentences],
+        )
+    )
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
 
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from regiontalk.align.config import AlignerConfig
 from regiontalk.align.loss import fragment_loss, info_nce, max_margin, true_pairs
-from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.align.model import Aligner
 
 BLOCKS = [
     pytest.param(1, [0], id="one pair"),

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from regiontalk.align.model import Aligner, AlignerConfig
-from regiontalk.align.score import maxsim, mean_positive, sum_positive
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
+from regiontalk.align.torch_score import maxsim, mean_positive, sum_positive
 
 SIZES = {"size": 6, "word_size": 5, "hidden": 4}
 LAST = {

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.align.model import Aligner, AlignerConfig
-from regiontalk.align.pairs import Chain, Pair, infer_pairs
+from regiontalk.align import pairs as pairing
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
+from regiontalk.align.pairs import Chain, Pair
 
 
 class ByHand:
@@ -32,6 +36,24 @@ class ByHand:
             words[row, len(sentence)] = 9  # would win everywhere if it were counted as a word
             mask[row, : len(sentence) + 1] = True
         return words, mask
+
+
+def infer_pairs(
+    aligner: Any,
+    vectors: Tensor,
+    objectness: Tensor,
+    sentences: Sequence[Sequence[Sequence[int]]],
+    chain: Chain,
+    opinion: Any = None,
+) -> list[list[Pair]]:
+    """`pairs.infer_pairs` on what an aligner makes of region features."""
+    flat = [sentence for own in sentences for sentence in own]
+    if not flat:
+        return pairing.infer_pairs(np.zeros(0), np.zeros(0), np.zeros(0), sentences, chain)
+    with torch.no_grad():
+        regions = aligner.choices(aligner.regions(vectors)).numpy()
+        words = aligner.read(flat)[0].numpy()
+    return pairing.infer_pairs(regions, objectness.numpy(), words, sentences, chain, opinion)
 
 
 # Region r answers word w with REGIONS[r][w].
@@ -65,9 +87,9 @@ def test_by_hand(beta: float, pairs: list[Pair]) -> None:
 def test_another_opinion_by_hand() -> None:
     # the second photo's sentences are passed over where there are none; +1 moves the last word from
     # region 0 to 1
-    def opinion(photo: int, sentences: Any) -> Tensor:
+    def opinion(photo: int, sentences: Any) -> Any:
         assert (photo, sentences) == (1, [[0, 1, 2]])
-        return torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]])
+        return np.array([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]], dtype=np.float32)
 
     found = infer_pairs(
         ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.align.score import affinity, maxsim, maxsim_blocks, mean_positive, sum_positive
+from regiontalk.align import score as array_score
+from regiontalk.align.torch_score import maxsim, mean_positive, sum_positive
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -70,7 +71,10 @@ def batch(
 )
 def test_scores(score: Score, printed: str, sizes: tuple[int, int, int, int], holes: bool) -> None:
     given = batch(*sizes, holes)
-    torch.testing.assert_close(score(*given), slow_scores(*given, printed), rtol=1e-4, atol=1e-5)
+    expected = slow_scores(*given, printed)
+    torch.testing.assert_close(score(*given), expected, rtol=1e-4, atol=1e-5)
+    on_arrays = getattr(array_score, score.__name__)(*(part.numpy() for part in given))
+    torch.testing.assert_close(torch.from_numpy(on_arrays), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_by_hand() -> None:
@@ -78,7 +82,7 @@ def test_by_hand() -> None:
     regions, words = torch.tensor([[[1.0, 0], [0, 2]]]), torch.tensor([[[3.0, 1], [-1, -1]]])
     every = torch.ones(1, 2, dtype=torch.bool)
     # products: s_1 with v_1 3, with v_2 2; s_2 with v_1 -1, with v_2 -2
-    assert affinity(regions, words).tolist() == [[[[3, 2], [-1, -2]]]]
+    assert array_score.affinity(regions.numpy(), words.numpy()).tolist() == [[[[3, 2], [-1, -2]]]]
     assert maxsim(regions, words, every, every).tolist() == [
         [3 - 1]
     ]  # eq. 8: the best may be negative
@@ -108,12 +112,3 @@ def test_padding_has_no_gradient(score: Score) -> None:
         and regions.grad.any()
     )
     assert words.grad.isfinite().all() and not words.grad[~word_mask].any() and words.grad.any()
-
-
-@pytest.mark.parametrize("cells", [1, 60, 61, 10**9], ids=str)
-@pytest.mark.parametrize("sentences", [0, 1, 7])
-def test_blocks(sentences: int, cells: int) -> None:
-    given = batch(3, 4, max(sentences, 1), 5, True)
-    given = (given[0], given[1][:sentences], given[2], given[3][:sentences])
-    expected = slow_scores(*given, "max")
-    torch.testing.assert_close(maxsim_blocks(*given, cells=cells), expected, rtol=1e-4, atol=1e-5)

@@ -13,6 +13,8 @@ from regiontalk.cli.options import MAX_PIXELS
 from regiontalk.images import open as images
 from regiontalk.records import ImageResult
 
+COMPUTE = {"device": "cpu", "engine": "auto", "threads": None}
+
 
 @pytest.mark.parametrize(
     ("arguments", "photos", "code"),
@@ -88,7 +90,7 @@ def test_what_the_captioner_is_asked(
     run: Any, captioner: Any, options: list[str], call: tuple[Any, ...]
 ) -> None:
     assert run("caption", "a.png", *options).exit_code == 0
-    assert captioner.calls == [("load", "mini", None, 100_000_000), call]
+    assert captioner.calls == [("load", "mini", COMPUTE, 100_000_000), call]
 
 
 def test_photos_go_together(run: Any, captioner: Any) -> None:
@@ -206,7 +208,7 @@ def test_largest_photo(run: Any, captioner: Any) -> None:
     assert (
         run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0
     )  # 40 x 30
-    assert captioner.calls[0] == ("load", "mini", None, 1200)
+    assert captioner.calls[0] == ("load", "mini", COMPUTE, 1200)
     assert MAX_PIXELS == images.MAX_PIXELS
 
 

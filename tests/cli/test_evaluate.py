@@ -12,15 +12,15 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from regiontalk.align.model import AlignerConfig
+from regiontalk.align.config import AlignerConfig
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.dense import OVERLAP
-from regiontalk.generate.model import GeneratorConfig
+from regiontalk.generate.config import GeneratorConfig
 from regiontalk.metrics.meteor.score import SIZE
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.region_model import RegionModel
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary
 
 

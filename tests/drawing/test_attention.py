@@ -12,6 +12,8 @@ from PIL import Image
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.drawing.attention import Looks, draw_looks, heat, look
 from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.predictor import PhotoFeatures
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import START
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8))
@@ -21,10 +23,11 @@ PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), d
 def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionModel]) -> None:
     model = make_tiny()
     maps = model.extractor(torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64).sin())
+    features = PhotoFeatures(*(part.numpy() for part in maps))
     words = model.vocabulary.words[4:7]
     whole, part = torch.tensor([0.0, 0, 64, 64]), torch.tensor([8.0, 16, 50, 44])
-    for box, given in ((whole, None), (part, part)):
-        found = look(model, maps, words, (128, 64), given)
+    for box, given in ((whole, None), (part, part.numpy())):
+        found = look(TorchPredictor(model), features, words, (128, 64), given)
         numbers = torch.tensor([[START, *model.vocabulary.encode(words)[:-1]]])
         _, expected = model.generator(*model.conditions(maps, box[None, None]), numbers)
         torch.testing.assert_close(torch.from_numpy(found.weights), expected[0])
@@ -40,7 +43,7 @@ def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionMod
 
 
 def test_cells_in_the_padding_are_left_out(make_tiny: Callable[..., RegionModel]) -> None:
-    found = RegionCaptioner(model=make_tiny(fit="pad")).look(PHOTO, "a dog")
+    found = RegionCaptioner(predictor=TorchPredictor(make_tiny(fit="pad"))).look(PHOTO, "a dog")
     assert 0 < len(found.boxes_xyxy) < 49 and (found.weights.sum(1) < 1).all()
     assert found.boxes_xyxy.min() >= 0 and (found.boxes_xyxy[:, 2:] <= (90, 60)).all()
 
@@ -50,7 +53,7 @@ def test_regions(make_tiny: Callable[..., RegionModel]) -> None:
     model.config = model.config.model_copy(
         update={"generator": model.config.generator.model_copy(update={"regions": 5})}
     )
-    found = RegionCaptioner(model=model).look(PHOTO, "a dog")
+    found = RegionCaptioner(predictor=TorchPredictor(model)).look(PHOTO, "a dog")
     assert found.boxes_xyxy[0].tolist() == [0, 0, 90, 60] and found.weights.shape == (
         2,
         len(found.boxes_xyxy),
@@ -58,10 +61,10 @@ def test_regions(make_tiny: Callable[..., RegionModel]) -> None:
 
 
 def test_a_model_that_does_not_attend(make_tiny: Callable[..., RegionModel]) -> None:
-    captioner = RegionCaptioner(model=make_tiny())
+    captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
     assert captioner.attends
-    plain = captioner.model.config.generator.model_copy(update={"attention": 0})
-    captioner.model.config = captioner.model.config.model_copy(update={"generator": plain})
+    plain = captioner.config.generator.model_copy(update={"attention": 0})
+    captioner.predictor.config = captioner.config.model_copy(update={"generator": plain})
     assert not captioner.attends
     with pytest.raises(ValueError, match=r"attention: 'tiny' does not attend \(attention = 0\)"):
         captioner.look(PHOTO, "a dog")

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from regiontalk.align.model import AlignerConfig
+from regiontalk.align.config import AlignerConfig
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.generate.model import GeneratorConfig
+from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.region_model import RegionModel
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import END, Vocabulary
 
 Photos = Callable[..., EncodedPhotos]
@@ -45,7 +46,7 @@ def captioner(toy_folder: Path) -> RegionCaptioner:
         model.generator.output.bias[END] -= 3.0
         model.generator.picture.weight.mul_(20.0)
         model.generator.output.weight.mul_(20.0)
-    return RegionCaptioner(model=model.eval())
+    return RegionCaptioner(predictor=TorchPredictor(model.eval()))
 
 
 @pytest.fixture(scope="session")

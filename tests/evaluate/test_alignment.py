@@ -91,18 +91,17 @@ def test_own_phrases_against_loops(captioner: RegionCaptioner, photos: Any) -> N
     found = phrase_outcomes(captioner, batch)
     assert len(found) == sum(len(example.boxes_xyxy) for example in batch.examples)
     example = batch.examples[0]
-    network = torch.from_numpy(batch.to_network(0, example.boxes_xyxy))[None]
-    maps = batch.take([0]).maps
-    vectors = captioner.model.aligner.regions(captioner.model.extractor.vectors(maps, network))[
-        0
-    ].detach()
+    network = batch.to_network(0, example.boxes_xyxy)[None]
+    predictor = captioner.predictor
+    features = batch.features.take([0])
+    vectors = predictor.embed_regions(predictor.region_features(features, network))[0]
     for place in range(len(example.boxes_xyxy)):
         best = {True: -np.inf, False: -np.inf}
         for phrase in example.phrases:
-            words, mask = captioner.model.aligner.read(
-                [captioner.model.vocabulary.encode(phrase.text)]
+            words, mask = captioner.predictor.encode_text(
+                [captioner.vocabulary.encode(phrase.text)]
             )
-            score = float((words[0][mask[0]].detach() @ vectors[place]).sum())
+            score = float((words[0][mask[0]] @ vectors[place]).sum())
             best[place in phrase.boxes] = max(best[place in phrase.boxes], score)
         outcome = next(
             row
@@ -130,8 +129,8 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
 
 def test_untrained_weights_are_the_same_every_time(captioner: RegionCaptioner) -> None:
     state = torch.random.get_rng_state()
-    first, second = (untrained_captioner(captioner).model.state_dict() for _ in range(2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, second = (untrained_captioner(captioner).predictor.weights() for _ in range(2))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
     assert torch.equal(state, torch.random.get_rng_state())  # nobody else's chance is touched
 
 

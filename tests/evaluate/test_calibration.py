@@ -92,9 +92,9 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
     assert "region, phrases, annotated boxes" in result.figures
     assert result.counts["photo captions fitted on"] == result.counts["photo captions judged"] == 3
     assert len(result.outputs) == 20  # ten bins each
-    config = with_fit(captioner.model.config, fit)
+    config = with_fit(captioner.config, fit)
     assert (
         config.decoding.photo == fit.photo.calibration
         and config.decoding.region == fit.region.calibration
     )
-    assert config.decoding.beams == captioner.model.config.decoding.beams
+    assert config.decoding.beams == captioner.config.decoding.beams

@@ -15,7 +15,6 @@ from regiontalk.evaluate.photos import (
     PhotoBatch,
     box_vectors,
     pad_with_whole,
-    whole_pictures,
 )
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
@@ -81,7 +80,7 @@ def test_boxes_there_and_back(
 
 def test_pad_with_whole() -> None:
     rows = [np.array([[1, 2, 3, 4]], dtype=np.float32), np.zeros((0, 4), dtype=np.float32)]
-    padded = pad_with_whole(rows, 64, torch.device("cpu"))
+    padded = pad_with_whole(rows, 64)
     assert padded.tolist() == [[[1, 2, 3, 4]], [[0, 0, 64, 64]]]
 
 
@@ -102,7 +101,8 @@ def test_take_slices_all_fields(photos: Any) -> None:
     part = whole.take([3, 1])
     assert [example.id for example in part.examples] == [whole.examples[3].id, whole.examples[1].id]
     assert all(
-        torch.equal(some, every[[3, 1]]) for some, every in zip(part.maps, whole.maps, strict=True)
+        np.array_equal(some, every[[3, 1]])
+        for some, every in zip(part.features, whole.features, strict=True)
     )
 
 
@@ -114,10 +114,8 @@ def test_box_vectors_leave_the_padding_out(captioner: RegionCaptioner, photos: A
     ]
     first, second = box_vectors(captioner, part, boxes)
     assert first.shape == (2, 16) and second.shape == (0, 16)
-    whole = captioner.model.extractor.vectors(part.maps, whole_pictures(part, captioner.device))[
-        0, 0
-    ]
-    assert torch.allclose(first[0], whole, atol=1e-6)
+    whole = captioner.predictor.photo_features(part.features)[0]
+    np.testing.assert_allclose(first[0], whole, atol=1e-6)
 
 
 def test_a_broken_photo_is_left_out_and_named(

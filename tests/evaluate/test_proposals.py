@@ -21,8 +21,8 @@ def test_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) -> None:
     }
     total = 0
     for batch in photos(batch=1):
-        boxes, scores = captioner.model.extractor.propose(batch.maps, 100)
-        places = batch.to_annotation(0, boxes[0])[(scores[0] > 0).numpy()]
+        boxes, scores = captioner.predictor.propose(batch.features, 100)
+        places = batch.to_annotation(0, boxes[0])[scores[0] > 0]
         for truth in batch.examples[0].boxes_xyxy:
             overlap = box_ops.iou(places, truth[None])[:, 0]
             for count in (20, 100):

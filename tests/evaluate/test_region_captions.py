@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.evaluate.photos import whole_pictures
 from regiontalk.evaluate.region_captions import (
     left_out,
     one_box_things,
@@ -94,12 +92,12 @@ def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any)
     found = speak(captioner, batch, wanted, beams=2)
     assert [len(own) for own in found] == [1, 3, 0, 2, 3, 1]
     for row, own in enumerate(wanted):
-        maps = batch.take([row]).maps
+        features = batch.features.take([row])
         for box, spoken in zip(own, found[row], strict=True):
-            alone = torch.from_numpy(box)[None, None]
-            caption = captioner.write(maps, alone, 2)
-            fluency, match = captioner.evidence(maps, alone, caption)[0].tolist()
-            assert spoken.text == captioner.model.vocabulary.decode(caption[0].words) != ""
+            alone = box[None, None]
+            caption = captioner.write(features, alone, 2)
+            fluency, match = captioner.evidence(features, alone, caption)[0].tolist()
+            assert spoken.text == captioner.vocabulary.decode(caption[0].words) != ""
             assert (spoken.fluency, spoken.match) == pytest.approx((fluency, match), abs=1e-4)
 
 
@@ -115,5 +113,5 @@ def test_whole_photos(captioner: RegionCaptioner, photos: Any) -> None:
     single = captioner.caption_many([encoded.examples[5].photo], regions=0, beams=2)[0].caption
     assert single is not None and said[encoded.examples[5].id].text == single.text
     last = list(encoded)[-1]
-    whole = captioner.model.extractor.vectors(last.maps, whole_pictures(last, captioner.device))
-    assert torch.allclose(vectors[4:], whole[:, 0], atol=1e-6)
+    whole = captioner.predictor.photo_features(last.features)
+    np.testing.assert_allclose(vectors[4:], whole, atol=1e-6)

@@ -80,13 +80,11 @@ def test_the_ranking_takes_the_highest_alignment(
         for (
             text
         ) in training.bank.texts:  # one snippet and one box at a time, through the model's parts
-            words, mask = captioner.model.aligner.read([captioner.model.vocabulary.encode(text)])
+            words, mask = captioner.predictor.encode_text([captioner.vocabulary.encode(text)])
             maps = captioner.encode([open_photo(example.photo)])
-            box = captioner.model.preprocessing.to_network(
-                [output["box"]], example.size_wh or (0, 0)
-            )
-            vector = captioner.model.aligner.regions(
-                captioner.model.extractor.vectors(maps, torch.from_numpy(box)[None])
+            box = captioner.preprocessing.to_network([output["box"]], example.size_wh or (0, 0))
+            vector = captioner.predictor.embed_regions(
+                captioner.predictor.region_features(maps, torch.from_numpy(box)[None])
             )
             scores.append(float((words[0][mask[0]] @ vector[0, 0]).sum()))
         assert output["ranking"] == training.bank.texts[int(np.argmax(scores))]
@@ -116,19 +114,19 @@ def test_matched_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) 
     found = match_proposals(photos(batch=4), 2)
     assert found
     for batch in photos(batch=1):
-        boxes, quality = captioner.model.extractor.propose(batch.maps, 100)
+        boxes, quality = captioner.predictor.propose(batch.features, 100)
         places = batch.to_annotation(0, boxes[0])
         for thing in one_box_things(batch.examples[0]):
             overlaps = iou(places, batch.examples[0].boxes_xyxy[[thing.box]])[:, 0]
             overlaps[0] = 0.0  # the whole photo is no proposal
-            overlaps[(quality[0] <= 0).numpy()] = 0.0
+            overlaps[quality[0] <= 0] = 0.0
             best = int(overlaps.argmax())
             assert (thing.id in found) == (overlaps[best] >= 0.5)
             if thing.id in found:
                 own = found[thing.id]
                 assert own.overlap == pytest.approx(float(overlaps[best]), abs=1e-5)
-                said = captioner.write(batch.maps, boxes[:, best : best + 1], 2)[0].words
-                assert own.spoken.text == captioner.model.vocabulary.decode(said)
+                said = captioner.write(batch.features, boxes[:, best : best + 1], 2)[0].words
+                assert own.spoken.text == captioner.vocabulary.decode(said)
 
 
 def test_without_training_or_boxes(captioner: RegionCaptioner, photos: Any) -> None:

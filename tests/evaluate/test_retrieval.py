@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.retrieval import evaluate_retrieval, region_vectors, score_matrix
 from regiontalk.metrics.retrieval import retrieval
+from regiontalk.model.config import ModelConfig
 from regiontalk.records import Example
+from regiontalk.runtime.torch_engine import TorchPredictor
+
+
+class OfAligner(TorchPredictor):
+    """A predictor that has an aligner and nothing else."""
+
+    def __init__(self, aligner: Aligner) -> None:
+        self.config = ModelConfig(aligner=aligner.config)
+        self.model: Any = SimpleNamespace(aligner=aligner)
 
 
 @pytest.mark.parametrize("score", ["maxsim", "sum_positive", "mean_positive"])
@@ -22,12 +34,12 @@ def test_score_matrix_equals_loops(score: Any, token: bool) -> None:
     torch.manual_seed(0)
     config = AlignerConfig(size=4, word_size=4, hidden=4, score=score, sentence_token=token)
     aligner = Aligner(features=3, vocabulary=12, config=config).eval()
-    vectors = torch.randn(3, 5, 4)
+    vectors = torch.randn(3, 5, 4).numpy()
     sentences = [[4, 5, 6], [7], [8, 9, 10, 11, 4], [5, 5]]
-    found = score_matrix(aligner, vectors, sentences)
+    found = score_matrix(OfAligner(aligner), vectors, sentences)
     for photo in range(3):
         for column, sentence in enumerate(sentences):
-            words, mask = aligner.read([sentence])
+            words, mask = (part.detach().numpy() for part in aligner.read([sentence]))
             products = [[float(v @ s) for v in vectors[photo]] for s in words[0][mask[0]]]
             slow = (
                 sum(max(row) for row in products)  # eq. 8
@@ -44,9 +56,9 @@ def test_the_protocol_is_the_metric_on_the_matrix(captioner: RegionCaptioner, ph
     examples, vectors, seen = region_vectors(encoded, 3)
     assert vectors.shape == (6, 4, 8) and seen.shape == (6, 4)
     sentences = [(row, text) for row, example in enumerate(examples) for text in example.captions]
-    numbers = [captioner.model.vocabulary.encode(text) for _, text in sentences]
+    numbers = [captioner.vocabulary.encode(text) for _, text in sentences]
     slow = retrieval(
-        score_matrix(captioner.model.aligner, vectors, numbers),
+        score_matrix(captioner.predictor, vectors, numbers),
         [r for r, _ in sentences],
         resamples=20,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from regiontalk.evaluate.word_variance import (
     SpokenWords,
@@ -17,9 +16,9 @@ from regiontalk.evaluate.word_variance import (
 
 def spoken(rows: list[tuple[str, list[float]]]) -> SpokenWords:
     """One sentence a word."""
-    vectors = torch.tensor([[vector] for _, vector in rows])
+    vectors = np.array([[vector] for _, vector in rows], dtype=np.float32)
     return SpokenWords.of(
-        [[word] for word, _ in rows], vectors, torch.ones(len(rows), 1, dtype=torch.bool)
+        [[word] for word, _ in rows], vectors, np.ones((len(rows), 1), dtype=bool)
     )
 
 
@@ -65,8 +64,8 @@ def test_spreads_add_up_to_the_share() -> None:
     words = SpokenWords.empty()
     for sentence in sentences:
         vectors, mask = (
-            torch.from_numpy(random.normal(size=(1, 7, 2))),
-            torch.arange(7)[None] < len(sentence),
+            random.normal(size=(1, 7, 2)),
+            np.arange(7)[None] < len(sentence),
         )
         photos.append(([sentence], vectors, mask))
         words = words.joined(SpokenWords.of([sentence], vectors, mask))
@@ -93,8 +92,8 @@ def test_by_length() -> None:
 
 
 def test_sums_and_padding() -> None:
-    vectors = torch.tensor([[[1.0], [9.0]], [[2.0], [3.0]]])
-    mask = torch.tensor([[True, False], [True, True]])
+    vectors = np.array([[[1.0], [9.0]], [[2.0], [3.0]]], dtype=np.float32)
+    mask = np.array([[True, False], [True, True]])
     both = SpokenWords.of([["a"], ["a", "b"]], vectors, mask).joined(spoken([("b", [1.0])]))
     assert both.count == {"a": 2, "b": 2} and both.lengths == {"a": 3.0, "b": 4.0}
 

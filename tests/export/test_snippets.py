@@ -19,6 +19,7 @@ from regiontalk.export import snippets
 from regiontalk.export.snippets import draw_sheet, photo_snippets, write_snippets
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
+from regiontalk.runtime.torch_engine import TorchPredictor
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_the_snippets_of_a_sentence_put_together_are_the_sentence(
         rows = photo_snippets(captioner, example, beta)
         for number, caption in enumerate(example.captions):
             own = [row for row in rows if row["caption"] == number]
-            assert any(word not in captioner.model.vocabulary for word in caption.split())
+            assert any(word not in captioner.vocabulary for word in caption.split())
             assert " ".join(row["text"] for row in own).split() == caption.split(), (
                 "the user's words, known or not"
             )
@@ -163,7 +164,7 @@ def test_a_run_of_other_settings_is_not_gone_on_with(
         match=r"partial: expected a run of tiny \(\w+\) with beta 0.1, got .* with beta 0.5;",
     ):
         write_snippets(captioner, examples, begun, beta=0.1)
-    other = RegionCaptioner(model=make_tiny(overlap=0.6))
+    other = RegionCaptioner(predictor=TorchPredictor(make_tiny(overlap=0.6)))
     with pytest.raises(ValueError, match="delete the file to begin anew"):
         write_snippets(other, examples, begun, beta=0.5)
     assert partial.read_bytes() == before and not begun.exists()

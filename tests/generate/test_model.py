@@ -8,13 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.generate.model import (
-    Generator,
-    GeneratorConfig,
-    caption_loss,
-    vocabulary_log_frequency,
-)
-from regiontalk.generate.search import beam
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.generate.model import Generator, caption_loss, vocabulary_log_frequency
+from regiontalk.runtime.search import beam
+from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, START, Vocabulary
 
 VOCABULARY = Vocabulary(["a", "dog", "runs", "grass"], [8, 4, 2, 2])
@@ -73,7 +70,8 @@ def test_steps_are_teacher_forcing(cell: str, picture: str, attends: dict[str, A
     assert (looks is None) == (not attends) and (looks is None or looks.shape == (3, 4, 3))
     state, memory = model.start(condition, annotations)
     for t in range(words.shape[1]):
-        log_probabilities, state = model.step(words[:, t], state, memory)
+        log_probabilities, state, look = model.look_step(words[:, t], state, memory)
+        assert (look is None) == (not attends)
         torch.testing.assert_close(log_probabilities, logits[:, t].log_softmax(-1))
     # the picture matters, and a row does not depend on its neighbours
     other, _ = model(condition.roll(1, 0), annotations, words)
@@ -94,8 +92,8 @@ def test_padding_gets_no_weight() -> None:
     torch.testing.assert_close(logits, expected)
     assert looks is not None and (looks[..., 3:] == 0).all()
     torch.testing.assert_close(looks[..., :3], seen)
-    step, state = model.search_step(condition, padded, mask)
-    torch.testing.assert_close(step(words[:, 0], state)[0], expected[:, 0].log_softmax(-1))
+    first, _, _ = model.look_step(words[:, 0], *model.start(condition, padded, mask))
+    torch.testing.assert_close(first, expected[:, 0].log_softmax(-1))
 
 
 @pytest.mark.parametrize("look", ["before", "after"])
@@ -124,7 +122,7 @@ def test_how_attention_looks_needs_attention(name: str, value: Any) -> None:
 def test_search_finds_what_the_model_says(look: str) -> None:
     model = generator(cell="lstm", attention=5, look=look)
     condition, annotations, _ = given(model, 3)
-    step, state = model.search_step(condition, annotations)
+    step, state = search_step(model, condition, annotations)
     for row, found in enumerate(beam(step, state, 3, 5, 3)):
         for hypothesis in found:
             words = torch.tensor([[START, *hypothesis.words]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 from typing import Any
 
@@ -160,7 +159,7 @@ def test_boxes_empty_and_wrong(method: str) -> None:
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 @pytest.mark.parametrize("size_wh", [(150, 100), (90, 130), (64, 64), (1, 1), (300, 2)], ids=str)
-def test_to_tensor_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
+def test_to_pixels_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (*size_wh[::-1], 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     preprocessing = Preprocessing(size=64, fit=fit)
@@ -171,36 +170,23 @@ def test_to_tensor_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
     )  # Pillow's is always antialiased
     canvas[top:bottom, left:right] = np.asarray(small) / 255
     wanted = ((canvas - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
-    tensor = preprocessing.to_tensor(image)
-    assert (tensor.shape, tensor.dtype, tensor.is_contiguous()) == (
-        (3, 64, 64),
-        torch.float32,
-        True,
-    )
-    assert (
-        np.abs(tensor.numpy() - wanted).max() < 0.03
-    )  # one step of 8 bits is 1 / 255 / 0.225 = 0.017
+    tensor = preprocessing.to_pixels(image)
+    assert (tensor.shape, tensor.dtype) == ((3, 64, 64), np.float32)
+    assert np.abs(tensor - wanted).max() < 1e-5
 
 
-def test_to_tensor_by_hand() -> None:
+def test_to_pixels_by_hand() -> None:
     # white: (1 - 0.5) / 0.25 = 2
     preprocessing = Preprocessing(size=2, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     assert (
-        preprocessing.to_tensor(Image.new("RGB", (5, 3), "white")).tolist()
+        preprocessing.to_pixels(Image.new("RGB", (5, 3), "white")).tolist()
         == [[[2.0, 2.0], [2.0, 2.0]]] * 3
     )
-
-
-def test_preprocessing_through_json() -> None:
-    preprocessing = Preprocessing(size=320, fit="pad", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
-    assert Preprocessing.from_dict({}) == Preprocessing()
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sise": 224}, "expected the keys size, fit, mean, std, got unknown sise"),
         ({"size": 0}, "size: expected"),
         ({"size": 2.5}, "size: expected"),
         ({"size": True}, "size: expected"),
@@ -215,7 +201,7 @@ def test_preprocessing_through_json() -> None:
 )
 def test_preprocessing_errors(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Preprocessing.from_dict(values)
+        Preprocessing(**values)
 
 
 @pytest.mark.parametrize(
@@ -227,13 +213,13 @@ def test_network_input_is_torchvisions(size: tuple[int, int], fit: str) -> None:
         np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     )
     road = Preprocessing(fit=fit)
-    pixels = road.to_tensor(picture)
+    pixels = road.to_pixels(picture)
     left, top, wide, high = road._placement(size)
     judge = transforms.resize(transforms.pil_to_tensor(picture), [high, wide], antialias=True)
     judge = transforms.normalize(
         transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std
     )
-    torch.testing.assert_close(
-        pixels[:, top : top + high, left : left + wide], judge, rtol=1e-5, atol=1e-6
-    )
-    assert pixels.is_contiguous() and pixels.dtype == torch.float32
+    inside = torch.from_numpy(pixels[:, top : top + high, left : left + wide])
+    # Pillow and torchvision round 8 bits apart by one at most, 1 / 255 / 0.224
+    torch.testing.assert_close(inside, judge, rtol=1e-5, atol=0.0176)
+    assert pixels.flags.c_contiguous and pixels.dtype == np.float32

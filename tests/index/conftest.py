@@ -64,7 +64,9 @@ def made_up(captioner: RegionCaptioner) -> Callable[[int], list[Row]]:
 
     def make(count: int) -> list[Row]:
         chance = np.random.default_rng(5)
-        vectors = chance.normal(size=(count, 1 + REGIONS, About.of(captioner.model, REGIONS).size))
+        vectors = chance.normal(
+            size=(count, 1 + REGIONS, About.of(captioner.predictor, REGIONS).size)
+        )
         vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
         boxes = np.tile(np.array([0, 0, 9, 9], dtype=np.float32), (1 + REGIONS, 1))
         ones = np.ones(1 + REGIONS, dtype=np.float32)

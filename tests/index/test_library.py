@@ -21,6 +21,7 @@ from regiontalk.index.library import Added, PhotoIndex
 from regiontalk.index.rows import Row
 from regiontalk.index.store import writing
 from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.torch_engine import TorchPredictor
 
 Paint = Callable[[int, Path], None]
 
@@ -212,7 +213,7 @@ def test_another_model_is_refused(
     make_tiny: Callable[..., RegionModel],
     tmp_path: Path,
 ) -> None:
-    other = RegionCaptioner(model=make_tiny(features=24))
+    other = RegionCaptioner(predictor=TorchPredictor(make_tiny(features=24)))
     for use in (lambda: library.search(other, "a car"), lambda: library.add(other, [])):
         with pytest.raises(ValueError, match=r"made by the model 'tiny' .*--rebuild"):
             use()
@@ -262,6 +263,7 @@ ADD = """
 import sys
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import PhotoIndex
+from regiontalk.runtime.torch_engine import TorchPredictor
 captioner = RegionCaptioner.from_pretrained(sys.argv[1])
 index = PhotoIndex.open_or_create(sys.argv[2], captioner, regions=4)
 index.add(captioner, sys.argv[3:], captions=0, batch=1, done=lambda count: print("done", flush=True))

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from regiontalk.index.metadata import About, fingerprint
+from regiontalk.index.metadata import About
 from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.torch_engine import TorchPredictor
+
+
+def fingerprint(model: RegionModel) -> str:
+    return TorchPredictor(model).fingerprint()
 
 
 def test_a_saved_model_is_the_same(
@@ -35,9 +40,9 @@ def test_vectors_without_unit_length_are_refused(tiny_folder: Path) -> None:
     aligner = model.config.aligner.model_copy(update={"normalise": False})
     model.config = model.config.model_copy(update={"aligner": aligner})
     with pytest.raises(ValueError, match=r"are compared by cosine.*aligner.normalise = true"):
-        About.of(model, 19)
+        About.of(TorchPredictor(model), 19)
 
 
 def test_a_number_of_regions_below_zero_is_refused(tiny_folder: Path) -> None:
     with pytest.raises(ValueError, match="regions: expected 0 or more, got -1"):
-        About.of(RegionModel.from_folder(tiny_folder), -1)
+        About.of(TorchPredictor(RegionModel.from_folder(tiny_folder)), -1)

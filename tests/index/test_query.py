@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import PhotoIndex
@@ -52,10 +51,8 @@ def candidates(*rows: Row) -> Candidates:
 
 
 def query(vectors: Sequence[np.ndarray], names: Sequence[str | None]) -> Query:
-    values = torch.from_numpy(np.stack(vectors)).float()
-    return Query(
-        "red car", tuple(names), values, torch.ones(len(values), dtype=torch.bool), len(values)
-    )
+    values = np.stack(vectors).astype(np.float32)
+    return Query("red car", tuple(names), values, np.ones(len(values), dtype=bool), len(values))
 
 
 def test_by_hand(captioner: RegionCaptioner) -> None:
@@ -134,7 +131,7 @@ def test_a_text_and_a_photo_both_count(
         read_query(captioner, None, photos[1], None),
     )
     both = read_query(captioner, "a red car", photos[1], None)
-    torch.testing.assert_close(both.vectors, torch.cat([text.vectors, example.vectors]))
+    np.testing.assert_allclose(both.vectors, np.concatenate([text.vectors, example.vectors]))
     assert both.names == (*text.names, *example.names) and (both.phrase, both.spoken) == (
         "a red car",
         text.spoken,
@@ -171,7 +168,7 @@ def test_which_words_are_sought_by(weights: Sequence[float], chosen: Sequence[in
 
 
 def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
-    assert captioner.model.vocabulary.unknown("a Zyzzyva in the red canoe") == ["zyzzyva", "canoe"]
+    assert captioner.vocabulary.unknown("a Zyzzyva in the red canoe") == ["zyzzyva", "canoe"]
 
 
 def test_no_candidate(captioner: RegionCaptioner) -> None:

@@ -7,18 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from regiontalk.align.model import AlignerConfig
-from regiontalk.generate.model import GeneratorConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import ModelConfig
-from regiontalk.model.region_model import RegionModel, write_captions
+from regiontalk.model.region_model import RegionModel
 from regiontalk.model.storage import FILES
 from regiontalk.regions.backbones import Backbone
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import Vocabulary
 
 WORDS = Vocabulary(["a", "red", "dog"], [9, 4, 2])
@@ -317,9 +319,9 @@ def test_backbone_maps(name: str) -> None:
 
 def test_no_beams_at_all_are_refused_and_not_taken_for_the_usual() -> None:
     model = RegionModel(config=config(), vocabulary=WORDS).eval()
-    condition = torch.zeros(1, model.condition_size())
-    given = torch.zeros(1, 3, model.extractor.cell_size)
-    with torch.no_grad():
-        assert len(write_captions(model.generator, model.config.decoding, condition, given)) == 1
-        with pytest.raises(ValueError, match="beams=0"):
-            write_captions(model.generator, model.config.decoding, condition, given, beams=0)
+    predictor = TorchPredictor(model)
+    features = predictor.encode_photos(np.zeros((1, 3, 64, 64), dtype=np.float32))
+    state = predictor.start(features, predictor.whole_photos(1))
+    assert len(predictor.write(state)) == 1
+    with pytest.raises(ValueError, match="beams=0"):
+        predictor.write(state, beams=0)

@@ -25,6 +25,7 @@ from regiontalk.objects.detectors import (
     letterbox,
 )
 from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.runtime.torch_engine import TorchPredictor
 
 SHARED = Path(__file__).parents[3] / "shared"
 NAMES = ["dog", "cat", "car"]
@@ -224,7 +225,7 @@ def test_torchvision() -> None:
 def test_our_own_regions(
     make_tiny: Callable[..., RegionModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    captioner = RegionCaptioner(model=make_tiny())
+    captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
     said = [("a dog", 0.4), (None, 0.1), ("a cat", 0.8), ("a dog", 0.9)]
     regions = tuple(
         RegionCaption((0, 0, 5 + place, 5), *one, score=0.5) for place, one in enumerate(said)

@@ -13,8 +13,9 @@ from torch.nn import functional
 from torchvision.ops import roi_align
 
 from regiontalk.regions.backbones import Backbone
+from regiontalk.regions.config import CELLS, ExtractorConfig
 from regiontalk.regions.crops import SIDE, CropExtractor, CropNetwork, crop
-from regiontalk.regions.extractor import CELLS, ExtractorConfig, OnePassExtractor
+from regiontalk.regions.extractor import OnePassExtractor
 
 BOXES = torch.tensor([[[0.0, 0, 64, 64], [8, 4, 40, 60]], [[0, 0, 64, 64], [30, 30, 33, 62]]])
 SIZES = {"backbone": "test_efficientnet", "size": 64, "features": 16, "proposal_width": 8}

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
-from regiontalk.boxes import pairwise_iou
-from regiontalk.regions.proposals import anchor_boxes, proposal_loss
+from regiontalk.regions.proposals import anchor_boxes, pairwise_iou, proposal_loss
 
 ANCHORS = anchor_boxes(64)
 TRUTH = torch.tensor(

@@ -18,7 +18,6 @@ from torchvision.ops import MultiScaleRoIAlign
 from regiontalk.records import Regions
 from regiontalk.regions.sources import (
     DetectorBoxes,
-    GivenBoxes,
     Grid,
     PrecomputedRegions,
     RegionSource,
@@ -50,28 +49,6 @@ def tiny_detector(seed: int = 0) -> FasterRCNN:
         max_size=96,
         box_score_thresh=0.0,
     )
-
-
-@pytest.mark.parametrize(
-    ("boxes", "message"),
-    [
-        pytest.param([[10, 20, 30, 40], [0, 0, 80, 60]], None, id="two boxes, one the whole photo"),
-        pytest.param([], None, id="none"),
-        pytest.param([[10, 20, 90, 40]], "outside the photo, which is 80x60", id="outside"),
-        pytest.param([[30, 20, 10, 40]], "inverted", id="inverted"),
-        pytest.param([[10, 20, 10, 40]], "empty", id="empty"),
-        pytest.param([[10, 20, 30]], r"shape \(N, 4\)", id="three numbers"),
-        pytest.param([[0, 0, float("nan"), 5]], "finite", id="not a number"),
-    ],
-)
-def test_given_boxes(boxes: Any, message: str | None) -> None:
-    if message:
-        with pytest.raises(ValueError, match=message):
-            GivenBoxes(boxes).propose(PHOTO)
-        return
-    regions = GivenBoxes(boxes).propose(PHOTO)
-    check(regions)
-    assert regions.boxes_xyxy[1:].tolist() == boxes and (regions.scores == 1).all()
 
 
 def slow_grid(rows: int, columns: int, width: int, height: int) -> list[list[float]]:

@@ -110,7 +110,10 @@ class Slow:
 
     def __init__(self, captioner: RegionCaptioner) -> None:
         self._captioner = captioner
-        self.model, self.attends = captioner.model, captioner.attends
+        self.predictor = captioner.predictor
+        self.preprocessing = captioner.preprocessing
+        self.vocabulary = captioner.vocabulary
+        self.attends = captioner.attends
         self.door, self.batches = threading.Event(), list[int]()
 
     def caption_many(self, photos: Any, **settings: Any) -> Any:

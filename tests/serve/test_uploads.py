@@ -72,7 +72,11 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
     open_photo = routes.open_photo
     monkeypatch.setattr(routes, "open_photo", remember)
     slow: Any = SimpleNamespace(
-        model=captioner.model, attends=captioner.attends, caption_many=caption_many
+        predictor=captioner.predictor,
+        preprocessing=captioner.preprocessing,
+        vocabulary=captioner.vocabulary,
+        attends=captioner.attends,
+        caption_many=caption_many,
     )
     body: Any = (
         {"json": {"photo": base64.b64encode(large).decode()}}
@@ -88,7 +92,7 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
     assert held == 2, "the list of this test and the argument"
     assert (
         photos[0].size_wh == (700, 700)
-        and max(photos[0].image.size) < 4 * captioner.model.preprocessing.size
+        and max(photos[0].image.size) < 4 * captioner.preprocessing.size
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
-from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
@@ -81,7 +83,7 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     again = start_run(values, "again", limit=4).build(
         str(folder), None
     )  # another run takes proposals and network over
-    theirs = captioner.model.extractor.state_dict()
+    theirs = cast(TorchPredictor, captioner.predictor).model.extractor.state_dict()
     assert all(
         torch.equal(value, theirs[key]) for key, value in again.extractor.state_dict().items()
     )

@@ -78,7 +78,7 @@ def test_it_runs(
         vectors=vectors,
     )
     captioner = RegionCaptioner.from_pretrained(folder)
-    assert captioner.model.config.generator.cell == written["generator"]["cell"]
+    assert captioner.config.generator.cell == written["generator"]["cell"]
     found = captioner.caption(next(toy_folder.rglob("*.png")), regions=2)
     assert found.caption is not None and captioner.attends == bool(
         written["generator"].get("attention")

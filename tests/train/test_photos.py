@@ -240,7 +240,7 @@ def test_store_reads_as_in_use_and_names_what_it_cannot_read(tmp_path: Path) -> 
     store = PictureStore(examples, preprocessing)
     assert len(store.broken) == 1 and "bad.png" in store.broken[0]
     assert (store.pixels[1] == 127).all()
-    wanted = preprocessing.to_tensor(Image.fromarray(values))
+    wanted = torch.from_numpy(preprocessing.to_pixels(Image.fromarray(values)))
     # stored as whole numbers: at most half a grey value away, 0.5 / 255 / 0.225
     torch.testing.assert_close(store.batch([0])[0], wanted, atol=0.0088, rtol=0)
 

@@ -13,14 +13,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from regiontalk.align.model import Aligner, AlignerConfig
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
-from regiontalk.regions.precomputed import GivenConfig, given_maps, read_given
+from regiontalk.regions.config import GivenConfig
+from regiontalk.regions.precomputed import given_features, read_given
 from regiontalk.regions.sources import PrecomputedRegions
+from regiontalk.runtime.predictor import PhotoFeatures
 from regiontalk.train.align import Texts, alignment_loss
 from regiontalk.train.precomputed import GivenFeatures
 from regiontalk.train.recipe import FeaturesConfig
@@ -53,14 +56,14 @@ checkpoint_every = 2
 def write_features(folder: Path, captioner: RegionCaptioner, examples: list[Example]) -> None:
     """Two to five regions a photo and the whole photo, as the bottom-up sets come."""
     folder.mkdir(exist_ok=True)
-    model = captioner.model
+    model = captioner.predictor
     for row, example in enumerate(examples):
         photo = captioner.open(example.photo)
         maps = captioner.encode([photo])
-        boxes, _ = model.extractor.propose(maps, 2 + row % 4)
+        boxes, _ = model.propose(maps, 2 + row % 4)
         with torch.inference_mode():
-            vectors = model.extractor.vectors(maps, boxes)[0].numpy()
-        original = model.preprocessing.to_original(boxes[0].numpy(), photo.size_wh)
+            vectors = model.region_features(maps, boxes)[0]
+        original = model.preprocessing.to_original(boxes[0], photo.size_wh)
         wide, high = photo.size_wh
         np.savez(
             folder / f"{example.photo.stem}.npz",
@@ -177,11 +180,11 @@ def test_the_vectors_are_the_given_ones(
     given = RegionCaptioner.from_pretrained(trained / "model", source=PrecomputedRegions(computed))
     count = len(np.load(computed / f"{photo.stem}.npz")["boxes"])
     maps, theirs = (captioner.encode([captioner.open(photo)]) for captioner in (own, given))
-    boxes, _ = own.model.extractor.propose(maps, count - 1)
-    places, quality = given.model.extractor.propose(theirs, count - 1)
-    torch.testing.assert_close(places, boxes, rtol=0, atol=1e-3)
-    vectors = given.model.extractor.vectors(theirs, places)
-    torch.testing.assert_close(vectors, own.model.extractor.vectors(maps, boxes).detach())
+    boxes, _ = own.predictor.propose(maps, count - 1)
+    places, quality = given.predictor.propose(theirs, count - 1)
+    np.testing.assert_allclose(places, boxes, rtol=0, atol=1e-3)
+    vectors = given.predictor.region_features(theirs, places)
+    np.testing.assert_allclose(vectors, own.predictor.region_features(maps, boxes), atol=1e-5)
     assert (quality > 0).all()
 
 
@@ -370,23 +373,25 @@ def test_empty_places_count_for_nothing(
     torch.testing.assert_close(found, aligner.loss(torch.cat(scores), torch.arange(4)))
 
 
-def test_given_maps(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
+def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
     """Three regions by score, in a photo of 100 x 50, for a model of 64 pixels that reads one, or four."""
     boxes = np.array([[0, 0, 50, 50], [50, 0, 100, 25], [0, 25, 25, 50]])
     features, scores = np.eye(3, dtype=np.float32), np.array([0.2, 0.9, 0.0])
     np.savez(tmp_path / "dog.npz", features=features, boxes=boxes, scores=scores)
     source = PrecomputedRegions(tmp_path)
     read = [read_given(source, "dog.jpg", (100, 50), 3)]
-    one = given_maps(read, Preprocessing(size=64), GivenConfig(features=3, regions=1))
+    one = PhotoFeatures(
+        *given_features(read, Preprocessing(size=64), GivenConfig(features=3, regions=1))
+    )
     assert one.boxes_xyxy.tolist() == [[[0, 0, 64, 64], [32, 0, 64, 32]]]  # the best by score
-    torch.testing.assert_close(
-        one.regions, torch.tensor([[[1 / 3] * 3, [0.0, 1, 0]]])
-    )  # the whole photo: the mean
-    four = given_maps(read, Preprocessing(size=64), GivenConfig(features=3, regions=4))
+    # the whole photo: the mean
+    np.testing.assert_allclose(one.regions, [[[1 / 3] * 3, [0.0, 1, 0]]], rtol=1e-6)
+    four = PhotoFeatures(
+        *given_features(read, Preprocessing(size=64), GivenConfig(features=3, regions=4))
+    )
     assert four.boxes_xyxy[0, 2:].tolist() == [[0, 0, 32, 64], [0, 32, 16, 64], [0, 0, 0, 0]]
-    torch.testing.assert_close(
-        four.objectness, torch.tensor([[1, 0.9, 0.2, 1e-6, 0]])
-    )  # 0 is no region
+    # 0 is no region
+    np.testing.assert_allclose(four.objectness, [[1, 0.9, 0.2, 1e-6, 0]], rtol=1e-6)
     assert four.regions[0, 4].tolist() == [0, 0, 0]
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from regiontalk.generate.model import Generator, GeneratorConfig
-from regiontalk.generate.search import greedy
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.generate.model import Generator
 from regiontalk.metrics.cider import cider_d
+from regiontalk.runtime.search import greedy
+from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, START, Vocabulary
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
 
@@ -85,7 +87,7 @@ def test_it_learns_what_is_rewarded(generator: Generator) -> None:
         loss.backward()
         optimiser.step()
     assert generator.training
-    step_, state = generator.eval().search_step(condition, annotations)
+    step_, state = search_step(generator.eval(), condition, annotations)
     found = [row[0].words for row in greedy(step_, state, 2, 3)]
     assert found == [(7, 7, 7), (6, 6, 6)]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regiontalk.regions.backbones import Backbone
-from regiontalk.regions.extractor import ExtractorConfig
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.train import features
 from regiontalk.train import run as runner
 from regiontalk.train.card import model_card

@@ -2,8 +2,8 @@
 
 Search knows one function, ``step(words, state) -> (log_probabilities, state)``: from the words (R,)
 int64 just written by the R sentences now alive, and the model's state, to the log-probabilities (R,
-V) of the next word and the next state. A state is a tensor with R rows, None, `Fixed`, or a tuple
-of states. All sentences start with START.
+V) of the next word and the next state, in numpy. A state is an array with R rows (of numpy, or a
+tensor that stays where it is), None, `Fixed`, or a tuple of states. All sentences start with START.
 
 All rows (photos, regions) decode together and leave the batch as they finish, so a finished row
 costs nothing. A sentence is at most ``max_words`` words and END; one that has ``max_words`` words
@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, NamedTuple, TypeVar, cast
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
+from numpy.typing import NDArray
 
+from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 
 State = TypeVar("State")
-Step = Callable[[Tensor, State], tuple[Tensor, State]]
+IntArray = NDArray[np.int64]
+Step = Callable[[IntArray, State], tuple[FloatArray, State]]
 
 FORBIDDEN = (
     PAD,
@@ -62,7 +63,7 @@ class Fixed:
     returns it as it came.
 
     Attributes:
-        value: a tensor with R rows, or a tuple of such.
+        value: an array with R rows, or a tuple of such.
     """
 
     value: Any
@@ -94,8 +95,8 @@ def greedy(
         ValueError: an argument is out of range, or the step returns another shape or NaN.
     """
 
-    def choose(log_probabilities: Tensor, alive: Tensor, position: int) -> Tensor:
-        return log_probabilities.argmax(dim=1)
+    def choose(log_probabilities: FloatArray, alive: IntArray, position: int) -> IntArray:
+        return np.asarray(log_probabilities.argmax(1))
 
     return _follow(step, state, rows, max_words, forbidden, length_power, choose)
 
@@ -106,7 +107,7 @@ def sample(
     rows: int,
     max_words: int,
     temperature: float = 1.0,
-    generator: torch.Generator | None = None,
+    generator: np.random.Generator | None = None,
     *,
     forbidden: Sequence[int] = FORBIDDEN,
     length_power: float = 0.0,
@@ -123,7 +124,7 @@ def sample(
         max_words: the longest sentence, END not counted.
         temperature: above 0; below 1 sharpens, above 1 flattens. The log-probability reported is
             the model's own.
-        generator: the source of chance; None = torch's default one.
+        generator: the source of chance; None = a fresh one, seeded by the system.
         forbidden: word numbers that are never written.
         length_power: only changes the score that is reported.
 
@@ -137,22 +138,16 @@ def sample(
         raise ValueError(
             f"temperature: expected a finite number above 0, got {temperature}; for the mode use greedy"
         )
-    source = generator.device if generator is not None else torch.device("cpu")
-    chances = torch.rand(
-        max(rows, 0), max(max_words, 0), generator=generator, device=source, dtype=torch.float64
-    )
+    source = np.random.default_rng() if generator is None else generator
+    chances = source.random((max(rows, 0), max(max_words, 0)))
 
-    def choose(log_probabilities: Tensor, alive: Tensor, position: int) -> Tensor:
-        mass = (
-            (log_probabilities.float() / temperature)
-            .softmax(dim=1)
-            .nan_to_num()
-            .double()
-            .cumsum(dim=1)
-        )
-        level = chances[:, position].to(mass.device)[alive, None] * mass[:, -1:]
-        # right=True passes over words without mass: the first word whose mass exceeds the level
-        return torch.searchsorted(mass, level, right=True).squeeze(1).clamp(max=mass.shape[1] - 1)
+    def choose(log_probabilities: FloatArray, alive: IntArray, position: int) -> IntArray:
+        scaled = log_probabilities.astype(np.float64) / temperature
+        highest = scaled.max(1, keepdims=True)
+        mass = np.exp(scaled - np.where(np.isfinite(highest), highest, 0.0)).cumsum(1)
+        level = chances[alive, position][:, None] * mass[:, -1:]
+        # the first word whose mass exceeds the level: words without mass are passed over
+        return np.asarray((mass <= level).sum(1).clip(max=mass.shape[1] - 1))
 
     return _follow(step, state, rows, max_words, forbidden, length_power, choose)
 
@@ -164,43 +159,37 @@ def _follow(
     max_words: int,
     forbidden: Sequence[int],
     length_power: float,
-    choose: Callable[[Tensor, Tensor, int], Tensor],
+    choose: Callable[[FloatArray, IntArray, int], IntArray],
 ) -> list[list[Hypothesis]]:
     """One sentence a row, each word by ``choose(log-probabilities (R, V), alive (R,), position) -> words (R,)``."""
     _check(rows, max_words, forbidden, length_power)
-    device = _device(state)
-    banned = torch.tensor(sorted(set(forbidden)), dtype=torch.int64, device=device)
-    alive = torch.arange(rows, device=device)
-    words = torch.full((rows,), START, device=device)
-    written = torch.full((rows, max_words), END, device=device)
-    totals = torch.zeros(rows, dtype=torch.float64, device=device)
-    with torch.no_grad():
-        for position in range(max_words + 1):
-            if not len(alive):
-                break
-            log_probabilities, state = step(words, state)
-            _check_step(log_probabilities, len(alive), forbidden)
-            allowed = log_probabilities.index_fill(1, banned, -math.inf)
-            words = (
-                choose(allowed, alive, position)
-                if position < max_words
-                else torch.full_like(alive, END)
-            )
-            values = allowed.gather(1, words[:, None]).squeeze(1).double()
-            totals[alive] += values
-            words = words.masked_fill(
-                values.isneginf(), END
-            )  # no word is possible: the row stops, worth -inf
-            going = (words != END).nonzero().squeeze(1)
-            if position < max_words:
-                written[alive, position] = words
-            if len(going) < len(alive):
-                alive, words, state = alive[going], words[going], reorder(state, going)
-    lengths = (written != END).sum(1).double() + 1
+    banned = sorted(set(forbidden))
+    alive = np.arange(rows)
+    words = np.full(rows, START)
+    written = np.full((rows, max_words), END)
+    totals = np.zeros(rows)
+    for position in range(max_words + 1):
+        if not len(alive):
+            break
+        log_probabilities, state = step(words, state)
+        _check_step(log_probabilities, len(alive), forbidden)
+        allowed = log_probabilities.copy()
+        allowed[:, banned] = -np.inf
+        is_last = position == max_words
+        words = np.full_like(alive, END) if is_last else choose(allowed, alive, position)
+        values = allowed[np.arange(len(alive)), words].astype(np.float64)
+        totals[alive] += values
+        words = np.where(np.isneginf(values), END, words)  # no word is possible: the row stops
+        going = np.flatnonzero(words != END)
+        if not is_last:
+            written[alive, position] = words
+        if len(going) < len(alive):
+            alive, words, state = alive[going], words[going], reorder(state, going)
+    lengths = (written != END).sum(1) + 1
     columns = (written.tolist(), totals.tolist(), (totals / lengths**length_power).tolist())
-    found = zip(*columns, strict=True)
     return [
-        [_hypothesis(row if total > -math.inf else [], total, score)] for row, total, score in found
+        [_hypothesis(row if total > -math.inf else [], total, score)]
+        for row, total, score in zip(*columns, strict=True)
     ]
 
 
@@ -247,29 +236,29 @@ def beam(
     keep = beams if keep is None else keep
     horizon = max_words if horizon is None else horizon
     _check_beam(beams, keep, horizon)
-    found: list[list[Hypothesis]] = [[] for _ in range(rows)]
-    hunt = _Hunt.start(rows, max_words, keep, _device(state))
-    words = torch.full((rows,), START, device=hunt.total.device)
-    with torch.no_grad():
-        for position in range(max_words + 1):
-            if not len(hunt.rows):
-                break
-            log_probabilities, state = step(words, state)
-            _check_step(log_probabilities, len(words), forbidden)
-            width = hunt.total.shape[1]  # 1 at first, then K
-            hunt, parents, heads = hunt.grow(
-                log_probabilities, beams, position, forbidden, length_power
-            )
-            # the longest sentence that a prefix may become: it bears the same log-probability best
-            hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1) ** length_power)
-            index = torch.arange(len(parents), device=words.device)[:, None] * width + parents
-            all_go_on = bool(hopeful.all())
-            if not all_go_on:
-                hunt.select(~hopeful).report(found)
-                hunt, index, heads = hunt.select(hopeful), index[hopeful], heads[hopeful]
-            words = heads.flatten()
-            state = reorder(state, index.flatten(), inside_rows=all_go_on and position > 0)
-    return found
+    sentences: list[list[Hypothesis]] = [[] for _ in range(rows)]
+    hunt = _Hunt.start(rows, max_words, keep)
+    words = np.full(rows, START)
+    for position in range(max_words + 1):
+        if not len(hunt.rows):
+            break
+        log_probabilities, state = step(words, state)
+        _check_step(log_probabilities, len(words), forbidden)
+        width = hunt.total.shape[1]  # 1 at first, then K
+        hunt, parents, heads = hunt.grow(
+            log_probabilities, beams, position, forbidden, length_power
+        )
+        # the longest sentence that a prefix may become: it bears the same log-probability best
+        longest = min(position + 2 + horizon, max_words + 1)
+        is_hopeful = hunt.hopeful(longest**length_power)
+        index = np.arange(len(parents))[:, None] * width + parents
+        all_go_on = bool(is_hopeful.all())
+        if not all_go_on:
+            hunt.select(~is_hopeful).report(sentences)
+            hunt, index, heads = hunt.select(is_hopeful), index[is_hopeful], heads[is_hopeful]
+        words = heads.ravel()
+        state = reorder(state, index.ravel(), inside_rows=all_go_on and position > 0)
+    return sentences
 
 
 class _Hunt(NamedTuple):
@@ -281,97 +270,95 @@ class _Hunt(NamedTuple):
     where none is yet; ``sentences`` (R, keep, max_words).
     """
 
-    rows: Tensor
-    total: Tensor
-    written: Tensor
-    scores: Tensor
-    totals: Tensor
-    sentences: Tensor
+    rows: IntArray
+    total: FloatArray
+    written: IntArray
+    scores: FloatArray
+    totals: FloatArray
+    sentences: IntArray
 
     @classmethod
-    def start(cls, rows: int, max_words: int, keep: int, device: torch.device) -> _Hunt:
+    def start(cls, rows: int, max_words: int, keep: int) -> _Hunt:
         """One empty prefix and no sentence in every row."""
-        nothing = torch.full((rows, keep), -math.inf, device=device)
-        blank = torch.full((rows, keep, max_words), END, device=device)
-        return cls(
-            torch.arange(rows, device=device),
-            nothing.new_zeros(rows, 1),
-            blank[:, :1],
-            nothing,
-            nothing,
-            blank,
-        )
+        nothing = np.full((rows, keep), -np.inf, dtype=np.float32)
+        blank = np.full((rows, keep, max_words), END)
+        total = np.zeros((rows, 1), dtype=np.float32)
+        return cls(np.arange(rows), total, blank[:, :1], nothing, nothing, blank)
 
     def grow(
         self,
-        log_probabilities: Tensor,
+        log_probabilities: FloatArray,
         beams: int,
         position: int,
         forbidden: Sequence[int],
         length_power: float,
-    ) -> tuple[_Hunt, Tensor, Tensor]:
+    ) -> tuple[_Hunt, IntArray, IntArray]:
         """One word further: the next hunt, and of each of its prefixes the parent and the last word, both (R, K)."""
-        sums = self.total[:, :, None] + log_probabilities.view(
-            *self.total.shape, -1
-        )  # (R, width, V)
-        ends = sums[:, :, END].clone()
+        size = log_probabilities.shape[1]
+        sums = self.total[:, :, None] + log_probabilities.reshape(*self.total.shape, size)
+        ends = sums[:, :, END].copy()
         if position == self.written.shape[2]:  # all that is left must end here, and nothing goes on
             ended = self.collect(ends, position, length_power)
-            nowhere = torch.zeros_like(ends, dtype=torch.int64)
-            return ended._replace(total=torch.full_like(ends, -math.inf)), nowhere, nowhere
-        sums[:, :, [END, *forbidden]] = -math.inf
-        total, places = _best(sums.flatten(1), beams)
-        parents = places // sums.shape[2]
-        words = (places % sums.shape[2]).masked_fill(total == -math.inf, END)
+            nowhere = np.zeros_like(ends, dtype=np.int64)
+            return ended._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
+        sums[:, :, [END, *forbidden]] = -np.inf
+        total, places = _best(sums.reshape(len(sums), -1), beams)
+        parents = places // size
+        words = np.where(np.isneginf(total), END, places % size)
         # only an END among the first K continuations counts, so that one beam is greedy; ending
         # wins a tie
         better = (total[:, None] > ends[:, :, None]).sum(2) + (
             ends[:, None] > ends[:, :, None]
         ).sum(2)
-        hunt = self.collect(ends.masked_fill(better >= beams, -math.inf), position, length_power)
+        ends = np.where(better >= beams, -np.inf, ends)
+        hunt = self.collect(ends, position, length_power)
         written = _take(self.written, parents)
         written[:, :, position] = words
         return hunt._replace(total=total, written=written), parents, words
 
-    def collect(self, ends: Tensor, position: int, length_power: float) -> _Hunt:
+    def collect(self, ends: FloatArray, position: int, length_power: float) -> _Hunt:
         """With the prefixes that end here: ``ends`` (R, K), their log-probability with END, -inf where it is none."""
-        if not bool((ends > -math.inf).any()):
+        if not (ends > -np.inf).any():
             return self
         keep = self.scores.shape[1]
         # sentences found before stand first, and the sort is stable, so they stay first on ties
-        scores = torch.cat([self.scores, ends / (position + 1) ** length_power], dim=1)
-        scores, order = scores.sort(dim=1, descending=True, stable=True)
-        order = order[:, :keep]
-        totals = torch.cat([self.totals, ends], dim=1).gather(1, order)
-        sentences = _take(torch.cat([self.sentences, self.written], dim=1), order)
-        return self._replace(scores=scores[:, :keep], totals=totals, sentences=sentences)
+        scores = np.concatenate([self.scores, ends / (position + 1) ** length_power], 1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :keep]
+        totals = np.concatenate([self.totals, ends], 1)
+        sentences = np.concatenate([self.sentences, self.written], 1)
+        return self._replace(
+            scores=np.take_along_axis(scores, order, 1),
+            totals=np.take_along_axis(totals, order, 1),
+            sentences=_take(sentences, order),
+        )
 
-    def hopeful(self, divisor: float) -> Tensor:
+    def hopeful(self, divisor: float) -> NDArray[np.bool_]:
         """(R,) bool, True = the best prefix, divided by that, beats the worst sentence kept."""
-        return self.total[:, 0] / divisor > self.scores[:, -1]
+        return np.asarray(self.total[:, 0] / divisor > self.scores[:, -1])
 
-    def select(self, rest: Tensor) -> _Hunt:
+    def select(self, rest: NDArray[np.bool_]) -> _Hunt:
         """The rows (R,) bool, True = kept."""
-        return _Hunt(*(part[rest] for part in self))
+        parts: Any = (part[rest] for part in self)
+        return _Hunt(*parts)
 
-    def report(self, found: list[list[Hypothesis]]) -> None:
+    def report(self, results: list[list[Hypothesis]]) -> None:
         """Put the sentences of all rows in their places."""
         columns = (self.rows, self.sentences, self.totals, self.scores)
         for place, sentences, totals, scores in zip(
             *(column.tolist() for column in columns), strict=True
         ):
-            found[place] = [
+            results[place] = [
                 _hypothesis(words, total, score)
                 for words, total, score in zip(sentences, totals, scores, strict=True)
                 if total > -math.inf
             ] or [_hypothesis([], -math.inf, -math.inf)]
 
 
-def reorder(state: State, rows: Tensor, *, inside_rows: bool = False) -> State:
-    """The chosen rows of every tensor of a state, which may be a tensor, None, `Fixed`, or a (named) tuple of those.
+def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State:
+    """The chosen rows of every array of a state, which may be an array, None, `Fixed`, or a (named) tuple of those.
 
     Args:
-        state: tensors with R rows.
+        state: arrays with R rows.
         rows: (R',) int64, row numbers, repeats allowed.
         inside_rows: True = no row of the search leaves or is repeated, so `Fixed` parts stay as
             they are.
@@ -381,65 +368,52 @@ def reorder(state: State, rows: Tensor, *, inside_rows: bool = False) -> State:
     """
     if state is None:
         return state
-    if isinstance(state, Tensor):
-        return cast(State, state.index_select(0, rows))
+    if hasattr(state, "shape"):
+        return cast(State, cast(Any, state)[rows])
     if isinstance(state, Fixed):
         return state if inside_rows else cast(State, Fixed(reorder(state.value, rows)))
     if isinstance(state, tuple):
         parts = [reorder(part, rows, inside_rows=inside_rows) for part in state]
         return cast(State, type(state)(*parts) if hasattr(state, "_fields") else tuple(parts))
     raise ValueError(
-        f"state: expected tensors in nested tuples, Fixed or None, got {type(state).__name__}"
+        f"state: expected arrays in nested tuples, Fixed or None, got {type(state).__name__}"
     )
 
 
-def _best(sums: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _best(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
     """The ``count`` largest of each row of (R, M), falling, the lowest place first on ties: values and places.
 
     A row with fewer is filled up with -inf, whose places mean nothing but are legal.
     """
-    rows, size = sums.shape
-    values, places = sums.topk(min(count + 1, size), dim=1)
-    # topk may take any of several equals: one more than asked for tells whether the border runs
-    # through equals
-    if size > count and bool(
-        (values[:, -2] == values[:, -1]).logical_and(values[:, -1] > -math.inf).any()
-    ):
-        border = values[:, -2:-1]
-        equal = sums == border
-        wanted = count - (sums > border).sum(1, keepdim=True)
-        places = (
-            ((sums > border) | (equal & (equal.cumsum(1) <= wanted)))
-            .nonzero()[:, 1]
-            .view(rows, count)
-        )
-    places = places[:, :count].sort(dim=1).values
-    values, order = sums.gather(1, places).sort(dim=1, descending=True, stable=True)
-    missing = (0, max(0, count - size))
-    return functional.pad(values, missing, value=-math.inf), functional.pad(
-        places.gather(1, order), missing
-    )
+    size = sums.shape[1]
+    if size > count:
+        # the border may run through equals, of which a partition takes any: all of them are looked
+        # at, and the stable sort below keeps the lowest places
+        border = -np.partition(-sums, count - 1, axis=1)[:, count - 1 : count]
+        rows, columns = np.nonzero(sums >= border)
+        starts = np.searchsorted(rows, np.arange(len(sums)))
+        width = int(np.diff([*starts, len(rows)]).max(initial=count))
+        offsets = starts[:, None] + np.arange(width)
+        is_own = offsets < np.array([*starts[1:], len(rows)])[:, None]
+        places = np.where(is_own, columns[offsets.clip(max=len(rows) - 1)], 0)
+        values = np.where(is_own, np.take_along_axis(sums, places, 1), -np.inf)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+        best = np.take_along_axis(values, order, 1)
+        return best, np.take_along_axis(places, order, 1)
+    order = np.argsort(-sums, axis=1, kind="stable")
+    missing = ((0, 0), (0, count - size))
+    values = np.take_along_axis(sums, order, 1)
+    return np.pad(values, missing, constant_values=-np.inf), np.pad(order, missing)
 
 
-def _take(sentences: Tensor, order: Tensor) -> Tensor:
+def _take(sentences: IntArray, order: IntArray) -> IntArray:
     """Sentences (R, K, W) in the order (R, K') of each row: (R, K', W)."""
-    return sentences.gather(1, order[:, :, None].expand(-1, -1, sentences.shape[2]))
+    return np.take_along_axis(sentences, order[:, :, None], 1)
 
 
 def _hypothesis(words: Sequence[int], total: float, score: float) -> Hypothesis:
     """The hypothesis of a row of words filled up with END."""
     return Hypothesis(tuple(takewhile(lambda word: word != END, words)), total, score)
-
-
-def _device(state: Any) -> torch.device:
-    """Where a state lives; the CPU if it holds no tensor."""
-    if isinstance(state, Tensor):
-        return state.device
-    parts = (
-        (state.value,) if isinstance(state, Fixed) else state if isinstance(state, tuple) else ()
-    )
-    devices = [_device(part) for part in parts if part is not None]
-    return next((device for device in devices if device.type != "cpu"), torch.device("cpu"))
 
 
 def _check(rows: int, max_words: int, forbidden: Sequence[int], length_power: float) -> None:
@@ -466,7 +440,7 @@ def _check_beam(beams: int, keep: int, horizon: int) -> None:
         )
 
 
-def _check_step(log_probabilities: Tensor, rows: int, forbidden: Sequence[int]) -> None:
+def _check_step(log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]) -> None:
     """Refuse what a step returned unless it is (R, V) without NaN, with room for END and all that is forbidden."""
     least = max([END, *forbidden]) + 1
     if (
@@ -478,7 +452,7 @@ def _check_step(log_probabilities: Tensor, rows: int, forbidden: Sequence[int]) 
         raise ValueError(
             f"step: expected log-probabilities ({rows}, V) with V >= {least}, got {shape}"
         )
-    if log_probabilities.amax().isnan():  # the largest is NaN as soon as one is
+    if np.isnan(log_probabilities.max(initial=-np.inf)):  # the largest is NaN as soon as one is
         raise ValueError(
             "step: expected log-probabilities, got NaN; are the weights or the features finite?"
         )

@@ -5,45 +5,43 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from regiontalk.generate.search import beam, greedy, reorder, sample
+from regiontalk.runtime.search import beam, greedy, reorder, sample
 from regiontalk.text.vocabulary import END
 
 
 class Pair(NamedTuple):
-    h: Tensor
-    c: Tensor | None
+    h: NDArray[Any]
+    c: NDArray[Any] | None
 
 
 @pytest.mark.parametrize(
     ("state", "rows", "expected"),
     [
-        pytest.param(torch.tensor([7, 8, 9]), [2, 0, 0], torch.tensor([9, 7, 7]), id="tensor"),
+        pytest.param(np.array([7, 8, 9]), [2, 0, 0], np.array([9, 7, 7]), id="tensor"),
         pytest.param(
-            (torch.tensor([7, 8]), (torch.tensor([1, 2]),)),
+            (np.array([7, 8]), (np.array([1, 2]),)),
             [1],
-            (torch.tensor([8]), (torch.tensor([2]),)),
+            (np.array([8]), (np.array([2]),)),
             id="nested",
         ),
         pytest.param(None, [0], None, id="none"),
         pytest.param((), [0], (), id="empty"),
+        pytest.param(Pair(np.array([7, 8]), None), [1], Pair(np.array([8]), None), id="named"),
+        pytest.param(np.zeros((0, 3)), [], np.zeros((0, 3)), id="no rows"),
         pytest.param(
-            Pair(torch.tensor([7, 8]), None), [1], Pair(torch.tensor([8]), None), id="named"
-        ),
-        pytest.param(torch.zeros(0, 3), [], torch.zeros(0, 3), id="no rows"),
-        pytest.param(
-            [torch.zeros(1)],
+            [np.zeros(1)],
             [0],
-            "expected tensors in nested tuples, Fixed or None, got list",
+            "expected arrays in nested tuples, Fixed or None, got list",
             id="list",
         ),
     ],
 )
 def test_reorder(state: Any, rows: list[int], expected: Any) -> None:
-    index = torch.tensor(rows, dtype=torch.int64)
+    index = np.array(rows, dtype=np.int64)
     if isinstance(expected, str):
         with pytest.raises(ValueError, match=expected):
             reorder(state, index)
@@ -52,9 +50,9 @@ def test_reorder(state: Any, rows: list[int], expected: Any) -> None:
         assert type(got) is type(expected) and repr(got) == repr(expected)
 
 
-NAN = lambda words, state: (torch.full((len(words), 7), math.nan), state)  # noqa: E731
-NARROW = lambda words, state: (torch.zeros(len(words), 3), state)  # noqa: E731
-SHORT = lambda words, state: (torch.zeros(len(words) + 1, 7), state)  # noqa: E731
+NAN = lambda words, state: (np.full((len(words), 7), math.nan), state)  # noqa: E731
+NARROW = lambda words, state: (np.zeros((len(words), 3)), state)  # noqa: E731
+SHORT = lambda words, state: (np.zeros((len(words) + 1, 7)), state)  # noqa: E731
 
 
 @pytest.mark.parametrize(

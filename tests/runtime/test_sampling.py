@@ -6,23 +6,24 @@ import itertools
 import math
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from regiontalk.generate.search import Hypothesis, greedy, sample
+from regiontalk.runtime.search import Hypothesis, greedy, sample
 from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 
 INF = math.inf
+Array = NDArray[Any]
 A, B, C = 4, 5, 6  # the first three real words
 
 
 def flat(values: dict[int, float], vocabulary: int = 7) -> Any:
     """A step with the same probabilities after every word."""
-    row = torch.full((vocabulary,), -INF)
+    row = np.full(vocabulary, -INF)
     for word, probability in values.items():
         row[word] = math.log(probability)
-    return lambda words, state: (row.expand(len(words), -1), state)
+    return lambda words, state: (np.tile(row, (len(words), 1)), state)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -31,7 +32,7 @@ def test_sampling_frequencies(temperature: float) -> None:
     # allowed words
     values = {PAD: 0.2, END: 0.1, A: 0.4, B: 0.25, C: 0.05}
     rows = 20_000
-    found = sample(flat(values), (), rows, 1, temperature, torch.Generator().manual_seed(1))
+    found = sample(flat(values), (), rows, 1, temperature, np.random.default_rng(1))
     allowed = {word: values[word] ** (1 / temperature) for word in (END, A, B, C)}
     for word, weight in allowed.items():
         sentence = () if word == END else (word,)
@@ -47,21 +48,16 @@ def test_sampling_frequencies(temperature: float) -> None:
 
 
 def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
-    tables = (
-        torch.randn(8, 12, 12, generator=torch.Generator().manual_seed(0))
-        .mul(2)
-        .log_softmax(2)
-        .double()
-    )
+    tables = np.random.default_rng(0).normal(size=(8, 12, 12)) * 2
+    tables -= np.log(np.exp(tables).sum(2, keepdims=True))
 
-    def step(words: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    def step(words: Array, row: Array) -> tuple[Array, Array]:
         return tables[row, words], row  # depends on the row and on the last word
 
     def draw(rows: int, seed: int) -> list[Hypothesis]:
-        chance = torch.Generator().manual_seed(seed)
+        chance = np.random.default_rng(seed)
         return [
-            row[0]
-            for row in sample(step, torch.arange(rows), rows, 6, 1.3, chance, length_power=1.0)
+            row[0] for row in sample(step, np.arange(rows), rows, 6, 1.3, chance, length_power=1.0)
         ]
 
     together = draw(8, 5)
@@ -73,13 +69,13 @@ def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
             total += float(tables[row, before, after])
         assert hypothesis.log_probability == pytest.approx(total, abs=1e-6)
         assert hypothesis.score == pytest.approx(total / (len(hypothesis.words) + 1), abs=1e-6)
-    cold = sample(step, torch.arange(8), 8, 6, 1e-6)
+    cold = sample(step, np.arange(8), 8, 6, 1e-6)
     assert [row[0].words for row in cold] == [
-        row[0].words for row in greedy(step, torch.arange(8), 8, 6)
+        row[0].words for row in greedy(step, np.arange(8), 8, 6)
     ]
 
 
 def test_sampling_where_no_word_is_possible() -> None:
     assert (
-        sample(flat({UNKNOWN: 1.0}), torch.zeros(2, 1), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
+        sample(flat({UNKNOWN: 1.0}), np.zeros((2, 1)), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
     )

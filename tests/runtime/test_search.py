@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontalk.generate.search import FORBIDDEN, Fixed, Hypothesis, beam, greedy, sample
+from regiontalk.runtime.search import FORBIDDEN, Fixed, Hypothesis, beam, greedy, sample
 from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN
 
 INF = math.inf
+Array = NDArray[Any]
 A, B, C = 4, 5, 6  # the first three real words
 
 
@@ -27,41 +29,40 @@ class Tree:
     ) -> None:
         self.seed, self.vocabulary, self.quarters, self.holes = seed, vocabulary, quarters, holes
         self.asked: list[int] = []  # rows of every step
-        self.known: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+        self.known: dict[tuple[int, tuple[int, ...]], Array] = {}
 
-    def table(self, row: int, prefix: tuple[int, ...]) -> Tensor:
+    def table(self, row: int, prefix: tuple[int, ...]) -> Array:
         if (row, prefix) not in self.known:
             chance = np.random.default_rng([self.seed, row, *prefix])
-            values = torch.from_numpy(chance.normal(size=self.vocabulary) * 2).log_softmax(0)
+            values = chance.normal(size=self.vocabulary) * 2
+            values -= np.log(np.exp(values).sum())
             if self.quarters:  # exact in any precision, and full of ties
-                values = -torch.from_numpy(chance.integers(0, 4, self.vocabulary) / 4)
-            values[torch.from_numpy(chance.random(self.vocabulary) < self.holes)] = -INF
+                values = -chance.integers(0, 4, self.vocabulary) / 4
+            values[chance.random(self.vocabulary) < self.holes] = -INF
             self.known[row, prefix] = values
         return self.known[row, prefix]
 
-    def start(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return torch.tensor(rows, dtype=torch.int64), torch.zeros(len(rows), 0, dtype=torch.int64)
+    def start(self, rows: Sequence[int]) -> tuple[Array, Array]:
+        return np.array(rows, dtype=np.int64), np.zeros((len(rows), 0), dtype=np.int64)
 
-    def step(
-        self, words: Tensor, state: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def step(self, words: Array, state: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         row, before = state
         assert len(words) == len(row) == len(before)
         assert bool(((words == START) == (before.shape[1] == 0)).all())
         self.asked.append(len(words))
-        history = torch.cat([before, words[:, None]], 1)
+        history = np.concatenate([before, words[:, None]], 1)
         tables = [
             self.table(r, tuple(h[1:])) for r, h in zip(row.tolist(), history.tolist(), strict=True)
         ]
-        return torch.stack(tables) if tables else torch.zeros(0, self.vocabulary), (row, history)
+        return np.stack(tables) if tables else np.zeros((0, self.vocabulary)), (row, history)
 
 
 def flat(values: dict[int, float], vocabulary: int = 7) -> Any:
     """A step with the same probabilities after every word."""
-    row = torch.full((vocabulary,), -INF)
+    row = np.full(vocabulary, -INF)
     for word, probability in values.items():
         row[word] = math.log(probability)
-    return lambda words, state: (row.expand(len(words), -1), state)
+    return lambda words, state: (np.tile(row, (len(words), 1)), state)
 
 
 def all_sentences(model: Tree, row: int, max_words: int, power: float) -> list[Hypothesis]:
@@ -221,7 +222,7 @@ def test_by_hand() -> None:
     for words in itertools.chain.from_iterable(
         itertools.product((A, B), repeat=length) for length in range(3)
     ):
-        row = torch.full((7,), -INF)
+        row = np.full(7, -INF)
         for word, probability in tables.get(words, {END: 1.0}).items():
             row[word] = math.log(probability)
         model.known[0, words] = row
@@ -272,7 +273,7 @@ FLAT = [
 @pytest.mark.parametrize("case", FLAT)
 @pytest.mark.parametrize("rows", [1, 3], ids=["one row", "three rows"])
 def test_greedy_on_flat_probabilities(case: Case, rows: int) -> None:
-    found = greedy(flat(case.values), torch.zeros(rows, 1), rows, case.max_words)
+    found = greedy(flat(case.values), np.zeros((rows, 1)), rows, case.max_words)
     assert [[item.words for item in row] for row in found] == [[case.words]] * rows
     assert math.exp(found[-1][0].log_probability) == pytest.approx(case.probability)
 
@@ -282,7 +283,7 @@ def test_greedy_on_flat_probabilities(case: Case, rows: int) -> None:
 def test_beam_never_does_worse_than_greedy_here(rows: int, beams: int) -> None:
     for parameter in FLAT:
         case = parameter.values[0]
-        found = beam(flat(case.values), torch.zeros(rows, 1), rows, case.max_words, beams)
+        found = beam(flat(case.values), np.zeros((rows, 1)), rows, case.max_words, beams)
         assert len(found) == rows
         for row in found:
             assert math.exp(row[0].log_probability) >= case.probability - 1e-6
@@ -323,14 +324,14 @@ def test_ties_go_to_the_lowest_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+    "dtype", [np.float16, np.float32, np.float64], ids=lambda dtype: dtype.__name__
 )
-def test_precision_of_the_step(dtype: torch.dtype) -> None:
+def test_precision_of_the_step(dtype: type[np.floating[Any]]) -> None:
     model = Tree(3, 9, quarters=True)
 
-    def step(words: Tensor, state: Any) -> Any:
+    def step(words: Array, state: Any) -> Any:
         table, state = model.step(words, state)
-        return table.to(dtype), state
+        return table.astype(dtype), state
 
     for row, found in enumerate(beam(step, model.start(range(4)), 4, 5, 3)):
         assert_same(found, slow_beam(model, row, 5, 3, 3, 0.0))
@@ -360,9 +361,9 @@ def test_finished_rows_leave_the_batch() -> None:
     # more.
     lengths = [0, 3, 1, 3]
 
-    def step(words: Tensor, state: tuple[Tensor]) -> tuple[Tensor, tuple[Tensor]]:
+    def step(words: Array, state: tuple[Array]) -> tuple[Array, tuple[Array]]:
         asked.append(len(words))
-        table = torch.full((len(words), 6), -INF)
+        table = np.full((len(words), 6), -INF)
         done = state[0] <= 0
         table[done, END] = 0.0
         table[~done, A] = math.log(0.9)
@@ -370,11 +371,11 @@ def test_finished_rows_leave_the_batch() -> None:
         return table, (state[0] - 1,)
 
     asked: list[int] = []
-    found = beam(step, (torch.tensor(lengths),), 4, 9, 2, keep=1)
+    found = beam(step, (np.array(lengths),), 4, 9, 2, keep=1)
     assert [row[0].words for row in found] == [(A,) * length for length in lengths]
     assert asked == [4, 3 * 2, 2 * 2, 2 * 2]
     asked.clear()
-    assert [row[0].words for row in greedy(step, (torch.tensor(lengths),), 4, 9)] == [
+    assert [row[0].words for row in greedy(step, (np.array(lengths),), 4, 9)] == [
         (A,) * n for n in lengths
     ]
     assert asked == [4, 3, 2, 2]
@@ -395,17 +396,17 @@ def test_horizon_stops_sooner() -> None:
 
 def test_fixed_parts_follow_their_rows() -> None:
     model = Tree(8, 9)
-    seen: list[Tensor] = []
+    seen: list[Array] = []
 
-    def step(words: Tensor, state: tuple[Any, Fixed]) -> tuple[Tensor, tuple[Any, Fixed]]:
+    def step(words: Array, state: tuple[Any, Fixed]) -> tuple[Array, tuple[Any, Fixed]]:
         inner, fixed = state
         row, _, pair = inner[0], inner[1], fixed.value
-        assert torch.equal(row, pair[0]) and torch.equal(row * 10, pair[1])
+        assert np.array_equal(row, pair[0]) and np.array_equal(row * 10, pair[1])
         seen.append(pair[0])
         table, inner = model.step(words, inner)
         return table, (inner, fixed)
 
-    rows = torch.arange(5)
+    rows = np.arange(5)
     found = beam(step, (model.start(range(5)), Fixed((rows, rows * 10))), 5, 6, 3, keep=1)
     assert found == beam(model.step, model.start(range(5)), 5, 6, 3, keep=1)
     assert any(before is after for before, after in itertools.pairwise(seen)), "moved at every word"
@@ -422,9 +423,10 @@ def test_an_lstm_alone_and_in_a_batch() -> None:
         torch.nn.Linear(16, 40),
     )
 
-    def step(words: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        state = cell(embed(words), state)
-        return (out(state[0]) * 8).log_softmax(1), state
+    @torch.no_grad()
+    def step(words: Array, state: tuple[Tensor, Tensor]) -> tuple[Array, tuple[Tensor, Tensor]]:
+        state = cell(embed(torch.from_numpy(words)), state)  # the state stays a tensor
+        return (out(state[0]) * 8).log_softmax(1).numpy(), state
 
     state = (torch.randn(6, 16), torch.randn(6, 16))
     together = beam(step, state, 6, 10, 4)
@@ -434,7 +436,6 @@ def test_an_lstm_alone_and_in_a_batch() -> None:
         for item in alone:  # the price of a sentence is what teacher forcing says
             h, total = (state[0][row : row + 1], state[1][row : row + 1]), 0.0
             for before, after in itertools.pairwise((START, *item.words, END)):
-                table, h = step(torch.tensor([before]), h)
+                table, h = step(np.array([before]), h)
                 total += table[0, after].item()
             assert item.log_probability == pytest.approx(total, abs=1e-4)
-    assert not state[0].requires_grad and torch.is_grad_enabled()

@@ -1,0 +1,1 @@
+"""One model run by one of two engines, and decoding over any step."""

@@ -1,0 +1,291 @@
+"""From a trained model to ONNX graphs that share its ``model.safetensors``.
+
+Each graph is exported from the module that was trained, so no forward pass is written twice. Weights
+stay where they are: a graph names file, offset and length of a tensor in the safetensors file (fp16)
+and casts it to float32 when it is loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import logging
+import struct
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from regiontalk.files import write_whole
+from regiontalk.model.region_model import RegionModel
+from regiontalk.regions.extractor import Maps
+from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
+
+_MAX_INLINE = (
+    16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
+)
+
+
+class Graph(NamedTuple):
+    """A part of a model that is exported by itself.
+
+    Attributes:
+        name: of the file.
+        part: from the model and the inputs to a tensor, or a tuple of them.
+        inputs: example values; lists are taken apart.
+        dynamic: for each input the axes that vary.
+    """
+
+    name: str
+    part: Callable[..., Any]
+    inputs: Sequence[Any]
+    dynamic: Sequence[Any]
+
+
+class _Part(nn.Module):
+    """A part of a model as a module, so that its weights keep their names."""
+
+    def __init__(self, model: RegionModel, part: Callable[..., Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.part = part
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.part(self.model, *inputs)
+
+
+def export_runtime(folder: Path) -> list[Path]:
+    """Write the graphs of a model folder beside its weights; the files written.
+
+    Raises:
+        ValueError: the folder is no model, or one that does not export; says which part.
+        ImportError: onnx and onnxscript are not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError("graphs are made with onnx: pip install 'regiontalk[train]'") from error
+    model = RegionModel.from_folder(folder)
+    weights = folder / "model.safetensors"
+    stored, made_for = stored_tensors(weights), hash_of(weights)
+    written = []
+    for graph in graphs_of(model):
+        path = graph_file(folder, graph.name)
+        content = _export(graph, model, stored, made_for)
+        write_whole(path, functools.partial(Path.write_bytes, data=content))
+        written.append(path)
+    return written
+
+
+def why_not(model: RegionModel) -> str | None:
+    """What of a model cannot be exported, or None."""
+    sizes, aligner = model.config.extractor, model.config.aligner
+    if sizes.crops is not None:
+        return f"region features of crops ({sizes.crops}) run on torch only"
+    if aligner.sentence == "words" and aligner.cell == "relu":
+        return (
+            "a sentence encoder of rectified recurrences (aligner.cell = relu) runs on torch only"
+        )
+    return None
+
+
+def graphs_of(model: RegionModel) -> list[Graph]:
+    """The parts of a model.
+
+    Raises:
+        ValueError: a part does not export.
+    """
+    if (reason := why_not(model)) is not None:
+        raise ValueError(f"model {model.config.name!r}: {reason}")
+    generator, side = model.config.generator, model.config.extractor.size
+    vectors = torch.zeros(2, 3, model.extractor.vector_size)
+    graphs = [
+        Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
+        Graph("encode_text", _encode_text, [torch.full((2, 5), 4)], [[0, 1]]),
+    ]
+    if model.config.given is not None:
+        return graphs
+    pixels = torch.zeros(2, 3, side, side)
+    boxes = torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()
+    with torch.no_grad():
+        region_map = _encode_photos(model, pixels)[0]
+        inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
+        if generator.attention:
+            inputs.append(_annotations(model, region_map, boxes))
+            dynamic.append([0, 1])
+        state = _decoder_start(model, *inputs)
+        cells = model.generator.cell_parts
+        step = [torch.full((len(state[0]),), 4), [*state[:cells]], [*state[cells:]]]
+    axes = [[0, 1] if part.ndim > 2 else [0] for part in state]
+    return [
+        *graphs,
+        Graph("photo", _encode_photos, [pixels], [[0]]),
+        Graph("region_features", _region_features, [region_map, boxes], [[0], [0, 1]]),
+        *(
+            [Graph("annotations", _annotations, [region_map, boxes], [[0], [0, 1]])]
+            if generator.attention
+            else []
+        ),
+        Graph("decoder_start", _decoder_start, inputs, dynamic),
+        Graph("decoder_step", _decoder_step, step, [[0], axes[:cells], axes[cells:]]),
+    ]
+
+
+def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
+    return model.aligner.regions(vectors)
+
+
+def _encode_text(model: RegionModel, words: Tensor) -> Any:
+    """Sentences of one length: (C, T) word numbers to s (C, T, D)."""
+    return model.aligner.words(words, None)
+
+
+def _encode_photos(model: RegionModel, pixels: Tensor) -> tuple[Tensor, ...]:
+    return tuple(model.extractor(pixels))
+
+
+def _region_features(model: RegionModel, region_map: Tensor, boxes_xyxy: Tensor) -> Tensor:
+    return model.extractor.vectors(Maps(region_map, boxes_xyxy, boxes_xyxy), boxes_xyxy)
+
+
+def _annotations(model: RegionModel, region_map: Tensor, boxes_xyxy: Tensor) -> Tensor:
+    return model.annotation_vectors(Maps(region_map, boxes_xyxy, boxes_xyxy), boxes_xyxy)
+
+
+def _decoder_start(
+    model: RegionModel,
+    vectors: Tensor,
+    photo_vectors: Tensor,
+    boxes_xyxy: Tensor,
+    annotations: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """The decoder's first cell and its memory, in one row of outputs."""
+    condition = model.condition(vectors, photo_vectors, boxes_xyxy).flatten(0, 1)
+    if annotations is not None:
+        annotations = model.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(0, 1)
+    cell, memory = model.generator.start(condition, annotations)
+    return (*cell, *memory)
+
+
+def _decoder_step(
+    model: RegionModel, words: Tensor, cell: Sequence[Tensor], memory: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    scores, next_cell, looks = model.generator.look_step(words, tuple(cell), tuple(memory))
+    return (scores, *next_cell, *([] if looks is None else [looks]))
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor lies in a safetensors file."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int  # bytes from the file's start
+    length: int  # bytes
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Name -> place of every tensor of a safetensors file, from its header."""
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        shape = tuple(entry["shape"])
+        tensors[name] = StoredTensor(entry["dtype"], shape, 8 + size + begin, end - begin)
+    return tensors
+
+
+def _export(
+    graph: Graph, model: RegionModel, stored: Mapping[str, StoredTensor], made_for: str
+) -> bytes:
+    """The bytes of one graph, its weights referred to.
+
+    Raises:
+        ValueError: it holds a large constant that is no weight of the model.
+    """
+    with _quiet():
+        program = torch.onnx.export(
+            _Part(model, graph.part).eval(),
+            tuple(graph.inputs),
+            dynamo=True,
+            optimize=False,  # folding would copy transposed weights into the graph
+            dynamic_shapes=(tuple(_dynamic(axes) for axes in graph.dynamic),),
+            verbose=False,
+        )
+    proto: Any = None if program is None else program.model_proto
+    if proto is None:
+        raise ValueError(f"graph {graph.name}: torch exported nothing")
+    _refer(proto.graph, graph.name, stored)
+    for entry in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
+        entry.ClearField("metadata_props")
+        entry.ClearField("doc_string")
+    del proto.graph.value_info[:], proto.metadata_props[:]
+    proto.metadata_props.add(key=WEIGHTS_KEY, value=made_for)
+    content: bytes = proto.SerializeToString()
+    return content
+
+
+def _dynamic(axes: Sequence[Any]) -> Any:
+    """The axes that vary, as torch.export takes them; a list of such for a list of inputs."""
+    if axes and isinstance(axes[0], list):
+        return [_dynamic(each) for each in axes]
+    return dict.fromkeys(axes, torch.export.Dim.DYNAMIC)
+
+
+def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
+    """Replace the weights in a graph by references to ``model.safetensors``, and casts to float32.
+
+    Raises:
+        ValueError: a large constant is no weight of the model.
+    """
+    from onnx import TensorProto, helper
+
+    casts = []
+    for tensor in graph.initializer:
+        place = stored.get(tensor.name.removeprefix("model."))
+        if place is None or place.dtype != "F16" or place.shape != tuple(tensor.dims):
+            if tensor.ByteSize() > _MAX_INLINE:
+                raise ValueError(
+                    f"graph {name}: {tensor.name} {tuple(tensor.dims)} is no weight of the model"
+                )
+            continue
+        casts.append(
+            helper.make_node("Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT)
+        )
+        reference = TensorProto(
+            name=f"{tensor.name}.half",
+            data_type=TensorProto.FLOAT16,
+            dims=place.shape,
+            data_location=TensorProto.EXTERNAL,
+        )
+        entries = {"location": "model.safetensors", "offset": place.offset, "length": place.length}
+        for key, value in entries.items():
+            reference.external_data.add(key=key, value=str(value))
+        tensor.CopyFrom(reference)
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's reports on every step, which nobody can act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

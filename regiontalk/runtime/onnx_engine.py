@@ -1,0 +1,210 @@
+"""The `Predictor` on ONNX Runtime: a model folder with graphs, and no torch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.storage import open_folder
+from regiontalk.records import FloatArray
+from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
+from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
+from regiontalk.runtime.search import IntArray
+from regiontalk.text.vocabulary import END
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+
+class OnnxPredictor(Predictor):
+    """The graphs of a model folder, each loaded when it is first asked."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+        """Open a folder.
+
+        Args:
+            folder: a model with graphs (`runtime.export`).
+            device: one of `PROVIDERS`, as this onnxruntime has it.
+            threads: that one operator computes with; None takes as many as there are cores.
+
+        Raises:
+            ValueError: no such device, a file is missing or damaged, or the graphs belong to other
+                weights.
+        """
+        config, vocabulary = open_folder(folder, ModelConfig)
+        super().__init__(config, vocabulary)
+        self._folder, self._threads = folder, threads
+        self._providers = find_providers(device)
+        self._hash = hash_of(folder / "model.safetensors")
+        if config.given is None:
+            self._session("photo")  # a folder that cannot work is found at once
+
+    def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
+        """Features of network input (B, 3, S, S)."""
+        return PhotoFeatures(*self._run("photo", pixels))
+
+    def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
+        """Region features (B, N, F) of boxes (B, N, 4) in network pixels.
+
+        Raises:
+            ValueError: a model of precomputed features is asked for other boxes than theirs.
+        """
+        if self.config.given is None:
+            return self._one("region_features", features.regions, boxes_xyxy)
+        count = boxes_xyxy.shape[1]
+        if not np.array_equal(features.boxes_xyxy[:, :count], boxes_xyxy):
+            raise ValueError(
+                "this model reads given features: expected their own boxes, got others, which have none"
+            )
+        return features.regions[:, :count]
+
+    def embed_regions(self, region_features: FloatArray) -> FloatArray:
+        """V of eq. 1: region features (B, N, F) to (B, N, D)."""
+        return self._one("embed_regions", region_features)
+
+    def encode_text(
+        self, sentences: Sequence[Sequence[int]]
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T).
+
+        Sentences of one length are read together: no recurrence sees padding.
+        """
+        aligner = self.config.aligner
+        closing = [END] if aligner.sentence_token else []
+        tokens = [[*sentence, *closing] for sentence in sentences]
+        lengths = np.array([len(sentence) for sentence in tokens], dtype=np.int64)
+        width = max(1, int(lengths.max(initial=0)))
+        vectors = np.zeros((len(tokens), width, aligner.size), dtype=np.float32)
+        for length in sorted({*lengths.tolist()} - {0}):
+            rows = np.flatnonzero(lengths == length)
+            words = np.array([tokens[row] for row in rows], dtype=np.int64)
+            vectors[rows, :length] = self._one("encode_text", words)
+        places = np.arange(width)
+        if aligner.sentence == "last":
+            return vectors, places == lengths[:, None] - 1
+        return vectors, places < lengths[:, None]
+
+    def start(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
+    ) -> DecoderState:
+        """Prepare to write about the boxes (B, N, 4) of B photos."""
+        self._refuse_to_write()
+        generator = self.config.generator
+        whole = self.whole_photos(len(boxes_xyxy))
+        vectors = self.region_features(features, np.concatenate([whole, boxes_xyxy], 1))
+        inputs = [vectors[:, 1:], vectors[:, :1], boxes_xyxy]
+        if generator.attention:
+            places = boxes_xyxy
+            if generator.regions:
+                proposed = self.propose(features, generator.regions)[0]
+                places = proposed if attended is None else attended
+            inputs.append(self._one("annotations", features.regions, places))
+        results = self._run("decoder_start", *inputs)
+        cells = len(self._output_names("decoder_step")) - 1 - bool(generator.attention)
+        return DecoderState(tuple(results[:cells]), tuple(results[cells:]))
+
+    def step(self, words: IntArray, state: DecoderState) -> DecoderStep:
+        """One word further."""
+        scores, *rest = self._run("decoder_step", words, *state.cell, *state.memory)
+        attention = rest.pop() if self.config.generator.attention else None
+        return DecoderStep(scores, tuple(rest), attention)
+
+    def tensor(self, name: str) -> FloatArray:
+        """One weight by its name, float32."""
+        return np.asarray(self.weights()[name], dtype=np.float32)
+
+    @functools.cached_property
+    def _weights(self) -> Mapping[str, NDArray[Any]]:
+        path = self._folder / "model.safetensors"
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: expected a safetensors file ({error})") from error
+
+    def weights(self) -> Mapping[str, NDArray[Any]]:
+        """All weights as they stand on disk, float16."""
+        return self._weights
+
+    def _one(self, graph: str, *inputs: Any) -> FloatArray:
+        """The only output of a graph."""
+        (output,) = self._run(graph, *inputs)
+        return output
+
+    def _run(self, graph: str, *inputs: Any) -> list[FloatArray]:
+        session = self._session(graph)
+        names = (each.name for each in session.get_inputs())
+        results: list[FloatArray] = session.run(None, dict(zip(names, inputs, strict=True)))
+        return results
+
+    def _output_names(self, graph: str) -> list[str]:
+        return [each.name for each in self._session(graph).get_outputs()]
+
+    def _session(self, graph: str) -> Any:
+        """The session of one graph.
+
+        Raises:
+            ValueError: the graph is missing or damaged, or was made for other weights.
+        """
+        sessions = self.__dict__.setdefault("_sessions", {})
+        if graph not in sessions:
+            sessions[graph] = self._load(graph)
+        return sessions[graph]
+
+    def _load(self, graph: str) -> Any:
+        import onnxruntime
+
+        path = graph_file(self._folder, graph)
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: expected the graph of a model for use, no such file; make it with: "
+                f"regiontalk export-runtime {self._folder} (needs regiontalk[train])"
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
+        except Exception as error:  # onnxruntime raises a class of its own for every kind of damage
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(f"{path}: expected an ONNX graph of this model ({reason})") from error
+        made_for = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
+        if made_for != self._hash:
+            raise ValueError(
+                f"{path}: was made for other weights than {self._folder / 'model.safetensors'}; make it anew with: "
+                f"regiontalk export-runtime {self._folder}"
+            )
+        return session
+
+
+def find_providers(device: str) -> list[str]:
+    """The providers of ONNX Runtime for a device, the processor behind the others.
+
+    >>> find_providers("cpu")
+    ['CPUExecutionProvider']
+
+    Raises:
+        ValueError: no such device, or this onnxruntime has no provider for it.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    usable = [name for name, provider in PROVIDERS.items() if provider in available]
+    if device not in usable:
+        raise ValueError(
+            f"device: expected one of {', '.join(usable)} (what this onnxruntime has), got {device!r}; "
+            "accelerators need their own build of it, or --engine torch"
+        )
+    return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))

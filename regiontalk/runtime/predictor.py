@@ -1,0 +1,334 @@
+"""`Predictor`: one model at the level of arrays, whichever engine computes it.
+
+Photos become features once; regions, words and captions are then asked of the features as often as
+needed. The facade, evaluation and the index know this interface only. Everything that enters and
+leaves is numpy; a decoder's state is the engine's own and only travels.
+
+Letters in shapes: B photos, N boxes, F region features, D shared space, C sentences, T words, R rows
+that are decoded, V words known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regiontalk.align.pairs import Pair, infer_pairs
+from regiontalk.align.score import SCORES
+from regiontalk.model.config import DecodingConfig, ModelConfig, chain_of, preprocessing_of
+from regiontalk.records import FloatArray
+from regiontalk.regions.selection import select_regions
+from regiontalk.runtime.search import Fixed, Hypothesis, IntArray, Step, beam, reorder
+from regiontalk.text.vocabulary import END, PAD, START, Vocabulary, pad_words
+
+
+class PhotoFeatures(NamedTuple):
+    """What one run of the backbone leaves of B photos: all that regions need.
+
+    Attributes:
+        regions: (B, F, h, w) region map; of precomputed features (B, N, F).
+        objectness: (B, A) logits of the proposals; of precomputed features (B, N) scores in 0..1.
+        boxes_xyxy: (B, A, 4) the proposals in network pixels.
+    """
+
+    regions: FloatArray
+    objectness: FloatArray
+    boxes_xyxy: FloatArray
+
+    def take(self, photos: Sequence[int]) -> PhotoFeatures:
+        """The chosen photos."""
+        return PhotoFeatures(*(values[list(photos)] for values in self))
+
+
+class DecoderState(NamedTuple):
+    """R rows that are being written, in the engine's own arrays.
+
+    Attributes:
+        cell: what changes with every word.
+        memory: what stays: the condition, the vectors that attention looks at.
+    """
+
+    cell: tuple[Any, ...]
+    memory: tuple[Any, ...]
+
+    def take(self, rows: Sequence[int]) -> DecoderState:
+        """The chosen rows, repeats allowed."""
+        index = np.array(rows, dtype=np.int64)
+        return DecoderState(reorder(self.cell, index), reorder(self.memory, index))
+
+
+class DecoderStep(NamedTuple):
+    """What one word more brings: log-probabilities (R, V), the cell, and attention (R, P) where the model attends."""
+
+    log_probabilities: FloatArray
+    cell: tuple[Any, ...]
+    attention: FloatArray | None
+
+
+class Predictor(ABC):
+    """A model ready for use; an engine fills in the parts that compute.
+
+    Attributes:
+        config: sizes and choices.
+        vocabulary: the words that it knows.
+        preprocessing: from a photo to `encode_photos`, and boxes there and back.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        """Take what every engine needs to know."""
+        self.config = config
+        self.vocabulary = vocabulary
+        self.preprocessing = preprocessing_of(config.extractor)
+
+    # what an engine computes
+
+    @abstractmethod
+    def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
+        """Features of network input (B, 3, S, S)."""
+
+    @abstractmethod
+    def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
+        """Region features (B, N, F) of boxes (B, N, 4) in network pixels."""
+
+    @abstractmethod
+    def embed_regions(self, region_features: FloatArray) -> FloatArray:
+        """V of eq. 1: region features (B, N, F) to (B, N, D)."""
+
+    @abstractmethod
+    def encode_text(
+        self, sentences: Sequence[Sequence[int]]
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """S of eq. 6: C lists of word numbers to (C, T, D), and which of them the score counts (C, T).
+
+        END is added where the model reads it; rows of padding are 0.
+        """
+
+    @abstractmethod
+    def start(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
+    ) -> DecoderState:
+        """Prepare to write about the boxes (B, N, 4) of B photos, R = B * N rows.
+
+        Args:
+            features: of the photos.
+            boxes_xyxy: network pixels.
+            attended: (B, P, 4) boxes that attention looks at, where it looks at regions; None
+                proposes them.
+        """
+
+    @abstractmethod
+    def step(self, words: IntArray, state: DecoderState) -> DecoderStep:
+        """One word further: eq. 13 to 15, given the words (R,) just written."""
+
+    @abstractmethod
+    def tensor(self, name: str) -> FloatArray:
+        """One weight by its name in ``model.safetensors``, float32."""
+
+    @abstractmethod
+    def weights(self) -> Mapping[str, NDArray[Any]]:
+        """All weights as they stand on disk, float16."""
+
+    # what follows from that
+
+    def propose(self, features: PhotoFeatures, count: int) -> tuple[FloatArray, FloatArray]:
+        """The whole photo and its ``count`` best proposals.
+
+        Returns:
+            boxes (B, 1 + count, 4) in network pixels, row 0 the whole photo, and scores (B, 1 +
+            count) in 0..1; 0 is an empty place. Precomputed features have no other boxes than
+            their own, perhaps fewer.
+        """
+        if self.config.given is not None:
+            return features.boxes_xyxy[:, : 1 + count], features.objectness[:, : 1 + count]
+        sizes = self.config.extractor
+        return select_regions(
+            features.objectness,
+            features.boxes_xyxy,
+            count,
+            size=sizes.size,
+            nms_iou=sizes.overlap,
+        )
+
+    def competing_regions(self, default: int) -> int:
+        """How many boxes compete beside the whole photo: ``default``, or as many as precomputed features have."""
+        return default if self.config.given is None else self.config.given.regions
+
+    def whole_photos(self, count: int) -> FloatArray:
+        """The whole photo as the one box of B = ``count`` photos, (B, 1, 4) in network pixels."""
+        size = self.config.extractor.size
+        return np.tile(np.array([0, 0, size, size], dtype=np.float32), (count, 1, 1))
+
+    def photo_features(self, features: PhotoFeatures) -> FloatArray:
+        """The region features (B, F) of the whole photos."""
+        return self.region_features(features, self.whole_photos(len(features.regions)))[:, 0]
+
+    def photo_probability(self, features: PhotoFeatures) -> FloatArray:
+        """How likely each of B pictures is a photo, (B,) in 0..1; ones for a model without that check."""
+        if not self.config.photo_check:
+            return np.ones(len(features.regions), dtype=np.float32)
+        weight, bias = self.tensor("photo_check.weight"), self.tensor("photo_check.bias")
+        logits = self.photo_features(features) @ weight[0] + bias
+        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+
+    def choices(self, regions: FloatArray) -> FloatArray:
+        """What a word may choose: the regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D)."""
+        if not self.config.aligner.null:
+            return regions
+        null = np.broadcast_to(self.tensor("aligner.null"), (len(regions), 1, regions.shape[2]))
+        return np.concatenate([regions, null], 1)
+
+    def score(
+        self,
+        regions: FloatArray,
+        words: FloatArray,
+        region_mask: NDArray[np.bool_],
+        word_mask: NDArray[np.bool_],
+    ) -> FloatArray:
+        """Scores (B, C) of region vectors v (B, N, D) and word vectors s (C, T, D), by the model's own score."""
+        choices = self.choices(regions)
+        missing = choices.shape[1] - regions.shape[1]
+        mask = np.pad(region_mask, ((0, 0), (0, missing)), constant_values=True)
+        return SCORES[self.config.aligner.score](choices, words, mask, word_mask)
+
+    def infer_pairs(
+        self,
+        region_features: FloatArray,
+        objectness: FloatArray,
+        sentences: Sequence[Sequence[Sequence[int]]],
+        beta: float | None = None,
+    ) -> list[list[Pair]]:
+        """The (region, snippet) pairs of B photos (`align.pairs.infer_pairs`).
+
+        Args:
+            region_features: (B, N, F), row 0 the whole photo.
+            objectness: (B, N) of those regions.
+            sentences: for each photo its sentences as word numbers.
+            beta: smoothing (eq. 12); None takes the model's own.
+        """
+        choices = self.choices(self.embed_regions(region_features))
+        words, _ = self.encode_text([sentence for own in sentences for sentence in own])
+        chain = chain_of(self.config.decoding, self.vocabulary, beta)
+        return infer_pairs(choices, objectness, words, sentences, chain)
+
+    def write(
+        self, state: DecoderState, beams: int | None = None, min_words: int = 0
+    ) -> list[Hypothesis]:
+        """The best caption of each of R rows, by beam search.
+
+        Args:
+            state: as `start` prepared it.
+            beams: K; None takes the model's own.
+            min_words: no caption ends before it.
+        """
+        if not len(state.memory[0]):
+            return []
+        return best_captions(
+            self._search_step,
+            (state.cell, Fixed(state.memory)),
+            len(state.memory[0]),
+            self.config.decoding,
+            beams=beams,
+            min_words=min_words,
+        )
+
+    def _search_step(self, words: IntArray, parts: Any) -> tuple[FloatArray, Any]:
+        """`step` as search asks for it."""
+        cell, memory = parts
+        result = self.step(words, DecoderState(cell, memory.value))
+        return result.log_probabilities, (result.cell, memory)
+
+    def read_captions(
+        self, state: DecoderState, captions: Sequence[Sequence[int]]
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """One caption for each of R rows, read word by word.
+
+        Returns:
+            Log-probabilities (R,), END included, and the attention of every word (R, T, P), zeros
+            after the end, or None.
+        """
+        words, _ = pad_words([[START, *caption] for caption in captions])
+        targets, _ = pad_words([[*caption, END] for caption in captions])
+        totals = np.zeros(len(words), dtype=np.float32)
+        looks: list[FloatArray] = []
+        for place in range(words.shape[1]):
+            result = self.step(words[:, place], state)
+            state = state._replace(cell=result.cell)
+            is_read = targets[:, place] != PAD
+            values = result.log_probabilities[np.arange(len(words)), targets[:, place]]
+            totals += np.where(is_read, values, 0.0)
+            if result.attention is not None:
+                looks.append(result.attention * is_read[:, None])
+        return totals, np.stack(looks, 1) if looks else None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over weights (as float16, the form on disk), vocabulary and settings; not over how it decodes.
+
+        Settings that stand at their defaults are left out, so that what was made by this model
+        outlives a version that adds settings.
+        """
+        from safetensors.numpy import save
+
+        config = self.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
+        digest = hashlib.sha256(config.encode())
+        digest.update(json.dumps(self.vocabulary.words).encode())
+        digest.update(save(dict(self.weights())))
+        return digest.hexdigest()
+
+    def _refuse_to_write(self) -> None:
+        """Nothing teaches the generator of a model that was trained on given features.
+
+        Raises:
+            ValueError: this is such a model.
+        """
+        if self.config.given is not None:
+            raise ValueError(
+                f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
+                "features, and only aligns and locates"
+            )
+
+
+def best_captions(
+    step: Step[Any],
+    state: Any,
+    rows: int,
+    decoding: DecodingConfig,
+    *,
+    beams: int | None = None,
+    min_words: int = 0,
+) -> list[Hypothesis]:
+    """The best caption of each of R rows as a model decodes, by beam search.
+
+    Args:
+        step: the model, as `runtime.search` takes it.
+        state: its first state.
+        rows: R.
+        decoding: the model's own choices.
+        beams: K; None takes the model's.
+        min_words: no caption ends before it.
+    """
+    written = itertools.count()
+
+    def longer_step(words: IntArray, parts: Any) -> tuple[FloatArray, Any]:
+        log_probabilities, next_parts = step(words, parts)
+        if next(written) < min_words:
+            log_probabilities = log_probabilities.copy()
+            log_probabilities[:, END] = -np.inf
+        return log_probabilities, next_parts
+
+    hypotheses_by_row = beam(
+        longer_step if min_words else step,
+        state,
+        rows,
+        decoding.max_words,
+        decoding.beams if beams is None else beams,
+        length_power=decoding.length_power,
+        keep=1,
+    )
+    return [hypotheses[0] for hypotheses in hypotheses_by_row]

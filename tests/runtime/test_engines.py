@@ -1,0 +1,228 @@
+"""Two engines, one model: what ONNX Runtime says of the exported graphs is what torch says; and bad folders."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.engines import load_predictor
+from regiontalk.runtime.export import export_runtime
+from regiontalk.runtime.onnx_engine import OnnxPredictor
+from regiontalk.runtime.predictor import Predictor
+from regiontalk.runtime.torch_engine import TorchPredictor
+
+
+@pytest.fixture(scope="module")
+def folder(make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with attention and its graphs."""
+    return exported(make_tiny(), tmp_path_factory.mktemp("engines") / "tiny")
+
+
+def exported(model: RegionModel, folder: Path) -> Path:
+    torch.manual_seed(0)
+    for parameter in model.parameters():  # nothing stays at a first value that hides a fault
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.folded().save_pretrained(folder, "# tiny\n")
+    export_runtime(folder)
+    return folder
+
+
+def photo(seed: int) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((90, 60), Image.Resampling.BICUBIC)
+
+
+def agree(first: Predictor, second: Predictor) -> None:
+    """Every part, on other numbers of photos, boxes, sentences and words than the export saw."""
+    pixels = np.random.default_rng(1).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    features = first.encode_photos(pixels)
+    for one, other in zip(features, second.encode_photos(pixels), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
+    boxes, scores = first.propose(features, 5)
+    for one, other in zip((boxes, scores), second.propose(features, 5), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    vectors = first.region_features(features, boxes)
+    np.testing.assert_allclose(vectors, second.region_features(features, boxes), atol=1e-4)
+    np.testing.assert_allclose(
+        first.embed_regions(vectors), second.embed_regions(vectors), atol=1e-5
+    )
+    sentences = [[4, 5, 6], [7], [], [8, 9, 10, 4, 5, 6, 7]]
+    for one, other in zip(first.encode_text(sentences), second.encode_text(sentences), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    np.testing.assert_allclose(
+        first.photo_probability(features), second.photo_probability(features), atol=1e-5
+    )
+    states = first.start(features, boxes), second.start(features, boxes)
+    captions = [
+        [4 + row % 5, 6, 7][: 1 + row % 3] for row in range(boxes.shape[0] * boxes.shape[1])
+    ]
+    for one, other in zip(
+        first.read_captions(states[0], captions),
+        second.read_captions(states[1], captions),
+        strict=True,
+    ):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    words = [
+        [hypothesis.words for hypothesis in each.write(state)]
+        for each, state in zip((first, second), states, strict=True)
+    ]
+    assert words[0] == words[1]
+    assert first.fingerprint() == second.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="attention to the cells of a box"),
+        pytest.param(
+            {"attention": 0, "geometry": True, "bottleneck": 5, "picture": "every"}, id="none"
+        ),
+        pytest.param({"regions": 3, "places": True, "look": "after"}, id="attention to regions"),
+    ],
+)
+def test_both_engines_agree(
+    make_tiny: Callable[..., RegionModel], changes: dict[str, Any], tmp_path: Path
+) -> None:
+    config = make_tiny().config
+    generator = config.generator.model_copy(update=changes)
+    model = RegionModel(
+        config=config.model_copy(update={"generator": generator}), vocabulary=make_tiny().vocabulary
+    )
+    path = exported(model.eval(), tmp_path / "model")
+    agree(TorchPredictor(RegionModel.from_folder(path)), OnnxPredictor(path))
+
+
+def test_captions_are_the_same(folder: Path) -> None:
+    photos = [photo(seed) for seed in range(3)]
+    results = [
+        RegionCaptioner.from_pretrained(folder, engine=engine).caption_many(photos, threshold=0.0)
+        for engine in ("onnx", "torch")
+    ]
+    for one, other in zip(*results, strict=True):
+        assert [region.text for region in one.regions] == [region.text for region in other.regions]
+        for mine, theirs in zip(one.regions, other.regions, strict=True):
+            np.testing.assert_allclose(mine.box, theirs.box, atol=0.5)
+            assert mine.confidence == pytest.approx(theirs.confidence, abs=1e-3)
+
+
+NO_TORCH = """
+import sys
+for name in ("torch", "torchvision", "timm", "onnx", "onnxscript"):
+    sys.modules[name] = None  # as where they are not installed
+from regiontalk.cli.main import app
+app(sys.argv[1:], standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["caption", "a.png", "--draw", "drawn"], id="caption"),
+        pytest.param(["caption", "a.png", "--box", "1,2,40,50"], id="own boxes"),
+        pytest.param(["align", "a.png", "a red dog"], id="align"),
+        pytest.param(["locate", "a.png", "a red dog"], id="locate"),
+        pytest.param(["export", "coco", "a.png", "--out", "coco.json"], id="export"),
+        pytest.param(["info"], id="info"),
+    ],
+)
+def test_verbs_without_torch(folder: Path, tmp_path: Path, arguments: list[str]) -> None:
+    photo(1).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", NO_TORCH, *arguments]
+    command += [] if arguments == ["info"] else ["--model", str(folder)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_library_without_torch(folder: Path, tmp_path: Path) -> None:
+    photo(1).save(tmp_path / "a.png")
+    for arguments in (
+        ["index", "add", "a.png", "--index", "library"],
+        ["search", "a red dog", "--index", "library"],
+    ):
+        command = [sys.executable, "-c", NO_TORCH, *arguments, "--model", str(folder)]
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture
+def spoilt(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "spoilt"))
+
+
+def test_a_folder_without_graphs(spoilt: Path) -> None:
+    for path in spoilt.glob("*.onnx"):
+        path.unlink()
+    assert isinstance(load_predictor(spoilt), TorchPredictor)
+    with pytest.raises(ValueError, match=r"photo.onnx: .*make it with: regiontalk export-runtime"):
+        load_predictor(spoilt, engine="onnx")
+
+
+def test_graphs_of_other_weights(spoilt: Path) -> None:
+    with (spoilt / "model.safetensors").open("r+b") as file:
+        file.seek(-2, 2)
+        file.write(b"\1\2")
+    with pytest.raises(ValueError, match="was made for other weights than"):
+        load_predictor(spoilt, engine="onnx")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no graph", b"\x08\x07" * 99], ids=["empty", "text", "bytes"]
+)
+def test_a_damaged_graph(spoilt: Path, content: bytes) -> None:
+    (spoilt / "photo.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+        load_predictor(spoilt, engine="onnx")
+
+
+def test_a_graph_that_reads_outside_its_folder(spoilt: Path) -> None:
+    (spoilt.parent / "secret").write_bytes(bytes(10_000_000))
+    proto = onnx.load(spoilt / "photo.onnx", load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "../secret"
+    (spoilt / "photo.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+        load_predictor(spoilt, engine="onnx")
+
+
+def test_a_graph_with_an_operator_of_its_own(spoilt: Path) -> None:
+    proto = onnx.load(spoilt / "photo.onnx", load_external_data=False)
+    proto.graph.node[0].domain = "org.evil"
+    (spoilt / "photo.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+        load_predictor(spoilt, engine="onnx")
+
+
+def test_no_such_device_or_engine(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"device: expected one of cpu.*got 'abacus'"):
+        load_predictor(folder, engine="onnx", device="abacus")
+    with pytest.raises(ValueError, match="engine: expected one of auto, onnx, torch, got 'steam'"):
+        load_predictor(folder, engine="steam")
+
+
+def test_what_does_not_export_says_so(
+    make_tiny: Callable[..., RegionModel], tmp_path: Path
+) -> None:
+    model = make_tiny()
+    aligner = model.config.aligner.model_copy(update={"cell": "relu"})
+    config = model.config.model_copy(update={"aligner": aligner})
+    RegionModel(config=config, vocabulary=model.vocabulary).folded().save_pretrained(
+        tmp_path / "relu", "# relu\n"
+    )
+    with pytest.raises(ValueError, match=r"aligner.cell = relu\) runs on torch only"):
+        export_runtime(tmp_path / "relu")
