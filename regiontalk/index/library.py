@@ -31,8 +31,8 @@ from regiontalk.index.projections import sketch_basis
 from regiontalk.index.query import Hit, best_hits, read_query
 from regiontalk.index.rows import PhotoFile, Stamp, photo_rows, read_file, read_stamp
 from regiontalk.index.store import Store, where
-from regiontalk.runtime.predictor import Predictor
 from regiontalk.records import FloatArray
+from regiontalk.runtime.predictor import Predictor
 
 BATCH = 32  # photos that are computed together and committed together
 JOIN = 64  # batches after which their files are joined: each commit reads the names of all files
