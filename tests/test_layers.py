@@ -20,7 +20,7 @@ LAYERS = {
     "metrics": "metrics",
     "model": "model",
     **dict.fromkeys(("captioner", "drawing"), "facade"),
-    **dict.fromkeys(("export", "objects", "video", "index"), "uses"),
+    **dict.fromkeys(("export", "objects", "video", "index", "scale"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     "serve": "serve",
     **dict.fromkeys(("cli", "__main__"), "cli"),

@@ -27,6 +27,7 @@ from regiontalk.cli import (
     mcp,
     narrate,
     objects,
+    scale,
     search,
     serve,
     snippets,
@@ -94,6 +95,7 @@ app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(scale.app, name="scale")
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
 app.command("mcp")(mcp.mcp)
