@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.scale.ray_session import ray_data
@@ -232,10 +232,27 @@ def _load_tars(table: Any) -> Iterator[Any]:
         yield from (photo_table([key], [data], [error]) for key, data, error in _members(file))
 
 
+class _Member(tarfile.TarInfo):
+    """A member of a tar, whose broken header is an error: the library takes it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:  # type: ignore[override]
+        """The next member, or the library's own sign of a proper end."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
 def _members(file: StoredFile) -> Iterator[tuple[str, bytes | None, str | None]]:
     """Key, bytes and error of each photo in a tar; damage ends it with one row that says so."""
     try:
-        with file.open() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+        with (
+            file.open() as stream,
+            tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as tar,
+        ):
             for member in tar:
                 if not member.isfile() or not _is_wanted(member.name):
                     continue
