@@ -106,11 +106,14 @@ def read_photos(
     step = batch * NAMES if kinds == ["photos"] else 1
     tables = [_to_table(files[start : start + step]) for start in range(0, len(files), step)]
     names = ray_data().from_arrow(tables)
+    photos: Dataset
     if kinds == ["photos"]:
         blocks = names.repartition(target_num_rows_per_block=batch)
-        return blocks.map_batches(_load_files, **_BLOCKS)
-    members = names.map_batches(_load_tars, **_BLOCKS)
-    return members.repartition(target_num_rows_per_block=batch)
+        photos = blocks.map_batches(_load_files, **_BLOCKS)
+    else:
+        members = names.map_batches(_load_tars, **_BLOCKS)
+        photos = members.repartition(target_num_rows_per_block=batch)
+    return photos
 
 
 _BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
@@ -236,7 +239,7 @@ class _Member(tarfile.TarInfo):
     """A member of a tar, whose broken header is an error: the library takes it for the end."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:  # type: ignore[override]
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         """The next member, or the library's own sign of a proper end."""
         try:
             return super().fromtarfile(archive)
@@ -294,8 +297,9 @@ def _read_parquet(
         filesystem=filesystem,
         columns=[data] if keys is None else [keys, data],
     )
-    photos = dataset.map_batches(_load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS)
-    return photos.repartition(target_num_rows_per_block=batch)
+    rows = dataset.map_batches(_load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS)
+    photos: Dataset = rows.repartition(target_num_rows_per_block=batch)
+    return photos
 
 
 def _column(
