@@ -276,7 +276,7 @@ def caption_to_output(
         known = target.begin(job)
         progress = Progress(0, 0, len(known), 0.0)
         start = time.monotonic()
-        for part in _parts(dataset, output, workers, job, known):
+        for part in _parts(dataset, target.uri, workers, job, known):
             new = target.commit(part, known, form)
             progress = replace(
                 progress,

@@ -77,8 +77,9 @@ class Output:
             ValueError: the address is not understood.
             OSError: the storage cannot be reached.
         """
-        self.uri = uri
         self._files, self._root = open_storage(uri)
+        # absolute, since a worker has a working folder of its own
+        self.uri = self._root if is_local(uri) else uri
         self._lock_lost = False
 
     def begin(self, job: Job) -> Identities:

@@ -54,22 +54,41 @@ def ray_session(address: str | None, workers: int, threads: int = 1) -> Iterator
     address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     if address is None:
-        ray.init(
-            num_cpus=workers * threads + 1,  # one more reads
-            object_store_memory=LOCAL_STORE,
-            include_dashboard=False,
-            **quiet,
-        )
+        _start_here(workers * threads + 1, quiet)  # one more reads
     else:
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            why = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
-            raise ConnectionError(
-                f"--address {address}: no Ray cluster answers there ({why}); start one with: ray start --head, or "
-                "leave --address away to use this machine alone"
-            ) from None
+        _connect(address, quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
+    """Start Ray on this machine."""
+    import ray
+
+    try:
+        ray.init(num_cpus=cpus, object_store_memory=LOCAL_STORE, include_dashboard=False, **quiet)
+    except Exception as error:  # Ray raises nothing more special
+        raise ConnectionError(
+            f"Ray did not start on this machine ({_first_line(error)}); start the job again when the machine is less "
+            "busy, or start a cluster with: ray start --head, and name it with --address auto"
+        ) from error
+
+
+def _connect(address: str, quiet: dict[str, Any]) -> None:
+    """Connect to a cluster."""
+    import ray
+
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConnectionError(
+            f"--address {address}: no Ray cluster answers there ({_first_line(error)}); start one with: ray start "
+            "--head, or leave --address away to use this machine alone; a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

@@ -127,7 +127,8 @@ def find_files(text: str) -> list[StoredFile]:
         OSError: a storage cannot be reached.
     """
     if is_local(text):
-        paths = _local_paths(os.path.expanduser(text.removeprefix("file://")))
+        # absolute, since a worker has a working folder of its own
+        paths = _local_paths(os.path.abspath(os.path.expanduser(text.removeprefix("file://"))))
         files = [StoredFile("", path) for path in sorted(paths)]
     else:
         files = sorted(_stored_files(text))
