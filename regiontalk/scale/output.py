@@ -264,7 +264,8 @@ class Output:
         folder, _, name = path.rpartition("/")
         target = f"{folder}/.{name}.new" if is_local(self.uri) else path
         with storage_errors(self.uri):
-            self._files.create_dir(folder, recursive=True)
+            if is_local(self.uri):
+                self._files.create_dir(folder, recursive=True)
             with self._files.open_output_stream(target) as stream:
                 stream.write(data)
             if target != path:
