@@ -205,7 +205,8 @@ class Output:
             if age < LEASE_SECONDS:
                 why = f"its lock was renewed {age:.0f} s ago and counts for {LEASE_SECONDS:.0f} s"
                 raise _locked(shown(self.uri), why)
-            self._files.delete_file(path)
+            with storage_errors(self.uri):
+                self._files.delete_file(path)
         renew()
         time.sleep(1.0)  # of two jobs that begin at once, one sees the lock of the other
         renew()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,6 @@ from moto.server import ThreadedMotoServer
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import PhotoIndex
-from regiontalk.scale import output as output_module
 from regiontalk.scale.output import Job, Output
 from regiontalk.scale.rows import CaptionSettings, Row
 from regiontalk.scale.sources import _load_files, _to_table, find_files
@@ -71,7 +72,7 @@ def test_photos(endpoint: str) -> None:
         find_files(address(endpoint, "bucket/nowhere"))
 
 
-def test_an_output(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_output(endpoint: str) -> None:
     uri = address(endpoint, "bucket/out")
     output = Output(uri)
     with output.lock():
@@ -86,9 +87,10 @@ def test_an_output(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(Output(uri).begin(JOB)) == 2
     assert [values["photo"] for values in Output(uri).rows()] == ["a", "b"]
 
-    monkeypatch.setattr(output_module, "LEASE_SECONDS", 0.0)  # as a minute after kill -9
-    abandoned = output.lock()
-    abandoned.__enter__()
+    files, root = open_storage(uri)
+    with files.open_output_stream(f"{root}/_lock") as stream:  # as two minutes after kill -9
+        values = {"owner": "somebody else", "renewed": time.time() - 120}
+        stream.write(json.dumps(values).encode())
     with Output(uri).lock():
         assert len(Output(uri).begin(JOB)) == 2
 
