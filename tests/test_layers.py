@@ -21,7 +21,7 @@ LAYERS = {
     "model": "model",
     "runtime": "runtime",
     **dict.fromkeys(("captioner", "drawing"), "facade"),
-    **dict.fromkeys(("export", "objects", "video", "index"), "uses"),
+    **dict.fromkeys(("export", "objects", "video", "index", "scale"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     "serve": "serve",
     **dict.fromkeys(("cli", "__main__"), "cli"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +64,13 @@ RebuildOption = Annotated[
 ]
 MissingOption = Annotated[
     bool, typer.Option("--missing", help="Forget the photos whose file is gone.")
+]
+
+HoursOption = Annotated[
+    float,
+    typer.Option(
+        "--older-than", metavar="HOURS", min=0, help="Age from which a version is dropped."
+    ),
 ]
 
 app = typer.Typer(
@@ -154,6 +162,21 @@ def remove(
     if missing:
         count += library.remove_missing()
     typer.echo(f"{library_uri(index)}: {count} forgotten; {len(library)} left")
+
+
+@app.command("compact")
+def compact(index: Library = HOME, hours: HoursOption = 1.0) -> None:
+    """Join the small files of a library and drop its old versions; searching works meanwhile.
+
+    Adding does this by itself; after many writers at once, or on an object store, it frees space.
+    """
+    from regiontalk.index.library import PhotoIndex
+
+    library = PhotoIndex.open(library_uri(index))
+    before = library.info()["bytes"]
+    library.compact(timedelta(hours=hours))
+    after = library.info()["bytes"]
+    typer.echo(f"{library_uri(index)}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
 
 
 @app.command("info")

@@ -28,6 +28,7 @@ from regiontalk.cli import (
     narrate,
     objects,
     runtime,
+    scale,
     search,
     serve,
     snippets,
@@ -96,6 +97,7 @@ app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export-runtime")(runtime.export_runtime)
+app.add_typer(scale.app, name="scale")
 app.command("info")(info.info)
 app.command("serve")(serve.serve)
 app.command("mcp")(mcp.mcp)

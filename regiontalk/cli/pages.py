@@ -8,10 +8,11 @@ from pathlib import Path
 import typer
 
 from regiontalk.cli.options import one_line
-from regiontalk.cli.photos import SUFFIXES, Photos
+from regiontalk.cli.photos import Photos
 from regiontalk.cli.run import for_each
 from regiontalk.export.html import Picture, local_file, wanted, with_alts
 from regiontalk.files import write_data
+from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 
 

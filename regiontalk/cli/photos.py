@@ -8,12 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .avif .heic .heif .ppm .pgm .jp2".split()
-)
 TOGETHER = 8  # photos given to the model at once: enough to share a decoding batch, few enough to report progress
 
 

@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,21 @@ class PhotoIndex:
                         f"{path}: expected a photo or a folder of the library, got one that is not in it"
                     )
             return sum(self._store.delete(condition) for condition in wanted)
+
+    def compact(self, older_than: timedelta = timedelta(hours=1)) -> None:
+        """Join small files and drop old versions, which every batch that is added leaves behind.
+
+        Args:
+            older_than: age from which a version is dropped.
+
+        Raises:
+            BlockingIOError: another process writes to it.
+            ValueError: the age is negative, or the library is damaged.
+        """
+        if older_than < timedelta(0):
+            raise ValueError(f"older_than: expected 0 or more, got {older_than}")
+        with self._store.writing():
+            self._store.join(older_than)
 
     def remove_missing(self) -> int:
         """Forget the photos whose file is no longer there. Returns how many."""

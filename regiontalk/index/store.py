@@ -268,10 +268,14 @@ class Store:
             self._reader = reader, read_sketches(sketch_rows, self.about)
         return self._reader
 
-    def join(self) -> None:
-        """Join small files, drop versions that nobody reads any more."""
+    def join(self, older_than: timedelta = timedelta(hours=1)) -> None:
+        """Join small files, drop versions that nobody reads any more.
+
+        Args:
+            older_than: age from which a version is dropped; a reader may hold one for a moment.
+        """
         with _told(self.uri):
-            self._table.optimize(cleanup_older_than=timedelta(hours=1))
+            self._table.optimize(cleanup_older_than=older_than)
 
     def info(self) -> dict[str, Any]:
         """Plain values for people and JSON."""

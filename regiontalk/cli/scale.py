@@ -1,0 +1,172 @@
+"""``regiontalk scale``: many photos, many processes, many machines (docs/scale.md)."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regiontalk.cli.caption import BeamOption, ThresholdOption
+from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
+from regiontalk.cli.progress import LINE_SECONDS, QUIET_SECONDS
+
+if TYPE_CHECKING:
+    from regiontalk.scale.caption import Progress
+
+InputArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Folders with all below, patterns, Parquet files or tars, also as s3://bucket/...",
+        show_default=False,
+    ),
+]
+OutputOption = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        metavar="FOLDER|URI",
+        help="Where the rows go; run again to go on there.",
+        show_default=False,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="A Ray cluster: auto, or host:port.  [default: this machine alone]",
+        show_default=False,
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", metavar="N", min=1, help="Processes that caption.")
+]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, help="CPU cores of each worker.")
+]
+FormatOption = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="Of the output: parquet or jsonl.")
+]
+RegionsOption = Annotated[
+    int, typer.Option("--regions", metavar="N", min=0, help="How many regions a photo.")
+]
+BatchOption = Annotated[
+    int,
+    typer.Option(
+        "--batch", metavar="N", min=1, help="Photos a part: what a failure costs a worker at most."
+    ),
+]
+TogetherOption = Annotated[
+    int,
+    typer.Option(
+        "--together", metavar="N", min=1, help="Photos computed in one run of the network."
+    ),
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--column", metavar="NAME", help="Of Parquet files: the photos' bytes.", show_default=False
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key", metavar="NAME", help="Of Parquet files: the photos' names.", show_default=False
+    ),
+]
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Many photos by many processes, on this machine or a Ray cluster.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Many photos by many processes, on this machine or a Ray cluster."""
+
+
+@app.command("caption")
+def caption(
+    inputs: InputArgument,
+    output: OutputOption,
+    address: AddressOption = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    form: FormatOption = "parquet",
+    regions: RegionsOption = 10,
+    beam: BeamOption = None,
+    threshold: ThresholdOption = None,
+    batch: BatchOption = 64,
+    together: TogetherOption = 8,
+    column: ColumnOption = None,
+    key: KeyOption = None,
+    model: Model = "mini",
+    device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Caption photos into Parquet or JSON Lines.
+
+    A photo that cannot be used becomes a row with its error. Whatever is killed, the same command
+    goes on where it was: photos that are finished are passed over by the hash of their content.
+    """
+    from regiontalk.scale.caption import Workers, caption_to_output
+    from regiontalk.scale.output import Output
+    from regiontalk.scale.ray_session import ray_session
+    from regiontalk.scale.rows import FORMATS, CaptionSettings
+    from regiontalk.scale.sources import read_photos
+    from regiontalk.scale.storage import is_local, shown
+
+    if form not in FORMATS:
+        raise ValueError(f"--format: expected {' or '.join(FORMATS)}, got {form!r}")
+    for text in inputs:
+        if is_local(text) and is_local(output) and _is_inside(output, text):
+            raise ValueError(
+                f"--output {output}: expected a folder outside of the input, got one in {text}"
+            )
+    settings = CaptionSettings(regions, beam, threshold, together, max_pixels)
+    staff = Workers.of(model, count=workers, threads=threads, device=device or "cpu")
+    Output(output)  # an address that nobody understands is told before Ray starts
+    with ray_session(address, workers, threads):
+        photos = read_photos(inputs, batch=batch, column=column, key=key)
+        progress = caption_to_output(
+            photos, output, staff, settings, form=form, report=_Reporter().report
+        )
+    total = progress.before + progress.finished
+    typer.echo(f"{shown(output)}: {total:,} photos; {_line(progress)}", err=True)
+
+
+class _Reporter:
+    """Says how far a job is, a line every `LINE_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + QUIET_SECONDS
+
+    def report(self, progress: Progress) -> None:
+        """Print a line where it is time for one."""
+        if time.monotonic() >= self._next:
+            typer.echo(_line(progress), err=True)
+            self._next = time.monotonic() + LINE_SECONDS
+
+
+def _line(progress: Progress) -> str:
+    """What a run did until now.
+
+    >>> from regiontalk.scale.caption import Progress
+    >>> _line(Progress(finished=1200, failed=3, before=64, seconds=100.0))
+    '1,200 captioned, 3 of them with an error, 64 were there before, 12.0 photos a second'
+    """
+    failed = f", {progress.failed:,} of them with an error" if progress.failed else ""
+    before = f", {progress.before:,} were there before" if progress.before else ""
+    speed = f", {progress.photos_per_second:.1f} photos a second"
+    return f"{progress.finished:,} captioned{failed}{before}{speed if progress.finished else ''}"
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder of this machine or below it."""
+    inner, outer = (os.path.realpath(os.path.expanduser(text)) for text in (path, folder))
+    return inner == outer or inner.startswith(outer + os.sep)

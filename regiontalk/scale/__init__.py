@@ -1,0 +1,1 @@
+"""Many photos by many processes and machines, over Ray Data."""

@@ -1,0 +1,94 @@
+"""Ray, as quiet as a command needs it: a cluster that is there, or workers of this machine alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+LOCAL_STORE = 1 << 30  # bytes of Ray's object store on this machine: what waits between steps
+
+
+def ray_data() -> Any:
+    """The package `ray.data`, without its reports.
+
+    Raises:
+        ImportError: Ray is not installed; says how to.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray.data
+    except ImportError as error:
+        raise ImportError(
+            "scale needs Ray and Arrow; install them with: pip install 'regiontalk[scale]'"
+        ) from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    return ray.data
+
+
+@contextmanager
+def ray_session(address: str | None, workers: int, threads: int = 1) -> Iterator[None]:
+    """Ray for the time of a job; one that runs in this process already is used as it is.
+
+    Args:
+        address: of a cluster, or "auto" for the one of this machine; None takes RAY_ADDRESS, or else
+            starts workers of this machine that end with the job.
+        workers: processes that caption.
+        threads: of each.
+
+    Raises:
+        ConnectionError: there is no cluster at the address.
+        ImportError: Ray is not installed.
+    """
+    ray_data()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    if address is None:
+        _start_here(workers * threads + 1, quiet)  # one more reads
+    else:
+        _connect(address, quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
+    """Start Ray on this machine."""
+    import ray
+
+    try:
+        ray.init(num_cpus=cpus, object_store_memory=LOCAL_STORE, include_dashboard=False, **quiet)
+    except Exception as error:  # Ray raises nothing more special
+        raise ConnectionError(
+            f"Ray did not start on this machine ({_first_line(error)}); start the job again when the machine is less "
+            "busy, or start a cluster with: ray start --head, and name it with --address auto"
+        ) from error
+
+
+def _connect(address: str, quiet: dict[str, Any]) -> None:
+    """Connect to a cluster."""
+    import ray
+
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConnectionError(
+            f"--address {address}: no Ray cluster answers there ({_first_line(error)}); start one with: ray start "
+            "--head, or leave --address away to use this machine alone; a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

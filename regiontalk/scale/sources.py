@@ -1,0 +1,341 @@
+"""Photos from folders, patterns, Parquet files and tars (WebDataset), here or in an object store, as a Ray Dataset.
+
+Rows have the columns ``key`` (the name by which the output knows the photo), ``data`` (the bytes of
+the file) and ``error`` (why there are none). Ray plans, spreads and repeats the reading; single
+files and members are opened here, because Ray's own readers of files end the whole job where one of
+them cannot be read, and here that is a row. The driver holds nothing but the names of files.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+
+from regiontalk.images.suffixes import SUFFIXES
+from regiontalk.scale.ray_session import ray_data
+from regiontalk.scale.storage import is_local, open_storage, shown, storage_errors
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+TARS = (".tar", ".tar.gz", ".tgz")
+KEYS = ("key", "__key__", "path", "file_name", "filename", "url", "id", "name")
+DATA = ("data", "bytes", "image", "jpg", "jpeg", "png", "photo", "content")
+NAMES = 1000  # batches whose names the driver hands over at once
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class StoredFile(NamedTuple):
+    """A file of this machine or of an object store.
+
+    Attributes:
+        storage: the address by which its storage is opened; empty for this machine.
+        path: inside the storage; a name that is no text keeps its bytes as surrogates.
+    """
+
+    storage: str
+    path: str
+
+    @property
+    def key(self) -> str:
+        """The name by which the output knows it, always text, without credentials."""
+        scheme = self.storage.partition("://")[0]
+        text = f"{scheme}://{self.path}" if scheme else self.path
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+    @property
+    def kind(self) -> str:
+        """What it holds, by its name; a file of any other name is taken for a photo."""
+        name = self.path.lower()
+        if name.endswith(TARS):
+            return "tars"
+        return "Parquet files" if name.endswith(".parquet") else "photos"
+
+    def open(self) -> IO[bytes]:
+        """Its bytes, as a stream.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if not self.storage:
+            return open(self.path, "rb")
+        stream: IO[bytes] = _storage(self.storage)[0].open_input_stream(self.path)
+        return stream
+
+
+@lru_cache(maxsize=4)
+def _storage(uri: str) -> tuple[Any, str]:
+    return open_storage(uri)
+
+
+def read_photos(
+    inputs: Sequence[str], *, batch: int = 64, column: str | None = None, key: str | None = None
+) -> Dataset:
+    """The photos of folders (with all below), patterns, files, Parquet files and tars.
+
+    Args:
+        inputs: paths or addresses (s3://bucket/folder), all of one kind.
+        batch: photos in a block.
+        column: of Parquet files, the photos' bytes; None looks for `DATA`.
+        key: of Parquet files, the photos' names; None looks for `KEYS`, and takes the content's
+            hash where there is none.
+
+    Raises:
+        FileNotFoundError: an input names nothing, or holds no photo.
+        ValueError: inputs of several kinds, or a column that is not there.
+        OSError: a storage cannot be reached.
+    """
+    files = list(dict.fromkeys(file for text in inputs for file in find_files(text)))
+    kinds = sorted({file.kind for file in files})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"input: expected photos, Parquet files or tars, got {' and '.join(kinds)}; name one kind a job"
+        )
+    if kinds == ["Parquet files"]:
+        return _read_parquet(files, batch, column, key)
+    if column or key:
+        raise ValueError(f"column, key: expected Parquet files as input, got {kinds[0]}")
+    step = batch * NAMES if kinds == ["photos"] else 1
+    tables = [_to_table(files[start : start + step]) for start in range(0, len(files), step)]
+    names = ray_data().from_arrow(tables)
+    photos: Dataset
+    if kinds == ["photos"]:
+        blocks = names.repartition(target_num_rows_per_block=batch)
+        photos = blocks.map_batches(_load_files, **_BLOCKS)
+    else:
+        members = names.map_batches(_load_tars, **_BLOCKS)
+        photos = members.repartition(target_num_rows_per_block=batch)
+    return photos
+
+
+_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+
+
+def find_files(text: str) -> list[StoredFile]:
+    """The files that an input means, sorted; of folders and patterns those of a photo, tar or Parquet file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: a storage cannot be reached.
+    """
+    if is_local(text):
+        # absolute, since a worker has a working folder of its own
+        paths = _local_paths(os.path.abspath(os.path.expanduser(text.removeprefix("file://"))))
+        files = [StoredFile("", path) for path in sorted(paths)]
+    else:
+        files = sorted(_stored_files(text))
+    if not files:
+        raise FileNotFoundError(
+            f"{shown(text)}: expected a file, or a folder or pattern with photos, tars or Parquet files, got none"
+        )
+    return files
+
+
+def _local_paths(path: str) -> Iterator[str]:
+    if os.path.isfile(path):
+        yield path
+    elif os.path.isdir(path):
+        for folder, _, names in os.walk(path):
+            yield from (os.path.join(folder, name) for name in names if _is_wanted(name))
+    else:
+        found = glob.iglob(path, recursive=True)
+        yield from (name for name in found if _is_wanted(name) and os.path.isfile(name))
+
+
+def _stored_files(uri: str) -> Iterator[StoredFile]:
+    """Files in an object store; in a pattern "*" also stands for folders."""
+    from pyarrow import fs
+
+    address, mark, settings = uri.partition("?")  # such as ?endpoint_override=...
+    magic = _MAGIC.search(address)
+    fixed = address if magic is None else address[: magic.start()].rpartition("/")[0]
+    storage = f"{fixed}{mark}{settings}"
+    with storage_errors(uri):
+        files, root = _storage(storage)
+        info = files.get_file_info(root)
+        if info.type == fs.FileType.File:
+            yield StoredFile(storage, info.path)
+            return
+        selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
+        listed = files.get_file_info(selector)
+    pattern = root + address[len(fixed) :]
+    for info in listed:
+        matches = magic is None or fnmatch.fnmatchcase(info.path, pattern)
+        if info.type == fs.FileType.File and matches and _is_wanted(info.base_name):
+            yield StoredFile(storage, info.path)
+
+
+def _is_wanted(name: str) -> bool:
+    """Whether a file in a folder is taken: a photo, tar or Parquet file that is not hidden."""
+    suffixes = (*SUFFIXES, *TARS, ".parquet")
+    return name.lower().endswith(suffixes) and not os.path.basename(name).startswith((".", "_"))
+
+
+def _to_table(files: Sequence[StoredFile]) -> Any:
+    """Files as an Arrow table: ``storage`` and ``path``, whose bytes need be no text."""
+    import pyarrow as pa
+
+    storages = [file.storage for file in files]
+    paths = [os.fsencode(file.path) for file in files]
+    return pa.table(
+        {"storage": pa.array(storages, pa.string()), "path": pa.array(paths, pa.binary())}
+    )
+
+
+def _to_files(table: Any) -> list[StoredFile]:
+    pairs = zip(table["storage"].to_pylist(), table["path"].to_pylist(), strict=True)
+    return [StoredFile(storage, os.fsdecode(path)) for storage, path in pairs]
+
+
+def photo_table(
+    keys: Sequence[str], data: Sequence[bytes | None], errors: Sequence[str | None]
+) -> Any:
+    """An Arrow table of photos as `read_photos` yields them."""
+    import pyarrow as pa
+
+    columns = {
+        "key": pa.array(keys, pa.string()),
+        "data": pa.array(data, pa.large_binary()),
+        "error": pa.array(errors, pa.string()),
+    }
+    return pa.table(columns)
+
+
+def _load_files(table: Any) -> Any:
+    """The photos of a block of `_to_table`."""
+    files = _to_files(table)
+    data: list[bytes | None] = []
+    errors: list[str | None] = []
+    for file in files:
+        try:
+            with file.open() as stream:
+                data.append(stream.read())
+            errors.append(None)
+        except OSError as error:
+            data.append(None)
+            errors.append(_unreadable(file, error))
+    return photo_table([file.key for file in files], data, errors)
+
+
+def _unreadable(file: StoredFile, error: BaseException) -> str:
+    why = shown(" ".join(str(getattr(error, "strerror", None) or error).split()))
+    return f"{file.key}: cannot be read ({why}); copy or download it again"
+
+
+def _load_tars(table: Any) -> Iterator[Any]:
+    """The photos in a block of tars, one after the other, so that memory holds one of them."""
+    for file in _to_files(table):
+        yield from (photo_table([key], [data], [error]) for key, data, error in _members(file))
+
+
+class _Member(tarfile.TarInfo):
+    """A member of a tar, whose broken header is an error: the library takes it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next member, or the library's own sign of a proper end."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from None
+
+
+def _members(file: StoredFile) -> Iterator[tuple[str, bytes | None, str | None]]:
+    """Key, bytes and error of each photo in a tar; damage ends it with one row that says so."""
+    try:
+        with (
+            file.open() as stream,
+            tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as tar,
+        ):
+            for member in tar:
+                if not member.isfile() or not _is_wanted(member.name):
+                    continue
+                content = tar.extractfile(member)
+                if content is not None:
+                    yield f"{file.key}/{_text(member.name)}", content.read(), None
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        yield (
+            file.key,
+            None,
+            f"{file.key}: damaged or cut short, expected a whole tar ({error}); what stands before the damage was "
+            "read; copy or download it again",
+        )
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _read_parquet(
+    files: Sequence[StoredFile], batch: int, column: str | None, key: str | None
+) -> Dataset:
+    """The photos of Parquet files, by Ray's own reader."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    storage = files[0].storage
+    filesystem = _storage(storage)[0] if storage else None
+    first = files[0]
+    with storage_errors(first.key), first.open() as stream:
+        try:
+            names = pq.read_schema(pa.BufferReader(stream.read())).names
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{first.key}: expected a Parquet file ({error})") from None
+    data = _column(first.key, names, column, DATA, "column")
+    keys = _column(first.key, names, key, KEYS, "key") if key or set(KEYS) & set(names) else None
+    dataset = ray_data().read_parquet(
+        [file.path for file in files],
+        filesystem=filesystem,
+        columns=[data] if keys is None else [keys, data],
+    )
+    rows = dataset.map_batches(_load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS)
+    photos: Dataset = rows.repartition(target_num_rows_per_block=batch)
+    return photos
+
+
+def _column(
+    file: str, names: Sequence[str], wanted: str | None, usual: Sequence[str], option: str
+) -> str:
+    """The column of a Parquet file that a user named, or the first of the usual ones.
+
+    Raises:
+        ValueError: there is none; lists the columns.
+    """
+    for name in usual if wanted is None else [wanted]:
+        if name in names:
+            return name
+    expected = repr(wanted) if wanted else f"one of {', '.join(usual)}"
+    raise ValueError(
+        f"{file}: expected the column {expected}, got {', '.join(names)}; name it with --{option}"
+    )
+
+
+def _load_column(table: Any, data: str, key: str | None) -> Any:
+    """The photos of a block of a Parquet file; a struct is one of Hugging Face's images."""
+    values = table[data].to_pylist()
+    values = [value.get("bytes") if isinstance(value, dict) else value for value in values]
+    keys = [None] * len(values) if key is None else table[key].to_pylist()
+    photos: list[bytes | None] = []
+    errors: list[str | None] = []
+    names: list[str] = []
+    for value, name in zip(values, keys, strict=True):
+        is_photo = isinstance(value, bytes)
+        text = "row without a key" if name is None and not is_photo else name
+        names.append(sha256(value).hexdigest() if text is None else str(text))
+        photos.append(value if is_photo else None)
+        errors.append(
+            None
+            if is_photo
+            else f"{names[-1]}: expected the bytes of a photo in column {data!r}, got {type(value).__name__}"
+        )
+    return photo_table(names, photos, errors)
