@@ -88,7 +88,7 @@ class Workers:
                 f"expected {self.fingerprint[:12]}; copy the same model to every machine"
             )
         return RegionCaptioner.from_pretrained(
-            self.model, device=self.device, max_pixels=max_pixels
+            self.model, device=self.device, max_pixels=max_pixels, threads=self.threads
         )
 
     def map(self, dataset: Dataset, worker: type, arguments: Mapping[str, Any]) -> Dataset:
