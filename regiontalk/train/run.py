@@ -9,10 +9,9 @@ folder, so the same command goes on where a run was killed; a finished stage is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -34,6 +33,7 @@ from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.text.vocabulary import Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
+from regiontalk.train.changes import content_hash, data_manifest, restart_changed
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
 from regiontalk.train.fingerprint import (
@@ -242,6 +242,7 @@ class Run:
             return
         self.log(f"stage {name}: {config.optimiser.steps} steps")
         shared = self._begin(name, model)
+        self._restart_changed(shared)
         if name == "generate":
             self._generate(model, config, shared)
         elif steps_done(shared["folder"]) >= config.optimiser.last:
@@ -287,6 +288,11 @@ class Run:
         usual = json.dumps(usual_numbers(self.recipe, name))
         return {"folder": self.out / name, "settings": self.settings(name, model), "usual": usual}
 
+    def _restart_changed(self, shared: Mapping[str, Any]) -> None:
+        """Start a stage again where the data that it began with have changed."""
+        folder, settings, usual = shared["folder"], shared["settings"], shared["usual"]
+        restart_changed(folder, settings, usual, data_manifest(self.examples), self.log)
+
     def _recall(self, name: str, model: RegionModel, shared: dict[str, Any]) -> int:
         """Load the checkpoint of a stage, without the pictures and features that it learnt on; its steps."""
         config = getattr(self.recipe, name)
@@ -319,6 +325,7 @@ class Run:
                     "folder": self.out / f"generate_{number + 1}",
                 }
                 self.log(f"stage generate: EM round {number} of {config.rounds}")
+                self._restart_changed(shared)
             if steps_done(shared["folder"]) >= config.optimiser.last:
                 recall(model.generator, config.optimiser, **shared)
                 continue
@@ -436,19 +443,6 @@ class Run:
         )
         self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
-
-
-def content_hash(examples: Sequence[Example], unseen: Sequence[str] = ()) -> str:
-    """A hash of all that a data set teaches: the photos' bytes, sentences, boxes and phrases, and other sentences."""
-    digest = hashlib.sha256()
-    for example in examples:
-        with example.photo.open("rb") as photo:
-            digest.update(hashlib.file_digest(photo, "sha256").digest())
-        texts = (example.id, example.captions, example.phrases, example.size_wh)
-        digest.update(repr(texts).encode())
-        digest.update(example.boxes_xyxy.tobytes())
-    digest.update(repr(list(unseen)).encode())
-    return digest.hexdigest()
 
 
 def run_recipe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from regiontalk.model.hub import find_folder
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.storage import open_folder
 from regiontalk.train import loop
+from regiontalk.train.changes import content_hash
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
@@ -150,12 +152,28 @@ def test_a_stage_that_follows_another_beginning_is_refused(
         trained(start_run(tiny | {"seed": 1}))
 
 
-def test_other_photos_are_refused(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) -> None:
+    first, run = trained(start_run(tiny)), start_run(tiny)
+    lines: list[str] = []
+    run.examples[1] = replace(run.examples[1], boxes_xyxy=run.examples[1].boxes_xyxy + 1)
+    run._content, run.log = content_hash(run.examples), lines.append
+    again = trained(run)
+    named = [line for line in lines if "changed" in line]
+    assert len(named) == 3 and all(line.startswith("1 photo, ") for line in named)
+    assert "stage joint starts again" in named[0]
+    assert (run.out / "joint" / "previous.checkpoint.safetensors").is_file()
+    assert any(not torch.equal(first[key], again[key]) for key in first)
+    with pytest.raises(ValueError, match=r"written with other settings \(joint.batch 4 -> 3,"):
+        trained(start_run(tiny | {"joint": tiny["joint"] | {"batch": 3}}))
+
+
+def test_fewer_photos_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
     trained(start_run(tiny))
-    with pytest.raises(
-        ValueError, match=r"joint/checkpoint.safetensors: written with other settings"
-    ):
-        trained(start_run(tiny, limit=11))
+    run = start_run(tiny, limit=11)
+    lines: list[str] = []
+    run.log = lines.append
+    trained(run)
+    assert any(line.startswith("1 photo gone: stage joint starts again") for line in lines)
 
 
 def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
