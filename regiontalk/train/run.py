@@ -31,7 +31,7 @@ from regiontalk.records import Example
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.sources import PrecomputedRegions
-from regiontalk.text.vocabulary import Vocabulary, tokenize
+from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
 from regiontalk.train.changes import content_hash, data_manifest, restart_changed
 from regiontalk.train.checkpoint import steps_done
@@ -215,6 +215,7 @@ class Run:
         counts = shown + names + unseen
         known = {word for word, count in (shown + names).items() if count >= least}
         known |= {word for word, count in unseen.items() if count >= least_unseen}
+        known -= set(SPECIAL)
         kept = sorted(known, key=lambda word: (-counts[word], word))
         total = sum(shown.values())
         covered = sum(count for word, count in shown.items() if word in known)
