@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Text files as people have them, files that appear whole or not at all, and locks."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,16 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+# Byte order marks, the longer first: UTF-32's begins with UTF-16's.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -34,6 +45,48 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    r"""The text of a file as people's programs write it, line ends as ``\n``.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return decode_text(path.read_bytes())
+
+
+def decode_text(data: bytes) -> str:
+    r"""UTF-8, UTF-16 or UTF-32 with or without a byte order mark, or Windows's cp1252; line ends as ``\n``.
+
+    UTF-8 with a few broken bytes stays UTF-8, with U+FFFD in their places; text that is not UTF-8
+    at all is read as cp1252.
+
+    >>> decode_text("café\r\n".encode("utf-16"))
+    'café\n'
+    """
+    text = data.decode(_encoding(data), errors="replace")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(data: bytes) -> str:
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            return name
+    sample = data[:_SAMPLED]
+    if (
+        sample and sample.count(0) > len(sample) // 4
+    ):  # UTF-16 of Latin letters: each other byte is 0
+        return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", errors="replace")
+        broken = text.count("\ufffd")
+        return (
+            "cp1252" if broken > sum(not letter.isascii() for letter in text) - broken else "utf-8"
+        )
+    return "utf-8"
 
 
 def write_data(path: Path, data: bytes) -> None:
