@@ -246,14 +246,15 @@ def _read_results(path: Path) -> list[ImageResult]:
     """What `caption --json` printed: one document, or one a line."""
     import json
 
+    from regiontalk.files import read_text
     from regiontalk.records import ImageResult
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         try:
             documents = [json.loads(text)]
         except ValueError:
-            documents = [json.loads(line) for line in text.splitlines() if line.strip()]
+            documents = [json.loads(line) for line in text.split("\n") if line.strip()]
         if not documents:
             raise ValueError("the file is empty")
         return [ImageResult.from_dict(document) for document in documents]
