@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from regiontalk.datasets.checks import caption_troubles
 from regiontalk.datasets.photo_paths import find_photo
 from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.files import read_text
@@ -75,6 +76,8 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
         else:
             examples.append(Example(path, tuple(captions[name]), id=name))
     troubles["photo stored twice"] = same_files([example.photo for example in examples])
+    for kind, places in caption_troubles(examples).items():
+        troubles[kind] += places
     return examples, report_on(f"{folder.name} {split}", examples, troubles)
 
 
