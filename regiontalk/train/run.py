@@ -53,6 +53,9 @@ from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.sentences import Sentences, sentence_numbers
 from regiontalk.train.word_vectors import begin_with_vectors, read_text
 
+SMALL = 20_000  # words of all texts, below which rare words are kept rather than lost
+ENOUGH_COVERED = 0.8  # of the words of the texts
+
 
 class Run:
     """A recipe on its way: data, model and folder."""
@@ -108,8 +111,11 @@ class Run:
             )
             self.examples = self.given.examples
         if not any(example.captions or example.phrases for example in self.examples):
+            folders = [data] if isinstance(data, Path) else data
             raise ValueError(
-                f"{data}: expected training photos with words, got {len(self.examples)} without"
+                f"{', '.join(map(str, folders))}: expected training photos with words, "
+                f"got {len(self.examples)} photos"
+                + (" without" if self.examples else "; the lines above say why")
             )
         self.boxes = any(
             len(example.boxes_xyxy) for example in self.examples
@@ -211,7 +217,7 @@ class Run:
                 elif phrase.caption is None:  # else its words stand in the caption
                     shown.update(tokenize(phrase.text))
         unseen = Counter(word for sentence in self.unseen for word in tokenize(sentence))
-        least, least_unseen = self.recipe.least_count, self.recipe.sources.unseen_min_count
+        least, least_unseen = self._least_count(shown), self.recipe.sources.unseen_min_count
         counts = shown + names + unseen
         known = {word for word, count in (shown + names).items() if count >= least}
         known |= {word for word, count in unseen.items() if count >= least_unseen}
@@ -222,7 +228,35 @@ class Run:
         self.log(
             f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts"
         )
+        if not kept:
+            raise ValueError(
+                f"captions: expected words of letters or digits, got none in {len(self.examples)} photos"
+            )
         return Vocabulary(kept, [counts[word] for word in kept])
+
+    def _least_count(self, shown: Counter[str]) -> int:
+        """How often a word must be seen: as the recipe has it, or less where a small set would lose its words."""
+        total, least = sum(shown.values()), self.recipe.least_count
+
+        def covered(count: int) -> float:
+            return sum(seen for seen in shown.values() if seen >= count) / max(1, total)
+
+        if least == 1 or covered(least) >= ENOUGH_COVERED:
+            return least
+        left = sum(seen >= least for seen in shown.values())
+        told = (
+            f"least_count = {least} leaves {left} words, {covered(least):.0%} of the photos' texts"
+        )
+        if total > SMALL:
+            self.log(f"{told}; set least_count = 1 to keep the others")
+            return least
+        lower = next(
+            count
+            for count in range(least - 1, 0, -1)
+            if count == 1 or covered(count) >= ENOUGH_COVERED
+        )
+        self.log(f"{told}; the data are few, so it is lowered to {lower}")
+        return lower
 
     def stage(self, name: str, model: RegionModel) -> None:
         """Run one stage of the recipe on the model, or go on with it.
@@ -239,6 +273,11 @@ class Run:
         if name == "proposer" and config.only_places and not self.boxes:
             self.log(
                 "stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt"
+            )
+            return
+        if name in ("warm", "align") and not any(example.captions for example in self.examples):
+            self.log(
+                f"stage {name}: left out, no photo has a sentence, only its boxes have phrases"
             )
             return
         self.log(f"stage {name}: {config.optimiser.steps} steps")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -453,7 +454,9 @@ def test_the_users_mistakes(
 
 def test_data_without_words_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
     data = own_data(tmp_path / "mine", captions=False, boxed=False)
-    with pytest.raises(ValueError, match="expected training photos with words, got 0 without"):
+    with pytest.raises(
+        ValueError, match="expected training photos with words, got 0 photos; the lines above"
+    ):
         Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
 
 
@@ -531,3 +534,40 @@ def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
 def test_a_device_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="device: expected cpu"):
         start_run(tiny, device="abacus")
+
+
+@pytest.mark.parametrize(
+    ("caption", "least", "expected"),
+    [
+        (
+            "a photo of a thing",
+            5,
+            "least_count = 5 leaves 1 words, 40% of the photos' texts; the data are few",
+        ),
+        ("a photo of a thing", 1, None),
+    ],
+)
+def test_few_photos_keep_their_words(
+    tiny: dict[str, Any], tmp_path: Path, caption: str, least: int, expected: str | None
+) -> None:
+    run, lines = small_run(tiny | {"least_count": least}, tmp_path, [caption] * 3)
+    assert run._vocabulary().words[4:] == ["a", "of", "photo", "thing"]
+    assert any(line.startswith(expected) for line in lines) if expected else True
+
+
+def test_captions_without_words_are_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    run, _ = small_run(tiny, tmp_path, ["\U0001f431"])
+    with pytest.raises(
+        ValueError, match="expected words of letters or digits, got none in 1 photos"
+    ):
+        run.build(None, None)
+
+
+def small_run(values: dict[str, Any], folder: Path, captions: list[str]) -> tuple[Run, list[str]]:
+    """A run on one photo, and its lines."""
+    Image.new("RGB", (20, 10)).save(folder / "a.png")
+    row = {"photo": "a.png", "captions": captions}
+    (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+    lines: list[str] = []
+    recipe = Recipe.model_validate(values)
+    return Run(recipe=recipe, data=folder, out=folder / "run", log=lines.append), lines
