@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,8 @@ _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a file beside ``path``, then give it its name; nothing is left where that fails.
 
+    A link stays: the file behind it is written. A file that is there keeps its mode.
+
     Args:
         path: the name that the file gets.
         write: takes a path with the same suffix, by which some libraries choose the format.
@@ -36,10 +39,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: the disk is full, the folder cannot be written, ...; names ``path`` and says why.
     """
-    fresh = path.with_name(f".{path.stem}.new{path.suffix}")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    fresh = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
         write(fresh)
-        os.replace(fresh, path)
+        if target.exists():
+            shutil.copymode(target, fresh)
+        os.replace(fresh, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
