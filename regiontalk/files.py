@@ -1,15 +1,36 @@
-"""Files that appear whole or not at all."""
+"""Text files as people have them, files that appear whole or not at all, and locks."""
 
 from __future__ import annotations
 
+import codecs
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+# Byte order marks, the longer first: UTF-32's begins with UTF-16's.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a file beside ``path``, then give it its name; nothing is left where that fails.
+
+    A link stays: the file behind it is written. A file that is there keeps its mode.
 
     Args:
         path: the name that the file gets.
@@ -18,10 +39,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         OSError: the disk is full, the folder cannot be written, ...; names ``path`` and says why.
     """
-    fresh = path.with_name(f".{path.stem}.new{path.suffix}")
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    fresh = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
         write(fresh)
-        os.replace(fresh, path)
+        if target.exists():
+            shutil.copymode(target, fresh)
+        os.replace(fresh, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
@@ -29,10 +53,95 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             fresh.unlink(missing_ok=True)
 
 
+def read_text(path: Path) -> str:
+    r"""The text of a file as people's programs write it, line ends as ``\n``.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return decode_text(path.read_bytes())
+
+
+def decode_text(data: bytes) -> str:
+    r"""UTF-8, UTF-16 or UTF-32 with or without a byte order mark, or Windows's cp1252; line ends as ``\n``.
+
+    UTF-8 with a few broken bytes stays UTF-8, with U+FFFD in their places; text that is not UTF-8
+    at all is read as cp1252.
+
+    >>> decode_text("café\r\n".encode("utf-16"))
+    'café\n'
+    """
+    text = data.decode(_encoding(data), errors="replace")
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _encoding(data: bytes) -> str:
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            return name
+    sample = data[:_SAMPLED]
+    if (
+        sample and sample.count(0) > len(sample) // 4
+    ):  # UTF-16 of Latin letters: each other byte is 0
+        return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8", errors="replace")
+        broken = text.count("\ufffd")
+        return (
+            "cp1252" if broken > sum(not letter.isascii() for letter in text) - broken else "utf-8"
+        )
+    return "utf-8"
+
+
 def write_data(path: Path, data: bytes) -> None:
     """Write a whole file at once, as `write_whole` does; its folder is made where it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda fresh: fresh.write_bytes(data))
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Keep other processes away from a folder or file; the lock ends with the process, however it ends.
+
+    Args:
+        path: of the lock file, which stays; its folder is made where it is not there.
+        what: what is locked, for the message.
+
+    Raises:
+        ValueError: another process holds it; names that process.
+        OSError: the lock file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _lock(file)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise ValueError(
+                f"{what}: another process is at work here (number {owner}); "
+                "wait until it ends, or name another folder"
+            ) from error
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+if sys.platform == "win32":
+
+    def _lock(file: IO[str]) -> None:
+        # Windows keeps others from reading what is locked: a byte far behind the text.
+        file.seek(1 << 20)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+
+    def _lock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from regiontalk.files import write_whole
+from regiontalk.files import locked, write_whole
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,18 @@ def test_nothing_half_written(
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"a\.txt: cannot be written \(No such file or directory\)"):
         write_whole(tmp_path / "gone" / "a.txt", lambda fresh: fresh.write_text("x"))
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from regiontalk.files import locked\n"
+        "with locked(Path(sys.argv[1]), '--out x'): pass"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / ".lock")]
+    with locked(tmp_path / ".lock", "--out x"):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (
+        second.returncode
+        and f"--out x: another process is at work here (number {os.getpid()})" in second.stderr
+    )
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -30,12 +30,12 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
     """
     from regiontalk.export.labelstudio import read_tasks
     from regiontalk.export.names import relative
-    from regiontalk.files import write_data
+    from regiontalk.files import read_text, write_data
 
     if out.suffix.lower() != ".jsonl":
         raise ValueError(f"--out {out}: expected a name that ends in .jsonl")
     try:
-        found = read_tasks(json.loads(export.read_text(encoding="utf-8")))
+        found = read_tasks(json.loads(read_text(export)))
     except ValueError as error:
         raise ValueError(f"{export}: {error}") from error
     rows = [

@@ -71,6 +71,13 @@ Replace = Annotated[
         "--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there."
     ),
 ]
+MwgOption = Annotated[
+    bool,
+    typer.Option(
+        "--mwg",
+        help="xmp, xmp-copy: the regions in the list of faces too, which some programs show.",
+    ),
+]
 TextsOption = Annotated[
     Path | None,
     typer.Option(
@@ -90,6 +97,7 @@ class Wording:
     neutral: bool
     all_boxes: bool
     replace: bool
+    mwg: bool = False
     texts: AcceptedTexts | None = None
 
     def alt(self, result: ImageResult) -> str:
@@ -131,6 +139,7 @@ def export(
     least: LeastOption = LEAST,
     neutral: NeutralOption = False,
     replace: Replace = False,
+    mwg: MwgOption = False,
     texts: TextsOption = None,
     model: Model = "mini",
     device: Device = None,
@@ -150,7 +159,7 @@ def export(
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     _check_out(format, out)
-    wording = Wording(limit, least, neutral, all_boxes, replace, _accepted(format, texts))
+    wording = Wording(limit, least, neutral, all_boxes, replace, mwg, _accepted(format, texts))
 
     def look(paths: Sequence[str]) -> Sequence[ImageResult]:
         return captioner.caption_many(paths, regions=regions, threshold=least, merge=not all_boxes)
@@ -252,14 +261,15 @@ def _read_results(path: Path) -> list[ImageResult]:
     """What `caption --json` printed: one document, or one a line."""
     import json
 
+    from regiontalk.files import read_text
     from regiontalk.records import ImageResult
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         try:
             documents = [json.loads(text)]
         except ValueError:
-            documents = [json.loads(line) for line in text.splitlines() if line.strip()]
+            documents = [json.loads(line) for line in text.split("\n") if line.strip()]
         if not documents:
             raise ValueError("the file is empty")
         return [ImageResult.from_dict(document) for document in documents]
@@ -344,7 +354,7 @@ def _write_xmp(
     description = whole_sentence(result, least=wording.least, neutral=wording.neutral)
     texts = Texts(description, wording.alt(result), wording.composed(result, EXTENDED))
     write = write_sidecar if format == "xmp" else write_copy
-    write(wording.final(result), texts, out, replace=wording.replace)
+    write(wording.final(result), texts, out, replace=wording.replace, mwg=wording.mwg)
     written.add(_identity(path))
     return path
 

@@ -19,6 +19,7 @@ from regiontalk.cli import (
     align,
     caption,
     corrections,
+    data,
     evaluate,
     export,
     index,
@@ -95,6 +96,7 @@ app.command("import")(corrections.import_corrections)
 app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
+app.add_typer(data.app, name="data")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export-runtime")(runtime.export_runtime)
 app.add_typer(scale.app, name="scale")

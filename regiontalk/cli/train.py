@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from regiontalk.files import locked
+
 if TYPE_CHECKING:
     from regiontalk.train.run import Run
 
@@ -234,9 +236,11 @@ def _train_objects(
 
 @contextmanager
 def _journal(out: Path) -> Iterator[Callable[[str], None]]:
-    """A function that tells a line of progress and keeps it in ``log.txt``; makes the folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "log.txt").open("a", encoding="utf-8") as journal:
+    """A function that tells a line of progress and keeps it in ``log.txt``; makes the folder, for one run at a time."""
+    with (
+        locked(out / ".lock", f"--out {out}"),
+        (out / "log.txt").open("a", encoding="utf-8") as journal,
+    ):
 
         def log(line: str) -> None:
             stamped = f"{time.strftime('%H:%M:%S')} {line}"

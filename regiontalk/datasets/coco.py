@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from regiontalk.datasets.checks import caption_troubles, is_missing
 from regiontalk.datasets.flickr import picture_sizes, read_json
+from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.records import Example, FloatArray, Phrase
 
@@ -20,7 +23,7 @@ class _Objects:
     """What the instances file says of one photo, gathered as it is read."""
 
     boxes: list[tuple[float, ...]] = field(default_factory=list)
-    categories: dict[int, list[int]] = field(
+    categories: dict[str, list[int]] = field(
         default_factory=lambda: defaultdict(list)
     )  # category -> box rows
 
@@ -46,17 +49,26 @@ def read_coco(
         troubles["photo without a size of whole pixels"].append(
             str(photos.pop(number)["file_name"])
         )
+    for photo in photos.values():
+        photo["width"], photo["height"] = int(float(photo["width"])), int(float(photo["height"]))
     rows = _rows_of(document["annotations"], ("caption",), photos, captions_json.name, troubles)
-    captions: dict[int, list[str]] = defaultdict(list)
+    captions: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        captions[row["image_id"]].append(" ".join(str(row["caption"]).split()))
+        caption = row["caption"]
+        if isinstance(caption, str) and caption.strip() and not is_missing(caption):
+            text = unicodedata.normalize("NFC", " ".join(caption.split()))
+            captions[_id(row["image_id"])].append(text)
+        else:
+            troubles["caption without text, left out"].append(f"annotation {row.get('id')}")
     objects, categories = _read_instances(instances_json, photos, troubles)
     examples: list[Example] = []
     for number, photo in photos.items():
         name = str(photo["file_name"])
         path, size = pictures.get(name, (None, 0))
+        if path is None and (alike := _look_for(images_folder, name)) is not None:
+            path, size = alike, alike.stat().st_size
         if path is None:
-            troubles["photo missing"].append(name)
+            troubles["photo missing"].append(missing_photo(images_folder, name))
         elif size == 0:
             troubles["photo broken (0 bytes)"].append(name)
         else:
@@ -65,14 +77,29 @@ def read_coco(
             boxes, phrases = _phrases(objects[number], categories)
             size_wh = (photo["width"], photo["height"])
             examples.append(Example(path, tuple(captions[number]), boxes, phrases, size_wh, name))
+    for kind, names in caption_troubles(examples).items():
+        troubles[kind] += names
     return examples, report_on(captions_json.name, examples, troubles)
 
 
+def _look_for(folder: Path, name: str) -> Path | None:
+    """A photo whose name has folders in front, or another form: below the folder or beside it."""
+    names = (name, name.replace("\\", "/").rpartition("/")[2])
+    places = (folder, folder.parent)
+    found = (find_photo(place, wanted) for wanted in names for place in places)
+    return next((path for path in found if path is not None), None)
+
+
+def _id(value: Any) -> str:
+    """An id as text; 6.0 is 6."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _read_instances(
-    path: Path | None, photos: Mapping[int, Mapping[str, Any]], troubles: dict[str, list[str]]
-) -> tuple[dict[int, _Objects], dict[int, dict[str, Any]]]:
+    path: Path | None, photos: Mapping[str, Mapping[str, Any]], troubles: dict[str, list[str]]
+) -> tuple[dict[str, _Objects], dict[str, dict[str, Any]]]:
     """Photo id -> its objects, and category id -> category; both empty without a file."""
-    objects: dict[int, _Objects] = defaultdict(_Objects)
+    objects: dict[str, _Objects] = defaultdict(_Objects)
     if path is None:
         return objects, {}
     document = read_json(path, "annotations", "categories")
@@ -81,43 +108,48 @@ def _read_instances(
         document["annotations"], ("bbox", "category_id"), photos, path.name, troubles
     ):
         where = f"annotation {row.get('id')}"
-        corners = _corners(row["bbox"], photos[row["image_id"]])
+        corners = _corners(row["bbox"], photos[_id(row["image_id"])])
+        category = _id(row["category_id"])
         if row.get("iscrowd"):
             troubles["box around a crowd, left out"].append(where)
-        elif corners is None or row["category_id"] not in categories:
+        elif corners is None or category not in categories:
             troubles["bad box or unknown category, left out"].append(where)
         else:
-            things = objects[row["image_id"]]
-            things.categories[row["category_id"]].append(len(things.boxes))
+            things = objects[_id(row["image_id"])]
+            things.categories[category].append(len(things.boxes))
             things.boxes.append(corners)
     return objects, categories
 
 
 def _by_id(
     rows: list[Any], keys: tuple[str, ...], troubles: dict[str, list[str]]
-) -> dict[int, dict[str, Any]]:
+) -> dict[str, dict[str, Any]]:
     """Rows by their "id"; a row without it or without a key is counted."""
-    rows_by_id: dict[int, dict[str, Any]] = {}
+    rows_by_id: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(rows):
         if (
             isinstance(row, dict)
-            and isinstance(row.get("id"), int)
+            and isinstance(row.get("id"), int | float | str)
             and all(key in row for key in keys)
         ):
-            rows_by_id[row["id"]] = row
+            rows_by_id[_id(row["id"])] = row
         else:
             troubles[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {index}")
     return rows_by_id
 
 
 def _has_size(photo: Mapping[str, Any]) -> bool:
-    return all(isinstance(photo[side], int) and photo[side] > 0 for side in ("width", "height"))
+    try:
+        sizes = [float(photo[side]) for side in ("width", "height")]
+    except (TypeError, ValueError):
+        return False
+    return all(1 <= size < 1e6 and size.is_integer() for size in sizes)
 
 
 def _rows_of(
     rows: list[Any],
     keys: tuple[str, ...],
-    photos: Mapping[int, Any],
+    photos: Mapping[str, Any],
     name: str,
     troubles: dict[str, list[str]],
 ) -> Iterator[dict[str, Any]]:
@@ -127,7 +159,7 @@ def _rows_of(
             troubles[f"bad annotation (expected {', '.join(keys)})"].append(
                 f"{name}: annotation {index}"
             )
-        elif row.get("image_id") not in photos:
+        elif _id(row.get("image_id")) not in photos:
             troubles["annotation of a photo that does not exist"].append(
                 f"{name}: annotation {index}"
             )
@@ -156,7 +188,7 @@ def _corners(bbox: Any, photo: Mapping[str, Any]) -> tuple[float, float, float, 
 
 
 def _phrases(
-    things: _Objects, categories: Mapping[int, Mapping[str, Any]]
+    things: _Objects, categories: Mapping[str, Mapping[str, Any]]
 ) -> tuple[FloatArray, tuple[Phrase, ...]]:
     phrases = []
     for number, rows in things.categories.items():

@@ -16,7 +16,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from regiontalk.datasets.checks import caption_troubles
+from regiontalk.datasets.photo_paths import find_photo
 from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.files import read_text
 from regiontalk.records import Example
 
 SPLIT_LISTS = {  # split -> how Flickr8k and Flickr30k name its list
@@ -73,6 +76,8 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
         else:
             examples.append(Example(path, tuple(captions[name]), id=name))
     troubles["photo stored twice"] = same_files([example.photo for example in examples])
+    for kind, places in caption_troubles(examples).items():
+        troubles[kind] += places
     return examples, report_on(f"{folder.name} {split}", examples, troubles)
 
 
@@ -109,7 +114,9 @@ def read_karpathy(
             pictures[under] = (
                 picture_sizes(images_folder / under) if (images_folder / under).is_dir() else {}
             )
-        path, size = {**pictures[Path()], **pictures[under]}.get(name, (None, 0))
+        path, size = pictures[under].get(name) or pictures[Path()].get(name, (None, 0))
+        if path is None and (alike := find_photo(images_folder / under, name)) is not None:
+            path, size = alike, alike.stat().st_size
         if path is None:
             troubles["photo missing"].append(name)
         elif size == 0:
@@ -164,8 +171,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         ValueError: the file is missing, is not JSON, or lacks a key.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        values = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON document ({error})") from error
     lacking = [
         key for key in keys if not isinstance(values, dict) or not isinstance(values.get(key), list)
@@ -213,7 +220,7 @@ def _read_list(path: Path) -> list[str]:
 
 def _text_lines(path: Path) -> list[str]:
     # Not splitlines: it also cuts at form feeds and other marks that may stand inside a sentence.
-    return path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
+    return read_text(path).split("\n")
 
 
 def _read_tokens(

@@ -14,35 +14,64 @@ CSV, a heading and then a line for every sentence or box; the lines of one photo
 
 ``photo``: path of the picture, relative to the file that names it. ``captions`` or ``caption``: a
 list of sentences or one; in a CSV one a line. A column or key that is none of these is an error, so
-that nothing is lost without a word. ``box``: x1, y1, x2, y2 in pixels of the photo as it is seen
-(after an EXIF turn). ``phrase``: what the box shows; boxes of one photo with the same phrase answer
-it together, and a box may have none. ``width``, ``height``: give them where boxes refer to another
-size than the stored file has; without them the size is read from the photo.
+that nothing is lost without a word. Names of other tools are read as well: ``image``, ``file_name``
+or ``filename`` for the photo, ``text`` or ``sentence`` for a caption.
+
+``box``: x1, y1, x2, y2 in pixels of the photo as it is seen (after an EXIF turn). ``phrase``: what
+the box shows; boxes of one photo with the same phrase answer it together, and a box may have none.
+``width``, ``height``: give them where boxes refer to another size than the stored file has; without
+them the size is read from the photo.
 
 A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``, ``test.jsonl`` (or
-``.csv``).
+``.csv``). It may also be an image folder of Hugging Face (``metadata.jsonl`` or ``.csv``, in the folder
+or one of its splits) or Kaggle's (``captions.txt`` beside ``Images/``). Tables may be separated by
+semicolons or tabs, and files have any of the usual encodings.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regiontalk.datasets.checks import (
+    Quad,
+    RawBox,
+    box_convention,
+    caption_troubles,
+    is_missing,
+    looks_like_percent,
+)
+from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.datasets.tables import read_table
+from regiontalk.files import read_text
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, Phrase, checked_boxes
 
 JSON_KEYS = ("photo", "caption", "captions", "boxes", "width", "height")
 BOX_KEYS = ("box", "phrase")
 CSV_COLUMNS = ("photo", "caption", "captions", "box", "phrase", "width", "height")
-BAD_ROW = "bad row"
+ALIASES = {
+    "image": "photo",
+    "image_name": "photo",
+    "file_name": "photo",
+    "filename": "photo",
+    "text": "caption",
+    "sentence": "caption",
+    "sentences": "captions",
+}
+BAD_ROW, BAD_BOX = "bad row", "bad box, left out"
+FOREIGN = ("metadata.jsonl", "metadata.csv", "captions.txt", "captions.csv")
+PICTURE_FOLDERS = ("images", "Images", "img", "photos", "Flicker8k_Dataset", "train", "train2017")
+ROUNDING = 0.5  # pixels that a box may stick out of its photo; it is cut
+SEEN = 200  # photos whose size is read to tell the convention of their boxes
 
-Box = tuple[float, float, float, float]
+Troubles = dict[str, list[str]]
 
 
 @dataclass
@@ -51,44 +80,48 @@ class _Row:
 
     photo: str
     captions: list[str] = field(default_factory=list)
-    boxes: list[tuple[Box, str]] = field(
+    boxes: list[tuple[Quad, str]] = field(
         default_factory=list
     )  # the phrase is "" where there is none
     size_wh: tuple[int, int] | None = None
+    raw: list[Quad] = field(default_factory=list)  # every box, good or bad
+    where: str = ""  # file and line
 
 
 def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], DataReport]:
     """The photos of a JSON Lines or CSV file, in the order in which it first names them.
 
-    A bad row is left out and reported with its line number; so are photos that are missing or
-    empty. A picture is opened only where it has boxes and the file does not give its size.
+    A bad row is left out and reported with its line number; a bad box costs that box. So are photos
+    that are missing or empty. A picture is opened only where it has boxes and the file does not
+    give its size.
 
     Args:
         path: the ``.jsonl`` or ``.csv`` file, or a folder with one file a split.
         split: which file of a folder; None takes the only one that is there.
 
     Raises:
-        ValueError: there is no such file, it is of another kind, or a column or key is unknown or
-            lacking.
+        ValueError: there is no such file, it is of another kind, a column or key is unknown or
+            lacking, a quote is not closed, or the boxes are not pixels x1, y1, x2, y2.
     """
     source = _source(path, split)
-    troubles: dict[str, list[str]] = defaultdict(list)
-    rows = (
-        _csv_rows(source, troubles)
-        if source.suffix.lower() == ".csv"
-        else _json_rows(source, troubles)
-    )
+    troubles: Troubles = defaultdict(list)
+    is_table = source.suffix.lower() in (".csv", ".tsv", ".txt")
+    rows = _csv_rows(source, troubles) if is_table else _json_rows(source, troubles)
     photos: dict[str, _Row] = {}
     for row in rows:
         known = photos.setdefault(row.photo, _Row(row.photo))
         known.captions += row.captions
         known.boxes += row.boxes
+        known.raw += row.raw
         known.size_wh = row.size_wh or known.size_wh
+    _check_convention(source, photos.values(), troubles)
     examples = [
         example
         for row in photos.values()
         if (example := _example(row, source.parent, troubles)) is not None
     ]
+    for kind, names in caption_troubles(examples).items():
+        troubles[kind] += names
     return examples, report_on(source.name, examples, troubles)
 
 
@@ -96,70 +129,182 @@ def _source(path: Path, split: str | None) -> Path:
     if path.is_file():
         files = [path]
     elif path.is_dir():
-        name = split or "*"
-        files = sorted([*path.glob(f"{name}.jsonl"), *path.glob(f"{name}.csv")])
+        files = _files_of(path, split)
     else:
         raise ValueError(
             f"{path}: expected a .jsonl or .csv file or a folder that holds one, got nothing there"
         )
     if len(files) != 1:
-        got = ", ".join(file.name for file in files) or "none"
+        got = ", ".join(file.name for file in files) or f"none but {_holds(path)}"
         raise ValueError(
             f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
         )
-    if files[0].suffix.lower() not in (".jsonl", ".csv"):
+    if files[0].suffix.lower() not in (".jsonl", ".csv", ".tsv") and files[0].name not in FOREIGN:
         raise ValueError(
             f"{files[0]}: expected a .jsonl or .csv file, got {files[0].suffix or 'no ending'}"
         )
     return files[0]
 
 
-def _json_rows(path: Path, troubles: dict[str, list[str]]) -> Iterator[_Row]:
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            where = f"{path.name}:{number}"
-            try:
-                values = json.loads(line)
-                if not isinstance(values, dict):
-                    raise ValueError(f"expected an object, got {type(values).__name__}")
-                boxes = _dicts(values.get("boxes"))
-            except (ValueError, RecursionError) as error:
-                troubles[BAD_ROW].append(f"{where} ({error})")
-                continue
-            _known_keys(values, JSON_KEYS, where)
-            for box in boxes:
-                _known_keys(box, BOX_KEYS, where)
-            try:
-                yield _row(values, boxes)
-            except ValueError as error:
-                troubles[BAD_ROW].append(f"{where} ({error})")
+def _files_of(folder: Path, split: str | None) -> list[Path]:
+    """The files of a split in a folder of any layout that is read."""
+    names = {"dev": ("dev", "val", "validation", "valid")}.get(split or "", (split or "*",))
+    endings = ("jsonl", "csv", "tsv")
+    own = [path for name in names for end in endings for path in folder.glob(f"{name}.{end}")]
+    if own:
+        return sorted(own)
+    splits = [folder / name / file for name in names if name != "*" for file in FOREIGN]
+    roots = [folder / file for file in FOREIGN] if split in (None, "train") else []
+    return [path for path in (*splits, *roots) if path.is_file()][:1]
 
 
-def _csv_rows(path: Path, troubles: dict[str, list[str]]) -> Iterator[_Row]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        reader = csv.DictReader(lines)
-        columns = [name.strip() for name in reader.fieldnames or ()]
+def _holds(folder: Path) -> str:
+    """What a folder without a file of ours holds, in a few words."""
+    entries = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    if any(folder.glob("**/labels/*.txt")) or (folder / "data.yaml").is_file():
+        return "label files of YOLO, which have classes and no sentences"
+    return ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") if entries else "nothing"
+
+
+def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
+    # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path.name}:{number}"
+        try:
+            values = json.loads(line)
+            if not isinstance(values, dict):
+                raise ValueError(f"expected an object, got {type(values).__name__}")
+            values = {ALIASES.get(key, key): value for key, value in values.items()}
+            if path.name in FOREIGN:
+                values = _from_hugging_face(values, troubles)
+            boxes = _dicts(values.get("boxes"))
+        except (ValueError, RecursionError) as error:
+            troubles[BAD_ROW].append(f"{where} ({error})")
+            continue
+        _known_keys(values, JSON_KEYS, where)
+        for box in boxes:
+            _known_keys(box, BOX_KEYS, where)
+        yield from _row_or_trouble(values, boxes, where, troubles)
+
+
+def _from_hugging_face(values: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
+    """A line of ``metadata.jsonl``: its ``objects`` are boxes x, y, width, height; other columns are told."""
+    kept = {key: value for key, value in values.items() if key in JSON_KEYS}
+    objects = values.get("objects")
+    if isinstance(objects, dict) and isinstance(objects.get("bbox"), list):
+        names = objects.get("categories") or objects.get("category") or []
+        kept["boxes"] = [
+            {"box": _corners(box), "phrase": names[place] if place < len(names) else ""}
+            for place, box in enumerate(objects["bbox"])
+        ]
+        for box in kept["boxes"]:
+            box["phrase"] = box["phrase"] if isinstance(box["phrase"], str) else ""
+    for key in values.keys() - set(kept) - {"objects"}:
+        if not troubles[f"column {key}, not read"]:
+            troubles[f"column {key}, not read"].append("metadata")
+    return kept
+
+
+def _corners(box: Any) -> Any:
+    """x, y, width, height as corners; anything else as it is."""
+    try:
+        x, y, wide, high = (float(value) for value in box)
+    except (TypeError, ValueError):
+        return box
+    return [x, y, x + wide, y + high]
+
+
+def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
+    heading, rows = read_table(path, (*CSV_COLUMNS, *ALIASES))
+    columns = [ALIASES.get(name, name) for name in heading]
+    if path.name in FOREIGN:
+        for name in {*columns} - {*CSV_COLUMNS}:
+            troubles[f"column {name}, not read"].append(path.name)
+    else:
         _known_keys(columns, CSV_COLUMNS, path.name)
-        if "photo" not in columns:
-            raise ValueError(
-                f"{path.name}: expected a heading with photo in it, got {', '.join(columns) or 'none'}"
+    if "photo" not in columns:
+        raise ValueError(
+            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}"
+        )
+    for line, fields in rows:
+        where = f"{path.name}:{line}"
+        while len(fields) > len(columns) and not fields[-1].strip():
+            fields.pop()
+        if len(fields) != len(columns):
+            troubles[BAD_ROW].append(
+                f"{where} (expected {len(columns)} fields; put a sentence with commas in quotes)"
             )
-        reader.fieldnames = columns
-        for values in reader:
-            where = f"{path.name}:{reader.line_num}"
-            try:
-                if None in values or None in values.values():
-                    raise ValueError(
-                        f"expected {len(columns)} fields; put a sentence with commas in quotes"
-                    )
-                yield _row(values, [values] if values.get("box") or values.get("phrase") else [])
-            except ValueError as error:
-                troubles[BAD_ROW].append(f"{where} ({error})")
+            continue
+        values = dict(zip(columns, fields, strict=True))
+        boxes = [values] if values.get("box") or values.get("phrase") else []
+        yield from _row_or_trouble(values, boxes, where, troubles)
 
 
-def _known_keys(values: Mapping[str, Any] | list[str], known: tuple[str, ...], where: str) -> None:
+def _row_or_trouble(
+    values: Mapping[str, Any], boxes: list[dict[str, Any]], where: str, troubles: Troubles
+) -> Iterator[_Row]:
+    """The row, or none where it is bad; what is bad in it is reported."""
+    try:
+        row, bad_boxes = _row(values, boxes)
+    except ValueError as error:
+        troubles[BAD_ROW].append(f"{where} ({error})")
+        return
+    usable = row.captions or row.boxes
+    for error_text in bad_boxes:
+        troubles[BAD_BOX if usable else BAD_ROW].append(f"{where} ({error_text})")
+    missing = [caption for caption in row.captions if is_missing(caption)]
+    if missing:
+        troubles["caption that says that there is none, left out"].append(
+            f"{where} ({missing[0]!r})"
+        )
+        row.captions = [caption for caption in row.captions if not is_missing(caption)]
+    if usable or row.raw:
+        yield row
+
+
+def _check_convention(source: Path, rows: Any, troubles: Troubles) -> None:
+    """Refuse boxes that are not pixels x1, y1, x2, y2 by all appearance, and tell those that may not be.
+
+    Raises:
+        ValueError: names what they look like.
+    """
+    boxes: list[RawBox] = []
+    opened = 0
+    for row in rows:
+        size_wh = row.size_wh
+        if row.raw and size_wh is None and opened < SEEN:
+            size_wh, opened = _size_of(_photo(source.parent, row.photo)), opened + 1
+        boxes += [RawBox(numbers, size_wh) for numbers in row.raw]
+    if (convention := box_convention(boxes)) is not None:
+        raise ValueError(
+            f"{source.name}: expected boxes x1, y1, x2, y2 in pixels, got {len(boxes)} that look like {convention}"
+        )
+    if looks_like_percent(boxes):
+        most = max(max(box.numbers) for box in boxes)
+        troubles["boxes that may be percent of the photo, not pixels"].append(
+            f"all {len(boxes)} end at {most:g} in photos of 200 pixels and more"
+        )
+
+
+def _size_of(path: Path | None) -> tuple[int, int] | None:
+    try:
+        return None if path is None else open_photo(path, at_least=1).size_wh
+    except (ImageError, OSError):
+        return None
+
+
+def _photo(folder: Path, name: str) -> Path | None:
+    """The file of a photo: beside the file that names it, or in one of the usual folders there."""
+    places = [folder, *(folder / inner for inner in PICTURE_FOLDERS if (folder / inner).is_dir())]
+    found = (find_photo(place, name) for place in places)
+    return next((path for path in found if path is not None), None)
+
+
+def _known_keys(
+    values: Mapping[str, Any] | Sequence[str], known: tuple[str, ...], where: str
+) -> None:
     # A key that nobody reads is data that would be lost without a word.
     unknown = [str(key) for key in values if key not in known]
     if unknown:
@@ -176,24 +321,33 @@ def _dicts(values: Any) -> list[dict[str, Any]]:
     return values
 
 
-def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> _Row:
-    """A row of either kind, checked.
+def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> tuple[_Row, list[str]]:
+    """A row of either kind, checked, and what is wrong with its boxes.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: what is wrong with the rest of it.
     """
     photo = values.get("photo")
     if not isinstance(photo, str) or not photo.strip():
         raise ValueError("photo: expected the path of a picture")
     captions = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
     size_wh = _size(values.get("width"), values.get("height"))
-    pairs = [
-        (_box(item.get("box"), size_wh), " ".join(str(item.get("phrase") or "").split()))
-        for item in boxes
-    ]
-    if not captions and not pairs:
+    row, bad_boxes = _Row(photo.strip(), captions, size_wh=size_wh), []
+    for item in boxes:
+        try:
+            numbers = _four_numbers(item.get("box"))
+            row.raw.append(numbers)
+            row.boxes.append((_box(numbers, size_wh), _clean(str(item.get("phrase") or ""))))
+        except ValueError as error:
+            bad_boxes.append(str(error))
+    if not captions and not boxes:
         raise ValueError("expected a sentence or a box")
-    return _Row(photo.strip(), captions, pairs, size_wh)
+    return row, bad_boxes
+
+
+def _clean(text: str) -> str:
+    """A text with single blanks, in Unicode's composed form."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 def _texts(value: Any) -> list[str]:
@@ -201,16 +355,32 @@ def _texts(value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value or []
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
         raise ValueError("captions: expected a list of sentences")
-    return [" ".join(item.split()) for item in texts if item.strip()]
+    return [_clean(item) for item in texts if item.strip()]
 
 
-def _box(value: Any, size_wh: tuple[int, int] | None) -> Box:
+def _four_numbers(value: Any) -> Quad:
     """Four numbers, from a list or from "x1,y1,x2,y2"."""
-    coordinates = value.replace(",", " ").split() if isinstance(value, str) else value
+    coordinates = (
+        value.replace(",", " ").strip("[]() ").split() if isinstance(value, str) else value
+    )
     try:
         x1, y1, x2, y2 = (float(coordinate) for coordinate in coordinates)
     except (TypeError, ValueError) as error:
         raise ValueError(f"box: expected x1,y1,x2,y2, got {value!r}") from error
+    if not all(abs(number) < 1e9 for number in (x1, y1, x2, y2)):
+        raise ValueError(f"box: expected four finite numbers, got {value!r}")
+    return x1, y1, x2, y2
+
+
+def _box(numbers: Quad, size_wh: tuple[int, int] | None) -> Quad:
+    """A box, cut at the photo's edge where rounding puts it outside."""
+    x1, y1, x2, y2 = numbers
+    x1, y1 = (0.0 if -ROUNDING <= low < 0 else low for low in (x1, y1))
+    if size_wh is not None:
+        x2, y2 = (
+            float(most) if most < high <= most + ROUNDING else high
+            for high, most in zip((x2, y2), size_wh, strict=True)
+        )
     checked_boxes([(x1, y1, x2, y2)], size_wh)
     return x1, y1, x2, y2
 
@@ -219,7 +389,7 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
     if width in (None, "") and height in (None, ""):
         return None
     try:
-        size_wh = int(width), int(height)
+        size_wh = int(float(width)), int(float(height))
     except (TypeError, ValueError):
         size_wh = (0, 0)
     if min(size_wh) < 1:
@@ -231,9 +401,11 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
 
 def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example | None:
     """The example, or None where its photo is no use."""
-    path = folder / row.photo
-    if not path.is_file():
-        troubles["photo missing"].append(row.photo)
+    if not row.captions and not row.boxes:
+        return None
+    path = _photo(folder, row.photo)
+    if path is None:
+        troubles["photo missing"].append(missing_photo(folder, row.photo))
         return None
     if path.stat().st_size == 0:
         troubles["photo broken (0 bytes)"].append(row.photo)
@@ -245,7 +417,8 @@ def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example
         except ImageError as error:
             troubles["photo broken"].append(f"{row.photo} ({error})")
             return None
-    boxes = [pair for pair in row.boxes if _fits(pair[0], size_wh)]
+    fitted = [(_cut(box, size_wh), phrase) for box, phrase in row.boxes]
+    boxes = [pair for pair in fitted if _fits(pair[0], size_wh)]
     if len(boxes) < len(row.boxes):
         troubles["photo with boxes outside it, left out"].append(
             f"{row.photo} ({len(row.boxes) - len(boxes)})"
@@ -264,5 +437,13 @@ def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example
     )
 
 
-def _fits(box: Box, size_wh: tuple[int, int] | None) -> bool:
+def _cut(box: Quad, size_wh: tuple[int, int] | None) -> Quad:
+    """A box without what rounding puts outside the photo."""
+    try:
+        return _box(box, size_wh)
+    except ValueError:
+        return box
+
+
+def _fits(box: Quad, size_wh: tuple[int, int] | None) -> bool:
     return size_wh is not None and min(box) >= 0 and box[2] <= size_wh[0] and box[3] <= size_wh[1]

@@ -29,6 +29,7 @@ import numpy as np
 from regiontalk import boxes as box_ops
 from regiontalk.datasets.flickr import read_json
 from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.files import read_text
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, FloatArray, Phrase
 
@@ -152,8 +153,8 @@ def read_results(
             photo (0..1) rather than pixels.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        rows = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected COCO results, a JSON list ({error})") from error
     if isinstance(rows, dict) and isinstance(rows.get("categories"), list):
         categories = {int(row["id"]): str(row["name"]) for row in rows["categories"]}
@@ -212,7 +213,7 @@ def read_yolo(
     for path in sorted(labels.glob("*.txt")):
         if path.stem not in sizes_wh:
             continue
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path).split("\n")
         boxes_by_photo[path.stem] = [
             _yolo_box(line, f"{path.name}:{number}", classes, sizes_wh[path.stem])
             for number, line in enumerate(lines, start=1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from regiontalk.evaluate.correctness import confidence_charts, photo_right
 from regiontalk.evaluate.examples import Case, Cases, on_words, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.prediction_files import caption_pairs
 from regiontalk.evaluate.region_captions import photo_vectors, speak_of_photos
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
 from regiontalk.evaluate.training_bank import Training, nearest, unit_rows
@@ -207,52 +206,3 @@ def score_files(
     return caption_result(
         "captions", {"predictions": scores}, counts, notes, (), charts=charts, cases=cases
     )
-
-
-def caption_pairs(path: Path) -> list[tuple[str, str]]:
-    """(id, caption) pairs of a JSON file in one of the forms that `score_files` names; ids become text.
-
-    Raises:
-        ValueError: the file cannot be read or has another form.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: expected captions as JSON ({error})") from error
-    rows = values.get("annotations", values) if isinstance(values, dict) else values
-    try:
-        if isinstance(rows, list):
-            return [(str(row["image_id"]), _text(row["caption"])) for row in rows]
-        groups = {
-            name: [texts] if isinstance(texts, str) else texts for name, texts in rows.items()
-        }
-        return [
-            (str(name), _text(item["caption"] if isinstance(item, dict) else item))
-            for name, texts in groups.items()
-            for item in texts
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: expected a list of image_id and caption, COCO annotations, or an object id -> captions"
-        ) from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(
-            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
-        )
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return found
-
-
-def _text(value: Any) -> str:
-    if value is None:  # nothing was said
-        return ""
-    if not isinstance(value, str):
-        raise TypeError(f"caption: expected text, got {type(value).__name__}")
-    return value.encode("utf-8", "replace").decode(
-        "utf-8"
-    )  # half of a surrogate pair is no character

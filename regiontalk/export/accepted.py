@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from regiontalk.files import read_text
+
 _NO_TEXT = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 )  # what XML cannot hold
@@ -99,7 +101,7 @@ def read_texts(path: Path) -> AcceptedTexts:
     """
     try:
         return AcceptedTexts(
-            TypeAdapter(list[AcceptedText]).validate_python(_rows(path.read_text(encoding="utf-8")))
+            TypeAdapter(list[AcceptedText]).validate_python(_rows(read_text(path)))
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -116,7 +118,7 @@ def _rows(text: str) -> Any:
         return (
             json.loads(text)
             if text.lstrip().startswith("[")
-            else [json.loads(row) for row in text.splitlines()]
+            else [json.loads(row) for row in text.split("\n") if row.strip()]
         )
     except ValueError as error:
         raise ValueError(f"expected alt-texts.json of the page ({error})") from error

@@ -95,9 +95,13 @@ def _xmp_segments(data: bytes) -> list[tuple[int, int, int]]:
 
 def _jpeg_with(data: bytes, packet: bytes) -> bytes:
     if len(packet) > _JPEG_MOST:
-        raise ValueError(
-            f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; take fewer regions (--regions)"
+        there = sum(end - start for _, start, end in _xmp_segments(data))
+        advice = (
+            f"{there:,} of them are there already; write a sidecar instead (format xmp)"
+            if there > _JPEG_MOST // 2
+            else "take fewer regions (--regions) or write a sidecar (format xmp)"
         )
+        raise ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; {advice}")
     fresh = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG_MARK) + len(packet)) + JPEG_MARK + packet
     segments, old = list(_segments(data)), _xmp_segments(data)
     mpf = [

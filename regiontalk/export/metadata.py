@@ -2,46 +2,113 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 import shutil
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, IptcImagePlugin
 
 from regiontalk.export.embed import find_packet, with_packet
 from regiontalk.export.xmp import Texts, packet
-from regiontalk.files import write_data
+from regiontalk.files import decode_text, write_data
 from regiontalk.images import modes
 from regiontalk.records import ImageResult
 
+_CAPTION_ABSTRACT, _IMAGE_DESCRIPTION = (2, 120), 0x010E
+# What cameras write there themselves.
+_CAMERA = re.compile(
+    r"(OLYMPUS|SONY DSC|MINOLTA|KONICA|KODAK|SAMSUNG|DCIM|Exif_JPEG|default$|Digital ?(still )?camera|screenshot$)",
+    re.IGNORECASE,
+)
 _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
 def write_sidecar(
-    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False
+    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False, mwg: bool = False
 ) -> Path:
     """Write ``NAME.jpg.xmp`` into a folder; a sidecar that is there is added to.
+
+    Where there is none, one in the photo's folder, ``NAME.xmp`` or the packet inside the photo is added
+    to: programs that read the new sidecar pass over those.
 
     Args:
         result: of the photo at the path `ImageResult.photo`.
         texts: about the whole photo.
         folder: made where it is not there; the photo's own is where photo managers look.
         replace: put our texts in place of those that are there.
+        mwg: as `packet`.
 
     Raises:
         ValueError: the sidecar that is there cannot be read.
         OSError: a file cannot be read or written.
     """
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
-    existing = path.read_bytes() if path.is_file() else None
+    data = photo.read_bytes()
+    existing = next(
+        (place.read_bytes() for place in _sidecars(photo, path) if place.is_file()), None
+    )
+    if existing is None:
+        existing = embedded_packet(data)
     fresh = packet(
-        result, texts, existing, orientation=orientation(photo.read_bytes()), replace=replace
+        result,
+        texts if replace else with_caption(texts, written_caption(data)),
+        existing,
+        orientation=orientation(data),
+        replace=replace,
+        mwg=mwg,
     )
     write_data(path, fresh)
     return path
 
 
-def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False) -> Path:
+def _sidecars(photo: Path, path: Path) -> tuple[Path, ...]:
+    """Where words about a photo may stand, the first the one that is written: programs read one and no other."""
+    return path, sidecar_path(str(photo), photo.parent), photo.with_suffix(".xmp")
+
+
+def embedded_packet(data: bytes) -> bytes | None:
+    """The XMP packet inside a picture file of any format; None where there is none or it cannot be read."""
+    try:
+        return find_packet(data)
+    except ValueError:  # a format whose file we do not write, or damaged
+        pass
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            found = picture.info.get("xmp")
+    except Exception:  # what cannot be read as a picture must not cost the user the words
+        return None
+    return found if isinstance(found, bytes) else None
+
+
+def with_caption(texts: Texts, caption: str) -> Texts:
+    """The texts with a person's caption as the description, where there is one."""
+    return dataclasses.replace(texts, description=caption) if caption else texts
+
+
+def written_caption(data: bytes) -> str:
+    """The caption that older programs wrote: IPTC-IIM's Caption-Abstract, else EXIF's ImageDescription; "" if none."""
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            iptc = IptcImagePlugin.getiptcinfo(picture) or {}
+            described = picture.getexif().get(_IMAGE_DESCRIPTION, "")
+    except Exception:  # as in `embedded_packet`
+        return ""
+    abstract = iptc.get(_CAPTION_ABSTRACT, b"")
+    if isinstance(abstract, list):
+        abstract = abstract[0] if abstract else b""
+    exif = described.encode("latin-1", "replace") if isinstance(described, str) else b""
+    for value in (abstract, exif):
+        text = decode_text(value).strip("\x00 \r\n\t") if isinstance(value, bytes) else ""
+        if text and not _CAMERA.match(text):
+            return text
+    return ""
+
+
+def write_copy(
+    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False, mwg: bool = False
+) -> Path:
     """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
 
     A file of that name is replaced where it is an earlier copy of this photo: the same bytes apart
@@ -53,6 +120,7 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
         texts: about the whole photo.
         folder: made where it is not there; not the photo's own.
         replace: put our texts in place of those that the photo has.
+        mwg: as `packet`.
 
     Raises:
         ValueError: neither JPEG, PNG nor WebP, its metadata is damaged, or the copy would replace
@@ -68,7 +136,15 @@ def write_copy(result: ImageResult, texts: Texts, folder: Path, *, replace: bool
     try:
         found = find_packet(data)
         fresh = with_packet(
-            data, packet(result, texts, found, orientation=orientation(data), replace=replace)
+            data,
+            packet(
+                result,
+                texts if replace else with_caption(texts, written_caption(data)),
+                found,
+                orientation=orientation(data),
+                replace=replace,
+                mwg=mwg,
+            ),
         )
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error

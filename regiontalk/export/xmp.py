@@ -1,22 +1,28 @@
 """XMP: alt text, description and image regions, as photo managers and search engines read them.
 
-Regions are written twice, in the two ways that are in use: IPTC `ImageRegion` (Photo Metadata
-Standard 2019.1 and later; corner and size) and the Metadata Working Group's `Regions` (guidelines
-2.0, 5.9; *centre* and size). Both are shares of the picture **as it is stored**, before its EXIF
-turn; boxes of an `ImageResult` are in the picture as it is seen, so `stored_box` turns them back.
+Regions are written as IPTC `ImageRegion` (Photo Metadata Standard 2019.1 and later; corner and size)
+in the role of a subject. On request they are also written as the Metadata Working Group's `Regions`
+(guidelines 2.0, 5.9; *centre* and size), with a type and a description and without a name: photo
+managers make a person of every region of that list that has a name. Both are shares of the picture
+**as it is stored**, before its EXIF turn; boxes of an `ImageResult` are in the picture as it is seen,
+so `stored_box` turns them back.
 
-`packet` adds to what is there: foreign properties and regions stay, regions of an earlier run are
-replaced, and texts that somebody wrote are kept unless the caller says otherwise.
+`packet` adds to what is there: foreign properties and regions stay, and texts that somebody wrote are
+kept unless the caller says otherwise. Regions of an earlier run are replaced, as long as they say what
+we wrote: their identifier ends in a hash of our words, so that a region which a person corrected stays.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 from xml.sax.saxutils import escape, quoteattr
 
+from regiontalk.files import decode_text
 from regiontalk.records import ImageResult, RegionCaption
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -31,10 +37,15 @@ _SPACES = {
     "Iptc4xmpExt": EXT,
     "mwg-rs": MWG,
     "stArea": "http://ns.adobe.com/xmp/sType/Area#",
+    "xmp": "http://ns.adobe.com/xap/1.0/",
     "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
 }
 _DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items())
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
+_HASHED = re.compile(r"-([0-9a-f]{8})$")  # and ends it: of our words
+_SAME = 0.7  # intersection over union of a region with one that a person corrected, to be the same thing
+_ROLE = "http://cv.iptc.org/newscodes/imageregionrole/subjectArea"
+_XML_DECLARATION = re.compile(r"^<\?xml\s[^>]*\?>")
 _MARKS = ((EXT, "rId"), (DC, "identifier"))  # where that identifier stands
 _EMPTY = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}"></rdf:RDF></x:xmpmeta>'
 # Where a point (u, v) of the picture as it is seen lies in the picture as it is stored, by EXIF
@@ -49,6 +60,9 @@ _TURNS: dict[int, Callable[[float, float], tuple[float, float]]] = {
     7: lambda u, v: (1 - v, 1 - u),
     8: lambda u, v: (1 - v, u),
 }
+
+
+Shares = tuple[float, float, float, float]  # x1, y1, x2, y2 of the stored picture, 0..1
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ def packet(
     *,
     orientation: int = 1,
     replace: bool = False,
+    mwg: bool = False,
 ) -> bytes:
     """An XMP packet in UTF-8 with the texts, and the regions that have words, added to an existing packet.
 
@@ -92,6 +107,7 @@ def packet(
         existing: the photo's or the sidecar's packet; None or empty begins a new one.
         orientation: the EXIF orientation of the stored picture, 1 to 8.
         replace: put our texts in place of those that are there.
+        mwg: write the regions of the Metadata Working Group too.
 
     Raises:
         ValueError: the existing packet cannot be read.
@@ -104,16 +120,20 @@ def packet(
         )
     rdf: minidom.Element = root
     about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
-    _remove_ours(rdf)
+    corrected = _remove_ours(rdf)
     inner = []
     for address, prefix, name, words in texts.properties():
         if replace:
             _remove_property(rdf, address, name)
         if not _has(rdf, address, name):
             inner.append(_language(f"{prefix}:{name}", words))
-    spoken = [region for region in result.regions if region.text]
-    boxes = [stored_box(region.box, result.size_wh, orientation) for region in spoken]
-    inner += _add_regions(rdf, result, spoken, boxes, orientation)
+    rows = [
+        (region, box)
+        for region in result.regions
+        if region.text
+        and not _is_among(box := stored_box(region.box, result.size_wh, orientation), corrected)
+    ]
+    inner += _add_regions(rdf, result, rows, orientation, mwg)
     if inner:
         block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(inner)}</rdf:Description>"
         rdf.appendChild(_fragment(block))
@@ -137,15 +157,16 @@ def stored_box(
 
 
 def _parsed(existing: bytes | None) -> minidom.Document:
-    text = (existing or b"").strip(b"\x00 \r\n\t")
+    text = decode_text(existing or b"").strip("\ufeff\x00 \r\n\t")
+    text = _XML_DECLARATION.sub("", text)  # its encoding is no longer true
     if (
-        b"<!DOCTYPE" in text or b"<!ENTITY" in text
+        "<!DOCTYPE" in text or "<!ENTITY" in text
     ):  # never part of XMP; entities can be made to grow without end
         raise ValueError(
             "XMP: the metadata that is there declares entities, which XMP does not allow; remove it first"
         )
     try:
-        return minidom.parseString(text or _EMPTY.encode())
+        return minidom.parseString((text or _EMPTY).encode("utf-8", "replace"))
     except (ExpatError, ValueError) as error:
         raise ValueError(
             f"XMP: the metadata that is there is damaged ({error}); remove it first"
@@ -217,45 +238,114 @@ def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
         _detach(found)
 
 
-def _remove_ours(rdf: minidom.Element) -> None:
-    """Take out the regions of an earlier run, of either kind."""
-    for node in rdf.getElementsByTagName("*"):
-        if _is_mark(node):
-            item: minidom.Node | None = node
-            while isinstance(item, minidom.Element) and item.localName != "li":
-                item = item.parentNode
-            if isinstance(item, minidom.Element):
+def _remove_ours(rdf: minidom.Element) -> list[Shares]:
+    """Take out the regions of an earlier run, of either kind, but for those that a person corrected.
+
+    Returns:
+        The boxes of those that stay, as shares of the stored picture.
+    """
+    corrected: list[Shares] = []
+    for node in list(rdf.getElementsByTagName("*")):
+        if not (mark := _our_mark(node)):
+            continue
+        item: minidom.Node | None = node
+        while isinstance(item, minidom.Element) and item.localName != "li":
+            item = item.parentNode
+        if isinstance(item, minidom.Element) and item.parentNode is not None:
+            if _is_corrected(item, mark):
+                corrected += _iptc_box(item)
+            else:
                 _detach(item)
+    return corrected
 
 
-def _is_mark(node: minidom.Element) -> bool:
-    """Whether an element is or has an identifier of ours: Adobe's programs turn simple elements into attributes."""
-    if any(node.getAttributeNS(*mark).startswith(_OURS) for mark in _MARKS):
-        return True
-    return (node.namespaceURI, node.localName) in _MARKS and "".join(_all_text(node)).startswith(
-        _OURS
-    )
+def _our_mark(node: minidom.Element) -> str:
+    """The identifier of ours that an element is or has: Adobe's programs turn simple elements into attributes."""
+    for mark in _MARKS:
+        if (value := node.getAttributeNS(*mark)).startswith(_OURS):
+            return value
+    text = "".join(_all_text(node)).strip() if (node.namespaceURI, node.localName) in _MARKS else ""
+    return text if text.startswith(_OURS) else ""
+
+
+def _is_corrected(item: minidom.Element, mark: str) -> bool:
+    """Whether a region no longer says what we wrote; one without a hash is of an earlier version, and ours."""
+    match = _HASHED.search(mark)
+    if match is None:
+        return False
+    words = ""
+    for address, name in ((EXT, "Name"), (MWG, "Name"), (MWG, "Description")):
+        texts = [node for node in item.getElementsByTagNameNS(address, name) if not _is_role(node)]
+        words = words or "".join(_all_text(texts[0]) if texts else "").strip()
+        words = words or item.getAttributeNS(address, name).strip()
+    return _hash(words) != match[1]
+
+
+def _is_role(node: minidom.Element) -> bool:
+    """Whether a name is that of a region's role, not of the region."""
+    parent: minidom.Node | None = node.parentNode
+    while isinstance(parent, minidom.Element):
+        if (parent.namespaceURI, parent.localName) == (EXT, "rRole"):
+            return True
+        parent = parent.parentNode
+    return False
+
+
+def _hash(words: str) -> str:
+    return hashlib.sha256(" ".join(words.split()).encode()).hexdigest()[:8]
+
+
+def _iptc_box(item: minidom.Element) -> list[Shares]:
+    """The box of an IPTC region, none where it has another shape."""
+    numbers = []
+    for name in ("rbX", "rbY", "rbW", "rbH"):
+        nodes = item.getElementsByTagNameNS(EXT, name)
+        boundary = item.getElementsByTagNameNS(EXT, "RegionBoundary")
+        text = "".join(_all_text(nodes[0])) if nodes else ""
+        text = text or (boundary[0].getAttributeNS(EXT, name) if boundary else "")
+        try:
+            numbers.append(float(text))
+        except ValueError:
+            return []
+    x, y, wide, high = numbers
+    return [(x, y, x + wide, y + high)]
+
+
+def _is_among(box: Shares, corrected: Sequence[Shares]) -> bool:
+    """Whether a box is that of a region which a person corrected."""
+    for other in corrected:
+        wide = min(box[2], other[2]) - max(box[0], other[0])
+        high = min(box[3], other[3]) - max(box[1], other[1])
+        shared = max(wide, 0.0) * max(high, 0.0)
+        areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (box, other)]
+        if shared > _SAME * (sum(areas) - shared):
+            return True
+    return False
 
 
 def _add_regions(
     rdf: minidom.Element,
     result: ImageResult,
-    regions: Sequence[RegionCaption],
-    boxes: Sequence[tuple[float, float, float, float]],
+    regions: Sequence[tuple[RegionCaption, Shares]],
     orientation: int,
+    mwg: bool,
 ) -> Iterator[str]:
     """Put regions into the lists that are there; yields the properties that have to be made anew."""
     if not regions:
         return
-    names = [f"{_OURS}{result.model}-{number}" for number in range(1, len(regions) + 1)]
-    rows = list(zip(regions, boxes, names, strict=True))
+    rows = [
+        (region, box, f"{_OURS}{result.model}-{number}-{_hash(region.text or '')}")
+        for number, (region, box) in enumerate(regions, 1)
+    ]
     iptc = [_iptc_region(*row) for row in rows]
     if not _append(_property(rdf, EXT, "ImageRegion"), iptc):
         yield f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{''.join(iptc)}</rdf:Bag></Iptc4xmpExt:ImageRegion>"
-    mwg = [_mwg_region(*row) for row in rows]
+    if not mwg:
+        return
+    listed_regions = [_mwg_region(*row) for row in rows]
     whole = _property(rdf, MWG, "Regions")
     listed = whole.getElementsByTagNameNS(MWG, "RegionList") if whole is not None else []
-    if not _append(listed[0] if listed else None, mwg):
+    if not _append(listed[0] if listed else None, listed_regions):
         if whole is not None:
             _detach(whole)
         wide, high = result.size_wh if orientation < 5 else result.size_wh[::-1]
@@ -263,7 +353,7 @@ def _add_regions(
             '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
             f"<stDim:w>{wide}</stDim:w><stDim:h>{high}</stDim:h><stDim:unit>pixel</stDim:unit>"
             "</mwg-rs:AppliedToDimensions>"
-            f"<mwg-rs:RegionList><rdf:Bag>{''.join(mwg)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
+            f"<mwg-rs:RegionList><rdf:Bag>{''.join(listed_regions)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
         )
 
 
@@ -296,7 +386,9 @@ def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], 
         f'<rdf:li rdf:parseType="Resource"><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
         "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape><Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"
         f"{numbers}</Iptc4xmpExt:RegionBoundary><Iptc4xmpExt:rId>{escape(name)}</Iptc4xmpExt:rId>"
-        f"{_language('Iptc4xmpExt:Name', region.text or '')}</rdf:li>"
+        f"{_language('Iptc4xmpExt:Name', region.text or '')}"
+        '<Iptc4xmpExt:rRole><rdf:Bag><rdf:li rdf:parseType="Resource"><xmp:Identifier><rdf:Bag>'
+        f"<rdf:li>{_ROLE}</rdf:li></rdf:Bag></xmp:Identifier></rdf:li></rdf:Bag></Iptc4xmpExt:rRole></rdf:li>"
     )
 
 
@@ -306,7 +398,8 @@ def _mwg_region(region: RegionCaption, box: tuple[float, float, float, float], n
     numbers = "".join(f"<stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in places)
     return (
         f'<rdf:li rdf:parseType="Resource"><mwg-rs:Area rdf:parseType="Resource">{numbers}'
-        f"<stArea:unit>normalized</stArea:unit></mwg-rs:Area><mwg-rs:Name>{escape(region.text or '')}</mwg-rs:Name>"
+        f"<stArea:unit>normalized</stArea:unit></mwg-rs:Area><mwg-rs:Type>Object</mwg-rs:Type>"
+        f"<mwg-rs:Description>{escape(region.text or '')}</mwg-rs:Description>"
         '<mwg-rs:Extensions rdf:parseType="Resource">'
         f"<dc:identifier>{escape(name)}</dc:identifier></mwg-rs:Extensions></rdf:li>"
     )

@@ -14,6 +14,7 @@ the order written.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from itertools import chain
 
@@ -75,7 +76,21 @@ _STARTERS = (  # capital words that show that the full stop before them ends a s
     "A|About|According|After|An|As|At|But|He|Her|Here|However|If|In|It|Last|Many|More|Now|Once|One|Other|Our|She|Since"
     "|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You"
 )
-_L = "[^\\W_\u00b2\u00b3\u00b9\u00bc-\u00be]"  # a letter or digit
+# Marks that combine with a letter and that the original counts as letters: accents, Arabic and Hebrew
+# vowel points, vowel signs of India, Thai and Lao. It drops all other marks, which part words.
+_MARKS = (
+    "\\u0300-\\u036f\\u0483-\\u0487\\u0591-\\u05bd\\u05bf\\u05c1\\u05c2\\u05c4\\u05c5\\u05c7\\u0615-\\u061a\\u064b-\\u065e\\u0670"
+    "\\u06d6-\\u06ed\\u070f\\u0711\\u0730-\\u074a\\u07a6-\\u07b0\\u07eb-\\u07f3\\u0900-\\u0903\\u093c\\u093e-\\u094e\\u0951-\\u0955"
+    "\\u0962\\u0963\\u0981-\\u0983\\u09bc\\u09be-\\u09c4\\u09c7\\u09c8\\u09cb-\\u09cd\\u09d7\\u09e2\\u09e3\\u0a01-\\u0a03\\u0a3c"
+    "\\u0a3e-\\u0a4d\\u0a81-\\u0a83\\u0abc\\u0abe-\\u0acd\\u0b82\\u0bbe-\\u0bc2\\u0bc6-\\u0bc8\\u0bca-\\u0bcd\\u0c01-\\u0c03"
+    "\\u0c3e-\\u0c56\\u0d3e-\\u0d44\\u0d46-\\u0d48\\u0e31\\u0e34-\\u0e3a\\u0e47-\\u0e4e\\u0eb1\\u0eb4-\\u0ebc\\u0ec8-\\u0ecd\\u1885\\u1886"
+)
+# Digits that stand for themselves: superscripts, fractions and numbers in circles.
+_LONE = (
+    "\\u00b2\\u00b3\\u00b9\\u00bc-\\u00be\\u2070\\u2074-\\u2079\\u2080-\\u2089\\u2153-\\u215e\\u2460-\\u249b\\u24ea-\\u24ff"
+    "\\u2776-\\u2793"
+)
+_L = rf"(?:[^\W_{_LONE}]|[{_MARKS}])"  # a letter or digit
 _RULES = (
     ("tag", r"</?[a-z][^<>]*>|<[!?][^<>]+>"),
     (
@@ -151,14 +166,16 @@ def _tokens(text: str) -> list[str]:
         for entity, sign in _ENTITIES.items():
             text = text.replace(entity, sign)
     tokens = (_spell(match) for match in _TOKEN.finditer(text))
-    return [token for token in tokens if token not in PUNCTUATION]
+    return [token for token in tokens if token and token not in PUNCTUATION]
 
 
 def _spell(match: re.Match[str]) -> str:
-    """A token as the treebank spells it: lower case, brackets and a few signs by name."""
+    """A token as the treebank spells it: lower case, brackets and a few signs by name; empty where it is dropped."""
     token = match[0].lower()
     if match.lastgroup == "smiley":
         return "".join(_SPELT.get(sign, sign) for sign in token)
     if match.lastgroup == "other":
+        if unicodedata.category(token[0]) in ("Mn", "Mc", "Me", "Cf"):
+            return ""
         return _SPELT.get(token) or _SIGNS.get(token, token)
     return {"dots": "...", "dash": "--"}.get(match.lastgroup or "", token)

@@ -5,7 +5,7 @@ header): what the rows are, a fingerprint of everything that made them, and a ch
 block of rows. A cache made by other settings or for other photos is built anew; a damaged block is
 found by its checksum and only that block is computed again. Building goes to ``NAME.partial.npy``
 and ``NAME.partial.json``, which are renamed when complete and are continued after a stop. One
-process at a time may build a cache.
+process at a time may build a cache; a second is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from regiontalk.files import locked
 
 FORMAT = 1  # of the header; a cache of another format is built anew
 
@@ -96,7 +98,8 @@ class FeatureCache:
         fingerprint = _fingerprint(self._key, names, dtype, self._block)
         checksums = _read(self.header, self.data, fingerprint, len(names), dtype)
         if checksums is None or _missing(self.data, checksums, self._block):
-            self._build(fingerprint, build, dtype, len(names), progress)
+            with locked(self.data.with_name(f".{self.data.stem}.lock"), f"cache {self.data}"):
+                self._build(fingerprint, build, dtype, len(names), progress)
         rows = np.load(self.data, mmap_mode="r", allow_pickle=False)
         return {name: rows[name] for name in arrays}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from regiontalk.text.nouns import ARTICLES, FUNCTION
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
+# What tools write into captions beside words.
+MARKS = frozenset(SPECIAL) | {"<s>", "</s>", "<sos>", "<eos>", "<bos>", "<unknown>"}
 _DROPPED = re.compile(r"[\W_]+")
 _DETERMINERS = ARTICLES | frozenset(
     "this that these those some any each every another other one".split()
@@ -37,13 +40,37 @@ FUNCTION_WORDS = (
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Lower-case alphanumeric words of a sentence.
+    """Lower-case alphanumeric words of a sentence, in Unicode's composed form (NFC).
+
+    Marks that combine with a letter (vowel signs, accents) are part of its word. The marks of other
+    tools' vocabularies are no words: ``<unk>`` stays the unknown word, the others are dropped.
 
     >>> tokenize("A man's T-shirt, #5 !")
     ['a', 'mans', 'tshirt', '5']
+    >>> tokenize("<s> a <unk> </s>")
+    ['a', '<unk>']
     """
-    kept = (_DROPPED.sub("", token) for token in sentence.lower().split())
-    return [token for token in kept if token]
+    text = sentence.lower()
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return [word for token in text.split() if (word := _word(token))]
+
+
+def _word(token: str) -> str:
+    """What of a token is a word; empty where nothing is."""
+    if token.startswith("<") and token.endswith(">") and token in MARKS:
+        return token if token == SPECIAL[UNKNOWN] else ""
+    if token.isascii():
+        return _DROPPED.sub("", token)
+    kept = "".join(letter for letter in token if letter.isalnum() or _combines(letter))
+    return kept if any(map(str.isalnum, kept)) else ""
+
+
+def _combines(letter: str) -> bool:
+    """Whether a letter is a mark on the one before; those that only choose a glyph are not."""
+    return unicodedata.category(letter).startswith("M") and not (
+        "\ufe00" <= letter <= "\ufe0f" or letter == "\u20e3" or letter >= "\U000e0100"
+    )
 
 
 def trimmed(words: Sequence[str]) -> slice:
@@ -106,7 +133,7 @@ class Vocabulary:
         """The words that occur at least ``least`` times, most frequent first, ties by spelling."""
         counts = Counter(word for sentence in sentences for word in tokenize(sentence))
         kept = sorted(
-            (word for word in counts if counts[word] >= least),
+            (word for word in counts if counts[word] >= least and word not in SPECIAL),
             key=lambda word: (-counts[word], word),
         )
         return cls(kept, [counts[word] for word in kept])

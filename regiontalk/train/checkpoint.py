@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 _NAME = "checkpoint.safetensors"
+_LONGEST = 60  # letters of a value in a message
+# Settings that are hashes, and what they are of.
+_HASHES = {
+    "photos": "other photos, captions or boxes",
+    "read": "other photos, captions or things in them",
+    "begin": "other first weights: another --start, --weights or vocabulary, or an earlier stage that changed",
+    "before": "the round before has changed",
+    "features.extractor": "the extractor has changed",
+    "pairs.aligner": "the aligner has changed",
+    "vectors.file": "other word vectors",
+}
 
 
 def save_checkpoint(
@@ -76,13 +87,21 @@ def load_checkpoint(
     if not path.exists():
         return 0
     metadata, tensors = _read(path)
-    wanted = {"config": json.dumps(config), "settings": settings}
-    if not all(
-        _agree(metadata.get(name, ""), text, (usual or {}).get(name, ""))
-        for name, text in wanted.items()
-    ):
+    wanted = {"optimiser": json.dumps(config), "settings": settings}
+    found: list[str] = []
+    for name, text in wanted.items():
+        key = "config" if name == "optimiser" else name
+        prefix = "optimiser." if name == "optimiser" else ""
+        found += [
+            _described(prefix + setting, before, now)
+            for setting, before, now in differing_settings(
+                metadata.get(key, ""), text, (usual or {}).get(key, "")
+            )
+        ]
+    if found:
         raise ValueError(
-            f"{path}: written with other settings; give another --out folder or delete it"
+            f"{path}: written with other settings ({', '.join(found)}); "
+            "give another --out folder, or delete it to start again"
         )
     model = {
         key.removeprefix("model."): value
@@ -130,19 +149,48 @@ def _read(path: Path, whole: bool = True) -> tuple[dict[str, str], dict[str, Ten
         ) from error
 
 
-def _agree(written: str, wanted: str, usual: str) -> bool:
-    """Whether no setting differs; one that is not written was usual, and where nothing is usual, as is wanted."""
+def written_settings(folder: Path) -> str:
+    """The settings of a folder's checkpoint, as JSON; empty without one."""
+    path = folder / _NAME
+    return _read(path, whole=False)[0].get("settings", "") if path.exists() else ""
+
+
+def set_aside(folder: Path) -> Path:
+    """Take a folder's checkpoint out of the way, so that its stage starts again; where it is kept."""
+    old = folder / f"previous.{_NAME}"
+    os.replace(folder / _NAME, old)
+    return old
+
+
+def differing_settings(written: str, wanted: str, usual: str) -> list[tuple[str, Any, Any]]:
+    """The settings that differ: a dotted name, the value written and the value wanted.
+
+    A setting that is not written was usual, and where nothing is usual, as is wanted.
+
+    >>> differing_settings('{"steps": 10, "a": {"b": 1}}', '{"steps": 20, "a": {"b": 1}}', "")
+    [('steps', 10, 20)]
+    """
     if not written or not wanted:
-        return True
-    return _same(json.loads(written), json.loads(wanted), json.loads(usual or "{}"))
+        return []
+    return list(_differing(json.loads(written), json.loads(wanted), json.loads(usual or "{}"), ""))
 
 
-def _same(written: Any, wanted: Any, usual: Any) -> bool:
-    """`_agree` of values of JSON."""
+def _differing(written: Any, wanted: Any, usual: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    """`differing_settings` of values of JSON."""
     if isinstance(written, dict) and isinstance(wanted, dict):
         usual = usual if isinstance(usual, dict) else {}
-        return all(
-            _same(written.get(key, usual.get(key, value)), value, usual.get(key))
-            for key, value in wanted.items()
-        )
-    return bool(written == wanted)
+        for key, value in wanted.items():
+            before = written.get(key, usual.get(key, value))
+            yield from _differing(before, value, usual.get(key), f"{name}.{key}".lstrip("."))
+    elif written != wanted:
+        yield name, written, wanted
+
+
+def _described(name: str, before: Any, now: Any) -> str:
+    """A difference in words; hashes say what they are of."""
+    return _HASHES.get(name) or f"{name} {_brief(before)} -> {_brief(now)}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

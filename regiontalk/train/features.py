@@ -22,11 +22,13 @@ from regiontalk.model.weights import fingerprint
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
+from regiontalk.train.changes import photos_hash
 from regiontalk.train.loop import Log
 from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment
 
 SETTLING = 500  # photos that statistics are taken from
 _TOGETHER = 64  # photos a forward pass
+_HASHED_TOGETHER = 1024  # photos whose vectors are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,12 @@ class FrozenFeatures:
         return vectors.gather(1, nearest.indices[..., None].expand(-1, -1, vectors.shape[2]))
 
     def fingerprint(self) -> str:
-        """A hash of the vectors of up to a hundred photos, so that another set is never taken for this one."""
-        some = self.vectors[:: max(1, len(self.vectors) // 100)]
-        return hashlib.sha256(repr(self.vectors.shape).encode() + some.tobytes()).hexdigest()
+        """A hash of every vector and box, so that another set is never taken for this one."""
+        digest = hashlib.sha256(repr(self.vectors.shape).encode())
+        for first in range(0, len(self.vectors), _HASHED_TOGETHER):
+            digest.update(self.vectors[first : first + _HASHED_TOGETHER].tobytes())
+            digest.update(self.boxes_xyxy[first : first + _HASHED_TOGETHER].tobytes())
+        return digest.hexdigest()
 
     def read_maps(self, rows: Sequence[int]) -> Maps:
         """Region maps as the extractor leaves them, without its proposals."""
@@ -191,7 +196,7 @@ def freeze_features(
             log(f"features {done}/{total}")
 
     key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
-    key |= {"regions": regions, "views": views}
+    key |= {"regions": regions, "views": views, "photos": photos_hash(examples)}
     key |= _beside_weights(extractor)
     if most:
         key["taught"] = hashlib.sha256(
@@ -286,7 +291,7 @@ def settle_statistics(
     }
     key |= {
         "size": extractor.config.size,
-        "photos": hashlib.sha256(repr([one.id for one in few]).encode()).hexdigest(),
+        "photos": photos_hash(few),
     }
     extractor.eval()
     found = FeatureCache(path, key).open_or_build(

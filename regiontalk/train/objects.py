@@ -28,6 +28,7 @@ from regiontalk.objects.detectors import Detector, Thing
 from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
+from regiontalk.train.changes import data_manifest, photo_hash, restart_changed
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.recipe import read_recipe
 from regiontalk.train.sentences import Sentences, batch_rows, sentence_numbers, teacher_words
@@ -162,6 +163,7 @@ def train_objects(
     }
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
     told, usual = json.dumps(settings), ObjectsRecipe(name=recipe.name).model_dump_json()
+    restart_changed(out / "objects", told, usual, data_manifest(examples), log)
     train(
         model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual
     )
@@ -199,7 +201,8 @@ def find_things(
     """
     known = _read_found(path, source)
     for place, example in enumerate(examples):
-        if example.id in known:
+        content = f"{photo_hash(example.photo)} {example.size_wh}"
+        if known.get(example.id, {}).get("content") == content:
             continue
         try:
             image = open_image(example.photo)
@@ -211,7 +214,12 @@ def find_things(
         except ImageError as error:
             log(f"left empty: {error}")
             size_wh, things = (1, 1), []
-        known[example.id] = {"photo": example.id, "size": size_wh, "things": things}
+        known[example.id] = {
+            "photo": example.id,
+            "content": content,
+            "size": size_wh,
+            "things": things,
+        }
         if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(examples):
             _write_found(path, source, known)
             log(f"things of {place + 1}/{len(examples)} photos")

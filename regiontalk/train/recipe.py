@@ -9,6 +9,7 @@ from typing import Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from regiontalk.align.config import AlignerConfig
+from regiontalk.files import read_text
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import DecodingConfig
 from regiontalk.model.storage import describe_errors
@@ -164,7 +165,7 @@ def read_recipe(path: Path, record: type[Plan]) -> Plan:
     if not path.is_file() and str(path) in bundled:
         path = bundled[str(path)]
     try:
-        return record.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return record.model_validate(tomllib.loads(read_text(path)))
     except ValidationError as error:
         raise ValueError(f"{path}: {describe_errors(error, record)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

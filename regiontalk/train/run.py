@@ -9,10 +9,9 @@ folder, so the same command goes on where a run was killed; a finished stage is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -33,8 +32,9 @@ from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.runtime.export import export_runtime, why_not
-from regiontalk.text.vocabulary import Vocabulary, tokenize
+from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
 from regiontalk.train.align import AlignTerms
+from regiontalk.train.changes import content_hash, data_manifest, restart_changed
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
 from regiontalk.train.fingerprint import (
@@ -53,6 +53,9 @@ from regiontalk.train.precomputed import GivenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.sentences import Sentences, sentence_numbers
 from regiontalk.train.word_vectors import begin_with_vectors, read_text
+
+SMALL = 20_000  # words of all texts, below which rare words are kept rather than lost
+ENOUGH_COVERED = 0.8  # of the words of the texts
 
 
 class Run:
@@ -109,8 +112,11 @@ class Run:
             )
             self.examples = self.given.examples
         if not any(example.captions or example.phrases for example in self.examples):
+            folders = [data] if isinstance(data, Path) else data
             raise ValueError(
-                f"{data}: expected training photos with words, got {len(self.examples)} without"
+                f"{', '.join(map(str, folders))}: expected training photos with words, "
+                f"got {len(self.examples)} photos"
+                + (" without" if self.examples else "; the lines above say why")
             )
         self.boxes = any(
             len(example.boxes_xyxy) for example in self.examples
@@ -212,17 +218,46 @@ class Run:
                 elif phrase.caption is None:  # else its words stand in the caption
                     shown.update(tokenize(phrase.text))
         unseen = Counter(word for sentence in self.unseen for word in tokenize(sentence))
-        least, least_unseen = self.recipe.least_count, self.recipe.sources.unseen_min_count
+        least, least_unseen = self._least_count(shown), self.recipe.sources.unseen_min_count
         counts = shown + names + unseen
         known = {word for word, count in (shown + names).items() if count >= least}
         known |= {word for word, count in unseen.items() if count >= least_unseen}
+        known -= set(SPECIAL)
         kept = sorted(known, key=lambda word: (-counts[word], word))
         total = sum(shown.values())
         covered = sum(count for word, count in shown.items() if word in known)
         self.log(
             f"vocabulary: {len(kept)} words, which cover {covered / max(1, total):.1%} of the photos' texts"
         )
+        if not kept:
+            raise ValueError(
+                f"captions: expected words of letters or digits, got none in {len(self.examples)} photos"
+            )
         return Vocabulary(kept, [counts[word] for word in kept])
+
+    def _least_count(self, shown: Counter[str]) -> int:
+        """How often a word must be seen: as the recipe has it, or less where a small set would lose its words."""
+        total, least = sum(shown.values()), self.recipe.least_count
+
+        def covered(count: int) -> float:
+            return sum(seen for seen in shown.values() if seen >= count) / max(1, total)
+
+        if least == 1 or covered(least) >= ENOUGH_COVERED:
+            return least
+        left = sum(seen >= least for seen in shown.values())
+        told = (
+            f"least_count = {least} leaves {left} words, {covered(least):.0%} of the photos' texts"
+        )
+        if total > SMALL:
+            self.log(f"{told}; set least_count = 1 to keep the others")
+            return least
+        lower = next(
+            count
+            for count in range(least - 1, 0, -1)
+            if count == 1 or covered(count) >= ENOUGH_COVERED
+        )
+        self.log(f"{told}; the data are few, so it is lowered to {lower}")
+        return lower
 
     def stage(self, name: str, model: RegionModel) -> None:
         """Run one stage of the recipe on the model, or go on with it.
@@ -241,8 +276,14 @@ class Run:
                 "stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt"
             )
             return
+        if name in ("warm", "align") and not any(example.captions for example in self.examples):
+            self.log(
+                f"stage {name}: left out, no photo has a sentence, only its boxes have phrases"
+            )
+            return
         self.log(f"stage {name}: {config.optimiser.steps} steps")
         shared = self._begin(name, model)
+        self._restart_changed(shared)
         if name == "generate":
             self._generate(model, config, shared)
         elif steps_done(shared["folder"]) >= config.optimiser.last:
@@ -288,6 +329,11 @@ class Run:
         usual = json.dumps(usual_numbers(self.recipe, name))
         return {"folder": self.out / name, "settings": self.settings(name, model), "usual": usual}
 
+    def _restart_changed(self, shared: Mapping[str, Any]) -> None:
+        """Start a stage again where the data that it began with have changed."""
+        folder, settings, usual = shared["folder"], shared["settings"], shared["usual"]
+        restart_changed(folder, settings, usual, data_manifest(self.examples), self.log)
+
     def _recall(self, name: str, model: RegionModel, shared: dict[str, Any]) -> int:
         """Load the checkpoint of a stage, without the pictures and features that it learnt on; its steps."""
         config = getattr(self.recipe, name)
@@ -320,6 +366,7 @@ class Run:
                     "folder": self.out / f"generate_{number + 1}",
                 }
                 self.log(f"stage generate: EM round {number} of {config.rounds}")
+                self._restart_changed(shared)
             if steps_done(shared["folder"]) >= config.optimiser.last:
                 recall(model.generator, config.optimiser, **shared)
                 continue
@@ -437,19 +484,6 @@ class Run:
         )
         self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
-
-
-def content_hash(examples: Sequence[Example], unseen: Sequence[str] = ()) -> str:
-    """A hash of all that a data set teaches: the photos' bytes, sentences, boxes and phrases, and other sentences."""
-    digest = hashlib.sha256()
-    for example in examples:
-        with example.photo.open("rb") as photo:
-            digest.update(hashlib.file_digest(photo, "sha256").digest())
-        texts = (example.id, example.captions, example.phrases, example.size_wh)
-        digest.update(repr(texts).encode())
-        digest.update(example.boxes_xyxy.tobytes())
-    digest.update(repr(list(unseen)).encode())
-    return digest.hexdigest()
 
 
 def run_recipe(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regiontalk import boxes as box_ops
+from regiontalk.datasets.checks import LONGEST
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
@@ -19,13 +20,20 @@ Sentences = list[list[int]]  # of one photo, as word numbers
 
 
 def sentence_numbers(examples: Sequence[Example], vocabulary: Vocabulary) -> list[Sentences]:
-    """Word numbers of every sentence of every photo; a sentence without a word is left out."""
-    numbers = [[vocabulary.encode(caption) for caption in example.captions] for example in examples]
+    """The first `LONGEST` word numbers of every sentence of every photo; a sentence without a word is left out."""
+    numbers = [
+        [vocabulary.encode(caption)[:LONGEST] for caption in example.captions]
+        for example in examples
+    ]
     return [[sentence for sentence in own if sentence] for own in numbers]
 
 
 def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
     """The rows of a step: each epoch is one shuffle of all of them, cut into batches, its rest left out."""
+    if not rows:
+        raise ValueError(
+            "training data: expected photos with words or boxes to learn from, got none"
+        )
     batch = min(batch, len(rows))
     epoch, place = divmod(step, len(rows) // batch)
     order = np.random.default_rng((seed, epoch)).permutation(len(rows))[

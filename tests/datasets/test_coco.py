@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from regiontalk.datasets.coco import read_coco
 from regiontalk.records import Phrase
@@ -181,3 +182,19 @@ def test_real_photos_against_a_plain_reading(shared: Path) -> None:
         folder / "val2017", folder / "annotations" / "captions_val2017.json"
     )
     assert (report.photos, report.captions, report.troubles) == (20, 100, {})
+
+
+def test_files_of_other_programs(tmp_path: Path) -> None:
+    """Text ids, sizes with a point, captions that are null, and names with folders in front."""
+    (tmp_path / "train2017" / "day").mkdir(parents=True)
+    Image.new("RGB", (20, 10)).save(tmp_path / "train2017" / "day" / "a.png")
+    images = [{"id": "x", "file_name": "day\\a.png", "width": 20.0, "height": "10"}]
+    texts = ["a cup", None, "nan"]
+    annotations = [{"id": n, "image_id": "x", "caption": text} for n, text in enumerate(texts)]
+    path = tmp_path / "captions.json"
+    path.write_bytes(json.dumps({"images": images, "annotations": annotations}).encode("utf-16"))
+    examples, report = read_coco(tmp_path / "train2017", path)
+    assert examples[0].captions == ("a cup",) and examples[0].size_wh == (20, 10)
+    assert {kind: trouble.count for kind, trouble in report.troubles.items()} == {
+        "caption without text, left out": 2
+    }

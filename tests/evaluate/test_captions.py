@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from regiontalk.evaluate.captions import (
-    caption_pairs,
     evaluate_captions,
     nearest_sentences,
     score_files,
@@ -54,50 +53,6 @@ def test_the_nearest_photo_of_a_photo_is_itself(photos: Any) -> None:
 
 
 RESULTS = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]
-
-
-@pytest.mark.parametrize(
-    ("values", "pairs"),
-    [
-        pytest.param(RESULTS, [("1", "a dog"), ("2", "a cat")], id="COCO results"),
-        pytest.param(
-            {"annotations": RESULTS, "images": []},
-            [("1", "a dog"), ("2", "a cat")],
-            id="COCO annotations",
-        ),
-        pytest.param({"1": "a dog"}, [("1", "a dog")], id="id to caption"),
-        pytest.param(
-            {"1": ["a dog", "a cat"]}, [("1", "a dog"), ("1", "a cat")], id="id to captions"
-        ),
-        pytest.param(
-            {"1": [{"caption": "a dog"}]},
-            [("1", "a dog")],
-            id="id to records, as coco-caption holds them",
-        ),
-    ],
-)
-def test_caption_pairs(values: Any, pairs: list[Any], tmp_path: Path) -> None:
-    path = tmp_path / "captions.json"
-    path.write_text(json.dumps(values))
-    assert caption_pairs(path) == pairs
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        pytest.param("[", "expected captions as JSON", id="not JSON"),
-        pytest.param(None, "expected captions as JSON", id="no file"),
-        pytest.param('[{"id": 1}]', "expected a list of image_id and caption", id="other keys"),
-        pytest.param("3", "expected a list of image_id and caption", id="a number"),
-        pytest.param('{"1": [3]}', "expected a list of image_id and caption", id="no text"),
-    ],
-)
-def test_bad_caption_files(text: str | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "captions.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        caption_pairs(path)
 
 
 def test_score_files(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_copy(tmp_path: Path, name: str) -> None:
 def test_exiftool_reads_it(tmp_path: Path, name: str, kind: str) -> None:
     said = photo(tmp_path / name, 6)
     write = write_copy if kind == "copy" else write_sidecar
-    values = exiftool(write(said, TEXTS, tmp_path / "new"))
+    values = exiftool(write(said, TEXTS, tmp_path / "new", mwg=True))
     assert (
         values["Description"] == "A dog runs."
         and values["AltTextAccessibility"] == "A dog runs on grass."
@@ -69,13 +69,12 @@ def test_exiftool_reads_it(tmp_path: Path, name: str, kind: str) -> None:
     # Seen 60x80 at the top left, 30 x 20; stored 80x60 lying on its left side: x from y, y from the
     # right edge
     (region,) = values["ImageRegion"]
-    assert region["Name"] == "a ball" and region["RId"] == "regiontalk-mini-1"
+    assert region["Name"] == "a ball" and region["RId"].startswith("regiontalk-mini-1-")
     boundary = region["RegionBoundary"]
     assert [boundary[key] for key in ("RbX", "RbY", "RbW", "RbH")] == [0, 0.5, 0.25, 0.5]
     (region,) = values["RegionInfo"]["RegionList"]
-    assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5] and region[
-        "Name"
-    ] == "a ball"
+    assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5]
+    assert region["Description"] == "a ball" and "Name" not in region
     assert values["RegionInfo"]["AppliedToDimensions"] == {"W": 80, "H": 60, "Unit": "pixel"}
     if kind == "copy":
         assert values["Make"] == "A camera" and values["Orientation"] == 6
@@ -166,3 +165,57 @@ def test_many_regions(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe1\x00\x08Exif\x00\x00"])
 def test_orientation_of_broken_files(data: bytes) -> None:
     assert orientation(data) == 1
+
+
+@pytest.mark.parametrize("where", ["inside", "a.xmp", "a.jpg.xmp"])
+def test_what_is_there_is_not_hidden_by_a_new_sidecar(tmp_path: Path, where: str) -> None:
+    said = photo(tmp_path / "a.jpg")
+    words = packet(ImageResult("a", (2, 2), "m"), Texts("Our dog Rex."))
+    if where == "inside":
+        data = Path(said.photo).read_bytes()
+        Path(said.photo).write_bytes(with_packet(data, words))
+    else:
+        (tmp_path / where).write_bytes(words)
+    assert b"Our dog Rex." in write_sidecar(said, TEXTS, tmp_path / "new").read_bytes()
+
+
+def iptc(caption: bytes) -> bytes:
+    """An APP13 segment of a JPEG with a Caption-Abstract."""
+    record = b"\x1c\x02\x78" + len(caption).to_bytes(2, "big") + caption
+    block = (
+        b"8BIM\x04\x04\x00\x00"
+        + len(record).to_bytes(4, "big")
+        + record
+        + b"\x00" * (len(record) % 2)
+    )
+    body = b"Photoshop 3.0\x00" + block
+    return b"\xff\xed" + (len(body) + 2).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize("kind", ["IPTC", "EXIF", "camera"])
+def test_captions_of_older_programs_stay_the_description(tmp_path: Path, kind: str) -> None:
+    said = photo(tmp_path / "a.jpg")
+    if kind == "IPTC":
+        data = Path(said.photo).read_bytes()
+        Path(said.photo).write_bytes(data[:2] + iptc("Caf\u00e9 Rex".encode()) + data[2:])
+    else:
+        exif = Image.Exif()
+        exif[0x010E] = "Cafe Rex" if kind == "EXIF" else "OLYMPUS DIGITAL CAMERA"
+        Image.new("RGB", (80, 60)).save(said.photo, exif=exif, quality=90)
+    caption = "Cafe Rex" if kind == "EXIF" else "Caf\u00e9 Rex"
+    for write in (write_sidecar, write_copy):
+        text = write(said, TEXTS, tmp_path / "new").read_bytes()
+        assert (caption.encode() in text) == (kind != "camera")
+        text = write(said, TEXTS, tmp_path / "again", replace=True).read_bytes()
+        assert b"A dog runs.<" in text
+
+
+def test_a_link_stays_and_its_file_keeps_its_mode(tmp_path: Path) -> None:
+    said = photo(tmp_path / "a.jpg")
+    annex = tmp_path / "annex.xmp"
+    annex.write_bytes(b"")
+    annex.chmod(0o640)
+    (tmp_path / "a.jpg.xmp").symlink_to(annex)
+    path = write_sidecar(said, TEXTS, tmp_path)
+    assert path.is_symlink() and b"A dog runs." in annex.read_bytes()
+    assert annex.stat().st_mode & 0o777 == 0o640

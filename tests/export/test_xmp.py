@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from regiontalk.export.xmp import CORE, DC, EXT, MWG, RDF, Texts, packet, stored_box
+from regiontalk.export import xmp
+from regiontalk.export.xmp import CORE, DC, EXT, MWG, RDF, Texts, stored_box
 from regiontalk.records import ImageResult, RegionCaption
 
+packet = partial(xmp.packet, mwg=True)  # both lists of regions
 AREA, DIMENSIONS = (
     "http://ns.adobe.com/xmp/sType/Area#",
     "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
@@ -66,8 +69,11 @@ def mwg_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
     """Name -> centre x, centre y, width, height."""
     found = {}
     for item in tree.findall(f".//{{{MWG}}}Regions/{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li"):
-        if text(item, MWG, "Name"):
-            found[text(item, MWG, "Name")[0]] = [float(text(item, AREA, key)[0]) for key in "xywh"]
+        if text(item, MWG, "Description"):
+            assert text(item, MWG, "Type") == ["Object"] and not text(item, MWG, "Name")
+            found[text(item, MWG, "Description")[0]] = [
+                float(text(item, AREA, key)[0]) for key in "xywh"
+            ]
     return found
 
 
@@ -150,7 +156,7 @@ def as_adobe_writes(data: bytes) -> bytes:
 def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
     rewritten = as_adobe_writes(packet(RESULT, TEXTS, FOREIGN))
     assert (
-        b'rId="regiontalk-mini-1"' in rewritten and b'identifier="regiontalk-mini-1"' in rewritten
+        b'rId="regiontalk-mini-1-' in rewritten and b'identifier="regiontalk-mini-1-' in rewritten
     )
     tree = read(packet(RESULT, TEXTS, rewritten))
     assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
@@ -198,3 +204,27 @@ def test_stored_box(orientation: int) -> None:
 
 def test_an_unknown_orientation_is_none() -> None:
     assert stored_box((0, 0, 1, 1), (2, 2), 77) == (0, 0, 0.5, 0.5)
+
+
+def test_things_are_no_people() -> None:
+    """Photo managers make a person of every region of the Metadata Working Group that has a name."""
+    tree = read(xmp.packet(RESULT, TEXTS))
+    assert not list(tree.iter(f"{{{MWG}}}Regions")) and len(iptc_boxes(tree)) == 2
+    roles = [
+        node for node in tree.iter(f"{{{RDF}}}li") if (node.text or "").endswith("subjectArea")
+    ]
+    assert len(roles) == 2
+
+
+@pytest.mark.parametrize("adobe", [False, True], ids=["plain", "as Adobe writes"])
+def test_a_corrected_region_stays(adobe: bool) -> None:
+    written = xmp.packet(RESULT, TEXTS).replace(b"a &lt;red&gt; ball", b"the ball of Rex")
+    tree = read(xmp.packet(RESULT, TEXTS, as_adobe_writes(written) if adobe else written))
+    assert iptc_boxes(tree) == {"the ball of Rex": [0.1, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_packets_of_any_encoding(encoding: str) -> None:
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'
+    existing = (head + FOREIGN.decode()).encode(encoding)
+    assert text(read(xmp.packet(RESULT, TEXTS, existing)), DC, "description") == ["Our dog Rex"]

@@ -89,3 +89,21 @@ def test_fixture_has_the_known_number_of_words(shared: Path) -> None:
         (shared / "data/eval_fixtures/magic_karpathy_test/mscoco_magic_result.json").read_text()
     )
     assert sum(len(ptb_tokenize(row["prediction"])) for row in rows) == 47153
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("मेज़ पर कॉफ़ी है।", ["मेज़", "पर", "कॉफ़ी", "है", "।"]),
+        ("a cup in a cafe\u0301", ["a", "cup", "in", "a", "cafe\u0301"]),
+        ("مُدَرِّسَة في", ["مُدَرِّسَة", "في"]),
+        ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
+        ("ผู้หญิงยิ้ม", ["ผู้หญิงยิ้ม"]),
+        ("ಕನ್ನಡ", ["ಕನ", "ನಡ"]),  # the original knows no mark of this script
+        ("x² and ½", ["x", "²", "and", "1/2"]),
+    ],
+    ids=["Hindi", "decomposed", "Arabic", "Hebrew", "Thai", "Kannada", "superscript"],
+)
+def test_combining_marks_as_the_original(sentence: str, expected: list[str]) -> None:
+    """What Stanford's tokenizer 3.4.1 says of these texts."""
+    assert ptb_tokenize(sentence) == expected

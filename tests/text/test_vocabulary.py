@@ -96,3 +96,25 @@ def test_pad_words(sentences: list[list[int]]) -> None:
     assert tuple(words.shape) == tuple(mask.shape) == (len(sentences), width)
     assert [row[kept].tolist() for row, kept in zip(words, mask, strict=True)] == sentences
     assert (words[~mask] == PAD).all()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("एक महिला वर्दी में", ["एक", "महिला", "वर्दी", "में"]),
+        ("a cafe\u0301", ["a", "caf\u00e9"]),
+        ("مُدَرِّسَة", ["مُدَرِّسَة"]),
+        ("🐱🚀 \u2764\ufe0f!", []),
+        ("<start> a <unk> b <end>", ["a", "<unk>", "b"]),
+        ("a <b> c", ["a", "b", "c"]),
+    ],
+    ids=["Hindi", "NFC", "Arabic", "emoji", "marks of other tools", "no mark"],
+)
+def test_every_script_keeps_its_marks(sentence: str, expected: list[str]) -> None:
+    assert tokenize(sentence) == expected
+
+
+def test_the_unknown_word_is_no_word() -> None:
+    vocabulary = Vocabulary.build(["a <unk> b", "<unk>"], least=1)
+    assert vocabulary.words[4:] == ["a", "b"]
+    assert vocabulary.encode("a <unk>") == [4, 3]

@@ -82,11 +82,16 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "settings", "message"),
     [
-        pytest.param({"steps": 6}, THESE, "other settings", id="another optimiser"),
+        pytest.param(
+            {"steps": 6},
+            THESE,
+            r"other settings \(optimiser.steps 5 -> 6\)",
+            id="another optimiser",
+        ),
         pytest.param(
             CONFIG,
             json.dumps({"batch": 4}),
-            "other settings; give another --out folder or delete it",
+            r"other settings \(batch 3 -> 4\); give another --out folder, or delete it",
             id="another stage",
         ),
     ],

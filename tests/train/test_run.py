@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from regiontalk.model.hub import find_folder
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.storage import open_folder
 from regiontalk.train import loop
+from regiontalk.train.changes import content_hash
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
@@ -150,12 +153,28 @@ def test_a_stage_that_follows_another_beginning_is_refused(
         trained(start_run(tiny | {"seed": 1}))
 
 
-def test_other_photos_are_refused(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) -> None:
+    first, run = trained(start_run(tiny)), start_run(tiny)
+    lines: list[str] = []
+    run.examples[1] = replace(run.examples[1], boxes_xyxy=run.examples[1].boxes_xyxy + 1)
+    run._content, run.log = content_hash(run.examples), lines.append
+    again = trained(run)
+    named = [line for line in lines if "changed" in line]
+    assert len(named) == 3 and all(line.startswith("1 photo, ") for line in named)
+    assert "stage joint starts again" in named[0]
+    assert (run.out / "joint" / "previous.checkpoint.safetensors").is_file()
+    assert any(not torch.equal(first[key], again[key]) for key in first)
+    with pytest.raises(ValueError, match=r"written with other settings \(joint.batch 4 -> 3,"):
+        trained(start_run(tiny | {"joint": tiny["joint"] | {"batch": 3}}))
+
+
+def test_fewer_photos_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
     trained(start_run(tiny))
-    with pytest.raises(
-        ValueError, match=r"joint/checkpoint.safetensors: written with other settings"
-    ):
-        trained(start_run(tiny, limit=11))
+    run = start_run(tiny, limit=11)
+    lines: list[str] = []
+    run.log = lines.append
+    trained(run)
+    assert any(line.startswith("1 photo gone: stage joint starts again") for line in lines)
 
 
 def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
@@ -435,7 +454,9 @@ def test_the_users_mistakes(
 
 def test_data_without_words_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
     data = own_data(tmp_path / "mine", captions=False, boxed=False)
-    with pytest.raises(ValueError, match="expected training photos with words, got 0 without"):
+    with pytest.raises(
+        ValueError, match="expected training photos with words, got 0 photos; the lines above"
+    ):
         Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
 
 
@@ -513,3 +534,40 @@ def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
 def test_a_device_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="device: expected cpu"):
         start_run(tiny, device="abacus")
+
+
+@pytest.mark.parametrize(
+    ("caption", "least", "expected"),
+    [
+        (
+            "a photo of a thing",
+            5,
+            "least_count = 5 leaves 1 words, 40% of the photos' texts; the data are few",
+        ),
+        ("a photo of a thing", 1, None),
+    ],
+)
+def test_few_photos_keep_their_words(
+    tiny: dict[str, Any], tmp_path: Path, caption: str, least: int, expected: str | None
+) -> None:
+    run, lines = small_run(tiny | {"least_count": least}, tmp_path, [caption] * 3)
+    assert run._vocabulary().words[4:] == ["a", "of", "photo", "thing"]
+    assert any(line.startswith(expected) for line in lines) if expected else True
+
+
+def test_captions_without_words_are_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+    run, _ = small_run(tiny, tmp_path, ["\U0001f431"])
+    with pytest.raises(
+        ValueError, match="expected words of letters or digits, got none in 1 photos"
+    ):
+        run.build(None, None)
+
+
+def small_run(values: dict[str, Any], folder: Path, captions: list[str]) -> tuple[Run, list[str]]:
+    """A run on one photo, and its lines."""
+    Image.new("RGB", (20, 10)).save(folder / "a.png")
+    row = {"photo": "a.png", "captions": captions}
+    (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
+    lines: list[str] = []
+    recipe = Recipe.model_validate(values)
+    return Run(recipe=recipe, data=folder, out=folder / "run", log=lines.append), lines

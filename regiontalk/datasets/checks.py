@@ -1,0 +1,129 @@
+"""What is suspicious in a data set before it trains: captions that are no sentences, boxes of another convention.
+
+A box of ours is x1, y1, x2, y2 in pixels. Other tools write shares of the photo (0 to 1), percent,
+a corner with width and height (COCO), or a centre with width and height (YOLO). One box cannot show
+which it is; all boxes of a data set together mostly do.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from regiontalk.records import Example
+from regiontalk.text.vocabulary import MARKS, tokenize
+
+LONGEST = 100  # words of a caption that training reads
+EMPTY_WORDS = {"none", "nan", "null", "n/a", "na", "undefined", "<na>"}
+_LIST = re.compile(r"""^\s*\[\s*(['"]).*\1\s*\]\s*$""", re.DOTALL)
+_ENOUGH = 4  # boxes that show a convention
+
+Quad = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class RawBox:
+    """Four numbers as a file gives them, and the size of their photo (None where it is not known)."""
+
+    numbers: Quad
+    size_wh: tuple[int, int] | None
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether they cannot be corners."""
+        x1, y1, x2, y2 = self.numbers
+        return x2 <= x1 or y2 <= y1
+
+    @property
+    def fits_as_corner_and_size(self) -> bool:
+        """Whether x, y, width, height stay in the photo, a pixel of rounding apart."""
+        x, y, wide, high = self.numbers
+        if min(x, y) < 0 or min(wide, high) <= 0:
+            return False
+        return self.size_wh is None or (
+            x + wide <= self.size_wh[0] + 1 and y + high <= self.size_wh[1] + 1
+        )
+
+
+def box_convention(boxes: Sequence[RawBox]) -> str | None:
+    """What the boxes of a data set look like where they are not pixels x1, y1, x2, y2; None where they do.
+
+    >>> shares = [RawBox((0.1, 0.2, 0.5, 0.6), (640, 480))] * 4
+    >>> box_convention(shares)
+    'shares of the photo, 0 to 1; multiply x by its width and y by its height'
+    """
+    if len(boxes) < _ENOUGH:
+        return None
+    most = max(max(box.numbers) for box in boxes)
+    inverted = sum(box.is_inverted for box in boxes) / len(boxes)
+    if most <= 1.0 + 1e-6 and min(min(box.numbers) for box in boxes) >= -1e-6:
+        if inverted:
+            return (
+                "YOLO's centre x, centre y, width, height in shares of the photo, 0 to 1; x1 is "
+                "(centre x - width / 2) times the photo's width, and so on"
+            )
+        return "shares of the photo, 0 to 1; multiply x by its width and y by its height"
+    if inverted >= 0.2 and all(box.fits_as_corner_and_size for box in boxes):
+        return "x, y, width, height, as COCO has them; x2 is x + width and y2 is y + height"
+    return None
+
+
+def looks_like_percent(boxes: Sequence[RawBox]) -> bool:
+    """Whether all boxes end at 100 in photos that are much larger: percent, or small things in one corner."""
+    sizes = [box.size_wh for box in boxes if box.size_wh is not None]
+    if len(boxes) < _ENOUGH or not sizes:
+        return False
+    most = max(max(box.numbers) for box in boxes)
+    return 40 < most <= 100 and min(min(size) for size in sizes) >= 200
+
+
+def is_missing(caption: str) -> bool:
+    """Whether a caption is what a program writes where there is none.
+
+    >>> is_missing("NaN"), is_missing("nan bread")
+    (True, False)
+    """
+    return caption.strip().casefold() in EMPTY_WORDS
+
+
+def caption_troubles(examples: Iterable[Example]) -> dict[str, list[str]]:
+    """Kind of trouble -> the photos whose captions have it; kinds that do not occur are absent."""
+    troubles: dict[str, list[str]] = {}
+    for example in examples:
+        for caption in example.captions:
+            for kind in _kinds(caption):
+                troubles.setdefault(kind, []).append(f"{example.id} ({caption[:40]!r})")
+    return troubles
+
+
+def _kinds(caption: str) -> list[str]:
+    words = tokenize(caption)
+    kinds = {
+        "caption without a word that can be learnt": not words,
+        "caption that is a list written as text": bool(_LIST.match(caption)),
+        "caption with characters that could not be read (U+FFFD)": "\ufffd" in caption,
+        "caption without blanks, read as one word; put blanks between words": _lacks_blanks(words),
+        f"caption of more than {LONGEST} words, of which training reads the first {LONGEST}": (
+            len(words) > LONGEST
+        ),
+        "caption with marks of another tool, such as <unk>": any(
+            token in MARKS for token in caption.lower().split() if token.startswith("<")
+        ),
+    }
+    return [kind for kind, met in kinds.items() if met]
+
+
+def _lacks_blanks(words: Sequence[str]) -> bool:
+    """Whether a sentence of a script that writes no blanks (Chinese, Japanese, Thai ...) is a word or two.
+
+    >>> _lacks_blanks(["一只猫看着镜头"]), _lacks_blanks(["cat"])
+    (True, False)
+    """
+    return any(len(word) > 5 and _is_unspaced(word[0]) for word in words)
+
+
+def _is_unspaced(letter: str) -> bool:
+    name = unicodedata.name(letter, "")
+    return name.startswith(("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO ", "KHMER", "MYANMAR"))
