@@ -23,7 +23,7 @@ TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".sp
 def shared() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "data").is_dir():
-        pytest.skip("../shared is absent")
+        pytest.skip("the data folder is absent")
     return folder
 
 
