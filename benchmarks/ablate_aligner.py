@@ -1,13 +1,13 @@
 r"""What each choice in the aligner is worth: retrieval on dev after the same short training on the same frozen regions.
 
-    python benchmarks/ablate_aligner.py --data ../shared/data --vectors runs/vectors.txt --json out/ablations.json
+    python benchmarks/ablate_aligner.py --data DATA --vectors runs/vectors.txt --json out/ablations.json
 
 Regions and their vectors are those of --start; every row changes one thing of --config's aligner
 and its [align] stage. The steps are few, so rows compare with each other, not with the first table.
 With several --seeds a row is a mean and, in brackets, what they gave. The paper's claims, each
 against "as the recipe":
 
-    python benchmarks/ablate_aligner.py --data ../shared/data --config regiontalk/recipes/dvsa.toml
+    python benchmarks/ablate_aligner.py --data DATA --config regiontalk/recipes/dvsa.toml
       --out runs/dvsa_ablations
         --vectors runs/vectors.txt --steps 300 --seeds 0 1 2 --rows "as the recipe" "eq. 7 and
         fragments ([3])"

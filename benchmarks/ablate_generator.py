@@ -3,18 +3,18 @@ r"""What the generator learns from and how it is built: dev captions after the s
 On a finished run of regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features
 serve every row:
 
-    python benchmarks/ablate_generator.py --data ../shared/data --run runs/mini --weights FILE --steps 600
+    python benchmarks/ablate_generator.py --data DATA --run runs/mini --weights FILE --steps 600
 
 On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and
 each:
 
-    python benchmarks/ablate_generator.py --data ../shared/data --config regiontalk/recipes/attend.toml
+    python benchmarks/ablate_generator.py --data DATA --config regiontalk/recipes/attend.toml
       --start mini --steps 500
         --seeds 0 1 2 --rows "as the recipe" "no attention" "no attention, picture at t = 1"
 
 On a finished run that began with a model's extractor, both:
 
-    python benchmarks/ablate_generator.py --data ../shared/data --config regiontalk/recipes/dvsa.toml --run runs/dvsa
+    python benchmarks/ablate_generator.py --data DATA --config regiontalk/recipes/dvsa.toml --run runs/dvsa
         --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2
         --rows "region alone" "region beside the whole photo"
 

@@ -1,6 +1,6 @@
 """Fit a model's confidence on one half of dev, judge it on the other, draw the reliability plot.
 
-    python benchmarks/calibrate.py --model runs/mini/model --data ../shared/data --plot docs/reliability.png
+    python benchmarks/calibrate.py --model runs/mini/model --data DATA --plot docs/reliability.png
 
 What counts as right stands in `regiontalk.evaluate.calibration`. `regiontalk evaluate calibrate
 --write` puts the fit into the model's config.json.

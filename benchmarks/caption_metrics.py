@@ -1,12 +1,11 @@
 """Caption metrics beside pycocoevalcap's own Python classes: time and figures on the same tokens, in one run.
 
-Data: the 4,982 raw captions of ../shared/data/eval_fixtures/magic_karpathy_test, five references
-each, cut once by our
-tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the
+Data: the 4,982 raw captions of DATA/eval_fixtures/magic_karpathy_test, five references each, cut
+once by our tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the
 fastest counts, in processor time, so that other work on the machine matters little. Needs
 pycocoevalcap, here or in another environment:
 
-    python benchmarks/caption_metrics.py --site-packages FOLDER --json caption_metrics.json
+    python benchmarks/caption_metrics.py CAPTIONS.json --site-packages FOLDER --json caption_metrics.json
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor.tables import read_tables
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.tokenizer import ptb_tokenize
-
-FIXTURE = Path("../shared/data/eval_fixtures/magic_karpathy_test/mscoco_magic_result.json")
 
 
 def clock(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -107,10 +104,11 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="runs of each; the fastest counts")
     parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("captions", type=Path, help="mscoco_magic_result.json")
     arguments = parser.parse_args()
     if arguments.site_packages:
         sys.path.append(str(arguments.site_packages.resolve()))
-    found = compare(json.loads(FIXTURE.read_text(encoding="utf-8")), arguments.rounds)
+    found = compare(json.loads(arguments.captions.read_text(encoding="utf-8")), arguments.rounds)
     print(f"{'metric':20} {'ours s':>8} {'theirs s':>9} {'times':>6} {'apart':>9}")
     for name, row in found.items():
         other = row["theirs_s"]

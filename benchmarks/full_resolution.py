@@ -1,6 +1,6 @@
 """Do photos at full resolution do as well as copies of them that are stored like the training photos?
 
-    python benchmarks/full_resolution.py --model mini --data ../shared/data/coco
+    python benchmarks/full_resolution.py --model mini --data DATA/coco
 
 Every captioned photo is measured as it is, and again as a copy squashed to ``--side`` pixels and
 stored as a JPEG. Retrieval R@1 and R@5 among these photos, and BLEU-4 and CIDEr-D of their

@@ -1,6 +1,6 @@
 """How often the hardest negative of a phrase is none: it shares a content word with what people call the box.
 
-    python benchmarks/hardest_negatives.py --data ../shared/data --model runs/cosine/model
+    python benchmarks/hardest_negatives.py --data DATA --model runs/cosine/model
 
 Pairs of a box and a phrase of Entities, in batches of 64 as the recipe cosine has them; beside the
 hardest negative of every pair the share among all its negatives, which is what chance gives.

@@ -1,6 +1,6 @@
 """Photos added to a library in an hour, from 24-megapixel JPEGs, with all captions and without.
 
-    python benchmarks/index_add.py --photos 32 --json index_add.json
+    python benchmarks/index_add.py --source DATA/coco/val2017 --photos 32 --json index_add.json
 
 Real photos (the full-resolution COCO ones) are enlarged to 6000x4000 and saved as a camera would,
 about 8 MB each. The time is that of `PhotoIndex.add` alone: reading, hashing, decoding, the model,
@@ -46,9 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--source", default="../shared/data/coco/val2017", help="folder of photos to enlarge"
-    )
+    parser.add_argument("--source", required=True, help="folder of photos to enlarge")
     parser.add_argument("--photos", type=int, default=32)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--json", type=Path)

@@ -1,6 +1,6 @@
 """``regiontalk index add`` killed (SIGKILL) at random moments: nothing may be lost or doubled.
 
-    python benchmarks/index_kills.py --photos ../shared/data/coco/val2017 --kills 20
+    python benchmarks/index_kills.py --photos DATA/coco/val2017 --kills 20
 
 Each round starts the command on the same folder and kills it after a random time of at most
 ``--seconds`` from its first commit on; then the library is opened and looked at: it must be

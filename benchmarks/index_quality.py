@@ -1,7 +1,7 @@
 """What the photo index finds, beside exact scores of the same photos: sentences, short phrases, and the framed region.
 
-    python benchmarks/index_quality.py --json index_quality.json
-    python benchmarks/index_quality.py --library all --queries 1000 --json index_quality_all.json
+    python benchmarks/index_quality.py --data DATA --json index_quality.json
+    python benchmarks/index_quality.py --data DATA --library all --queries 1000 --json index_quality_all.json
 
 The library is the 1,000 Flickr8k dev photos, or all photos of the folder; queries are dev's own.
 *Sentence to photo*: R@1 and R@10 through `PhotoIndex.search` and by the model's float32 scores of
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, required=True, help="Flickr8k with Entities")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--library", choices=("dev", "all"), default="dev")
     parser.add_argument("--photos", type=int, help="only the first dev photos, to try it out")

@@ -1,6 +1,6 @@
 """How fast a large library is searched: p50 and p99, recall@10 against exact scores, build time, bytes a photo.
 
-    python benchmarks/index_speed.py --photos 100000 --json index_speed.json
+    python benchmarks/index_speed.py --data DATA --photos 100000 --json index_speed.json
 
 The library is made of real photos' regions: each made-up photo takes the whole-photo vector of one
 photo and 19 regions of as many others, noise of ``--noise`` times their length is added, and each
@@ -200,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, required=True, help="Flickr8k with Entities")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--photos", type=int, default=100_000, help="size of the library")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """Choose beta of eq. 12: how often the box inferred for a snippet is the true box of a phrase inside it.
 
-    python benchmarks/snippet_beta.py --model mini --data ../shared/data --split dev --json out/beta.json
+    python benchmarks/snippet_beta.py --model mini --data DATA --split dev --json out/beta.json
 
 For every beta: the share of snippets that hold an annotated phrase with a box and whose region
 overlaps one of that

@@ -106,7 +106,7 @@ class RegionCaption:
     Attributes:
         box: x1, y1, x2, y2 in pixels of the original picture.
         text: the caption, or None below the confidence threshold.
-        confidence: calibrated probability in 0..1 that the caption is right (docs/results.md says
+        confidence: calibrated probability in 0..1 that the caption is right (docs/notebook.md says
             how it is measured).
         score: objectness of the box in 0..1; 1 where the user gave the box or it is the whole
             photo.

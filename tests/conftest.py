@@ -31,7 +31,7 @@ def no_graphs() -> Iterator[None]:
 def shared() -> Path:
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not (folder / "data").is_dir():
-        pytest.skip("../shared is absent")
+        pytest.skip("the data folder is absent")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom (DESIGN.md): reads every import of the package and fails on an arrow that points up."""
+"""Who may import whom (docs/design.md): reads every import of the package and fails on an arrow that points up."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def layer(module: str) -> str:
     if first not in LAYERS:
         if (PACKAGE / f"{first}.py").exists() or (PACKAGE / first).is_dir():
             raise KeyError(
-                f"{module}: give {first!r} a layer in LAYERS (DESIGN.md says which there are)"
+                f"{module}: give {first!r} a layer in LAYERS (docs/design.md says which there are)"
             )
         return "names"
     return LAYERS[first]

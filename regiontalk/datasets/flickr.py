@@ -39,7 +39,7 @@ KARPATHY_SPLITS = {
     "train": ("train", "restval"),
     "dev": ("val",),
     "test": ("test",),
-}  # as [1] trains: PAPER.md 5
+}  # as [1] trains: docs/protocols.md
 
 
 def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:

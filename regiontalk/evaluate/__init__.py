@@ -1,1 +1,1 @@
-"""Protocols of the papers (PAPER.md 5): each is a function from encoded photos to one `Result`."""
+"""Protocols of the papers (docs/protocols.md): each is a function from encoded photos to one `Result`."""

@@ -1,4 +1,4 @@
-"""Whether a true box's own phrase outranks others, and whether each word finds its box (PAPER.md 1 and 6)."""
+"""Whether a true box's own phrase outranks others, and whether each word finds its box (docs/protocols.md)."""
 
 from __future__ import annotations
 

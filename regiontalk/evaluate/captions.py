@@ -25,7 +25,7 @@ def evaluate_captions(
     beams: int | None = None,
     resamples: int = 1000,
 ) -> Result:
-    """The field's figures of the model's whole-photo captions (PAPER.md 5).
+    """The field's figures of the model's whole-photo captions (docs/protocols.md).
 
     The baseline is the first sentence of the training photo whose whole-photo vector has the
     greatest cosine.

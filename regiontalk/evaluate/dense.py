@@ -46,7 +46,7 @@ def evaluate_dense(
     beams: int | None = None,
     resamples: int = 1000,
 ) -> Result:
-    """Mean average precision over IoU .3 to .7 and METEOR 0 to .25 (PAPER.md 5, [5]).
+    """Mean average precision over IoU .3 to .7 and METEOR 0 to .25 (docs/protocols.md, [5]).
 
     Detections are the model's proposals with its captions, ranked by objectness times confidence;
     truths are the boxes of one-box chains, each with every phrase of its chain. The whole photo is

@@ -48,7 +48,7 @@ class OneBox:
 
 
 def one_box_things(example: Example) -> list[OneBox]:
-    """The chains of a photo that have exactly one box (PAPER.md 5: "two men" does not describe one man's box)."""
+    """The chains of a photo of exactly one box (docs/protocols.md: "two men" does not describe one man's box)."""
     boxes: dict[str, set[int]] = {}
     phrases: dict[str, list[str]] = {}
     for phrase in example.phrases:

@@ -1,4 +1,4 @@
-"""Captions on true boxes and on matched proposals, beside three baselines and people (PAPER.md 5, region captions)."""
+"""Captions on true boxes and on matched proposals, beside three baselines and people (docs/protocols.md)."""
 
 from __future__ import annotations
 

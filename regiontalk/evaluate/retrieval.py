@@ -28,7 +28,7 @@ def evaluate_retrieval(
     fold: int | None = None,
     resamples: int = 1000,
 ) -> Result:
-    """Recall at 1, 5 and 10, median and mean rank, both ways (PAPER.md 5).
+    """Recall at 1, 5 and 10, median and mean rank, both ways (docs/protocols.md).
 
     A photo is its whole picture and ``regions`` proposals, a sentence all its words; the score of a
     pair depends on nothing but the two. A photo without a sentence takes no part.

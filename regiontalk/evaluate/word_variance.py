@@ -1,4 +1,4 @@
-"""What word vectors are made of: the word or its context, and which words have long vectors (PAPER.md 1 and 6)."""
+"""What word vectors are made of: the word or its context, and which words have long vectors (docs/protocols.md)."""
 
 from __future__ import annotations
 

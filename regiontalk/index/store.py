@@ -4,7 +4,7 @@ A search reads the sketches of all photos once and keeps them until the table ch
 candidates (`sketch`), whose rows are then fetched from the very version of the table that the
 sketches are of. LanceDB's own multi-vector search, which looks for each word's nearest regions by
 themselves, found two thirds of the ten best among 20,000 photos, where this finds all but two or
-three in a hundred among 100,000 (docs/results.md). Everything that LanceDB raises becomes one
+three in a hundred among 100,000 (docs/notebook.md). Everything that LanceDB raises becomes one
 `LibraryError` that says how to rebuild.
 """
 

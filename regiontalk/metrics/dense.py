@@ -1,4 +1,4 @@
-"""Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], PAPER.md 5).
+"""Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], docs/protocols.md).
 
 Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and
 METEOR as a function.

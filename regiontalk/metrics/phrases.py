@@ -1,4 +1,4 @@
-"""Phrase localisation on Flickr30k Entities: is the phrase's thing where the model points (PAPER.md 5, [4])?
+"""Phrase localisation on Flickr30k Entities: is the phrase's thing where the model points (docs/protocols.md, [4])?
 
 Enter: one `PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in
 pixels of one picture.

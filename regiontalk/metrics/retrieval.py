@@ -1,4 +1,4 @@
-"""Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (PAPER.md 5).
+"""Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (docs/protocols.md).
 
 Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any
 block of it, and
@@ -76,7 +76,7 @@ def retrieval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> RetrievalReport:
-    """All retrieval figures: over everything, or the mean over folds (PAPER.md 5: 1K, 5 folds of 1K, 5K).
+    """All retrieval figures: over everything, or the mean over folds (docs/protocols.md: 1K, 5 folds of 1K, 5K).
 
     Args:
         scores: as `ranks` takes them.

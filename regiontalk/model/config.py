@@ -23,7 +23,7 @@ class Calibration(BaseModel):
 
     That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of
     caption and box + ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted
-    on dev (docs/results.md); the defaults give the mean log-probability a plain meaning before
+    on dev (docs/notebook.md); the defaults give the mean log-probability a plain meaning before
     that.
     """
 

@@ -1,6 +1,6 @@
 """Words: the token rule, the vocabulary with its JSON file.
 
-The rule of the paper (PAPER.md 5): lower case, blanks separate words, non-alphanumerics are dropped
+The rule of the paper (docs/protocols.md): lower case, blanks separate words, non-alphanumerics are dropped
 inside them ("man's" -> "mans", "t-shirt" -> "tshirt"), words seen at least five times in training
 are kept.
 """

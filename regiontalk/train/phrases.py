@@ -51,7 +51,7 @@ def likely_true(
     """(P, P) bool, True = phrase l is not the one of pair k but shares a content word with those of its box.
 
     "A boy" was written of another box, and may be as true of this one, which people call "a little
-    boy" or "a child". The hardest negative of a phrase is often such a one (docs/results.md).
+    boy" or "a child". The hardest negative of a phrase is often such a one (docs/notebook.md).
 
     Args:
         chosen: pairs as `choose_phrases` gives them.

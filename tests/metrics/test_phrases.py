@@ -1,4 +1,4 @@
-"""Phrase localisation by hand, against plain loops, and the floors of Flickr8k dev that PAPER.md 5 prints."""
+"""Phrase localisation by hand, against plain loops, and the floors of Flickr8k dev that docs/protocols.md prints."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_ties_keep_their_order() -> None:
 
 
 def test_floors_of_flickr8k_dev(shared: Path) -> None:
-    """PAPER.md 5: whole picture 17.8 any box and 23.4 merged, centred 0.8 box 21.2; every mention counts once."""
+    """docs/protocols.md: whole 17.8 any box and 23.4 merged, centred 0.8 box 21.2; every mention counts once."""
     from regiontalk.datasets.entities import add_entities
     from regiontalk.datasets.flickr import read_flickr
 

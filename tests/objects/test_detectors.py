@@ -251,7 +251,7 @@ def test_the_names_of_coco() -> None:
 
 
 @pytest.mark.skipif(
-    not (SHARED / "weights" / "yolox_nano.onnx").is_file(), reason="needs ../shared"
+    not (SHARED / "weights" / "yolox_nano.onnx").is_file(), reason="the data are absent"
 )
 def test_real_photos() -> None:
     pytest.importorskip("onnxruntime")
