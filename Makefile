@@ -34,7 +34,7 @@ check: $(STAMP)
 
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	@echo "open out/site/index.html"
+	@echo "out/site/index.html; with its search: $(BIN)/python -m http.server -d out/site"
 
 # What a user gets: the wheel alone, far from the checkout, and the sdist with tests that find all they need in it.
 package: $(STAMP)

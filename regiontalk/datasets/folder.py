@@ -1,16 +1,19 @@
 """Your own photos: a JSON Lines or CSV file beside them.
 
-JSON Lines, one object a line; only ``photo`` is needed, with sentences or boxes or both::
+JSON Lines, one object a line; only ``photo`` is needed, with sentences or boxes or both:
 
-    {"photo": "kitchen/1.jpg", "captions": ["a red kettle on a stove", "a kettle"]} {"photo":
-    "kitchen/2.jpg", "captions": ["two cups"], "boxes": [{"box": [12, 30, 96, 140], "phrase": "a
-    blue cup"}]}
+```json
+{"photo": "1.jpg", "captions": ["a red kettle on a stove", "a kettle"]}
+{"photo": "2.jpg", "captions": ["two cups"], "boxes": [{"box": [12, 30, 96, 140], "phrase": "a blue cup"}]}
+```
 
-CSV, a heading and then a line for every sentence or box; the lines of one photo are put together::
+CSV, a heading and then a line for every sentence or box; the lines of one photo are put together:
 
-    photo,caption,box,phrase
-    kitchen/1.jpg,a red kettle on a stove,,
-    kitchen/2.jpg,two cups,"12,30,96,140",a blue cup
+```text
+photo,caption,box,phrase
+1.jpg,a red kettle on a stove,,
+2.jpg,two cups,"12,30,96,140",a blue cup
+```
 
 ``photo``: path of the picture, relative to the file that names it. ``captions`` or ``caption``: a
 list of sentences or one; in a CSV one a line. A column or key that is none of these is an error, so
