@@ -101,9 +101,13 @@ class Workers:
             compute=ray_data().ActorPoolStrategy(size=self.count),
             num_cpus=self.threads,
             num_gpus=1 if self.device.startswith("cuda") else None,
-            max_task_retries=RETRIES,
+            ray_remote_args_fn=_retries,
         )
         return result
+
+
+def _retries() -> dict[str, int]:
+    return {"max_task_retries": RETRIES}
 
 
 def model_fingerprint(folder: Path) -> str:
