@@ -11,6 +11,7 @@ import hashlib
 import socket
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,17 +94,23 @@ class Workers:
 
     def map(self, dataset: Dataset, worker: type, arguments: Mapping[str, Any]) -> Dataset:
         """A dataset whose blocks pass through workers, each made of a class with the arguments."""
-        result: Dataset = dataset.map_batches(
-            worker,
-            batch_size=None,
-            batch_format="pyarrow",
-            fn_constructor_kwargs=dict(arguments),
-            compute=ray_data().ActorPoolStrategy(size=self.count),
-            num_cpus=self.threads,
-            num_gpus=1 if self.device.startswith("cuda") else None,
-            max_task_retries=RETRIES,
-        )
+        with warnings.catch_warnings():  # the one way to bound retries goes away with Ray 2.64
+            warnings.simplefilter("ignore", DeprecationWarning)
+            result: Dataset = dataset.map_batches(
+                worker,
+                batch_size=None,
+                batch_format="pyarrow",
+                fn_constructor_kwargs=dict(arguments),
+                compute=ray_data().ActorPoolStrategy(size=self.count),
+                num_cpus=self.threads,
+                num_gpus=1 if self.device.startswith("cuda") else None,
+                ray_remote_args_fn=_retries,
+            )
         return result
+
+
+def _retries() -> dict[str, int]:
+    return {"max_task_retries": RETRIES}
 
 
 def model_fingerprint(folder: Path) -> str:

@@ -18,6 +18,8 @@ def ray_data() -> Any:
         ImportError: Ray is not installed; says how to.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's core prints what it deals with by itself, such as how an actor was made
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray.data
     except ImportError as error:

@@ -25,10 +25,15 @@ SETTINGS = CaptionSettings(regions=2, together=2)
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Any]:
     """Workers of this machine, or the cluster of RAY_ADDRESS."""
-    with ray_session(None, workers=1):
-        import ray
+    session = ray_session(None, workers=1)
+    try:
+        session.__enter__()
+    except ConnectionError as error:  # its own daemons wait 15 seconds for each other, no longer
+        pytest.skip(str(error))
+    import ray
 
-        yield ray
+    yield ray
+    session.__exit__(None, None, None)
 
 
 @pytest.fixture
