@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json as json_module
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -113,7 +112,7 @@ def add(
     from regiontalk.cli.progress import Meter
     from regiontalk.index.library import PhotoIndex
 
-    found = find_photos([_all_below(argument) for argument in photos])
+    found = find_photos(photos, below=True)
     uri = library_uri(index)
     captioner = RegionCaptioner.from_pretrained(
         model, **session.compute(device, engine, threads), max_pixels=max_pixels
@@ -131,11 +130,6 @@ def add(
     counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
     typer.echo(f"{uri}: {counts}; {len(library)} in all")
     _tell_failed(report.failed, len(found.paths))
-
-
-def _all_below(argument: str) -> str:
-    """A folder as the pattern of everything in it and below it; anything else as it is."""
-    return str(Path(glob.escape(argument), "**", "*")) if Path(argument).is_dir() else argument
 
 
 def _tell_failed(failed: Sequence[tuple[str, str]], total: int) -> None:

@@ -8,7 +8,9 @@ a fault of ours and shows its traceback. Heavy modules are imported inside the v
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -55,6 +57,10 @@ class OneLineErrors(TyperGroup):
         self, ctx: Any
     ) -> Any:  # a click.Context, or typer's own copy of that class, by typer's version
         """Run the verb."""
+        for stream in (sys.stdout, sys.stderr):
+            # What a terminal's code page lacks is escaped: it must not cost a result.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except (

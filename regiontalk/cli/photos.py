@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,13 @@ from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
 
+OTHER_PHOTOS = (
+    ".jxl .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .psd .svg .xcf .mp4 .mov".split()
+)
+# What network drives, phones and archives keep beside photos.
+SYSTEM_FOLDERS = frozenset(
+    ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "lost+found", "System Volume Information"]
+)
 TOGETHER = 8  # photos given to the model at once: enough to share a decoding batch, few enough to report progress
 
 
@@ -28,8 +37,15 @@ class Photos:
     single: bool
 
 
-def find_photos(arguments: Sequence[str]) -> Photos:
+def find_photos(arguments: Sequence[str], *, below: bool = False) -> Photos:
     """Expand files, folders (pictures directly inside) and patterns such as ``"trip/**/*.jpg"``.
+
+    Of a folder or pattern, hidden files and those of systems (``._x.jpg``, ``@eaDir``) are no photos, a
+    link to a photo is that photo, and a link to a folder above is not gone into again.
+
+    Args:
+        arguments: of the command.
+        below: take what is in the folders of a folder too.
 
     Raises:
         FileNotFoundError: the only argument names nothing, or a pattern or folder holds no picture.
@@ -39,7 +55,7 @@ def find_photos(arguments: Sequence[str]) -> Photos:
     )
     if single and not Path(arguments[0]).exists():
         raise FileNotFoundError(f"{shown_name(arguments[0])}: no such photo{_hint(arguments[0])}")
-    paths = [path for argument in arguments for path in _expand(argument)]
+    paths = [path for argument in arguments for path in _expand(argument, below)]
     return Photos(tuple(dict.fromkeys(paths)), single)
 
 
@@ -53,22 +69,66 @@ def _hint(argument: str) -> str:
     return "; a second box needs its own --box" if argument.count(",") == 3 else ""
 
 
-def _expand(argument: str) -> list[str]:
+def _expand(argument: str, below: bool) -> list[str]:
     """The pictures that one argument means; a file is taken as it is, whatever its suffix."""
     if Path(argument).is_dir():
-        found, where = (str(path) for path in Path(argument).iterdir()), "folder"
+        files = (
+            list(_files_below(argument))
+            if below
+            else [str(path) for path in Path(argument).iterdir()]
+        )
+        where = "folder"
     elif _is_pattern(argument):
-        found, where = (path for path in glob.iglob(argument, recursive=True)), "pattern"
+        files, where = list(glob.iglob(argument, recursive=True)), "pattern"
     else:
         return [argument]
-    paths = sorted(
-        path for path in found if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
-    )
+    files = [path for path in files if not _is_system(Path(path))]
+    paths = [
+        path for path in files if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
+    ]
     if not paths:
         raise FileNotFoundError(
-            f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic"
+            f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic{_others(files)}"
         )
-    return paths
+    return _each_once(paths)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """The files in a folder and in its folders, links included; each folder once, however it is reached."""
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        visited.add(os.path.realpath(place))
+        inner = [os.path.join(place, name) for name in sorted(folders)]
+        folders[:] = [
+            os.path.basename(path)
+            for path in inner
+            if not _is_system(Path(os.path.basename(path)))
+            and os.path.realpath(path) not in visited
+        ]
+        visited.update(os.path.realpath(os.path.join(place, name)) for name in folders)
+        yield from (os.path.join(place, name) for name in names)
+
+
+def _is_system(path: Path) -> bool:
+    """Whether a file is hidden, or stands in a folder that a system keeps for itself."""
+    return path.name.startswith(".") or any(part in SYSTEM_FOLDERS for part in path.parts)
+
+
+def _each_once(paths: Sequence[str]) -> list[str]:
+    """The paths in order, one for each file: of a photo and a link to it, the photo."""
+    first: dict[str, str] = {}
+    for path in sorted(paths, key=lambda path: (os.path.islink(path), path)):
+        first.setdefault(os.path.realpath(path), path)
+    return sorted(first.values())
+
+
+def _others(files: Sequence[str]) -> str:
+    """How many photos of other formats there are, where there are some."""
+    counts = Counter(Path(path).suffix.lower() for path in files)
+    found = [f"{counts[suffix]} {suffix}" for suffix in OTHER_PHOTOS if counts[suffix]]
+    if not found:
+        return ""
+    return f"; got {', '.join(found)}, which are not read: export them as JPEG first"
 
 
 @dataclass(frozen=True)

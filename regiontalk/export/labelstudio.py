@@ -23,6 +23,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 from regiontalk.export.names import relative
 from regiontalk.records import ImageResult, RegionCaption
 
+_PICTURE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)($|\?)", re.IGNORECASE)
+# Controls that say something of the whole task and draw nothing.
+_WHOLE_PHOTO = ("choices", "rating", "taxonomy", "number", "datetime", "pairwise", "ranker")
+
 LOCAL = "/data/local-files/?d="  # Label Studio's own address of a file below its document root
 CONFIG = """<View>
   <Image name="image" value="$image" zoom="true"/>
@@ -142,8 +146,8 @@ def read_tasks(document: Any) -> Corrections:
     """The corrections in a Label Studio JSON export.
 
     Of several annotations of one task the one marked as ground truth counts, or else the one that
-    was changed last. A turned rectangle becomes the box around it; what leaves the picture is cut
-    off.
+    was changed last. A turned rectangle, a polygon and an ellipse become the box around them; what
+    leaves the picture is cut off. A label of one's own is the phrase of a region without words.
 
     Raises:
         ValueError: not such an export.
@@ -177,22 +181,45 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         return row, ["nobody has annotated it"]
     boxes: dict[str, Box] = {}
     phrases: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
     captions: list[str] = []
     lost: list[str] = []
+    unused: set[str] = set()
     for piece in chosen.get("result", []):
         value, kind = piece.get("value", {}), piece.get("type")
-        if kind in ("rectanglelabels", "rectangle"):
-            size_wh = int(piece["original_width"]), int(piece["original_height"])
-            row["width"], row["height"] = size_wh
-            box = _box(value, size_wh)
-            if box is None:
-                lost.append(f"box {piece.get('id')} is empty or outside the photo")
-            else:
-                boxes[piece["id"]] = box
-        elif kind == "textarea" and piece.get("from_name") == "caption":
+        name = str(piece.get("id"))
+        if kind == "textarea" and piece.get("from_name") == "caption":
             captions += _texts(value)
         elif kind == "textarea":
-            phrases[piece["id"]] = " ".join(_texts(value))
+            phrases[name] = " ".join([*phrases.get(name, "").split(), *_texts(value)])
+        elif kind == "relation":
+            continue
+        elif name in boxes:  # several controls may name one region
+            labels.setdefault(name, []).extend(_labels(value))
+        elif _is_shape(value):
+            labels.setdefault(name, []).extend(_labels(value))
+            size_wh = int(piece["original_width"]), int(piece["original_height"])
+            box = _box(value, size_wh)
+            if box is None:
+                lost.append(f"{kind} {name} is empty or outside the photo")
+            else:
+                row["width"], row["height"] = size_wh
+                boxes[name] = box
+        elif kind not in _WHOLE_PHOTO:
+            lost.append(f"{kind} {name} has no box that can be read, and is left out")
+            unused.add(name)
+    lost += [f"its words were {phrases[name]!r}" for name in phrases if name in unused]
+    lost += [
+        f"the words {text!r} belong to no region and are left out"
+        for name, text in phrases.items()
+        if text and name not in boxes and name not in unused
+    ]
+    for name in boxes:  # a label of one's own says what the region is, where nobody wrote it
+        own = [label for label in labels.get(name, []) if label != "Region"]
+        if own and not phrases.get(name):
+            phrases[name] = " ".join(dict.fromkeys(own))
+        elif own:
+            lost.append(f"region {name} has words; its label {', '.join(own)} is left out")
     if captions:
         row["captions"] = captions
     if boxes:
@@ -219,8 +246,16 @@ def _chosen(annotations: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | Non
 def _photo(data: Mapping[str, Any]) -> str:
     """The path of a photo below the folder of the photos, from what the task says."""
     if isinstance(data.get("photo"), str):
-        return str(data["photo"])
-    address = urlsplit(str(data["image"]))
+        return str(data["photo"]).replace("\\", "/")
+    key = next((key for key in ("image", "img", "picture", "url") if key in data), None)
+    if key is None:
+        pictures = [name for name, value in data.items() if _PICTURE.search(str(value))]
+        if len(pictures) != 1:
+            raise ValueError(
+                f"expected the picture under photo or image, got the keys {', '.join(data) or 'none'}"
+            )
+        key = pictures[0]
+    address = urlsplit(str(data[key]))
     local = parse_qs(address.query).get("d")
     if local:
         return local[0]
@@ -237,8 +272,47 @@ def _texts(value: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _is_shape(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a region: a rectangle, a polygon or an ellipse; a mask of a brush is none."""
+    return (
+        {"x", "y", "width", "height"} <= value.keys()
+        or {"x", "y", "radiusX", "radiusY"} <= value.keys()
+        or bool(value.get("points") or value.get("vertices"))
+    )
+
+
+def _labels(value: Mapping[str, Any]) -> list[str]:
+    """The names that a person chose for a region, of whatever kind the control is."""
+    lists = [names for key, names in value.items() if key.endswith("labels")]
+    return [str(name) for names in lists if isinstance(names, list) for name in names]
+
+
+def _percent_box(value: Mapping[str, Any], size_wh: tuple[int, int]) -> dict[str, float] | None:
+    """The box around a polygon or an ellipse, in percent; None for a rectangle."""
+    points = value.get("points") or value.get("vertices")
+    if points:
+        pairs = [
+            (point["x"], point["y"]) if isinstance(point, dict) else (point[0], point[1])
+            for point in points
+        ]
+        xs, ys = ([float(pair[axis]) for pair in pairs] for axis in (0, 1))
+    elif "radiusX" in value:
+        angle = math.radians(float(value.get("rotation") or 0))
+        # It is turned in pixels, not in percent.
+        across, down = float(value["radiusX"]) * size_wh[0], float(value["radiusY"]) * size_wh[1]
+        wide = math.hypot(across * math.cos(angle), down * math.sin(angle)) / size_wh[0]
+        high = math.hypot(across * math.sin(angle), down * math.cos(angle)) / size_wh[1]
+        xs = [float(value["x"]) - wide, float(value["x"]) + wide]
+        ys = [float(value["y"]) - high, float(value["y"]) + high]
+    else:
+        return None
+    return {"x": min(xs), "y": min(ys), "width": max(xs) - min(xs), "height": max(ys) - min(ys)}
+
+
 def _box(value: Mapping[str, Any], size_wh: tuple[int, int]) -> Box | None:
     """Corners in pixels, to a tenth, of a rectangle in percent that may be turned about its top left corner."""
+    if (around := _percent_box(value, size_wh)) is not None:
+        value = around
     sides = [
         float(value[key]) / 100 * size_wh[axis]
         for key, axis in (("x", 0), ("y", 1), ("width", 0), ("height", 1))

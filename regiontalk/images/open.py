@@ -113,14 +113,65 @@ def open_photo(
         if header.startswith(b"\xff\xd8"):
             _check_scans(stream, name)
         try:
-            picture = _identify(stream, header, name)
-        except UnidentifiedImageError as error:
-            raise ImageError(
-                f"{name}: not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
-                f"got bytes that begin {header[:12]!r}; check the file"
-            ) from error
-        with picture:
-            return _finish(picture, name, max_pixels, at_least)
+            return _decoded(stream, header, name, max_pixels, at_least)
+        except ImageError as error:
+            mended = _mended(stream, header, str(error))
+            if mended is None:
+                raise
+        return _decoded(io.BytesIO(mended), header, name, max_pixels, at_least)
+
+
+def _decoded(
+    stream: IO[bytes], header: bytes, name: str, max_pixels: int, at_least: int | None
+) -> Photo:
+    """The photo in an open file."""
+    try:
+        picture = _identify(stream, header, name)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name}: not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
+            f"got bytes that begin {header[:12]!r}; check the file"
+        ) from error
+    with picture:
+        return _finish(picture, name, max_pixels, at_least)
+
+
+def _mended(stream: IO[bytes], header: bytes, error: str) -> bytes | None:
+    """The file without what Pillow minds and no pixel needs; None where it is damaged indeed.
+
+    Programs that make pictures write long texts into PNG files, beyond what Pillow unpacks; and a
+    JPEG may lack only the mark of its end.
+    """
+    stream.seek(0)
+    if header.startswith(_PNG) and "text" in error.lower():
+        return _without_texts(stream.read())
+    if header.startswith(b"\xff\xd8") and "truncated" in error:
+        data = stream.read().removesuffix(b"\xff")
+        return data + b"\xff\xd9" if _lacks_only_its_end(data) else None
+    return None
+
+
+def _without_texts(data: bytes) -> bytes:
+    """A PNG file without its text chunks."""
+    parts, at = [data[: len(_PNG)]], len(_PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt"):
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts)
+
+
+def _lacks_only_its_end(data: bytes) -> bool:
+    """Whether every pixel of a JPEG is there: then bytes behind the last one change none of them."""
+    pictures = []
+    for more in (b"", _NOISE):
+        try:
+            with Image.open(io.BytesIO(data + more + b"\xff\xd9"), formats=("JPEG",)) as picture:
+                pictures.append(picture.tobytes())
+        except Exception:  # decoders raise whatever they meet
+            return False
+    return pictures[0] == pictures[1]
 
 
 def _name(source: PictureSource) -> str:
@@ -203,6 +254,8 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_NOISE = b"\xa5\x5a\x3c\x17\xe2\x81" * 20  # no marker among them
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # none of those that stand inside a scan
 _WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 _SCAN, _END = 0xDA, 0xD9

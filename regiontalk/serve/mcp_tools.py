@@ -6,14 +6,14 @@ user allowed, after every link in it has been followed.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -21,6 +21,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
 from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST, narrate
+from regiontalk.images.encoded import decode_picture
 from regiontalk.images.open import Photo, open_photo
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
 from regiontalk.serve.schemas import local
@@ -222,9 +223,9 @@ class Tools:
         if path is not None:
             return self._opened(self.allowed(path), path)
         try:
-            content = base64.b64decode(encoded or "", validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"base64: expected the bytes of a picture ({error})") from error
+            content = decode_picture(encoded or "")
+        except ValueError as error:
+            raise ValueError(f"base64: {error}") from error
         if len(content) > self._limits.upload_bytes:
             raise ValueError(
                 f"base64: expected at most {self._limits.upload_bytes:,} bytes, got {len(content):,}"
@@ -242,7 +243,8 @@ class Tools:
             ValueError: it does not; the same words whether it exists or not.
         """
         try:
-            target = Path(path).expanduser().resolve()
+            local = url2pathname(urlsplit(path).path) if path.startswith("file://") else path
+            target = Path(local).expanduser().resolve()
         except (
             OSError,
             ValueError,

@@ -6,8 +6,6 @@ a path or an address that the client named: a photo is bytes, and nothing else.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from contextlib import aclosing
 from datetime import datetime
@@ -28,6 +26,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST
+from regiontalk.images.encoded import decode_picture
 from regiontalk.model.storage import describe_errors
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, MOST_LETTERS
 
@@ -208,11 +207,9 @@ def _decoded(body: bytes) -> dict[str, Any]:
         raise RefusedError(400, f"body: expected a JSON object, got a {type(values).__name__}")
     if isinstance(values.get("photo"), str):
         try:
-            values["photo"] = base64.b64decode(values["photo"], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise RefusedError(
-                422, f"photo: expected the bytes of a picture in base64 ({error})"
-            ) from error
+            values["photo"] = decode_picture(values["photo"])
+        except ValueError as error:
+            raise RefusedError(422, f"photo: {error}") from error
     return values
 
 
@@ -241,6 +238,11 @@ async def _fields(request: Request) -> tuple[dict[str, Any], str]:
         for key, value in form.multi_items():
             if key in values:
                 raise RefusedError(422, f"{key}: expected once, got twice")
+            if isinstance(value, UploadFile) and key != "photo":
+                raise RefusedError(
+                    422,
+                    f"{key[:40]}: expected the picture in the field photo, got it in {key[:40]}",
+                )
             if isinstance(value, UploadFile) != (key == "photo"):
                 got = "text" if key == "photo" else "a file"
                 raise RefusedError(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
 
-from regiontalk.cli.photos import Photos
+from regiontalk.cli.photos import Photos, find_photos
 from regiontalk.cli.run import for_each
 from regiontalk.records import ImageResult
 
@@ -46,3 +47,31 @@ def test_the_failure_of_a_single_photo_keeps_its_trace() -> None:
     with pytest.raises(ValueError, match="damaged") as caught:
         for_each(Photos(("bad",), single=True), speak, lambda path, result: None)
     assert isinstance(caught.value.__cause__, OSError) and len(caught.traceback) > 2
+
+
+def test_a_folder_is_gone_into_once(tmp_path: Path) -> None:
+    """Links to folders above, links to photos, and what systems keep beside photos."""
+    pics = tmp_path / "pics"
+    for name in (
+        "a.jpg",
+        "trip/b.jpg",
+        "._a.jpg",
+        "@eaDir/a.jpg",
+        "__MACOSX/a.jpg",
+        ".thumbs/a.jpg",
+    ):
+        (pics / name).parent.mkdir(parents=True, exist_ok=True)
+        (pics / name).write_bytes(b"x")
+    (pics / "trip" / "up").symlink_to(pics)
+    (pics / "trip" / "again").symlink_to(pics / "trip")
+    (pics / "Z.jpg").symlink_to(pics / "a.jpg")
+    photos = find_photos([str(pics)], below=True)
+    assert photos.paths == (str(pics / "a.jpg"), str(pics / "trip" / "b.jpg"))
+    assert find_photos([str(pics)]).paths == (str(pics / "a.jpg"),)
+    assert len(find_photos([str(pics / "**" / "*.jpg")]).paths) == 2
+
+
+def test_photos_of_other_formats_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.CR2").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError, match=r"got 1 \.cr2, which are not read"):
+        find_photos([str(tmp_path)])

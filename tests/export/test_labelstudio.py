@@ -248,3 +248,44 @@ def test_label_studio_accepts_it(tmp_path: Path) -> None:
     tool.convert_to_coco(str(tmp_path / "in.json"), str(tmp_path / "coco"), is_dir=False)
     found = json.loads((tmp_path / "coco" / "result.json").read_text())["annotations"]
     assert [row["bbox"] for row in found] == [[20, 10, 40, 40], [100, 0, 100, 100]]
+
+
+SHAPES: dict[str, tuple[dict[str, Any], list[float] | None]] = {
+    "polygon": ({"points": [[10, 10], [50, 10], [50, 60]]}, [20, 10, 100, 60]),
+    "ellipse": ({"x": 50, "y": 50, "radiusX": 10, "radiusY": 20}, [80, 30, 120, 70]),
+    "turned": ({"x": 50, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 90}, [95, 30, 105, 70]),
+    "vector": ({"vertices": [{"x": 0, "y": 0}, {"x": 5, "y": 9}]}, [0, 0, 10, 9]),
+    "brush": ({"format": "rle", "rle": [1, 2]}, None),
+    "key point": ({"x": 3, "y": 3, "width": 1}, None),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_become_the_box_around_them(shape: str) -> None:
+    value, expected = SHAPES[shape]
+    piece = {"id": "b", "type": f"{shape}labels", "from_name": "x", "value": value}
+    piece |= {"original_width": 200, "original_height": 100}
+    words = {"id": "b", "type": "textarea", "from_name": "phrase", "value": {"text": ["a medal"]}}
+    found = read_tasks([{"data": {"photo": "a.jpg"}, "annotations": [{"result": [piece, words]}]}])
+    if expected is None:
+        assert "has no box that can be read" in found.left_out[0]
+        assert "its words were 'a medal'" in found.left_out[1]
+    else:
+        box = found.rows[0]["boxes"][0]
+        assert box["phrase"] == "a medal" and box["box"] == pytest.approx(expected, abs=0.2)
+
+
+def test_own_labels_and_other_keys() -> None:
+    value = {"x": 10, "y": 10, "width": 40, "height": 40, "rectanglelabels": ["Coffee cup"]}
+    piece = {"id": "a", "type": "rectanglelabels", "value": value}
+    piece |= {"original_width": 200, "original_height": 100}
+    lone = {"id": "z", "type": "textarea", "from_name": "note", "value": {"text": ["a cat"]}}
+    tasks = [
+        {"id": 1, "data": {"img": "up/0a1b2c3d-a.jpg"}, "annotations": [{"result": [piece, lone]}]},
+        {"id": 2, "data": {"text": "hello"}, "annotations": [{"result": [piece]}]},
+    ]
+    found = read_tasks(tasks)
+    assert found.rows[0]["photo"] == "a.jpg"
+    assert found.rows[0]["boxes"][0]["phrase"] == "Coffee cup"
+    assert "task 1: the words 'a cat' belong to no region and are left out" in found.left_out
+    assert "task 2: expected the picture under photo or image, got the keys text" in found.left_out

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from regiontalk.images.open import ImageError, open_image, open_photo
 from regiontalk.images.preprocessing import Preprocessing
@@ -443,3 +443,28 @@ def test_photo_decoded_small_is_placed_where_its_boxes_are() -> None:
     )
     drawn = (tensor != 0).all(axis=0)
     assert drawn.sum() == drawn[top:bottom, left:right].sum() == (right - left) * (bottom - top)
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
+def test_long_texts_in_a_picture_are_no_damage(kind: str) -> None:
+    """Programs that make pictures keep their whole recipe there, beyond what Pillow unpacks."""
+    texts = PngImagePlugin.PngInfo()
+    if kind == "zTXt":
+        texts.add_text("workflow", "x" * 3_000_000, zip=True)
+    else:
+        texts.add_itxt("workflow", "x" * 3_000_000, zip=True)
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10), (1, 2, 3)).save(file, "PNG", pnginfo=texts)
+    assert open_image(file.getvalue()).getpixel((19, 9)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_mark_is_a_photo(progressive: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", progressive=progressive)
+    data, whole = file.getvalue(), np.asarray(open_image(file.getvalue()))
+    for cut in (1, 2):
+        np.testing.assert_array_equal(np.asarray(open_image(data[:-cut])), whole)
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        open_image(data[:-200])
