@@ -48,9 +48,8 @@ def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_pat
     rows = read_rows(out / "training" / "log.jsonl")
     assert {row["stage"] for row in rows} == {"align", "generate"}
     assert all({"R@1", "loss"} <= set(row["dev"]) for row in rows if row["stage"] == "align")
-    for stage in ("align", "generate"):
-        losses = [row["dev"]["loss"] for row in rows if row["stage"] == stage]
-        assert min(losses) < losses[0]
+    losses = [row["loss"]["captions"] for row in rows if row["stage"] == "generate"]
+    assert losses[-1] < losses[0]
     assert (out / "training" / "report" / "index.html").is_file()
     assert "<svg" in (out / "training" / "curve_1.svg").read_text()
     model = RegionModel.from_folder(out)
