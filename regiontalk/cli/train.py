@@ -1,10 +1,10 @@
-"""``regiontalk train``: a recipe, or one stage of it, from a data folder to a model folder."""
+"""``regiontalk train``: your own photos without more, or a recipe, or one stage of it, to a model folder."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,13 +19,17 @@ STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
 
 Stage = Annotated[
     str,
-    typer.Argument(metavar="|".join([*STAGES, "all", "objects", "vectors"]), show_default=False),
+    typer.Argument(
+        metavar="FOLDER|" + "|".join([*STAGES, "all", "objects", "vectors"]),
+        help="A folder with your own photos, and nothing else is needed; or a stage of a recipe.",
+        show_default=False,
+    ),
 ]
 Config = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
-        metavar="CONFIG",
-        help="A recipe: mini, weak, dvsa ..., or a TOML file; for vectors, a text.",
+        metavar="[CONFIG]",
+        help="Of a stage, a recipe: mini, weak, dvsa ..., or a TOML file; for vectors, a text.",
     ),
 ]
 Data = Annotated[
@@ -57,7 +61,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="Checkpoints, caches and, at the end, model/; for vectors, a file.",
+        help="Of a folder, the model; of a stage, checkpoints, caches and, at the end, model/; for vectors, a file.",
     ),
 ]
 Weights = Annotated[
@@ -69,7 +73,11 @@ Published = Annotated[
 ]
 Start = Annotated[
     str | None,
-    typer.Option("--start", metavar="MODEL", help="Take the extractor of this model instead."),
+    typer.Option(
+        "--start",
+        metavar="MODEL",
+        help="Take the extractor of this model instead; of a folder, the whole model that goes on learning (mini).",
+    ),
 ]
 Limit = Annotated[
     int | None,
@@ -107,8 +115,8 @@ TrainDevice = Annotated[
 
 def train(
     stage: Stage,
-    config: Config,
     out: Out,
+    config: Config = None,
     data: Data = None,
     weights: Weights = None,
     published: Published = False,
@@ -123,8 +131,30 @@ def train(
     names: Names = None,
     sentences: Sentences = None,
 ) -> None:
-    """Train a model. Killed or stopped, the same command goes on exactly where its last checkpoint stands."""
+    """Train a model on your own photos (a folder is enough), or by a recipe.
+
+    Killed or stopped, the same command goes on exactly where its last checkpoint stands.
+    """
     beginnings = sum((weights is not None, published, start is not None))
+    if config is None and stage not in (*STAGES, "all", "objects", "vectors"):
+        options = (
+            ("--data", data),
+            ("--weights", weights),
+            ("--published", published),
+            ("--detector", detector),
+            ("--vectors", vectors),
+            ("--features", features),
+            ("--names", names),
+            ("--sentences", sentences),
+        )
+        if extra := [name for name, value in options if value]:
+            raise ValueError(
+                f"{extra[0]}: expected a recipe beside it, got the folder {stage} alone"
+            )
+        _train_own(Path(stage), out, start or "mini", device, limit, threads)
+        return
+    if config is None:
+        raise ValueError(f"{stage}: expected a recipe after it, such as mini, or a TOML file")
     if stage not in (*STAGES, "all", "objects", "vectors"):
         raise ValueError(
             f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
@@ -196,6 +226,32 @@ def train(
             vectors=vectors,
         )
     typer.echo(folder)
+
+
+def _train_own(
+    folder: Path, out: Path, start: str, device: str, limit: int | None, threads: int | None
+) -> None:
+    """Your own photos, without a recipe."""
+    if not folder.exists():
+        raise ValueError(
+            f"expected a folder with your own photos, or one of {', '.join(STAGES)}, all, objects, vectors and a "
+            f"recipe, got {str(folder)!r}"
+        )
+    import torch
+
+    from regiontalk.cli.own_photos import train_own
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with ExitStack() as open_journals:
+        train_own(
+            folder,
+            out,
+            start=start,
+            device=device,
+            limit=limit,
+            journal=lambda place: open_journals.enter_context(_journal(place)),
+        )
 
 
 def _card(run: Run, data: str, start: str | None) -> str:

@@ -114,7 +114,7 @@ def read_karpathy(
             pictures[under] = (
                 picture_sizes(images_folder / under) if (images_folder / under).is_dir() else {}
             )
-        path, size = pictures[under].get(name) or pictures[Path()].get(name, (None, 0))
+        path, size = pictures[under].get(name) or pictures[Path()].get(name) or (None, 0)
         if path is None and (alike := find_photo(images_folder / under, name)) is not None:
             path, size = alike, alike.stat().st_size
         if path is None:

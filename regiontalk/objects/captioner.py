@@ -31,8 +31,7 @@ from regiontalk.model.storage import open_folder
 from regiontalk.model.weights import load_strictly, save_folder
 from regiontalk.objects.detectors import Detector, Reads, Thing
 from regiontalk.records import ImageResult, RegionCaption
-from regiontalk.runtime.predictor import best_captions
-from regiontalk.runtime.torch_engine import search_step
+from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import END, Vocabulary, pad_words, tokenize
 
 NUMBERS = ("two", "three", "four", "five", "six")
@@ -283,8 +282,10 @@ class ObjectCaptioner:
         if not descriptions:
             return []
         model, decoding = self.model, self.model.config.decoding
-        step, state = search_step(model.generator, *model.read(descriptions))
-        found = best_captions(step, state, len(descriptions), decoding, beams=beams)
+        condition, annotations, mask = model.read(descriptions)
+        found = write_captions(
+            model.generator, decoding, condition, annotations, mask=mask, beams=beams
+        )
         fluency = [max(best.log_probability, -1e3) / (len(best.words) + 1) for best in found]
         return [
             (model.vocabulary.decode(best.words), calibrated(decoding.photo, value, 0.0))

@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk.generate.model import Generator
+from regiontalk.model.config import DecodingConfig
 from regiontalk.model.region_model import RegionModel, resolve_device
 from regiontalk.records import FloatArray
 from regiontalk.regions.extractor import Maps
-from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
-from regiontalk.runtime.search import Fixed, IntArray, Step
+from regiontalk.runtime.predictor import (
+    DecoderState,
+    DecoderStep,
+    PhotoFeatures,
+    Predictor,
+    best_captions,
+)
+from regiontalk.runtime.search import Fixed, Hypothesis, IntArray, Step
 
 
 class TorchPredictor(Predictor):
@@ -121,3 +128,18 @@ def search_step(
         return _array(scores), (next_cell, state[1])
 
     return step, (cell, Fixed(memory))
+
+
+def write_captions(
+    generator: Generator,
+    decoding: DecodingConfig,
+    condition: Tensor,
+    annotations: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    beams: int | None = None,
+    min_words: int = 0,
+) -> list[Hypothesis]:
+    """The best caption of each of R conditions (R, C) of a torch generator, as `best_captions`."""
+    step, state = search_step(generator, condition, annotations, mask)
+    return best_captions(step, state, len(condition), decoding, beams=beams, min_words=min_words)

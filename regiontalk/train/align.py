@@ -49,6 +49,9 @@ class AlignConfig(BaseModel):
     spans: int = Field(0, ge=0, description="random spans of sentences a photo in a step")
     span_words: int = Field(5, ge=1, description="longest span")
     weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
+    phrases: bool = Field(
+        False, description="a photo without sentences is read by the phrases on its boxes"
+    )
     noise: float = Field(
         0.0,
         ge=0,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from regiontalk.objects.captioner import ObjectsConfig
 from regiontalk.regions.config import ExtractorConfig, GivenConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.recipe import Recipe, stages_of
+
+_USE = """```python
+from regiontalk import RegionCaptioner
+captioner = RegionCaptioner.from_pretrained("this folder")
+print(captioner.caption("photo.jpg"))
+```"""
 
 
 def model_card(
@@ -34,14 +41,33 @@ def model_card(
         for name, section in sections.items()
     ]
     parts = "\n".join([f"- backbone: `{extractor.backbone}`{origin}", *lines])
-    use = """```python
-from regiontalk import RegionCaptioner
-captioner = RegionCaptioner.from_pretrained("this folder")
-print(captioner.caption("photo.jpg"))
-```"""
     does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
     measure = "regiontalk evaluate all --model this_folder --data DIR"
-    return _card(recipe.name, does, use, parts, measure, data, photos)
+    return _card(recipe.name, does, _USE, parts, _unmeasured(measure), data, photos)
+
+
+def own_card(
+    recipe: Recipe, *, data: str, photos: int, start: str, figures: Sequence[str], dev: int
+) -> str:
+    """The same for a model that went on learning from somebody's own photos.
+
+    Args:
+        recipe: the plan.
+        data: name of the data folder.
+        photos: training photos.
+        start: the model that it began as.
+        figures: lines of before and after.
+        dev: photos that these were measured on.
+    """
+    lines = [
+        f"- {name}: `{getattr(recipe, name).model_dump_json(exclude_defaults=True)}`"
+        for name in stages_of(recipe)
+    ]
+    parts = "\n".join([f"- started as the whole model `{Path(start).name}`", *lines])
+    does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
+    measured = "\n".join(f"- {line}" for line in figures)
+    figures_text = f"On {dev} photos of the same folder that it has not learnt from:\n\n{measured}"
+    return _card(recipe.name, does, _USE, parts, figures_text, data, photos)
 
 
 def aligner_card(recipe: Recipe, *, given: GivenConfig, data: str, photos: int) -> str:
@@ -69,7 +95,7 @@ def aligner_card(recipe: Recipe, *, given: GivenConfig, data: str, photos: int) 
         [f"- region features: given, {given.features} numbers a region, {most}", *lines]
     )
     measure = "regiontalk evaluate retrieval --model this_folder --data DIR --features PATH"
-    return _card(recipe.name, does, use, parts, measure, data, photos)
+    return _card(recipe.name, does, use, parts, _unmeasured(measure), data, photos)
 
 
 def objects_card(config: ObjectsConfig, *, data: str, photos: int, source: str) -> str:
@@ -86,10 +112,14 @@ def objects_card(config: ObjectsConfig, *, data: str, photos: int, source: str) 
     # only the kind of the detector: its file is a path of the machine that trained
     parts = f"- things found by: {source.partition(':')[0]}\n- model: `{config.model_dump_json(exclude_defaults=True)}`"
     measure = "python benchmarks/objects_to_sentence.py --model this_folder --detector DETECTOR --data DIR"
-    return _card(config.name, does, use, parts, measure, data, photos)
+    return _card(config.name, does, use, parts, _unmeasured(measure), data, photos)
 
 
-def _card(name: str, does: str, use: str, parts: str, measure: str, data: str, photos: int) -> str:
+def _unmeasured(command: str) -> str:
+    return f"None were measured when this card was written; `{command}` measures them."
+
+
+def _card(name: str, does: str, use: str, parts: str, figures: str, data: str, photos: int) -> str:
     return f"""---
 library_name: regiontalk
 pipeline_tag: image-to-text
@@ -107,7 +137,7 @@ pipeline_tag: image-to-text
 {parts}
 
 ## Figures
-None were measured when this card was written; `{measure}` measures them.
+{figures}
 
 ## Licence
 The weights are as free as the photos they come from: ask the owner of `{data}`.

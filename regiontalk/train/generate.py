@@ -100,6 +100,7 @@ class GenerateTerms:
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
+        self._none: list[list[BoxWords]] = [[] for _ in sentences]
         taught = zip(
             sentences, phrases or [[]] * len(sentences), names or [[]] * len(sentences), strict=True
         )
@@ -117,7 +118,7 @@ class GenerateTerms:
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        conditions = self._reader(rows)
+        conditions = self.conditions(rows)
         size = self.model.config.extractor.size
         whole = torch.tensor([0.0, 0.0, size, size])
         kinds = {
@@ -178,7 +179,11 @@ class GenerateTerms:
         terms = self._terms("unseen", blank, annotations, rows, texts, step)
         return {key: config.weight_unseen * value for key, value in terms.items()}
 
-    def _reader(
+    def box_texts(self, photo: int) -> list[BoxWords]:
+        """The phrases and the names on boxes of a photo."""
+        return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
+
+    def conditions(
         self, rows: Sequence[int]
     ) -> Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]:
         """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.

@@ -10,13 +10,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.watch import Watch
 
 Log = Callable[[str], None]
 
@@ -27,6 +28,9 @@ class OptimiserConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
+    epochs: float | None = Field(
+        None, gt=0, description="walks over the data, from which the steps follow; instead of steps"
+    )
     stop: int | None = Field(
         None, ge=1, description="end after so many of them: early stopping, chosen on dev"
     )
@@ -43,6 +47,23 @@ class OptimiserConfig(BaseModel):
     )
     seed: int = Field(0, description="of everything random in this stage")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="after")
+    def _counts_once(self) -> Self:
+        if self.epochs is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps and epochs cannot meet: each says how long; leave one out")
+        return self
+
+    def in_steps(self, photos: int, batch: int) -> OptimiserConfig:
+        """These settings with their epochs as steps, for so many photos with something to learn.
+
+        >>> OptimiserConfig(epochs=3).in_steps(photos=70, batch=32).steps
+        6
+        """
+        if self.epochs is None:
+            return self
+        steps = max(1, round(self.epochs * (photos // max(1, min(batch, photos)))))
+        return self.model_copy(update={"steps": steps})
 
     @property
     def last(self) -> int:
@@ -89,6 +110,7 @@ def train(
     settings: str = "",
     usual: str = "",
     after: Callable[[int], None] = lambda step: None,
+    watch: Watch | None = None,
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
 
@@ -103,6 +125,8 @@ def train(
         usual: the defaults of that, in the same form, for checkpoints that do not name every
             setting.
         after: called with the number of steps done after every step, for measuring on dev.
+        watch: judges on dev, keeps the best weights, which ``module`` then has at the end, and stops
+            early.
 
     Raises:
         ValueError: the loss stopped being finite; the last checkpoint is whole.
@@ -112,7 +136,11 @@ def train(
     begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
     sums: dict[str, float] = {}
     started = time.perf_counter()
+    if watch is not None:
+        watch.resume(begin, last)
     for step in range(begin, last):
+        if watch is not None and watch.is_over:
+            break
         torch.manual_seed(config.seed * 1_000_003 + step)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
@@ -121,19 +149,25 @@ def train(
             _update(losses, optimiser, config, step)
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
+            if watch is not None:
+                watch.add(name, float(value.detach()))
         done = step + 1
-        if done % config.checkpoint_every == 0 or done == last:
-            count = (
-                config.checkpoint_every
-                if done % config.checkpoint_every == 0
-                else done % config.checkpoint_every
-            )
-            pace = (time.perf_counter() - started) / (done - begin)
-            text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
-            log(f"step {done}/{last} {text} | {pace:.2f} s a step")
+        is_judged = watch is not None and watch.is_due(done)
+        if (
+            watch is not None and is_judged
+        ):  # before the checkpoint: one is only left once it is judged
+            watch.judge(done, module)
+        if done % config.checkpoint_every == 0 or done == last or is_judged:
+            if watch is None:
+                count = (done - 1) % config.checkpoint_every + 1
+                pace = (time.perf_counter() - started) / (done - begin)
+                text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
+                log(f"step {done}/{last} {text} | {pace:.2f} s a step")
             sums = {}
             save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
+    if watch is not None:
+        watch.restore(module)
 
 
 def recall(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from regiontalk.datasets.names import DETECTOR, add_names, read_results
 from regiontalk.datasets.splits import read_split
@@ -33,7 +34,7 @@ from regiontalk.regions.crops import CropNetwork
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.runtime.export import export_runtime, why_not
 from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
-from regiontalk.train.align import AlignTerms
+from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.changes import content_hash, data_manifest, restart_changed
 from regiontalk.train.checkpoint import steps_done
 from regiontalk.train.features import FrozenFeatures, freeze_features, settle_statistics
@@ -44,7 +45,10 @@ from regiontalk.train.fingerprint import (
     usual_numbers,
 )
 from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
+from regiontalk.train.grow import grow_model, grown_vocabulary, hold_old_rows
 from regiontalk.train.joint import JointConfig, made_ready, taking_part, train_joint
+from regiontalk.train.judges import align_judge, generate_judge
+from regiontalk.train.keep import WEIGHT, Kept, Memory, with_kept
 from regiontalk.train.loop import Log, recall, train
 from regiontalk.train.pairs import box_phrases, inferred_pairs, unique_boxes
 from regiontalk.train.photo_check import PhotoCheckConfig, train_photo_check
@@ -52,10 +56,12 @@ from regiontalk.train.photos import PictureStore
 from regiontalk.train.precomputed import GivenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.sentences import Sentences, sentence_numbers
+from regiontalk.train.watch import Judge, Watch, restore_best
 from regiontalk.train.word_vectors import begin_with_vectors, read_text
 
 SMALL = 20_000  # words of all texts, below which rare words are kept rather than lost
 ENOUGH_COVERED = 0.8  # of the words of the texts
+LOG_NAME = "log.jsonl"  # of the judgements on dev, all stages in one file
 
 
 class Run:
@@ -73,6 +79,10 @@ class Run:
         given: PrecomputedRegions | None = None,
         names: Sequence[Path] = (),
         sentences: Sequence[Path] = (),
+        examples: Sequence[Example] | None = None,
+        dev: Sequence[Example] = (),
+        base: RegionModel | None = None,
+        memory: Memory | None = None,
     ) -> None:
         """Read the training split.
 
@@ -86,20 +96,19 @@ class Run:
             given: keeps the photos with features of its own.
             names: results of detectors in COCO's format for photos of the data.
             sentences: texts, one sentence a line, that belong to no photo.
+            examples: the training photos, where they have been read already.
+            dev: photos on which the frozen stages are judged; none judges nothing.
+            base: a whole model that goes on learning, its vocabulary grown.
+            memory: everyday photos of which the base must not forget what it knows.
 
         Raises:
             ValueError: there is no data, no photo of it has words (or features), or torch cannot
                 compute on the device.
         """
         self.recipe, self.out, self.log, self.device = recipe, out, log, resolve_device(device)
-        self.examples: list[Example] = []
-        for folder in [data] if isinstance(data, Path) else data:
-            examples, reports = read_split(folder, "train")
-            self.examples += examples
-            for report in reports:
-                for line in report.lines():
-                    log(line)
+        self.examples = list(examples) if examples is not None else self._read_folders(data)
         self.examples = self.examples[:limit]
+        self.dev, self.base, self.memory = list(dev), base, memory
         for path in names:
             self.examples = self._name_boxes(path)
         self.unseen = list(chain.from_iterable(map(read_text, sentences)))
@@ -121,7 +130,9 @@ class Run:
         self.boxes = any(
             len(example.boxes_xyxy) for example in self.examples
         )  # whether proposals can learn
+        self.recipe = in_steps(self.recipe, self.examples)
         self._content = content_hash(self.examples, self.unseen)
+        self._kept: Kept | None = None
         self._store: PictureStore | None = None
         self._vectors = (
             ""  # a hash of the word vectors that the model began with, where a file gave them
@@ -149,6 +160,8 @@ class Run:
         """
         recipe = self.recipe
         torch.manual_seed(recipe.seed)
+        if self.base is not None:
+            return self._grow(self.base).to(self.device)
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
         sizes = extractor_sizes(recipe, start)
         taught = self.boxes and any(
@@ -189,6 +202,30 @@ class Run:
         ]
         self._vectors = begin_with_vectors(parts, vocabulary, vectors, self.log)
         return model.to(self.device)
+
+    def _read_folders(self, data: Path | Sequence[Path]) -> list[Example]:
+        """The training photos of all folders; what was wrong with them is logged."""
+        read_examples: list[Example] = []
+        for folder in [data] if isinstance(data, Path) else data:
+            examples, reports = read_split(folder, "train")
+            read_examples += examples
+            for report in reports:
+                for line in report.lines():
+                    self.log(line)
+        return read_examples
+
+    def _grow(self, base: RegionModel) -> RegionModel:
+        """The whole start model under the recipe's name, with the words of the photos' texts."""
+        texts = all_texts(self.examples)
+        vocabulary = grown_vocabulary(base.vocabulary, texts, self.recipe.least_count)
+        new_words = vocabulary.words[len(base.vocabulary) :]
+        some = ", ".join(new_words[:8]) + (", ..." if len(new_words) > 8 else "")
+        self.log(f"vocabulary: {len(base.vocabulary)} words and {len(new_words)} new ones: {some}")
+        model = grow_model(base, vocabulary, texts)
+        update = {"name": self.recipe.name, "decoding": self.recipe.decoding}
+        model.config = model.config.model_copy(update=update)
+        hold_old_rows(model, len(base.vocabulary))
+        return model.eval()
 
     def _name_boxes(self, path: Path) -> list[Example]:
         """The examples with the names that a detector's results give them."""
@@ -294,12 +331,80 @@ class Run:
                 model, self.examples, store, config, changes=changes, log=self.log, **shared
             )
         else:
-            features = self.features(model, name)
-            terms = AlignTerms(
-                model.aligner, features, sentence_numbers(self.examples, model.vocabulary), config
-            )
-            train(model.aligner.train(), terms, config.optimiser, log=self.log, **shared)
+            terms = self.align_terms(model, config, self.examples, self.features(model, name))
+            watch = None
+            if self.dev and name == "align":
+                dev_terms = self.align_terms(model, config, self.dev, self.dev_features(model))
+                watch = self._watch(name, align_judge(dev_terms), len(terms.usable), config.batch)
+            aligner = model.aligner.train()
+            steps = self._holding(terms, lambda kept, step: kept.align_loss(aligner, step))
+            train(aligner, steps, config.optimiser, log=self.log, watch=watch, **shared)
             terms.finish()
+
+    def _holding(
+        self,
+        terms: Callable[[int], Mapping[str, Tensor]],
+        loss: Callable[[Kept, int], Tensor],
+    ) -> Callable[[int], Mapping[str, Tensor]]:
+        """Terms of a step, with what is known held where there is a memory of it."""
+        if self.memory is None or self.base is None:
+            return terms
+        if self._kept is None:
+            self._kept = Kept(self.memory, self.base)
+        kept = self._kept
+        return with_kept(terms, lambda step: loss(kept, step), WEIGHT)
+
+    def align_terms(
+        self,
+        model: RegionModel,
+        config: AlignConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+    ) -> AlignTerms:
+        """What the aligner learns of photos with these features."""
+        sentences = sentence_numbers(examples, model.vocabulary)
+        if config.phrases:
+            sentences = [
+                own or [model.vocabulary.encode(text) for text in dict.fromkeys(phrase_texts(one))]
+                for own, one in zip(sentences, examples, strict=True)
+            ]
+        return AlignTerms(model.aligner, features, sentences, config)
+
+    def generate_terms(
+        self,
+        model: RegionModel,
+        config: GenerateConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+    ) -> GenerateTerms:
+        """What the generator learns of photos with these features, without inferred pairs."""
+        phrases, names = self._box_words(model, examples)
+        sentences = sentence_numbers(examples, model.vocabulary)
+        return GenerateTerms(model, features, sentences, [], phrases, config, names=names)
+
+    def _watch(self, name: str, judge: Judge, usable: int, batch: int) -> Watch:
+        """What judges a stage on dev."""
+        return Watch(
+            stage=name,
+            judge=judge,
+            figure="score",
+            epoch=usable // max(1, min(batch, usable)),
+            folder=self.out / name,
+            path=self.out / LOG_NAME,
+            log=self.log,
+        )
+
+    def dev_features(self, model: RegionModel) -> FrozenFeatures:
+        """The frozen features of the dev photos."""
+        return freeze_features(
+            model.extractor.eval(),
+            self.dev,
+            lambda: PictureStore(self.dev, model.preprocessing),
+            self.out / "features_dev",
+            regions=self.recipe.features.regions,
+            maps=self._reads_maps(),
+            taught=self._taught_boxes(model, self.dev),
+        )
 
     def _fit_photo_check(self, model: RegionModel, config: PhotoCheckConfig) -> None:
         """Fit the check on the finished features; it takes a minute and has no checkpoint."""
@@ -347,6 +452,7 @@ class Run:
             self._generate(model, config, shared)  # finished rounds are only loaded
             return int(config.optimiser.last)
         steps = recall(model.aligner, config.optimiser, **shared)
+        restore_best(shared["folder"], model.aligner)
         if config.standardise:  # what the features were brought to is only known from them
             AlignTerms(model.aligner, self.features(model, name), [], config).finish()
         return steps
@@ -369,11 +475,11 @@ class Run:
                 self._restart_changed(shared)
             if steps_done(shared["folder"]) >= config.optimiser.last:
                 recall(model.generator, config.optimiser, **shared)
+                restore_best(shared["folder"], model.generator)
                 continue
             weight = config.responsibility if number else 0.0
             pairs = self.pairs(model.eval(), features(), sentences, weight) if config.pairs else []
-            phrases = box_phrases(self.examples, model, "annotator") if config.phrases else []
-            names = box_phrases(self.examples, model, DETECTOR) if config.names else []
+            phrases, names = self._box_words(model, self.examples)
             unseen = (
                 [model.vocabulary.encode(sentence) for sentence in self.unseen]
                 if config.unseen
@@ -389,7 +495,33 @@ class Run:
                 names=names,
                 unseen=unseen,
             )
-            train(model.generator.train(), terms, config.optimiser, log=self.log, **shared)
+            watch = None
+            if self.dev and not number:
+                dev_terms = self.generate_terms(model, config, self.dev, self.dev_features(model))
+                judge = generate_judge(dev_terms, [example.captions for example in self.dev])
+                watch = self._watch("generate", judge, len(terms.usable), config.batch)
+            generator = model.generator.train()
+            steps = self._holding(terms, lambda kept, step: kept.generate_loss(model, step))
+            train(
+                generator,
+                steps,
+                config.optimiser,
+                log=self.log,
+                watch=watch,
+                **shared,
+            )
+
+    def _box_words(
+        self, model: RegionModel, examples: Sequence[Example]
+    ) -> tuple[list[list[BoxWords]], list[list[BoxWords]]]:
+        """People's phrases and a detector's names on boxes, where the generator learns them."""
+        stage = self.recipe.generate
+        phrases = stage is not None and stage.phrases
+        names = stage is not None and stage.names
+        return (
+            box_phrases(examples, model, "annotator") if phrases else [],
+            box_phrases(examples, model, DETECTOR) if names else [],
+        )
 
     def settings(self, name: str, model: RegionModel) -> str:
         """One text for all that shapes a stage beside its optimiser, so that no other run's checkpoint is gone on with.
@@ -415,6 +547,8 @@ class Run:
             parts["features"]["extractor"] = (
                 fingerprint(model.extractor) if given is None else given.fingerprint()
             )
+        if self.memory is not None:
+            parts["memory"] = self.memory.fingerprint()
         if name == "generate" and reads_aligner(self.recipe):
             parts["pairs"]["aligner"] = fingerprint(model.aligner)
         return json.dumps(parts)
@@ -441,7 +575,7 @@ class Run:
             regions=settings.regions,
             views=settings.views,
             maps=stage != "warm" and self._reads_maps(),
-            taught=self._taught_boxes(model) if stage != "warm" else (),
+            taught=self._taught_boxes(model, self.examples) if stage != "warm" else (),
             changes=self.recipe.augment,
             log=self.log,
         )
@@ -451,23 +585,20 @@ class Run:
         stage = self.recipe.generate
         return stage is not None and bool(self.recipe.generator.attention or stage.rounds)
 
-    def _taught_boxes(self, model: RegionModel) -> list[NDArray[np.float32]]:
+    def _taught_boxes(
+        self, model: RegionModel, examples: Sequence[Example]
+    ) -> list[NDArray[np.float32]]:
         """The boxes (G, 4) in network pixels of each photo whose words the generator learns from region vectors."""
         stage = self.recipe.generate
         if stage is None or self.recipe.generator.attention or not (stage.phrases or stage.names):
             return []
-        phrases = (
-            box_phrases(self.examples, model, "annotator")
-            if stage.phrases
-            else [[] for _ in self.examples]
-        )
-        names = (
-            box_phrases(self.examples, model, DETECTOR)
-            if stage.names
-            else [[] for _ in self.examples]
-        )
+        phrases, names = self._box_words(model, examples)
+        nothing: list[list[BoxWords]] = [[] for _ in examples]
         return unique_boxes(
-            [[*first, *second] for first, second in zip(phrases, names, strict=True)]
+            [
+                [*first, *second]
+                for first, second in zip(phrases or nothing, names or nothing, strict=True)
+            ]
         )
 
     def pairs(
@@ -484,6 +615,40 @@ class Run:
         )
         self.log(f"{sum(map(len, found))} inferred pairs in {len(found)} views of photos")
         return found
+
+
+def phrase_texts(example: Example) -> list[str]:
+    """The words of the phrases that have a box."""
+    return [phrase.text for phrase in example.phrases if phrase.boxes]
+
+
+def all_texts(examples: Sequence[Example]) -> list[str]:
+    """Every sentence, and every phrase that stands in none."""
+    return [
+        text
+        for example in examples
+        for text in (
+            *example.captions,
+            *(phrase.text for phrase in example.phrases if phrase.caption is None),
+        )
+    ]
+
+
+def in_steps(recipe: Recipe, examples: Sequence[Example]) -> Recipe:
+    """The recipe with the epochs of its stages as steps, for these photos."""
+    spoken = sum(bool(example.captions) for example in examples)
+    worded = sum(bool(example.captions or phrase_texts(example)) for example in examples)
+    taught = sum(bool(example.captions or len(example.boxes_xyxy)) for example in examples)
+    update = {}
+    for name in stages_of(recipe):
+        stage = getattr(recipe, name)
+        if isinstance(stage, PhotoCheckConfig):
+            continue
+        reads_phrases = isinstance(stage, GenerateConfig) or getattr(stage, "phrases", False)
+        photos = taught if isinstance(stage, JointConfig) else worded if reads_phrases else spoken
+        optimiser = stage.optimiser.in_steps(photos, stage.batch)
+        update[name] = stage.model_copy(update={"optimiser": optimiser})
+    return recipe.model_copy(update=update)
 
 
 def run_recipe(

@@ -1,0 +1,171 @@
+"""``regiontalk train FOLDER --out MODEL``: your own photos, one command, a model that is better on them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from regiontalk.evaluate.suite import Timed
+    from regiontalk.model.region_model import RegionModel
+    from regiontalk.train.own import OwnPhotos
+    from regiontalk.train.run import Run
+
+RUN_FOLDER = "training"  # inside the model's folder: log, curves, checkpoints and the page
+CURVES = "curve_{}.svg"
+
+
+def train_own(
+    folder: Path,
+    out: Path,
+    *,
+    start: str,
+    device: str,
+    limit: int | None,
+    journal: Callable[[Path], Callable[[str], None]],
+) -> None:
+    """Read, check, plan, train, calibrate, compare.
+
+    Args:
+        folder: the photos.
+        out: becomes the model's folder.
+        start: the model that goes on learning.
+        device: where torch computes.
+        limit: keeps the first training photos only.
+        journal: gives a function that tells a line and keeps it in a folder's ``log.txt``.
+
+    Raises:
+        ValueError: nothing can be learnt from the photos, or a finished model stands at ``out``.
+    """
+    if (out / "config.json").is_file():
+        raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
+    from regiontalk.model.hub import find_folder
+    from regiontalk.model.region_model import RegionModel
+    from regiontalk.train.keep import MEMORY, Memory
+    from regiontalk.train.own import plan_recipe, read_own, summary
+    from regiontalk.train.run import Run
+
+    start_folder = find_folder(start)
+    base = RegionModel.from_folder(start_folder)
+    memory = None
+    if not base.config.generator.attention:
+        memory = Memory.load(start_folder / MEMORY, base.extractor)
+    if base.config.given is not None:
+        raise ValueError(
+            f"--start {start}: expected a model that looks at photos, got one that reads given features"
+        )
+    early: list[str] = []
+    photos = read_own(folder, early.append)  # before any folder is made
+    run_folder = out / RUN_FOLDER
+    log = journal(run_folder)
+    for line in early:
+        log(line)
+    recipe = plan_recipe(base.config, photos, out.resolve().name)
+    run = Run(
+        recipe=recipe,
+        data=folder,
+        out=run_folder,
+        log=log,
+        limit=limit,
+        device=device,
+        examples=photos.train,
+        dev=photos.dev,
+        base=base,
+        memory=memory,
+    )
+    model = run.build(None, None)
+    if memory is None:
+        log(f"{start} has no memory of what it knows: expect it to forget some of that")
+    log(summary(photos))
+    _tell_plan(run, model, start, log)
+    for stage in ("align", "generate"):
+        run.stage(stage, model)
+    _finish(run, model, base, photos, folder, out, start)
+
+
+def _tell_plan(run: Run, model: RegionModel, start: str, log: Callable[[str], None]) -> None:
+    """What will be done, and how long it will take at most."""
+    from regiontalk.train.pace import predict_seconds
+
+    seconds = predict_seconds(run, model)
+    recipe = run.recipe
+    for name in ("align", "generate"):
+        stage = getattr(recipe, name)
+        optimiser = stage.optimiser
+        log(
+            f"plan: {name}, up to {optimiser.epochs:g} epochs of {len(run.examples)} photos in batches of "
+            f"{stage.batch} = {optimiser.steps} steps, from {start}; stops early where nothing improves"
+        )
+    parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
+    log(f"plan: about {_minutes(sum(seconds.values()))} at most ({parts})")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _finish(
+    run: Run,
+    model: RegionModel,
+    base: RegionModel,
+    photos: OwnPhotos,
+    folder: Path,
+    out: Path,
+    start: str,
+) -> None:
+    """Confidences, the model's folder, the page, and what to do with them."""
+    from regiontalk.train.card import own_card
+    from regiontalk.train.finish import before_and_after, calibrate, settle_photo_check
+
+    log = run.log
+    model.eval()
+    vectors = run.features(model, "generate").read_vectors(range(len(run.examples)))[:, 0]
+    settle_photo_check(model, vectors, log)
+    calibrate(model, photos.dev, log)
+    compared = before_and_after(base, model, photos.dev)
+    _draw(run, compared.results, folder, out)
+    card = own_card(
+        run.recipe,
+        data=folder.name,
+        photos=len(run.examples),
+        start=start,
+        figures=compared.lines,
+        dev=len(photos.dev),
+    )
+    model.folded().save_pretrained(out, card)
+    for cache in run.out.glob("features*"):
+        cache.unlink() if cache.is_file() else shutil.rmtree(cache)
+    for line in compared.lines:
+        log(line)
+    example = photos.dev[0].photo
+    typer.echo(f"regiontalk caption {example} --model {out}")
+    typer.echo(f'RegionCaptioner.from_pretrained("{out}").caption("{example}")')
+
+
+def _draw(run: Run, results: Sequence[Timed], folder: Path, out: Path) -> None:
+    """The curves and the page of before and after, where matplotlib is here."""
+    from regiontalk.evaluate.plots import svg
+    from regiontalk.evaluate.report import write_report
+    from regiontalk.files import write_data
+    from regiontalk.train.finish import curves
+    from regiontalk.train.run import LOG_NAME
+
+    head = {
+        "model": run.recipe.name,
+        "date": time.strftime("%Y-%m-%d"),
+        "photos": len(run.dev),
+        "data": [folder.name],
+    }
+    try:
+        for number, chart in enumerate(curves(run.out / LOG_NAME), start=1):
+            write_data(run.out / CURVES.format(number), svg(chart).encode())
+        page = write_report(run.out / "report", head, results)
+    except ImportError as error:
+        run.log(f"no curves and no page: {error}")
+        return
+    run.log(f"before and after: {page}")

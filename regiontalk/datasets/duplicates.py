@@ -1,0 +1,74 @@
+"""Photos that are almost the same, and a share of a data set held out without parting any of them.
+
+A photo's sketch is whether each of 16 x 16 cells is brighter than the next (a difference hash); two
+photos whose sketches differ in few places are near-duplicates: frames of one film, copies in
+another size. Colours count one by one, as screens differ in little else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 16  # cells of a sketch
+MARGIN = (
+    2.0  # grey levels by which a cell must be brighter, so that noise on flat areas says nothing
+)
+SAME = 0.03  # share of a sketch in which near-duplicates differ at most
+BLOCK = 512  # photos compared at a time
+
+
+def sketch(image: Image.Image) -> NDArray[np.bool_]:
+    """The difference hash (6 * SIDE * SIDE,) of a picture: brighter than to the left and above, for each colour."""
+    small = image.convert("RGB").resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX)
+    values = np.asarray(small, dtype=np.float32)
+    right = values[:SIDE, 1:] - values[:SIDE, :-1] > MARGIN
+    down = values[1:, :SIDE] - values[:-1, :SIDE] > MARGIN
+    return np.concatenate([right.ravel(), down.ravel()])
+
+
+def near_duplicates(sketches: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The group (M,) of each photo, by its first photo's row; near-duplicates of near-duplicates share one.
+
+    Args:
+        sketches: (M, S) as `sketch` gives them.
+    """
+    count, width = sketches.shape
+    groups = np.arange(count)
+    signs = np.where(sketches, np.float32(1), np.float32(-1))
+    least = width * (1 - 2 * SAME)  # product of two sketches that differ in a share of SAME
+    for first in range(0, count, BLOCK):
+        products = signs[first : first + BLOCK] @ signs.T
+        for row, other in np.argwhere(products >= least).tolist():
+            one, two = _root(groups, first + row), _root(groups, other)
+            groups[max(one, two)] = min(one, two)
+    return np.array([_root(groups, row) for row in range(count)], dtype=np.int64)
+
+
+def _root(groups: NDArray[np.int64], row: int) -> int:
+    while groups[row] != row:
+        row = int(groups[row])
+    return row
+
+
+def held_out(groups: Sequence[int] | NDArray[np.int64], count: int, seed: int = 0) -> list[int]:
+    """Rows of about ``count`` photos to hold out, in order; groups stay whole, the largest stays in training.
+
+    Args:
+        groups: (M,) of each photo.
+        count: how many are wanted; fewer where the groups are large.
+        seed: of the choice.
+    """
+    members: dict[int, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(int(group), []).append(row)
+    sets = list(members.values())
+    order = np.random.default_rng(seed).permutation(len(sets))
+    chosen: list[int] = []
+    for number in order.tolist():
+        if len(chosen) + len(sets[number]) <= count:
+            chosen += sets[number]
+    return sorted(chosen)

@@ -1,0 +1,197 @@
+"""The end of a run on your own photos: confidences that fit them, and one page of before and after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.evaluate.calibration import Judged, fit_logistic, judge_boxes
+from regiontalk.evaluate.captions import evaluate_captions
+from regiontalk.evaluate.charts import Chart, Line
+from regiontalk.evaluate.correctness import photo_right
+from regiontalk.evaluate.photos import EncodedPhotos
+from regiontalk.evaluate.region_captions import one_box_things, speak_of_photos
+from regiontalk.evaluate.regions import evaluate_regions
+from regiontalk.evaluate.result import Figure, Result
+from regiontalk.evaluate.retrieval import evaluate_retrieval
+from regiontalk.evaluate.suite import Timed
+from regiontalk.model.config import Calibration
+from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
+from regiontalk.runtime.torch_engine import TorchPredictor
+from regiontalk.train.loop import Log
+from regiontalk.train.watch import read_rows
+
+MIN_JUDGED = 40  # captions from which a calibration is fitted; fewer keep the start model's
+REPORT_PHOTOS = 200
+MAX_REFUSED = 0.02  # share of one's own photos that may look like no photos
+HEADLINES = (
+    ("retrieval", "photo to sentence", "R@1", "own sentence found first for a photo (R@1)"),
+    ("retrieval", "sentence to photo", "R@1", "own photo found first for a sentence (R@1)"),
+    ("captions", "model", "CIDEr-D", "sentences of photos (CIDEr-D)"),
+    ("regions", "model", "CIDEr-D", "words on your boxes (CIDEr-D)"),
+)
+
+
+def settle_photo_check(model: RegionModel, photo_vectors: torch.Tensor, log: Log) -> None:
+    """Switch the check for photos off where it would refuse one's own pictures: screens and scans are what they are.
+
+    Args:
+        model: changed in place.
+        photo_vectors: (M, F) of whole training photos.
+        log: takes a line where it is switched off.
+    """
+    decoding = model.config.decoding
+    if model.photo_check is None or not decoding.photo_check:
+        return
+    with torch.inference_mode():
+        device = next(model.parameters()).device
+        probabilities = model.photo_check(photo_vectors.to(device)).sigmoid()[:, 0]
+    refused = float((probabilities < decoding.photo_check).float().mean())
+    if refused > MAX_REFUSED:
+        log(
+            f"the check that keeps silent on drawn pictures is off: {refused:.0%} of your photos look like such"
+        )
+        off = decoding.model_copy(update={"photo_check": 0.0})
+        model.config = model.config.model_copy(update={"decoding": off})
+
+
+def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
+    """Fit both confidences on the dev photos, in place; too few captions leave the start model's."""
+    photos = EncodedPhotos(
+        RegionCaptioner(predictor=TorchPredictor(model)), dev[:REPORT_PHOTOS], keep=True
+    )
+    sentences = {example.id: example.captions for example in photos.examples}
+    judged_photos = [
+        Judged(name, caption.fluency, caption.match, 1.0, is_right)
+        for name, caption in speak_of_photos(photos).items()
+        if (is_right := photo_right(caption.text, sentences[name])) is not None
+    ]
+    judged_boxes = [row for rows in judge_boxes(photos, {}).values() for row in rows]
+    update: dict[str, Calibration] = {}
+    for kind, rows in (("photo", judged_photos), ("region", judged_boxes)):
+        share = sum(row.right for row in rows) / max(1, len(rows))
+        if len(rows) < MIN_JUDGED:
+            log(
+                f"confidence, {kind}: as the start model's; {len(rows)} captions are too few to fit"
+            )
+            continue
+        update[kind] = _fit(rows)
+        log(f"confidence, {kind}: fitted on {len(rows)} captions, {share:.0%} of them right")
+    decoding = model.config.decoding.model_copy(update=update)
+    model.config = model.config.model_copy(update={"decoding": decoding})
+
+
+def _fit(rows: Sequence[Judged]) -> Calibration:
+    import math
+
+    import numpy as np
+
+    evidence = [(row.fluency, row.match, math.log(max(row.objectness, 1e-6))) for row in rows]
+    return fit_logistic(np.array(evidence), np.array([row.right for row in rows]), ridge=0.05)
+
+
+@dataclass(frozen=True)
+class BeforeAfter:
+    """What a model was before and is after, on photos that it has not learnt from.
+
+    Attributes:
+        results: of the page, in order; figures have rows "before, ..." and "after, ...".
+        lines: the headline figures for people.
+        figures: headline -> (before, after).
+    """
+
+    results: tuple[Timed, ...]
+    lines: tuple[str, ...]
+    figures: Mapping[str, tuple[float, float]]
+
+
+def before_and_after(
+    before: RegionModel, after: RegionModel, dev: Sequence[Example], resamples: int = 300
+) -> BeforeAfter:
+    """Measure both models by every protocol that the dev photos allow."""
+    examples = list(dev)[:REPORT_PHOTOS]
+    measured = {
+        name: EncodedPhotos(RegionCaptioner(predictor=TorchPredictor(model)), examples, keep=True)
+        for name, model in (("before", before), ("after", after))
+    }
+    protocols: dict[str, Any] = {}
+    if any(example.captions for example in examples):
+        protocols["retrieval"] = lambda photos: evaluate_retrieval(photos, resamples=resamples)
+        protocols["captions"] = lambda photos: evaluate_captions(photos, resamples=resamples)
+    if any(one_box_things(example) for example in examples):
+        protocols["regions"] = lambda photos: evaluate_regions(
+            photos, crops=False, resamples=resamples
+        )
+    timed, pairs = [], {}
+    for name, measure in protocols.items():
+        started, cpu = time.perf_counter(), time.process_time()
+        results = {when: measure(photos) for when, photos in measured.items()}
+        pairs[name] = results
+        seconds = (time.perf_counter() - started, time.process_time() - cpu)
+        timed.append(Timed(_side_by_side(results), *seconds))
+    figures: dict[str, tuple[float, float]] = {}
+    for protocol, row, column, headline in HEADLINES:
+        if protocol in pairs:
+            both = [
+                _value(pairs[protocol][when].figures.get(row, {}).get(column))
+                for when in ("before", "after")
+            ]
+            figures[headline] = (both[0], both[1])
+    lines = [
+        f"{headline}: {old * 100:.1f} before, {new * 100:.1f} after"
+        for headline, (old, new) in figures.items()
+    ]
+    return BeforeAfter(tuple(timed), tuple(lines), figures)
+
+
+def curves(path: Path) -> tuple[Chart, ...]:
+    """Loss and dev figures over the epochs of each stage, from the log of a run."""
+    charts = []
+    rows = read_rows(path)
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        own = [row for row in rows if row["stage"] == stage]
+        epochs = tuple(row["epoch"] for row in own)
+        for part, title in (("loss", "training loss"), ("dev", "on dev")):
+            names = [name for name in own[0][part] if name not in ("score", "loss")]
+            lines = [
+                Line(name, epochs, tuple(row[part].get(name, 0.0) for row in own)) for name in names
+            ]
+            if lines:
+                charts.append(Chart("lines", f"{stage}, {title}", "epoch", "", tuple(lines)))
+    return tuple(charts)
+
+
+def _side_by_side(results: Mapping[str, Result]) -> Result:
+    """One result with the rows and examples of both."""
+    figures: dict[str, Mapping[str, Figure]] = {}
+    names = list(dict.fromkeys(row for result in results.values() for row in result.figures))
+    for row in names:
+        for when, result in results.items():
+            if row in result.figures:
+                figures[f"{when}, {row}"] = result.figures[row]
+    after = results["after"]
+    cases = {
+        f"{when}, {kind}": cases
+        for kind in after.cases
+        for when, result in results.items()
+        if (cases := result.cases.get(kind))
+    }
+    charts = tuple(
+        replace(chart, title=f"{chart.title} ({when})")
+        for when, result in results.items()
+        for chart in result.charts
+    )
+    return replace(after, figures=figures, cases=cases, charts=charts, outputs=())
+
+
+def _value(figure: Figure) -> float:
+    if figure is None:
+        return float("nan")
+    return figure if isinstance(figure, float) else figure.value

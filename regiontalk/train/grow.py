@@ -1,0 +1,138 @@
+"""A trained model whose vocabulary grows: old words keep their numbers and weights, new ones begin near their like.
+
+A new word's rows begin as the mean of the rows of old words that are spelt alike ("toolbar" and
+"bar") and of those that stand beside it in the captions; a word with neither begins at the mean of
+all. Its output bias says how often it occurs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regiontalk.model.region_model import RegionModel
+from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
+
+WINDOW = 2  # words to either side that are neighbours
+ALIKE = 3  # old words that are spelt alike, of which rows are taken
+NGRAM = 3  # letters
+LEAST_ALIKE = 0.3  # Jaccard overlap of their letter groups from which two words are spelt alike
+WORD_ROWS = (
+    "aligner.words.embed.weight",
+    "generator.embed.weight",
+    "generator.output.weight",
+    "generator.output.bias",
+)
+
+
+def grown_vocabulary(old: Vocabulary, texts: Sequence[str], min_count: int) -> Vocabulary:
+    """The old words and, after them, those that occur so often in the texts; counts of old words stay.
+
+    >>> grown = grown_vocabulary(Vocabulary(["a", "dog"], [9, 3]), ["a gnu", "a gnu, a dog"], 2)
+    >>> grown.words[4:], grown.counts
+    (['a', 'dog', 'gnu'], [9, 3, 2])
+    """
+    counts = Counter(word for text in texts for word in tokenize(text))
+    new_words = sorted(
+        (word for word, count in counts.items() if count >= min_count and word not in old),
+        key=lambda word: (-counts[word], word),
+    )
+    words = [*old.words[len(SPECIAL) :], *new_words]
+    return Vocabulary(words, [*old.counts, *(counts[word] for word in new_words)])
+
+
+def grow_model(start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str]) -> RegionModel:
+    """The start model with a larger vocabulary.
+
+    Args:
+        start: stays as it is.
+        vocabulary: begins with the start model's words.
+        texts: in which the new words occur.
+
+    Raises:
+        ValueError: the vocabulary does not begin with the start model's.
+    """
+    old_count = len(start.vocabulary)
+    if vocabulary.words[:old_count] != start.vocabulary.words:
+        raise ValueError("vocabulary: expected one that begins with the start model's words")
+    model = RegionModel(
+        config=start.config, vocabulary=vocabulary, backbone=start.extractor.backbone
+    )
+    model.extractor = start.extractor
+    relatives = {
+        word: related_words(word, start.vocabulary, texts) for word in vocabulary.words[old_count:]
+    }
+    frequency = model.generator.output.bias.detach().clone()
+    state = dict(start.state_dict())
+    for name in WORD_ROWS:
+        state[name] = _with_rows(state[name], relatives)
+    fresh = frequency[old_count:] - frequency[:old_count].mean()
+    bias = state["generator.output.bias"]
+    bias[old_count:] = bias[4:old_count].mean() + fresh
+    model.load_state_dict(state)
+    return model
+
+
+def related_words(word: str, old: Vocabulary, texts: Sequence[str]) -> Mapping[int, float]:
+    """Old words by number, with their weights (sum 1), whose rows a new word begins with; empty where there is none."""
+    spelling = Counter[int]()
+    for number, other in enumerate(old.words[len(SPECIAL) :], start=len(SPECIAL)):
+        overlap = _letter_overlap(word, other)
+        if overlap >= LEAST_ALIKE:
+            spelling[number] = round(overlap * 1000)
+    alike = Counter(dict(spelling.most_common(ALIKE)))
+    beside = Counter[int]()
+    for text in texts:
+        tokens = tokenize(text)
+        for place, token in enumerate(tokens):
+            if token == word:
+                near = tokens[max(0, place - WINDOW) : place + WINDOW + 1]
+                beside.update(number for number in old.encode(near) if number >= len(SPECIAL))
+    groups = [group for group in (alike, beside) if group]
+    weights: dict[int, float] = {}
+    for group in groups:
+        for number, count in group.items():
+            weights[number] = weights.get(number, 0.0) + count / group.total() / len(groups)
+    return weights
+
+
+def hold_old_rows(model: RegionModel, old_count: int) -> None:
+    """Let only the new rows of the aligner's embedding learn: old words keep what other sentences say of them."""
+    if old_count >= len(model.vocabulary):
+        model.aligner.words.embed.weight.requires_grad_(False)
+        return
+    mask = torch.zeros(len(model.vocabulary), 1)
+    mask[old_count:] = 1.0
+    weight: Any = model.aligner.words.embed.weight
+    weight.register_hook(lambda gradient: gradient * mask.to(gradient))
+
+
+def _with_rows(table: Tensor, relatives: Mapping[str, Mapping[int, float]]) -> Tensor:
+    """A table (V, ...) with a row after its own for each new word."""
+    mean = table[len(SPECIAL) :].mean(0)
+    rows = [
+        sum((weight * table[number] for number, weight in weights.items()), torch.zeros_like(mean))
+        if weights
+        else mean
+        for weights in relatives.values()
+    ]
+    return torch.cat([table, torch.stack(rows)]) if rows else table.clone()
+
+
+def _letter_overlap(first: str, second: str) -> float:
+    """Jaccard overlap of the letter groups of two words.
+
+    >>> round(_letter_overlap("toolbar", "bar"), 2)
+    0.25
+    """
+    groups, others = _letter_groups(first), _letter_groups(second)
+    return len(groups & others) / len(groups | others)
+
+
+def _letter_groups(word: str) -> set[str]:
+    marked = f"<{word}>"
+    return {marked[first : first + NGRAM] for first in range(max(1, len(marked) - NGRAM + 1))}

@@ -1,0 +1,165 @@
+"""What the stages of a run are judged by on dev, from frozen features: no backbone runs.
+
+The aligner: R@1 both ways and its loss. The generator: CIDEr-D of sentences and of box captions,
+the share of box captions that are right, the confidence that it has, and its loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regiontalk.captioner import calibrated
+from regiontalk.evaluate.correctness import region_right
+from regiontalk.metrics.cider import cider_d
+from regiontalk.runtime.search import Hypothesis
+from regiontalk.runtime.torch_engine import write_captions
+from regiontalk.text.vocabulary import tokenize
+from regiontalk.train.align import AlignTerms, Texts
+from regiontalk.train.generate import BoxWords, GenerateTerms
+
+DEV_PHOTOS = 200  # that are captioned at each judgement, so that judging stays quick
+DEV_BOXES = 400
+TOGETHER = 32  # photos
+
+
+def align_judge(terms: AlignTerms) -> Callable[[], Mapping[str, float]]:
+    """A function that measures the aligner; ``terms`` holds the dev photos."""
+    rows = terms.usable[: 5 * DEV_PHOTOS]
+
+    @torch.inference_mode()
+    def judge() -> Mapping[str, float]:
+        aligner = terms.aligner.eval()
+        device = aligner.log_scale.device
+        texts = Texts.read(aligner, [terms.sentences[row] for row in rows])
+        vectors = terms.features.read_vectors(rows).to(device)
+        mask = terms.features.read_mask(rows).to(device)
+        blocks = [
+            aligner.score(
+                aligner.regions(vectors[first : first + TOGETHER]),
+                texts.words,
+                mask[first : first + TOGETHER],
+                texts.mask,
+            )
+            for first in range(0, len(rows), TOGETHER)
+        ]
+        scores = torch.cat(blocks).float()
+        loss = float(aligner.loss(scores, texts.owner))
+        return {"R@1": recall_at_one(scores, texts.owner), "loss": loss, "score": -loss}
+
+    return judge
+
+
+def recall_at_one(scores: Tensor, owner: Tensor) -> float:
+    """Mean of both directions' R@1 from scores (M, C) and the photo of each sentence (C,).
+
+    >>> recall_at_one(torch.tensor([[2.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1]))
+    0.25
+    """
+    to_sentence = (
+        owner[scores.argmax(1)] == torch.arange(len(scores), device=owner.device)
+    ).float()
+    to_photo = (scores.argmax(0) == owner).float()
+    return float((to_sentence.mean() + to_photo.mean()) / 2)
+
+
+def generate_judge(
+    terms: GenerateTerms, captions: Sequence[Sequence[str]]
+) -> Callable[[], Mapping[str, float]]:
+    """A function that measures the generator.
+
+    Args:
+        terms: holds the dev photos and their texts.
+        captions: the sentences of each photo, as people wrote them.
+    """
+    model = terms.model
+    size = model.config.extractor.size
+    whole = torch.tensor([0.0, 0.0, size, size])
+    photos = [row for row, texts in enumerate(captions) if texts][:DEV_PHOTOS]
+    named = [row for row in terms.usable if terms.box_texts(row)][:DEV_BOXES]
+
+    @torch.inference_mode()
+    def judge() -> Mapping[str, float]:
+        model.generator.eval()
+        figures: dict[str, float] = {}
+        sentence_boxes = [[(whole, list[int]())] for _ in photos]
+        if photos:
+            min_words = model.config.decoding.photo_min_words
+            hypotheses = _write(terms, photos, sentence_boxes, min_words)
+            said = [model.vocabulary.decode(one.words) for one in hypotheses]
+            figures["CIDEr-D"] = _cider(said, [captions[row] for row in photos])
+            figures["confidence"] = _photo_confidence(terms, photos, hypotheses)
+        boxes = [_one_text_a_box(terms.box_texts(row)) for row in named]
+        if named:
+            texts = [[words for _, words in own] for own in boxes]
+            said = [model.vocabulary.decode(one.words) for one in _write(terms, named, boxes, 0)]
+            phrases = [model.vocabulary.decode(words) for own in texts for words in own]
+            figures["boxes CIDEr-D"] = _cider(said, [[phrase] for phrase in phrases])
+            verdicts = [
+                region_right(text, [phrase]) for text, phrase in zip(said, phrases, strict=True)
+            ]
+            judged = [verdict for verdict in verdicts if verdict is not None]
+            figures["boxes right"] = float(np.mean(judged)) if judged else 0.0
+        losses = terms(0)
+        figures["loss"] = float(sum(value.float() for value in losses.values()))
+        scores = [value for name, value in figures.items() if name.endswith("CIDEr-D")]
+        return figures | {"score": float(np.mean(scores))}
+
+    return judge
+
+
+def _one_text_a_box(texts: Sequence[BoxWords]) -> list[BoxWords]:
+    """The first text of each box."""
+    return list({id(box): (box, words) for box, words in reversed(texts)}.values())
+
+
+def _write(
+    terms: GenerateTerms, rows: Sequence[int], boxes: Sequence[Sequence[BoxWords]], min_words: int
+) -> list[Hypothesis]:
+    """The caption of every box of some photos, in order."""
+    model = terms.model
+    hypotheses: list[Hypothesis] = []
+    for first in range(0, len(rows), TOGETHER):
+        texts = boxes[first : first + TOGETHER]
+        condition, annotations, places = terms.conditions(rows[first : first + TOGETHER])(texts)
+        hypotheses += write_captions(
+            model.generator,
+            model.config.decoding,
+            condition[places],
+            None if annotations is None else annotations[places],
+            beams=1,
+            min_words=min_words,
+        )
+    return hypotheses
+
+
+def _photo_confidence(
+    terms: GenerateTerms, rows: Sequence[int], hypotheses: Sequence[Hypothesis]
+) -> float:
+    """The mean confidence of whole-photo captions, as the captioner computes it."""
+    model = terms.model
+    device = model.aligner.log_scale.device
+    model.aligner.eval()
+    vectors = model.aligner.regions(terms.features.read_vectors(rows)[:, 0].to(device))
+    words, mask = model.aligner.read([hypothesis.words for hypothesis in hypotheses])
+    matches = torch.einsum("rtd,rd->r", words * mask[..., None], vectors).tolist()
+    confidences = [
+        calibrated(
+            model.config.decoding.photo,
+            max(hypothesis.log_probability, -1e3) / (len(hypothesis.words) + 1),
+            match,
+        )
+        for hypothesis, match in zip(hypotheses, matches, strict=True)
+    ]
+    return float(np.mean(confidences))
+
+
+def _cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Mean CIDEr-D of captions against people's sentences."""
+    scores = cider_d(
+        [tokenize(text) for text in said], [list(map(tokenize, own)) for own in references]
+    )
+    return float(scores.mean())

@@ -1,0 +1,164 @@
+"""What a model must not forget while it learns from somebody's photos: distillation on a memory of everyday photos.
+
+The memory holds region vectors and boxes of photos like those that the start model learnt from,
+no pictures and no words: 1 + K vectors of each of M photos, one byte a number. The start model
+says what it sees there, and the model that learns is held to its word distributions and to its
+places in the space that regions and words share (Li and Hoiem, Learning without Forgetting, 2016).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from regiontalk.align.model import Aligner
+from regiontalk.files import write_whole
+from regiontalk.model.region_model import RegionModel
+from regiontalk.model.weights import fingerprint
+from regiontalk.runtime.torch_engine import write_captions
+from regiontalk.train.features import FrozenFeatures
+from regiontalk.train.sentences import teacher_words
+
+MEMORY = "memory.safetensors"  # beside a model's four files, where it has one
+KEPT_PHOTOS = 20  # of the memory in a step
+TOGETHER = 64
+WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Region vectors of everyday photos.
+
+    Attributes:
+        vectors: (M, 1 + K, F), row 0 of each the whole photo.
+        boxes_xyxy: (M, 1 + K, 4) network pixels.
+    """
+
+    vectors: Tensor
+    boxes_xyxy: Tensor
+
+    @classmethod
+    def from_features(cls, features: FrozenFeatures, boxes: int) -> Memory:
+        """The memory of photos with frozen features: the whole and the first proposals."""
+        rows = range(features.photos)
+        return cls(
+            features.read_vectors(rows)[:, : 1 + boxes], features.read_boxes(rows)[:, : 1 + boxes]
+        )
+
+    def save(self, path: Path, extractor: nn.Module) -> None:
+        """Write it in one byte a number, for the extractor that made it."""
+        scale = self.vectors.abs().amax(2, keepdim=True).clamp(min=1e-6) / 127
+        tensors = {
+            "vectors": (self.vectors / scale).round().to(torch.int8),
+            "scale": scale.half(),
+            "boxes": self.boxes_xyxy.half(),
+        }
+        metadata = {"extractor": fingerprint(extractor)}
+        write_whole(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: Path, extractor: nn.Module) -> Memory | None:
+        """What `save` wrote; None where there is none, or one that another extractor made."""
+        if not path.is_file():
+            return None
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
+                return None
+            vectors = file.get_tensor("vectors").float() * file.get_tensor("scale").float()
+            return cls(vectors, file.get_tensor("boxes").float())
+
+    def fingerprint(self) -> str:
+        """A hash of its vectors."""
+        return hashlib.sha256(self.vectors.numpy().tobytes()).hexdigest()
+
+
+class Kept:
+    """The memory with what the start model says of it."""
+
+    def __init__(self, memory: Memory, teacher: RegionModel) -> None:
+        """Let the teacher caption every box of the memory.
+
+        Args:
+            memory: of everyday photos.
+            teacher: the start model, which stays as it is.
+
+        Raises:
+            ValueError: the teacher attends, which region vectors alone do not serve.
+        """
+        if teacher.config.generator.attention:
+            raise ValueError("memory: expected a start model without attention")
+        self.memory, self.teacher = memory, teacher.eval()
+        self.captions: list[tuple[int, ...]] = []
+        with torch.inference_mode():
+            for first in range(0, len(memory.vectors), TOGETHER):
+                rows = torch.arange(first, min(first + TOGETHER, len(memory.vectors)))
+                condition = self.condition(teacher, rows)
+                hypotheses = write_captions(
+                    teacher.generator, teacher.config.decoding, condition, beams=1
+                )
+                self.captions += [hypothesis.words for hypothesis in hypotheses]
+
+    def condition(self, model: RegionModel, rows: Tensor) -> Tensor:
+        """What a generator reads of all boxes of some photos, (B * (1 + K), C)."""
+        vectors, boxes = self.memory.vectors[rows], self.memory.boxes_xyxy[rows]
+        return model.condition(vectors, vectors[:, :1], boxes).flatten(0, 1)
+
+    def choose(self, step: int) -> Tensor:
+        """The photos of a step."""
+        chooser = torch.Generator().manual_seed(step)
+        return torch.randperm(len(self.memory.vectors), generator=chooser)[:KEPT_PHOTOS]
+
+    def texts(self, rows: Tensor) -> list[tuple[int, ...]]:
+        """What the teacher says of the boxes of some photos."""
+        width = self.memory.vectors.shape[1]
+        return [
+            self.captions[row * width + place] for row in rows.tolist() for place in range(width)
+        ]
+
+    def generate_loss(self, model: RegionModel, step: int) -> Tensor:
+        """Cross-entropy of the model's words with the teacher's distributions."""
+        rows = self.choose(step)
+        inputs, targets = teacher_words([list(words) for words in self.texts(rows)])
+        counted = targets != 0
+        with torch.no_grad():
+            condition = self.condition(self.teacher, rows)
+            wanted, _ = self.teacher.generator(condition, None, inputs)
+            wanted = wanted[counted].float().softmax(-1)
+        logits, _ = model.generator(condition, None, inputs)
+        log_shares = logits[counted].float().log_softmax(-1)[:, : wanted.shape[1]]
+        loss: Tensor = -(wanted * log_shares).sum(-1).mean()
+        return loss
+
+    def align_loss(self, aligner: Aligner, step: int) -> Tensor:
+        """How far regions and words have moved from where the teacher has them."""
+        rows = self.choose(step)
+        vectors = self.memory.vectors[rows]
+        texts = [words for words in self.texts(rows) if words]
+        with torch.no_grad():
+            regions = self.teacher.aligner.regions(vectors)
+            words, mask = self.teacher.aligner.read(texts)
+        moved = 1 - functional.cosine_similarity(aligner.regions(vectors), regions, dim=-1)
+        own_words, _ = aligner.read(texts)
+        apart = 1 - functional.cosine_similarity(own_words[mask], words[mask], dim=-1)
+        weights = (own_words[mask].norm(dim=-1) - words[mask].norm(dim=-1)).abs()
+        loss: Tensor = moved.mean() + apart.mean() + weights.mean()
+        return loss
+
+
+def with_kept(
+    terms: Callable[[int], Mapping[str, Tensor]], kept: Callable[[int], Tensor], weight: float
+) -> Callable[[int], Mapping[str, Tensor]]:
+    """Terms of a step with one more, which holds what is known."""
+
+    def both(step: int) -> Mapping[str, Tensor]:
+        return {**terms(step), "kept": weight * kept(step)}
+
+    return both

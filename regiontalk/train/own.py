@@ -1,0 +1,279 @@
+"""Your own photos without a recipe: what the folder holds, what is held out, and the plan that fits its size.
+
+The plan is a `Recipe` like any other, made of the start model's sizes; `train.run` runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from regiontalk.datasets.duplicates import held_out, near_duplicates, sketch
+from regiontalk.datasets.folder import read_folder
+from regiontalk.datasets.names import DETECTOR
+from regiontalk.datasets.report import DataReport
+from regiontalk.datasets.splits import SPLITS, read_split
+from regiontalk.images.open import ImageError, open_photo
+from regiontalk.model.config import ModelConfig
+from regiontalk.records import Example
+from regiontalk.text.vocabulary import FUNCTION_WORDS, tokenize
+from regiontalk.train.align import AlignConfig
+from regiontalk.train.generate import GenerateConfig
+from regiontalk.train.loop import Log, OptimiserConfig
+from regiontalk.train.photos import AugmentConfig
+from regiontalk.train.recipe import FeaturesConfig, Recipe
+from regiontalk.train.run import phrase_texts
+
+MIN_PHOTOS = 20  # with words; from fewer a model only learns to repeat them
+MIN_KNOWN = 0.5  # share of the texts' words that occur twice or more
+HELD_OUT = 0.1
+MAX_DEV = 500
+MIN_DEV = 5
+SKETCH_SIZE = 64  # pixels a side at least, as photos are opened to be compared
+
+
+@dataclass(frozen=True)
+class OwnPhotos:
+    """The photos of a folder, ready to be learnt from.
+
+    Attributes:
+        train: photos with words that can be opened.
+        dev: photos that are never learnt from.
+        is_held_out: whether dev was taken from the training photos here.
+    """
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    is_held_out: bool
+
+
+def read_own(folder: Path, log: Log) -> OwnPhotos:
+    """Read, check and split the photos of a folder.
+
+    Args:
+        folder: any layout of `datasets.splits.read_split`, or a folder or file of one list of
+            photos (`datasets.folder`).
+        log: takes what was read, what was wrong with it and what is held out.
+
+    Raises:
+        ValueError: nothing there that can be learnt from; says what is lacking.
+    """
+    train, dev = (_usable(rows, log) for rows in _read(folder, log))
+    with_words = [example for example in train if _texts(example)]
+    if train and not with_words:
+        raise ValueError(
+            f"{folder}: expected words, got {len(train)} photos without; a box alone teaches no word: give it a "
+            'phrase ({"box": [x1, y1, x2, y2], "phrase": "a blue cup"}), or photos sentences'
+        )
+    check_texts(with_words, folder)
+    sketched = [(one, drawn) for one in with_words if (drawn := _sketch(one, log)) is not None]
+    if len(sketched) < MIN_PHOTOS:
+        raise ValueError(
+            f"{folder}: expected at least {MIN_PHOTOS} photos with words that can be opened, got {len(sketched)}; "
+            "fewer teach a model nothing but themselves"
+        )
+    rows = [one for one, _ in sketched]
+    if dev:
+        check_apart(rows, dev)
+        return OwnPhotos(tuple(rows), tuple(dev), is_held_out=False)
+    groups = near_duplicates(np.stack([drawn for _, drawn in sketched]))
+    wanted = min(MAX_DEV, max(MIN_DEV, round(HELD_OUT * len(rows))))
+    chosen = set(held_out(groups, wanted))
+    alike = len(rows) - len(set(groups.tolist()))
+    if len(chosen) < 2:
+        raise ValueError(
+            f"{folder}: expected different photos, got {len(set(groups.tolist()))} that are not near-duplicates; "
+            "a model cannot be judged on copies of what it learnt"
+        )
+    log(
+        f"held out: {len(chosen)} photos to judge by, never learnt from"
+        + (f"; {alike} near-duplicates stay on one side" if alike else "")
+    )
+    return OwnPhotos(
+        tuple(one for row, one in enumerate(rows) if row not in chosen),
+        tuple(one for row, one in enumerate(rows) if row in chosen),
+        is_held_out=True,
+    )
+
+
+def check_texts(examples: Sequence[Example], source: Path) -> None:
+    """Refuse texts from which nothing can be learnt.
+
+    Raises:
+        ValueError: all are the same, name one thing, or are in a script without blanks.
+    """
+    texts = [text for example in examples for text in _texts(example)]
+    tokens = [word for text in texts for word in tokenize(text)]
+    different = {tuple(tokenize(text)) for text in texts}
+    if texts and len(different) < 2:
+        raise ValueError(
+            f"{source}: expected different words for different photos, got {texts[0]!r} for all {len(examples)}; "
+            "a model that learnt it would say it of everything"
+        )
+    content = {word for word in tokens if word not in FUNCTION_WORDS}
+    if texts and len(content) < 2:
+        raise ValueError(
+            f"{source}: expected two or more words that name something, got {', '.join(content) or 'none'}"
+        )
+    counts = Counter(tokens)
+    known = sum(count for count in counts.values() if count >= 2)
+    if texts and known < MIN_KNOWN * len(tokens):
+        raise ValueError(
+            f"{source}: expected words that occur again, got {len(counts)} different ones among {len(tokens)}, such "
+            f"as {tokens[0]!r}; words are parted by blanks: a script without them needs some put in"
+        )
+
+
+def check_apart(train: Sequence[Example], dev: Sequence[Example]) -> None:
+    """Refuse a photo that stands in both splits, under whatever name.
+
+    Raises:
+        ValueError: names the photo.
+    """
+    learnt = {_content(example): example.photo for example in train}
+    for example in dev:
+        twin = learnt.get(_content(example))
+        if twin is not None:
+            raise ValueError(
+                f"{example.photo.name}: expected photos of train and dev to differ, got this one in both "
+                f"(train has it as {twin.name}); take it out of one"
+            )
+
+
+def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
+    """The recipe that fits the photos: the start model's sizes, stages by what words there are, epochs by their number.
+
+    Args:
+        base: of the start model.
+        photos: what there is to learn.
+        name: of the new model.
+    """
+    count = len(photos.train)
+    epochs = epochs_for(count)
+    sentences = any(example.captions for example in photos.train)
+    sources = {
+        phrase.source for example in photos.train for phrase in example.phrases if phrase.boxes
+    }
+    has_sides = any(
+        re.search(r"\b(left|right)\b", text, re.IGNORECASE)
+        for example in photos.train
+        for text in _texts(example)
+    )
+    align = AlignConfig(
+        batch=max(8, min(128, count // 4)),
+        captions=5,
+        spans=3,
+        noise=0.1,
+        phrases=True,
+        optimiser=OptimiserConfig(
+            epochs=max(4, epochs / 2), rate=6e-4, decay=0.0, checkpoint_every=10**6
+        ),
+    )
+    generate = GenerateConfig(
+        batch=max(8, min(64, count // 8)),
+        captions=3 if sentences else 0,
+        pairs=0,
+        phrases=4 if sources - {DETECTOR} else 0,
+        names=4 if DETECTOR in sources else 0,
+        optimiser=OptimiserConfig(epochs=epochs, rate=1e-3, decay=0.0, checkpoint_every=10**6),
+    )
+    return Recipe(
+        name=name,
+        least_count=2 if count < 5000 else 5,
+        extractor=base.extractor,
+        aligner=base.aligner,
+        generator=base.generator,
+        decoding=base.decoding,
+        augment=AugmentConfig(flip=0.0 if has_sides else 0.5),
+        features=FeaturesConfig(regions=19),
+        align=align,
+        generate=generate,
+    )
+
+
+def epochs_for(photos: int) -> float:
+    """Walks over so many photos: few are read often, many seldom; steps rise with the square root of their number.
+
+    >>> [epochs_for(photos) for photos in (50, 300, 3000, 100_000)]
+    [98.0, 40.0, 13.0, 4.0]
+    """
+    return float(min(100, max(4, round(40 * (300 / photos) ** 0.5))))
+
+
+def summary(photos: OwnPhotos) -> str:
+    """What there is, in one line."""
+    rows = photos.train
+    boxes = sum(len(example.boxes_xyxy) for example in rows)
+    named = sum(len(phrase_texts(example)) for example in rows)
+    sentences = sum(len(example.captions) for example in rows)
+    parts = [f"{sentences} sentences", f"{boxes} boxes", f"{named} phrases and names on boxes"]
+    return f"{len(rows)} photos to learn from and {len(photos.dev)} to judge by: {', '.join(parts)}"
+
+
+def _read(folder: Path, log: Log) -> tuple[list[Example], list[Example]]:
+    """The training and the dev photos, as the files have them."""
+    if not folder.exists():
+        raise ValueError(f"{folder}: expected a folder with your photos, got nothing there")
+    lists = (
+        sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")]) if folder.is_dir() else [folder]
+    )
+    own = [path for path in lists if path.suffix.lower() in (".jsonl", ".csv")]
+    in_splits = {path.stem for path in own} & set(SPLITS)
+    if own and not in_splits:
+        examples, report = read_folder(folder)
+        _tell([report], log)
+        return examples, []
+    train, reports = read_split(folder, "train")
+    _tell(reports, log)
+    try:
+        dev, reports = read_split(folder, "dev")
+    except ValueError:
+        if "dev" in in_splits:
+            raise
+        return train, []
+    _tell(reports, log)
+    return train, dev
+
+
+def _tell(reports: Sequence[DataReport], log: Log) -> None:
+    for report in reports:
+        for line in report.lines():
+            log(line)
+
+
+def _texts(example: Example) -> list[str]:
+    """The texts of a photo that have a word."""
+    texts = [*example.captions, *phrase_texts(example)]
+    return [text for text in texts if tokenize(text)]
+
+
+def _usable(examples: Sequence[Example], log: Log) -> list[Example]:
+    """Photos once each: rows of one photo are put together."""
+    by_photo: dict[Path, Example] = {}
+    for example in examples:
+        known = by_photo.get(example.photo)
+        captions = example.captions if known is None else (*known.captions, *example.captions)
+        by_photo[example.photo] = replace(known or example, captions=captions)
+    if len(by_photo) < len(examples):
+        log(f"{len(examples) - len(by_photo)} entries name a photo that another names too")
+    return list(by_photo.values())
+
+
+def _sketch(example: Example, log: Log) -> np.ndarray | None:
+    """The sketch of a photo; None where it cannot be opened."""
+    try:
+        return sketch(open_photo(example.photo, at_least=SKETCH_SIZE).image)
+    except ImageError as error:
+        log(f"left out: {error}")
+        return None
+
+
+def _content(example: Example) -> str:
+    with example.photo.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
