@@ -382,12 +382,28 @@ class RegionCaptioner:
         features: PhotoFeatures,
         boxes_xyxy: FloatArray,
         beams: int | None = None,
-        min_words: int = 0,
+        *,
+        of_photos: bool = False,
     ) -> list[Hypothesis]:
-        """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses."""
+        """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses.
+
+        Args:
+            features: of B photos.
+            boxes_xyxy: (B, N, 4) network pixels.
+            beams: K of the beam search; None takes the model's own.
+            of_photos: the boxes are whole photos, which get sentences as the model decodes those.
+        """
+        decoding = self.config.decoding
         state = self.predictor.start(features, boxes_xyxy)
-        captions = self.predictor.write(state, beams, min_words)
-        margin = self.config.decoding.neutral_margin
+        if of_photos:
+            captions = self.predictor.write(state, beams, decoding.photo_min_words)
+        else:
+            captions = self.predictor.write(
+                state,
+                decoding.region_beams if beams is None else beams,
+                length_power=decoding.region_length_power,
+            )
+        margin = decoding.neutral_margin
         return self._neutral(captions, state, margin) if margin else captions
 
     def _neutral(
@@ -492,15 +508,11 @@ class RegionCaptioner:
     ) -> list[list[tuple[Sequence[int], float, float]]]:
         """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
         captions_by_photo: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
-        decoding, width = self.config.decoding, max(1, BOXES_TOGETHER // len(boxes))
-        region_beams = decoding.region_beams if beams is None else beams
+        width = max(1, BOXES_TOGETHER // len(boxes))
         for first in [0, *range(1, boxes.shape[1], width)]:
-            if first == 0:  # the whole photo
-                part = boxes[:, :1]
-                captions = self.write(features, part, beams, decoding.photo_min_words)
-            else:
-                part = boxes[:, first : first + width]
-                captions = self.write(features, part, region_beams)
+            is_photo = first == 0
+            part = boxes[:, :1] if is_photo else boxes[:, first : first + width]
+            captions = self.write(features, part, beams, of_photos=is_photo)
             evidence = self.evidence(features, part, captions).tolist()
             for number, (caption, (fluency, match)) in enumerate(
                 zip(captions, evidence, strict=True)

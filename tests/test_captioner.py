@@ -168,11 +168,9 @@ def decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> list
     batches: list[tuple[int, int]] = []
     write = captioner.write
 
-    def spy(
-        maps: Any, boxes_xyxy: torch.Tensor, beams: int | None = None, min_words: int = 0
-    ) -> Any:
+    def spy(features: Any, boxes_xyxy: Any, beams: int | None = None, **settings: Any) -> Any:
         batches.append((boxes_xyxy.shape[0], boxes_xyxy.shape[1]))
-        return write(maps, boxes_xyxy, beams, min_words)
+        return write(features, boxes_xyxy, beams, **settings)
 
     monkeypatch.setattr(captioner, "write", spy)
     return batches

@@ -104,7 +104,8 @@ def speak(
     batch: PhotoBatch,
     boxes: Sequence[FloatArray],
     beams: int | None = None,
-    min_words: int = 0,
+    *,
+    of_photos: bool = False,
 ) -> list[list[Spoken]]:
     """The caption of every box.
 
@@ -113,12 +114,11 @@ def speak(
         batch: B photos.
         boxes: B times (n, 4) in network pixels; n differs from photo to photo and may be 0.
         beams: K of the beam search; None takes the model's own for regions.
-        min_words: no caption ends before it.
+        of_photos: the boxes are whole photos, which get sentences.
 
     Returns:
         B lists of n captions.
     """
-    beams = captioner.config.decoding.region_beams if beams is None else beams
     size, vocabulary = captioner.config.extractor.size, captioner.vocabulary
     spoken: list[list[Spoken]] = [[] for _ in boxes]
     order = sorted(
@@ -128,7 +128,7 @@ def speak(
         rows = order[start : start + TOGETHER]
         padded = pad_with_whole([boxes[row] for row in rows], size)
         features = batch.features.take(rows)
-        captions = captioner.write(features, padded, beams, min_words)
+        captions = captioner.write(features, padded, beams, of_photos=of_photos)
         evidence = captioner.evidence(features, padded, captions).tolist()
         for place, row in enumerate(rows):
             numbers = range(place * padded.shape[1], place * padded.shape[1] + len(boxes[row]))
@@ -143,10 +143,8 @@ def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str
     captioner = photos.captioner
     found: dict[str, Spoken] = {}
     for batch in photos:
-        whole = captioner.predictor.whole_photos(len(batch))
-        decoding = captioner.config.decoding
-        photo_beams = decoding.beams if beams is None else beams
-        spoken = speak(captioner, batch, list(whole), photo_beams, decoding.photo_min_words)
+        whole = list(captioner.predictor.whole_photos(len(batch)))
+        spoken = speak(captioner, batch, whole, beams, of_photos=True)
         found |= {example.id: own[0] for example, own in zip(batch.examples, spoken, strict=True)}
     return found
 

@@ -57,6 +57,9 @@ class DecodingConfig(BaseModel):
     region_beams: int | None = Field(
         None, ge=1, description="K of regions, where it is not that of whole photos"
     )
+    region_length_power: float | None = Field(
+        None, ge=0, description="length_power of regions, where it is not that of whole photos"
+    )
     candidates: int = Field(
         0, ge=0, description="regions captioned, of which those most worth reading are returned"
     )

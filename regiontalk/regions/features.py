@@ -91,13 +91,22 @@ def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
     ).flatten(2, 3)
 
 
-GEOMETRY_SIZE = 6  # numbers that say where a box stands and how large it is
+GEOMETRY_SIZE = 7  # numbers that say where a box stands and how large it is
 
 
 def box_geometry(boxes_xyxy: Tensor, size: int) -> Tensor:
-    """Corners, width and height of boxes (B, N, 4) as shares of the photo's ``size``: (B, N, GEOMETRY_SIZE)."""
+    """Corners, width and height of boxes (B, N, 4) as shares of the photo's ``size``, and 1 for the whole photo.
+
+    The last number tells a sentence about the photo from a phrase about a region that nearly fills
+    it.
+
+    Returns:
+        (B, N, GEOMETRY_SIZE).
+    """
     corners = boxes_xyxy.float() / size
-    return torch.cat([corners, corners[..., 2:] - corners[..., :2]], -1)
+    sides = corners[..., 2:] - corners[..., :2]
+    is_whole = (sides == 1).all(-1, keepdim=True)
+    return torch.cat([corners, sides, is_whole.to(sides.dtype)], -1)
 
 
 def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7) -> Tensor:

@@ -218,7 +218,11 @@ class Predictor(ABC):
         return infer_pairs(choices, objectness, words, sentences, chain)
 
     def write(
-        self, state: DecoderState, beams: int | None = None, min_words: int = 0
+        self,
+        state: DecoderState,
+        beams: int | None = None,
+        min_words: int = 0,
+        length_power: float | None = None,
     ) -> list[Hypothesis]:
         """The best caption of each of R rows, by beam search.
 
@@ -226,6 +230,7 @@ class Predictor(ABC):
             state: as `start` prepared it.
             beams: K; None takes the model's own.
             min_words: no caption ends before it.
+            length_power: see `search.beam`; None takes the model's own.
         """
         if not len(state.memory[0]):
             return []
@@ -236,6 +241,7 @@ class Predictor(ABC):
             self.config.decoding,
             beams=beams,
             min_words=min_words,
+            length_power=length_power,
         )
 
     def _search_step(self, words: IntArray, parts: Any) -> tuple[FloatArray, Any]:
@@ -302,6 +308,7 @@ def best_captions(
     *,
     beams: int | None = None,
     min_words: int = 0,
+    length_power: float | None = None,
 ) -> list[Hypothesis]:
     """The best caption of each of R rows as a model decodes, by beam search.
 
@@ -312,6 +319,7 @@ def best_captions(
         decoding: the model's own choices.
         beams: K; None takes the model's.
         min_words: no caption ends before it.
+        length_power: see `search.beam`; None takes the model's.
     """
     written = itertools.count()
 
@@ -328,7 +336,7 @@ def best_captions(
         rows,
         decoding.max_words,
         decoding.beams if beams is None else beams,
-        length_power=decoding.length_power,
+        length_power=decoding.length_power if length_power is None else length_power,
         keep=1,
     )
     return [hypotheses[0] for hypotheses in hypotheses_by_row]
