@@ -292,7 +292,7 @@ def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: Text, colour
     side, edge, line_height = margins(text.font_size)
     for number, line in enumerate(text.lines):
         middle = corner[1] + edge + line_height * number + line_height / 2
-        pen.text((corner[0] + side, middle), line, colour, font(text.font_size), anchor="lm")
+        pen.text((corner[0] + side, middle), line, colour, font(text.font_size, line), anchor="lm")
 
 
 def _list_strip(entries: Sequence[_Entry], font_size: int, width: int) -> Image.Image:
@@ -402,7 +402,7 @@ def _with_sentence(
             (run.left, top + font_size / 2),
             run.words,
             _PAPER,
-            font(font_size),
+            font(font_size, run.words),
             "lm",
             stroke_width=2,
             stroke_fill=_INK,

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import colorsys
 import math
+import os
+import subprocess
+import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -21,6 +25,8 @@ Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 Size = tuple[int, int]
 
+FONT = "REGIONTALK_FONT"  # the environment variable that names a font file for other scripts
+_FONT_FILES = (".ttf", ".otf", ".ttc")
 _LEAST_FONT = 11
 _GAP = 2  # pixels kept free between labels
 _PALETTE: tuple[Colour, ...] = (
@@ -222,13 +228,55 @@ def pieces(word: str, font_size: int, room: int) -> list[str]:
 )  # the words of captions come again and again; measuring them was half of the time of a drawing
 def length(words: str, font_size: int) -> int:
     """Width of words in whole pixels."""
-    return math.ceil(font(font_size).getlength(words))
+    return math.ceil(font(font_size, words).getlength(words))
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def font(size: int, words: str = "") -> Font:
+    """A font that has the letters of some words.
+
+    Pillow's own has those of basic Latin (no accents) and needs no file. For others the file that `FONT` names is
+    taken, or one that fontconfig knows; where there is none, a warning says so.
+    """
+    lacking = "".join(sorted({letter for letter in words if _lacks(letter)}))
+    file = _font_file(lacking) if lacking else None
+    return _loaded(size, file)
 
 
 @lru_cache(maxsize=64)
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own scalable font: it needs no file of the system, and has the letters of Latin script."""
-    return ImageFont.load_default(size)
+def _loaded(size: int, file: str | None) -> Font:
+    return ImageFont.load_default(size) if file is None else ImageFont.truetype(file, size)
+
+
+@lru_cache(maxsize=4096)
+def _lacks(letter: str) -> bool:
+    """Whether Pillow's own font draws a letter as it draws what no font has."""
+    if letter.isascii() or letter.isspace():
+        return False
+    drawn, unknown = (_loaded(20, None).getmask(text) for text in (letter, "\U0010ffff"))
+    return drawn.size == unknown.size and bytes(drawn) == bytes(unknown)
+
+
+@lru_cache(maxsize=256)
+def _font_file(letters: str) -> str | None:
+    """A font file that has some letters; None, after a warning, where there is none."""
+    if named := os.environ.get(FONT):
+        return named
+    charset = " ".join(f"{ord(letter):x}" for letter in letters)
+    command = ["fc-list", "-f", "%{file}\n", f":charset={charset}"]
+    with suppress(OSError, subprocess.SubprocessError):
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        files = [file for file in listed.stdout.splitlines() if file.lower().endswith(_FONT_FILES)]
+        if files:
+            return min(files, key=lambda file: ("regular" not in file.lower(), len(file), file))
+    warnings.warn(
+        f"labels: no installed font has the letters {letters[:20]!r}; install one such as Noto Sans, "
+        f"or name a font file in the environment variable {FONT}",
+        stacklevel=2,
+    )
+    return None
 
 
 def margins(font_size: int) -> tuple[int, int, int]:

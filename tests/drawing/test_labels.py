@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from regiontalk.drawing import labels
 from regiontalk.drawing.labels import (
     Box,
     Placed,
@@ -222,3 +223,14 @@ def test_font_scales() -> None:
     assert font(40).getlength("regions") == pytest.approx(
         2 * font(20).getlength("regions"), rel=0.05
     )
+
+
+def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A font of the system that has them, or a warning that names the letters; never a silent square."""
+    labels._font_file.cache_clear()
+    monkeypatch.delenv(labels.FONT, raising=False)
+    monkeypatch.setenv("PATH", "")
+    with pytest.warns(UserWarning, match="no installed font has the letters '只猫'"):
+        labels.font(20, "a 猫只")
+    assert labels.font(20, "a cup") is labels.font(20)
+    labels._font_file.cache_clear()
