@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 from collections import Counter
@@ -79,7 +80,7 @@ def _expand(argument: str, below: bool) -> list[str]:
         )
         where = "folder"
     elif _is_pattern(argument):
-        files, where = list(glob.iglob(argument, recursive=True)), "pattern"
+        files, where = _matching(argument), "pattern"
     else:
         return [argument]
     files = [path for path in files if not _is_system(Path(path))]
@@ -91,6 +92,15 @@ def _expand(argument: str, below: bool) -> list[str]:
             f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic{_others(files)}"
         )
     return _each_once(paths)
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files of a pattern; glob itself would follow a loop of links for ever."""
+    base, _, last = pattern.partition("**" + os.sep)
+    if last and os.sep not in last and not glob.has_magic(base):
+        below = (os.path.normpath(path) for path in _files_below(base or "."))
+        return [path for path in below if fnmatch.fnmatch(os.path.basename(path), last)]
+    return glob.glob(pattern, recursive=True)
 
 
 def _files_below(folder: str) -> Iterator[str]:
