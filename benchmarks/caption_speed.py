@@ -1,36 +1,32 @@
-"""How long one photo takes, once a model is loaded: decoding the file, ten regions and the photo, and the drawing.
+"""How long one photo takes on each engine, and how long and how large a cold start is; side by side in one run.
 
-    python benchmarks/caption_speed.py --model mini --json out/caption_speed.json
+    python benchmarks/caption_speed.py --json out/caption_speed.json
 
-A JPEG of 640x480 pixels is captioned with the model's own search; in every round the backbone alone
-runs as well, so that the ratio does not depend on what else the machine does. Wall clock and
-processor time (of all threads) in milliseconds. A model without training writes captions of full
-length; ``--words 8`` cuts them to a usual length.
+A JPEG of 640x480 pixels is decoded, captioned (ten regions and the whole) and, for the cold start,
+captioned by the command line in a new process. The engines take turns, so that the ratio does not
+depend on what else the machine does. Also printed: where the time of ONNX Runtime goes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from PIL import Image
 
-from regiontalk import ImageResult, RegionCaptioner, draw, open_image
+from regiontalk import RegionCaptioner
 from regiontalk.files import write_whole
-from regiontalk.runtime.torch_engine import TorchPredictor
 
-SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 SIZE = (640, 480)
-PARTS = ("caption", "draw", "whole", "backbone")
+ENGINES = ("onnx", "torch")
 
 
 def main() -> None:
@@ -39,126 +35,116 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="mini")
-    parser.add_argument(
-        "--rounds", type=int, default=30, help="20 or more for figures that are quoted"
-    )
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--cold-rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
-    parser.add_argument("--words", type=int, help="longest caption; the model's own if unset")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    captioner = RegionCaptioner.from_pretrained(arguments.model)
-    if arguments.words is not None:
-        config = captioner.config
-        decoding = config.decoding.model_copy(update={"max_words": arguments.words})
-        captioner.config = config.model_copy(update={"decoding": decoding})
     with tempfile.TemporaryDirectory() as folder:
-        times, result = measure(
-            captioner, save_photo(Path(folder)), arguments.regions, arguments.rounds
-        )
-    found = {
-        "model": captioner.config.name,
-        "threads": arguments.threads,
-        "regions": arguments.regions,
-    }
-    found |= {"rounds": arguments.rounds, "words": words(result), "load": os.getloadavg()[0]}
-    found |= {"machine": platform.processor() or platform.machine(), "torch": torch.__version__}
-    found["milliseconds"] = {name: summary(rounds) for name, rounds in times.items()}
-    ratios = [whole / alone for whole, alone in zip(times["whole"], times["backbone"], strict=True)]
-    found["whole / backbone"] = {"median": statistics.median(ratios), "p90": p90(ratios)}
-    show(found)
+        photo = save_photo(Path(folder))
+        report = {
+            "threads": arguments.threads,
+            "warm": warm(
+                arguments.model, photo, arguments.threads, arguments.regions, arguments.rounds
+            ),
+            "cold": cold(arguments.model, photo, arguments.threads, arguments.cold_rounds),
+            "parts": parts(arguments.model, photo, arguments.threads, arguments.regions),
+        }
+    print(json.dumps(report, indent=2))
     if arguments.json is not None:
-        write_whole(
-            arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n")
-        )
+        text = json.dumps(report, indent=2) + "\n"
+        write_whole(arguments.json, lambda path: path.write_text(text))
 
 
 def save_photo(folder: Path) -> Path:
-    """A photo of 640x480 as a JPEG file: of COCO where it is at hand, else the astronaut of scikit-image."""
-    if SHARED.is_dir():
-        picture = open_image(sorted(SHARED.glob("*.jpg"))[0])
-    else:
-        from skimage import data
+    """The astronaut of scikit-image as a JPEG file of 640x480."""
+    from skimage import data
 
-        picture = Image.fromarray(data.astronaut())
     path = folder / "photo.jpg"
-    picture.resize(SIZE).save(path, quality=90)
+    Image.fromarray(data.astronaut()).resize(SIZE).save(path, quality=90)
     return path
 
 
-def measure(
-    captioner: RegionCaptioner, photo: Path, regions: int, rounds: int
-) -> tuple[dict[str, list[float]], ImageResult]:
-    """Milliseconds of every round, after two that do not count, and what was said."""
-    opened = open_image(photo)
-    pixels = captioner.preprocessing.to_tensor(opened)[None]
-    pixels = pixels.to(captioner.device).contiguous(memory_format=torch.channels_last)
-    result = captioner.caption(photo, regions=regions)
-    steps: dict[str, Callable[[], Any]] = {
-        "caption": lambda: captioner.caption(photo, regions=regions),
-        "draw": lambda: draw(open_image(photo), result),
-        "backbone": lambda: cast(TorchPredictor, captioner.predictor).model.extractor.backbone(
-            pixels
-        ),
+def warm(model: str, photo: Path, threads: int, regions: int, rounds: int) -> dict[str, Any]:
+    """Milliseconds of a photo with a loaded model, the engines in turn, and their ratio."""
+    import torch
+
+    torch.set_num_threads(threads)
+    captioners = {
+        engine: RegionCaptioner.from_pretrained(model, engine=engine, threads=threads)
+        for engine in ENGINES
     }
-    times: dict[str, list[float]] = {
-        name: [] for kind in ("", " cpu") for name in (part + kind for part in PARTS)
-    }
-    with torch.inference_mode():
-        for number in range(rounds + 2):
-            took = {name: clock(step) for name, step in steps.items()}
-            took["whole"] = (
-                took["caption"][0] + took["draw"][0],
-                took["caption"][1] + took["draw"][1],
-            )
+    times: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    for number in range(rounds + 2):
+        for engine, captioner in captioners.items():
+            milliseconds = clock(lambda: captioner.caption(photo, regions=regions))  # noqa: B023
             if number >= 2:
-                for name, (wall, processor) in took.items():
-                    times[name].append(wall)
-                    times[name + " cpu"].append(processor)
-    return times, result
+                times[engine].append(milliseconds)
+    medians = {engine: statistics.median(values) for engine, values in times.items()}
+    return {**medians, "torch / onnx": medians["torch"] / medians["onnx"]}
 
 
-def clock(step: Callable[[], Any]) -> tuple[float, float]:
-    """Wall clock and processor time of one run, in milliseconds."""
-    wall, processor = time.perf_counter(), time.process_time()
+def cold(model: str, photo: Path, threads: int, rounds: int) -> dict[str, Any]:
+    """Seconds and peak megabytes of ``regiontalk caption`` in a new process, by engine."""
+    report: dict[str, Any] = {}
+    runs: dict[str, list[tuple[float, float]]] = {engine: [] for engine in ENGINES}
+    for _ in range(rounds):
+        for engine in ENGINES:
+            runs[engine].append(run_command(model, photo, engine, threads))
+    for engine, pairs in runs.items():
+        report[engine] = {
+            "seconds": statistics.median(seconds for seconds, _ in pairs),
+            "peak MB": statistics.median(peak for _, peak in pairs),
+        }
+    return report
+
+
+def run_command(model: str, photo: Path, engine: str, threads: int) -> tuple[float, float]:
+    """Seconds and peak megabytes of one command."""
+    program = (
+        "import resource, subprocess, sys, time\n"
+        "started = time.perf_counter()\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024\n"
+        "print(time.perf_counter() - started, peak)"
+    )
+    command = [str(Path(sys.executable).with_name("regiontalk")), "caption", str(photo)]
+    command += ["--model", model, "--engine", engine, "--threads", str(threads)]
+    output = subprocess.run(
+        [sys.executable, "-c", program, *command], check=True, capture_output=True, text=True
+    ).stdout
+    seconds, peak = map(float, output.split())
+    return seconds, peak
+
+
+def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, float]:
+    """Milliseconds of the parts of one photo on ONNX Runtime: medians of 20."""
+    captioner = RegionCaptioner.from_pretrained(model, engine="onnx", threads=threads)
+    predictor, preprocessing = captioner.predictor, captioner.preprocessing
+    opened = captioner.open(photo)
+    pixels = preprocessing.to_pixels(opened.image, opened.size_wh)[None]
+    features = predictor.encode_photos(pixels)
+    boxes, _ = predictor.propose(features, max(regions, captioner.config.decoding.candidates))
+    captions = captioner.write(features, boxes[:, 1:])
+    steps: dict[str, Callable[[], Any]] = {
+        "file to RGB": lambda: captioner.open(photo),
+        "resize": lambda: preprocessing.to_pixels(opened.image, opened.size_wh),
+        "backbone and proposals": lambda: predictor.encode_photos(pixels),
+        "choice of regions": lambda: predictor.propose(features, boxes.shape[1] - 1),
+        "region features": lambda: predictor.region_features(features, boxes),
+        "words of the photo": lambda: captioner.write(features, boxes[:, :1], of_photos=True),
+        "words of the regions": lambda: captioner.write(features, boxes[:, 1:]),
+        "confidence": lambda: captioner.evidence(features, boxes[:, 1:], captions),
+    }
+    return {name: statistics.median(clock(step) for _ in range(20)) for name, step in steps.items()}
+
+
+def clock(step: Callable[[], Any]) -> float:
+    """Wall clock of one run, in milliseconds."""
+    started = time.perf_counter()
     step()
-    return 1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - processor)
-
-
-def words(result: ImageResult) -> float:
-    """Mean length of the captions that were not held back."""
-    spoken = [
-        item.text.split()
-        for item in (result.caption, *result.regions)
-        if item is not None and item.text
-    ]
-    return statistics.mean(len(text) for text in spoken) if spoken else 0.0
-
-
-def summary(rounds: list[float]) -> dict[str, float]:
-    """What is reported of the rounds."""
-    return {"median": statistics.median(rounds), "p90": p90(rounds), "least": min(rounds)}
-
-
-def p90(values: list[float]) -> float:
-    """The value that nine of ten do not exceed."""
-    return (
-        statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
-    )
-
-
-def show(found: dict[str, Any]) -> None:
-    """The table."""
-    setting = f"{found['regions']} regions, {found['threads']} threads, {found['words']:.1f} words a caption"
-    print(f"{found['model']}: {setting}")
-    print(f"{'ms':14} {'median':>8} {'p90':>8} {'least':>8}")
-    for name, row in found["milliseconds"].items():
-        print(f"{name:14} {row['median']:8.1f} {row['p90']:8.1f} {row['least']:8.1f}")
-    ratio = found["whole / backbone"]
-    print(
-        f"whole / backbone alone: {ratio['median']:.1f} (p90 {ratio['p90']:.1f}); load {found['load']:.1f}"
-    )
+    return 1e3 * (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

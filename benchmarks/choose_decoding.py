@@ -57,7 +57,7 @@ def choose(captioner: RegionCaptioner, **settings: float) -> None:
     """Let the model decode with these settings."""
     config = captioner.config
     decoding = config.decoding.model_copy(update=settings)
-    captioner.config = config.model_copy(update={"decoding": decoding})
+    captioner.predictor.config = config.model_copy(update={"decoding": decoding})
 
 
 def caption_row(

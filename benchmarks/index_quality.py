@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
-from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import tokenize
 
 
@@ -94,9 +93,7 @@ def exact_ranks(
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
         numbers = [captioner.vocabulary.encode(asked.text) for asked in block]
-        scores = score_matrix(
-            cast(TorchPredictor, captioner.predictor).model.aligner, vectors, numbers, seen
-        )  # (B, C)
+        scores = score_matrix(captioner.predictor, vectors, numbers, seen)  # (B, C)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
         ranks.append([(scores[some] > true).sum(axis=0) for some in rivals])
     return [np.concatenate(own) for own in zip(*ranks, strict=True)]

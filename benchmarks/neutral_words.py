@@ -47,7 +47,7 @@ def main() -> None:
     config = captioner.config
     for margin in arguments.margins:
         decoding = config.decoding.model_copy(update={"neutral_margin": margin})
-        captioner.config = config.model_copy(update={"decoding": decoding})
+        captioner.predictor.config = config.model_copy(update={"decoding": decoding})
         counts: Counter[str] = Counter()
         for item in describe_boxes(photos):
             true_sex = sex_of(item.thing.phrases)

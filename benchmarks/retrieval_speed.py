@@ -21,15 +21,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from regiontalk.align.config import AlignerConfig
-from regiontalk.align.model import Aligner
+from regiontalk.align.score import maxsim
 from regiontalk.evaluate.retrieval import PackedWords, score_blocks
 from regiontalk.metrics.retrieval import BLOCK, IntArray, ranks
+from regiontalk.model.config import ModelConfig
+from regiontalk.records import FloatArray
 
 PHOTOS, SENTENCES_EACH, REGIONS, DIMENSIONS = 5000, 5, 20, 256
 WORDS = (6, 18)  # shortest and longest sentence; the mean of 12 is that of Flickr and COCO
@@ -40,19 +41,19 @@ ALLOWED_RATIO, ALLOWED_BYTES = 2.0, 2e9
 class Vectors:
     """regions (B, N, D) and the words of all sentences."""
 
-    regions: Tensor
+    regions: FloatArray
     words: PackedWords
 
 
 def make_vectors(photos: int) -> Vectors:
     """Random unit vectors for so many photos and five times as many sentences."""
-    generator = torch.Generator().manual_seed(0)
-    lengths = torch.randint(WORDS[0], WORDS[1] + 1, (photos * SENTENCES_EACH,), generator=generator)
-    regions = torch.randn(photos, REGIONS, DIMENSIONS, generator=generator)
-    words = torch.randn(int(lengths.sum()), DIMENSIONS, generator=generator)
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(WORDS[0], WORDS[1] + 1, photos * SENTENCES_EACH)
+    regions = generator.normal(size=(photos, REGIONS, DIMENSIONS)).astype(np.float32)
+    words = generator.normal(size=(int(lengths.sum()), DIMENSIONS)).astype(np.float32)
     for vectors in (regions, words):
-        vectors /= vectors.norm(dim=-1, keepdim=True)
-    return Vectors(regions, PackedWords(words, np.concatenate([[0], lengths.numpy().cumsum()])))
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return Vectors(regions, PackedWords(words, np.concatenate([[0], lengths.cumsum()])))
 
 
 def tiles(photos: int) -> Iterator[tuple[IntArray, IntArray]]:
@@ -83,16 +84,17 @@ def time_products(vectors: Vectors, photos: int) -> tuple[float, float]:
     for rows, columns in tiles(photos):
         starts = vectors.words.starts
         words = vectors.words.vectors[starts[columns[0]] : starts[columns[-1] + 1]]
-        torch.mm(words, vectors.regions[rows[0] : rows[-1] + 1].flatten(0, 1).T)
+        words @ vectors.regions[rows[0] : rows[-1] + 1].reshape(-1, DIMENSIONS).T
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
 
 
-def time_ranks(aligner: Aligner, vectors: Vectors, photos: int) -> tuple[float, float]:
+def time_ranks(vectors: Vectors, photos: int) -> tuple[float, float]:
     """Wall and CPU seconds of scoring and ranking, both ways."""
-    seen = torch.ones(vectors.regions.shape[:2], dtype=torch.bool)
+    seen = np.ones(vectors.regions.shape[:2], dtype=bool)
+    scorer: Any = SimpleNamespace(config=ModelConfig(), score=maxsim)
     start = seconds()
-    make = score_blocks(aligner, vectors.regions, vectors.words, seen)
+    make = score_blocks(scorer, vectors.regions, vectors.words, seen)
     ranks(make, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
@@ -106,18 +108,13 @@ def main() -> None:
     parser.add_argument(
         "--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="as OMP_NUM_THREADS has it")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     photos = max(BLOCK[0], round(PHOTOS * arguments.fraction**0.5))
     vectors = make_vectors(photos)
-    aligner = Aligner(
-        features=1, vocabulary=1, config=AlignerConfig(size=1, word_size=1, hidden=1)
-    )  # its score alone
-    with torch.no_grad():
-        time_products(vectors, BLOCK[0])  # threads and memory are set up outside the timing
-        floor, took = time_products(vectors, photos), time_ranks(aligner, vectors, photos)
+    time_products(vectors, BLOCK[0])  # threads and memory are set up outside the timing
+    floor, took = time_products(vectors, photos), time_ranks(vectors, photos)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     full_peak = peak + missing_bytes(photos)
     result = {

@@ -16,10 +16,8 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
 
 from regiontalk import RegionCaptioner
 from regiontalk.align.score import region_prior
@@ -28,8 +26,8 @@ from regiontalk.boxes import iou
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.images.open import open_photo
+from regiontalk.model.config import chain_of
 from regiontalk.records import Example, FloatArray
-from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import tokenize
 
 BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
@@ -72,31 +70,30 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
-@torch.inference_mode()
 def measure(
     captioner: RegionCaptioner, examples: Sequence[Example], random: np.random.Generator
 ) -> dict[float, Counter[str]]:
     """For each beta: snippets, their words, those that hold a phrase, and how many of these are right in each way."""
     counts: dict[float, Counter[str]] = {beta: Counter() for beta in BETAS}
-    model = cast(TorchPredictor, captioner.predictor).model
-    begins = model.chain().starts
+    model = captioner.predictor
+    begins = chain_of(model.config.decoding, model.vocabulary).starts
     for example in examples:
         if example.size_wh is None or not len(example.boxes_xyxy):
             continue
         photo = open_photo(example.photo)
         maps = captioner.encode([photo])
-        boxes, quality = model.extractor.propose(maps, ALIGN_REGIONS)
-        vectors = model.aligner.regions(model.extractor.vectors(maps, boxes))[0]  # (N, D)
+        boxes, quality = model.propose(maps, ALIGN_REGIONS)
+        vectors = model.embed_regions(model.region_features(maps, boxes))[0]  # (N, D)
         overlap = iou(
-            model.preprocessing.to_original(boxes[0].numpy(), example.size_wh), example.boxes_xyxy
+            model.preprocessing.to_original(boxes[0], example.size_wh), example.boxes_xyxy
         )
         for number, caption in enumerate(example.captions):
             sentence = model.vocabulary.encode(caption)
             if not sentence:
                 continue
-            words, _ = model.aligner.read([sentence])
+            words, _ = model.encode_text([sentence])
             prior = region_prior(words, quality, model.config.decoding.region_prior, len(vectors))
-            scores = (words[0] @ vectors.T + prior[0])[: len(sentence)].numpy()
+            scores = (words[0] @ vectors.T + prior[0])[: len(sentence)]
             mixed = random.permuted(scores, axis=1)
             starts = None if begins is None else np.array(begins(sentence))
             for beta in BETAS:

@@ -15,7 +15,7 @@ from regiontalk.files import locked
 if TYPE_CHECKING:
     from regiontalk.train.run import Run
 
-STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
+STAGES = ("proposer", "warm", "joint", "refine", "align", "generate", "photo_check")
 
 Stage = Annotated[
     str,

@@ -21,7 +21,7 @@ from regiontalk.train.photo_check import PhotoCheckConfig
 from regiontalk.train.photos import AugmentConfig
 from regiontalk.train.word_vectors import VectorsConfig
 
-STAGES = ("proposer", "warm", "joint", "align", "generate", "photo_check")
+STAGES = ("proposer", "warm", "joint", "refine", "align", "generate", "photo_check")
 
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -77,6 +77,7 @@ class Recipe(BaseModel):
     proposer: JointConfig | None = None
     warm: AlignConfig | None = None
     joint: JointConfig | None = None
+    refine: JointConfig | None = None
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
     photo_check: PhotoCheckConfig | None = None

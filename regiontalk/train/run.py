@@ -2,8 +2,9 @@
 
 Stages run in this order, each where its section stands in the file: ``proposer`` teaches the
 proposal head on the frozen backbone, ``warm`` the aligner on the frozen features of its regions,
-``joint`` moves the backbone and all heads together, and on features that are frozen from there on
-``align`` and ``generate`` finish the heads. Every stage keeps its checkpoint under the output
+``joint`` moves the backbone and all heads together, ``refine`` teaches the proposals of the backbone
+as it then is, and on features that are frozen from there on ``align`` and ``generate`` finish the
+heads. Every stage keeps its checkpoint under the output
 folder, so the same command goes on where a run was killed; a finished stage is only loaded.
 """
 
@@ -61,6 +62,7 @@ from regiontalk.train.word_vectors import begin_with_vectors, read_text
 
 SMALL = 20_000  # words of all texts, below which rare words are kept rather than lost
 ENOUGH_COVERED = 0.8  # of the words of the texts
+PHOTO_STAGES = ("proposer", "joint", "refine")  # that look at pictures, not at frozen features
 LOG_NAME = "log.jsonl"  # of the judgements on dev, all stages in one file
 
 
@@ -165,7 +167,7 @@ class Run:
         taken = None if start is None else RegionModel.from_folder(find_folder(start))
         sizes = extractor_sizes(recipe, start)
         taught = self.boxes and any(
-            part and part.weight_proposal for part in (recipe.proposer, recipe.joint)
+            part and part.weight_proposal for part in (recipe.proposer, recipe.joint, recipe.refine)
         )
         if not taught and taken is None and self.given is None:
             why = (
@@ -308,9 +310,9 @@ class Run:
         if name == "photo_check":
             self._fit_photo_check(model, config)
             return
-        if name == "proposer" and config.only_places and not self.boxes:
+        if name in ("proposer", "refine") and config.only_places and not self.boxes:
             self.log(
-                "stage proposer: left out, no photo of the data has a box; --start mini has proposals that learnt"
+                f"stage {name}: left out, no photo of the data has a box; --start mini has proposals that learnt"
             )
             return
         if name in ("warm", "align") and not any(example.captions for example in self.examples):
@@ -325,7 +327,7 @@ class Run:
             self._generate(model, config, shared)
         elif steps_done(shared["folder"]) >= config.optimiser.last:
             self._recall(name, model, shared)
-        elif name in ("joint", "proposer"):
+        elif name in PHOTO_STAGES:
             store, changes = self.store(model), self.recipe.augment
             train_joint(
                 model, self.examples, store, config, changes=changes, log=self.log, **shared
@@ -423,7 +425,7 @@ class Run:
 
     def _begin(self, name: str, model: RegionModel) -> dict[str, Any]:
         """What makes a stage this run's: its folder, its settings and what is usual for them."""
-        if name not in ("joint", "proposer"):
+        if name not in PHOTO_STAGES:
             settle_statistics(
                 model.extractor,
                 self.examples,
@@ -444,7 +446,7 @@ class Run:
         config = getattr(self.recipe, name)
         if not steps_done(shared["folder"]):
             return 0
-        if name in ("joint", "proposer"):
+        if name in PHOTO_STAGES:
             return recall(made_ready(model, config), config.optimiser, **shared)
         if name == "generate":
             if steps_done(shared["folder"]) < config.optimiser.last:
