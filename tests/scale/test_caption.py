@@ -96,7 +96,8 @@ def test_no_cluster_at_the_address(tmp_path: Path, photos: Path) -> None:
     words = ["scale", "caption", str(photos), "--output", str(tmp_path / "out")]
     program = "from regiontalk.cli.main import app; app()"
     command = [sys.executable, "-c", program, *words, "--address", "auto"]
-    environment = {**os.environ, "RAY_ADDRESS": ""}
+    # a folder of its own: a cluster that was killed leaves its address in the usual one
+    environment = {**os.environ, "RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
     result = subprocess.run(
         command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
     )
