@@ -18,7 +18,7 @@ from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
 from regiontalk.evaluate.region_captions import Spoken
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.config import Calibration
-from regiontalk.text.vocabulary import FUNCTION_WORDS, tokenize
+from regiontalk.text.vocabulary import FUNCTION_WORDS, SPECIAL, UNKNOWN, tokenize
 
 LEAST_F1 = 0.5
 LEAST_PRECISION = 0.5
@@ -30,7 +30,8 @@ def content_words(text: str) -> list[str]:
     >>> content_words("A man in his red shirt")
     ['man', 'red', 'shirt']
     """
-    return [word for word in tokenize(text) if word not in FUNCTION_WORDS]
+    silent = {*FUNCTION_WORDS, SPECIAL[UNKNOWN]}
+    return [word for word in tokenize(text) if word not in silent]
 
 
 def region_right(caption: str, phrases: Sequence[str]) -> bool | None:

@@ -13,7 +13,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 def decode_picture(text: str) -> bytes:
     r"""The bytes of a picture in base64: plain or URL-safe, wrapped or not, padded or not, or as a data URL.
 
-    >>> decode_picture("data:image/png;base64,aGV5\\nIQ")
+    >>> decode_picture("data:image/png;base64,aGV5\nIQ")
     b'hey!'
 
     Raises:

@@ -333,7 +333,7 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
             id="no phrases to spare",
         ),
         pytest.param('name = "x\n', ["expected TOML"], id="not TOML"),
-        pytest.param(b"\xff\xfe", ["expected TOML"], id="not text"),
+        pytest.param(b"\xff\xfe", ["name: Field required"], id="an empty UTF-16 text"),
     ],
 )
 def test_recipes_that_are_refused(tmp_path: Path, text: str | bytes, messages: list[str]) -> None:
@@ -419,7 +419,7 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
         pytest.param(
             "generator",
             [],
-            "expected one of proposer, warm, joint, align, generate, photo_check, objects",
+            "expected one of proposer, warm, joint, refine, align, generate, photo_check, objects",
             id="no such stage",
         ),
         pytest.param(
