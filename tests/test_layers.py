@@ -251,3 +251,29 @@ def test_unknown_module_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
     with pytest.raises(KeyError, match="give 'novelty' a layer"):
         layer("regiontalk.novelty")
+
+
+TORCH_FREE = (
+    "captioner drawing datasets evaluate export images index metrics scale serve video".split()
+)
+
+
+def loaded_at_import(path: Path) -> set[str]:
+    """What a file imports when it is imported itself: modules, and the names from them as if they were modules."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_torch_is_loaded_only_where_models_are_trained() -> None:
+    imports = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): loaded_at_import(path)
+        for path in PACKAGE.rglob("*.py")
+    }
+    free = [module for module in imports if (module.split(".") * 2)[1] in TORCH_FREE]
+    assert len(free) > 60
+    assert [module for module in free if "torch" in reachable(module, imports)] == []
