@@ -63,6 +63,8 @@ Features = Annotated[
 ]
 MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
 
+TRAIN_PACKAGES = ("torch", "torchvision", "timm")  # of the extra [train]
+
 Box = tuple[float, float, float, float]
 
 
@@ -90,10 +92,12 @@ def parse_boxes(texts: list[str]) -> list[Box]:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; a KeyError's without its quotes.
+    """The message of an error without line breaks; a KeyError's without its quotes; of a missing package its extra.
 
     >>> one_line(KeyError("no such cell; expected lstm or gru"))
     'no such cell; expected lstm or gru'
     """
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in TRAIN_PACKAGES:
+        return f"this needs {error.name}: pip install 'regiontalk[train]'"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(text.split()) or type(error).__name__

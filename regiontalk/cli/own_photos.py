@@ -121,6 +121,7 @@ def _finish(
     """Confidences, the model's folder, the page, and what to do with them."""
     from regiontalk.train.card import own_card
     from regiontalk.train.finish import before_and_after, calibrate, settle_photo_check
+    from regiontalk.train.run import save_for_use
 
     log = run.log
     model.eval()
@@ -137,7 +138,7 @@ def _finish(
         figures=compared.lines,
         dev=len(photos.dev),
     )
-    model.folded().save_pretrained(out, card)
+    save_for_use(out, model, card, log)
     for cache in run.out.glob("features*"):
         cache.unlink() if cache.is_file() else shutil.rmtree(cache)
     for line in compared.lines:

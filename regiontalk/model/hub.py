@@ -44,7 +44,7 @@ def find_folder(name: str | Path) -> Path:
 
 
 def _download(name: str) -> Path:
-    """A snapshot of a Hub repository: the four files of a model and nothing else."""
+    """A snapshot of a Hub repository: the files of a model and its graphs, nothing else."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
@@ -54,7 +54,9 @@ def _download(name: str) -> Path:
 
     try:
         return Path(
-            snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"])
+            snapshot_download(
+                name, allow_patterns=["*.json", "*.safetensors", "*.onnx", "README.md"]
+            )
         )
     except RepositoryNotFoundError as error:
         raise ValueError(

@@ -70,10 +70,6 @@ class RegionModel(nn.Module):
             backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes
         )
 
-    def regions(self, usual: int) -> int:
-        """How many boxes compete beside the whole photo: the usual number, or as many as a model reads given ones."""
-        return usual if self.config.given is None else self.config.given.regions
-
     def chain(self, beta: float | None = None) -> Chain:
         """How this model's snippets are inferred; ``beta`` None takes its own."""
         return chain_of(self.config.decoding, self.vocabulary, beta)
@@ -83,13 +79,6 @@ class RegionModel(nn.Module):
         size = self.config.extractor.size
         whole = maps.regions.new_tensor([0, 0, size, size]).expand(len(maps.regions), 1, 4)
         return self.extractor.vectors(maps, whole)[:, 0]
-
-    def photo_probability(self, maps: Maps) -> Tensor:
-        """How likely each of B pictures is a photo, (B,) in 0..1; ones for a model without that check."""
-        if self.photo_check is None:
-            return maps.regions.new_ones(len(maps.regions))
-        logits: Tensor = self.photo_check(self.photo_vectors(maps).float())
-        return logits.sigmoid()[:, 0]
 
     def condition_size(self) -> int:
         """C, the length of what the generator is conditioned on."""

@@ -20,8 +20,10 @@ from regiontalk.text.vocabulary import Vocabulary
 def save_folder(
     folder: Path, module: nn.Module, config: BaseModel, vocabulary: Vocabulary, card: str
 ) -> None:
-    """Write the four files of any model, ``config.json`` last."""
+    """Write the four files of any model, ``config.json`` last; graphs of the weights that stood there before go."""
     folder.mkdir(parents=True, exist_ok=True)
+    for graph in folder.glob("*.onnx"):
+        graph.unlink()
     tensors = {key: _half(value) for key, value in module.state_dict().items()}
     write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
     write_whole(folder / "vocabulary.json", vocabulary.save)

@@ -674,13 +674,20 @@ def run_recipe(
     for name in stages:
         run.stage(name, model)
     folder = run.out / "model"
-    model.folded().save_pretrained(folder, card)
-    _export_graphs(folder, model, run.log)
+    save_for_use(folder, model, card, run.log)
     return folder
 
 
-def _export_graphs(folder: Path, model: RegionModel, log: Log) -> None:
-    """The graphs for use without torch, where the model and this installation have what they need."""
+def save_for_use(folder: Path, model: RegionModel, card: str, log: Log) -> None:
+    """Write a trained model's folder, with graphs for use without torch where it and this installation allow them.
+
+    Args:
+        folder: of the model.
+        model: its batch norms are folded.
+        card: the text of its ``README.md``.
+        log: takes a line where there are no graphs.
+    """
+    model.folded().save_pretrained(folder, card)
     reason = why_not(model)
     if reason is None:
         try:

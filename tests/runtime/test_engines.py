@@ -19,9 +19,11 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.model.region_model import RegionModel
 from regiontalk.runtime.engines import load_predictor
 from regiontalk.runtime.export import export_runtime
+from regiontalk.runtime.graphs import has_graphs
 from regiontalk.runtime.onnx_engine import OnnxPredictor
 from regiontalk.runtime.predictor import Predictor
 from regiontalk.runtime.torch_engine import TorchPredictor
+from regiontalk.train.run import save_for_use
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +158,31 @@ def test_a_library_without_torch(folder: Path, tmp_path: Path) -> None:
         command = [sys.executable, "-c", NO_TORCH, *arguments, "--model", str(folder)]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("verb", ["train", "objects"])
+def test_what_needs_torch_says_how_to_get_it(folder: Path, tmp_path: Path, verb: str) -> None:
+    photo(1).save(tmp_path / "a.png")
+    rest = {
+        "train": ["train", str(tmp_path), "--out", "model"],
+        "objects": ["objects", "a.png", "--detector", "torchvision", "--model", str(folder)],
+    }[verb]
+    command = [sys.executable, "-c", NO_TORCH.replace(", standalone_mode=False", ""), *rest]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.splitlines()[-1].endswith("pip install 'regiontalk[train]'"), run.stderr
+
+
+def test_a_run_ends_with_graphs_and_leaves_none_of_other_weights(
+    make_tiny: Callable[..., RegionModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regiontalk.train.run.export_runtime", export_runtime)
+    log: list[str] = []
+    save_for_use(tmp_path / "model", make_tiny(), "# tiny\n", log.append)
+    assert has_graphs(tmp_path / "model") and log == []
+    assert isinstance(load_predictor(tmp_path / "model"), OnnxPredictor)
+    make_tiny().folded().save_pretrained(tmp_path / "model", "# tiny\n")
+    assert not has_graphs(tmp_path / "model")
 
 
 @pytest.fixture
