@@ -396,15 +396,45 @@ class RegionCaptioner:
         decoding = self.config.decoding
         state = self.predictor.start(features, boxes_xyxy)
         if of_photos:
-            captions = self.predictor.write(state, beams, decoding.photo_min_words)
+            captions = self._write_photos(features, state, beams)
         else:
-            captions = self.predictor.write(
+            captions_by_box = self.predictor.write(
                 state,
                 decoding.region_beams if beams is None else beams,
                 length_power=decoding.region_length_power,
             )
+            captions = [candidates[0] for candidates in captions_by_box]
         margin = decoding.neutral_margin
         return self._neutral(captions, state, margin) if margin else captions
+
+    def _write_photos(
+        self, features: PhotoFeatures, state: DecoderState, beams: int | None
+    ) -> list[Hypothesis]:
+        """The sentences of B whole photos: of the K found, the one that also fits the photo's regions (eq. 8)."""
+        decoding, predictor = self.config.decoding, self.predictor
+        beams = decoding.photo_beams if beams is None else beams
+        weight = decoding.photo_alignment
+        captions_by_photo = predictor.write(
+            state, beams, decoding.photo_min_words, keep=None if weight else 1
+        )
+        if not weight:
+            return [candidates[0] for candidates in captions_by_photo]
+        boxes, scores = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
+        regions = predictor.embed_regions(predictor.region_features(features, boxes))
+        candidate_tokens = [caption.words for each in captions_by_photo for caption in each]
+        words, word_mask = predictor.encode_text(candidate_tokens)
+        chosen: list[Hypothesis] = []
+        first = 0
+        for photo, candidates in enumerate(captions_by_photo):
+            rows = slice(first, first + len(candidates))
+            first = rows.stop
+            region_mask = scores[photo, None] > 0
+            (alignments,) = predictor.score(
+                regions[photo, None], words[rows], region_mask, word_mask[rows]
+            )
+            ranks = np.array([caption.score for caption in candidates]) + weight * alignments
+            chosen.append(candidates[int(ranks.argmax())])
+        return chosen
 
     def _neutral(
         self, captions: Sequence[Hypothesis], state: DecoderState, margin: float
@@ -420,9 +450,8 @@ class RegionCaptioner:
         if not counterparts:
             return list(captions)
         rows = list(counterparts)
-        pairs = [captions[row].words for row in rows] + list(counterparts.values())
-        scores, _ = self.predictor.read_captions(state.take(rows * 2), pairs)
-        as_written, as_swapped = np.split(scores, 2)
+        as_written = np.array([captions[row].log_probability for row in rows])
+        as_swapped, _ = self.predictor.read_captions(state.take(rows), list(counterparts.values()))
         either = np.logaddexp(as_written, as_swapped)  # a person is likelier than either
         chosen = list(captions)
         for place, row in enumerate(rows):

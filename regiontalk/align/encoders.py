@@ -109,7 +109,8 @@ class SentenceEncoder(nn.Module):
 
     def _directions(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
-        if mask is None and self.cell == "gru":
+        # an exported GRU is told the lengths by its graph (`runtime.export`), packing does not export
+        if self.cell == "gru" and (mask is None or torch.compiler.is_exporting()):
             first, second = self.recurrent(inputs)[0].chunk(2, -1)
             summed: Tensor = first + second
             return summed

@@ -21,11 +21,11 @@ def select_regions(
         boxes_xyxy: (B, A, 4) network pixels.
         count: boxes wanted beside the whole picture, which fills the places that are left.
         size: picture side in network pixels, where boxes are cut.
-        nms_iou: IoU above which the weaker of two boxes goes.
+        nms_iou: IoU above which the weaker of two boxes falls behind.
 
     Returns:
-        boxes (B, 1 + count, 4), row 0 the whole picture, and scores (B, 1 + count) in 0..1, by
-        falling objectness; the score of a filled place is 0.
+        boxes (B, 1 + count, 4), row 0 the whole picture, and their objectness (B, 1 + count) in
+        0..1, in the order of choice; the score of a filled place is 0.
     """
     boxes = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(objectness), 1 + count, 1))
     scores = np.zeros((len(objectness), 1 + count), dtype=np.float32)
@@ -40,9 +40,8 @@ def select_regions(
 def select_best(
     objectness: FloatArray, boxes_xyxy: FloatArray, count: int, *, size: int, nms_iou: float
 ) -> tuple[FloatArray, FloatArray]:
-    """The best proposals of one picture after non-maximum suppression: at most ``count`` boxes and their objectness."""
-    # ten candidates a place: with fewer, suppression leaves places empty where one large thing
-    # fills the picture
+    """The best proposals of one picture by soft suppression: at most ``count`` boxes and their objectness."""
+    # ten candidates a place: with fewer, one large thing that fills the picture leaves no others
     most = min(max(_CANDIDATES, 10 * count), len(objectness))
     top = np.argpartition(-objectness, most - 1)[:most]
     top = top[np.argsort(-objectness[top], kind="stable")]
@@ -50,5 +49,5 @@ def select_best(
     scores = 1 / (1 + np.exp(-objectness[top]))
     is_large = (candidates[:, 2:] - candidates[:, :2]).min(axis=1) >= _MIN_SIDE
     candidates, scores = candidates[is_large], scores[is_large]
-    chosen = box_ops.non_maximum_suppression(candidates, scores, nms_iou, count)
+    chosen = box_ops.soft_non_maximum_suppression(candidates, scores, nms_iou, count)
     return candidates[chosen], np.asarray(scores[chosen], dtype=np.float32)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 _MAX_INLINE = (
     16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 )
+_MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
 class Graph(NamedTuple):
@@ -105,9 +107,10 @@ def graphs_of(model: RegionModel) -> list[Graph]:
         raise ValueError(f"model {model.config.name!r}: {reason}")
     generator, side = model.config.generator, model.config.extractor.size
     vectors = torch.zeros(2, 3, model.extractor.vector_size)
+    sentences = [torch.full((2, 5), 4), torch.ones(2, 5, dtype=torch.bool)]
     graphs = [
         Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
-        Graph("encode_text", _encode_text, [torch.full((2, 5), 4)], [[0, 1]]),
+        Graph("encode_text", _encode_text, sentences, [[0, 1], [0, 1]]),
     ]
     if model.config.given is not None:
         return graphs
@@ -141,9 +144,9 @@ def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
     return model.aligner.regions(vectors)
 
 
-def _encode_text(model: RegionModel, words: Tensor) -> Any:
-    """Sentences of one length: (C, T) word numbers to s (C, T, D)."""
-    return model.aligner.words(words, None)
+def _encode_text(model: RegionModel, words: Tensor, mask: Tensor) -> Any:
+    """Sentences (C, T) of word numbers and mask, True = a word, to s (C, T, D)."""
+    return model.aligner.words(words, mask)
 
 
 def _encode_photos(model: RegionModel, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -211,6 +214,8 @@ def _export(
     Raises:
         ValueError: it holds a large constant that is no weight of the model.
     """
+    from onnxscript import optimizer
+
     with _quiet():
         program = torch.onnx.export(
             _Part(model, graph.part).eval(),
@@ -220,10 +225,21 @@ def _export(
             dynamic_shapes=(tuple(_dynamic(axes) for axes in graph.dynamic),),
             verbose=False,
         )
-    proto: Any = None if program is None else program.model_proto
-    if proto is None:
+    if program is None:
         raise ValueError(f"graph {graph.name}: torch exported nothing")
+    # bounds of clips, shapes and the like become constants: an operator is fused with the
+    # convolution before it only where its bounds are; weights are too large and stay
+    optimizer.fold_constants(
+        program.model,
+        input_size_limit=_MAX_FOLDED,
+        output_size_limit=_MAX_FOLDED,
+        should_fold=lambda node: False if node.op_type == "Transpose" else None,
+    )
+    optimizer.remove_unused_nodes(program.model)
+    proto: Any = program.model_proto
     _refer(proto.graph, graph.name, stored)
+    if graph.name == "encode_text":
+        _tell_lengths(proto.graph)
     for entry in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
         entry.ClearField("metadata_props")
         entry.ClearField("doc_string")
@@ -271,7 +287,29 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
             reference.external_data.add(key=key, value=str(value))
         tensor.CopyFrom(reference)
     nodes = [*casts, *graph.node]
-    del graph.node[:]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _tell_lengths(graph: Any) -> None:
+    """Let the recurrences of a graph end each sentence where its mask, the second input, does."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    mask = graph.input[1].name
+    axis = numpy_helper.from_array(np.array([1], dtype=np.int64), "lengths.axis")
+    graph.initializer.append(axis)
+    recurrences = [node for node in graph.node if node.op_type == "GRU"]
+    for node in recurrences:
+        inputs = [*node.input, *[""] * (5 - len(node.input))]
+        inputs[4] = "lengths"
+        node.ClearField("input")
+        node.input.extend(inputs)
+    counted = [
+        helper.make_node("Cast", [mask], ["lengths.mask"], to=TensorProto.INT32),
+        helper.make_node("ReduceSum", ["lengths.mask", axis.name], ["lengths"], keepdims=0),
+    ]
+    nodes = [*counted, *graph.node]
+    graph.ClearField("node")
     graph.node.extend(nodes)
 
 

@@ -18,7 +18,7 @@ from regiontalk.records import FloatArray
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
 from regiontalk.runtime.search import IntArray
-from regiontalk.text.vocabulary import END
+from regiontalk.text.vocabulary import END, pad_words
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -26,6 +26,7 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
+SENTENCES_TOGETHER = 256  # read in one run: enough to be quick, few enough for little memory
 
 
 class OnnxPredictor(Predictor):
@@ -77,24 +78,23 @@ class OnnxPredictor(Predictor):
     def encode_text(
         self, sentences: Sequence[Sequence[int]]
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T).
-
-        Sentences of one length are read together: no recurrence sees padding.
-        """
+        """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T)."""
         aligner = self.config.aligner
         closing = [END] if aligner.sentence_token else []
-        tokens = [[*sentence, *closing] for sentence in sentences]
-        lengths = np.array([len(sentence) for sentence in tokens], dtype=np.int64)
-        width = max(1, int(lengths.max(initial=0)))
-        vectors = np.zeros((len(tokens), width, aligner.size), dtype=np.float32)
-        for length in sorted({*lengths.tolist()} - {0}):
-            rows = np.flatnonzero(lengths == length)
-            words = np.array([tokens[row] for row in rows], dtype=np.int64)
-            vectors[rows, :length] = self._one("encode_text", words)
-        places = np.arange(width)
+        words, mask = pad_words([[*sentence, *closing] for sentence in sentences])
+        lengths = mask.sum(1)
+        vectors = np.zeros((*words.shape, aligner.size), dtype=np.float32)
+        order = np.argsort(lengths, kind="stable")  # sentences of like length are read together
+        for first in range(0, len(order), SENTENCES_TOGETHER):
+            rows = order[first : first + SENTENCES_TOGETHER]
+            width = lengths[rows[-1]]
+            if width:
+                vectors[rows, :width] = self._one(
+                    "encode_text", words[rows, :width], mask[rows, :width]
+                )
         if aligner.sentence == "last":
-            return vectors, places == lengths[:, None] - 1
-        return vectors, places < lengths[:, None]
+            return vectors, np.arange(words.shape[1]) == lengths[:, None] - 1
+        return vectors, mask
 
     def start(
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None

@@ -223,14 +223,16 @@ class Predictor(ABC):
         beams: int | None = None,
         min_words: int = 0,
         length_power: float | None = None,
-    ) -> list[Hypothesis]:
-        """The best caption of each of R rows, by beam search.
+        keep: int | None = 1,
+    ) -> list[list[Hypothesis]]:
+        """The best captions of each of R rows, by beam search; at most ``keep``, best first, at least one.
 
         Args:
             state: as `start` prepared it.
             beams: K; None takes the model's own.
             min_words: no caption ends before it.
             length_power: see `search.beam`; None takes the model's own.
+            keep: captions wanted of a row, at most K, which None stands for.
         """
         if not len(state.memory[0]):
             return []
@@ -242,6 +244,7 @@ class Predictor(ABC):
             beams=beams,
             min_words=min_words,
             length_power=length_power,
+            keep=keep,
         )
 
     def _search_step(self, words: IntArray, parts: Any) -> tuple[FloatArray, Any]:
@@ -309,8 +312,9 @@ def best_captions(
     beams: int | None = None,
     min_words: int = 0,
     length_power: float | None = None,
-) -> list[Hypothesis]:
-    """The best caption of each of R rows as a model decodes, by beam search.
+    keep: int | None = 1,
+) -> list[list[Hypothesis]]:
+    """The best captions of each of R rows as a model decodes, by beam search.
 
     Args:
         step: the model, as `runtime.search` takes it.
@@ -320,6 +324,7 @@ def best_captions(
         beams: K; None takes the model's.
         min_words: no caption ends before it.
         length_power: see `search.beam`; None takes the model's.
+        keep: captions wanted of a row, at most K, which None stands for.
     """
     written = itertools.count()
 
@@ -330,13 +335,12 @@ def best_captions(
             log_probabilities[:, END] = -np.inf
         return log_probabilities, next_parts
 
-    hypotheses_by_row = beam(
+    return beam(
         longer_step if min_words else step,
         state,
         rows,
         decoding.max_words,
         decoding.beams if beams is None else beams,
         length_power=decoding.length_power if length_power is None else length_power,
-        keep=1,
+        keep=keep,
     )
-    return [hypotheses[0] for hypotheses in hypotheses_by_row]

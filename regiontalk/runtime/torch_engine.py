@@ -142,4 +142,7 @@ def write_captions(
 ) -> list[Hypothesis]:
     """The best caption of each of R conditions (R, C) of a torch generator, as `best_captions`."""
     step, state = search_step(generator, condition, annotations, mask)
-    return best_captions(step, state, len(condition), decoding, beams=beams, min_words=min_words)
+    captions_by_row = best_captions(
+        step, state, len(condition), decoding, beams=beams, min_words=min_words
+    )
+    return [captions[0] for captions in captions_by_row]
