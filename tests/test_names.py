@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
 import regiontalk
+from regiontalk.deprecation import renamed_keys
+from regiontalk.text.vocabulary import Vocabulary
 
 HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
 
@@ -44,3 +47,40 @@ def test_nothing_heavy_is_imported_early(program: str) -> None:
 def test_a_name_stays_itself_whatever_was_imported_before() -> None:
     check = "import regiontalk.drawing.draw, regiontalk.images.open\nfrom regiontalk import draw\nassert callable(draw)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+RENAMED = [
+    ("regiontalk.files", "write_whole", "atomic_write"),
+    ("regiontalk.text.vocabulary", "pad_words", "pad_token_ids"),
+]
+
+
+@pytest.mark.parametrize(("module", "old", "new"), RENAMED, ids=lambda value: value)
+def test_an_old_name_works_and_warns(module: str, old: str, new: str) -> None:
+    namespace = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=rf"{old} is now {new}"):
+        assert getattr(namespace, old) is getattr(namespace, new)
+
+
+def test_a_name_that_never_was_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match=r"regiontalk\.files.*no attribute 'write_everything'"):
+        _ = importlib.import_module("regiontalk.files").write_everything
+
+
+def test_an_old_argument_works_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match=r"build\(least=...\) is now min_count"):
+        vocabulary = Vocabulary.build(["a dog", "a cat"], least=2)  # type: ignore[call-arg]
+    assert vocabulary.words[4:] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({"old": 1, "b": 2}, {"new": 1, "b": 2}, id="old key"),
+        pytest.param({"new": 1}, {"new": 1}, id="new key"),
+        pytest.param({"old": 1, "new": 2}, {"old": 1, "new": 2}, id="both: the old one is unknown"),
+        pytest.param([1], [1], id="no table"),
+    ],
+)
+def test_renamed_keys(values: object, expected: object) -> None:
+    assert renamed_keys(values, {"old": "new"}, warn=False) == expected

@@ -13,7 +13,7 @@ from regiontalk.align.config import AlignerConfig
 from regiontalk.align.encoders import LastState, RegionEncoder, SentenceEncoder
 from regiontalk.align.loss import info_nce, max_margin
 from regiontalk.align.torch_score import maxsim, mean_positive, sum_positive
-from regiontalk.text.vocabulary import END, pad_words
+from regiontalk.text.vocabulary import END, pad_token_ids
 
 _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     "maxsim": maxsim,
@@ -62,7 +62,7 @@ class Aligner(nn.Module):
         last`` the last alone.
         """
         closing = [END] if self.config.sentence_token else []
-        padded, is_word = pad_words([[*sentence, *closing] for sentence in sentences])
+        padded, is_word = pad_token_ids([[*sentence, *closing] for sentence in sentences])
         words, mask = torch.from_numpy(padded), torch.from_numpy(is_word)
         device = self.log_scale.device
         words, mask = words.to(device), mask.to(device)

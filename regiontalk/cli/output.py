@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
@@ -107,7 +107,7 @@ class Drawings:
 
     def _save(self, picture: Image, photo: str, what: str) -> Path:
         path = self._folder / self._name(Path(photo).stem, what)
-        write_whole(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
+        atomic_write(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
         return path
 
     def _name(self, stem: str, what: str) -> str:

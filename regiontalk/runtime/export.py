@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
@@ -78,7 +78,7 @@ def export_runtime(folder: Path) -> list[Path]:
     for graph in graphs_of(model):
         path = graph_file(folder, graph.name)
         content = _export(graph, model, stored, made_for)
-        write_whole(path, functools.partial(Path.write_bytes, data=content))
+        atomic_write(path, functools.partial(Path.write_bytes, data=content))
         written.append(path)
     return written
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.align.model import Aligner
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.weights import fingerprint
 from regiontalk.runtime.torch_engine import write_captions
@@ -62,7 +62,7 @@ class Memory:
             "boxes": self.boxes_xyxy.half(),
         }
         metadata = {"extractor": fingerprint(extractor)}
-        write_whole(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+        atomic_write(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
 
     @classmethod
     def load(cls, path: Path, extractor: nn.Module) -> Memory | None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
-from regiontalk.text.vocabulary import FUNCTION_WORDS, UNKNOWN, Vocabulary
+from regiontalk.text.nouns import FUNCTION_WORDS
+from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
 
 NEVER = (
     -1e4

@@ -1,0 +1,77 @@
+"""Names that changed: the old ones work for one version, and say what to write instead."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__``, which answers to old names.
+
+    Args:
+        module: the module's ``__name__``.
+        names: old name -> the name that stands in the module today.
+    """
+
+    def find(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", names[name], DeprecationWarning)
+        return getattr(sys.modules[module], names[name])
+
+    return find
+
+
+def renamed_argument(
+    **names: str,
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Let a function take an argument by its old name too: ``@renamed_argument(least="min_count")``."""
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        @functools.wraps(function)
+        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            for old, new in names.items():
+                if old in kwargs:
+                    _warn(f"{function.__name__}({old}=...)", new, DeprecationWarning)
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def renamed_keys(values: Any, names: Mapping[str, str], *, warn: bool = True) -> Any:
+    """The values of a configuration under today's keys.
+
+    Args:
+        values: what is validated; anything but a dict is returned as it is.
+        names: old key -> today's key. An old key beside today's stays, and is an unknown key.
+        warn: False for files that nobody writes by hand, such as a model's ``config.json``.
+    """
+    if not isinstance(values, dict):
+        return values
+    current: dict[Any, Any] = {}
+    for key, value in values.items():
+        new = names.get(key)
+        if new is None or new in values:
+            current[key] = value
+            continue
+        if warn:
+            _warn(f"key {key}", new, FutureWarning)
+        current[new] = value
+    return current
+
+
+def _warn(old: str, new: str, category: type[Warning]) -> None:
+    """Name the old and the new name at the line that used the old one."""
+    warnings.warn(
+        f"{old} is now {new}; the old name goes in the next version", category, stacklevel=3
+    )
