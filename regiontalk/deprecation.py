@@ -23,7 +23,7 @@ def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        _warn(f"{module}.{name}", names[name], DeprecationWarning)
+        warn_renamed(f"{module}.{name}", names[name], DeprecationWarning)
         return getattr(sys.modules[module], names[name])
 
     return find
@@ -39,7 +39,7 @@ def renamed_argument(
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             for old, new in names.items():
                 if old in kwargs:
-                    _warn(f"{function.__name__}({old}=...)", new, DeprecationWarning)
+                    warn_renamed(f"{function.__name__}({old}=...)", new, DeprecationWarning)
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
@@ -65,12 +65,12 @@ def renamed_keys(values: Any, names: Mapping[str, str], *, warn: bool = True) ->
             current[key] = value
             continue
         if warn:
-            _warn(f"key {key}", new, FutureWarning)
+            warn_renamed(f"key {key}", new, FutureWarning)
         current[new] = value
     return current
 
 
-def _warn(old: str, new: str, category: type[Warning]) -> None:
+def warn_renamed(old: str, new: str, category: type[Warning] = DeprecationWarning) -> None:
     """Name the old and the new name at the line that used the old one."""
     warnings.warn(
         f"{old} is now {new}; the old name goes in the next version", category, stacklevel=3

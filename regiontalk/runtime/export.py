@@ -138,7 +138,7 @@ def graphs_of(model: RegionModel) -> list[Graph]:
 
 
 def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
-    return model.aligner.regions(vectors)
+    return model.aligner.embed_regions(vectors)
 
 
 def _encode_text(model: RegionModel, words: Tensor) -> Any:

@@ -143,10 +143,10 @@ class Kept:
         vectors = self.memory.vectors[rows]
         texts = [words for words in self.texts(rows) if words]
         with torch.no_grad():
-            regions = self.teacher.aligner.regions(vectors)
-            words, mask = self.teacher.aligner.read(texts)
-        moved = 1 - functional.cosine_similarity(aligner.regions(vectors), regions, dim=-1)
-        own_words, _ = aligner.read(texts)
+            regions = self.teacher.aligner.embed_regions(vectors)
+            words, mask = self.teacher.aligner.encode_text(texts)
+        moved = 1 - functional.cosine_similarity(aligner.embed_regions(vectors), regions, dim=-1)
+        own_words, _ = aligner.encode_text(texts)
         apart = 1 - functional.cosine_similarity(own_words[mask], words[mask], dim=-1)
         weights = (own_words[mask].norm(dim=-1) - words[mask].norm(dim=-1)).abs()
         loss: Tensor = moved.mean() + apart.mean() + weights.mean()
