@@ -27,7 +27,7 @@ from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.model.hub import find_folder
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
-from regiontalk.regions.precomputed import given_features, read_given
+from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
     DetectorBoxes,
     PrecomputedRegions,
@@ -345,10 +345,10 @@ class RegionCaptioner:
         given = self.config.given
         if given is not None and isinstance(self.source, PrecomputedRegions):
             regions_by_photo = [
-                read_given(self.source, photo.name, photo.size_wh, given.features)
+                read_precomputed(self.source, photo.name, photo.size_wh, given.features)
                 for photo in photos
             ]
-            return PhotoFeatures(*given_features(regions_by_photo, self.preprocessing, given))
+            return PhotoFeatures(*precomputed_features(regions_by_photo, self.preprocessing, given))
         pixels = [self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos]
         return self.predictor.encode_photos(np.stack(pixels))
 

@@ -39,7 +39,7 @@ def renamed_argument(
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             for old, new in names.items():
                 if old in kwargs:
-                    warn_renamed(f"{function.__name__}({old}=...)", new, DeprecationWarning)
+                    warn_renamed(f"{function.__qualname__}({old}=...)", new, DeprecationWarning)
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
@@ -48,13 +48,17 @@ def renamed_argument(
     return decorate
 
 
-def renamed_keys(values: Any, names: Mapping[str, str], *, warn: bool = True) -> Any:
+WRITTEN_BY_US: Mapping[str, bool] = {"written_by_us": True}
+"""Validation context of files that nobody writes by hand, such as a model's ``config.json``."""
+
+
+def renamed_keys(values: Any, names: Mapping[str, str], context: Any = None) -> Any:
     """The values of a configuration under today's keys.
 
     Args:
         values: what is validated; anything but a dict is returned as it is.
         names: old key -> today's key. An old key beside today's stays, and is an unknown key.
-        warn: False for files that nobody writes by hand, such as a model's ``config.json``.
+        context: the validation context; with `WRITTEN_BY_US` old keys give no warning.
     """
     if not isinstance(values, dict):
         return values
@@ -64,14 +68,14 @@ def renamed_keys(values: Any, names: Mapping[str, str], *, warn: bool = True) ->
         if new is None or new in values:
             current[key] = value
             continue
-        if warn:
+        if context != WRITTEN_BY_US:
             warn_renamed(f"key {key}", new, FutureWarning)
         current[new] = value
     return current
 
 
 def warn_renamed(old: str, new: str, category: type[Warning] = DeprecationWarning) -> None:
-    """Name the old and the new name at the line that used the old one."""
+    """Name the old and the new name at the line that called the caller of this."""
     warnings.warn(
         f"{old} is now {new}; the old name goes in the next version", category, stacklevel=3
     )

@@ -7,9 +7,13 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 import regiontalk
-from regiontalk.deprecation import renamed_keys
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
+from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
+from regiontalk.regions.config import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary
 
 HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
@@ -52,6 +56,11 @@ def test_a_name_stays_itself_whatever_was_imported_before() -> None:
 RENAMED = [
     ("regiontalk.files", "write_whole", "atomic_write"),
     ("regiontalk.text.vocabulary", "pad_words", "pad_token_ids"),
+    ("regiontalk.align.encoders", "LastState", "GRUSentenceEncoder"),
+    ("regiontalk.align.encoders", "ReluRecurrence", "ReluRNN"),
+    ("regiontalk.regions.config", "GivenConfig", "PrecomputedConfig"),
+    ("regiontalk.regions.precomputed", "given_features", "precomputed_features"),
+    ("regiontalk.regions.precomputed", "read_given", "read_precomputed"),
 ]
 
 
@@ -73,6 +82,14 @@ def test_an_old_argument_works_and_warns() -> None:
     assert vocabulary.words[4:] == ["a"]
 
 
+def test_an_old_method_works_and_warns() -> None:
+    aligner = Aligner(features=3, vocabulary=6, config=AlignerConfig())
+    with pytest.warns(DeprecationWarning, match=r"Aligner\.read is now encode_text"):
+        words, mask = aligner.read([[4, 5]])
+    expected_words, expected_mask = aligner.encode_text([[4, 5]])
+    assert words.equal(expected_words) and mask.equal(expected_mask)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -83,4 +100,33 @@ def test_an_old_argument_works_and_warns() -> None:
     ],
 )
 def test_renamed_keys(values: object, expected: object) -> None:
-    assert renamed_keys(values, {"old": "new"}, warn=False) == expected
+    assert renamed_keys(values, {"old": "new"}, WRITTEN_BY_US) == expected
+
+
+RENAMED_KEYS = [(ExtractorConfig, "overlap", "nms_iou", 0.7)]
+
+
+@pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)
+def test_an_old_key_works_and_warns(
+    record: type[BaseModel], old: str, new: str, value: object
+) -> None:
+    with pytest.warns(FutureWarning, match=f"key {old} is now {new}"):
+        config = record.model_validate({old: value})
+    assert config == record.model_validate({new: value})
+
+
+@pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)
+def test_a_file_of_ours_keeps_its_keys(
+    record: type[BaseModel],
+    old: str,
+    new: str,
+    value: object,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    config = record.model_validate({old: value}, context=WRITTEN_BY_US)
+    assert getattr(config, new) == value and not recwarn.list
+
+
+def test_an_old_key_beside_the_new_one_is_unknown() -> None:
+    with pytest.raises(ValidationError, match="overlap"):
+        ExtractorConfig.model_validate({"overlap": 0.7, "nms_iou": 0.6})

@@ -153,7 +153,7 @@ class Predictor(ABC):
             features.boxes_xyxy,
             count,
             size=sizes.size,
-            nms_iou=sizes.overlap,
+            nms_iou=sizes.nms_iou,
         )
 
     def competing_regions(self, default: int) -> int:
