@@ -6,12 +6,15 @@ import importlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
 import regiontalk
 from regiontalk.align.config import AlignerConfig
 from regiontalk.align.model import Aligner
+from regiontalk.boxes import non_maximum_suppression
+from regiontalk.datasets.toy import make_scenes
 from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
 from regiontalk.regions.config import ExtractorConfig
 from regiontalk.text.vocabulary import Vocabulary
@@ -58,6 +61,9 @@ RENAMED = [
     ("regiontalk.text.vocabulary", "pad_words", "pad_token_ids"),
     ("regiontalk.align.encoders", "LastState", "GRUSentenceEncoder"),
     ("regiontalk.align.encoders", "ReluRecurrence", "ReluRNN"),
+    ("regiontalk.datasets.flickr", "picture_sizes", "image_files"),
+    ("regiontalk.datasets.flickr", "PICTURE_FOLDERS", "IMAGE_FOLDERS"),
+    ("regiontalk.datasets.not_photos", "draw_picture", "draw_image"),
     ("regiontalk.regions.config", "GivenConfig", "PrecomputedConfig"),
     ("regiontalk.regions.precomputed", "given_features", "precomputed_features"),
     ("regiontalk.regions.precomputed", "read_given", "read_precomputed"),
@@ -80,6 +86,16 @@ def test_an_old_argument_works_and_warns() -> None:
     with pytest.warns(DeprecationWarning, match=r"build\(least=...\) is now min_count"):
         vocabulary = Vocabulary.build(["a dog", "a cat"], least=2)  # type: ignore[call-arg]
     assert vocabulary.words[4:] == ["a"]
+
+
+def test_old_arguments_of_scenes_and_boxes() -> None:
+    with pytest.warns(DeprecationWarning, match="least=...\\) is now min_shapes"):
+        (scene,) = make_scenes(1, 0, least=4)  # type: ignore[call-arg]
+    assert len(scene.shapes) == 4
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], dtype=np.float32)
+    with pytest.warns(DeprecationWarning, match="threshold=...\\) is now nms_iou"):
+        rows = non_maximum_suppression(boxes, boxes[:, 0], threshold=0.5)  # type: ignore[call-arg]
+    assert rows.tolist() == [0]
 
 
 def test_an_old_method_works_and_warns() -> None:
