@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,11 +54,11 @@ def intersection(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """Area that every pair shares in square pixels: (N, 4) and (M, 4) to (N, M)."""
     first_sides = first_xyxy.T[:, :, None]  # (4, N, 1)
     second_sides = second_xyxy.T[:, None]  # (4, 1, M)
-    return np.asarray(_shared_area(first_sides, second_sides), dtype=np.float32)
+    return np.asarray(shared_area(first_sides, second_sides), dtype=np.float32)
 
 
-def _shared_area(first_sides: FloatArray, second_sides: FloatArray) -> FloatArray:
-    """Area that boxes share, from their x1, y1, x2 and y2 (4, ...), which broadcast."""
+def shared_area(first_sides: NDArray[Any], second_sides: NDArray[Any]) -> NDArray[Any]:
+    """Area that boxes share, from their x1, y1, x2 and y2 (4, ...), which broadcast; in the arrays' own dtype."""
     first_x1, first_y1, first_x2, first_y2 = first_sides
     second_x1, second_y1, second_x2, second_y2 = second_sides
     widths = np.minimum(first_x2, second_x2) - np.maximum(first_x1, second_x1)
@@ -107,7 +109,7 @@ def non_maximum_suppression(
     while len(remaining) and (max_count is None or len(chosen) < max_count):
         best, remaining = remaining[0], remaining[1:]
         chosen.append(int(best))
-        shared = _shared_area(sides[:, best], sides[:, remaining])
+        shared = shared_area(sides[:, best], sides[:, remaining])
         overlaps = shared / (areas[best] + areas[remaining] - shared)
         # float64, or 0.6 would be rounded up to the nearest float32 before the comparison
         remaining = remaining[overlaps <= np.float64(nms_iou)]

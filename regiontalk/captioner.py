@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
-from regiontalk.drawing.attention import Looks, look
+from regiontalk.drawing.attention import AttentionMaps, attention_maps
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.images.preprocessing import Preprocessing
@@ -329,7 +329,7 @@ class RegionCaptioner:
         """Whether `look` has something to show."""
         return bool(self.config.generator.attention)
 
-    def look(self, photo: PictureSource, sentence: str) -> Looks:
+    def look(self, photo: PictureSource, sentence: str) -> AttentionMaps:
         """Where the generator looks at each word of a sentence about the whole photo, such as its own caption ([2]).
 
         Raises:
@@ -338,7 +338,7 @@ class RegionCaptioner:
         """
         tokens, _ = self.read(sentence)
         opened = self.open(photo)
-        return look(self.predictor, self.encode([opened]), tokens, opened.size_wh)
+        return attention_maps(self.predictor, self.encode([opened]), tokens, opened.size_wh)
 
     def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
