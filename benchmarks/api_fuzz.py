@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 PROGRAM = [
     sys.executable,
@@ -61,7 +61,7 @@ def main() -> None:
         print(f"\n{fault}", file=sys.stderr)
     print(f"{len(faults)} server errors")
     if given.json:
-        write_whole(
+        atomic_write(
             given.json,
             json.dumps({"statuses": statuses, "server_errors": len(faults)}, indent=1).encode(),
         )

@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 from regiontalk import RegionCaptioner
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 SIZE = (640, 480)
 ENGINES = ("onnx", "torch")
@@ -54,7 +54,7 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     if arguments.json is not None:
         text = json.dumps(report, indent=2) + "\n"
-        write_whole(arguments.json, lambda path: path.write_text(text))
+        atomic_write(arguments.json, lambda path: path.write_text(text))
 
 
 def save_photo(folder: Path) -> Path:

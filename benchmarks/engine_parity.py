@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from regiontalk import ImageResult, RegionCaptioner
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.images.suffixes import SUFFIXES
 
 TOGETHER = 8
@@ -61,7 +61,7 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     if arguments.json is not None:
         text = json.dumps(report, indent=2) + "\n"
-        write_whole(arguments.json, lambda path: path.write_text(text))
+        atomic_write(arguments.json, lambda path: path.write_text(text))
 
 
 def by_box(

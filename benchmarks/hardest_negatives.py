@@ -51,10 +51,10 @@ def main() -> None:
         maps = model.extractor(
             pictures.normalise(pictures.pixels[start : start + len(batch)].float())
         )
-        regions = model.aligner.regions(
+        regions = model.aligner.embed_regions(
             model.extractor.vectors(maps, boxes)[list(photos), list(rows)]
         )[:, None]
-        words, word_mask = model.aligner.read(list(texts))
+        words, word_mask = model.aligner.encode_text(list(texts))
         scores = model.aligner.score(
             regions, words, torch.ones(regions.shape[:2], dtype=torch.bool), word_mask
         )

@@ -30,7 +30,7 @@ from typing import Any
 import httpx2
 from PIL import Image
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 PROGRAM = [
@@ -95,7 +95,7 @@ def main() -> None:
     found["load"] = os.getloadavg()[0]
     show(found["runs"])
     if arguments.json is not None:
-        write_whole(
+        atomic_write(
             arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n")
         )
 

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontalk.deprecation import renamed_argument
 from regiontalk.records import FloatArray
 
 
 def rescale(
     boxes_xyxy: FloatArray, from_wh: tuple[float, float], to_wh: tuple[float, float]
 ) -> FloatArray:
-    """Boxes of a picture of size ``from_wh`` in pixels of the same picture stored at ``to_wh``.
+    """Boxes of an image of size ``from_wh`` in pixels of the same image stored at ``to_wh``.
 
     >>> rescale(np.array([[10, 10, 20, 40]], dtype=np.float32), (100, 200), (50, 50)).tolist()
     [[5.0, 2.5, 10.0, 10.0]]
     """
-    scale = np.array([to_wh[0] / from_wh[0], to_wh[1] / from_wh[1]] * 2, dtype=np.float32)
+    scale_x = to_wh[0] / from_wh[0]
+    scale_y = to_wh[1] / from_wh[1]
+    scale = np.array([scale_x, scale_y, scale_x, scale_y], dtype=np.float32)
     return boxes_xyxy.astype(np.float32) * scale
 
 
 def clip(boxes_xyxy: FloatArray, size_wh: tuple[float, float]) -> FloatArray:
-    """Boxes (N, 4) cut at the picture's edges."""
-    return boxes_xyxy.clip(0, np.array([*size_wh, *size_wh], dtype=np.float32))
+    """Boxes (N, 4) cut at the image's edges."""
+    limits = np.array([*size_wh, *size_wh], dtype=np.float32)
+    return boxes_xyxy.clip(0, limits)
 
 
 def area(boxes_xyxy: FloatArray) -> FloatArray:
     """Areas (N,) in square pixels."""
-    wide = boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
-    return np.asarray(wide * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1]), dtype=np.float32)
+    widths = boxes_xyxy[:, 2] - boxes_xyxy[:, 0]
+    heights = boxes_xyxy[:, 3] - boxes_xyxy[:, 1]
+    return np.asarray(widths * heights, dtype=np.float32)
 
 
 def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
@@ -39,14 +46,24 @@ def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     [[0.3330000042915344]]
     """
     shared = intersection(first_xyxy, second_xyxy)
-    return np.asarray(shared / (area(first_xyxy)[:, None] + area(second_xyxy) - shared))
+    total = area(first_xyxy)[:, None] + area(second_xyxy)
+    return np.asarray(shared / (total - shared))
 
 
 def intersection(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """Area that every pair shares in square pixels: (N, 4) and (M, 4) to (N, M)."""
-    low = np.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
-    high = np.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
-    return np.asarray((high - low).clip(0).prod(2), dtype=np.float32)
+    first_sides = first_xyxy.T[:, :, None]  # (4, N, 1)
+    second_sides = second_xyxy.T[:, None]  # (4, 1, M)
+    return np.asarray(shared_area(first_sides, second_sides), dtype=np.float32)
+
+
+def shared_area(first_sides: NDArray[Any], second_sides: NDArray[Any]) -> NDArray[Any]:
+    """Area that boxes share, from their x1, y1, x2 and y2 (4, ...), which broadcast; in the arrays' own dtype."""
+    first_x1, first_y1, first_x2, first_y2 = first_sides
+    second_x1, second_y1, second_x2, second_y2 = second_sides
+    widths = np.minimum(first_x2, second_x2) - np.maximum(first_x1, second_x1)
+    heights = np.minimum(first_y2, second_y2) - np.maximum(first_y1, second_y1)
+    return np.asarray(widths.clip(0) * heights.clip(0))
 
 
 def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
@@ -56,43 +73,46 @@ def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatA
     >>> shared_of_smaller(inner, outer).tolist()
     [[1.0]]
     """
+    shared = intersection(first_xyxy, second_xyxy)
     smaller = np.minimum(area(first_xyxy)[:, None], area(second_xyxy))
-    return np.asarray(intersection(first_xyxy, second_xyxy) / smaller, dtype=np.float32)
+    return np.asarray(shared / smaller, dtype=np.float32)
 
 
 def union_box(boxes_xyxy: FloatArray) -> FloatArray:
     """The smallest box (4,) around all of (N, 4): the "merged box" of Flickr30k Entities."""
-    return np.concatenate([boxes_xyxy[:, :2].min(axis=0), boxes_xyxy[:, 2:].max(axis=0)])
+    top_left = boxes_xyxy[:, :2].min(axis=0)
+    bottom_right = boxes_xyxy[:, 2:].max(axis=0)
+    return np.concatenate([top_left, bottom_right])
 
 
+@renamed_argument(threshold="nms_iou")
 def non_maximum_suppression(
-    boxes_xyxy: FloatArray, scores: FloatArray, threshold: float, max_count: int | None = None
+    boxes_xyxy: FloatArray, scores: FloatArray, nms_iou: float, max_count: int | None = None
 ) -> NDArray[np.int64]:
-    """Greedy choice: the best box stays, those over ``threshold`` IoU with it go, and so on with what is left.
+    """Greedy choice: the best box stays, those over ``nms_iou`` with it go, and so on with what is left.
 
     Args:
         boxes_xyxy: (N, 4).
         scores: (N,); of equals the first row is the better.
-        threshold: IoU.
+        nms_iou: IoU above which the weaker of two boxes goes.
         max_count: stop when so many are chosen; None chooses to the end.
 
     Returns:
-        Row numbers of the boxes kept (at most ``max_count``,) int64, by falling score.
+        Row numbers of the chosen boxes (at most ``max_count``,) int64, by falling score.
     """
     order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = np.asarray(boxes_xyxy[order], dtype=np.float32).T.copy()
-    areas = (x2 - x1) * (y2 - y1)
+    ordered_boxes = np.asarray(boxes_xyxy[order], dtype=np.float32)
+    sides = ordered_boxes.T.copy()  # (4, N): each side in one run of memory
+    areas = area(ordered_boxes)
     remaining = np.arange(len(order))
     chosen: list[int] = []
     while len(remaining) and (max_count is None or len(chosen) < max_count):
         best, remaining = remaining[0], remaining[1:]
         chosen.append(int(best))
-        wide = np.minimum(x2[remaining], x2[best]) - np.maximum(x1[remaining], x1[best])
-        tall = np.minimum(y2[remaining], y2[best]) - np.maximum(y1[remaining], y1[best])
-        shared = wide.clip(0) * tall.clip(0)
+        shared = shared_area(sides[:, best], sides[:, remaining])
+        overlaps = shared / (areas[best] + areas[remaining] - shared)
         # float64, or 0.6 would be rounded up to the nearest float32 before the comparison
-        overlap = shared / (areas[best] + areas[remaining] - shared)
-        remaining = remaining[overlap <= np.float64(threshold)]
+        remaining = remaining[overlaps <= np.float64(nms_iou)]
     return order[np.array(chosen, dtype=np.int64)]
 
 

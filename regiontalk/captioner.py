@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
-from regiontalk.drawing.attention import Looks, look
+from regiontalk.drawing.attention import AttentionMaps, attention_maps
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.model.hub import find_folder
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
-from regiontalk.regions.precomputed import given_features, read_given
+from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
     DetectorBoxes,
     PrecomputedRegions,
@@ -329,7 +329,7 @@ class RegionCaptioner:
         """Whether `look` has something to show."""
         return bool(self.config.generator.attention)
 
-    def look(self, photo: PictureSource, sentence: str) -> Looks:
+    def look(self, photo: PictureSource, sentence: str) -> AttentionMaps:
         """Where the generator looks at each word of a sentence about the whole photo, such as its own caption ([2]).
 
         Raises:
@@ -338,17 +338,17 @@ class RegionCaptioner:
         """
         tokens, _ = self.read(sentence)
         opened = self.open(photo)
-        return look(self.predictor, self.encode([opened]), tokens, opened.size_wh)
+        return attention_maps(self.predictor, self.encode([opened]), tokens, opened.size_wh)
 
     def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
         given = self.config.given
         if given is not None and isinstance(self.source, PrecomputedRegions):
             regions_by_photo = [
-                read_given(self.source, photo.name, photo.size_wh, given.features)
+                read_precomputed(self.source, photo.name, photo.size_wh, given.features)
                 for photo in photos
             ]
-            return PhotoFeatures(*given_features(regions_by_photo, self.preprocessing, given))
+            return PhotoFeatures(*precomputed_features(regions_by_photo, self.preprocessing, given))
         pixels = [self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos]
         return self.predictor.encode_photos(np.stack(pixels))
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from regiontalk.deprecation import renamed_names
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -27,7 +29,7 @@ _MARKS = {
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a file beside ``path``, then give it its name; nothing is left where that fails.
 
     A link stays: the file behind it is written. A file that is there keeps its mode.
@@ -40,17 +42,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         OSError: the disk is full, the folder cannot be written, ...; names ``path`` and says why.
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    fresh = target.with_name(f".{target.stem}.new{target.suffix}")
+    temporary = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
-        write(fresh)
+        write(temporary)
         if target.exists():
-            shutil.copymode(target, fresh)
-        os.replace(fresh, target)
+            shutil.copymode(target, temporary)
+        os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     finally:
         with suppress(OSError):
-            fresh.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:
@@ -76,29 +78,28 @@ def decode_text(data: bytes) -> str:
 
 
 def _encoding(data: bytes) -> str:
+    """Python's name of the encoding that bytes are most likely in."""
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             return name
     sample = data[:_SAMPLED]
-    if (
-        sample and sample.count(0) > len(sample) // 4
-    ):  # UTF-16 of Latin letters: each other byte is 0
+    # in UTF-16 of Latin letters each other byte is 0
+    if sample and sample.count(0) > len(sample) // 4:
         return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("utf-8", errors="replace")
-        broken = text.count("\ufffd")
-        return (
-            "cp1252" if broken > sum(not letter.isascii() for letter in text) - broken else "utf-8"
-        )
+        broken_count = text.count("\ufffd")
+        foreign_count = sum(not letter.isascii() for letter in text) - broken_count
+        return "cp1252" if broken_count > foreign_count else "utf-8"
     return "utf-8"
 
 
 def write_data(path: Path, data: bytes) -> None:
-    """Write a whole file at once, as `write_whole` does; its folder is made where it is not there."""
+    """Write a whole file at once, as `atomic_write` does; its folder is made where it is not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda fresh: fresh.write_bytes(data))
+    atomic_write(path, lambda temporary: temporary.write_bytes(data))
 
 
 @contextmanager
@@ -149,3 +150,6 @@ def cannot_write(path: Path, error: OSError) -> OSError:
     return OSError(
         f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place"
     )
+
+
+__getattr__ = renamed_names(__name__, {"write_whole": "atomic_write"})

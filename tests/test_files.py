@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from regiontalk.files import locked, write_whole
+from regiontalk.files import atomic_write, locked
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_written(tmp_path: Path, before: str | None) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
         path.write_text(before)
-    write_whole(path, lambda fresh: fresh.write_text(fresh.suffix))  # the writer sees the suffix
+    atomic_write(path, lambda fresh: fresh.write_text(fresh.suffix))  # the writer sees the suffix
     assert path.read_text() == ".txt" and list(tmp_path.iterdir()) == [path]
 
 
@@ -53,7 +53,7 @@ def test_nothing_half_written(
         raise error
 
     with pytest.raises(type(error)) as caught:
-        write_whole(path, fail)
+        atomic_write(path, fail)
     assert message in str(caught.value)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == (
         [] if before is None else [("a.txt", "old")]
@@ -62,7 +62,7 @@ def test_nothing_half_written(
 
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"a\.txt: cannot be written \(No such file or directory\)"):
-        write_whole(tmp_path / "gone" / "a.txt", lambda fresh: fresh.write_text("x"))
+        atomic_write(tmp_path / "gone" / "a.txt", lambda fresh: fresh.write_text("x"))
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

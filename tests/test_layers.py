@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).parents[1] / "regiontalk"
 
 # First name under regiontalk -> its layer. Packages and files are alike here.
 LAYERS = {
-    **dict.fromkeys(("records", "boxes", "text", "images", "files", "dedupe"), "values"),
+    **dict.fromkeys(
+        ("records", "boxes", "text", "images", "files", "dedupe", "deprecation"), "values"
+    ),
     "regions": "regions",
     "align": "align",
     "generate": "generate",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from pydantic import BaseModel, ValidationError
 
 import regiontalk
+from regiontalk.align.config import AlignerConfig
+from regiontalk.align.model import Aligner
+from regiontalk.boxes import non_maximum_suppression
+from regiontalk.datasets.toy import make_scenes
+from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
+from regiontalk.regions.config import ExtractorConfig
+from regiontalk.text.vocabulary import Vocabulary
 
 HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
 
@@ -44,3 +54,95 @@ def test_nothing_heavy_is_imported_early(program: str) -> None:
 def test_a_name_stays_itself_whatever_was_imported_before() -> None:
     check = "import regiontalk.drawing.draw, regiontalk.images.open\nfrom regiontalk import draw\nassert callable(draw)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+RENAMED = [
+    ("regiontalk.files", "write_whole", "atomic_write"),
+    ("regiontalk.text.vocabulary", "pad_words", "pad_token_ids"),
+    ("regiontalk.align.encoders", "LastState", "GRUSentenceEncoder"),
+    ("regiontalk.align.encoders", "ReluRecurrence", "ReluRNN"),
+    ("regiontalk.datasets.flickr", "picture_sizes", "image_files"),
+    ("regiontalk.datasets.flickr", "PICTURE_FOLDERS", "IMAGE_FOLDERS"),
+    ("regiontalk.datasets.not_photos", "draw_picture", "draw_image"),
+    ("regiontalk.regions.config", "GivenConfig", "PrecomputedConfig"),
+    ("regiontalk.regions.precomputed", "given_features", "precomputed_features"),
+    ("regiontalk.regions.precomputed", "read_given", "read_precomputed"),
+]
+
+
+@pytest.mark.parametrize(("module", "old", "new"), RENAMED, ids=lambda value: value)
+def test_an_old_name_works_and_warns(module: str, old: str, new: str) -> None:
+    namespace = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=rf"{old} is now {new}"):
+        assert getattr(namespace, old) is getattr(namespace, new)
+
+
+def test_a_name_that_never_was_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match=r"regiontalk\.files.*no attribute 'write_everything'"):
+        _ = importlib.import_module("regiontalk.files").write_everything
+
+
+def test_an_old_argument_works_and_warns() -> None:
+    with pytest.warns(DeprecationWarning, match=r"build\(least=...\) is now min_count"):
+        vocabulary = Vocabulary.build(["a dog", "a cat"], least=2)  # type: ignore[call-arg]
+    assert vocabulary.words[4:] == ["a"]
+
+
+def test_old_arguments_of_scenes_and_boxes() -> None:
+    with pytest.warns(DeprecationWarning, match="least=...\\) is now min_shapes"):
+        (scene,) = make_scenes(1, 0, least=4)  # type: ignore[call-arg]
+    assert len(scene.shapes) == 4
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], dtype=np.float32)
+    with pytest.warns(DeprecationWarning, match="threshold=...\\) is now nms_iou"):
+        rows = non_maximum_suppression(boxes, boxes[:, 0], threshold=0.5)  # type: ignore[call-arg]
+    assert rows.tolist() == [0]
+
+
+def test_an_old_method_works_and_warns() -> None:
+    aligner = Aligner(features=3, vocabulary=6, config=AlignerConfig())
+    with pytest.warns(DeprecationWarning, match=r"Aligner\.read is now encode_text"):
+        words, mask = aligner.read([[4, 5]])
+    expected_words, expected_mask = aligner.encode_text([[4, 5]])
+    assert words.equal(expected_words) and mask.equal(expected_mask)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({"old": 1, "b": 2}, {"new": 1, "b": 2}, id="old key"),
+        pytest.param({"new": 1}, {"new": 1}, id="new key"),
+        pytest.param({"old": 1, "new": 2}, {"old": 1, "new": 2}, id="both: the old one is unknown"),
+        pytest.param([1], [1], id="no table"),
+    ],
+)
+def test_renamed_keys(values: object, expected: object) -> None:
+    assert renamed_keys(values, {"old": "new"}, WRITTEN_BY_US) == expected
+
+
+RENAMED_KEYS = [(ExtractorConfig, "overlap", "nms_iou", 0.7)]
+
+
+@pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)
+def test_an_old_key_works_and_warns(
+    record: type[BaseModel], old: str, new: str, value: object
+) -> None:
+    with pytest.warns(FutureWarning, match=f"key {old} is now {new}"):
+        config = record.model_validate({old: value})
+    assert config == record.model_validate({new: value})
+
+
+@pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)
+def test_a_file_of_ours_keeps_its_keys(
+    record: type[BaseModel],
+    old: str,
+    new: str,
+    value: object,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    config = record.model_validate({old: value}, context=WRITTEN_BY_US)
+    assert getattr(config, new) == value and not recwarn.list
+
+
+def test_an_old_key_beside_the_new_one_is_unknown() -> None:
+    with pytest.raises(ValidationError, match="overlap"):
+        ExtractorConfig.model_validate({"overlap": 0.7, "nms_iou": 0.6})

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 def true_pairs(photo_of_sentence: Tensor, photos: int) -> Tensor:
     """(B, C) bool, True = sentence c was written for photo b."""
-    return torch.arange(photos, device=photo_of_sentence.device)[:, None] == photo_of_sentence
+    photo_rows = torch.arange(photos, device=photo_of_sentence.device)
+    return photo_rows[:, None] == photo_of_sentence
 
 
 def max_margin(
@@ -38,18 +39,24 @@ def max_margin(
     Returns:
         () mean over the C true pairs.
     """
-    pairs = true_pairs(photo_of_sentence, len(scores))
-    true = scores[photo_of_sentence, torch.arange(scores.shape[1], device=scores.device)]  # (C,)
+    is_pair = true_pairs(photo_of_sentence, len(scores))  # (B, C)
+    true_scores = _true_scores(scores, photo_of_sentence)  # (C,)
     # a sentence against the other photos: down its column
-    by_photo = (scores - true + margin).clamp(min=0).masked_fill(pairs, 0)  # (B, C)
+    violations = (scores - true_scores + margin).clamp(min=0)
+    by_photo = violations.masked_fill(is_pair, 0)  # (B, C)
     # a photo against the other photos' sentences: along its row, once for each of its own sentences
     rows = scores[photo_of_sentence]  # (C, C)
-    by_sentence = (
-        (rows - true[:, None] + margin).clamp(min=0).masked_fill(pairs[photo_of_sentence], 0)
-    )
+    violations = (rows - true_scores[:, None] + margin).clamp(min=0)
+    by_sentence = violations.masked_fill(is_pair[photo_of_sentence], 0)
     if negatives == "hardest":
         return (by_photo.max(0).values + by_sentence.max(1).values).mean()
     return (by_photo.sum(0) + by_sentence.sum(1)).mean()
+
+
+def _true_scores(scores: Tensor, photo_of_sentence: Tensor) -> Tensor:
+    """The score (C,) of each sentence with its own photo, from (B, C)."""
+    columns = torch.arange(scores.shape[1], device=scores.device)
+    return scores[photo_of_sentence, columns]
 
 
 def info_nce(scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float) -> Tensor:
@@ -65,10 +72,10 @@ def info_nce(scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float) -
     """
     logits = scores.float() * scale
     to_photo = functional.cross_entropy(logits.T, photo_of_sentence)
-    pairs = true_pairs(photo_of_sentence, len(scores))
-    others = logits.masked_fill(pairs, float("-inf")).logsumexp(1)  # (B,)
-    true = logits[photo_of_sentence, torch.arange(scores.shape[1], device=scores.device)]
-    to_sentence = functional.softplus(others[photo_of_sentence] - true).mean()
+    is_pair = true_pairs(photo_of_sentence, len(scores))
+    negatives = logits.masked_fill(is_pair, float("-inf")).logsumexp(1)  # (B,)
+    true_logits = _true_scores(logits, photo_of_sentence)  # (C,)
+    to_sentence = functional.softplus(negatives[photo_of_sentence] - true_logits).mean()
     return (to_photo + to_sentence) / 2
 
 
@@ -100,14 +107,19 @@ def fragment_loss(
     Returns:
         ().
     """
-    own = true_pairs(photo_of_word, products.shape[1])
-    real = region_mask.T[:, :, None]
-    known = products.detach().masked_fill(~real, float("-inf"))  # labels have no gradient
-    together = real & own & (warm | (known > 0) | (known == known.amax(0)))
-    hinge = (1 - torch.where(together, products, -products)).clamp(min=0) * real
+    of_one_photo = true_pairs(photo_of_word, products.shape[1])  # (B, W)
+    is_region = region_mask.T[:, :, None]  # (N, B, 1)
+    # labels have no gradient
+    guesses = products.detach().masked_fill(~is_region, float("-inf"))
+    is_best = guesses == guesses.amax(0)
+    is_positive = is_region & of_one_photo & (warm | (guesses > 0) | is_best)  # (N, B, W)
+    agreement = torch.where(is_positive, products, -products)  # y v . s
+    hinge = (1 - agreement).clamp(min=0) * is_region
     if over == "sum":
         return hinge.sum() / pairs
-    means = [
-        (hinge * label).sum() / label.sum().clamp(min=1) for label in (together, real & ~together)
-    ]
-    return means[0] + means[1]
+    return _masked_mean(hinge, is_positive) + _masked_mean(hinge, is_region & ~is_positive)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean of the values where the mask is True; 0 where it nowhere is."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)

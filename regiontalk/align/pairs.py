@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk.align.score import region_prior
 from regiontalk.align.snippets import snippets, viterbi
@@ -24,7 +26,7 @@ class Pair:
     Attributes:
         caption: which sentence of the photo.
         first: position of the snippet's first word in the sentence.
-        words: its word numbers.
+        words: its token ids.
         region: row of the region; 0 is the whole photo.
         score: sum of v . s over its words (eq. 11), without the prior and the opinion that helped
             to choose them.
@@ -45,7 +47,7 @@ class Chain:
         beta: reward of a word for standing on its neighbour's region (eq. 12), in units of the
             score.
         prior: weight of log objectness beside v . s in eq. 11 (`align.score.region_prior`).
-        starts: of a sentence of word numbers, before which words the region may change; None =
+        starts: of a sentence of token ids, before which words the region may change; None =
             before all.
     """
 
@@ -69,7 +71,7 @@ def infer_pairs(
             perhaps NULL after them (N is then one more than the objectness has).
         objectness: (B, N) of the regions, for the chain's prior.
         words: (C, T, D) word vectors s of all sentences, photo by photo.
-        sentences: for each photo its sentences as word numbers; an empty sentence gives no pair.
+        sentences: for each photo its sentences as token ids; an empty sentence gives no pair.
         chain: how the words choose.
         opinion: another model's say in eq. 11: from the place of a photo among the B and its
             sentences to what is added to v . s, (sentences, T, N); None where there is no other.
@@ -78,35 +80,63 @@ def infer_pairs(
         For each photo its pairs in the order of sentences and words; words on the NULL region are
         in none.
     """
-    flat = [(photo, sentence) for photo, own in enumerate(sentences) for sentence in own]
     pairs: list[list[Pair]] = [[] for _ in sentences]
-    if not flat:
+    rows = _flatten(sentences)
+    if not rows:
         return pairs
-    photo_of = np.array([photo for photo, _ in flat])
-    plain = words @ regions[photo_of].transpose(0, 2, 1)  # (C, T, N)
-    products = plain
+    photo_of = np.array([row.photo for row in rows])
+    products = words @ regions[photo_of].transpose(0, 2, 1)  # (C, T, N)
+    scores = products  # what the words choose by
     if chain.prior:
         quality = objectness[photo_of]
-        products = plain + region_prior(words, quality, chain.prior, regions.shape[1])
+        scores = scores + region_prior(words, quality, chain.prior, regions.shape[1])
     if opinion is not None:
-        products = products + _opinions(opinion, sentences, products.shape)
-    lengths = np.array([len(sentence) for _, sentence in flat])
-    # without the token that closes a sentence
-    is_word = np.arange(words.shape[1]) < lengths[:, None]
+        scores = scores + _opinions(opinion, sentences, scores.shape)
+    is_word, is_start = _word_masks(rows, words.shape[1], chain)
+    labels, _ = viterbi(scores, chain.beta, is_word, starts=is_start)
+    null_region = objectness.shape[1]
+    for number, row in enumerate(rows):
+        for run in snippets(labels[number, : len(row.words)]):
+            if run.region == null_region:  # these words name nothing
+                continue
+            score = float(products[number, run.words, run.region].sum())
+            snippet_words = tuple(row.words[run.words])
+            pair = Pair(row.caption, run.first, snippet_words, run.region, score)
+            pairs[row.photo].append(pair)
+    return pairs
+
+
+class _Row(NamedTuple):
+    """One sentence of the flat list: its photo, its number among that photo's, its token ids."""
+
+    photo: int
+    caption: int
+    words: Sequence[int]
+
+
+def _flatten(sentences: Sequence[Sequence[Sequence[int]]]) -> list[_Row]:
+    """All sentences, photo by photo."""
+    return [
+        _Row(photo, caption, words)
+        for photo, captions in enumerate(sentences)
+        for caption, words in enumerate(captions)
+    ]
+
+
+def _word_masks(
+    rows: Sequence[_Row], longest: int, chain: Chain
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where the words are and before which the region may change, both (C, T).
+
+    The token that closes a sentence is no word here.
+    """
+    lengths = np.array([len(row.words) for row in rows])
+    is_word = np.arange(longest) < lengths[:, None]
     is_start = is_word.copy()
     if chain.starts is not None:
-        for row, (_, sentence) in enumerate(flat):
-            is_start[row, : len(sentence)] = chain.starts(sentence)
-    labels, _ = viterbi(products, chain.beta, is_word, starts=is_start)
-    caption_of = [caption for own in sentences for caption in range(len(own))]
-    for row, (photo, sentence) in enumerate(flat):
-        for run in snippets(labels[row, : len(sentence)]):
-            if run.region == objectness.shape[1]:  # NULL: these words name nothing
-                continue
-            score = float(plain[row, run.words, run.region].sum())
-            named = tuple(sentence[run.words])
-            pairs[photo].append(Pair(caption_of[row], run.first, named, run.region, score))
-    return pairs
+        for number, row in enumerate(rows):
+            is_start[number, : len(row.words)] = chain.starts(row.words)
+    return is_word, is_start
 
 
 def _opinions(
@@ -115,11 +145,15 @@ def _opinions(
     shape: tuple[int, ...],
 ) -> FloatArray:
     """What another model adds to the products of all sentences, (C, T, N); 0 where it says nothing."""
+    choices = shape[2]
     added = np.zeros(shape, dtype=np.float32)
     row = 0
-    for photo, own in enumerate(sentences):
-        for table in opinion(photo, own) if own else ():
-            whole = np.concatenate([table, table.mean(1, keepdims=True)], 1)  # NULL: neither way
-            added[row, : len(table)] = whole[:, : shape[2]]
+    for photo, captions in enumerate(sentences):
+        if not captions:
+            continue
+        for table in opinion(photo, captions):  # (T, N)
+            null = table.mean(1, keepdims=True)  # neither way
+            with_null = np.concatenate([table, null], 1)
+            added[row, : len(table)] = with_null[:, :choices]
             row += 1
     return added

@@ -27,8 +27,11 @@ def affinity(regions: FloatArray, words: FloatArray) -> FloatArray:
         (B, C, T, N).
     """
     size = regions.shape[2]
-    flat = words.reshape(-1, size) @ regions.reshape(-1, size).T  # (C*T, B*N)
-    return flat.reshape(*words.shape[:2], *regions.shape[:2]).transpose(2, 0, 1, 3)
+    flat_words = words.reshape(-1, size)  # (C*T, D)
+    flat_regions = regions.reshape(-1, size)  # (B*N, D)
+    products = flat_words @ flat_regions.T
+    by_sentence = products.reshape(*words.shape[:2], *regions.shape[:2])  # (C, T, B, N)
+    return by_sentence.transpose(2, 0, 1, 3)
 
 
 def region_prior(
@@ -48,12 +51,16 @@ def region_prior(
     Returns:
         (..., T, choices).
     """
-    logs = np.log(np.asarray(objectness, dtype=np.float32).clip(1e-4))
-    best = logs[..., 1:].max(-1, keepdims=True) if logs.shape[-1] > 1 else logs
-    null = np.broadcast_to(best, (*best.shape[:-1], choices - logs.shape[-1]))
-    lengths = np.linalg.norm(words, axis=-1, keepdims=True)
-    prior = np.concatenate([best, logs[..., 1:], null], -1)[..., None, :]
-    return np.asarray(weight * lengths * prior, dtype=np.float32)
+    quality = np.asarray(objectness, dtype=np.float32)
+    log_quality = np.log(quality.clip(1e-4))
+    proposals = log_quality[..., 1:]
+    has_proposals = log_quality.shape[-1] > 1
+    whole_photo = proposals.max(-1, keepdims=True) if has_proposals else log_quality
+    null_count = choices - log_quality.shape[-1]
+    null = np.broadcast_to(whole_photo, (*whole_photo.shape[:-1], null_count))
+    prior = np.concatenate([whole_photo, proposals, null], -1)  # (..., choices)
+    lengths = np.linalg.norm(words, axis=-1, keepdims=True)  # (..., T, 1)
+    return np.asarray(weight * lengths * prior[..., None, :], dtype=np.float32)
 
 
 def maxsim(
@@ -87,8 +94,10 @@ def sum_positive(
     word_mask: NDArray[np.bool_],
 ) -> FloatArray:
     """Eq. 7 of [1], from [3]: S_kl = sum_t sum_i max(0, v_i . s_t). Shapes as in `maxsim`."""
-    products = _word_products(regions, words, word_mask).clip(0)
-    return _sentence_sums((products * region_mask.T[:, :, None]).sum(0), word_mask)
+    products = _word_products(regions, words, word_mask).clip(0)  # (N, B, W)
+    is_region = region_mask.T[:, :, None]
+    sums = (products * is_region).sum(0)  # (B, W)
+    return _sentence_sums(sums, word_mask)
 
 
 def mean_positive(
@@ -98,7 +107,9 @@ def mean_positive(
     word_mask: NDArray[np.bool_],
 ) -> FloatArray:
     """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
-    cells = region_mask.sum(1).clip(1)[:, None] * (word_mask.sum(1) + _SMOOTHING)[None]  # (B, C)
+    region_counts = region_mask.sum(1).clip(1)  # (B,)
+    word_counts = word_mask.sum(1) + _SMOOTHING  # (C,)
+    cells = region_counts[:, None] * word_counts[None]  # (B, C)
     sums = sum_positive(regions, words, region_mask, word_mask)
     return np.asarray(sums / cells, dtype=np.float32)
 
@@ -119,13 +130,16 @@ def _word_products(
     Regions come first in memory, so that their maximum runs along whole rows and costs next to
     nothing.
     """
-    size = regions.shape[2]
-    flat = regions.transpose(1, 0, 2).reshape(-1, size) @ words[word_mask].T  # (N*B, W)
-    return flat.reshape(regions.shape[1], regions.shape[0], -1)
+    photos, count, size = regions.shape
+    flat_regions = regions.transpose(1, 0, 2).reshape(-1, size)  # (N*B, D)
+    products = flat_regions @ words[word_mask].T  # (N*B, W)
+    return products.reshape(count, photos, -1)
 
 
 def _sentence_sums(values: FloatArray, word_mask: NDArray[np.bool_]) -> FloatArray:
     """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
-    padded = np.zeros((len(values), word_mask.size), dtype=np.float32)
+    photos = len(values)
+    padded = np.zeros((photos, word_mask.size), dtype=np.float32)
     padded[:, word_mask.ravel()] = values
-    return np.asarray(padded.reshape(len(values), *word_mask.shape).sum(2), dtype=np.float32)
+    by_word = padded.reshape(photos, *word_mask.shape)  # (B, C, T)
+    return np.asarray(by_word.sum(2), dtype=np.float32)

@@ -65,15 +65,7 @@ def viterbi(
     is_word = _mask("words", words, (*batch, length))
     is_region = _mask("regions", regions, (*batch, count))
     is_start = _mask("starts", starts, (*batch, length))
-    if not (is_region.any(-1) | ~is_word.any(-1)).all():
-        raise ValueError(
-            f"affinity: expected at least one region for every sentence with words, got N={count}"
-        )
-    counts_here = is_word[..., None] & is_region[..., None, :]
-    if not np.isfinite(scores[counts_here]).all():
-        raise ValueError(
-            "affinity: expected finite numbers where words meet regions; mask the padding"
-        )
+    _check_affinities(scores, is_word, is_region)
     if not count:  # nothing but padding is left
         return np.full((*batch, length), NO_LABEL), np.zeros(batch)
     # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
@@ -81,10 +73,28 @@ def viterbi(
     worth = np.where(is_word[..., None], scores, 0.0)
     worth = np.where(is_region[..., None, :], worth, -np.inf)
     best, came_from = _forward(worth, float(beta), is_word & is_start, is_region)
-    labels = _backward(best, came_from)
-    pairs = (is_word.sum(-1) - 1).clip(0)
-    total = np.where(is_word.any(-1), best.max(-1) + beta * pairs, 0.0)
-    return np.where(is_word, labels, NO_LABEL), total
+    labels = np.where(is_word, _backward(best, came_from), NO_LABEL)
+    neighbour_pairs = (is_word.sum(-1) - 1).clip(0)
+    totals = best.max(-1) + beta * neighbour_pairs
+    return labels, np.where(is_word.any(-1), totals, 0.0)
+
+
+def _check_affinities(
+    scores: NDArray[np.float64], is_word: NDArray[np.bool_], is_region: NDArray[np.bool_]
+) -> None:
+    """Refuse words without a region to stand on, and products that are no finite numbers."""
+    has_words = is_word.any(-1)
+    has_regions = is_region.any(-1)
+    if not (has_regions | ~has_words).all():
+        raise ValueError(
+            "affinity: expected at least one region for every sentence with words, "
+            f"got N={scores.shape[-1]}"
+        )
+    counts_here = is_word[..., None] & is_region[..., None, :]
+    if not np.isfinite(scores[counts_here]).all():
+        raise ValueError(
+            "affinity: expected finite numbers where words meet regions; mask the padding"
+        )
 
 
 def _mask(name: str, mask: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -113,10 +123,10 @@ def _forward(
         # With N predecessors and a Potts cost, max over b of (best_b - beta 1[b != a]) is one of
         # two.
         rival = best.argmax(-1, keepdims=True)
-        other = np.take_along_axis(best, rival, -1)
-        moves = (best < other - beta) & may_change[..., t, None]
+        after_move = np.take_along_axis(best, rival, -1) - beta
+        moves = (best < after_move) & may_change[..., t, None]
         came_from.append(np.where(moves, rival, itself))
-        best = np.where(moves, other - beta, best) + worth[..., t, :]
+        best = np.where(moves, after_move, best) + worth[..., t, :]
     return best, came_from
 
 

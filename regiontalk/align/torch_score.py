@@ -17,8 +17,10 @@ def word_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
         (N, B, W): regions come first in memory, so that their maximum runs along whole rows and
         costs next to nothing.
     """
-    flat = regions.transpose(0, 1).flatten(0, 1) @ words[word_mask].T  # (N*B, W)
-    return flat.view(regions.shape[1], regions.shape[0], -1)
+    photos, count, _ = regions.shape
+    flat_regions = regions.transpose(0, 1).flatten(0, 1)  # (N*B, D)
+    products = flat_regions @ words[word_mask].T  # (N*B, W)
+    return products.view(count, photos, -1)
 
 
 def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
@@ -35,9 +37,11 @@ def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tenso
     """
     products = word_products(regions, words, word_mask)
     if not region_mask.all():
-        products = products.masked_fill(~region_mask.T[:, :, None], float("-inf"))
+        is_region = region_mask.T[:, :, None]
+        products = products.masked_fill(~is_region, float("-inf"))
     best = products.max(0).values if products.requires_grad else products.amax(0)  # (B, W)
-    return _sentences(best.masked_fill(best.isneginf(), 0.0), word_mask)
+    best = best.masked_fill(best.isneginf(), 0.0)
+    return _sentence_sums(best, word_mask)
 
 
 def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
@@ -45,14 +49,15 @@ def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask:
     products = word_products(regions, words, word_mask).clamp(min=0)
     if not region_mask.all():
         products = products * region_mask.T[:, :, None]
-    return _sentences(products.sum(0), word_mask)
+    return _sentence_sums(products.sum(0), word_mask)
 
 
-def _sentences(values: Tensor, word_mask: Tensor) -> Tensor:
+def _sentence_sums(values: Tensor, word_mask: Tensor) -> Tensor:
     """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
-    padded = values.new_zeros(len(values), word_mask.numel())
+    photos = len(values)
+    padded = values.new_zeros(photos, word_mask.numel())
     padded[:, word_mask.flatten()] = values
-    return padded.view(len(values), *word_mask.shape).sum(2)
+    return padded.view(photos, *word_mask.shape).sum(2)
 
 
 def mean_positive(
@@ -64,7 +69,7 @@ def mean_positive(
     smoothing: float = 5.0,
 ) -> Tensor:
     """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
-    cells = (
-        region_mask.sum(1).clamp(min=1)[:, None] * (word_mask.sum(1) + smoothing)[None]
-    )  # (B, C)
+    region_counts = region_mask.sum(1).clamp(min=1)  # (B,)
+    word_counts = word_mask.sum(1) + smoothing  # (C,)
+    cells = region_counts[:, None] * word_counts[None]  # (B, C)
     return sum_positive(regions, words, region_mask, word_mask) / cells

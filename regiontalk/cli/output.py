@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
-    from regiontalk.drawing.attention import Looks
+    from regiontalk.drawing.attention import AttentionMaps
     from regiontalk.records import ImageResult
 
 
@@ -63,7 +63,7 @@ class Drawings:
         self,
         folder: Path,
         max_pixels: int,
-        look: Callable[[str, str], Looks] | None = None,
+        look: Callable[[str, str], AttentionMaps] | None = None,
         *,
         bare_boxes: bool = False,
     ) -> None:
@@ -96,18 +96,20 @@ class Drawings:
         image = open_image(photo, max_pixels=self._max_pixels)
         paths = [self._save(draw(image, result, bare_boxes=self._bare_boxes), photo, "regions")]
         if self._look is not None and result.caption is not None and result.caption.text:
-            from regiontalk.drawing.attention import draw_looks
+            from regiontalk.drawing.attention import draw_attention
 
             paths.append(
                 self._save(
-                    draw_looks(image, self._look(photo, result.caption.text)), photo, "attention"
+                    draw_attention(image, self._look(photo, result.caption.text)),
+                    photo,
+                    "attention",
                 )
             )
         return paths
 
     def _save(self, picture: Image, photo: str, what: str) -> Path:
         path = self._folder / self._name(Path(photo).stem, what)
-        write_whole(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
+        atomic_write(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
         return path
 
     def _name(self, stem: str, what: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
-    from regiontalk.drawing.attention import Looks
+    from regiontalk.drawing.attention import AttentionMaps
     from regiontalk.images.open import PictureSource
     from regiontalk.records import ImageResult
     from regiontalk.regions.sources import RegionSource
@@ -57,7 +57,7 @@ class Captioner(Protocol):
     def attends(self) -> bool:
         """Whether `look` has something to show."""
 
-    def look(self, photo: str, sentence: str) -> Looks:
+    def look(self, photo: str, sentence: str) -> AttentionMaps:
         """Where each word of a sentence about the whole photo looked."""
 
     def locate(self, photo: str, phrase: str, *, k: int) -> ImageResult:

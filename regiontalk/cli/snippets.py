@@ -62,7 +62,7 @@ def snippets(
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
     from regiontalk.export.snippets import draw_sheet, write_snippets
-    from regiontalk.files import write_whole
+    from regiontalk.files import atomic_write
 
     examples, reports = read_split(data, split)
     for report in reports:
@@ -77,7 +77,7 @@ def snippets(
     if sheet is not None:
         picture = draw_sheet(captioner, chosen[:8], beta)
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(sheet, picture.save)
+        atomic_write(sheet, picture.save)
         typer.echo(f"drew {sheet}", err=True)
     typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
     for line in broken:

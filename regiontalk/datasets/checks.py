@@ -39,12 +39,13 @@ class RawBox:
     @property
     def fits_as_corner_and_size(self) -> bool:
         """Whether x, y, width, height stay in the photo, a pixel of rounding apart."""
-        x, y, wide, high = self.numbers
-        if min(x, y) < 0 or min(wide, high) <= 0:
+        x, y, width, height = self.numbers
+        if min(x, y) < 0 or min(width, height) <= 0:
             return False
-        return self.size_wh is None or (
-            x + wide <= self.size_wh[0] + 1 and y + high <= self.size_wh[1] + 1
-        )
+        if self.size_wh is None:
+            return True
+        photo_width, photo_height = self.size_wh
+        return x + width <= photo_width + 1 and y + height <= photo_height + 1
 
 
 def box_convention(boxes: Sequence[RawBox]) -> str | None:
@@ -56,9 +57,9 @@ def box_convention(boxes: Sequence[RawBox]) -> str | None:
     """
     if len(boxes) < _ENOUGH:
         return None
-    most = max(max(box.numbers) for box in boxes)
+    smallest, largest = _range_of(boxes)
     inverted = sum(box.is_inverted for box in boxes) / len(boxes)
-    if most <= 1.0 + 1e-6 and min(min(box.numbers) for box in boxes) >= -1e-6:
+    if largest <= 1.0 + 1e-6 and smallest >= -1e-6:
         if inverted:
             return (
                 "YOLO's centre x, centre y, width, height in shares of the photo, 0 to 1; x1 is "
@@ -75,8 +76,16 @@ def looks_like_percent(boxes: Sequence[RawBox]) -> bool:
     sizes = [box.size_wh for box in boxes if box.size_wh is not None]
     if len(boxes) < _ENOUGH or not sizes:
         return False
-    most = max(max(box.numbers) for box in boxes)
-    return 40 < most <= 100 and min(min(size) for size in sizes) >= 200
+    _, largest = _range_of(boxes)
+    shortest_side = min(min(size) for size in sizes)
+    return 40 < largest <= 100 and shortest_side >= 200
+
+
+def _range_of(boxes: Sequence[RawBox]) -> tuple[float, float]:
+    """The smallest and the largest number of all boxes."""
+    smallest = min(min(box.numbers) for box in boxes)
+    largest = max(max(box.numbers) for box in boxes)
+    return smallest, largest
 
 
 def is_missing(caption: str) -> bool:
@@ -93,13 +102,16 @@ def caption_troubles(examples: Iterable[Example]) -> dict[str, list[str]]:
     troubles: dict[str, list[str]] = {}
     for example in examples:
         for caption in example.captions:
+            where = f"{example.id} ({caption[:40]!r})"
             for kind in _kinds(caption):
-                troubles.setdefault(kind, []).append(f"{example.id} ({caption[:40]!r})")
+                troubles.setdefault(kind, []).append(where)
     return troubles
 
 
 def _kinds(caption: str) -> list[str]:
+    """The kinds of trouble that one caption has."""
     words = tokenize(caption)
+    tags = [token for token in caption.lower().split() if token.startswith("<")]
     kinds = {
         "caption without a word that can be learnt": not words,
         "caption that is a list written as text": bool(_LIST.match(caption)),
@@ -108,11 +120,9 @@ def _kinds(caption: str) -> list[str]:
         f"caption of more than {LONGEST} words, of which training reads the first {LONGEST}": (
             len(words) > LONGEST
         ),
-        "caption with marks of another tool, such as <unk>": any(
-            token in MARKS for token in caption.lower().split() if token.startswith("<")
-        ),
+        "caption with marks of another tool, such as <unk>": not MARKS.isdisjoint(tags),
     }
-    return [kind for kind, met in kinds.items() if met]
+    return [kind for kind, applies in kinds.items() if applies]
 
 
 def _lacks_blanks(words: Sequence[str]) -> bool:

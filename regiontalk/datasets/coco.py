@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from regiontalk.datasets.checks import caption_troubles, is_missing
-from regiontalk.datasets.flickr import picture_sizes, read_json
+from regiontalk.datasets.flickr import ImageFile, image_files, read_json
 from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.records import Example, FloatArray, Phrase
@@ -23,9 +23,8 @@ class _Objects:
     """What the instances file says of one photo, gathered as it is read."""
 
     boxes: list[tuple[float, ...]] = field(default_factory=list)
-    categories: dict[str, list[int]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # category -> box rows
+    # category -> box rows
+    categories: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
 def read_coco(
@@ -42,57 +41,86 @@ def read_coco(
         ValueError: the folder is missing, or a file is missing, is not JSON or lacks its lists.
     """
     troubles: dict[str, list[str]] = defaultdict(list)
-    pictures = picture_sizes(images_folder)
+    files = image_files(images_folder)
     document = read_json(captions_json, "images", "annotations")
-    photos = _by_id(document["images"], ("file_name", "width", "height"), troubles)
-    for number in [number for number, photo in photos.items() if not _has_size(photo)]:
-        troubles["photo without a size of whole pixels"].append(
-            str(photos.pop(number)["file_name"])
-        )
-    for photo in photos.values():
-        photo["width"], photo["height"] = int(float(photo["width"])), int(float(photo["height"]))
-    rows = _rows_of(document["annotations"], ("caption",), photos, captions_json.name, troubles)
+    photos = _read_photos(document["images"], troubles)
+    captions = _read_captions(document["annotations"], photos, captions_json.name, troubles)
+    objects, categories = _read_instances(instances_json, photos, troubles)
+    examples: list[Example] = []
+    for photo_id, photo in photos.items():
+        name = str(photo["file_name"])
+        path = _usable_file(files, images_folder, name, troubles)
+        if path is None:
+            continue
+        photo_captions = tuple(captions[photo_id])
+        if not photo_captions:
+            troubles["photo without a sentence, kept"].append(name)
+        boxes, phrases = _phrases(objects[photo_id], categories)
+        size_wh = (photo["width"], photo["height"])
+        examples.append(Example(path, photo_captions, boxes, phrases, size_wh, name))
+    for kind, names in caption_troubles(examples).items():
+        troubles[kind] += names
+    return examples, report_on(captions_json.name, examples, troubles)
+
+
+def _read_photos(rows: list[Any], troubles: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """Photo id -> its entry, width and height as whole numbers; entries without a size are counted."""
+    photos: dict[str, dict[str, Any]] = {}
+    for photo_id, photo in _by_id(rows, ("file_name", "width", "height"), troubles).items():
+        if _has_size(photo):
+            photo["width"] = int(float(photo["width"]))
+            photo["height"] = int(float(photo["height"]))
+            photos[photo_id] = photo
+        else:
+            troubles["photo without a size of whole pixels"].append(str(photo["file_name"]))
+    return photos
+
+
+def _read_captions(
+    rows: list[Any], photos: Mapping[str, Any], name: str, troubles: dict[str, list[str]]
+) -> dict[str, list[str]]:
+    """Photo id -> its sentences with single blanks, in Unicode's composed form."""
     captions: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
+    for row in _rows_of(rows, ("caption",), photos, name, troubles):
         caption = row["caption"]
         if isinstance(caption, str) and caption.strip() and not is_missing(caption):
             text = unicodedata.normalize("NFC", " ".join(caption.split()))
             captions[_id(row["image_id"])].append(text)
         else:
             troubles["caption without text, left out"].append(f"annotation {row.get('id')}")
-    objects, categories = _read_instances(instances_json, photos, troubles)
-    examples: list[Example] = []
-    for number, photo in photos.items():
-        name = str(photo["file_name"])
-        path, size = pictures.get(name, (None, 0))
-        if path is None and (alike := _look_for(images_folder, name)) is not None:
-            path, size = alike, alike.stat().st_size
-        if path is None:
-            troubles["photo missing"].append(missing_photo(images_folder, name))
-        elif size == 0:
-            troubles["photo broken (0 bytes)"].append(name)
-        else:
-            if not captions[number]:
-                troubles["photo without a sentence, kept"].append(name)
-            boxes, phrases = _phrases(objects[number], categories)
-            size_wh = (photo["width"], photo["height"])
-            examples.append(Example(path, tuple(captions[number]), boxes, phrases, size_wh, name))
-    for kind, names in caption_troubles(examples).items():
-        troubles[kind] += names
-    return examples, report_on(captions_json.name, examples, troubles)
+    return captions
 
 
-def _look_for(folder: Path, name: str) -> Path | None:
+def _usable_file(
+    files: Mapping[str, ImageFile], folder: Path, name: str, troubles: dict[str, list[str]]
+) -> Path | None:
+    """The file of a photo; None where it is missing or empty, which is counted."""
+    file = files.get(name) or _find_file(folder, name)
+    if file is None:
+        troubles["photo missing"].append(missing_photo(folder, name))
+    elif file.size == 0:
+        troubles["photo broken (0 bytes)"].append(name)
+    else:
+        return file.path
+    return None
+
+
+def _find_file(folder: Path, name: str) -> ImageFile | None:
     """A photo whose name has folders in front, or another form: below the folder or beside it."""
-    names = (name, name.replace("\\", "/").rpartition("/")[2])
-    places = (folder, folder.parent)
-    found = (find_photo(place, wanted) for wanted in names for place in places)
-    return next((path for path in found if path is not None), None)
+    bare_name = name.replace("\\", "/").rpartition("/")[2]
+    for file_name in (name, bare_name):
+        for parent in (folder, folder.parent):
+            path = find_photo(parent, file_name)
+            if path is not None:
+                return ImageFile(path, path.stat().st_size)
+    return None
 
 
 def _id(value: Any) -> str:
     """An id as text; 6.0 is 6."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _read_instances(
@@ -104,20 +132,19 @@ def _read_instances(
         return objects, {}
     document = read_json(path, "annotations", "categories")
     categories = _by_id(document["categories"], ("name",), troubles)
-    for row in _rows_of(
-        document["annotations"], ("bbox", "category_id"), photos, path.name, troubles
-    ):
+    keys = ("bbox", "category_id")
+    for row in _rows_of(document["annotations"], keys, photos, path.name, troubles):
         where = f"annotation {row.get('id')}"
-        corners = _corners(row["bbox"], photos[_id(row["image_id"])])
-        category = _id(row["category_id"])
+        photo_id, category = _id(row["image_id"]), _id(row["category_id"])
+        corners = _corners(row["bbox"], photos[photo_id])
         if row.get("iscrowd"):
             troubles["box around a crowd, left out"].append(where)
         elif corners is None or category not in categories:
             troubles["bad box or unknown category, left out"].append(where)
         else:
-            things = objects[_id(row["image_id"])]
-            things.categories[category].append(len(things.boxes))
-            things.boxes.append(corners)
+            photo_objects = objects[photo_id]
+            photo_objects.categories[category].append(len(photo_objects.boxes))
+            photo_objects.boxes.append(corners)
     return objects, categories
 
 
@@ -127,11 +154,8 @@ def _by_id(
     """Rows by their "id"; a row without it or without a key is counted."""
     rows_by_id: dict[str, dict[str, Any]] = {}
     for index, row in enumerate(rows):
-        if (
-            isinstance(row, dict)
-            and isinstance(row.get("id"), int | float | str)
-            and all(key in row for key in keys)
-        ):
+        is_complete = isinstance(row, dict) and all(key in row for key in keys)
+        if is_complete and isinstance(row.get("id"), int | float | str):
             rows_by_id[_id(row["id"])] = row
         else:
             troubles[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {index}")
@@ -139,6 +163,7 @@ def _by_id(
 
 
 def _has_size(photo: Mapping[str, Any]) -> bool:
+    """Whether width and height are whole numbers of pixels."""
     try:
         sizes = [float(photo[side]) for side in ("width", "height")]
     except (TypeError, ValueError):
@@ -155,14 +180,11 @@ def _rows_of(
 ) -> Iterator[dict[str, Any]]:
     """The annotations that have their keys and whose photo is known; the others are counted."""
     for index, row in enumerate(rows):
+        where = f"{name}: annotation {index}"
         if not isinstance(row, dict) or not all(key in row for key in keys):
-            troubles[f"bad annotation (expected {', '.join(keys)})"].append(
-                f"{name}: annotation {index}"
-            )
+            troubles[f"bad annotation (expected {', '.join(keys)})"].append(where)
         elif _id(row.get("image_id")) not in photos:
-            troubles["annotation of a photo that does not exist"].append(
-                f"{name}: annotation {index}"
-            )
+            troubles["annotation of a photo that does not exist"].append(where)
         else:
             yield row
 
@@ -174,28 +196,26 @@ def _corners(bbox: Any, photo: Mapping[str, Any]) -> tuple[float, float, float, 
     (10.0, 20.0, 50.0, 30.0)
     """
     try:
-        x, y, wide, high = (float(value) for value in bbox)
+        x, y, width, height = (float(value) for value in bbox)
     except (TypeError, ValueError):
         return None
     x1, y1 = max(x, 0.0), max(y, 0.0)
-    x2, y2 = min(x + wide, float(photo["width"])), min(y + high, float(photo["height"]))
+    x2 = min(x + width, float(photo["width"]))
+    y2 = min(y + height, float(photo["height"]))
     # As float32, which a record holds: a sliver may vanish there.
-    return (
-        (x1, y1, x2, y2)
-        if np.float32(x1) < np.float32(x2) and np.float32(y1) < np.float32(y2)
-        else None
-    )
+    if np.float32(x1) < np.float32(x2) and np.float32(y1) < np.float32(y2):
+        return x1, y1, x2, y2
+    return None
 
 
 def _phrases(
-    things: _Objects, categories: Mapping[str, Mapping[str, Any]]
+    objects: _Objects, categories: Mapping[str, Mapping[str, Any]]
 ) -> tuple[FloatArray, tuple[Phrase, ...]]:
+    """The boxes (N, 4) of a photo's objects and a phrase for each of their categories."""
     phrases = []
-    for number, rows in things.categories.items():
-        types = (
-            (str(categories[number]["supercategory"]),)
-            if "supercategory" in categories[number]
-            else ()
-        )
-        phrases.append(Phrase(str(categories[number]["name"]), tuple(rows), types=types))
-    return np.asarray(things.boxes, dtype=np.float32).reshape(-1, 4), tuple(phrases)
+    for category_id, rows in objects.categories.items():
+        category = categories[category_id]
+        types = (str(category["supercategory"]),) if "supercategory" in category else ()
+        phrases.append(Phrase(str(category["name"]), tuple(rows), types=types))
+    boxes = np.asarray(objects.boxes, dtype=np.float32).reshape(-1, 4)
+    return boxes, tuple(phrases)

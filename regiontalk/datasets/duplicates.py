@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 16  # cells of a sketch
-MARGIN = (
-    2.0  # grey levels by which a cell must be brighter, so that noise on flat areas says nothing
-)
+# Grey levels by which a cell must be brighter, so that noise on flat areas says nothing.
+MARGIN = 2.0
 SAME = 0.03  # share of a sketch in which near-duplicates differ at most
 BLOCK = 512  # photos compared at a time
 
 
 def sketch(image: Image.Image) -> NDArray[np.bool_]:
-    """The difference hash (6 * SIDE * SIDE,) of a picture: brighter than to the left and above, for each colour."""
+    """The difference hash (6 * SIDE * SIDE,) of an image: brighter than to the left and above, for each colour."""
     small = image.convert("RGB").resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float32)
-    right = values[:SIDE, 1:] - values[:SIDE, :-1] > MARGIN
-    down = values[1:, :SIDE] - values[:-1, :SIDE] > MARGIN
-    return np.concatenate([right.ravel(), down.ravel()])
+    across = values[:SIDE, 1:] - values[:SIDE, :-1]
+    down = values[1:, :SIDE] - values[:-1, :SIDE]
+    differences = np.concatenate([across.ravel(), down.ravel()])
+    return np.asarray(differences > MARGIN)
 
 
 def near_duplicates(sketches: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -39,16 +39,20 @@ def near_duplicates(sketches: NDArray[np.bool_]) -> NDArray[np.int64]:
     count, width = sketches.shape
     groups = np.arange(count)
     signs = np.where(sketches, np.float32(1), np.float32(-1))
-    least = width * (1 - 2 * SAME)  # product of two sketches that differ in a share of SAME
+    # product of two sketches that differ in a share of SAME
+    min_product = width * (1 - 2 * SAME)
     for first in range(0, count, BLOCK):
         products = signs[first : first + BLOCK] @ signs.T
-        for row, other in np.argwhere(products >= least).tolist():
-            one, two = _root(groups, first + row), _root(groups, other)
-            groups[max(one, two)] = min(one, two)
-    return np.array([_root(groups, row) for row in range(count)], dtype=np.int64)
+        for row, column in np.argwhere(products >= min_product).tolist():
+            row_root = _root(groups, first + row)
+            column_root = _root(groups, column)
+            groups[max(row_root, column_root)] = min(row_root, column_root)
+    roots = [_root(groups, row) for row in range(count)]
+    return np.array(roots, dtype=np.int64)
 
 
 def _root(groups: NDArray[np.int64], row: int) -> int:
+    """The first photo of a row's group (a disjoint-set forest)."""
     while groups[row] != row:
         row = int(groups[row])
     return row
@@ -69,6 +73,7 @@ def held_out(groups: Sequence[int] | NDArray[np.int64], count: int, seed: int = 
     order = np.random.default_rng(seed).permutation(len(sets))
     chosen: list[int] = []
     for number in order.tolist():
-        if len(chosen) + len(sets[number]) <= count:
-            chosen += sets[number]
+        rows = sets[number]
+        if len(chosen) + len(rows) <= count:
+            chosen += rows
     return sorted(chosen)

@@ -21,6 +21,8 @@ from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text.vocabulary import tokenize
 
+Corners = tuple[float, float, float, float]
+
 _PHRASE = re.compile(r"\[/EN#(\d+)((?:/[^\s/\]]+)+)\s+([^\]]*)\]")
 
 
@@ -32,7 +34,7 @@ class Annotation:
         size_wh: width and height in pixels that the boxes refer to.
         boxes_xyxy: (N, 4) boxes in the order of the file.
         chains: chain id -> rows of its boxes.
-        refused: boxes of the file that are empty, inverted or outside the picture.
+        refused: boxes of the file that are empty, inverted or outside the photo.
     """
 
     size_wh: tuple[int, int]
@@ -52,7 +54,7 @@ class BracketedPhrase:
 
 
 def add_entities(examples: list[Example], folder: Path) -> tuple[list[Example], DataReport]:
-    """The examples with boxes, phrases and the picture size they refer to.
+    """The examples with boxes, phrases and the photo's size that they refer to.
 
     A photo ``1000268201_693b08cb0e.jpg`` is Entities ``1000268201``. Its captions stay as they are:
     Entities has the sentences in another order and some of them in other words, so a phrase gets
@@ -92,14 +94,12 @@ def _joined(example: Example, folder: Path, troubles: dict[str, list[str]]) -> E
         troubles["unreadable Entities file"].append(f"{number} ({error})")
         return example
     if annotation.refused:
-        troubles["photo with empty or outside boxes, left out"].append(
-            f"{example.id} ({annotation.refused})"
-        )
-    phrases, alone = _phrases(text, example.captions, annotation.chains)
-    if alone:
-        troubles["photo with a sentence that Entities words differently"].append(
-            f"{example.id} ({alone})"
-        )
+        kind = "photo with empty or outside boxes, left out"
+        troubles[kind].append(f"{example.id} ({annotation.refused})")
+    phrases, unmatched = _phrases(text, example.captions, annotation.chains)
+    if unmatched:
+        kind = "photo with a sentence that Entities words differently"
+        troubles[kind].append(f"{example.id} ({unmatched})")
     return replace(
         example, boxes_xyxy=annotation.boxes_xyxy, phrases=phrases, size_wh=annotation.size_wh
     )
@@ -109,36 +109,34 @@ def _phrases(
     text: str, captions: tuple[str, ...], chains: dict[str, tuple[int, ...]]
 ) -> tuple[tuple[Phrase, ...], int]:
     """Every phrase of a Sentences file, and how many of its sentences are none of the captions."""
-    free: dict[tuple[str, ...], list[int]] = defaultdict(list)  # tokens -> captions not yet taken
-    for row, sentence in enumerate(captions):
-        free[tuple(tokenize(sentence))].append(row)
+    captions_by_tokens: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for row, caption in enumerate(captions):
+        captions_by_tokens[tuple(tokenize(caption))].append(row)
     phrases: list[Phrase] = []
-    alone = 0
+    unmatched = 0
     for line in filter(str.strip, text.split("\n")):
         sentence, bracketed = read_sentence(line)
-        words = tuple(tokenize(sentence))
-        rows = free.get(words)  # where a caption occurs twice, each of its two sentences takes one
-        caption = rows.pop(0) if rows else None
-        alone += caption is None
+        tokens = tuple(tokenize(sentence))
+        # where a caption occurs twice, each of its two sentences takes one
+        rows = captions_by_tokens.get(tokens)
+        caption_row = rows.pop(0) if rows else None
+        unmatched += caption_row is None
         for item in bracketed:
-            parts = tuple(tokenize(item.text))
-            # Brackets inside a word ("[a man]'s") give tokens that the sentence does not have.
-            stands = (
-                caption is not None
-                and words[item.first_word : item.first_word + len(parts)] == parts
-            )
-            where = (caption, item.first_word) if stands else (None, None)
-            phrases.append(
-                Phrase(
-                    item.text,
-                    chains.get(item.entity, ()),
-                    where[0],
-                    where[1],
-                    item.entity,
-                    item.types,
-                )
-            )
-    return tuple(phrases), alone
+            phrases.append(_phrase(item, caption_row, tokens, chains.get(item.entity, ())))
+    return tuple(phrases), unmatched
+
+
+def _phrase(
+    item: BracketedPhrase, caption: int | None, tokens: tuple[str, ...], boxes: tuple[int, ...]
+) -> Phrase:
+    """A phrase with its boxes, and with its position where its sentence is a caption."""
+    phrase = Phrase(item.text, boxes, entity=item.entity, types=item.types)
+    phrase_tokens = tuple(tokenize(item.text))
+    end = item.first_word + len(phrase_tokens)
+    # Brackets inside a word ("[a man]'s") give tokens that the sentence does not have.
+    if caption is None or tokens[item.first_word : end] != phrase_tokens:
+        return phrase
+    return replace(phrase, caption=caption, first_word=item.first_word)
 
 
 def plain_sentence(line: str) -> str:
@@ -164,11 +162,9 @@ def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
     for match in _PHRASE.finditer(line):
         plain += line[end : match.start()]
         entity, types, words = match.groups()
-        phrases.append(
-            BracketedPhrase(
-                entity, tuple(types[1:].split("/")), words.strip(), len(tokenize(plain))
-            )
-        )
+        first_word = len(tokenize(plain))
+        type_names = tuple(types[1:].split("/"))
+        phrases.append(BracketedPhrase(entity, type_names, words.strip(), first_word))
         plain += words
         end = match.end()
     return (plain + line[end:]).strip(), phrases
@@ -178,17 +174,36 @@ def read_annotation(path: Path) -> Annotation:
     """The boxes of one Annotations file.
 
     Raises:
-        ValueError: the file is not XML, or lacks the picture's size or has one below 1x1.
+        ValueError: the file is not XML, or lacks the photo's size or has one below 1x1.
         FileNotFoundError: there is no such file.
     """
+    root, (width, height) = _read_xml(path)
+    boxes: list[Corners] = []
+    chains: dict[str, list[int]] = defaultdict(list)
+    refused = 0
+    for element in root.iter("object"):
+        chain_names = [name.text or "" for name in element.iter("name")]
+        for box in element.iter("bndbox"):
+            corners = _corners(box)
+            if corners is None or not _inside(corners, width, height):
+                refused += 1
+                continue
+            for name in chain_names:
+                chains[name].append(len(boxes))
+            boxes.append(corners)
+    boxes_xyxy = np.asarray(boxes, dtype=np.float32).reshape(-1, 4)
+    rows_by_chain = {name: tuple(rows) for name, rows in chains.items()}
+    return Annotation((width, height), boxes_xyxy, rows_by_chain, refused)
+
+
+def _read_xml(path: Path) -> tuple[ElementTree.Element, tuple[int, int]]:
+    """The root of an Annotations file, and the photo's width and height."""
     try:
         root = ElementTree.fromstring(path.read_bytes())
-        width, height = int(root.findtext("size/width", "")), int(root.findtext("size/height", ""))
-    except (
-        ElementTree.ParseError,
-        ValueError,
-        LookupError,
-    ) as error:  # LookupError: an unknown encoding
+        width = int(root.findtext("size/width", ""))
+        height = int(root.findtext("size/height", ""))
+    # LookupError: an unknown encoding
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise ValueError(
             f"{path.name}: expected an Entities annotation with size and objects ({error})"
         ) from error
@@ -196,34 +211,20 @@ def read_annotation(path: Path) -> Annotation:
         raise ValueError(
             f"{path.name}: expected a size of at least 1x1 pixels, got {width}x{height}"
         )
-    rows: list[tuple[float, ...]] = []
-    chains: dict[str, list[int]] = defaultdict(list)
-    refused = 0
-    for thing in root.iter("object"):
-        for box in thing.iter("bndbox"):
-            corners = _corners(box)
-            if corners is None or not _inside(corners, width, height):
-                refused += 1
-                continue
-            for name in thing.iter("name"):
-                chains[name.text or ""].append(len(rows))
-            rows.append(corners)
-    boxes = np.asarray(rows, dtype=np.float32).reshape(-1, 4)
-    return Annotation(
-        (width, height), boxes, {name: tuple(items) for name, items in chains.items()}, refused
-    )
+    return root, (width, height)
 
 
-def _corners(box: ElementTree.Element) -> tuple[float, float, float, float] | None:
+def _corners(box: ElementTree.Element) -> Corners | None:
+    """The four numbers of a box; None where one is no number."""
+    names = ("xmin", "ymin", "xmax", "ymax")
     try:
-        x1, y1, x2, y2 = (
-            float(box.findtext(name, "")) for name in ("xmin", "ymin", "xmax", "ymax")
-        )
+        x1, y1, x2, y2 = (float(box.findtext(name, "")) for name in names)
     except ValueError:
         return None
     return x1, y1, x2, y2
 
 
-def _inside(corners: tuple[float, float, float, float], width: int, height: int) -> bool:
+def _inside(corners: Corners, width: int, height: int) -> bool:
+    """Whether a box has an area and lies in the photo; False for NaN."""
     x1, y1, x2, y2 = corners
-    return 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height  # also False for NaN
+    return 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height

@@ -1,10 +1,9 @@
 """Flickr8k and Flickr30k in their official layout, and Karpathy's ``dataset_*.json``.
 
 Official layout, one folder: ``Flickr8k.token.txt`` (lines ``photo.jpg#0<tab>sentence``), one list
-of photo names a
-split (``Flickr_8k.trainImages.txt``, ``...devImages.txt``, ``...testImages.txt``) and the pictures
-in ``images/``. A folder that holds one split only is read as well. No picture is decoded here:
-files are listed, and an empty one counts as broken.
+of photo names a split (``Flickr_8k.trainImages.txt``, ``...devImages.txt``,
+``...testImages.txt``) and the photos in ``images/``. A folder that holds one split only is read as
+well. No photo is decoded here: files are listed, and an empty one counts as broken.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from regiontalk.datasets.checks import caption_troubles
 from regiontalk.datasets.photo_paths import find_photo
 from regiontalk.datasets.report import DataReport, report_on
+from regiontalk.deprecation import renamed_names
 from regiontalk.files import read_text
 from regiontalk.records import Example
 
@@ -27,7 +28,7 @@ SPLIT_LISTS = {  # split -> how Flickr8k and Flickr30k name its list
     "dev": ("*.devImages.txt", "val.txt", "dev.txt"),
     "test": ("*.testImages.txt", "test.txt"),
 }
-PICTURE_FOLDERS = (
+IMAGE_FOLDERS = (
     "images",
     "Images",
     "Flicker8k_Dataset",
@@ -35,11 +36,19 @@ PICTURE_FOLDERS = (
     "flickr30k-images",
     "flickr30k_images",
 )
+# As [1] trains: docs/protocols.md.
 KARPATHY_SPLITS = {
     "train": ("train", "restval"),
     "dev": ("val",),
     "test": ("test",),
-}  # as [1] trains: docs/protocols.md
+}
+
+
+class ImageFile(NamedTuple):
+    """A file that should be an image, and its bytes."""
+
+    path: Path
+    size: int
 
 
 def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
@@ -54,30 +63,25 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
 
     Raises:
         ValueError: the split is not known, or the folder lacks its token file, the split's list or
-            its pictures.
+            its photos.
     """
     if split not in SPLIT_LISTS:
         raise ValueError(f"split: expected one of {', '.join(SPLIT_LISTS)}, got {split!r}")
-    pictures = picture_sizes(_picture_folder(folder))
-    captions, troubles = _read_tokens(_token_file(folder), pictures)
+    files = image_files(_image_folder(folder))
+    captions, troubles = _read_tokens(_token_file(folder), files)
     names = _read_list(_list_file(folder, split))
+    name_counts = Counter(names)
     troubles["photo twice in the split's list"] = [
-        name for name, times in Counter(names).items() if times > 1
+        name for name, count in name_counts.items() if count > 1
     ]
     examples: list[Example] = []
-    for name in dict.fromkeys(names):
-        path, size = pictures.get(name, (None, 0))
-        if path is None:
-            troubles["photo missing"].append(name)
-        elif size == 0:
-            troubles["photo broken (0 bytes)"].append(name)
-        elif name not in captions:
-            troubles["photo without a sentence"].append(name)
-        else:
-            examples.append(Example(path, tuple(captions[name]), id=name))
+    for name in name_counts:
+        example = _example(name, files.get(name), captions.get(name, []), troubles)
+        if example is not None:
+            examples.append(example)
     troubles["photo stored twice"] = same_files([example.photo for example in examples])
-    for kind, places in caption_troubles(examples).items():
-        troubles[kind] += places
+    for kind, photos in caption_troubles(examples).items():
+        troubles[kind] += photos
     return examples, report_on(f"{folder.name} {split}", examples, troubles)
 
 
@@ -86,7 +90,7 @@ def read_karpathy(
 ) -> tuple[list[Example], DataReport]:
     """The photos of one split of ``dataset_flickr8k.json``, ``dataset_flickr30k.json`` or ``dataset_coco.json``.
 
-    The file's "val" is our "dev"; "train" takes COCO's "restval" with it. Pictures are looked for
+    The file's "val" is our "dev"; "train" takes COCO's "restval" with it. Photos are looked for
     as ``images_folder/filepath/filename`` and then as ``images_folder/filename``.
 
     Raises:
@@ -96,40 +100,80 @@ def read_karpathy(
     if split not in KARPATHY_SPLITS:
         raise ValueError(f"split: expected one of {', '.join(KARPATHY_SPLITS)}, got {split!r}")
     rows = read_json(json_path, "images")["images"]
-    pictures = {Path(): picture_sizes(images_folder)}
+    files = _KarpathyFiles(images_folder)
     troubles: dict[str, list[str]] = defaultdict(list)
     examples: list[Example] = []
     for number, row in enumerate(rows):
-        try:
-            name, row_split, under = row["filename"], row["split"], Path(row.get("filepath", ""))
-            captions = tuple(str(sentence["raw"]).strip() for sentence in row["sentences"])
-        except (KeyError, TypeError, AttributeError):
-            troubles["bad entry (expected filename, split, sentences[raw])"].append(
-                f"images[{number}]"
-            )
+        photo = _karpathy_photo(row)
+        if photo is None:
+            kind = "bad entry (expected filename, split, sentences[raw])"
+            troubles[kind].append(f"images[{number}]")
             continue
-        if row_split not in KARPATHY_SPLITS[split]:
+        if photo.split not in KARPATHY_SPLITS[split]:
             continue
-        if under not in pictures:
-            pictures[under] = (
-                picture_sizes(images_folder / under) if (images_folder / under).is_dir() else {}
-            )
-        path, size = pictures[under].get(name) or pictures[Path()].get(name) or (None, 0)
-        if path is None and (alike := find_photo(images_folder / under, name)) is not None:
-            path, size = alike, alike.stat().st_size
-        if path is None:
-            troubles["photo missing"].append(name)
-        elif size == 0:
-            troubles["photo broken (0 bytes)"].append(name)
-        elif not any(captions):
-            troubles["photo without a sentence"].append(name)
-        else:
-            examples.append(Example(path, tuple(filter(None, captions)), id=name))
+        file = files.find(photo.subfolder, photo.name)
+        example = _example(photo.name, file, photo.captions, troubles)
+        if example is not None:
+            examples.append(example)
     return examples, report_on(f"{json_path.name} {split}", examples, troubles)
 
 
-def picture_sizes(folder: Path) -> dict[str, tuple[Path, int]]:
-    """File name -> (path, bytes) of every file of a folder.
+class _KarpathyPhoto(NamedTuple):
+    """One entry of Karpathy's file."""
+
+    name: str
+    split: str
+    subfolder: Path
+    captions: list[str]
+
+
+def _karpathy_photo(row: Any) -> _KarpathyPhoto | None:
+    """An entry's values; None where one is missing or of another type."""
+    try:
+        name, split = row["filename"], row["split"]
+        subfolder = Path(row.get("filepath", ""))
+        captions = [str(sentence["raw"]).strip() for sentence in row["sentences"]]
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return _KarpathyPhoto(name, split, subfolder, [text for text in captions if text])
+
+
+class _KarpathyFiles:
+    """The files of a folder and of its subfolders, each listed once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files = {Path(): image_files(folder)}
+
+    def find(self, subfolder: Path, name: str) -> ImageFile | None:
+        """A photo in its subfolder or beside it; None where there is none of that name."""
+        folder = self._folder / subfolder
+        if subfolder not in self._files:
+            self._files[subfolder] = image_files(folder) if folder.is_dir() else {}
+        file = self._files[subfolder].get(name) or self._files[Path()].get(name)
+        if file is not None:
+            return file
+        path = find_photo(folder, name)
+        return None if path is None else ImageFile(path, path.stat().st_size)
+
+
+def _example(
+    name: str, file: ImageFile | None, captions: Sequence[str], troubles: dict[str, list[str]]
+) -> Example | None:
+    """A photo with its sentences; None where it is no use, which is counted."""
+    if file is None:
+        troubles["photo missing"].append(name)
+    elif file.size == 0:
+        troubles["photo broken (0 bytes)"].append(name)
+    elif not captions:
+        troubles["photo without a sentence"].append(name)
+    else:
+        return Example(file.path, tuple(captions), id=name)
+    return None
+
+
+def image_files(folder: Path) -> dict[str, ImageFile]:
+    """File name -> path and bytes of every file of a folder.
 
     Raises:
         ValueError: the folder does not exist.
@@ -140,7 +184,7 @@ def picture_sizes(folder: Path) -> dict[str, tuple[Path, int]]:
         )
     with os.scandir(folder) as entries:
         return {
-            entry.name: (folder / entry.name, entry.stat().st_size)
+            entry.name: ImageFile(folder / entry.name, entry.stat().st_size)
             for entry in entries
             if entry.is_file()
         }
@@ -155,12 +199,15 @@ def same_files(paths: list[Path]) -> list[str]:
     for path in paths:
         by_size[path.stat().st_size].append(path)
     repeated: list[str] = []
-    for alike in by_size.values():
-        first: dict[bytes, str] = {}
-        for path in alike if len(alike) > 1 else []:
-            name = first.setdefault(blake2b(path.read_bytes()).digest(), path.name)
-            if name != path.name:
-                repeated.append(f"{path.name} = {name}")
+    for same_size in by_size.values():
+        if len(same_size) == 1:
+            continue
+        first_names: dict[bytes, str] = {}
+        for path in same_size:
+            digest = blake2b(path.read_bytes()).digest()
+            first_name = first_names.setdefault(digest, path.name)
+            if first_name != path.name:
+                repeated.append(f"{path.name} = {first_name}")
     return sorted(repeated)
 
 
@@ -174,9 +221,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         values = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON document ({error})") from error
-    lacking = [
-        key for key in keys if not isinstance(values, dict) or not isinstance(values.get(key), list)
-    ]
+    is_object = isinstance(values, dict)
+    lacking = [key for key in keys if not is_object or not isinstance(values.get(key), list)]
     if lacking:
         raise ValueError(
             f"{path}: expected a JSON object with lists {', '.join(keys)}, got none at {', '.join(lacking)}"
@@ -184,16 +230,18 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return dict(values)
 
 
-def _picture_folder(folder: Path) -> Path:
-    for name in PICTURE_FOLDERS:
+def _image_folder(folder: Path) -> Path:
+    """The folder of the photos, by any of its usual names."""
+    for name in IMAGE_FOLDERS:
         if (folder / name).is_dir():
             return folder / name
     raise ValueError(
-        f"{folder}: expected pictures in one of {', '.join(PICTURE_FOLDERS)}, got none of these folders"
+        f"{folder}: expected pictures in one of {', '.join(IMAGE_FOLDERS)}, got none of these folders"
     )
 
 
 def _token_file(folder: Path) -> Path:
+    """The file of the sentences."""
     # The official zip also holds Flickr8k.lemma.token.txt: the same sentences with their words cut
     # to stems.
     files = sorted(path for pattern in ("*.token.txt", "*.token") for path in folder.glob(pattern))
@@ -204,6 +252,7 @@ def _token_file(folder: Path) -> Path:
 
 
 def _list_file(folder: Path, split: str) -> Path:
+    """The list of a split's photos, by any of its usual names."""
     files = [path for pattern in SPLIT_LISTS[split] for path in sorted(folder.glob(pattern))]
     if not files:
         raise ValueError(
@@ -214,8 +263,8 @@ def _list_file(folder: Path, split: str) -> Path:
 
 def _read_list(path: Path) -> list[str]:
     """Photo names, one a line; Flickr30k's lists leave out ``.jpg``."""
-    names = [line.strip() for line in _text_lines(path) if line.strip()]
-    return [name if "." in name else f"{name}.jpg" for name in names]
+    lines = [line.strip() for line in _text_lines(path)]
+    return [name if "." in name else f"{name}.jpg" for name in lines if name]
 
 
 def _text_lines(path: Path) -> list[str]:
@@ -224,30 +273,44 @@ def _text_lines(path: Path) -> list[str]:
 
 
 def _read_tokens(
-    path: Path, pictures: dict[str, tuple[Path, int]]
+    path: Path, files: Mapping[str, ImageFile]
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Photo -> its sentences in the order of their numbers, and the lines that are no use."""
-    rows: dict[str, dict[int, str]] = defaultdict(dict)
+    sentences: dict[str, dict[int, str]] = defaultdict(dict)
     troubles: dict[str, list[str]] = defaultdict(list)
-    for number, line in enumerate(_text_lines(path), start=1):
-        key, _, sentence = line.partition("\t")
-        name, mark, sentence_number = key.rpartition("#")
+    for line_number, line in enumerate(_text_lines(path), start=1):
         if not line.strip():
             continue
-        if not (mark and sentence_number.strip().isdecimal() and sentence.strip()):
-            troubles["bad line (expected photo#number, tab, sentence)"].append(
-                f"{path.name}:{number}"
-            )
-        elif name not in pictures and Path(name).stem in pictures:  # photo.jpg.1 beside photo.jpg
-            troubles["line of a photo that does not exist"].append(f"{path.name}:{number} {key}")
-        elif int(sentence_number) in rows[name]:
-            troubles["sentence number used twice"].append(f"{path.name}:{number}")
+        where = f"{path.name}:{line_number}"
+        key, _, sentence = line.partition("\t")
+        name, number = _split_key(key)
+        if number is None or not sentence.strip():
+            troubles["bad line (expected photo#number, tab, sentence)"].append(where)
+        elif name not in files and Path(name).stem in files:  # photo.jpg.1 beside photo.jpg
+            troubles["line of a photo that does not exist"].append(f"{where} {key}")
+        elif number in sentences[name]:
+            troubles["sentence number used twice"].append(where)
         else:
-            rows[name][int(sentence_number)] = sentence.strip()
-    for name in rows.keys() - pictures.keys():
-        troubles["photo with sentences but no file"].append(name)
-    troubles["photo with sentences but no file"].sort()
-    return {
-        name: [sentences[sentence_number] for sentence_number in sorted(sentences)]
-        for name, sentences in rows.items()
-    }, troubles
+            sentences[name][number] = sentence.strip()
+    troubles["photo with sentences but no file"] = sorted(sentences.keys() - files.keys())
+    captions: dict[str, list[str]] = {}
+    for name, by_number in sentences.items():
+        captions[name] = [by_number[number] for number in sorted(by_number)]
+    return captions, troubles
+
+
+def _split_key(key: str) -> tuple[str, int | None]:
+    """A photo's name and the number of a sentence; no number where the key has none.
+
+    >>> _split_key("photo.jpg#4")
+    ('photo.jpg', 4)
+    """
+    name, _, number = key.rpartition("#")
+    if "#" in key and number.strip().isdecimal():
+        return name, int(number)
+    return name, None
+
+
+__getattr__ = renamed_names(
+    __name__, {"picture_sizes": "image_files", "PICTURE_FOLDERS": "IMAGE_FOLDERS"}
+)

@@ -70,9 +70,9 @@ ALIASES = {
 }
 BAD_ROW, BAD_BOX = "bad row", "bad box, left out"
 FOREIGN = ("metadata.jsonl", "metadata.csv", "captions.txt", "captions.csv")
-PICTURE_FOLDERS = ("images", "Images", "img", "photos", "Flicker8k_Dataset", "train", "train2017")
+IMAGE_FOLDERS = ("images", "Images", "img", "photos", "Flicker8k_Dataset", "train", "train2017")
 ROUNDING = 0.5  # pixels that a box may stick out of its photo; it is cut
-SEEN = 200  # photos whose size is read to tell the convention of their boxes
+MAX_OPENED = 200  # photos whose size is read to tell the convention of their boxes
 
 Troubles = dict[str, list[str]]
 
@@ -83,9 +83,8 @@ class _Row:
 
     photo: str
     captions: list[str] = field(default_factory=list)
-    boxes: list[tuple[Quad, str]] = field(
-        default_factory=list
-    )  # the phrase is "" where there is none
+    # with their phrases, "" where there is none
+    boxes: list[tuple[Quad, str]] = field(default_factory=list)
     size_wh: tuple[int, int] | None = None
     raw: list[Quad] = field(default_factory=list)  # every box, good or bad
     where: str = ""  # file and line
@@ -112,23 +111,24 @@ def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], Da
     rows = _csv_rows(source, troubles) if is_table else _json_rows(source, troubles)
     photos: dict[str, _Row] = {}
     for row in rows:
-        known = photos.setdefault(row.photo, _Row(row.photo))
-        known.captions += row.captions
-        known.boxes += row.boxes
-        known.raw += row.raw
-        known.size_wh = row.size_wh or known.size_wh
+        photo_row = photos.setdefault(row.photo, _Row(row.photo))
+        photo_row.captions += row.captions
+        photo_row.boxes += row.boxes
+        photo_row.raw += row.raw
+        photo_row.size_wh = row.size_wh or photo_row.size_wh
     _check_convention(source, photos.values(), troubles)
-    examples = [
-        example
-        for row in photos.values()
-        if (example := _example(row, source.parent, troubles)) is not None
-    ]
+    examples: list[Example] = []
+    for photo_row in photos.values():
+        example = _example(photo_row, source.parent, troubles)
+        if example is not None:
+            examples.append(example)
     for kind, names in caption_troubles(examples).items():
         troubles[kind] += names
     return examples, report_on(source.name, examples, troubles)
 
 
 def _source(path: Path, split: str | None) -> Path:
+    """The one file that a path and a split name."""
     if path.is_file():
         files = [path]
     elif path.is_dir():
@@ -142,34 +142,41 @@ def _source(path: Path, split: str | None) -> Path:
         raise ValueError(
             f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
         )
-    if files[0].suffix.lower() not in (".jsonl", ".csv", ".tsv") and files[0].name not in FOREIGN:
+    (file,) = files
+    if file.suffix.lower() not in (".jsonl", ".csv", ".tsv") and file.name not in FOREIGN:
         raise ValueError(
-            f"{files[0]}: expected a .jsonl or .csv file, got {files[0].suffix or 'no ending'}"
+            f"{file}: expected a .jsonl or .csv file, got {file.suffix or 'no ending'}"
         )
-    return files[0]
+    return file
 
 
 def _files_of(folder: Path, split: str | None) -> list[Path]:
     """The files of a split in a folder of any layout that is read."""
-    names = {"dev": ("dev", "val", "validation", "valid")}.get(split or "", (split or "*",))
-    endings = ("jsonl", "csv", "tsv")
-    own = [path for name in names for end in endings for path in folder.glob(f"{name}.{end}")]
-    if own:
-        return sorted(own)
-    splits = [folder / name / file for name in names if name != "*" for file in FOREIGN]
-    roots = [folder / file for file in FOREIGN] if split in (None, "train") else []
-    return [path for path in (*splits, *roots) if path.is_file()][:1]
+    names = ("dev", "val", "validation", "valid") if split == "dev" else (split or "*",)
+    files: list[Path] = []
+    for name in names:
+        for ending in ("jsonl", "csv", "tsv"):
+            files += folder.glob(f"{name}.{ending}")
+    if files:
+        return sorted(files)
+    folders = [folder / name for name in names if name != "*"]
+    if split in (None, "train"):
+        folders.append(folder)
+    foreign_files = [parent / file for parent in folders for file in FOREIGN]
+    return [path for path in foreign_files if path.is_file()][:1]
 
 
 def _holds(folder: Path) -> str:
     """What a folder without a file of ours holds, in a few words."""
-    entries = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     if any(folder.glob("**/labels/*.txt")) or (folder / "data.yaml").is_file():
         return "label files of YOLO, which have classes and no sentences"
-    return ", ".join(entries[:6]) + (", ..." if len(entries) > 6 else "") if entries else "nothing"
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    line = ", ".join(names[:6]) or "nothing"
+    return f"{line}, ..." if len(names) > 6 else line
 
 
 def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
+    """The rows of a JSON Lines file; a bad line is counted."""
     # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
@@ -194,43 +201,41 @@ def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
 
 def _from_hugging_face(values: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
     """A line of ``metadata.jsonl``: its ``objects`` are boxes x, y, width, height; other columns are told."""
-    kept = {key: value for key, value in values.items() if key in JSON_KEYS}
+    row = {key: value for key, value in values.items() if key in JSON_KEYS}
     objects = values.get("objects")
     if isinstance(objects, dict) and isinstance(objects.get("bbox"), list):
-        names = objects.get("categories") or objects.get("category") or []
-        kept["boxes"] = [
-            {"box": _corners(box), "phrase": names[place] if place < len(names) else ""}
-            for place, box in enumerate(objects["bbox"])
-        ]
-        for box in kept["boxes"]:
-            box["phrase"] = box["phrase"] if isinstance(box["phrase"], str) else ""
-    for key in values.keys() - set(kept) - {"objects"}:
-        if not troubles[f"column {key}, not read"]:
-            troubles[f"column {key}, not read"].append("metadata")
-    return kept
+        row["boxes"] = _boxes_of_objects(objects)
+    for key in values.keys() - set(row) - {"objects"}:
+        column_troubles = troubles[f"column {key}, not read"]
+        if not column_troubles:
+            column_troubles.append("metadata")
+    return row
+
+
+def _boxes_of_objects(objects: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The boxes of one photo with their names, where those are texts."""
+    names = objects.get("categories") or objects.get("category") or []
+    boxes: list[dict[str, Any]] = []
+    for number, box in enumerate(objects["bbox"]):
+        name = names[number] if number < len(names) else ""
+        phrase = name if isinstance(name, str) else ""
+        boxes.append({"box": _corners(box), "phrase": phrase})
+    return boxes
 
 
 def _corners(box: Any) -> Any:
     """x, y, width, height as corners; anything else as it is."""
     try:
-        x, y, wide, high = (float(value) for value in box)
+        x, y, width, height = (float(value) for value in box)
     except (TypeError, ValueError):
         return box
-    return [x, y, x + wide, y + high]
+    return [x, y, x + width, y + height]
 
 
 def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
+    """The rows of a table; a bad line is counted."""
     heading, rows = read_table(path, (*CSV_COLUMNS, *ALIASES))
-    columns = [ALIASES.get(name, name) for name in heading]
-    if path.name in FOREIGN:
-        for name in {*columns} - {*CSV_COLUMNS}:
-            troubles[f"column {name}, not read"].append(path.name)
-    else:
-        _known_keys(columns, CSV_COLUMNS, path.name)
-    if "photo" not in columns:
-        raise ValueError(
-            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}"
-        )
+    columns = _known_columns(path, heading, troubles)
     for line, fields in rows:
         where = f"{path.name}:{line}"
         while len(fields) > len(columns) and not fields[-1].strip():
@@ -241,8 +246,23 @@ def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
             )
             continue
         values = dict(zip(columns, fields, strict=True))
-        boxes = [values] if values.get("box") or values.get("phrase") else []
-        yield from _row_or_trouble(values, boxes, where, troubles)
+        has_box = values.get("box") or values.get("phrase")
+        yield from _row_or_trouble(values, [values] if has_box else [], where, troubles)
+
+
+def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> list[str]:
+    """The columns of a table by our names; other tools' columns are told, one unknown in ours is refused."""
+    columns = [ALIASES.get(name, name) for name in heading]
+    if path.name in FOREIGN:
+        for name in set(columns).difference(CSV_COLUMNS):
+            troubles[f"column {name}, not read"].append(path.name)
+    else:
+        _known_keys(columns, CSV_COLUMNS, path.name)
+    if "photo" not in columns:
+        raise ValueError(
+            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}"
+        )
+    return columns
 
 
 def _row_or_trouble(
@@ -254,16 +274,15 @@ def _row_or_trouble(
     except ValueError as error:
         troubles[BAD_ROW].append(f"{where} ({error})")
         return
-    usable = row.captions or row.boxes
+    is_usable = row.captions or row.boxes
     for error_text in bad_boxes:
-        troubles[BAD_BOX if usable else BAD_ROW].append(f"{where} ({error_text})")
+        troubles[BAD_BOX if is_usable else BAD_ROW].append(f"{where} ({error_text})")
     missing = [caption for caption in row.captions if is_missing(caption)]
     if missing:
-        troubles["caption that says that there is none, left out"].append(
-            f"{where} ({missing[0]!r})"
-        )
+        kind = "caption that says that there is none, left out"
+        troubles[kind].append(f"{where} ({missing[0]!r})")
         row.captions = [caption for caption in row.captions if not is_missing(caption)]
-    if usable or row.raw:
+    if is_usable or row.raw:
         yield row
 
 
@@ -277,44 +296,54 @@ def _check_convention(source: Path, rows: Any, troubles: Troubles) -> None:
     opened = 0
     for row in rows:
         size_wh = row.size_wh
-        if row.raw and size_wh is None and opened < SEEN:
-            size_wh, opened = _size_of(_photo(source.parent, row.photo)), opened + 1
+        if row.raw and size_wh is None and opened < MAX_OPENED:
+            size_wh = _size_of(_photo(source.parent, row.photo))
+            opened += 1
         boxes += [RawBox(numbers, size_wh) for numbers in row.raw]
-    if (convention := box_convention(boxes)) is not None:
+    convention = box_convention(boxes)
+    if convention is not None:
         raise ValueError(
             f"{source.name}: expected boxes x1, y1, x2, y2 in pixels, got {len(boxes)} that look like {convention}"
         )
     if looks_like_percent(boxes):
-        most = max(max(box.numbers) for box in boxes)
+        largest = max(max(box.numbers) for box in boxes)
         troubles["boxes that may be percent of the photo, not pixels"].append(
-            f"all {len(boxes)} end at {most:g} in photos of 200 pixels and more"
+            f"all {len(boxes)} end at {largest:g} in photos of 200 pixels and more"
         )
 
 
 def _size_of(path: Path | None) -> tuple[int, int] | None:
+    """Width and height of a photo; None where there is none or it cannot be opened."""
+    if path is None:
+        return None
     try:
-        return None if path is None else open_photo(path, at_least=1).size_wh
+        return open_photo(path, at_least=1).size_wh
     except (ImageError, OSError):
         return None
 
 
 def _photo(folder: Path, name: str) -> Path | None:
     """The file of a photo: beside the file that names it, or in one of the usual folders there."""
-    places = [folder, *(folder / inner for inner in PICTURE_FOLDERS if (folder / inner).is_dir())]
-    found = (find_photo(place, name) for place in places)
-    return next((path for path in found if path is not None), None)
+    image_folders = [folder / inner for inner in IMAGE_FOLDERS]
+    for parent in (folder, *image_folders):
+        if parent == folder or parent.is_dir():
+            path = find_photo(parent, name)
+            if path is not None:
+                return path
+    return None
 
 
 def _known_keys(
     values: Mapping[str, Any] | Sequence[str], known: tuple[str, ...], where: str
 ) -> None:
-    # A key that nobody reads is data that would be lost without a word.
+    """Refuse a key that nobody reads: its data would be lost without a word."""
     unknown = [str(key) for key in values if key not in known]
     if unknown:
         raise ValueError(f"{where}: unknown {', '.join(unknown)}; expected {', '.join(known)}")
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:
+    """The boxes of a row; none where there are none."""
     if values is None:
         return []
     if not isinstance(values, list) or not all(isinstance(item, dict) for item in values):
@@ -335,12 +364,14 @@ def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> tuple[_Row, 
         raise ValueError("photo: expected the path of a picture")
     captions = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
     size_wh = _size(values.get("width"), values.get("height"))
-    row, bad_boxes = _Row(photo.strip(), captions, size_wh=size_wh), []
+    row = _Row(photo.strip(), captions, size_wh=size_wh)
+    bad_boxes: list[str] = []
     for item in boxes:
         try:
             numbers = _four_numbers(item.get("box"))
             row.raw.append(numbers)
-            row.boxes.append((_box(numbers, size_wh), _clean(str(item.get("phrase") or ""))))
+            phrase = _clean(str(item.get("phrase") or ""))
+            row.boxes.append((_box(numbers, size_wh), phrase))
         except ValueError as error:
             bad_boxes.append(str(error))
     if not captions and not boxes:
@@ -356,16 +387,17 @@ def _clean(text: str) -> str:
 def _texts(value: Any) -> list[str]:
     """One sentence or a list of them; empty ones are dropped."""
     texts = [value] if isinstance(value, str) else value or []
-    if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
+    is_list = isinstance(texts, list)
+    if not is_list or not all(isinstance(text, str) for text in texts):
         raise ValueError("captions: expected a list of sentences")
-    return [_clean(item) for item in texts if item.strip()]
+    return [_clean(text) for text in texts if text.strip()]
 
 
 def _four_numbers(value: Any) -> Quad:
     """Four numbers, from a list or from "x1,y1,x2,y2"."""
-    coordinates = (
-        value.replace(",", " ").strip("[]() ").split() if isinstance(value, str) else value
-    )
+    coordinates = value
+    if isinstance(value, str):
+        coordinates = value.replace(",", " ").strip("[]() ").split()
     try:
         x1, y1, x2, y2 = (float(coordinate) for coordinate in coordinates)
     except (TypeError, ValueError) as error:
@@ -378,17 +410,19 @@ def _four_numbers(value: Any) -> Quad:
 def _box(numbers: Quad, size_wh: tuple[int, int] | None) -> Quad:
     """A box, cut at the photo's edge where rounding puts it outside."""
     x1, y1, x2, y2 = numbers
-    x1, y1 = (0.0 if -ROUNDING <= low < 0 else low for low in (x1, y1))
+    x1 = 0.0 if -ROUNDING <= x1 < 0 else x1
+    y1 = 0.0 if -ROUNDING <= y1 < 0 else y1
     if size_wh is not None:
-        x2, y2 = (
-            float(most) if most < high <= most + ROUNDING else high
-            for high, most in zip((x2, y2), size_wh, strict=True)
-        )
-    checked_boxes([(x1, y1, x2, y2)], size_wh)
-    return x1, y1, x2, y2
+        width, height = size_wh
+        x2 = float(width) if width < x2 <= width + ROUNDING else x2
+        y2 = float(height) if height < y2 <= height + ROUNDING else y2
+    box = (x1, y1, x2, y2)
+    checked_boxes([box], size_wh)
+    return box
 
 
 def _size(width: Any, height: Any) -> tuple[int, int] | None:
+    """Width and height in whole pixels; None where neither is there."""
     if width in (None, "") and height in (None, ""):
         return None
     try:
@@ -402,7 +436,7 @@ def _size(width: Any, height: Any) -> tuple[int, int] | None:
     return size_wh
 
 
-def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example | None:
+def _example(row: _Row, folder: Path, troubles: Troubles) -> Example | None:
     """The example, or None where its photo is no use."""
     if not row.captions and not row.boxes:
         return None
@@ -420,24 +454,28 @@ def _example(row: _Row, folder: Path, troubles: dict[str, list[str]]) -> Example
         except ImageError as error:
             troubles["photo broken"].append(f"{row.photo} ({error})")
             return None
-    fitted = [(_cut(box, size_wh), phrase) for box, phrase in row.boxes]
-    boxes = [pair for pair in fitted if _fits(pair[0], size_wh)]
-    if len(boxes) < len(row.boxes):
-        troubles["photo with boxes outside it, left out"].append(
-            f"{row.photo} ({len(row.boxes) - len(boxes)})"
-        )
-    phrases: dict[str, list[int]] = defaultdict(list)
-    for number, (_, phrase) in enumerate(boxes):
-        phrases[phrase].append(number)
-    named = tuple(Phrase(text, tuple(rows)) for text, rows in phrases.items() if text)
-    return Example(
-        path,
-        tuple(row.captions),
-        checked_boxes([box for box, _ in boxes]),
-        named,
-        size_wh,
-        row.photo,
-    )
+    boxes, phrases = _boxes_inside(row, size_wh, troubles)
+    captions = tuple(row.captions)
+    return Example(path, captions, checked_boxes(boxes), phrases, size_wh, row.photo)
+
+
+def _boxes_inside(
+    row: _Row, size_wh: tuple[int, int] | None, troubles: Troubles
+) -> tuple[list[Quad], tuple[Phrase, ...]]:
+    """The boxes of a photo that lie in it, and the phrases that name them."""
+    boxes: list[Quad] = []
+    rows_by_phrase: dict[str, list[int]] = defaultdict(list)
+    for uncut_box, phrase in row.boxes:
+        box = _cut(uncut_box, size_wh)
+        if _fits(box, size_wh):
+            rows_by_phrase[phrase].append(len(boxes))
+            boxes.append(box)
+    outside = len(row.boxes) - len(boxes)
+    if outside:
+        kind = "photo with boxes outside it, left out"
+        troubles[kind].append(f"{row.photo} ({outside})")
+    phrases = [Phrase(text, tuple(rows)) for text, rows in rows_by_phrase.items() if text]
+    return boxes, tuple(phrases)
 
 
 def _cut(box: Quad, size_wh: tuple[int, int] | None) -> Quad:
@@ -449,4 +487,9 @@ def _cut(box: Quad, size_wh: tuple[int, int] | None) -> Quad:
 
 
 def _fits(box: Quad, size_wh: tuple[int, int] | None) -> bool:
-    return size_wh is not None and min(box) >= 0 and box[2] <= size_wh[0] and box[3] <= size_wh[1]
+    """Whether a box lies in a photo of that size."""
+    if size_wh is None:
+        return False
+    _, _, x2, y2 = box
+    width, height = size_wh
+    return min(box) >= 0 and x2 <= width and y2 <= height

@@ -98,7 +98,8 @@ def name_phrase(name: str) -> str:
         return f"a pair of {words}"
     if last_word in MASS_WORDS:
         return words
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    article = "an" if words[0] in "aeiou" else "a"
+    return f"{article} {words}"
 
 
 def plural_phrase(name: str, count: int) -> str:
@@ -107,8 +108,8 @@ def plural_phrase(name: str, count: int) -> str:
     >>> [plural_phrase("wine glass", 2), plural_phrase("sheep", 5), plural_phrase("knife", 3)]
     ['two wine glasses', 'several sheep', 'three knives']
     """
-    words = plain_name(name).split()
-    number, last_word = COUNTS.get(count, "several"), words[-1]
+    *first_words, last_word = plain_name(name).split()
+    number = COUNTS.get(count, "several")
     if last_word in PLURALS:
         plural = PLURALS[last_word]
     elif last_word in PAIRS or last_word in MASS_WORDS:
@@ -119,7 +120,7 @@ def plural_phrase(name: str, count: int) -> str:
         plural = f"{last_word[:-1]}ies"
     else:
         plural = f"{last_word}s"
-    return " ".join([number, *words[:-1], plural])
+    return " ".join([number, *first_words, plural])
 
 
 def plain_name(name: str) -> str:
@@ -128,7 +129,8 @@ def plain_name(name: str) -> str:
     Raises:
         ValueError: the name has no letter.
     """
-    words = " ".join(name.replace("_", " ").replace("-", " ").lower().split())
+    spaced = name.replace("_", " ").replace("-", " ")
+    words = " ".join(spaced.lower().split())
     if not any(letter.isalpha() for letter in words):
         raise ValueError(f"class name: expected a word, got {name!r}; give the classes names")
     return PLAIN_WORDS.get(words, words)
@@ -152,18 +154,7 @@ def read_results(
         ValueError: not such a file, an unknown category, or boxes that look like shares of the
             photo (0..1) rather than pixels.
     """
-    try:
-        rows = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected COCO results, a JSON list ({error})") from error
-    if isinstance(rows, dict) and isinstance(rows.get("categories"), list):
-        categories = {int(row["id"]): str(row["name"]) for row in rows["categories"]}
-        rows = rows.get("annotations")
-    if not isinstance(rows, list):
-        raise ValueError(
-            f"{path}: expected COCO results, a list of boxes with category_id, bbox and score, or an "
-            f"object with categories and such a list under annotations, got {type(rows).__name__}"
-        )
+    rows, categories = _result_rows(path, categories)
     boxes_by_photo: dict[str, list[NamedBox]] = defaultdict(list)
     largest = 0.0
     for number, row in enumerate(rows):
@@ -179,12 +170,30 @@ def read_results(
     return dict(boxes_by_photo)
 
 
+def _result_rows(path: Path, categories: Mapping[int, str]) -> tuple[list[Any], Mapping[int, str]]:
+    """The entries of a results file, and the categories: its own where it has them."""
+    try:
+        rows = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected COCO results, a JSON list ({error})") from error
+    if isinstance(rows, dict) and isinstance(rows.get("categories"), list):
+        categories = {int(row["id"]): str(row["name"]) for row in rows["categories"]}
+        rows = rows.get("annotations")
+    if not isinstance(rows, list):
+        raise ValueError(
+            f"{path}: expected COCO results, a list of boxes with category_id, bbox and score, or an "
+            f"object with categories and such a list under annotations, got {type(rows).__name__}"
+        )
+    return rows, categories
+
+
 def _result(row: Any, where: str, categories: Mapping[int, str]) -> tuple[str, NamedBox]:
     """The photo and the named box of one entry of a results file."""
     try:
         photo = str(row["file_name"] if "file_name" in row else row["image_id"])
         x, y, width, height = (float(value) for value in row["bbox"])
-        category, score = int(row["category_id"]), float(row.get("score", 1.0))
+        category = int(row["category_id"])
+        score = float(row.get("score", 1.0))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{where}: expected image_id or file_name, category_id, bbox [x, y, width, height] and "
@@ -193,7 +202,8 @@ def _result(row: Any, where: str, categories: Mapping[int, str]) -> tuple[str, N
     if category not in categories:
         known = f"{min(categories)}..{max(categories)}"
         raise ValueError(f"{where}: expected a category_id of {known}, got {category}")
-    return photo, NamedBox(categories[category], (x, y, x + width, y + height), score)
+    corners = (x, y, x + width, y + height)
+    return photo, NamedBox(categories[category], corners, score)
 
 
 def read_yolo(
@@ -236,9 +246,12 @@ def _yolo_box(line: str, where: str, classes: Sequence[str], size_wh: tuple[int,
         raise ValueError(
             f"{where}: expected shares of the photo in 0..1, got {line!r}; pixels are COCO's form"
         )
-    wide, high = size_wh
-    left, top = (x - width / 2) * wide, (y - height / 2) * high
-    return NamedBox(name, (left, top, left + width * wide, top + height * high), 1.0)
+    photo_width, photo_height = size_wh
+    left = (x - width / 2) * photo_width
+    top = (y - height / 2) * photo_height
+    right = left + width * photo_width
+    bottom = top + height * photo_height
+    return NamedBox(name, (left, top, right, bottom), 1.0)
 
 
 def add_names(
@@ -253,18 +266,18 @@ def add_names(
         examples: found in ``boxes_by_photo`` by their id or by their file's name.
         boxes_by_photo: in pixels of the stored photo.
     """
-    return [
-        _with_names(example, boxes)
-        if (boxes := boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name))
-        else example
-        for example in examples
-    ]
+    with_names: list[Example] = []
+    for example in examples:
+        boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
+        with_names.append(_with_names(example, boxes) if boxes else example)
+    return with_names
 
 
 def _with_names(example: Example, named_boxes: Sequence[NamedBox]) -> Example:
     """One example with names."""
-    described = any(phrase.source != DETECTOR for phrase in example.phrases)
-    named_boxes = [box for box in named_boxes if not (described and box.name == "person")]
+    is_described = any(phrase.source != DETECTOR for phrase in example.phrases)
+    if is_described:
+        named_boxes = [box for box in named_boxes if box.name != "person"]
     try:
         stored_wh = open_photo(example.photo, at_least=1).size_wh
     except ImageError:  # training leaves it grey, whatever its boxes are
@@ -272,17 +285,22 @@ def _with_names(example: Example, named_boxes: Sequence[NamedBox]) -> Example:
     size_wh = example.size_wh or stored_wh
     boxes, names = _inside(named_boxes, stored_wh, size_wh)
     rows, all_boxes = _join_boxes(example.boxes_xyxy, boxes)
-    phrases = [
-        Phrase(name_phrase(name), (row,), source=DETECTOR)
-        for name, row in zip(names, rows, strict=True)
-    ]
-    for name in sorted(set(names)):
-        members = tuple(row for row, box_name in zip(rows, names, strict=True) if box_name == name)
-        if len(members) > 1:
-            phrases.append(Phrase(plural_phrase(name, len(members)), members, source=DETECTOR))
-    return replace(
-        example, boxes_xyxy=all_boxes, phrases=(*example.phrases, *phrases), size_wh=size_wh
-    )
+    phrases = (*example.phrases, *_name_phrases(names, rows))
+    return replace(example, boxes_xyxy=all_boxes, phrases=phrases, size_wh=size_wh)
+
+
+def _name_phrases(names: Sequence[str], rows: Sequence[int]) -> list[Phrase]:
+    """A phrase for each named box, by its row, then one for all boxes of a name where it has several."""
+    phrases: list[Phrase] = []
+    rows_by_name: dict[str, list[int]] = defaultdict(list)
+    for name, row in zip(names, rows, strict=True):
+        phrases.append(Phrase(name_phrase(name), (row,), source=DETECTOR))
+        rows_by_name[name].append(row)
+    for name, name_rows in sorted(rows_by_name.items()):
+        if len(name_rows) > 1:
+            text = plural_phrase(name, len(name_rows))
+            phrases.append(Phrase(text, tuple(name_rows), source=DETECTOR))
+    return phrases
 
 
 def _inside(
@@ -290,10 +308,11 @@ def _inside(
 ) -> tuple[FloatArray, list[str]]:
     """Boxes (N, 4) cut at the photo's edge, in pixels of the annotations, and their names."""
     boxes = np.asarray([box.box for box in named_boxes], np.float32).reshape(-1, 4)
-    boxes = np.clip(boxes, 0, [*stored_wh, *stored_wh]).astype(np.float32)
-    solid = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 2
-    names = [box.name for box, is_solid in zip(named_boxes, solid, strict=True) if is_solid]
-    return box_ops.rescale(boxes[solid], stored_wh, size_wh), names
+    boxes = box_ops.clip(boxes, stored_wh)
+    sides_wh = boxes[:, 2:] - boxes[:, :2]
+    is_solid = sides_wh.min(axis=1) >= 2
+    names = [named_boxes[row].name for row in np.flatnonzero(is_solid)]
+    return box_ops.rescale(boxes[is_solid], stored_wh, size_wh), names
 
 
 def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int], FloatArray]:
@@ -302,9 +321,10 @@ def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int],
         return list(range(len(detected))), detected
     overlaps = box_ops.iou(detected, annotated)  # (detected, annotated)
     is_annotated = overlaps.max(axis=1, initial=0.0) >= SAME_BOX_IOU
-    own_rows = len(annotated) + np.cumsum(~is_annotated) - 1
-    rows = np.where(is_annotated, overlaps.argmax(axis=1), own_rows)
-    return rows.tolist(), np.concatenate([annotated, detected[~is_annotated]])
+    added_rows = len(annotated) + np.cumsum(~is_annotated) - 1
+    rows = np.where(is_annotated, overlaps.argmax(axis=1), added_rows)
+    all_boxes = np.concatenate([annotated, detected[~is_annotated]])
+    return rows.tolist(), all_boxes
 
 
 def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Example], DataReport]:
@@ -318,31 +338,45 @@ def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Exam
     Raises:
         ValueError: a file is damaged, or its results belong to other photos.
     """
-    listed = read_json(folder / "images.json", "images")
-    categories = {
-        int(row["id"]): str(row["name"]) for row in listed.get("categories", [])
-    } or COCO_CATEGORIES
-    results = read_results(folder / "detections.json", categories, min_score)
-    names = {str(row["id"]): str(row["file_name"]) for row in listed["images"]}
-    strangers = [photo for photo in results if photo not in names]
-    if results and len(strangers) == len(results):
-        raise ValueError(
-            f"{folder / 'detections.json'}: expected results for the photos of images.json, got "
-            f"image_id {strangers[0]} and no other that it lists; is it of another data set?"
-        )
-    captions: dict[str, list[str]] = defaultdict(list)
-    if (folder / "captions.json").is_file():
-        for row in read_json(folder / "captions.json", "annotations")["annotations"]:
-            captions[str(row["image_id"])].append(" ".join(str(row["caption"]).split()))
+    document = read_json(folder / "images.json", "images")
+    names = {str(row["id"]): str(row["file_name"]) for row in document["images"]}
+    results = _read_detections(folder / "detections.json", document, names, min_score)
+    captions = _read_captions(folder / "captions.json")
     files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
     files |= {path.name: path for path in sorted(folder.glob("*.jpg"))}
     troubles: dict[str, list[str]] = defaultdict(list)
     examples = []
-    for number, name in names.items():
+    for photo_id, name in names.items():
         if name in files:
-            examples.append(Example(files[name], tuple(captions[number]), id=number))
+            examples.append(Example(files[name], tuple(captions[photo_id]), id=photo_id))
         else:
             troubles["photo missing"].append(name)
-    named = add_names(examples, results)
-    renamed = [replace(example, id=example.photo.name) for example in named]
+    with_names = add_names(examples, results)
+    renamed = [replace(example, id=example.photo.name) for example in with_names]
     return renamed, report_on(folder.name, renamed, troubles)
+
+
+def _read_detections(
+    path: Path, document: Mapping[str, Any], names: Mapping[str, str], min_score: float
+) -> dict[str, list[NamedBox]]:
+    """A detector's boxes by photo id, of which some are of the photos in ``names``."""
+    rows = document.get("categories", [])
+    categories = {int(row["id"]): str(row["name"]) for row in rows} or COCO_CATEGORIES
+    results = read_results(path, categories, min_score)
+    strangers = [photo_id for photo_id in results if photo_id not in names]
+    if results and len(strangers) == len(results):
+        raise ValueError(
+            f"{path}: expected results for the photos of images.json, got "
+            f"image_id {strangers[0]} and no other that it lists; is it of another data set?"
+        )
+    return results
+
+
+def _read_captions(path: Path) -> dict[str, list[str]]:
+    """Photo id -> its sentences with single blanks; empty where there is no such file."""
+    captions: dict[str, list[str]] = defaultdict(list)
+    if path.is_file():
+        for row in read_json(path, "annotations")["annotations"]:
+            text = " ".join(str(row["caption"]).split())
+            captions[str(row["image_id"])].append(text)
+    return captions

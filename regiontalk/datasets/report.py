@@ -45,16 +45,20 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """The report for a person: one line of totals, one a kind of trouble."""
-        totals = f"{self.photos} photos, {self.captions} captions, {self.boxes} boxes"
-        lines = [f"{self.source}: {totals}, {self.phrases} phrases with a box"]
+        lines = [
+            f"{self.source}: {self.photos} photos, {self.captions} captions, "
+            f"{self.boxes} boxes, {self.phrases} phrases with a box"
+        ]
         for kind, trouble in self.troubles.items():
-            more = ", ..." if trouble.count > len(trouble.names) else ""
-            lines.append(f"  {trouble.count} {kind}: {', '.join(trouble.names)}{more}")
+            names = ", ".join(trouble.names)
+            if trouble.count > len(trouble.names):
+                names += ", ..."
+            lines.append(f"  {trouble.count} {kind}: {names}")
         return lines
 
 
 def report_on(
-    source: str, examples: Sequence[Example], found: Mapping[str, Iterable[str]]
+    source: str, examples: Sequence[Example], troubles: Mapping[str, Iterable[str]]
 ) -> DataReport:
     r"""Totals of the examples, and kind -> names met as counted `Trouble` records; kinds without a name are left out.
 
@@ -62,14 +66,16 @@ def report_on(
     photos: 0 photos, 0 captions, 0 boxes, 0 phrases with a box
       2 photo missing: a.jpg, b.jpg
     """
-    listed = {kind: tuple(names) for kind, names in found.items()}
+    counted: dict[str, Trouble] = {}
+    for kind, photos in troubles.items():
+        names = tuple(photos)
+        if names:
+            counted[kind] = Trouble(len(names), names[:NAMES_KEPT])
     return DataReport(
         source,
         photos=len(examples),
         captions=sum(len(example.captions) for example in examples),
         boxes=sum(len(example.boxes_xyxy) for example in examples),
         phrases=sum(bool(phrase.boxes) for example in examples for phrase in example.phrases),
-        troubles={
-            kind: Trouble(len(names), names[:NAMES_KEPT]) for kind, names in listed.items() if names
-        },
+        troubles=counted,
     )

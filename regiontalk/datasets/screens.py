@@ -1,4 +1,4 @@
-"""Pictures of user interfaces, drawn by code: a field of one's own whose sentences and boxes are true.
+"""Images of user interfaces, drawn by code: a field of one's own whose sentences and boxes are true.
 
 A screen is a column of two or three bands, each with one or two elements (buttons, text fields,
 switches ...), most of them in one of six colours. Every element is a box with its name ("a blue
@@ -57,7 +57,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Screen:
-    """A picture with all that is true of it.
+    """An image with all that is true of it.
 
     Attributes:
         image: RGB, `WIDTH` x `HEIGHT`.
@@ -73,43 +73,49 @@ class Screen:
 def _button(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
-    pen.rounded_rectangle(box, radius=chance.choice((4, 10, 18)), fill=colour)
-    middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    pen.text(middle, chance.choice(LABELS), (255, 255, 255), _font(), anchor="mm")
+    x1, y1, x2, y2 = box
+    radius = chance.choice((4, 10, 18))
+    pen.rounded_rectangle(box, radius=radius, fill=colour)
+    centre = ((x1 + x2) / 2, (y1 + y2) / 2)
+    label = chance.choice(LABELS)
+    pen.text(centre, label, (255, 255, 255), _font(), anchor="mm")
 
 
 def _text_field(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
+    x1, y1, _, y2 = box
     pen.rectangle(box, outline=ink, width=2)
     label = chance.choice(LABELS).lower()
-    pen.text((box[0] + 8, (box[1] + box[3]) / 2), label, COLOURS["grey"], _font(), anchor="lm")
+    start = (x1 + 8, (y1 + y2) / 2)
+    pen.text(start, label, COLOURS["grey"], _font(), anchor="lm")
 
 
 def _check_box(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
-    x1, y1, x2, y2 = box
     pen.rectangle(box, outline=colour, width=4)
-    wide, high = x2 - x1, y2 - y1
-    tick = [(0.22, 0.52), (0.42, 0.74), (0.8, 0.25)]
-    pen.line([(x1 + x * wide, y1 + y * high) for x, y in tick], fill=colour, width=5)
+    tick = _points_in(box, [(0.22, 0.52), (0.42, 0.74), (0.8, 0.25)])
+    pen.line(tick, fill=colour, width=5)
 
 
 def _switch(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
     x1, y1, x2, y2 = box
-    pen.rounded_rectangle(box, radius=(y2 - y1) // 2, fill=colour)
-    left = chance.choice((x1, x2 - (y2 - y1)))
-    pen.ellipse((left + 4, y1 + 4, left + y2 - y1 - 4, y2 - 4), fill=(255, 255, 255))
+    height = y2 - y1
+    pen.rounded_rectangle(box, radius=height // 2, fill=colour)
+    left = chance.choice((x1, x2 - height))
+    knob = (left + 4, y1 + 4, left + height - 4, y2 - 4)
+    pen.ellipse(knob, fill=(255, 255, 255))
 
 
 def _slider(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
     x1, y1, x2, y2 = box
-    middle, knob = (y1 + y2) // 2, chance.randint(x1 + 20, x2 - 20)
+    middle = (y1 + y2) // 2
+    knob = chance.randint(x1 + 20, x2 - 20)
     pen.line((x1, middle, x2, middle), fill=COLOURS["grey"], width=4)
     pen.line((x1, middle, knob, middle), fill=colour, width=6)
     pen.ellipse((knob - 13, middle - 13, knob + 13, middle + 13), fill=colour)
@@ -118,13 +124,13 @@ def _slider(
 def _picture(
     pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
 ) -> None:
-    x1, y1, x2, y2 = box
+    _, y1, x2, _ = box
     pen.rectangle(box, fill=(188, 216, 240))
     peak = chance.uniform(0.3, 0.6)
-    wide, high = x2 - x1, y2 - y1
-    hills = [(0.0, 1.0), (peak, 0.35), (0.75, 0.8), (0.9, 0.6), (1.0, 1.0)]
-    pen.polygon([(x1 + x * wide, y1 + y * high) for x, y in hills], fill=(92, 140, 84))
-    pen.ellipse((x2 - 26, y1 + 6, x2 - 10, y1 + 22), fill=(250, 214, 60))
+    hills = _points_in(box, [(0.0, 1.0), (peak, 0.35), (0.75, 0.8), (0.9, 0.6), (1.0, 1.0)])
+    pen.polygon(hills, fill=(92, 140, 84))
+    sun = (x2 - 26, y1 + 6, x2 - 10, y1 + 22)
+    pen.ellipse(sun, fill=(250, 214, 60))
 
 
 def _list(
@@ -134,7 +140,8 @@ def _list(
     for row in range(3):
         middle = y1 + (2 * row + 1) * (y2 - y1) // 6
         pen.ellipse((x1 + 2, middle - 4, x1 + 10, middle + 4), fill=ink)
-        pen.line((x1 + 20, middle, x2 - chance.randint(0, 40), middle), fill=ink, width=3)
+        end = x2 - chance.randint(0, 40)
+        pen.line((x1 + 20, middle, end, middle), fill=ink, width=3)
 
 
 def _progress_bar(
@@ -142,7 +149,16 @@ def _progress_bar(
 ) -> None:
     x1, y1, x2, y2 = box
     pen.rectangle(box, outline=colour, width=3)
-    pen.rectangle((x1, y1, x1 + round(chance.uniform(0.3, 0.8) * (x2 - x1)), y2), fill=colour)
+    share = chance.uniform(0.3, 0.8)
+    end = x1 + round(share * (x2 - x1))
+    pen.rectangle((x1, y1, end, y2), fill=colour)
+
+
+def _points_in(box: Box, shares: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points by shares of a box's width and height."""
+    x1, y1, x2, y2 = box
+    width, height = x2 - x1, y2 - y1
+    return [(x1 + x * width, y1 + y * height) for x, y in shares]
 
 
 # name -> how it is drawn, its width as shares of its place, its height in pixels, whether it is
@@ -166,56 +182,67 @@ def draw_screen(seed: int) -> Screen:
         seed: 0 or more.
     """
     chance = random.Random(seed)
-    paper, ink = THEMES[theme := chance.choice(sorted(THEMES))]
-    image = Image.new(
-        "RGB", (WIDTH, HEIGHT), tuple(max(0, part - chance.randrange(12)) for part in paper)
-    )
+    theme = chance.choice(sorted(THEMES))
+    paper, ink = THEMES[theme]
+    ground = tuple(max(0, channel - chance.randrange(12)) for channel in paper)
+    image = Image.new("RGB", (WIDTH, HEIGHT), ground)
     pen = ImageDraw.Draw(image)
     pen.rectangle((0, 0, WIDTH, 40), fill=chance.choice([*COLOURS.values(), paper]))
     pen.text((14, 20), chance.choice(LABELS), (255, 255, 255), _font(), anchor="lm")
+    elements = _draw_bands(pen, ink, chance)
+    captions = _captions(elements, theme, chance)
+    return Screen(image, tuple(elements), tuple(captions))
+
+
+def _draw_bands(pen: ImageDraw.ImageDraw, ink: Colour, chance: random.Random) -> list[Element]:
+    """Two or three bands under the heading, each with one or two elements."""
     bands = chance.randint(2, 3)
-    offset = 56 + chance.randrange(HEIGHT - 56 - bands * (BAND_HEIGHT + 8))
+    spare_height = HEIGHT - 56 - bands * (BAND_HEIGHT + 8)
+    first_top = 56 + chance.randrange(spare_height)
     elements: list[Element] = []
     for band in range(bands):
+        top = first_top + band * (BAND_HEIGHT + 8)
         columns = chance.choice((1, 1, 2))
+        column_width = (WIDTH - 32) // columns
         for column in range(columns):
-            wide = (WIDTH - 32) // columns
-            place = (16 + column * wide, offset + band * (BAND_HEIGHT + 8), wide - 12)
-            elements.append(_draw_element(pen, place, ink, chance, band))
-    return Screen(image, tuple(elements), tuple(_captions(elements, theme, chance)))
+            left = 16 + column * column_width
+            slot = (left, top, column_width - 12)
+            elements.append(_draw_element(pen, slot, ink, chance, band))
+    return elements
 
 
 def _draw_element(
     pen: ImageDraw.ImageDraw,
-    place: tuple[int, int, int],
+    slot: tuple[int, int, int],
     ink: Colour,
     chance: random.Random,
     band: int,
 ) -> Element:
-    """One element in its place: left, top and width in pixels."""
+    """One element in its slot: left, top and width in pixels."""
     name = chance.choice(sorted(ELEMENTS))
-    draw, (least, most), heights, is_coloured = ELEMENTS[name]
-    left, top, available = place
-    high = chance.randint(*heights)
-    wide = max(high, round(available * chance.uniform(least, most)))
-    x = left + chance.randint(0, available - wide)
-    y = top + chance.randint(0, BAND_HEIGHT - high)
-    box = (x, y, x + wide, y + high)
+    draw, width_shares, heights, is_coloured = ELEMENTS[name]
+    left, top, slot_width = slot
+    height = chance.randint(*heights)
+    width = max(height, round(slot_width * chance.uniform(*width_shares)))
+    x = left + chance.randint(0, slot_width - width)
+    y = top + chance.randint(0, BAND_HEIGHT - height)
+    box = (x, y, x + width, y + height)
     colour = chance.choice(sorted(COLOURS))
     draw(pen, box, COLOURS[colour], ink, chance)
     words = f"{colour} {name}" if is_coloured else name
-    return Element(f"{'an' if words[0] in 'aeiou' else 'a'} {words}", box, band)
+    article = "an" if words[0] in "aeiou" else "a"
+    return Element(f"{article} {words}", box, band)
 
 
 def _captions(elements: Sequence[Element], theme: str, chance: random.Random) -> list[str]:
     """True sentences of a screen: what stands over what, and what there is."""
     upper = chance.choice([element for element in elements if element.band == 0])
     lower = chance.choice([element for element in elements if element.band == 1])
-    some = chance.sample(list(elements), 2)
+    first, second = chance.sample(list(elements), 2)
     return [
         f"{lower.phrase} under {upper.phrase}",
         f"{upper.phrase} above {lower.phrase}",
-        f"a {theme} screen with {some[0].phrase} and {some[1].phrase}",
+        f"a {theme} screen with {first.phrase} and {second.phrase}",
     ]
 
 
@@ -225,18 +252,18 @@ def write_screens(count: int, seed: int, folder: Path, name: str = "photos.jsonl
     Args:
         count: how many, from the seeds ``seed``, ``seed + 1`` ...
         seed: of the first; far apart for two sets that share none.
-        folder: made where it does not exist; pictures go to ``screens/`` in it.
+        folder: made where it does not exist; images go to ``screens/`` in it.
         name: of the file of sentences and boxes.
 
     Returns:
         That file.
     """
-    pictures = folder / "screens"
-    pictures.mkdir(parents=True, exist_ok=True)
+    images = folder / "screens"
+    images.mkdir(parents=True, exist_ok=True)
     lines = []
     for number in range(seed, seed + count):
         screen = draw_screen(number)
-        path = pictures / f"{number:06d}.png"
+        path = images / f"{number:06d}.png"
         screen.image.save(path)
         boxes = [{"box": element.box, "phrase": element.phrase} for element in screen.elements]
         row = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from regiontalk.datasets.coco import read_coco
@@ -13,11 +14,8 @@ from regiontalk.datasets.report import DataReport
 from regiontalk.records import Example
 
 SPLITS = ("train", "dev", "test")
-COCO_NAMES = {
-    "train": "train",
-    "dev": "val",
-    "test": "test",
-}  # captions_train2017.json, captions_val2017.json
+# captions_train2017.json, captions_val2017.json
+COCO_NAMES = {"train": "train", "dev": "val", "test": "test"}
 PHOTO_FOLDERS = ("flickr8k", "flickr30k")
 CAPTIONS_FILE = "_captions.json"
 ENTITIES = "flickr30k_entities"
@@ -45,11 +43,8 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     if data.name.startswith(KARPATHY_FILE) and data.suffix == ".json":
         examples, report = read_karpathy(data, _karpathy_photos(data), split)
         return examples, [report]
-    if (
-        (data / "images.json").is_file()
-        and (data / "detections.json").is_file()
-        and split == "train"
-    ):
+    has_detections = (data / "images.json").is_file() and (data / "detections.json").is_file()
+    if has_detections and split == "train":
         examples, report = read_detected(data)
         return examples, [report]
     if coco_captions(data, "all"):
@@ -58,9 +53,9 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
         raise ValueError(
             f"split: all is for COCO's layout, which {data} has not; expected one of {', '.join(SPLITS)}"
         )
-    flickr = next((data / name for name in PHOTO_FOLDERS if (data / name).is_dir()), None)
-    if flickr is not None:
-        return _read_flickr(data, flickr, split)
+    for name in PHOTO_FOLDERS:
+        if (data / name).is_dir():
+            return _read_flickr(data, data / name, split)
     examples, report = read_folder(data, split)
     return examples, [report]
 
@@ -77,14 +72,20 @@ def _read_flickr(data: Path, flickr: Path, split: str) -> tuple[list[Example], l
 def _read_coco_files(captions: Path) -> tuple[list[Example], DataReport]:
     """``NAME_captions.json`` in COCO's format with ``NAME_instances.json`` and the folder ``NAME`` beside it."""
     name = captions.name.removesuffix(CAPTIONS_FILE)
+    folder = captions.with_name(name)
     instances = captions.with_name(f"{name}_instances.json")
-    return read_coco(captions.with_name(name), captions, instances if instances.is_file() else None)
+    return read_coco(folder, captions, instances if instances.is_file() else None)
 
 
 def _karpathy_photos(json_path: Path) -> Path:
     """The folder of photos beside ``dataset_NAME.json``: ``NAME``, ``images`` or ``Images``."""
     name = json_path.stem.removeprefix(KARPATHY_FILE)
     folders = [json_path.with_name(folder) for folder in (name, "images", "Images")]
+    return _first_folder(folders)
+
+
+def _first_folder(folders: Sequence[Path]) -> Path:
+    """The first folder that is there; the first of all where none is."""
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
@@ -95,18 +96,13 @@ def default_split(data: Path) -> str:
 
 def coco_captions(data: Path, split: str) -> list[Path]:
     """COCO's captions files of a split in a folder of its layout; empty where it has none."""
-    names = (
-        COCO_NAMES.values()
-        if split == "all"
-        else [COCO_NAMES[split]]
-        if split in COCO_NAMES
-        else []
-    )
-    return [
-        path
-        for name in names
-        for path in sorted((data / "annotations").glob(f"captions_{name}*.json"))
-    ]
+    splits = list(COCO_NAMES) if split == "all" else [split]
+    files: list[Path] = []
+    for name in splits:
+        if name in COCO_NAMES:
+            pattern = f"captions_{COCO_NAMES[name]}*.json"
+            files += sorted((data / "annotations").glob(pattern))
+    return files
 
 
 def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]:
@@ -120,12 +116,9 @@ def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     reports: list[DataReport] = []
     for path in files:
         folder_name = path.stem.removeprefix("captions_")
-        folders = (data / folder_name, data / "images" / folder_name)
-        pictures = next((folder for folder in folders if folder.is_dir()), folders[0])
+        photos = _first_folder([data / folder_name, data / "images" / folder_name])
         instances = path.with_name(f"instances_{folder_name}.json")
-        file_examples, report = read_coco(
-            pictures, path, instances if instances.is_file() else None
-        )
+        file_examples, report = read_coco(photos, path, instances if instances.is_file() else None)
         examples += file_examples
         reports.append(report)
     return examples, reports

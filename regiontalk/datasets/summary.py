@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from math import prod
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -16,7 +17,7 @@ from regiontalk.records import Example
 from regiontalk.text.vocabulary import SPECIAL, tokenize
 
 LOOKED_AT = 2000  # photos of a split whose size is read
-LEAST = 5  # how often a word is seen that a recipe keeps, unless it says otherwise
+MIN_COUNT = 5  # how often a word is seen that a recipe keeps, unless it says otherwise
 
 
 def summary(data: Path) -> tuple[list[str], bool]:
@@ -34,14 +35,13 @@ def summary(data: Path) -> tuple[list[str], bool]:
         lines += [f"{split}:", *chain.from_iterable(report.lines() for report in reports)]
         lines += _texts(examples) + _sizes(examples)
     lines += _shared({split: examples for split, (examples, _) in splits.items()})
-    examples, _ = next(iter(splits.values()))
-    usable = any(tokenize(text) for example in examples for text in _all_texts(example))
-    lines.append(
-        "ready to train"
-        if usable
-        else "not to be trained on: no photo has a caption or a phrase with words"
-    )
-    return lines, usable
+    first_examples, _ = next(iter(splits.values()))
+    is_usable = any(tokenize(text) for example in first_examples for text in _all_texts(example))
+    if is_usable:
+        lines.append("ready to train")
+    else:
+        lines.append("not to be trained on: no photo has a caption or a phrase with words")
+    return lines, is_usable
 
 
 def _splits(data: Path) -> dict[str, tuple[list[Example], list[DataReport]]]:
@@ -59,7 +59,9 @@ def _splits(data: Path) -> dict[str, tuple[list[Example], list[DataReport]]]:
 
 
 def _all_texts(example: Example) -> list[str]:
-    return [*example.captions, *(phrase.text for phrase in example.phrases)]
+    """The sentences of a photo and its phrases."""
+    phrases = [phrase.text for phrase in example.phrases]
+    return [*example.captions, *phrases]
 
 
 def _texts(examples: Sequence[Example]) -> list[str]:
@@ -69,12 +71,13 @@ def _texts(examples: Sequence[Example]) -> list[str]:
     if not lengths:
         return ["  captions: none"]
     counts = Counter(word for words in captions for word in words if word not in SPECIAL)
-    kept = {word: count for word, count in counts.items() if count >= LEAST}
-    share = sum(kept.values()) / max(1, counts.total())
+    frequent = [count for count in counts.values() if count >= MIN_COUNT]
+    share = sum(frequent) / max(1, counts.total())
+    median, longest = lengths[len(lengths) // 2], lengths[-1]
     return [
-        f"  words: {len(counts)}, of which {len(kept)} are seen {LEAST} times or more; "
+        f"  words: {len(counts)}, of which {len(frequent)} are seen {MIN_COUNT} times or more; "
         f"those cover {share:.1%} of the captions",
-        f"  captions: {lengths[len(lengths) // 2]} words in the middle, {lengths[-1]} in the longest",
+        f"  captions: {median} words in the middle, {longest} in the longest",
     ]
 
 
@@ -90,11 +93,9 @@ def _sizes(examples: Sequence[Example]) -> list[str]:
             broken.append(example.id)
     lines = []
     if sizes:
-        small, large = (
-            min(sizes, key=lambda size: size[0] * size[1]),
-            max(sizes, key=lambda size: size[0] * size[1]),
-        )
-        lines.append(f"  sizes: {small[0]}x{small[1]} to {large[0]}x{large[1]} pixels")
+        smallest = min(sizes, key=prod)
+        largest = max(sizes, key=prod)
+        lines.append(f"  sizes: {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]} pixels")
     if broken:
         lines.append(f"  {len(broken)} photos that cannot be opened: {_some(broken)}")
     return lines
@@ -102,12 +103,12 @@ def _sizes(examples: Sequence[Example]) -> list[str]:
 
 def _shared(splits: Mapping[str, Sequence[Example]]) -> list[str]:
     """Photos that are in the data twice, in one split or in two."""
-    paths = [example.photo for examples in splits.values() for example in examples]
-    names = same_files(list(dict.fromkeys(paths)))
-    owners = Counter(
-        path for examples in splits.values() for path in {example.photo for example in examples}
-    )
-    names += [path.name for path, count in owners.items() if count > 1]
+    split_counts: Counter[Path] = Counter()  # photo -> how many splits have it
+    for examples in splits.values():
+        photos = dict.fromkeys(example.photo for example in examples)
+        split_counts.update(list(photos))
+    names = same_files(list(split_counts))
+    names += [path.name for path, count in split_counts.items() if count > 1]
     if not names:
         return []
     return [
@@ -116,4 +117,6 @@ def _shared(splits: Mapping[str, Sequence[Example]]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    """The first names, in one line."""
+    line = ", ".join(names[:5])
+    return f"{line}, ..." if len(names) > 5 else line

@@ -12,7 +12,7 @@ from regiontalk.files import read_text
 
 _SEPARATORS = (",", ";", "\t", "|")
 _LONGEST = 1 << 30  # letters of a field; csv's own limit is met by a quote that is never closed
-_PICTURE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE)
 
 
 def read_table(
@@ -30,12 +30,13 @@ def read_table(
     """
     csv.field_size_limit(_LONGEST)
     text = read_text(path)
-    first, _, rest = text.partition("\n")
+    first_line, _, following = text.partition("\n")
     skipped = 0
-    if re.fullmatch(r"sep=.", first.strip(), re.IGNORECASE):
-        separator, text, skipped = first.strip()[-1], rest, 1
+    if re.fullmatch(r"sep=.", first_line.strip(), re.IGNORECASE):
+        separator = first_line.strip()[-1]
+        text, skipped = following, 1
     else:
-        separator = _separator(first, known)
+        separator = _separator(first_line, known)
     rows = _rows(path.name, text, separator, skipped)
     _, heading = next(rows, (0, []))
     columns = [name.strip().lower() for name in heading]
@@ -84,5 +85,6 @@ def _check_quotes(name: str, row: list[str], separator: str, first: int, last: i
 
 def _is_row(text: str, separator: str) -> bool:
     """Whether a line inside a field begins as a row does: with a photo."""
-    photo, found, _ = text.partition(separator)
-    return bool(found and _PICTURE.search(photo.strip().strip('"')))
+    first_field, has_separator, _ = text.partition(separator)
+    photo = first_field.strip().strip('"')
+    return bool(has_separator and _IMAGE_NAME.search(photo))

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from regiontalk.deprecation import renamed_argument
 from regiontalk.records import Example, Phrase
 
 COLOURS = {
@@ -66,7 +67,7 @@ class ToyShape:
 
 @dataclass(frozen=True)
 class ToyScene:
-    """A picture in memory and all that is true of it.
+    """An image in memory and all that is true of it.
 
     Attributes:
         image: RGB, 64 x 64 pixels.
@@ -80,50 +81,69 @@ class ToyScene:
     shapes: tuple[ToyShape, ...]
 
 
-def make_scenes(count: int, seed: int, *, least: int = 2, most: int = 4) -> list[ToyScene]:
-    """Scenes of ``least`` to ``most`` shapes; the same for the same arguments, on every machine.
+@renamed_argument(least="min_shapes", most="max_shapes")
+def make_scenes(
+    count: int, seed: int, *, min_shapes: int = 2, max_shapes: int = 4
+) -> list[ToyScene]:
+    """Scenes of ``min_shapes`` to ``max_shapes`` shapes; the same for the same arguments, on every machine.
 
     Args:
         count: how many.
         seed: 0 or more; also part of the photos' names, so that two seeds never share a name.
-        least: shapes in the emptiest scene, 2 or more.
-        most: shapes in the fullest scene, 4 or less.
+        min_shapes: in the emptiest scene, 2 or more.
+        max_shapes: in the fullest scene, 4 or less.
 
     Raises:
         ValueError: a number is out of its range.
     """
-    if count < 0 or seed < 0 or not 2 <= least <= most <= len(CELLS):
+    if count < 0 or seed < 0 or not 2 <= min_shapes <= max_shapes <= len(CELLS):
         raise ValueError(
-            f"toy scenes: expected count and seed of 0 or more and 2 <= least <= most <= 4, "
-            f"got {count}, {seed}, {least}, {most}"
+            "toy scenes: expected count and seed of 0 or more and 2 <= min_shapes <= max_shapes <= 4, "
+            f"got {count}, {seed}, {min_shapes}, {max_shapes}"
         )
     random = np.random.Generator(np.random.PCG64(seed))
-    used_sentences: set[str] = set()
-    met: set[Pair] = set()
-
-    def shared(shapes: tuple[ToyShape, ...]) -> tuple[int, int]:
-        texts = {text for text, *_ in sentences(shapes)}
-        return len(used_sentences & texts), len(met & _pairs(shapes))
-
+    earlier = _Used()
     scenes: list[ToyScene] = []
     for number in range(count):
         # drawn before the shapes, or the choice would favour poor scenes
-        many = int(random.integers(least, most + 1))
-        shapes = min((_draw_lots(random, many) for _ in range(TRIES)), key=shared)
+        shape_count = int(random.integers(min_shapes, max_shapes + 1))
+        draws = [_draw_lots(random, shape_count) for _ in range(TRIES)]
+        shapes = min(draws, key=earlier.count)
+        earlier.add(shapes)
         scenes.append(_scene(f"{seed}{number:06d}_toy.png", shapes, random))
-        used_sentences.update(scenes[-1].example.captions)
-        met |= _pairs(shapes)
     return scenes
+
+
+class _Used:
+    """The sentences and pairs of shapes of the scenes so far."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+        self._pairs: set[Pair] = set()
+
+    def count(self, shapes: Sequence[ToyShape]) -> tuple[int, int]:
+        """How many sentences and how many pairs of a new scene there are already."""
+        texts = {text for text, *_ in sentences(shapes)}
+        pairs = _pairs(shapes)
+        return len(self._texts & texts), len(self._pairs & pairs)
+
+    def add(self, shapes: Sequence[ToyShape]) -> None:
+        """Count a scene in."""
+        self._texts |= {text for text, *_ in sentences(shapes)}
+        self._pairs |= _pairs(shapes)
+
+
+RELATIONS = {(0, 1): "left of", (0, -1): "right of", (1, 0): "above", (-1, 0): "below"}
+"""Rows and columns from the first shape to the second -> what a sentence says of the first."""
 
 
 def sentences(shapes: Sequence[ToyShape]) -> list[tuple[str, ToyShape, ToyShape]]:
     """Every true sentence with its first and its second shape."""
     related_shapes = []
     for first, second in permutations(shapes, 2):
-        rows, columns = second.cell[0] - first.cell[0], second.cell[1] - first.cell[1]
-        relation = {(0, 1): "left of", (0, -1): "right of", (1, 0): "above", (-1, 0): "below"}.get(
-            (rows, columns)
-        )
+        rows = second.cell[0] - first.cell[0]
+        columns = second.cell[1] - first.cell[1]
+        relation = RELATIONS.get((rows, columns))
         if relation:
             related_shapes.append((f"{first.name} {relation} {second.name}", first, second))
     return related_shapes
@@ -150,8 +170,8 @@ def write_scenes(
         raise ValueError(
             f"toy scenes: expected train, dev or test and .png or .jpg, got {[*splits]}, {suffix!r}"
         )
-    names = [Path(scene.example.id).stem for scenes in splits.values() for scene in scenes]
-    if len(set(names)) < len(names):
+    stems = [_stem(scene) for scenes in splits.values() for scene in scenes]
+    if len(set(stems)) < len(stems):
         raise ValueError(
             "toy scenes: expected distinct names, got some twice; make each split from another seed"
         )
@@ -161,66 +181,81 @@ def write_scenes(
     tokens: list[str] = []
     for split, scenes in splits.items():
         for scene in scenes:
-            stem = Path(scene.example.id).stem
-            number = stem.partition("_")[0]
-            tokens += [
-                f"{stem}{suffix}#{row}\t{text}\n" for row, text in enumerate(scene.example.captions)
-            ]
-            _write(flickr / "images" / f"{stem}{suffix}", _encoded(scene.image, suffix))
-            _write(
-                entities / "Annotations" / f"{number}.xml",
-                _annotation(number, suffix, scene).encode(),
-            )
-            _write(entities / "Sentences" / f"{number}.txt", _bracketed(scene).encode())
-        listed = "".join(f"{Path(scene.example.id).stem}{suffix}\n" for scene in scenes)
-        _write(flickr / f"Flickr_8k.{split}Images.txt", listed.encode())
+            tokens += _write_scene(scene, flickr, entities, suffix)
+        split_list = "".join(f"{_stem(scene)}{suffix}\n" for scene in scenes)
+        _write(flickr / f"Flickr_8k.{split}Images.txt", split_list.encode())
     _write(flickr / "Flickr8k.token.txt", "".join(tokens).encode())
 
 
-def _draw_lots(random: np.random.Generator, many: int) -> tuple[ToyShape, ...]:
+def _write_scene(scene: ToyScene, flickr: Path, entities: Path, suffix: str) -> list[str]:
+    """Write the photo and the Entities files of one scene; returns its lines of the token file."""
+    stem = _stem(scene)
+    number = stem.partition("_")[0]
+    annotation = _annotation(number, suffix, scene)
+    _write(flickr / "images" / f"{stem}{suffix}", _encoded(scene.image, suffix))
+    _write(entities / "Annotations" / f"{number}.xml", annotation.encode())
+    _write(entities / "Sentences" / f"{number}.txt", _bracketed(scene).encode())
+    captions = scene.example.captions
+    return [f"{stem}{suffix}#{row}\t{text}\n" for row, text in enumerate(captions)]
+
+
+def _stem(scene: ToyScene) -> str:
+    """The name of a scene's files, without an ending."""
+    return Path(scene.example.id).stem
+
+
+def _draw_lots(random: np.random.Generator, count: int) -> tuple[ToyShape, ...]:
     """Distinct shapes in distinct cells; two alone are never diagonal, or the scene would have no sentence."""
     while True:
-        chosen = random.permutation(len(CELLS))[:many]
-        shapes = tuple(_shape(CELLS[number], random) for number in sorted(chosen))
-        if len({shape.name for shape in shapes}) == len(shapes) and sentences(shapes):
+        cell_numbers = random.permutation(len(CELLS))[:count]
+        shapes = tuple(_shape(CELLS[number], random) for number in sorted(cell_numbers))
+        names = {shape.name for shape in shapes}
+        if len(names) == len(shapes) and sentences(shapes):
             return shapes
 
 
 def _shape(cell: tuple[int, int], random: np.random.Generator) -> ToyShape:
+    """A shape of any sort anywhere in its cell."""
     size = tuple(SIZES)[random.integers(len(SIZES))]
     colour = tuple(COLOURS)[random.integers(len(COLOURS))]
     shape = SHAPES[random.integers(len(SHAPES))]
-    side = int(random.integers(SIZES[size][0], SIZES[size][1] + 1))
-    top, left = (CELL * index + 1 + int(random.integers(CELL - 1 - side)) for index in cell)
+    smallest, largest = SIZES[size]
+    side = int(random.integers(smallest, largest + 1))
+    row, column = cell
+    spare = CELL - 1 - side
+    top = CELL * row + 1 + int(random.integers(spare))
+    left = CELL * column + 1 + int(random.integers(spare))
     return ToyShape(size, colour, shape, cell, (left, top, left + side, top + side))
 
 
 def _pairs(shapes: Sequence[ToyShape]) -> set[Pair]:
+    """The names of every two shapes."""
     return {frozenset((first.name, second.name)) for first, second in combinations(shapes, 2)}
 
 
 def _scene(name: str, shapes: tuple[ToyShape, ...], random: np.random.Generator) -> ToyScene:
-    pixels = random.integers(
-        10, 40, (2 * CELL, 2 * CELL, 3), dtype=np.uint8
-    )  # noise: no two backgrounds are alike
+    # noise: no two backgrounds are alike
+    pixels = random.integers(10, 40, (2 * CELL, 2 * CELL, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
+    brush = ImageDraw.Draw(image)
     for shape in shapes:
-        _paint(ImageDraw.Draw(image), shape)
-    captions = sentences(shapes)
-    phrases = []
-    for caption, (text, *both) in enumerate(captions):
-        for thing, first_word in zip(
-            both, (0, len(text.split()) - len(both[1].name.split())), strict=True
-        ):
-            row = shapes.index(thing)
-            phrases.append(
-                Phrase(thing.name, (row,), caption, first_word, str(row + 1), ("other",))
-            )
+        _paint(brush, shape)
     boxes = np.array([shape.box for shape in shapes], dtype=np.float32)
-    texts = tuple(text for text, *_ in captions)
-    return ToyScene(
-        image, Example(Path(name), texts, boxes, tuple(phrases), image.size, name), shapes
-    )
+    texts = tuple(text for text, *_ in sentences(shapes))
+    example = Example(Path(name), texts, boxes, _phrases(shapes), image.size, name)
+    return ToyScene(image, example, shapes)
+
+
+def _phrases(shapes: Sequence[ToyShape]) -> tuple[Phrase, ...]:
+    """The two shapes that each sentence names, with their boxes."""
+    phrases: list[Phrase] = []
+    for caption, (text, first, second) in enumerate(sentences(shapes)):
+        second_start = len(text.split()) - len(second.name.split())
+        for shape, first_word in ((first, 0), (second, second_start)):
+            row = shapes.index(shape)
+            entity = str(row + 1)
+            phrases.append(Phrase(shape.name, (row,), caption, first_word, entity, ("other",)))
+    return tuple(phrases)
 
 
 def _paint(brush: ImageDraw.ImageDraw, shape: ToyShape) -> None:
@@ -238,27 +273,29 @@ def _paint(brush: ImageDraw.ImageDraw, shape: ToyShape) -> None:
 
 
 def _annotation(number: str, suffix: str, scene: ToyScene) -> str:
-    wide, high = scene.image.size
-    objects = []
+    width, height = scene.image.size
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    lines = [f"\t<filename>{number}{suffix}</filename>", f"\t{size}"]
     for row, shape in enumerate(scene.shapes, start=1):
         corners = zip(("xmin", "ymin", "xmax", "ymax"), shape.box, strict=True)
         box = "".join(f"<{name}>{value}</{name}>" for name, value in corners)
-        objects.append(f"\t<object><name>{row}</name><bndbox>{box}</bndbox></object>\n")
-    size = f"<size><width>{wide}</width><height>{high}</height><depth>3</depth></size>"
-    return f"<annotation>\n\t<filename>{number}{suffix}</filename>\n\t{size}\n{''.join(objects)}</annotation>\n"
+        lines.append(f"\t<object><name>{row}</name><bndbox>{box}</bndbox></object>")
+    return "\n".join(["<annotation>", *lines, "</annotation>\n"])
 
 
 def _bracketed(scene: ToyScene) -> str:
     """The sentences with their phrases in brackets, as Entities writes them."""
     lines = []
     for text, first, second in sentences(scene.shapes):
-        marks = [
-            f"[/EN#{scene.shapes.index(thing) + 1}/other {thing.name}]" for thing in (first, second)
-        ]
-        lines.append(
-            f"{marks[0]}{text.removeprefix(first.name).removesuffix(second.name)}{marks[1]}\n"
-        )
+        relation = text.removeprefix(first.name).removesuffix(second.name)
+        lines.append(f"{_mark(scene, first)}{relation}{_mark(scene, second)}\n")
     return "".join(lines)
+
+
+def _mark(scene: ToyScene, shape: ToyShape) -> str:
+    """The name of a shape in Entities' brackets."""
+    entity = scene.shapes.index(shape) + 1
+    return f"[/EN#{entity}/other {shape.name}]"
 
 
 def _encoded(image: Image.Image, suffix: str) -> bytes:

@@ -1,6 +1,6 @@
 """Drawings of what was said: boxes with their words, sentences with a line from each word to its box, contact sheets.
 
-`draw` takes a picture and an `ImageResult` and returns a new picture; nothing is drawn on the
+`draw` takes an image and an `ImageResult` and returns a new image; nothing is drawn on the
 caller's. Labels stay inside the photo and never cover each other: `place_labels` seeks a place for
 each, best region first, and a caption that finds none goes to a numbered list under the photo.
 Coordinates are pixels, boxes ``boxes_xyxy``.
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from regiontalk.boxes import rescale
+from regiontalk.deprecation import renamed_argument
 from regiontalk.drawing.labels import (
     Box,
     Colour,
@@ -35,8 +36,8 @@ from regiontalk.drawing.labels import (
 from regiontalk.images.open import open_image
 from regiontalk.records import ImageResult
 
-_LEAST_SIDE = 640  # a smaller photo is enlarged to this longer side: words need pixels
-_LEAST_PAGE = 320  # the strips below a narrow photo are at least this wide
+_MIN_SIDE = 640  # a smaller photo is enlarged to this longer side: words need pixels
+_MIN_PAGE = 320  # the strips below a narrow photo are at least this wide
 _INK: Colour = (22, 25, 30)
 _PAPER: Colour = (240, 242, 245)
 
@@ -85,119 +86,124 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
         bare_boxes: whether regions without words are drawn.
     """
     if not bare_boxes:
-        result = replace(result, regions=tuple(region for region in result.regions if region.text))
+        with_words = tuple(region for region in result.regions if region.text)
+        result = replace(result, regions=with_words)
     photo = _enlarged(image)
     font_size = max(14, round(0.024 * math.sqrt(photo.width * photo.height)))
     boxes = _scaled([region.box for region in result.regions], result.size_wh, photo.size)
-    targets = _scaled([match.box for match in result.matches], result.size_wh, photo.size)
-    distinct = list(dict.fromkeys(targets))  # words of one box share its colour
-    palette = colours(len(boxes) + len(distinct))
-    words = [
-        (word, distinct.index(targets[i]))
-        for i, match in enumerate(result.matches)
-        for word in match.phrase.split()
-    ]
+    matched_boxes = _scaled([match.box for match in result.matches], result.size_wh, photo.size)
+    targets = list(dict.fromkeys(matched_boxes))  # words of one box share its colour
+    palette = colours(len(boxes) + len(targets))
+    target_palette = palette[len(boxes) :]
 
     texts = [_tidy(region.text) for region in result.regions]
-    _outline(photo, distinct, palette[len(boxes) :], _line(font_size))
+    _outline(photo, targets, target_palette, _line(font_size))
     _draw_boxes(photo, boxes, texts, palette, _line(font_size))
-    labels, listed = _place_texts(boxes, texts, palette, font_size, photo.size)
-    width, large = max(photo.width, _LEAST_PAGE), round(font_size * 1.25)
-    runs, sentence_height = _lay_sentence(words, large, width)
-    strips = [
-        photo,
-        Image.new("RGB", (width, sentence_height), _INK),
-        _list_strip(listed, font_size, width),
-    ]
+    labels, entries = _place_texts(boxes, texts, palette, font_size, photo.size)
+
+    width, large_font = max(photo.width, _MIN_PAGE), round(font_size * 1.25)
+    words = _words_of_targets(result, matched_boxes, targets)
+    runs, sentence_height = _lay_sentence(words, large_font, width)
+    sentence_strip = Image.new("RGB", (width, sentence_height), _INK)
+    strips = [photo, sentence_strip, _list_strip(entries, font_size, width)]
     if result.caption is not None and _tidy(result.caption.text):
-        strips.append(_caption_strip(_tidy(result.caption.hedged_text), large, width))
-    page = _with_sentence(
-        _stacked(strips, width), photo.height, runs, distinct, palette[len(boxes) :], large
-    )
+        caption = _tidy(result.caption.hedged_text)
+        strips.append(_caption_strip(caption, large_font, width))
+    page = _stacked(strips, width)
+    page = _with_sentence(page, photo.height, runs, targets, target_palette, large_font)
     for label in labels:
         _write_label(page, label)
     return page
 
 
-def contact_sheet(pictures: Sequence[Image.Image], columns: int, cell: int = 480) -> Image.Image:
-    """Pictures side by side on dark ground, each fitted to a column, aspect kept; row by row in the order given.
+def _words_of_targets(
+    result: ImageResult, matched_boxes: Sequence[Box], targets: Sequence[Box]
+) -> list[tuple[str, int]]:
+    """Every word of the matches with the row of its box among the distinct ones."""
+    words: list[tuple[str, int]] = []
+    for match, box in zip(result.matches, matched_boxes, strict=True):
+        target = targets.index(box)
+        words += [(word, target) for word in match.phrase.split()]
+    return words
+
+
+@renamed_argument(pictures="images")
+def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 480) -> Image.Image:
+    """Images side by side on dark ground, each fitted to a column, aspect kept; row by row in the order given.
 
     Args:
-        pictures: at least one.
-        columns: pictures in a row; fewer pictures make a narrower sheet.
+        images: at least one.
+        columns: images in a row; fewer images make a narrower sheet.
         cell: width of a column in pixels.
 
     Raises:
-        ValueError: no picture, or fewer than one column or pixel.
+        ValueError: no image, or fewer than one column or pixel.
     """
-    if not pictures:
+    if not images:
         raise ValueError("contact_sheet: expected at least one picture, got none")
     if columns < 1 or cell < 1:
         raise ValueError(
             f"contact_sheet: expected columns and cell of 1 or more, got {columns} and {cell}"
         )
     gap = max(2, cell // 40)
-    fitted = [
-        picture.convert("RGB").resize(
-            (cell, max(1, round(picture.height * cell / picture.width))), Image.Resampling.LANCZOS
-        )
-        for picture in pictures
-    ]
+    fitted = [_fitted(image, cell) for image in images]
     rows = [fitted[start : start + columns] for start in range(0, len(fitted), columns)]
-    heights = [max(picture.height for picture in row) for row in rows]
-    wide = len(rows[0])
-    sheet = Image.new(
-        "RGB", (wide * cell + (wide + 1) * gap, sum(heights) + (len(rows) + 1) * gap), _INK
-    )
+    heights = [max(image.height for image in row) for row in rows]
+    row_length = len(rows[0])
+    width = row_length * cell + (row_length + 1) * gap
+    height = sum(heights) + (len(rows) + 1) * gap
+    sheet = Image.new("RGB", (width, height), _INK)
     top = gap
-    for row, height in zip(rows, heights, strict=True):
-        for column, picture in enumerate(row):
-            sheet.paste(picture, (gap + column * (cell + gap), top))
-        top += height + gap
+    for row, row_height in zip(rows, heights, strict=True):
+        for column, image in enumerate(row):
+            left = gap + column * (cell + gap)
+            sheet.paste(image, (left, top))
+        top += row_height + gap
     return sheet
 
 
-def titled(picture: Image.Image, words: str, font_size: int = 20) -> Image.Image:
-    """A copy of a picture with words on a dark strip below it.
+def _fitted(image: Image.Image, width: int) -> Image.Image:
+    """An RGB copy of that width, aspect kept."""
+    height = max(1, round(image.height * width / image.width))
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
+@renamed_argument(picture="image")
+def titled(image: Image.Image, words: str, font_size: int = 20) -> Image.Image:
+    """A copy of an image with words on a dark strip below it.
 
     Args:
-        picture: at any size.
+        image: at any size.
         words: as many lines as they need.
         font_size: in pixels.
     """
-    return _stacked([picture, _caption_strip(words, font_size, picture.width)], picture.width)
+    strip = _caption_strip(words, font_size, image.width)
+    return _stacked([image, strip], image.width)
 
 
 def _enlarged(image: Image.Image) -> Image.Image:
     """A copy, upright and RGB, with a longer side of at least 640 pixels."""
     photo = open_image(image, max_pixels=max(1, image.width * image.height))
-    scale = _LEAST_SIDE / max(photo.size)
-    if scale > 1:
-        size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-        return photo.resize(size, Image.Resampling.BICUBIC)
-    return photo
+    scale = _MIN_SIDE / max(photo.size)
+    if scale <= 1:
+        return photo
+    width = max(1, round(photo.width * scale))
+    height = max(1, round(photo.height * scale))
+    return photo.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _scaled(
     boxes: Sequence[tuple[float, float, float, float]], from_wh: Size, to_wh: Size
 ) -> list[Box]:
-    """Boxes in whole pixels of the picture that is drawn on, at least two pixels a side."""
-    scaled = []
-    for row in (
-        rescale(np.array(boxes, dtype=np.float32).reshape(-1, 4), from_wh, to_wh)
-        .round()
-        .astype(int)
-        .tolist()
-    ):
-        x1, y1 = min(row[0], to_wh[0] - 2), min(row[1], to_wh[1] - 2)
-        scaled.append(
-            (
-                max(x1, 0),
-                max(y1, 0),
-                min(max(row[2], x1 + 2), to_wh[0]),
-                min(max(row[3], y1 + 2), to_wh[1]),
-            )
-        )
+    """Boxes in whole pixels of the image that is drawn on, at least two pixels a side."""
+    width, height = to_wh
+    rescaled = rescale(np.array(boxes, dtype=np.float32).reshape(-1, 4), from_wh, to_wh)
+    scaled: list[Box] = []
+    for left, top, right, bottom in rescaled.round().astype(int).tolist():
+        x1, y1 = min(left, width - 2), min(top, height - 2)
+        x2 = min(max(right, x1 + 2), width)
+        y2 = min(max(bottom, y1 + 2), height)
+        scaled.append((max(x1, 0), max(y1, 0), x2, y2))
     return scaled
 
 
@@ -219,13 +225,17 @@ def _draw_boxes(
     line: int,
 ) -> None:
     """Boxes on ``photo``: thin and bare where nothing is said, in colour otherwise, small ones on top."""
-    rows = sorted(
-        range(len(boxes)),
-        key=lambda row: (boxes[row][0] - boxes[row][2]) * (boxes[row][3] - boxes[row][1]),
-    )
-    bare, spoken = [row for row in rows if not texts[row]], [row for row in rows if texts[row]]
-    _outline(photo, [boxes[row] for row in bare], [_PAPER] * len(bare), 1)
-    _outline(photo, [boxes[row] for row in spoken], [palette[row] for row in spoken], line)
+
+    def negative_area(row: int) -> int:
+        x1, y1, x2, y2 = boxes[row]
+        return (x1 - x2) * (y2 - y1)
+
+    rows = sorted(range(len(boxes)), key=negative_area)
+    bare_boxes = [boxes[row] for row in rows if not texts[row]]
+    _outline(photo, bare_boxes, [_PAPER] * len(bare_boxes), 1)
+    captioned = [row for row in rows if texts[row]]
+    captioned_palette = [palette[row] for row in captioned]
+    _outline(photo, [boxes[row] for row in captioned], captioned_palette, line)
 
 
 def _place_texts(
@@ -239,34 +249,34 @@ def _place_texts(
 
     The number of an entry stands on the photo where there is room for it.
     """
-    spoken = [row for row, text in enumerate(texts) if text]
-    ways = {row: layouts(texts[row], font_size, size_wh[0]) for row in spoken}
-    sizes = [[text.size for text in ways[row]] for row in spoken]
-    places = dict(
-        zip(spoken, place_labels([boxes[row] for row in spoken], sizes, size_wh), strict=True)
-    )
-    labels = [
-        _Label(place.box[:2], ways[row][place.option], palette[row])
-        for row, place in places.items()
-        if place
-    ]
+    width, _ = size_wh
+    captioned = [row for row, text in enumerate(texts) if text]
+    options = [layouts(texts[row], font_size, width) for row in captioned]
+    sizes = [[text.size for text in row_options] for row_options in options]
+    places = place_labels([boxes[row] for row in captioned], sizes, size_wh)
+    labels: list[_Label] = []
+    unplaced: list[int] = []
+    for row, row_options, place in zip(captioned, options, places, strict=True):
+        if place is None:
+            unplaced.append(row)
+        else:
+            text = row_options[place.option]
+            labels.append(_Label(place.box[:2], text, palette[row]))
 
-    homeless = [row for row, place in places.items() if place is None]
-    numbers = [wrap(str(number + 1), font_size, size_wh[0]) for number in range(len(homeless))]
-    taken = [place.box for place in places.values() if place]
-    spots = place_labels(
-        [boxes[row] for row in homeless],
-        [[text.size] for text in numbers],
+    numbers = [wrap(str(number + 1), font_size, width) for number in range(len(unplaced))]
+    number_places = place_labels(
+        [boxes[row] for row in unplaced],
+        [[number.size] for number in numbers],
         size_wh,
-        taken,
-        most=1.0,
+        taken=[place.box for place in places if place],
+        max_hidden=1.0,
     )
-    for row, text, spot in zip(homeless, numbers, spots, strict=True):
-        if spot:
-            labels.append(_Label(spot.box[:2], text, palette[row]))
-    return labels, [
-        _Entry(text, texts[row], palette[row]) for row, text in zip(homeless, numbers, strict=True)
-    ]
+    entries: list[_Entry] = []
+    for row, number, place in zip(unplaced, numbers, number_places, strict=True):
+        if place:
+            labels.append(_Label(place.box[:2], number, palette[row]))
+        entries.append(_Entry(number, texts[row], palette[row]))
+    return labels, entries
 
 
 def _outline(
@@ -275,24 +285,31 @@ def _outline(
     """Boxes with a dark hem on both sides, so that they show on bright and on dark ground; drawn on ``photo``."""
     pen = ImageDraw.Draw(photo, "RGBA")
     for (x1, y1, x2, y2), colour in zip(boxes, palette, strict=True):
-        pen.rectangle((x1 - 1, y1 - 1, x2, y2), outline=(0, 0, 0, 130), width=line + 2)
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline=colour, width=line)
+        hem = (x1 - 1, y1 - 1, x2, y2)
+        pen.rectangle(hem, outline=(0, 0, 0, 130), width=line + 2)
+        inside = (x1, y1, x2 - 1, y2 - 1)
+        pen.rectangle(inside, outline=colour, width=line)
 
 
 def _write_label(page: Image.Image, label: _Label) -> None:
     """Words on their colour, black or white, whichever reads better; drawn on ``page``."""
-    pen, (left, top), (wide, high) = ImageDraw.Draw(page), label.corner, label.text.size
-    pen.rectangle((left, top, left + wide - 1, top + high - 1), fill=label.colour)
-    dark = brightness(label.colour) > 0.18  # where black and white have the same contrast
-    _write(pen, label.corner, label.text, (0, 0, 0) if dark else (255, 255, 255))
+    pen = ImageDraw.Draw(page)
+    left, top = label.corner
+    width, height = label.text.size
+    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=label.colour)
+    is_bright = brightness(label.colour) > 0.18  # where black and white have the same contrast
+    ink = (0, 0, 0) if is_bright else (255, 255, 255)
+    _write(pen, label.corner, label.text, ink)
 
 
 def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: Text, colour: Colour) -> None:
     """The lines of a text with its margin at the top left ``corner``."""
     side, edge, line_height = margins(text.font_size)
+    left, top = corner
     for number, line in enumerate(text.lines):
-        middle = corner[1] + edge + line_height * number + line_height / 2
-        pen.text((corner[0] + side, middle), line, colour, font(text.font_size, line), anchor="lm")
+        middle = top + edge + line_height * number + line_height / 2
+        line_font = font(text.font_size, line)
+        pen.text((left + side, middle), line, colour, line_font, anchor="lm")
 
 
 def _list_strip(entries: Sequence[_Entry], font_size: int, width: int) -> Image.Image:
@@ -300,14 +317,18 @@ def _list_strip(entries: Sequence[_Entry], font_size: int, width: int) -> Image.
     if not entries:
         return Image.new("RGB", (width, 0))
     gap = font_size // 2
-    indent = gap + max(entry.number.size[0] for entry in entries)
-    rows = [wrap(entry.words, font_size, width - indent - gap) for entry in entries]
-    strip = Image.new("RGB", (width, gap + sum(row.size[1] + gap // 2 for row in rows)), _INK)
-    pen, top = ImageDraw.Draw(strip), gap
-    for entry, row in zip(entries, rows, strict=True):
-        _write_label(strip, _Label((gap, top), entry.number, entry.colour))
-        _write(pen, (indent, top), row, _PAPER)
-        top += row.size[1] + gap // 2
+    number_widths = [entry.number.size[0] for entry in entries]
+    indent = gap + max(number_widths)
+    texts = [wrap(entry.words, font_size, width - indent - gap) for entry in entries]
+    row_heights = [text.size[1] + gap // 2 for text in texts]
+    strip = Image.new("RGB", (width, gap + sum(row_heights)), _INK)
+    pen = ImageDraw.Draw(strip)
+    top = gap
+    for entry, text, row_height in zip(entries, texts, row_heights, strict=True):
+        number = _Label((gap, top), entry.number, entry.colour)
+        _write_label(strip, number)
+        _write(pen, (indent, top), text, _PAPER)
+        top += row_height
     return strip
 
 
@@ -315,14 +336,16 @@ def _caption_strip(words: str, font_size: int, width: int) -> Image.Image:
     """The whole photo's caption."""
     gap = font_size // 2
     text = wrap(words, font_size, width - 2 * gap)
-    strip = Image.new("RGB", (width, text.size[1] + 2 * gap), _INK)
+    _, text_height = text.size
+    strip = Image.new("RGB", (width, text_height + 2 * gap), _INK)
     _write(ImageDraw.Draw(strip), (gap, gap), text, _PAPER)
     return strip
 
 
 def _stacked(strips: Sequence[Image.Image], width: int) -> Image.Image:
-    """Pictures one below the other, left aligned on dark ground."""
-    page = Image.new("RGB", (width, sum(strip.height for strip in strips)), _INK)
+    """Images one below the other, left aligned on dark ground."""
+    height = sum(strip.height for strip in strips)
+    page = Image.new("RGB", (width, height), _INK)
     top = 0
     for strip in strips:
         page.paste(strip, (0, top))
@@ -336,32 +359,29 @@ def _lay_sentence(
     """Words with the row of their box as runs in a strip, and the strip's height; (no runs, 0) for no words."""
     if not words:
         return [], 0
-    blank, gap, line_height = length(" ", font_size), font_size // 2 + 2, round(font_size * 2.1)
-    cut = [
-        (piece, row) for word, row in words for piece in pieces(word, font_size, width - 2 * gap)
-    ]
-    places: list[tuple[str, int, int, int, int]] = []  # word, row of its box, left, top, width
+    blank, gap = length(" ", font_size), font_size // 2 + 2
+    line_height = round(font_size * 2.1)
     left, top = gap, round(font_size * 1.6)
-    for piece, row in cut:
-        long = length(piece, font_size)
-        if left > gap and left + long > width - gap:
-            left, top = gap, top + line_height
-        places.append((piece, row, left, top, long))
-        left += long + blank
-    runs = []
-    for (_, row), group in groupby(places, key=lambda place: (place[3], place[1])):
-        members = list(group)
-        first, last = members[0], members[-1]
-        runs.append(
-            _Run(
-                " ".join(member[0] for member in members),
-                first[2],
-                first[3],
-                last[2] + last[4] - first[2],
-                row,
-            )
-        )
+    placed: list[_Run] = []  # one a piece of a word
+    for word, target in words:
+        for piece in pieces(word, font_size, width - 2 * gap):
+            piece_width = length(piece, font_size)
+            if left > gap and left + piece_width > width - gap:
+                left, top = gap, top + line_height
+            placed.append(_Run(piece, left, top, piece_width, target))
+            left += piece_width + blank
+    runs = [
+        _joined(list(neighbours))
+        for _, neighbours in groupby(placed, key=lambda run: (run.top, run.target))
+    ]
     return runs, top + round(font_size * 2.0)
+
+
+def _joined(neighbours: Sequence[_Run]) -> _Run:
+    """Neighbouring words of one line and one box as one run."""
+    first, last = neighbours[0], neighbours[-1]
+    words = " ".join(run.words for run in neighbours)
+    return replace(first, words=words, width=last.left + last.width - first.left)
 
 
 def _with_sentence(
@@ -375,47 +395,57 @@ def _with_sentence(
     """The page with each run of words underlined and joined to its box; the page itself where there are none."""
     if not runs:
         return page
-    fine = (
-        2 if page.width * page.height <= 2_000_000 else 1
-    )  # drawn larger and reduced, lines have smooth edges
-    layer = Image.new("RGBA", (page.width * fine, page.height * fine))
-    pen = ImageDraw.Draw(layer)
-    line, dot = max(2, font_size // 8) * fine, max(3, font_size // 4) * fine
-    for edge in (fine, 0):  # a dark hem below all the coloured lines
-        for run in runs:
-            colour = (0, 0, 0, 150) if edge else (*palette[run.target], 255)
-            x, y = (
-                (run.left + run.width / 2) * fine,
-                (strip_top + run.top - font_size * 0.25) * fine,
-            )
-            end = _anchor(targets[run.target], run.left + run.width / 2)
-            tip = end[0] * fine, end[1] * fine
-            pen.line((x, y, *tip), fill=colour, width=line + 2 * edge)
-            pen.circle(tip, dot + edge, fill=colour)
-    page = Image.alpha_composite(
-        page.convert("RGBA"), layer.resize(page.size, Image.Resampling.BOX)
-    ).convert("RGB")
-    words = ImageDraw.Draw(page)
+    lines = _lines_layer(page.size, strip_top, runs, targets, palette, font_size)
+    joined = Image.alpha_composite(page.convert("RGBA"), lines).convert("RGB")
+    pen = ImageDraw.Draw(joined)
     for run in runs:
         top = strip_top + run.top
-        words.text(
-            (run.left, top + font_size / 2),
-            run.words,
-            _PAPER,
-            font(font_size, run.words),
-            "lm",
-            stroke_width=2,
-            stroke_fill=_INK,
-        )
+        run_font = font(font_size, run.words)
+        corner = (run.left, top + font_size / 2)
+        pen.text(corner, run.words, _PAPER, run_font, "lm", stroke_width=2, stroke_fill=_INK)
         under = round(top + font_size * 1.2)
-        words.rectangle(
-            (run.left, under, run.left + run.width - 1, under + line // fine - 1),
-            fill=palette[run.target],
-        )
-    return page
+        right = run.left + run.width - 1
+        bottom = under + _line_width(font_size) - 1
+        pen.rectangle((run.left, under, right, bottom), fill=palette[run.target])
+    return joined
+
+
+def _line_width(font_size: int) -> int:
+    """Width in pixels of the lines from words to boxes."""
+    return max(2, font_size // 8)
+
+
+def _lines_layer(
+    size_wh: Size,
+    strip_top: int,
+    runs: Sequence[_Run],
+    targets: Sequence[Box],
+    palette: Sequence[Colour],
+    font_size: int,
+) -> Image.Image:
+    """A transparent layer with a line from each run of words to a dot on its box."""
+    width, height = size_wh
+    # drawn larger and reduced, lines have smooth edges
+    scale = 2 if width * height <= 2_000_000 else 1
+    layer = Image.new("RGBA", (width * scale, height * scale))
+    pen = ImageDraw.Draw(layer)
+    line = _line_width(font_size) * scale
+    radius = max(3, font_size // 4) * scale
+    for hem in (scale, 0):  # a dark hem below all the coloured lines
+        for run in runs:
+            colour = (0, 0, 0, 150) if hem else (*palette[run.target], 255)
+            centre = run.left + run.width / 2
+            start = (centre * scale, (strip_top + run.top - font_size * 0.25) * scale)
+            x, y = _anchor(targets[run.target], centre)
+            tip = (x * scale, y * scale)
+            pen.line((*start, *tip), fill=colour, width=line + 2 * hem)
+            pen.circle(tip, radius + hem, fill=colour)
+    return layer.resize(size_wh, Image.Resampling.BOX)
 
 
 def _anchor(target: Box, x: float) -> tuple[float, float]:
     """Where a line from below, starting at ``x``, meets a box: its lower edge, away from the corners."""
-    inset = (target[2] - target[0]) * 0.15
-    return min(max(x, target[0] + inset), target[2] - inset), target[3] - 1
+    x1, _, x2, y2 = target
+    inset = (x2 - x1) * 0.15
+    anchor_x = min(max(x, x1 + inset), x2 - inset)
+    return anchor_x, y2 - 1

@@ -18,7 +18,8 @@ from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
 from regiontalk.evaluate.region_captions import Spoken
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.config import Calibration
-from regiontalk.text.vocabulary import FUNCTION_WORDS, SPECIAL, UNKNOWN, tokenize
+from regiontalk.text.nouns import FUNCTION_WORDS
+from regiontalk.text.vocabulary import SPECIAL, UNKNOWN, tokenize
 
 LEAST_F1 = 0.5
 LEAST_PRECISION = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_picture
+from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_image
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
@@ -36,7 +36,7 @@ def evaluate_not_photos(
     silent: dict[str, list[bool]] = {}
     unchecked: list[bool] = []
     for kind in KINDS:
-        pictures = [draw_picture(kind, FIRST_SEED + number) for number in range(EACH)]
+        pictures = [draw_image(kind, FIRST_SEED + number) for number in range(EACH)]
         silent[kind] = [not has_confident_words(result) for result in _caption(captioner, pictures)]
         results = _caption(captioner, pictures, check_photo=False)
         unchecked += [not has_confident_words(result) for result in results]

@@ -17,7 +17,7 @@ from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.plots import require_matplotlib, svg
 from regiontalk.evaluate.result import Result, cell, columns
 from regiontalk.evaluate.suite import Timed
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.images.open import open_image
 
 PAGE = "index.html"
@@ -54,7 +54,7 @@ def write_report(folder: Path, head: Mapping[str, Any], results: Sequence[Timed]
     prepare_report(folder)
     path = folder / PAGE
     text = page(head, results)
-    write_whole(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+    atomic_write(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
     return path
 
 

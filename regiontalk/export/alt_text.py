@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from regiontalk.dedupe import merged
 from regiontalk.text.nouns import (
-    FUNCTION,
     PEOPLE,
+    PHRASE_ENDS,
     content_words,
     kind,
     kind_of,
@@ -207,7 +207,7 @@ def neutral_wording(text: str) -> str:
         plain = word.lower()
         if plain in ("male", "female"):
             if (
-                following and following.lower() not in FUNCTION
+                following and following.lower() not in PHRASE_ENDS
             ):  # an adjective: without it the article may change
                 if words and words[-1].lower() == "a" and following[0].lower() in "aeiou":
                     words[-1] += "n"
@@ -252,7 +252,7 @@ def voice() -> str:
 def _dangles(words: Sequence[str]) -> bool:
     """Whether a caption was broken off at its last word: "a man in a", "a man in a red"; not "a man in red"."""
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    return last in FUNCTION - {"front", "top"} or (
+    return last in PHRASE_ENDS - {"front", "top"} or (
         last in _COLOURS and before not in ("in", "is", "are")
     )
 
@@ -262,7 +262,7 @@ def _single_things(words: Sequence[str]) -> list[str]:
     things = [
         word
         for word in words
-        if word not in FUNCTION and singular(word) == word and word not in _PLURALS
+        if word not in PHRASE_ENDS and singular(word) == word and word not in _PLURALS
     ]
     return [kind(word) for word in things]
 
@@ -270,7 +270,7 @@ def _single_things(words: Sequence[str]) -> list[str]:
 def _neutral_word(word: str, following: str) -> str:
     """One word made neutral; "her" asks what follows it, and 's stays."""
     if word == "her":
-        return "them" if not following or following in FUNCTION else "their"
+        return "them" if not following or following in PHRASE_ENDS else "their"
     if word == "cowboy" and following.rstrip(".,;") in _COWBOY_THINGS:
         return word
     stem, mark, rest = word.partition("'")

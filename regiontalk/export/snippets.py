@@ -16,7 +16,7 @@ from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
-from regiontalk.files import cannot_write, write_whole
+from regiontalk.files import atomic_write, cannot_write
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text.vocabulary import tokenize
@@ -49,7 +49,7 @@ def write_snippets(
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
     order = {example.id: place for place, example in enumerate(examples)}
     kept = {name: lines for name, lines in _resume(partial, head) if name in order}
-    write_whole(
+    atomic_write(
         partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8")
     )
     broken: list[str] = []
@@ -68,7 +68,7 @@ def write_snippets(
         for line in lines.splitlines(True)
         if not line.startswith('{"done"')
     ]
-    write_whole(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
+    atomic_write(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
 

@@ -24,24 +24,27 @@ class SoftAttention(nn.Module):
     def forward(
         self, h: Tensor, values: Tensor, keys: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Look once.
+        """Attend once.
 
         Args:
             h: (R, H) the state before this word.
             values: (R, P, A) annotation vectors a.
-            keys: (R, P, A) ``self.key(values)``, computed once a picture.
+            keys: (R, P, A) ``self.key(values)``, computed once a row.
             mask: (R, P), True = a vector, False = padding, which gets no weight; None where all
                 count.
 
         Returns:
             context z (R, A) and weights alpha (R, P).
         """
-        energy = self.energy(torch.tanh(keys + self.query(h)[:, None])).squeeze(-1)  # (R, P)
+        query = self.query(h)[:, None]  # (R, 1, A)
+        energy = self.energy(torch.tanh(keys + query)).squeeze(-1)  # (R, P)
         if mask is not None:
-            energy = energy.masked_fill(~mask, torch.finfo(energy.dtype).min)
+            lowest = torch.finfo(energy.dtype).min
+            energy = energy.masked_fill(~mask, lowest)
         weights = energy.softmax(-1)
-        context = (weights[:, None] @ values).squeeze(1)
-        return torch.sigmoid(self.gate(h)) * context, weights
+        context = (weights[:, None] @ values).squeeze(1)  # (R, A)
+        gate = torch.sigmoid(self.gate(h))  # (R, 1)
+        return gate * context, weights
 
 
 def doubly_stochastic(weights: Tensor, mask: Tensor) -> Tensor:
@@ -51,5 +54,7 @@ def doubly_stochastic(weights: Tensor, mask: Tensor) -> Tensor:
         weights: (R, T, P) attention of every step.
         mask: (R, T), True = a step that counts.
     """
-    total = (weights * mask[..., None]).sum(1)  # (R, P)
-    return (1 - total).square().sum(1).mean()
+    counted = weights * mask[..., None]
+    totals = counted.sum(1)  # (R, P)
+    deviations = (1 - totals).square().sum(1)  # (R,)
+    return deviations.mean()

@@ -1,7 +1,7 @@
 """Recurrent cells behind one signature, so that the generator and the search know none of them by name.
 
 A cell takes ``drive`` (R, gates * H), the sum of all that enters from outside (the word, the
-picture, the attended context, the bias), and its state, and returns the next state; ``state[0]`` is
+image, the attended context, the bias), and its state, and returns the next state; ``state[0]`` is
 always h (R, H).
 """
 
@@ -27,7 +27,9 @@ class ReluCell(nn.Module):
 
     def forward(self, drive: Tensor, state: State) -> State:
         """(R, H) drive to the next (h,)."""
-        return (functional.relu(drive + self.recur(state[0])),)
+        (h,) = state
+        next_h = functional.relu(drive + self.recur(h))
+        return (next_h,)
 
 
 class GruCell(nn.Module):
@@ -43,11 +45,13 @@ class GruCell(nn.Module):
     def forward(self, drive: Tensor, state: State) -> State:
         """(R, 3H) drive to the next (h,)."""
         (h,) = state
-        reset, update, fresh = drive.chunk(3, -1)
-        reset_h, update_h, fresh_h = self.recur(h).chunk(3, -1)
-        gate = torch.sigmoid(update + update_h)
-        candidate = torch.tanh(fresh + torch.sigmoid(reset + reset_h) * fresh_h)
-        return (candidate + gate * (h - candidate),)
+        drive_reset, drive_update, drive_candidate = drive.chunk(3, -1)
+        h_reset, h_update, h_candidate = self.recur(h).chunk(3, -1)
+        reset = torch.sigmoid(drive_reset + h_reset)
+        update = torch.sigmoid(drive_update + h_update)
+        candidate = torch.tanh(drive_candidate + reset * h_candidate)
+        next_h = candidate + update * (h - candidate)
+        return (next_h,)
 
 
 class LstmCell(nn.Module):
@@ -63,11 +67,12 @@ class LstmCell(nn.Module):
     def forward(self, drive: Tensor, state: State) -> State:
         """(R, 4H) drive to the next (h, c)."""
         h, c = state
-        enter, forget, fresh, leave = (drive + self.recur(h)).chunk(4, -1)
-        c = torch.sigmoid(forget + 1.0) * c + torch.sigmoid(enter) * torch.tanh(
-            fresh
-        )  # +1: remember at first
-        return torch.sigmoid(leave) * torch.tanh(c), c
+        gates = drive + self.recur(h)
+        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, -1)
+        remembered = torch.sigmoid(forget_gate + 1.0) * c  # +1: remember at first
+        next_c = remembered + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        next_h = torch.sigmoid(output_gate) * torch.tanh(next_c)
+        return next_h, next_c
 
 
 CELLS: dict[str, type[ReluCell] | type[GruCell] | type[LstmCell]] = {

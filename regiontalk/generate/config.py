@@ -53,8 +53,11 @@ class GeneratorConfig(BaseModel):
 
     @model_validator(mode="after")
     def _attends(self) -> Self:
+        """Refuse a choice about attention where there is none."""
+        fields = type(self).model_fields
         for name in ("regions", "places", "look"):
-            if getattr(self, name) != type(self).model_fields[name].default and not self.attention:
+            is_default = getattr(self, name) == fields[name].default
+            if not is_default and not self.attention:
                 raise ValueError(
                     f"cannot meet: {name} and attention = 0; it says how attention looks"
                 )

@@ -15,11 +15,13 @@ from torch.nn import functional
 from regiontalk.generate.attention import SoftAttention
 from regiontalk.generate.cells import CELLS
 from regiontalk.generate.config import GeneratorConfig
-from regiontalk.text.vocabulary import PAD, START, Vocabulary
+from regiontalk.text.vocabulary import END, PAD, SPECIAL, START, Vocabulary
+
+Tensors = tuple[Tensor, ...]
 
 
 class Generator(nn.Module):
-    """Words one by one, given a picture or a region."""
+    """Words one by one, given a photo or a region."""
 
     def __init__(
         self, *, features: int, annotation: int, vocabulary: Vocabulary, config: GeneratorConfig
@@ -36,21 +38,24 @@ class Generator(nn.Module):
         self.config = config
         hidden, word_size = config.hidden, config.word_size
         self.cell = CELLS[config.cell](hidden)
+        drive_size = self.cell.gates * hidden
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
-        self.word_drive = nn.Linear(word_size, self.cell.gates * hidden)  # W_hx and b_h
+        self.word_drive = nn.Linear(word_size, drive_size)  # W_hx and b_h
         if config.bottleneck:
             self.squeeze = nn.Linear(features, config.bottleneck)
-        drives = self.cell.states if config.picture == "state" else self.cell.gates
-        self.picture = nn.Linear(config.bottleneck or features, drives * hidden)  # W_hi of eq. 13
+        condition_size = config.bottleneck or features
+        state_size = self.cell.states * hidden
+        image_size = state_size if config.picture == "state" else drive_size
+        self.picture = nn.Linear(condition_size, image_size)  # W_hi of eq. 13
+        output_size = hidden
         if config.attention:
             self.annotate = nn.Linear(annotation, config.attention)
             self.attend = SoftAttention(config.attention, hidden)
-            self.context_drive = nn.Linear(config.attention, self.cell.gates * hidden, bias=False)
+            self.context_drive = nn.Linear(config.attention, drive_size, bias=False)
             self.context_out = nn.Linear(config.attention, word_size, bias=False)
             self.deep = nn.Linear(hidden, word_size)
-        self.output = nn.Linear(
-            word_size if config.attention else hidden, len(vocabulary)
-        )  # W_oh and b_o
+            output_size = word_size
+        self.output = nn.Linear(output_size, len(vocabulary))  # W_oh and b_o
         self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
         self.dropout = nn.Dropout(config.dropout)
         self.condition_dropout = nn.Dropout(config.condition_dropout)
@@ -58,12 +63,13 @@ class Generator(nn.Module):
     @property
     def cell_parts(self) -> int:
         """Tensors of a cell state: those of the recurrence, and what attention looking after it saw last."""
-        return self.cell.states + (self.config.attention > 0 and self.config.look == "after")
+        keeps_context = self.config.attention > 0 and self.config.look == "after"
+        return self.cell.states + int(keeps_context)
 
     def start(
         self, condition: Tensor, annotations: Tensor | None, mask: Tensor | None = None
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Prepare R pictures or regions.
+    ) -> tuple[Tensors, Tensors]:
+        """Prepare R photos or regions.
 
         Args:
             condition: (R, C).
@@ -72,37 +78,39 @@ class Generator(nn.Module):
 
         Returns:
             The first cell state, and the memory that stays the same while words are written:
-            (picture drive,) or (picture drive, values, keys) and perhaps the mask, each with R
-            rows.
+            (image drive,) or (image drive, values, keys) and perhaps the mask, each with R rows.
         """
         condition = self.condition_dropout(condition)
         if self.config.bottleneck:
             condition = functional.relu(self.squeeze(condition))
-        picture = self.picture(condition)
+        image_drive = self.picture(condition)
+        # shape[0], not len(), which the export would take for a constant
+        count = image_drive.shape[0]
+        state: Tensors
         if self.config.picture == "state":
-            state = torch.tanh(picture).chunk(self.cell.states, -1)
+            state = torch.tanh(image_drive).chunk(self.cell.states, -1)
         else:
-            # shape[0], not len(), which the export would take for a constant
-            size = picture.shape[0], self.config.hidden
-            state = tuple(picture.new_zeros(size) for _ in range(self.cell.states))
+            shape = count, self.config.hidden
+            state = tuple(image_drive.new_zeros(shape) for _ in range(self.cell.states))
         if not self.config.attention:
-            return state, (picture,)
+            return state, (image_drive,)
         if annotations is None:
             raise ValueError(
                 "generator: expected annotation vectors (R, P, F), got None; the model attends"
             )
-        values = functional.relu(self.annotate(annotations))
-        if (
-            self.config.look == "after"
-        ):  # what was seen last is part of the state: the next word's drive reads it
-            state = (*state, values.new_zeros(values.shape[0], self.config.attention))
-        return state, (picture, values, self.attend.key(values), *([] if mask is None else [mask]))
+        values = functional.relu(self.annotate(annotations))  # (R, P, A)
+        if self.config.look == "after":
+            # the last context is part of the state: the next word's drive reads it
+            no_context = values.new_zeros(values.shape[0], self.config.attention)
+            state = (*state, no_context)
+        memory = image_drive, values, self.attend.key(values)
+        return state, memory if mask is None else (*memory, mask)
 
     def forward(
         self,
         condition: Tensor,
         annotations: Tensor | None,
-        words: Tensor,
+        token_ids: Tensor,
         mask: Tensor | None = None,
         rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +119,7 @@ class Generator(nn.Module):
         Args:
             condition: (R, C).
             annotations: (R, P, F) or None.
-            words: (S, T) int64, START first, then words, then PAD.
+            token_ids: (S, T) int64, START first, then words, then PAD.
             mask: (R, P), True = an annotation vector; None where all count.
             rows: (S,) int64, which of R each text is about; None where text s is about s.
 
@@ -119,99 +127,121 @@ class Generator(nn.Module):
             logits (S, T, V) of the word after each, and attention (S, T, P) or None; both 0 where a
             text is over.
         """
-        return self.read(*self.start(condition, annotations, mask), words, rows)
+        state, memory = self.start(condition, annotations, mask)
+        return self.read(state, memory, token_ids, rows)
 
     def read(
-        self,
-        state: tuple[Tensor, ...],
-        memory: tuple[Tensor, ...],
-        words: Tensor,
-        rows: Tensor | None = None,
+        self, state: Tensors, memory: Tensors, token_ids: Tensor, rows: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """`forward` from what `start` prepared once, for several readings of the same rows."""
-        count, longest = words.shape
-        places = torch.arange(longest, device=words.device)
-        lengths, order = ((words != PAD) * (1 + places)).amax(1).sort(descending=True, stable=True)
-        own = order if rows is None else rows[order]
-        state, memory = (
-            tuple(part.index_select(0, own) for part in parts) for parts in (state, memory)
+        plan = _ReadingPlan(token_ids)
+        text_rows = plan.order if rows is None else rows[plan.order]
+        state = tuple(tensor.index_select(0, text_rows) for tensor in state)
+        memory = tuple(tensor.index_select(0, text_rows) for tensor in memory)
+        embedded = self.dropout(self.embed(plan.token_ids))  # (W, E)
+        steps = zip(
+            embedded.split(plan.live_counts),
+            self.word_drive(embedded).split(plan.live_counts),
+            (plan.token_ids == START).split(plan.live_counts),
+            strict=True,
         )
-        goes_on = (
-            lengths > places[:, None]
-        )  # (T, S): the longest texts stand first, so fewer and fewer rows go on
-        where = (order * longest + places[:, None])[
-            goes_on
-        ]  # of every word that is read, step by step
-        words = words.flatten()[where]
-        embedded = self.dropout(self.embed(words))
-        live = goes_on.sum(1).tolist()
-        inputs = (
-            part.split(live) for part in (embedded, self.word_drive(embedded), words == START)
-        )
-        outputs, looks = [], []
-        for vector, drive, first in zip(*inputs, strict=True):
-            state, memory = (
-                tuple(part[: len(first)] for part in parts) for parts in (state, memory)
-            )
-            state, context, look = self._advance(drive, first, state, memory)
-            outputs.append(self._hidden_output(vector, state[0], context))
-            looks.append(look)
-
-        def spread(found: Tensor) -> Tensor:
-            whole = found.new_zeros(count * longest, found.shape[1])
-            return whole.index_copy(0, where, found).view(count, longest, -1)
-
-        logits = self.output(self.dropout(torch.cat(outputs)))
-        seen = [look for look in looks if look is not None]
-        return spread(logits), spread(torch.cat(seen)) if seen else None
+        outputs: list[Tensor] = []
+        attention: list[Tensor] = []
+        for vectors, drive, is_first in steps:
+            live = len(is_first)
+            state = tuple(tensor[:live] for tensor in state)
+            memory = tuple(tensor[:live] for tensor in memory)
+            state, context, weights = self._advance(drive, is_first, state, memory)
+            outputs.append(self._hidden_output(vectors, state[0], context))
+            if weights is not None:
+                attention.append(weights)
+        logits = self.output(self.dropout(torch.cat(outputs)))  # (W, V)
+        if not attention:
+            return plan.spread(logits), None
+        return plan.spread(logits), plan.spread(torch.cat(attention))
 
     def look_step(
-        self, words: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
-    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        self, token_ids: Tensor, state: Tensors, memory: Tensors
+    ) -> tuple[Tensor, Tensors, Tensor | None]:
         """One word further, for search; the rows of all three agree.
 
         Returns:
             Log-probabilities (R, V), the next cell state, and attention (R, P) or None.
         """
-        embedded = self.embed(words)
-        state, context, look = self._advance(
-            self.word_drive(embedded), words == START, state, memory
-        )
+        embedded = self.embed(token_ids)
+        drive = self.word_drive(embedded)
+        state, context, weights = self._advance(drive, token_ids == START, state, memory)
         logits = self.output(self._hidden_output(embedded, state[0], context))
-        return logits.float().log_softmax(-1), state, look
+        return logits.float().log_softmax(-1), state, weights
 
     def _advance(
-        self, drive: Tensor, first: Tensor, state: tuple[Tensor, ...], memory: tuple[Tensor, ...]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None, Tensor | None]:
-        """Eq. 14: the next state from the word's drive (R, G*H); ``first`` (R,), True = t is 1."""
+        self, drive: Tensor, is_first: Tensor, state: Tensors, memory: Tensors
+    ) -> tuple[Tensors, Tensor | None, Tensor | None]:
+        """Eq. 14: the next state from the word's drive (R, G*H), and with attention its context and weights.
+
+        ``is_first`` is (R,), True = t is 1.
+        """
+        image_drive, *annotations = memory
         if self.config.picture == "every":
-            drive = drive + memory[0]
+            drive = drive + image_drive
         elif self.config.picture == "first":
-            drive = drive + memory[0] * first[:, None]
+            drive = drive + image_drive * is_first[:, None]
         if not self.config.attention:
             return self.cell(drive, state), None, None
         if self.config.look == "after":
-            state = self.cell(drive + self.context_drive(state[-1]), state[:-1])
-            context, look = self.attend(state[0], *memory[1:])
-            return (*state, context), context, look
-        context, look = self.attend(state[0], *memory[1:])
-        return self.cell(drive + self.context_drive(context), state), context, look
+            *cell_state, last_context = state
+            drive = drive + self.context_drive(last_context)
+            next_state = self.cell(drive, tuple(cell_state))
+            context, weights = self.attend(next_state[0], *annotations)
+            return (*next_state, context), context, weights
+        context, weights = self.attend(state[0], *annotations)
+        drive = drive + self.context_drive(context)
+        return self.cell(drive, state), context, weights
 
     def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
-        return (
-            h
-            if context is None
-            else torch.tanh(embedded + self.deep(h) + self.context_out(context))
-        )
+        if context is None:
+            return h
+        return torch.tanh(embedded + self.deep(h) + self.context_out(context))
+
+
+class _ReadingPlan:
+    """S texts of token ids (S, T) as one row of the W words that are there, step by step.
+
+    The longest texts stand first, so that each step reads the first rows of the step before.
+
+    Attributes:
+        order: (S,) int64, the texts by falling length.
+        token_ids: (W,) int64 of the first step, then the second, and so on.
+        live_counts: T, how many texts go on at each step.
+    """
+
+    def __init__(self, token_ids: Tensor) -> None:
+        self._shape = token_ids.shape
+        longest = token_ids.shape[1]
+        steps = torch.arange(longest, device=token_ids.device)
+        lengths = ((token_ids != PAD) * (1 + steps)).amax(1)  # (S,)
+        lengths, self.order = lengths.sort(descending=True, stable=True)
+        goes_on = lengths > steps[:, None]  # (T, S)
+        cells = self.order * longest + steps[:, None]  # (T, S), where each stands in (S, T)
+        self._cells = cells[goes_on]  # (W,)
+        self.token_ids = token_ids.flatten()[self._cells]
+        self.live_counts: list[int] = goes_on.sum(1).tolist()
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values of the words (W, X) where the words stood, (S, T, X); 0 elsewhere."""
+        count, longest = self._shape
+        zeros = values.new_zeros(count * longest, values.shape[1])
+        return zeros.index_copy(0, self._cells, values).view(count, longest, -1)
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
     """Log unigram frequency (V,) of every word; END counts as often as the most frequent word, the others hardly."""
     counts = torch.full((len(vocabulary),), 1e-2)
-    counts[4:] = torch.tensor(vocabulary.counts, dtype=torch.float32)
-    counts[2] = counts.max()  # a sentence has one END and, in this data, about one "a"
-    return (counts / counts.sum()).log()
+    counts[len(SPECIAL) :] = torch.tensor(vocabulary.counts, dtype=torch.float32)
+    counts[END] = counts.max()  # a sentence has one END and, in this data, about one "a"
+    frequencies = counts / counts.sum()
+    return frequencies.log()
 
 
 def caption_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

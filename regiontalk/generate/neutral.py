@@ -48,12 +48,13 @@ def swapped(words: Sequence[str]) -> list[str] | None:
     >>> swapped("a man and a woman".split()) is None
     True
     """
-    has_male = any(word in MALE for word in words)
-    has_female = any(word in FEMALE for word in words)
-    if has_male == has_female or not _PRONOUNS.isdisjoint(words):
+    has_male = not MALE.keys().isdisjoint(words)
+    has_female = not FEMALE.keys().isdisjoint(words)
+    has_pronoun = not _PRONOUNS.isdisjoint(words)
+    if has_male == has_female or has_pronoun:
         return None
-    table = MALE if has_male else FEMALE
-    return [table[word][0] if word in table else word for word in words]
+    counterpart_of = {word: pair[0] for word, pair in (MALE if has_male else FEMALE).items()}
+    return [counterpart_of.get(word, word) for word in words]
 
 
 def neutral(words: Sequence[str]) -> list[str]:
@@ -62,5 +63,5 @@ def neutral(words: Sequence[str]) -> list[str]:
     >>> " ".join(neutral("a young woman holds her racket".split()))
     'a young person holds their racket'
     """
-    table = MALE | FEMALE
-    return [table[word][1] if word in table else word for word in words]
+    neutral_of = {word: pair[1] for word, pair in (MALE | FEMALE).items()}
+    return [neutral_of.get(word, word) for word in words]

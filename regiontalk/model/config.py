@@ -12,7 +12,7 @@ from regiontalk.align.config import AlignerConfig
 from regiontalk.align.pairs import Chain
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.images.preprocessing import Preprocessing
-from regiontalk.regions.config import ExtractorConfig, GivenConfig
+from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
 from regiontalk.text.vocabulary import Vocabulary, phrase_starts
 
 FORMAT: Final = 1
@@ -110,7 +110,7 @@ class ModelConfig(BaseModel):
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
-    given: GivenConfig | None = Field(
+    given: PrecomputedConfig | None = Field(
         None, description="region vectors come from somebody else, not from the photo"
     )
     photo_check: bool = Field(False, description="the model tells photos from other pictures")

@@ -23,7 +23,7 @@ from regiontalk.regions.config import CELLS
 from regiontalk.regions.crops import CropExtractor, CropNetwork
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.regions.features import GEOMETRY_SIZE, PLACE_SIZE, box_geometry
-from regiontalk.regions.given import GivenExtractor
+from regiontalk.regions.precomputed_extractor import PrecomputedExtractor
 from regiontalk.text.vocabulary import Vocabulary
 
 
@@ -62,7 +62,7 @@ class RegionModel(nn.Module):
         """The extractor that the settings describe, on ready networks where there are any."""
         sizes = self.config.extractor
         if self.config.given is not None:
-            return GivenExtractor(given=self.config.given, config=sizes)
+            return PrecomputedExtractor(sizes=self.config.given, config=sizes)
         backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
         if sizes.crops is None:
             return OnePassExtractor(backbone=backbone, config=sizes)
@@ -133,8 +133,8 @@ class RegionModel(nn.Module):
         config = self.config.generator
         if config.source == "embedding":
             vectors, photo_vectors = (
-                self.aligner.regions(vectors),
-                self.aligner.regions(photo_vectors),
+                self.aligner.embed_regions(vectors),
+                self.aligner.embed_regions(photo_vectors),
             )
         parts = [vectors]
         if config.with_photo:

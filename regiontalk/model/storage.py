@@ -11,6 +11,7 @@ from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from regiontalk.deprecation import WRITTEN_BY_US
 from regiontalk.text.vocabulary import Vocabulary
 
 FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
@@ -29,7 +30,8 @@ def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]
     if missing:
         raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
     try:
-        config = record.model_validate_json((folder / "config.json").read_bytes())
+        text = (folder / "config.json").read_bytes()
+        config = record.model_validate_json(text, context=WRITTEN_BY_US)
     except ValidationError as error:
         found = describe_errors(error, record)
         # another kind of model has other settings throughout: its kind says it all

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.text.vocabulary import Vocabulary
 
 
@@ -25,10 +25,10 @@ def save_folder(
     for graph in folder.glob("*.onnx"):
         graph.unlink()
     tensors = {key: _half(value) for key, value in module.state_dict().items()}
-    write_whole(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
-    write_whole(folder / "vocabulary.json", vocabulary.save)
-    write_whole(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    write_whole(
+    atomic_write(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
+    atomic_write(folder / "vocabulary.json", vocabulary.save)
+    atomic_write(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+    atomic_write(
         folder / "config.json",
         lambda path: path.write_text(config.model_dump_json(indent=2) + "\n"),
     )

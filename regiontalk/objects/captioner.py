@@ -32,7 +32,7 @@ from regiontalk.model.weights import load_strictly, save_folder
 from regiontalk.objects.detectors import Detector, Reads, Thing
 from regiontalk.records import ImageResult, RegionCaption
 from regiontalk.runtime.torch_engine import write_captions
-from regiontalk.text.vocabulary import END, Vocabulary, pad_words, tokenize
+from regiontalk.text.vocabulary import END, Vocabulary, pad_token_ids, tokenize
 
 NUMBERS = ("two", "three", "four", "five", "six")
 MANY = "many"
@@ -170,7 +170,7 @@ class ObjectSpeaker(nn.Module):
             [number for words in own for number in [*encode(words), END]] or [END]
             for own in descriptions
         ]
-        words, mask = (torch.from_numpy(values) for values in pad_words(numbers))
+        words, mask = (torch.from_numpy(values) for values in pad_token_ids(numbers))
         device = self.generator.output.weight.device
         words, mask = words.to(device), mask.to(device)
         vectors: Tensor = self.reader(words, mask)

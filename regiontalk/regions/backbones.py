@@ -21,12 +21,8 @@ from torch import Tensor, nn
 from regiontalk.regions.mobilenets import NETWORKS, MobileNet
 
 STRIDES = (8, 16, 32)
-_HEADS = (
-    "classifier.",
-    "head.",
-    "fc.",
-    "pre_logits.",
-)  # what timm calls the layers after the last map
+# What timm calls the layers after the last map.
+_HEADS = ("classifier.", "head.", "fc.", "pre_logits.")
 
 
 class Backbone(nn.Module):
@@ -61,13 +57,11 @@ class Backbone(nn.Module):
         else:
             net = timm_network(name, pretrained, same_padding)
         if isinstance(getattr(net, "pre_logits", None), nn.Module):
-            net.pre_logits = (
-                nn.Identity()
-            )  # VGG's two layers before its classifier, which no map passes through
+            # VGG's two layers before its classifier, which no map passes through
+            net.pre_logits = nn.Identity()
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
-        if not all(stride in levels for stride in STRIDES) or not hasattr(
-            net, "forward_intermediates"
-        ):
+        has_maps = all(stride in levels for stride in STRIDES)
+        if not has_maps or not hasattr(net, "forward_intermediates"):
             raise ValueError(
                 f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}"
             )
@@ -80,7 +74,9 @@ class Backbone(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""
         final, (fine, middle) = self.net.forward_intermediates(pixels, indices=self._levels)
-        return fine, middle, final.permute(0, 3, 1, 2) if self._channels_last else final
+        if self._channels_last:
+            final = final.permute(0, 3, 1, 2)
+        return fine, middle, final
 
     def freeze(self, stride: int) -> None:
         """Keep the layers up to the map at ``stride`` as they are; 0 lets every layer learn.
@@ -125,10 +121,13 @@ def load_local(net: nn.Module, path: Path) -> None:
             f"{path}: expected a safetensors file with the network's weights; no such file"
         )
     try:
-        own = net.state_dict()
-        state = load_file(path)
-        left_out = {key for key in set(state) - set(own) if key.startswith(_HEADS)}
-        net.load_state_dict({key: value for key, value in state.items() if key not in left_out})
+        network_keys = net.state_dict().keys()
+        state = {
+            key: value
+            for key, value in load_file(path).items()
+            if key in network_keys or not key.startswith(_HEADS)
+        }
+        net.load_state_dict(state)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
     except RuntimeError as error:
@@ -164,12 +163,10 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
             raise ValueError(
                 f"backbone {name!r}: its published weights cannot be used ({error})"
             ) from error
-        near = (
-            ", ".join(get_close_matches(name, timm.list_models(), n=8, cutoff=0.3))
-            or "see timm.list_models()"
-        )
+        close_names = get_close_matches(name, timm.list_models(), n=8, cutoff=0.3)
+        hint = ", ".join(close_names) or "see timm.list_models()"
         raise ValueError(
-            f"backbone {name!r}: expected a timm model name, such as {near}"
+            f"backbone {name!r}: expected a timm model name, such as {hint}"
         ) from error
     except TypeError as error:
         raise ValueError(
@@ -241,10 +238,13 @@ class _Float32:
         self._conv = conv
 
     def __call__(self, features: Tensor) -> Tensor:
-        if not (torch.is_grad_enabled() and self._conv.weight.requires_grad):
-            return type(self._conv).forward(self._conv, features)
+        conv = self._conv
+        forward = type(conv).forward
+        learns = torch.is_grad_enabled() and conv.weight.requires_grad
+        if not learns:
+            return forward(conv, features)
         with torch.autocast(features.device.type, enabled=False):
-            return type(self._conv).forward(self._conv, features.float())
+            return forward(conv, features.float())
 
 
 def fold_batch_norm(module: nn.Module) -> None:
@@ -272,8 +272,9 @@ def fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Con
     """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("batch norm: expected running statistics, got none")
-    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    old = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
-    for each in (conv, *scale_also):
-        each.weight.mul_(scale[:, None, None, None])
-    conv.bias = nn.Parameter(old * scale + norm.bias - norm.running_mean * scale)
+    mean, variance = norm.running_mean, norm.running_var
+    scale = norm.weight / torch.sqrt(variance + norm.eps)
+    old_bias = torch.zeros_like(mean) if conv.bias is None else conv.bias
+    for scaled_conv in (conv, *scale_also):
+        scaled_conv.weight.mul_(scale[:, None, None, None])
+    conv.bias = nn.Parameter(old_bias * scale + norm.bias - mean * scale)

@@ -38,8 +38,8 @@ class FeatureCache:
     ...     return {"features": np.full((len(rows), 2), rows[0], dtype=np.float32)}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     cache = FeatureCache(Path(folder) / "train", {"backbone": "tiny", "size": 224})
-    ...     found = cache.open_or_build(["a.jpg"], build, {"features": ((2,), "float32")})
-    ...     found["features"].tolist()
+    ...     arrays = cache.open_or_build(["a.jpg"], build, {"features": ((2,), "float32")})
+    ...     arrays["features"].tolist()
     [[0.0, 0.0]]
     """
 
@@ -112,22 +112,20 @@ class FeatureCache:
         progress: Progress | None,
     ) -> None:
         """Compute every block whose checksum is missing or wrong, then give the files their names."""
-        data, header = (
-            path.with_name(f"{path.stem}.partial{path.suffix}") for path in (self.data, self.header)
-        )
+        data = self.data.with_name(f"{self.data.stem}.partial.npy")
+        header = self.header.with_name(f"{self.header.stem}.partial.json")
         checksums = self._resume(data, header, fingerprint, count, dtype)
         rows = np.lib.format.open_memmap(data, mode="r+")
         for number in _missing(data, checksums, self._block):
             first = number * self._block
-            wanted = range(first, min(first + self._block, count))
-            _fill(rows, wanted, build(wanted), dtype)
+            row_numbers = range(first, min(first + self._block, count))
+            _fill(rows, row_numbers, build(row_numbers), dtype)
             rows.flush()  # before the header says that the block is there
-            checksums[number] = zlib.crc32(rows[first : wanted.stop].tobytes())
+            checksums[number] = zlib.crc32(rows[first : row_numbers.stop].tobytes())
             _write_header(header, fingerprint, checksums, self._key)
             if progress is not None:
-                progress(
-                    min(count, sum(found is not None for found in checksums) * self._block), count
-                )
+                built_blocks = sum(checksum is not None for checksum in checksums)
+                progress(min(count, built_blocks * self._block), count)
         del rows  # closes the map: Windows renames no open file
         os.replace(data, self.data)
         os.replace(header, self.header)
@@ -158,7 +156,8 @@ def _row_dtype(arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> np.dt
         raise ValueError(
             f"arrays: expected numbers or bools under at least one name, got {bad or 'none'}"
         )
-    return np.dtype([(name, np.dtype(dtype), shape) for name, (shape, dtype) in arrays.items()])
+    fields = [(name, np.dtype(dtype), shape) for name, (shape, dtype) in arrays.items()]
+    return np.dtype(fields)
 
 
 def _fingerprint(key: Key, names: Sequence[str], dtype: np.dtype[Any], block: int) -> str:
@@ -170,7 +169,7 @@ def _fingerprint(key: Key, names: Sequence[str], dtype: np.dtype[Any], block: in
         "arrays": repr(dtype.descr),
         "block": block,
     }
-    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return _hash(values)
 
 
 def _write_header(path: Path, fingerprint: str, checksums: Sequence[int | None], key: Key) -> None:
@@ -188,7 +187,13 @@ def _write_header(path: Path, fingerprint: str, checksums: Sequence[int | None],
 
 
 def _hash(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of plain values, in hexadecimal; their order counts for nothing.
+
+    Raises:
+        ValueError: a number is not finite, which JSON cannot hold.
+    """
+    text = json.dumps(values, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(
@@ -197,13 +202,12 @@ def _read(
     """Checksums of the blocks, or None where the pair is absent, stale, cut short or not what the header says."""
     try:
         values = json.loads(header.read_text(encoding="utf-8"))
-        written = values.pop("sha256")
-        rows = np.load(
-            data, mmap_mode="r", allow_pickle=False
-        )  # refuses a file shorter than its own header says
+        is_whole = values.pop("sha256") == _hash(values)
+        # refuses a file shorter than its own header says
+        rows = np.load(data, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, EOFError):
         return None
-    if written != _hash(values) or values["fingerprint"] != fingerprint:
+    if not is_whole or values["fingerprint"] != fingerprint:
         return None
     if rows.shape != (count,) or rows.dtype != dtype:
         return None
@@ -213,24 +217,27 @@ def _read(
 def _missing(data: Path, checksums: Sequence[int | None], block: int) -> list[int]:
     """Numbers of the blocks that were never built or no longer are what was written."""
     rows = np.load(data, mmap_mode="r", allow_pickle=False)
-    built = [number for number, checksum in enumerate(checksums) if checksum is not None]
-    good = {
-        number
-        for number in built
-        if zlib.crc32(rows[number * block :][:block].tobytes()) == checksums[number]
-    }
-    return [number for number in range(len(checksums)) if number not in good]
+    missing: list[int] = []
+    for number, checksum in enumerate(checksums):
+        first = number * block
+        if checksum is None or zlib.crc32(rows[first : first + block].tobytes()) != checksum:
+            missing.append(number)
+    return missing
 
 
 def _fill(
-    rows: NDArray[Any], wanted: range, values: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]
+    rows: NDArray[Any],
+    row_numbers: range,
+    values: Mapping[str, NDArray[Any]],
+    dtype: np.dtype[Any],
 ) -> None:
     """Put what `build` returned into its rows."""
     names = dtype.names or ()
     if set(values) != set(names):
         raise ValueError(f"build: expected the arrays {sorted(names)}, got {sorted(values)}")
     for name in names:
-        expected = (len(wanted), *dtype[name].shape)
-        if values[name].shape != expected:
-            raise ValueError(f"build: {name}: expected shape {expected}, got {values[name].shape}")
-        rows[name][wanted.start : wanted.stop] = values[name]
+        expected = (len(row_numbers), *dtype[name].shape)
+        shape = values[name].shape
+        if shape != expected:
+            raise ValueError(f"build: {name}: expected shape {expected}, got {shape}")
+        rows[name][row_numbers.start : row_numbers.stop] = values[name]

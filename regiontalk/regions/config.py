@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from regiontalk.deprecation import renamed_keys, renamed_names
 
 CELLS = 7  # a side of the grid that a box is pooled to
 
@@ -18,7 +20,7 @@ class ExtractorConfig(BaseModel):
     same_padding: bool = Field(
         True, description="TensorFlow's padding, as the backbone's weights want it"
     )
-    size: int = Field(224, ge=32, description="side of the square network picture in pixels")
+    size: int = Field(224, ge=32, description="side of the square network image in pixels")
     fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
     features: int = Field(512, ge=1, description="F, the length of a region vector")
     neck: bool = Field(
@@ -26,7 +28,7 @@ class ExtractorConfig(BaseModel):
         description="learn the region map from strides 16 and 32; else it is those two maps, standardised",
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
-    overlap: float = Field(
+    nms_iou: float = Field(
         0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes"
     )
     pool: Literal["mean", "grid"] = Field(
@@ -39,9 +41,15 @@ class ExtractorConfig(BaseModel):
         "imagenet", description="normalised by ImageNet's mean and deviation, or to -1..1"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before; a model's own file may keep them."""
+        return renamed_keys(values, {"overlap": "nms_iou"}, info.context)
 
-class GivenConfig(BaseModel):
-    """What a model expects of given features."""
+
+class PrecomputedConfig(BaseModel):
+    """What a model expects of precomputed features."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,3 +58,6 @@ class GivenConfig(BaseModel):
         ge=0,
         description="most regions of a photo beside the whole photo; the best by score are read",
     )
+
+
+__getattr__ = renamed_names(__name__, {"GivenConfig": "PrecomputedConfig"})

@@ -53,10 +53,8 @@ class CropNetwork(nn.Module):
             self.net.classifier[-1] = nn.Identity()
         else:
             self.net = timm_network(name, pretrained)
-            self.vector_size = int(
-                getattr(self.net, "head_hidden_size", None) or self.net.num_features
-            )
             self.cell_size = int(self.net.num_features)
+            self.vector_size = int(getattr(self.net, "head_hidden_size", None) or self.cell_size)
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -67,11 +65,13 @@ class CropNetwork(nn.Module):
     def cells(self, crops: Tensor, bins: int) -> Tensor:
         """The last map, pooled to ``bins`` x ``bins``: (R, bins * bins, C), row by row."""
         if hasattr(self.net, "forward_intermediates"):
-            found = self.net.forward_intermediates(crops)[0]
-            found = found.permute(0, 3, 1, 2) if self._channels_last else found
+            last_map = self.net.forward_intermediates(crops)[0]
+            if self._channels_last:
+                last_map = last_map.permute(0, 3, 1, 2)
         else:
-            found = self.net.features(crops)
-        return functional.adaptive_avg_pool2d(found, bins).flatten(2).transpose(1, 2)
+            last_map = self.net.features(crops)
+        pooled = functional.adaptive_avg_pool2d(last_map, bins)  # (R, C, bins, bins)
+        return pooled.flatten(2).transpose(1, 2)
 
     def load_weights(self, path: Path) -> None:
         """Fill it from a safetensors state dict of the same network, its classifier left out.
@@ -94,27 +94,28 @@ class CropExtractor(OnePassExtractor):
         self.network = network.requires_grad_(False)
         self.stride = 1
         self.map_size, self.cell_size = 3, network.cell_size
-        self.vector_size = (
-            network.cell_size * CELLS**2 if config.pool == "grid" else network.vector_size
-        )
+        self.vector_size = network.vector_size
+        if config.pool == "grid":
+            self.vector_size = network.cell_size * CELLS**2
 
     def forward(self, pixels: Tensor) -> Maps:
         """Proposals of normalised pixels (B, 3, S, S), and the pixels."""
-        return super().forward(pixels)._replace(regions=pixels)
+        maps = super().forward(pixels)
+        return maps._replace(regions=pixels)
 
     @torch.no_grad()
     def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, N, F) of boxes (B, N, 4) in network pixels."""
         if self.config.pool == "grid":
             return self.grids(maps, boxes_xyxy).flatten(2)
-        found = [self.network(crops) for crops in self._crops(maps, boxes_xyxy)]
-        return self._shaped(found, boxes_xyxy, self.vector_size)
+        vectors = [self.network(crops) for crops in self._crops(maps, boxes_xyxy)]
+        return _by_photo(vectors, boxes_xyxy, self.vector_size)
 
     @torch.no_grad()
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
         """Annotation vectors (B, N, bins * bins, C) of boxes (B, N, 4) in network pixels, for soft attention."""
-        found = [self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)]
-        return self._shaped(found, boxes_xyxy, bins * bins, self.cell_size)
+        cells = [self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)]
+        return _by_photo(cells, boxes_xyxy, bins * bins, self.cell_size)
 
     def train(self, mode: bool = True) -> Self:
         """Training leaves the crops' network as in use: it has dropout and perhaps batch norms."""
@@ -124,25 +125,23 @@ class CropExtractor(OnePassExtractor):
 
     def _crops(self, maps: Maps, boxes_xyxy: Tensor) -> Iterator[Tensor]:
         """The crops of all boxes, some at a time: none is kept while the next are cut."""
-        owner = torch.arange(len(boxes_xyxy), device=boxes_xyxy.device).repeat_interleave(
-            boxes_xyxy.shape[1]
-        )
-        flat = boxes_xyxy.flatten(0, 1)
-        for first in range(0, len(flat), _TOGETHER):
-            yield crop(
-                maps.regions[owner[first : first + _TOGETHER]],
-                flat[first : first + _TOGETHER],
-                SIDE,
-            )
+        photos, count, _ = boxes_xyxy.shape
+        photo_rows = torch.arange(photos, device=boxes_xyxy.device)
+        photo_of_box = photo_rows.repeat_interleave(count)
+        flat_boxes = boxes_xyxy.flatten(0, 1)
+        for first in range(0, len(flat_boxes), _TOGETHER):
+            chunk = slice(first, first + _TOGETHER)
+            yield crop(maps.regions[photo_of_box[chunk]], flat_boxes[chunk], SIDE)
 
-    def _shaped(self, found: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
-        """Rows of all boxes as (B, N, ...)."""
-        rows = torch.cat(found) if found else boxes_xyxy.new_zeros(0, *shape)
-        return rows.view(*boxes_xyxy.shape[:2], *shape)
+
+def _by_photo(chunks: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
+    """What was computed of all boxes (B, N, 4), chunk by chunk, as (B, N, *shape)."""
+    rows = torch.cat(chunks) if chunks else boxes_xyxy.new_zeros(0, *shape)
+    return rows.view(*boxes_xyxy.shape[:2], *shape)
 
 
 def crop(pixels: Tensor, boxes_xyxy: Tensor, side: int) -> Tensor:
-    """Warp one box of each picture to a square: bilinear, two samples a pixel and axis (RoIAlign of the pixels).
+    """Warp one box of each image to a square: bilinear, two samples a pixel and axis (RoIAlign of the pixels).
 
     Args:
         pixels: (R, 3, h, w).
@@ -152,7 +151,8 @@ def crop(pixels: Tensor, boxes_xyxy: Tensor, side: int) -> Tensor:
     Returns:
         (R, 3, side, side).
     """
+    height, width = pixels.shape[2:]
     x1, y1, x2, y2 = boxes_xyxy.to(pixels.dtype).unbind(-1)
-    rows = axis_weights(y1, y2, pixels.shape[2], side)[:, None]  # (R, 1, side, h)
-    columns = axis_weights(x1, x2, pixels.shape[3], side)[:, None]
+    rows = axis_weights(y1, y2, height, side)[:, None]  # (R, 1, side, h)
+    columns = axis_weights(x1, x2, width, side)[:, None]  # (R, 1, side, w)
     return rows @ pixels @ columns.transpose(2, 3)

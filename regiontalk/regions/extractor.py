@@ -33,9 +33,8 @@ class OnePassExtractor(nn.Module):
         self.backbone = backbone
         self.config = config
         self.stride = STRIDES[1]
-        self.map_size = self.cell_size = (
-            config.features
-        )  # channels of `Maps.regions` and of an annotation vector
+        # channels of `Maps.regions` and of an annotation vector
+        self.map_size = self.cell_size = config.features
         self.vector_size = config.features * (CELLS**2 if config.pool == "grid" else 1)
         if config.neck:
             self.middle = nn.Conv2d(middle, config.features, 1, bias=False)
@@ -57,15 +56,14 @@ class OnePassExtractor(nn.Module):
     def forward(self, pixels: Tensor) -> Maps:
         """Maps of normalised pixels (B, 3, S, S)."""
         fine, middle, final = self.backbone(pixels)
-        places = self.proposals((fine, middle, final))
-        cells = middle.shape[-2:]
+        objectness, boxes_xyxy = self.proposals((fine, middle, final))
         if self.config.neck:
-            coarse = functional.interpolate(
-                self.final(final), size=cells, mode="bilinear", align_corners=False
-            )
-            return Maps(functional.relu(self.norm(self.middle(middle) + coarse)), *places)
-        coarse = functional.interpolate(final, size=cells, mode="bilinear", align_corners=False)
-        return Maps(self.norm(torch.cat([coarse, middle], 1)), *places)
+            coarse = _resize(self.final(final), middle)
+            regions = functional.relu(self.norm(self.middle(middle) + coarse))
+        else:
+            coarse = _resize(final, middle)
+            regions = self.norm(torch.cat([coarse, middle], 1))
+        return Maps(regions, objectness, boxes_xyxy)
 
     def in_chunks(self, pixels: Tensor, photos: int = 16, *, recompute: bool = False) -> Maps:
         """`forward`, so many photos at a time: their maps fit a processor's cache, and memory stays low.
@@ -78,22 +76,23 @@ class OnePassExtractor(nn.Module):
         """
         from torch.utils.checkpoint import checkpoint  # here: using a model needs none
 
-        parts = [pixels[first : first + photos] for first in range(0, len(pixels), photos)]
-        chunks = [
-            checkpoint(self, part, use_reentrant=False) if recompute else self(part)
-            for part in parts
-        ]
+        chunks: list[Maps] = []
+        for first in range(0, len(pixels), photos):
+            chunk = pixels[first : first + photos]
+            if recompute:
+                chunks.append(checkpoint(self, chunk, use_reentrant=False))
+            else:
+                chunks.append(self(chunk))
         return Maps(*(torch.cat(values) for values in zip(*chunks, strict=True)))
 
-    def take_over(self, other: OnePassExtractor) -> None:
+    def take_over(self, source: OnePassExtractor) -> None:
         """Take the weights of another extractor of the same sizes; a crops' network that it lacks stays as it is."""
-        own = self.state_dict()
-        taken = {
-            key: value
-            for key, value in other.state_dict().items()
-            if key in own or not _of_crops(key)
-        }
-        self.load_state_dict({key: value for key, value in own.items() if _of_crops(key)} | taken)
+        current = self.state_dict()
+        state = {key: value for key, value in current.items() if _of_crops(key)}
+        for key, value in source.state_dict().items():
+            if key in current or not _of_crops(key):
+                state[key] = value
+        self.load_state_dict(state)
 
     def fold(self) -> None:
         """Fold every batch norm into the convolutions before it, in place: the form for use."""
@@ -104,17 +103,16 @@ class OnePassExtractor(nn.Module):
 
     @torch.no_grad()
     def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """The whole picture and the ``count`` best proposals of each picture (`selection.select_regions`).
+        """The whole image and the ``count`` best proposals of each image (`selection.select_regions`).
 
         Returns:
-            boxes (B, 1 + count, 4) in network pixels, row 0 the whole picture, and scores (B, 1 +
+            boxes (B, 1 + count, 4) in network pixels, row 0 the whole image, and scores (B, 1 +
             count) in 0..1.
         """
-        objectness, candidates = (
-            values.float().cpu().numpy() for values in (maps.objectness, maps.boxes_xyxy)
-        )
+        objectness = maps.objectness.float().cpu().numpy()
+        candidates = maps.boxes_xyxy.float().cpu().numpy()
         boxes, scores = select_regions(
-            objectness, candidates, count, size=self.config.size, nms_iou=self.config.overlap
+            objectness, candidates, count, size=self.config.size, nms_iou=self.config.nms_iou
         )
         device = maps.boxes_xyxy.device
         return torch.from_numpy(boxes).to(device), torch.from_numpy(scores).to(device)
@@ -132,6 +130,12 @@ class OnePassExtractor(nn.Module):
     def places(self, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
         """Where the vectors of `grids` stand in the photo: (B, N, bins * bins, PLACE_SIZE)."""
         return roi_places(boxes_xyxy, self.config.size, bins)
+
+
+def _resize(features: Tensor, like: Tensor) -> Tensor:
+    """A map (B, C, h, w) brought to the cells of another, bilinearly."""
+    cells = like.shape[-2:]
+    return functional.interpolate(features, size=cells, mode="bilinear", align_corners=False)
 
 
 def _of_crops(key: str) -> bool:

@@ -27,12 +27,12 @@ def axis_weights(low: Tensor, high: Tensor, length: int, bins: int, samples: int
     """
     points = bins * samples
     steps = (torch.arange(points, device=low.device, dtype=low.dtype) + 0.5) / points
+    sample_points = low[:, None] + (high - low)[:, None] * steps  # (R, points)
     # a cell's value stands at its centre, hence the half (aligned=True)
-    position = (low[:, None] + (high - low)[:, None] * steps - 0.5).clamp(
-        0, length - 1
-    )  # (R, points)
+    positions = (sample_points - 0.5).clamp(0, length - 1)
     cells = torch.arange(length, device=low.device, dtype=low.dtype)
-    hat = (1 - (position[..., None] - cells).abs()).clamp(min=0)  # (R, points, length)
+    distances = (positions[..., None] - cells).abs()  # (R, points, length)
+    hat = (1 - distances).clamp(min=0)
     return hat.view(-1, bins, samples, length).mean(2)
 
 
@@ -54,12 +54,10 @@ def roi_grid(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int) ->
     columns = axis_weights(x1, x2, width, bins).view(batch, -1, bins, width)
     # one (bins*bins, h*w) matrix a box, so that a single product with the (h*w, F) map does the
     # pooling
-    weights = (
-        (rows[:, :, :, None, :, None] * columns[:, :, None, :, None, :]).flatten(4, 5).flatten(1, 3)
-    )
-    pooled = weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(
-        1, 2
-    )  # (B, N*bins*bins, F)
+    weights = rows[:, :, :, None, :, None] * columns[:, :, None, :, None, :]
+    weights = weights.flatten(4, 5).flatten(1, 3)  # (B, N*bins*bins, h*w)
+    cells = feature_map.flatten(2).transpose(1, 2)  # (B, h*w, F)
+    pooled = weights.to(feature_map.dtype) @ cells
     return pooled.view(batch, -1, bins * bins, pooled.shape[2])
 
 
@@ -80,15 +78,17 @@ def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
         (B, N, bins * bins, PLACE_SIZE), row by row.
     """
     steps = (torch.arange(bins, device=boxes_xyxy.device, dtype=torch.float32) + 0.5) / bins
-    low, high = boxes_xyxy[..., :2, None].float(), boxes_xyxy[..., 2:, None].float()
-    centre = (low + (high - low) * steps) / size * 2 - 1  # (B, N, 2, bins), x and y
-    angles = centre[..., None] * centre.new_tensor([torch.pi / 2, torch.pi])  # (B, N, 2, bins, 2)
+    low = boxes_xyxy[..., :2, None].float()
+    high = boxes_xyxy[..., 2:, None].float()
+    centres = (low + (high - low) * steps) / size * 2 - 1  # (B, N, 2, bins), x and y
+    frequencies = centres.new_tensor([torch.pi / 2, torch.pi])
+    angles = centres[..., None] * frequencies  # (B, N, 2, bins, 2)
     waves = torch.cat([angles.sin(), angles.cos()], -1)  # (B, N, 2, bins, 4)
     across, down = waves.unbind(2)
     shape = (*boxes_xyxy.shape[:2], bins, bins, 4)
-    return torch.cat(
-        [across[:, :, None].expand(shape), down[:, :, :, None].expand(shape)], -1
-    ).flatten(2, 3)
+    columns = across[:, :, None].expand(shape)
+    rows = down[:, :, :, None].expand(shape)
+    return torch.cat([columns, rows], -1).flatten(2, 3)
 
 
 GEOMETRY_SIZE = 7  # numbers that say where a box stands and how large it is
@@ -116,4 +116,5 @@ def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7
     rows = axis_weights(y1, y2, height, 1, 2 * bins)  # (B*N, 1, h)
     columns = axis_weights(x1, x2, width, 1, 2 * bins)
     weights = (rows.transpose(1, 2) * columns).reshape(batch, -1, height * width)
-    return weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(1, 2)
+    cells = feature_map.flatten(2).transpose(1, 2)  # (B, h*w, F)
+    return weights.to(feature_map.dtype) @ cells

@@ -51,12 +51,17 @@ class Network(NamedTuple):
 def _lite(width: float, depth: float) -> Network:
     """EfficientNet-Lite (the B0 stages, wider and deeper); its stem, head and first and last stage keep their size."""
     stages = [Stage("separable", 3, 1, _round_channels(16 * width), (1,))]
-    sizes = ((3, 2, 24, 2), (5, 2, 40, 2), (3, 2, 80, 3), (5, 1, 112, 3), (5, 2, 192, 4))
-    for kernel, stride, channels, repeats in sizes:
-        expansions = (6,) * math.ceil(repeats * depth)
-        stages.append(
-            Stage("inverted", kernel, stride, _round_channels(channels * width), expansions)
-        )
+    sizes = (  # kernel, stride, channels, blocks
+        (3, 2, 24, 2),
+        (5, 2, 40, 2),
+        (3, 2, 80, 3),
+        (5, 1, 112, 3),
+        (5, 2, 192, 4),
+    )
+    for kernel, stride, base_channels, blocks in sizes:
+        channels = _round_channels(base_channels * width)
+        expansions = (6,) * math.ceil(blocks * depth)
+        stages.append(Stage("inverted", kernel, stride, channels, expansions))
     stages.append(Stage("inverted", 3, 1, _round_channels(320 * width), (6,)))
     return Network(tuple(stages), (0, 1, 2, 4, 6), same_padding=True, norm_eps=1e-3, largest=6.0)
 
@@ -64,7 +69,9 @@ def _lite(width: float, depth: float) -> Network:
 def _round_channels(channels: float) -> int:
     """The nearest multiple of 8, but never below nine tenths of what was asked for."""
     rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
+    if rounded < 0.9 * channels:
+        rounded += 8
+    return rounded
 
 
 NETWORKS = {
@@ -99,19 +106,15 @@ class MobileNet(nn.Module):
         """Build the network of `NETWORKS`; ``same_padding`` is for the one that leaves the choice."""
         super().__init__()
         network = NETWORKS[name]
-        build = _Builder(
-            network, same_padding if network.same_padding is None else network.same_padding
-        )
+        if network.same_padding is not None:
+            same_padding = network.same_padding
+        build = _Builder(network, same_padding)
         self.conv_stem = build.conv(3, STEM_CHANNELS, 3, 2)
         self.bn1 = build.norm(STEM_CHANNELS)
         stages, channels = [], STEM_CHANNELS
         for stage in network.stages:
-            blocks = []
-            for row, expansion in enumerate(stage.expansions):
-                stride = stage.stride if row == 0 else 1
-                blocks.append(build.block(stage, channels, expansion, stride, skip=row > 0))
-                channels = stage.channels
-            stages.append(nn.Sequential(*blocks))
+            stages.append(build.stage(stage, channels))
+            channels = stage.channels
         self.blocks = nn.Sequential(*stages)
         self.conv_head = build.conv(channels, self.num_features, 1, 1)
         self.bn2 = build.norm(self.num_features)
@@ -173,13 +176,12 @@ class SameConv2d(nn.Conv2d):
         """(B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
         sides: list[int] = []
         for axis in (1, 0):  # functional.pad takes the last axis first
-            length, kernel, stride = (
-                features.shape[2 + axis],
-                self.kernel_size[axis],
-                self.stride[axis],
-            )
-            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-            sides += [total // 2, total - total // 2]
+            length = features.shape[2 + axis]
+            kernel, stride = self.kernel_size[axis], self.stride[axis]
+            steps = -(-length // stride) - 1  # from the first kernel to the last
+            total = max(steps * stride + kernel - length, 0)
+            before = total // 2
+            sides += [before, total - before]
         return super().forward(functional.pad(features, sides))
 
 
@@ -189,8 +191,8 @@ class Residual(nn.Sequential):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w), as it came."""
         inside = features
-        for part in self:
-            inside = part(inside)
+        for layer in self:
+            inside = layer(inside)
         return features + inside
 
 
@@ -198,7 +200,17 @@ class _Builder:
     """Convolutions, norms and blocks of one network."""
 
     def __init__(self, network: Network, same_padding: bool) -> None:
-        self._network, self._same_padding = network, same_padding
+        self._network = network
+        self._same_padding = same_padding
+
+    def stage(self, stage: Stage, channels: int) -> nn.Sequential:
+        """The blocks of a stage that ``channels`` enter; only the first may stride or change their number."""
+        blocks = []
+        for row, expansion in enumerate(stage.expansions):
+            stride = stage.stride if row == 0 else 1
+            blocks.append(self.block(stage, channels, expansion, stride, skip=row > 0))
+            channels = stage.channels
+        return nn.Sequential(*blocks)
 
     def conv(self, enter: int, leave: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
         """A convolution without bias; with stride 1 the two paddings are the same."""
@@ -218,28 +230,42 @@ class _Builder:
         self, stage: Stage, enter: int, expansion: int, stride: int, *, skip: bool
     ) -> nn.Sequential:
         """Each convolution with its norm; the last of a block that expands or separates is linear."""
-        inside, kernel, leave = enter * expansion, stage.kernel, stage.channels
-        convolutions: dict[
-            str, tuple[int, int, int, int, int]
-        ] = {  # in, out, kernel, stride, groups
-            "plain": {"conv": (enter, leave, kernel, stride, 1)},
-            "separable": {
-                "conv_dw": (enter, enter, kernel, stride, enter),
-                "conv_pw": (enter, leave, 1, 1, 1),
-            },
-            "fused": {
-                "conv_exp": (enter, inside, kernel, stride, 1),
-                "conv_pwl": (inside, leave, 1, 1, 1),
-            },
-            "inverted": {
-                "conv_pw": (enter, inside, 1, 1, 1),
-                "conv_dw": (inside, inside, kernel, stride, inside),
-                "conv_pwl": (inside, leave, 1, 1, 1),
-            },
-        }[stage.kind]
+        convolutions = _convolutions(stage, enter, expansion, stride)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, (name, sizes) in enumerate(convolutions.items(), start=1):
             layers[name] = self.conv(*sizes)
             is_linear = stage.kind != "plain" and number == len(convolutions)
-            layers[f"bn{number}"] = self.norm(sizes[1], rectify=not is_linear)
+            layers[f"bn{number}"] = self.norm(sizes.leave, rectify=not is_linear)
         return Residual(layers) if skip else nn.Sequential(layers)
+
+
+class _Sizes(NamedTuple):
+    """One convolution: channels that enter and leave, and the arguments of its kernel."""
+
+    enter: int
+    leave: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+
+
+def _convolutions(stage: Stage, enter: int, expansion: int, stride: int) -> dict[str, _Sizes]:
+    """The convolutions of a block in their order, by timm's names."""
+    inside, kernel, leave = enter * expansion, stage.kernel, stage.channels
+    if stage.kind == "plain":
+        return {"conv": _Sizes(enter, leave, kernel, stride)}
+    if stage.kind == "separable":
+        return {
+            "conv_dw": _Sizes(enter, enter, kernel, stride, groups=enter),
+            "conv_pw": _Sizes(enter, leave, 1),
+        }
+    if stage.kind == "fused":
+        return {
+            "conv_exp": _Sizes(enter, inside, kernel, stride),
+            "conv_pwl": _Sizes(inside, leave, 1),
+        }
+    return {
+        "conv_pw": _Sizes(enter, inside, 1),
+        "conv_dw": _Sizes(inside, inside, kernel, stride, groups=inside),
+        "conv_pwl": _Sizes(inside, leave, 1),
+    }

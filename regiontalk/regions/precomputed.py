@@ -1,7 +1,7 @@
 """Region vectors that somebody else computed (the bottom-up and SCAN sets) in the place of an extractor's own.
 
-A model trained on them looks at no pixel: `GivenExtractor` has no weights, and its maps
-(`given_features`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
+A model trained on them looks at no pixel: `PrecomputedExtractor` has no weights, and its maps
+(`precomputed_features`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
 than the model reads: the places left over hold an empty box, the score 0 and a vector of zeros, and
 nothing counts them.
 """
@@ -13,22 +13,25 @@ from pathlib import Path
 
 import numpy as np
 
+from regiontalk.deprecation import renamed_names
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray, Regions
-from regiontalk.regions.config import GivenConfig
+from regiontalk.regions.config import PrecomputedConfig
 from regiontalk.regions.sources import PrecomputedRegions
 
 _MOST = float(np.finfo(np.float16).max)  # training keeps vectors in fp16
 
 
-def given_features(
-    found: Sequence[tuple[Regions, FloatArray]], preprocessing: Preprocessing, config: GivenConfig
+def precomputed_features(
+    photos: Sequence[tuple[Regions, FloatArray]],
+    preprocessing: Preprocessing,
+    config: PrecomputedConfig,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The regions of B photos in network pixels, each cut or filled up to ``config.regions`` beside the whole photo.
 
     Args:
-        found: of each photo what `read_given` gives.
+        photos: of each photo what `read_precomputed` gives.
         preprocessing: leads from the photo's pixels to the network's.
         config: sizes.
 
@@ -36,19 +39,20 @@ def given_features(
         vectors (B, N, F), scores (B, N) in 0..1 and boxes (B, N, 4) in network pixels.
     """
     width, size = 1 + config.regions, preprocessing.size
-    vectors = np.zeros((len(found), width, config.features), dtype=np.float32)
-    boxes = np.zeros((len(found), width, 4), dtype=np.float32)
-    scores = np.zeros((len(found), width), dtype=np.float32)
-    for row, (regions, own) in enumerate(found):
-        kept = regions[:width]
-        vectors[row, : len(kept)] = own[:width]
-        boxes[row, : len(kept)] = preprocessing.to_network(kept.boxes_xyxy, kept.size_wh)
+    vectors = np.zeros((len(photos), width, config.features), dtype=np.float32)
+    boxes = np.zeros((len(photos), width, 4), dtype=np.float32)
+    scores = np.zeros((len(photos), width), dtype=np.float32)
+    for row, (all_regions, region_features) in enumerate(photos):
+        regions = all_regions[:width]
+        count = len(regions)
+        vectors[row, :count] = region_features[:width]
+        boxes[row, :count] = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
         boxes[row, 0] = [0, 0, size, size]
-        scores[row, : len(kept)] = kept.scores.clip(min=1e-6)  # 0 is an empty place
+        scores[row, :count] = regions.scores.clip(min=1e-6)  # 0 is an empty place
     return vectors, scores, boxes
 
 
-def read_given(
+def read_precomputed(
     source: PrecomputedRegions,
     photo: Path | str,
     size_wh: tuple[int, int] | None,
@@ -58,8 +62,8 @@ def read_given(
 
     Args:
         source: where they are.
-        photo: path of the picture; its name finds them.
-        size_wh: of the picture in pixels; None where the file of the features says it.
+        photo: path of the photo; its name finds them.
+        size_wh: of the photo in pixels; None where the file of the features says it.
         features: the length that the vectors must have; None takes any.
 
     Raises:
@@ -69,12 +73,8 @@ def read_given(
     """
     regions = source.read(Path(photo).stem, size_wh)
     vectors = regions.features
-    if (
-        vectors is None
-        or not vectors.shape[1]
-        or vectors.shape[1] != (features or vectors.shape[1])
-    ):
-        length = 0 if vectors is None else vectors.shape[1]
+    length = 0 if vectors is None else vectors.shape[1]
+    if vectors is None or not length or length != (features or length):
         wanted = features or "1 or more"
         raise ValueError(
             f"{source.path}: {Path(photo).name}: expected features of length {wanted}, got {length}; "
@@ -88,7 +88,7 @@ def read_given(
 
 
 def size_of(photo: Path) -> tuple[int, int] | None:
-    """Width and height of a picture file; None where it cannot be opened."""
+    """Width and height of a photo; None where it cannot be opened."""
     try:
         return open_photo(photo, at_least=1).size_wh
     except ImageError:
@@ -103,24 +103,36 @@ def with_features(
     Raises:
         ValueError: no photo has features, or two photos have one name.
     """
-    kept: list[Example] = []
-    lost: list[str] = []
+    with_regions: list[Example] = []
+    without: list[str] = []
     for example in examples:
         if source.holds(example.photo.stem):
-            kept.append(example)
+            with_regions.append(example)
         else:
-            lost.append(example.photo.name)
-    if not kept:
+            without.append(example.photo.name)
+    if not with_regions:
         names = ", ".join(example.photo.stem for example in examples[:3])
         raise ValueError(
             f"{source.path}: expected features named after the photos ({names} ...), got none of these"
         )
-    names_seen: dict[str, Path] = {}
-    for example in kept:
-        if (other := names_seen.setdefault(example.photo.stem, example.photo)) != example.photo:
+    _check_names([example.photo for example in with_regions])
+    if not without:
+        return with_regions, []
+    line = f"{len(without)} of {len(examples)} photos have no features, left out ({without[0]})"
+    return with_regions, [line]
+
+
+def _check_names(photos: Sequence[Path]) -> None:
+    """Refuse two photos of one name, by which their features are found."""
+    photo_of: dict[str, Path] = {}
+    for photo in photos:
+        earlier = photo_of.setdefault(photo.stem, photo)
+        if earlier != photo:
             raise ValueError(
-                f"{other} and {example.photo}: expected two names, by which features are found; rename one"
+                f"{earlier} and {photo}: expected two names, by which features are found; rename one"
             )
-    return kept, [
-        f"{len(lost)} of {len(examples)} photos have no features, left out ({lost[0]})"
-    ] if lost else []
+
+
+__getattr__ = renamed_names(
+    __name__, {"given_features": "precomputed_features", "read_given": "read_precomputed"}
+)

@@ -15,23 +15,24 @@ from torch.nn import functional
 
 from regiontalk.regions.backbones import STRIDES
 
-# Anchor sides in network pixels for a 224-pixel picture, two a level; scaled with the picture.
+# Anchor sides in network pixels for a 224-pixel image, two a level; scaled with the image.
 _SIDES = ((14, 26), (44, 76), (120, 180))
 _RATIOS = (0.5, 1.0, 2.0)  # height over width
 _LARGEST_STEP = math.log(8.0)  # keeps exp() of a wild prediction finite
 
 
 def anchor_boxes(size: int) -> Tensor:
-    """All anchors (A, 4) xyxy of a square picture of ``size`` pixels, level by level, cell by cell."""
+    """All anchors (A, 4) xyxy of a square image of ``size`` pixels, level by level, cell by cell."""
     levels = []
     for stride, sides in zip(STRIDES, _SIDES, strict=True):
         cells = math.ceil(size / stride)
-        centre = (torch.arange(cells, dtype=torch.float32) + 0.5) * stride
+        positions = (torch.arange(cells, dtype=torch.float32) + 0.5) * stride
+        y, x = torch.meshgrid(positions, positions, indexing="ij")
+        centres = torch.stack([x, y], -1).reshape(-1, 1, 2)  # (cells^2, 1, 2)
         shapes = [(side / ratio**0.5, side * ratio**0.5) for side in sides for ratio in _RATIOS]
-        half = torch.tensor(shapes) * (size / 224 / 2)  # (A/cell, 2)
-        y, x = torch.meshgrid(centre, centre, indexing="ij")
-        middle = torch.stack([x, y], -1).reshape(-1, 1, 2)
-        levels.append(torch.cat([middle - half, middle + half], -1).reshape(-1, 4))
+        half_wh = torch.tensor(shapes) * (size / 224 / 2)  # (A/cell, 2)
+        anchors = torch.cat([centres - half_wh, centres + half_wh], -1)
+        levels.append(anchors.reshape(-1, 4))
     return torch.cat(levels)
 
 
@@ -39,7 +40,7 @@ class ProposalHead(nn.Module):
     """Feature pyramid and shared head."""
 
     def __init__(self, channels: tuple[int, ...], *, size: int, width: int = 96) -> None:
-        """Build for maps of ``channels`` at strides 8, 16, 32 of a ``size``-pixel picture."""
+        """Build for maps of ``channels`` at strides 8, 16, 32 of a ``size``-pixel image."""
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
         self.smooth = nn.ModuleList(nn.GroupNorm(8, width) for _ in channels)
@@ -66,28 +67,31 @@ class ProposalHead(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Objectness logits (B, A) and boxes (B, A, 4) in network pixels of maps at strides 8, 16, 32."""
-        above: Tensor | None = None
+        coarser: Tensor | None = None
         levels = []
         for level in (2, 1, 0):
-            here = self.lateral[level](maps[level])
-            if above is not None:
-                here = here + functional.interpolate(above, size=here.shape[-2:], mode="nearest")
-            above = here
-            levels.append(self.tower(functional.relu(self.smooth[level](here))))
-        rows = [
-            self.output(level).permute(0, 2, 3, 1).reshape(level.shape[0], -1, 5)
-            for level in reversed(levels)
-        ]
-        flat = torch.cat(rows, 1).float()
+            features = self.lateral[level](maps[level])
+            if coarser is not None:
+                size = features.shape[-2:]
+                features = features + functional.interpolate(coarser, size=size, mode="nearest")
+            coarser = features
+            levels.append(self.tower(functional.relu(self.smooth[level](features))))
+        predictions = []
+        for features in reversed(levels):
+            output = self.output(features).permute(0, 2, 3, 1)  # (B, h, w, A/cell * 5)
+            predictions.append(output.reshape(features.shape[0], -1, 5))
+        flat = torch.cat(predictions, 1).float()  # (B, A, 5)
         return flat[..., 0], decode_boxes(self.anchors, flat[..., 1:])
 
 
 def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
     """Boxes (B, A, 4): anchors (A, 4) moved by steps (B, A, 4) = shift of the centre in sides, log of the growth."""
-    side = anchors[:, 2:] - anchors[:, :2]
-    middle = (anchors[:, 2:] + anchors[:, :2]) / 2 + steps[..., :2] * side
-    half = side * steps[..., 2:].clamp(-_LARGEST_STEP, _LARGEST_STEP).exp() / 2
-    return torch.cat([middle - half, middle + half], -1)
+    low, high = anchors[:, :2], anchors[:, 2:]
+    anchor_wh = high - low
+    shift, log_growth = steps[..., :2], steps[..., 2:]
+    centres = (high + low) / 2 + shift * anchor_wh
+    half_wh = anchor_wh * log_growth.clamp(-_LARGEST_STEP, _LARGEST_STEP).exp() / 2
+    return torch.cat([centres - half_wh, centres + half_wh], -1)
 
 
 def proposal_loss(
@@ -112,44 +116,61 @@ def proposal_loss(
     """
     from torchvision.ops import generalized_box_iou_loss  # here: using a model needs no torchvision
 
-    overlap = pairwise_iou(anchors, truth_xyxy.flatten(0, 1)).view(len(anchors), *truth_mask.shape)
-    overlap = overlap.permute(1, 0, 2).masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
-    best, owner = overlap.max(2)  # (B, A)
-    positive, ignored = best >= 0.5, (best >= 0.4) & (best < 0.5)
-    champion = overlap.argmax(1)  # (B, G): the anchor nearest to each true box
-    batch, column = truth_mask.nonzero(as_tuple=True)
-    positive[batch, champion[batch, column]] = True
-    owner[batch, champion[batch, column]] = column
-    rows, places = positive.nonzero(as_tuple=True)
-    predicted, wanted = boxes_xyxy[rows, places], truth_xyxy[rows, owner[rows, places]]
-    count = max(1, len(rows))
+    positive, ignored, owner = _assign_anchors(anchors, truth_xyxy, truth_mask)
+    photo, anchor = positive.nonzero(as_tuple=True)  # (P,) each
+    predicted = boxes_xyxy[photo, anchor]
+    target = truth_xyxy[photo, owner[photo, anchor]]
+    count = max(1, len(photo))
     quality = torch.zeros_like(objectness)
-    quality[rows, places] = _paired_iou(predicted.detach(), wanted)
+    quality[photo, anchor] = _paired_iou(predicted.detach(), target)
     entropy = functional.binary_cross_entropy_with_logits(objectness, quality, reduction="none")
     focus = (objectness.detach().sigmoid() - quality).abs().square()
-    kept = (positive | ~ignored) & truth_mask.any(1)[:, None]
-    box = generalized_box_iou_loss(predicted, wanted, reduction="sum") / count
-    return {"objectness": (entropy * focus * kept).sum() / count, "box": box}
+    has_boxes = truth_mask.any(1)[:, None]
+    counted = (positive | ~ignored) & has_boxes
+    box = generalized_box_iou_loss(predicted, target, reduction="sum") / count
+    return {"objectness": (entropy * focus * counted).sum() / count, "box": box}
+
+
+def _assign_anchors(
+    anchors: Tensor, truth_xyxy: Tensor, truth_mask: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which anchors are positive, which are ignored, and the true box of each; all (B, A)."""
+    overlaps = pairwise_iou(anchors, truth_xyxy.flatten(0, 1))
+    overlaps = overlaps.view(len(anchors), *truth_mask.shape).permute(1, 0, 2)
+    overlaps = overlaps.masked_fill(~truth_mask[:, None], -1.0)  # (B, A, G)
+    best, owner = overlaps.max(2)
+    positive = best >= 0.5
+    ignored = (best >= 0.4) & (best < 0.5)
+    nearest_anchor = overlaps.argmax(1)  # (B, G)
+    photo, column = truth_mask.nonzero(as_tuple=True)
+    anchor = nearest_anchor[photo, column]
+    positive[photo, anchor] = True
+    owner[photo, anchor] = column
+    return positive, ignored, owner
 
 
 def _paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     """IoU (P,) of box p of the one with box p of the other."""
-    low = torch.maximum(first_xyxy[:, :2], second_xyxy[:, :2])
-    high = torch.minimum(first_xyxy[:, 2:], second_xyxy[:, 2:])
-    shared = (high - low).clamp(min=0).prod(1)
-    total = (first_xyxy[:, 2:] - first_xyxy[:, :2]).prod(1) + (
-        second_xyxy[:, 2:] - second_xyxy[:, :2]
-    ).prod(1)
+    shared = _intersection(first_xyxy, second_xyxy)
+    total = _area(first_xyxy) + _area(second_xyxy)
     return shared / (total - shared).clamp(min=1e-6)
 
 
 def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
     """IoU (N, M) of every box of (N, 4) with every box of (M, 4): `boxes.iou`, where the tensors are."""
-    low = torch.maximum(first_xyxy[:, None, :2], second_xyxy[:, :2])  # (N, M, 2)
-    high = torch.minimum(first_xyxy[:, None, 2:], second_xyxy[:, 2:])
-    shared = (high - low).clamp(min=0).prod(2)
-    first, second = (
-        (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        for boxes in (first_xyxy, second_xyxy)
-    )
-    return shared / (first[:, None] + second - shared)
+    shared = _intersection(first_xyxy[:, None], second_xyxy)  # (N, M)
+    total = _area(first_xyxy)[:, None] + _area(second_xyxy)
+    return shared / (total - shared)
+
+
+def _intersection(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
+    """Area that boxes (..., 4) share with others (..., 4), which broadcast."""
+    low = torch.maximum(first_xyxy[..., :2], second_xyxy[..., :2])
+    high = torch.minimum(first_xyxy[..., 2:], second_xyxy[..., 2:])
+    return (high - low).clamp(min=0).prod(-1)
+
+
+def _area(boxes_xyxy: Tensor) -> Tensor:
+    """Areas (...) of boxes (..., 4)."""
+    sides_wh = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
+    return sides_wh[..., 0] * sides_wh[..., 1]

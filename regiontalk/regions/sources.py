@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontalk import boxes
+from regiontalk.deprecation import renamed_argument
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
@@ -56,18 +57,20 @@ class Grid:
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and rows x columns cells."""
         width, height = image.size
-        x, y = np.linspace(0, width, self._columns + 1), np.linspace(0, height, self._rows + 1)
-        left, top = (cells.ravel() for cells in np.meshgrid(x[:-1], y[:-1]))
-        right, bottom = (cells.ravel() for cells in np.meshgrid(x[1:], y[1:]))
-        return _with_whole(
-            np.stack([left, top, right, bottom], axis=1), np.full(len(left), 0.5), image.size
-        )
+        x = np.linspace(0, width, self._columns + 1)
+        y = np.linspace(0, height, self._rows + 1)
+        left, top = np.meshgrid(x[:-1], y[:-1])
+        right, bottom = np.meshgrid(x[1:], y[1:])
+        cells = np.stack([left, top, right, bottom], axis=-1).reshape(-1, 4)
+        scores = np.full(len(cells), 0.5)
+        return _with_whole_photo(cells, scores, image.size)
 
 
 class DetectorBoxes:
     """The best boxes of a torchvision detector, whatever class each was found for."""
 
-    def __init__(self, detector: Any, count: int = 19, overlap: float = 0.7) -> None:
+    @renamed_argument(overlap="nms_iou")
+    def __init__(self, detector: Any, count: int = 19, nms_iou: float = 0.7) -> None:
         """Take a built detector.
 
         Args:
@@ -75,25 +78,26 @@ class DetectorBoxes:
                 each a dictionary with ``boxes`` (N, 4) xyxy in pixels and ``scores`` (N,), as
                 torchvision's detection models do.
             count: boxes kept beside the whole photo; 19 in [1].
-            overlap: of two boxes of different classes over this IoU only the better stays.
+            nms_iou: of two boxes of different classes over this IoU only the better stays.
 
         Raises:
-            ValueError: the count is below 1 or the overlap outside 0..1.
+            ValueError: the count is below 1 or ``nms_iou`` outside 0..1.
         """
-        if count < 1 or not 0 < overlap <= 1:
+        if count < 1 or not 0 < nms_iou <= 1:
             raise ValueError(
-                f"detector: expected count >= 1 and overlap in 0..1, got {count} and {overlap}"
+                f"detector: expected count >= 1 and nms_iou in 0..1, got {count} and {nms_iou}"
             )
         self._detector = detector.eval()
-        self._count, self._overlap = count, overlap
+        self._count, self._nms_iou = count, nms_iou
 
     @classmethod
+    @renamed_argument(overlap="nms_iou")
     def load(
         cls,
         architecture: str = ARCHITECTURES[0],
         weights: str | Path | None = "DEFAULT",
         count: int = 19,
-        overlap: float = 0.7,
+        nms_iou: float = 0.7,
         device: str = "cpu",
     ) -> DetectorBoxes:
         """A torchvision Faster R-CNN.
@@ -103,30 +107,34 @@ class DetectorBoxes:
             weights: "DEFAULT" downloads the published weights; a path names a local state dict in a
                 safetensors file; None leaves random ones.
             count: see the constructor.
-            overlap: see the constructor.
+            nms_iou: see the constructor.
             device: where it runs.
 
         Raises:
             ValueError: an unknown architecture, or a file whose tensors do not fit it.
             FileNotFoundError: no such file.
         """
-        return cls(detector_network(architecture, weights).to(device), count, overlap)
+        detector = detector_network(architecture, weights).to(device)
+        return cls(detector, count, nms_iou)
 
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and up to `count` boxes by falling score."""
         import torch
 
         device = next(self._detector.parameters()).device
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
+        rgb = torch.from_numpy(np.array(image.convert("RGB")))
+        pixels = rgb.permute(2, 0, 1).float() / 255  # (3, h, w)
         with torch.inference_mode():
-            outputs = self._detector([pixels.to(device)])[0]
-        detected, scores = (outputs[name].float().cpu().numpy() for name in ("boxes", "scores"))
+            (output,) = self._detector([pixels.to(device)])
+        detected = output["boxes"].float().cpu().numpy()
+        scores = output["scores"].float().cpu().numpy()
         detected = boxes.clip(detected, image.size)
         # thinner than a pixel: nothing to see
-        is_solid = (detected[:, 2:] - detected[:, :2]).min(axis=1) >= 1
+        sides_wh = detected[:, 2:] - detected[:, :2]
+        is_solid = sides_wh.min(axis=1) >= 1
         detected, scores = detected[is_solid], scores[is_solid]
-        kept = boxes.non_maximum_suppression(detected, scores, self._overlap, self._count)
-        return _with_whole(detected[kept], scores[kept], image.size)
+        chosen = boxes.non_maximum_suppression(detected, scores, self._nms_iou, self._count)
+        return _with_whole_photo(detected[chosen], scores[chosen], image.size)
 
 
 def detector_network(architecture: str, weights: str | Path | None) -> Any:
@@ -209,10 +217,11 @@ class PrecomputedRegions:
             ValueError: the file of a whole set is damaged.
         """
         if self.path.is_dir():
-            return any((self.path / f"{name}{suffix}").is_file() for suffix in (".npz", ".npy"))
-        values = _read_npy(self.path) if self.path.suffix == ".npy" else None
-        if values is not None and values.ndim == 3:
-            return name.isdecimal() and int(name) < len(values)
+            return self._find(name) is not None
+        if self.path.suffix == ".npy":
+            values = _read_npy(self.path)
+            if values.ndim == 3:  # a whole set
+                return name.isdecimal() and int(name) < len(values)
         return self.path.stem == name
 
     def stamp(self, name: str) -> tuple[int, int]:
@@ -221,8 +230,8 @@ class PrecomputedRegions:
         Raises:
             FileNotFoundError: the folder has nothing of that name.
         """
-        about = self._file(name).stat()
-        return about.st_size, about.st_mtime_ns
+        status = self._file(name).stat()
+        return status.st_size, status.st_mtime_ns
 
     def propose(self, image: Image.Image) -> Regions:
         """The regions of a photo that was opened from a file (its name finds them), or of the one file's photo.
@@ -253,18 +262,27 @@ class PrecomputedRegions:
                 is.
         """
         file = self._file(name)
-        values = _read_npz(file) if file.suffix == ".npz" else _read_pair(file, name)
-        return _regions(values, size_wh, file)
+        arrays = _read_npz(file) if file.suffix == ".npz" else _read_pair(file, name)
+        return _regions(arrays, size_wh, file)
 
     def _file(self, name: str) -> Path:
+        """The file of a photo; the one file that was named stands for every photo."""
         if self.path.is_file():
             return self.path
+        file = self._find(name)
+        if file is None:
+            raise FileNotFoundError(
+                f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither"
+            )
+        return file
+
+    def _find(self, name: str) -> Path | None:
+        """The file of a photo in the folder; None where it has none."""
         for suffix in (".npz", ".npy"):
-            if (self.path / f"{name}{suffix}").is_file():
-                return self.path / f"{name}{suffix}"
-        raise FileNotFoundError(
-            f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither"
-        )
+            file = self.path / f"{name}{suffix}"
+            if file.is_file():
+                return file
+        return None
 
 
 def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -272,9 +290,8 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             values = {key: archive[key] for key in archive.files}
-    except (
-        Exception
-    ) as error:  # zipfile, zlib and numpy each have their own errors for a damaged archive
+    # zipfile, zlib and numpy each have their own errors for a damaged archive
+    except Exception as error:
         raise ValueError(f"{file}: expected an npz file of plain arrays ({error})") from error
     if missing := {"features", "boxes"} - set(values):
         raise ValueError(
@@ -288,19 +305,18 @@ def _read_pair(file: Path, name: str) -> dict[str, NDArray[Any]]:
     beside = file.with_name(f"{file.stem}_boxes.npy")
     if not beside.is_file():
         raise FileNotFoundError(f"{beside}: expected the boxes of {file.name} there")
-    values = {"features": _read_npy(file), "boxes": _read_npy(beside)}
-    if values["features"].ndim != 3:
-        return values
-    if values["boxes"].shape[:2] != values["features"].shape[:2]:
-        shapes = f"{values['features'].shape} and {values['boxes'].shape}"
+    features, region_boxes = _read_npy(file), _read_npy(beside)
+    if features.ndim != 3:
+        return {"features": features, "boxes": region_boxes}
+    if region_boxes.shape[:2] != features.shape[:2]:
         raise ValueError(
-            f"{file}: expected features (photos, N, F) and boxes (photos, N, 4), got {shapes}"
+            f"{file}: expected features (photos, N, F) and boxes (photos, N, 4), "
+            f"got {features.shape} and {region_boxes.shape}"
         )
-    if not name.isdecimal() or int(name) >= len(values["features"]):
-        raise ValueError(
-            f"{file}: expected a row number below {len(values['features'])}, got {name!r}"
-        )
-    return {key: value[int(name)] for key, value in values.items()}
+    if not name.isdecimal() or int(name) >= len(features):
+        raise ValueError(f"{file}: expected a row number below {len(features)}, got {name!r}")
+    row = int(name)
+    return {"features": features[row], "boxes": region_boxes[row]}
 
 
 def _read_npy(file: Path) -> NDArray[Any]:
@@ -313,38 +329,36 @@ def _read_npy(file: Path) -> NDArray[Any]:
 
 
 def _regions(
-    values: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path
+    arrays: dict[str, NDArray[Any]], size_wh: tuple[int, int] | None, file: Path
 ) -> Regions:
     """Checked regions in pixels of the photo."""
-    features, found = (
-        np.asarray(values["features"], np.float32),
-        np.asarray(values["boxes"], np.float32),
-    )
-    if features.ndim != 2 or found.shape != (len(features), 4):
+    features = np.asarray(arrays["features"], np.float32)
+    region_boxes = np.asarray(arrays["boxes"], np.float32)
+    if features.ndim != 2 or region_boxes.shape != (len(features), 4):
         raise ValueError(
-            f"{file}: expected features (N, F) and boxes (N, 4), got {features.shape} and {found.shape}"
+            f"{file}: expected features (N, F) and boxes (N, 4), "
+            f"got {features.shape} and {region_boxes.shape}"
         )
-    own_wh = (
-        (int(values["image_w"]), int(values["image_h"]))
-        if {"image_w", "image_h"} <= set(values)
-        else size_wh
-    )
-    size_wh = size_wh or own_wh
-    if size_wh is None or own_wh is None:
+    annotated_wh = size_wh  # the size that the boxes refer to
+    if {"image_w", "image_h"} <= set(arrays):
+        annotated_wh = int(arrays["image_w"]), int(arrays["image_h"])
+    size_wh = size_wh or annotated_wh
+    if size_wh is None or annotated_wh is None:
         raise ValueError(f"{file}: has no image_w and image_h; give the photo's size_wh")
-    scores = np.asarray(values.get("scores", np.ones(len(features))), np.float32)
+    scores = np.asarray(arrays.get("scores", np.ones(len(features))), np.float32)
     if scores.shape != (len(features),):
         raise ValueError(f"{file}: expected scores ({len(features)},), got {scores.shape}")
+    order = np.argsort(-scores, kind="stable")
     try:
-        clipped = boxes.clip(boxes.rescale(found, own_wh, size_wh), size_wh)
-        order = np.argsort(-scores, kind="stable")
-        return _with_whole(checked_boxes(clipped)[order], scores[order], size_wh, features[order])
+        rescaled = boxes.rescale(region_boxes, annotated_wh, size_wh)
+        checked = checked_boxes(boxes.clip(rescaled, size_wh))
+        return _with_whole_photo(checked[order], scores[order], size_wh, features[order])
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
 
 def in_network_pixels(
-    found: Sequence[Regions], preprocessing: Preprocessing, count: int
+    photos: Sequence[Regions], preprocessing: Preprocessing, count: int
 ) -> tuple[FloatArray, FloatArray]:
     """What a source found in B photos as one batch of N = ``count`` places a photo.
 
@@ -353,36 +367,32 @@ def in_network_pixels(
         that are left.
     """
     size = float(preprocessing.size)
-    boxes = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(found), count, 1))
-    scores = np.zeros((len(found), count), dtype=np.float32)
-    for row, regions in enumerate(found):
+    whole_photo = np.array([0, 0, size, size], dtype=np.float32)
+    network_boxes = np.tile(whole_photo, (len(photos), count, 1))
+    scores = np.zeros((len(photos), count), dtype=np.float32)
+    for row, regions in enumerate(photos):
         inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
-        boxes[row, : len(regions)] = inside
+        network_boxes[row, : len(regions)] = inside
         scores[row, : len(regions)] = regions.scores.clip(min=1e-6)  # 0 is an empty place
-    return boxes, scores
+    return network_boxes, scores
 
 
-def _with_whole(
+def _with_whole_photo(
     boxes_xyxy: NDArray[Any],
     scores: NDArray[Any],
     size_wh: tuple[int, int],
     features: FloatArray | None = None,
 ) -> Regions:
     """Put the whole photo in row 0; a first box within a pixel of it that brings features is taken for it."""
-    whole = np.array([[0, 0, *size_wh]], dtype=np.float32)
+    whole_photo = np.array([[0, 0, *size_wh]], dtype=np.float32)
     if features is not None:
-        if len(boxes_xyxy) and np.abs(boxes_xyxy[0] - whole[0]).max() <= 1:
-            boxes_xyxy, scores, features = boxes_xyxy[1:], scores[1:], features
+        if len(boxes_xyxy) and np.abs(boxes_xyxy[0] - whole_photo[0]).max() <= 1:
+            boxes_xyxy, scores = boxes_xyxy[1:], scores[1:]
         else:
-            mean = (
-                features.mean(axis=0, keepdims=True)
-                if len(features)
-                else np.zeros((1, features.shape[1]))
-            )
-            features = np.concatenate([mean, features]).astype(np.float32)
-    return Regions(
-        np.concatenate([whole, boxes_xyxy.reshape(-1, 4)]).astype(np.float32),
-        np.concatenate([[1.0], scores]).astype(np.float32),
-        size_wh,
-        features,
-    )
+            photo_features = np.zeros((1, features.shape[1]))
+            if len(features):
+                photo_features = features.mean(axis=0, keepdims=True)
+            features = np.concatenate([photo_features, features]).astype(np.float32)
+    all_boxes = np.concatenate([whole_photo, boxes_xyxy.reshape(-1, 4)])
+    all_scores = np.concatenate([[1.0], scores])
+    return Regions(all_boxes.astype(np.float32), all_scores.astype(np.float32), size_wh, features)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
@@ -80,7 +80,7 @@ def export_runtime(folder: Path) -> list[Path]:
     for graph in graphs_of(model):
         path = graph_file(folder, graph.name)
         content = _export(graph, model, stored, made_for)
-        write_whole(path, functools.partial(Path.write_bytes, data=content))
+        atomic_write(path, functools.partial(Path.write_bytes, data=content))
         written.append(path)
     return written
 
@@ -141,7 +141,7 @@ def graphs_of(model: RegionModel) -> list[Graph]:
 
 
 def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
-    return model.aligner.regions(vectors)
+    return model.aligner.embed_regions(vectors)
 
 
 def _encode_text(model: RegionModel, words: Tensor, mask: Tensor) -> Any:

@@ -26,7 +26,7 @@ from regiontalk.model.config import DecodingConfig, ModelConfig, chain_of, prepr
 from regiontalk.records import FloatArray
 from regiontalk.regions.selection import select_regions
 from regiontalk.runtime.search import Fixed, Hypothesis, IntArray, Step, beam, reorder
-from regiontalk.text.vocabulary import END, PAD, START, Vocabulary, pad_words
+from regiontalk.text.vocabulary import END, PAD, START, Vocabulary, pad_token_ids
 
 
 class PhotoFeatures(NamedTuple):
@@ -153,7 +153,7 @@ class Predictor(ABC):
             features.boxes_xyxy,
             count,
             size=sizes.size,
-            nms_iou=sizes.overlap,
+            nms_iou=sizes.nms_iou,
         )
 
     def competing_regions(self, default: int) -> int:
@@ -262,8 +262,8 @@ class Predictor(ABC):
             Log-probabilities (R,), END included, and the attention of every word (R, T, P), zeros
             after the end, or None.
         """
-        words, _ = pad_words([[START, *caption] for caption in captions])
-        targets, _ = pad_words([[*caption, END] for caption in captions])
+        words, _ = pad_token_ids([[START, *caption] for caption in captions])
+        targets, _ = pad_token_ids([[*caption, END] for caption in captions])
         totals = np.zeros(len(words), dtype=np.float32)
         looks: list[FloatArray] = []
         for place in range(words.shape[1]):

@@ -53,14 +53,14 @@ class TorchPredictor(Predictor):
     @torch.inference_mode()
     def embed_regions(self, region_features: FloatArray) -> FloatArray:
         """V of eq. 1: region features (B, N, F) to (B, N, D)."""
-        return _array(self.model.aligner.regions(self._tensor(region_features)))
+        return _array(self.model.aligner.embed_regions(self._tensor(region_features)))
 
     @torch.inference_mode()
     def encode_text(
         self, sentences: Sequence[Sequence[int]]
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
         """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T)."""
-        vectors, mask = self.model.aligner.read(sentences)
+        vectors, mask = self.model.aligner.encode_text(sentences)
         return _array(vectors), mask.cpu().numpy()
 
     @torch.inference_mode()

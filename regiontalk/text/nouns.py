@@ -1,7 +1,7 @@
 """What a caption names: its words, their stems, and the noun that it is about.
 
-Plain rules over English captions, no model and no torch: the command line has its defaults from the
-alt texts, which read this.
+Plain rules over English captions and the package's only lists of function words. No model and no
+torch: the command line has its defaults from the alt texts, which read this.
 """
 
 from __future__ import annotations
@@ -10,9 +10,22 @@ import re
 from collections.abc import Iterable
 
 ARTICLES = frozenset("a an the his her its their".split())  # and possessives
-FUNCTION = ARTICLES | frozenset(
+DETERMINERS = ARTICLES | frozenset(
+    "this that these those some any each every another other one".split()
+)
+# Words that end a noun phrase.
+PHRASE_ENDS = ARTICLES | frozenset(
     "and or of in on at to with by from into onto over under near behind beside through along across around "
     "for as while that which who is are was were be been being has have front top next".split()
+)
+# Words that a snippet neither begins nor ends with; "top" is a noun of clothing here.
+FUNCTION_WORDS = (
+    (PHRASE_ENDS - {"top"})
+    | DETERMINERS
+    | frozenset(
+        "ones without but up down off out against above below between inside outside before after during "
+        "am had do does hers theirs him he it she they them whom what there here very just unk".split()
+    )
 )
 PEOPLE = frozenset(
     "man men woman women boy boys girl girls child children person people lady ladies guy guys kid kids baby babies "
@@ -20,13 +33,16 @@ PEOPLE = frozenset(
 )
 _COUNTS = frozenset("one two three four five six several some many few another other".split())
 _GROUPS = frozenset("group crowd bunch pair couple lot number line row team".split())
-_IRREGULAR = {
+_IRREGULAR_PLURALS = {
     "men": "man",
     "women": "woman",
     "people": "person",
     "children": "child",
     "wolves": "wolf",
 }
+_WORD = re.compile(
+    r"[^\W_]+(?:['-][^\W_]+)*"
+)  # letters and digits, joined by apostrophes or hyphens
 
 
 def words_of(text: str) -> list[str]:
@@ -35,7 +51,7 @@ def words_of(text: str) -> list[str]:
     >>> words_of("A well-known man's dog.")
     ['a', 'well-known', "man's", 'dog']
     """
-    return re.findall(r"[^\W_]+(?:['-][^\W_]+)*", text.lower())
+    return _WORD.findall(text.lower())
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -44,9 +60,8 @@ def content_words(text: str) -> frozenset[str]:
     >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
     True
     """
-    return frozenset(
-        stem(word) for word in words_of(text) if word not in FUNCTION | _COUNTS | _GROUPS
-    )
+    silent_words = PHRASE_ENDS | _COUNTS | _GROUPS
+    return frozenset(stem(word) for word in words_of(text) if word not in silent_words)
 
 
 def kind_of(text: str) -> str:
@@ -55,7 +70,8 @@ def kind_of(text: str) -> str:
     >>> kind_of("a small group of young men in red shirts"), kind_of("a brown dog running")
     ('person', 'dog')
     """
-    return kind(_head(words_of(text)))
+    head = _head_noun(words_of(text))
+    return kind(head)
 
 
 def kind(word: str) -> str:
@@ -65,9 +81,11 @@ def kind(word: str) -> str:
 
 def singular(word: str) -> str:
     """A word without the ending of a plural: dogs -> dog, men -> man."""
-    if word in _IRREGULAR:
-        return _IRREGULAR[word]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+    if word in _IRREGULAR_PLURALS:
+        return _IRREGULAR_PLURALS[word]
+    if word.endswith("s") and not word.endswith("ss"):
+        return word[:-1]
+    return word
 
 
 def stem(word: str) -> str:
@@ -75,19 +93,23 @@ def stem(word: str) -> str:
     word = singular(word)
     if word.endswith("ing") and len(word) > 5:
         word = word[:-3]
-        word = word[:-1] if word[-1] == word[-2] and word[-1] not in "ls" else word
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word
+        last_letter = word[-1]
+        if last_letter == word[-2] and last_letter not in "ls":  # runn -> run, but fall, dress
+            word = word[:-1]
+    if word.endswith("e") and len(word) > 3:
+        return word[:-1]
+    return word
 
 
-def _head(words: Iterable[str]) -> str:
+def _head_noun(words: Iterable[str]) -> str:
     """The thing that a phrase is about: the last word before a function word or a verb, past "a group of".
 
-    >>> _head("a small group of young men in red shirts".split())
+    >>> _head_noun("a small group of young men in red shirts".split())
     'men'
     """
     head = ""
     for word in words:
-        if word in FUNCTION or (head and word.endswith("ing")):
+        if word in PHRASE_ENDS or (head and word.endswith("ing")):
             if head and head not in _GROUPS:
                 return head
         else:

@@ -17,26 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.text.nouns import ARTICLES, FUNCTION
+from regiontalk.deprecation import renamed_argument, renamed_names
+from regiontalk.text.nouns import DETERMINERS, FUNCTION_WORDS
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 SPECIAL = ("<pad>", "<start>", "<end>", "<unk>")
 # What tools write into captions beside words.
 MARKS = frozenset(SPECIAL) | {"<s>", "</s>", "<sos>", "<eos>", "<bos>", "<unknown>"}
-_DROPPED = re.compile(r"[\W_]+")
-_DETERMINERS = ARTICLES | frozenset(
-    "this that these those some any each every another other one".split()
-)
-# Beside those that end a noun phrase (`nouns.FUNCTION`; "top" is a noun of clothing here): words
-# that a snippet neither begins nor ends with.
-FUNCTION_WORDS = (
-    (FUNCTION - {"top"})
-    | _DETERMINERS
-    | frozenset(
-        "ones without but up down off out against above below between inside outside before after during "
-        "am had do does hers theirs him he she it they them whom what there here very just unk".split()
-    )
-)
+_NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
 def tokenize(sentence: str) -> list[str]:
@@ -61,16 +49,17 @@ def _word(token: str) -> str:
     if token.startswith("<") and token.endswith(">") and token in MARKS:
         return token if token == SPECIAL[UNKNOWN] else ""
     if token.isascii():
-        return _DROPPED.sub("", token)
-    kept = "".join(letter for letter in token if letter.isalnum() or _combines(letter))
-    return kept if any(map(str.isalnum, kept)) else ""
+        return _NOT_ALPHANUMERIC.sub("", token)
+    word = "".join(letter for letter in token if letter.isalnum() or _combines(letter))
+    has_letter = any(letter.isalnum() for letter in word)
+    return word if has_letter else ""
 
 
 def _combines(letter: str) -> bool:
     """Whether a letter is a mark on the one before; those that only choose a glyph are not."""
-    return unicodedata.category(letter).startswith("M") and not (
-        "\ufe00" <= letter <= "\ufe0f" or letter == "\u20e3" or letter >= "\U000e0100"
-    )
+    is_mark = unicodedata.category(letter).startswith("M")
+    chooses_glyph = "\ufe00" <= letter <= "\ufe0f" or letter == "\u20e3" or letter >= "\U000e0100"
+    return is_mark and not chooses_glyph
 
 
 def trimmed(words: Sequence[str]) -> slice:
@@ -83,7 +72,7 @@ def trimmed(words: Sequence[str]) -> slice:
     first, last = 0, len(words)
     while last and words[last - 1] in FUNCTION_WORDS:
         last -= 1
-    while first < last and words[first] in FUNCTION_WORDS - _DETERMINERS:
+    while first < last and words[first] in FUNCTION_WORDS - DETERMINERS:
         first += 1
     return slice(first, last)
 
@@ -95,18 +84,24 @@ def phrase_starts(words: Sequence[str]) -> list[bool]:
     >>> [word for word, begins in zip(words, phrase_starts(words)) if begins]
     ['a', 'in', 'a']
     """
-    kinds = [word in FUNCTION_WORDS for word in words]
-    return [not place or (kind and not kinds[place - 1]) for place, kind in enumerate(kinds)]
+    starts: list[bool] = []
+    after_function_word = False
+    for word in words:
+        is_function_word = word in FUNCTION_WORDS
+        is_first = not starts
+        starts.append(is_first or (is_function_word and not after_function_word))
+        after_function_word = is_function_word
+    return starts
 
 
 class Vocabulary:
-    """Words and their numbers; 0..3 are ``<pad> <start> <end> <unk>``."""
+    """Words and their token ids; 0..3 are ``<pad> <start> <end> <unk>``."""
 
     def __init__(self, words: Sequence[str], counts: Sequence[int] | None = None) -> None:
         """Take the words in order, without the four special ones.
 
         Args:
-            words: distinct words; word i gets number i + 4.
+            words: distinct words; word i gets token id i + 4.
             counts: how often each was seen in training, for the output bias; ones where not known.
 
         Raises:
@@ -119,29 +114,32 @@ class Vocabulary:
         if counts is not None and len(counts) != len(words):
             raise ValueError(f"vocabulary: expected {len(words)} counts, got {len(counts)}")
         self.words = [*SPECIAL, *words]
-        self.counts = list(counts) if counts is not None else [1] * len(words)
-        self._number = {word: number for number, word in enumerate(self.words)}
+        self.counts = [1] * len(words) if counts is None else list(counts)
+        self._token_ids = {word: token_id for token_id, word in enumerate(self.words)}
 
     def __len__(self) -> int:
         return len(self.words)
 
     def __contains__(self, word: str) -> bool:
-        return word in self._number
+        return word in self._token_ids
 
     @classmethod
-    def build(cls, sentences: Iterable[str], least: int = 5) -> Vocabulary:
-        """The words that occur at least ``least`` times, most frequent first, ties by spelling."""
-        counts = Counter(word for sentence in sentences for word in tokenize(sentence))
-        kept = sorted(
-            (word for word in counts if counts[word] >= least and word not in SPECIAL),
-            key=lambda word: (-counts[word], word),
-        )
-        return cls(kept, [counts[word] for word in kept])
+    @renamed_argument(least="min_count")
+    def build(cls, sentences: Iterable[str], min_count: int = 5) -> Vocabulary:
+        """The words that occur at least ``min_count`` times, most frequent first, ties by spelling."""
+        counts: Counter[str] = Counter()
+        for sentence in sentences:
+            counts.update(tokenize(sentence))
+        frequent = [
+            word for word, count in counts.items() if count >= min_count and word not in SPECIAL
+        ]
+        frequent.sort(key=lambda word: (-counts[word], word))
+        return cls(frequent, [counts[word] for word in frequent])
 
     def encode(self, sentence: str | Sequence[str]) -> list[int]:
-        """Word numbers of a sentence (or of tokens), ``<unk>`` for words not known; no START, no END."""
+        """Token ids of a sentence (or of tokens), ``<unk>`` for words not known; no START, no END."""
         tokens = tokenize(sentence) if isinstance(sentence, str) else sentence
-        return [self._number.get(token, UNKNOWN) for token in tokens]
+        return [self._token_ids.get(token, UNKNOWN) for token in tokens]
 
     def unknown(self, sentence: str) -> list[str]:
         """The words of a sentence that are not here, so that they can hardly help; each once.
@@ -149,24 +147,23 @@ class Vocabulary:
         >>> Vocabulary(["a", "dog"]).unknown("A zebra, a zebra and a dog")
         ['zebra', 'and']
         """
-        return [token for token in dict.fromkeys(tokenize(sentence)) if token not in self]
+        distinct_tokens = dict.fromkeys(tokenize(sentence))
+        return [token for token in distinct_tokens if token not in self]
 
-    def decode(self, numbers: Iterable[int]) -> str:
+    def decode(self, token_ids: Iterable[int]) -> str:
         """The words up to END joined by blanks; PAD and START are passed over."""
         words: list[str] = []
-        for number in numbers:
-            if number == END:
+        for token_id in token_ids:
+            if token_id == END:
                 break
-            if number not in (PAD, START):
-                words.append(self.words[number])
+            if token_id not in (PAD, START):
+                words.append(self.words[token_id])
         return " ".join(words)
 
     def save(self, path: Path) -> None:
         """Write ``vocabulary.json``: words without the special four, and their counts."""
-        path.write_text(
-            json.dumps({"words": self.words[len(SPECIAL) :], "counts": self.counts}),
-            encoding="utf-8",
-        )
+        values = {"words": self.words[len(SPECIAL) :], "counts": self.counts}
+        path.write_text(json.dumps(values), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
@@ -184,23 +181,27 @@ class Vocabulary:
             ) from error
 
 
-def pad_words(
+def pad_token_ids(
     sentences: Sequence[Sequence[int]],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Word numbers of sentences of different lengths as one array.
+    """Token ids of sentences of different lengths as one array.
 
     Args:
-        sentences: C lists of word numbers; a list may be empty.
+        sentences: C lists of token ids; a list may be empty.
 
     Returns:
-        Words (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is the
-        longest length and at least 1, so that a network always has a step to run.
+        Token ids (C, T) int64, `PAD` after the end, and the mask (C, T) bool, True = a word. T is
+        the longest length and at least 1, so that a network always has a step to run.
 
-    >>> pad_words([[5, 6], [7]])[0].tolist()
+    >>> pad_token_ids([[5, 6], [7]])[0].tolist()
     [[5, 6], [7, 0]]
     """
-    lengths = np.array([len(words) for words in sentences], dtype=np.int64)
-    mask = np.arange(max(1, lengths.max(initial=0)))[None, :] < lengths[:, None]  # (C, T)
-    padded = np.full(mask.shape, PAD, dtype=np.int64)
-    padded[mask] = [number for words in sentences for number in words]
-    return padded, mask
+    lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+    longest = max(1, lengths.max(initial=0))
+    mask = np.arange(longest)[None, :] < lengths[:, None]  # (C, T)
+    token_ids = np.full(mask.shape, PAD, dtype=np.int64)
+    token_ids[mask] = [token_id for sentence in sentences for token_id in sentence]
+    return token_ids, mask
+
+
+__getattr__ = renamed_names(__name__, {"pad_words": "pad_token_ids"})

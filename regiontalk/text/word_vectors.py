@@ -16,13 +16,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
 
@@ -50,13 +50,13 @@ class WordVectors:
         >>> WordVectors({"dog": np.zeros(2, np.float32)}, ("surfer",)).report()
         '1 of 2 words found; missing: surfer'
         """
-        line = f"{len(self.vectors)} of {len(self.vectors) + len(self.missing)} words found"
+        asked_count = len(self.vectors) + len(self.missing)
+        line = f"{len(self.vectors)} of {asked_count} words found"
         if not self.missing:
             return line
-        more = len(self.missing) - NAMED
-        return f"{line}; missing: {', '.join(self.missing[:NAMED])}" + (
-            f" and {more} more" if more > 0 else ""
-        )
+        line += f"; missing: {', '.join(self.missing[:NAMED])}"
+        unnamed_count = len(self.missing) - NAMED
+        return f"{line} and {unnamed_count} more" if unnamed_count > 0 else line
 
 
 def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVectors:
@@ -77,42 +77,56 @@ def read_word_vectors(path: Path, words: Sequence[str], size: int) -> WordVector
         raise FileNotFoundError(
             f"{path}: expected a file of word vectors (.txt or .bin, perhaps .gz); no such file"
         )
-    wanted = frozenset(words)
-    exact: dict[str, FloatArray] = {}
-    alike: dict[str, FloatArray] = {}
-
-    def named(word: str) -> str | None:
-        """The wanted word that a word of the file stands for."""
-        tokens = [word] if word in wanted else tokenize(word)
-        return tokens[0] if len(tokens) == 1 and tokens[0] in wanted else None
-
-    rows = _binary_rows if path.name.removesuffix(".gz").endswith(".bin") else _text_rows
     try:
-        with path.open("rb") as plain:
-            zipped = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            file = cast(BinaryIO, gzip.GzipFile(fileobj=plain)) if zipped else plain
-            for where, word, vector in rows(file, size, lambda word: named(word) is not None):
-                if vector.shape != (size,) or not np.isfinite(vector).all():
-                    raise ValueError(f"{where}: expected {size} finite numbers for {word!r}")
-                (exact if word in wanted else alike).setdefault(str(named(word)), vector)
+        with path.open("rb") as file:
+            vectors = _read_wanted(file, path.name, frozenset(words), size)
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path}: {error}") from error
-    found = alike | exact
-    if not found:
+    if not vectors:
         raise ValueError(
-            f"{path}: expected vectors of some of the {len(wanted)} words, found none of them"
+            f"{path}: expected vectors of some of the {len(set(words))} words, found none of them"
         )
-    return WordVectors(found, tuple(word for word in dict.fromkeys(words) if word not in found))
+    missing = [word for word in dict.fromkeys(words) if word not in vectors]
+    return WordVectors(vectors, tuple(missing))
 
 
-def _text_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterator[Row]:
-    """The kept rows of a text file; every line is checked for its count of numbers."""
+def _read_wanted(
+    file: BinaryIO, name: str, wanted: frozenset[str], size: int
+) -> dict[str, FloatArray]:
+    """The vectors (D,) of the wanted words that an open file knows; ``name`` tells its form."""
+    is_zipped = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    content = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_zipped else file
+    is_binary = name.removesuffix(".gz").endswith(".bin")
+    read_rows = _binary_rows if is_binary else _text_rows
+
+    def is_wanted(word: str) -> bool:
+        return _wanted_word(word, wanted) is not None
+
+    exact: dict[str, FloatArray] = {}
+    alike: dict[str, FloatArray] = {}
+    for where, word, vector in read_rows(content, size, is_wanted):
+        if vector.shape != (size,) or not np.isfinite(vector).all():
+            raise ValueError(f"{where}: expected {size} finite numbers for {word!r}")
+        vectors = exact if word in wanted else alike
+        vectors.setdefault(str(_wanted_word(word, wanted)), vector)
+    return alike | exact
+
+
+def _wanted_word(word: str, wanted: frozenset[str]) -> str | None:
+    """The wanted word that a word of the file stands for."""
+    if word in wanted:
+        return word
+    tokens = tokenize(word)
+    if len(tokens) == 1 and tokens[0] in wanted:
+        return tokens[0]
+    return None
+
+
+def _text_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """The wanted rows of a text file; every line is checked for its count of numbers."""
     for number, raw in enumerate(file, start=1):
-        # only these two separate: the usual GloVe files have words that are Unicode blanks, such as
-        # U+0085 and U+00A0
-        line = raw.decode("utf-8", errors="replace").rstrip("\r\n").replace("\t", " ")
-        fields = [field for field in line.split(" ") if field]
+        fields = _fields(raw)
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
             _check_size(int(fields[1]), size, "line 1")
             continue
@@ -120,54 +134,63 @@ def _text_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterat
             continue
         word, count = fields[0], len(fields) - 1
         if count > size and not any(map(_is_number, fields[1:-size])):
-            word, count = (
-                " ".join(fields[:-size]),
-                size,
-            )  # ". . ." is one word of the larger GloVe files
+            # ". . ." is one word of the larger GloVe files
+            word, count = " ".join(fields[:-size]), size
         if count != size:
             hint = f"; set word_size = {count} or give another file" if number == 1 else ""
             raise ValueError(
                 f"line {number}: expected {size} numbers after {word[:20]!r}, got {count}{hint}"
             )
-        if keep(word):
-            try:
-                yield f"line {number}", word, np.array(fields[-size:], dtype=np.float32)
-            except ValueError as error:
-                raise ValueError(
-                    f"line {number}: expected {size} numbers after {word[:20]!r} ({error})"
-                ) from error
+        if not is_wanted(word):
+            continue
+        try:
+            vector = np.array(fields[-size:], dtype=np.float32)
+        except ValueError as error:
+            raise ValueError(
+                f"line {number}: expected {size} numbers after {word[:20]!r} ({error})"
+            ) from error
+        yield f"line {number}", word, vector
 
 
-def _binary_rows(file: BinaryIO, size: int, keep: Callable[[str], bool]) -> Iterator[Row]:
-    """The kept rows of word2vec's binary form."""
+def _fields(raw: bytes) -> list[str]:
+    """The fields of a line, which spaces and tabs separate.
+
+    No other blank does: the usual GloVe files have words that are Unicode blanks, such as U+0085
+    and U+00A0.
+    """
+    line = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+    fields = line.replace("\t", " ").split(" ")
+    return [field for field in fields if field]
+
+
+def _binary_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
+    """The wanted rows of word2vec's binary form."""
     header = file.readline(100).split()
-    if len(header) != 2 or not all(part.isdigit() for part in header):
+    if len(header) != 2 or not all(field.isdigit() for field in header):
         raise ValueError(f"line 1: expected COUNT and DIMENSION of a binary file, got {header[:3]}")
-    _check_size(int(header[1]), size, "line 1")
-    held, start = b"", 0
-    for number in range(1, int(header[0]) + 1):
-        while (end := held.find(b" ", start)) < 0 or len(held) < end + 1 + 4 * size:
-            fresh = file.read(_CHUNK)
-            if not fresh:
+    count, dimension = map(int, header)
+    _check_size(dimension, size, "line 1")
+    buffer, start = b"", 0
+    for number in range(1, count + 1):
+        while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + 4 * size:
+            chunk = file.read(_CHUNK)
+            if not chunk:
                 raise ValueError(
-                    f"word {number}: expected {int(header[0])} words of {size} numbers, the file ends here"
+                    f"word {number}: expected {count} words of {size} numbers, the file ends here"
                 )
-            held, start = held[start:] + fresh, 0
-        word = held[start:end].lstrip(b"\n").decode("utf-8", errors="replace")
-        start = end + 1 + 4 * size
-        if keep(word):
-            yield (
-                f"word {number}",
-                word,
-                np.frombuffer(held, dtype="<f4", count=size, offset=end + 1).copy(),
-            )
+            buffer, start = buffer[start:] + chunk, 0
+        word = buffer[start:blank].lstrip(b"\n").decode("utf-8", errors="replace")
+        if is_wanted(word):
+            vector = np.frombuffer(buffer, dtype="<f4", count=size, offset=blank + 1).copy()
+            yield f"word {number}", word, vector
+        start = blank + 1 + 4 * size
 
 
-def _check_size(found: int, size: int, where: str) -> None:
+def _check_size(dimension: int, size: int, where: str) -> None:
     """Refuse a file whose first line tells another dimension."""
-    if found != size:
+    if dimension != size:
         raise ValueError(
-            f"{where}: expected vectors of {size} numbers, got {found}; set word_size = {found}"
+            f"{where}: expected vectors of {size} numbers, got {dimension}; set word_size = {dimension}"
         )
 
 
@@ -181,29 +204,35 @@ def _is_number(text: str) -> bool:
 
 
 @torch.no_grad()
-def fill_embedding(embedding: nn.Embedding, vocabulary: Vocabulary, found: WordVectors) -> None:
+def fill_embedding(
+    embedding: nn.Embedding, vocabulary: Vocabulary, word_vectors: WordVectors
+) -> None:
     """Put the vectors in the rows of their words; other rows keep their random direction, at the vectors' own scale."""
-    embedding.weight.mul_(float(np.std(np.stack(list(found.vectors.values())))))
-    for number, word in enumerate(vocabulary.words):
-        if word in found.vectors:
-            embedding.weight[number] = torch.from_numpy(found.vectors[word])
+    vectors = word_vectors.vectors
+    scale = np.std(np.stack(list(vectors.values())))
+    embedding.weight.mul_(float(scale))
+    for token_id, word in enumerate(vocabulary.words):
+        if word in vectors:
+            embedding.weight[token_id] = torch.from_numpy(vectors[word])
 
 
 def write_word_vectors(path: Path, words: Sequence[str], vectors: FloatArray) -> None:
     """Write V words and their vectors (V, D) as text in GloVe's form, gzipped where the name ends in ``.gz``."""
 
-    def write(fresh: Path) -> None:
-        with fresh.open("wb") as plain:
-            file = (
-                gzip.GzipFile("", "wb", fileobj=plain, mtime=0) if path.suffix == ".gz" else plain
-            )
-            for word, vector in zip(words, vectors, strict=True):
-                numbers = " ".join(f"{value:.5g}" for value in vector)
-                file.write(f"{word} {numbers}\n".encode())
-            if file is not plain:
-                file.close()
+    def write_rows(file: IO[bytes]) -> None:
+        for word, vector in zip(words, vectors, strict=True):
+            numbers = " ".join(f"{value:.5g}" for value in vector)
+            file.write(f"{word} {numbers}\n".encode())
 
-    write_whole(path, write)
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            if path.suffix == ".gz":
+                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as zipped:
+                    write_rows(cast(IO[bytes], zipped))
+            else:
+                write_rows(file)
+
+    atomic_write(path, write)
 
 
 def wanted_words(vocabulary: Vocabulary) -> list[str]:

@@ -110,7 +110,7 @@ class AlignTerms:
         with torch.autocast(
             device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
         ):
-            regions = self.aligner.regions(vectors)
+            regions = self.aligner.embed_regions(vectors)
             texts = Texts.read(self.aligner, chosen)
             losses = {
                 "sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)
@@ -169,7 +169,7 @@ class Texts(NamedTuple):
     @classmethod
     def read(cls, aligner: Aligner, texts: Sequence[Sequence[Sequence[int]]]) -> Self:
         """Read, for each photo, its texts as word numbers."""
-        words, mask = aligner.read([text for own in texts for text in own])
+        words, mask = aligner.encode_text([text for own in texts for text in own])
         owner = torch.tensor(
             [photo for photo, own in enumerate(texts) for _ in own], device=words.device
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regiontalk.objects.captioner import ObjectsConfig
-from regiontalk.regions.config import ExtractorConfig, GivenConfig
+from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.recipe import Recipe, stages_of
 
@@ -70,7 +70,7 @@ def own_card(
     return _card(recipe.name, does, _USE, parts, figures_text, data, photos)
 
 
-def aligner_card(recipe: Recipe, *, given: GivenConfig, data: str, photos: int) -> str:
+def aligner_card(recipe: Recipe, *, given: PrecomputedConfig, data: str, photos: int) -> str:
     """The same for a model that only aligns, on features that somebody else computed.
 
     Args:

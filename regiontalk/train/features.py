@@ -219,11 +219,17 @@ def freeze_features(
 def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]:
     """What shapes features and is not in the weights, where it is not as usual."""
     config, usual = extractor.config, type(extractor.config)()
-    names = ("pixels", "fit", "overlap", "same_padding")
+    # the names by which the files of earlier versions know them
+    fields = {
+        "pixels": "pixels",
+        "fit": "fit",
+        "overlap": "nms_iou",
+        "same_padding": "same_padding",
+    }
     return {
-        name: getattr(config, name)
-        for name in names
-        if getattr(config, name) != getattr(usual, name)
+        name: getattr(config, field)
+        for name, field in fields.items()
+        if getattr(config, field) != getattr(usual, field)
     }
 
 

@@ -40,6 +40,7 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
         keys.append("features")
     sections = {key: getattr(recipe, key) for key in keys}
     parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
+    parts["extractor"]["overlap"] = parts["extractor"].pop("nms_iou")  # its name in checkpoints
     parts["vectors"]["file"] = ""
     if name == "generate" and reads_aligner(recipe):
         parts["pairs"] = {

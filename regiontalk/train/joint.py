@@ -154,7 +154,7 @@ class JointTerms:
             if captioned and (config.weight_sentence or (config.weight_span and config.spans)):
                 own = Maps(*(values[captioned] for values in maps))
                 regions, _ = model.extractor.propose(own, config.regions)
-                vectors = model.aligner.regions(model.extractor.vectors(own, regions))
+                vectors = model.aligner.embed_regions(model.extractor.vectors(own, regions))
             if captioned and config.weight_sentence:
                 texts = Texts.read(model.aligner, sentences)
                 losses["sentences"] = config.weight_sentence * alignment_loss(

@@ -39,7 +39,7 @@ def align_judge(terms: AlignTerms) -> Callable[[], Mapping[str, float]]:
         mask = terms.features.read_mask(rows).to(device)
         blocks = [
             aligner.score(
-                aligner.regions(vectors[first : first + TOGETHER]),
+                aligner.embed_regions(vectors[first : first + TOGETHER]),
                 texts.words,
                 mask[first : first + TOGETHER],
                 texts.mask,
@@ -143,8 +143,8 @@ def _photo_confidence(
     model = terms.model
     device = model.aligner.log_scale.device
     model.aligner.eval()
-    vectors = model.aligner.regions(terms.features.read_vectors(rows)[:, 0].to(device))
-    words, mask = model.aligner.read([hypothesis.words for hypothesis in hypotheses])
+    vectors = model.aligner.embed_regions(terms.features.read_vectors(rows)[:, 0].to(device))
+    words, mask = model.aligner.encode_text([hypothesis.words for hypothesis in hypotheses])
     matches = torch.einsum("rtd,rd->r", words * mask[..., None], vectors).tolist()
     confidences = [
         calibrated(

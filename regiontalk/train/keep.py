@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from regiontalk.align.model import Aligner
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.weights import fingerprint
 from regiontalk.runtime.torch_engine import write_captions
@@ -62,7 +62,7 @@ class Memory:
             "boxes": self.boxes_xyxy.half(),
         }
         metadata = {"extractor": fingerprint(extractor)}
-        write_whole(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+        atomic_write(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
 
     @classmethod
     def load(cls, path: Path, extractor: nn.Module) -> Memory | None:
@@ -143,10 +143,10 @@ class Kept:
         vectors = self.memory.vectors[rows]
         texts = [words for words in self.texts(rows) if words]
         with torch.no_grad():
-            regions = self.teacher.aligner.regions(vectors)
-            words, mask = self.teacher.aligner.read(texts)
-        moved = 1 - functional.cosine_similarity(aligner.regions(vectors), regions, dim=-1)
-        own_words, _ = aligner.read(texts)
+            regions = self.teacher.aligner.embed_regions(vectors)
+            words, mask = self.teacher.aligner.encode_text(texts)
+        moved = 1 - functional.cosine_similarity(aligner.embed_regions(vectors), regions, dim=-1)
+        own_words, _ = aligner.encode_text(texts)
         apart = 1 - functional.cosine_similarity(own_words[mask], words[mask], dim=-1)
         weights = (own_words[mask].norm(dim=-1) - words[mask].norm(dim=-1)).abs()
         loss: Tensor = moved.mean() + apart.mean() + weights.mean()

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from regiontalk.datasets.splits import read_split
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
@@ -236,7 +236,7 @@ def find_things(
 def _write_found(path: Path, source: str, known: Mapping[str, Mapping[str, Any]]) -> None:
     """The file of what was found."""
     lines = [json.dumps({"detector": source}), *(json.dumps(row) for row in known.values())]
-    write_whole(path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    atomic_write(path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
 def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,8 @@ from regiontalk.datasets.splits import SPLITS, read_split
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.model.config import ModelConfig
 from regiontalk.records import Example
-from regiontalk.text.vocabulary import FUNCTION_WORDS, tokenize
+from regiontalk.text.nouns import FUNCTION_WORDS
+from regiontalk.text.vocabulary import tokenize
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.generate import GenerateConfig
 from regiontalk.train.loop import Log, OptimiserConfig

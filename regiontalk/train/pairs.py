@@ -63,8 +63,8 @@ def _embed(
 ) -> tuple[FloatArray, FloatArray]:
     """What words may choose (B, N, D), and the words (C, T, D) of all sentences of B photos."""
     device = aligner.log_scale.device
-    choices = aligner.choices(aligner.regions(vectors.float().to(device)))
-    words, _ = aligner.read([sentence for own in sentences for sentence in own])
+    choices = aligner.choices(aligner.embed_regions(vectors.float().to(device)))
+    words, _ = aligner.encode_text([sentence for own in sentences for sentence in own])
     return choices.float().cpu().numpy(), words.float().cpu().numpy()
 
 

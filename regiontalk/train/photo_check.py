@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_picture
+from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_image
 from regiontalk.model.region_model import RegionModel
 from regiontalk.train.loop import Log
 
@@ -89,7 +89,7 @@ def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
     device = next(model.parameters()).device
     rows = []
     for first in range(0, len(names), BATCH):
-        images = [draw_picture(kind, number) for kind, number in names[first : first + BATCH]]
+        images = [draw_image(kind, number) for kind, number in names[first : first + BATCH]]
         arrays = np.stack([model.preprocessing.to_pixels(image) for image in images])
         pixels = torch.from_numpy(arrays).to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype=torch.bfloat16):  # as the photos' vectors were made

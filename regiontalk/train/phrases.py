@@ -11,7 +11,8 @@ from torch import Tensor
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
-from regiontalk.text.vocabulary import FUNCTION_WORDS, UNKNOWN, Vocabulary
+from regiontalk.text.nouns import FUNCTION_WORDS
+from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
 
 NEVER = (
     -1e4
@@ -117,10 +118,10 @@ def phrase_loss(
         places.append((photo, filled[photo]))
         filled[photo] += 1
     owner, place = torch.tensor(places, device=boxes_xyxy.device).unbind(1)
-    regions = model.aligner.regions(model.extractor.vectors(maps, wanted)[owner, place])[
+    regions = model.aligner.embed_regions(model.extractor.vectors(maps, wanted)[owner, place])[
         :, None
     ]  # (P, 1, D)
-    words, word_mask = model.aligner.read([words for _, _, words in chosen])
+    words, word_mask = model.aligner.encode_text([words for _, _, words in chosen])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     scores = model.aligner.score(regions, words, region_mask, word_mask)
     if spared is not None:

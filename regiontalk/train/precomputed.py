@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.regions.cache import FeatureCache
-from regiontalk.regions.config import GivenConfig
-from regiontalk.regions.precomputed import given_features, read_given, size_of, with_features
+from regiontalk.regions.config import PrecomputedConfig
+from regiontalk.regions.precomputed import (
+    precomputed_features,
+    read_precomputed,
+    size_of,
+    with_features,
+)
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import Log
@@ -67,8 +72,9 @@ class GivenFeatures:
         for line in lines:
             log(line)
         first = self.examples[0].photo
-        self.sizes = GivenConfig(
-            features=read_given(source, first, size_of(first))[1].shape[1], regions=config.regions
+        self.sizes = PrecomputedConfig(
+            features=read_precomputed(source, first, size_of(first))[1].shape[1],
+            regions=config.regions,
         )
         self.freeze = cache(self._freeze)
         self._source, self._path, self._log = source, path, log
@@ -100,10 +106,10 @@ class GivenFeatures:
         def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
             photos = [self.examples[row].photo for row in rows]
             read = [
-                read_given(self._source, photo, size_of(photo), self.sizes.features)
+                read_precomputed(self._source, photo, size_of(photo), self.sizes.features)
                 for photo in photos
             ]
-            vectors, scores, boxes = given_features(read, preprocessing, self.sizes)
+            vectors, scores, boxes = precomputed_features(read, preprocessing, self.sizes)
             counts = np.array([len(own) - 1 for _, own in read], dtype=np.int32)
             return {
                 "boxes": boxes,

@@ -14,7 +14,7 @@ from regiontalk.datasets.checks import LONGEST
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
-from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_words
+from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_token_ids
 
 Sentences = list[list[int]]  # of one photo, as word numbers
 
@@ -62,7 +62,7 @@ def random_spans(
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
     inputs, targets = (
-        torch.from_numpy(pad_words(rows)[0])
+        torch.from_numpy(pad_token_ids(rows)[0])
         for rows in (
             [[START, *sentence] for sentence in sentences],
             [[*sentence, END] for sentence in sentences],

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 BEST = "best.safetensors"
 JUDGEMENTS = 25  # of a stage, at most: an epoch of few photos is soon over
@@ -122,7 +122,7 @@ class Watch:
         if is_best:
             tensors = {key: value.contiguous() for key, value in module.state_dict().items()}
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / BEST, lambda path: save_file(tensors, path))
+            atomic_write(self.folder / BEST, lambda path: save_file(tensors, path))
         write_rows(self.path, [row], append=True)
         self.log(self._line(row, is_best))
 
@@ -176,4 +176,4 @@ def write_rows(path: Path, rows: list[dict[str, Any]], append: bool = False) -> 
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     else:
-        write_whole(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+        atomic_write(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))

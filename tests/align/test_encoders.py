@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regiontalk.align.encoders import LastState, RegionEncoder, ReluRecurrence, SentenceEncoder
+from regiontalk.align.encoders import GRUSentenceEncoder, RegionEncoder, ReluRNN, SentenceEncoder
 
 LENGTHS = [
     pytest.param([4], id="one sentence"),
@@ -121,7 +121,7 @@ def test_lengths_of_normalised_words_share_the_sentence() -> None:
 @torch.no_grad()
 def test_recurrence_by_hand() -> None:
     # H = 1, W = 1, b = -1: forwards over e = 3, 1, (padding), backwards the same words
-    recurrence = ReluRecurrence(1)
+    recurrence = ReluRNN(1)
     recurrence.recur.weight.fill_(1.0), recurrence.recur.bias.fill_(-1.0)
     inputs, mask = torch.tensor([[[3.0], [1.0], [9.0]]]), torch.tensor([[True, True, False]])
     # h_1 = 3 + 0 - 1 = 2; h_2 = 1 + 2 - 1 = 2; padding keeps 2
@@ -165,7 +165,7 @@ def test_gradients_are_finite_and_padding_learns_nothing(
 def test_last_state(lengths: list[int]) -> None:
     """Row t is what a sentence that ends there would be."""
     torch.manual_seed(2)
-    model = LastState(vocabulary=11, word_size=5, size=6, dropout=0.5).eval()
+    model = GRUSentenceEncoder(vocabulary=11, word_size=5, size=6, dropout=0.5).eval()
     cell = nn.GRUCell(5, 6)
     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
         getattr(cell, name).data = getattr(model.recurrent, f"{name}_l0").data
@@ -184,7 +184,7 @@ def test_last_state(lengths: list[int]) -> None:
 
 @torch.no_grad()
 def test_last_state_of_no_sentences() -> None:
-    model = LastState(vocabulary=11, word_size=5, size=6)
+    model = GRUSentenceEncoder(vocabulary=11, word_size=5, size=6)
     assert model(
         torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.bool)
     ).shape == (0, 3, 6)

@@ -18,13 +18,13 @@ from regiontalk.align.pairs import Chain, Pair
 class ByHand:
     """An aligner whose region vectors are the given ones and whose word n is the unit vector n."""
 
-    def regions(self, vectors: Tensor) -> Tensor:
+    def embed_regions(self, vectors: Tensor) -> Tensor:
         return vectors
 
     def choices(self, regions: Tensor) -> Tensor:
         return regions
 
-    def read(self, sentences: Any) -> tuple[Tensor, Tensor]:
+    def encode_text(self, sentences: Any) -> tuple[Tensor, Tensor]:
         longest = 1 + max(
             len(sentence) for sentence in sentences
         )  # one more: a token that closes the sentence
@@ -51,8 +51,8 @@ def infer_pairs(
     if not flat:
         return pairing.infer_pairs(np.zeros(0), np.zeros(0), np.zeros(0), sentences, chain)
     with torch.no_grad():
-        regions = aligner.choices(aligner.regions(vectors)).numpy()
-        words = aligner.read(flat)[0].numpy()
+        regions = aligner.choices(aligner.embed_regions(vectors)).numpy()
+        words = aligner.encode_text(flat)[0].numpy()
     return pairing.infer_pairs(regions, objectness.numpy(), words, sentences, chain, opinion)
 
 
@@ -116,8 +116,8 @@ def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -
         for caption, sentence in enumerate(own):
             if not sentence:
                 continue
-            words, _ = aligner.read([sentence])
-            regions = aligner.regions(vectors[photo : photo + 1])[0]
+            words, _ = aligner.encode_text([sentence])
+            regions = aligner.embed_regions(vectors[photo : photo + 1])[0]
             count = len(regions)
             worth = [
                 [float(words[0, t] @ regions[r]) for r in range(count)]

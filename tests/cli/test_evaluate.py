@@ -42,7 +42,7 @@ def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     )
     torch.manual_seed(0)
     vocabulary = Vocabulary.build(
-        (text for example in examples for text in example.captions), least=1
+        (text for example in examples for text in example.captions), min_count=1
     )
     RegionModel(config=config, vocabulary=vocabulary).save_pretrained(folder, "# tiny\n")
     return folder

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from regiontalk.datasets.flickr import (
-    picture_sizes,
+    image_files,
     read_flickr,
     read_json,
     read_karpathy,
@@ -178,9 +178,9 @@ def test_read_json_refuses(tmp_path: Path, text: str | None, message: str) -> No
         read_json(tmp_path / "x.json", "images", "notes")
 
 
-def test_picture_sizes_refuses_a_missing_folder(tmp_path: Path) -> None:
+def test_image_files_refuses_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a folder of pictures"):
-        picture_sizes(tmp_path / "none")
+        image_files(tmp_path / "none")
 
 
 def test_same_files_against_comparing_all_pairs(tmp_path: Path) -> None:

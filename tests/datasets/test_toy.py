@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_scenes() -> None:
     assert all(a.image.tobytes() == b.image.tobytes() for a, b in zip(first, second, strict=True))
     assert [scene.shapes for scene in first] != [scene.shapes for scene in other]
     assert not {scene.example.id for scene in first} & {scene.example.id for scene in other}
-    assert make_scenes(5, 8, least=4)[0].shapes[3].cell == (1, 1)
+    assert make_scenes(5, 8, min_shapes=4)[0].shapes[3].cell == (1, 1)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -127,10 +127,12 @@ def test_written_scenes_are_read_back(tmp_path: Path, suffix: str) -> None:
         pytest.param({"count": -1, "seed": 0}, "got -1, 0, 2, 4", id="count below 0"),
         pytest.param({"count": 1, "seed": -1}, "got 1, -1, 2, 4", id="seed below 0"),
         pytest.param(
-            {"count": 1, "seed": 0, "least": 1}, "got 1, 0, 1, 4", id="one shape makes no sentence"
+            {"count": 1, "seed": 0, "min_shapes": 1},
+            "got 1, 0, 1, 4",
+            id="one shape makes no sentence",
         ),
         pytest.param(
-            {"count": 1, "seed": 0, "most": 5}, "got 1, 0, 2, 5", id="more shapes than cells"
+            {"count": 1, "seed": 0, "max_shapes": 5}, "got 1, 0, 2, 5", id="more shapes than cells"
         ),
     ],
 )

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.drawing.attention import Looks, draw_looks, heat, look
+from regiontalk.drawing.attention import AttentionMaps, attention_maps, draw_attention, heatmap
 from regiontalk.model.region_model import RegionModel
 from regiontalk.runtime.predictor import PhotoFeatures
 from regiontalk.runtime.torch_engine import TorchPredictor
@@ -27,7 +27,7 @@ def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionMod
     words = model.vocabulary.words[4:7]
     whole, part = torch.tensor([0.0, 0, 64, 64]), torch.tensor([8.0, 16, 50, 44])
     for box, given in ((whole, None), (part, part.numpy())):
-        found = look(TorchPredictor(model), features, words, (128, 64), given)
+        found = attention_maps(TorchPredictor(model), features, words, (128, 64), given)
         numbers = torch.tensor([[START, *model.vocabulary.encode(words)[:-1]]])
         _, expected = model.generator(*model.conditions(maps, box[None, None]), numbers)
         torch.testing.assert_close(torch.from_numpy(found.weights), expected[0])
@@ -70,10 +70,10 @@ def test_a_model_that_does_not_attend(make_tiny: Callable[..., RegionModel]) -> 
         captioner.look(PHOTO, "a dog")
 
 
-def halves(weights: list[list[float]]) -> Looks:
+def halves(weights: list[list[float]]) -> AttentionMaps:
     """Words that look at the left and the right half of a photo of 40x20."""
     boxes = np.array([[0, 0, 20, 20], [20, 0, 40, 20]], dtype=np.float32)
-    return Looks(
+    return AttentionMaps(
         ("dog", "cat")[: len(weights)], boxes, np.array(weights, dtype=np.float32), (40, 20)
     )
 
@@ -88,7 +88,7 @@ def halves(weights: list[list[float]]) -> Looks:
     ],
 )
 def test_heat(weights: list[float], left: tuple[float, float], right: tuple[float, float]) -> None:
-    light = heat(halves([weights]), 0, (200, 100))
+    light = heatmap(halves([weights]), 0, (200, 100))
     assert light.shape == (100, 200)
     assert left[0] <= light[50, 5] <= left[1] and right[0] <= light[50, -5] <= right[1]
     assert (np.diff(light[50]) <= 1e-6).all() or (np.diff(light[50]) >= -1e-6).all(), (
@@ -98,7 +98,7 @@ def test_heat(weights: list[float], left: tuple[float, float], right: tuple[floa
 
 def test_the_sheet() -> None:
     sheet = np.asarray(
-        draw_looks(Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]]))
+        draw_attention(Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]]))
     )
     top = sheet[100].max(1).astype(int)  # through the three pictures: the photo, dog, cat
     photo, dog, cat = (top[8 + 328 * place :][:320] for place in range(3))
@@ -110,4 +110,6 @@ def test_weights_that_do_not_fit() -> None:
     with pytest.raises(
         ValueError, match=r"weights: expected \(2, 2\), one a word and box, got \(1, 2\)"
     ):
-        Looks(("dog", "cat"), halves([[1, 0]]).boxes_xyxy, np.ones((1, 2), np.float32), (40, 20))
+        AttentionMaps(
+            ("dog", "cat"), halves([[1, 0]]).boxes_xyxy, np.ones((1, 2), np.float32), (40, 20)
+        )

@@ -26,7 +26,7 @@ Photos = Callable[..., EncodedPhotos]
 def captioner(toy_folder: Path) -> RegionCaptioner:
     examples, _ = read_split(toy_folder, "train")
     vocabulary = Vocabulary.build(
-        (caption for example in examples for caption in example.captions), least=1
+        (caption for example in examples for caption in example.captions), min_count=1
     )
     config = ModelConfig(
         name="tiny",

@@ -39,7 +39,7 @@ def test_score_matrix_equals_loops(score: Any, token: bool) -> None:
     found = score_matrix(OfAligner(aligner), vectors, sentences)
     for photo in range(3):
         for column, sentence in enumerate(sentences):
-            words, mask = (part.detach().numpy() for part in aligner.read([sentence]))
+            words, mask = (part.detach().numpy() for part in aligner.encode_text([sentence]))
             products = [[float(v @ s) for v in vectors[photo]] for s in words[0][mask[0]]]
             slow = (
                 sum(max(row) for row in products)  # eq. 8

@@ -95,8 +95,8 @@ def answers(model: RegionModel) -> list[torch.Tensor]:
         maps = model.extractor(pixels)
         condition, grids = model.conditions(maps, boxes)
         logits, _ = model.generator(condition, grids, torch.tensor([[1, 4, 5]] * 4))
-        words, mask = model.aligner.read([[4, 5, 6], [6]])
-        regions = model.aligner.regions(model.extractor.vectors(maps, boxes))
+        words, mask = model.aligner.encode_text([[4, 5, 6], [6]])
+        regions = model.aligner.embed_regions(model.extractor.vectors(maps, boxes))
         scores = model.aligner.score(regions, words, torch.ones(2, 2, dtype=torch.bool), mask)
     return [*maps, logits, scores]
 
@@ -157,7 +157,7 @@ def test_conditions(generator: dict[str, Any], length: int) -> None:
         condition, grids = model.conditions(maps, boxes)
         vectors = model.extractor.vectors(maps, boxes)
         if model.config.generator.source == "embedding":
-            vectors = model.aligner.regions(vectors)
+            vectors = model.aligner.embed_regions(vectors)
     assert model.condition_size() == length and condition.shape == (4, length)
     places = model.config.generator.places
     assert grids is not None and grids.shape == (4, 49, 16 + 8 * places)

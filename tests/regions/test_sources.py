@@ -196,10 +196,10 @@ def test_bad_detector(options: dict[str, Any], message: str) -> None:
         DetectorBoxes.load(weights=None, **options)
 
 
-@pytest.mark.parametrize(("count", "overlap"), [(0, 0.7), (3, 0.0), (3, 1.5)])
-def test_bad_detector_numbers(count: int, overlap: float) -> None:
+@pytest.mark.parametrize(("count", "nms_iou"), [(0, 0.7), (3, 0.0), (3, 1.5)])
+def test_bad_detector_numbers(count: int, nms_iou: float) -> None:
     with pytest.raises(ValueError, match="expected count >= 1"):
-        DetectorBoxes(tiny_detector(), count, overlap)
+        DetectorBoxes(tiny_detector(), count, nms_iou)
 
 
 FEATURES = np.arange(6, dtype=np.float32).reshape(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from regiontalk.datasets.splits import read_split
-from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_words, tokenize
+from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_token_ids, tokenize
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_tokenize(sentence: str, tokens: list[str]) -> None:
 
 def test_build_by_hand() -> None:
     """dog 3, a 2, cat 2, the 1: at least two, most frequent first, ties by spelling."""
-    vocabulary = Vocabulary.build(["a dog", "A cat", "the dog dog cat"], least=2)
+    vocabulary = Vocabulary.build(["a dog", "A cat", "the dog dog cat"], min_count=2)
     assert (
         vocabulary.words[4:] == ["dog", "a", "cat"]
         and vocabulary.counts == [3, 2, 2]
@@ -91,7 +91,7 @@ def test_bad_files(tmp_path: Path, content: Any, message: str) -> None:
 
 @pytest.mark.parametrize("sentences", [[], [[]], [[5, 6, 7], [], [8]], [[4]]], ids=str)
 def test_pad_words(sentences: list[list[int]]) -> None:
-    words, mask = pad_words(sentences)
+    words, mask = pad_token_ids(sentences)
     width = max([1, *map(len, sentences)])
     assert tuple(words.shape) == tuple(mask.shape) == (len(sentences), width)
     assert [row[kept].tolist() for row, kept in zip(words, mask, strict=True)] == sentences
@@ -115,6 +115,6 @@ def test_every_script_keeps_its_marks(sentence: str, expected: list[str]) -> Non
 
 
 def test_the_unknown_word_is_no_word() -> None:
-    vocabulary = Vocabulary.build(["a <unk> b", "<unk>"], least=1)
+    vocabulary = Vocabulary.build(["a <unk> b", "<unk>"], min_count=1)
     assert vocabulary.words[4:] == ["a", "b"]
     assert vocabulary.encode("a <unk>") == [4, 3]

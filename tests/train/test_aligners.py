@@ -98,9 +98,9 @@ def test_standardised_features_end_in_the_weights() -> None:
     terms = AlignTerms(aligner, features, [[[4, 5]]] * 6, AlignConfig(standardise=True))
     plain = features.read_vectors(range(6))
     centred = plain - plain.mean((0, 1))
-    before = aligner.regions(centred / centred.norm(dim=-1).mean())
+    before = aligner.embed_regions(centred / centred.norm(dim=-1).mean())
     terms.finish()
-    torch.testing.assert_close(aligner.regions(plain), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(aligner.embed_regions(plain), before, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Oracle:
 @pytest.fixture
 def world(tmp_path: Path) -> tuple[Path, Oracle]:
     """24 training scenes of two shapes and their detector."""
-    train, dev = make_scenes(24, 1, most=2), make_scenes(2, 2, most=2)
+    train, dev = make_scenes(24, 1, max_shapes=2), make_scenes(2, 2, max_shapes=2)
     write_scenes({"train": train, "dev": dev}, tmp_path / "data")
     return tmp_path / "data", Oracle(train, dev)
 

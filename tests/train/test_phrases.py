@@ -73,13 +73,13 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
     boxes = torch.tensor([[0.0, 0, 30, 30], [10, 10, 60, 60]]).repeat(3, 1, 1)
     chosen = [(0, 1, [4, 5]), (2, 0, [6]), (0, 0, [7, 8, 9])]
     regions: list[Tensor] = [
-        model.aligner.regions(model.extractor.vectors(maps, boxes))[photo, row]
+        model.aligner.embed_regions(model.extractor.vectors(maps, boxes))[photo, row]
         for photo, row, _ in chosen
     ]
     scores = torch.zeros(3, 3)
     for k, region in enumerate(regions):
         for other, (_, _, words) in enumerate(chosen):
-            vectors, mask = model.aligner.read([words])
+            vectors, mask = model.aligner.encode_text([words])
             scores[k, other] = sum(
                 float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t]
             )

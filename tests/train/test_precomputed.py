@@ -20,8 +20,8 @@ from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
-from regiontalk.regions.config import GivenConfig
-from regiontalk.regions.precomputed import given_features, read_given
+from regiontalk.regions.config import PrecomputedConfig
+from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import PrecomputedRegions
 from regiontalk.runtime.predictor import PhotoFeatures
 from regiontalk.train.align import Texts, alignment_loss
@@ -358,15 +358,17 @@ def test_empty_places_count_for_nothing(
         == [3, 4, 5, 6]
     )
     found = alignment_loss(
-        aligner, aligner.regions(vectors), Texts.read(aligner, texts), drop_whole, mask
+        aligner, aligner.embed_regions(vectors), Texts.read(aligner, texts), drop_whole, mask
     )
-    words, word_mask = aligner.read([text for own in texts for text in own])
+    words, word_mask = aligner.encode_text([text for own in texts for text in own])
     scores = []
     for row in rows:
         own = torch.from_numpy(
-            np.array(read_given(PrecomputedRegions(computed), given.examples[row].photo, None)[1])
+            np.array(
+                read_precomputed(PrecomputedRegions(computed), given.examples[row].photo, None)[1]
+            )
         )
-        encoded = aligner.regions(own.half().float()[None])
+        encoded = aligner.embed_regions(own.half().float()[None])
         shown = torch.ones(encoded.shape[:2], dtype=torch.bool)
         shown[:, 0] = not drop_whole
         scores.append(aligner.score(encoded, words, shown, word_mask))
@@ -379,15 +381,19 @@ def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
     features, scores = np.eye(3, dtype=np.float32), np.array([0.2, 0.9, 0.0])
     np.savez(tmp_path / "dog.npz", features=features, boxes=boxes, scores=scores)
     source = PrecomputedRegions(tmp_path)
-    read = [read_given(source, "dog.jpg", (100, 50), 3)]
+    read = [read_precomputed(source, "dog.jpg", (100, 50), 3)]
     one = PhotoFeatures(
-        *given_features(read, Preprocessing(size=64), GivenConfig(features=3, regions=1))
+        *precomputed_features(
+            read, Preprocessing(size=64), PrecomputedConfig(features=3, regions=1)
+        )
     )
     assert one.boxes_xyxy.tolist() == [[[0, 0, 64, 64], [32, 0, 64, 32]]]  # the best by score
     # the whole photo: the mean
     np.testing.assert_allclose(one.regions, [[[1 / 3] * 3, [0.0, 1, 0]]], rtol=1e-6)
     four = PhotoFeatures(
-        *given_features(read, Preprocessing(size=64), GivenConfig(features=3, regions=4))
+        *precomputed_features(
+            read, Preprocessing(size=64), PrecomputedConfig(features=3, regions=4)
+        )
     )
     assert four.boxes_xyxy[0, 2:].tolist() == [[0, 0, 32, 64], [0, 32, 16, 64], [0, 0, 0, 0]]
     # 0 is no region

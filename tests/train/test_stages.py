@@ -118,7 +118,7 @@ def test_settings_name_the_vectors_and_the_beginning(start_run: Any, tiny: dict[
     [
         pytest.param({}, 1, id="the same"),
         pytest.param({"fit": "pad"}, 2, id="another fit"),
-        pytest.param({"overlap": 0.7}, 2, id="another overlap"),
+        pytest.param({"nms_iou": 0.7}, 2, id="another nms_iou"),
     ],
 )
 def test_features_belong_to_their_extractor(

@@ -48,7 +48,9 @@ def shuffled(scenes: Sequence[ToyScene]) -> list[ToyScene]:
 
 def train(folder: Path, scenes: Sequence[ToyScene], seed: int = 0) -> Figures:
     """Run the recipe on the scenes and measure it on dev scenes that it has never seen."""
-    write_scenes({"train": scenes, "dev": make_scenes(DEV, 1000 + seed, most=3)}, folder / "data")
+    write_scenes(
+        {"train": scenes, "dev": make_scenes(DEV, 1000 + seed, max_shapes=3)}, folder / "data"
+    )
     recipe = Recipe.read(CONFIG).model_copy(update={"seed": seed})
     run = Run(recipe=recipe, data=folder / "data", out=folder / "run", log=print)
     model = run_recipe(
@@ -86,7 +88,7 @@ def _reproducible():
 
 
 def test_the_chain_learns(tmp_path: Path) -> None:
-    figures = train(tmp_path, make_scenes(TRAIN, 1, most=3))
+    figures = train(tmp_path, make_scenes(TRAIN, 1, max_shapes=3))
     assert figures.photo_to_sentence >= 90, figures
     assert figures.sentence_to_photo >= 90, figures
     assert figures.phrases >= 80, figures
@@ -94,7 +96,7 @@ def test_the_chain_learns(tmp_path: Path) -> None:
 
 
 def test_shuffled_pairs_teach_nothing(tmp_path: Path) -> None:
-    figures = train(tmp_path, shuffled(make_scenes(TRAIN, 1, most=3)))
+    figures = train(tmp_path, shuffled(make_scenes(TRAIN, 1, max_shapes=3)))
     # chance is 1 in 100 scenes; a caption is true by chance about once in a thousand
     assert figures.photo_to_sentence <= 6, figures
     assert figures.sentence_to_photo <= 6, figures

@@ -5,19 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regiontalk.regions.config import ExtractorConfig, GivenConfig
+from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 
 
-class GivenExtractor(OnePassExtractor):
-    """An extractor without weights: what it says of a photo stands in the maps that `given_features` makes."""
+class PrecomputedExtractor(OnePassExtractor):
+    """An extractor without weights: what it says of a photo stands in the maps that `precomputed_features` makes."""
 
-    def __init__(self, *, given: GivenConfig, config: ExtractorConfig) -> None:
-        """Take the length of the vectors; of ``config`` only the network picture's size and fit count."""
+    def __init__(self, *, sizes: PrecomputedConfig, config: ExtractorConfig) -> None:
+        """Take the length of the vectors; of ``config`` only the network image's size and fit count."""
         nn.Module.__init__(self)  # not the parent's: there is no backbone
         self.config = config
         self.stride = 1
-        self.map_size = self.cell_size = self.vector_size = given.features
+        self.map_size = self.cell_size = self.vector_size = sizes.features
 
     def forward(self, pixels: Tensor) -> Maps:
         """Refused: there is nothing to see here.
@@ -26,18 +26,19 @@ class GivenExtractor(OnePassExtractor):
             ValueError: always.
         """
         raise ValueError(
-            "this model reads given features: expected maps made by given_features, got pixels"
+            "this model reads given features: expected maps made by precomputed_features, got pixels"
         )
 
     def fold(self) -> None:
         """Nothing to fold."""
 
     def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """The whole picture and the first ``count`` given boxes, fewer where fewer are read: (B, 1 + N, 4), (B, 1 + N).
+        """The whole image and the first ``count`` precomputed boxes, fewer where fewer are read.
 
-        An empty box of score 0 is no region.
+        Boxes (B, 1 + N, 4) and scores (B, 1 + N); an empty box of score 0 is no region.
         """
-        return maps.boxes_xyxy[:, : 1 + count], maps.objectness[:, : 1 + count]
+        rows = slice(0, 1 + count)
+        return maps.boxes_xyxy[:, rows], maps.objectness[:, rows]
 
     def vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, N, F) of the first boxes (B, N, 4) of `propose`.
@@ -53,7 +54,7 @@ class GivenExtractor(OnePassExtractor):
         return maps.regions[:, :count]
 
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = 0) -> Tensor:
-        """Refused: a given vector has no cells.
+        """Refused: a precomputed vector has no cells.
 
         Raises:
             ValueError: always.
