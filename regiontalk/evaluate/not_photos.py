@@ -1,8 +1,9 @@
-"""Pictures that are no photos: how many get no words, and what the check costs on photos."""
+"""Images that are no photos: how many get no words, and what the check costs on photos."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from regiontalk.images.open import ImageError, open_image
 from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.records import Example, ImageResult
 
-EACH = 18  # pictures of a kind: 19 kinds make 342
+EACH = 18  # images of a kind: 19 kinds make 342
 FIRST_SEED = 1_000_000  # far from those that a check is fitted on
 PHOTOS_TOGETHER = 8
 
@@ -22,35 +23,35 @@ PHOTOS_TOGETHER = 8
 def evaluate_not_photos(
     captioner: RegionCaptioner, examples: Sequence[Example], *, resamples: int = 1000
 ) -> Result:
-    """The share of drawn pictures without a confident word, with and without the check.
+    """The share of drawn images without a confident word, with and without the check.
 
-    A picture has a confident word where its sentence is one that the model is sure of, or a region
+    An image has a confident word where its sentence is one that the model is sure of, or a region
     has words. On the photos of the data set the row says how many regions with words the check
     takes away.
 
     Args:
         captioner: as a user has it.
         examples: photos.
-        resamples: bootstrap draws of pictures.
+        resamples: bootstrap draws of images.
     """
     silent: dict[str, list[bool]] = {}
     unchecked: list[bool] = []
     for kind in KINDS:
-        pictures = [draw_picture(kind, FIRST_SEED + number) for number in range(EACH)]
-        silent[kind] = [not has_confident_words(result) for result in _caption(captioner, pictures)]
-        results = _caption(captioner, pictures, check_photo=False)
-        unchecked += [not has_confident_words(result) for result in results]
-    held_out = [value for kind in HELD_OUT for value in silent[kind]]
-    learned = [value for kind in KINDS if kind not in HELD_OUT for value in silent[kind]]
+        images = [draw_picture(kind, FIRST_SEED + number) for number in range(EACH)]
+        silent[kind] = _are_silent(captioner, images)
+        unchecked += _are_silent(captioner, images, check_photo=False)
+    learned_kinds = [kind for kind in KINDS if kind not in HELD_OUT]
+    held_out = list(chain.from_iterable(silent[kind] for kind in HELD_OUT))
+    learned = list(chain.from_iterable(silent[kind] for kind in learned_kinds))
     rows = {
-        "kinds never learned from": _share(held_out, resamples),
-        "other kinds": _share(learned, resamples),
-        "all kinds": _share([*held_out, *learned], resamples),
-        "all kinds, without the check": _share(unchecked, resamples),
+        "kinds never learned from": held_out,
+        "other kinds": learned,
+        "all kinds": [*held_out, *learned],
+        "all kinds, without the check": unchecked,
     }
-    figures: dict[str, dict[str, Figure]] = {
-        name: {"without a confident word": value} for name, value in rows.items()
-    }
+    figures: dict[str, dict[str, Figure]] = {}
+    for name, values in rows.items():
+        figures[name] = {"without a confident word": _share(values, resamples)}
     counts = {"pictures": len(unchecked)}
     photos = list(_readable(examples))
     if photos:
@@ -66,8 +67,16 @@ def evaluate_not_photos(
     return Result("not-photos", figures, counts, notes)
 
 
+def _are_silent(
+    captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
+) -> list[bool]:
+    """Which images get no confident word."""
+    results = _caption(captioner, images, check_photo=check_photo)
+    return [not has_confident_words(result) for result in results]
+
+
 def has_confident_words(result: ImageResult) -> bool:
-    """Whether anything is said of a picture as if it were certain."""
+    """Whether anything is stated of an image as if it were certain."""
     caption = result.caption
     is_sure = caption is not None and bool(caption.text) and caption.sure
     return is_sure or any(region.text for region in result.regions)
@@ -96,7 +105,7 @@ def _readable(examples: Iterable[Example]) -> Iterable[Image.Image]:
 def _caption(
     captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
 ) -> list[ImageResult]:
-    """What a user sees of each picture."""
+    """What a user sees of each image."""
     results: list[ImageResult] = []
     for first in range(0, len(images), PHOTOS_TOGETHER):
         chunk = images[first : first + PHOTOS_TOGETHER]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,30 +140,30 @@ def dense_captioning(
         raise ValueError(
             f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations"
         )
-    pairs = [(least, words) for least in IOU_THRESHOLDS for words in METEOR_THRESHOLDS]
-    places = [(least, ANY_WORDS) for least in IOU_THRESHOLDS]
-    right = right_detections(ranking, [*pairs, *places])
-    values = average_precisions(ranking, right)
+    with_words = [*product(IOU_THRESHOLDS, METEOR_THRESHOLDS)]
+    without_words = [(min_iou, ANY_WORDS) for min_iou in IOU_THRESHOLDS]
+    is_correct = correct_detections(ranking, [*with_words, *without_words])
+    precisions = average_precisions(ranking, is_correct)
     generator, count = np.random.default_rng(seed), len(photos)
-    times = (
-        np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples)
-    )
-    draws = np.array(
-        [average_precisions(ranking, right, drawn) for drawn in times]
-    )  # (resamples, 35)
+    draws = []
+    for _ in range(resamples):
+        times = np.bincount(generator.integers(0, count, count), minlength=count)
+        draws.append(average_precisions(ranking, is_correct, times))
+    drawn_precisions = np.array(draws)  # (resamples, 35)
 
     def mean_of(rows: list[int]) -> Interval:
-        return interval(float(values[rows].mean()), draws[:, rows].mean(axis=1))
+        return interval(float(precisions[rows].mean()), drawn_precisions[:, rows].mean(axis=1))
 
+    at_iou = {}
+    for min_iou in IOU_THRESHOLDS:
+        rows = [row for row, (threshold, _) in enumerate(with_words) if threshold == min_iou]
+        at_iou[min_iou] = mean_of(rows)
     return DenseReport(
-        mean_ap=mean_of(list(range(len(pairs)))),
-        ap=dict(zip(pairs, values.tolist(), strict=False)),
-        at_iou={
-            least: mean_of([row for row, (iou, _) in enumerate(pairs) if iou == least])
-            for least in IOU_THRESHOLDS
-        },
-        localisation_ap=mean_of(list(range(len(pairs), len(right)))),
-        photos=len(photos),
+        mean_ap=mean_of(list(range(len(with_words)))),
+        ap=dict(zip(with_words, precisions.tolist(), strict=False)),
+        at_iou=at_iou,
+        localisation_ap=mean_of(list(range(len(with_words), len(is_correct)))),
+        photos=count,
         detections=len(ranking.photo),
         truths=sum(len(photo.truths_xyxy) for photo in photos),
         merged=int(ranking.positives.sum()),
@@ -183,24 +184,23 @@ def merge_truths(
     Args:
         boxes_xyxy: (M, 4).
         captions: (M,).
-        threshold: least IoU with the box that collects.
+        threshold: smallest IoU with the box that collects.
 
     Returns:
         (G, 4) merged boxes, and the captions of each.
     """
-    close = (
-        iou(boxes_xyxy, boxes_xyxy) >= threshold
-        if len(boxes_xyxy)
-        else np.zeros((0, 0), dtype=np.bool_)
-    )
+    is_close = np.zeros((0, 0), dtype=np.bool_)
+    if len(boxes_xyxy):
+        is_close = iou(boxes_xyxy, boxes_xyxy) >= threshold
     merged: list[FloatArray] = []
     references: list[tuple[str, ...]] = []
-    while close.any():
-        group = np.flatnonzero(close[close.sum(axis=1).argmax()]).tolist()
+    while is_close.any():
+        most_neighbours = is_close.sum(axis=1).argmax()
+        group = np.flatnonzero(is_close[most_neighbours]).tolist()
         merged.append(boxes_xyxy[group].mean(axis=0))
         references.append(tuple(captions[row] for row in group))
-        close[group] = False
-        close[:, group] = False
+        is_close[group] = False
+        is_close[:, group] = False
     return np.array(merged, dtype=np.float32).reshape(-1, 4), references
 
 
@@ -222,80 +222,87 @@ def keep_truths(
         (N,) row of the truth, -1 for none; (N,) IoU, 0 for none.
     """
     truth_rows = np.full(len(boxes_xyxy), -1, dtype=np.int64)
-    overlaps = np.zeros(len(boxes_xyxy), dtype=np.float32)
-    rows = np.flatnonzero(usable_boxes(boxes_xyxy))
-    if not len(rows) or not len(truths_xyxy):
-        return truth_rows, overlaps
-    overlap = iou(boxes_xyxy[rows], truths_xyxy)
-    best, touches = overlap.argmax(axis=1), overlap.max(axis=1) > 0
+    truth_ious = np.zeros(len(boxes_xyxy), dtype=np.float32)
+    usable = np.flatnonzero(usable_boxes(boxes_xyxy))
+    if not len(usable) or not len(truths_xyxy):
+        return truth_rows, truth_ious
+    ious = iou(boxes_xyxy[usable], truths_xyxy)
+    best_truths, best_ious = ious.argmax(axis=1), ious.max(axis=1)
     taken: set[int] = set()
-    for at in np.argsort(-scores[rows], kind="stable"):
-        truth = int(best[at])
-        if touches[at] and truth not in taken:
+    for position in np.argsort(-scores[usable], kind="stable"):
+        truth = int(best_truths[position])
+        if best_ious[position] > 0 and truth not in taken:
             taken.add(truth)
-            truth_rows[rows[at]], overlaps[rows[at]] = truth, overlap[at, truth]
-    return truth_rows, overlaps
+            truth_rows[usable[position]] = truth
+            truth_ious[usable[position]] = best_ious[position]
+    return truth_rows, truth_ious
 
 
 def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     """All photos' detections, matched, scored by METEOR where it matters, and ranked together."""
-    owners, overlaps, words, scores, positives = [], [], [], [], []
+    # one row of each for every photo; the empty arrays are for a data set without photos
+    photo_rows, overlaps, meteors, scores = ([np.zeros(0)] for _ in range(4))
+    positives = []
     for row, photo in enumerate(photos):
-        truths, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
-        truth_rows, overlap = keep_truths(photo.boxes_xyxy, photo.scores, truths)
-        score = np.full(len(truth_rows), -1.0)
-        for at in np.flatnonzero(overlap >= np.float32(IOU_THRESHOLDS[0])):
-            score[at] = meteor(photo.captions[at], references[truth_rows[at]])
-        owners.append(np.full(len(truth_rows), row))
-        overlaps.append(overlap)
-        words.append(score)
+        truths_xyxy, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
+        truth_rows, truth_ious = keep_truths(photo.boxes_xyxy, photo.scores, truths_xyxy)
+        photo_meteors = np.full(len(truth_rows), -1.0)
+        for detection in np.flatnonzero(truth_ious >= np.float32(IOU_THRESHOLDS[0])):
+            truth_references = references[truth_rows[detection]]
+            photo_meteors[detection] = meteor(photo.captions[detection], truth_references)
+        photo_rows.append(np.full(len(truth_rows), row))
+        overlaps.append(truth_ious)
+        meteors.append(photo_meteors)
         scores.append(photo.scores)
-        positives.append(len(truths))
-    order = np.argsort(-np.concatenate([*scores, np.zeros(0)]), kind="stable")
+        positives.append(len(truths_xyxy))
+    order = np.argsort(-np.concatenate(scores), kind="stable")
     return Ranking(
-        photo=np.concatenate([*owners, np.zeros(0)]).astype(np.int64)[order],
-        overlap=np.concatenate([*overlaps, np.zeros(0)])[order],
-        meteor=np.concatenate([*words, np.zeros(0)])[order],
+        photo=np.concatenate(photo_rows).astype(np.int64)[order],
+        overlap=np.concatenate(overlaps)[order],
+        meteor=np.concatenate(meteors)[order],
         positives=np.array(positives, dtype=np.int64),
     )
 
 
-def right_detections(ranking: Ranking, pairs: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
-    """Which detections are right at each (least IoU, METEOR to be strictly above): (K, N) for K pairs."""
-    right = [
-        (ranking.overlap >= np.float32(least)) & (ranking.meteor > above) for least, above in pairs
-    ]
-    return np.array(right, dtype=np.bool_).reshape(len(pairs), -1)
+def correct_detections(
+    ranking: Ranking, thresholds: Sequence[tuple[float, float]]
+) -> NDArray[np.bool_]:
+    """Which detections are correct at each (smallest IoU, METEOR to be strictly above): (K, N) for K pairs."""
+    is_correct = np.zeros((len(thresholds), len(ranking.photo)), dtype=np.bool_)
+    for row, (min_iou, meteor) in enumerate(thresholds):
+        is_correct[row] = (ranking.overlap >= np.float32(min_iou)) & (ranking.meteor > meteor)
+    return is_correct
 
 
 def average_precisions(
-    ranking: Ranking, right: NDArray[np.bool_], times: NDArray[np.int64] | None = None
+    ranking: Ranking, is_correct: NDArray[np.bool_], times: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """101-point interpolated average precision of each row of right detections.
+    """101-point interpolated average precision of each row of correct detections.
 
     Args:
         ranking: the detections.
-        right: (K, N) as `right_detections` makes it.
+        is_correct: (K, N) as `correct_detections` makes it.
         times: (B,) how often each photo counts, as a bootstrap draw has it; None: each once.
 
     Returns:
         (K,), the mean over recalls 0, 0.01 ... 1 of the best precision at that recall or beyond.
     """
-    times = np.ones(len(ranking.positives), dtype=np.int64) if times is None else times
-    weight = times[ranking.photo]
-    at = np.flatnonzero(right.any(axis=0))  # precision peaks only where something is right
-    hits = (weight[at] * right[:, at]).cumsum(axis=1)
-    precision = hits / np.maximum(weight.cumsum()[at], 1)
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.concatenate(
-        [best, np.zeros((len(right), 1))], axis=1
-    )  # the 0 is for recalls never reached
-    # recall >= k / 100 asked as 100 hits >= k positives, whole numbers; rows lie apart so that one
-    # search serves all
+    if times is None:
+        times = np.ones(len(ranking.positives), dtype=np.int64)
+    weights = times[ranking.photo]
+    peaks = np.flatnonzero(is_correct.any(axis=0))  # elsewhere precision only falls
+    hits = (weights[peaks] * is_correct[:, peaks]).cumsum(axis=1)
+    precision = hits / np.maximum(weights.cumsum()[peaks], 1)
+    best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    unreached = np.zeros((len(is_correct), 1))  # the precision at recalls never reached
+    best_beyond = np.concatenate([best_beyond, unreached], axis=1)
+    # Recall >= k / 100 is asked as 100 hits >= k positives, in whole numbers. Each row is moved
+    # beyond the one before, so that one search serves all.
     positives = int(times @ ranking.positives)
-    apart = (np.arange(len(right)) * (100 * positives + 1))[:, None]
-    flat_columns = np.searchsorted(
-        (100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel()
-    )
-    columns = flat_columns.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
-    return np.asarray(np.take_along_axis(best, columns, axis=1).mean(axis=1), dtype=np.float64)
+    rows = np.arange(len(is_correct))[:, None]
+    shifts = rows * (100 * positives + 1)
+    flat_hits = (100 * hits + shifts).ravel()
+    flat_recalls = (np.arange(101) * positives + shifts).ravel()
+    columns = np.searchsorted(flat_hits, flat_recalls).reshape(-1, 101) - rows * len(peaks)
+    at_recalls = np.take_along_axis(best_beyond, columns, axis=1)
+    return np.asarray(at_recalls.mean(axis=1), dtype=np.float64)

@@ -14,7 +14,7 @@ from regiontalk.evaluate.captions import (
     score_files,
 )
 from regiontalk.evaluate.judges import find_meteor
-from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos
 from regiontalk.evaluate.training_bank import read_training
 from regiontalk.metrics.captions import score_captions
 
@@ -22,7 +22,7 @@ from regiontalk.metrics.captions import score_captions
 def test_figures_are_those_of_the_metric(photos: Any) -> None:
     encoded, training = photos(batch=4), read_training(photos("train", batch=4), infer=False)
     found = evaluate_captions(encoded, training, beams=2, resamples=5)
-    said = {name: spoken.text for name, spoken in speak_of_photos(encoded, 2).items()}
+    said = {name: spoken.text for name, spoken in caption_photos(encoded, 2).items()}
     references = {example.id: example.captions for example in encoded.examples}
     slow = score_captions(
         said, references, meteor=find_meteor(), resamples=5
