@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -349,22 +350,58 @@ def word_outcomes(
     measured: list[RegionLength] = []
     spoken = SpokenWords.empty()
     for row, example in enumerate(batch.examples):
-        boxes_xyxy = batch.to_annotation(row, boxes[row])
-        is_region = batch.visible(row, boxes[row])
-        proposals = np.flatnonzero(is_region & (objectness[row] > 0))[1:]  # not the whole photo
-        for proposal in proposals:
-            box_xyxy = tuple(boxes_xyxy[proposal].tolist())
-            measured.append((example.id, box_xyxy, float(lengths[row, proposal])))
-        sentences = read_words(captioner, example)
-        if sentences is None:
-            continue
-        region_of_word = _align_words(
-            captioner, embeddings[row], objectness[row], sentences, is_region, beta
+        regions = _PhotoRegions(
+            batch.to_annotation(row, boxes[row]),
+            embeddings[row],
+            lengths[row],
+            objectness[row],
+            batch.visible(row, boxes[row]),
         )
-        spoken = spoken.joined(SpokenWords.of(*sentences))
-        for outcome in _judge_words(example, boxes_xyxy, region_of_word, is_region):
-            outcomes.append((example.id, outcome))
+        measured += regions.proposal_lengths(example.id)
+        sentences = read_words(captioner, example)
+        if sentences is not None:
+            spoken = spoken.joined(SpokenWords.of(*sentences))
+            outcomes += _photo_outcomes(captioner, example, regions, sentences, beta)
     return outcomes, spoken, measured
+
+
+class _PhotoRegions(NamedTuple):
+    """N regions of a photo, the whole photo first.
+
+    Attributes:
+        boxes_xyxy: (N, 4) in pixels of the annotation.
+        embeddings: (N, D).
+        lengths: (N,) of the embeddings before `normalise` makes them 1.
+        objectness: (N,).
+        is_region: (N,), True where a box shows something of the photo.
+    """
+
+    boxes_xyxy: FloatArray
+    embeddings: FloatArray
+    lengths: FloatArray
+    objectness: FloatArray
+    is_region: NDArray[np.bool_]
+
+    def proposal_lengths(self, photo: str) -> list[RegionLength]:
+        """The lengths of the proposals' embeddings, without the whole photo and without fill-ins."""
+        proposals = np.flatnonzero(self.is_region & (self.objectness > 0))[1:]
+        boxes_xyxy, lengths = self.boxes_xyxy[proposals].tolist(), self.lengths[proposals].tolist()
+        return [
+            (photo, tuple(box), length) for box, length in zip(boxes_xyxy, lengths, strict=True)
+        ]
+
+
+def _photo_outcomes(
+    captioner: RegionCaptioner,
+    example: Example,
+    regions: _PhotoRegions,
+    sentences: Sentences,
+    beta: float,
+) -> list[PhotoOutcome]:
+    """The outcomes of one photo's words."""
+    region_of_word = _align_words(captioner, regions, sentences, beta)
+    rows = _judge_words(example, regions.boxes_xyxy, region_of_word, regions.is_region)
+    return [(example.id, row) for row in rows]
 
 
 def _embedding_lengths(predictor: Predictor, features: FloatArray) -> FloatArray:
@@ -375,22 +412,17 @@ def _embedding_lengths(predictor: Predictor, features: FloatArray) -> FloatArray
 
 
 def _align_words(
-    captioner: RegionCaptioner,
-    regions: FloatArray,
-    objectness: FloatArray,
-    sentences: Sentences,
-    is_region: NDArray[np.bool_],
-    beta: float,
+    captioner: RegionCaptioner, regions: _PhotoRegions, sentences: Sentences, beta: float
 ) -> NDArray[np.int64]:
-    """The region of each word (C, T), given embeddings (N, D), scores (N,) and a mask (N,) of one photo's regions."""
+    """The region of each word (C, T) of a photo."""
     tokens, words, mask = sentences
-    choices = captioner.predictor.choices(regions[None])
+    choices = captioner.predictor.choices(regions.embeddings[None])
     prior_weight = captioner.config.decoding.region_prior
-    prior = region_prior(words, objectness, prior_weight, choices.shape[1])
+    prior = region_prior(words, regions.objectness, prior_weight, choices.shape[1])
     products = affinity(choices, words)[0] + prior
     # NULL always may be chosen
-    null_choices = np.ones(products.shape[-1] - len(is_region), dtype=np.bool_)
-    may_choose = np.append(is_region, null_choices)
+    null_choices = np.ones(products.shape[-1] - len(regions.is_region), dtype=np.bool_)
+    may_choose = np.append(regions.is_region, null_choices)
     labels, _ = viterbi(products, beta, mask, np.tile(may_choose, (len(tokens), 1)))
     return labels
 

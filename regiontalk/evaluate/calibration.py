@@ -323,21 +323,32 @@ def _newton_step(
 
 def confidence_result(fit: ConfidenceFit) -> Result:
     """The fit as a table, with the settings to copy into ``config.json``."""
+    kinds = {"photo": fit.photo, "region": fit.region}
     rows: dict[str, Reliability] = {}
-    counts: dict[str, int | float] = {}
     bins: list[dict[str, Any]] = []
-    notes = []
-    for name, kind in (("photo", fit.photo), ("region", fit.region)):
+    for name, kind in kinds.items():
         rows |= {f"{name}, before": kind.before, f"{name}, after": kind.after}
-        counts[f"{name} captions fitted on"] = kind.fitted_on
-        counts[f"{name} captions judged"] = sum(row.count for row in kind.after.bins)
         bins += [_bin_row(name, row) for row in kind.after.bins]
-        notes.append(f"{name}: {kind.calibration.model_dump_json()}")
     title = "Reliability of the confidences, on photos that the fit has not seen"
     chart = reliability_chart(title, rows)
     rows |= {f"region, {name}": kind for name, kind in fit.by_kind.items()}
-    figures = {name: _columns(row) for name, row in rows.items()}
-    return Result("calibrate", figures, counts, tuple(notes), tuple(bins), (chart,))
+    return Result(
+        "calibrate",
+        {name: _columns(row) for name, row in rows.items()},
+        _counts(kinds),
+        tuple(f"{name}: {kind.calibration.model_dump_json()}" for name, kind in kinds.items()),
+        tuple(bins),
+        (chart,),
+    )
+
+
+def _counts(kinds: Mapping[str, Fitted]) -> dict[str, int]:
+    """Captions of both halves, by kind."""
+    counts: dict[str, int] = {}
+    for name, kind in kinds.items():
+        counts[f"{name} captions fitted on"] = kind.fitted_on
+        counts[f"{name} captions judged"] = sum(row.count for row in kind.after.bins)
+    return counts
 
 
 def _columns(row: Reliability) -> dict[str, Figure]:

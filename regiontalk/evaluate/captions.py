@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from regiontalk.evaluate.examples import Case, Cases, on_words, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.prediction_files import caption_pairs
-from regiontalk.evaluate.region_captions import caption_photos, photo_features
+from regiontalk.evaluate.region_captions import ScoredCaption, caption_photos, photo_features
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
 from regiontalk.evaluate.training_bank import Training, nearest, unit_rows
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
+from regiontalk.records import Example
 
 
 def evaluate_captions(
@@ -41,13 +42,7 @@ def evaluate_captions(
         ValueError: no photo has a sentence.
     """
     captions = caption_photos(photos, beams)
-    references = {
-        example.id: example.captions
-        for example in photos.examples
-        if example.id in captions and any(map(str.strip, example.captions))
-    }
-    if not references:
-        raise ValueError("captions: expected photos with sentences, got none; check the token file")
+    references = _references(photos.examples, captions)
     rows = {"model": {name: captions[name].text for name in references}}
     notes: list[str] = []
     if training is None:
@@ -55,42 +50,73 @@ def evaluate_captions(
             "no training split: no nearest photo and no novelty; give one with --train-data"
         )
     else:
-        closest = nearest_sentences(photos, training)
-        rows["nearest training photo"] = {name: closest[name] for name in references}
-    score = partial(
-        score_captions,
-        training=None if training is None else list(training.sentences()),
-        meteor=find_meteor(),
-        resamples=resamples,
-    )
-    scores = {name: score(texts, references) for name, texts in rows.items()}
-    counts = {
-        "photos": len(references),
-        "sentences": sum(map(len, references.values())),
-        "beams": beams or photos.captioner.config.decoding.beams,
-        "training photos": 0 if training is None else len(training.examples),
-        "photos without a sentence": len(captions) - len(references),
-        "photos that cannot be opened": len(photos.broken),
-    }
+        rows["nearest training photo"] = nearest_sentences(photos, training, references)
+    scores = _score_rows(rows, references, training, resamples)
     cider_by_row = {name: each_cider(texts, references) for name, texts in rows.items()}
-    values = {name: list(ciders.values()) for name, ciders in cider_by_row.items()}
-    judged = [
-        (name, captions[name], is_photo_correct(captions[name].text, references[name]))
-        for name in references
-    ]
-    decoding = photos.captioner.config.decoding
     return caption_result(
         "captions",
         scores,
-        counts,
+        {
+            "photos": len(references),
+            "sentences": sum(map(len, references.values())),
+            "beams": beams or photos.captioner.config.decoding.beams,
+            "training photos": 0 if training is None else len(training.examples),
+            "photos without a sentence": len(captions) - len(references),
+            "photos that cannot be opened": len(photos.broken),
+        },
         notes,
         _outputs(rows, references),
         charts=[
-            histogram("CIDEr-D of each photo's caption", "CIDEr-D", values),
-            *confidence_charts(decoding.photo, judged, resamples),
+            _cider_chart(cider_by_row),
+            *_confidence_charts(photos, captions, references, resamples),
         ],
         cases=_cases(photos, rows, references, cider_by_row["model"]),
     )
+
+
+def _score_rows(
+    rows: Mapping[str, Mapping[str, str]],
+    references: Mapping[str, Sequence[str]],
+    training: Training | None,
+    resamples: int,
+) -> dict[str, CaptionScores]:
+    """The figures of every row."""
+    sentences = None if training is None else list(training.sentences())
+    score = partial(score_captions, training=sentences, meteor=find_meteor(), resamples=resamples)
+    return {name: score(texts, references) for name, texts in rows.items()}
+
+
+def _references(
+    examples: Sequence[Example], captions: Mapping[str, ScoredCaption]
+) -> dict[str, tuple[str, ...]]:
+    """The sentences of each photo that has a caption and a sentence."""
+    references = {}
+    for example in examples:
+        if example.id in captions and any(map(str.strip, example.captions)):
+            references[example.id] = example.captions
+    if not references:
+        raise ValueError("captions: expected photos with sentences, got none; check the token file")
+    return references
+
+
+def _cider_chart(cider_by_row: Mapping[str, Mapping[str, float]]) -> Chart:
+    """CIDEr-D of every row."""
+    values = {name: list(ciders.values()) for name, ciders in cider_by_row.items()}
+    return histogram("CIDEr-D of each photo's caption", "CIDEr-D", values)
+
+
+def _confidence_charts(
+    photos: EncodedPhotos,
+    captions: Mapping[str, ScoredCaption],
+    references: Mapping[str, Sequence[str]],
+    resamples: int,
+) -> list[Chart]:
+    """How the model's confidence holds on whole photos."""
+    judged = []
+    for name, sentences in references.items():
+        caption = captions[name]
+        judged.append((name, caption, is_photo_correct(caption.text, sentences)))
+    return confidence_charts(photos.captioner.config.decoding.photo, judged, resamples)
 
 
 def _outputs(
@@ -124,16 +150,19 @@ def _cases(
     return pick(list(values.values()), names, make)
 
 
-def nearest_sentences(photos: EncodedPhotos, training: Training) -> dict[str, str]:
-    """For each photo the first sentence of the nearest training photo."""
+def nearest_sentences(
+    photos: EncodedPhotos, training: Training, names: Container[str]
+) -> dict[str, str]:
+    """For each of the named photos the first sentence of the nearest training photo."""
     examples, features = photo_features(photos)
     usable = [row for row, example in enumerate(training.examples) if example.captions]
     bank = unit_rows(training.features[usable])
-    rows = nearest(unit_rows(features), bank)
-    return {
-        example.id: training.examples[usable[row]].captions[0]
-        for example, row in zip(examples, rows, strict=True)
-    }
+    nearest_rows = nearest(unit_rows(features), bank)
+    sentences = {}
+    for example, row in zip(examples, nearest_rows, strict=True):
+        if example.id in names:
+            sentences[example.id] = training.examples[usable[row]].captions[0]
+    return sentences
 
 
 def caption_result(

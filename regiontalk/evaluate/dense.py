@@ -142,23 +142,28 @@ def _cases(
 ) -> Cases:
     """Photos by their own mean average precision, of boxes alone where words cannot be judged."""
     by_id = {example.id: example for example in examples}
-    mean_precisions = _photo_precisions(detected, meteor, words=words)
-    with_truths = list(mean_precisions)
-    values = list(mean_precisions.values())
+    precisions = _photo_precisions(detected, meteor, words=words)
+    with_truths = [detected[row] for row in precisions]
+    values = list(precisions.values())
     figure = "mean" if words else "localisation"
 
     def make(row: int) -> Case:
-        photo = detected[with_truths[row]]
-        best = np.argsort(-photo.scores, kind="stable")[:SHOWN].tolist()
-        boxes, lines = [], []
-        for rank in best:
-            boxes.append((photo.boxes_xyxy[rank].tolist(), photo.captions[rank]))
-            lines.append((f"{photo.scores[rank]:.2f}", photo.captions[rank]))
-        lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
-        drawn = on_boxes(by_id[photo.photo], boxes, photo.truths_xyxy, photo.size_wh)
-        return Case(f"{figure} AP {values[row]:.2f}", tuple(lines), drawn, photo.size_wh)
+        photo = with_truths[row]
+        return _case(f"{figure} AP {values[row]:.2f}", photo, by_id[photo.photo])
 
-    return pick(values, [detected[row].photo for row in with_truths], make)
+    return pick(values, [photo.photo for photo in with_truths], make)
+
+
+def _case(value: str, photo: DensePhoto, example: Example) -> Case:
+    """One photo with its best detections."""
+    best = np.argsort(-photo.scores, kind="stable")[:SHOWN].tolist()
+    boxes, lines = [], []
+    for row in best:
+        boxes.append((photo.boxes_xyxy[row].tolist(), photo.captions[row]))
+        lines.append((f"{photo.scores[row]:.2f}", photo.captions[row]))
+    lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
+    drawn = on_boxes(example, boxes, photo.truths_xyxy, photo.size_wh)
+    return Case(value, tuple(lines), drawn, photo.size_wh)
 
 
 def _photo_precisions(

@@ -65,14 +65,23 @@ def pick(
     }
     number = max(1, min(each, len(set(photos)) // 3))
     used: set[Hashable] = set()
-    rows_by_kind: dict[str, list[int]] = {kind: [] for kind in ("best", "median", "worst")}
+    cases: dict[str, tuple[Case, ...]] = dict.fromkeys(("best", "median", "worst"), ())
     for kind, order in orders.items():
-        rows = rows_by_kind[kind]
-        for row in order:
-            if photos[row] not in used and len(rows) < number:
-                used.add(photos[row])
-                rows.append(row)
-    return {kind: tuple(map(make, rows)) for kind, rows in rows_by_kind.items()}
+        rows = _unused_photos(order, photos, used, number)
+        cases[kind] = tuple(map(make, rows))
+    return cases
+
+
+def _unused_photos(
+    order: Iterable[int], photos: Sequence[Hashable], used: set[Hashable], number: int
+) -> list[int]:
+    """The first rows of an order whose photos are not used yet; adds their photos to the used ones."""
+    rows: list[int] = []
+    for row in order:
+        if photos[row] not in used and len(rows) < number:
+            used.add(photos[row])
+            rows.append(row)
+    return rows
 
 
 def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> ImageResult:

@@ -94,19 +94,13 @@ def score_by_photo(
     Raises:
         ValueError: predictions and references share no id.
     """
-    meteor_rows: list[NDArray[Any]] = []
-    compute_meteor = meteor or partial(meteor_statistics, tables=MeteorTables())
-
-    def record(candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
-        meteor_rows.append(compute_meteor(candidates, groups))
-        return meteor_rows[-1]
-
     texts = None if training is None else list(training)
+    recorder = _Recorder(meteor or partial(meteor_statistics, tables=MeteorTables()))
     scores = score_captions(
         predictions,
         references,
         training=texts,
-        meteor=None if meteor is None else record,
+        meteor=None if meteor is None else recorder,
         resamples=1,
     )
     pairs = pair(predictions, references)
@@ -115,14 +109,31 @@ def score_by_photo(
     figures = {**scores.figures, **_figures_by_photo(pairs, photos, resamples)}
     for name in scores.figures:
         if name.startswith("METEOR") and figures[name] is not None:
-            rows = meteor_rows[0] if meteor_rows else record(pairs.candidates, pairs.references)
-            sums = sums_by_photo(rows, photos)
+            sums = sums_by_photo(recorder.rows_of(pairs), photos)
             (figures[name],) = bootstrap_sums(sums, corpus_meteor, resamples=resamples)
-    training_words = None if texts is None else list(map(ptb_tokenize, texts))
     variety = diversity_intervals(
-        pairs.candidates, training_words, photos.tolist(), resamples=resamples
+        pairs.candidates,
+        None if texts is None else list(map(ptb_tokenize, texts)),
+        photos.tolist(),
+        resamples=resamples,
     )
     return replace(scores, figures=figures, variety=variety)
+
+
+class _Recorder:
+    """METEOR's statistics that remember what they returned, so that they are computed once."""
+
+    def __init__(self, compute: Statistics) -> None:
+        self._compute = compute
+        self._rows: NDArray[Any] | None = None
+
+    def __call__(self, candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
+        self._rows = self._compute(candidates, groups)
+        return self._rows
+
+    def rows_of(self, pairs: Pairs) -> NDArray[Any]:
+        """The statistics (C, S) of pairs, those of the first call where there was one."""
+        return self(pairs.candidates, pairs.references) if self._rows is None else self._rows
 
 
 def _figures_by_photo(

@@ -86,13 +86,8 @@ def evaluate_names(
     Raises:
         ValueError: no photo has an object, or a class has no words.
     """
-    boxed = [example for example in examples if len(example.boxes_xyxy)]
-    if not boxed:
-        raise ValueError(
-            "names: expected photos with boxes of classes (COCO instances), got none with a box"
-        )
     threshold = captioner.config.decoding.threshold
-    results = caption_all(captioner, boxed)
+    results = caption_all(captioner, _with_boxes(examples))
     captioned = [example for example, _ in results]
     photos = [named_photo(example, result) for example, result in results]
     model = score_names(photos, class_words, threshold, resamples=resamples)
@@ -101,26 +96,46 @@ def evaluate_names(
     }
     for name, detector in (detectors or {}).items():
         detected = [detected_photo(example, detector) for example in captioned]
-        figures[name] = _cells(score_names(detected, class_words, resamples=resamples))
+        row = score_names(detected, class_words, resamples=resamples)
+        figures[name] = _cells(row)
     for value, row in threshold_curve(photos, class_words).items():
         figures[f"model at threshold {value:g}"] = _cells(row, intervals=False)
-    counts = {
-        "photos": len(photos),
-        "photos without boxes or unreadable, left out": len(examples) - len(photos),
-        "regions judged": model.judged,
-        "of them right": model.correct,
-        f"objects over {LARGE_SHARE:.0%}": model.objects,
-        "of them named": model.named,
-    }
-    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in model.by_class.items()]
     return Result(
         "names",
         figures,
-        counts,
-        (f"objects named by class: {', '.join(by_class)}",),
-        tuple(_outputs(results)),
+        _counts(model, len(photos), len(examples)),
+        (_class_note(model),),
+        _outputs(results),
         cases=_cases(results, photos, class_words, threshold),
     )
+
+
+def _with_boxes(examples: Sequence[Example]) -> list[Example]:
+    """The photos that have an object."""
+    with_boxes = [example for example in examples if len(example.boxes_xyxy)]
+    if not with_boxes:
+        raise ValueError(
+            "names: expected photos with boxes of classes (COCO instances), got none with a box"
+        )
+    return with_boxes
+
+
+def _counts(row: NameFigures, photos: int, examples: int) -> dict[str, int]:
+    """How many of the examples were judged, and what of them."""
+    return {
+        "photos": photos,
+        "photos without boxes or unreadable, left out": examples - photos,
+        "regions judged": row.judged,
+        "of them right": row.correct,
+        f"objects over {LARGE_SHARE:.0%}": row.objects,
+        "of them named": row.named,
+    }
+
+
+def _class_note(row: NameFigures) -> str:
+    """How many objects of each class got their name."""
+    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in row.by_class.items()]
+    return f"objects named by class: {', '.join(by_class)}"
 
 
 def caption_all(
@@ -206,9 +221,9 @@ def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) ->
     return {f"recall by {count} proposals": hits[count] / max(1, large_count) for count in hits}
 
 
-def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> list[dict[str, object]]:
+def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> tuple[dict[str, object], ...]:
     """The model's words, a photo a row."""
-    return [{"photo": example.id, **result.to_dict()} for example, result in results]
+    return tuple({"photo": example.id, **result.to_dict()} for example, result in results)
 
 
 def _cases(

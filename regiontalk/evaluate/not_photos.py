@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -12,7 +12,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_picture
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.images.open import ImageError, open_image
-from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
+from regiontalk.metrics.bootstrap import bootstrap_sums
 from regiontalk.records import Example, ImageResult
 
 EACH = 18  # images of a kind: 19 kinds make 342
@@ -40,18 +40,7 @@ def evaluate_not_photos(
         images = [draw_picture(kind, FIRST_SEED + number) for number in range(EACH)]
         silent[kind] = _are_silent(captioner, images)
         unchecked += _are_silent(captioner, images, check_photo=False)
-    learned_kinds = [kind for kind in KINDS if kind not in HELD_OUT]
-    held_out = list(chain.from_iterable(silent[kind] for kind in HELD_OUT))
-    learned = list(chain.from_iterable(silent[kind] for kind in learned_kinds))
-    rows = {
-        "kinds never learned from": held_out,
-        "other kinds": learned,
-        "all kinds": [*held_out, *learned],
-        "all kinds, without the check": unchecked,
-    }
-    figures: dict[str, dict[str, Figure]] = {}
-    for name, values in rows.items():
-        figures[name] = {"without a confident word": _share(values, resamples)}
+    figures = _silence(silent, unchecked, resamples)
     counts = {"pictures": len(unchecked)}
     photos = list(_readable(examples))
     if photos:
@@ -65,6 +54,26 @@ def evaluate_not_photos(
         if not all(values)
     )
     return Result("not-photos", figures, counts, notes)
+
+
+def _silence(
+    silent: Mapping[str, list[bool]], unchecked: list[bool], resamples: int
+) -> dict[str, dict[str, Figure]]:
+    """The rows of drawn images: which of each kind are without a word, and which of all are without the check."""
+    learned_kinds = [kind for kind in KINDS if kind not in HELD_OUT]
+    held_out = list(chain.from_iterable(silent[kind] for kind in HELD_OUT))
+    learned = list(chain.from_iterable(silent[kind] for kind in learned_kinds))
+    groups = {
+        "kinds never learned from": held_out,
+        "other kinds": learned,
+        "all kinds": [*held_out, *learned],
+        "all kinds, without the check": unchecked,
+    }
+    rows: dict[str, dict[str, Figure]] = {}
+    for name, values in groups.items():
+        (share,) = bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)
+        rows[name] = {"without a confident word": share}
+    return rows
 
 
 def _are_silent(
@@ -88,12 +97,7 @@ def count_words(result: ImageResult) -> int:
     return spoken + bool(result.caption is not None and result.caption.text)
 
 
-def _share(values: Sequence[bool], resamples: int) -> Interval:
-    """The share that is true, with its interval."""
-    return bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)[0]
-
-
-def _readable(examples: Iterable[Example]) -> Iterable[Image.Image]:
+def _readable(examples: Iterable[Example]) -> Iterator[Image.Image]:
     """The photos that can be opened."""
     for example in examples:
         try:

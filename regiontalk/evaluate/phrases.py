@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import LOCATE_REGIONS, RegionCaptioner
@@ -166,14 +168,26 @@ def _batch_answers(
         for phrase in example.phrases:
             if not phrase.boxes:
                 yield _answer(batch, row, phrase, None)
-        candidates = batch.to_annotation(row, boxes[row])
-        # the whole photo comes first; a copy of it only fills a row up
-        is_candidate = (candidates != candidates[0]).any(axis=1)
-        is_candidate[0] = True
-        usable = np.flatnonzero(batch.visible(row, boxes[row]) & is_candidate)
+        candidates = _candidates(batch, row, boxes[row])
         for phrase, phrase_scores in zip(phrases_by_photo[row], scores[row], strict=True):
-            best_first = ranked(candidates[usable], phrase_scores[usable])
+            best_first = ranked(candidates.boxes_xyxy, phrase_scores[candidates.rows])
             yield _answer(batch, row, phrase, best_first)
+
+
+class _Candidates(NamedTuple):
+    """The boxes (N, 4) of a photo that may be a phrase's, in pixels of the annotation, and their rows (N,)."""
+
+    boxes_xyxy: FloatArray
+    rows: NDArray[np.int64]
+
+
+def _candidates(batch: PhotoBatch, row: int, boxes: FloatArray) -> _Candidates:
+    """Those of the boxes (M, 4) in network pixels, the whole photo first, that are no fill-in."""
+    boxes_xyxy = batch.to_annotation(row, boxes)
+    is_other = (boxes_xyxy != boxes_xyxy[0]).any(axis=1)  # a copy of the whole photo fills in
+    is_other[0] = True
+    rows = np.flatnonzero(batch.visible(row, boxes) & is_other)
+    return _Candidates(boxes_xyxy[rows], rows)
 
 
 def _answer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -32,16 +33,8 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
     Raises:
         ValueError: no photo has a box.
     """
-    alone, with_whole_photo = [], []
-    for batch in photos:
-        boxes, objectness = photos.captioner.predictor.propose(batch.features, PROPOSALS)
-        for row, example in enumerate(batch.examples):
-            # the whole photo, which comes first, has objectness 1
-            usable = np.flatnonzero(batch.visible(row, boxes[row]) & (objectness[row] > 0))
-            proposals = batch.to_annotation(row, boxes[row])[usable]
-            truths = example.boxes_xyxy
-            with_whole_photo.append(PhotoProposals(example.id, proposals, truths))
-            alone.append(PhotoProposals(example.id, proposals[1:], truths))
+    with_whole_photo = _all_proposals(photos)
+    alone = [replace(photo, proposals_xyxy=photo.proposals_xyxy[1:]) for photo in with_whole_photo]
     figures: dict[str, dict[str, Figure]] = {}
     lines: list[Line] = []
     for name, rows in (("proposals alone", alone), ("whole photo among them", with_whole_photo)):
@@ -70,6 +63,19 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         charts=(chart,),
         cases=_proposal_cases(photos.examples, alone),
     )
+
+
+def _all_proposals(photos: EncodedPhotos) -> list[PhotoProposals]:
+    """The whole photo, its proposals and its true boxes, in pixels of the annotation."""
+    all_proposals = []
+    for batch in photos:
+        boxes, objectness = photos.captioner.predictor.propose(batch.features, PROPOSALS)
+        for row, example in enumerate(batch.examples):
+            # the whole photo, which comes first, has objectness 1
+            usable = np.flatnonzero(batch.visible(row, boxes[row]) & (objectness[row] > 0))
+            boxes_xyxy = batch.to_annotation(row, boxes[row])[usable]
+            all_proposals.append(PhotoProposals(example.id, boxes_xyxy, example.boxes_xyxy))
+    return all_proposals
 
 
 def _recalls(report: RecallReport) -> dict[str, Figure]:

@@ -131,17 +131,29 @@ def caption_boxes(
     for start in range(0, len(by_count), TOGETHER):
         rows = by_count[start : start + TOGETHER]
         padded = pad_with_whole([boxes[row] for row in rows], captioner.config.extractor.size)
-        features = batch.features.take(rows)
-        beam_captions = captioner.write(features, padded, beams, of_photos=of_photos)
-        confidence_features = captioner.evidence(features, padded, beam_captions).tolist()
-        captions = [
-            ScoredCaption(captioner.vocabulary.decode(caption.words), *caption_features)
-            for caption, caption_features in zip(beam_captions, confidence_features, strict=True)
-        ]
-        for position, row in enumerate(rows):
-            first = position * padded.shape[1]
-            captions_by_photo[row] = captions[first : first + len(boxes[row])]
+        captions = _caption_padded(captioner, batch.take(rows), padded, beams, of_photos=of_photos)
+        for row, padded_captions in zip(rows, captions, strict=True):
+            captions_by_photo[row] = padded_captions[: len(boxes[row])]
     return captions_by_photo
+
+
+def _caption_padded(
+    captioner: RegionCaptioner,
+    batch: PhotoBatch,
+    boxes: FloatArray,
+    beams: int | None,
+    *,
+    of_photos: bool,
+) -> list[list[ScoredCaption]]:
+    """The captions of equally many boxes (B, N, 4) of each photo."""
+    beam_captions = captioner.write(batch.features, boxes, beams, of_photos=of_photos)
+    features = captioner.evidence(batch.features, boxes, beam_captions).tolist()
+    captions = []
+    for caption, (mean_log_prob, alignment_score) in zip(beam_captions, features, strict=True):
+        text = captioner.vocabulary.decode(caption.words)
+        captions.append(ScoredCaption(text, mean_log_prob, alignment_score))
+    width = boxes.shape[1]
+    return [captions[start : start + width] for start in range(0, len(captions), width)]
 
 
 def caption_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, ScoredCaption]:

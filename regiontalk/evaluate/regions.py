@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,11 +29,12 @@ from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.training_bank import Training, embed_texts, nearest, unit_rows
 from regiontalk.images.open import Photo, open_image
 from regiontalk.metrics.captions import CaptionScores
-from regiontalk.records import FloatArray
+from regiontalk.records import Example, FloatArray
 
 if TYPE_CHECKING:
     from PIL import Image
 
+Value = TypeVar("Value")
 HUMAN = "human agreement"
 SAME = "model, judged like people"
 MATCHED = "model on matched proposals"
@@ -98,18 +99,7 @@ def evaluate_regions(
         raise ValueError(
             "regions: expected chains with exactly one box, got none; is Flickr30k Entities there?"
         )
-    rows: dict[str, Mapping[str, str]] = {
-        "model": {region.thing.id: region.caption.text for region in regions}
-    }
-    notes: list[str] = []
-    if training is None or training.bank is None:
-        notes.append(
-            "no training snippets: no ranking and no nearest region; give the split with --train-data"
-        )
-    else:
-        rows |= snippet_baselines(photos, regions, training)
-    if crops:
-        rows["photo model on the crop"] = caption_crops(photos, regions, beams)
+    rows, notes = _caption_rows(photos, regions, training, beams, crops=crops)
     matched = match_proposals(photos, beams)
     scores = _score_rows(regions, rows, matched, training, resamples)
     if HUMAN in scores:
@@ -126,6 +116,29 @@ def evaluate_regions(
         charts=_charts(photos, regions, cider_by_row, resamples),
         cases=_cases(photos, regions, rows, matched, cider_by_row["model"]),
     )
+
+
+def _caption_rows(
+    photos: EncodedPhotos,
+    regions: Sequence[DescribedBox],
+    training: Training | None,
+    beams: int | None,
+    *,
+    crops: bool,
+) -> tuple[CaptionRows, list[str]]:
+    """The captions of the model and of the baselines, and remarks."""
+    by_model = {region.thing.id: region.caption.text for region in regions}
+    rows: dict[str, Mapping[str, str]] = {"model": by_model}
+    notes: list[str] = []
+    if training is None or training.bank is None:
+        notes.append(
+            "no training snippets: no ranking and no nearest region; give the split with --train-data"
+        )
+    else:
+        rows |= snippet_baselines(photos, regions, training)
+    if crops:
+        rows["photo model on the crop"] = caption_crops(photos, regions, beams)
+    return rows, notes
 
 
 def _counts(
@@ -191,20 +204,31 @@ def _cases(
     judged = [region for region in regions if region.thing.id in ciders]
 
     def make(row: int) -> Case:
-        region = judged[row]
-        name, example = region.thing.id, examples[region.thing.photo]
-        boxes = [(region.box_xyxy, region.caption.text)]
-        lines = [(row_name, captions[name]) for row_name, captions in rows.items()]
-        if name in matched:
-            proposal = matched[name]
-            boxes.append((proposal.box_xyxy, proposal.caption.text))
-            lines.append((f"on the proposal at IoU {proposal.iou:.2f}", proposal.caption.text))
-        lines += [("person", phrase) for phrase in region.thing.phrases]
-        value = f"CIDEr-D {ciders[name]:.2f}"
-        return Case(value, tuple(lines), on_boxes(example, boxes), example.size_wh)
+        thing = judged[row].thing
+        captions = {name: texts[thing.id] for name, texts in rows.items()}
+        value = f"CIDEr-D {ciders[thing.id]:.2f}"
+        example = examples[thing.photo]
+        return _case(value, judged[row], captions, matched.get(thing.id), example)
 
-    values = [ciders[region.thing.id] for region in judged]
-    return pick(values, [region.thing.photo for region in judged], make)
+    photos_judged = [region.thing.photo for region in judged]
+    return pick([ciders[region.thing.id] for region in judged], photos_judged, make)
+
+
+def _case(
+    value: str,
+    region: DescribedBox,
+    captions: Mapping[str, str],
+    proposal: MatchedBox | None,
+    example: Example,
+) -> Case:
+    """One region with its caption in every row."""
+    boxes = [(region.box_xyxy, region.caption.text)]
+    lines = list(captions.items())
+    if proposal is not None:
+        boxes.append((proposal.box_xyxy, proposal.caption.text))
+        lines.append((f"on the proposal at IoU {proposal.iou:.2f}", proposal.caption.text))
+    lines += [("person", phrase) for phrase in region.thing.phrases]
+    return Case(value, tuple(lines), on_boxes(example, boxes), example.size_wh)
 
 
 def _score_rows(
@@ -225,19 +249,30 @@ def _score_rows(
     references = {region.thing.id: region.thing.phrases for region in regions}
     scores = {name: score(captions, references) for name, captions in rows.items()}
     if matched:
-        matched_references = {name: references[name] for name in matched}
         on_proposals = {name: proposal.caption.text for name, proposal in matched.items()}
-        on_truths = {name: rows["model"][name] for name in matched}
+        matched_references = _only(matched, references)
         scores[MATCHED] = score(on_proposals, matched_references)
-        scores[UNMOVED] = score(on_truths, matched_references)
-    several = {name: phrases for name, phrases in references.items() if len(phrases) > 1}
-    if several:
-        later_phrases = {name: phrases[1:] for name, phrases in several.items()}
-        first_phrases = {name: phrases[0] for name, phrases in several.items()}
-        by_model = {name: rows["model"][name] for name in several}
-        scores[SAME] = score(by_model, later_phrases)
+        scores[UNMOVED] = score(_only(matched, rows["model"]), matched_references)
+    first_phrases, later_phrases = _split_phrases(references)
+    if first_phrases:
+        scores[SAME] = score(_only(first_phrases, rows["model"]), later_phrases)
         scores[HUMAN] = score(first_phrases, later_phrases)
     return scores
+
+
+def _split_phrases(
+    references: Mapping[str, tuple[str, ...]],
+) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """The first and the later phrases of each thing that has several."""
+    several = [name for name, phrases in references.items() if len(phrases) > 1]
+    first_phrases = {name: references[name][0] for name in several}
+    later_phrases = {name: references[name][1:] for name in several}
+    return first_phrases, later_phrases
+
+
+def _only(names: Iterable[str], values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of some names."""
+    return {name: values[name] for name in names}
 
 
 def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[DescribedBox]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,48 +51,27 @@ def evaluate_retrieval(
     Raises:
         ValueError: no photo has a sentence.
     """
-    predictor = photos.captioner.predictor
-    regions = predictor.competing_regions(regions)
-    examples, embeddings, is_region = region_embeddings(photos, regions)
-    texts_by_photo = [list(filter(tokenize, example.captions)) for example in examples]
-    used = [row for row, texts in enumerate(texts_by_photo) if texts]
-    if not used:
-        raise ValueError(
-            "retrieval: expected photos with sentences, got none; check the token file"
-        )
-    sentences: list[str] = []
-    photo_of_sentence: list[int] = []
-    for photo, row in enumerate(used):
-        sentences += texts_by_photo[row]
-        photo_of_sentence += [photo] * len(texts_by_photo[row])
-    words = pack_words(predictor, [predictor.vocabulary.encode(text) for text in sentences])
-    ranked = _Ranked(
-        photos.captioner,
-        [examples[row] for row in used],
-        sentences,
-        np.array(photo_of_sentence),
-        score_blocks(predictor, embeddings[used], words, is_region[used]),
-    )
+    ranked = _score_photos(photos, photos.captioner.predictor.competing_regions(regions))
     report = retrieval(
-        ranked.scores, ranked.photo_of_sentence, photos=len(used), fold=fold, resamples=resamples
+        ranked.scores,
+        ranked.photo_of_sentence,
+        photos=len(ranked.examples),
+        fold=fold,
+        resamples=resamples,
     )
-    counts = {
-        "photos": report.photos,
-        "sentences": report.sentences,
-        "folds": len(report.folds),
-        "regions a photo": embeddings.shape[1],
-        "photos without a sentence": len(examples) - len(used),
-        "sentences without a word": sum(len(example.captions) for example in examples)
-        - len(sentences),
-        "photos that cannot be opened": len(photos.broken),
-    }
     return Result(
         "retrieval",
         {
             "photo to sentence": dict(report.photo_to_sentence),
             "sentence to photo": dict(report.sentence_to_photo),
         },
-        counts,
+        {
+            "photos": report.photos,
+            "sentences": report.sentences,
+            "folds": len(report.folds),
+            **ranked.counts,
+            "photos that cannot be opened": len(photos.broken),
+        },
         (f"chance: R@1 {1 / max(1, report.folds[0]):.4f} sentence to photo",),
         charts=(_recall_chart(report, resamples), _score_chart(ranked)),
         cases=_cases(ranked, report),
@@ -100,13 +80,55 @@ def evaluate_retrieval(
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Photos and sentences that were ranked: blocks of their scores, and the photo of each sentence (C,)."""
+    """Photos and sentences that are ranked.
+
+    Attributes:
+        captioner: the model.
+        examples: N photos.
+        sentences: C sentences.
+        photo_of_sentence: (C,) the photo of each.
+        scores: blocks of their scores.
+        counts: what was encoded and what was left out.
+    """
 
     captioner: RegionCaptioner
     examples: Sequence[Example]
     sentences: Sequence[str]
     photo_of_sentence: NDArray[np.int64]
     scores: Blocks
+    counts: Mapping[str, int]
+
+
+def _score_photos(photos: EncodedPhotos, regions: int) -> _Ranked:
+    """The photos that have a sentence, and what scores them."""
+    examples, embeddings, is_region = region_embeddings(photos, regions)
+    texts_by_photo = [list(filter(tokenize, example.captions)) for example in examples]
+    used = [row for row, texts in enumerate(texts_by_photo) if texts]
+    if not used:
+        raise ValueError(
+            "retrieval: expected photos with sentences, got none; check the token file"
+        )
+    sentences = list(chain.from_iterable(texts_by_photo))
+    sentence_counts = [len(texts_by_photo[row]) for row in used]
+    predictor = photos.captioner.predictor
+    token_ids = list(map(predictor.vocabulary.encode, sentences))
+    scores = score_blocks(
+        predictor, embeddings[used], pack_words(predictor, token_ids), is_region[used]
+    )
+    caption_count = sum(len(example.captions) for example in examples)
+    counts = {
+        "regions a photo": embeddings.shape[1],
+        "photos without a sentence": len(examples) - len(used),
+        "sentences without a word": caption_count - len(sentences),
+    }
+    return _Ranked(
+        photos.captioner,
+        [examples[row] for row in used],
+        sentences,
+        np.repeat(np.arange(len(used)), sentence_counts),
+        scores,
+        counts,
+    )
 
 
 def _recall_chart(report: RetrievalReport, resamples: int) -> Chart:
@@ -228,6 +250,20 @@ class PackedWords:
 
 def pack_words(predictor: Predictor, sentences: Sequence[Sequence[int]]) -> PackedWords:
     """The word embeddings of C lists of token ids, END among them where the model reads it."""
+    words_by_row = _encode_sentences(predictor, sentences)
+    lengths = [len(words_by_row[row]) for row in range(len(sentences))]
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    packed = np.empty((int(starts[-1]), predictor.config.aligner.size), dtype=np.float32)
+    for row in range(len(sentences)):
+        # taken out of the table, so that no word is in memory twice
+        packed[starts[row] : starts[row + 1]] = words_by_row.pop(row)
+    return PackedWords(packed, starts)
+
+
+def _encode_sentences(
+    predictor: Predictor, sentences: Sequence[Sequence[int]]
+) -> dict[int, FloatArray]:
+    """The word embeddings (T, D) of each sentence, by its row."""
     # of one length: little padding
     by_length = sorted(range(len(sentences)), key=lambda row: len(sentences[row]))
     words_by_row: dict[int, FloatArray] = {}
@@ -236,13 +272,7 @@ def pack_words(predictor: Predictor, sentences: Sequence[Sequence[int]]) -> Pack
         embeddings, mask = predictor.encode_text([sentences[row] for row in rows])
         for row, sentence_words, is_word in zip(rows, embeddings, mask, strict=True):
             words_by_row[row] = sentence_words[is_word]
-    lengths = [len(words_by_row[row]) for row in range(len(sentences))]
-    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    packed = np.empty((int(starts[-1]), predictor.config.aligner.size), dtype=np.float32)
-    for row in range(len(sentences)):
-        # taken out of the table, so that no word is in memory twice
-        packed[starts[row] : starts[row + 1]] = words_by_row.pop(row)
-    return PackedWords(packed, starts)
+    return words_by_row
 
 
 def score_blocks(
@@ -259,31 +289,43 @@ def score_blocks(
         words: of C sentences.
         is_region: (M, N), True = a region.
     """
+    scorer = _Scorer(predictor, regions, words, is_region)
+    is_mean = predictor.config.aligner.score == "mean_positive"
+    return scorer.score_sentences if is_mean else scorer.add_word_scores
 
-    def padded_scores(photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
-        embeddings, sentence_of_word = words.of(sentences)
+
+@dataclass(frozen=True)
+class _Scorer:
+    """What `score_blocks` is given, and both ways to score a block."""
+
+    predictor: Predictor
+    regions: FloatArray
+    words: PackedWords
+    is_region: NDArray[np.bool_]
+
+    def score_sentences(self, photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
+        """Scores (P, S) of sentences as they are, padded."""
+        embeddings, sentence_of_word = self.words.of(sentences)
         lengths = np.bincount(sentence_of_word, minlength=len(sentences))
         mask = np.arange(max(1, lengths.max(initial=0)))[None] < lengths[:, None]
         padded = np.zeros((*mask.shape, embeddings.shape[1]), dtype=np.float32)
         padded[mask] = embeddings
-        return predictor.score(regions[photos], padded, is_region[photos], mask)
+        return self.predictor.score(self.regions[photos], padded, self.is_region[photos], mask)
 
-    def summed_scores(photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
-        embeddings, sentence_of_word = words.of(sentences)
-        lengths = np.bincount(sentence_of_word, minlength=len(sentences))
-        mask = np.ones((len(embeddings), 1), dtype=bool)
-        word_scores = predictor.score(  # (P, W)
-            regions[photos], embeddings[:, None], is_region[photos], mask
+    def add_word_scores(self, photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
+        """Scores (P, S) as sums over words, which need no padding."""
+        embeddings, sentence_of_word = self.words.of(sentences)
+        one_word = np.ones((len(embeddings), 1), dtype=bool)
+        word_scores = self.predictor.score(  # (P, W)
+            self.regions[photos], embeddings[:, None], self.is_region[photos], one_word
         )
-        sums = np.zeros((len(photos), len(sentences)), dtype=np.float32)
+        lengths = np.bincount(sentence_of_word, minlength=len(sentences))
         has_words = np.flatnonzero(lengths)
         first_words = (lengths.cumsum() - lengths)[has_words]
+        sums = np.zeros((len(photos), len(sentences)), dtype=np.float32)
         if len(first_words):
             sums[:, has_words] = np.add.reduceat(word_scores, first_words, axis=1)
         return sums
-
-    is_mean = predictor.config.aligner.score == "mean_positive"
-    return padded_scores if is_mean else summed_scores
 
 
 def score_matrix(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from regiontalk.align.pairs import Pair
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_features
 from regiontalk.files import read_text
@@ -91,28 +92,34 @@ def read_training(
     )
     examples: list[Example] = []
     photo_features: list[FloatArray] = []
-    texts: dict[str, None] = {}
-    best: list[str] = []
-    region_features: list[FloatArray] = []
+    regions_with_snippets: list[RegionSnippets] = []
     for batch in photos:
-        photo_features.append(captioner.predictor.photo_features(batch.features))
         examples.extend(batch.examples)
-        if not infer:
-            continue
-        for pairs, features in snippets.of(batch):
-            texts.update((text, None) for _, text in pairs)
-            best.append(max(pairs, key=lambda pair: pair[0])[1])
-            region_features.append(unit_rows(features))
+        photo_features.append(captioner.predictor.photo_features(batch.features))
+        if infer:
+            regions_with_snippets += snippets.of(batch)
     if not photo_features:
         raise ValueError(
             f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
         )
-    if infer and not region_features:
+    if infer and not regions_with_snippets:
         raise ValueError(
             f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
         )
-    bank = SnippetBank(tuple(texts), tuple(best), np.stack(region_features)) if infer else None
+    bank = _bank(regions_with_snippets) if infer else None
     return Training(tuple(examples), np.concatenate(photo_features), bank)
+
+
+def _bank(regions: Iterable[RegionSnippets]) -> SnippetBank:
+    """The bank of regions that have snippets."""
+    texts: dict[str, None] = {}
+    best: list[str] = []
+    features: list[FloatArray] = []
+    for pairs, region_features in regions:
+        texts.update((text, None) for _, text in pairs)
+        best.append(max(pairs, key=lambda pair: pair[0])[1])
+        features.append(unit_rows(region_features))
+    return SnippetBank(tuple(texts), tuple(best), np.stack(features))
 
 
 @dataclass(frozen=True)
@@ -142,20 +149,17 @@ class _Snippets:
         predictor = self.captioner.predictor
         boxes, objectness = predictor.propose(batch.features, self.regions)
         features = predictor.region_features(batch.features, boxes)
-        tokens: list[list[list[str]]] = []  # photo, sentence, word
-        token_ids: list[list[list[int]]] = []
-        for example in batch.examples:
-            sentences = [tokenize(caption) for caption in example.captions]
-            tokens.append(sentences)
-            token_ids.append([predictor.vocabulary.encode(words) for words in sentences])
+        tokens_by_photo = [list(map(tokenize, example.captions)) for example in batch.examples]
+        encode = predictor.vocabulary.encode
+        token_ids = [list(map(encode, sentences)) for sentences in tokens_by_photo]
         pairs_by_photo = predictor.infer_pairs(features, objectness, token_ids, self.beta)
-        for photo, pairs in enumerate(pairs_by_photo):
+        for row, pairs in enumerate(pairs_by_photo):
             by_region: dict[int, list[tuple[float, str]]] = {}
             for pair in pairs:
-                words = tokens[photo][pair.caption][pair.first : pair.first + len(pair.words)]
-                by_region.setdefault(pair.region, []).append((pair.score, " ".join(words)))
+                text = _pair_text(pair, tokens_by_photo[row])
+                by_region.setdefault(pair.region, []).append((pair.score, text))
             for region, snippets in by_region.items():
-                yield snippets, features[photo, region]
+                yield snippets, features[row, region]
 
     def _look_up(
         self, batch: PhotoBatch, rows_by_photo: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -174,6 +178,11 @@ class _Snippets:
                 snippets, _ = by_box.setdefault(tuple(row["box"]), ([], box_feature))
                 snippets.append((row["score"], row["text"]))
             yield from by_box.values()
+
+
+def _pair_text(pair: Pair, tokens: Sequence[Sequence[str]]) -> str:
+    """The words of a pair, cut out of the tokens of its photo's sentences."""
+    return " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)])
 
 
 def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:

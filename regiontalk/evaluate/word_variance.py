@@ -75,20 +75,25 @@ def share_of_word(words: SpokenWords, min_count: int = MIN_COUNT) -> float | Non
     Returns:
         None where no word was met ``min_count`` times, or all vectors are equal.
     """
-    frequent = [name for name, times in words.count.items() if times >= max(2, min_count)]
-    if not frequent:
+    times = _frequent(words, max(2, min_count))
+    if not times:
         return None
-    times = np.array([words.count[name] for name in frequent], dtype=np.float64)
-    total_times = times.sum()
-    means = np.stack([words.total[name] for name in frequent]) / times[:, None]
-    squares = np.array([words.squares[name] for name in frequent])
-    within = (squares - times * (means**2).sum(axis=1)).clip(min=0)
-    centre = (times[:, None] * means).sum(axis=0) / total_times
-    spread = squares.sum() / total_times - float((centre**2).sum())
+    counts = np.array(list(times.values()), dtype=np.float64)
+    total = counts.sum()
+    means = np.stack([words.total[name] for name in times]) / counts[:, None]
+    squares = np.array([words.squares[name] for name in times])
+    within = (squares - counts * (means**2).sum(axis=1)).clip(min=0)
+    centre = (counts[:, None] * means).sum(axis=0) / total
+    spread = squares.sum() / total - float((centre**2).sum())
     if spread <= 0:
         return None
-    inside = float((within * times / (times - 1)).sum() / total_times)
+    inside = float((within * counts / (counts - 1)).sum() / total)
     return max(0.0, 1.0 - inside / float(spread))
+
+
+def _frequent(words: SpokenWords, min_count: int) -> dict[str, int]:
+    """The words that were met ``min_count`` times, and how often."""
+    return {name: times for name, times in words.count.items() if times >= min_count}
 
 
 def spreads(
@@ -100,29 +105,32 @@ def spreads(
         (P, 2) squared distances of its word vectors to their word's mean and to the mean of all,
         over the words met ``min_count`` times; one minus the ratio of the sums is the share.
     """
-    times = {name: count for name, count in words.count.items() if count >= max(2, min_count)}
+    times = _frequent(words, max(2, min_count))
     means = {name: words.total[name] / count for name, count in times.items()}
     total = np.sum([words.total[name] for name in times], axis=0)
     centre = total / max(1, sum(times.values()))
-    rows = []
+    rows = [np.zeros((0, 2))]
     for tokens, vectors, mask in photos:
         inside = spread = 0.0
         word_vectors = vectors[mask].astype(np.float64)
         for name, vector in zip(chain.from_iterable(tokens), word_vectors, strict=True):
-            if name in times:
-                to_mean = float(((vector - means[name]) ** 2).sum())
-                inside += to_mean * times[name] / (times[name] - 1)
-                spread += float(((vector - centre) ** 2).sum())
-        rows.append([inside, spread])
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+            if name not in times:
+                continue
+            inside += _squared(vector - means[name]) * times[name] / (times[name] - 1)
+            spread += _squared(vector - centre)
+        rows.append(np.array([[inside, spread]]))
+    return np.concatenate(rows)
+
+
+def _squared(vector: NDArray[np.float64]) -> float:
+    """The squared length."""
+    return float((vector**2).sum())
 
 
 def by_length(words: SpokenWords, min_count: int = MIN_COUNT) -> list[str]:
     """Words met ``min_count`` times, by falling mean vector length ||s_t||; ties by spelling."""
     mean_lengths = {
-        name: words.lengths[name] / times
-        for name, times in words.count.items()
-        if times >= min_count
+        name: words.lengths[name] / times for name, times in _frequent(words, min_count).items()
     }
     return sorted(mean_lengths, key=lambda name: (-mean_lengths[name], name))
 
