@@ -1,13 +1,11 @@
 """Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], docs/protocols.md).
 
 Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and
-METEOR as a function.
-Leave: the mean of 30 average precisions, each of them, and a report on boxes that look misread
-(`sanity.py`).
+METEOR as a function. Leave: the mean of 30 average precisions, each of them, and a report on boxes
+that look misread (`sanity.py`).
 
 The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into their mean box
-and share their
-captions as references; the photo's detections, by falling score, each go to the true box of highest
+and share their captions as references; the photo's detections, by falling score, each go to the true box of highest
 IoU, which only the first to come may keep; a detection is right where it kept its truth, overlaps
 it enough and METEOR is strictly above the threshold; all photos' detections are then ranked
 together. IoU knows no scale, so pictures need not be scaled to 720 pixels first; boxes must only be
@@ -19,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,42 +134,68 @@ def dense_captioning(
     Raises:
         ValueError: no photo has a true box.
     """
+    ranking = _rank_true_boxes(photos, meteor)
+    with_words = list(product(IOU_THRESHOLDS, METEOR_THRESHOLDS))
+    without_words = list(product(IOU_THRESHOLDS, (ANY_WORDS,)))
+    is_correct = correct_detections(ranking, [*with_words, *without_words])
+    precisions = _Precisions(
+        average_precisions(ranking, is_correct),
+        _drawn_precisions(ranking, is_correct, resamples, seed),
+    )
+    words = len(METEOR_THRESHOLDS)
+    at_iou = {}
+    for row, min_iou in enumerate(IOU_THRESHOLDS):
+        at_iou[min_iou] = precisions.mean(row * words, words)
+    return DenseReport(
+        mean_ap=precisions.mean(0, len(with_words)),
+        ap=dict(zip(with_words, precisions.values.tolist(), strict=False)),
+        at_iou=at_iou,
+        localisation_ap=precisions.mean(len(with_words), len(without_words)),
+        photos=len(photos),
+        detections=len(ranking.photo),
+        truths=sum(len(photo.truths_xyxy) for photo in photos),
+        merged=int(ranking.positives.sum()),
+        sanity=_box_sanity(photos),
+    )
+
+
+class _Precisions(NamedTuple):
+    """Average precisions (K,), and those of redrawn photos (resamples, K)."""
+
+    values: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+
+    def mean(self, first: int, count: int) -> Interval:
+        """The mean of neighbouring ones with its interval."""
+        columns = list(range(first, first + count))
+        return interval(float(self.values[columns].mean()), self.drawn[:, columns].mean(axis=1))
+
+
+def _rank_true_boxes(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
+    """`rank_detections` of photos that have a true box at all."""
     ranking = rank_detections(photos, meteor)
     if not ranking.positives.sum():
         raise ValueError(
             f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations"
         )
-    with_words = [*product(IOU_THRESHOLDS, METEOR_THRESHOLDS)]
-    without_words = [(min_iou, ANY_WORDS) for min_iou in IOU_THRESHOLDS]
-    is_correct = correct_detections(ranking, [*with_words, *without_words])
-    precisions = average_precisions(ranking, is_correct)
-    generator, count = np.random.default_rng(seed), len(photos)
+    return ranking
+
+
+def _box_sanity(photos: Sequence[DensePhoto]) -> BoxSanity:
+    """What looks wrong with the boxes."""
+    return box_sanity([(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos])
+
+
+def _drawn_precisions(
+    ranking: Ranking, is_correct: NDArray[np.bool_], resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Average precisions (resamples, K) of redrawn photos; arguments as of `average_precisions`."""
+    generator, count = np.random.default_rng(seed), len(ranking.positives)
     draws = []
     for _ in range(resamples):
         times = np.bincount(generator.integers(0, count, count), minlength=count)
         draws.append(average_precisions(ranking, is_correct, times))
-    drawn_precisions = np.array(draws)  # (resamples, 35)
-
-    def mean_of(rows: list[int]) -> Interval:
-        return interval(float(precisions[rows].mean()), drawn_precisions[:, rows].mean(axis=1))
-
-    at_iou = {}
-    for min_iou in IOU_THRESHOLDS:
-        rows = [row for row, (threshold, _) in enumerate(with_words) if threshold == min_iou]
-        at_iou[min_iou] = mean_of(rows)
-    return DenseReport(
-        mean_ap=mean_of(list(range(len(with_words)))),
-        ap=dict(zip(with_words, precisions.tolist(), strict=False)),
-        at_iou=at_iou,
-        localisation_ap=mean_of(list(range(len(with_words), len(is_correct)))),
-        photos=count,
-        detections=len(ranking.photo),
-        truths=sum(len(photo.truths_xyxy) for photo in photos),
-        merged=int(ranking.positives.sum()),
-        sanity=box_sanity(
-            [(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos]
-        ),
-    )
+    return np.array(draws)
 
 
 def merge_truths(
@@ -240,28 +265,42 @@ def keep_truths(
 
 def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     """All photos' detections, matched, scored by METEOR where it matters, and ranked together."""
-    # one row of each for every photo; the empty arrays are for a data set without photos
-    photo_rows, overlaps, meteors, scores = ([np.zeros(0)] for _ in range(4))
-    positives = []
-    for row, photo in enumerate(photos):
-        truths_xyxy, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
-        truth_rows, truth_ious = keep_truths(photo.boxes_xyxy, photo.scores, truths_xyxy)
-        photo_meteors = np.full(len(truth_rows), -1.0)
-        for detection in np.flatnonzero(truth_ious >= np.float32(IOU_THRESHOLDS[0])):
-            truth_references = references[truth_rows[detection]]
-            photo_meteors[detection] = meteor(photo.captions[detection], truth_references)
-        photo_rows.append(np.full(len(truth_rows), row))
-        overlaps.append(truth_ious)
-        meteors.append(photo_meteors)
-        scores.append(photo.scores)
-        positives.append(len(truths_xyxy))
-    order = np.argsort(-np.concatenate(scores), kind="stable")
+    matches = [_match_photo(photo, meteor) for photo in photos]
+    counts = np.array([len(photo.scores) for photo in photos], dtype=np.int64)
+    nothing = [np.zeros(0)]  # for a data set without photos
+    scores = np.concatenate(nothing + [photo.scores for photo in photos])
+    order = np.argsort(-scores, kind="stable")
     return Ranking(
-        photo=np.concatenate(photo_rows).astype(np.int64)[order],
-        overlap=np.concatenate(overlaps)[order],
-        meteor=np.concatenate(meteors)[order],
-        positives=np.array(positives, dtype=np.int64),
+        photo=np.repeat(np.arange(len(photos)), counts)[order],
+        overlap=np.concatenate(nothing + [match.ious for match in matches])[order],
+        meteor=np.concatenate(nothing + [match.meteors for match in matches])[order],
+        positives=np.array([match.positives for match in matches], dtype=np.int64),
     )
+
+
+class _PhotoMatches(NamedTuple):
+    """The detections of one photo beside the truths that they kept.
+
+    Attributes:
+        ious: (N,) IoU with that truth; 0 where none was kept.
+        meteors: (N,) METEOR against its references; -1 where it was not asked for.
+        positives: merged true boxes.
+    """
+
+    ious: NDArray[np.float64]
+    meteors: NDArray[np.float64]
+    positives: int
+
+
+def _match_photo(photo: DensePhoto, meteor: Meteor) -> _PhotoMatches:
+    """Match the detections of one photo, and ask for METEOR where it matters."""
+    truths_xyxy, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
+    truth_rows, ious = keep_truths(photo.boxes_xyxy, photo.scores, truths_xyxy)
+    meteors = np.full(len(truth_rows), -1.0)
+    for detection in np.flatnonzero(ious >= np.float32(IOU_THRESHOLDS[0])):
+        truth_references = references[truth_rows[detection]]
+        meteors[detection] = meteor(photo.captions[detection], truth_references)
+    return _PhotoMatches(ious.astype(np.float64), meteors, len(truths_xyxy))
 
 
 def correct_detections(
@@ -296,13 +335,20 @@ def average_precisions(
     best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     unreached = np.zeros((len(is_correct), 1))  # the precision at recalls never reached
     best_beyond = np.concatenate([best_beyond, unreached], axis=1)
-    # Recall >= k / 100 is asked as 100 hits >= k positives, in whole numbers. Each row is moved
-    # beyond the one before, so that one search serves all.
-    positives = int(times @ ranking.positives)
-    rows = np.arange(len(is_correct))[:, None]
-    shifts = rows * (100 * positives + 1)
-    flat_hits = (100 * hits + shifts).ravel()
-    flat_recalls = (np.arange(101) * positives + shifts).ravel()
-    columns = np.searchsorted(flat_hits, flat_recalls).reshape(-1, 101) - rows * len(peaks)
+    columns = _recall_columns(hits, int(times @ ranking.positives))
     at_recalls = np.take_along_axis(best_beyond, columns, axis=1)
     return np.asarray(at_recalls.mean(axis=1), dtype=np.float64)
+
+
+def _recall_columns(hits: NDArray[np.int64], positives: int) -> NDArray[np.int64]:
+    """The first columns (K, 101) of hits (K, P) where recall is 0, 0.01 ... 1 or beyond; P where it never is.
+
+    Recall >= k / 100 is asked as 100 hits >= k positives, in whole numbers. Each row is moved beyond
+    the one before, so that one search serves all.
+    """
+    rows = np.arange(len(hits))[:, None]
+    shifts = rows * (100 * positives + 1)
+    shifted_hits = (100 * hits + shifts).ravel()
+    shifted_recalls = (np.arange(101) * positives + shifts).ravel()
+    columns = np.searchsorted(shifted_hits, shifted_recalls).reshape(-1, 101)
+    return np.asarray(columns - rows * hits.shape[1])

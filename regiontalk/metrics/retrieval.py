@@ -1,8 +1,7 @@
 """Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (docs/protocols.md).
 
 Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any
-block of it, and
-``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
+block of it, and ``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
 and their figures. Ties are broken by row number, the lower first: a model that gives every pair one
 score earns chance, never all hits. Memory is one block and a few vectors, whatever N and C are.
 """
@@ -135,19 +134,18 @@ def ranks(
     """
     owner = np.asarray(photo_of_sentence, dtype=np.int64)
     count = _photo_count(scores, owner, photos)
-    make = scores if callable(scores) else _blocks_of(scores)
+    make = _blocks_of(scores)
     tiles = list(_tiles(owner, count, block))
     truths, cached_tiles = _true_scores(make, tiles, owner, count)
     forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
     for number, (rows, columns) in enumerate(tiles):
-        cached = cached_tiles.pop(number, None)
-        tile = _checked_block(make, rows, columns) if cached is None else cached
-        is_earlier = columns[None, :] < truths.best_sentence[rows][:, None]
-        is_above = _above(tile, truths.best[rows][:, None], is_earlier)
-        forward[rows] += is_above.sum(axis=1)
-        is_earlier = rows[:, None] < owner[columns][None, :]
-        is_above = _above(tile, truths.of_sentence[columns][None, :], is_earlier)
-        backward[columns] += is_above.sum(axis=0)
+        tile = cached_tiles.pop(number, None)
+        if tile is None:
+            tile = _checked_block(make, rows, columns)
+        is_earlier = columns < truths.best_sentence[rows, None]
+        forward[rows] += _count_above(tile, truths.best[rows, None], is_earlier, axis=1)
+        is_earlier = rows[:, None] < owner[columns]
+        backward[columns] += _count_above(tile, truths.of_sentence[columns], is_earlier, axis=0)
     return Ranks(forward, backward, owner)
 
 
@@ -222,9 +220,11 @@ def _matrix_rows(matrix: ScoreArray, owner: IntArray, photos: int | None) -> int
     return len(matrix)
 
 
-def _blocks_of(matrix: ScoreArray) -> Blocks:
-    """The callable form of a matrix."""
-    return lambda rows, columns: matrix[np.ix_(rows, columns)]
+def _blocks_of(scores: ScoreArray | Blocks) -> Blocks:
+    """The callable form of a matrix; a callable as it is."""
+    if callable(scores):
+        return scores
+    return lambda rows, columns: scores[np.ix_(rows, columns)]
 
 
 def _tiles(
@@ -259,10 +259,12 @@ def _raise_best(truths: _TrueScores, rows: IntArray, columns: IntArray, masked: 
     truths.best_sentence[rows[is_better]] = columns[position[is_better]]
 
 
-def _above(tile: ScoreArray, true: ScoreArray, earlier: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which items of a block (P, S) stand above the true one: a greater score, or the same and an earlier row."""
-    above: NDArray[np.bool_] = (tile > true) | ((tile == true) & earlier)
-    return above
+def _count_above(
+    tile: ScoreArray, true: ScoreArray, is_earlier: NDArray[np.bool_], axis: int
+) -> IntArray:
+    """How many items of a block (P, S) stand above the true one: a greater score, or the same and an earlier row."""
+    is_above = (tile > true) | ((tile == true) & is_earlier)
+    return np.asarray(is_above.sum(axis=axis))
 
 
 def fold_ranks(
@@ -281,7 +283,7 @@ def fold_ranks(
     count = _photo_count(scores, owner, photos)
     if not 1 <= fold <= count:
         raise ValueError(f"fold: expected 1..{count} photos, got {fold}")
-    make = scores if callable(scores) else _blocks_of(scores)
+    make = _blocks_of(scores)
     ranks_by_fold = []
     for start in range(0, count - fold + 1, fold):
         inside = in_fold(owner, start, fold)
