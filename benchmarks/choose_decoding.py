@@ -18,7 +18,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.phrases import evaluate_phrases
-from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos
 from regiontalk.metrics.captions import score_captions
 
 BEAMS = (1, 3, 5, 7)
@@ -65,7 +65,7 @@ def caption_row(
 ) -> dict[str, float]:
     """Whole-photo captions with one setting."""
     choose(photos.captioner, beams=beams, length_power=power)
-    spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
+    spoken = {name: said.text for name, said in caption_photos(photos).items()}
     references = {
         example.id: example.captions for example in photos.examples if example.id in spoken
     }

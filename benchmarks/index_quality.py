@@ -34,7 +34,7 @@ from regiontalk import boxes as box_ops
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.retrieval import region_vectors, score_matrix
+from regiontalk.evaluate.retrieval import region_embeddings, score_matrix
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
@@ -170,7 +170,7 @@ def main() -> None:
         start = time.perf_counter()
         added = library.add(captioner, paths, captions=0)
         seconds = time.perf_counter() - start
-        kept, vectors, seen = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
+        kept, vectors, seen = region_embeddings(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
         if len(kept) != len(examples):
             raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(kept)}")
         found: dict[str, Any] = {

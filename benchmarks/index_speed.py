@@ -30,7 +30,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.retrieval import region_vectors
+from regiontalk.evaluate.retrieval import region_embeddings
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import best_hits, read_query
@@ -47,7 +47,7 @@ def pool(
     """Unit vectors (B, 1 + regions, D) of real photos, computed once where a cache is named."""
     if cache is not None and cache.exists():
         return np.load(cache, allow_pickle=False)
-    _, vectors, _ = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
+    _, vectors, _ = region_embeddings(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
     values = vectors.float().cpu().numpy()
     if cache is not None:
         np.save(cache, values)

@@ -52,7 +52,7 @@ def main() -> None:
         for item in describe_boxes(photos):
             true_sex = sex_of(item.thing.phrases)
             if true_sex is not None:
-                stated = sex_of([item.spoken.text])
+                stated = sex_of([item.caption.text])
                 counts["neither" if stated is None else str(stated == true_sex)] += 1
         total = max(1, counts.total())
         print(

@@ -23,7 +23,7 @@ from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.screens import write_screens
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.captions import evaluate_captions
-from regiontalk.evaluate.correctness import region_right
+from regiontalk.evaluate.correctness import is_region_correct
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Interval
@@ -46,7 +46,8 @@ def measure(model: str, folder: Path) -> str:
     retrieval = evaluate_retrieval(photos, resamples=1).figures
     captions = evaluate_captions(photos, resamples=1).figures["model"]
     verdicts = [
-        region_right(item.spoken.text, item.thing.phrases) for item in describe_boxes(photos, None)
+        is_region_correct(item.caption.text, item.thing.phrases)
+        for item in describe_boxes(photos, None)
     ]
     figures = {
         "R@1 photo to sentence": retrieval["photo to sentence"]["R@1"],

@@ -2,7 +2,7 @@
 
 5,000 photos of 20 regions and 25,000 sentences, 256 dimensions, random vectors. Times
 `metrics.retrieval.ranks` over the blocks that `regiontalk evaluate retrieval` scores
-(`evaluate.ranking.score_blocks`), beside the products of the same vectors in the same blocks and
+(`evaluate.retrieval.score_blocks`), beside the products of the same vectors in the same blocks and
 nothing else (the floor), in one run. Peak memory is that of the whole process with both; where
 fewer pairs are timed, what the full size adds, its vectors and ranks, is added to it. On a busy
 machine compare the CPU seconds, which other programs disturb less than the wall clock.
@@ -83,7 +83,7 @@ def time_products(vectors: Vectors, photos: int) -> tuple[float, float]:
     start = seconds()
     for rows, columns in tiles(photos):
         starts = vectors.words.starts
-        words = vectors.words.vectors[starts[columns[0]] : starts[columns[-1] + 1]]
+        words = vectors.words.embeddings[starts[columns[0]] : starts[columns[-1] + 1]]
         words @ vectors.regions[rows[0] : rows[-1] + 1].reshape(-1, DIMENSIONS).T
     end = seconds()
     return end[0] - start[0], end[1] - start[1]

@@ -203,7 +203,7 @@ def evaluate(
         crops,
         untrained,
         snippets,
-        overlap=overlap,
+        nms_iou=overlap,
         class_words=class_words,
         yolox=yolox,
     )
