@@ -29,6 +29,7 @@ DOCUMENTS = {
     "genome": "genome",
     "w3c": "annotation",
     "label-studio": "labelstudio",
+    "cvat": "cvat",
     "csv": "table",
 }
 FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")

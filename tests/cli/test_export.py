@@ -25,6 +25,7 @@ from regiontalk.export.embed import find_packet
         ("genome", "x", ["x/image_data.json", "x/region_descriptions.json"]),
         ("w3c", "x/a.json", ["x/a.json"]),
         ("label-studio", "./tasks.json", ["tasks.json", "tasks.xml"]),
+        ("cvat", "boxes.xml", ["boxes.labels.json", "boxes.xml"]),
         ("csv", "x/a.csv", ["x/a.csv"]),
         ("gallery", "x", ["x/index.html", "x/photos/a.jpg", "x/photos/b.jpg"]),
     ],
