@@ -29,6 +29,7 @@ DOCUMENTS = {
     "genome": "genome",
     "w3c": "annotation",
     "label-studio": "labelstudio",
+    "cvat": "cvat",
     "csv": "table",
 }
 FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")
@@ -378,5 +379,5 @@ def _write_entry(
         raise ValueError(
             f"{path}: the gallery's picture would replace the photo; choose another folder with --out"
         )
-    write_picture(open_image(path, max_pixels=max_pixels), picture)
+    write_picture(open_image(path, max_pixels=max_pixels, srgb=True), picture)
     return Entry(wording.final(result), picture, wording.alt(result))

@@ -93,7 +93,7 @@ class Drawings:
         from regiontalk.drawing.draw import draw
         from regiontalk.images.open import open_image
 
-        image = open_image(photo, max_pixels=self._max_pixels)
+        image = open_image(photo, max_pixels=self._max_pixels, srgb=True)
         paths = [self._save(draw(image, result, bare_boxes=self._bare_boxes), photo, "regions")]
         if self._look is not None and result.caption is not None and result.caption.text:
             from regiontalk.drawing.attention import draw_attention

@@ -249,7 +249,7 @@ async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list
 def thumbnail(path: str, side: int, pixels: int) -> str | None:
     """A photo as a data: URI, its longer side at most ``side``; None where it is gone."""
     try:
-        photo = open_photo(path, max_pixels=pixels, at_least=side)
+        photo = open_photo(path, max_pixels=pixels, at_least=side, srgb=True)
     except ImageError:  # vanished or damaged since it was indexed: the answer says so by its null
         return None
     scale = min(1, side / max(photo.size_wh))
