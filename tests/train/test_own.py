@@ -64,6 +64,33 @@ def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_pat
     assert again.exit_code == 2 and "a finished model stands there" in again.stderr
 
 
+def test_a_killed_run_goes_on_exactly(
+    screens: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (screens, "--start", tiny_folder, "--out")
+    assert train(*arguments, tmp_path / "straight").exit_code == 0
+    add = Watch.add
+    for stage, last in (("align", 9), ("generate", 21)):  # in the middle of an epoch
+        calls = 0
+
+        def killed(
+            watch: Watch, name: str, value: float, stage: str = stage, last: int = last
+        ) -> None:
+            nonlocal calls
+            calls += watch.stage == stage
+            if calls > last:
+                raise KeyboardInterrupt
+            add(watch, name, value)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Watch, "add", killed)
+            assert train(*arguments, tmp_path / "killed").exit_code != 0
+        assert not (tmp_path / "killed" / "config.json").exists()
+    assert train(*arguments, tmp_path / "killed").exit_code == 0
+    weights = [tmp_path / name / "model.safetensors" for name in ("straight", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
 def test_names_alone_are_learnt(screens: Path, tiny_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "named"
     shutil.copytree(screens, folder)
