@@ -100,7 +100,7 @@ async function answer(skip) {
 
 /** What the server says of its answers and its training. */
 function told({ answered, left, training }) {
-  $("progress").textContent = `${answered} photos answered, ${left} left.`;
+  $("progress").textContent = `Answered: ${answered}. Left: ${left}.`;
   if (training === null) return;
   const states = { running: "trains", done: "has ended", failed: "failed" };
   $("training").textContent = `Round ${training.round} ${states[training.state]}: ${training.line}`;
