@@ -49,7 +49,7 @@ function add(box, words = "", confidence = null) {
   mark.style.setProperty("--hue", hue(number - 1));
   const row = { box, input };
   const line = element("div", { className: "row" }, mark, input);
-  if (confidence !== null) line.append(element("span", { className: "hint", textContent: percent(confidence) }));
+  if (confidence !== null) line.append(element("span", { className: "hint", textContent: `${percent(confidence)} sure` }));
   input.addEventListener("focus", () => {
     input.select();
     stage.light([rows.indexOf(row)]);
