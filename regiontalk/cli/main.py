@@ -35,6 +35,7 @@ from regiontalk.cli import (
     search,
     serve,
     snippets,
+    teach,
     train,
 )
 from regiontalk.cli.options import one_line
@@ -102,6 +103,7 @@ app.command("import")(corrections.import_corrections)
 app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
+app.command("teach")(teach.teach)
 app.add_typer(data.app, name="data")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export-runtime")(runtime.export_runtime)

@@ -161,6 +161,51 @@ def stored_box(
     return x1, y1, x2, y2
 
 
+def person_regions(
+    existing: bytes, size_wh: tuple[int, int], orientation: int = 1
+) -> list[tuple[Shares, str]]:
+    """The IPTC regions whose words a person wrote: those that we did not write, and ours that were corrected.
+
+    Args:
+        existing: a packet.
+        size_wh: width and height of the picture as it is seen, in pixels.
+        orientation: the EXIF orientation of the stored picture, 1 to 8.
+
+    Returns:
+        x1, y1, x2, y2 in pixels of the picture as it is seen, and the words of each; rectangles only.
+
+    Raises:
+        ValueError: the packet cannot be read.
+    """
+    document = _parsed(existing)
+    rows: list[tuple[Shares, str]] = []
+    for listed in document.getElementsByTagNameNS(EXT, "ImageRegion"):
+        for item in listed.getElementsByTagNameNS(RDF, "li"):
+            box, words = _iptc_box(item), _region_words(item)
+            if not box or not words or item.parentNode.parentNode is not listed:
+                continue
+            marks = (_our_mark(node) for node in (item, *item.getElementsByTagName("*")))
+            mark = next(filter(None, marks), "")
+            if not mark or _is_corrected(item, mark):
+                rows.append((_seen_box(box[0], size_wh, orientation), words))
+    return rows
+
+
+def _region_words(item: minidom.Element) -> str:
+    """The name of a region, in one line."""
+    names = [node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)]
+    text = "".join(_all_text(names[0])) if names else item.getAttributeNS(EXT, "Name")
+    return " ".join(text.split())
+
+
+def _seen_box(shares: Shares, size_wh: tuple[int, int], orientation: int) -> Shares:
+    """The inverse of `stored_box`."""
+    back = {6: 8, 8: 6}.get(orientation, orientation)  # the others undo themselves
+    x1, y1, x2, y2 = stored_box(shares, (1, 1), back)
+    wide, high = size_wh
+    return x1 * wide, y1 * high, x2 * wide, y2 * high
+
+
 def _parsed(existing: bytes | None) -> minidom.Document:
     text = decode_text(existing or b"").strip("\ufeff\x00 \r\n\t")
     text = _XML_DECLARATION.sub("", text)  # its encoding is no longer true

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +23,7 @@ from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.suite import Timed
+from regiontalk.files import write_data
 from regiontalk.model.config import Calibration
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
@@ -89,8 +92,6 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
 
 
 def _fit(rows: Sequence[Judged]) -> Calibration:
-    import math
-
     import numpy as np
 
     evidence = [
@@ -152,6 +153,15 @@ def before_and_after(
         for headline, (old, new) in figures.items()
     ]
     return BeforeAfter(tuple(timed), tuple(lines), figures)
+
+
+def write_gain(path: Path, compared: BeforeAfter) -> None:
+    """Write the headline figures for programs: a JSON object, headline -> [before, after]; null where not measured."""
+    figures = {
+        name: [None if math.isnan(value) else round(value, 4) for value in both]
+        for name, both in compared.figures.items()
+    }
+    write_data(path, (json.dumps(figures, indent=1) + "\n").encode())
 
 
 def curves(path: Path) -> tuple[Chart, ...]:

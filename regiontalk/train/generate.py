@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,7 @@ from regiontalk.generate.attention import doubly_stochastic
 from regiontalk.generate.model import caption_loss
 from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
-from regiontalk.text.vocabulary import PAD
+from regiontalk.text.vocabulary import PAD, UNKNOWN
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
@@ -22,6 +22,8 @@ from regiontalk.train.sentences import Sentences, batch_rows, teacher_words
 
 # a box (4,) in network pixels and the words that describe it
 BoxWords = tuple[Tensor, list[int]]
+# texts of some photos -> conditions, annotation vectors, and which condition is whose
+Conditions = Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]
 
 
 class GenerateConfig(BaseModel):
@@ -31,6 +33,11 @@ class GenerateConfig(BaseModel):
 
     optimiser: OptimiserConfig = OptimiserConfig()
     batch: int = Field(32, ge=1, description="photos a step")
+    parts: int = Field(
+        1,
+        ge=1,
+        description="a batch that does not fit is computed in so many parts, with the same gradient",
+    )
     captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
     pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
     phrases: int = Field(
@@ -68,6 +75,22 @@ class GenerateConfig(BaseModel):
     responsibility: float = Field(
         0.1, ge=0, description="weight of the generator where pairs are inferred anew"
     )
+
+
+class Batch(NamedTuple):
+    """What one step learns.
+
+    Attributes:
+        photos: B numbers of photos.
+        rows: B rows of the features, a view of each.
+        texts: kind -> for each photo its boxes and words.
+        unseen: sentences without a photo.
+    """
+
+    photos: list[int]
+    rows: list[int]
+    texts: Mapping[str, list[list[BoxWords]]]
+    unseen: list[list[int]]
 
 
 class GenerateTerms:
@@ -109,66 +132,85 @@ class GenerateTerms:
         boxes_taught = config.phrases or config.names
         self.views = 1 if boxes_taught else len(features.boxes_xyxy) // features.photos
         self._device = next(model.parameters()).device
+        size = model.config.extractor.size
+        self._whole = torch.tensor([0.0, 0.0, size, size])
         self._rewarded_from = (1 - config.reward) * config.optimiser.steps
         self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
-        """Named terms of one step."""
+        """Named terms of one step, or of its first part."""
+        return self._part_terms(step, 0)
+
+    def rest(self, step: int) -> Iterator[Mapping[str, Tensor]]:
+        """The terms of the other parts of a step: those of all parts add up to those of the whole batch."""
+        for part in range(1, self.config.parts):
+            yield self._part_terms(step, part)
+
+    def _part_terms(self, step: int, part: int) -> dict[str, Tensor]:
+        """The terms of one part; texts count in proportion to their words, as they would in the whole batch."""
+        config, batch = self.config, self._choose(step)
+        losses = {} if part else self._unseen_terms(batch.unseen, step)
+        chosen = slice(part, None, config.parts)
+        photos, rows = batch.photos[chosen], batch.rows[chosen]
+        if not rows:
+            return losses
+        conditions = self.conditions(rows)
+        reward = self._reward if step >= self._rewarded_from else None
+        for name, all_texts in batch.texts.items():
+            texts = all_texts[chosen]
+            if not any(texts):
+                continue
+            if name == "captions" and reward is not None:
+                losses["reward"] = self._reward_term(conditions, photos, reward)
+                continue
+            terms = self._terms(
+                name, *conditions(texts), [words for own in texts for _, words in own], step
+            )
+            shares = _shares(texts, all_texts)
+            weight = getattr(config, f"weight_{name}")
+            losses |= {key: weight * shares[key != name] * value for key, value in terms.items()}
+        return losses
+
+    def _choose(self, step: int) -> Batch:
+        """The photos and texts of a step; the same for every part of it."""
         config = self.config
         chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        conditions = self.conditions(rows)
-        size = self.model.config.extractor.size
-        whole = torch.tensor([0.0, 0.0, size, size])
-        kinds = {
-            "captions": [
-                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)]
-                for photo in photos
-            ],
-            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows]
-            if config.pairs
-            else [],
-            "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
-            if config.phrases
-            else [],
-            "names": [_some(self.names[photo], config.names, chooser) for photo in photos]
-            if config.names
-            else [],
+        captions = [_some(self.sentences[photo], config.captions, chooser) for photo in photos]
+        texts = {"captions": [[(self._whole, words) for words in some] for some in captions]}
+        sources = {
+            "pairs": (self.pairs, rows, config.pairs),
+            "phrases": (self.phrases, photos, config.phrases),
+            "names": (self.names, photos, config.names),
         }
-        losses = self._unseen_terms(step, chooser)
-        for name, texts in kinds.items():
-            if not any(texts):
-                continue
-            if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
-                losses["reward"] = self_critical_loss(
-                    self.model.generator,
-                    condition,
-                    annotations,
-                    photos,
-                    self._reward,
-                    draws=max(2, config.captions),
-                    max_words=self.model.config.decoding.max_words,
-                )
-            else:
-                given = conditions(texts)
-                terms = self._terms(
-                    name, *given, [words for own in texts for _, words in own], step
-                )
-                weight = getattr(config, f"weight_{name}")
-                losses |= {key: weight * value for key, value in terms.items()}
-        return losses
+        for name, (box_words, numbers, count) in sources.items():
+            if count:
+                texts[name] = [_some(box_words[number], count, chooser) for number in numbers]
+        unseen: list[list[int]] = []
+        if config.unseen and self.unseen and step < config.unseen_until * config.optimiser.steps:
+            unseen = _some(self.unseen, config.unseen, chooser)
+        return Batch(photos, rows, texts, unseen)
 
-    def _unseen_terms(self, step: int, chooser: random.Random) -> dict[str, Tensor]:
+    def _reward_term(
+        self, conditions: Conditions, photos: Sequence[int], reward: CiderReward
+    ) -> Tensor:
+        """The self-critical loss of whole-photo captions."""
+        condition, annotations, _ = conditions([[(self._whole, [])] for _ in photos])
+        return self_critical_loss(
+            self.model.generator,
+            condition,
+            annotations,
+            photos,
+            reward,
+            draws=max(2, self.config.captions),
+            max_words=self.model.config.decoding.max_words,
+        )
+
+    def _unseen_terms(self, texts: Sequence[list[int]], step: int) -> dict[str, Tensor]:
         """Cross-entropy of sentences without a photo, read under a blank condition."""
-        config = self.config
-        if (
-            not (config.unseen and self.unseen)
-            or step >= config.unseen_until * config.optimiser.steps
-        ):
+        if not texts:
             return {}
-        texts = _some(self.unseen, config.unseen, chooser)
         blank = torch.zeros(1, self.model.condition_size(), device=self._device)
         annotations = None
         if self.model.config.generator.attention:
@@ -177,20 +219,18 @@ class GenerateTerms:
             )
         rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
         terms = self._terms("unseen", blank, annotations, rows, texts, step)
-        return {key: config.weight_unseen * value for key, value in terms.items()}
+        return {key: self.config.weight_unseen * value for key, value in terms.items()}
 
     def box_texts(self, photo: int) -> list[BoxWords]:
         """The phrases and the names on boxes of a photo."""
         return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
 
-    def conditions(
-        self, rows: Sequence[int]
-    ) -> Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]:
+    def conditions(self, rows: Sequence[int]) -> Conditions:
         """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
 
         A model that attends needs region maps; any other reads region vectors alone.
         """
-        config, size = self.model.config.generator, self.model.config.extractor.size
+        config = self.model.config.generator
         maps = seen = None
         if config.attention:
             maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
@@ -206,7 +246,7 @@ class GenerateTerms:
             with torch.no_grad():
                 if maps is not None:
                     return *self.model.conditions(maps, boxes.to(self._device), seen), places
-                whole = torch.tensor([0.0, 0.0, size, size]).expand(len(rows), 1, 4)
+                whole = self._whole.expand(len(rows), 1, 4)
                 vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(
                     self._device
                 )
@@ -240,6 +280,19 @@ class GenerateTerms:
                 looks, targets != PAD
             )
         return losses
+
+
+def _shares(
+    texts: Sequence[Sequence[BoxWords]], all_texts: Sequence[Sequence[BoxWords]]
+) -> tuple[float, float]:
+    """The share that some of the texts have of all known words, with the END of each text, and of all texts."""
+    counts = []
+    for groups in (texts, all_texts):
+        numbers = [words for group in groups for _, words in group]
+        known = sum(word != UNKNOWN for words in numbers for word in words)
+        counts.append((known + len(numbers), len(numbers)))
+    (words, count), (all_words, all_count) = counts
+    return words / all_words, count / all_count
 
 
 def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Self
 
@@ -111,6 +112,7 @@ def train(
     usual: str = "",
     after: Callable[[int], None] = lambda step: None,
     watch: Watch | None = None,
+    rest: Callable[[int], Iterable[Mapping[str, Tensor]]] = lambda step: (),
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
 
@@ -127,6 +129,9 @@ def train(
         after: called with the number of steps done after every step, for measuring on dev.
         watch: judges on dev, keeps the best weights, which ``module`` then has at the end, and stops
             early.
+        rest: more terms of a step whose gradients are added to those of ``terms``, one after another:
+            the parts of a batch that does not fit at once. Contrastive losses have none, for a photo's
+            negatives are the whole batch.
 
     Raises:
         ValueError: the loss stopped being finite; the last checkpoint is whole.
@@ -144,13 +149,11 @@ def train(
         torch.manual_seed(config.seed * 1_000_003 + step)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
-        losses = terms(step)
-        if losses:
-            _update(losses, optimiser, config, step)
+        losses = _update(chain([terms(step)], rest(step)), optimiser, config, step)
         for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
+            sums[name] = sums.get(name, 0.0) + value
             if watch is not None:
-                watch.add(name, float(value.detach()))
+                watch.add(name, value)
         done = step + 1
         is_judged = watch is not None and watch.is_due(done)
         if (
@@ -191,23 +194,33 @@ def _resume(
 
 
 def _update(
-    losses: Mapping[str, Tensor],
+    parts: Iterable[Mapping[str, Tensor]],
     optimiser: torch.optim.Optimizer,
     config: OptimiserConfig,
     step: int,
-) -> None:
-    """Backward, clip and step; a loss that is not finite is refused."""
-    total = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(total):
-        found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
-        raise ValueError(
-            f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
-        )
+) -> dict[str, float]:
+    """Backward of each part, clip and step; the sums of the terms. A loss that is not finite is refused."""
+    sums: dict[str, float] = {}
     optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward([total])  # what total.backward() does, with types
+    for losses in parts:
+        if not losses:
+            continue
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            terms = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise ValueError(
+                f"step {step}: the loss is not finite ({terms}); lower the rate and start in another --out folder"
+            )
+        torch.autograd.backward([total])  # what total.backward() does, with types
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
+    if not sums:
+        return sums
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     if config.clip_by == "norm":
         nn.utils.clip_grad_norm_(parameters, config.clip)
     else:
         nn.utils.clip_grad_value_(parameters, config.clip)
     optimiser.step()
+    return sums

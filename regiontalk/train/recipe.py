@@ -106,6 +106,9 @@ class Recipe(BaseModel):
             and not generator.attention,
             "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
             and not stage.captions,
+            "generate.parts and generate.reward: every caption of a photo is scored against the others": (
+                stage.parts > 1 and stage.reward > 0
+            ),
             "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds
             and not stage.pairs,
             "align.standardise and a section [warm] or [joint]: the aligner has learnt features as they are": bool(

@@ -510,6 +510,7 @@ class Run:
                 config.optimiser,
                 log=self.log,
                 watch=watch,
+                rest=terms.rest,
                 **shared,
             )
 

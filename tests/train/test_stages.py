@@ -12,13 +12,16 @@ from torch import Tensor
 
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.config import ExtractorConfig
+from regiontalk.text.vocabulary import UNKNOWN
 from regiontalk.train import features
 from regiontalk.train import run as runner
 from regiontalk.train.card import model_card
 from regiontalk.train.fingerprint import extractor_sizes
+from regiontalk.train.generate import GenerateTerms
 from regiontalk.train.photos import PictureStore
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
+from regiontalk.train.sentences import sentence_numbers
 
 PLAIN: dict[str, Any] = {"start": None, "weights": None, "published": False, "card": "card"}
 
@@ -240,3 +243,42 @@ def test_the_card_names_the_backbone_that_ran(tiny: dict[str, Any], tiny_folder:
     assert ExtractorConfig().backbone in model_card(
         plan, extractor=ExtractorConfig(), data="toy", photos=12
     )
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_in_parts_has_the_same_gradient(
+    start_run: Any, tiny: dict[str, Any], parts: int
+) -> None:
+    still = tiny | {"generator": tiny["generator"] | {"dropout": 0.0, "condition_dropout": 0.0}}
+    gradients, sums = [], []
+    for count in (1, parts):
+        stage = {"captions": 2, "pairs": 2, "penalty": 0.5, "unseen": 2, "parts": count}
+        run = start_run(still | {"generate": tiny["generate"] | stage})
+        model = run.build(None, None)
+        features = run.features(model, "generate")
+        sentences = sentence_numbers(run.examples, model.vocabulary)
+        pairs = run.pairs(model.eval(), features, sentences, 0.0)
+        config = run.recipe.generate
+        terms = GenerateTerms(
+            model, features, sentences, pairs, [], config, unseen=[[4, 5, UNKNOWN], [6]]
+        )
+        named: dict[str, float] = {}
+        for losses in (terms(1), *terms.rest(1)):
+            if losses:  # 4 photos fill 4 of 7 parts
+                torch.stack(list(losses.values())).sum().backward()
+            for name, value in losses.items():
+                named[name] = named.get(name, 0.0) + value.item()
+        sums.append(named)
+        gradients.append([part.grad for part in model.generator.parameters()])
+    assert set(sums[0]) == {
+        "captions",
+        "captions_attention",
+        "pairs",
+        "pairs_attention",
+        "unseen",
+        "unseen_attention",
+    }
+    # bfloat16 products round to 3 digits
+    assert sums[1] == pytest.approx(sums[0], rel=1e-2)
+    for whole, added in zip(*gradients, strict=True):
+        assert torch.allclose(whole, added, rtol=0.05, atol=0.02 * whole.abs().max())
