@@ -262,12 +262,12 @@ class Lesson:
     def _mark(self, question: Question) -> None:
         """Write the photo with its boxes."""
         from regiontalk.drawing.draw import draw
-        from regiontalk.files import write_whole
+        from regiontalk.files import atomic_write
         from regiontalk.images.open import open_image
 
         self.marked.parent.mkdir(parents=True, exist_ok=True)
         picture = draw(open_image(str(question.photo)), question.result)
-        write_whole(self.marked, lambda path: picture.save(path, quality=90))
+        atomic_write(self.marked, lambda path: picture.save(path, quality=90))
 
 
 def import_answers(source: Path, folder: Path, photos: Sequence[Path], answers: Answers) -> str:

@@ -132,26 +132,34 @@ def photo_rows(
     quality[:, 0] = 1
     batch = RegionBatch(boxes, quality, boxes_by_photo)
     region_captions = _captions(captioner, files, features, batch, captions)
-    rows = []
-    for row, file in enumerate(files):
-        is_region = quality[row] > 0  # the others fill empty places
-        wordless = int(is_region.sum()) - len(region_captions[row])
-        texts = [caption.text for caption in region_captions[row]]
-        confidences = [caption.confidence for caption in region_captions[row]]
-        rows.append(
-            Row(
-                file.path,
-                file.stamp,
-                file.date,
-                file.photo.size_wh,
-                vectors[row][is_region],
-                boxes_by_photo[row][is_region],
-                quality[row][is_region],
-                (*texts, *[None] * wordless),
-                np.array(confidences + [0.0] * wordless, dtype=np.float32),
-            )
-        )
-    return rows
+    return [
+        _row(file, vectors[number], boxes_by_photo[number], quality[number], photo_captions)
+        for number, (file, photo_captions) in enumerate(zip(files, region_captions, strict=True))
+    ]
+
+
+def _row(
+    file: PhotoFile,
+    vectors: FloatArray,
+    boxes_xyxy: FloatArray,
+    quality: FloatArray,
+    captions: Sequence[RegionCaption],
+) -> Row:
+    """The row of a photo with the vectors (M, D), boxes (M, 4) and quality (M,) of its places; 0 is an empty one."""
+    is_region = quality > 0
+    wordless = int(is_region.sum()) - len(captions)
+    confidences = [caption.confidence for caption in captions] + [0.0] * wordless
+    return Row(
+        file.path,
+        file.stamp,
+        file.date,
+        file.photo.size_wh,
+        vectors[is_region],
+        boxes_xyxy[is_region],
+        quality[is_region],
+        (*(caption.text for caption in captions), *[None] * wordless),
+        np.array(confidences, dtype=np.float32),
+    )
 
 
 def _captions(
