@@ -86,5 +86,5 @@ def test_an_error_of_a_rust_library_is_the_systems(tmp_path: Path) -> None:
         raise RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
 
     with pytest.raises(OSError, match=r"a\.safetensors: cannot be written \(No space left"):
-        write_whole(tmp_path / "a.safetensors", full)
+        atomic_write(tmp_path / "a.safetensors", full)
     assert list(tmp_path.iterdir()) == []
