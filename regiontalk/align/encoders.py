@@ -30,7 +30,7 @@ class RegionEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, F) to (B, N, D)."""
-        vectors = self.project(self.dropout(features))
+        vectors: Tensor = self.project(self.dropout(features))
         if not self.normalise:
             return vectors
         return functional.normalize(vectors.float(), dim=-1)
@@ -118,13 +118,15 @@ class SentenceEncoder(nn.Module):
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
         if self.cell == "gru":
             states = self._gru_states(inputs, mask)  # (C, T, 2H)
-            forward_states, backward_states = states.chunk(2, -1)
-            return forward_states + backward_states
+            first, second = states.chunk(2, -1)
+            summed: Tensor = first + second
+            return summed
         if mask is None:
             mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         forward_states = self.forwards(inputs, mask, backward=False)
         backward_states = self.backwards(inputs, mask, backward=True)
-        return forward_states + backward_states
+        both: Tensor = forward_states + backward_states
+        return both
 
     def _gru_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The states (C, T, 2H) of both directions, side by side."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.film import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
 from regiontalk.cli.options import (
     MAX_PIXELS,
     AllBoxes,
@@ -22,6 +21,7 @@ from regiontalk.cli.options import (
     parse_boxes,
 )
 from regiontalk.cli.source import KINDS, USUAL, parse_source
+from regiontalk.cli.video import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
 
 if TYPE_CHECKING:
     from regiontalk.images.open import PictureSource
@@ -107,10 +107,10 @@ def caption(
     A film is a video file, camera:0 or rtsp://...: its frames are joined over time, so that one
         thing is named once.
     """
-    from regiontalk.cli.film import caption_film, find_film, open_quietly
     from regiontalk.cli.output import Drawings
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import run_many
+    from regiontalk.cli.video import caption_film, find_film, open_quietly
 
     boxes = parse_boxes(box or [])
     if boxes and (regions is not None or source != KINDS[0]):

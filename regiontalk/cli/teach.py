@@ -300,7 +300,7 @@ def import_answers(source: Path, folder: Path, photos: Sequence[Path], answers: 
 
 def _from_label_studio(source: Path, folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """The corrections of an export of the type JSON."""
-    from regiontalk.export.labelstudio import read_tasks
+    from regiontalk.export.labelstudio_import import read_tasks
     from regiontalk.files import read_text
 
     try:

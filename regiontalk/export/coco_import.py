@@ -22,8 +22,8 @@ def read_document(document: Any) -> Corrections:
     if not is_document(document):
         raise ValueError("expected a COCO document with the lists images and annotations")
     names: dict[str, str] = {}
-    for category in _dictionaries(document.get("categories")):
-        names[str(category.get("id"))] = str(category.get("name", ""))
+    for entry in _dictionaries(document.get("categories")):
+        names[str(entry.get("id"))] = str(entry.get("name", ""))
     left_out: list[str] = []
     rows: dict[str, dict[str, Any]] = {}
     for image in _dictionaries(document["images"]):

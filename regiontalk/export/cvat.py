@@ -75,9 +75,8 @@ def _add_box(image: ElementTree.Element, region: RegionCaption) -> None:
         name: f"{float(value):.2f}"
         for name, value in zip(("xtl", "ytl", "xbr", "ybr"), region.box, strict=True)
     }
-    box = ElementTree.SubElement(
-        image, "box", label=REGION, source="auto", occluded="0", z_order="0", **corners
-    )
+    attributes = {"label": REGION, "source": "auto", "occluded": "0", "z_order": "0", **corners}
+    box = ElementTree.SubElement(image, "box", attributes)
     _add_words(box, PHRASE, region.text or "")
 
 

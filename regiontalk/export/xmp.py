@@ -181,13 +181,15 @@ def person_regions(
     rows: list[tuple[Shares, str]] = []
     for listed in document.getElementsByTagNameNS(EXT, "ImageRegion"):
         for item in listed.getElementsByTagNameNS(RDF, "li"):
-            box, words = _iptc_box(item), _region_words(item)
-            if not box or not words or item.parentNode.parentNode is not listed:
+            box, words = _region_box(item), _region_words(item)
+            bag = item.parentNode
+            if box is None or not words or bag is None or bag.parentNode is not listed:
                 continue
             marks = (_our_mark(node) for node in (item, *item.getElementsByTagName("*")))
             mark = next(filter(None, marks), "")
-            if not mark or _is_corrected(item, mark):
-                rows.append((_seen_box(box[0], size_wh, orientation), words))
+            boxes = [written for written in (_written_box(mark), box) if written is not None]
+            if not mark or _has_other_words(item, mark) or _is_moved(boxes):
+                rows.append((_seen_box(box, size_wh, orientation), words))
     return rows
 
 

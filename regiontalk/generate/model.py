@@ -140,9 +140,9 @@ class Generator(nn.Module):
         memory = tuple(tensor.index_select(0, text_rows) for tensor in memory)
         embedded = self.dropout(self.embed(plan.token_ids))  # (W, E)
         steps = zip(
-            embedded.split(plan.live_counts),
-            self.word_drive(embedded).split(plan.live_counts),
-            (plan.token_ids == START).split(plan.live_counts),
+            torch.split(embedded, plan.live_counts),
+            torch.split(self.word_drive(embedded), plan.live_counts),
+            torch.split(plan.token_ids == START, plan.live_counts),
             strict=True,
         )
         outputs: list[Tensor] = []
