@@ -256,8 +256,8 @@ def _train_own(
 
 def _card(run: Run, data: str, start: str | None) -> str:
     """The model card of what a run will leave."""
+    from regiontalk.train.build import extractor_sizes
     from regiontalk.train.card import aligner_card, model_card
-    from regiontalk.train.fingerprint import extractor_sizes
 
     recipe, photos = run.recipe, len(run.examples)
     if run.given is not None:

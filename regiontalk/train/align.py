@@ -13,9 +13,12 @@ from torch import Tensor
 from regiontalk.align.loss import fragment_loss
 from regiontalk.align.model import Aligner
 from regiontalk.align.torch_score import word_products
+from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
-from regiontalk.train.sentences import Sentences, batch_rows, random_spans
+from regiontalk.train.sentences import Sentences, batch_rows, random_spans, sentence_numbers
+from regiontalk.train.vocabulary import phrase_texts
 
 HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
 
@@ -67,6 +70,10 @@ class AlignConfig(BaseModel):
     )
     fragments: FragmentConfig = FragmentConfig()
 
+    def learns_from(self, example: Example) -> bool:
+        """Whether a photo has something to learn from."""
+        return bool(example.captions or (self.phrases and phrase_texts(example)))
+
 
 class AlignTerms:
     """The loss terms of a step, as `loop.train` wants them."""
@@ -87,10 +94,26 @@ class AlignTerms:
         self.views = len(features.vectors) // features.photos
         self.standard = _standard(features) if config.standardise else None
 
+    @classmethod
+    def of_examples(
+        cls,
+        model: RegionModel,
+        config: AlignConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+    ) -> Self:
+        """What the aligner learns of photos with these features."""
+        sentences = sentence_numbers(examples, model.vocabulary)
+        if config.phrases:
+            for row, example in enumerate(examples):
+                texts = dict.fromkeys(phrase_texts(example))
+                sentences[row] = sentences[row] or [model.vocabulary.encode(text) for text in texts]
+        return cls(model.aligner, features, sentences, config)
+
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
         config = self.config
-        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
         device = self.aligner.log_scale.device
@@ -128,12 +151,6 @@ class AlignTerms:
                 )
         return losses
 
-    def finish(self) -> None:
-        """Give the trained aligner the features as they are."""
-        if self.standard is not None:
-            centre, scale = self.standard
-            self.aligner.regions.absorb(centre.to(self.aligner.log_scale.device), scale)
-
     def _fragments(self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int) -> Tensor:
         """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch."""
         config = self.config.fragments
@@ -143,6 +160,17 @@ class AlignTerms:
         return fragment_loss(
             products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over
         )
+
+
+def absorb_standard(aligner: Aligner, features: FrozenFeatures) -> None:
+    """Let an aligner that learnt standardised features read them as they are.
+
+    Args:
+        aligner: changed in place.
+        features: those that it learnt.
+    """
+    centre, scale = _standard(features)
+    aligner.regions.absorb(centre.to(aligner.log_scale.device), scale)
 
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:

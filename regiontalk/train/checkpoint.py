@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from regiontalk.files import write_whole
+
 _NAME = "checkpoint.safetensors"
 _LONGEST = 60  # letters of a value in a message
 # Settings that are hashes, and what they are of.
@@ -52,13 +54,8 @@ def save_checkpoint(
             f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous()
             for key, value in entry.items()
         }
-    fresh = folder / (_NAME + ".new")
-    save_file(
-        tensors,
-        fresh,
-        metadata={"step": str(step), "config": json.dumps(config), "settings": settings},
-    )
-    os.replace(fresh, folder / _NAME)
+    metadata = {"step": str(step), "config": json.dumps(config), "settings": settings}
+    write_whole(folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata))
 
 
 def load_checkpoint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,15 +13,15 @@ from torch import Tensor
 from regiontalk.generate.attention import doubly_stochastic
 from regiontalk.generate.model import caption_loss
 from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.region_texts import BoxWords, region_texts
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
-from regiontalk.train.sentences import Sentences, batch_rows, teacher_words
-
-# a box (4,) in network pixels and the words that describe it
-BoxWords = tuple[Tensor, list[int]]
+from regiontalk.train.sentences import Sentences, batch_rows, sentence_numbers, teacher_words
+from regiontalk.train.vocabulary import phrase_texts
 
 
 class GenerateConfig(BaseModel):
@@ -69,6 +69,15 @@ class GenerateConfig(BaseModel):
         0.1, ge=0, description="weight of the generator where pairs are inferred anew"
     )
 
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether words on boxes that people or detectors drew are learnt."""
+        return bool(self.phrases or self.names)
+
+    def learns_from(self, example: Example) -> bool:
+        """Whether a photo has something to learn from."""
+        return bool(example.captions or phrase_texts(example))
+
 
 class GenerateTerms:
     """The loss terms of a step, as `loop.train` wants them."""
@@ -112,10 +121,40 @@ class GenerateTerms:
         self._rewarded_from = (1 - config.reward) * config.optimiser.steps
         self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
 
+    @classmethod
+    def of_examples(
+        cls,
+        model: RegionModel,
+        config: GenerateConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+        *,
+        pairs: Sequence[Sequence[BoxWords]] = (),
+        unseen: Sequence[str] = (),
+    ) -> Self:
+        """What the generator learns of photos with these features.
+
+        Args:
+            model: only its generator is trained.
+            config: the mixture.
+            examples: the photos.
+            features: of them.
+            pairs: of each row of the features.
+            unseen: sentences without photos.
+        """
+        sentences = sentence_numbers(examples, model.vocabulary)
+        phrases, names = region_texts(
+            examples, model, phrases=bool(config.phrases), names=bool(config.names)
+        )
+        unseen_words = [model.vocabulary.encode(sentence) for sentence in unseen]
+        return cls(
+            model, features, sentences, pairs, phrases, config, names=names, unseen=unseen_words
+        )
+
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
         config = self.config
-        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
         conditions = self.conditions(rows)

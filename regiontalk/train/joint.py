@@ -9,8 +9,7 @@ make words answer for themselves: a query is often a phrase.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -24,7 +23,7 @@ from regiontalk.regions.backbones import depthwise_in_float32, silence_dead_chan
 from regiontalk.regions.extractor import Maps
 from regiontalk.regions.proposals import proposal_loss
 from regiontalk.train.align import HARDEST_AFTER, Texts, alignment_loss
-from regiontalk.train.loop import Log, OptimiserConfig, train
+from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment, pad_boxes
 from regiontalk.train.phrases import (
     box_names,
@@ -82,6 +81,10 @@ class JointConfig(BaseModel):
         False, description="the backbone's batch norms keep their mean and variance"
     )
 
+    def learns_from(self, example: Example) -> bool:
+        """Whether a photo has something to learn from."""
+        return bool(example.captions or len(example.boxes_xyxy))
+
     @property
     def speaks(self) -> bool:
         """Whether the generator learns."""
@@ -129,7 +132,7 @@ class JointTerms:
         is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
         if config.frozen_stride and config.optimiser.backbone_rate:
             model.extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
-        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(config.optimiser.step_seed(step))
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         truth, mask = pad_boxes([self.boxes[row] for row in rows])
         pixels, truth, mask = augment(
@@ -204,34 +207,6 @@ class JointTerms:
             condition, grids, inputs.to(condition.device), rows=owner.to(condition.device)
         )
         return caption_loss(logits, targets.to(condition.device), self.config.smoothing)
-
-
-def train_joint(
-    model: RegionModel,
-    examples: Sequence[Example],
-    store: PictureStore,
-    config: JointConfig,
-    *,
-    folder: Path,
-    log: Log,
-    changes: AugmentConfig = AUGMENT,
-    settings: str = "",
-    usual: str = "",
-    after: Callable[[int], None] = lambda step: None,
-) -> None:
-    """Run stage one to its end, or on from its checkpoint; a ``backbone_rate`` of 0 leaves the backbone as it is."""
-    learning = made_ready(model, config)
-    terms = JointTerms(model, examples, store, config, changes)
-    train(
-        learning,
-        terms,
-        config.optimiser,
-        folder=folder,
-        log=log,
-        settings=settings,
-        usual=usual,
-        after=after,
-    )
 
 
 def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:

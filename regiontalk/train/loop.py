@@ -20,6 +20,8 @@ from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
 from regiontalk.train.watch import Watch
 
 Log = Callable[[str], None]
+Terms = Callable[[int], Mapping[str, Tensor]]
+"""From a step to its named loss terms."""
 
 
 class OptimiserConfig(BaseModel):
@@ -64,6 +66,14 @@ class OptimiserConfig(BaseModel):
             return self
         steps = max(1, round(self.epochs * (photos // max(1, min(batch, photos)))))
         return self.model_copy(update={"steps": steps})
+
+    def step_seed(self, step: int) -> int:
+        """The seed of everything random in one step.
+
+        >>> OptimiserConfig(seed=2).step_seed(5)
+        2000011
+        """
+        return self.seed * 1_000_003 + step
 
     @property
     def last(self) -> int:
@@ -141,7 +151,7 @@ def train(
     for step in range(begin, last):
         if watch is not None and watch.is_over:
             break
-        torch.manual_seed(config.seed * 1_000_003 + step)
+        torch.manual_seed(config.step_seed(step))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
         losses = terms(step)

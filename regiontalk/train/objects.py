@@ -89,7 +89,7 @@ class ObjectsTerms:
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
         recipe = self.recipe
-        chooser = random.Random(recipe.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(recipe.optimiser.step_seed(step))
         photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
         read = [
             [words for words in self.descriptions[row] if chooser.random() >= recipe.missed]

@@ -1,4 +1,4 @@
-"""What the generator is taught of regions: the pairs that the aligner infers, and the annotators' own phrases."""
+"""What the generator is taught of regions that nobody named: the pairs that the aligner infers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Pair, infer_pairs
 from regiontalk.model.region_model import RegionModel
-from regiontalk.records import Example, FloatArray
+from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import Vocabulary, trimmed
 from regiontalk.train.em import responsibilities
 from regiontalk.train.features import FrozenFeatures
-from regiontalk.train.generate import BoxWords
-from regiontalk.train.sentences import Sentences, network_boxes
+from regiontalk.train.region_texts import BoxWords
+from regiontalk.train.sentences import Sentences
 
 
 def inferred_pairs(
@@ -94,37 +93,3 @@ def _opinion(
         return np.asarray(weight * shares.cpu().numpy(), dtype=np.float32)
 
     return opinion
-
-
-def box_phrases(
-    examples: Sequence[Example], model: RegionModel, source: str
-) -> list[list[BoxWords]]:
-    """The phrases of one source with the boxes they name, as boxes in network pixels and words.
-
-    A phrase of several boxes ("two dogs") is about the box around them all.
-    """
-    phrases_by_photo: list[list[BoxWords]] = []
-    for example in examples:
-        boxes = torch.from_numpy(network_boxes(example, model.preprocessing))
-        pairs: list[BoxWords] = []
-        box_by_rows: dict[
-            tuple[int, ...], Tensor
-        ] = {}  # phrases of one box share its tensor: it is pooled once
-        for phrase in example.phrases:
-            words = model.vocabulary.encode(phrase.text)
-            if phrase.source != source or not phrase.boxes or not words:
-                continue
-            corners = boxes[list(phrase.boxes)]
-            around = torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)])
-            pairs.append((box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around), words))
-        phrases_by_photo.append(pairs)
-    return phrases_by_photo
-
-
-def unique_boxes(texts: Sequence[Sequence[BoxWords]]) -> list[NDArray[np.float32]]:
-    """The different boxes (G, 4) of each photo's texts."""
-    boxes_by_photo: list[NDArray[np.float32]] = []
-    for pairs in texts:
-        boxes = dict.fromkeys(tuple(box.tolist()) for box, _ in pairs)
-        boxes_by_photo.append(np.array(list(boxes), dtype=np.float32).reshape(-1, 4))
-    return boxes_by_photo
