@@ -17,6 +17,7 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.sentences import Sentences, batch_rows, random_spans, sentence_numbers
 from regiontalk.train.vocabulary import phrase_texts
 
@@ -84,13 +85,15 @@ class AlignTerms:
         features: FrozenFeatures,
         sentences: Sequence[Sentences],
         config: AlignConfig,
+        processes: Processes = ALONE,
     ) -> None:
         """Hold the features and the word numbers of each photo's sentences."""
         self.aligner, self.features, self.config = aligner, features, config
+        self.processes = processes
         self.sentences = list(sentences)
         if config.shuffle:
             random.Random(config.optimiser.seed).shuffle(self.sentences)
-        self.usable = [row for row, own in enumerate(self.sentences) if own]
+        self.usable = [row for row, texts in enumerate(self.sentences) if texts]
         self.views = len(features.vectors) // features.photos
         self.standard = _standard(features) if config.standardise else None
 
@@ -101,6 +104,7 @@ class AlignTerms:
         config: AlignConfig,
         examples: Sequence[Example],
         features: FrozenFeatures,
+        processes: Processes = ALONE,
     ) -> Self:
         """What the aligner learns of photos with these features."""
         sentences = sentence_numbers(examples, model.vocabulary)
@@ -108,7 +112,7 @@ class AlignTerms:
             for row, example in enumerate(examples):
                 texts = dict.fromkeys(phrase_texts(example))
                 sentences[row] = sentences[row] or [model.vocabulary.encode(text) for text in texts]
-        return cls(model.aligner, features, sentences, config)
+        return cls(model.aligner, features, sentences, config, processes)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
@@ -116,40 +120,55 @@ class AlignTerms:
         chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        sentences = [self.sentences[photo] for photo in photos]
+        chosen = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
+        vectors, mask = self._read(self.processes.share(rows))
+        is_warm = step < config.hardest_after * config.optimiser.steps
+        with torch.autocast(
+            vectors.device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
+        ):
+            # (B, N, D), (B, N): from here on of all processes
+            regions = self.processes.gather(self.aligner.regions(vectors))
+            mask = self.processes.gather(mask)
+            texts = Texts.read(self.aligner, chosen, self.processes)
+            losses = {"sentences": self._loss(regions, texts, mask, 0.0, is_warm)}
+            if config.fragments.weight:
+                fragments = self._fragments(regions, mask, texts, step)
+                losses["fragments"] = config.fragments.weight * fragments
+            if config.spans:
+                spans = random_spans(sentences, config.spans, config.span_words, chooser)
+                texts = Texts.read(self.aligner, spans, self.processes)
+                losses["spans"] = config.weight_span * self._loss(
+                    regions, texts, mask, 0.5, is_warm
+                )
+        return losses
+
+    def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Region vectors (B, N, F) of some rows as the aligner learns them, and their mask (B, N)."""
         device = self.aligner.log_scale.device
-        vectors, mask = (
-            self.features.read_vectors(rows).to(device),
-            self.features.read_mask(rows).to(device),
-        )
+        vectors = self.features.read_vectors(rows).to(device)
+        mask = self.features.read_mask(rows).to(device)
         if self.standard is not None:
             centre, scale = self.standard
             vectors = (vectors - centre.to(device)) / scale
-        if config.noise:
+        if self.config.noise:
             real = vectors if mask.all() else vectors[mask]
-            vectors = vectors + config.noise * real.std() * torch.randn_like(vectors)
-        full = [self.sentences[photo] for photo in photos]
-        chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
-        warm = step < config.hardest_after * config.optimiser.steps
-        with torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
-        ):
-            regions = self.aligner.regions(vectors)
-            texts = Texts.read(self.aligner, chosen)
-            losses = {
-                "sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)
-            }
-            if config.fragments.weight:
-                losses["fragments"] = config.fragments.weight * self._fragments(
-                    regions, mask, texts, step
-                )
-            if config.spans:
-                spans = Texts.read(
-                    self.aligner, random_spans(full, config.spans, config.span_words, chooser)
-                )
-                losses["spans"] = config.weight_span * alignment_loss(
-                    self.aligner, regions, spans, 0.5, mask, warm=warm
-                )
-        return losses
+            vectors = vectors + self.config.noise * real.std() * torch.randn_like(vectors)
+        return vectors, mask
+
+    def _loss(
+        self, regions: Tensor, texts: Texts, mask: Tensor, drop_whole: float, is_warm: bool
+    ) -> Tensor:
+        """`alignment_loss` of the whole batch."""
+        return alignment_loss(
+            self.aligner,
+            regions,
+            texts,
+            drop_whole,
+            mask,
+            warm=is_warm,
+            processes=self.processes,
+        )
 
     def _fragments(self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int) -> Tensor:
         """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch."""
@@ -195,13 +214,34 @@ class Texts(NamedTuple):
     mask: Tensor
 
     @classmethod
-    def read(cls, aligner: Aligner, texts: Sequence[Sequence[Sequence[int]]]) -> Self:
-        """Read, for each photo, its texts as word numbers."""
-        words, mask = aligner.read([text for own in texts for text in own])
-        owner = torch.tensor(
-            [photo for photo, own in enumerate(texts) for _ in own], device=words.device
-        )
-        return cls(owner, words, mask)
+    def read(
+        cls,
+        aligner: Aligner,
+        texts: Sequence[Sequence[Sequence[int]]],
+        processes: Processes = ALONE,
+        bounds: tuple[int, int] | None = None,
+    ) -> Self:
+        """Read, for each photo of a batch, its texts as word numbers; each process reads those of its photos.
+
+        Args:
+            aligner: reads them.
+            texts: of the photos of all processes.
+            processes: those that share the batch.
+            bounds: the first and last + 1 of this process's photos; None = an equal part.
+        """
+        first, last = bounds or processes.bounds(len(texts))
+        words, mask = read_words(aligner, [text for own in texts[first:last] for text in own])
+        photo_of_text = [photo for photo, group in enumerate(texts) for _ in group]
+        owner = torch.tensor(photo_of_text, device=words.device)
+        return cls(owner, processes.gather(words), processes.gather(mask))
+
+
+def read_words(aligner: Aligner, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Word vectors (C, T, D) and mask (C, T) of texts as word numbers; C may be 0."""
+    if texts:
+        return aligner.read(texts)
+    nothing = aligner.log_scale.new_zeros(0, 1, aligner.config.size)
+    return nothing, torch.zeros(0, 1, dtype=torch.bool, device=nothing.device)
 
 
 def alignment_loss(
@@ -212,6 +252,7 @@ def alignment_loss(
     mask: Tensor | None = None,
     *,
     warm: bool = False,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """The configured loss of photos against all texts of the batch.
 
@@ -223,10 +264,12 @@ def alignment_loss(
             must be found in a part of the photo.
         mask: (B, N), True = a region; None = all are.
         warm: hardest negatives are still all negatives.
+        processes: those that compute the same loss.
     """
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
-    region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
+    chance = processes.agree(torch.rand(len(regions), device=regions.device))
+    region_mask[:, 0] = chance >= drop_whole
     return aligner.loss(
         aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm
     )

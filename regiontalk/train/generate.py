@@ -18,10 +18,21 @@ from regiontalk.regions.extractor import Maps
 from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.region_texts import BoxWords, region_texts
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
-from regiontalk.train.sentences import Sentences, batch_rows, sentence_numbers, teacher_words
+from regiontalk.train.sentences import (
+    Sentences,
+    batch_rows,
+    count_targets,
+    sentence_numbers,
+    teacher_words,
+)
 from regiontalk.train.vocabulary import phrase_texts
+
+# conditions (R, C), annotation vectors (R, P, F) or None, and the row of each text's condition
+Condition = tuple[Tensor, Tensor | None, Tensor]
+Conditions = Callable[[Sequence[Sequence[BoxWords]]], Condition]
 
 
 class GenerateConfig(BaseModel):
@@ -93,6 +104,7 @@ class GenerateTerms:
         *,
         names: Sequence[Sequence[BoxWords]] = (),
         unseen: Sequence[list[int]] = (),
+        processes: Processes = ALONE,
     ) -> None:
         """Hold the training texts.
 
@@ -105,7 +117,9 @@ class GenerateTerms:
             config: the mixture.
             names: of each photo, class names on boxes of view 0.
             unseen: sentences without photos, as word numbers.
+            processes: those that share a batch.
         """
+        self.processes = processes
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
@@ -131,6 +145,7 @@ class GenerateTerms:
         *,
         pairs: Sequence[Sequence[BoxWords]] = (),
         unseen: Sequence[str] = (),
+        processes: Processes = ALONE,
     ) -> Self:
         """What the generator learns of photos with these features.
 
@@ -141,6 +156,7 @@ class GenerateTerms:
             features: of them.
             pairs: of each row of the features.
             unseen: sentences without photos.
+            processes: those that share a batch.
         """
         sentences = sentence_numbers(examples, model.vocabulary)
         phrases, names = region_texts(
@@ -148,7 +164,15 @@ class GenerateTerms:
         )
         unseen_words = [model.vocabulary.encode(sentence) for sentence in unseen]
         return cls(
-            model, features, sentences, pairs, phrases, config, names=names, unseen=unseen_words
+            model,
+            features,
+            sentences,
+            pairs,
+            phrases,
+            config,
+            names=names,
+            unseen=unseen_words,
+            processes=processes,
         )
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -157,57 +181,82 @@ class GenerateTerms:
         chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        conditions = self.conditions(rows)
-        size = self.model.config.extractor.size
-        whole = torch.tensor([0.0, 0.0, size, size])
-        kinds = {
-            "captions": [
-                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)]
-                for photo in photos
-            ],
-            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows]
-            if config.pairs
-            else [],
-            "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
-            if config.phrases
-            else [],
-            "names": [_some(self.names[photo], config.names, chooser) for photo in photos]
-            if config.names
-            else [],
-        }
+        texts_by_kind = self._choose(photos, rows, chooser)
+        conditions = self.conditions(self.processes.share(rows))
         losses = self._unseen_terms(step, chooser)
-        for name, texts in kinds.items():
+        reward = self._reward if step >= self._rewarded_from else None
+        for kind, texts in texts_by_kind.items():
             if not any(texts):
                 continue
-            if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
-                losses["reward"] = self_critical_loss(
-                    self.model.generator,
-                    condition,
-                    annotations,
-                    photos,
-                    self._reward,
-                    draws=max(2, config.captions),
-                    max_words=self.model.config.decoding.max_words,
-                )
-            else:
-                given = conditions(texts)
-                terms = self._terms(
-                    name, *given, [words for own in texts for _, words in own], step
-                )
-                weight = getattr(config, f"weight_{name}")
-                losses |= {key: weight * value for key, value in terms.items()}
+            if kind == "captions" and reward is not None:
+                here = self.processes.share(photos)
+                losses["reward"] = self._reward_loss(here, conditions, reward)
+                continue
+            weight = getattr(config, f"weight_{kind}")
+            terms = self._kind_terms(kind, texts, conditions, step)
+            losses |= {name: weight * value for name, value in terms.items()}
         return losses
+
+    def _choose(
+        self, photos: Sequence[int], rows: Sequence[int], chooser: random.Random
+    ) -> dict[str, list[list[BoxWords]]]:
+        """The texts that the generator learns of each photo of a batch, by kind."""
+        config = self.config
+        whole = self._whole_photo()
+        captions = [_some(self.sentences[photo], config.captions, chooser) for photo in photos]
+        chosen = {"captions": [[(whole, words) for words in texts] for texts in captions]}
+        if config.pairs:
+            chosen["pairs"] = [_some(self.pairs[row], config.pairs, chooser) for row in rows]
+        if config.phrases:
+            chosen["phrases"] = [
+                _some(self.phrases[photo], config.phrases, chooser) for photo in photos
+            ]
+        if config.names:
+            chosen["names"] = [_some(self.names[photo], config.names, chooser) for photo in photos]
+        return chosen
+
+    def _whole_photo(self) -> Tensor:
+        """The box (4,) of a whole photo."""
+        size = self.model.config.extractor.size
+        return torch.tensor([0.0, 0.0, size, size])
+
+    def _kind_terms(
+        self, kind: str, texts: Sequence[Sequence[BoxWords]], conditions: Conditions, step: int
+    ) -> dict[str, Tensor]:
+        """The terms of the texts of a batch of one kind, this process's photos as their part of the whole."""
+        words_by_photo = [[words for _, words in pairs] for pairs in texts]
+        batch_texts = [words for group in words_by_photo for words in group]
+        texts_here = self.processes.share(texts)
+        if not any(texts_here):
+            return self._terms(kind, None, [], batch_texts, step)
+        words = [words for group in self.processes.share(words_by_photo) for words in group]
+        return self._terms(kind, conditions(texts_here), words, batch_texts, step)
+
+    def _reward_loss(
+        self, photos: Sequence[int], conditions: Conditions, reward: CiderReward
+    ) -> Tensor:
+        """What captions that the generator draws for whole photos are worth."""
+        whole = self._whole_photo()
+        condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
+        return self_critical_loss(
+            self.model.generator,
+            condition,
+            annotations,
+            photos,
+            reward,
+            draws=max(2, self.config.captions),
+            max_words=self.model.config.decoding.max_words,
+            processes=self.processes,
+        )
 
     def _unseen_terms(self, step: int, chooser: random.Random) -> dict[str, Tensor]:
         """Cross-entropy of sentences without a photo, read under a blank condition."""
         config = self.config
-        if (
-            not (config.unseen and self.unseen)
-            or step >= config.unseen_until * config.optimiser.steps
-        ):
+        is_over = step >= config.unseen_until * config.optimiser.steps
+        if not (config.unseen and self.unseen) or is_over:
             return {}
-        texts = _some(self.unseen, config.unseen, chooser)
+        batch_texts = _some(self.unseen, config.unseen, chooser)
+        texts = self.processes.share(batch_texts)
         blank = torch.zeros(1, self.model.condition_size(), device=self._device)
         annotations = None
         if self.model.config.generator.attention:
@@ -215,68 +264,93 @@ class GenerateTerms:
                 1, 1, self.model.generator.annotate.in_features, device=self._device
             )
         rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
-        terms = self._terms("unseen", blank, annotations, rows, texts, step)
-        return {key: config.weight_unseen * value for key, value in terms.items()}
+        terms = self._terms("unseen", (blank, annotations, rows), texts, batch_texts, step)
+        return {name: config.weight_unseen * value for name, value in terms.items()}
 
     def box_texts(self, photo: int) -> list[BoxWords]:
         """The phrases and the names on boxes of a photo."""
         return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
 
-    def conditions(
-        self, rows: Sequence[int]
-    ) -> Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]:
+    def conditions(self, rows: Sequence[int]) -> Conditions:
         """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
 
         A model that attends needs region maps; any other reads region vectors alone.
         """
-        config, size = self.model.config.generator, self.model.config.extractor.size
-        maps = seen = None
-        if config.attention:
-            maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
-            seen = (
-                self.features.read_boxes(rows)[:, : 1 + config.regions].to(self._device)
-                if config.regions
-                else None
-            )
+        return (
+            self._from_maps(rows)
+            if self.model.config.generator.attention
+            else (self._from_vectors(rows))
+        )
 
-        def read(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _from_maps(self, rows: Sequence[int]) -> Conditions:
+        """`conditions` of a model that attends to cells of the maps, or to the first regions."""
+        maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
+        attended = self.model.config.generator.regions
+        attended_boxes = None
+        if attended:
+            boxes = self.features.read_boxes(rows)[:, : 1 + attended]
+            attended_boxes = boxes.to(self._device)
+
+        @torch.no_grad()
+        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
             boxes, places = _gather_boxes(texts)
-            places = places.to(self._device)
-            with torch.no_grad():
-                if maps is not None:
-                    return *self.model.conditions(maps, boxes.to(self._device), seen), places
-                whole = torch.tensor([0.0, 0.0, size, size]).expand(len(rows), 1, 4)
-                vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(
-                    self._device
-                )
-                condition = self.model.condition(
-                    vectors[:, 1:], vectors[:, :1], boxes.to(self._device)
-                )
-                return condition.flatten(0, 1), None, places
+            boxes, places = boxes.to(self._device), places.to(self._device)
+            return *self.model.conditions(maps, boxes, attended_boxes), places
+
+        return read
+
+    def _from_vectors(self, rows: Sequence[int]) -> Conditions:
+        """`conditions` of a model that reads region vectors."""
+        whole = self._whole_photo().expand(len(rows), 1, 4)
+
+        @torch.no_grad()
+        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
+            boxes, places = _gather_boxes(texts)
+            vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1))
+            vectors = vectors.to(self._device)
+            condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
+            return condition.flatten(0, 1), None, places.to(self._device)
 
         return read
 
     def _terms(
         self,
         name: str,
-        condition: Tensor,
-        annotations: Tensor | None,
-        rows: Tensor,
+        condition: Condition | None,
         texts: Sequence[list[int]],
+        batch_texts: Sequence[list[int]],
         step: int,
     ) -> dict[str, Tensor]:
-        """Cross-entropy of texts, R of them."""
+        """Cross-entropy of the R texts of this process, as their part of the mean over those of all.
+
+        Args:
+            name: of the term.
+            condition: what the texts are about; None where this process has none.
+            texts: this process's.
+            batch_texts: of all processes.
+            step: of the stage.
+        """
+        config, generator, weigh = self.config, self.model.generator, self.processes.weigh
+        targets_of_all = count_targets(batch_texts)
+        has_penalty = bool(config.penalty and generator.config.attention)
+        if condition is None or not texts:
+            nothing = torch.zeros((), device=self._device)
+            names = [name, f"{name}_attention"] if has_penalty else [name]
+            return {key: weigh(nothing, 0, targets_of_all) for key in names}
+        vectors, annotations, rows = condition
         inputs, targets = (words.to(self._device) for words in teacher_words(texts))
-        if self.config.sampling:
-            share = self.config.sampling * step / self.config.optimiser.steps
-            own = None if annotations is None else annotations[rows]
-            inputs = with_own_words(self.model.generator, condition[rows], own, inputs, share)
+        if config.sampling:
+            share = config.sampling * step / config.optimiser.steps
+            attended = None if annotations is None else annotations[rows]
+            inputs = with_own_words(generator, vectors[rows], attended, inputs, share)
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            logits, looks = self.model.generator(condition, annotations, inputs, rows=rows)
-        losses = {name: caption_loss(logits, targets, self.config.smoothing)}
-        if self.config.penalty and looks is not None:
-            losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(
-                looks, targets != PAD
+            logits, looks = generator(vectors, annotations, inputs, rows=rows)
+        loss = caption_loss(logits, targets, config.smoothing)
+        losses = {name: weigh(loss, count_targets(texts), targets_of_all)}
+        if has_penalty and looks is not None:
+            penalty = doubly_stochastic(looks, targets != PAD)
+            losses[f"{name}_attention"] = config.penalty * weigh(
+                penalty, len(texts), len(batch_texts)
             )
         return losses
 

@@ -21,6 +21,7 @@ from regiontalk.train.keep import WEIGHT, Kept, Memory, with_kept
 from regiontalk.train.loop import Log, Terms
 from regiontalk.train.photos import PictureStore
 from regiontalk.train.precomputed import GivenFeatures
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.recipe import Recipe
 from regiontalk.train.region_texts import BoxWords, region_texts, unique_boxes
 from regiontalk.train.word_vectors import read_text
@@ -56,6 +57,7 @@ class Inputs:
         dev: Sequence[Example] = (),
         base: RegionModel | None = None,
         memory: Memory | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Read the training split.
 
@@ -73,12 +75,14 @@ class Inputs:
             dev: photos on which the frozen stages are judged; none judges nothing.
             base: a whole model that goes on learning, its vocabulary grown.
             memory: everyday photos of which the base must not forget what it knows.
+            processes: those that train together.
 
         Raises:
             ValueError: there is no data, no photo of it has words (or features), or torch cannot
                 compute on the device.
         """
-        self.out, self.log, self.device = out, log, resolve_device(device)
+        self.out, self.log, self.processes = out, log, processes
+        self.device = resolve_device(processes.device(device))
         folders = [data] if isinstance(data, Path) else list(data)
         self.examples = list(examples) if examples is not None else read_folders(folders, log)
         self.examples = self.examples[:limit]
@@ -122,21 +126,23 @@ class Inputs:
             model: as the stages before have left it.
             stage: its name; all stages but ``warm`` share one file.
         """
-        if self.given is not None:
-            return self.given.freeze(model.preprocessing)
         is_warm = stage == "warm"
-        return freeze_features(
-            model.extractor.eval(),
-            self.examples,
-            lambda: self.store(model),
-            self.out / ("features_warm" if is_warm else "features"),
-            regions=self.recipe.features.regions,
-            views=self.recipe.features.views,
-            maps=not is_warm and self.recipe.reads_maps,
-            taught=() if is_warm else self._taught_boxes(model, self.examples),
-            changes=self.recipe.augment,
-            log=self.log,
-        )
+        taught = () if is_warm else self._taught_boxes(model, self.examples)
+        with self.processes.main_first():
+            if self.given is not None:
+                return self.given.freeze(model.preprocessing)
+            return freeze_features(
+                model.extractor.eval(),
+                self.examples,
+                lambda: self.store(model),
+                self.out / ("features_warm" if is_warm else "features"),
+                regions=self.recipe.features.regions,
+                views=self.recipe.features.views,
+                maps=not is_warm and self.recipe.reads_maps,
+                taught=taught,
+                changes=self.recipe.augment,
+                log=self.log,
+            )
 
     def dev_features(self, model: RegionModel) -> FrozenFeatures:
         """The frozen features of the dev photos."""

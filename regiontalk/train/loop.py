@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.watch import Watch
 
 Log = Callable[[str], None]
@@ -121,6 +122,7 @@ def train(
     usual: str = "",
     after: Callable[[int], None] = lambda step: None,
     watch: Watch | None = None,
+    processes: Processes = ALONE,
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
 
@@ -136,7 +138,8 @@ def train(
             setting.
         after: called with the number of steps done after every step, for measuring on dev.
         watch: judges on dev, keeps the best weights, which ``module`` then has at the end, and stops
-            early.
+            early; for a process alone.
+        processes: those that train together; the main one writes the checkpoints.
 
     Raises:
         ValueError: the loss stopped being finite; the last checkpoint is whole.
@@ -144,23 +147,27 @@ def train(
     optimiser = make_optimiser(module, config)
     peaks = [group["lr"] for group in optimiser.param_groups]
     begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
-    sums: dict[str, float] = {}
-    started = time.perf_counter()
+    pace = _Pace(begin, config, log)
+    processes.copy_main(module)
     if watch is not None:
         watch.resume(begin, last)
     for step in range(begin, last):
         if watch is not None and watch.is_over:
             break
-        torch.manual_seed(config.step_seed(step))
+        torch.manual_seed(processes.seed(config.step_seed(step)))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
+        statistics = processes.statistics(module)
         losses = terms(step)
+        values = processes.mean_terms(losses)
         if losses:
-            _update(losses, optimiser, config, step)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if watch is not None:
-                watch.add(name, float(value.detach()))
+            _refuse_infinite(values, step)
+            _update(losses, optimiser, config, processes)
+        processes.merge_statistics(module, statistics)
+        pace.add(values)
+        if watch is not None:
+            for name, value in values.items():
+                watch.add(name, value)
         done = step + 1
         is_judged = watch is not None and watch.is_due(done)
         if (
@@ -169,15 +176,35 @@ def train(
             watch.judge(done, module)
         if done % config.checkpoint_every == 0 or done == last or is_judged:
             if watch is None:
-                count = (done - 1) % config.checkpoint_every + 1
-                pace = (time.perf_counter() - started) / (done - begin)
-                text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
-                log(f"step {done}/{last} {text} | {pace:.2f} s a step")
-            sums = {}
-            save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
+                pace.tell(done)
+            if processes.is_main:
+                save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
+    processes.wait()  # until the last checkpoint stands
     if watch is not None:
         watch.restore(module)
+
+
+class _Pace:
+    """The line of progress: the mean of each loss term since the line before, and the seconds of a step."""
+
+    def __init__(self, begin: int, config: OptimiserConfig, log: Log) -> None:
+        self._begin, self._config, self._log = begin, config, log
+        self._sums: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take note of the loss terms of a step."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def tell(self, done: int) -> None:
+        """Log the line after so many steps."""
+        count = (done - 1) % self._config.checkpoint_every + 1
+        seconds = (time.perf_counter() - self._started) / (done - self._begin)
+        text = " ".join(f"{name} {value / count:.3f}" for name, value in self._sums.items())
+        self._log(f"step {done}/{self._config.last} {text} | {seconds:.2f} s a step")
+        self._sums = {}
 
 
 def recall(
@@ -200,22 +227,28 @@ def _resume(
     return load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
 
 
+def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
+    """Stop before a loss that is not finite spoils the weights."""
+    if not math.isfinite(sum(values.values())):
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        raise ValueError(
+            f"step {step}: the loss is not finite ({text}); lower the rate and start in another --out folder"
+        )
+
+
 def _update(
     losses: Mapping[str, Tensor],
     optimiser: torch.optim.Optimizer,
     config: OptimiserConfig,
-    step: int,
+    processes: Processes,
 ) -> None:
-    """Backward, clip and step; a loss that is not finite is refused."""
+    """Backward, clip and step."""
     total = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(total):
-        found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
-        raise ValueError(
-            f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
-        )
     optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward([total])  # what total.backward() does, with types
+    if total.requires_grad:  # else this process had nothing to learn from
+        torch.autograd.backward([total])  # what total.backward() does, with types
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    processes.average_gradients(parameters)
     if config.clip_by == "norm":
         nn.utils.clip_grad_norm_(parameters, config.clip)
     else:

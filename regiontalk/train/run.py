@@ -56,7 +56,12 @@ class Run(Inputs):
         vectors: Path | None = None,
     ) -> RegionModel:
         """The model before its first stage; the arguments are those of `build_model`."""
-        return build_model(self, start=start, weights=weights, published=published, vectors=vectors)
+        with self.processes.main_first():
+            model = build_model(
+                self, start=start, weights=weights, published=published, vectors=vectors
+            )
+        self.processes.copy_main(model)
+        return model
 
     def stage(self, name: str, model: RegionModel) -> None:
         """Run one stage of the recipe on the model, or go on with it; a finished one is only loaded.
@@ -74,10 +79,7 @@ class Run(Inputs):
         for checkpoint in self._checkpoints(stage, model):
             if checkpoint.number:
                 self.log(f"stage {name}: EM round {checkpoint.number} of {stage.rounds - 1}")
-            manifest = data_manifest(self.examples)
-            restart_changed(
-                checkpoint.folder, checkpoint.settings, checkpoint.usual, manifest, self.log
-            )
+            self._restart_changed(checkpoint)
             if steps_done(checkpoint.folder) >= stage.config.optimiser.last:
                 self._load(stage, model, checkpoint)
             else:
@@ -116,6 +118,13 @@ class Run(Inputs):
             text = json.dumps(settings | {"round": number, "before": before})
             yield Checkpoint(number, self.out / f"{stage.name}_{number + 1}", text, usual)
 
+    def _restart_changed(self, checkpoint: Checkpoint) -> None:
+        """Set the checkpoint of a round aside where its data have changed."""
+        if self.processes.is_main:
+            folder, settings, usual = checkpoint.folder, checkpoint.settings, checkpoint.usual
+            restart_changed(folder, settings, usual, data_manifest(self.examples), self.log)
+        self.processes.wait()
+
     def _train(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> None:
         """Train a round from its beginning or its checkpoint to its end."""
         lesson = stage.lesson(model, checkpoint.number)
@@ -128,6 +137,7 @@ class Run(Inputs):
             settings=checkpoint.settings,
             usual=checkpoint.usual,
             watch=lesson.watch,
+            processes=self.processes,
         )
 
     def _load(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> int:
@@ -162,7 +172,9 @@ def run_recipe(
     for name in stages:
         run.stage(name, model)
     folder = run.out / "model"
-    save_for_use(folder, model, card, run.log)
+    if run.processes.is_main:
+        save_for_use(folder, model, card, run.log)
+    run.processes.wait()
     return folder
 
 

@@ -20,6 +20,7 @@ from regiontalk.metrics.cider import cider_d, document_frequencies
 from regiontalk.runtime.search import FORBIDDEN, sample
 from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, Vocabulary
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.sentences import Sentences, teacher_words
 
 Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
@@ -88,6 +89,7 @@ def self_critical_loss(
     *,
     draws: int,
     max_words: int,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
 
@@ -102,6 +104,7 @@ def self_critical_loss(
         reward: of captions.
         draws: K, captions drawn for each photo, 2 or more.
         max_words: longest caption.
+        processes: those that draw captions for other photos of the same batch.
     """
     if draws < 2:
         raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
@@ -126,5 +129,6 @@ def self_critical_loss(
     chosen = targets != PAD
     chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
     scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
-    loss: Tensor = -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)
+    words = processes.mean(chosen.sum().float()).clamp(min=1)
+    loss: Tensor = -(better[:, None] * scores * chosen).sum() / words
     return loss

@@ -71,6 +71,15 @@ def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
 
 
+def count_targets(sentences: Sequence[Sequence[int]]) -> int:
+    """How many targets `teacher_words` gives: every known word, and END of each sentence.
+
+    >>> count_targets([[5, UNKNOWN, 7], [4]])
+    5
+    """
+    return sum(1 + sum(word != UNKNOWN for word in sentence) for sentence in sentences)
+
+
 def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
     """An example's boxes in pixels of the network picture."""
     if example.size_wh is None or not len(example.boxes_xyxy):

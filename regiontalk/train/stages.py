@@ -144,7 +144,10 @@ class PhotoStage(Stage):
         """Proposals, sentences, phrases and captions of augmented photos."""
         inputs = self.inputs
         store, changes = inputs.store(model), inputs.recipe.augment
-        return Lesson(JointTerms(model, inputs.examples, store, self.config, changes))
+        terms = JointTerms(
+            model, inputs.examples, store, self.config, changes, processes=inputs.processes
+        )
+        return Lesson(terms)
 
     def sections(self) -> Sequence[str]:
         """The generator's, where it learns."""
@@ -156,13 +159,14 @@ class FrozenStage(Stage):
 
     def begin(self, model: RegionModel) -> None:
         """Settle the statistics of a map that no stage has trained."""
-        settle_statistics(
-            model.extractor,
-            self.inputs.examples,
-            model.preprocessing,
-            self.inputs.out / "statistics",
-            self.inputs.log,
-        )
+        with self.inputs.processes.main_first():
+            settle_statistics(
+                model.extractor,
+                self.inputs.examples,
+                model.preprocessing,
+                self.inputs.out / "statistics",
+                self.inputs.log,
+            )
 
     def sections(self) -> Sequence[str]:
         """How the features are made."""
@@ -210,7 +214,9 @@ class AlignStage(FrozenStage):
         """Sentences and spans of them against regions; the aligner's last stage is judged."""
         inputs, config = self.inputs, self.config
         features = inputs.features(model, self.name)
-        terms = AlignTerms.of_examples(model, config, inputs.examples, features)
+        terms = AlignTerms.of_examples(
+            model, config, inputs.examples, features, processes=inputs.processes
+        )
         watch = None
         if inputs.dev and self.name == "align":
             dev_features = inputs.dev_features(model)
@@ -258,6 +264,7 @@ class GenerateStage(FrozenStage):
             features,
             pairs=self.pairs(model, features, weight) if config.pairs else (),
             unseen=inputs.unseen if config.unseen else (),
+            processes=inputs.processes,
         )
         watch = None
         if inputs.dev and not number:
