@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -137,23 +137,13 @@ def train(
 
     Killed or stopped, the same command goes on exactly where its last checkpoint stands.
     """
-    beside_folder = {
-        "--data": data,
-        "--weights": weights,
-        "--published": published,
-        "--detector": detector,
-        "--vectors": vectors,
-        "--features": features,
-        "--names": names,
-        "--sentences": sentences,
-    }
     is_stage = stage in (*STAGES, *OTHER_STAGES)
     if config is None and not is_stage:
-        extra = [name for name, value in beside_folder.items() if value]
-        if extra:
-            raise ValueError(
-                f"{extra[0]}: expected a recipe beside it, got the folder {stage} alone"
-            )
+        beside_folder: dict[str, object] = {"--data": data, "--weights": weights}
+        beside_folder |= {"--published": published}
+        beside_folder |= {"--detector": detector, "--vectors": vectors, "--features": features}
+        beside_folder |= {"--names": names, "--sentences": sentences}
+        _refuse_options(beside_folder, stage)
         _train_own(Path(stage), out, start or "mini", device, limit, threads)
         return
     if config is None:
@@ -170,22 +160,56 @@ def train(
 
         _refuse_processes(stage)
         write_vectors([config, *(sentences or ())], data or (), out, size)
-        return
-    if detector is not None:
+    elif detector is not None:
         if len(data) > 1:
             raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
         _refuse_processes(stage)
         _train_objects(config, data[0], out, detector, limit, device)
-        return
-    recipe, stages = _read_recipe(config, stage)
-    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
-        raise ValueError(
-            "--weights, --published and --start exclude each other: the backbone has one beginning"
+    else:
+        _train_stages(
+            config,
+            stage,
+            data=data,
+            out=out,
+            weights=weights,
+            published=published,
+            start=start,
+            limit=limit,
+            device=device,
+            vectors=vectors,
+            features=features,
+            names=names or (),
+            sentences=sentences or (),
         )
+
+
+def _train_stages(
+    config: Path,
+    stage: str,
+    *,
+    data: Sequence[Path],
+    out: Path,
+    weights: Path | None,
+    published: bool,
+    start: str | None,
+    limit: int | None,
+    device: str,
+    vectors: Path | None,
+    features: Path | None,
+    names: Sequence[Path],
+    sentences: Sequence[Path],
+) -> None:
+    """The stages of a recipe, on one process or on all that a launcher has started."""
     from regiontalk.regions.sources import PrecomputedRegions
     from regiontalk.train.processes import launched_processes
     from regiontalk.train.run import Run, run_recipe
 
+    recipe, stages = _read_recipe(config, stage)
+    beginnings = sum((weights is not None, published, start is not None))
+    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
+        raise ValueError(
+            "--weights, --published and --start exclude each other: the backbone has one beginning"
+        )
     processes = launched_processes(device)
     with _journal(out) if processes.is_main else nullcontext(_silent) as log:
         run = Run(
@@ -196,8 +220,8 @@ def train(
             limit=limit,
             device=device,
             given=None if features is None else PrecomputedRegions(features),
-            names=names or (),
-            sentences=sentences or (),
+            names=names,
+            sentences=sentences,
             processes=processes,
         )
         folder = run_recipe(
@@ -211,6 +235,13 @@ def train(
         )
     if processes.is_main:
         typer.echo(folder)
+
+
+def _refuse_options(values: Mapping[str, object], folder: str) -> None:
+    """Refuse options of recipes beside a folder with your own photos."""
+    extra = [name for name, value in values.items() if value]
+    if extra:
+        raise ValueError(f"{extra[0]}: expected a recipe beside it, got the folder {folder} alone")
 
 
 def _refuse_clashes(

@@ -123,7 +123,6 @@ class AlignTerms:
         sentences = [self.sentences[photo] for photo in photos]
         chosen = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
         vectors, mask = self._read(self.processes.share(rows))
-        is_warm = step < config.hardest_after * config.optimiser.steps
         with torch.autocast(
             vectors.device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
         ):
@@ -131,16 +130,14 @@ class AlignTerms:
             regions = self.processes.gather(self.aligner.regions(vectors))
             mask = self.processes.gather(mask)
             texts = Texts.read(self.aligner, chosen, self.processes)
-            losses = {"sentences": self._loss(regions, texts, mask, 0.0, is_warm)}
+            losses = {"sentences": self._loss(regions, texts, mask, 0.0, step)}
             if config.fragments.weight:
                 fragments = self._fragments(regions, mask, texts, step)
                 losses["fragments"] = config.fragments.weight * fragments
             if config.spans:
                 spans = random_spans(sentences, config.spans, config.span_words, chooser)
                 texts = Texts.read(self.aligner, spans, self.processes)
-                losses["spans"] = config.weight_span * self._loss(
-                    regions, texts, mask, 0.5, is_warm
-                )
+                losses["spans"] = config.weight_span * self._loss(regions, texts, mask, 0.5, step)
         return losses
 
     def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -157,9 +154,10 @@ class AlignTerms:
         return vectors, mask
 
     def _loss(
-        self, regions: Tensor, texts: Texts, mask: Tensor, drop_whole: float, is_warm: bool
+        self, regions: Tensor, texts: Texts, mask: Tensor, drop_whole: float, step: int
     ) -> Tensor:
         """`alignment_loss` of the whole batch."""
+        is_warm = step < self.config.hardest_after * self.config.optimiser.steps
         return alignment_loss(
             self.aligner,
             regions,
@@ -230,7 +228,7 @@ class Texts(NamedTuple):
             bounds: the first and last + 1 of this process's photos; None = an equal part.
         """
         first, last = bounds or processes.bounds(len(texts))
-        words, mask = read_words(aligner, [text for own in texts[first:last] for text in own])
+        words, mask = read_words(aligner, [text for group in texts[first:last] for text in group])
         photo_of_text = [photo for photo, group in enumerate(texts) for _ in group]
         owner = torch.tensor(photo_of_text, device=words.device)
         return cls(owner, processes.gather(words), processes.gather(mask))
@@ -268,7 +266,7 @@ def alignment_loss(
     """
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
-    chance = processes.agree(torch.rand(len(regions), device=regions.device))
+    (chance,) = processes.agree([torch.rand(len(regions), device=regions.device)])
     region_mask[:, 0] = chance >= drop_whole
     return aligner.loss(
         aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm

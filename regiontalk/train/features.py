@@ -253,9 +253,9 @@ class _Views:
     def _taught_boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """The taught boxes (B, G, 4), padded with zeros; those of augmented views are nowhere known."""
         padded = np.zeros((len(rows), self.taught_count, 4), dtype=np.float32)
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row < self.photos:
-                padded[place, : len(self.taught[row])] = self.taught[row]
+                padded[index, : len(self.taught[row])] = self.taught[row]
         return padded
 
 

@@ -202,9 +202,9 @@ class GenerateTerms:
     ) -> dict[str, list[list[BoxWords]]]:
         """The texts that the generator learns of each photo of a batch, by kind."""
         config = self.config
-        whole = self._whole_photo()
+        photo_box = self._whole_photo()
         captions = [_some(self.sentences[photo], config.captions, chooser) for photo in photos]
-        chosen = {"captions": [[(whole, words) for words in texts] for texts in captions]}
+        chosen = {"captions": [[(photo_box, words) for words in texts] for texts in captions]}
         if config.pairs:
             chosen["pairs"] = [_some(self.pairs[row], config.pairs, chooser) for row in rows]
         if config.phrases:
@@ -236,8 +236,8 @@ class GenerateTerms:
         self, photos: Sequence[int], conditions: Conditions, reward: CiderReward
     ) -> Tensor:
         """What captions that the generator draws for whole photos are worth."""
-        whole = self._whole_photo()
-        condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
+        photo_box = self._whole_photo()
+        condition, annotations, _ = conditions([[(photo_box, [])] for _ in photos])
         return self_critical_loss(
             self.model.generator,
             condition,
@@ -284,7 +284,7 @@ class GenerateTerms:
 
     def _from_maps(self, rows: Sequence[int]) -> Conditions:
         """`conditions` of a model that attends to cells of the maps, or to the first regions."""
-        maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
+        maps = Maps(*(values.to(self._device) for values in self.features.read_maps(rows)))
         attended = self.model.config.generator.regions
         attended_boxes = None
         if attended:
@@ -301,12 +301,12 @@ class GenerateTerms:
 
     def _from_vectors(self, rows: Sequence[int]) -> Conditions:
         """`conditions` of a model that reads region vectors."""
-        whole = self._whole_photo().expand(len(rows), 1, 4)
+        photo_box = self._whole_photo().expand(len(rows), 1, 4)
 
         @torch.no_grad()
         def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
             boxes, places = _gather_boxes(texts)
-            vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1))
+            vectors = self.features.find_vectors(rows, torch.cat([photo_box, boxes], 1))
             vectors = vectors.to(self._device)
             condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
             return condition.flatten(0, 1), None, places.to(self._device)
@@ -330,13 +330,23 @@ class GenerateTerms:
             batch_texts: of all processes.
             step: of the stage.
         """
-        config, generator, weigh = self.config, self.model.generator, self.processes.weigh
-        targets_of_all = count_targets(batch_texts)
-        has_penalty = bool(config.penalty and generator.config.attention)
-        if condition is None or not texts:
-            nothing = torch.zeros((), device=self._device)
-            names = [name, f"{name}_attention"] if has_penalty else [name]
-            return {key: weigh(nothing, 0, targets_of_all) for key in names}
+        counted, counted_by_all = count_targets(texts), count_targets(batch_texts)
+        has_penalty = bool(self.config.penalty and self.model.generator.config.attention)
+        loss = penalty = torch.zeros((), device=self._device)
+        if condition is not None and texts:
+            loss, penalty = self._teach(condition, texts, step)
+        weigh = self.processes.weigh
+        losses = {name: weigh(loss, counted, counted_by_all)}
+        if has_penalty:
+            mean_penalty = weigh(penalty, len(texts), len(batch_texts))
+            losses[f"{name}_attention"] = self.config.penalty * mean_penalty
+        return losses
+
+    def _teach(
+        self, condition: Condition, texts: Sequence[list[int]], step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of R texts, and the penalty on where the generator looked; 0 without attention."""
+        config, generator = self.config, self.model.generator
         vectors, annotations, rows = condition
         inputs, targets = (words.to(self._device) for words in teacher_words(texts))
         if config.sampling:
@@ -346,22 +356,18 @@ class GenerateTerms:
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
             logits, looks = generator(vectors, annotations, inputs, rows=rows)
         loss = caption_loss(logits, targets, config.smoothing)
-        losses = {name: weigh(loss, count_targets(texts), targets_of_all)}
-        if has_penalty and looks is not None:
-            penalty = doubly_stochastic(looks, targets != PAD)
-            losses[f"{name}_attention"] = config.penalty * weigh(
-                penalty, len(texts), len(batch_texts)
-            )
-        return losses
+        if not config.penalty or looks is None:
+            return loss, loss.new_zeros(())
+        return loss, doubly_stochastic(looks, targets != PAD)
 
 
 def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
     """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
-    most = max(len({id(box) for box, _ in own}) for own in texts)
+    most = max(len({id(box) for box, _ in pairs}) for pairs in texts)
     boxes, places = torch.zeros(len(texts), most, 4), []
-    for photo, own in enumerate(texts):
+    for photo, pairs in enumerate(texts):
         columns: dict[int, int] = {}  # a box with many texts is pooled once
-        for box, _ in own:
+        for box, _ in pairs:
             column = columns.setdefault(id(box), len(columns))
             boxes[photo, column] = box
             places.append(photo * most + column)

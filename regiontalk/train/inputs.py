@@ -97,17 +97,12 @@ class Inputs:
             path = out / "features_given"
             self.given = GivenFeatures(given, self.examples, recipe.features, path, log)
             self.examples = self.given.examples
-        if not any(example.captions or example.phrases for example in self.examples):
-            hint = " without" if self.examples else "; the lines above say why"
-            raise ValueError(
-                f"{', '.join(map(str, folders))}: expected training photos with words, "
-                f"got {len(self.examples)} photos{hint}"
-            )
+        _refuse_silence(folders, self.examples)
         self.recipe = recipe.in_steps(self.examples)
         self.has_boxes = any(len(example.boxes_xyxy) for example in self.examples)
         self.content = content_hash(self.examples, self.unseen)
         self.vectors = ""
-        self._kept: Kept | None = None
+        self._held: Kept | None = None
         self._store: PictureStore | None = None
 
     def store(self, model: RegionModel) -> PictureStore:
@@ -181,10 +176,9 @@ class Inputs:
         """
         if self.memory is None or self.base is None:
             return terms
-        if self._kept is None:
-            self._kept = Kept(self.memory, self.base)
-        kept = self._kept
-        return with_kept(terms, lambda step: loss(kept, step), WEIGHT)
+        held = self._held or Kept(self.memory, self.base)
+        self._held = held
+        return with_kept(terms, lambda step: loss(held, step), WEIGHT)
 
 
 def read_folders(folders: Sequence[Path], log: Log) -> list[Example]:
@@ -196,6 +190,16 @@ def read_folders(folders: Sequence[Path], log: Log) -> list[Example]:
         for line in chain.from_iterable(report.lines() for report in reports):
             log(line)
     return photos
+
+
+def _refuse_silence(folders: Sequence[Path], examples: Sequence[Example]) -> None:
+    """Refuse photos without any words."""
+    if not any(example.captions or example.phrases for example in examples):
+        hint = " without" if examples else "; the lines above say why"
+        raise ValueError(
+            f"{', '.join(map(str, folders))}: expected training photos with words, "
+            f"got {len(examples)} photos{hint}"
+        )
 
 
 def name_boxes(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Literal, NamedTuple
 
 import torch
@@ -192,39 +193,49 @@ class JointTerms:
 
     def _read(self, step: int) -> Batch:
         """The photos of a step, this process's part of them augmented; what stands still in the step is frozen."""
-        config, extractor, processes = self.config, self.model.extractor, self.processes
+        config, extractor = self.config, self.model.extractor
         device = next(self.model.parameters()).device
         is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
         if config.frozen_stride and config.optimiser.backbone_rate:
             extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
-        bounds = processes.bounds(len(rows))
-        photos = self.store.pixels[torch.tensor(rows[slice(*bounds)])].float()
-        drawn = draw_changes(len(rows), self.changes)
-        changes = Changes(*(None if part is None else processes.agree(part) for part in drawn))
-        boxes, mask = pad_boxes([self.boxes[row] for row in rows])
-        boxes, mask = change_boxes(boxes, mask, changes, photos.shape[-1])
-        pixels = self.store.normalise(change_pixels(photos, changes.part(*bounds))).to(device)
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        captioned = [place for place, row in enumerate(rows) if self.sentences[row]]
+        pixels, boxes, mask = self._augment(rows)
+        captioned = [index for index, row in enumerate(rows) if self.sentences[row]]
         return Batch(
-            pixels=pixels,
+            pixels=pixels.to(device).contiguous(memory_format=torch.channels_last),
             # where every layer learns, a large picture's maps are many
             recompute=bool(config.frozen_stride) and not is_frozen,
             boxes_xyxy=boxes.to(device),
             mask=mask.to(device),
             rows=rows,
             captioned=captioned,
-            sentences=[self.sentences[rows[place]] for place in captioned],
+            sentences=[self.sentences[rows[index]] for index in captioned],
             chooser=random.Random(config.optimiser.step_seed(step)),
             is_warm=step < config.hardest_after * config.optimiser.steps,
         )
+
+    def _augment(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Network input of this process's photos, and boxes and mask of all, changed at random."""
+        bounds = self.processes.bounds(len(rows))
+        photos = self.store.pixels[torch.tensor(rows[slice(*bounds)])].float()
+        changes = self._draw_changes(len(rows))
+        boxes, mask = pad_boxes([self.boxes[row] for row in rows])
+        boxes, mask = change_boxes(boxes, mask, changes, photos.shape[-1])
+        pixels = self.store.normalise(change_pixels(photos, changes.part(*bounds)))
+        return pixels, boxes, mask
+
+    def _draw_changes(self, photos: int) -> Changes:
+        """How the photos of all processes are augmented, as the main process draws it."""
+        drawn = draw_changes(photos, self.changes)._asdict()
+        names = [name for name, values in drawn.items() if values is not None]
+        agreed = self.processes.agree([drawn[name] for name in names])
+        return Changes(**drawn | dict(zip(names, agreed, strict=True)))
 
     def _captioned_maps(self, batch: Batch, maps: Maps) -> tuple[Maps, tuple[int, int]]:
         """The maps of this process's photos with sentences, and which of the batch's ``captioned`` these are."""
         first, last = self.processes.bounds(len(batch.rows))
         bounds = bisect_left(batch.captioned, first), bisect_left(batch.captioned, last)
-        places = [place - first for place in batch.captioned[slice(*bounds)]]
+        places = [index - first for index in batch.captioned[slice(*bounds)]]
         return Maps(*(values[places] for values in maps)), bounds
 
     def _alignment_terms(self, batch: Batch, maps: Maps) -> dict[str, Tensor]:
@@ -298,27 +309,30 @@ class JointTerms:
 
     def _caption_loss(self, batch: Batch, maps: Maps) -> Tensor:
         """Cross-entropy of whole-photo captions."""
-        model, chooser = self.model, batch.chooser
+        chooser = batch.chooser
         chosen = [
             chooser.sample(texts, min(self.config.captions, len(texts)))
             for texts in batch.sentences
         ]
         maps, (first, last) = self._captioned_maps(batch, maps)
-        texts = [text for group in chosen[first:last] for text in group]
-        counted = count_targets(texts)
         counted_by_all = sum(map(count_targets, chosen))
-        if not counted:
-            return self.processes.weigh(maps.objectness.new_zeros(()), 0, counted_by_all)
-        owner = torch.tensor(
-            [photo for photo, group in enumerate(chosen[first:last]) for _ in group]
-        )
-        size = model.config.extractor.size
-        whole = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(last - first, 1, 4)
-        condition, grids = model.conditions(maps, whole)
-        inputs, targets = (words.to(condition.device) for words in teacher_words(texts))
-        logits, _ = model.generator(condition, grids, inputs, rows=owner.to(condition.device))
-        loss = caption_loss(logits, targets, self.config.smoothing)
+        counted = sum(map(count_targets, chosen[first:last]))
+        loss = maps.objectness.new_zeros(())
+        if counted:
+            loss = self._teach_captions(maps, chosen[first:last])
         return self.processes.weigh(loss, counted, counted_by_all)
+
+    def _teach_captions(self, maps: Maps, chosen: Sequence[Sentences]) -> Tensor:
+        """Mean cross-entropy of sentences of whole photos, those of B photos."""
+        model = self.model
+        owner = torch.tensor([photo for photo, texts in enumerate(chosen) for _ in texts])
+        size = model.config.extractor.size
+        photo_boxes = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(chosen), 1, 4)
+        condition, grids = model.conditions(maps, photo_boxes)
+        device = condition.device
+        inputs, targets = teacher_words(list(chain.from_iterable(chosen)))
+        logits, _ = model.generator(condition, grids, inputs.to(device), rows=owner.to(device))
+        return caption_loss(logits, targets.to(device), self.config.smoothing)
 
 
 def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:

@@ -113,7 +113,7 @@ def rate_at(step: int, config: OptimiserConfig) -> float:
 
 def train(
     module: nn.Module,
-    terms: Callable[[int], Mapping[str, Tensor]],
+    terms: Terms,
     config: OptimiserConfig,
     *,
     folder: Path,
@@ -157,23 +157,11 @@ def train(
         torch.manual_seed(processes.seed(config.step_seed(step)))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
-        statistics = processes.statistics(module)
-        losses = terms(step)
-        values = processes.mean_terms(losses)
-        if losses:
-            _refuse_infinite(values, step)
-            _update(losses, optimiser, config, processes)
-        processes.merge_statistics(module, statistics)
+        values = _take_step(module, terms, optimiser, config, step, processes)
         pace.add(values)
-        if watch is not None:
-            for name, value in values.items():
-                watch.add(name, value)
         done = step + 1
-        is_judged = watch is not None and watch.is_due(done)
-        if (
-            watch is not None and is_judged
-        ):  # before the checkpoint: one is only left once it is judged
-            watch.judge(done, module)
+        # before the checkpoint: one is only left once it is judged
+        is_judged = watch is not None and _judge(watch, values, done, module)
         if done % config.checkpoint_every == 0 or done == last or is_judged:
             if watch is None:
                 pace.tell(done)
@@ -183,6 +171,35 @@ def train(
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
         watch.restore(module)
+
+
+def _take_step(
+    module: nn.Module,
+    terms: Terms,
+    optimiser: torch.optim.Optimizer,
+    config: OptimiserConfig,
+    step: int,
+    processes: Processes,
+) -> dict[str, float]:
+    """Loss, backward and update of one step; the values of its terms for the whole batch."""
+    statistics = processes.statistics(module)
+    losses = terms(step)
+    values = processes.mean_terms(losses)
+    if losses:
+        _refuse_infinite(values, step)
+        _update(losses, optimiser, config, processes)
+    processes.merge_statistics(module, statistics)
+    return values
+
+
+def _judge(watch: Watch, values: Mapping[str, float], done: int, module: nn.Module) -> bool:
+    """Tell the watch of a step, and let it judge where that is due; whether it has."""
+    for name, value in values.items():
+        watch.add(name, value)
+    if not watch.is_due(done):
+        return False
+    watch.judge(done, module)
+    return True
 
 
 class _Pace:

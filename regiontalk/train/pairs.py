@@ -39,21 +39,21 @@ def inferred_pairs(
         weight: of the generator's say; 0 = it is not asked.
     """
     model.aligner.eval()
-    found: list[list[BoxWords]] = []
+    pairs_by_row: list[list[BoxWords]] = []
     rows = len(features.boxes_xyxy)
     for first in range(0, rows, 64):
         block = range(first, min(first + 64, rows))
-        own = [sentences[row % features.photos] for row in block]
+        texts = [sentences[row % features.photos] for row in block]
         boxes = features.read_boxes(block)
         opinion = _opinion(model, features, block, weight) if weight else None
-        regions, words = _embed(model.aligner, features.read_vectors(block), own)
+        regions, words = _embed(model.aligner, features.read_vectors(block), texts)
         objectness = features.read_objectness(block).numpy()
-        pairs = infer_pairs(regions, objectness, words, own, model.chain(), opinion)
-        found += [
-            _teachable(boxes[place], items, model.vocabulary, least_words, trim)
-            for place, items in enumerate(pairs)
+        pairs = infer_pairs(regions, objectness, words, texts, model.chain(), opinion)
+        pairs_by_row += [
+            _teachable(boxes[index], items, model.vocabulary, least_words, trim)
+            for index, items in enumerate(pairs)
         ]
-    return found
+    return pairs_by_row
 
 
 @torch.inference_mode()
@@ -63,7 +63,7 @@ def _embed(
     """What words may choose (B, N, D), and the words (C, T, D) of all sentences of B photos."""
     device = aligner.log_scale.device
     choices = aligner.choices(aligner.regions(vectors.float().to(device)))
-    words, _ = aligner.read([sentence for own in sentences for sentence in own])
+    words, _ = aligner.read([sentence for group in sentences for sentence in group])
     return choices.float().cpu().numpy(), words.float().cpu().numpy()
 
 
@@ -71,13 +71,13 @@ def _teachable(
     boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, least_words: int, trim: bool
 ) -> list[BoxWords]:
     """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
-    kept: set[tuple[int, tuple[int, ...]]] = set()
+    teachable: set[tuple[int, tuple[int, ...]]] = set()
     for pair in pairs:
         names = [vocabulary.words[number] for number in pair.words]
         words = pair.words[trimmed(names)] if trim else pair.words
         if pair.region and len(words) >= least_words:
-            kept.add((pair.region, words))
-    return [(boxes[region], list(words)) for region, words in sorted(kept)]
+            teachable.add((pair.region, words))
+    return [(boxes[region], list(words)) for region, words in sorted(teachable)]
 
 
 def _opinion(

@@ -107,11 +107,7 @@ class GivenFeatures:
             names, partial(self._copy, preprocessing), arrays, progress
         )
         region_counts = np.array(cached["found"])
-        if surplus := int((region_counts > self.sizes.regions).sum()):
-            self._log(
-                f"{surplus} of {len(names)} photos have more than {self.sizes.regions} regions, "
-                f"up to {region_counts.max()}: the best by score are read; regions = N in [features] reads more"
-            )
+        self._tell_surplus(region_counts)
         return FrozenFeatures(
             len(names),
             cached["boxes"],
@@ -119,6 +115,16 @@ class GivenFeatures:
             cached["objectness"],
             found=region_counts,
         )
+
+    def _tell_surplus(self, region_counts: NDArray[Any]) -> None:
+        """Log how many photos have more regions than are read."""
+        regions = self.sizes.regions
+        surplus = int((region_counts > regions).sum())
+        if surplus:
+            self._log(
+                f"{surplus} of {len(region_counts)} photos have more than {regions} regions, "
+                f"up to {region_counts.max()}: the best by score are read; regions = N in [features] reads more"
+            )
 
     def _copy(self, preprocessing: Preprocessing, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
         """The arrays of some rows, from the files of their photos."""

@@ -65,9 +65,9 @@ class Processes:
         """The seed of what this process draws for itself, such as dropout."""
         return step_seed + self.rank * SEED_DISTANCE
 
-    def agree(self, drawn: Tensor) -> Tensor:
-        """What the main process has drawn, for all."""
-        return drawn
+    def agree(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Tensors as the main process has them, to the last bit, for all; each has the same shape everywhere."""
+        return values
 
     def gather(self, values: Tensor) -> Tensor:
         """The rows of all processes, in order, this one's with their gradient.
@@ -145,12 +145,17 @@ class LaunchedProcesses(Processes):
         """The accelerator of its own that Accelerate gave this process, or the processor."""
         return name if name == "cpu" else self.state.device
 
-    def agree(self, drawn: Tensor) -> Tensor:
-        """See `Processes.agree`."""
+    def agree(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
+        """See `Processes.agree`; float64 holds floats and counts without loss, and all go in one message."""
         from accelerate.utils import broadcast
 
-        values: Tensor = broadcast(_to_numbers(drawn).to(self.state.device))
-        return values.to(drawn.device, drawn.dtype)
+        flat = torch.cat([value.detach().double().flatten() for value in values])
+        lengths = [value.numel() for value in values]
+        main_values = torch.split(broadcast(flat.to(self.state.device)), lengths)
+        return [
+            main_value.view(value.shape).to(value.device, value.dtype)
+            for main_value, value in zip(main_values, values, strict=True)
+        ]
 
     def gather(self, values: Tensor) -> Tensor:
         """See `Processes.gather`."""
@@ -167,7 +172,9 @@ class LaunchedProcesses(Processes):
         ]
         if values.requires_grad:
             fitted = nn.functional.pad(values, _filling(values.shape, longest))
-            fitted.register_hook(lambda gradient: gradient * self.count)
+            fitted.register_hook(  # type: ignore[no-untyped-call]
+                lambda gradient: gradient * self.count
+            )
             rows[self.rank] = fitted
         return torch.cat(rows)
 
@@ -193,9 +200,8 @@ class LaunchedProcesses(Processes):
         ]
         flags = torch.tensor(has_gradient, device=self.state.device)
         flat = torch.cat([flags, *(gradient.float().flatten() for gradient in gradients)])
-        flags, *averages = self.mean(flat).split(
-            [len(parameters), *(parameter.numel() for parameter in parameters)]
-        )
+        lengths = [len(parameters), *(parameter.numel() for parameter in parameters)]
+        flags, *averages = torch.split(self.mean(flat), lengths)
         for parameter, flag, average in zip(parameters, flags.tolist(), averages, strict=True):
             parameter.grad = average.view_as(parameter).to(parameter.dtype) if flag else None
 
@@ -212,29 +218,37 @@ class LaunchedProcesses(Processes):
         The additions of the processes follow each other in the order of their parts of the batch.
         """
         norms = dict(module.named_modules())
+        updated: list[tuple[Tensor, Tensor]] = []  # a statistic, and what is left of it from before
+        additions: list[Tensor] = []
         for name, (mean, variance, batches) in _norm_statistics(module):
             first_mean, first_variance, first_batches = before[name]
-            added, momentum = batches - first_batches, norms[name].momentum
+            added = batches - first_batches
             if not added:
                 continue
-            decay = (1 - momentum) ** added
+            decay = (1 - norms[name].momentum) ** added
             later = decay ** (self.count - 1 - self.rank)
-            before_pair = torch.stack([first_mean, first_variance])
-            addition = torch.stack([mean, variance]) - decay * before_pair
-            merged = decay**self.count * before_pair + self.count * self.mean(later * addition)
-            mean.copy_(merged[0])
-            variance.copy_(merged[1])
+            for value, first in ((mean, first_mean), (variance, first_variance)):
+                updated.append((value, decay**self.count * first))
+                additions.append(later * (value - decay * first))
             norms[name].num_batches_tracked.fill_(first_batches + added * self.count)
+        if not updated:
+            return
+        sums = self.count * self.mean(torch.cat(additions))
+        lengths = [len(value) for value, _ in updated]
+        for (value, remainder), addition in zip(updated, torch.split(sums, lengths), strict=True):
+            value.copy_(remainder + addition)
 
     def copy_main(self, module: nn.Module) -> None:
         """See `Processes.copy_main`."""
+        values = list(module.state_dict().values())
         with torch.no_grad():
-            for value in module.state_dict().values():
-                value.copy_(self.agree(value))
+            for value, main_value in zip(values, self.agree(values), strict=True):
+                value.copy_(main_value)
 
     def main_first(self) -> AbstractContextManager[None]:
         """See `Processes.main_first`."""
-        return self.state.main_process_first()
+        first: AbstractContextManager[None] = self.state.main_process_first()
+        return first
 
     def wait(self) -> None:
         """See `Processes.wait`."""

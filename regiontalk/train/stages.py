@@ -18,13 +18,14 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.model.weights import fingerprint
 from regiontalk.train.align import AlignConfig, AlignTerms, absorb_standard
 from regiontalk.train.features import FrozenFeatures, settle_statistics
-from regiontalk.train.generate import BoxWords, GenerateConfig, GenerateTerms
+from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.inputs import Inputs
 from regiontalk.train.joint import JointConfig, JointTerms, made_ready, taking_part
 from regiontalk.train.judges import align_judge, generate_judge
 from regiontalk.train.loop import Terms
 from regiontalk.train.pairs import inferred_pairs
 from regiontalk.train.photo_check import PhotoCheckConfig, train_photo_check
+from regiontalk.train.region_texts import BoxWords
 from regiontalk.train.sentences import sentence_numbers
 from regiontalk.train.watch import Judge, Watch
 
@@ -174,11 +175,11 @@ class FrozenStage(Stage):
 
     def fingerprint(self, model: RegionModel) -> dict[str, Any]:
         """The same, with the extractor or the features that somebody else computed."""
-        values, given = super().fingerprint(model), self.inputs.given
+        values, precomputed = super().fingerprint(model), self.inputs.given
         values["features"]["extractor"] = (
             fingerprint(model.extractor)
-            if given is None
-            else given.freeze(model.preprocessing).fingerprint()
+            if precomputed is None
+            else precomputed.freeze(model.preprocessing).fingerprint()
         )
         return values
 
