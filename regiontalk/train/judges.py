@@ -19,7 +19,8 @@ from regiontalk.runtime.search import Hypothesis
 from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import tokenize
 from regiontalk.train.align import AlignTerms, Texts
-from regiontalk.train.generate import BoxWords, GenerateTerms
+from regiontalk.train.generate import GenerateTerms
+from regiontalk.train.region_texts import BoxWords
 
 DEV_PHOTOS = 200  # that are captioned at each judgement, so that judging stays quick
 DEV_BOXES = 400
