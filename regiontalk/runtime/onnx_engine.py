@@ -18,7 +18,7 @@ from regiontalk.records import FloatArray
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
 from regiontalk.runtime.search import IntArray
-from regiontalk.text.vocabulary import END, pad_words
+from regiontalk.text.vocabulary import END, pad_token_ids
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -81,7 +81,7 @@ class OnnxPredictor(Predictor):
         """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T)."""
         aligner = self.config.aligner
         closing = [END] if aligner.sentence_token else []
-        words, mask = pad_words([[*sentence, *closing] for sentence in sentences])
+        words, mask = pad_token_ids([[*sentence, *closing] for sentence in sentences])
         lengths = mask.sum(1)
         vectors = np.zeros((*words.shape, aligner.size), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")  # sentences of like length are read together
