@@ -135,7 +135,7 @@ def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, floa
         "region features": lambda: predictor.region_features(features, boxes),
         "words of the photo": lambda: captioner.write(features, boxes[:, :1], of_photos=True),
         "words of the regions": lambda: captioner.write(features, boxes[:, 1:]),
-        "confidence": lambda: captioner.evidence(features, boxes[:, 1:], captions),
+        "confidence": lambda: captioner.confidence_features(features, boxes[:, 1:], captions),
     }
     return {name: statistics.median(clock(step) for _ in range(20)) for name, step in steps.items()}
 

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from regiontalk.captioner import ScoredCaption
 from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.correctness import confidence_charts, is_photo_correct
 from regiontalk.evaluate.examples import Case, Cases, on_words, pick
 from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.prediction_files import caption_pairs
-from regiontalk.evaluate.region_captions import ScoredCaption, caption_photos, photo_features
+from regiontalk.evaluate.region_captions import caption_photos, photo_features
 from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
 from regiontalk.evaluate.training_bank import Training, nearest, unit_rows
 from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions

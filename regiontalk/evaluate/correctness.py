@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from regiontalk.captioner import calibrated
+from regiontalk.captioner import ScoredCaption, calibrated
 from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
-from regiontalk.evaluate.region_captions import ScoredCaption
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.config import Calibration
 from regiontalk.text.nouns import FUNCTION_WORDS

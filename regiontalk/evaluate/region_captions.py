@@ -5,29 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from regiontalk.captioner import RegionCaptioner
+from regiontalk.captioner import RegionCaptioner, ScoredCaption
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, pad_with_whole
 from regiontalk.records import Example, FloatArray, Phrase
 
 TOGETHER = 8  # photos whose boxes decode in one batch: those with equally many boxes, so that little is padding
-
-
-class ScoredCaption(NamedTuple):
-    """A caption and what its confidence is computed from.
-
-    Attributes:
-        text: the words.
-        mean_log_prob: mean log-probability a word.
-        alignment_score: of the caption and its box.
-    """
-
-    text: str
-    mean_log_prob: float
-    alignment_score: float
 
 
 @dataclass(frozen=True)
@@ -131,29 +116,11 @@ def caption_boxes(
     for start in range(0, len(by_count), TOGETHER):
         rows = by_count[start : start + TOGETHER]
         padded = pad_with_whole([boxes[row] for row in rows], captioner.config.extractor.size)
-        captions = _caption_padded(captioner, batch.take(rows), padded, beams, of_photos=of_photos)
+        features = batch.take(rows).features
+        captions = captioner.scored_captions(features, padded, beams, of_photos=of_photos)
         for row, padded_captions in zip(rows, captions, strict=True):
             captions_by_photo[row] = padded_captions[: len(boxes[row])]
     return captions_by_photo
-
-
-def _caption_padded(
-    captioner: RegionCaptioner,
-    batch: PhotoBatch,
-    boxes: FloatArray,
-    beams: int | None,
-    *,
-    of_photos: bool,
-) -> list[list[ScoredCaption]]:
-    """The captions of equally many boxes (B, N, 4) of each photo."""
-    beam_captions = captioner.write(batch.features, boxes, beams, of_photos=of_photos)
-    features = captioner.evidence(batch.features, boxes, beam_captions).tolist()
-    captions = []
-    for caption, (mean_log_prob, alignment_score) in zip(beam_captions, features, strict=True):
-        text = captioner.vocabulary.decode(caption.words)
-        captions.append(ScoredCaption(text, mean_log_prob, alignment_score))
-    width = boxes.shape[1]
-    return [captions[start : start + width] for start in range(0, len(captions), width)]
 
 
 def caption_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, ScoredCaption]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from regiontalk import boxes as box_ops
+from regiontalk.captioner import ScoredCaption
 from regiontalk.evaluate.captions import caption_result
 from regiontalk.evaluate.charts import Chart, histogram
 from regiontalk.evaluate.correctness import confidence_charts, is_region_correct
@@ -19,7 +20,6 @@ from regiontalk.evaluate.judges import each_cider, find_meteor, score_by_photo
 from regiontalk.evaluate.photos import BATCH, EncodedPhotos, PhotoBatch, box_features
 from regiontalk.evaluate.region_captions import (
     OneBox,
-    ScoredCaption,
     caption_boxes,
     left_out,
     one_box_batch,

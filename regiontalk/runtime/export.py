@@ -105,39 +105,62 @@ def graphs_of(model: RegionModel) -> list[Graph]:
     """
     if (reason := why_not(model)) is not None:
         raise ValueError(f"model {model.config.name!r}: {reason}")
-    generator, side = model.config.generator, model.config.extractor.size
     vectors = torch.zeros(2, 3, model.extractor.vector_size)
     sentences = [torch.full((2, 5), 4), torch.ones(2, 5, dtype=torch.bool)]
     graphs = [
         Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
         Graph("encode_text", _encode_text, sentences, [[0, 1], [0, 1]]),
     ]
-    if model.config.given is not None:
-        return graphs
+    if model.config.given is None:
+        graphs += [*_photo_graphs(model), *_decoder_graphs(model, vectors)]
+    return graphs
+
+
+def _photo_graphs(model: RegionModel) -> list[Graph]:
+    """From pixels to features and from features to those of regions."""
+    side = model.config.extractor.size
     pixels = torch.zeros(2, 3, side, side)
-    boxes = torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()
     with torch.no_grad():
         region_map = _encode_photos(model, pixels)[0]
-        inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
-        if generator.attention:
+    boxed = [region_map, _example_boxes(model)]
+    graphs = [
+        Graph("photo", _encode_photos, [pixels], [[0]]),
+        Graph("region_features", _region_features, boxed, [[0], [0, 1]]),
+    ]
+    if model.config.generator.attention:
+        graphs.append(Graph("annotations", _annotations, boxed, [[0], [0, 1]]))
+    return graphs
+
+
+def _decoder_graphs(model: RegionModel, vectors: Tensor) -> list[Graph]:
+    """The decoder's start and its step; ``vectors`` are example region features (B, N, F)."""
+    boxes = _example_boxes(model)
+    inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
+    with torch.no_grad():
+        if model.config.generator.attention:
+            side = model.config.extractor.size
+            region_map = _encode_photos(model, torch.zeros(2, 3, side, side))[0]
             inputs.append(_annotations(model, region_map, boxes))
             dynamic.append([0, 1])
         state = _decoder_start(model, *inputs)
-        cells = model.generator.cell_parts
-        step = [torch.full((len(state[0]),), 4), [*state[:cells]], [*state[cells:]]]
-    axes = [[0, 1] if part.ndim > 2 else [0] for part in state]
+    cell, memory = state[: model.generator.cell_parts], state[model.generator.cell_parts :]
+    words = torch.full((len(memory[0]),), 4)
+    axes = [[0], [_axes(tensor) for tensor in cell], [_axes(tensor) for tensor in memory]]
     return [
-        *graphs,
-        Graph("photo", _encode_photos, [pixels], [[0]]),
-        Graph("region_features", _region_features, [region_map, boxes], [[0], [0, 1]]),
-        *(
-            [Graph("annotations", _annotations, [region_map, boxes], [[0], [0, 1]])]
-            if generator.attention
-            else []
-        ),
         Graph("decoder_start", _decoder_start, inputs, dynamic),
-        Graph("decoder_step", _decoder_step, step, [[0], axes[:cells], axes[cells:]]),
+        Graph("decoder_step", _decoder_step, [words, [*cell], [*memory]], axes),
     ]
+
+
+def _example_boxes(model: RegionModel) -> Tensor:
+    """Three boxes of two photos each, (2, 3, 4)."""
+    side = model.config.extractor.size
+    return torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()
+
+
+def _axes(tensor: Tensor) -> list[int]:
+    """The axes of a decoder's state that vary: rows, and what attention looks at."""
+    return [0, 1] if tensor.ndim > 2 else [0]
 
 
 def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
@@ -266,8 +289,8 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
 
     casts = []
     for tensor in graph.initializer:
-        place = stored.get(tensor.name.removeprefix("model."))
-        if place is None or place.dtype != "F16" or place.shape != tuple(tensor.dims):
+        weight = stored.get(tensor.name.removeprefix("model."))
+        if weight is None or weight.dtype != "F16" or weight.shape != tuple(tensor.dims):
             if tensor.ByteSize() > _MAX_INLINE:
                 raise ValueError(
                     f"graph {name}: {tensor.name} {tuple(tensor.dims)} is no weight of the model"
@@ -279,12 +302,12 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
         reference = TensorProto(
             name=f"{tensor.name}.half",
             data_type=TensorProto.FLOAT16,
-            dims=place.shape,
+            dims=weight.shape,
             data_location=TensorProto.EXTERNAL,
         )
-        entries = {"location": "model.safetensors", "offset": place.offset, "length": place.length}
-        for key, value in entries.items():
-            reference.external_data.add(key=key, value=str(value))
+        reference.external_data.add(key="location", value="model.safetensors")
+        reference.external_data.add(key="offset", value=str(weight.offset))
+        reference.external_data.add(key="length", value=str(weight.length))
         tensor.CopyFrom(reference)
     nodes = [*casts, *graph.node]
     graph.ClearField("node")

@@ -213,7 +213,7 @@ class Predictor(ABC):
             beta: smoothing (eq. 12); None takes the model's own.
         """
         choices = self.choices(self.embed_regions(region_features))
-        words, _ = self.encode_text([sentence for own in sentences for sentence in own])
+        words, _ = self.encode_text(list(itertools.chain.from_iterable(sentences)))
         chain = chain_of(self.config.decoding, self.vocabulary, beta)
         return infer_pairs(choices, objectness, words, sentences, chain)
 
@@ -265,16 +265,17 @@ class Predictor(ABC):
         words, _ = pad_token_ids([[START, *caption] for caption in captions])
         targets, _ = pad_token_ids([[*caption, END] for caption in captions])
         totals = np.zeros(len(words), dtype=np.float32)
-        looks: list[FloatArray] = []
-        for place in range(words.shape[1]):
-            result = self.step(words[:, place], state)
+        attention: list[FloatArray] = []
+        rows = np.arange(len(words))
+        for position in range(words.shape[1]):
+            result = self.step(words[:, position], state)
             state = state._replace(cell=result.cell)
-            is_read = targets[:, place] != PAD
-            values = result.log_probabilities[np.arange(len(words)), targets[:, place]]
-            totals += np.where(is_read, values, 0.0)
+            next_words = targets[:, position]
+            is_read = next_words != PAD
+            totals += np.where(is_read, result.log_probabilities[rows, next_words], 0.0)
             if result.attention is not None:
-                looks.append(result.attention * is_read[:, None])
-        return totals, np.stack(looks, 1) if looks else None
+                attention.append(result.attention * is_read[:, None])
+        return totals, np.stack(attention, 1) if attention else None
 
     def fingerprint(self) -> str:
         """SHA-256 over weights (as float16, the form on disk), vocabulary and settings; not over how it decodes.

@@ -96,7 +96,7 @@ def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any)
         for box, spoken in zip(own, found[row], strict=True):
             alone = box[None, None]
             caption = captioner.write(features, alone, 2)
-            fluency, match = captioner.evidence(features, alone, caption)[0].tolist()
+            fluency, match = captioner.confidence_features(features, alone, caption)[0].tolist()
             assert spoken.text == captioner.vocabulary.decode(caption[0].words) != ""
             assert (spoken.mean_log_prob, spoken.alignment_score) == pytest.approx(
                 (fluency, match), abs=1e-4
