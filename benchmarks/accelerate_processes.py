@@ -2,7 +2,7 @@
 
     python benchmarks/accelerate_processes.py --photos 256 --steps 20
 
-The toy world (coloured shapes drawn by code) is trained by the toy recipe with ``--steps`` steps a
+The toy world (coloured shapes drawn by code) is trained by a recipe (toy) with ``--steps`` steps a
 stage: by one process, by ``--processes``, and by as many that are all killed (SIGKILL) once a stage
 has left its first checkpoint, after which one process goes on. Every loss that was logged is
 printed side by side, then the greatest difference of losses and of final weights from the run on
@@ -110,6 +110,7 @@ def furthest(one: Path, other: Path) -> tuple[float, float]:
 def main() -> None:
     """Train, kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--recipe", default="toy", help="a bundled recipe's name or a TOML file")
     parser.add_argument("--photos", type=int, default=256, help="scenes of the toy world")
     parser.add_argument("--steps", type=int, default=20, help="of each stage")
     parser.add_argument("--processes", type=int, default=2)
@@ -119,10 +120,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.out or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        data, config = folder / "data", folder / "toy.toml"
+        data, config = folder / "data", folder / "recipe.toml"
         if not data.exists():
             write_scenes({"train": make_scenes(options.photos, 1, most=3)}, data)
-        recipe = bundled_recipes()["toy"].read_text(encoding="utf-8")
+        source = bundled_recipes().get(options.recipe) or Path(options.recipe)
+        recipe = source.read_text(encoding="utf-8")
         recipe = STEPS.sub(f"steps = {options.steps}", recipe)
         every = max(1, options.steps // 4)
         config.write_text(EVERY.sub(f"checkpoint_every = {every}", recipe), encoding="utf-8")
