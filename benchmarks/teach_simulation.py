@@ -27,6 +27,7 @@ from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.answers import Answer, Answers
 from regiontalk.train.finish import calibrate
+from regiontalk.train.generate import GenerateTerms
 from regiontalk.train.judges import generate_judge
 from regiontalk.train.keep import MEMORY, Memory
 from regiontalk.train.own import plan_recipe, read_own
@@ -116,7 +117,8 @@ class Simulation:
         config = runs[1].recipe.generate
         if config is None:
             raise ValueError("recipe: expected a section [generate], got none")
-        terms = runs[1].generate_terms(model, config, self.test, runs[1].dev_features(model))
+        features = runs[1].dev_features(model)
+        terms = GenerateTerms.of_examples(model, config, self.test, features)
         figures = generate_judge(terms, [example.captions for example in self.test])()
         return model, ", ".join(f"{name} {100 * figures[name]:.1f}" for name in FIGURES)
 

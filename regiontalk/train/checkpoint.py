@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from regiontalk.files import write_whole
+from regiontalk.files import atomic_write
 
 _NAME = "checkpoint.safetensors"
 _LONGEST = 60  # letters of a value in a message
@@ -55,7 +55,7 @@ def save_checkpoint(
             for key, value in entry.items()
         }
     metadata = {"step": str(step), "config": json.dumps(config), "settings": settings}
-    write_whole(folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata))
+    atomic_write(folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata))
 
 
 def load_checkpoint(
