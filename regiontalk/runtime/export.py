@@ -109,7 +109,7 @@ def graphs_of(model: RegionModel) -> list[Graph]:
         Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
         Graph("encode_text", _encode_text, [torch.full((2, 5), 4)], [[0, 1]]),
     ]
-    if model.config.given is not None:
+    if model.config.precomputed is not None:
         return graphs
     pixels = torch.zeros(2, 3, side, side)
     boxes = torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regiontalk.model.config import DecodingConfig, ModelConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.storage import open_folder
 from regiontalk.regions.config import ExtractorConfig
 from regiontalk.train.joint import JointConfig
@@ -39,8 +39,10 @@ def _numbers(recipe: Recipe, name: str, usual: bool) -> dict[str, Any]:
     if not isinstance(stage, JointConfig):
         keys.append("features")
     sections = {key: getattr(recipe, key) for key in keys}
-    parts = {key: (type(part)() if usual else part).model_dump() for key, part in sections.items()}
-    parts["extractor"]["overlap"] = parts["extractor"].pop("nms_iou")  # its name in checkpoints
+    parts = {
+        key: (type(part)() if usual else part).model_dump(by_alias=True)
+        for key, part in sections.items()
+    }
     parts["vectors"]["file"] = ""
     if name == "generate" and reads_aligner(recipe):
         parts["pairs"] = {
@@ -55,8 +57,8 @@ def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
     """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
     if start is None:
         return recipe.extractor
-    taken, _ = open_folder(find_folder(start), ModelConfig)
-    if taken.given is not None:
+    taken, _ = open_folder(resolve_model(start), ModelConfig)
+    if taken.precomputed is not None:
         raise ValueError(
             f"--start {start}: expected a model that looks at photos, got one that reads given features"
         )

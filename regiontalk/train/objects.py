@@ -24,7 +24,7 @@ from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
 from regiontalk.objects.captioner import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
-from regiontalk.objects.detectors import Detector, Thing
+from regiontalk.objects.detectors import Detection, Detector
 from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
@@ -150,7 +150,7 @@ def train_objects(
     out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     found = find_things(examples, detector, source, out / "things.jsonl", log)
-    descriptions = [describe(things, size_wh, config.most) for things, size_wh in found]
+    descriptions = [describe(things, size_wh, config.max_descriptions) for things, size_wh in found]
     log(
         f"{sum(map(len, descriptions))} descriptions of {len(examples)} photos, none of {descriptions.count([])}"
     )
@@ -158,11 +158,14 @@ def train_objects(
     torch.manual_seed(recipe.seed)
     model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(where).train()
     sentences = sentence_numbers(examples, vocabulary)
-    settings = recipe.model_dump() | {
+    settings = recipe.model_dump(by_alias=True) | {
         "read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
     }
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    told, usual = json.dumps(settings), ObjectsRecipe(name=recipe.name).model_dump_json()
+    told, usual = (
+        json.dumps(settings),
+        ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True),
+    )
     restart_changed(out / "objects", told, usual, data_manifest(examples), log)
     train(
         model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual
@@ -186,7 +189,7 @@ def shared_vocabulary(
 
 def find_things(
     examples: Sequence[Example], detector: Detector, source: str, path: Path, log: Log
-) -> list[tuple[list[Thing], tuple[int, int]]]:
+) -> list[tuple[list[Detection], tuple[int, int]]]:
     """What a detector finds in every photo, and the size that its boxes refer to; kept in a file.
 
     A photo whose annotation names another size (Flickr8k is stored squashed) is looked at in that
@@ -226,7 +229,7 @@ def find_things(
     rows = [known[example.id] for example in examples]
     return [
         (
-            [Thing(label, tuple(box), score) for label, box, score in row["things"]],
+            [Detection(label, tuple(box), score) for label, box, score in row["things"]],
             tuple(row["size"]),
         )
         for row in rows

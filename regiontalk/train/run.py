@@ -26,7 +26,7 @@ from torch import Tensor
 from regiontalk.datasets.names import DETECTOR, add_names, read_results
 from regiontalk.datasets.splits import read_split
 from regiontalk.model.config import ModelConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel, resolve_device
 from regiontalk.model.weights import fingerprint
 from regiontalk.records import Example
@@ -164,7 +164,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         if self.base is not None:
             return self._grow(self.base).to(self.device)
-        taken = None if start is None else RegionModel.from_folder(find_folder(start))
+        taken = None if start is None else RegionModel.from_folder(resolve_model(start))
         sizes = extractor_sizes(recipe, start)
         taught = self.boxes and any(
             part and part.weight_proposal for part in (recipe.proposer, recipe.joint, recipe.refine)
@@ -183,7 +183,7 @@ class Run:
             aligner=recipe.aligner,
             generator=recipe.generator,
             decoding=recipe.decoding,
-            given=None if self.given is None else self.given.sizes,
+            precomputed=None if self.given is None else self.given.sizes,
             photo_check=recipe.photo_check is not None,
         )
         backbone = crops = None
