@@ -53,14 +53,14 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "region alone": {"generator": {"with_photo": False}},
     "region beside the whole photo": {"generator": {"with_photo": True}},
     "looks after the word is read": {"generator": {"look": "after"}},
-    "picture at every step": {"generator": {"picture": "every"}},
+    "picture at every step": {"generator": {"image": "every"}},
     "no attention": BLIND,
     "no attention, picture at t = 1": BLIND
-    | {"generator": BLIND["generator"] | {"picture": "first"}},
+    | {"generator": BLIND["generator"] | {"image": "first"}},
     "no attention, picture at every step": BLIND
-    | {"generator": BLIND["generator"] | {"picture": "every"}},
+    | {"generator": BLIND["generator"] | {"image": "every"}},
     "no attention, ReLU, picture at t = 1": BLIND
-    | {"generator": BLIND["generator"] | {"picture": "first", "cell": "relu"}},
+    | {"generator": BLIND["generator"] | {"image": "first", "cell": "relu"}},
     "self-critical": {"generate": {"reward": 0.2}},
     "an EM round": {"generate": {"rounds": 1}},
 }

@@ -26,8 +26,8 @@ import torch
 from regiontalk import RegionCaptioner, open_image
 from regiontalk.export.alt_text import distinct
 from regiontalk.files import write_data
-from regiontalk.video.frames import open_film
-from regiontalk.video.timeline import Joiner
+from regiontalk.video.frames import open_video
+from regiontalk.video.timeline import Tracker
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 SIZE, RATE, SECONDS = (640, 360), 25, 4  # of the film, and of each of its photos
@@ -87,17 +87,17 @@ def make_film(path: Path, photos: int) -> str:
 
 def read(film: str, every: float, change: float | None) -> list[float]:
     """The times of the frames taken."""
-    with open_film(film) as opened:
+    with open_video(film) as opened:
         return [frame.time for frame in opened.frames(every, change)]
 
 
 def watch(captioner: RegionCaptioner, film: str, most: int, regions: int) -> list[float]:
     """Caption and join frames as the command does, as many as wanted."""
-    joiner, times = Joiner(3), []
-    with open_film(film) as opened:
+    tracker, times = Tracker(3), []
+    with open_video(film) as opened:
         for frame in opened.frames(0.5):
             result = captioner.caption(frame.image, regions=regions)
-            joiner.add(frame.time, result.caption, distinct(result.regions))
+            tracker.add(frame.time, result.caption, distinct(result.regions))
             times.append(frame.time)
             if len(times) == most:
                 break

@@ -28,7 +28,7 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Interval
 from regiontalk.evaluate.retrieval import evaluate_retrieval
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.train.features import freeze_features
 from regiontalk.train.keep import MEMORY, Memory
@@ -67,7 +67,7 @@ def write_memory(data: Path, model_folder: Path) -> None:
     """The memory of a model, from training photos spread over a data set."""
     examples, _ = read_split(data, "train")
     chosen = examples[:: max(1, len(examples) // MEMORY_PHOTOS)][:MEMORY_PHOTOS]
-    model = RegionModel.from_folder(find_folder(model_folder))
+    model = RegionModel.from_folder(resolve_model(model_folder))
     features = freeze_features(
         model.extractor.eval(),
         chosen,

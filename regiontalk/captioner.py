@@ -27,7 +27,7 @@ from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import Calibration, ModelConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
 from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
@@ -112,7 +112,7 @@ class RegionCaptioner:
         Raises:
             ValueError: the model's features are lacking.
         """
-        precomputed = predictor.config.given
+        precomputed = predictor.config.precomputed
         if precomputed is not None and not isinstance(source, PrecomputedRegions):
             raise ValueError(
                 f"model {predictor.config.name!r}: expected features of length {precomputed.features}, which it was "
@@ -146,7 +146,9 @@ class RegionCaptioner:
         Raises:
             ValueError: no such model, or its folder is not complete or damaged.
         """
-        predictor = load_predictor(find_folder(name), engine=engine, device=device, threads=threads)
+        predictor = load_predictor(
+            resolve_model(name), engine=engine, device=device, threads=threads
+        )
         return cls(predictor=predictor, source=source, max_pixels=max_pixels)
 
     @property
@@ -360,7 +362,7 @@ class RegionCaptioner:
 
     def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
-        precomputed = self.config.given
+        precomputed = self.config.precomputed
         if precomputed is not None and isinstance(self.source, PrecomputedRegions):
             regions_by_photo = [
                 read_precomputed(self.source, photo.name, photo.size_wh, precomputed.features)

@@ -23,7 +23,7 @@ def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]
     def find(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warn_renamed(f"{module}.{name}", names[name], DeprecationWarning)
+        warn_renamed(f"{module}.{name}", names[name])
         return getattr(sys.modules[module], names[name])
 
     return find
@@ -39,7 +39,7 @@ def renamed_argument(
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             for old, new in names.items():
                 if old in kwargs:
-                    warn_renamed(f"{function.__qualname__}({old}=...)", new, DeprecationWarning)
+                    warn_renamed(f"{function.__qualname__}({old}=...)", new)
                     kwargs[new] = kwargs.pop(old)
             return function(*args, **kwargs)
 
@@ -56,7 +56,7 @@ def renamed_method(old: str, new: str) -> Callable[..., Any]:
     """What a class has under an old name of one of its methods: it warns and calls the method."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        warn_renamed(f"{type(self).__name__}.{old}", new, DeprecationWarning)
+        warn_renamed(f"{type(self).__name__}.{old}", new)
         return getattr(self, new)(*args, **kwargs)
 
     call.__doc__ = f"Now `{new}`; this name goes in the next version."
@@ -80,13 +80,14 @@ def renamed_keys(values: Any, names: Mapping[str, str], context: Any = None) -> 
             current[key] = value
             continue
         if context != WRITTEN_BY_US:
-            warn_renamed(f"key {key}", new, FutureWarning)
+            message = f"key {key} is now {new}; the old name goes in the next version"
+            # one line, as no line of a program is to blame
+            warnings.warn_explicit(message, FutureWarning, filename="regiontalk", lineno=1)
         current[new] = value
     return current
 
 
-def warn_renamed(old: str, new: str, category: type[Warning] = DeprecationWarning) -> None:
+def warn_renamed(old: str, new: str) -> None:
     """Name the old and the new name at the line that called the caller of this."""
-    warnings.warn(
-        f"{old} is now {new}; the old name goes in the next version", category, stacklevel=3
-    )
+    message = f"{old} is now {new}; the old name goes in the next version"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)

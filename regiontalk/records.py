@@ -1,15 +1,15 @@
 """The records that travel from reader to JSON: frozen, checked on creation, made of numpy arrays and plain values.
 
-The dimension letters used in every docstring of this package: B pictures, N regions, T words, D
+The dimension letters used in every docstring of this package: B photos, N regions, T words, D
 embedding, F features, H hidden, V vocabulary, K beams; C sentences where not B.
 
-Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original picture.
+Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original image.
 Row 0 of a `Regions` that describes a photo is the whole photo; the rows after it fall by score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ FloatArray = NDArray[np.float32]
 
 
 def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> FloatArray:
-    """Boxes as float32 (N, 4), refused where one is not finite, is empty or inverted, or leaves the picture.
+    """Boxes as float32 (N, 4), refused where one is not finite, is empty or inverted, or leaves the image.
 
     Args:
         boxes_xyxy: anything that numpy reads as (N, 4); an empty list gives (0, 4).
-        size_wh: the picture's width and height in pixels; None skips the check against it.
+        size_wh: the image's width and height in pixels; None skips the check against it.
 
     Raises:
         ValueError: names the first bad box, what was expected and what came.
@@ -38,26 +38,36 @@ def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> Fl
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
     low, high = boxes[:, :2], boxes[:, 2:]
-    fine = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
+    is_valid = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
     if size_wh is not None:
-        fine &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
-    for row in boxes[
-        ~fine
-    ]:  # evaluation checks a million boxes: only the bad ones are looked at one by one
-        text = ",".join(f"{value:g}" for value in row)
-        if not np.isfinite(row).all():
-            raise ValueError(f"box {text}: expected finite numbers")
-        if row[2] <= row[0] or row[3] <= row[1]:
-            raise ValueError(
-                f"box {text}: empty or inverted; expected x1,y1,x2,y2 with x1 < x2 and y1 < y2"
-            )
-        if size_wh is not None and not (
-            row[0] >= 0 and row[1] >= 0 and row[2] <= size_wh[0] and row[3] <= size_wh[1]
-        ):
-            raise ValueError(
-                f"box {text}: outside the photo, which is {size_wh[0]}x{size_wh[1]} pixels"
-            )
+        is_valid &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
+    invalid = boxes[~is_valid]  # evaluation checks a million boxes: the good ones cost nothing more
+    if len(invalid):
+        raise ValueError(_what_is_wrong(invalid[0], size_wh))
     return boxes
+
+
+def _what_is_wrong(box: FloatArray, size_wh: tuple[int, int] | None) -> str:
+    """Why a box (4,) is refused."""
+    x1, y1, x2, y2 = box
+    text = ",".join(f"{value:g}" for value in box)
+    if not np.isfinite(box).all():
+        return f"box {text}: expected finite numbers"
+    if x2 <= x1 or y2 <= y1 or size_wh is None:
+        return f"box {text}: empty or inverted; expected x1,y1,x2,y2 with x1 < x2 and y1 < y2"
+    width, height = size_wh
+    return f"box {text}: outside the photo, which is {width}x{height} pixels"
+
+
+def _rounded(box: Sequence[float]) -> list[float]:
+    """A box as JSON has it, to a tenth of a pixel."""
+    return [round(float(value), 1) for value in box]
+
+
+def _corners(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """A box as `_rounded` wrote it."""
+    x1, y1, x2, y2 = values
+    return x1, y1, x2, y2
 
 
 @dataclass(frozen=True)
@@ -65,9 +75,9 @@ class Regions:
     """The regions of one photo with all their fields in step.
 
     Attributes:
-        boxes_xyxy: (N, 4) pixels of the original picture; row 0 is the whole photo.
+        boxes_xyxy: (N, 4) pixels of the original image; row 0 is the whole photo.
         scores: (N,) objectness in 0..1; 1 for the whole photo and for boxes that a user gave.
-        size_wh: width and height of the original picture in pixels.
+        size_wh: width and height of the original image in pixels.
         features: (N, F) region vectors, or None before a backbone has run.
     """
 
@@ -81,10 +91,9 @@ class Regions:
         scores = np.asarray(self.scores, dtype=np.float32)
         if scores.shape != (len(boxes),):
             raise ValueError(f"scores: expected one a box, ({len(boxes)},), got {scores.shape}")
-        if self.features is not None and (
-            self.features.ndim != 2 or len(self.features) != len(boxes)
-        ):
-            raise ValueError(f"features: expected ({len(boxes)}, F), got {self.features.shape}")
+        features = self.features
+        if features is not None and (features.ndim != 2 or len(features) != len(boxes)):
+            raise ValueError(f"features: expected ({len(boxes)}, F), got {features.shape}")
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "scores", scores)
 
@@ -93,10 +102,9 @@ class Regions:
 
     def __getitem__(self, rows: slice | NDArray[Any]) -> Regions:
         """The chosen rows, every field sliced together."""
+        boxes, scores = self.boxes_xyxy[rows], self.scores[rows]
         features = None if self.features is None else self.features[rows]
-        return replace(
-            self, boxes_xyxy=self.boxes_xyxy[rows], scores=self.scores[rows], features=features
-        )
+        return replace(self, boxes_xyxy=boxes, scores=scores, features=features)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class RegionCaption:
     """Words on one box. ``text`` is None where the model is not confident enough to speak.
 
     Attributes:
-        box: x1, y1, x2, y2 in pixels of the original picture.
+        box: x1, y1, x2, y2 in pixels of the original image.
         text: the caption, or None below the confidence threshold.
         confidence: calibrated probability in 0..1 that the caption is right (docs/notebook.md says
             how it is measured).
@@ -122,28 +130,30 @@ class RegionCaption:
 
     def __post_init__(self) -> None:
         checked_boxes([self.box])
-        for name in ("confidence", "score"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name}: expected 0..1, got {getattr(self, name)}")
+        for name, value in (("confidence", self.confidence), ("score", self.score)):
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name}: expected 0..1, got {value}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        box = [round(float(value), 1) for value in self.box]
-        confidence, score = round(self.confidence, 4), round(self.score, 4)
         return {
-            "box": box,
+            "box": _rounded(self.box),
             "text": self.text,
-            "confidence": confidence,
-            "score": score,
+            "confidence": round(self.confidence, 4),
+            "score": round(self.score, 4),
             "sure": self.sure,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RegionCaption:
         """The record that `to_dict` wrote, or an older version without ``sure``."""
-        x1, y1, x2, y2 = values["box"]
-        sure = values.get("sure", True)
-        return cls((x1, y1, x2, y2), values["text"], values["confidence"], values["score"], sure)
+        return cls(
+            box=_corners(values["box"]),
+            text=values["text"],
+            confidence=values["confidence"],
+            score=values["score"],
+            sure=values.get("sure", True),
+        )
 
     @property
     def hedged_text(self) -> str | None:
@@ -152,7 +162,9 @@ class RegionCaption:
         >>> RegionCaption((0, 0, 9, 9), "a dog runs", 0.2, sure=False).hedged_text
         'perhaps: a dog runs'
         """
-        return self.text if self.sure or not self.text else f"perhaps: {self.text}"
+        if self.sure or not self.text:
+            return self.text
+        return f"perhaps: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ class PhraseMatch:
     Attributes:
         phrase: the phrase as the user wrote it, or one token of the sentence (`text.tokenize`:
             lower case, no marks).
-        box: x1, y1, x2, y2 in pixels of the original picture.
+        box: x1, y1, x2, y2 in pixels of the original image.
         score: alignment v . s of the phrase and the box with the model's prior on regions,
             comparable inside one photo only.
     """
@@ -176,14 +188,16 @@ class PhraseMatch:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        box = [round(float(value), 1) for value in self.box]
-        return {"phrase": self.phrase, "box": box, "score": round(self.score, 4)}
+        return {
+            "phrase": self.phrase,
+            "box": _rounded(self.box),
+            "score": round(self.score, 4),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PhraseMatch:
         """The record that `to_dict` wrote."""
-        x1, y1, x2, y2 = values["box"]
-        return cls(values["phrase"], (x1, y1, x2, y2), values["score"])
+        return cls(values["phrase"], _corners(values["box"]), values["score"])
 
 
 @dataclass(frozen=True)
@@ -207,20 +221,22 @@ class ImageResult:
     matches: tuple[PhraseMatch, ...] = ()
 
     def __post_init__(self) -> None:
-        boxes = [*(item.box for item in self.regions), *(item.box for item in self.matches)]
-        checked_boxes(boxes, self.size_wh)
+        region_boxes = [region.box for region in self.regions]
+        match_boxes = [match.box for match in self.matches]
+        checked_boxes([*region_boxes, *match_boxes], self.size_wh)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, format number included."""
+        width, height = self.size_wh
         return {
             "format": FORMAT,
             "photo": self.photo,
-            "width": self.size_wh[0],
-            "height": self.size_wh[1],
+            "width": width,
+            "height": height,
             "model": self.model,
             "caption": self.caption.to_dict() if self.caption else None,
-            "regions": [item.to_dict() for item in self.regions],
-            "matches": [item.to_dict() for item in self.matches],
+            "regions": [region.to_dict() for region in self.regions],
+            "matches": [match.to_dict() for match in self.matches],
         }
 
     @classmethod
@@ -239,8 +255,8 @@ class ImageResult:
             size_wh=(values["width"], values["height"]),
             model=values["model"],
             caption=RegionCaption.from_dict(values["caption"]) if values["caption"] else None,
-            regions=tuple(RegionCaption.from_dict(item) for item in values["regions"]),
-            matches=tuple(PhraseMatch.from_dict(item) for item in values["matches"]),
+            regions=tuple(RegionCaption.from_dict(region) for region in values["regions"]),
+            matches=tuple(PhraseMatch.from_dict(match) for match in values["matches"]),
         )
 
 
@@ -275,9 +291,9 @@ class Example:
     """One photo of a data set with its sentences, boxes and phrases, whatever the layout it was read from.
 
     Attributes:
-        photo: path of the picture file.
+        photo: path of the file.
         captions: the raw sentences.
-        boxes_xyxy: (N, 4) annotated boxes, in pixels of the *annotation's* picture, which has
+        boxes_xyxy: (N, 4) annotated boxes, in pixels of the *annotation's* image, which has
             `size_wh`.
         phrases: phrases with the boxes they name.
         size_wh: width and height that `boxes_xyxy` refers to; None where nothing is annotated. The
@@ -295,9 +311,7 @@ class Example:
     def __post_init__(self) -> None:
         boxes = checked_boxes(self.boxes_xyxy)
         if len(boxes) and self.size_wh is None:
-            raise ValueError(
-                f"{self.photo.name}: boxes need size_wh, the picture size they refer to"
-            )
+            raise ValueError(f"{self.photo.name}: boxes need size_wh, the image size they refer to")
         for phrase in self.phrases:
             if any(not 0 <= row < len(boxes) for row in phrase.boxes):
                 raise ValueError(

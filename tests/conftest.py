@@ -62,7 +62,7 @@ def make_tiny() -> Callable[..., RegionModel]:
                 size=12, word_size=8, hidden=10, cell="gru", normalise=True, sentence_token=True
             ),
             generator=GeneratorConfig(
-                cell="lstm", hidden=16, word_size=12, picture="state", attention=8
+                cell="lstm", hidden=16, word_size=12, image="state", attention=8
             ),
             decoding=DecodingConfig(beams=2, max_words=6, threshold=0.0),
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +19,11 @@ from regiontalk.align.model import Aligner
 from regiontalk.boxes import non_maximum_suppression
 from regiontalk.datasets.toy import make_scenes
 from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
-from regiontalk.regions.config import ExtractorConfig
+from regiontalk.generate.config import GeneratorConfig
+from regiontalk.model.config import ModelConfig
+from regiontalk.model.region_model import RegionModel
+from regiontalk.objects.captioner import ObjectsConfig
+from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
 from regiontalk.text.vocabulary import Vocabulary
 
 HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
@@ -64,6 +71,19 @@ RENAMED = [
     ("regiontalk.datasets.flickr", "picture_sizes", "image_files"),
     ("regiontalk.datasets.flickr", "PICTURE_FOLDERS", "IMAGE_FOLDERS"),
     ("regiontalk.datasets.not_photos", "draw_picture", "draw_image"),
+    ("regiontalk.drawing.attention", "Looks", "AttentionMaps"),
+    ("regiontalk.drawing.attention", "look", "attention_maps"),
+    ("regiontalk.drawing.attention", "heat", "heatmap"),
+    ("regiontalk.drawing.attention", "draw_looks", "draw_attention"),
+    ("regiontalk.objects.detectors", "Thing", "Detection"),
+    ("regiontalk.video.frames", "Film", "Video"),
+    ("regiontalk.video.frames", "is_film", "is_video"),
+    ("regiontalk.video.frames", "open_film", "open_video"),
+    ("regiontalk.video.timeline", "Thing", "Track"),
+    ("regiontalk.video.timeline", "Joiner", "Tracker"),
+    ("regiontalk.images.encoded", "decode_picture", "decode_photo"),
+    ("regiontalk.model.hub", "find_folder", "resolve_model"),
+    ("regiontalk.model.weights", "Unfilled", "skip_init"),
     ("regiontalk.regions.config", "GivenConfig", "PrecomputedConfig"),
     ("regiontalk.regions.precomputed", "given_features", "precomputed_features"),
     ("regiontalk.regions.precomputed", "read_given", "read_precomputed"),
@@ -119,7 +139,12 @@ def test_renamed_keys(values: object, expected: object) -> None:
     assert renamed_keys(values, {"old": "new"}, WRITTEN_BY_US) == expected
 
 
-RENAMED_KEYS = [(ExtractorConfig, "overlap", "nms_iou", 0.7)]
+RENAMED_KEYS = [
+    (ExtractorConfig, "overlap", "nms_iou", 0.7),
+    (ObjectsConfig, "most", "max_descriptions", 5),
+    (GeneratorConfig, "picture", "image", "every"),
+    (ModelConfig, "given", "precomputed", {"features": 4, "regions": 2}),
+]
 
 
 @pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)
@@ -140,9 +165,39 @@ def test_a_file_of_ours_keeps_its_keys(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     config = record.model_validate({old: value}, context=WRITTEN_BY_US)
-    assert getattr(config, new) == value and not recwarn.list
+    assert config == record.model_validate({new: value}) and not recwarn.list
 
 
 def test_an_old_key_beside_the_new_one_is_unknown() -> None:
     with pytest.raises(ValidationError, match="overlap"):
         ExtractorConfig.model_validate({"overlap": 0.7, "nms_iou": 0.6})
+
+
+def test_a_model_with_the_old_keys_loads_without_a_word(
+    make_tiny: Callable[..., RegionModel], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """``config.json`` of format 1 as the version before wrote it."""
+    model = make_tiny()
+    model.save_pretrained(tmp_path, "# a card")
+    file = tmp_path / "config.json"
+    values = json.loads(file.read_text())
+    values["given"] = values.pop("precomputed")
+    values["extractor"]["overlap"] = values["extractor"].pop("nms_iou")
+    values["generator"]["picture"] = values["generator"].pop("image")
+    file.write_text(json.dumps(values))
+    assert RegionModel.from_folder(tmp_path).config == model.config
+    assert not [warning for warning in recwarn.list if "is now" in str(warning.message)]
+
+
+def test_a_fingerprint_keeps_the_old_keys() -> None:
+    """Libraries and checkpoints know a model by the text that the version before made of its settings."""
+    config = ModelConfig(
+        extractor=ExtractorConfig(nms_iou=0.7),
+        generator=GeneratorConfig(image="every"),
+        precomputed=PrecomputedConfig(features=4, regions=2),
+    )
+    assert config.model_dump(exclude_defaults=True, by_alias=True) == {
+        "extractor": {"overlap": 0.7},
+        "generator": {"picture": "every"},
+        "given": {"features": 4, "regions": 2},
+    }

@@ -88,21 +88,18 @@ def infer_pairs(
     products = words @ regions[photo_of].transpose(0, 2, 1)  # (C, T, N)
     scores = products  # what the words choose by
     if chain.prior:
-        quality = objectness[photo_of]
-        scores = scores + region_prior(words, quality, chain.prior, regions.shape[1])
+        scores = scores + region_prior(
+            words, objectness[photo_of], chain.prior, choices=regions.shape[1]
+        )
     if opinion is not None:
         scores = scores + _opinions(opinion, sentences, scores.shape)
     is_word, is_start = _word_masks(rows, words.shape[1], chain)
     labels, _ = viterbi(scores, chain.beta, is_word, starts=is_start)
-    null_region = objectness.shape[1]
-    for number, row in enumerate(rows):
-        for run in snippets(labels[number, : len(row.words)]):
-            if run.region == null_region:  # these words name nothing
-                continue
-            score = float(products[number, run.words, run.region].sum())
-            snippet_words = tuple(row.words[run.words])
-            pair = Pair(row.caption, run.first, snippet_words, run.region, score)
-            pairs[row.photo].append(pair)
+    null_region = objectness.shape[1]  # its words name nothing
+    for row, row_labels, row_products in zip(rows, labels, products, strict=True):
+        for pair in _pairs_of(row, row_labels, row_products):
+            if pair.region != null_region:
+                pairs[row.photo].append(pair)
     return pairs
 
 
@@ -112,6 +109,16 @@ class _Row(NamedTuple):
     photo: int
     caption: int
     words: Sequence[int]
+
+
+def _pairs_of(row: _Row, labels: NDArray[np.int64], products: FloatArray) -> list[Pair]:
+    """The pairs of one sentence: its snippets by labels (T,), their scores by products (T, N)."""
+    pairs: list[Pair] = []
+    for run in snippets(labels[: len(row.words)]):
+        score = float(products[run.words, run.region].sum())
+        words = tuple(row.words[run.words])
+        pairs.append(Pair(row.caption, run.first, words, run.region, score))
+    return pairs
 
 
 def _flatten(sentences: Sequence[Sequence[Sequence[int]]]) -> list[_Row]:

@@ -55,12 +55,7 @@ def viterbi(
             not finite, or a sentence with words has no region.
     """
     scores = np.asarray(affinity, dtype=np.float64)
-    if scores.ndim < 2:
-        raise ValueError(f"affinity: expected (..., T, N), words by regions, got {scores.shape}")
-    if not (math.isfinite(beta) and beta >= 0):
-        raise ValueError(
-            f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
-        )
+    _check_arguments(scores, beta)
     *batch, length, count = scores.shape
     is_word = _mask("words", words, (*batch, length))
     is_region = _mask("regions", regions, (*batch, count))
@@ -68,15 +63,30 @@ def viterbi(
     _check_affinities(scores, is_word, is_region)
     if not count:  # nothing but padding is left
         return np.full((*batch, length), NO_LABEL), np.zeros(batch)
-    # Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
-    # swamp the affinities.
     worth = np.where(is_word[..., None], scores, 0.0)
     worth = np.where(is_region[..., None, :], worth, -np.inf)
     best, came_from = _forward(worth, float(beta), is_word & is_start, is_region)
     labels = np.where(is_word, _backward(best, came_from), NO_LABEL)
+    return labels, _totals(best, float(beta), is_word)
+
+
+def _totals(
+    best: NDArray[np.float64], beta: float, is_word: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The total (...,) of eq. 10 from the best paths' values (..., N), in which switching was charged."""
     neighbour_pairs = (is_word.sum(-1) - 1).clip(0)
     totals = best.max(-1) + beta * neighbour_pairs
-    return labels, np.where(is_word.any(-1), totals, 0.0)
+    return np.where(is_word.any(-1), totals, 0.0)
+
+
+def _check_arguments(scores: NDArray[np.float64], beta: float) -> None:
+    """Refuse scores of another rank, and a beta that rewards changes."""
+    if scores.ndim < 2:
+        raise ValueError(f"affinity: expected (..., T, N), words by regions, got {scores.shape}")
+    if not (math.isfinite(beta) and beta >= 0):
+        raise ValueError(
+            f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
+        )
 
 
 def _check_affinities(
@@ -115,7 +125,11 @@ def _forward(
     may_change: NDArray[np.bool_],
     is_region: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N)."""
+    """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N).
+
+    Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
+    swamp the affinities.
+    """
     best = np.where(is_region, 0.0, -np.inf)
     itself = np.broadcast_to(np.arange(best.shape[-1]), best.shape)
     came_from: list[NDArray[np.int64]] = []

@@ -279,9 +279,9 @@ def _prepare(
     from regiontalk.datasets.splits import default_split, read_split
     from regiontalk.evaluate.photos import EncodedPhotos
     from regiontalk.evaluate.suite import NEED_TRAINING, Suite, fingerprint
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
 
-    folder = find_folder(model)
+    folder = resolve_model(model)
     examples: list[Example] = []
     reports: list[DataReport] = []
     for place in data:
@@ -340,9 +340,9 @@ def _write_calibration(model: str, measured: Suite) -> None:
     """Put the fitted confidence into the model's settings."""
     from regiontalk.evaluate.calibration import with_fit
     from regiontalk.evaluate.suite import write_text
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
 
-    path = find_folder(model) / "config.json"
+    path = resolve_model(model) / "config.json"
     write_text(
         path,
         with_fit(measured.photos.captioner.config, measured.fit).model_dump_json(indent=2) + "\n",

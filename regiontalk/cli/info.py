@@ -24,9 +24,9 @@ ModelArgument = Annotated[
 
 def info(model: ModelArgument = "mini", json: Json = False) -> None:
     """Print a model's settings, size, vocabulary and licence."""
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
 
-    values = read_info(find_folder(model))
+    values = read_info(resolve_model(model))
     typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
 
 

@@ -43,19 +43,19 @@ def train_own(
     """
     if (out / "config.json").is_file():
         raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
     from regiontalk.model.region_model import RegionModel
     from regiontalk.train.background import RUN_FOLDER
     from regiontalk.train.keep import MEMORY, Memory
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
 
-    start_folder = find_folder(start)
+    start_folder = resolve_model(start)
     base = RegionModel.from_folder(start_folder)
     memory = None
     if not base.config.generator.attention:
         memory = Memory.load(start_folder / MEMORY, base.extractor)
-    if base.config.given is not None:
+    if base.config.precomputed is not None:
         raise ValueError(
             f"--start {start}: expected a model that looks at photos, got one that reads given features"
         )

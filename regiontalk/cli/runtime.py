@@ -17,8 +17,8 @@ def export_runtime(model: ModelFolder) -> None:
     They refer to the weights where they are, so the folder grows by little. A training run ends with
     this.
     """
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
     from regiontalk.runtime import export
 
-    for path in export.export_runtime(find_folder(model)):
+    for path in export.export_runtime(resolve_model(model)):
         typer.echo(path)

@@ -71,12 +71,12 @@ def given_features(path: Path | None, model: str) -> PrecomputedRegions | None:
     if path is None:
         return None
     from regiontalk.model.config import ModelConfig
-    from regiontalk.model.hub import find_folder
+    from regiontalk.model.hub import resolve_model
     from regiontalk.model.storage import open_folder
     from regiontalk.regions.sources import PrecomputedRegions
 
-    config, _ = open_folder(find_folder(model), ModelConfig)
-    if config.given is None:
+    config, _ = open_folder(resolve_model(model), ModelConfig)
+    if config.precomputed is None:
         raise ValueError(
             f"--features: expected a model trained on given features, got {config.name!r}, which looks at photos itself"
         )

@@ -17,8 +17,8 @@ from regiontalk.files import write_data
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
-    from regiontalk.video.frames import Film, Frame
-    from regiontalk.video.timeline import Joiner, Timeline
+    from regiontalk.video.frames import Frame, Video
+    from regiontalk.video.timeline import Timeline, Tracker
 
 EVERY, EVERY_CHANGE = 1.0, 0.2  # seconds between frames: usually, and where only changes are taken
 PATIENCE = 3  # frames from one sight of a thing to the next
@@ -90,9 +90,9 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
         ValueError: more than one film, an option that does not go with what was named, or a
             timeline of another kind.
     """
-    from regiontalk.video.frames import is_film, shown_name
+    from regiontalk.video.frames import is_video, shown_name
 
-    films = [text for text in arguments if is_film(text) and not Path(text).is_dir()]
+    films = [text for text in arguments if is_video(text) and not Path(text).is_dir()]
     if not films:
         if sampling.asked:
             raise ValueError(
@@ -111,17 +111,17 @@ def find_film(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str 
     return films[0]
 
 
-def open_quietly(source: str, max_pixels: int) -> Film:
+def open_quietly(source: str, max_pixels: int) -> Video:
     """Open a film without the lines that its decoders print."""
-    from regiontalk.video.frames import open_film
+    from regiontalk.video.frames import open_video
 
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    return open_film(source, max_pixels)
+    return open_video(source, max_pixels)
 
 
 def caption_film(
-    film: Film,
+    film: Video,
     speak: Callable[[Sequence[Any]], Sequence[ImageResult]],
     sampling: Sampling,
     json: bool,
@@ -134,10 +134,10 @@ def caption_film(
         typer.Exit: code 1 where the film ended before its stated length; what was seen is written
             first. The same where it was stopped before there was anything to write.
     """
-    from regiontalk.video.timeline import Joiner, Timeline
+    from regiontalk.video.timeline import Timeline, Tracker
 
     least = LEAST if threshold is None else threshold
-    joiner = Joiner(patience=PATIENCE)
+    joiner = Tracker(patience=PATIENCE)
     model, stopped = "", False
     with film:
         try:
@@ -179,7 +179,7 @@ def caption_film(
         raise typer.Exit(1)
 
 
-def _take(joiner: Joiner, frame: Frame, result: ImageResult, least: float, silent: bool) -> None:
+def _take(joiner: Tracker, frame: Frame, result: ImageResult, least: float, silent: bool) -> None:
     """Join one frame to those before and print what is new in it."""
     from regiontalk.export.alt_text import distinct
 

@@ -42,9 +42,7 @@ def read_coco(
     """
     troubles: dict[str, list[str]] = defaultdict(list)
     files = image_files(images_folder)
-    document = read_json(captions_json, "images", "annotations")
-    photos = _read_photos(document["images"], troubles)
-    captions = _read_captions(document["annotations"], photos, captions_json.name, troubles)
+    photos, captions = _read_captions(captions_json, troubles)
     objects, categories = _read_instances(instances_json, photos, troubles)
     examples: list[Example] = []
     for photo_id, photo in photos.items():
@@ -52,12 +50,12 @@ def read_coco(
         path = _usable_file(files, images_folder, name, troubles)
         if path is None:
             continue
-        photo_captions = tuple(captions[photo_id])
-        if not photo_captions:
+        texts = tuple(captions[photo_id])
+        if not texts:
             troubles["photo without a sentence, kept"].append(name)
         boxes, phrases = _phrases(objects[photo_id], categories)
         size_wh = (photo["width"], photo["height"])
-        examples.append(Example(path, photo_captions, boxes, phrases, size_wh, name))
+        examples.append(Example(path, texts, boxes, phrases, size_wh, name))
     for kind, names in caption_troubles(examples).items():
         troubles[kind] += names
     return examples, report_on(captions_json.name, examples, troubles)
@@ -77,18 +75,20 @@ def _read_photos(rows: list[Any], troubles: dict[str, list[str]]) -> dict[str, d
 
 
 def _read_captions(
-    rows: list[Any], photos: Mapping[str, Any], name: str, troubles: dict[str, list[str]]
-) -> dict[str, list[str]]:
-    """Photo id -> its sentences with single blanks, in Unicode's composed form."""
+    path: Path, troubles: dict[str, list[str]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    """Photo id -> its entry, and -> its sentences with single blanks, in Unicode's composed form."""
+    document = read_json(path, "images", "annotations")
+    photos = _read_photos(document["images"], troubles)
     captions: dict[str, list[str]] = defaultdict(list)
-    for row in _rows_of(rows, ("caption",), photos, name, troubles):
+    for row in _rows_of(document["annotations"], ("caption",), photos, path.name, troubles):
         caption = row["caption"]
         if isinstance(caption, str) and caption.strip() and not is_missing(caption):
             text = unicodedata.normalize("NFC", " ".join(caption.split()))
             captions[_id(row["image_id"])].append(text)
         else:
             troubles["caption without text, left out"].append(f"annotation {row.get('id')}")
-    return captions
+    return photos, captions
 
 
 def _usable_file(

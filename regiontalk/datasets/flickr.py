@@ -180,7 +180,7 @@ def image_files(folder: Path) -> dict[str, ImageFile]:
     """
     if not folder.is_dir():
         raise ValueError(
-            f"{folder}: expected a folder of pictures, got none; give the folder that holds the files"
+            f"{folder}: expected a folder of photos, got none; give the folder that holds the files"
         )
     with os.scandir(folder) as entries:
         return {
@@ -236,7 +236,7 @@ def _image_folder(folder: Path) -> Path:
         if (folder / name).is_dir():
             return folder / name
     raise ValueError(
-        f"{folder}: expected pictures in one of {', '.join(IMAGE_FOLDERS)}, got none of these folders"
+        f"{folder}: expected photos in one of {', '.join(IMAGE_FOLDERS)}, got none of these folders"
     )
 
 
@@ -282,33 +282,35 @@ def _read_tokens(
         if not line.strip():
             continue
         where = f"{path.name}:{line_number}"
-        key, _, sentence = line.partition("\t")
-        name, number = _split_key(key)
-        if number is None or not sentence.strip():
+        key, name, number, sentence = _split_line(line)
+        if number is None or not sentence:
             troubles["bad line (expected photo#number, tab, sentence)"].append(where)
         elif name not in files and Path(name).stem in files:  # photo.jpg.1 beside photo.jpg
             troubles["line of a photo that does not exist"].append(f"{where} {key}")
         elif number in sentences[name]:
             troubles["sentence number used twice"].append(where)
         else:
-            sentences[name][number] = sentence.strip()
+            sentences[name][number] = sentence
     troubles["photo with sentences but no file"] = sorted(sentences.keys() - files.keys())
-    captions: dict[str, list[str]] = {}
-    for name, by_number in sentences.items():
-        captions[name] = [by_number[number] for number in sorted(by_number)]
+    captions = {name: _in_order(by_number) for name, by_number in sentences.items()}
     return captions, troubles
 
 
-def _split_key(key: str) -> tuple[str, int | None]:
-    """A photo's name and the number of a sentence; no number where the key has none.
+def _in_order(sentences: Mapping[int, str]) -> list[str]:
+    """Sentences in the order of their numbers."""
+    return [sentences[number] for number in sorted(sentences)]
 
-    >>> _split_key("photo.jpg#4")
-    ('photo.jpg', 4)
+
+def _split_line(line: str) -> tuple[str, str, int | None, str]:
+    r"""The key of a line, the photo and the sentence number in it (None without one), and the sentence.
+
+    >>> _split_line("photo.jpg#4\ta dog")
+    ('photo.jpg#4', 'photo.jpg', 4, 'a dog')
     """
-    name, _, number = key.rpartition("#")
-    if "#" in key and number.strip().isdecimal():
-        return name, int(number)
-    return name, None
+    key, _, sentence = line.partition("\t")
+    name, mark, number = key.rpartition("#")
+    has_number = mark and number.strip().isdecimal()
+    return key, name, int(number) if has_number else None, sentence.strip()
 
 
 __getattr__ = renamed_names(

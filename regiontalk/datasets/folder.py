@@ -15,7 +15,7 @@ photo,caption,box,phrase
 2.jpg,two cups,"12,30,96,140",a blue cup
 ```
 
-``photo``: path of the picture, relative to the file that names it. ``captions`` or ``caption``: a
+``photo``: path of the photo, relative to the file that names it. ``captions`` or ``caption``: a
 list of sentences or one; in a CSV one a line. A column or key that is none of these is an error, so
 that nothing is lost without a word. Names of other tools are read as well: ``image``, ``file_name``
 or ``filename`` for the photo, ``text`` or ``sentence`` for a caption.
@@ -94,7 +94,7 @@ def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], Da
     """The photos of a JSON Lines or CSV file, in the order in which it first names them.
 
     A bad row is left out and reported with its line number; a bad box costs that box. So are photos
-    that are missing or empty. A picture is opened only where it has boxes and the file does not
+    that are missing or empty. A photo is opened only where it has boxes and the file does not
     give its size.
 
     Args:
@@ -361,7 +361,7 @@ def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> tuple[_Row, 
     """
     photo = values.get("photo")
     if not isinstance(photo, str) or not photo.strip():
-        raise ValueError("photo: expected the path of a picture")
+        raise ValueError("photo: expected the path of a photo")
     captions = [*_texts(values.get("captions")), *_texts(values.get("caption"))]
     size_wh = _size(values.get("width"), values.get("height"))
     row = _Row(photo.strip(), captions, size_wh=size_wh)

@@ -271,6 +271,7 @@ def _code(chance: random.Random) -> Image.Image:
     is_dark = chance.random() < 0.7
     ground = _color(chance, 20, 45) if is_dark else (252, 252, 250)
     image = Image.new("RGB", (width, height), ground)
+    brightness = (110, 255) if is_dark else (0, 150)  # of the letters
     pen = ImageDraw.Draw(image)
     size = chance.randint(11, 20)
     font = _font(chance, size)
@@ -278,13 +279,25 @@ def _code(chance: random.Random) -> Image.Image:
     for top in range(8, height - size, int(size * 1.4)):
         step = chance.choice((-1, 0, 0, 1))
         indent = max(0, min(5, indent + step))
-        left = 40 + indent * size * 2
-        for _ in range(chance.randint(0, 6)):
-            token = chance.choice(WORDS) + chance.choice(TOKEN_ENDINGS)
-            color = _color(chance, 110, 255) if is_dark else _color(chance, 0, 150)
-            pen.text((left, top), token, color, font=font)
-            left += int(pen.textlength(token + " ", font=font))
+        corner = (40 + indent * size * 2, top)
+        _draw_tokens(pen, chance, corner, font, brightness)
     return image
+
+
+def _draw_tokens(
+    pen: ImageDraw.ImageDraw,
+    chance: random.Random,
+    corner: tuple[int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    brightness: tuple[int, int],
+) -> None:
+    """One line of source code, each token in a color of its own."""
+    left, top = corner
+    for _ in range(chance.randint(0, 6)):
+        token = chance.choice(WORDS) + chance.choice(TOKEN_ENDINGS)
+        color = _color(chance, *brightness)
+        pen.text((left, top), token, color, font=font)
+        left += int(pen.textlength(token + " ", font=font))
 
 
 def _desktop(chance: random.Random) -> Image.Image:
@@ -433,18 +446,21 @@ def _map(chance: random.Random) -> Image.Image:
         outline = _outline_of_land(chance, width, height)
         pen.polygon(outline, fill=chance.choice(LAND_COLORS))
     for _ in range(chance.randint(6, 25)):
-        road = []
-        for _ in range(3):
-            x = chance.randint(-20, width + 20)
-            y = chance.randint(-20, height + 20)
-            road.append((x, y))
+        road = [_corner(chance, width, height, beyond=20) for _ in range(3)]
         color = chance.choice(ROAD_COLORS)
         pen.line(road, fill=color, width=chance.randint(2, 9))
     for _ in range(chance.randint(3, 12)):
-        x, y = chance.randint(0, width), chance.randint(0, height)
+        corner = _corner(chance, width, height)
         name = chance.choice(WORDS).title()
-        pen.text((x, y), name, (60, 60, 60), font=_font(chance, 14))
+        pen.text(corner, name, (60, 60, 60), font=_font(chance, 14))
     return image
+
+
+def _corner(chance: random.Random, width: int, height: int, beyond: int = 0) -> tuple[int, int]:
+    """A point of the image, or up to so many pixels outside it."""
+    x = chance.randint(-beyond, width + beyond)
+    y = chance.randint(-beyond, height + beyond)
+    return x, y
 
 
 def _outline_of_land(chance: random.Random, width: int, height: int) -> list[tuple[float, float]]:

@@ -1,1 +1,1 @@
-"""Results on pictures: boxes, labels, attention."""
+"""Results on images: boxes, labels, attention."""

@@ -50,6 +50,13 @@ class _Label:
     text: Text
     colour: Colour
 
+    @property
+    def box(self) -> Box:
+        """x1, y1, x2, y2 on the page."""
+        left, top = self.corner
+        width, height = self.text.size
+        return left, top, left + width, top + height
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -89,31 +96,63 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
         with_words = tuple(region for region in result.regions if region.text)
         result = replace(result, regions=with_words)
     photo = _enlarged(image)
-    font_size = max(14, round(0.024 * math.sqrt(photo.width * photo.height)))
-    boxes = _scaled([region.box for region in result.regions], result.size_wh, photo.size)
+    font_size = _font_size(photo)
     matched_boxes = _scaled([match.box for match in result.matches], result.size_wh, photo.size)
     targets = list(dict.fromkeys(matched_boxes))  # words of one box share its colour
-    palette = colours(len(boxes) + len(targets))
-    target_palette = palette[len(boxes) :]
-
-    texts = [_tidy(region.text) for region in result.regions]
+    palette = colours(len(result.regions) + len(targets))
+    target_palette = palette[len(result.regions) :]
     _outline(photo, targets, target_palette, _line(font_size))
-    _draw_boxes(photo, boxes, texts, palette, _line(font_size))
-    labels, entries = _place_texts(boxes, texts, palette, font_size, photo.size)
+    labels, entries = _draw_regions(photo, result, palette, font_size)
 
-    width, large_font = max(photo.width, _MIN_PAGE), round(font_size * 1.25)
     words = _words_of_targets(result, matched_boxes, targets)
-    runs, sentence_height = _lay_sentence(words, large_font, width)
+    page, runs = _page(photo, result, entries, words, font_size)
+    page = _with_sentence(page, photo.height, runs, targets, target_palette, _large(font_size))
+    for label in labels:
+        _write_label(page, label)
+    return page
+
+
+def _draw_regions(
+    photo: Image.Image, result: ImageResult, palette: Sequence[Colour], font_size: int
+) -> tuple[list[_Label], list[_Entry]]:
+    """The boxes of the regions on ``photo``; their labels and the list below it, as `_place_texts` has them."""
+    boxes = _scaled([region.box for region in result.regions], result.size_wh, photo.size)
+    texts = [_tidy(region.text) for region in result.regions]
+    _draw_boxes(photo, boxes, texts, palette, _line(font_size))
+    return _place_texts(boxes, texts, palette, font_size, photo.size)
+
+
+def _line(font_size: int) -> int:
+    """Width in pixels of the lines of captioned boxes."""
+    return max(2, round(font_size / 6))
+
+
+def _font_size(photo: Image.Image) -> int:
+    """The size of labels in pixels: larger on larger photos."""
+    return max(14, round(0.024 * math.sqrt(photo.width * photo.height)))
+
+
+def _large(font_size: int) -> int:
+    """The size of sentences about the whole photo."""
+    return round(font_size * 1.25)
+
+
+def _page(
+    photo: Image.Image,
+    result: ImageResult,
+    entries: Sequence[_Entry],
+    words: Sequence[tuple[str, int]],
+    font_size: int,
+) -> tuple[Image.Image, list[_Run]]:
+    """The photo over an empty strip for the sentence, the list and the caption; and where the words go."""
+    width = max(photo.width, _MIN_PAGE)
+    runs, sentence_height = _lay_sentence(words, _large(font_size), width)
     sentence_strip = Image.new("RGB", (width, sentence_height), _INK)
     strips = [photo, sentence_strip, _list_strip(entries, font_size, width)]
     if result.caption is not None and _tidy(result.caption.text):
         caption = _tidy(result.caption.hedged_text)
-        strips.append(_caption_strip(caption, large_font, width))
-    page = _stacked(strips, width)
-    page = _with_sentence(page, photo.height, runs, targets, target_palette, large_font)
-    for label in labels:
-        _write_label(page, label)
-    return page
+        strips.append(_caption_strip(caption, _large(font_size), width))
+    return _stacked(strips, width), runs
 
 
 def _words_of_targets(
@@ -140,7 +179,7 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 480) 
         ValueError: no image, or fewer than one column or pixel.
     """
     if not images:
-        raise ValueError("contact_sheet: expected at least one picture, got none")
+        raise ValueError("contact_sheet: expected at least one image, got none")
     if columns < 1 or cell < 1:
         raise ValueError(
             f"contact_sheet: expected columns and cell of 1 or more, got {columns} and {cell}"
@@ -148,10 +187,9 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 480) 
     gap = max(2, cell // 40)
     fitted = [_fitted(image, cell) for image in images]
     rows = [fitted[start : start + columns] for start in range(0, len(fitted), columns)]
-    heights = [max(image.height for image in row) for row in rows]
-    row_length = len(rows[0])
-    width = row_length * cell + (row_length + 1) * gap
-    height = sum(heights) + (len(rows) + 1) * gap
+    heights = list(map(_tallest, rows))
+    width = gap + len(rows[0]) * (cell + gap)
+    height = gap + sum(row_height + gap for row_height in heights)
     sheet = Image.new("RGB", (width, height), _INK)
     top = gap
     for row, row_height in zip(rows, heights, strict=True):
@@ -160,6 +198,11 @@ def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 480) 
             sheet.paste(image, (left, top))
         top += row_height + gap
     return sheet
+
+
+def _tallest(images: Sequence[Image.Image]) -> int:
+    """The height of the tallest image."""
+    return max(image.height for image in images)
 
 
 def _fitted(image: Image.Image, width: int) -> Image.Image:
@@ -212,11 +255,6 @@ def _tidy(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def _line(font_size: int) -> int:
-    """Width in pixels of the lines of captioned boxes."""
-    return max(2, round(font_size / 6))
-
-
 def _draw_boxes(
     photo: Image.Image,
     boxes: Sequence[Box],
@@ -249,34 +287,56 @@ def _place_texts(
 
     The number of an entry stands on the photo where there is room for it.
     """
+    labels, unplaced = _place_captions(boxes, texts, palette, font_size, size_wh)
+    taken = [label.box for label in labels]
+    unplaced_boxes = [boxes[row] for row in unplaced]
+    numbers, number_boxes = _place_numbers(unplaced_boxes, taken, font_size, size_wh)
+    entries: list[_Entry] = []
+    for row, number, number_box in zip(unplaced, numbers, number_boxes, strict=True):
+        if number_box is not None:
+            labels.append(_Label(number_box[:2], number, palette[row]))
+        entries.append(_Entry(number, texts[row], palette[row]))
+    return labels, entries
+
+
+def _place_captions(
+    boxes: Sequence[Box],
+    texts: Sequence[str],
+    palette: Sequence[Colour],
+    font_size: int,
+    size_wh: Size,
+) -> tuple[list[_Label], list[int]]:
+    """The captions' labels, and the rows of those that found no place; boxes without words are passed over."""
     width, _ = size_wh
     captioned = [row for row, text in enumerate(texts) if text]
     options = [layouts(texts[row], font_size, width) for row in captioned]
-    sizes = [[text.size for text in row_options] for row_options in options]
+    sizes = [_sizes(row_options) for row_options in options]
     places = place_labels([boxes[row] for row in captioned], sizes, size_wh)
     labels: list[_Label] = []
     unplaced: list[int] = []
-    for row, row_options, place in zip(captioned, options, places, strict=True):
-        if place is None:
+    for row, row_options, placed in zip(captioned, options, places, strict=True):
+        if placed is None:
             unplaced.append(row)
         else:
-            text = row_options[place.option]
-            labels.append(_Label(place.box[:2], text, palette[row]))
+            text = row_options[placed.option]
+            labels.append(_Label(placed.box[:2], text, palette[row]))
+    return labels, unplaced
 
-    numbers = [wrap(str(number + 1), font_size, width) for number in range(len(unplaced))]
-    number_places = place_labels(
-        [boxes[row] for row in unplaced],
-        [[number.size] for number in numbers],
-        size_wh,
-        taken=[place.box for place in places if place],
-        max_hidden=1.0,
-    )
-    entries: list[_Entry] = []
-    for row, number, place in zip(unplaced, numbers, number_places, strict=True):
-        if place:
-            labels.append(_Label(place.box[:2], number, palette[row]))
-        entries.append(_Entry(number, texts[row], palette[row]))
-    return labels, entries
+
+def _sizes(texts: Sequence[Text]) -> list[Size]:
+    """Width and height of each way to set a text."""
+    return [text.size for text in texts]
+
+
+def _place_numbers(
+    boxes: Sequence[Box], taken: Sequence[Box], font_size: int, size_wh: Size
+) -> tuple[list[Text], list[Box | None]]:
+    """A number for each box from 1, and where it stands on the photo; None where there is no room."""
+    width, _ = size_wh
+    numbers = [wrap(str(number), font_size, width) for number in range(1, len(boxes) + 1)]
+    sizes = [[number.size] for number in numbers]
+    places = place_labels(boxes, sizes, size_wh, taken, max_hidden=1.0)
+    return numbers, [placed.box if placed else None for placed in places]
 
 
 def _outline(
@@ -424,22 +484,21 @@ def _lines_layer(
     font_size: int,
 ) -> Image.Image:
     """A transparent layer with a line from each run of words to a dot on its box."""
-    width, height = size_wh
     # drawn larger and reduced, lines have smooth edges
-    scale = 2 if width * height <= 2_000_000 else 1
-    layer = Image.new("RGBA", (width * scale, height * scale))
+    scale = 2 if math.prod(size_wh) <= 2_000_000 else 1
+    layer = Image.new("RGBA", (size_wh[0] * scale, size_wh[1] * scale))
     pen = ImageDraw.Draw(layer)
     line = _line_width(font_size) * scale
     radius = max(3, font_size // 4) * scale
     for hem in (scale, 0):  # a dark hem below all the coloured lines
         for run in runs:
             colour = (0, 0, 0, 150) if hem else (*palette[run.target], 255)
-            centre = run.left + run.width / 2
-            start = (centre * scale, (strip_top + run.top - font_size * 0.25) * scale)
-            x, y = _anchor(targets[run.target], centre)
-            tip = (x * scale, y * scale)
-            pen.line((*start, *tip), fill=colour, width=line + 2 * hem)
-            pen.circle(tip, radius + hem, fill=colour)
+            x = run.left + run.width / 2
+            y = strip_top + run.top - font_size * 0.25
+            tip = _anchor(targets[run.target], x)
+            ends = [value * scale for value in (x, y, *tip)]
+            pen.line(ends, fill=colour, width=line + 2 * hem)
+            pen.circle(ends[2:], radius + hem, fill=colour)
     return layer.resize(size_wh, Image.Resampling.BOX)
 
 

@@ -91,31 +91,50 @@ def place_labels(
     Returns:
         One entry a box; None where no size fits on any spot.
     """
-    width, height = size_wh
     corners = np.array(boxes, dtype=np.float64).reshape(-1, 4)
-    areas = np.maximum(1.0, _areas(corners))
-    margin = np.array([-_GAP, -_GAP, _GAP, _GAP])
-    taken_boxes = np.array(taken, dtype=np.float64).reshape(-1, 4)
-    occupied = taken_boxes + margin
-    allowance = max_hidden * width * height - float(_areas(taken_boxes).sum())
+    occupied = np.array(taken, dtype=np.float64).reshape(-1, 4)
+    width, height = size_wh
+    allowance = max_hidden * width * height - float(_areas(occupied).sum())
     placed: list[Placed | None] = []
     for box, sizes in zip(boxes, options, strict=True):
-        rows = [_spots(box, option, size, size_wh) for option, size in enumerate(sizes)]
-        table = np.array(list(chain.from_iterable(rows))).reshape(-1, 6)
-        spots, ranks = table[:, :4], table[:, 4]
-        hidden_shares = _overlap(spots, corners) / areas
-        costs = ranks + hidden_shares.sum(axis=1)
-        is_covered = (_overlap(spots, occupied) > 0).any(axis=1)
-        costs[is_covered | (_areas(spots) > allowance)] = np.inf
-        if not np.isfinite(costs).any():
-            placed.append(None)
-            continue
-        best = costs.argmin()
-        x1, y1, x2, y2 = (int(value) for value in spots[best])
-        placed.append(Placed(int(table[best, 5]), (x1, y1, x2, y2)))
-        occupied = np.vstack([occupied, spots[best] + margin])
-        allowance -= (x2 - x1) * (y2 - y1)
+        table = _spot_table(box, sizes, size_wh)
+        costs = _costs(table, corners, occupied)
+        costs[_areas(table[:, :4]) > allowance] = np.inf
+        label = _cheapest(table, costs)
+        placed.append(label)
+        if label is not None:
+            label_box = np.array([label.box], dtype=np.float64)
+            occupied = np.vstack([occupied, label_box])
+            allowance -= float(_areas(label_box).sum())
     return placed
+
+
+def _costs(
+    table: NDArray[np.float64], boxes_xyxy: NDArray[np.float64], occupied: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The cost (M,) of each spot with the shares of the boxes (N, 4) that it hides; infinite beside other labels."""
+    spots, spot_costs = table[:, :4], table[:, 4]
+    areas = np.maximum(1.0, _areas(boxes_xyxy))
+    hidden_shares = _overlap(spots, boxes_xyxy) / areas
+    costs: NDArray[np.float64] = spot_costs + hidden_shares.sum(axis=1)
+    around_labels = occupied + np.array([-_GAP, -_GAP, _GAP, _GAP])
+    is_covered = (_overlap(spots, around_labels) > 0).any(axis=1)
+    costs[is_covered] = np.inf
+    return costs
+
+
+def _spot_table(box: Box, sizes: Sequence[Size], size_wh: Size) -> NDArray[np.float64]:
+    """The spots of `_spots` for every size, (M, 6)."""
+    rows = [_spots(box, option, size, size_wh) for option, size in enumerate(sizes)]
+    return np.array(list(chain.from_iterable(rows)), dtype=np.float64).reshape(-1, 6)
+
+
+def _cheapest(table: NDArray[np.float64], costs: NDArray[np.float64]) -> Placed | None:
+    """The first spot of the lowest finite cost; None where there is none."""
+    if not np.isfinite(costs).any():
+        return None
+    x1, y1, x2, y2, _, option = table[costs.argmin()]
+    return Placed(int(option), (int(x1), int(y1), int(x2), int(y2)))
 
 
 def _spots(box: Box, option: int, size: Size, size_wh: Size) -> list[tuple[float, ...]]:

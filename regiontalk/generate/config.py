@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+
+from regiontalk.deprecation import renamed_keys
 
 
 class GeneratorConfig(BaseModel):
@@ -17,9 +19,10 @@ class GeneratorConfig(BaseModel):
     )
     hidden: int = Field(512, ge=1, description="H")
     word_size: int = Field(512, ge=1, description="length of a word vector")
-    picture: Literal["first", "every", "state"] = Field(
+    image: Literal["first", "every", "state"] = Field(
         "first",
-        description="where the picture enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
+        description="where the image enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
+        serialization_alias="picture",  # in fingerprints, which never change
     )
     attention: int = Field(
         0, ge=0, description="A, length of an annotation vector; 0 = no attention"
@@ -50,6 +53,12 @@ class GeneratorConfig(BaseModel):
     )
     condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before; a model's own file may keep them."""
+        return renamed_keys(values, {"picture": "image"}, info.context)
 
     @model_validator(mode="after")
     def _attends(self) -> Self:

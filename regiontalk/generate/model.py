@@ -43,22 +43,25 @@ class Generator(nn.Module):
         self.word_drive = nn.Linear(word_size, drive_size)  # W_hx and b_h
         if config.bottleneck:
             self.squeeze = nn.Linear(features, config.bottleneck)
-        condition_size = config.bottleneck or features
-        state_size = self.cell.states * hidden
-        image_size = state_size if config.picture == "state" else drive_size
-        self.picture = nn.Linear(condition_size, image_size)  # W_hi of eq. 13
-        output_size = hidden
+        image_size = self.cell.states * hidden if config.image == "state" else drive_size
+        # W_hi of eq. 13; named as in files
+        self.picture = nn.Linear(config.bottleneck or features, image_size)
         if config.attention:
-            self.annotate = nn.Linear(annotation, config.attention)
-            self.attend = SoftAttention(config.attention, hidden)
-            self.context_drive = nn.Linear(config.attention, drive_size, bias=False)
-            self.context_out = nn.Linear(config.attention, word_size, bias=False)
-            self.deep = nn.Linear(hidden, word_size)
-            output_size = word_size
+            self._add_attention(annotation, config)
+        output_size = word_size if config.attention else hidden
         self.output = nn.Linear(output_size, len(vocabulary))  # W_oh and b_o
         self.output.bias.data.copy_(vocabulary_log_frequency(vocabulary))
         self.dropout = nn.Dropout(config.dropout)
         self.condition_dropout = nn.Dropout(config.condition_dropout)
+
+    def _add_attention(self, annotation: int, config: GeneratorConfig) -> None:
+        """The layers that only a model with attention has."""
+        size = config.attention
+        self.annotate = nn.Linear(annotation, size)
+        self.attend = SoftAttention(size, config.hidden)
+        self.context_drive = nn.Linear(size, self.cell.gates * config.hidden, bias=False)
+        self.context_out = nn.Linear(size, config.word_size, bias=False)
+        self.deep = nn.Linear(config.hidden, config.word_size)
 
     @property
     def cell_parts(self) -> int:
@@ -84,14 +87,7 @@ class Generator(nn.Module):
         if self.config.bottleneck:
             condition = functional.relu(self.squeeze(condition))
         image_drive = self.picture(condition)
-        # shape[0], not len(), which the export would take for a constant
-        count = image_drive.shape[0]
-        state: Tensors
-        if self.config.picture == "state":
-            state = torch.tanh(image_drive).chunk(self.cell.states, -1)
-        else:
-            shape = count, self.config.hidden
-            state = tuple(image_drive.new_zeros(shape) for _ in range(self.cell.states))
+        state = self._first_state(image_drive)
         if not self.config.attention:
             return state, (image_drive,)
         if annotations is None:
@@ -105,6 +101,14 @@ class Generator(nn.Module):
             state = (*state, no_context)
         memory = image_drive, values, self.attend.key(values)
         return state, memory if mask is None else (*memory, mask)
+
+    def _first_state(self, image_drive: Tensor) -> Tensors:
+        """The recurrence's state before the first word."""
+        if self.config.image == "state":
+            return torch.tanh(image_drive).chunk(self.cell.states, -1)
+        # shape[0], not len(), which the export would take for a constant
+        shape = image_drive.shape[0], self.config.hidden
+        return tuple(image_drive.new_zeros(shape) for _ in range(self.cell.states))
 
     def forward(
         self,
@@ -138,6 +142,14 @@ class Generator(nn.Module):
         text_rows = plan.order if rows is None else rows[plan.order]
         state = tuple(tensor.index_select(0, text_rows) for tensor in state)
         memory = tuple(tensor.index_select(0, text_rows) for tensor in memory)
+        outputs, attention = self._read_steps(plan, state, memory)
+        logits = self.output(self.dropout(outputs))  # (W, V)
+        return plan.spread(logits), None if attention is None else plan.spread(attention)
+
+    def _read_steps(
+        self, plan: _ReadingPlan, state: Tensors, memory: Tensors
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the softmax reads at each of the plan's W words, and their attention (W, P) or None."""
         embedded = self.dropout(self.embed(plan.token_ids))  # (W, E)
         steps = zip(
             torch.split(embedded, plan.live_counts),
@@ -155,10 +167,7 @@ class Generator(nn.Module):
             outputs.append(self._hidden_output(vectors, state[0], context))
             if weights is not None:
                 attention.append(weights)
-        logits = self.output(self.dropout(torch.cat(outputs)))  # (W, V)
-        if not attention:
-            return plan.spread(logits), None
-        return plan.spread(logits), plan.spread(torch.cat(attention))
+        return torch.cat(outputs), torch.cat(attention) if attention else None
 
     def look_step(
         self, token_ids: Tensor, state: Tensors, memory: Tensors
@@ -182,9 +191,9 @@ class Generator(nn.Module):
         ``is_first`` is (R,), True = t is 1.
         """
         image_drive, *annotations = memory
-        if self.config.picture == "every":
+        if self.config.image == "every":
             drive = drive + image_drive
-        elif self.config.picture == "first":
+        elif self.config.image == "first":
             drive = drive + image_drive * is_first[:, None]
         if not self.config.attention:
             return self.cell(drive, state), None, None

@@ -20,13 +20,13 @@ from regiontalk.records import FloatArray
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an RGB picture to network input, and boxes there and back; part of every model's configuration.
+    """From an RGB image to network input, and boxes there and back; part of every model's configuration.
 
     Attributes:
         size: side of the square that the network sees, in pixels.
-        fit: "squash" stretches the whole picture to the square; "pad" keeps its aspect and centres
+        fit: "squash" stretches the whole image to the square; "pad" keeps its aspect and centres
             it on the mean colour. Nothing is ever cut off.
-        mean: of the training pictures of the backbone, a channel, for values in 0..1.
+        mean: of the training images of the backbone, a channel, for values in 0..1.
         std: their standard deviations.
 
     Raises:
@@ -49,69 +49,76 @@ class Preprocessing:
             object.__setattr__(self, name, _three(name, getattr(self, name)))
 
     def to_pixels(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> FloatArray:
-        """Network input of an RGB picture: float32 (3, size, size), normalised, bilinear with antialiasing.
+        """Network input of an RGB image: float32 (3, size, size), normalised, bilinear with antialiasing.
 
         Args:
             image: RGB (`open_image`).
             size_wh: the original's size where ``image`` was decoded small (`Photo.size_wh`), so
                 that "pad" places it to the pixel where `to_network` expects it; None takes the
-                picture's own.
+                image's own.
         """
-        left, top, wide, high = self._placement(size_wh or image.size)
-        if image.size != (wide, high):
-            image = image.resize((wide, high), Image.Resampling.BILINEAR)
+        left, top, width, height = self._placement(size_wh or image.size)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
         square = np.zeros((3, self.size, self.size), dtype=np.float32)  # the mean colour
-        inside = square[:, top : top + high, left : left + wide]
+        inside = square[:, top : top + height, left : left + width]
         inside[:] = np.asarray(image).transpose(2, 0, 1)
-        scale, shift = (np.array(values, dtype=np.float32) for values in (self.std, self.mean))
-        inside *= (1 / (255 * scale))[:, None, None]
-        inside -= (shift / scale)[:, None, None]
+        mean = np.array(self.mean, dtype=np.float32)[:, None, None]
+        std = np.array(self.std, dtype=np.float32)[:, None, None]
+        inside *= 1 / (255 * std)
+        inside -= mean / std
         return square
 
     def to_network(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
-        """Boxes (N, 4) of the original picture in network pixels.
+        """Boxes (N, 4) of the original image in network pixels.
 
         >>> Preprocessing(size=100).to_network([[20, 10, 40, 50]], (200, 50)).tolist()
         [[10.0, 20.0, 20.0, 100.0]]
         """
-        left, top, wide, high = self._placement(size_wh)
-        scale = np.array([wide / size_wh[0], high / size_wh[1]] * 2)
-        return np.asarray(_rows(boxes_xyxy) * scale + np.array([left, top] * 2), dtype=np.float32)
+        left, top, width, height = self._placement(size_wh)
+        scale = np.array([width / size_wh[0], height / size_wh[1]] * 2)
+        shift = np.array([left, top, left, top])
+        boxes = _rows(boxes_xyxy) * scale + shift
+        return np.asarray(boxes, dtype=np.float32)
 
     def to_original(self, boxes_xyxy: Any, size_wh: tuple[int, int]) -> FloatArray:
-        """Boxes (N, 4) in network pixels as pixels of the original picture, cut at its edges.
+        """Boxes (N, 4) in network pixels as pixels of the original image, cut at its edges.
 
         A box that lies wholly in the padding comes back without area: drop it before making a
         record.
         """
-        left, top, wide, high = self._placement(size_wh)
-        scale = np.array([size_wh[0] / wide, size_wh[1] / high] * 2)
-        boxes = (_rows(boxes_xyxy) - np.array([left, top] * 2)) * scale
-        return np.asarray(boxes.clip(0, np.array([*size_wh, *size_wh])), dtype=np.float32)
+        left, top, width, height = self._placement(size_wh)
+        scale = np.array([size_wh[0] / width, size_wh[1] / height] * 2)
+        shift = np.array([left, top, left, top])
+        boxes = (_rows(boxes_xyxy) - shift) * scale
+        limits = np.array([*size_wh, *size_wh])
+        return np.asarray(boxes.clip(0, limits), dtype=np.float32)
 
     def _placement(self, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Where the picture lies in the square: left, top, width, height in whole network pixels."""
+        """Where the image lies in the square: left, top, width, height in whole network pixels."""
         if size_wh[0] < 1 or size_wh[1] < 1:
             raise ValueError(f"size_wh: expected a width and a height of at least 1, got {size_wh}")
         if self.fit == "squash":
             return 0, 0, self.size, self.size
         scale = self.size / max(size_wh)
-        wide, high = (max(1, round(side * scale)) for side in size_wh)
-        return (self.size - wide) // 2, (self.size - high) // 2, wide, high
+        width, height = (max(1, round(side * scale)) for side in size_wh)
+        left, top = (self.size - width) // 2, (self.size - height) // 2
+        return left, top, width, height
 
 
-def _three(name: str, given: Any) -> tuple[float, ...]:
+def _three(name: str, values: Any) -> tuple[float, ...]:
     """Three finite numbers, above 0 where they are deviations."""
-    wanted = f"preprocessing {name}: expected three finite numbers{' above 0' if name == 'std' else ''}, got {given!r}"
+    must_be_positive = name == "std"
+    expected = "three finite numbers above 0" if must_be_positive else "three finite numbers"
+    message = f"preprocessing {name}: expected {expected}, got {values!r}"
     try:
-        values = tuple(float(value) for value in given)
+        numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
-        raise ValueError(wanted) from error
-    if len(values) != 3 or not all(
-        math.isfinite(value) and (name != "std" or value > 0) for value in values
-    ):
-        raise ValueError(wanted)
-    return values
+        raise ValueError(message) from error
+    is_valid = len(numbers) == 3 and all(math.isfinite(number) for number in numbers)
+    if not is_valid or (must_be_positive and min(numbers) <= 0):
+        raise ValueError(message)
+    return numbers
 
 
 def _rows(boxes_xyxy: Any) -> NDArray[np.float64]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from regiontalk.align.config import AlignerConfig
 from regiontalk.align.pairs import Chain
+from regiontalk.deprecation import renamed_keys
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
@@ -78,7 +79,7 @@ class DecodingConfig(BaseModel):
         description="share of the smaller of two boxes of one kind of thing that makes them one",
     )
     photo_check: float = Field(
-        0.0, ge=0, le=1, description="a picture less likely a photo gets no words; 0 = not asked"
+        0.0, ge=0, le=1, description="an image less likely a photo gets no words; 0 = not asked"
     )
     neutral_margin: float = Field(
         0.0,
@@ -110,27 +111,38 @@ class ModelConfig(BaseModel):
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
     decoding: DecodingConfig = DecodingConfig()
-    given: PrecomputedConfig | None = Field(
-        None, description="region vectors come from somebody else, not from the photo"
+    precomputed: PrecomputedConfig | None = Field(
+        None,
+        description="region vectors come from somebody else, not from the photo",
+        serialization_alias="given",  # in fingerprints, which never change
     )
-    photo_check: bool = Field(False, description="the model tells photos from other pictures")
+    photo_check: bool = Field(False, description="the model tells photos from other images")
     folded: bool = Field(
         False, description="batch norms are folded into their convolutions, for use only"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before; a model's own file may keep them."""
+        return renamed_keys(values, {"given": "precomputed"}, info.context)
 
 
 def preprocessing_of(sizes: ExtractorConfig) -> Preprocessing:
     """The road from a photo to the network that these sizes describe."""
     imagenet = Preprocessing(size=sizes.size, fit=sizes.fit)
+    if sizes.pixels == "imagenet":
+        return imagenet
     half = (0.5, 0.5, 0.5)
-    return imagenet if sizes.pixels == "imagenet" else replace(imagenet, mean=half, std=half)
+    return replace(imagenet, mean=half, std=half)
 
 
 def chain_of(decoding: DecodingConfig, vocabulary: Vocabulary, beta: float | None = None) -> Chain:
     """How a model's snippets are inferred; ``beta`` None takes its own."""
 
     def starts(sentence: Sequence[int]) -> list[bool]:
-        return phrase_starts([vocabulary.words[number] for number in sentence])
+        words = [vocabulary.words[token_id] for token_id in sentence]
+        return phrase_starts(words)
 
     smoothing = decoding.beta if beta is None else beta
     return Chain(smoothing, decoding.region_prior, starts if decoding.phrases else None)

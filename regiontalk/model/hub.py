@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from regiontalk.deprecation import renamed_names
+
 BUNDLED = Path(__file__).parents[1] / "models"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def find_folder(name: str | Path) -> Path:
+def resolve_model(name: str | Path) -> Path:
     """The folder of a bundled name, of a path, or of ``owner/name`` on the Hub.
 
     A folder that exists is never looked for elsewhere, and nothing that looks like a path (a
@@ -19,28 +21,31 @@ def find_folder(name: str | Path) -> Path:
     Raises:
         ValueError: no such model; the message lists the bundled names.
     """
-    bundled = (BUNDLED / str(name) / "config.json").is_file()
-    if Path(name).is_dir() and (not bundled or (Path(name) / "config.json").is_file()):
-        return Path(name)
-    if bundled:
-        return BUNDLED / str(name)
+    path, bundled = Path(name), BUNDLED / str(name)
+    is_bundled = _is_model(bundled)
+    if path.is_dir() and (_is_model(path) or not is_bundled):
+        return path
+    if is_bundled:
+        return bundled
     text = str(name)
-    beside = (
-        "/" in text and Path(text).parent.is_dir()
-    )  # a folder of this disk, its last part misspelt
-    if (
-        isinstance(name, Path)
-        or beside
-        or text.startswith((".", "/", "~"))
-        or not _HUB_NAME.fullmatch(text)
-    ):
-        names = (
-            ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))) or "none"
-        )
+    if isinstance(name, Path) or _looks_like_a_path(text) or not _HUB_NAME.fullmatch(text):
+        names = ", ".join(sorted(file.parent.name for file in BUNDLED.glob("*/config.json")))
         raise ValueError(
-            f"model: expected a bundled name ({names}), a model folder or owner/name, got {text!r}"
+            f"model: expected a bundled name ({names or 'none'}), a model folder or owner/name, got {text!r}"
         )
     return _download(text)
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder holds a model."""
+    return (folder / "config.json").is_file()
+
+
+def _looks_like_a_path(text: str) -> bool:
+    """Whether a name is of this disk, its last part perhaps misspelt."""
+    if text.startswith((".", "/", "~")):
+        return True
+    return "/" in text and Path(text).parent.is_dir()
 
 
 def _download(name: str) -> Path:
@@ -52,12 +57,9 @@ def _download(name: str) -> Path:
         RepositoryNotFoundError,
     )
 
+    patterns = ["*.json", "*.safetensors", "*.onnx", "README.md"]
     try:
-        return Path(
-            snapshot_download(
-                name, allow_patterns=["*.json", "*.safetensors", "*.onnx", "README.md"]
-            )
-        )
+        return Path(snapshot_download(name, allow_patterns=patterns))
     except RepositoryNotFoundError as error:
         raise ValueError(
             f"model: no repository {name!r} on the Hub; check the name, or give a folder"
@@ -66,3 +68,6 @@ def _download(name: str) -> Path:
         raise ValueError(
             f"model: {name!r} is not here and the Hub cannot be reached; give a model folder"
         ) from error
+
+
+__getattr__ = renamed_names(__name__, {"find_folder": "resolve_model"})

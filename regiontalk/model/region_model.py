@@ -17,7 +17,7 @@ from regiontalk.align.pairs import Chain
 from regiontalk.generate.model import Generator
 from regiontalk.model.config import ModelConfig, chain_of, preprocessing_of
 from regiontalk.model.storage import open_folder
-from regiontalk.model.weights import Unfilled, load_strictly, save_folder
+from regiontalk.model.weights import load_strictly, save_folder, skip_init
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.config import CELLS
 from regiontalk.regions.crops import CropExtractor, CropNetwork
@@ -49,10 +49,7 @@ class RegionModel(nn.Module):
         )
         self.generator = Generator(
             features=self.condition_size(),
-            annotation=(
-                self.extractor.vector_size if config.generator.regions else self.extractor.cell_size
-            )
-            + (PLACE_SIZE if config.generator.places else 0),
+            annotation=self.annotation_size(),
             vocabulary=vocabulary,
             config=config.generator,
         )
@@ -61,14 +58,13 @@ class RegionModel(nn.Module):
     def _extractor(self, backbone: Backbone | None, crops: CropNetwork | None) -> OnePassExtractor:
         """The extractor that the settings describe, on ready networks where there are any."""
         sizes = self.config.extractor
-        if self.config.given is not None:
-            return PrecomputedExtractor(sizes=self.config.given, config=sizes)
+        if self.config.precomputed is not None:
+            return PrecomputedExtractor(sizes=self.config.precomputed, config=sizes)
         backbone = backbone or Backbone(sizes.backbone, same_padding=sizes.same_padding)
         if sizes.crops is None:
             return OnePassExtractor(backbone=backbone, config=sizes)
-        return CropExtractor(
-            backbone=backbone, network=crops or CropNetwork(sizes.crops), config=sizes
-        )
+        network = crops or CropNetwork(sizes.crops)
+        return CropExtractor(backbone=backbone, network=network, config=sizes)
 
     def chain(self, beta: float | None = None) -> Chain:
         """How this model's snippets are inferred; ``beta`` None takes its own."""
@@ -76,16 +72,28 @@ class RegionModel(nn.Module):
 
     def photo_vectors(self, maps: Maps) -> Tensor:
         """The region vectors (B, F) of the whole photos."""
+        whole_photos = self._whole_photos(maps.regions)
+        return self.extractor.vectors(maps, whole_photos)[:, 0]
+
+    def _whole_photos(self, like: Tensor) -> Tensor:
+        """The box of every whole photo (B, 1, 4) in network pixels, of the dtype and device of B rows."""
         size = self.config.extractor.size
-        whole = maps.regions.new_tensor([0, 0, size, size]).expand(len(maps.regions), 1, 4)
-        return self.extractor.vectors(maps, whole)[:, 0]
+        return like.new_tensor([0, 0, size, size]).expand(len(like), 1, 4)
 
     def condition_size(self) -> int:
         """C, the length of what the generator is conditioned on."""
-        embedded = self.config.generator.source == "embedding"
-        source = self.config.aligner.size if embedded else self.extractor.vector_size
-        vectors = source * (2 if self.config.generator.with_photo else 1)
-        return vectors + (GEOMETRY_SIZE if self.config.generator.geometry else 0)
+        config = self.config.generator
+        is_embedded = config.source == "embedding"
+        vector_size = self.config.aligner.size if is_embedded else self.extractor.vector_size
+        vectors = 2 if config.with_photo else 1
+        geometry_size = GEOMETRY_SIZE if config.geometry else 0
+        return vectors * vector_size + geometry_size
+
+    def annotation_size(self) -> int:
+        """The length of an annotation vector, of a region or of a cell."""
+        config = self.config.generator
+        vector_size = self.extractor.vector_size if config.regions else self.extractor.cell_size
+        return vector_size + (PLACE_SIZE if config.places else 0)
 
     def conditions(
         self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None = None
@@ -98,26 +106,27 @@ class RegionModel(nn.Module):
             seen_xyxy: (B, P, 4), what attention looks at where that is regions; None proposes them.
 
         Raises:
-            ValueError: the model was trained on given features, where nothing teaches the
+            ValueError: the model was trained on precomputed features, where nothing teaches the
                 generator.
         """
-        if self.config.given is not None:
+        if self.config.precomputed is not None:
             raise ValueError(
                 f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
                 "features, and only aligns and locates"
             )
-        size = self.config.extractor.size
-        whole = boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(boxes_xyxy), 1, 4)
-        vectors = self.extractor.vectors(maps, torch.cat([whole, boxes_xyxy], 1))
-        condition = self.condition(vectors[:, 1:], vectors[:, :1], boxes_xyxy).flatten(0, 1)
-        if not self.config.generator.attention:
-            return condition, None
-        looked_at = boxes_xyxy
-        if self.config.generator.regions:
-            proposed = self.extractor.propose(maps, self.config.generator.regions)[0]
-            looked_at = proposed if seen_xyxy is None else seen_xyxy
-        annotations = self.annotation_vectors(maps, looked_at)
-        return condition, self.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(0, 1)
+        config = self.config.generator
+        whole_photos = self._whole_photos(boxes_xyxy)
+        vectors = self.extractor.vectors(maps, torch.cat([whole_photos, boxes_xyxy], 1))
+        photo_vectors, region_vectors = vectors[:, :1], vectors[:, 1:]
+        conditions = self.condition(region_vectors, photo_vectors, boxes_xyxy).flatten(0, 1)
+        if not config.attention:
+            return conditions, None
+        attended_xyxy = boxes_xyxy
+        if config.regions:
+            proposed, _ = self.extractor.propose(maps, config.regions)
+            attended_xyxy = proposed if seen_xyxy is None else seen_xyxy
+        annotations = self.annotation_vectors(maps, attended_xyxy)
+        return conditions, self.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(0, 1)
 
     def condition(self, vectors: Tensor, photo_vectors: Tensor, boxes_xyxy: Tensor) -> Tensor:
         """What the generator reads of boxes, from their region vectors.
@@ -132,15 +141,14 @@ class RegionModel(nn.Module):
         """
         config = self.config.generator
         if config.source == "embedding":
-            vectors, photo_vectors = (
-                self.aligner.embed_regions(vectors),
-                self.aligner.embed_regions(photo_vectors),
-            )
+            vectors = self.aligner.embed_regions(vectors)
+            photo_vectors = self.aligner.embed_regions(photo_vectors)
         parts = [vectors]
         if config.with_photo:
             parts.append(photo_vectors.expand_as(vectors))
         if config.geometry:
-            parts.append(box_geometry(boxes_xyxy, self.config.extractor.size).to(vectors.dtype))
+            geometry = box_geometry(boxes_xyxy, self.config.extractor.size)
+            parts.append(geometry.to(vectors.dtype))
         return torch.cat(parts, -1)
 
     def annotation_vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
@@ -180,13 +188,10 @@ class RegionModel(nn.Module):
         """
         config, vocabulary = open_folder(folder, ModelConfig)
         sizes = config.extractor
-        with Unfilled():
-            looks = config.given is None  # else there is nothing to build
-            backbone = (
-                Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
-                if looks
-                else None
-            )
+        with skip_init():
+            backbone = None
+            if config.precomputed is None:  # else there is nothing to build
+                backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
@@ -213,7 +218,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
-        first = (str(error).splitlines() or [""])[0].rstrip(".")
+        first_line = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(
-            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first})"
+            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first_line})"
         ) from error

@@ -33,10 +33,11 @@ def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]
         text = (folder / "config.json").read_bytes()
         config = record.model_validate_json(text, context=WRITTEN_BY_US)
     except ValidationError as error:
-        found = describe_errors(error, record)
+        description = describe_errors(error, record)
         # another kind of model has other settings throughout: its kind says it all
-        kind = next((text for text in found.split("; ") if text.startswith("kind: ")), None)
-        raise ValueError(f"{folder / 'config.json'}: {kind or found}") from error
+        of_kind = [text for text in description.split("; ") if text.startswith("kind: ")]
+        reason = of_kind[0] if of_kind else description
+        raise ValueError(f"{folder / 'config.json'}: {reason}") from error
     return config, Vocabulary.load(folder / "vocabulary.json")
 
 
@@ -56,12 +57,14 @@ def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
     """
     lines = []
     for item in error.errors():
-        where, text = [str(part) for part in item["loc"]], item["msg"].removeprefix("Value error, ")
+        path = [str(key) for key in item["loc"]]
+        text = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            text = f"unknown key; expected one of {', '.join(_keys(record, where[:-1]))}"
-        elif where and isinstance(item["input"], str | int | float | None):
+            known_keys = ", ".join(_keys(record, path[:-1]))
+            text = f"unknown key; expected one of {known_keys}"
+        elif path and isinstance(item["input"], str | int | float | None):
             text += f", got {item['input']!r}"
-        lines.append(": ".join([*([".".join(where)] if where else []), text]))
+        lines.append(f"{'.'.join(path)}: {text}" if path else text)
     return "; ".join(lines)
 
 
@@ -69,6 +72,8 @@ def _keys(record: type[BaseModel], path: Sequence[str]) -> list[str]:
     """The keys of the record that stands at ``path`` inside another; the field may be optional."""
     for name in path:
         annotation = record.model_fields[name].annotation
-        kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
-        record = next(kind for kind in kinds if issubclass(kind, BaseModel))
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                record = kind
+                break
     return list(record.model_fields)

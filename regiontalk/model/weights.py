@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from regiontalk.deprecation import renamed_names
 from regiontalk.files import atomic_write
 from regiontalk.text.vocabulary import Vocabulary
 
@@ -28,10 +29,8 @@ def save_folder(
     atomic_write(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
     atomic_write(folder / "vocabulary.json", vocabulary.save)
     atomic_write(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
-    atomic_write(
-        folder / "config.json",
-        lambda path: path.write_text(config.model_dump_json(indent=2) + "\n"),
-    )
+    settings = config.model_dump_json(indent=2) + "\n"
+    atomic_write(folder / "config.json", lambda path: path.write_text(settings))
 
 
 def _half(value: Tensor) -> Tensor:
@@ -39,10 +38,9 @@ def _half(value: Tensor) -> Tensor:
     value = value.detach().cpu().contiguous()
     if not value.is_floating_point():
         return value
-    if value.abs().max() > torch.finfo(torch.float16).max:
-        raise ValueError(
-            f"weights: expected values that fp16 can hold, got {float(value.abs().max()):g}"
-        )
+    largest = value.abs().max()
+    if largest > torch.finfo(torch.float16).max:
+        raise ValueError(f"weights: expected values that fp16 can hold, got {float(largest):g}")
     return value.half()
 
 
@@ -54,12 +52,17 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-class Unfilled(TorchFunctionMode):
-    """Gives new weights no values, because a file fills them next.
+def skip_init() -> TorchFunctionMode:
+    """A context in which new weights get no values, because a file fills them next.
 
     The meta device would do the same, but its arithmetic imports torch's compiler, which takes
     seconds.
     """
+    return _SkipInit()
+
+
+class _SkipInit(TorchFunctionMode):
+    """Passes over the functions of `torch.nn.init`."""
 
     def __torch_function__(
         self,
@@ -68,9 +71,10 @@ class Unfilled(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        kwargs = kwargs or {}
         if getattr(func, "__module__", "") == nn.init.__name__:
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def load_strictly(model: nn.Module, path: Path) -> None:
@@ -79,25 +83,30 @@ def load_strictly(model: nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
-    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    floating = {key: value.is_floating_point() for key, value in model.state_dict().items()}
-    if odd := sorted(set(wanted) ^ set(tensors)):
+    wanted = model.state_dict()
+    different_names = sorted(wanted.keys() ^ tensors.keys())
+    if different_names:
         raise ValueError(
-            f"{path}: expected the tensors that config.json describes, first difference: {odd[0]}"
+            f"{path}: expected the tensors that config.json describes, "
+            f"first difference: {different_names[0]}"
         )
-    for key, shape in wanted.items():
-        if tuple(tensors[key].shape) != shape:
-            raise ValueError(
-                f"{path}: {key}: expected shape {shape}, got {tuple(tensors[key].shape)}"
-            )
-        if tensors[key].is_floating_point() != floating[key]:
-            raise ValueError(
-                f"{path}: {key}: expected {'fractions' if floating[key] else 'integers'}, got {tensors[key].dtype}"
-            )
+    for key, value in wanted.items():
+        _check_alike(f"{path}: {key}", value, tensors[key])
     state = {
         key: value.float() if value.is_floating_point() else value for key, value in tensors.items()
     }
     model.load_state_dict(state, assign=True)
+
+
+def _check_alike(where: str, wanted: Tensor, tensor: Tensor) -> None:
+    """Refuse a tensor of another shape or kind than the model's."""
+    if tensor.shape != wanted.shape:
+        raise ValueError(
+            f"{where}: expected shape {tuple(wanted.shape)}, got {tuple(tensor.shape)}"
+        )
+    if tensor.is_floating_point() != wanted.is_floating_point():
+        kind = "fractions" if wanted.is_floating_point() else "integers"
+        raise ValueError(f"{where}: expected {kind}, got {tensor.dtype}")
 
 
 def fingerprint(module: nn.Module, without: str | None = None) -> str:
@@ -112,5 +121,9 @@ def fingerprint(module: nn.Module, without: str | None = None) -> str:
         if without is not None and without in name:
             continue
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        values = value.detach().cpu().contiguous().numpy()
+        digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+__getattr__ = renamed_names(__name__, {"Unfilled": "skip_init"})

@@ -12,24 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from torch import Tensor, nn
 
 from regiontalk.align.encoders import SentenceEncoder
 from regiontalk.captioner import calibrated
+from regiontalk.deprecation import renamed_argument, renamed_keys
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.generate.model import Generator
 from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
 from regiontalk.model.config import DecodingConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import resolve_device
 from regiontalk.model.storage import open_folder
 from regiontalk.model.weights import load_strictly, save_folder
-from regiontalk.objects.detectors import Detector, Reads, Thing
+from regiontalk.objects.detectors import Detection, Detector, Reads
 from regiontalk.records import ImageResult, RegionCaption
 from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import END, Vocabulary, pad_token_ids, tokenize
@@ -42,57 +43,72 @@ PLACES = ("left", "middle", "right", "top", "bottom")
 DESCRIBING = (*NUMBERS, MANY, *SIZES, *PLACES)  # every word that `describe` adds to the labels
 
 
-def describe(things: Iterable[Thing], size_wh: tuple[int, int], most: int = 12) -> list[list[str]]:
+@renamed_argument(things="detections", most="max_count")
+def describe(
+    detections: Iterable[Detection], size_wh: tuple[int, int], max_count: int = 12
+) -> list[list[str]]:
     """What was found, in words: for each label how many, how large, what, where.
 
-    >>> dogs = [Thing("dog", (0, 40, 20, 60), 0.9), Thing("dog", (10, 40, 30, 60), 0.8)]
-    >>> describe([Thing("dining table", (40, 50, 100, 100), 0.9), *dogs], (100, 100))
+    >>> dogs = [Detection("dog", (0, 40, 20, 60), 0.9), Detection("dog", (10, 40, 30, 60), 0.8)]
+    >>> describe([Detection("dining table", (40, 50, 100, 100), 0.9), *dogs], (100, 100))
     [['large', 'dining', 'table', 'right', 'bottom'], ['two', 'dog', 'left']]
 
     Args:
-        things: of one photo, in any order.
+        detections: of one photo, in any order.
         size_wh: width and height of the photo in pixels.
-        most: descriptions that are kept, those with the largest things.
+        max_count: descriptions that are returned, those with the largest things.
 
     Returns:
         Tokens of each description, the largest thing first; none where nothing was found.
     """
-    groups: dict[str, list[Thing]] = {}
-    for thing in things:
-        groups.setdefault(thing.label, []).append(thing)
-    found: list[tuple[float, list[str]]] = []
-    for label, own in groups.items():
-        boxes = np.array([thing.box for thing in own]) / np.array([*size_wh, *size_wh])
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-        centre = (boxes[:, :2] + boxes[:, 2:]).T @ areas / (2 * max(float(areas.sum()), 1e-12))
-        largest = float(areas.max())
-        words = [
-            _number(len(own)),
-            _size(largest),
-            *tokenize(label),
-            *_place(float(centre[0]), float(centre[1])),
-        ]
-        found.append((largest, [word for word in words if word]))
-    found.sort(key=lambda item: -item[0])
-    return [words for _, words in found[:most]]
+    by_label: dict[str, list[Detection]] = {}
+    for detection in detections:
+        by_label.setdefault(detection.label, []).append(detection)
+    described = [_described(label, group, size_wh) for label, group in by_label.items()]
+    described.sort(key=lambda item: -item[0])
+    return [words for _, words in described[:max_count]]
+
+
+def _described(
+    label: str, detections: Sequence[Detection], size_wh: tuple[int, int]
+) -> tuple[float, list[str]]:
+    """The largest area of one label's boxes as a share of the photo, and the words for all of them."""
+    boxes = np.array([detection.box for detection in detections]) / np.array([*size_wh, *size_wh])
+    low, high = boxes[:, :2], boxes[:, 2:]
+    areas = (high - low).prod(1)
+    total_area = max(float(areas.sum()), 1e-12)
+    x, y = (low + high).T @ areas / (2 * total_area)
+    largest = float(areas.max())
+    words = [
+        _number(len(detections)),
+        _size(largest),
+        *tokenize(label),
+        *_position(float(x), float(y)),
+    ]
+    return largest, [word for word in words if word]
 
 
 def _number(count: int) -> str:
+    """How many; one goes without saying."""
     if count == 1:
         return ""
     return NUMBERS[count - 2] if count - 2 < len(NUMBERS) else MANY
 
 
 def _size(share: float) -> str:
-    return SIZES[0] if share >= LARGE else SIZES[1] if share < SMALL else ""
+    """How large by the share of the photo; what is neither large nor small goes without saying."""
+    large, small = SIZES
+    if share >= LARGE:
+        return large
+    return small if share < SMALL else ""
 
 
-def _place(x: float, y: float) -> tuple[str, str]:
+def _position(x: float, y: float) -> tuple[str, str]:
     """Thirds of the photo; the middle of its height goes without saying."""
     left, middle, right, top, bottom = PLACES
-    return (left if x < 1 / 3 else right if x > 2 / 3 else middle), (
-        top if y < 1 / 3 else bottom if y > 2 / 3 else ""
-    )
+    across = left if x < 1 / 3 else right if x > 2 / 3 else middle
+    down = top if y < 1 / 3 else bottom if y > 2 / 3 else ""
+    return across, down
 
 
 class ObjectsConfig(BaseModel):
@@ -106,19 +122,31 @@ class ObjectsConfig(BaseModel):
     reads: Reads = Field(
         "labels", description="what it was taught on: a detector's class names, or region captions"
     )
-    most: int = Field(12, ge=1, description="descriptions of a photo that it reads")
+    max_descriptions: int = Field(
+        12,
+        ge=1,
+        description="descriptions of a photo that it reads",
+        serialization_alias="most",  # in fingerprints, which never change
+    )
     word_size: int = Field(128, ge=1, description="length of a word vector of the encoder")
     size: int = Field(
         256, ge=1, description="D, what the encoder says of each word, and its hidden size"
     )
     dropout: float = Field(0.2, ge=0, lt=1, description="on the encoder's word vectors and states")
     generator: GeneratorConfig = GeneratorConfig(
-        cell="gru", hidden=256, word_size=256, picture="state", attention=128
+        cell="gru", hidden=256, word_size=256, image="state", attention=128
     )
     decoding: DecodingConfig = DecodingConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before; a model's own file may keep them."""
+        return renamed_keys(values, {"most": "max_descriptions"}, info.context)
+
     @model_validator(mode="after")
     def _attends(self) -> Self:
+        """Refuse a generator that has nothing to read, or looks at maps."""
         if not self.generator.attention:
             raise ValueError(
                 "cannot meet: objects and generator.attention = 0; the words attend to the descriptions"
@@ -165,20 +193,21 @@ class ObjectSpeaker(nn.Module):
         Returns:
             condition (B, D), annotation vectors (B, P, D) and their mask (B, P), True = a word.
         """
-        encode = self.vocabulary.encode
-        numbers = [
-            [number for words in own for number in [*encode(words), END]] or [END]
-            for own in descriptions
-        ]
-        words, mask = (torch.from_numpy(values) for values in pad_token_ids(numbers))
+        texts = [self._closed(photo_descriptions) for photo_descriptions in descriptions]
+        padded, is_word = pad_token_ids(texts)
         device = self.generator.output.weight.device
-        words, mask = words.to(device), mask.to(device)
-        vectors: Tensor = self.reader(words, mask)
-        return (
-            vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1),
-            vectors,
-            mask,
-        )  # padding is 0 in vectors
+        token_ids = torch.from_numpy(padded).to(device)
+        mask = torch.from_numpy(is_word).to(device)
+        vectors: Tensor = self.reader(token_ids, mask)  # (B, P, D), 0 at padding
+        lengths = mask.sum(1, keepdim=True).clamp(min=1)
+        return vectors.sum(1) / lengths, vectors, mask
+
+    def _closed(self, descriptions: Sequence[Sequence[str]]) -> list[int]:
+        """The token ids of a photo's descriptions, an END after each; an END alone where there are none."""
+        token_ids: list[int] = []
+        for words in descriptions:
+            token_ids += [*self.vocabulary.encode(words), END]
+        return token_ids or [END]
 
     def save_pretrained(self, folder: Path, card: str) -> None:
         """Write the model folder."""
@@ -241,7 +270,7 @@ class ObjectCaptioner:
         Raises:
             ValueError: no such model, another kind of model, or it reads other descriptions.
         """
-        model = ObjectSpeaker.from_folder(find_folder(name))
+        model = ObjectSpeaker.from_folder(resolve_model(name))
         return cls(model=model, detector=detector, device=device, max_pixels=max_pixels)
 
     def caption(self, photo: PictureSource, *, beams: int | None = None) -> ImageResult:
@@ -250,28 +279,30 @@ class ObjectCaptioner:
         Raises:
             ImageError: the photo cannot be used.
         """
-        return self.caption_many([photo], beams=beams)[0]
+        (result,) = self.caption_many([photo], beams=beams)
+        return result
 
     def caption_many(
         self, photos: Sequence[PictureSource], *, beams: int | None = None
     ) -> list[ImageResult]:
         """`caption` for several photos, written together."""
         opened = [open_photo(photo, max_pixels=self.max_pixels) for photo in photos]
-        found = [self.detector.detect(photo.image) for photo in opened]
-        config, results = self.model.config, []
-        texts = [
-            describe(own, photo.size_wh, config.most)
-            for own, photo in zip(found, opened, strict=True)
+        detections = [self.detector.detect(photo.image) for photo in opened]
+        config = self.model.config
+        descriptions = [
+            describe(photo_detections, photo.size_wh, config.max_descriptions)
+            for photo, photo_detections in zip(opened, detections, strict=True)
         ]
-        for photo, own, (text, confidence) in zip(
-            opened, found, self.write(texts, beams), strict=True
+        results: list[ImageResult] = []
+        sentences = self.write(descriptions, beams)
+        for photo, photo_detections, (text, confidence) in zip(
+            opened, detections, sentences, strict=True
         ):
             width, height = photo.size_wh
-            whole = RegionCaption((0.0, 0.0, float(width), float(height)), text or None, confidence)
-            things = tuple(
-                RegionCaption(thing.box, thing.label, thing.score, thing.score) for thing in own
-            )
-            results.append(ImageResult(photo.name, photo.size_wh, config.name, whole, things))
+            whole_photo = (0.0, 0.0, float(width), float(height))
+            caption = RegionCaption(whole_photo, text or None, confidence)
+            regions = tuple(_as_region(detection) for detection in photo_detections)
+            results.append(ImageResult(photo.name, photo.size_wh, config.name, caption, regions))
         return results
 
     @torch.inference_mode()
@@ -283,11 +314,17 @@ class ObjectCaptioner:
             return []
         model, decoding = self.model, self.model.config.decoding
         condition, annotations, mask = model.read(descriptions)
-        found = write_captions(
+        captions = write_captions(
             model.generator, decoding, condition, annotations, mask=mask, beams=beams
         )
-        fluency = [max(best.log_probability, -1e3) / (len(best.words) + 1) for best in found]
-        return [
-            (model.vocabulary.decode(best.words), calibrated(decoding.photo, value, 0.0))
-            for best, value in zip(found, fluency, strict=True)
-        ]
+        sentences: list[tuple[str, float]] = []
+        for caption in captions:
+            mean_log_prob = max(caption.log_probability, -1e3) / (len(caption.words) + 1)
+            confidence = calibrated(decoding.photo, mean_log_prob, 0.0)
+            sentences.append((model.vocabulary.decode(caption.words), confidence))
+        return sentences
+
+
+def _as_region(detection: Detection) -> RegionCaption:
+    """A detection as a region of the result; its score is its confidence."""
+    return RegionCaption(detection.box, detection.label, detection.score, detection.score)

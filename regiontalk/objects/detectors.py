@@ -18,6 +18,7 @@ from PIL import Image
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.records import FloatArray, checked_boxes
 from regiontalk.regions.sources import ARCHITECTURES, detector_network
 
@@ -35,7 +36,7 @@ _STRIDES = (8, 16, 32)
 
 
 @dataclass(frozen=True)
-class Thing:
+class Detection:
     """Something in a photo.
 
     Attributes:
@@ -59,7 +60,7 @@ class Detector(Protocol):
     def reads(self) -> Reads:
         """What its labels are: class names, or captions."""
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         """The things of an RGB photo by falling score; none where nothing is found."""
 
 
@@ -68,37 +69,38 @@ class YoloxDetector:
 
     reads: Reads = "labels"
 
+    @renamed_argument(threshold="min_score", overlap="nms_iou")
     def __init__(
-        self, session: Any, names: Sequence[str], threshold: float = 0.35, overlap: float = 0.5
+        self, session: Any, names: Sequence[str], min_score: float = 0.35, nms_iou: float = 0.5
     ) -> None:
         """Take an open session.
 
         Args:
             session: an `onnxruntime.InferenceSession` with one square input (1, 3, S, S).
             names: of the classes, in the network's order.
-            threshold: least score, objectness times class.
-            overlap: of two boxes of one class over this IoU the better stays.
+            min_score: of objectness times class.
+            nms_iou: of two boxes of one class over this IoU the better stays.
 
         Raises:
             ValueError: the network's input is not (1, 3, S, S).
         """
-        (entry, *more) = session.get_inputs()
-        shape = list(entry.shape)
-        if (
-            more
-            or len(shape) != 4
-            or shape[1] != 3
-            or not isinstance(shape[2], int)
-            or shape[2] != shape[3]
-        ):
+        first_input, *more_inputs = session.get_inputs()
+        shape = list(first_input.shape)
+        side = shape[-1] if shape else None
+        is_square = isinstance(side, int) and shape[1:] == [3, side, side] and len(shape) == 4
+        if more_inputs or not is_square:
             raise ValueError(
                 f"yolox: expected one input (1, 3, S, S), got {shape}; is this a YOLOX export?"
             )
-        self._session, self._input, self._size = session, entry.name, int(shape[2])
-        self._names, self._threshold, self._overlap = tuple(names), threshold, overlap
+        self._session = session
+        self._input = first_input.name
+        self._size = int(shape[2])
+        self._names = tuple(names)
+        self._min_score, self._nms_iou = min_score, nms_iou
 
     @classmethod
-    def load(cls, path: Path, threshold: float = 0.35) -> YoloxDetector:
+    @renamed_argument(threshold="min_score")
+    def load(cls, path: Path, min_score: float = 0.35) -> YoloxDetector:
         """A network of COCO's 80 classes from a file.
 
         Raises:
@@ -125,36 +127,44 @@ class YoloxDetector:
             raise ValueError(
                 f"{path}: expected an ONNX network ({str(error).splitlines()[0]})"
             ) from error
-        return cls(session, coco_names(), threshold)
+        return cls(session, coco_names(), min_score)
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         """The things of a photo.
 
         Raises:
             ValueError: the network's output is not that of YOLOX for these classes.
         """
         pixels, scale = letterbox(image, self._size)
-        raw = np.asarray(self._session.run(None, {self._input: pixels[None]})[0])
+        outputs = self._session.run(None, {self._input: pixels[None]})
+        raw = np.asarray(outputs[0])
         cells = sum((self._size // stride) ** 2 for stride in _STRIDES)
-        if raw.shape != (1, cells, 5 + len(self._names)):
-            raise ValueError(
-                f"yolox: expected output (1, {cells}, {5 + len(self._names)}), got {raw.shape}"
-            )
-        boxes, scores, classes = decode_yolox(raw[0], self._size)
-        return _things(
-            boxes / scale, scores, classes, self._names, image.size, self._threshold, self._overlap
+        expected = (1, cells, 5 + len(self._names))
+        if raw.shape != expected:
+            raise ValueError(f"yolox: expected output {expected}, got {raw.shape}")
+        network_boxes, scores, classes = decode_yolox(raw[0], self._size)
+        return _detections(
+            network_boxes / scale,
+            scores,
+            classes,
+            names=self._names,
+            size_wh=image.size,
+            min_score=self._min_score,
+            nms_iou=self._nms_iou,
         )
 
 
 def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
     """A photo in the top left of a grey square: BGR (3, size, size) in 0..255, and network pixels a photo's pixel."""
     scale = min(size / image.width, size / image.height)
-    fitted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    square = Image.new("RGB", (size, size), (_GREY,) * 3)
-    square.paste(image.convert("RGB").resize(fitted, Image.Resampling.BILINEAR), (0, 0))
-    return np.ascontiguousarray(
-        np.asarray(square, dtype=np.float32)[:, :, ::-1].transpose(2, 0, 1)
-    ), scale
+    width = max(1, round(image.width * scale))
+    height = max(1, round(image.height * scale))
+    fitted = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    square = Image.new("RGB", (size, size), (_GREY, _GREY, _GREY))
+    square.paste(fitted, (0, 0))
+    rgb = np.asarray(square, dtype=np.float32)
+    bgr = rgb[:, :, ::-1].transpose(2, 0, 1)
+    return np.ascontiguousarray(bgr), scale
 
 
 def decode_yolox(raw: NDArray[Any], size: int) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
@@ -163,28 +173,31 @@ def decode_yolox(raw: NDArray[Any], size: int) -> tuple[FloatArray, FloatArray, 
     Args:
         raw: (cells, 5 + classes): offset x, y, logarithm of width, height, objectness and class
             chances in 0..1; the grids of strides 8, 16 and 32 one after the other, row by row.
-        size: side of the network's picture.
+        size: side of the network's image.
 
     Returns:
         boxes (cells, 4) in network pixels, objectness times the best class's chance (cells,), that
         class (cells,).
     """
+    cell_corners, cell_strides = _cells(size)
+    offsets, log_sizes = raw[:, :2], raw[:, 2:4]
+    objectness, chances = raw[:, 4], raw[:, 5:]
+    centres = (offsets + cell_corners) * cell_strides
+    half_wh = np.exp(np.minimum(log_sizes, 20.0)) * cell_strides / 2
+    boxes = np.concatenate([centres - half_wh, centres + half_wh], 1)
+    scores = objectness * chances.max(1)
+    return boxes.astype(np.float32), scores.astype(np.float32), chances.argmax(1)
+
+
+def _cells(size: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Column and row of every cell in its grid (cells, 2), and its stride (cells, 1)."""
     corners, strides = [], []
     for stride in _STRIDES:
         side = size // stride
         rows, columns = np.divmod(np.arange(side * side), side)
         corners.append(np.stack([columns, rows], 1))
-        strides.append(np.full((side * side, 1), stride))
-    stride_of = np.concatenate(strides).astype(np.float32)
-    centre = (raw[:, :2] + np.concatenate(corners)) * stride_of
-    half = np.exp(np.minimum(raw[:, 2:4], 20.0)) * stride_of / 2
-    classes = raw[:, 5:].argmax(1)
-    scores = raw[:, 4] * raw[:, 5:].max(1)
-    return (
-        np.concatenate([centre - half, centre + half], 1).astype(np.float32),
-        scores.astype(np.float32),
-        classes,
-    )
+        strides.append(np.full((side * side, 1), stride, dtype=np.float32))
+    return np.concatenate(corners), np.concatenate(strides)
 
 
 class TorchvisionDetector:
@@ -192,7 +205,8 @@ class TorchvisionDetector:
 
     reads: Reads = "labels"
 
-    def __init__(self, network: Any, names: Sequence[str], threshold: float = 0.5) -> None:
+    @renamed_argument(threshold="min_score")
+    def __init__(self, network: Any, names: Sequence[str], min_score: float = 0.5) -> None:
         """Take a built detector.
 
         Args:
@@ -200,9 +214,11 @@ class TorchvisionDetector:
                 each a dictionary with ``boxes``, ``scores`` and ``labels``, as torchvision's
                 detection models do.
             names: of the labels, in their order.
-            threshold: least score.
+            min_score: weaker boxes are left out.
         """
-        self._network, self._names, self._threshold = network.eval(), tuple(names), threshold
+        self._network = network.eval()
+        self._names = tuple(names)
+        self._min_score = min_score
 
     @classmethod
     def load(
@@ -218,19 +234,28 @@ class TorchvisionDetector:
         from torchvision.models import get_model_weights
 
         names = get_model_weights(ARCHITECTURES[0]).DEFAULT.meta["categories"]
-        return cls(detector_network(ARCHITECTURES[0], weights).to(device), names)
+        network = detector_network(ARCHITECTURES[0], weights).to(device)
+        return cls(network, names)
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         """The things of a photo."""
         import torch
 
         device = next(self._network.parameters()).device
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).float() / 255
+        rgb = torch.from_numpy(np.array(image.convert("RGB")))
+        pixels = rgb.permute(2, 0, 1).float() / 255  # (3, h, w)
         with torch.inference_mode():
-            outputs = self._network([pixels.to(device)])[0]
-        found = {name: value.cpu().numpy() for name, value in outputs.items()}
-        values = found["boxes"], found["scores"], found["labels"]
-        return _things(*values, self._names, image.size, self._threshold, 0.7)
+            (output,) = self._network([pixels.to(device)])
+        arrays = {name: value.cpu().numpy() for name, value in output.items()}
+        return _detections(
+            arrays["boxes"],
+            arrays["scores"],
+            arrays["labels"],
+            names=self._names,
+            size_wh=image.size,
+            min_score=self._min_score,
+            nms_iou=0.7,
+        )
 
 
 class RegionDetector:
@@ -242,18 +267,16 @@ class RegionDetector:
         """Take a captioner and how many of a photo's regions it describes."""
         self._captioner, self._regions = captioner, regions
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         """The captioned regions of a photo; the whole photo is none of them."""
         result = self._captioner.caption(image, regions=self._regions)
-        spoken = sorted(
-            (region for region in result.regions if region.text),
-            key=lambda region: -region.confidence,
-        )
-        best = {region.text: region for region in reversed(spoken)}  # of one wording the surest
+        captioned = [region for region in result.regions if region.text]
+        captioned.sort(key=lambda region: -region.confidence)
+        surest = {region.text: region for region in reversed(captioned)}  # of each wording
         return [
-            Thing(str(region.text), region.box, region.confidence)
-            for region in spoken
-            if region in best.values()
+            Detection(str(region.text), region.box, region.confidence)
+            for region in captioned
+            if region in surest.values()
         ]
 
 
@@ -290,24 +313,33 @@ def coco_names() -> list[str]:
     return [name for name in names if name not in ("__background__", "N/A")]
 
 
-def _things(
+def _detections(
     boxes_xyxy: NDArray[Any],
     scores: NDArray[Any],
     classes: NDArray[Any],
+    *,
     names: Sequence[str],
     size_wh: tuple[int, int],
-    threshold: float,
-    overlap: float,
-) -> list[Thing]:
+    min_score: float,
+    nms_iou: float,
+) -> list[Detection]:
     """The boxes that are sure enough, inside the photo, the best of each heap of one class, by falling score."""
-    sure = scores >= threshold
-    boxes = box_ops.clip(np.asarray(boxes_xyxy[sure], dtype=np.float32), size_wh)
-    solid = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 1
-    boxes, scores, classes = boxes[solid], scores[sure][solid], classes[sure][solid]
+    is_sure = scores >= min_score
+    boxes = box_ops.clip(np.asarray(boxes_xyxy[is_sure], dtype=np.float32), size_wh)
+    scores, classes = scores[is_sure], classes[is_sure]
+    has_pixels = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 1
+    boxes, scores, classes = boxes[has_pixels], scores[has_pixels], classes[has_pixels]
     # boxes of different classes are moved so far apart that none suppresses another
-    apart = boxes + classes.astype(np.float32)[:, None] * (max(size_wh) + 1)
-    kept = box_ops.non_maximum_suppression(apart, scores, overlap).tolist()
+    class_shift = classes.astype(np.float32)[:, None] * (max(size_wh) + 1)
+    rows = box_ops.non_maximum_suppression(boxes + class_shift, scores, nms_iou)
     return [
-        Thing(names[int(classes[row])], tuple(boxes[row].tolist()), float(min(scores[row], 1.0)))
-        for row in kept
+        Detection(
+            label=names[int(classes[row])],
+            box=tuple(boxes[row].tolist()),
+            score=float(min(scores[row], 1.0)),
+        )
+        for row in rows.tolist()
     ]
+
+
+__getattr__ = renamed_names(__name__, {"Thing": "Detection"})

@@ -29,7 +29,11 @@ class ExtractorConfig(BaseModel):
     )
     proposal_width: int = Field(96, ge=8, description="channels of the proposal head")
     nms_iou: float = Field(
-        0.5, gt=0, le=1, description="IoU above which the weaker of two proposals goes"
+        0.5,
+        gt=0,
+        le=1,
+        description="IoU above which the weaker of two proposals goes",
+        serialization_alias="overlap",  # in fingerprints, which never change
     )
     pool: Literal["mean", "grid"] = Field(
         "mean", description="a region vector is its mean cell, or all 7x7 in a row"

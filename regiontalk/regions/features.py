@@ -3,7 +3,7 @@
 Bilinear sampling on an axis-aligned grid is separable: a bin's mean over its sample points is
 `w_y^T M w_x` with one weight vector an axis. So pooling a box needs no gather, runs as batched
 matrix products in any precision, and its gradient is as fast as its value. It equals
-``torchvision.ops.roi_align(aligned=True)`` for boxes inside the picture.
+``torchvision.ops.roi_align(aligned=True)`` for boxes inside the image.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ class PrecomputedRegions:
     Layouts, N regions a photo of F features each:
 
     - ``PHOTO.npz`` with ``features`` (N, F) and ``boxes`` (N, 4), and perhaps ``image_w``,
-      ``image_h`` (the picture that the boxes refer to) and ``scores`` (N,);
+      ``image_h`` (the image that the boxes refer to) and ``scores`` (N,);
     - ``PHOTO.npy`` (N, F) with ``PHOTO_boxes.npy`` (N, 4);
     - ``SET.npy`` (photos, N, F) with ``SET_boxes.npy`` (photos, N, 4): the photo's name is its row
       number.
@@ -238,12 +238,12 @@ class PrecomputedRegions:
 
         Raises:
             FileNotFoundError: the folder has nothing of that name.
-            ValueError: the picture has no file name to look for, or the file is not as described.
+            ValueError: the image has no file name to look for, or the file is not as described.
         """
         name = Path(str(getattr(image, "filename", "") or "")).stem
         if self.path.is_dir() and not name:
             raise ValueError(
-                "precomputed regions: this picture has no file name to look for; call read(name, size_wh)"
+                "precomputed regions: this image has no file name to look for; call read(name, size_wh)"
             )
         return self.read(name, image.size)
 
@@ -258,7 +258,7 @@ class PrecomputedRegions:
 
         Raises:
             FileNotFoundError: the folder has nothing of that name.
-            ValueError: the file is damaged, not as described, or nobody says how large the picture
+            ValueError: the file is damaged, not as described, or nobody says how large the image
                 is.
         """
         file = self._file(name)
@@ -339,15 +339,11 @@ def _regions(
             f"{file}: expected features (N, F) and boxes (N, 4), "
             f"got {features.shape} and {region_boxes.shape}"
         )
-    annotated_wh = size_wh  # the size that the boxes refer to
-    if {"image_w", "image_h"} <= set(arrays):
-        annotated_wh = int(arrays["image_w"]), int(arrays["image_h"])
+    annotated_wh = _annotated_size(arrays) or size_wh  # what the boxes refer to
     size_wh = size_wh or annotated_wh
     if size_wh is None or annotated_wh is None:
         raise ValueError(f"{file}: has no image_w and image_h; give the photo's size_wh")
-    scores = np.asarray(arrays.get("scores", np.ones(len(features))), np.float32)
-    if scores.shape != (len(features),):
-        raise ValueError(f"{file}: expected scores ({len(features)},), got {scores.shape}")
+    scores = _scores(arrays, len(features), file)
     order = np.argsort(-scores, kind="stable")
     try:
         rescaled = boxes.rescale(region_boxes, annotated_wh, size_wh)
@@ -355,6 +351,21 @@ def _regions(
         return _with_whole_photo(checked[order], scores[order], size_wh, features[order])
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def _scores(arrays: dict[str, NDArray[Any]], count: int, file: Path) -> FloatArray:
+    """The scores (N,) of a file; ones where it has none."""
+    scores = np.asarray(arrays.get("scores", np.ones(count)), np.float32)
+    if scores.shape != (count,):
+        raise ValueError(f"{file}: expected scores ({count},), got {scores.shape}")
+    return scores
+
+
+def _annotated_size(arrays: dict[str, NDArray[Any]]) -> tuple[int, int] | None:
+    """Width and height of the image that a file's boxes refer to; None where it does not say."""
+    if {"image_w", "image_h"} <= set(arrays):
+        return int(arrays["image_w"]), int(arrays["image_h"])
+    return None
 
 
 def in_network_pixels(

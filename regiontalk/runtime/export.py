@@ -111,7 +111,7 @@ def graphs_of(model: RegionModel) -> list[Graph]:
         Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
         Graph("encode_text", _encode_text, sentences, [[0, 1], [0, 1]]),
     ]
-    if model.config.given is None:
+    if model.config.precomputed is None:
         graphs += [*_photo_graphs(model), *_decoder_graphs(model, vectors)]
     return graphs
 

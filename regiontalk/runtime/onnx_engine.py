@@ -49,7 +49,7 @@ class OnnxPredictor(Predictor):
         self._folder, self._threads = folder, threads
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
-        if config.given is None:
+        if config.precomputed is None:
             self._session("photo")  # a folder that cannot work is found at once
 
     def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
@@ -62,7 +62,7 @@ class OnnxPredictor(Predictor):
         Raises:
             ValueError: a model of precomputed features is asked for other boxes than theirs.
         """
-        if self.config.given is None:
+        if self.config.precomputed is None:
             return self._one("region_features", features.regions, boxes_xyxy)
         count = boxes_xyxy.shape[1]
         if not np.array_equal(features.boxes_xyxy[:, :count], boxes_xyxy):

@@ -145,7 +145,7 @@ class Predictor(ABC):
             count) in 0..1; 0 is an empty place. Precomputed features have no other boxes than
             their own, perhaps fewer.
         """
-        if self.config.given is not None:
+        if self.config.precomputed is not None:
             return features.boxes_xyxy[:, : 1 + count], features.objectness[:, : 1 + count]
         sizes = self.config.extractor
         return select_regions(
@@ -158,7 +158,7 @@ class Predictor(ABC):
 
     def competing_regions(self, default: int) -> int:
         """How many boxes compete beside the whole photo: ``default``, or as many as precomputed features have."""
-        return default if self.config.given is None else self.config.given.regions
+        return default if self.config.precomputed is None else self.config.precomputed.regions
 
     def whole_photos(self, count: int) -> FloatArray:
         """The whole photo as the one box of B = ``count`` photos, (B, 1, 4) in network pixels."""
@@ -285,7 +285,9 @@ class Predictor(ABC):
         """
         from safetensors.numpy import save
 
-        config = self.config.model_dump_json(exclude={"name", "decoding"}, exclude_defaults=True)
+        config = self.config.model_dump_json(
+            exclude={"name", "decoding"}, exclude_defaults=True, by_alias=True
+        )
         digest = hashlib.sha256(config.encode())
         digest.update(json.dumps(self.vocabulary.words).encode())
         digest.update(save(dict(self.weights())))
@@ -297,7 +299,7 @@ class Predictor(ABC):
         Raises:
             ValueError: this is such a model.
         """
-        if self.config.given is not None:
+        if self.config.precomputed is not None:
             raise ValueError(
                 f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
                 "features, and only aligns and locates"

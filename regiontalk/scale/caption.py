@@ -61,9 +61,9 @@ class Workers:
         for name, value in (("workers", count), ("threads", threads)):
             if value < 1:
                 raise ValueError(f"{name}: expected 1 or more, got {value}")
-        from regiontalk.model.hub import BUNDLED, find_folder
+        from regiontalk.model.hub import BUNDLED, resolve_model
 
-        folder = find_folder(model)
+        folder = resolve_model(model)
         is_here = folder.parent != BUNDLED and Path(model).exists()
         name = str(folder.absolute()) if is_here else str(model)
         return cls(name, model_fingerprint(folder), count, threads, device)
@@ -75,10 +75,10 @@ class Workers:
             ValueError: the machine lacks the model, or has another one of its name.
         """
         from regiontalk.captioner import RegionCaptioner
-        from regiontalk.model.hub import find_folder
+        from regiontalk.model.hub import resolve_model
 
         try:
-            fingerprint = model_fingerprint(find_folder(self.model))
+            fingerprint = model_fingerprint(resolve_model(self.model))
         except (ValueError, OSError) as error:
             raise ValueError(
                 f"worker on {socket.gethostname()}: lacks the model ({error}); every machine needs it at the same place"

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
 from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST, narrate
-from regiontalk.images.encoded import decode_picture
+from regiontalk.images.encoded import decode_photo
 from regiontalk.images.open import Photo, open_photo
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
 from regiontalk.serve.schemas import local
@@ -223,7 +223,7 @@ class Tools:
         if path is not None:
             return self._opened(self.allowed(path), path)
         try:
-            content = decode_picture(encoded or "")
+            content = decode_photo(encoded or "")
         except ValueError as error:
             raise ValueError(f"base64: {error}") from error
         if len(content) > self._limits.upload_bytes:

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from regiontalk import RegionCaptioner
 from regiontalk.model.card import licence
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.serve.app import create_app
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.middleware import check_token, is_local
@@ -102,7 +102,7 @@ def run(
     """
     bound = address.listen()  # first: a taken port should not cost the loading of a model
     with bound:
-        folder = find_folder(model)
+        folder = resolve_model(model)
         captioner = RegionCaptioner.from_pretrained(folder, max_pixels=limits.pixels, **compute)
         library = None
         if index is not None:

@@ -26,7 +26,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST
-from regiontalk.images.encoded import decode_picture
+from regiontalk.images.encoded import decode_photo
 from regiontalk.model.storage import describe_errors
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, MOST_LETTERS
 
@@ -207,7 +207,7 @@ def _decoded(body: bytes) -> dict[str, Any]:
         raise RefusedError(400, f"body: expected a JSON object, got a {type(values).__name__}")
     if isinstance(values.get("photo"), str):
         try:
-            values["photo"] = decode_picture(values["photo"])
+            values["photo"] = decode_photo(values["photo"])
         except ValueError as error:
             raise RefusedError(422, f"photo: {error}") from error
     return values

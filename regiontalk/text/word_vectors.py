@@ -132,15 +132,7 @@ def _text_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> I
             continue
         if not fields:
             continue
-        word, count = fields[0], len(fields) - 1
-        if count > size and not any(map(_is_number, fields[1:-size])):
-            # ". . ." is one word of the larger GloVe files
-            word, count = " ".join(fields[:-size]), size
-        if count != size:
-            hint = f"; set word_size = {count} or give another file" if number == 1 else ""
-            raise ValueError(
-                f"line {number}: expected {size} numbers after {word[:20]!r}, got {count}{hint}"
-            )
+        word = _word_of(fields, size, number)
         if not is_wanted(word):
             continue
         try:
@@ -150,6 +142,20 @@ def _text_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> I
                 f"line {number}: expected {size} numbers after {word[:20]!r} ({error})"
             ) from error
         yield f"line {number}", word, vector
+
+
+def _word_of(fields: Sequence[str], size: int, number: int) -> str:
+    """The word of line ``number``, whose other fields are as many as a vector has numbers."""
+    word, count = fields[0], len(fields) - 1
+    if count > size and not any(map(_is_number, fields[1:-size])):
+        # ". . ." is one word of the larger GloVe files
+        word, count = " ".join(fields[:-size]), size
+    if count != size:
+        hint = f"; set word_size = {count} or give another file" if number == 1 else ""
+        raise ValueError(
+            f"line {number}: expected {size} numbers after {word[:20]!r}, got {count}{hint}"
+        )
+    return word
 
 
 def _fields(raw: bytes) -> list[str]:
@@ -165,11 +171,7 @@ def _fields(raw: bytes) -> list[str]:
 
 def _binary_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
     """The wanted rows of word2vec's binary form."""
-    header = file.readline(100).split()
-    if len(header) != 2 or not all(field.isdigit() for field in header):
-        raise ValueError(f"line 1: expected COUNT and DIMENSION of a binary file, got {header[:3]}")
-    count, dimension = map(int, header)
-    _check_size(dimension, size, "line 1")
+    count = _read_header(file, size)
     buffer, start = b"", 0
     for number in range(1, count + 1):
         while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + 4 * size:
@@ -184,6 +186,16 @@ def _binary_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) ->
             vector = np.frombuffer(buffer, dtype="<f4", count=size, offset=blank + 1).copy()
             yield f"word {number}", word, vector
         start = blank + 1 + 4 * size
+
+
+def _read_header(file: BinaryIO, size: int) -> int:
+    """How many words a binary file has, by its first line."""
+    header = file.readline(100).split()
+    if len(header) != 2 or not all(field.isdigit() for field in header):
+        raise ValueError(f"line 1: expected COUNT and DIMENSION of a binary file, got {header[:3]}")
+    count, dimension = map(int, header)
+    _check_size(dimension, size, "line 1")
+    return count
 
 
 def _check_size(dimension: int, size: int, where: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from regiontalk.model.config import ModelConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.storage import open_folder
 from regiontalk.regions.backbones import Backbone
@@ -46,7 +46,7 @@ def build_model(
     torch.manual_seed(recipe.seed)
     if inputs.base is not None:
         return _grow(inputs, inputs.base).to(inputs.device)
-    start_model = None if start is None else RegionModel.from_folder(find_folder(start))
+    start_model = None if start is None else RegionModel.from_folder(resolve_model(start))
     extractor = extractor_sizes(recipe, start)
     if start_model is None and inputs.given is None:
         _warn_of_random_boxes(inputs)
@@ -63,7 +63,7 @@ def build_model(
         aligner=recipe.aligner,
         generator=recipe.generator,
         decoding=recipe.decoding,
-        given=None if inputs.given is None else inputs.given.sizes,
+        precomputed=None if inputs.given is None else inputs.given.sizes,
         photo_check=recipe.photo_check is not None,
     )
     backbone = crops = None
@@ -87,8 +87,8 @@ def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
     """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
     if start is None:
         return recipe.extractor
-    config, _ = open_folder(find_folder(start), ModelConfig)
-    if config.given is not None:
+    config, _ = open_folder(resolve_model(start), ModelConfig)
+    if config.precomputed is not None:
         raise ValueError(
             f"--start {start}: expected a model that looks at photos, got one that reads given features"
         )

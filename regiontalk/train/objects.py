@@ -25,7 +25,7 @@ from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
 from regiontalk.objects.captioner import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
-from regiontalk.objects.detectors import Detector, Thing
+from regiontalk.objects.detectors import Detection, Detector
 from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
@@ -142,7 +142,9 @@ def train_objects(
     out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     detections = find_things(examples, detector, source, out / "things.jsonl", log)
-    descriptions = [describe(things, size_wh, config.most) for things, size_wh in detections]
+    descriptions = [
+        describe(things, size_wh, config.max_descriptions) for things, size_wh in detections
+    ]
     count, empty = sum(map(len, descriptions)), descriptions.count([])
     log(f"{count} descriptions of {len(examples)} photos, none of {empty}")
     vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
@@ -150,8 +152,8 @@ def train_objects(
     model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
     content = hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
-    settings = json.dumps(recipe.model_dump() | {"read": content})
-    usual = ObjectsRecipe(name=recipe.name).model_dump_json()
+    settings = json.dumps(recipe.model_dump(by_alias=True) | {"read": content})
+    usual = ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True)
     folder = out / "objects"
     restart_changed(folder, settings, usual, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
@@ -184,7 +186,7 @@ def shared_vocabulary(
 
 def find_things(
     examples: Sequence[Example], detector: Detector, source: str, path: Path, log: Log
-) -> list[tuple[list[Thing], tuple[int, int]]]:
+) -> list[tuple[list[Detection], tuple[int, int]]]:
     """What a detector finds in every photo, and the size that its boxes refer to; kept in a file.
 
     A photo whose annotation names another size (Flickr8k is stored squashed) is looked at in that
@@ -218,7 +220,7 @@ def find_things(
 
 def _look_at(
     example: Example, detector: Detector, log: Log
-) -> tuple[tuple[int, int], Sequence[Thing]]:
+) -> tuple[tuple[int, int], Sequence[Detection]]:
     """The size of a photo and what is in it; nothing where it cannot be opened."""
     try:
         image = open_image(example.photo)
@@ -231,9 +233,9 @@ def _look_at(
     return size_wh, detector.detect(image)
 
 
-def _things_of(row: Mapping[str, Any]) -> tuple[list[Thing], tuple[int, int]]:
+def _things_of(row: Mapping[str, Any]) -> tuple[list[Detection], tuple[int, int]]:
     """The things in a photo and the size that their boxes refer to, from its row in the file."""
-    things = [Thing(label, tuple(box), score) for label, box, score in row["things"]]
+    things = [Detection(label, tuple(box), score) for label, box, score in row["things"]]
     width, height = row["size"]
     return things, (width, height)
 

@@ -119,10 +119,7 @@ class Stage(ABC):
         values: dict[str, dict[str, Any]] = {}
         for name in (self.name, *SHAPING, *self.sections()):
             section = getattr(self.inputs.recipe, name)
-            values[name] = (type(section)() if defaults else section).model_dump()
-        values["extractor"]["overlap"] = values["extractor"].pop(
-            "nms_iou"
-        )  # its name in checkpoints
+            values[name] = (type(section)() if defaults else section).model_dump(by_alias=True)
         values["vectors"]["file"] = ""
         return values
 

@@ -1,6 +1,6 @@
 """Frames of a video file, a camera or a network stream, sampled in time or where the scene changes.
 
-OpenCV reads the film (the extra ``video``); frames leave as upright RGB arrays uint8 (height,
+OpenCV reads the video (the extra ``video``); frames leave as upright RGB arrays uint8 (height,
 width, 3) with their time in seconds. `timeline` joins what is said of them.
 """
 
@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from regiontalk.deprecation import renamed_argument, renamed_names
+
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
 )
@@ -28,10 +30,9 @@ _CAMERA = re.compile(r"camera:(\d{1,3})")
 _LOST = 0.02  # share of the stated frames that may be missing at the end: containers count loosely
 _BINS = 16  # of a colour histogram, a channel
 _CLOCK = 1e-6  # seconds by which time stamps and multiples of a period, both floats, may differ and mean the same
-_FRAME = 0.04  # seconds of a frame where the film states no rate
-_USER = re.compile(
-    r"(?<=//)([^/?#:]*):[^/?#]*@"
-)  # up to the last @ of the host's part: a password may have one
+_FRAME = 0.04  # seconds of a frame where the video states no rate
+# Up to the last @ of the host's part: a password may have one.
+_USER = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")
 # A password with a slash, which is no valid address but not to be printed either; "//host:80/" is
 # none.
 _BROKEN = re.compile(r"(?<=//)([^/?#:@[]*):(?!\d*(?:[/?#]|$)).*@")
@@ -41,7 +42,7 @@ _SECRET = re.compile(r"([\w.-]*(?:pass|pwd|token|secret|key|auth)[\w.-]*=)[^&]*"
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture of a film.
+    """An image of a video.
 
     Attributes:
         time: seconds from the start.
@@ -52,15 +53,15 @@ class Frame:
     image: NDArray[np.uint8]
 
 
-def is_film(text: str) -> bool:
-    """Whether a word of the command line means a film: a camera, a stream, or a file with a video's suffix.
+def is_video(text: str) -> bool:
+    """Whether a word of the command line means a video: a camera, a stream, or a file with a video's suffix.
 
-    >>> [is_film(text) for text in ("camera:0", "rtsp://door/1", "a.MP4", "a.jpg", "camera.jpg")]
+    >>> [is_video(text) for text in ("camera:0", "rtsp://door/1", "a.MP4", "a.jpg", "camera.jpg")]
     [True, True, True, False, False]
     """
-    return (
-        bool(_CAMERA.fullmatch(text)) or _is_stream(text) or Path(text).suffix.lower() in SUFFIXES
-    )
+    if _CAMERA.fullmatch(text) or _is_stream(text):
+        return True
+    return Path(text).suffix.lower() in SUFFIXES
 
 
 def shown_name(source: str) -> str:
@@ -76,36 +77,36 @@ def shown_name(source: str) -> str:
     return _SECRET.sub(r"\1***", source)
 
 
-class Film:
-    """An open film; a context manager.
+class Video:
+    """An open video; a context manager.
 
     Attributes:
         name: the source without a password.
         size_wh: width and height of its frames in pixels.
         live: a camera or a stream without an end, whose clock is the wall's.
-        complete: whether `frames` has come to the film's stated end, or to the one that was asked
+        complete: whether `frames` has come to the video's stated end, or to the one that was asked
             for; False before.
-        end: seconds up to which the film was read, the last frame's own time included.
+        end: seconds up to which the video was read, the last frame's own time included.
     """
 
     def __init__(
         self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Take an open `cv2.VideoCapture` (`open_film` opens one)."""
+        """Take an open `cv2.VideoCapture` (`open_video` opens one)."""
         import cv2
 
-        self.name, self.live, self.complete, self.end = name, live, False, 0.0
+        self.name, self.live = name, live
+        self.complete, self.end = False, 0.0
         self._capture, self._clock = capture, clock
-        self.size_wh = (
-            int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-        )
-        self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)
-        self._frame = 1 / self._rate if self._rate else _FRAME
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.size_wh = (width, height)
+        self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)  # frames a second
+        self._frame = 1 / self._rate if self._rate else _FRAME  # seconds a frame
         self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.grabbed = 0
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> Video:
         return self
 
     def __exit__(
@@ -116,17 +117,20 @@ class Film:
     @property
     def seconds(self) -> float | None:
         """The stated length; None for what is live or does not state one."""
-        return self._stated / self._rate if self._stated and self._rate else None
+        if not self._stated or not self._rate:
+            return None
+        return self._stated / self._rate
 
+    @renamed_argument(most="max_seconds")
     def frames(
-        self, every: float, change: float | None = None, most: float | None = None
+        self, every: float, change: float | None = None, max_seconds: float | None = None
     ) -> Iterator[Frame]:
-        """Frames in order. While the caller computes, a live film goes on: what was missed is passed over.
+        """Frames in order. While the caller computes, a live video goes on: what was missed is passed over.
 
         Args:
             every: seconds from one frame to the next; 0 takes all.
             change: only frames whose colours differ by this share, 0..1, from the last one taken.
-            most: stop after so many seconds.
+            max_seconds: stop after so many.
 
         Raises:
             ValueError: a negative period, or a share out of range.
@@ -135,35 +139,41 @@ class Film:
             raise ValueError(
                 f"expected every >= 0 seconds and change in 0..1, got {every} and {change}"
             )
-        start, due, last = self._clock(), 0.0, None
-        now = -1.0
-        while self._capture.grab():
-            now = self._now(start, now)
-            self.grabbed += 1
-            if most is not None and now > most:
+        due = 0.0
+        last_colours: NDArray[np.float64] | None = None
+        for now in self._grabbed():
+            if max_seconds is not None and now > max_seconds:
                 self.complete = True
                 return
             self.end = now + self._frame
             if now + _CLOCK < due:
                 continue
-            fine, image = self._capture.retrieve()
-            if not fine or image is None:
+            is_read, image = self._capture.retrieve()
+            if not is_read or image is None:
                 continue
-            due = (
-                now + every
-                if self.live or not every
-                else every * (math.floor((now + _CLOCK) / every) + 1)
-            )
-            colours = histogram(image) if change is not None else None
-            if (
-                colours is not None
-                and last is not None
-                and float(np.abs(colours - last).sum()) / 2 < (change or 0)
-            ):
-                continue
-            last = colours
+            due = self._next_due(now, every)
+            if change is not None:
+                colours = histogram(image)
+                if last_colours is not None and _difference(colours, last_colours) < change:
+                    continue
+                last_colours = colours
             yield Frame(now, np.ascontiguousarray(image[..., ::-1]))
         self.complete = self.live or self.grabbed >= self._stated * (1 - _LOST) - 1
+
+    def _grabbed(self) -> Iterator[float]:
+        """The time of every frame, each grabbed and not yet decoded."""
+        start = self._clock()
+        now = -1.0
+        while self._capture.grab():
+            now = self._now(start, now)
+            self.grabbed += 1
+            yield now
+
+    def _next_due(self, now: float, every: float) -> float:
+        """When the next frame is wanted: at a multiple of the period, or so long after now in what is live."""
+        if self.live or not every:
+            return now + every
+        return every * (math.floor((now + _CLOCK) / every) + 1)
 
     def _now(self, start: float, before: float) -> float:
         """The time of the frame that was just grabbed; always later than the one before."""
@@ -177,17 +187,17 @@ class Film:
         return max(stamp, 0.0)
 
 
-def open_film(source: str, max_pixels: int | None = None) -> Film:
+def open_video(source: str, max_pixels: int | None = None) -> Video:
     """Open ``camera:N``, a stream's address or a video file.
 
     Args:
-        source: what `is_film` takes.
+        source: what `is_video` takes.
         max_pixels: larger frames are refused.
 
     Raises:
         ImportError: OpenCV is not installed.
         FileNotFoundError: no such file.
-        ValueError: it cannot be read as a film, or its frames are too large.
+        ValueError: it cannot be read as a video, or its frames are too large.
     """
     try:
         import cv2
@@ -195,44 +205,56 @@ def open_film(source: str, max_pixels: int | None = None) -> Film:
         raise ImportError(
             "films need OpenCV; install it with: pip install 'regiontalk[video]'"
         ) from error
-    name, camera = shown_name(source), _CAMERA.fullmatch(source)
-    if camera:
-        capture = cv2.VideoCapture(int(camera[1]))
-    elif _is_stream(source):
-        waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, WAIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, WAIT_MS]
-        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, waits)
-    elif Path(source).is_file():
-        capture = cv2.VideoCapture(source)
-    else:
-        raise FileNotFoundError(f"{name}: no such film")
+    name = shown_name(source)
+    capture = _capture(source)
     if not capture.isOpened():
         capture.release()
         raise ValueError(f"{name}: {_hint(source)}")
-    endless = (
-        capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
-    )  # a file that a server hands out states its length
-    film = Film(capture, name, live=bool(camera) or (_is_stream(source) and endless))
-    wide, high = film.size_wh
-    if max_pixels is not None and wide * high > max_pixels:
+    # a file that a server hands out states its length
+    is_endless = capture.get(cv2.CAP_PROP_FRAME_COUNT) <= 0
+    is_live = bool(_CAMERA.fullmatch(source)) or (_is_stream(source) and is_endless)
+    video = Video(capture, name, live=is_live)
+    width, height = video.size_wh
+    if max_pixels is not None and width * height > max_pixels:
         capture.release()
         raise ValueError(
-            f"{name}: frames of {wide}x{high} pixels, expected at most {max_pixels:,}; raise --max-pixels"
+            f"{name}: frames of {width}x{height} pixels, expected at most {max_pixels:,}; raise --max-pixels"
         )
-    return film
+    return video
+
+
+def _capture(source: str) -> Any:
+    """OpenCV's reader of a camera, a stream or a file; it may not have been able to open it."""
+    import cv2
+
+    camera = _CAMERA.fullmatch(source)
+    if camera:
+        return cv2.VideoCapture(int(camera[1]))
+    if _is_stream(source):
+        waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, WAIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, WAIT_MS]
+        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, waits)
+    if Path(source).is_file():
+        return cv2.VideoCapture(source)
+    raise FileNotFoundError(f"{shown_name(source)}: no such film")
 
 
 def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The shares of colours in a picture (height, width, 3): (3 x 16,), each channel summing to 1/3."""
-    small = image[:: max(1, image.shape[0] // 128), :: max(1, image.shape[1] // 128)]
-    counts = [
-        np.bincount((small[..., channel] >> 4).ravel(), minlength=_BINS) for channel in range(3)
-    ]
-    return np.asarray(
-        np.concatenate(counts) / (3 * small.shape[0] * small.shape[1]), dtype=np.float64
-    )
+    """The shares of colours in an image (height, width, 3): (3 x 16,), each channel summing to 1/3."""
+    height, width, _ = image.shape
+    small = image[:: max(1, height // 128), :: max(1, width // 128)]
+    bins = small >> 4  # 16 of 256 values each
+    counts = [np.bincount(bins[..., channel].ravel(), minlength=_BINS) for channel in range(3)]
+    shares = np.concatenate(counts) / (3 * small.shape[0] * small.shape[1])
+    return np.asarray(shares, dtype=np.float64)
+
+
+def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The share of colours that two histograms do not have in common, 0..1."""
+    return float(np.abs(first - second).sum()) / 2
 
 
 def _is_stream(text: str) -> bool:
+    """Whether a text is the address of a stream."""
     scheme, mark, _ = text.partition("://")
     return bool(mark) and scheme.lower() in STREAMS
 
@@ -245,3 +267,8 @@ def _hint(source: str) -> str:
         host = urlsplit(shown_name(source)).hostname  # its errors quote what they were given
         return f"{host} does not answer with a film within {WAIT_MS // 1000} s; check the address"
     return "expected a video file, got something else or a file that is cut short; check it with a player"
+
+
+__getattr__ = renamed_names(
+    __name__, {"Film": "Video", "is_film": "is_video", "open_film": "open_video"}
+)

@@ -1,10 +1,10 @@
-"""What was said of the frames of a film, joined over time: one thing is named once, with the times it was seen.
+"""What was said of the frames of a video, joined over time: one thing is named once, with the times it was seen.
 
-`Joiner` takes the regions of one frame after the other. A region goes on a thing that was seen a
-moment ago where its box lies over that thing's last box, or its words are that thing's words, or
-some of both; a thing's name is the caption that the frames vote for, each with its confidence.
-`Timeline` is the record, `webvtt` its form for players. Times are seconds from the start, boxes
-pixels of the frame.
+`Tracker` takes the regions of one frame after the other. A region continues the track of a thing
+that was seen a moment ago where its box lies over that thing's last box, or its words are that
+thing's words, or some of both; a thing's name is the caption that the frames vote for, each with
+its confidence. `Timeline` is the record, `webvtt` its form for players. Times are seconds from the
+start, boxes pixels of the frame.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk.boxes import iou
+from regiontalk.deprecation import renamed_names
 from regiontalk.records import FORMAT, RegionCaption
 from regiontalk.text.nouns import content_words
 
@@ -27,7 +30,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Thing:
+class Track:
     """One thing over time.
 
     Attributes:
@@ -51,23 +54,27 @@ class Thing:
             "last": round(self.times[-1], 3),
         }
         if self.boxes:
-            values["seen"] = [
-                {"time": round(time, 3), "box": [round(float(value), 1) for value in box]}
-                for time, box in zip(self.times, self.boxes, strict=True)
-            ]
+            sights = zip(self.times, self.boxes, strict=True)
+            values["seen"] = [_sight(time, box) for time, box in sights]
         return values
+
+
+def _sight(time: float, box: Box) -> dict[str, Any]:
+    """Where a thing was seen at one time, as plain values."""
+    corners = [round(float(value), 1) for value in box]
+    return {"time": round(time, 3), "box": corners}
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """A film in words.
+    """A video in words.
 
     Attributes:
         source: the file or address, without a password.
         size_wh: width and height of its frames.
         model: the name of the model that spoke.
         times: of the frames that were looked at, in seconds.
-        complete: False where the film ended before its stated length, or was stopped.
+        complete: False where the video ended before its stated length, or was stopped.
         scenes: sentences about whole frames, in order.
         things: in the order in which they were first seen.
     """
@@ -77,8 +84,8 @@ class Timeline:
     model: str
     times: tuple[float, ...]
     complete: bool
-    scenes: tuple[Thing, ...]
-    things: tuple[Thing, ...]
+    scenes: tuple[Track, ...]
+    things: tuple[Track, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document, format number included."""
@@ -96,7 +103,7 @@ class Timeline:
 
 
 @dataclass
-class _Track:
+class _OpenTrack:
     """A thing while it is being seen."""
 
     last: int = 0  # number of the frame that showed it last
@@ -105,6 +112,7 @@ class _Track:
     votes: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, frame: int, time: float, region: RegionCaption, with_box: bool) -> None:
+        """Take another sight of it."""
         self.last = frame
         self.times.append(time)
         if with_box:
@@ -112,15 +120,19 @@ class _Track:
         self.votes.setdefault(region.text or "", []).append(region.confidence)
 
     def text(self) -> str:
-        return max(self.votes, key=lambda text: sum(self.votes[text]))
+        """The name that most confidence speaks for."""
+        totals = {text: sum(confidences) for text, confidences in self.votes.items()}
+        return max(totals, key=totals.__getitem__)
 
-    def thing(self) -> Thing:
+    def record(self) -> Track:
+        """What is known of it so far."""
         text = self.text()
         votes = self.votes[text]
-        return Thing(text, sum(votes) / len(votes), tuple(self.times), tuple(self.boxes))
+        confidence = sum(votes) / len(votes)
+        return Track(text, confidence, tuple(self.times), tuple(self.boxes))
 
 
-class Joiner:
+class Tracker:
     """Joins what is said of frames over time.
 
     Args:
@@ -130,8 +142,8 @@ class Joiner:
 
     def __init__(self, patience: int) -> None:
         self._patience = patience
-        self._tracks: list[_Track] = []
-        self._scenes: list[_Track] = []
+        self._tracks: list[_OpenTrack] = []
+        self._scenes: list[_OpenTrack] = []
         self._times: list[float] = []
 
     def add(
@@ -153,99 +165,107 @@ class Joiner:
         if self._times and time <= self._times[-1]:
             raise ValueError(f"time: expected more than {self._times[-1]}, got {time}")
         self._times.append(time)
-        fresh = []
-        spoken = [region for region in regions if region.text]
-        followed = self._followed(spoken)
-        for row, region in enumerate(spoken):
-            track = followed.get(row)
+        frame = len(self._times)
+        captioned = [region for region in regions if region.text]
+        track_of_row = self._continued(captioned)
+        new_regions: list[RegionCaption] = []
+        for row, region in enumerate(captioned):
+            track = track_of_row.get(row)
             if track is None:
-                track = _Track()
+                track = _OpenTrack()
                 self._tracks.append(track)
-                fresh.append(region)
-            track.add(len(self._times), time, region, with_box=True)
-        return self._add_scene(time, caption), fresh
+                new_regions.append(region)
+            track.add(frame, time, region, with_box=True)
+        return self._add_scene(time, caption), new_regions
 
-    def scenes(self) -> tuple[Thing, ...]:
+    def scenes(self) -> tuple[Track, ...]:
         """The sentences about whole frames so far."""
-        return tuple(track.thing() for track in self._scenes)
+        return tuple(track.record() for track in self._scenes)
 
-    def things(self) -> tuple[Thing, ...]:
+    def things(self) -> tuple[Track, ...]:
         """All things so far, in the order in which they were first seen."""
-        return tuple(track.thing() for track in self._tracks)
+        return tuple(track.record() for track in self._tracks)
 
     def times(self) -> tuple[float, ...]:
         """When frames were taken."""
         return tuple(self._times)
 
-    def _is_open(self, track: _Track) -> bool:
+    def _is_open(self, track: _OpenTrack) -> bool:
         """Whether a thing was seen a moment ago."""
         return len(self._times) - track.last <= self._patience
 
-    def _followed(self, regions: Sequence[RegionCaption]) -> dict[int, _Track]:
-        """Row of a region -> the thing that it goes on, each thing once, the best pairs first."""
+    def _continued(self, regions: Sequence[RegionCaption]) -> dict[int, _OpenTrack]:
+        """Row of a region -> the track that it continues, each track once, the best pairs first."""
         open_tracks = [track for track in self._tracks if self._is_open(track)]
         if not open_tracks or not regions:
             return {}
-        here = np.array([region.box for region in regions], dtype=np.float32)
-        there = np.array([track.boxes[-1] for track in open_tracks], dtype=np.float32)
-        words = [
-            [_shared(region.text or "", track.text()) for track in open_tracks]
-            for region in regions
-        ]
-        scores = iou(here, there) + 0.5 * np.array(words)
-        found: dict[int, _Track] = {}
-        taken: set[int] = set()
-        for place in np.argsort(-scores, axis=None, kind="stable").tolist():
-            row, column = divmod(place, len(open_tracks))
+        scores = _pair_scores(regions, open_tracks)
+        track_of_row: dict[int, _OpenTrack] = {}
+        used_columns: set[int] = set()
+        for pair in np.argsort(-scores, axis=None, kind="stable").tolist():
+            row, column = divmod(pair, len(open_tracks))
             if scores[row, column] < SAME:
                 break
-            if row not in found and column not in taken:
-                found[row] = open_tracks[column]
-                taken.add(column)
-        return found
+            if row not in track_of_row and column not in used_columns:
+                track_of_row[row] = open_tracks[column]
+                used_columns.add(column)
+        return track_of_row
 
     def _add_scene(self, time: float, caption: RegionCaption | None) -> bool:
+        """Take the sentence about a whole frame; whether it says something new."""
         if caption is None or not caption.text:
             return False
         last = self._scenes[-1] if self._scenes else None
-        known = (
-            last is not None and self._is_open(last) and _shared(last.text(), caption.text) >= SCENE
-        )
-        if last is None or not known:
-            self._scenes.append(_Track())
+        if last is not None and self._is_open(last):
+            is_new = _shared_words(last.text(), caption.text) < SCENE
+        else:
+            is_new = True
+        if is_new:
+            self._scenes.append(_OpenTrack())
         self._scenes[-1].add(len(self._times), time, caption, with_box=False)
-        return not known
+        return is_new
 
 
-def _shared(first: str, second: str) -> float:
+def _pair_scores(
+    regions: Sequence[RegionCaption], tracks: Sequence[_OpenTrack]
+) -> NDArray[np.float64]:
+    """How well each of N regions continues each of M tracks: IoU plus half of the shared words, (N, M)."""
+    region_boxes = np.array([region.box for region in regions], dtype=np.float32)
+    track_boxes = np.array([track.boxes[-1] for track in tracks], dtype=np.float32)
+    names = [track.text() for track in tracks]
+    shared_words = np.zeros((len(regions), len(tracks)))
+    for row, region in enumerate(regions):
+        shared_words[row] = [_shared_words(region.text or "", name) for name in names]
+    return np.asarray(iou(region_boxes, track_boxes) + 0.5 * shared_words)
+
+
+def _shared_words(first: str, second: str) -> float:
     """The share of the content words of two captions that both have, 0..1."""
-    one, other = content_words(first), content_words(second)
-    return len(one & other) / max(1, len(one | other))
+    first_words, second_words = content_words(first), content_words(second)
+    shared, total = first_words & second_words, first_words | second_words
+    return len(shared) / max(1, len(total))
 
 
 def webvtt(timeline: Timeline, end: float) -> str:
     """The timeline as a WebVTT file (https://www.w3.org/TR/webvtt1/): cues for scenes, and for things while seen.
 
     Args:
-        timeline: of a film.
+        timeline: of a video.
         end: seconds at which what the last frame shows is over, later than that frame.
     """
-    cues = [_cue(thing, timeline.times, end) for thing in (*timeline.scenes, *timeline.things)]
-    cues.sort(
-        key=lambda cue: cue[0]
-    )  # of cues that begin together the sentence about the whole frame comes first
+    cues = [_cue(track, timeline.times, end) for track in (*timeline.scenes, *timeline.things)]
+    # of cues that begin together the sentence about the whole frame comes first
+    cues.sort(key=lambda cue: cue[0])
     rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in cues]
     return "\n\n".join(["WEBVTT", *rows]) + "\n"
 
 
-def _cue(thing: Thing, times: Sequence[float], last: float) -> tuple[float, float, str]:
+def _cue(track: Track, times: Sequence[float], last: float) -> tuple[float, float, str]:
     """Start, end (when the next frame was looked at) and escaped words."""
-    following = bisect_right(times, thing.times[-1])
+    following = bisect_right(times, track.times[-1])
     end = times[following] if following < len(times) else last
-    text = (
-        " ".join(thing.text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    )
-    return thing.times[0], end, text
+    text = escape(" ".join(track.text.split()), quote=False)
+    return track.times[0], end, text
 
 
 def _clock(seconds: float) -> str:
@@ -255,6 +275,10 @@ def _clock(seconds: float) -> str:
     '01:02:05.500'
     """
     milliseconds = round(seconds * 1000)
-    hours, rest = divmod(milliseconds, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+    whole_seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds_left = divmod(whole_seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{seconds_left:02d}.{milliseconds:03d}"
+
+
+__getattr__ = renamed_names(__name__, {"Thing": "Track", "Joiner": "Tracker"})

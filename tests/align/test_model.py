@@ -35,7 +35,10 @@ def build(**settings: Any) -> Aligner:
 @torch.no_grad()
 def test_score(name: str, function: Any, null: bool) -> None:
     model = build(score=name, null=null)
-    regions, (words, mask) = model.regions(torch.randn(3, 4, 7)), model.read([[4, 5, 6], [7]])
+    regions, (words, mask) = (
+        model.embed_regions(torch.randn(3, 4, 7)),
+        model.encode_text([[4, 5, 6], [7]]),
+    )
     seen = torch.rand(3, 4) < 0.6
     got = model.score(regions, words, seen, mask)
     if null:  # by hand: one more region, the same for every photo, always there
@@ -52,7 +55,10 @@ def test_null_adds_one_vector_that_learns_and_nothing_else() -> None:
         3,
         6,
     )
-    regions, (words, mask) = model.regions(torch.randn(3, 4, 7)), model.read([[4, 5, 6], [7]])
+    regions, (words, mask) = (
+        model.embed_regions(torch.randn(3, 4, 7)),
+        model.encode_text([[4, 5, 6], [7]]),
+    )
     model.score(
         regions, words, torch.zeros(3, 4, dtype=torch.bool), mask
     ).sum().backward()  # NULL alone is left
@@ -62,10 +68,10 @@ def test_null_adds_one_vector_that_learns_and_nothing_else() -> None:
 @torch.no_grad()
 def test_the_last_word_counts_alone() -> None:
     model = build(**LAST)
-    words, mask = model.read([[4, 5, 6], [7], []])
+    words, mask = model.encode_text([[4, 5, 6], [7], []])
     assert mask.tolist() == [[False, False, True], [True, False, False], [False, False, False]]
     torch.testing.assert_close(words.norm(dim=2)[0], torch.ones(3))
-    regions = model.regions(torch.randn(2, 3, 7))
+    regions = model.embed_regions(torch.randn(2, 3, 7))
     scores = model.score(regions, words, torch.ones(2, 3, dtype=torch.bool), mask)
     cosines = torch.einsum("bnd,cd->bcn", regions, torch.stack([words[0, 2], words[1, 0]])).amax(2)
     torch.testing.assert_close(scores[:, :2], cosines)

@@ -149,7 +149,7 @@ def test_read_coco_refuses(tmp_path: Path) -> None:
         ValueError, match="expected a JSON object with lists annotations, categories"
     ):
         read_coco(images, captions, captions)
-    with pytest.raises(ValueError, match="expected a folder of pictures"):
+    with pytest.raises(ValueError, match="expected a folder of photos"):
         read_coco(tmp_path / "none", captions)
 
 

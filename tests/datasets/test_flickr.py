@@ -113,7 +113,7 @@ def test_only_a_test_split_and_flickr30k_names(tmp_path: Path) -> None:
             "expected a token file",
             id="no tokens: a lemma file is none",
         ),
-        pytest.param("images", "train", "expected pictures in one of images", id="no pictures"),
+        pytest.param("images", "train", "expected photos in one of images", id="no pictures"),
     ],
 )
 def test_read_flickr_refuses(tmp_path: Path, remove: str, split: str, message: str) -> None:
@@ -179,7 +179,7 @@ def test_read_json_refuses(tmp_path: Path, text: str | None, message: str) -> No
 
 
 def test_image_files_refuses_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a folder of pictures"):
+    with pytest.raises(ValueError, match="expected a folder of photos"):
         image_files(tmp_path / "none")
 
 

@@ -248,7 +248,7 @@ def test_contact_sheet_by_hand(count: int, columns: int, size: tuple[int, int]) 
 @pytest.mark.parametrize(
     ("count", "columns", "cell", "message"),
     [
-        (0, 3, 80, "at least one picture"),
+        (0, 3, 80, "at least one image"),
         (1, 0, 80, "columns and cell"),
         (1, 1, 0, "columns and cell"),
     ],

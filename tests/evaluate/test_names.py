@@ -18,7 +18,7 @@ from regiontalk.evaluate.names import (
     named_photo,
     read_class_words,
 )
-from regiontalk.objects.detectors import Reads, Thing
+from regiontalk.objects.detectors import Detection, Reads
 from regiontalk.records import Example, Phrase
 
 
@@ -27,8 +27,8 @@ class FixedDetector:
 
     reads: Reads = "labels"
 
-    def detect(self, image: Image.Image) -> list[Thing]:
-        return [Thing("dog", (0.0, 0.0, image.width / 2, float(image.height)), 0.9)]
+    def detect(self, image: Image.Image) -> list[Detection]:
+        return [Detection("dog", (0.0, 0.0, image.width / 2, float(image.height)), 0.9)]
 
 
 @pytest.fixture

@@ -60,11 +60,11 @@ def test_paper_equations(rows: int) -> None:
     [{}, {"attention": 5}, {"attention": 5, "look": "after"}],
     ids=["plain", "before", "after"],
 )
-@pytest.mark.parametrize("picture", ["first", "every", "state"])
+@pytest.mark.parametrize("image", ["first", "every", "state"])
 @pytest.mark.parametrize("cell", ["relu", "gru", "lstm"])
 @torch.no_grad()
-def test_steps_are_teacher_forcing(cell: str, picture: str, attends: dict[str, Any]) -> None:
-    model = generator(cell=cell, picture=picture, **attends)
+def test_steps_are_teacher_forcing(cell: str, image: str, attends: dict[str, Any]) -> None:
+    model = generator(cell=cell, image=image, **attends)
     condition, annotations, words = given(model, 3)
     logits, looks = model(condition, annotations, words)
     assert (looks is None) == (not attends) and (looks is None or looks.shape == (3, 4, 3))

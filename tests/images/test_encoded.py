@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from regiontalk.images.encoded import decode_picture
+from regiontalk.images.encoded import decode_photo
 
 DATA = bytes(range(256)) + b"\xff\xfe"
 PLAIN = base64.b64encode(DATA).decode()
@@ -27,7 +27,7 @@ PLAIN = base64.b64encode(DATA).decode()
     ids=["plain", "no padding", "URL-safe", "wrapped", "data URL", "with charset", "no type"],
 )
 def test_forms(text: str) -> None:
-    assert decode_picture(text) == DATA
+    assert decode_photo(text) == DATA
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,4 @@ def test_forms(text: str) -> None:
 )
 def test_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        decode_picture(text)
+        decode_photo(text)

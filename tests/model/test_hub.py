@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regiontalk.model.hub import BUNDLED, find_folder
+from regiontalk.model.hub import BUNDLED, resolve_model
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def test_mini(
         Path("mini").mkdir()
         for name in files:
             (Path("mini") / name).write_text("{}")
-    assert find_folder("mini") == wanted
+    assert resolve_model("mini") == wanted
 
 
 def test_a_folder_that_is_no_model_is_given_back(tmp_path: Path) -> None:
     """Whoever opens it says which files are missing."""
-    assert find_folder(tmp_path) == tmp_path and find_folder(str(tmp_path)) == tmp_path
+    assert resolve_model(tmp_path) == tmp_path and resolve_model(str(tmp_path)) == tmp_path

@@ -18,7 +18,7 @@ from regiontalk.objects.captioner import (
     ObjectSpeaker,
     describe,
 )
-from regiontalk.objects.detectors import Thing
+from regiontalk.objects.detectors import Detection
 from regiontalk.text.vocabulary import START, Vocabulary
 
 PHOTO = Image.new("RGB", (90, 60))
@@ -27,9 +27,9 @@ VOCABULARY = Vocabulary(
 )
 
 
-def thing(label: str, *box: float) -> Thing:
+def thing(label: str, *box: float) -> Detection:
     x1, y1, x2, y2 = box
-    return Thing(label, (x1, y1, x2, y2), 0.9)
+    return Detection(label, (x1, y1, x2, y2), 0.9)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def thing(label: str, *box: float) -> Thing:
         ),
     ],
 )
-def test_describe(things: Sequence[Thing], words: list[str]) -> None:
+def test_describe(things: Sequence[Detection], words: list[str]) -> None:
     assert describe(things, PHOTO.size) == [line.split() for line in words]
 
 
@@ -77,7 +77,7 @@ def test_the_largest_are_kept() -> None:
 @pytest.fixture
 def model() -> ObjectSpeaker:
     torch.manual_seed(0)
-    generator = {"cell": "gru", "hidden": 8, "word_size": 6, "picture": "state", "attention": 5}
+    generator = {"cell": "gru", "hidden": 8, "word_size": 6, "image": "state", "attention": 5}
     config = ObjectsConfig.model_validate(
         {
             "name": "small",
@@ -112,17 +112,17 @@ def test_a_photo_does_not_depend_on_its_neighbours(model: ObjectSpeaker) -> None
 class Finder:
     """Finds what it is told, whatever the photo."""
 
-    def __init__(self, things: Sequence[Thing], reads: Any = "labels") -> None:
+    def __init__(self, things: Sequence[Detection], reads: Any = "labels") -> None:
         self.things, self.reads = list(things), reads
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         return self.things
 
 
 @pytest.mark.parametrize(
     "things", [[], [thing("dog", 0, 20, 20, 40), thing("zebra", 30, 20, 60, 40)]], ids=len
 )
-def test_caption(model: ObjectSpeaker, things: list[Thing]) -> None:
+def test_caption(model: ObjectSpeaker, things: list[Detection]) -> None:
     found = ObjectCaptioner(model=model, detector=Finder(things)).caption(PHOTO, beams=2)
     assert (
         found.caption is not None and found.caption.box == (0, 0, 90, 60) and found.model == "small"

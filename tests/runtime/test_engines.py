@@ -91,7 +91,7 @@ def agree(first: Predictor, second: Predictor) -> None:
     [
         pytest.param({}, id="attention to the cells of a box"),
         pytest.param(
-            {"attention": 0, "geometry": True, "bottleneck": 5, "picture": "every"}, id="none"
+            {"attention": 0, "geometry": True, "bottleneck": 5, "image": "every"}, id="none"
         ),
         pytest.param({"regions": 3, "places": True, "look": "after"}, id="attention to regions"),
     ],

@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
         "dropout": 0.2,
     }
     | {"sentence_token": True, "loss": "info_nce"},
-    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "picture": "state", "attention": 8},
+    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "image": "state", "attention": 8},
     "decoding": {"max_words": 6},
     "features": {"regions": 4, "views": 2},
     "joint": {"batch": 4, "regions": 4, "optimiser": {"steps": 4, "checkpoint_every": 2}},

@@ -17,7 +17,7 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.datasets.toy import make_scenes, write_scenes
 from regiontalk.objects import detectors
 from regiontalk.objects.captioner import ObjectCaptioner, ObjectSpeaker, describe
-from regiontalk.objects.detectors import Thing
+from regiontalk.objects.detectors import Detection
 from regiontalk.records import Example
 from regiontalk.train.loop import train
 from regiontalk.train.objects import ObjectsRecipe, ObjectsTerms, find_things, shared_vocabulary
@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     },
     "optimiser": {"steps": 4, "checkpoint_every": 2, "rate": 5e-3},
 }
-SMALL["objects"]["generator"] |= {"picture": "state", "attention": 16, "dropout": 0.0}
+SMALL["objects"]["generator"] |= {"image": "state", "attention": 16, "dropout": 0.0}
 
 
 class Oracle:
@@ -50,9 +50,11 @@ class Oracle:
         self.shapes = {scene.image.tobytes(): scene.shapes for scenes in sets for scene in scenes}
         self.asked = 0
 
-    def detect(self, image: Image.Image) -> list[Thing]:
+    def detect(self, image: Image.Image) -> list[Detection]:
         self.asked += 1
-        return [Thing(shape.name, tuple(shape.box), 1.0) for shape in self.shapes[image.tobytes()]]
+        return [
+            Detection(shape.name, tuple(shape.box), 1.0) for shape in self.shapes[image.tobytes()]
+        ]
 
 
 @pytest.fixture
@@ -67,11 +69,11 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
     """Other words for other things, places and numbers, and for nothing."""
     left, right, ball = (0, 40, 20, 60), (70, 40, 90, 60), (40, 80, 50, 90)
     told = {
-        "a dog": [Thing("dog", left, 1.0)],
-        "a cat": [Thing("cat", left, 1.0)],
-        "there is a dog": [Thing("dog", right, 1.0)],
-        "a cat with a ball": [Thing("cat", left, 1.0), Thing("ball", ball, 1.0)],
-        "two dogs": [Thing("dog", left, 1.0), Thing("dog", left, 1.0)],
+        "a dog": [Detection("dog", left, 1.0)],
+        "a cat": [Detection("cat", left, 1.0)],
+        "there is a dog": [Detection("dog", right, 1.0)],
+        "a cat with a ball": [Detection("cat", left, 1.0), Detection("ball", ball, 1.0)],
+        "two dogs": [Detection("dog", left, 1.0), Detection("dog", left, 1.0)],
         "an empty street": [],
     }
     recipe = ObjectsRecipe.model_validate(
@@ -100,7 +102,7 @@ def test_a_killed_run_goes_on(
     calls = iter(range(20))
 
     class Dying(Oracle):
-        def detect(self, image: Image.Image) -> list[Thing]:
+        def detect(self, image: Image.Image) -> list[Detection]:
             if next(calls) == 11:
                 raise KeyboardInterrupt
             return oracle.detect(image)

@@ -113,7 +113,7 @@ def test_training_says_what_it_reads(trained: Path) -> None:
     assert "1 of 12 photos have no features, left out (" in log
     assert "more than 4 regions, up to 5: the best by score are read" in log
     assert "boxes are random" not in log and "decoding" not in log
-    assert json.loads((trained / "model/config.json").read_text())["given"] == {
+    assert json.loads((trained / "model/config.json").read_text())["precomputed"] == {
         "features": 16,
         "regions": 4,
     }

@@ -19,7 +19,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.toy import make_scenes
 from regiontalk.model.config import ModelConfig
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.storage import open_folder
 from regiontalk.train import loop
@@ -287,7 +287,7 @@ def test_published_recipes_are_read(path: Path) -> None:
 def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
     """Who trains again gets the sizes and the calibration that are shipped."""
     recipe = Recipe.read(CONFIGS / "mini.toml")
-    shipped, _ = open_folder(find_folder("mini"), ModelConfig)
+    shipped, _ = open_folder(resolve_model("mini"), ModelConfig)
     for part in ("extractor", "aligner", "generator"):
         assert getattr(recipe, part) == getattr(shipped, part)
     written, used = recipe.decoding.model_dump(), shipped.decoding.model_dump()
@@ -464,7 +464,7 @@ def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_
     data = own_data(tmp_path / "mine", captions=False)
     generator = tiny["generator"] | {
         "attention": 0,
-        "picture": "every",
+        "image": "every",
         "source": "feature",
         "places": False,
     }

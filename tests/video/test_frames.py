@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from regiontalk.video.frames import Film, histogram, is_film, open_film, shown_name
+from regiontalk.video.frames import Video, histogram, is_video, open_video, shown_name
 
 cv2: Any = pytest.importorskip("cv2", reason="OpenCV is not installed (the extra video)")
 RED, BLUE = (0, 0, 220), (220, 0, 0)  # as OpenCV orders colours
@@ -57,7 +57,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sampling(
     film: Path, every: float, change: float | None, most: float | None, times: list[float]
 ) -> None:
-    with open_film(str(film)) as opened:
+    with open_video(str(film)) as opened:
         frames = list(opened.frames(every, change, most))
         assert opened.complete and opened.size_wh == (64, 48) and opened.seconds == pytest.approx(4)
     assert [frame.time for frame in frames] == pytest.approx(times, abs=1e-3)
@@ -71,7 +71,7 @@ def test_a_film_that_a_server_hands_out(film: Path) -> None:
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(film.parent))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with open_film(f"http://127.0.0.1:{server.server_port}/{film.name}") as opened:
+        with open_video(f"http://127.0.0.1:{server.server_port}/{film.name}") as opened:
             times = [frame.time for frame in opened.frames(1.0)]
             assert not opened.live and opened.complete
         server.shutdown()
@@ -88,9 +88,9 @@ def test_a_film_that_ends_in_the_middle(tmp_path: Path, suffix: str) -> None:
             ValueError,
             match=r"a\.mp4: expected a video file, got something else or a file .* cut short",
         ):
-            open_film(str(path))
+            open_video(str(path))
         return
-    with open_film(str(path)) as opened:
+    with open_video(str(path)) as opened:
         times = [frame.time for frame in opened.frames(0.5)]
         assert 2 <= len(times) < 12 and not opened.complete
 
@@ -126,7 +126,7 @@ class Camera:
 def test_a_live_film_goes_on_while_we_compute() -> None:
     seconds = iter(np.arange(0, 99, 0.5).tolist())
     camera = Camera(12)
-    with Film(camera, "camera:0", live=True, clock=lambda: next(seconds)) as opened:
+    with Video(camera, "camera:0", live=True, clock=lambda: next(seconds)) as opened:
         times = []
         for frame in opened.frames(1.0):
             times.append(frame.time)
@@ -136,14 +136,14 @@ def test_a_live_film_goes_on_while_we_compute() -> None:
 
 
 def test_frames_without_time_stamps() -> None:
-    opened = Film(Camera(4, rate=2.0, stated=4), "a.avi", live=False)
+    opened = Video(Camera(4, rate=2.0, stated=4), "a.avi", live=False)
     times = [frame.time for frame in opened.frames(0)]
     assert times == sorted(set(times)) and times[0] >= 0 and opened.complete
 
 
 @pytest.mark.parametrize(("every", "count"), [(0.1, 101), (0.2, 51), (0.3, 34), (0.7, 15)])
 def test_a_period_takes_as_many_frames_as_fit(every: float, count: int) -> None:
-    opened = Film(Stamped([number / 10 for number in range(101)]), "a.mp4", live=False)
+    opened = Video(Stamped([number / 10 for number in range(101)]), "a.mp4", live=False)
     times = [frame.time for frame in opened.frames(every)]
     assert len(times) == count and times == pytest.approx(
         [number * every for number in range(count)]
@@ -167,7 +167,7 @@ class Stamped(Camera):
 
 
 def test_complete_and_end() -> None:
-    opened = Film(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
+    opened = Video(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
     assert (opened.complete, opened.end) == (False, 0)
     frames = opened.frames(0)
     next(frames), next(frames)
@@ -176,8 +176,8 @@ def test_complete_and_end() -> None:
         pytest.approx(0.2),
     )  # who stops here has not seen it all
     assert len(list(frames)) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.4))
-    opened = Film(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
-    assert len(list(opened.frames(0, most=0.15))) == 2 and (opened.complete, opened.end) == (
+    opened = Video(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
+    assert len(list(opened.frames(0, max_seconds=0.15))) == 2 and (opened.complete, opened.end) == (
         True,
         pytest.approx(0.2),
     )
@@ -186,25 +186,25 @@ def test_complete_and_end() -> None:
 @pytest.mark.parametrize(("every", "change"), [(-1, None), (1, 1.5)])
 def test_settings(every: float, change: float | None) -> None:
     with pytest.raises(ValueError, match="expected every >= 0"):
-        list(Film(Camera(1), "a", live=False).frames(every, change))
+        list(Video(Camera(1), "a", live=False).frames(every, change))
 
 
 def test_sources(tmp_path: Path, film: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.mp4: no such film"):
-        open_film("gone.mp4")
+        open_video("gone.mp4")
     (tmp_path / "words.mp4").write_text("these are only words")
     with pytest.raises(ValueError, match="expected a video file"):
-        open_film(str(tmp_path / "words.mp4"))
+        open_video(str(tmp_path / "words.mp4"))
     with pytest.raises(
         ValueError, match=r"frames of 64x48 pixels, expected at most 1,000; raise --max-pixels"
     ):
-        open_film(str(film), 1000)
+        open_video(str(film), 1000)
     with pytest.raises(ValueError, match="camera:987: no such camera"):
-        open_film("camera:987")
+        open_video("camera:987")
     with pytest.raises(
         ValueError, match=r"rtsp://me@127\.0\.0\.1:9/x: 127\.0\.0\.1 does not answer"
     ):
-        open_film("rtsp://me:secret@127.0.0.1:9/x")
+        open_video("rtsp://me:secret@127.0.0.1:9/x")
 
 
 def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,11 +217,11 @@ def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(builtins, "__import__", lacking)
     with pytest.raises(ImportError, match=r"pip install 'regiontalk\[video\]'"):
-        open_film("a.mp4")
+        open_video("a.mp4")
 
 
 def test_names() -> None:
-    assert not is_film("camera:x") and not is_film("ftp://a/b") and is_film("HTTPS://a/b")
+    assert not is_video("camera:x") and not is_video("ftp://a/b") and is_video("HTTPS://a/b")
 
 
 @pytest.mark.parametrize(

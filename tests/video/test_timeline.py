@@ -7,7 +7,7 @@ import json
 import pytest
 
 from regiontalk.records import RegionCaption
-from regiontalk.video.timeline import Joiner, Thing, Timeline, webvtt
+from regiontalk.video.timeline import Timeline, Track, Tracker, webvtt
 
 LEFT, NEAR, RIGHT = (0, 0, 20, 20), (4, 0, 24, 20), (70, 0, 90, 20)
 
@@ -18,10 +18,10 @@ def region(box: tuple[float, ...], text: str | None, confidence: float = 0.5) ->
 
 def joined(*frames: list[RegionCaption], patience: int = 2) -> list[tuple[str, tuple[float, ...]]]:
     """The names of things and when they were seen, a frame a second."""
-    joiner = Joiner(patience)
+    tracker = Tracker(patience)
     for time, regions in enumerate(frames):
-        joiner.add(float(time), None, regions)
-    return [(thing.text, thing.times) for thing in joiner.things()]
+        tracker.add(float(time), None, regions)
+    return [(thing.text, thing.times) for thing in tracker.things()]
 
 
 @pytest.mark.parametrize(
@@ -80,16 +80,16 @@ def test_joined(
 
 
 def test_what_is_new() -> None:
-    joiner, dog = Joiner(3), region(LEFT, "a dog")
-    assert joiner.add(0.0, region(LEFT, "a dog runs"), [dog]) == (True, [dog])
-    assert joiner.add(1.0, region(LEFT, "a dog runs fast"), [dog]) == (False, [])
-    assert joiner.add(2.0, None, []) == (False, [])
+    tracker, dog = Tracker(3), region(LEFT, "a dog")
+    assert tracker.add(0.0, region(LEFT, "a dog runs"), [dog]) == (True, [dog])
+    assert tracker.add(1.0, region(LEFT, "a dog runs fast"), [dog]) == (False, [])
+    assert tracker.add(2.0, None, []) == (False, [])
     cat = region(RIGHT, "a cat", 0.7)
-    assert joiner.add(3.0, region(LEFT, "a cat sleeps"), [cat]) == (True, [cat])
-    assert [scene.text for scene in joiner.scenes()] == ["a dog runs", "a cat sleeps"]
-    assert joiner.scenes()[0].times == (0, 1) and joiner.scenes()[0].boxes == ()
+    assert tracker.add(3.0, region(LEFT, "a cat sleeps"), [cat]) == (True, [cat])
+    assert [scene.text for scene in tracker.scenes()] == ["a dog runs", "a cat sleeps"]
+    assert tracker.scenes()[0].times == (0, 1) and tracker.scenes()[0].boxes == ()
     with pytest.raises(ValueError, match=r"expected more than 3.0, got 3.0"):
-        joiner.add(3.0, None, [])
+        tracker.add(3.0, None, [])
 
 
 TIMELINE = Timeline(
@@ -98,8 +98,8 @@ TIMELINE = Timeline(
     "mini",
     (0.0, 1.0, 2.5),
     True,
-    (Thing("a dog runs", 0.5, (0.0, 1.0)), Thing("it <rains> & rains", 0.5, (2.5,))),
-    (Thing("a ball", 0.75, (1.0,), (RIGHT,)),),
+    (Track("a dog runs", 0.5, (0.0, 1.0)), Track("it <rains> & rains", 0.5, (2.5,))),
+    (Track("a ball", 0.75, (1.0,), (RIGHT,)),),
 )
 
 
