@@ -318,7 +318,7 @@ def _newton_step(
     variances = probabilities * (1 - probabilities)
     gradient = design.T @ (probabilities - targets) / count + penalty * weights
     hessian = (design * variances[:, None]).T @ design / count + np.diag(penalty + 1e-9)
-    return np.linalg.solve(hessian, gradient)
+    return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
 
 
 def confidence_result(fit: ConfidenceFit) -> Result:

@@ -119,11 +119,11 @@ class EncodedPhotos:
         self.broken = []
         batches: list[PhotoBatch] = []
         for start in range(0, len(self.examples), self._batch):
-            batch = self._encode(self.examples[start : start + self._batch])
-            if batch is not None:
+            encoded = self._encode(self.examples[start : start + self._batch])
+            if encoded is not None:
                 if self._keep:
-                    batches.append(batch)
-                yield batch
+                    batches.append(encoded)
+                yield encoded
             self.done(min(start + self._batch, len(self.examples)))
         if self._keep:
             self._kept_batches = batches

@@ -142,7 +142,8 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
     """Each phrase with the model's boxes, best first, in pixels of the annotation."""
     captioner = photos.captioner
     for batch in photos:
-        asked, unasked = [], []
+        asked: list[int] = []
+        unasked: list[int] = []
         for row, example in enumerate(batch.examples):
             has_box = any(phrase.boxes for phrase in example.phrases)
             (asked if has_box else unasked).append(row)
