@@ -79,29 +79,35 @@ class Counts:
 def count_file(path: Path) -> Counts:
     """The figures of one Python file."""
     text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
+    counts = count_lines(text.splitlines())
+    names: set[tuple[int, int, str]] = set()  # line, column, name: those of inner functions once
+    inner_lines: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, COMPREHENSIONS):
+            counts.comprehensions += 1
+            inner_lines.update(inner.lineno for inner in inner_comprehensions(node))
+        elif isinstance(node, FUNCTIONS):
+            count_function(node, path, counts)
+            names.update((name.lineno, name.col_offset, name.id) for name in assigned_names(node))
+    counts.names = len(names)
+    counts.vague_names = vague_names(names, path)
+    counts.nested_comprehensions = [f"{path}:{line}" for line in sorted(inner_lines)]
+    return counts
+
+
+def count_lines(lines: Sequence[str]) -> Counts:
+    """The figures of lines as text."""
     stripped = [line.strip() for line in lines]
-    counts = Counts(
+    return Counts(
         lines=len(lines),
         code_lines=sum(bool(line) and not line.startswith("#") for line in stripped),
         long_lines=sum(len(line) > MAX_LINE for line in lines),
     )
-    tree = ast.parse(text)
-    assigned: dict[tuple[int, int], ast.Name] = {}  # by position: nested functions count once
-    inner_lines: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, COMPREHENSIONS):
-            counts.comprehensions += 1
-            inner_lines |= {inner.lineno for inner in inner_comprehensions(node)}
-        elif isinstance(node, FUNCTIONS):
-            count_function(node, path, counts)
-            assigned |= {(name.lineno, name.col_offset): name for name in assigned_names(node)}
-    counts.names = len(assigned)
-    for (line, _), name in sorted(assigned.items(), key=lambda item: item[0]):
-        if name.id in VAGUE_NAMES:
-            counts.vague_names.append(f"{path}:{line} {name.id}")
-    counts.nested_comprehensions = [f"{path}:{line}" for line in sorted(inner_lines)]
-    return counts
+
+
+def vague_names(names: set[tuple[int, int, str]], path: Path) -> list[str]:
+    """Those of `VAGUE_NAMES` as "file:line name", given line, column and name of each assignment."""
+    return [f"{path}:{line} {name}" for line, _, name in sorted(names) if name in VAGUE_NAMES]
 
 
 def assigned_names(function: Function) -> Iterator[ast.Name]:

@@ -84,12 +84,7 @@ def write_memory(data: Path, model_folder: Path) -> None:
 
 def main() -> None:
     """Train and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 3000])
-    parser.add_argument("--out", type=Path, default=Path("runs/own"))
-    parser.add_argument("--start", default="mini")
-    parser.add_argument("--memory", type=Path, nargs=2, metavar=("DATA", "MODEL"))
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     if arguments.memory is not None:
         write_memory(*arguments.memory)
         return
@@ -109,6 +104,16 @@ def main() -> None:
         cpu_minutes = (time.process_time() - cpu) / 60
         print(f"{size} screens: {minutes:.1f} minutes, {cpu_minutes:.1f} of the processor")
         print(f"after: {measure(str(model), test)}", flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 3000])
+    parser.add_argument("--out", type=Path, default=Path("runs/own"))
+    parser.add_argument("--start", default="mini")
+    parser.add_argument("--memory", type=Path, nargs=2, metavar=("DATA", "MODEL"))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

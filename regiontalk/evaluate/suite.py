@@ -213,14 +213,10 @@ def document(head: Mapping[str, Any], results: Sequence[Timed]) -> dict[str, Any
     return {"format": FORMAT, **head, "results": rows}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all."""
-    write_data(path, text.encode("utf-8"))
-
-
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a document."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    write_data(path, text.encode("utf-8"))
 
 
 def write_outputs(path: Path, results: Sequence[Timed]) -> None:
@@ -230,7 +226,7 @@ def write_outputs(path: Path, results: Sequence[Timed]) -> None:
         for output in measured.result.outputs:
             row = {"protocol": measured.result.protocol, **output}
             lines.append(json.dumps(row, allow_nan=False) + "\n")
-    write_text(path, "".join(lines))
+    write_data(path, "".join(lines).encode("utf-8"))
 
 
 def fingerprint(folder: Path) -> str:

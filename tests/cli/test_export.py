@@ -50,7 +50,7 @@ def test_one_box_a_thing(run: Any, captioner: Any) -> None:
         ([], 1),
         (["--all-boxes"], 19),
         (["--regions", "3", "--all-boxes"], 2),
-        (["--least", ".3"], 0),
+        (["--min-confidence", ".3"], 0),
     ):
         assert run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
         rows = json.loads(Path("a.json").read_text())["annotations"]
@@ -164,7 +164,7 @@ def test_a_gallery_and_drawings_have_the_colours_of_the_photo(run: Any) -> None:
 
 def test_html_unsure(run: Any) -> None:
     Path("album/p.html").write_bytes(PAGE)
-    result = run("export", "html", "album", "--out", "web", "--least", "0.9")
+    result = run("export", "html", "album", "--out", "web", "--min-confidence", "0.9")
     assert (
         result.exit_code == 0
         and "1 of 1 pictures have no alt text" in result.stderr
