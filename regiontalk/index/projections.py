@@ -3,7 +3,7 @@
 A region vector is v = W_m f + b_m (eq. 1 of [1]), so regions differ most along the first left
 singular vectors of [W_m b_m]. A sketch keeps a vector's coordinates along those, a byte each; eq. 8
 over sketches is one short product a region and word, which takes a hundred thousand photos in about
-a quarter of a second of one core. Its order is only that of candidates. The basis follows from the
+a third of a second of one core. Its order is only that of candidates. The basis follows from the
 model alone, so it is the same on every machine and for every photo.
 """
 

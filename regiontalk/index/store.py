@@ -1,11 +1,11 @@
 """The table of a library in LanceDB: one row a photo, its regions as one multi-vector.
 
-A search reads the sketches of all photos once and keeps them until the table changes: they name the
-candidates (`sketch`), whose rows are then fetched from the very version of the table that the
-sketches are of. LanceDB's own multi-vector search, which looks for each word's nearest regions by
-themselves, found two thirds of the ten best among 20,000 photos, where this finds all but two or
-three in a hundred among 100,000 (docs/notebook.md). Everything that LanceDB raises becomes one
-`LibraryError` that says how to rebuild.
+A search reads the sketches of all photos, or where they are many their cells, and keeps them until
+the table changes: they name the candidates (`first_stage`), whose rows are then fetched from the
+very version of the table that they are of. LanceDB's own multi-vector search, which looks for each
+word's nearest regions by themselves, found two thirds of the ten best among 20,000 photos, where
+this finds all but two or three in a hundred among 100,000 (docs/notebook.md). Everything that
+LanceDB raises becomes one `LibraryError` that says how to rebuild.
 """
 
 from __future__ import annotations

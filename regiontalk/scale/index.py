@@ -9,11 +9,12 @@ committed is missing until the command runs again, which passes over what is the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from regiontalk.index.library import Added, PhotoIndex
+from regiontalk.index.rows import Stamp
 from regiontalk.scale.caption import Workers, first_cause
 from regiontalk.scale.ray_session import ray_data
 
@@ -63,16 +64,16 @@ class IndexProgress:
 class IndexWorker:
     """Blocks of paths to what became of them."""
 
-    def __init__(self, workers: Workers, settings: IndexSettings, known: Sequence[Any]) -> None:
+    def __init__(self, workers: Workers, settings: IndexSettings, known: Any) -> None:
         """Take what is needed; the model is loaded with the first block.
 
         Args:
             workers: which model.
             settings: of the job.
-            known: a Ray reference to `PhotoIndex.known`, in a list of one.
+            known: what `PhotoIndex.known` gave, or a Ray reference to it in a list of one.
         """
         self._workers, self._settings, self._known = workers, settings, known
-        self._ready: tuple[RegionCaptioner, PhotoIndex, Any] | None = None
+        self._ready: tuple[RegionCaptioner, PhotoIndex, Mapping[str, Stamp]] | None = None
 
     def __call__(self, table: Any) -> Any:
         """A table of one row: what `Added` says, or what is wrong; of none where the block is empty."""
@@ -88,11 +89,9 @@ class IndexWorker:
 
     def _add(self, paths: Sequence[str]) -> Added:
         if self._ready is None:
-            import ray
-
             captioner = self._workers.load(self._settings.max_pixels)
             library = PhotoIndex.open(self._settings.uri)
-            self._ready = captioner, library, ray.get(self._known[0])
+            self._ready = captioner, library, _fetch(self._known)
         captioner, library, known = self._ready
         return library.add_batch(captioner, paths, known, captions=self._settings.captions)
 
@@ -165,6 +164,16 @@ def _batches(
             f"the job ended because its workers failed ({first_cause(error)}); what is added stays, start it again "
             "to go on"
         ) from error
+
+
+def _fetch(known: Any) -> Mapping[str, Stamp]:
+    """The mapping itself, or the one behind a Ray reference."""
+    if isinstance(known, Mapping):
+        return known
+    import ray
+
+    values: Mapping[str, Stamp] = ray.get(known[0])
+    return values
 
 
 def _is_text(path: str) -> bool:

@@ -53,7 +53,7 @@ def test_two_workers(
 
 
 def test_a_repeated_batch_doubles_nothing(
-    ray: Any, workers: Workers, library: PhotoIndex, photos: Path, tmp_path: Path
+    workers: Workers, library: PhotoIndex, photos: Path, tmp_path: Path
 ) -> None:
     """What Ray does where a worker died after its commit."""
     import pyarrow as pa
@@ -62,7 +62,7 @@ def test_a_repeated_batch_doubles_nothing(
     paths = [str(photos / "0.png"), str(photos / "2.png")]
     table = pa.table({"path": paths})
     for _ in range(2):
-        worker = IndexWorker(workers, settings, [ray.put({})])
+        worker = IndexWorker(workers, settings, {})
         assert worker(table).to_pylist()[0]["added"] == 2
         assert worker(table.slice(0, 0)).num_rows == 0
     assert sorted(library.paths()) == paths
