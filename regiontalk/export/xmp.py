@@ -177,7 +177,9 @@ def person_regions(
     for listed in document.getElementsByTagNameNS(EXT, "ImageRegion"):
         for item in listed.getElementsByTagNameNS(RDF, "li"):
             box, words = _iptc_box(item), _region_words(item)
-            if not box or not words or item.parentNode.parentNode is not listed:
+            bag = item.parentNode
+            is_region = bag is not None and bag.parentNode is listed  # not an entry of one
+            if not (is_region and box and words):
                 continue
             marks = (_our_mark(node) for node in (item, *item.getElementsByTagName("*")))
             mark = next(filter(None, marks), "")
