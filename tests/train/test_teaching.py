@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,12 @@ def answered(tmp_path: Path, count: int) -> Answers:
     rows = [(tmp_path / f"{number}.png", {"captions": ["a b"]}) for number in range(count)]
     answers.add_rows(rows)
     return answers
+
+
+def test_the_program_that_is_started_exists() -> None:
+    command = [sys.executable, "-m", "regiontalk", "train", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0 and "--out" in result.stdout
 
 
 def test_training_needs_answers(tmp_path: Path) -> None:
