@@ -14,7 +14,7 @@ from pathlib import Path
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.images.open import ImageError
-from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.records import ImageResult
 from regiontalk.train.answers import Answer, Answers
 
 FIRST_LOOK = 24  # photos that are looked at before the first question
@@ -126,21 +126,17 @@ def ask(photo: Path, result: ImageResult, regions: int) -> Question:
     Args:
         photo: its path.
         result: what the model says of it.
-        regions: how many are asked about: those that are likely something and said with doubt.
+        regions: how many are asked about: those that are likeliest something, for words on what is
+            nothing teach nothing.
     """
-    doubtful = sorted(result.regions, key=_worth, reverse=True)[:regions]
-    texts = [*doubtful, *([] if result.caption is None else [result.caption])]
+    likely = sorted(result.regions, key=lambda region: region.score, reverse=True)[:regions]
+    texts = [*likely, *([] if result.caption is None else [result.caption])]
     sureness = sum(region.confidence for region in texts) / max(1, len(texts))
     asked = ImageResult(
         photo=result.photo,
         size_wh=result.size_wh,
         model=result.model,
         caption=result.caption,
-        regions=tuple(doubtful),
+        regions=tuple(likely),
     )
     return Question(photo, asked, sureness)
-
-
-def _worth(region: RegionCaption) -> float:
-    """How much a person's words on a region would say."""
-    return region.score * (1 - region.confidence)

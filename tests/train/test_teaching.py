@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,16 +157,15 @@ def test_a_broken_photo_is_told(tmp_path: Path) -> None:
     assert lines == ["left out: broken.png: not a picture"]
 
 
-def test_doubtful_things_are_asked_about() -> None:
-    # score * (1 - confidence): 0.9 * 0.2 = 0.18, 0.5 * 0.9 = 0.45, 0.1 * 1.0 = 0.1, 0.8 * 0.5 = 0.4
-    values = [(0.9, 0.8), (0.5, 0.1), (0.1, 0.0), (0.8, 0.5)]
+def test_likely_things_are_asked_about() -> None:
+    values = [(0.9, 0.8), (0.5, 0.1), (0.1, 0.0), (0.8, 0.5)]  # score, confidence
     regions = tuple(
         RegionCaption((0, 0, 9, 9), f"{score}", confidence, score) for score, confidence in values
     )
     caption = RegionCaption(WHOLE, "a photo", 0.6)
     question = ask(Path("a"), ImageResult("a", SIZE, "test", caption, regions), 2)
-    assert [region.text for region in question.result.regions] == ["0.5", "0.8"]
-    assert question.sureness == pytest.approx((0.1 + 0.5 + 0.6) / 3)
+    assert [region.text for region in question.result.regions] == ["0.9", "0.8"]
+    assert question.sureness == pytest.approx((0.8 + 0.5 + 0.6) / 3)
 
 
 SCRIPT = """
@@ -199,6 +199,12 @@ def answered(tmp_path: Path, count: int) -> Answers:
     rows = [(tmp_path / f"{number}.png", {"captions": ["a b"]}) for number in range(count)]
     answers.add_rows(rows)
     return answers
+
+
+def test_the_program_that_is_started_exists() -> None:
+    command = [sys.executable, "-m", "regiontalk", "train", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0 and "--out" in result.stdout
 
 
 def test_training_needs_answers(tmp_path: Path) -> None:
