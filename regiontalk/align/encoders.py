@@ -30,7 +30,7 @@ class RegionEncoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, N, F) to (B, N, D)."""
-        vectors = self.project(self.dropout(features))
+        vectors: Tensor = self.project(self.dropout(features))
         if not self.normalise:
             return vectors
         return functional.normalize(vectors.float(), dim=-1)
@@ -116,6 +116,8 @@ class SentenceEncoder(nn.Module):
 
     def _summed_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
+        forward_states: Tensor
+        backward_states: Tensor
         if self.cell == "gru":
             states = self._gru_states(inputs, mask)  # (C, T, 2H)
             forward_states, backward_states = states.chunk(2, -1)

@@ -311,7 +311,7 @@ def _inside(
     boxes = box_ops.clip(boxes, stored_wh)
     sides_wh = boxes[:, 2:] - boxes[:, :2]
     is_solid = sides_wh.min(axis=1) >= 2
-    names = [named_boxes[row].name for row in np.flatnonzero(is_solid)]
+    names = [named_boxes[row].name for row in np.flatnonzero(is_solid).tolist()]
     return box_ops.rescale(boxes[is_solid], stored_wh, size_wh), names
 
 

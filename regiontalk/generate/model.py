@@ -152,9 +152,9 @@ class Generator(nn.Module):
         """What the softmax reads at each of the plan's W words, and their attention (W, P) or None."""
         embedded = self.dropout(self.embed(plan.token_ids))  # (W, E)
         steps = zip(
-            embedded.split(plan.live_counts),
-            self.word_drive(embedded).split(plan.live_counts),
-            (plan.token_ids == START).split(plan.live_counts),
+            torch.split(embedded, plan.live_counts),
+            torch.split(self.word_drive(embedded), plan.live_counts),
+            torch.split(plan.token_ids == START, plan.live_counts),
             strict=True,
         )
         outputs: list[Tensor] = []
