@@ -57,28 +57,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Use | None]] = {
 
 def main() -> None:
     """Train and measure every row."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
-    parser.add_argument("--start", default="mini")
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features"
-    )
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
-    parser.add_argument(
-        "--vectors", type=Path, help="a file of word vectors (regiontalk train vectors)"
-    )
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     examples, _ = read_split(arguments.data, "dev")
     recipe = Recipe.read(arguments.config)
-    found: dict[str, list[list[float]]] = {}
+    figures_by_row: dict[str, list[list[float]]] = {}
     for name in arguments.rows:
-        found[name] = []
+        figures_by_row[name] = []
         begun = time.perf_counter()
         for seed in arguments.seeds:
             shutil.rmtree(
@@ -100,14 +84,38 @@ def main() -> None:
                 EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
             ).figures
             row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
-            found[name].append([100 * one.value for one in row if isinstance(one, Interval)])
+            figures_by_row[name].append(
+                [100 * figure.value for figure in row if isinstance(figure, Interval)]
+            )
         seconds = (time.perf_counter() - begun) / len(arguments.seeds)
-        means = " / ".join(f"{sum(way) / len(way):.1f}" for way in zip(*found[name], strict=True))
-        each = ", ".join("/".join(f"{value:.1f}" for value in row) for row in found[name])
-        print(f"{name:38s} R@1 {means} ({each})  {seconds:.0f} s each", flush=True)
+        ways = zip(*figures_by_row[name], strict=True)
+        means = " / ".join(f"{sum(way) / len(way):.1f}" for way in ways)
+        pairs = ["/".join(map("{:.1f}".format, row)) for row in figures_by_row[name]]
+        print(f"{name:38s} R@1 {means} ({', '.join(pairs)})  {seconds:.0f} s each", flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
+    parser.add_argument("--start", default="mini")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features"
+    )
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument(
+        "--vectors", type=Path, help="a file of word vectors (regiontalk train vectors)"
+    )
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:

@@ -78,6 +78,48 @@ FINISHED = (
 
 def main() -> None:
     """Train and measure every row."""
+    arguments = parse_arguments()
+    recipe = Recipe.read(arguments.config)
+    examples = read_split(arguments.data, "dev")[0][: arguments.limit]
+    run = arguments.run or Path("runs") / recipe.name
+    out = run.parent / f"{run.name}_ablations"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FINISHED:
+        if (run / name).exists() and not (out / name).exists():
+            (out / name).symlink_to((run / name).resolve())
+    figures_by_row = {}
+    for name in arguments.rows:
+        rows = []
+        for seed in arguments.seeds:
+            for last in out.glob("generate*"):
+                shutil.rmtree(last)
+            begun = time.perf_counter()
+            changed = ablated(recipe, name, arguments.steps, seed)
+            stages = stages_of(changed) if arguments.run else ["generate"]
+            training = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
+            beginning = {
+                "start": arguments.start,
+                "weights": arguments.weights,
+                "vectors": arguments.vectors,
+            }
+            model = run_recipe(training, stages, published=False, card=name, **beginning)
+            seconds = time.perf_counter() - begun
+            rows.append(
+                measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed)
+            )
+            rows[-1]["seconds"] = seconds
+        figures_by_row[name] = rows
+        columns = []
+        for key in rows[0]:
+            columns.append(in_words(key, [row[key] for row in rows]))
+        print(f"{name:38s}", "; ".join(columns), flush=True)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,44 +140,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.run is None and arguments.start is None:
         parser.error("expected --run FOLDER, --start MODEL or both, got neither")
-    recipe = Recipe.read(arguments.config)
-    examples = read_split(arguments.data, "dev")[0][: arguments.limit]
-    run = arguments.run or Path("runs") / recipe.name
-    out = run.parent / f"{run.name}_ablations"
-    out.mkdir(parents=True, exist_ok=True)
-    for name in FINISHED:
-        if (run / name).exists() and not (out / name).exists():
-            (out / name).symlink_to((run / name).resolve())
-    found = {}
-    for name in arguments.rows:
-        rows = []
-        for seed in arguments.seeds:
-            for last in out.glob("generate*"):
-                shutil.rmtree(last)
-            begun = time.perf_counter()
-            changed = ablated(recipe, name, arguments.steps, seed)
-            stages = stages_of(changed) if arguments.run else ["generate"]
-            one = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
-            beginning = {
-                "start": arguments.start,
-                "weights": arguments.weights,
-                "vectors": arguments.vectors,
-            }
-            model = run_recipe(one, stages, published=False, card=name, **beginning)
-            seconds = time.perf_counter() - begun
-            rows.append(
-                measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed)
-            )
-            rows[-1]["seconds"] = seconds
-        found[name] = rows
-        print(
-            f"{name:38s}",
-            "; ".join(told(key, [row[key] for row in rows]) for key in rows[0]),
-            flush=True,
-        )
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return arguments
 
 
 def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
@@ -154,16 +159,16 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
         short = short.model_copy(update={"seed": seed})
     return short.model_copy(
         update={
-            part: getattr(short, part).model_copy(update=fields)
-            for part, fields in ROWS[name].items()
+            section: getattr(short, section).model_copy(update=fields)
+            for section, fields in ROWS[name].items()
         }
     )
 
 
 def measured(photos: EncodedPhotos, recipe: Recipe) -> dict[str, float]:
     """Figures of a row, in percent."""
-    whole = evaluate_captions(photos, None)
-    row = {"photo " + key: figure(whole, key) for key in ("BLEU-4", "CIDEr-D")}
+    captions = evaluate_captions(photos, None)
+    row = {"photo " + key: figure(captions, key) for key in ("BLEU-4", "CIDEr-D")}
     if recipe.generate is not None and (recipe.generate.pairs or recipe.generate.phrases):
         regions = evaluate_regions(photos, None, crops=False)
         row |= {"region " + key: figure(regions, key) for key in ("BLEU-1", "CIDEr-D")}
@@ -172,11 +177,11 @@ def measured(photos: EncodedPhotos, recipe: Recipe) -> dict[str, float]:
 
 def figure(result: Result, name: str) -> float:
     """The model's own figure, in percent."""
-    found = result.figures["model"][name]
-    return 100 * (found.value if isinstance(found, Interval) else float(found or 0.0))
+    cell = result.figures["model"][name]
+    return 100 * (cell.value if isinstance(cell, Interval) else float(cell or 0.0))
 
 
-def told(key: str, values: list[float]) -> str:
+def in_words(key: str, values: list[float]) -> str:
     """The mean and, of several seeds, each."""
     each = f" ({', '.join(f'{value:.1f}' for value in values)})" if len(values) > 1 else ""
     return f"{key} {sum(values) / len(values):.1f}{each}"

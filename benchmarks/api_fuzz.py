@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from regiontalk.files import atomic_write
+from regiontalk.files import write_data
 
 PROGRAM = [
     sys.executable,
@@ -38,6 +38,30 @@ PROGRAM = [
 
 def main() -> None:
     """Print the statuses of every request and write them as JSON."""
+    arguments = parse_arguments()
+    options = [
+        "--model",
+        arguments.model,
+        *(["--index", arguments.index] if arguments.index else []),
+    ]
+    with serving(options) as address:
+        statuses, faults = fuzz(address, arguments.photo.read_bytes(), arguments.examples)
+    for label, counted in statuses.items():
+        print(
+            f"{label:22} "
+            + "  ".join(f"{status}: {number}" for status, number in sorted(counted.items()))
+        )
+    for fault in faults:
+        print(f"\n{fault}", file=sys.stderr)
+    print(f"{len(faults)} server errors")
+    if arguments.json:
+        report = {"statuses": statuses, "server_errors": len(faults)}
+        write_data(arguments.json, json.dumps(report, indent=1).encode())
+    sys.exit(1 if faults else 0)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -48,24 +72,7 @@ def main() -> None:
     parser.add_argument("--index", help="a library, so that searches go through")
     parser.add_argument("--examples", type=int, default=50, help="requests of each kind")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    options = ["--model", given.model, *(["--index", given.index] if given.index else [])]
-    with serving(options) as address:
-        statuses, faults = fuzz(address, given.photo.read_bytes(), given.examples)
-    for label, counted in statuses.items():
-        print(
-            f"{label:22} "
-            + "  ".join(f"{status}: {number}" for status, number in sorted(counted.items()))
-        )
-    for fault in faults:
-        print(f"\n{fault}", file=sys.stderr)
-    print(f"{len(faults)} server errors")
-    if given.json:
-        atomic_write(
-            given.json,
-            json.dumps({"statuses": statuses, "server_errors": len(faults)}, indent=1).encode(),
-        )
-    sys.exit(1 if faults else 0)
+    return parser.parse_args()
 
 
 @contextmanager
@@ -93,8 +100,8 @@ def fuzz(address: str, photo: bytes, examples: int) -> tuple[dict[str, Counter[s
     )
     statuses: dict[str, Counter[str]] = {}
     faults: list[str] = []
-    for found in schema.get_all_operations():
-        operation = found.ok()
+    for result in schema.get_all_operations():
+        operation = result.ok()
         counted = statuses[operation.label] = Counter()
         asking = chosen(given(operation.as_strategy(), st.booleans())(_asker(photo, counted)))
         try:

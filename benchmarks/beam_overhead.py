@@ -73,13 +73,13 @@ def measure(settings: dict[str, Any]) -> dict[str, Any]:
         )
         model.seconds, model.steps = 0.0, 0
         begin = time.process_time()
-        found = beam(model.step, state, ROWS, MAX_WORDS, **settings)
+        hypotheses = beam(model.step, state, ROWS, MAX_WORDS, **settings)
         total = time.process_time() - begin
         if number >= 2:  # two rounds to warm up
             overheads.append((total - model.seconds) / model.steps * 1e3)
             steps.append(model.steps)
             totals.append(total * 1e3)
-            lengths += [len(row[0].words) for row in found]
+            lengths += [len(row[0].words) for row in hypotheses]
     figures = {
         "words": statistics.mean(lengths),
         "steps": statistics.mean(steps),

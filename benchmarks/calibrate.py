@@ -24,6 +24,27 @@ from regiontalk.evaluate.photos import EncodedPhotos
 
 def main() -> None:
     """Fit, print, draw and perhaps write."""
+    arguments = parse_arguments()
+    examples, _ = read_split(arguments.data, arguments.split)
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
+    fit = fit_confidence(EncodedPhotos(captioner, examples, keep=True))
+    kinds = {"whole photo": fit.photo, "region": fit.region}
+    for name, fitted in kinds.items():
+        print(
+            f"{name}: {fitted.calibration.model_dump_json()} fitted on {fitted.fitted_on} captions of one half"
+        )
+        for when, reliability in (("before", fitted.before), ("after", fitted.after)):
+            error = reliability.error
+            print(
+                f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f}), "
+                f"Brier {reliability.brier.value:.3f}, right {reliability.accuracy.value:.3f}"
+            )
+    if arguments.plot:
+        draw(kinds, arguments.plot)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -31,46 +52,30 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
-    examples, _ = read_split(arguments.data, arguments.split)
-    captioner = RegionCaptioner.from_pretrained(arguments.model)
-    fit = fit_confidence(EncodedPhotos(captioner, examples, keep=True))
-    kinds = {"whole photo": fit.photo, "region": fit.region}
-    for name, one in kinds.items():
-        print(
-            f"{name}: {one.calibration.model_dump_json()} fitted on {one.fitted_on} captions of one half"
-        )
-        for when, held in (("before", one.before), ("after", one.after)):
-            error = held.error
-            print(
-                f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f}), "
-                f"Brier {held.brier.value:.3f}, right {held.accuracy.value:.3f}"
-            )
-    if arguments.plot:
-        draw(kinds, arguments.plot)
+    return parser.parse_args()
 
 
 def draw(kinds: dict[str, Fitted], path: Path) -> None:
     """Share of right captions over confidence, a panel a kind, the number of captions as grey bars."""
     figure, panels = pyplot.subplots(1, len(kinds), figsize=(9, 4.2), layout="constrained")
-    for panel, (name, one) in zip(panels, kinds.items(), strict=True):
-        bins = [item for item in one.after.bins if item.count]
-        total = sum(item.count for item in bins)
+    for panel, (name, fitted) in zip(panels, kinds.items(), strict=True):
+        bins = [row for row in fitted.after.bins if row.count]
+        total = sum(row.count for row in bins)
         panel.bar(
-            [(item.low + item.high) / 2 for item in bins],
-            [item.count / total for item in bins],
+            [(row.low + row.high) / 2 for row in bins],
+            [row.count / total for row in bins],
             width=0.09,
             color="0.85",
             label="share of captions",
         )
         panel.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
         panel.plot(
-            [item.confidence for item in bins],
-            [item.accuracy for item in bins],
+            [row.confidence for row in bins],
+            [row.accuracy for row in bins],
             "o-",
             label="share right",
         )
-        error = one.after.error
+        error = fitted.after.error
         panel.set(
             title=f"{name}: calibration error {error.value:.3f}",
             xlabel="confidence",

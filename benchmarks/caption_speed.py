@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image
 
 from regiontalk import RegionCaptioner
-from regiontalk.files import atomic_write
+from regiontalk.files import write_data
 
 SIZE = (640, 480)
 ENGINES = ("onnx", "torch")
@@ -54,7 +54,7 @@ def main() -> None:
     print(json.dumps(report, indent=2))
     if arguments.json is not None:
         text = json.dumps(report, indent=2) + "\n"
-        atomic_write(arguments.json, lambda path: path.write_text(text))
+        write_data(arguments.json, text.encode())
 
 
 def save_photo(folder: Path) -> Path:
@@ -135,9 +135,12 @@ def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, floa
         "region features": lambda: predictor.region_features(features, boxes),
         "words of the photo": lambda: captioner.write(features, boxes[:, :1], of_photos=True),
         "words of the regions": lambda: captioner.write(features, boxes[:, 1:]),
-        "confidence": lambda: captioner.evidence(features, boxes[:, 1:], captions),
+        "confidence": lambda: captioner.confidence_features(features, boxes[:, 1:], captions),
     }
-    return {name: statistics.median(clock(step) for _ in range(20)) for name, step in steps.items()}
+    medians = {}
+    for name, step in steps.items():
+        medians[name] = statistics.median(clock(step) for _ in range(20))
+    return medians
 
 
 def clock(step: Callable[[], Any]) -> float:

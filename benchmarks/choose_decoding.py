@@ -18,7 +18,7 @@ from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.phrases import evaluate_phrases
-from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos
 from regiontalk.metrics.captions import score_captions
 
 BEAMS = (1, 3, 5, 7)
@@ -28,15 +28,7 @@ PRIORS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 
 def main() -> None:
     """Print one line a setting; write all as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--split", default="dev")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
@@ -53,6 +45,19 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
 def choose(captioner: RegionCaptioner, **settings: float) -> None:
     """Let the model decode with these settings."""
     config = captioner.config
@@ -65,20 +70,20 @@ def caption_row(
 ) -> dict[str, float]:
     """Whole-photo captions with one setting."""
     choose(photos.captioner, beams=beams, length_power=power)
-    spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
+    captions = {name: caption.text for name, caption in caption_photos(photos).items()}
     references = {
-        example.id: example.captions for example in photos.examples if example.id in spoken
+        example.id: example.captions for example in photos.examples if example.id in captions
     }
-    scores = score_captions(spoken, references, training=training, resamples=10)
-    words = sum(len(text.split()) for text in spoken.values()) / len(spoken)
-    found = {
+    scores = score_captions(captions, references, training=training, resamples=10)
+    words = sum(len(text.split()) for text in captions.values()) / len(captions)
+    figures = {
         name: figure.value if (figure := scores.figures[name]) else 0.0
         for name in ("BLEU-4", "CIDEr-D")
     }
-    found |= {"words": words, "in training": scores.diversity.in_training or 0.0}
-    told = " ".join(f"{name} {value:.4f}" for name, value in found.items())
-    print(f"beams {beams} power {power:g}: {told}", flush=True)
-    return {"beams": beams, "length_power": power, **found}
+    figures |= {"words": words, "in training": scores.diversity.in_training or 0.0}
+    columns = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    print(f"beams {beams} power {power:g}: {columns}", flush=True)
+    return {"beams": beams, "length_power": power, **figures}
 
 
 def phrase_row(photos: EncodedPhotos, prior: float) -> dict[str, float]:

@@ -35,26 +35,15 @@ SIZE, RATE, SECONDS = (640, 360), 25, 4  # of the film, and of each of its photo
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="mini")
-    parser.add_argument(
-        "--photos", type=int, default=5, help="photos in the film, four seconds each"
-    )
-    parser.add_argument("--frames", type=int, default=20, help="frames that are captioned")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--regions", type=int, default=10)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
-    found: dict[str, Any] = {"model": captioner.config.name, **vars(arguments), "json": None}
-    found["load"] = os.getloadavg()[0]
+    report: dict[str, Any] = {"model": captioner.config.name, **vars(arguments), "json": None}
+    report["load"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         film = make_film(Path(folder) / "film.mp4", arguments.photos)
-        found["rows"] = [
+        report["rows"] = [
             measured("read every frame", lambda: read(film, 0, None)),
             measured(
                 "read, take one a second",
@@ -68,9 +57,25 @@ def main() -> None:
                 "caption", lambda: watch(captioner, film, arguments.frames, arguments.regions)
             ),
         ]
-    show(found)
+    show(report)
     if arguments.json is not None:
-        write_data(arguments.json, (json.dumps(found, indent=2) + "\n").encode())
+        write_data(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="mini")
+    parser.add_argument(
+        "--photos", type=int, default=5, help="photos in the film, four seconds each"
+    )
+    parser.add_argument("--frames", type=int, default=20, help="frames that are captioned")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--regions", type=int, default=10)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 def make_film(path: Path, photos: int) -> str:

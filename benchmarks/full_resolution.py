@@ -17,7 +17,7 @@ from pathlib import Path
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import default_split, read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos
 from regiontalk.evaluate.result import Figure
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.images.open import open_image
@@ -68,11 +68,11 @@ def measure(captioner: RegionCaptioner, examples: list[Example]) -> list[str]:
         for way, figures in evaluate_retrieval(photos).figures.items()
         for name in ("R@1", "R@5")
     ]
-    spoken = {name: said.text for name, said in speak_of_photos(photos).items()}
+    captions = {name: caption.text for name, caption in caption_photos(photos).items()}
     references = {
-        example.id: example.captions for example in photos.examples if example.id in spoken
+        example.id: example.captions for example in photos.examples if example.id in captions
     }
-    figures = score_captions(spoken, references).figures
+    figures = score_captions(captions, references).figures
     return [*lines, *(f"{name} {in_per_cent(figures[name])}" for name in ("BLEU-4", "CIDEr-D"))]
 
 

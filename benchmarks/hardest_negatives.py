@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
+from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.photos import PictureStore, pad_boxes
 from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases
 from regiontalk.train.sentences import network_boxes
@@ -23,15 +25,14 @@ from regiontalk.train.sentences import network_boxes
 BATCH = 32  # photos, two phrases each
 
 
+def spell(vocabulary: Vocabulary, token_ids: Sequence[int]) -> str:
+    """The words of token ids."""
+    return " ".join(vocabulary.words[token_id] for token_id in token_ids)
+
+
 def main() -> None:
     """Count and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--limit", type=int, default=1000, help="dev photos")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     model = RegionCaptioner.from_pretrained(arguments.model).model
     examples, _ = read_split(arguments.data, "dev")
     examples = examples[: arguments.limit]
@@ -58,12 +59,17 @@ def main() -> None:
         scores = model.aligner.score(
             regions, words, torch.ones(regions.shape[:2], dtype=torch.bool), word_mask
         )
-        alike = likely_true(chosen, [box_names(own, model.vocabulary) for own in phrases])
+        alike = likely_true(
+            chosen, [box_names(photo_phrases, model.vocabulary) for photo_phrases in phrases]
+        )
         worst = scores.fill_diagonal_(float("-inf")).argmax(1)
         hardest += alike.gather(1, worst[:, None])[:, 0].tolist()
         every += (alike.sum(1) / (len(chosen) - 1)).tolist()
-        named = [" ".join(model.vocabulary.words[word] for word in text) for text in texts]
-        shown += [f"{named[one]!r}: {named[other]!r}" for one, other in enumerate(worst.tolist())]
+        texts_of = [spell(model.vocabulary, text) for text in texts]
+        shown += [
+            f"{texts_of[row]!r}: {texts_of[negative]!r}"
+            for row, negative in enumerate(worst.tolist())
+        ]
     print(
         f"{len(hardest)} pairs; their hardest negative shares a content word with the box's own phrases in ",
         end="",
@@ -76,6 +82,17 @@ def main() -> None:
         "hardest negatives that share none, by chance: "
         + "; ".join(random.Random(1).sample(apart, 12))
     )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--limit", type=int, default=1000, help="dev photos")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

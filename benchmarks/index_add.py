@@ -43,21 +43,14 @@ def camera_photos(sources: list[str], count: int, folder: Path) -> list[Path]:
 
 def main() -> None:
     """Make the photos, add them twice, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--source", required=True, help="folder of photos to enlarge")
-    parser.add_argument("--photos", type=int, default=32)
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         paths = camera_photos(
             list(find_photos([arguments.source]).paths), arguments.photos + 1, folder
         )
-        found = {
+        report_values = {
             "photos": arguments.photos,
             "pixels": SIZE[0] * SIZE[1],
             "mean_bytes": round(sum(path.stat().st_size for path in paths) / len(paths)),
@@ -71,10 +64,22 @@ def main() -> None:
             seconds = time.perf_counter() - start
             if report.added != arguments.photos:
                 raise ValueError(f"expected {arguments.photos} photos added, got {report}")
-            found[f"photos an hour, {name}"] = round(arguments.photos / seconds * 3600)
-    print(json.dumps(found, indent=2))
+            report_values[f"photos an hour, {name}"] = round(arguments.photos / seconds * 3600)
+    print(json.dumps(report_values, indent=2))
     if arguments.json:
-        write_json(arguments.json, found)
+        write_json(arguments.json, report_values)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", required=True, help="folder of photos to enlarge")
+    parser.add_argument("--photos", type=int, default=32)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

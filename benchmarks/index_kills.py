@@ -34,15 +34,7 @@ def held(folder: Path) -> list[str]:
 
 def main() -> None:
     """Kill, look, report."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     wanted = sorted(os.path.abspath(path) for path in find_photos([str(arguments.photos)]).paths)
     chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as temporary:
@@ -75,6 +67,19 @@ def main() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         assert held(folder) == wanted, "the last round did not complete the library"
     print(f"{arguments.kills} kills, nothing lost and nothing doubled")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
 
 
 def kill_one(command: list[str], folder: Path, delay: float) -> None:

@@ -34,12 +34,12 @@ from regiontalk import boxes as box_ops
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.retrieval import region_vectors, score_matrix
+from regiontalk.evaluate.retrieval import region_embeddings, score_matrix
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
-from regiontalk.text.vocabulary import tokenize
+from regiontalk.text.vocabulary import Vocabulary, tokenize
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,15 @@ def sentences(examples: Sequence[Example]) -> list[Asked]:
 
 def phrases(examples: Sequence[Example]) -> list[Asked]:
     """Every phrase with a box, the same words of one photo once."""
-    found: dict[tuple[int, str], Asked] = {}
+    queries: dict[tuple[int, str], Asked] = {}
     for row, example in enumerate(examples):
         for phrase in example.phrases:
             if phrase.boxes:
                 truths = example.boxes_xyxy[list(phrase.boxes)]
-                found.setdefault(
+                queries.setdefault(
                     (row, phrase.text.lower()), Asked(phrase.text, row, truths, example.size_wh)
                 )
-    return list(found.values())
+    return list(queries.values())
 
 
 def right(hit: Hit, asked: Asked) -> bool:
@@ -83,8 +83,8 @@ def right(hit: Hit, asked: Asked) -> bool:
 
 def exact_ranks(
     captioner: RegionCaptioner,
-    vectors: Tensor,
-    seen: Tensor,
+    embeddings: Tensor,
+    is_region: Tensor,
     queries: Sequence[Asked],
     rivals: Sequence[slice],
 ) -> list[np.ndarray]:
@@ -92,11 +92,11 @@ def exact_ranks(
     ranks = []
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
-        numbers = [captioner.vocabulary.encode(asked.text) for asked in block]
-        scores = score_matrix(captioner.predictor, vectors, numbers, seen)  # (B, C)
+        token_ids = [captioner.vocabulary.encode(asked.text) for asked in block]
+        scores = score_matrix(captioner.predictor, embeddings, token_ids, is_region)  # (B, C)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
         ranks.append([(scores[some] > true).sum(axis=0) for some in rivals])
-    return [np.concatenate(own) for own in zip(*ranks, strict=True)]
+    return [np.concatenate(group_ranks) for group_ranks in zip(*ranks, strict=True)]
 
 
 def measure(
@@ -112,25 +112,30 @@ def measure(
         start = time.perf_counter()
         hits = library.search(captioner, asked.text, k=10)
         took.append(time.perf_counter() - start)
-        place = next(
+        rank_of_own = next(
             (rank for rank, hit in enumerate(hits) if hit.photo == paths[asked.photo]), None
         )
-        ranks.append(10**9 if place is None else place)
+        ranks.append(10**9 if rank_of_own is None else rank_of_own)
         if len(asked.truths_xyxy):
-            own = library.search(captioner, asked.text, k=1, folder=paths[asked.photo])
-            alone.append(right(own[0], asked))
-            if place is not None:
-                framed.append(right(hits[place], asked))
-    found = {
+            framed_hits = library.search(captioner, asked.text, k=1, folder=paths[asked.photo])
+            alone.append(right(framed_hits[0], asked))
+            if rank_of_own is not None:
+                framed.append(right(hits[rank_of_own], asked))
+    figures = {
         "queries": len(queries),
         **{f"index R@{k}": float(np.mean(np.array(ranks) < k)) for k in (1, 10)},
         **{f"exact R@{k}": float(np.mean(exact < k)) for k in (1, 10)},
         "p50_ms": float(np.median(took) * 1e3),
     }
     if alone:
-        found |= {"framed right, photos found": float(np.mean(framed)) if framed else None}
-        found |= {"framed right, own photo": float(np.mean(alone))}
-    return found
+        figures |= {"framed right, photos found": float(np.mean(framed)) if framed else None}
+        figures |= {"framed right, own photo": float(np.mean(alone))}
+    return figures
+
+
+def knows_word(vocabulary: Vocabulary, text: str) -> bool:
+    """Whether the model knows a word of a text."""
+    return any(word in vocabulary for word in tokenize(text))
 
 
 def library_photos(data: Path, which: str) -> tuple[list[Example], list[Example]]:
@@ -145,6 +150,60 @@ def library_photos(data: Path, which: str) -> tuple[list[Example], list[Example]
 
 def main() -> None:
     """Build the library, ask, print and write."""
+    arguments = parse_arguments()
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
+    examples, dev = library_photos(arguments.data, arguments.library)
+    if arguments.photos:
+        examples = dev = dev[: arguments.photos]
+    paths = [os.path.abspath(example.photo) for example in examples]
+    with tempfile.TemporaryDirectory() as temporary:
+        library = PhotoIndex.open_or_create(arguments.index or Path(temporary) / "index", captioner)
+        start = time.perf_counter()
+        added = library.add(captioner, paths, captions=0)
+        seconds = time.perf_counter() - start
+        opened, embeddings, is_region = region_embeddings(
+            EncodedPhotos(captioner, examples), ALIGN_REGIONS
+        )
+        if len(opened) != len(examples):
+            raise ValueError(
+                f"expected {len(examples)} photos that can be opened, got {len(opened)}"
+            )
+        report: dict[str, Any] = {
+            "photos": len(library),
+            "added": added.added,
+            "add_s": round(seconds, 1),
+        }
+        vocabulary = captioner.vocabulary
+        for name, every in (
+            ("sentence to photo", sentences(dev)),
+            ("phrase to photo", phrases(dev)),
+        ):
+            asked = [query for query in every if knows_word(vocabulary, query.text)]
+            drawn = random.Random(0).sample(asked, min(arguments.queries, len(asked)))
+            groups = {"all": slice(None)}
+            if len(examples) > len(dev):
+                groups |= {
+                    "dev alone": slice(len(dev)),
+                    "others": slice(len(dev), 2 * len(dev) - 1),
+                }
+            exact, *apart = exact_ranks(
+                captioner, embeddings, is_region, drawn, list(groups.values())
+            )
+            report[name] = measure(captioner, library, paths, drawn, exact)
+            for group, ranks in zip(list(groups)[1:], apart, strict=True):
+                report[name] |= {
+                    f"exact R@{k}, {group}": float(np.mean(ranks < k)) for k in (1, 10)
+                }
+            report[name]["left out, no word known"] = len(every) - len(asked)
+            print(name, json.dumps(report[name]), flush=True)
+        report["index"] = {key: library.info()[key] for key in ("bytes",)}
+    print(json.dumps(report, indent=2))
+    if arguments.json:
+        write_json(arguments.json, report)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -159,48 +218,7 @@ def main() -> None:
         "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
     )
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    captioner = RegionCaptioner.from_pretrained(arguments.model)
-    examples, dev = library_photos(arguments.data, arguments.library)
-    if arguments.photos:
-        examples = dev = dev[: arguments.photos]
-    paths = [os.path.abspath(example.photo) for example in examples]
-    with tempfile.TemporaryDirectory() as temporary:
-        library = PhotoIndex.open_or_create(arguments.index or Path(temporary) / "index", captioner)
-        start = time.perf_counter()
-        added = library.add(captioner, paths, captions=0)
-        seconds = time.perf_counter() - start
-        kept, vectors, seen = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
-        if len(kept) != len(examples):
-            raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(kept)}")
-        found: dict[str, Any] = {
-            "photos": len(library),
-            "added": added.added,
-            "add_s": round(seconds, 1),
-        }
-        vocabulary = captioner.vocabulary
-        for name, every in (
-            ("sentence to photo", sentences(dev)),
-            ("phrase to photo", phrases(dev)),
-        ):
-            asked = [one for one in every if any(word in vocabulary for word in tokenize(one.text))]
-            drawn = random.Random(0).sample(asked, min(arguments.queries, len(asked)))
-            groups = {"all": slice(None)}
-            if len(examples) > len(dev):
-                groups |= {
-                    "dev alone": slice(len(dev)),
-                    "others": slice(len(dev), 2 * len(dev) - 1),
-                }
-            exact, *apart = exact_ranks(captioner, vectors, seen, drawn, list(groups.values()))
-            found[name] = measure(captioner, library, paths, drawn, exact)
-            for group, ranks in zip(list(groups)[1:], apart, strict=True):
-                found[name] |= {f"exact R@{k}, {group}": float(np.mean(ranks < k)) for k in (1, 10)}
-            found[name]["left out, no word known"] = len(every) - len(asked)
-            print(name, json.dumps(found[name]), flush=True)
-        found["index"] = {key: library.info()[key] for key in ("bytes",)}
-    print(json.dumps(found, indent=2))
-    if arguments.json:
-        write_json(arguments.json, found)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -18,25 +18,27 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from regiontalk import RegionCaptioner
 from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.retrieval import region_vectors
+from regiontalk.evaluate.retrieval import region_embeddings
 from regiontalk.evaluate.suite import write_json
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import best_hits, read_query
 from regiontalk.index.rows import Row, Stamp
 from regiontalk.index.store import CANDIDATES
 from regiontalk.records import Example
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 2_000  # photos written at a time
 
@@ -47,26 +49,27 @@ def pool(
     """Unit vectors (B, 1 + regions, D) of real photos, computed once where a cache is named."""
     if cache is not None and cache.exists():
         return np.load(cache, allow_pickle=False)
-    _, vectors, _ = region_vectors(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
-    values = vectors.float().cpu().numpy()
+    _, vectors, _ = region_embeddings(EncodedPhotos(captioner, examples), ALIGN_REGIONS)
+    values = np.asarray(vectors, dtype=np.float32)
     if cache is not None:
         np.save(cache, values)
     return values
 
 
 def made_up(
-    real: NDArray[np.float32], photos: int, noise: float, seed: int = 0
+    real: NDArray[np.float32], photos: int, noise: float, seed: int = 0, together: int = CHUNK
 ) -> Iterator[NDArray[np.float32]]:
-    """Chunks (chunk, N, D) of photos that never were."""
+    """Chunks (together, N, D) of photos that never were."""
     chance = np.random.default_rng(seed)
     count, regions, size = real.shape
-    for start in range(0, photos, CHUNK):
-        rows = min(CHUNK, photos - start)
+    for start in range(0, photos, together):
+        rows = min(together, photos - start)
         places = np.tile(np.arange(regions), (rows, 1))
         places[:, 1:] = chance.integers(1, regions, (rows, regions - 1))
         mixed = real[chance.integers(0, count, (rows, regions)), places]
-        mixed = mixed + chance.normal(scale=noise / size**0.5, size=mixed.shape)
-        yield (mixed / np.linalg.norm(mixed, axis=2, keepdims=True)).astype(np.float32)
+        mixed += chance.standard_normal(mixed.shape, dtype=np.float32) * (noise / size**0.5)
+        mixed /= np.linalg.norm(mixed, axis=2, keepdims=True)
+        yield mixed
 
 
 def build(
@@ -93,7 +96,7 @@ def made_row(number: int, vectors: NDArray[np.float32]) -> Row:
     boxes = np.tile(np.array([10, 20, 300, 400], dtype=np.float32), (len(vectors), 1))
     ones = np.ones(len(vectors), dtype=np.float32)
     words = ("a man in a red shirt is standing",) * len(vectors)
-    stamp = Stamp(number, number, f"{number:064x}")
+    stamp = Stamp(number, number, sha256(str(number).encode()).hexdigest())
     return Row(
         f"/photos/{number // 500}/{number}.jpg",
         stamp,
@@ -107,11 +110,12 @@ def made_row(number: int, vectors: NDArray[np.float32]) -> Row:
     )
 
 
-@torch.inference_mode()
 def brute_force(captioner: RegionCaptioner, vectors: Tensor, text: str) -> list[int]:
     """The ten best by all products; ``vectors`` (B, N, D) float32."""
+    import torch
+
     query = read_query(captioner, text, None, None)
-    words = query.vectors[query.counted]
+    words = torch.from_numpy(query.vectors[query.counted])
     best = torch.cat(
         [
             (block.flatten(0, 1) @ words.T).view(*block.shape[:2], -1).amax(1).sum(1)
@@ -158,6 +162,8 @@ def compare(
     candidates: Sequence[int],
 ) -> list[dict[str, Any]]:
     """A row of figures for brute force and for each number of candidates; the first search reads the sketches."""
+    import torch
+
     everything = torch.from_numpy(vectors).float()
     exact, figures = clock(lambda text: brute_force(captioner, everything, text), queries)
     rows: list[dict[str, Any]] = [{"how": "brute force (torch)", **figures, "recall@10": 1.0}]
@@ -237,7 +243,6 @@ def main() -> None:
         "real photos": len(real),
         "noise": arguments.noise,
         "queries": len(queries),
-        "threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),
         "bytes a photo": info["bytes"] / arguments.photos,
         **{name: round(value, 1) for name, value in seconds.items()},

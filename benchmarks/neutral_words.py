@@ -32,15 +32,7 @@ def sex_of(texts: Iterable[str]) -> str | None:
 
 def main() -> None:
     """Print a row a margin."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--split", default="dev")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0])
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     photos = EncodedPhotos(captioner, examples[: arguments.limit], keep=True)
@@ -49,16 +41,29 @@ def main() -> None:
         decoding = config.decoding.model_copy(update={"neutral_margin": margin})
         captioner.predictor.config = config.model_copy(update={"decoding": decoding})
         counts: Counter[str] = Counter()
-        for item in describe_boxes(photos):
-            true_sex = sex_of(item.thing.phrases)
+        for region in describe_boxes(photos):
+            true_sex = sex_of(region.thing.phrases)
             if true_sex is not None:
-                stated = sex_of([item.spoken.text])
+                stated = sex_of([region.caption.text])
                 counts["neither" if stated is None else str(stated == true_sex)] += 1
         total = max(1, counts.total())
         print(
             f"margin {margin:g}: wrong {counts['False'] / total:.1%}, right {counts['True'] / total:.1%}, "
             f"neither {counts['neither'] / total:.1%} of {total} boxes"
         )
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0])
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ TOGETHER = 16  # photos whose sentences are written in one batch
 
 def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) -> dict[str, Any]:
     """BLEU-4 and CIDEr of the sentences, and how many photos held nothing for the detector."""
-    said: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     empty, started = 0, time.perf_counter()
     for first in range(0, len(examples), TOGETHER):
         block = examples[first : first + TOGETHER]
@@ -38,15 +38,15 @@ def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) 
             fitted = image.resize(example.size_wh) if example.size_wh else image
             photos.append(Photo(fitted, fitted.size, str(example.photo)))
         for example, result in zip(block, captioner.caption_many(photos), strict=True):
-            said[example.id] = result.caption.text or "" if result.caption else ""
+            sentences[example.id] = result.caption.text or "" if result.caption else ""
             empty += not result.regions
-            if len(said) <= show:
+            if len(sentences) <= show:
                 print(
-                    f"  {example.id}: {[region.text for region in result.regions]} -> {said[example.id]}"
+                    f"  {example.id}: {[region.text for region in result.regions]} -> {sentences[example.id]}"
                 )
     seconds = time.perf_counter() - started
     scores = score_captions(
-        said, {example.id: example.captions for example in examples}, resamples=1
+        sentences, {example.id: example.captions for example in examples}, resamples=1
     )
     return {
         "photos": len(examples),
@@ -60,6 +60,26 @@ def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) 
 
 def main() -> None:
     """Measure and print."""
+    arguments = parse_arguments()
+    captioner = ObjectCaptioner.from_pretrained(
+        arguments.model, detector=find_detector(arguments.detector)
+    )
+    sets = {"dev": read_split(arguments.data, "dev")[0]}
+    for captions in sorted((arguments.data / "coco").rglob("captions_*.json")):
+        split = captions.stem.removeprefix("captions_")
+        if (captions.parent.parent / split).is_dir():
+            sets[f"coco {split}"] = read_coco(captions.parent.parent / split, captions)[0]
+    rows = {}
+    for name, examples in sets.items():
+        captioned = [example for example in examples if example.captions]
+        rows[name] = measure(captioner, captioned[: arguments.limit], arguments.show)
+        print(name, " ".join(f"{key} {value:.4g}" for key, value in rows[name].items()))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"model": arguments.model, **rows}, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True)
     parser.add_argument("--detector", required=True)
@@ -67,22 +87,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None, help="photos of each set")
     parser.add_argument("--show", type=int, default=5, help="sentences to print of each set")
     parser.add_argument("--json", type=Path, default=None)
-    arguments = parser.parse_args()
-    captioner = ObjectCaptioner.from_pretrained(
-        arguments.model, detector=find_detector(arguments.detector)
-    )
-    sets = {"dev": read_split(arguments.data, "dev")[0]}
-    for captions in sorted((arguments.data / "coco").rglob("captions_*.json")):
-        part = captions.stem.removeprefix("captions_")
-        if (captions.parent.parent / part).is_dir():
-            sets[f"coco {part}"] = read_coco(captions.parent.parent / part, captions)[0]
-    rows = {}
-    for name, examples in sets.items():
-        told = [example for example in examples if example.captions]
-        rows[name] = measure(captioner, told[: arguments.limit], arguments.show)
-        print(name, " ".join(f"{key} {value:.4g}" for key, value in rows[name].items()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"model": arguments.model, **rows}, indent=2) + "\n")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.screens import write_screens
 from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.captions import evaluate_captions
-from regiontalk.evaluate.correctness import region_right
+from regiontalk.evaluate.correctness import is_region_correct
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Interval
@@ -46,7 +46,8 @@ def measure(model: str, folder: Path) -> str:
     retrieval = evaluate_retrieval(photos, resamples=1).figures
     captions = evaluate_captions(photos, resamples=1).figures["model"]
     verdicts = [
-        region_right(item.spoken.text, item.thing.phrases) for item in describe_boxes(photos, None)
+        is_region_correct(item.caption.text, item.thing.phrases)
+        for item in describe_boxes(photos, None)
     ]
     figures = {
         "R@1 photo to sentence": retrieval["photo to sentence"]["R@1"],
@@ -83,12 +84,7 @@ def write_memory(data: Path, model_folder: Path) -> None:
 
 def main() -> None:
     """Train and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 3000])
-    parser.add_argument("--out", type=Path, default=Path("runs/own"))
-    parser.add_argument("--start", default="mini")
-    parser.add_argument("--memory", type=Path, nargs=2, metavar=("DATA", "MODEL"))
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     if arguments.memory is not None:
         write_memory(*arguments.memory)
         return
@@ -108,6 +104,16 @@ def main() -> None:
         cpu_minutes = (time.process_time() - cpu) / 60
         print(f"{size} screens: {minutes:.1f} minutes, {cpu_minutes:.1f} of the processor")
         print(f"after: {measure(str(model), test)}", flush=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 3000])
+    parser.add_argument("--out", type=Path, default=Path("runs/own"))
+    parser.add_argument("--start", default="mini")
+    parser.add_argument("--memory", type=Path, nargs=2, metavar=("DATA", "MODEL"))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 5,000 photos of 20 regions and 25,000 sentences, 256 dimensions, random vectors. Times
 `metrics.retrieval.ranks` over the blocks that `regiontalk evaluate retrieval` scores
-(`evaluate.ranking.score_blocks`), beside the products of the same vectors in the same blocks and
+(`evaluate.retrieval.score_blocks`), beside the products of the same vectors in the same blocks and
 nothing else (the floor), in one run. Peak memory is that of the whole process with both; where
 fewer pairs are timed, what the full size adds, its vectors and ranks, is added to it. On a busy
 machine compare the CPU seconds, which other programs disturb less than the wall clock.
@@ -83,7 +83,7 @@ def time_products(vectors: Vectors, photos: int) -> tuple[float, float]:
     start = seconds()
     for rows, columns in tiles(photos):
         starts = vectors.words.starts
-        words = vectors.words.vectors[starts[columns[0]] : starts[columns[-1] + 1]]
+        words = vectors.words.embeddings[starts[columns[0]] : starts[columns[-1] + 1]]
         words @ vectors.regions[rows[0] : rows[-1] + 1].reshape(-1, DIMENSIONS).T
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
@@ -91,26 +91,18 @@ def time_products(vectors: Vectors, photos: int) -> tuple[float, float]:
 
 def time_ranks(vectors: Vectors, photos: int) -> tuple[float, float]:
     """Wall and CPU seconds of scoring and ranking, both ways."""
-    seen = np.ones(vectors.regions.shape[:2], dtype=bool)
+    is_region = np.ones(vectors.regions.shape[:2], dtype=bool)
     scorer: Any = SimpleNamespace(config=ModelConfig(), score=maxsim)
     start = seconds()
-    make = score_blocks(scorer, vectors.regions, vectors.words, seen)
-    ranks(make, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
+    scores = score_blocks(scorer, vectors.regions, vectors.words, is_region)
+    ranks(scores, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
 
 
 def main() -> None:
     """Measure, print a table, write JSON; exit 1 where a bound is broken."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time"
-    )
-    parser.add_argument("--threads", type=int, default=2, help="as OMP_NUM_THREADS has it")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     photos = max(BLOCK[0], round(PHOTOS * arguments.fraction**0.5))
     vectors = make_vectors(photos)
     time_products(vectors, BLOCK[0])  # threads and memory are set up outside the timing
@@ -137,6 +129,19 @@ def main() -> None:
         partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
         os.replace(partial, arguments.json)
     sys.exit(result["ratio"] > ALLOWED_RATIO or full_peak > ALLOWED_BYTES)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="as OMP_NUM_THREADS has it")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -56,11 +56,11 @@ def processes_below(pid: int) -> list[int]:
         except OSError:
             continue  # it has ended
         parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    found, waiting = [], [pid]
+    processes, waiting = [], [pid]
     while waiting:
-        found.append(waiting.pop())
-        waiting += parents.get(found[-1], [])
-    return found
+        processes.append(waiting.pop())
+        waiting += parents.get(processes[-1], [])
+    return processes
 
 
 def name_of(pid: int) -> str:
@@ -92,10 +92,10 @@ def run_whole(words: Sequence[str]) -> dict[str, Any]:
     samples: list[dict[str, float]] = []
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as job:
         os.set_blocking(job.stderr.fileno(), False)  # type: ignore[union-attr]
-        said = ""
+        log = ""
         while job.poll() is None:
             time.sleep(SECONDS)
-            said += job.stderr.read() or ""  # type: ignore[union-attr]
+            log += job.stderr.read() or ""  # type: ignore[union-attr]
             workers = [pid for pid in processes_below(job.pid) if name_of(pid).startswith("ray::")]
             samples.append(
                 {
@@ -104,11 +104,11 @@ def run_whole(words: Sequence[str]) -> dict[str, Any]:
                     "largest_worker_mb": max(map(resident_mb, workers), default=0.0),
                 }
             )
-        said += job.stderr.read() or ""  # type: ignore[union-attr]
+        log += job.stderr.read() or ""  # type: ignore[union-attr]
     if job.returncode:
-        raise RuntimeError(said)
+        raise RuntimeError(log)
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "last line": said.splitlines()[-1], "memory": samples}
+    return {"seconds": seconds, "last line": log.splitlines()[-1], "memory": samples}
 
 
 def kill_one(words: Sequence[str], output: Path, chance: random.Random, longest: float) -> str:
@@ -152,18 +152,7 @@ def campaign(
 
 def main() -> None:
     """Run, kill, compare, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--photos", required=True, help="folder of real photos")
-    parser.add_argument("--count", type=int, default=600)
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds from a part to a kill")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1])
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--batch", default="16")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     options = ["--model", arguments.model, "--batch", arguments.batch]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -180,14 +169,30 @@ def main() -> None:
         ):
             killed.append(name)
             print(f"killed {name}: {len(parts(folder / 'killed'))} parts", flush=True)
-        whole = rows_of(folder / f"whole-{arguments.workers[0]}")
+        undisturbed = rows_of(folder / f"whole-{arguments.workers[0]}")
         rows = rows_of(folder / "killed")
         assert len(rows) == arguments.count, f"{len(rows)} rows of {arguments.count} photos"
-        assert rows == whole, "a row differs from that of the undisturbed job"
+        assert rows == undisturbed, "a row differs from that of the undisturbed job"
     print(f"{len(killed)} kills, {len(rows)} rows, all as in the undisturbed job")
     if arguments.json:
         values = {"photos": arguments.count, "killed": killed, "runs": runs}
         arguments.json.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--photos", required=True, help="folder of real photos")
+    parser.add_argument("--count", type=int, default=600)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--longest", type=float, default=20.0, help="seconds from a part to a kill")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--batch", default="16")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

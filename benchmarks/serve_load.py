@@ -30,7 +30,7 @@ from typing import Any
 import httpx2
 from PIL import Image
 
-from regiontalk.files import atomic_write
+from regiontalk.files import write_data
 
 SHARED = Path(__file__).resolve().parents[2] / "shared/data/coco/val2017"
 PROGRAM = [
@@ -63,6 +63,34 @@ class Tally:
 
 def main() -> None:
     """Print the table and write it as JSON."""
+    arguments = parse_arguments()
+    photos = read_photos()
+    report: dict[str, Any] = {
+        "model": arguments.model,
+        "regions": arguments.regions,
+        "seconds": arguments.seconds,
+    }
+    report |= {"threads": arguments.threads, "machine": platform.processor() or platform.machine()}
+    with running(arguments.model, arguments.threads, max(arguments.clients)) as address:
+        load(
+            address, photos, 1, 2.0, arguments.regions
+        )  # the first answers wait for what is loaded late
+        report["runs"] = [
+            summary(
+                clients,
+                arguments.seconds,
+                load(address, photos, clients, arguments.seconds, arguments.regions),
+            )
+            for clients in arguments.clients
+        ]
+    report["load"] = os.getloadavg()[0]
+    show(report["runs"])
+    if arguments.json is not None:
+        write_data(arguments.json, (json.dumps(report, indent=2) + "\n").encode())
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,32 +100,7 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    photos = read_photos()
-    found: dict[str, Any] = {
-        "model": arguments.model,
-        "regions": arguments.regions,
-        "seconds": arguments.seconds,
-    }
-    found |= {"threads": arguments.threads, "machine": platform.processor() or platform.machine()}
-    with running(arguments.model, arguments.threads, max(arguments.clients)) as address:
-        load(
-            address, photos, 1, 2.0, arguments.regions
-        )  # the first answers wait for what is loaded late
-        found["runs"] = [
-            summary(
-                clients,
-                arguments.seconds,
-                load(address, photos, clients, arguments.seconds, arguments.regions),
-            )
-            for clients in arguments.clients
-        ]
-    found["load"] = os.getloadavg()[0]
-    show(found["runs"])
-    if arguments.json is not None:
-        atomic_write(
-            arguments.json, lambda path: path.write_text(json.dumps(found, indent=2) + "\n")
-        )
+    return parser.parse_args()
 
 
 def read_photos() -> list[bytes]:
@@ -106,12 +109,12 @@ def read_photos() -> list[bytes]:
         return [path.read_bytes() for path in sorted(SHARED.glob("*.jpg"))]
     from skimage import data
 
-    found = []
+    files = []
     for values in (data.astronaut(), data.chelsea()):
         target = io.BytesIO()
         Image.fromarray(values).save(target, "JPEG", quality=90)
-        found.append(target.getvalue())
-    return found
+        files.append(target.getvalue())
+    return files
 
 
 @contextmanager
@@ -123,17 +126,17 @@ def running(model: str, threads: int, clients: int) -> Iterator[str]:
         program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
     ) as server:
         assert server.stderr is not None
-        said = []
+        lines = []
         for line in server.stderr:
-            said.append(line)
+            lines.append(line)
             if line.startswith("RegionTalk: "):
                 break
         else:
-            raise OSError(f"the server did not start: {''.join(said)}")
+            raise OSError(f"the server did not start: {''.join(lines)}")
         drain = threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True)
         drain.start()
         try:
-            yield said[-1].split()[1].rstrip("/")
+            yield lines[-1].split()[1].rstrip("/")
         finally:
             server.terminate()
             drain.join()  # before the pipe is closed
@@ -193,10 +196,10 @@ def resident(metrics: str) -> float:
 def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
     """What is reported of one run."""
     taken = sorted(tally.seconds) or [0.0]
-    part = max(1, len(tally.megabytes) // 10)
+    tenth = max(1, len(tally.megabytes) // 10)
     early, late = (
-        statistics.mean(tally.megabytes[part : 2 * part] or [0]),
-        statistics.mean(tally.megabytes[-part:]),
+        statistics.mean(tally.megabytes[tenth : 2 * tenth] or [0]),
+        statistics.mean(tally.megabytes[-tenth:]),
     )
     return {
         "clients": clients,

@@ -35,16 +35,7 @@ BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
 
 def main() -> None:
     """Print the table and write it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--split", default="dev")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     counts = measure(captioner, examples[: arguments.limit], np.random.default_rng(arguments.seed))
@@ -70,6 +61,20 @@ def main() -> None:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="dev")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
 def measure(
     captioner: RegionCaptioner, examples: Sequence[Example], random: np.random.Generator
 ) -> dict[float, Counter[str]]:
@@ -82,7 +87,7 @@ def measure(
             continue
         photo = open_photo(example.photo)
         maps = captioner.encode([photo])
-        boxes, quality = model.propose(maps, ALIGN_REGIONS)
+        boxes, objectness = model.propose(maps, ALIGN_REGIONS)
         vectors = model.embed_regions(model.region_features(maps, boxes))[0]  # (N, D)
         overlap = iou(
             model.preprocessing.to_original(boxes[0], example.size_wh), example.boxes_xyxy
@@ -92,7 +97,9 @@ def measure(
             if not sentence:
                 continue
             words, _ = model.encode_text([sentence])
-            prior = region_prior(words, quality, model.config.decoding.region_prior, len(vectors))
+            prior = region_prior(
+                words, objectness, model.config.decoding.region_prior, len(vectors)
+            )
             scores = (words[0] @ vectors.T + prior[0])[: len(sentence)]
             mixed = random.permuted(scores, axis=1)
             starts = None if begins is None else np.array(begins(sentence))
@@ -100,12 +107,12 @@ def measure(
                 runs, tally = snippets(viterbi(scores, beta, starts=starts)[0]), counts[beta]
                 tally["snippets"] += len(runs)
                 tally["words"] += len(sentence)
-                held, right, whole = judge(runs, example, number, overlap)
-                tally.update({"held": held, "right": right, "whole": whole})
-                held, right, _ = judge(
+                with_phrase, correct, on_whole_photo = judge(runs, example, number, overlap)
+                tally.update({"held": with_phrase, "right": correct, "whole": on_whole_photo})
+                with_phrase, correct, _ = judge(
                     snippets(viterbi(mixed, beta, starts=starts)[0]), example, number, overlap
                 )
-                tally.update({"shuffled held": held, "shuffled right": right})
+                tally.update({"shuffled held": with_phrase, "shuffled right": correct})
     return counts
 
 
@@ -113,7 +120,7 @@ def judge(
     runs: Sequence[Snippet], example: Example, caption: int, overlap: FloatArray
 ) -> tuple[int, int, int]:
     """Snippets that hold a phrase with a box; of those, right ones; right ones if they meant the whole photo."""
-    held = right = whole = 0
+    with_phrase = correct = on_whole_photo = 0
     for run in runs:
         boxes = [
             row
@@ -126,10 +133,10 @@ def judge(
             for row in phrase.boxes
         ]
         if boxes:
-            held += 1
-            right += bool(overlap[run.region, boxes].max() >= 0.5)
-            whole += bool(overlap[0, boxes].max() >= 0.5)
-    return held, right, whole
+            with_phrase += 1
+            correct += bool(overlap[run.region, boxes].max() >= 0.5)
+            on_whole_photo += bool(overlap[0, boxes].max() >= 0.5)
+    return with_phrase, correct, on_whole_photo
 
 
 if __name__ == "__main__":

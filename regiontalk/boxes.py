@@ -114,3 +114,40 @@ def non_maximum_suppression(
         # float64, or 0.6 would be rounded up to the nearest float32 before the comparison
         remaining = remaining[overlaps <= np.float64(nms_iou)]
     return order[np.array(chosen, dtype=np.int64)]
+
+
+def soft_non_maximum_suppression(
+    boxes_xyxy: FloatArray, scores: FloatArray, threshold: float, max_count: int
+) -> NDArray[np.int64]:
+    """Greedy choice in which what overlaps a chosen box is not dropped but falls behind.
+
+    Linear Soft-NMS (Bodla et al., ICCV 2017, eq. 3): the score of a box that overlaps the chosen one
+    by more than ``threshold`` is multiplied by 1 - IoU. So the first boxes are as different as after
+    strict suppression, and many boxes still find things that stand close together.
+
+    Args:
+        boxes_xyxy: (N, 4).
+        scores: (N,) at least 0; of equals the first row is the better.
+        threshold: IoU.
+        max_count: choose at most so many.
+
+    Returns:
+        Row numbers (at most ``max_count``,) int64, in the order of choice.
+
+    >>> boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 8], [20, 0, 29, 9]], dtype=np.float32)
+    >>> soft_non_maximum_suppression(boxes, np.array([0.9, 0.8, 0.3]), 0.4, 3).tolist()
+    [0, 2, 1]
+    """
+    x1, y1, x2, y2 = np.asarray(boxes_xyxy, dtype=np.float32).T.copy()
+    areas = (x2 - x1) * (y2 - y1)
+    remaining = np.array(scores, dtype=np.float64)
+    chosen = np.zeros(min(max_count, len(remaining)), dtype=np.int64)
+    for rank in range(len(chosen)):
+        best = chosen[rank] = remaining.argmax()
+        wide = np.minimum(x2, x2[best]) - np.maximum(x1, x1[best])
+        tall = np.minimum(y2, y2[best]) - np.maximum(y1, y1[best])
+        shared = wide.clip(0) * tall.clip(0)
+        overlap = shared / (areas[best] + areas - shared)
+        remaining *= np.where(overlap > threshold, 1 - overlap, 1.0)
+        remaining[chosen[: rank + 1]] = -1.0  # below every score, 0 included
+    return chosen

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
+from regiontalk.deprecation import renamed_method
 from regiontalk.drawing.attention import AttentionMaps, attention_maps
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
@@ -53,6 +55,20 @@ class WordScores(NamedTuple):
     boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
     # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
     scores: FloatArray
+
+
+class ScoredCaption(NamedTuple):
+    """A caption and what its confidence is computed from.
+
+    Attributes:
+        text: the words.
+        mean_log_prob: mean log-probability a word.
+        alignment_score: of the caption and its box.
+    """
+
+    text: str
+    mean_log_prob: float
+    alignment_score: float
 
 
 @dataclass(frozen=True)
@@ -96,10 +112,10 @@ class RegionCaptioner:
         Raises:
             ValueError: the model's features are lacking.
         """
-        given = predictor.config.precomputed
-        if given is not None and not isinstance(source, PrecomputedRegions):
+        precomputed = predictor.config.precomputed
+        if precomputed is not None and not isinstance(source, PrecomputedRegions):
             raise ValueError(
-                f"model {predictor.config.name!r}: expected features of length {given.features}, which it was "
+                f"model {predictor.config.name!r}: expected features of length {precomputed.features}, which it was "
                 "trained on and which somebody else computes, got none; name them with --features PATH"
             )
         self.predictor = predictor
@@ -261,45 +277,47 @@ class RegionCaptioner:
             ImageError: the photo cannot be used.
             ValueError: the sentence has no word that the model knows.
         """
-        return self.join(self.weigh(photo, sentence), beta=beta)
+        return self.decode_alignment(self.score_words(photo, sentence), beta=beta)
 
-    def weigh(self, photo: PictureSource, sentence: str) -> WordScores:
+    def score_words(self, photo: PictureSource, sentence: str) -> WordScores:
         """Every known word of a sentence on every region: what `align` decides by.
 
         Raises:
             ImageError: the photo cannot be used.
             ValueError: the sentence has no word that the model knows.
         """
-        opened = self.open(photo)
-        tokens, numbers = self.read(sentence)
+        predictor, opened = self.predictor, self.open(photo)
+        tokens, token_ids = self.read(sentence)
         features = self.encode([opened])
-        boxes, quality = self.predictor.propose(
-            features, self.predictor.competing_regions(ALIGN_REGIONS)
-        )
-        vectors = self.predictor.embed_regions(self.predictor.region_features(features, boxes))
-        words, _ = self.predictor.encode_text([numbers])
-        choices = self.predictor.choices(vectors)
-        prior = region_prior(words, quality, self.config.decoding.region_prior, choices.shape[1])
-        known = [place for place, number in enumerate(numbers) if number != UNKNOWN]
-        products = (affinity(choices, words)[0, 0] + prior[0])[known]  # (T, N)
-        original = self._to_original(boxes[0], opened)
-        is_visible = visible(original)
-        may = np.append(is_visible, np.ones(products.shape[1] - len(original), bool))  # NULL is
-        return WordScores(
-            opened, tuple(tokens[place] for place in known), original[is_visible], products[:, may]
-        )
+        boxes, objectness = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
+        regions = predictor.embed_regions(predictor.region_features(features, boxes))
+        choices = predictor.choices(regions)
+        words, _ = predictor.encode_text([token_ids])
+        weight = self.config.decoding.region_prior
+        prior = region_prior(words, objectness, weight, choices.shape[1])
+        is_known = np.array(token_ids) != UNKNOWN
+        scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][is_known]  # (T, N)
+        boxes_xyxy = self._to_original(boxes[0], opened)
+        is_visible = visible(boxes_xyxy)
+        is_choice = np.ones(scores.shape[1], dtype=bool)  # NULL, the last of those that have it, is
+        is_choice[: len(is_visible)] = is_visible
+        known_tokens = tuple(itertools.compress(tokens, is_known))
+        return WordScores(opened, known_tokens, boxes_xyxy[is_visible], scores[:, is_choice])
 
-    def join(self, weighed: WordScores, *, beta: float = 0.0) -> ImageResult:
+    def decode_alignment(self, word_scores: WordScores, *, beta: float = 0.0) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""
-        labels, _ = viterbi(weighed.scores, beta)
-        matches = tuple(
-            PhraseMatch(word, _corners(weighed.boxes_xyxy[label]), float(row[label]))
-            for word, label, row in zip(weighed.words, labels.tolist(), weighed.scores, strict=True)
-            if label < len(weighed.boxes_xyxy)
-        )
-        return ImageResult(
-            weighed.photo.name, weighed.photo.size_wh, self.config.name, matches=matches
-        )
+        labels, _ = viterbi(word_scores.scores, beta)
+        boxes, matches = word_scores.boxes_xyxy, []
+        rows = zip(word_scores.words, labels.tolist(), word_scores.scores, strict=True)
+        for word, label, scores in rows:
+            if label < len(boxes):  # else it chose NULL
+                matches.append(PhraseMatch(word, _corners(boxes[label]), float(scores[label])))
+        photo = word_scores.photo
+        return ImageResult(photo.name, photo.size_wh, self.config.name, matches=tuple(matches))
+
+    weigh = renamed_method("weigh", "score_words")
+    join = renamed_method("join", "decode_alignment")
+    evidence = renamed_method("evidence", "confidence_features")
 
     def locate(self, photo: PictureSource, phrase: str, *, k: int = 1) -> ImageResult:
         """The ``k`` best boxes of a phrase, best first.
@@ -344,13 +362,15 @@ class RegionCaptioner:
 
     def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
-        given = self.config.precomputed
-        if given is not None and isinstance(self.source, PrecomputedRegions):
+        precomputed = self.config.precomputed
+        if precomputed is not None and isinstance(self.source, PrecomputedRegions):
             regions_by_photo = [
-                read_precomputed(self.source, photo.name, photo.size_wh, given.features)
+                read_precomputed(self.source, photo.name, photo.size_wh, precomputed.features)
                 for photo in photos
             ]
-            return PhotoFeatures(*precomputed_features(regions_by_photo, self.preprocessing, given))
+            return PhotoFeatures(
+                *precomputed_features(regions_by_photo, self.preprocessing, precomputed)
+            )
         pixels = [self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos]
         return self.predictor.encode_photos(np.stack(pixels))
 
@@ -369,14 +389,14 @@ class RegionCaptioner:
             regions).
         """
         predictor = self.predictor
-        boxes, quality = predictor.propose(features, regions)
+        boxes, objectness = predictor.propose(features, regions)
         vectors = predictor.embed_regions(predictor.region_features(features, boxes))
         weight, scores = self.config.decoding.region_prior, []
-        for photo, own in enumerate(phrases):
-            words, mask = predictor.encode_text(own)
-            matches = affinity(vectors[photo : photo + 1], words)[0]  # (phrases, T, N)
-            matches = matches + region_prior(words, quality[photo], weight, matches.shape[2])
-            scores.append((matches * mask[..., None]).sum(1))
+        for photo, photo_phrases in enumerate(phrases):
+            words, mask = predictor.encode_text(photo_phrases)
+            word_scores = affinity(vectors[[photo]], words)[0]  # (phrases, T, N)
+            word_scores += region_prior(words, objectness[photo], weight, word_scores.shape[2])
+            scores.append((word_scores * mask[..., None]).sum(1))
         return boxes, scores
 
     def write(
@@ -398,22 +418,53 @@ class RegionCaptioner:
         decoding = self.config.decoding
         state = self.predictor.start(features, boxes_xyxy)
         if of_photos:
-            captions = self.predictor.write(state, beams, decoding.photo_min_words)
+            captions = self._write_photos(features, state, beams)
         else:
-            captions = self.predictor.write(
+            captions_by_box = self.predictor.write(
                 state,
                 decoding.region_beams if beams is None else beams,
                 length_power=decoding.region_length_power,
             )
+            captions = [candidates[0] for candidates in captions_by_box]
         margin = decoding.neutral_margin
         return self._neutral(captions, state, margin) if margin else captions
+
+    def _write_photos(
+        self, features: PhotoFeatures, state: DecoderState, beams: int | None
+    ) -> list[Hypothesis]:
+        """The sentences of B whole photos: of the K found, the one that also fits the photo's regions (eq. 8)."""
+        decoding, predictor = self.config.decoding, self.predictor
+        weight = decoding.photo_alignment
+        captions_by_photo = predictor.write(
+            state,
+            decoding.photo_beams if beams is None else beams,
+            decoding.photo_min_words,
+            keep=None if weight else 1,
+        )
+        if not weight:
+            return [candidates[0] for candidates in captions_by_photo]
+        boxes, objectness = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
+        regions = predictor.embed_regions(predictor.region_features(features, boxes))
+        candidates = list(itertools.chain.from_iterable(captions_by_photo))
+        words, word_mask = predictor.encode_text([caption.words for caption in candidates])
+        chosen: list[Hypothesis] = []
+        first = 0
+        for photo, captions in enumerate(captions_by_photo):
+            rows = slice(first, first + len(captions))
+            first = rows.stop
+            (alignments,) = predictor.score(
+                regions[[photo]], words[rows], objectness[[photo]] > 0, word_mask[rows]
+            )
+            ranks = np.array([caption.score for caption in captions]) + weight * alignments
+            chosen.append(captions[int(ranks.argmax())])
+        return chosen
 
     def _neutral(
         self, captions: Sequence[Hypothesis], state: DecoderState, margin: float
     ) -> list[Hypothesis]:
         """The captions, with neutral words where the other sex is nearly as likely (`generate.neutral`)."""
-        encode, words = self.vocabulary.encode, self.vocabulary.words
-        texts = [[words[number] for number in caption.words] for caption in captions]
+        encode = self.vocabulary.encode
+        texts = [self._tokens(caption) for caption in captions]
         counterparts: dict[int, list[int]] = {}  # of the rows that speak of one sex
         for row, text in enumerate(texts):
             counterpart = encode(swapped(text) or ["<unk>"])
@@ -421,31 +472,51 @@ class RegionCaptioner:
                 counterparts[row] = counterpart
         if not counterparts:
             return list(captions)
-        rows = list(counterparts)
-        pairs = [captions[row].words for row in rows] + list(counterparts.values())
-        scores, _ = self.predictor.read_captions(state.take(rows * 2), pairs)
-        as_written, as_swapped = np.split(scores, 2)
-        either = np.logaddexp(as_written, as_swapped)  # a person is likelier than either
+        swapped_log_probs, _ = self.predictor.read_captions(
+            state.take(list(counterparts)), list(counterparts.values())
+        )
         chosen = list(captions)
-        for place, row in enumerate(rows):
-            numbers = encode(neutral(texts[row]))
-            if as_written[place] - as_swapped[place] < margin and UNKNOWN not in numbers:
-                chosen[row] = Hypothesis(tuple(numbers), float(either[place]), captions[row].score)
+        for row, swapped_log_prob in zip(counterparts, swapped_log_probs.tolist(), strict=True):
+            log_prob, token_ids = captions[row].log_probability, encode(neutral(texts[row]))
+            if log_prob - swapped_log_prob < margin and UNKNOWN not in token_ids:
+                either = float(np.logaddexp(log_prob, swapped_log_prob))  # a person is likelier
+                chosen[row] = Hypothesis(tuple(token_ids), either, captions[row].score)
         return chosen
 
-    def evidence(
+    def _tokens(self, caption: Hypothesis) -> list[str]:
+        return [self.vocabulary.words[token_id] for token_id in caption.words]
+
+    def confidence_features(
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, captions: Sequence[Hypothesis]
     ) -> FloatArray:
         """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
         predictor = self.predictor
         vectors = predictor.embed_regions(predictor.region_features(features, boxes_xyxy))
         words, mask = predictor.encode_text([caption.words for caption in captions])
-        flat = vectors.reshape(len(captions), -1)
-        match = ((words * mask[..., None]).sum(1) * flat).sum(1)
-        fluency = [
+        sentences = (words * mask[..., None]).sum(1)  # (B*N, D)
+        alignment_scores = (sentences * vectors.reshape(len(captions), -1)).sum(1)
+        mean_log_probs = [
             max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions
         ]
-        return np.stack([np.array(fluency, dtype=np.float32), match], 1)
+        return np.stack([np.array(mean_log_probs, dtype=np.float32), alignment_scores], 1)
+
+    def scored_captions(
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        beams: int | None = None,
+        *,
+        of_photos: bool = False,
+    ) -> list[list[ScoredCaption]]:
+        """`write` with what confidence is computed from: of each of B photos N captions."""
+        written = self.write(features, boxes_xyxy, beams, of_photos=of_photos)
+        scores = self.confidence_features(features, boxes_xyxy, written).tolist()
+        captions = [
+            ScoredCaption(self.vocabulary.decode(caption.words), *pair)
+            for caption, pair in zip(written, scores, strict=True)
+        ]
+        width = boxes_xyxy.shape[1]
+        return [captions[first : first + width] for first in range(0, len(captions), width)]
 
     def caption_boxes(
         self,
@@ -463,64 +534,82 @@ class RegionCaptioner:
             ValueError: a setting is out of range.
         """
         decoding = self.config.decoding
-        least = decoding.threshold if threshold is None else threshold
-        if not 0 <= least <= 1:
-            raise ValueError(f"threshold: expected 0..1, got {least}")
-        least_photo = 0.0 if threshold is None else least
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected 0..1, got {threshold}")
         # places that fewer proposals than asked for, or slivers, leave empty everywhere
         is_used = (regions.scores != 0).any(0)
         is_used[0] = True
         regions = regions.take(is_used)
-        captions_by_photo = self._write_all(features, regions.boxes_xyxy, beams)
-        least_likely = decoding.photo_check if check_photo else 0.0
-        is_photo = (self.predictor.photo_probability(features) >= least_likely).tolist()
+        captions_by_photo = self._caption_all(features, regions.boxes_xyxy, beams)
+        is_photo = np.ones(len(photos), dtype=bool)
+        if check_photo:
+            is_photo = self.predictor.photo_probability(features) >= decoding.photo_check
         results = []
-        for row, (photo, own, said, quality) in enumerate(
-            zip(
-                photos,
-                regions.original_xyxy,
-                captions_by_photo,
-                regions.scores.tolist(),
-                strict=True,
+        for number, photo in enumerate(photos):
+            records = self._records(
+                captions_by_photo[number],
+                regions.original_xyxy[number],
+                regions.scores[number],
+                threshold if is_photo[number] else math.inf,
             )
-        ):
-            records = []
-            for place, (box, (words, fluency, match), score) in enumerate(
-                zip(own, said, quality, strict=True)
-            ):
-                if place and score == 0:
-                    continue  # empty in this photo alone
-                confidence = calibrated(
-                    decoding.region if place else decoding.photo, fluency, match, score
-                )
-                text = self.vocabulary.decode(words)
-                confident = confidence >= (least if place else least_photo)
-                spoken = text if text and confident and is_photo[row] else None
-                sure = confidence >= (decoding.threshold if place else decoding.photo_threshold)
-                records.append(RegionCaption(_corners(box), spoken, confidence, score, sure))
+            name, size_wh = photo.name, photo.size_wh
             results.append(
-                ImageResult(
-                    photo.name, photo.size_wh, self.config.name, records[0], tuple(records[1:])
-                )
+                ImageResult(name, size_wh, self.config.name, records[0], tuple(records[1:]))
             )
         return results
 
-    def _write_all(
-        self, features: PhotoFeatures, boxes: FloatArray, beams: int | None
-    ) -> list[list[tuple[Sequence[int], float, float]]]:
-        """For each photo and each of its boxes (B, N, 4) the words and the two pieces of evidence."""
-        captions_by_photo: list[list[tuple[Sequence[int], float, float]]] = [[] for _ in boxes]
-        width = max(1, BOXES_TOGETHER // len(boxes))
-        for first in [0, *range(1, boxes.shape[1], width)]:
-            is_photo = first == 0
-            part = boxes[:, :1] if is_photo else boxes[:, first : first + width]
-            captions = self.write(features, part, beams, of_photos=is_photo)
-            evidence = self.evidence(features, part, captions).tolist()
-            for number, (caption, (fluency, match)) in enumerate(
-                zip(captions, evidence, strict=True)
-            ):
-                captions_by_photo[number // part.shape[1]].append((caption.words, fluency, match))
-        return captions_by_photo
+    def _caption_all(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray, beams: int | None
+    ) -> list[list[ScoredCaption]]:
+        """The captions of boxes (B, N, 4), the first of each photo the whole photo, `BOXES_TOGETHER` at a time."""
+        captions = self.scored_captions(features, boxes_xyxy[:, :1], beams, of_photos=True)
+        width = max(1, BOXES_TOGETHER // len(boxes_xyxy))
+        for first in range(1, boxes_xyxy.shape[1], width):
+            boxes = boxes_xyxy[:, first : first + width]
+            more_captions = self.scored_captions(features, boxes, beams)
+            for of_photo, more in zip(captions, more_captions, strict=True):
+                of_photo.extend(more)
+        return captions
+
+    def _records(
+        self,
+        captions: Sequence[ScoredCaption],
+        boxes_xyxy: FloatArray,
+        scores: FloatArray,
+        threshold: float | None,
+    ) -> list[RegionCaption]:
+        """One photo's regions as records, the whole photo first; a place of score 0 is left out.
+
+        Args:
+            captions: of the regions.
+            boxes_xyxy: (N, 4) pixels of the photo.
+            scores: (N,) objectness in 0..1.
+            threshold: captions less confident get no words. None takes the model's own for regions,
+                and 0 for the whole photo.
+        """
+        decoding = self.config.decoding
+        records: list[RegionCaption] = []
+        rows = zip(captions, boxes_xyxy, scores.tolist(), strict=True)
+        for number, (caption, box, score) in enumerate(rows):
+            if number == 0:
+                calibration, sure_from, min_confidence = (
+                    decoding.photo,
+                    decoding.photo_threshold,
+                    0.0,
+                )
+            elif score == 0:
+                continue
+            else:
+                calibration, sure_from = decoding.region, decoding.threshold
+                min_confidence = decoding.threshold
+            if threshold is not None:
+                min_confidence = threshold
+            text, mean_log_prob, alignment_score = caption
+            confidence = calibrated(calibration, mean_log_prob, alignment_score, score)
+            words = text if text and confidence >= min_confidence else None
+            is_sure = confidence >= sure_from
+            records.append(RegionCaption(_corners(box), words, confidence, score, is_sure))
+        return records
 
     def _regions(self, photos: Sequence[Photo], features: PhotoFeatures, count: int) -> RegionBatch:
         """The whole photos and ``count`` boxes of each; slivers and empty places have the score 0."""
@@ -532,10 +621,8 @@ class RegionCaptioner:
                 vars(photo.image)["filename"] = photo.name
             proposed = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
             boxes, scores = in_network_pixels(proposed, self.preprocessing, 1 + count)
-        original = tuple(
-            self._to_original(own, photo) for own, photo in zip(boxes, photos, strict=True)
-        )
-        is_visible = np.stack([visible(own) for own in original])
+        original = tuple(map(self._to_original, boxes, photos))
+        is_visible = np.stack(list(map(visible, original)))
         return RegionBatch(boxes, np.where(is_visible, scores, 0.0), original)
 
     def open(self, photo: PictureSource) -> Photo:
@@ -561,10 +648,14 @@ class RegionCaptioner:
 
 
 def calibrated(
-    calibration: Calibration, fluency: float, match: float, objectness: float = 1.0
+    calibration: Calibration,
+    mean_log_prob: float,
+    alignment_score: float,
+    objectness: float = 1.0,
 ) -> float:
     """The probability in 0..1 that a caption is right: of mean log-probability, alignment, and the box's objectness."""
-    logit = calibration.bias + calibration.per_word * fluency + calibration.per_match * match
+    logit = calibration.bias + calibration.per_word * mean_log_prob
+    logit += calibration.per_match * alignment_score
     logit += calibration.per_box * math.log(max(objectness, 1e-6))
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
 

@@ -52,6 +52,17 @@ WRITTEN_BY_US: Mapping[str, bool] = {"written_by_us": True}
 """Validation context of files that nobody writes by hand, such as a model's ``config.json``."""
 
 
+def renamed_method(old: str, new: str) -> Callable[..., Any]:
+    """What a class has under an old name of one of its methods: it warns and calls the method."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        warn_renamed(f"{type(self).__name__}.{old}", new)
+        return getattr(self, new)(*args, **kwargs)
+
+    call.__doc__ = f"Now `{new}`; this name goes in the next version."
+    return call
+
+
 def renamed_keys(values: Any, names: Mapping[str, str], context: Any = None) -> Any:
     """The values of a configuration under today's keys.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# How libraries in Rust, such as safetensors, tell of the system's errors in errors of their own.
+_RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
@@ -50,6 +53,12 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(path, error) from error
+    except Exception as error:
+        code = _RUST_OS_ERROR.search(str(error))
+        if code is None:
+            raise
+        number = int(code[1])
+        raise cannot_write(path, OSError(number, os.strerror(number))) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -112,3 +112,35 @@ def test_areas_and_the_box_around() -> None:
     boxes = np.array([[0, 2, 2, 5], [2, 0, 6, 1]], dtype=np.float32)
     assert box_ops.area(boxes).tolist() == [6, 4]
     assert box_ops.union_box(boxes).tolist() == [0, 0, 6, 5]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.9])
+def test_soft_suppression_by_its_definition(threshold: float) -> None:
+    """Slowly: the best of what is left is taken, the others lose by eq. 3 of Soft-NMS."""
+    random = np.random.default_rng(3)
+    corners = random.uniform(0, 20, (40, 2))
+    boxes = np.concatenate([corners, corners + random.uniform(2, 30, (40, 2))], 1).astype(
+        np.float32
+    )
+    left = dict(enumerate(random.random(40).tolist()))
+    scores, expected = np.array(list(left.values())), []
+    while left:
+        best = max(left, key=lambda row: left[row])
+        expected.append(best)
+        del left[best]
+        overlaps = box_ops.iou(boxes[[best]], boxes)[0]
+        for row in left:
+            if overlaps[row] > threshold:
+                left[row] *= 1 - float(overlaps[row])
+    for count in (7, 40, 99):
+        chosen = box_ops.soft_non_maximum_suppression(boxes, scores, threshold, count)
+        assert chosen.tolist() == expected[:count]
+
+
+def test_soft_suppression_takes_no_box_twice() -> None:
+    """Equal boxes lose everything, and still each is taken once."""
+    boxes = np.tile(np.array([0, 0, 5, 5], dtype=np.float32), (4, 1))
+    chosen = box_ops.soft_non_maximum_suppression(boxes, np.full(4, 0.5), 0.4, 4)
+    assert sorted(chosen.tolist()) == [0, 1, 2, 3]
+    nothing = np.zeros((0, 4), dtype=np.float32)
+    assert box_ops.soft_non_maximum_suppression(nothing, np.zeros(0), 0.4, 4).tolist() == []

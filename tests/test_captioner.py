@@ -467,3 +467,33 @@ def test_the_callers_photo_is_left_alone(captioner: RegionCaptioner) -> None:
     before = photo.tobytes()
     captioner.caption(photo)
     assert photo.tobytes() == before and "filename" not in vars(photo)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1000.0])
+def test_a_photo_gets_the_sentence_that_fits_its_regions(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, weight: float
+) -> None:
+    """Of the K sentences found the one with the best sum of rank and weighted alignment (eq. 8)."""
+    predictor, config = captioner.predictor, captioner.config
+    features = captioner.encode([captioner.open(picture(size)) for size in SIZES])
+    whole = predictor.whole_photos(len(SIZES))
+    update = {"photo_beams": 4, "photo_alignment": weight, "neutral_margin": 0.0}
+    decoding = config.decoding.model_copy(update=update)
+    monkeypatch.setattr(predictor, "config", config.model_copy(update={"decoding": decoding}))
+    found = predictor.write(
+        predictor.start(features, whole), 4, decoding.photo_min_words, keep=None
+    )
+    assert all(len(sentences) == 4 for sentences in found)
+    asked: list[int] = []
+
+    def likes_the_last(regions: Any, words: Any, region_mask: Any, word_mask: Any) -> Any:
+        assert len(regions) == 1 and regions.shape[1] == region_mask.shape[1] == 1 + ALIGN_REGIONS
+        asked.append(len(words))
+        return np.arange(len(words), dtype=np.float32)[None]
+
+    monkeypatch.setattr(predictor, "score", likes_the_last)
+    chosen = captioner.write(features, whole, of_photos=True)
+    for sentence, sentences in zip(chosen, found, strict=True):
+        ranks = [one.score + weight * number for number, one in enumerate(sentences)]
+        assert sentence == sentences[int(np.argmax(ranks))]
+    assert asked == ([4, 4, 4] if weight else [])

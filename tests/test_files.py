@@ -78,3 +78,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         and f"--out x: another process is at work here (number {os.getpid()})" in second.stderr
     )
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_an_error_of_a_rust_library_is_the_systems(tmp_path: Path) -> None:
+    def full(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
+
+    with pytest.raises(OSError, match=r"a\.safetensors: cannot be written \(No space left"):
+        atomic_write(tmp_path / "a.safetensors", full)
+    assert list(tmp_path.iterdir()) == []

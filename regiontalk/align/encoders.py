@@ -120,17 +120,20 @@ class SentenceEncoder(nn.Module):
         backward_states: Tensor
         if self.cell == "gru":
             states = self._gru_states(inputs, mask)  # (C, T, 2H)
-            forward_states, backward_states = states.chunk(2, -1)
-            return forward_states + backward_states
+            first, second = states.chunk(2, -1)
+            summed: Tensor = first + second
+            return summed
         if mask is None:
             mask = torch.ones(inputs.shape[:2], dtype=torch.bool, device=inputs.device)
         forward_states = self.forwards(inputs, mask, backward=False)
         backward_states = self.backwards(inputs, mask, backward=True)
-        return forward_states + backward_states
+        both: Tensor = forward_states + backward_states
+        return both
 
     def _gru_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The states (C, T, 2H) of both directions, side by side."""
-        if mask is None:
+        # an exported GRU is told the lengths by its graph (`runtime.export`), packing does not export
+        if mask is None or torch.compiler.is_exporting():
             states: Tensor = self.recurrent(inputs)[0]
             return states
         count, length, hidden = inputs.shape

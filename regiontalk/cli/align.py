@@ -19,7 +19,7 @@ from regiontalk.cli.options import (
     Photo,
     Threads,
 )
-from regiontalk.cli.source import given_features
+from regiontalk.cli.source import precomputed_features
 
 Sentence = Annotated[
     str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)
@@ -42,8 +42,8 @@ def align(
     from regiontalk.cli.run import prepare, show_one
 
     drawings = prepare(photo, draw, max_pixels)
-    given = given_features(features, model)
-    result = session.load_captioner(
-        model, session.compute(device, engine, threads), max_pixels, given
-    ).align(photo, sentence)
+    source = precomputed_features(features, model)
+    compute = session.compute(device, engine, threads)
+    captioner = session.load_captioner(model, compute, max_pixels, source)
+    result = captioner.align(photo, sentence)
     show_one(photo, result, json, drawings)

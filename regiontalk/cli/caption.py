@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.film import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
 from regiontalk.cli.options import (
     MAX_PIXELS,
     AllBoxes,
+    Box,
     Device,
     Draw,
     Engine,
@@ -21,15 +23,17 @@ from regiontalk.cli.options import (
     Threads,
     parse_boxes,
 )
-from regiontalk.cli.source import KINDS, USUAL, parse_source
+from regiontalk.cli.source import DEFAULT_REGIONS, KINDS, parse_source
+from regiontalk.cli.video import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
 
 if TYPE_CHECKING:
+    from regiontalk.drawing.attention import AttentionMaps
     from regiontalk.images.open import PictureSource
     from regiontalk.records import ImageResult
 
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(metavar="PHOTO|FOLDER|GLOB|FILM", help="What to caption.", show_default=False),
+    typer.Argument(metavar="PHOTO|FOLDER|GLOB|VIDEO", help="What to caption.", show_default=False),
 ]
 BoxOption = Annotated[
     list[str] | None,
@@ -43,7 +47,7 @@ RegionsOption = Annotated[
         "--regions",
         metavar="N",
         min=0,
-        help=f"How many regions.  [default: {USUAL}, or all cells of a grid]",
+        help=f"How many regions.  [default: {DEFAULT_REGIONS}, or all cells of a grid]",
     ),
 ]
 SourceOption = Annotated[
@@ -99,56 +103,79 @@ def caption(
     seconds: SecondsOption = None,
     timeline: TimelineOption = None,
 ) -> None:
-    """Caption the regions of photos and the photos themselves, or a film's frames.
+    """Caption the regions of photos and the photos themselves, or a video's frames.
 
     One photo prints one document with --json, several print JSON Lines. A photo that fails does not
     stop the others: it is reported at the end, and the exit code is 1.
 
-    A film is a video file, camera:0 or rtsp://...: its frames are joined over time, so that one
-        thing is named once.
+    A video is a file, camera:0 or rtsp://...: its frames are joined over time, so that one thing is
+    named once.
     """
-    from regiontalk.cli.film import caption_film, find_film, open_quietly
     from regiontalk.cli.output import Drawings
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import run_many
+    from regiontalk.cli.video import caption_video, open_video
 
-    boxes = parse_boxes(box or [])
-    if boxes and (regions is not None or source != KINDS[0]):
-        other = "--regions" if regions is not None else "--source"
-        raise ValueError(
-            f"--box and {other} exclude each other: either you choose the boxes or the model does"
+    boxes = _read_boxes(box or [], regions, source)
+    _check_attention(attention, draw)
+    sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
+    video = open_video(photos, sampling, max_pixels, drawn=draw is not None, all_boxes=all_boxes)
+    named_photos = find_photos(photos) if video is None else None
+    region_source, count = parse_source(source, regions, device)
+    drawings = None
+    if draw is not None:  # the folder is made before a model is loaded
+        drawings = Drawings(draw, max_pixels, bare_boxes=all_boxes or bool(boxes))
+    captioner = session.load_captioner(
+        model, session.compute(device, engine, threads), max_pixels, region_source
+    )
+    if drawings is not None and attention:
+        drawings.look = _attention_of(captioner, model)
+    merge = not all_boxes
+    caption_photos = _captioning(captioner, boxes, count, beam, threshold, merge=merge)
+    if video is not None:
+        caption_video(video, caption_photos, sampling, json, threshold)
+    elif named_photos is not None:
+        run_many(named_photos, caption_photos, json, drawings)
+
+
+def _captioning(
+    captioner: session.Captioner,
+    boxes: Sequence[Box],
+    regions: int,
+    beams: int | None,
+    threshold: float | None,
+    *,
+    merge: bool,
+) -> Callable[[Sequence[PictureSource]], Sequence[ImageResult]]:
+    """Photos to captions, on the boxes that the user gave or, without any, on regions that the model chooses."""
+    if not boxes:
+        return partial(
+            captioner.caption_many, regions=regions, beams=beams, threshold=threshold, merge=merge
         )
+    describe = partial(captioner.describe, beams=beams, threshold=threshold)
+    return lambda photos: [describe(photo, boxes) for photo in photos]
+
+
+def _read_boxes(texts: list[str], regions: int | None, source: str) -> list[Box]:
+    """The boxes to caption; refuses options that leave the choice to the model beside them."""
+    boxes = parse_boxes(texts)
+    for option, is_used in (("--regions", regions is not None), ("--source", source != KINDS[0])):
+        if boxes and is_used:
+            raise ValueError(
+                f"--box and {option} exclude each other: either you choose the boxes or the model does"
+            )
+    return boxes
+
+
+def _check_attention(attention: bool, draw: Path | None) -> None:
     if attention and draw is None:
         raise ValueError("--attention: expected --draw DIR beside it, the folder for the sheets")
-    sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
-    film_name = find_film(photos, sampling, draw is not None)
-    film = None if film_name is None else open_quietly(film_name, max_pixels)
-    if film is not None and all_boxes:
-        raise ValueError("--all-boxes: expected photos; a film names each thing once")
-    found = find_photos(photos) if film is None else None
-    where, count = parse_source(source, regions, device)
-    bare_boxes = all_boxes or bool(boxes)
-    drawings = None if draw is None else Drawings(draw, max_pixels, bare_boxes=bare_boxes)
-    captioner = session.load_captioner(
-        model, session.compute(device, engine, threads), max_pixels, where
-    )
-    if draw is not None and attention:
-        if not captioner.attends:
-            raise ValueError(
-                f"--attention: expected a model that attends, got {model!r}, which has no attention"
-            )
-        drawings = Drawings(draw, max_pixels, captioner.look, bare_boxes=bare_boxes)
 
-    def speak(paths: Sequence[PictureSource]) -> Sequence[ImageResult]:
-        if boxes:
-            return [
-                captioner.describe(path, boxes, beams=beam, threshold=threshold) for path in paths
-            ]
-        return captioner.caption_many(
-            paths, regions=count, beams=beam, threshold=threshold, merge=not all_boxes
+
+def _attention_of(captioner: session.Captioner, model: str) -> Callable[[str, str], AttentionMaps]:
+    """What shows where each word looked."""
+    if not captioner.attends:
+        raise ValueError(
+            f"--attention: expected a model that attends, got {model!r}, which has no attention"
         )
-
-    if film is not None:
-        caption_film(film, speak, sampling, json, threshold)
-    elif found is not None:
-        run_many(found, speak, json, drawings)
+    return captioner.look

@@ -1,17 +1,23 @@
-"""``regiontalk import``: what people corrected in Label Studio, as training data of your own."""
+"""``regiontalk import``: what people corrected in Label Studio, CVAT or a COCO tool, as training data of your own."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from regiontalk.export.corrections import Corrections
 
 Export = Annotated[
     Path,
     typer.Argument(
-        metavar="EXPORT.json", help="Label Studio's export of the type JSON.", show_default=False
+        metavar="EXPORT",
+        help="Label Studio's export of the type JSON, COCO's JSON, or CVAT's XML.",
+        show_default=False,
     ),
 ]
 Photos = Annotated[
@@ -28,30 +34,45 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
 
     Tasks that nobody annotated and boxes without an area are left out and listed.
     """
-    from regiontalk.export.labelstudio import read_tasks
+    from regiontalk.datasets.photo_paths import find_photo, missing_photo
     from regiontalk.export.names import relative
     from regiontalk.files import read_text, write_data
 
     if out.suffix.lower() != ".jsonl":
         raise ValueError(f"--out {out}: expected a name that ends in .jsonl")
     try:
-        found = read_tasks(json.loads(read_text(export)))
-    except ValueError as error:
+        corrections = _read(read_text(export))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{export}: {error}") from error
-    rows = [
-        {**row, "photo": relative(str(photos / row["photo"]), out.parent)} for row in found.rows
-    ]
-    if not rows:
-        raise ValueError(
-            f"{export}: expected annotated tasks, got none; {'; '.join(found.left_out[:3])}"
-        )
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_data(out, text.encode())
-    for line in found.left_out:
+    if not corrections.rows:
+        reasons = "".join(f"; {line}" for line in corrections.left_out[:3])
+        raise ValueError(f"{export}: expected annotated photos, got none{reasons}")
+    for line in corrections.left_out:
         typer.echo(f"left out: {line}", err=True)
-    missing = [row["photo"] for row in found.rows if not (photos / row["photo"]).is_file()]
-    for name in missing:
-        typer.echo(f"not below {photos}: {name}", err=True)
-    typer.echo(f"{out}: {len(rows)} photos", err=True)
+    lines = []
+    missing = 0
+    for row in corrections.rows:
+        path = find_photo(photos, row["photo"])
+        if path is None:
+            missing += 1
+            typer.echo(f"not below {photos}: {missing_photo(photos, row['photo'])}", err=True)
+            path = photos / row["photo"]
+        row = {**row, "photo": relative(str(path), out.parent)}
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_data(out, "".join(lines).encode("utf-8", "replace"))
+    typer.echo(f"{out}: {len(lines)} photos", err=True)
     if missing:
         raise typer.Exit(1)
+
+
+def _read(text: str) -> Corrections:
+    """The corrections in a file of any of the programs."""
+    if re.match(r"\s*<", text):
+        from regiontalk.export.cvat import read_document as read_cvat
+
+        return read_cvat(text)
+    from regiontalk.export.coco_import import is_document, read_document
+    from regiontalk.export.labelstudio_import import read_tasks
+
+    document = json.loads(text)
+    return read_document(document) if is_document(document) else read_tasks(document)

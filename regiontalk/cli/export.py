@@ -1,4 +1,4 @@
-"""``regiontalk export``: what is said of photos, in the formats of other programs."""
+"""``regiontalk export``: captions, regions and alt texts in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.narrate import REGIONS, LeastOption, LimitOption, NeutralOption, RegionsOption
+from regiontalk.cli.narrate import (
+    REGIONS,
+    LimitOption,
+    MinConfidenceOption,
+    NeutralOption,
+    RegionsOption,
+)
 from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Engine, MaxPixels, Model, Threads
 from regiontalk.export.alt_text import LEAST, LIMIT
 
@@ -29,16 +35,12 @@ DOCUMENTS = {
     "genome": "genome",
     "w3c": "annotation",
     "label-studio": "labelstudio",
+    "cvat": "cvat",
     "csv": "table",
 }
 FORMATS = ("xmp", "xmp-copy", "html", *DOCUMENTS, "gallery")
-FOLDERS = (
-    "xmp",
-    "xmp-copy",
-    "html",
-    "genome",
-    "gallery",
-)  # --out is a folder; elsewhere it is a file
+# --out is a folder; elsewhere it is a file
+FOLDERS = ("xmp", "xmp-copy", "html", "genome", "gallery")
 ALTS = ("xmp", "xmp-copy", "html", "gallery")  # what --texts goes into
 EXTENDED = 2000  # characters of the long description
 
@@ -93,7 +95,7 @@ class Wording:
     """How results are worded, from the command line; accepted texts go before the model's."""
 
     limit: int
-    least: float
+    min_confidence: float
     neutral: bool
     all_boxes: bool
     replace: bool
@@ -106,25 +108,31 @@ class Wording:
         return accepted or self.composed(result, self.limit)
 
     def composed(self, result: ImageResult, limit: int) -> str:
-        """What the model says of a photo, at most so many characters."""
+        """The model's text for a photo, at most so many characters."""
         from regiontalk.export.alt_text import narrate
 
-        return narrate(result, limit=limit, least=self.least, neutral=self.neutral)
+        return narrate(result, limit=limit, least=self.min_confidence, neutral=self.neutral)
 
     def final(self, result: ImageResult) -> ImageResult:
         """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
         from regiontalk.export.alt_text import distinct, neutral_wording
 
-        caption = (
-            result.caption if result.caption and result.caption.confidence >= self.least else None
-        )
+        caption = result.caption
+        if caption is not None and caption.confidence < self.min_confidence:
+            caption = None
         if caption is not None and self.neutral:
             caption = replace(caption, text=neutral_wording(caption.text or ""))
-        regions = [one for one in result.regions if one.text and one.confidence >= self.least]
+        regions = [
+            region
+            for region in result.regions
+            if region.text and region.confidence >= self.min_confidence
+        ]
         if not self.all_boxes:
-            regions = distinct(regions, least=self.least, neutral=self.neutral)
+            regions = distinct(regions, least=self.min_confidence, neutral=self.neutral)
         elif self.neutral:
-            regions = [replace(one, text=neutral_wording(one.text or "")) for one in regions]
+            regions = [
+                replace(region, text=neutral_wording(region.text or "")) for region in regions
+            ]
         return replace(result, caption=caption, regions=tuple(regions))
 
 
@@ -136,7 +144,7 @@ def export(
     regions: RegionsOption = REGIONS,
     all_boxes: AllBoxes = False,
     limit: LimitOption = LIMIT,
-    least: LeastOption = LEAST,
+    min_confidence: MinConfidenceOption = LEAST,
     neutral: NeutralOption = False,
     replace: Replace = False,
     mwg: MwgOption = False,
@@ -159,10 +167,14 @@ def export(
     if format not in FORMATS:
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     _check_out(format, out)
-    wording = Wording(limit, least, neutral, all_boxes, replace, mwg, _accepted(format, texts))
+    wording = Wording(
+        limit, min_confidence, neutral, all_boxes, replace, mwg, _accepted(format, texts)
+    )
 
-    def look(paths: Sequence[str]) -> Sequence[ImageResult]:
-        return captioner.caption_many(paths, regions=regions, threshold=least, merge=not all_boxes)
+    def caption(paths: Sequence[str]) -> Sequence[ImageResult]:
+        return captioner.caption_many(
+            paths, regions=regions, threshold=min_confidence, merge=not all_boxes
+        )
 
     if format == "html":
         from regiontalk.cli.pages import describe_pages
@@ -172,16 +184,16 @@ def export(
             model, session.compute(device, engine, threads), max_pixels
         )
         with _telling_unused(wording.texts):
-            describe_pages(root, out, look, wording.alt, replace)
+            describe_pages(root, out, caption, wording.alt, replace)
         return
-    found, known = _sources(photos, results)
-    _check_photos(format, found.paths, out)
+    exported, known = _sources(photos, results)
+    _check_photos(format, exported.paths, out)
     if results is None:
         captioner = session.load_captioner(
             model, session.compute(device, engine, threads), max_pixels
         )
     with _telling_unused(wording.texts):
-        _write(format, found, look if known is None else known, out, wording, max_pixels)
+        _write(format, exported, known or caption, out, wording, max_pixels)
 
 
 def _accepted(format: str, path: Path | None) -> AcceptedTexts | None:
@@ -253,8 +265,8 @@ def _sources(
         raise ValueError("expected photos or --results FILE, either of them")
     if results is None:
         return find_photos(photos or []), None
-    said = {result.photo: result for result in _read_results(results)}
-    return Photos(tuple(said), single=False), lambda paths: [said[path] for path in paths]
+    by_photo = {result.photo: result for result in _read_results(results)}
+    return Photos(tuple(by_photo), single=False), lambda paths: [by_photo[path] for path in paths]
 
 
 def _read_results(path: Path) -> list[ImageResult]:
@@ -281,8 +293,8 @@ def _read_results(path: Path) -> list[ImageResult]:
 
 def _write(
     format: str,
-    found: Photos,
-    look: Callable[[Sequence[str]], Sequence[ImageResult]],
+    photos: Photos,
+    caption: Callable[[Sequence[str]], Sequence[ImageResult]],
     out: Path,
     wording: Wording,
     max_pixels: int,
@@ -299,17 +311,14 @@ def _write(
         if format in ("xmp", "xmp-copy"):
             typer.echo(f"wrote {_write_xmp(format, result, out, wording, written)}", err=True)
         elif format == "gallery":
-            entries.append(
-                _write_entry(
-                    path, result, out, wording, max_pixels, {entry.picture for entry in entries}
-                )
-            )
+            taken = {entry.picture for entry in entries}
+            entries.append(_write_entry(path, result, out, wording, max_pixels, taken))
         else:
             check_name(path, out if format in FOLDERS else out.parent)
             gathered.append(wording.final(result))
 
     try:
-        for_each(found, look, use)
+        for_each(photos, caption, use)
     finally:
         _write_texts(_texts(format, gathered, entries, out))
 
@@ -324,10 +333,9 @@ def _texts(
         return {out / "index.html": page(entries, out)}
     if not gathered:
         return {}
-    made: dict[Path, str] = import_module(f"regiontalk.export.{DOCUMENTS[format]}").files(
-        gathered, out
-    )
-    return made
+    module = import_module(f"regiontalk.export.{DOCUMENTS[format]}")
+    texts: dict[Path, str] = module.files(gathered, out)
+    return texts
 
 
 def _write_texts(texts: dict[Path, str]) -> None:
@@ -351,7 +359,7 @@ def _write_xmp(
         raise ValueError(
             f"{result.photo}: a photo of this name was written to {path} already; export each folder by itself"
         )
-    description = whole_sentence(result, least=wording.least, neutral=wording.neutral)
+    description = whole_sentence(result, least=wording.min_confidence, neutral=wording.neutral)
     texts = Texts(description, wording.alt(result), wording.composed(result, EXTENDED))
     write = write_sidecar if format == "xmp" else write_copy
     write(wording.final(result), texts, out, replace=wording.replace, mwg=wording.mwg)
@@ -378,5 +386,5 @@ def _write_entry(
         raise ValueError(
             f"{path}: the gallery's picture would replace the photo; choose another folder with --out"
         )
-    write_picture(open_image(path, max_pixels=max_pixels), picture)
+    write_picture(open_image(path, max_pixels=max_pixels, srgb=True), picture)
     return Entry(wording.final(result), picture, wording.alt(result))

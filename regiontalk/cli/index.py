@@ -112,27 +112,38 @@ def add(
     from regiontalk.cli.progress import Meter
     from regiontalk.index.library import PhotoIndex
 
-    found = find_photos(photos, below=True)
+    named_photos = find_photos(photos, below=True)
     uri = library_uri(index)
     captioner = RegionCaptioner.from_pretrained(
         model, **session.compute(device, engine, threads), max_pixels=max_pixels
     )
     library = PhotoIndex.open_or_create(uri, captioner, regions=regions, rebuild=rebuild)
-    with Meter(len(found.paths)) as meter:
+    with Meter(len(named_photos.paths)) as meter:
 
         def done(count: int) -> None:
             for _ in range(count):
                 meter.advance()
 
-        report = library.add(captioner, found.paths, captions=captions, batch=batch, done=done)
-    if found.single and report.failed:
+        report = library.add(
+            captioner, named_photos.paths, captions=captions, batch=batch, done=done
+        )
+    if named_photos.single and report.failed:
         raise ValueError(report.failed[0][1])
     counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
     typer.echo(f"{uri}: {counts}; {len(library)} in all")
-    _tell_failed(report.failed, len(found.paths))
+    tell_failed(report.failed, len(named_photos.paths))
 
 
-def _tell_failed(failed: Sequence[tuple[str, str]], total: int) -> None:
+def tell_failed(failed: Sequence[tuple[str, str]], total: int) -> None:
+    """List the photos that were not added, if any, and end with code 1.
+
+    Args:
+        failed: path and reason of each.
+        total: photos of the command.
+
+    Raises:
+        typer.Exit: some failed.
+    """
     from regiontalk.cli.photos import Failure
     from regiontalk.cli.run import report
 

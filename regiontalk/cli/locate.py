@@ -19,7 +19,7 @@ from regiontalk.cli.options import (
     Photo,
     Threads,
 )
-from regiontalk.cli.source import given_features
+from regiontalk.cli.source import precomputed_features
 
 Phrase = Annotated[
     str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)
@@ -46,8 +46,8 @@ def locate(
     from regiontalk.cli.run import prepare, show_one
 
     drawings = prepare(photo, draw, max_pixels)
-    given = given_features(features, model)
-    result = session.load_captioner(
-        model, session.compute(device, engine, threads), max_pixels, given
-    ).locate(photo, phrase, k=k)
+    source = precomputed_features(features, model)
+    compute = session.compute(device, engine, threads)
+    captioner = session.load_captioner(model, compute, max_pixels, source)
+    result = captioner.locate(photo, phrase, k=k)
     show_one(photo, result, json, drawings)

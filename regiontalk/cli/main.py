@@ -1,6 +1,6 @@
 """The ``regiontalk`` command: its verbs, and what a user sees when something is wrong.
 
-What a user can cause (a missing file, a broken picture, a bad box) is one line on stderr and exit
+What a user can cause (a missing file, a broken photo, a bad box) is one line on stderr and exit
 code 2. A folder in which some photos failed ends with their list and exit code 1. Anything else is
 a fault of ours and shows its traceback. Heavy modules are imported inside the verbs, so that
 ``--help`` and mistakes answer at once.
@@ -35,16 +35,13 @@ from regiontalk.cli import (
     search,
     serve,
     snippets,
+    teach,
     train,
 )
-from regiontalk.cli.options import one_line
+from regiontalk.cli.options import one_line, rename_options
 
-USER_ERRORS = (
-    ValueError,
-    KeyError,
-    OSError,
-    ImportError,
-)  # ImportError: an extra that is not installed
+# ImportError: an extra that is not installed
+USER_ERRORS = (ValueError, KeyError, OSError, ImportError)
 # The parent of all mistakes on the command line, in click or in typer's own copy of it, by typer's
 # version.
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -53,9 +50,13 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 class OneLineErrors(TyperGroup):
     """Turns what a user can cause into one line and exit code 2; REGIONTALK_TRACEBACK=1 shows where it came from."""
 
-    def invoke(
-        self, ctx: Any
-    ) -> Any:  # a click.Context, or typer's own copy of that class, by typer's version
+    # The context is a click.Context, or typer's own copy of that class, by typer's version.
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb and its arguments, those of an earlier version renamed."""
+        verb, *arguments = args
+        return super().resolve_command(ctx, [verb, *rename_options(verb, arguments)])
+
+    def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
         for stream in (sys.stdout, sys.stderr):
             # What a terminal's code page lacks is escaped: it must not cost a result.
@@ -63,9 +64,7 @@ class OneLineErrors(TyperGroup):
                 stream.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
-        except (
-            BrokenPipeError
-        ):  # `| head` closed the pipe: not an error, and there is nobody left to tell
+        except BrokenPipeError:  # `| head` closed the pipe: nobody is left to tell
             raise
         except USAGE_ERROR as error:
             typer.echo(f"regiontalk: {_usage(error)}", err=True)
@@ -102,6 +101,7 @@ app.command("import")(corrections.import_corrections)
 app.command("objects")(objects.objects)
 app.command("snippets")(snippets.snippets)
 app.command("train")(train.train)
+app.command("teach")(teach.teach)
 app.add_typer(data.app, name="data")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export-runtime")(runtime.export_runtime)

@@ -24,10 +24,10 @@ PhotosArgument = Annotated[
 LimitOption = Annotated[
     int, typer.Option("--limit", metavar="N", min=20, help="Most characters of an alt text.")
 ]
-LeastOption = Annotated[
+MinConfidenceOption = Annotated[
     float,
     typer.Option(
-        "--least", metavar="SHARE", min=0, max=1, help="Say nothing below this confidence."
+        "--min-confidence", metavar="SHARE", min=0, max=1, help="Say nothing below this confidence."
     ),
 ]
 NeutralOption = Annotated[
@@ -41,7 +41,7 @@ RegionsOption = Annotated[
 def narrate(
     photos: PhotosArgument,
     limit: LimitOption = LIMIT,
-    least: LeastOption = LEAST,
+    min_confidence: MinConfidenceOption = LEAST,
     neutral: NeutralOption = False,
     regions: RegionsOption = REGIONS,
     speak: Annotated[bool, typer.Option("--speak", help="Say it aloud with espeak-ng.")] = False,
@@ -52,32 +52,32 @@ def narrate(
     threads: Threads = None,
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
-    """Compose an alt text: the photo's sentence, then what else is to be seen, left to right.
+    """Compose an alt text: the photo's sentence, then what else it shows, left to right.
 
-    Only what the model is confident of is said; a photo of which it is sure of nothing prints [not
-    sure]. Several photos print a line each, name and text, or JSON Lines. `regiontalk export xmp`
-    writes the text into photos.
+    It holds only what the model is confident of; a photo without any of that prints [not sure].
+    Several photos print a line each, name and text, or JSON Lines. `regiontalk export xmp` writes
+    the text into photos.
     """
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import for_each
     from regiontalk.export import alt_text as narration
 
-    found = find_photos(photos)
+    named_photos = find_photos(photos)
     if speak:
         narration.voice()  # before a model is loaded
     captioner = session.load_captioner(model, session.compute(device, engine, threads), max_pixels)
 
-    def look(paths: Sequence[str]) -> Sequence[ImageResult]:
-        return captioner.caption_many(paths, regions=regions, beams=None, threshold=least)
+    def caption(paths: Sequence[str]) -> Sequence[ImageResult]:
+        return captioner.caption_many(paths, regions=regions, beams=None, threshold=min_confidence)
 
-    def tell(path: str, result: ImageResult) -> None:
-        alt = narration.narrate(result, limit=limit, least=least, neutral=neutral)
+    def show(path: str, result: ImageResult) -> None:
+        alt = narration.narrate(result, limit=limit, least=min_confidence, neutral=neutral)
         if json:
             typer.echo(json_module.dumps({"photo": path, "alt": alt}))
         else:
             words = alt or "[not sure]"
-            typer.echo(words if found.single else f"{path}: {words}")
+            typer.echo(words if named_photos.single else f"{path}: {words}")
         if speak and alt:
             narration.speak(alt)
 
-    for_each(found, look, tell)
+    for_each(named_photos, caption, show)

@@ -52,7 +52,7 @@ def objects(
     from regiontalk.cli.photos import find_photos
     from regiontalk.cli.run import run_many
 
-    found = find_photos(photos)
+    named_photos = find_photos(photos)
     drawings = None if draw is None else Drawings(draw, max_pixels)
     from regiontalk.objects.captioner import ObjectCaptioner
     from regiontalk.objects.detectors import find_detector
@@ -62,7 +62,7 @@ def objects(
         model, detector=find_detector(detector, where), device=where, max_pixels=max_pixels
     )
 
-    def speak(paths: Sequence[str]) -> Sequence[ImageResult]:
+    def caption(paths: Sequence[str]) -> Sequence[ImageResult]:
         return captioner.caption_many(list(paths), beams=beam)
 
-    run_many(found, speak, json, drawings)
+    run_many(named_photos, caption, json, drawings)

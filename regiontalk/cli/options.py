@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture file.", show_default=False)]
+Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A photo file.", show_default=False)]
 Model = Annotated[
     str,
     typer.Option(
@@ -37,9 +39,7 @@ Threads = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
 Draw = Annotated[
     Path | None,
-    typer.Option(
-        "--draw", metavar="DIR", help="Write annotated pictures there.", show_default=False
-    ),
+    typer.Option("--draw", metavar="DIR", help="Write annotated photos there.", show_default=False),
 ]
 MaxPixels = Annotated[
     int,
@@ -58,7 +58,7 @@ Features = Annotated[
     typer.Option(
         "--features",
         metavar="PATH",
-        help="For a model trained on given features: the photos', as npz or npy.",
+        help="For a model trained on precomputed features: the photos', as npz or npy.",
     ),
 ]
 MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
@@ -78,7 +78,7 @@ def parse_boxes(texts: list[str]) -> list[Box]:
         ValueError: not four numbers, or an empty or inverted box.
     """
     boxes: list[Box] = []
-    for text in (part for whole in texts for part in (whole.split() or [whole])):
+    for text in chain.from_iterable(text.split() or [text] for text in texts):
         try:
             x1, y1, x2, y2 = (float(value) for value in text.split(","))
         except ValueError:
@@ -101,3 +101,32 @@ def one_line(error: BaseException) -> str:
         return f"this needs {error.name}: pip install 'regiontalk[train]'"
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+# (verb, old option) -> new one; the old names work for one version, with a warning
+RENAMED_OPTIONS = {
+    ("evaluate", "--overlap"): "--nms-iou",
+    ("export", "--least"): "--min-confidence",
+    ("narrate", "--least"): "--min-confidence",
+}
+
+
+def rename_options(verb: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments of a verb with the new names of options; a warning for each old one.
+
+    >>> rename_options("narrate", ["a.jpg", "--limit=80"])
+    ['a.jpg', '--limit=80']
+    """
+    renamed = list(arguments)
+    for position, argument in enumerate(arguments):
+        if argument == "--":  # names of photos follow
+            break
+        option, equals, value = argument.partition("=")
+        new_name = RENAMED_OPTIONS.get((verb, option))
+        if new_name is not None:
+            typer.echo(
+                f"regiontalk: {option} is called {new_name} now; the old name works for one more version",
+                err=True,
+            )
+            renamed[position] = f"{new_name}{equals}{value}"
+    return renamed

@@ -1,4 +1,4 @@
-"""How results reach the user: lines to read, JSON, annotated pictures."""
+"""How results reach the user: lines to read, JSON, annotated photos."""
 
 from __future__ import annotations
 
@@ -57,35 +57,36 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
 
 
 class Drawings:
-    """A folder of annotated pictures, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number."""
+    """A folder of annotated photos, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number.
+
+    Attributes:
+        folder: of the drawings.
+        look: from a photo and its caption to where each word looked, for ``NAME_attention.jpg``;
+            None draws none.
+    """
+
+    look: Callable[[str, str], AttentionMaps] | None = None
 
     def __init__(
         self,
         folder: Path,
         max_pixels: int,
-        look: Callable[[str, str], AttentionMaps] | None = None,
         *,
         bare_boxes: bool = False,
     ) -> None:
         """Make the folder; photos are opened up to ``max_pixels``.
 
         Args:
-            folder: of the pictures.
+            folder: of the drawings.
             max_pixels: larger photos are refused.
-            look: from a photo and its caption to where each word looked, for
-                ``NAME_attention.jpg``; None draws none.
             bare_boxes: whether boxes without words are drawn.
 
         Raises:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._max_pixels, self._look, self._bare_boxes = (
-            folder,
-            max_pixels,
-            look,
-            bare_boxes,
-        )
+        self.folder, self._max_pixels = folder, max_pixels
+        self._bare_boxes = bare_boxes
         self._taken: set[str] = set()
 
     def add(self, photo: str, result: ImageResult) -> list[Path]:
@@ -93,29 +94,25 @@ class Drawings:
         from regiontalk.drawing.draw import draw
         from regiontalk.images.open import open_image
 
-        image = open_image(photo, max_pixels=self._max_pixels)
-        paths = [self._save(draw(image, result, bare_boxes=self._bare_boxes), photo, "regions")]
-        if self._look is not None and result.caption is not None and result.caption.text:
+        image = open_image(photo, max_pixels=self._max_pixels, srgb=True)
+        drawing = draw(image, result, bare_boxes=self._bare_boxes)
+        paths = [self._save(drawing, photo, "regions")]
+        if self.look is not None and result.caption is not None and result.caption.text:
             from regiontalk.drawing.attention import draw_attention
 
-            paths.append(
-                self._save(
-                    draw_attention(image, self._look(photo, result.caption.text)),
-                    photo,
-                    "attention",
-                )
-            )
+            sheet = draw_attention(image, self.look(photo, result.caption.text))
+            paths.append(self._save(sheet, photo, "attention"))
         return paths
 
-    def _save(self, picture: Image, photo: str, what: str) -> Path:
-        path = self._folder / self._name(Path(photo).stem, what)
-        atomic_write(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
+    def _save(self, image: Image, photo: str, kind: str) -> Path:
+        path = self.folder / self._name(Path(photo).stem, kind)
+        atomic_write(path, lambda temporary: image.save(temporary, format="JPEG", quality=92))
         return path
 
-    def _name(self, stem: str, what: str) -> str:
-        number, name = 1, f"{stem}_{what}.jpg"
+    def _name(self, stem: str, kind: str) -> str:
+        number, name = 1, f"{stem}_{kind}.jpg"
         while name in self._taken:
             number += 1
-            name = f"{stem}_{what}_{number}.jpg"
+            name = f"{stem}_{kind}_{number}.jpg"
         self._taken.add(name)
         return name

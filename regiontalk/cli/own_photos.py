@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from regiontalk.train.own import OwnPhotos
     from regiontalk.train.run import Run
 
-RUN_FOLDER = "training"  # inside the model's folder: log, curves, checkpoints and the page
 CURVES = "curve_{}.svg"
 
 
@@ -46,6 +45,7 @@ def train_own(
         raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
     from regiontalk.model.hub import resolve_model
     from regiontalk.model.region_model import RegionModel
+    from regiontalk.train.background import RUN_FOLDER
     from regiontalk.train.keep import MEMORY, Memory
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
@@ -119,8 +119,14 @@ def _finish(
     start: str,
 ) -> None:
     """Confidences, the model's folder, the page, and what to do with them."""
+    from regiontalk.train.background import GAIN
     from regiontalk.train.card import own_card
-    from regiontalk.train.finish import before_and_after, calibrate, settle_photo_check
+    from regiontalk.train.finish import (
+        before_and_after,
+        calibrate,
+        settle_photo_check,
+        write_gain,
+    )
     from regiontalk.train.run import save_for_use
 
     log = run.log
@@ -129,6 +135,7 @@ def _finish(
     settle_photo_check(model, vectors, log)
     calibrate(model, photos.dev, log)
     compared = before_and_after(base, model, photos.dev)
+    write_gain(run.out / GAIN, compared)
     _draw(run, compared.results, folder, out)
     card = own_card(
         run.recipe,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 
@@ -19,7 +20,7 @@ from regiontalk.records import ImageResult
 def describe_pages(
     root: Path,
     out: Path,
-    look: Callable[[Sequence[str]], Sequence[ImageResult]],
+    caption: Callable[[Sequence[str]], Sequence[ImageResult]],
     alt: Callable[[ImageResult], str],
     replace: bool,
 ) -> None:
@@ -28,53 +29,74 @@ def describe_pages(
     Args:
         root: of the site.
         out: of the changed pages.
-        look: photos to what is said of them.
-        alt: what is said to the alt text; "" for nothing.
+        caption: photos to their results.
+        alt: a result to the alt text; "" for nothing.
         replace: in place of the alt texts that somebody wrote, too.
 
     Raises:
         ValueError: no HTML page below ``root``.
         typer.Exit: code 1 where some photos or pages failed, after the other pages are written.
     """
-    pages = sorted(
+    pages = [
         path
-        for path in root.rglob("*")
+        for path in sorted(root.rglob("*"))
         if path.suffix.lower() in (".html", ".htm") and path.is_file()
-    )
+    ]
     if not pages:
         raise ValueError(f"{root}: no page in this folder; expected files such as .html")
-    texts: dict[Path, tuple[str, str]] = {}
-    files: dict[Path, str] = {}
-    for page in pages:
-        try:
-            text = _decoded(page.read_bytes())
-            asked = list(wanted(text[0], replace))
-        except (ValueError, OSError) as error:
-            typer.echo(f"regiontalk: {page}: {one_line(error)}", err=True)
-            continue
-        texts[page] = text
-        files |= {file: "" for one in asked if (file := _picture(one, page, root))}
+    site = _read_site(pages, root, replace)
+    photos = Photos(tuple(map(str, site.alts)), single=False)
 
     def keep(path: str, result: ImageResult) -> None:
-        files[Path(path)] = alt(result)
+        site.alts[Path(path)] = alt(result)
 
     try:
-        for_each(Photos(tuple(str(file) for file in files), single=False), look, keep)
+        for_each(photos, caption, keep)
     finally:
-        for page, text in texts.items():
-            _write_page(page, text, out / page.relative_to(root), files, root, replace)
-        silent = sum(not text for text in files.values())
+        for page, text in site.texts.items():
+            _write_page(page, text, out / page.relative_to(root), site.alts, root, replace)
+        silent = sum(not text for text in site.alts.values())
         if silent:
             typer.echo(
-                f"{silent} of {len(files)} pictures have no alt text: nothing was sure enough",
+                f"{silent} of {len(site.alts)} pictures have no alt text: nothing was sure enough",
                 err=True,
             )
-    if len(texts) < len(pages):
+    if len(site.texts) < len(pages):
         raise typer.Exit(1)
 
 
-def _picture(picture: Picture, page: Path, root: Path) -> Path | None:
-    file = local_file(picture.source, page, root)
+class _Site(NamedTuple):
+    """The pages that can be read.
+
+    Attributes:
+        texts: page -> its text, and its encoding.
+        alts: photo file that wants an alt text -> that text, empty at first.
+    """
+
+    texts: dict[Path, tuple[str, str]]
+    alts: dict[Path, str]
+
+
+def _read_site(pages: Sequence[Path], root: Path, replace: bool) -> _Site:
+    """Read the pages and what their images want; a page that cannot be read is reported and left out."""
+    site = _Site({}, {})
+    for page in pages:
+        try:
+            text = _decoded(page.read_bytes())
+            images = list(wanted(text[0], replace))
+        except (ValueError, OSError) as error:
+            typer.echo(f"regiontalk: {page}: {one_line(error)}", err=True)
+            continue
+        site.texts[page] = text
+        for image in images:
+            file = _image_file(image, page, root)
+            if file is not None:
+                site.alts[file] = ""
+    return site
+
+
+def _image_file(image: Picture, page: Path, root: Path) -> Path | None:
+    file = local_file(image.source, page, root)
     return file if file is not None and file.suffix.lower() in SUFFIXES else None
 
 
@@ -84,11 +106,11 @@ def _write_page(
     """One page, where its text changes."""
     html, encoding = text
 
-    def words(picture: Picture) -> str:
-        file = _picture(picture, page, root)
+    def alt_of(image: Picture) -> str:
+        file = _image_file(image, page, root)
         return alts.get(file, "") if file is not None else ""
 
-    changed, count = with_alts(html, words, replace)
+    changed, count = with_alts(html, alt_of, replace)
     if not count:
         return
     write_data(path, changed.encode(encoding))  # what was put in is ASCII

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from regiontalk.images.suffixes import SUFFIXES
@@ -39,7 +40,7 @@ class Photos:
 
 
 def find_photos(arguments: Sequence[str], *, below: bool = False) -> Photos:
-    """Expand files, folders (pictures directly inside) and patterns such as ``"trip/**/*.jpg"``.
+    """Expand files, folders (photos directly inside) and patterns such as ``"trip/**/*.jpg"``.
 
     Of a folder or pattern, hidden files and those of systems (``._x.jpg``, ``@eaDir``) are no photos, a
     link to a photo is that photo, and a link to a folder above is not gone into again.
@@ -49,21 +50,19 @@ def find_photos(arguments: Sequence[str], *, below: bool = False) -> Photos:
         below: take what is in the folders of a folder too.
 
     Raises:
-        FileNotFoundError: the only argument names nothing, or a pattern or folder holds no picture.
+        FileNotFoundError: the only argument names nothing, or a pattern or folder holds no photo.
     """
-    single = (
-        len(arguments) == 1 and not Path(arguments[0]).is_dir() and not _is_pattern(arguments[0])
-    )
-    if single and not Path(arguments[0]).exists():
-        raise FileNotFoundError(f"{shown_name(arguments[0])}: no such photo{_hint(arguments[0])}")
-    paths = [path for argument in arguments for path in _expand(argument, below)]
+    first = arguments[0]
+    single = len(arguments) == 1 and not Path(first).is_dir() and not _is_pattern(first)
+    if single and not Path(first).exists():
+        raise FileNotFoundError(f"{shown_name(first)}: no such photo{_hint(first)}")
+    paths = chain.from_iterable(_expand(argument, below) for argument in arguments)
     return Photos(tuple(dict.fromkeys(paths)), single)
 
 
 def _is_pattern(argument: str) -> bool:
-    return (
-        glob.has_magic(argument) and not Path(argument).exists()
-    )  # a file may be called "dog[1].jpg"
+    # a file may be called "dog[1].jpg"
+    return glob.has_magic(argument) and not Path(argument).exists()
 
 
 def _hint(argument: str) -> str:
@@ -71,27 +70,27 @@ def _hint(argument: str) -> str:
 
 
 def _expand(argument: str, below: bool) -> list[str]:
-    """The pictures that one argument means; a file is taken as it is, whatever its suffix."""
+    """The photos that one argument means; a file is taken as it is, whatever its suffix."""
     if Path(argument).is_dir():
-        files = (
-            list(_files_below(argument))
-            if below
-            else [str(path) for path in Path(argument).iterdir()]
-        )
-        where = "folder"
+        kind = "folder"
+        files = list(_files_below(argument)) if below else _files_in(argument)
     elif _is_pattern(argument):
-        files, where = _matching(argument), "pattern"
+        kind, files = "pattern", _matching(argument)
     else:
         return [argument]
     files = [path for path in files if not _is_system(Path(path))]
-    paths = [
-        path for path in files if Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
-    ]
-    if not paths:
+    photos = [path for path in files if Path(path).suffix.lower() in SUFFIXES]
+    photos = list(filter(os.path.isfile, photos))
+    if not photos:
         raise FileNotFoundError(
-            f"{argument}: no picture in this {where}; expected files such as .jpg, .png or .heic{_others(files)}"
+            f"{argument}: no picture in this {kind}; expected files such as .jpg, .png or .heic{_others(files)}"
         )
-    return _each_once(paths)
+    return _each_once(photos)
+
+
+def _files_in(folder: str) -> list[str]:
+    """What stands directly in a folder."""
+    return [str(path) for path in Path(folder).iterdir()]
 
 
 def _matching(pattern: str) -> list[str]:
@@ -106,22 +105,21 @@ def _matching(pattern: str) -> list[str]:
 def _files_below(folder: str) -> Iterator[str]:
     """The files in a folder and in its folders, links included; each folder once, however it is reached."""
     visited: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(place))
-        inner = [os.path.join(place, name) for name in sorted(folders)]
-        folders[:] = [
-            os.path.basename(path)
-            for path in inner
-            if not _is_system(Path(os.path.basename(path)))
-            and os.path.realpath(path) not in visited
-        ]
-        visited.update(os.path.realpath(os.path.join(place, name)) for name in folders)
-        yield from (os.path.join(place, name) for name in names)
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        visited.add(os.path.realpath(parent))
+        unvisited = []
+        for name in sorted(folders):
+            is_visited = os.path.realpath(os.path.join(parent, name)) in visited
+            if not is_visited and not _is_system(Path(name)):
+                unvisited.append(name)
+        folders[:] = unvisited  # os.walk goes on into these
+        visited.update(os.path.realpath(os.path.join(parent, name)) for name in unvisited)
+        yield from (os.path.join(parent, name) for name in names)
 
 
 def _is_system(path: Path) -> bool:
     """Whether a file is hidden, or stands in a folder that a system keeps for itself."""
-    return path.name.startswith(".") or any(part in SYSTEM_FOLDERS for part in path.parts)
+    return path.name.startswith(".") or not SYSTEM_FOLDERS.isdisjoint(path.parts)
 
 
 def _each_once(paths: Sequence[str]) -> list[str]:
@@ -135,10 +133,10 @@ def _each_once(paths: Sequence[str]) -> list[str]:
 def _others(files: Sequence[str]) -> str:
     """How many photos of other formats there are, where there are some."""
     counts = Counter(Path(path).suffix.lower() for path in files)
-    found = [f"{counts[suffix]} {suffix}" for suffix in OTHER_PHOTOS if counts[suffix]]
-    if not found:
+    others = [f"{counts[suffix]} {suffix}" for suffix in OTHER_PHOTOS if counts[suffix]]
+    if not others:
         return ""
-    return f"; got {', '.join(found)}, which are not read: export them as JPEG first"
+    return f"; got {', '.join(others)}, which are not read: export them as JPEG first"
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,8 @@ class Failure:
         return self
 
 
-def speak_all(
-    paths: Sequence[str], speak: Callable[[Sequence[str]], Sequence[ImageResult]]
+def caption_all(
+    paths: Sequence[str], caption: Callable[[Sequence[str]], Sequence[ImageResult]]
 ) -> Iterator[tuple[str, ImageResult | Failure]]:
     """Results in order, computed several photos at a time.
 
@@ -164,7 +162,7 @@ def speak_all(
 
     Args:
         paths: the photos.
-        speak: photos to as many results; raises for a photo that cannot be used.
+        caption: photos to as many results; raises for a photo that cannot be used.
 
     Yields:
         Each photo with its result or its failure.
@@ -173,19 +171,19 @@ def speak_all(
         group = paths[first : first + TOGETHER]
         results: list[ImageResult] | None = None
         with suppress(ValueError, KeyError, OSError):
-            results = list(speak(group))
+            results = list(caption(group))
         # outside of any handler: an error that is being handled keeps the photos of its frames
         if results is None:
             for path in group:
-                yield path, _alone(path, speak)
+                yield path, _alone(path, caption)
         else:
             yield from zip(group, results, strict=True)
 
 
 def _alone(
-    path: str, speak: Callable[[Sequence[str]], Sequence[ImageResult]]
+    path: str, caption: Callable[[Sequence[str]], Sequence[ImageResult]]
 ) -> ImageResult | Failure:
     try:
-        return speak([path])[0]
+        return caption([path])[0]
     except (ValueError, KeyError, OSError) as error:
         return Failure(path, error)

@@ -9,7 +9,7 @@ import typer
 
 from regiontalk.cli.options import one_line
 from regiontalk.cli.output import Drawings, show
-from regiontalk.cli.photos import Failure, Photos, find_photos, speak_all
+from regiontalk.cli.photos import Failure, Photos, caption_all, find_photos
 from regiontalk.cli.progress import Meter
 from regiontalk.records import ImageResult
 
@@ -27,38 +27,38 @@ def prepare(photo: str, draw: Path | None, max_pixels: int) -> Drawings | None:
 
 
 def show_one(photo: str, result: ImageResult, as_json: bool, drawings: Drawings | None) -> None:
-    """Print what is said of one photo; its failure is the command's."""
+    """Print the result of one photo; its failure is the command's."""
     show(result, as_json, indent=2)
     if drawings is not None:
-        _tell(drawings.add(photo, result))
+        _tell_drawn(drawings.add(photo, result))
 
 
 def run_many(
     photos: Photos,
-    speak: Callable[[Sequence[str]], Sequence[ImageResult]],
+    caption: Callable[[Sequence[str]], Sequence[ImageResult]],
     as_json: bool,
     drawings: Drawings | None,
 ) -> None:
-    """Print what is said of each photo as it comes; raises as `for_each` does."""
+    """Print the result of each photo as it comes; raises as `for_each` does."""
 
     def use(path: str, result: ImageResult) -> None:
         show(result, as_json, indent=2 if photos.single else None)
         if drawings is not None:
-            _tell(drawings.add(path, result))
+            _tell_drawn(drawings.add(path, result))
 
-    for_each(photos, speak, use)
+    for_each(photos, caption, use)
 
 
 def for_each(
     photos: Photos,
-    speak: Callable[[Sequence[str]], Sequence[ImageResult]],
+    caption: Callable[[Sequence[str]], Sequence[ImageResult]],
     use: Callable[[str, ImageResult], object],
 ) -> None:
-    """Do something with what is said of each photo as it comes.
+    """Do something with the result of each photo as it comes.
 
     Args:
         photos: of the command.
-        speak: photos to as many results; raises for a photo that cannot be used.
+        caption: photos to as many results; raises for a photo that cannot be used.
         use: takes a photo and its result; a ValueError or OSError is that photo's failure.
 
     Raises:
@@ -67,7 +67,7 @@ def for_each(
     """
     failures: list[Failure] = []
     with Meter(len(photos.paths)) as meter:
-        for path, outcome in speak_all(photos.paths, speak):
+        for path, outcome in caption_all(photos.paths, caption):
             failure = outcome if isinstance(outcome, Failure) else None
             if isinstance(outcome, ImageResult):
                 with meter.paused():
@@ -94,7 +94,7 @@ def _used(
     return None
 
 
-def _tell(paths: Sequence[Path]) -> None:
+def _tell_drawn(paths: Sequence[Path]) -> None:
     for path in paths:
         typer.echo(f"drawn: {path}", err=True)
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import typer
 
 from regiontalk.cli.caption import BeamOption, ThresholdOption
+from regiontalk.cli.index import (
+    HOME,
+    CaptionsOption,
+    Library,
+    PhotosArgument,
+    library_uri,
+    tell_failed,
+)
+from regiontalk.cli.index import RegionsOption as LibraryRegionsOption
 from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
 from regiontalk.cli.progress import LINE_SECONDS, QUIET_SECONDS
 
 if TYPE_CHECKING:
     from regiontalk.scale.caption import Progress
+    from regiontalk.scale.index import IndexProgress
+
+T = TypeVar("T")
 
 InputArgument = Annotated[
     list[str],
@@ -56,7 +69,10 @@ RegionsOption = Annotated[
 BatchOption = Annotated[
     int,
     typer.Option(
-        "--batch", metavar="N", min=1, help="Photos a part: what a failure costs a worker at most."
+        "--batch",
+        metavar="N",
+        min=1,
+        help="Photos written together: what a failure costs a worker at most.",
     ),
 ]
 TogetherOption = Annotated[
@@ -134,23 +150,86 @@ def caption(
     with ray_session(address, workers, threads):
         photos = read_photos(inputs, batch=batch, column=column, key=key)
         progress = caption_to_output(
-            photos, output, staff, settings, form=form, report=_Reporter().report
+            photos, output, staff, settings, form=form, report=_Reporter(_line).report
         )
     total = progress.before + progress.finished
     typer.echo(f"{shown(output)}: {total:,} photos; {_line(progress)}", err=True)
 
 
-class _Reporter:
+@app.command("index")
+def index(
+    photos: PhotosArgument,
+    library: Library = HOME,
+    address: AddressOption = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    regions: LibraryRegionsOption = 19,
+    captions: CaptionsOption = None,
+    batch: BatchOption = 64,
+    model: Model = "mini",
+    device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Add photos to a library that regiontalk search looks through.
+
+    Every worker commits its own photos. Whatever is killed, the same command goes on where it was:
+    photos that are in the library unchanged are passed over.
+    """
+    from regiontalk import RegionCaptioner
+    from regiontalk.cli.photos import find_photos
+    from regiontalk.index.library import PhotoIndex
+    from regiontalk.scale.caption import Workers
+    from regiontalk.scale.index import IndexSettings, add_to_index
+    from regiontalk.scale.ray_session import ray_session
+    from regiontalk.scale.storage import shown
+
+    for text in photos:
+        if "://" in text:
+            raise ValueError(
+                f"{shown(text)}: expected photos in folders that all machines share, got an address; a library knows "
+                "photos by their paths"
+            )
+    paths = [os.path.abspath(path) for path in find_photos(photos, below=True).paths]
+    uri = library_uri(library)
+    uri = uri if "://" in uri else os.path.abspath(uri)
+    staff = Workers.of(model, count=workers, threads=threads, device=device or "cpu")
+    captioner = RegionCaptioner.from_pretrained(model, max_pixels=max_pixels, threads=threads)
+    opened = PhotoIndex.open_or_create(uri, captioner, regions=regions)
+    settings = IndexSettings(uri, captions, max_pixels)
+    reporter = _Reporter(_index_line)
+    with ray_session(address, workers, threads):
+        progress = add_to_index(opened, paths, staff, settings, batch=batch, report=reporter.report)
+    typer.echo(f"{shown(uri)}: {_index_line(progress)}; {len(opened):,} in all", err=True)
+    tell_failed(progress.report.failed, len(paths))
+
+
+class _Reporter(Generic[T]):
     """Says how far a job is, a line every `LINE_SECONDS`."""
 
-    def __init__(self) -> None:
-        self._next = time.monotonic() + QUIET_SECONDS
+    def __init__(self, line: Callable[[T], str]) -> None:
+        """Take what says it."""
+        self._line, self._next = line, time.monotonic() + QUIET_SECONDS
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: T) -> None:
         """Print a line where it is time for one."""
         if time.monotonic() >= self._next:
-            typer.echo(_line(progress), err=True)
+            typer.echo(self._line(progress), err=True)
             self._next = time.monotonic() + LINE_SECONDS
+
+
+def _index_line(progress: IndexProgress) -> str:
+    """What a run added until now.
+
+    >>> from regiontalk.index.library import Added
+    >>> from regiontalk.scale.index import IndexProgress
+    >>> _index_line(IndexProgress(Added(90, 10, 5, (("a.jpg", "broken"),)), 10.0))
+    '90 added, 10 changed, 5 unchanged, 1 failed, 10.0 photos a second'
+    """
+    report = progress.report
+    counts = f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} unchanged"
+    failed = f", {len(report.failed):,} failed" if report.failed else ""
+    speed = f", {progress.photos_per_second:.1f} photos a second"
+    return f"{counts}{failed}{speed if report.added + report.changed else ''}"
 
 
 def _line(progress: Progress) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from regiontalk.cli import session
 from regiontalk.cli.index import HOME, Library, library_uri
 from regiontalk.cli.options import (
     MAX_PIXELS,
+    Box,
     Device,
     Draw,
     Engine,
@@ -26,7 +27,6 @@ from regiontalk.cli.options import (
 from regiontalk.cli.output import Drawings, box_text
 
 if TYPE_CHECKING:
-    from regiontalk.cli.photos import Failure
     from regiontalk.index.query import Hit
 
 Text = Annotated[
@@ -83,23 +83,17 @@ def search(
     max_pixels: MaxPixels = MAX_PIXELS,
 ) -> None:
     """Find photos of a library by words, by an example photo, or by both."""
-    if text is None and photo is None:
-        raise ValueError("search: expected words, --photo or both, got neither")
     boxes = parse_boxes(box or [])
-    if boxes and photo is None:
-        raise ValueError("--box: a part of an example photo; name the photo with --photo")
+    _check_query(text, photo, boxes)
     first, last = parse_day("--after", after), parse_day("--before", before)
 
     from regiontalk import RegionCaptioner
-    from regiontalk.cli.run import report
     from regiontalk.index.library import PhotoIndex
-    from regiontalk.records import FORMAT
 
     library = PhotoIndex.open(library_uri(index))
     drawings = None if draw is None else Drawings(draw, max_pixels)
-    captioner = RegionCaptioner.from_pretrained(
-        model, **session.compute(device, engine, threads), max_pixels=max_pixels
-    )
+    compute = session.compute(device, engine, threads)
+    captioner = RegionCaptioner.from_pretrained(model, **compute, max_pixels=max_pixels)
     hits = library.search(
         captioner,
         text,
@@ -110,28 +104,40 @@ def search(
         after=first,
         before=last,
     )
-    for word in captioner.vocabulary.unknown(text) if text is not None else []:
+    _tell_unknown([] if text is None else captioner.vocabulary.unknown(text))
+    _show(hits, {"text": text, "photo": photo, "boxes": boxes}, as_json=json)
+    if not hits:
+        held = f"the library holds {len(library)} (regiontalk index info)"
+        typer.echo(f"no photo answers; {held}", err=True)
+    if drawings is not None:
+        _draw(hits, drawings)
+
+
+def _tell_unknown(words: Iterable[str]) -> None:
+    for word in words:
         typer.echo(
             f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True
         )
-    if json:
-        query = {"text": text, "photo": photo, "boxes": boxes}
+
+
+def _show(hits: Sequence[Hit], query: dict[str, Any], *, as_json: bool) -> None:
+    """Print the hits."""
+    from regiontalk.records import FORMAT
+
+    if as_json:
         document = {"format": FORMAT, "query": query, "hits": [hit.to_dict() for hit in hits]}
         typer.echo(json_module.dumps(document, indent=2))
-    else:
-        typer.echo(
-            "\n".join(line for rank, hit in enumerate(hits, 1) for line in lines(rank, hit)),
-            nl=bool(hits),
-        )
-    if not hits:
-        typer.echo(
-            f"no photo answers; the library holds {len(library)} (regiontalk index info)", err=True
-        )
-    if drawings is not None:
-        failures = _draw(hits, drawings)
-        typer.echo(f"drawn: the photos, with what answers framed, in {draw}", err=True)
-        if failures:
-            report(failures, len(hits))
+        return
+    for rank, hit in enumerate(hits, start=1):
+        typer.echo("\n".join(lines(rank, hit)))
+
+
+def _check_query(text: str | None, photo: str | None, boxes: Sequence[Box]) -> None:
+    """Refuse a search for nothing."""
+    if text is None and photo is None:
+        raise ValueError("search: expected words, --photo or both, got neither")
+    if boxes and photo is None:
+        raise ValueError("--box: a part of an example photo; name the photo with --photo")
 
 
 def parse_day(option: str, text: str | None) -> date | None:
@@ -155,23 +161,23 @@ def parse_day(option: str, text: str | None) -> date | None:
 
 def lines(rank: int, hit: Hit) -> Iterator[str]:
     """A hit to be read by people: the photo, what answers, a line a word."""
-    wide, high = hit.result.size_wh
-    yield f"{rank}. {hit.photo}  {wide}x{high}  {hit.date:%Y-%m-%d}  ({hit.score:.3f})"
+    width, height = hit.result.size_wh
+    yield f"{rank}. {hit.photo}  {width}x{height}  {hit.date:%Y-%m-%d}  ({hit.score:.3f})"
     if hit.missing:
         yield "   its file is gone since it was added (regiontalk index remove --missing)"
     if hit.result.caption is not None and hit.result.caption.text:
         yield f"   whole photo: {hit.result.caption.text}"
-    said = next(
-        (region.text for region in hit.result.regions if region.box == hit.answer.box), None
-    )
-    yield f"   answer: {box_text(hit.answer.box)}{f' {said}' if said else ''}"
+    texts = [region.text for region in hit.result.regions if region.box == hit.answer.box]
+    text = texts[0] if texts else None
+    yield f"   answer: {box_text(hit.answer.box)}{f' {text}' if text else ''}"
     for match in hit.result.matches:
         yield f"   {match.phrase}: {box_text(match.box)} ({match.score:.3f})"
 
 
-def _draw(hits: Sequence[Hit], drawings: Drawings) -> list[Failure]:
-    """The answering region framed on every photo that is still there; returns those that cannot be drawn."""
+def _draw(hits: Sequence[Hit], drawings: Drawings) -> None:
+    """Frame the answering region on every photo that is still there, then list those that cannot be drawn."""
     from regiontalk.cli.photos import Failure
+    from regiontalk.cli.run import report
 
     failures = []
     for hit in hits:
@@ -182,4 +188,6 @@ def _draw(hits: Sequence[Hit], drawings: Drawings) -> list[Failure]:
             drawings.add(hit.photo, replace(hit.result, regions=(), matches=(hit.answer,)))
         except (ValueError, OSError) as error:  # a file that was damaged since it was added
             failures.append(Failure(hit.photo, error).without_trace())
-    return failures
+    typer.echo(f"drawn: the photos, with what answers framed, in {drawings.folder}", err=True)
+    if failures:
+        report(failures, len(hits))

@@ -1,14 +1,17 @@
-"""``regiontalk snippets``: the inferred (region, snippet, score) pairs of a data set, as JSON Lines and a picture."""
+"""``regiontalk snippets``: the inferred (region, snippet, score) pairs of a data set, as JSON Lines and a sheet."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Engine, MaxPixels, Model, Threads
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -54,15 +57,11 @@ def snippets(
     Stopped and started again with the same model and beta, it goes on after the last photo that is
     whole; the file gets its name when all is done.
     """
-    if sheet is not None and sheet.suffix.lower() not in SHEETS:
-        raise ValueError(
-            f"--sheet {sheet}: expected a name that ends in one of {', '.join(SHEETS)}"
-        )
+    _check_sheet(sheet)
     from regiontalk import RegionCaptioner
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
     from regiontalk.export.snippets import draw_sheet, write_snippets
-    from regiontalk.files import atomic_write
 
     examples, reports = read_split(data, split)
     for report in reports:
@@ -75,12 +74,23 @@ def snippets(
     with Meter(len(chosen)) as meter:
         count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
     if sheet is not None:
-        picture = draw_sheet(captioner, chosen[:8], beta)
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(sheet, picture.save)
-        typer.echo(f"drew {sheet}", err=True)
+        _save_sheet(draw_sheet(captioner, chosen[:8], beta), sheet)
     typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
     for line in broken:
         typer.echo(f"left out: {line}", err=True)
     if broken:
         raise typer.Exit(1)
+
+
+def _check_sheet(path: Path | None) -> None:
+    """Refuse a contact sheet whose name is no image's."""
+    if path is not None and path.suffix.lower() not in SHEETS:
+        raise ValueError(f"--sheet {path}: expected a name that ends in one of {', '.join(SHEETS)}")
+
+
+def _save_sheet(sheet: Image, path: Path) -> None:
+    from regiontalk.files import atomic_write
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, sheet.save)
+    typer.echo(f"drew {path}", err=True)

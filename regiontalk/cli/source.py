@@ -16,7 +16,7 @@ KINDS = (
     "detector:WEIGHTS.safetensors",
     "features:PATH",
 )
-USUAL = 10  # regions of a photo unless the user asks for another number
+DEFAULT_REGIONS = 10  # of a photo, where the user names no number
 _CELLS = re.compile(r"(\d{1,3})x(\d{1,3})")
 
 
@@ -33,7 +33,7 @@ def parse_source(
     Args:
         text: one of `KINDS`; ``features`` names npz or npy files of boxes (`PrecomputedRegions`),
             of which the boxes alone are used: the model has vectors of its own.
-        regions: what the user asked for; None takes `USUAL`, or all cells of a grid.
+        regions: what the user asked for; None takes `DEFAULT_REGIONS`, or all cells of a grid.
         device: where a detector runs.
 
     Returns:
@@ -44,25 +44,26 @@ def parse_source(
         OSError: its file is not there, or the detector's published weights cannot be downloaded.
     """
     kind, _, argument = text.partition(":")
-    usual = USUAL if regions is None else regions
+    count = DEFAULT_REGIONS if regions is None else regions
     if text == "proposals":
-        return None, usual
-    if kind == "grid" and (cells := _CELLS.fullmatch(argument)):
+        return None, count
+    cells = _CELLS.fullmatch(argument)
+    if kind == "grid" and cells is not None:
         from regiontalk.regions.sources import Grid
 
         rows, columns = int(cells[1]), int(cells[2])
         return Grid(rows, columns), rows * columns if regions is None else regions
     if text == "detector" or (kind == "detector" and argument):
-        return _detector(argument, max(1, usual), device), usual
+        return _detector(argument, max(1, count), device), count
     if kind == "features" and argument:
         from regiontalk.regions.sources import PrecomputedRegions
 
-        return PrecomputedRegions(Path(argument)), usual
+        return PrecomputedRegions(Path(argument)), count
     raise ValueError(f"--source: expected one of {', '.join(KINDS)}, got {text!r}")
 
 
-def given_features(path: Path | None, model: str) -> PrecomputedRegions | None:
-    """``--features``: what a model that was trained on given features reads; None where none are named.
+def precomputed_features(path: Path | None, model: str) -> PrecomputedRegions | None:
+    """``--features``: what a model that was trained on precomputed features reads; None where none are named.
 
     Raises:
         ValueError: no such model, or one that looks at photos itself.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +13,16 @@ import typer
 from regiontalk.files import locked
 
 if TYPE_CHECKING:
+    from regiontalk.train.recipe import Recipe
     from regiontalk.train.run import Run
 
 STAGES = ("proposer", "warm", "joint", "refine", "align", "generate", "photo_check")
+OTHER_STAGES = ("all", "objects", "vectors")
 
 Stage = Annotated[
     str,
     typer.Argument(
-        metavar="FOLDER|" + "|".join([*STAGES, "all", "objects", "vectors"]),
+        metavar="FOLDER|" + "|".join([*STAGES, *OTHER_STAGES]),
         help="A folder with your own photos, and nothing else is needed; or a stage of a recipe.",
         show_default=False,
     ),
@@ -135,30 +137,129 @@ def train(
 
     Killed or stopped, the same command goes on exactly where its last checkpoint stands.
     """
-    beginnings = sum((weights is not None, published, start is not None))
-    if config is None and stage not in (*STAGES, "all", "objects", "vectors"):
-        options = (
-            ("--data", data),
-            ("--weights", weights),
-            ("--published", published),
-            ("--detector", detector),
-            ("--vectors", vectors),
-            ("--features", features),
-            ("--names", names),
-            ("--sentences", sentences),
-        )
-        if extra := [name for name, value in options if value]:
-            raise ValueError(
-                f"{extra[0]}: expected a recipe beside it, got the folder {stage} alone"
-            )
+    is_stage = stage in (*STAGES, *OTHER_STAGES)
+    if config is None and not is_stage:
+        beside_folder: dict[str, object] = {"--data": data, "--weights": weights}
+        beside_folder |= {"--published": published}
+        beside_folder |= {"--detector": detector, "--vectors": vectors, "--features": features}
+        beside_folder |= {"--names": names, "--sentences": sentences}
+        _refuse_options(beside_folder, stage)
         _train_own(Path(stage), out, start or "mini", device, limit, threads)
         return
     if config is None:
         raise ValueError(f"{stage}: expected a recipe after it, such as mini, or a TOML file")
-    if stage not in (*STAGES, "all", "objects", "vectors"):
+    if not is_stage:
         raise ValueError(
             f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
         )
+    beginnings = sum((weights is not None, published, start is not None))
+    _refuse_clashes(stage, data, detector, features, beginnings)
+    _set_threads(threads)
+    if stage == "vectors" or not data:
+        from regiontalk.cli.vectors import write_vectors
+
+        _refuse_processes(stage)
+        write_vectors([config, *(sentences or ())], data or (), out, size)
+    elif detector is not None:
+        if len(data) > 1:
+            raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
+        _refuse_processes(stage)
+        _train_objects(config, data[0], out, detector, limit, device)
+    else:
+        _train_stages(
+            config,
+            stage,
+            data=data,
+            out=out,
+            weights=weights,
+            published=published,
+            start=start,
+            limit=limit,
+            device=device,
+            vectors=vectors,
+            features=features,
+            names=names or (),
+            sentences=sentences or (),
+        )
+
+
+def _train_stages(
+    config: Path,
+    stage: str,
+    *,
+    data: Sequence[Path],
+    out: Path,
+    weights: Path | None,
+    published: bool,
+    start: str | None,
+    limit: int | None,
+    device: str,
+    vectors: Path | None,
+    features: Path | None,
+    names: Sequence[Path],
+    sentences: Sequence[Path],
+) -> None:
+    """The stages of a recipe, on one process or on all that a launcher has started."""
+    from regiontalk.regions.sources import PrecomputedRegions
+    from regiontalk.train.processes import launched_processes
+    from regiontalk.train.run import Run, run_recipe
+
+    recipe, stages = _read_recipe(config, stage)
+    beginnings = sum((weights is not None, published, start is not None))
+    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
+        raise ValueError(
+            "--weights, --published and --start exclude each other: the backbone has one beginning"
+        )
+    processes = launched_processes(device)
+    with _journal(out) if processes.is_main else nullcontext(_silent) as log:
+        run = Run(
+            recipe=recipe,
+            data=data,
+            out=out,
+            log=log,
+            limit=limit,
+            device=device,
+            given=None if features is None else PrecomputedRegions(features),
+            names=names,
+            sentences=sentences,
+            processes=processes,
+        )
+        folder = run_recipe(
+            run,
+            stages,
+            start=start,
+            weights=weights,
+            published=published,
+            card=_card(run, ", ".join(folder.name for folder in data), start),
+            vectors=vectors,
+        )
+    if processes.is_main:
+        typer.echo(folder)
+
+
+def _refuse_options(values: Mapping[str, object], folder: str) -> None:
+    """Refuse options of recipes beside a folder with your own photos."""
+    extra = [name for name, value in values.items() if value]
+    if extra:
+        raise ValueError(f"{extra[0]}: expected a recipe beside it, got the folder {folder} alone")
+
+
+def _refuse_clashes(
+    stage: str,
+    data: list[Path] | None,
+    detector: str | None,
+    features: Path | None,
+    beginnings: int,
+) -> None:
+    """Refuse options that contradict each other or the stage.
+
+    Args:
+        stage: of a recipe.
+        data: the folders.
+        detector: of the stage ``objects``.
+        features: computed by somebody else.
+        beginnings: how many of ``--weights``, ``--published`` and ``--start`` there are.
+    """
     if stage != "vectors" and not data:
         raise ValueError("--data: expected the folder of the training photos, got none")
     if (stage == "objects") != (detector is not None):
@@ -174,58 +275,41 @@ def train(
         raise ValueError(
             "--detector and a backbone's beginning exclude each other: objects are read as words"
         )
-    import torch
 
+
+def _refuse_processes(stage: str) -> None:
+    """Refuse several processes where only stages of a recipe know how to share their work."""
+    from regiontalk.train.processes import launched_count
+
+    count = launched_count()
+    if count > 1:
+        raise ValueError(
+            f"{stage}: expected one process, got {count}; the stages of a recipe train on several"
+        )
+
+
+def _set_threads(threads: int | None) -> None:
     if threads is not None:
-        torch.set_num_threads(threads)
-    if not data or stage == "vectors":
-        from regiontalk.cli.vectors import write_vectors
+        import torch
 
-        write_vectors([config, *(sentences or ())], data or (), out, size)
-        return
-    if detector is not None:
-        if len(data) > 1:
-            raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
-        _train_objects(config, data[0], out, detector, limit, device)
-        return
-    from regiontalk.regions.sources import PrecomputedRegions
+        torch.set_num_threads(threads)
+
+
+def _read_recipe(config: Path, stage: str) -> tuple[Recipe, list[str]]:
+    """A recipe and the stages of it that are wanted, all where ``stage`` says so."""
     from regiontalk.train.recipe import Recipe, stages_of
-    from regiontalk.train.run import Run, run_recipe
 
     recipe = Recipe.read(config)
-    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
+    planned = stages_of(recipe)
+    if stage != "all" and stage not in planned:
         raise ValueError(
-            "--weights, --published and --start exclude each other: the backbone has one beginning"
+            f"{config}: expected a section [{stage}], got {', '.join(planned) or 'none'}"
         )
-    stages = stages_of(recipe) if stage == "all" else [stage]
-    if missing := [name for name in stages if getattr(recipe, name) is None]:
-        raise ValueError(
-            f"{config}: expected a section [{missing[0]}], got {', '.join(stages_of(recipe)) or 'none'}"
-        )
-    given = None if features is None else PrecomputedRegions(features)
-    with _journal(out) as log:
-        run = Run(
-            recipe=recipe,
-            data=data,
-            out=out,
-            log=log,
-            limit=limit,
-            device=device,
-            given=given,
-            names=names or (),
-            sentences=sentences or (),
-        )
-        card = _card(run, ", ".join(folder.name for folder in data), start)
-        folder = run_recipe(
-            run,
-            stages,
-            start=start,
-            weights=weights,
-            published=published,
-            card=card,
-            vectors=vectors,
-        )
-    typer.echo(folder)
+    return recipe, planned if stage == "all" else [stage]
+
+
+def _silent(line: str) -> None:
+    """The log of a process that is not the main one."""
 
 
 def _train_own(
@@ -237,12 +321,10 @@ def _train_own(
             f"expected a folder with your own photos, or one of {', '.join(STAGES)}, all, objects, vectors and a "
             f"recipe, got {str(folder)!r}"
         )
-    import torch
-
     from regiontalk.cli.own_photos import train_own
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    _refuse_processes(str(folder))
+    _set_threads(threads)
     with ExitStack() as open_journals:
         train_own(
             folder,
@@ -250,14 +332,14 @@ def _train_own(
             start=start,
             device=device,
             limit=limit,
-            journal=lambda place: open_journals.enter_context(_journal(place)),
+            journal=lambda path: open_journals.enter_context(_journal(path)),
         )
 
 
 def _card(run: Run, data: str, start: str | None) -> str:
     """The model card of what a run will leave."""
+    from regiontalk.train.build import extractor_sizes
     from regiontalk.train.card import aligner_card, model_card
-    from regiontalk.train.fingerprint import extractor_sizes
 
     recipe, photos = run.recipe, len(run.examples)
     if run.given is not None:

@@ -226,7 +226,7 @@ def titled(image: Image.Image, words: str, font_size: int = 20) -> Image.Image:
 
 def _enlarged(image: Image.Image) -> Image.Image:
     """A copy, upright and RGB, with a longer side of at least 640 pixels."""
-    photo = open_image(image, max_pixels=max(1, image.width * image.height))
+    photo = open_image(image, max_pixels=max(1, image.width * image.height), srgb=True)
     scale = _MIN_SIDE / max(photo.size)
     if scale <= 1:
         return photo

@@ -1,6 +1,6 @@
 """Fitting a model's confidence on one half of a split and judging it on the other.
 
-What counts as right stands in `right`. The confidence is a sigmoid of three pieces of evidence
+What counts as correct stands in `correctness`. The confidence is a sigmoid of three features
 (`model.Calibration`): mean log-probability a word, the alignment score of the caption and its box,
 and the box's log objectness.
 """
@@ -11,20 +11,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import calibrated
+from regiontalk.captioner import RegionCaptioner, calibrated
 from regiontalk.evaluate.charts import reliability_chart
-from regiontalk.evaluate.correctness import photo_right, region_right
-from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.region_captions import speak, speak_of_photos
+from regiontalk.evaluate.correctness import is_photo_correct, is_region_correct
+from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch
+from regiontalk.evaluate.region_captions import caption_boxes, caption_photos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.metrics.calibration import Reliability, reliability
+from regiontalk.metrics.calibration import Reliability, ReliabilityBin, reliability
 from regiontalk.metrics.names import MEETS_IOU, ClassWords, names_class
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
@@ -37,17 +37,17 @@ class Judged(NamedTuple):
 
     Attributes:
         photo: id of its photo.
-        fluency: mean log-probability a word.
-        match: alignment of caption and box.
+        mean_log_prob: mean log-probability a word.
+        alignment_score: of caption and box.
         objectness: of the box, in 0..1.
-        right: whether the caption was right.
+        is_correct: whether the caption was correct.
     """
 
     photo: str
-    fluency: float
-    match: float
+    mean_log_prob: float
+    alignment_score: float
     objectness: float
-    right: bool
+    is_correct: bool
 
 
 @dataclass(frozen=True)
@@ -103,94 +103,125 @@ def fit_confidence(
     Raises:
         ValueError: one of the two halves has no caption to judge.
     """
-    half = {example.id: place % 2 for place, example in enumerate(photos.examples)}
-    sentences = {example.id: example.captions for example in photos.examples}
-    of_photos = [
-        Judged(name, caption.fluency, caption.match, 1.0, correct)
-        for name, caption in speak_of_photos(photos, beams).items()
-        if (correct := photo_right(caption.text, sentences[name])) is not None
-    ]
-    kinds = judge_boxes(photos, class_words or {}, beams)
+    half = {example.id: position % 2 for position, example in enumerate(photos.examples)}
     decoding = photos.captioner.config.decoding
-    photo_fit = fit_half(*_halves(of_photos, half), before=decoding.photo, resamples=resamples)
-    of_regions = list(chain.from_iterable(kinds.values()))
-    region_fit = fit_half(*_halves(of_regions, half), before=decoding.region, resamples=resamples)
-    by_kind = {
-        name: hold(region_fit.calibration, judged, resamples)
-        for name, rows in kinds.items()
-        if (judged := _halves(rows, half)[1])
-    }
+    photo_halves = _halves(judge_photos(photos, beams), half)
+    photo_fit = fit_half(*photo_halves, before=decoding.photo, resamples=resamples)
+    kinds = judge_boxes(photos, class_words or {}, beams)
+    region_halves = _halves(chain.from_iterable(kinds.values()), half)
+    region_fit = fit_half(*region_halves, before=decoding.region, resamples=resamples)
+    by_kind = {}
+    for name, captions in kinds.items():
+        _, judged = _halves(captions, half)
+        if judged:
+            by_kind[name] = measure_reliability(region_fit.calibration, judged, resamples)
     return ConfidenceFit(photo_fit, region_fit, by_kind)
+
+
+def judge_photos(photos: EncodedPhotos, beams: int | None = None) -> list[Judged]:
+    """Captions of whole photos; those that cannot be judged are left out."""
+    sentences = {example.id: example.captions for example in photos.examples}
+    judged = []
+    for name, (text, mean_log_prob, alignment_score) in caption_photos(photos, beams).items():
+        is_correct = is_photo_correct(text, sentences[name])
+        if is_correct is not None:
+            judged.append(Judged(name, mean_log_prob, alignment_score, 1.0, is_correct))
+    return judged
 
 
 def judge_boxes(
     photos: EncodedPhotos, class_words: ClassWords, beams: int | None = None
 ) -> dict[str, list[Judged]]:
     """Captions of annotated boxes and of proposals that meet one, by kind of annotation."""
-    kinds: dict[str, list[Judged]] = {
-        "phrases, annotated boxes": [],
-        "phrases, proposals": [],
-        "names, proposals": [],
-    }
-    for item in describe_boxes(photos, beams):
-        if set(item.thing.phrases) <= set(class_words):
+    on_truths: list[Judged] = []
+    for region in describe_boxes(photos, beams):
+        thing, (text, mean_log_prob, alignment_score) = region.thing, region.caption
+        if set(thing.phrases) <= set(class_words):
             continue
-        correct = region_right(item.spoken.text, item.thing.phrases)
-        if correct is not None:
-            judged = Judged(item.thing.photo, item.spoken.fluency, item.spoken.match, 1.0, correct)
-            kinds["phrases, annotated boxes"].append(judged)
-    captioner = photos.captioner
+        is_correct = is_region_correct(text, thing.phrases)
+        if is_correct is not None:
+            caption = Judged(thing.photo, mean_log_prob, alignment_score, 1.0, is_correct)
+            on_truths.append(caption)
+    of_phrases: list[Judged] = []
+    of_names: list[Judged] = []
     for batch in photos:
-        boxes, scores = captioner.predictor.propose(batch.features, PROPOSALS)
-        proposals = [boxes[row, 1:] for row in range(len(batch))]
-        captions = speak(captioner, batch, proposals, beams)
-        for row, example in enumerate(batch.examples):
-            names = {phrase.text for phrase in example.phrases}
-            is_named = bool(names) and names <= set(class_words)
-            corners = batch.to_annotation(row, boxes[row, 1:])
-            kind = kinds["names, proposals" if is_named else "phrases, proposals"]
-            for box, caption, score in zip(
-                corners, captions[row], scores[row, 1:].tolist(), strict=True
-            ):
-                correct = judge_caption(
-                    caption.text, box, example, class_words if is_named else None
-                )
-                if score and correct is not None:
-                    kind.append(Judged(example.id, caption.fluency, caption.match, score, correct))
-    return kinds
+        judged_by_photo = _judge_proposals(photos.captioner, batch, class_words, beams)
+        for example, captions in zip(batch.examples, judged_by_photo, strict=True):
+            (of_names if _is_named(example, class_words) else of_phrases).extend(captions)
+    return {
+        "phrases, annotated boxes": on_truths,
+        "phrases, proposals": of_phrases,
+        "names, proposals": of_names,
+    }
+
+
+def _judge_proposals(
+    captioner: RegionCaptioner, batch: PhotoBatch, class_words: ClassWords, beams: int | None
+) -> list[list[Judged]]:
+    """For each photo the captions of those of its proposals that meet an annotated box."""
+    boxes, objectness = captioner.predictor.propose(batch.features, PROPOSALS)
+    proposals = [boxes[row, 1:] for row in range(len(batch))]  # without the whole photo
+    captions_by_photo = caption_boxes(captioner, batch, proposals, beams)
+    judged_by_photo = []
+    for row, example in enumerate(batch.examples):
+        words = class_words if _is_named(example, class_words) else None
+        boxes_xyxy = batch.to_annotation(row, proposals[row])
+        scores = objectness[row, 1:].tolist()
+        judged = []
+        for box, caption, score in zip(boxes_xyxy, captions_by_photo[row], scores, strict=True):
+            is_correct = judge_caption(caption.text, box, example, words)
+            if score and is_correct is not None:
+                features = (caption.mean_log_prob, caption.alignment_score, score)
+                judged.append(Judged(example.id, *features, is_correct))
+        judged_by_photo.append(judged)
+    return judged_by_photo
+
+
+def _is_named(example: Example, class_words: ClassWords) -> bool:
+    """Whether all phrases of a photo are names of classes."""
+    names = {phrase.text for phrase in example.phrases}
+    return bool(names) and names <= set(class_words)
 
 
 def judge_caption(
     text: str, box_xyxy: FloatArray, example: Example, class_words: ClassWords | None
 ) -> bool | None:
-    """Whether a caption on a box (4,) is right, by the annotated boxes that it meets; None where it meets none."""
+    """Whether a caption on a box (4,) is correct, by the annotated boxes that it meets; None where it meets none."""
     if not len(example.boxes_xyxy) or (box_xyxy[2:] <= box_xyxy[:2]).any():
         return None
-    meets = set(
-        np.flatnonzero(box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0] >= MEETS_IOU).tolist()
-    )
-    phrases = [phrase.text for phrase in example.phrases if meets.intersection(phrase.boxes)]
+    ious = box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0]
+    met_boxes = set(np.flatnonzero(ious >= MEETS_IOU).tolist())
+    phrases = [phrase.text for phrase in example.phrases if met_boxes.intersection(phrase.boxes)]
     if not phrases:
         return None
     if class_words is None:
-        return region_right(text, phrases)
+        return is_region_correct(text, phrases)
     return any(names_class(text, class_words[name]) for name in phrases)
 
 
-def _halves(rows: Iterable[Judged], half: Mapping[str, int]) -> tuple[list[Judged], list[Judged]]:
+def _halves(
+    captions: Iterable[Judged], half: Mapping[str, int]
+) -> tuple[list[Judged], list[Judged]]:
     """Captions of the photos of each half."""
-    sides: tuple[list[Judged], list[Judged]] = ([], [])
-    for row in rows:
-        sides[half[row.photo]].append(row)
-    return sides
+    halves: tuple[list[Judged], list[Judged]] = ([], [])
+    for caption in captions:
+        halves[half[caption.photo]].append(caption)
+    return halves
 
 
-def hold(calibration: Calibration, judged: Sequence[Judged], resamples: int) -> Reliability:
+def measure_reliability(
+    calibration: Calibration, judged: Sequence[Judged], resamples: int
+) -> Reliability:
     """How well a calibration holds on captions."""
-    values = [calibrated(calibration, row.fluency, row.match, row.objectness) for row in judged]
-    return reliability(
-        values, [row.right for row in judged], [row.photo for row in judged], resamples=resamples
-    )
+    confidences = []
+    for caption in judged:
+        confidence = calibrated(
+            calibration, caption.mean_log_prob, caption.alignment_score, caption.objectness
+        )
+        confidences.append(confidence)
+    truths = [caption.is_correct for caption in judged]
+    photos = [caption.photo for caption in judged]
+    return reliability(confidences, truths, photos, resamples=resamples)
 
 
 def fit_half(
@@ -205,100 +236,136 @@ def fit_half(
         raise ValueError(
             f"calibration: expected captions in both halves, got {len(fit)} and {len(judge)}"
         )
-    evidence = [(row.fluency, row.match, math.log(max(row.objectness, 1e-6))) for row in fit]
-    calibration = fit_logistic(np.array(evidence), np.array([row.right for row in fit]))
+    features = [
+        (caption.mean_log_prob, caption.alignment_score, math.log(max(caption.objectness, 1e-6)))
+        for caption in fit
+    ]
+    is_correct = [caption.is_correct for caption in fit]
+    calibration = fit_logistic(np.array(features), np.array(is_correct))
     return Fitted(
-        calibration, len(fit), hold(before, judge, resamples), hold(calibration, judge, resamples)
+        calibration,
+        len(fit),
+        measure_reliability(before, judge, resamples),
+        measure_reliability(calibration, judge, resamples),
     )
 
 
 def fit_logistic(
-    evidence: NDArray[np.float64], right: NDArray[np.bool_], ridge: float = 1e-3
+    confidence_features: NDArray[np.float64], is_correct: NDArray[np.bool_], ridge: float = 1e-3
 ) -> Calibration:
-    """Logistic regression by Newton's method on standardised evidence.
+    """Logistic regression by Newton's method on standardised features.
 
-    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so captions that are all right or all
-    wrong do not give certainty, and the optimum is finite; a little ridge keeps evidence that says
-    the same thing twice in bounds.
+    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so captions that are all correct or
+    all wrong do not give certainty, and the optimum is finite; a little ridge keeps features that
+    are copies of each other in bounds.
 
     Args:
-        evidence: (P, 3) fluency, match and log objectness.
-        right: (P,).
+        confidence_features: (P, 3) mean log-probability, alignment score and log objectness.
+        is_correct: (P,).
         ridge: of the weights, for a mean loss.
     """
-    centre, spread = evidence.mean(axis=0), evidence.std(axis=0)
+    centre, spread = confidence_features.mean(axis=0), confidence_features.std(axis=0)
     spread = np.where(spread > 1e-12, spread, 1.0)
-    design = np.column_stack([np.ones(len(evidence)), (evidence - centre) / spread])
-    good = int(right.sum())
-    target = np.where(right, (good + 1) / (good + 2), 1 / (len(right) - good + 2))
-    penalty = np.array([0.0, *[ridge] * evidence.shape[1]])
-    weights = np.zeros(1 + evidence.shape[1])
+    ones = np.ones(len(confidence_features))
+    design = np.column_stack([ones, (confidence_features - centre) / spread])
+    correct = int(is_correct.sum())
+    wrong = len(is_correct) - correct
+    targets = np.where(is_correct, (correct + 1) / (correct + 2), 1 / (wrong + 2))
+    penalty = np.array([0.0, *[ridge] * confidence_features.shape[1]])
+    weights = _minimise(design, targets, penalty)
+    slopes = weights[1:] / spread
+    bias = float(weights[0] - (slopes * centre).sum())
+    per_word, per_match, per_box = slopes.tolist()
+    return Calibration(bias=bias, per_word=per_word, per_match=per_match, per_box=per_box)
 
-    def loss(at: NDArray[np.float64]) -> float:
-        logits = design @ at
-        return float(
-            (np.logaddexp(0, logits) - target * logits).mean() + (penalty * at**2).sum() / 2
-        )
 
+def _minimise(
+    design: NDArray[np.float64], targets: NDArray[np.float64], penalty: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The weights (K,) of the least penalised logistic loss.
+
+    Args:
+        design: (P, K).
+        targets: (P,) in 0..1.
+        penalty: (K,) of each squared weight.
+    """
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        logits = design @ weights
+        losses = np.logaddexp(0, logits) - targets * logits
+        return float(losses.mean() + (penalty * weights**2).sum() / 2)
+
+    weights = np.zeros(design.shape[1])
     for _ in range(50):
-        heights = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
-        gradient = design.T @ (heights - target) / len(target) + penalty * weights
-        curvature = (design * (heights * (1 - heights))[:, None]).T @ design / len(
-            target
-        ) + np.diag(penalty + 1e-9)
-        step = np.linalg.solve(curvature, gradient)
+        step = _newton_step(design, targets, penalty, weights)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
         weights = weights - step
         if np.abs(step).max() < 1e-8:
             break
-    slopes = weights[1:] / spread
-    bias = float(weights[0] - (slopes * centre).sum())
-    per_word, per_match, per_box = (float(slope) for slope in slopes)
-    return Calibration(bias=bias, per_word=per_word, per_match=per_match, per_box=per_box)
+    return weights
+
+
+def _newton_step(
+    design: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    penalty: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """What to take off the weights (K,); arguments as of `_minimise`."""
+    count = len(targets)
+    probabilities = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
+    variances = probabilities * (1 - probabilities)
+    gradient = design.T @ (probabilities - targets) / count + penalty * weights
+    hessian = (design * variances[:, None]).T @ design / count + np.diag(penalty + 1e-9)
+    return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
 
 
 def confidence_result(fit: ConfidenceFit) -> Result:
     """The fit as a table, with the settings to copy into ``config.json``."""
-    kinds = (("photo", fit.photo), ("region", fit.region))
-    figures: dict[str, dict[str, Figure]] = {}
-    counts: dict[str, int | float] = {}
-    for name, one in kinds:
-        for when, held in (("before", one.before), ("after", one.after)):
-            figures[f"{name}, {when}"] = {
-                "calibration error": held.error,
-                "Brier": held.brier,
-                "right": held.accuracy,
-            }
-        counts[f"{name} captions fitted on"] = one.fitted_on
-        counts[f"{name} captions judged"] = sum(part.count for part in one.after.bins)
-    for name, held in fit.by_kind.items():
-        figures[f"region, {name}"] = {
-            "calibration error": held.error,
-            "Brier": held.brier,
-            "right": held.accuracy,
-        }
-    bins = tuple(
-        {"kind": name, "low": part.low, "high": part.high, "count": part.count}
-        | ({"confidence": part.confidence, "right": part.accuracy} if part.count else {})
-        for name, one in kinds
-        for part in one.after.bins
+    kinds = {"photo": fit.photo, "region": fit.region}
+    rows: dict[str, Reliability] = {}
+    bins: list[dict[str, Any]] = []
+    for name, kind in kinds.items():
+        rows |= {f"{name}, before": kind.before, f"{name}, after": kind.after}
+        bins += [_bin_row(name, row) for row in kind.after.bins]
+    title = "Reliability of the confidences, on photos that the fit has not seen"
+    chart = reliability_chart(title, rows)
+    rows |= {f"region, {name}": kind for name, kind in fit.by_kind.items()}
+    return Result(
+        "calibrate",
+        {name: _columns(row) for name, row in rows.items()},
+        _counts(kinds),
+        tuple(f"{name}: {kind.calibration.model_dump_json()}" for name, kind in kinds.items()),
+        tuple(bins),
+        (chart,),
     )
-    notes = tuple(f"{name}: {one.calibration.model_dump_json()}" for name, one in kinds)
-    charts = (
-        reliability_chart(
-            "Reliability of the confidences, on photos that the fit has not seen",
-            {
-                f"{name}, {when}": held
-                for name, one in kinds
-                for when, held in (("before", one.before), ("after", one.after))
-            },
-        ),
-    )
-    return Result("calibrate", figures, counts, notes, bins, charts)
+
+
+def _counts(kinds: Mapping[str, Fitted]) -> dict[str, int]:
+    """Captions of both halves, by kind."""
+    counts: dict[str, int] = {}
+    for name, kind in kinds.items():
+        counts[f"{name} captions fitted on"] = kind.fitted_on
+        counts[f"{name} captions judged"] = sum(row.count for row in kind.after.bins)
+    return counts
+
+
+def _columns(row: Reliability) -> dict[str, Figure]:
+    """The columns of one calibration."""
+    return {"calibration error": row.error, "Brier": row.brier, "right": row.accuracy}
+
+
+def _bin_row(name: str, row: ReliabilityBin) -> dict[str, Any]:
+    """One bin as the outputs have it."""
+    values = {"kind": name, "low": row.low, "high": row.high, "count": row.count}
+    if row.count:
+        values |= {"confidence": row.confidence, "right": row.accuracy}
+    return values
 
 
 def with_fit(config: ModelConfig, fit: ConfidenceFit) -> ModelConfig:
     """The settings of a model with its new calibrations."""
-    fresh = {"photo": fit.photo.calibration, "region": fit.region.calibration}
-    return config.model_copy(update={"decoding": config.decoding.model_copy(update=fresh)})
+    calibrations = {"photo": fit.photo.calibration, "region": fit.region.calibration}
+    decoding = config.decoding.model_copy(update=calibrations)
+    return config.model_copy(update={"decoding": decoding})

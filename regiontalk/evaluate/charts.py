@@ -1,4 +1,4 @@
-"""Drawings as numbers: what a protocol found out that a table cannot show. `plots` turns them into pictures.
+"""Drawings as numbers: what a protocol found out that a table cannot show. `plots` turns them into SVG.
 
 Enter: outcomes by photo, values or judged confidences. Leave: a `Chart` of plain numbers, which
 JSON holds as well.
@@ -6,14 +6,14 @@ JSON holds as well.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import bootstrap_shares
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares
 from regiontalk.metrics.calibration import Reliability
 
 AT = (1, 2, 3, 5, 10, 20, 50, 100)  # ranks and numbers of boxes at which curves are drawn
@@ -80,13 +80,17 @@ def rank_curve(
         last: greatest K that means something.
         resamples: bootstrap draws of photos.
     """
-    at = [number for number in AT if number <= last] or [1]
-    shares = bootstrap_shares(
-        np.asarray(ranks)[:, None] <= np.array(at), photos, resamples=resamples
-    )
+    depths = [number for number in AT if number <= last] or [1]
+    is_within = np.asarray(ranks)[:, None] <= np.array(depths)
+    shares = bootstrap_shares(is_within, photos, resamples=resamples)
+    return interval_line(name, depths, shares)
+
+
+def interval_line(name: str, x: Iterable[float], shares: Sequence[Interval]) -> Line:
+    """A line of figures with their intervals."""
     return Line(
         name,
-        tuple(map(float, at)),
+        tuple(map(float, x)),
         tuple(share.value for share in shares),
         tuple(share.low for share in shares),
         tuple(share.high for share in shares),
@@ -104,30 +108,23 @@ def histogram(
     values = {
         name: np.asarray(group, dtype=np.float64) for name, group in groups.items() if len(group)
     }
-    everything = np.concatenate([np.zeros(0), *values.values()])
-    low, high = (
-        (float(everything.min()), float(everything.max())) if len(everything) else (0.0, 1.0)
-    )
+    all_values = np.concatenate([np.zeros(0), *values.values()])
+    low, high = 0.0, 1.0
+    if len(all_values):
+        low, high = float(all_values.min()), float(all_values.max())
     edges = np.linspace(low, high if high > low else low + 1.0, bins + 1)
-    lines = [
-        Line(
-            name,
-            tuple(edges.tolist()),
-            tuple((np.histogram(group, edges)[0] / len(group)).tolist()),
-        )
-        for name, group in values.items()
-    ]
+    lines = []
+    for name, group in values.items():
+        shares = np.histogram(group, edges)[0] / len(group)
+        lines.append(Line(name, tuple(edges.tolist()), tuple(shares.tolist())))
     return Chart("histogram", title, x, "share", tuple(lines))
 
 
 def reliability_chart(title: str, kinds: Mapping[str, Reliability]) -> Chart:
     """Share of right answers over confidence; empty bins are left out."""
     lines = []
-    for name, held in kinds.items():
-        used = [part for part in held.bins if part.count]
-        lines.append(
-            Line(
-                name, tuple(part.confidence for part in used), tuple(part.accuracy for part in used)
-            )
-        )
+    for name, fit in kinds.items():
+        bins = [each_bin for each_bin in fit.bins if each_bin.count]
+        confidences = tuple(each_bin.confidence for each_bin in bins)
+        lines.append(Line(name, confidences, tuple(each_bin.accuracy for each_bin in bins)))
     return Chart("reliability", title, "confidence", "share right", tuple(lines))

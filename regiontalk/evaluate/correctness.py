@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from regiontalk.captioner import calibrated
+from regiontalk.captioner import ScoredCaption, calibrated
 from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
-from regiontalk.evaluate.region_captions import Spoken
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.config import Calibration
 from regiontalk.text.nouns import FUNCTION_WORDS
 from regiontalk.text.vocabulary import SPECIAL, UNKNOWN, tokenize
 
-LEAST_F1 = 0.5
-LEAST_PRECISION = 0.5
+MIN_F1 = 0.5
+MIN_PRECISION = 0.5
 
 
 def content_words(text: str) -> list[str]:
@@ -35,36 +34,41 @@ def content_words(text: str) -> list[str]:
     return [word for word in tokenize(text) if word not in silent]
 
 
-def region_right(caption: str, phrases: Sequence[str]) -> bool | None:
+def is_region_correct(caption: str, phrases: Sequence[str]) -> bool | None:
     """Whether a region's caption is right; None where no phrase has a content word.
 
-    >>> region_right("a red shirt", ["his shirt"])  # 1 shared; precision 1/2, recall 1: F1 = 2/3
+    >>> is_region_correct("a red shirt", ["his shirt"])  # 1 shared; precision 1/2, recall 1: F1 = 2/3
     True
     """
-    groups = [Counter(words) for words in map(content_words, phrases) if words]
-    said = Counter(content_words(caption))
-    if not groups:
+    references = [Counter(words) for words in map(content_words, phrases) if words]
+    if not references:
         return None
-    shared = [(said & group).total() * 2 / (said.total() + group.total()) for group in groups]
-    return max(shared) >= LEAST_F1
+    words = Counter(content_words(caption))
+    f1_scores = []
+    for reference in references:
+        shared = (words & reference).total()
+        f1_scores.append(shared * 2 / (words.total() + reference.total()))
+    return max(f1_scores) >= MIN_F1
 
 
-def photo_right(caption: str, sentences: Sequence[str]) -> bool | None:
+def is_photo_correct(caption: str, sentences: Sequence[str]) -> bool | None:
     """Whether a whole photo's caption is right; None where no sentence has a content word.
 
-    >>> photo_right("a dog on the moon", ["A dog runs."])  # one of two words
+    >>> is_photo_correct("a dog on the moon", ["A dog runs."])  # one of two words
     True
     """
-    known = {word for sentence in sentences for word in content_words(sentence)}
-    said = content_words(caption)
+    known: set[str] = set()
+    for sentence in sentences:
+        known.update(content_words(sentence))
     if not known:
         return None
-    return bool(said) and sum(word in known for word in said) / len(said) >= LEAST_PRECISION
+    words = content_words(caption)
+    return bool(words) and sum(word in known for word in words) / len(words) >= MIN_PRECISION
 
 
 def confidence_charts(
     calibration: Calibration,
-    judged: Sequence[tuple[str, Spoken, bool | None]],
+    judged: Sequence[tuple[str, ScoredCaption, bool | None]],
     resamples: int = 1000,
 ) -> list[Chart]:
     """How the model's own confidence holds, and which confidences it gives to right and to wrong captions.
@@ -74,19 +78,24 @@ def confidence_charts(
         judged: photo, caption, and whether it is right; those that cannot be judged are left out.
         resamples: bootstrap draws of photos.
     """
-    rows = [(photo, said, right) for photo, said, right in judged if right is not None]
-    if not rows:
+    photos: list[str] = []
+    confidences: list[float] = []
+    truths: list[bool] = []
+    groups: dict[str, list[float]] = {"right": [], "wrong": []}
+    for photo, caption, is_correct in judged:
+        if is_correct is None:
+            continue
+        confidence = calibrated(calibration, caption.mean_log_prob, caption.alignment_score)
+        photos.append(photo)
+        confidences.append(confidence)
+        truths.append(is_correct)
+        groups["right" if is_correct else "wrong"].append(confidence)
+    if not photos:
         return []
-    values = [calibrated(calibration, said.fluency, said.match) for _, said, _ in rows]
-    truth = [right for *_, right in rows]
-    held = reliability(values, truth, [photo for photo, *_ in rows], resamples=resamples)
-    error = held.error
+    fit = reliability(confidences, truths, photos, resamples=resamples)
+    error = fit.error
     name = f"calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f})"
-    groups = {
-        "right": [value for value, right in zip(values, truth, strict=True) if right],
-        "wrong": [value for value, right in zip(values, truth, strict=True) if not right],
-    }
     return [
-        reliability_chart("Reliability of the confidences", {name: held}),
+        reliability_chart("Reliability of the confidences", {name: fit}),
         histogram("Confidences of right and of wrong captions", "confidence", groups),
     ]

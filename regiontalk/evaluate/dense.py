@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import calibrated
+from regiontalk.captioner import RegionCaptioner, calibrated
 from regiontalk.evaluate.charts import Chart, Line, histogram
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import find_tables
-from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.region_captions import OneBox, left_out, one_box_things, speak
+from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch
+from regiontalk.evaluate.region_captions import (
+    OneBox,
+    caption_boxes,
+    left_out,
+    one_box_things,
+)
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.metrics.dense import (
     ANY_WORDS,
@@ -23,9 +29,9 @@ from regiontalk.metrics.dense import (
     Meteor,
     Ranking,
     average_precisions,
+    correct_detections,
     dense_captioning,
     rank_detections,
-    right_detections,
 )
 from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor.tables import MeteorTables
@@ -34,7 +40,7 @@ from regiontalk.records import Example, FloatArray
 
 REGIONS = 20
 CANDIDATES = 300  # proposals that compete for these places
-OVERLAP = 0.3  # DenseCap's suppression of its final boxes
+NMS_IOU = 0.3  # DenseCap's suppression of its final boxes
 SHOWN = 8  # detections that are drawn on an example
 
 
@@ -42,7 +48,7 @@ def evaluate_dense(
     photos: EncodedPhotos,
     *,
     regions: int = REGIONS,
-    overlap: float = OVERLAP,
+    nms_iou: float = NMS_IOU,
     beams: int | None = None,
     resamples: int = 1000,
 ) -> Result:
@@ -55,7 +61,7 @@ def evaluate_dense(
     Args:
         photos: the data set, with Entities boxes and phrases.
         regions: detections a photo.
-        overlap: IoU above which the weaker of two goes; 1 leaves what the model's own proposals
+        nms_iou: IoU above which the weaker of two goes; 1 leaves what the model's own proposals
             have passed.
         beams: K of the beam search; None takes the model's own.
         resamples: bootstrap draws of photos.
@@ -63,7 +69,7 @@ def evaluate_dense(
     Raises:
         ValueError: no chain has exactly one box.
     """
-    detected = detect(photos, regions, beams, overlap)
+    detected = detect(photos, regions, beams, nms_iou)
     meteor, words, reason = _judge(detected)
     stages = " (METEOR exact, stem)" if reason else ""
     report = dense_captioning(detected, meteor, resamples=resamples)
@@ -73,10 +79,10 @@ def evaluate_dense(
     }
     if words:
         row |= {f"mean AP{stages}": report.mean_ap}
-        row |= {f"AP at IoU {least:g}{stages}": value for least, value in report.at_iou.items()}
+        row |= {f"AP at IoU {iou:g}{stages}": value for iou, value in report.at_iou.items()}
     counts = {
         "photos": report.photos,
-        "overlap kept": overlap,
+        "overlap kept": nms_iou,
         "detections": report.detections,
         "truths": report.truths,
         "truths after merging": report.merged,
@@ -95,32 +101,31 @@ def evaluate_dense(
 
 
 def _judge(detected: Sequence[DensePhoto]) -> tuple[Meteor, bool, str]:
-    """METEOR of all that will be asked, whether it says anything at all, and why it is not the whole of METEOR."""
+    """METEOR of all pairs that will be asked, whether there is any, and why it is not all of METEOR."""
     tables, reason = find_tables()
     try:
         return meteor_of(detected, tables or MeteorTables()), True, reason
     except ImportError as error:
-        return lambda said, references: 0.0, False, f"{reason}; {error}" if reason else str(error)
+        return lambda text, references: 0.0, False, f"{reason}; {error}" if reason else str(error)
 
 
 def _charts(
     report: DenseReport, detected: Sequence[DensePhoto], *, words: bool
 ) -> tuple[Chart, ...]:
     """Average precision over both thresholds, and the scores of detections that meet a true box and of others."""
-    lines = [
-        Line(
-            f"METEOR above {least:g}",
-            IOU_THRESHOLDS,
-            tuple(report.ap[iou, least] for iou in IOU_THRESHOLDS),
-        )
-        for least in METEOR_THRESHOLDS
-    ]
-    groups: dict[str, list[float]] = {"meets a true box at IoU 0.5": [], "other": []}
-    meets, other = groups.values()
+    lines = []
+    for min_meteor in METEOR_THRESHOLDS:
+        precisions = tuple(report.ap[iou, min_meteor] for iou in IOU_THRESHOLDS)
+        lines.append(Line(f"METEOR above {min_meteor:g}", IOU_THRESHOLDS, precisions))
+    meeting, others = [np.zeros(0)], [np.zeros(0)]
     for photo in detected:
-        overlap = box_ops.iou(photo.boxes_xyxy, photo.truths_xyxy).max(axis=1, initial=0.0)
-        for score, most in zip(photo.scores.tolist(), overlap.tolist(), strict=True):
-            (meets if most >= 0.5 else other).append(score)
+        best_iou = box_ops.iou(photo.boxes_xyxy, photo.truths_xyxy).max(axis=1, initial=0.0)
+        meeting.append(photo.scores[best_iou >= 0.5])
+        others.append(photo.scores[best_iou < 0.5])
+    groups = {
+        "meets a true box at IoU 0.5": np.concatenate(meeting),
+        "other": np.concatenate(others),
+    }
     scores = histogram("Scores of detections", "objectness times confidence", groups)
     precision = Chart(
         "lines",
@@ -137,116 +142,135 @@ def _cases(
 ) -> Cases:
     """Photos by their own mean average precision, of boxes alone where words cannot be judged."""
     by_id = {example.id: example for example in examples}
+    precisions = _photo_precisions(detected, meteor, words=words)
+    with_truths = [detected[row] for row in precisions]
+    values = list(precisions.values())
+    figure = "mean" if words else "localisation"
+
+    def make(row: int) -> Case:
+        photo = with_truths[row]
+        return _case(f"{figure} AP {values[row]:.2f}", photo, by_id[photo.photo])
+
+    return pick(values, [photo.photo for photo in with_truths], make)
+
+
+def _case(value: str, photo: DensePhoto, example: Example) -> Case:
+    """One photo with its best detections."""
+    best = np.argsort(-photo.scores, kind="stable")[:SHOWN].tolist()
+    boxes, lines = [], []
+    for row in best:
+        boxes.append((photo.boxes_xyxy[row].tolist(), photo.captions[row]))
+        lines.append((f"{photo.scores[row]:.2f}", photo.captions[row]))
+    lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
+    drawn = on_boxes(example, boxes, photo.truths_xyxy, photo.size_wh)
+    return Case(value, tuple(lines), drawn, photo.size_wh)
+
+
+def _photo_precisions(
+    detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool
+) -> dict[int, float]:
+    """By the row of each photo that has a true box: its own average precision, the mean over all thresholds."""
     ranking = rank_detections(detected, meteor)
-    asked = [
-        (iou, least)
-        for iou in IOU_THRESHOLDS
-        for least in (METEOR_THRESHOLDS if words else (ANY_WORDS,))
-    ]
-    right = right_detections(ranking, asked)
-    rows = np.flatnonzero(ranking.positives).tolist()
-    many = np.bincount(ranking.photo, minlength=len(detected))
-    own = np.split(
-        np.argsort(ranking.photo, kind="stable"), many.cumsum()[:-1]
-    )  # of each photo, still by score
-    alone = [
-        Ranking(
-            ranking.photo[at] * 0,
-            ranking.overlap[at],
-            ranking.meteor[at],
-            ranking.positives[row : row + 1],
+    thresholds = [*product(IOU_THRESHOLDS, METEOR_THRESHOLDS if words else (ANY_WORDS,))]
+    is_correct = correct_detections(ranking, thresholds)
+    by_photo = np.argsort(ranking.photo, kind="stable")  # of each photo, still by score
+    detection_counts = np.bincount(ranking.photo, minlength=len(detected))
+    rows_by_photo = np.split(by_photo, detection_counts.cumsum()[:-1])
+    means = {}
+    for photo in np.flatnonzero(ranking.positives).tolist():
+        rows = rows_by_photo[photo]
+        photo_ranking = Ranking(
+            ranking.photo[rows] * 0,
+            ranking.overlap[rows],
+            ranking.meteor[rows],
+            ranking.positives[photo : photo + 1],
         )
-        for row, at in enumerate(own)
-    ]
-    values = [float(average_precisions(alone[row], right[:, own[row]]).mean()) for row in rows]
-
-    def make(place: int) -> Case:
-        photo = detected[rows[place]]
-        order = np.argsort(-photo.scores, kind="stable")[:SHOWN].tolist()
-        boxes = [(photo.boxes_xyxy[at].tolist(), photo.captions[at]) for at in order]
-        drawn = on_boxes(by_id[photo.photo], boxes, photo.truths_xyxy, photo.size_wh)
-        lines = [(f"{photo.scores[at]:.2f}", photo.captions[at]) for at in order]
-        lines += [("person", text) for text in dict.fromkeys(photo.truth_captions)]
-        return Case(
-            f"{'mean' if words else 'localisation'} AP {values[place]:.2f}",
-            tuple(lines),
-            drawn,
-            photo.size_wh,
-        )
-
-    return pick(values, [detected[row].photo for row in rows], make)
+        precisions = average_precisions(photo_ranking, is_correct[:, rows])
+        means[photo] = float(precisions.mean())
+    return means
 
 
 def detect(
-    photos: EncodedPhotos, regions: int, beams: int | None = None, overlap: float = OVERLAP
+    photos: EncodedPhotos, regions: int, beams: int | None = None, nms_iou: float = NMS_IOU
 ) -> list[DensePhoto]:
     """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
-    captioner, found = photos.captioner, []
+    captioner = photos.captioner
     calibration = captioner.config.decoding.region
+    detected = []
     for batch in photos:
-        boxes, quality = captioner.predictor.propose(batch.features, max(regions, CANDIDATES))
-        for_words: list[FloatArray] = []
-        places: list[FloatArray] = []
-        scores: list[list[float]] = []
-        for row in range(len(batch)):
-            is_region = (quality[row] > 0) & batch.visible(row, boxes[row])
-            is_region[0] = False  # the whole photo
-            rows = np.flatnonzero(is_region)
-            kept = rows[
-                box_ops.non_maximum_suppression(
-                    boxes[row, rows], quality[row, rows], overlap, regions
-                )
-            ]
-            for_words.append(boxes[row, kept])
-            places.append(batch.to_annotation(row, boxes[row, kept]))
-            scores.append(quality[row, kept].tolist())
-        for row, said in enumerate(speak(captioner, batch, for_words, beams)):
-            ranks = np.array(
-                [
-                    score * calibrated(calibration, caption.fluency, caption.match, score)
-                    for score, caption in zip(scores[row], said, strict=True)
-                ]
-            )
-            words = tuple(one.text for one in said)
+        boxes, objectness = _detections(captioner, batch, regions, nms_iou)
+        captions_by_photo = caption_boxes(captioner, batch, boxes, beams)
+        for row, captions in enumerate(captions_by_photo):
+            scores = []
+            for score, (_, mean_log_prob, alignment_score) in zip(
+                objectness[row], captions, strict=True
+            ):
+                confidence = calibrated(calibration, mean_log_prob, alignment_score, score)
+                scores.append(score * confidence)
             example = batch.examples[row]
-            truths, phrases = true_boxes(example, one_box_things(example))
-            found.append(
-                DensePhoto(
-                    example.id, batch.annotated_wh(row), places[row], ranks, words, truths, phrases
-                )
+            truths_xyxy, truth_captions = true_boxes(example, one_box_things(example))
+            photo = DensePhoto(
+                example.id,
+                batch.annotated_wh(row),
+                batch.to_annotation(row, boxes[row]),
+                np.array(scores),
+                tuple(caption.text for caption in captions),
+                truths_xyxy,
+                truth_captions,
             )
-    return found
+            detected.append(photo)
+    return detected
+
+
+def _detections(
+    captioner: RegionCaptioner, batch: PhotoBatch, regions: int, nms_iou: float
+) -> tuple[list[FloatArray], list[list[float]]]:
+    """Each photo's proposals (n, 4) that overlap little, in network pixels, and their objectness (n,)."""
+    proposals, objectness = captioner.predictor.propose(batch.features, max(regions, CANDIDATES))
+    boxes, scores = [], []
+    for row in range(len(batch)):
+        is_region = (objectness[row] > 0) & batch.visible(row, proposals[row])
+        is_region[0] = False  # the whole photo
+        candidates = np.flatnonzero(is_region)
+        survivors = box_ops.non_maximum_suppression(
+            proposals[row, candidates], objectness[row, candidates], nms_iou, regions
+        )
+        detections = candidates[survivors]
+        boxes.append(proposals[row, detections])
+        scores.append(objectness[row, detections].tolist())
+    return boxes, scores
 
 
 def true_boxes(example: Example, things: Sequence[OneBox]) -> tuple[FloatArray, tuple[str, ...]]:
     """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
-    rows = [(thing.box, phrase) for thing in things for phrase in thing.phrases]
-    return example.boxes_xyxy[[box for box, _ in rows]].reshape(-1, 4), tuple(
-        phrase for _, phrase in rows
-    )
+    rows: list[int] = []
+    phrases: list[str] = []
+    for thing in things:
+        rows += [thing.box] * len(thing.phrases)
+        phrases += thing.phrases
+    return example.boxes_xyxy[rows].reshape(-1, 4), tuple(phrases)
 
 
 def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:
     """METEOR as a look-up of all pairs that the metric will ask for, computed together: its tables are read once."""
-    asked: dict[tuple[str, tuple[str, ...]], None] = {}
+    pairs: dict[tuple[str, tuple[str, ...]], None] = {}
 
-    def note(said: str, references: Sequence[str]) -> float:
-        asked[said, tuple(references)] = None
+    def note(text: str, references: Sequence[str]) -> float:
+        pairs[text, tuple(references)] = None
         return 0.0
 
     rank_detections(detected, note)
-    pairs = list(asked)
     if not pairs:
         return note
-    said = [ptb_tokenize(text) for text, _ in pairs]
-    references = [[ptb_tokenize(text) for text in group] for _, group in pairs]
-    values = corpus_meteor(meteor_statistics(said, references, tables))
+    candidates = [ptb_tokenize(text) for text, _ in pairs]
+    references = [list(map(ptb_tokenize, texts)) for _, texts in pairs]
+    values = corpus_meteor(meteor_statistics(candidates, references, tables))
     known = dict(zip(pairs, values.tolist(), strict=True))
-    return lambda text, group: float(known[text, tuple(group)])
+    return lambda text, references: float(known[text, tuple(references)])
 
 
 def _output(photo: DensePhoto) -> dict[str, object]:
-    """What was said of one photo."""
+    """The model's detections on one photo."""
     rows = zip(photo.boxes_xyxy.tolist(), photo.scores.tolist(), photo.captions, strict=True)
     return {
         "photo": photo.photo,

@@ -14,7 +14,7 @@ from regiontalk.text.vocabulary import UNKNOWN, tokenize
 
 EACH = 3  # examples of a kind
 
-Said = tuple[Sequence[float], str]
+BoxText = tuple[Sequence[float], str]
 """A box and the words on it."""
 
 
@@ -55,24 +55,39 @@ def pick(
         make: the case of a row; called for the chosen rows alone.
         each: how many of a kind, fewer where there are few photos.
     """
-    order = sorted(range(len(values)), key=lambda row: -values[row])
-    middle = sorted(range(len(order)), key=lambda place: abs(place - len(order) // 2))
-    walks = {"best": order, "worst": order[::-1], "median": [order[place] for place in middle]}
+    best_first = sorted(range(len(values)), key=lambda row: -values[row])
+    ranks = range(len(best_first))
+    from_middle = sorted(ranks, key=lambda rank: abs(rank - len(best_first) // 2))
+    orders = {
+        "best": best_first,
+        "worst": best_first[::-1],
+        "median": [best_first[rank] for rank in from_middle],
+    }
     number = max(1, min(each, len(set(photos)) // 3))
     used: set[Hashable] = set()
-    rows: dict[str, list[int]] = {name: [] for name in ("best", "median", "worst")}
-    for name, walk in walks.items():
-        for row in walk:
-            if photos[row] not in used and len(rows[name]) < number:
-                used.add(photos[row])
-                rows[name].append(row)
-    return {name: tuple(map(make, own)) for name, own in rows.items()}
+    cases: dict[str, tuple[Case, ...]] = dict.fromkeys(("best", "median", "worst"), ())
+    for kind, order in orders.items():
+        rows = _unused_photos(order, photos, used, number)
+        cases[kind] = tuple(map(make, rows))
+    return cases
+
+
+def _unused_photos(
+    order: Iterable[int], photos: Sequence[Hashable], used: set[Hashable], number: int
+) -> list[int]:
+    """The first rows of an order whose photos are not used yet; adds their photos to the used ones."""
+    rows: list[int] = []
+    for row in order:
+        if photos[row] not in used and len(rows) < number:
+            used.add(photos[row])
+            rows.append(row)
+    return rows
 
 
 def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> ImageResult:
     """A sentence with a box for each of its words, in pixels of the photo's file; the bare photo if none is known."""
-    tokens = tokenize(sentence)
-    if any(number != UNKNOWN for number in captioner.vocabulary.encode(tokens)):
+    token_ids = captioner.vocabulary.encode(tokenize(sentence))
+    if any(token_id != UNKNOWN for token_id in token_ids):
         return captioner.align(example.photo, sentence)
     photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=1)
     return ImageResult(photo.name, photo.size_wh, captioner.config.name)
@@ -80,7 +95,7 @@ def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> Ima
 
 def on_boxes(
     example: Example,
-    said: Iterable[Said],
+    captions: Iterable[BoxText],
     truths_xyxy: FloatArray | None = None,
     size_wh: tuple[int, int] | None = None,
 ) -> ImageResult:
@@ -88,20 +103,20 @@ def on_boxes(
 
     Args:
         example: the photo.
-        said: boxes with words; what leaves the photo by rounding is cut.
+        captions: boxes with words; what leaves the photo by rounding is cut.
         truths_xyxy: (M, 4) annotated boxes; None for none.
-        size_wh: of the picture that the boxes refer to, where the example does not say it.
+        size_wh: of the photo that the boxes refer to, where the example does not say it.
     """
     size = example.size_wh or size_wh
     if size is None:
         raise ValueError(
             f"{example.id}: expected the size that its boxes refer to, got none; pass size_wh"
         )
-    rows: list[tuple[Sequence[float], str | None]] = (
-        [] if truths_xyxy is None else [(box, None) for box in truths_xyxy.tolist()]
-    )
+    truths = [] if truths_xyxy is None else truths_xyxy.tolist()
+    rows: list[tuple[Sequence[float], str | None]] = [(box, None) for box in truths]
+    rows += captions
     regions = []
-    for box, text in [*rows, *said]:
+    for box, text in rows:
         x1, y1, x2, y2 = np.clip(box, 0, [*size, *size]).tolist()
         if x1 < x2 and y1 < y2:
             regions.append(RegionCaption((x1, y1, x2, y2), text, 1.0))

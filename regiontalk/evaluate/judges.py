@@ -19,7 +19,7 @@ from regiontalk.metrics.diversity import diversity_intervals
 from regiontalk.metrics.meteor.jar import jar_statistics
 from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor.tables import MeteorTables, installed_folder, read_tables
-from regiontalk.metrics.pairing import pair
+from regiontalk.metrics.pairing import Pairs, pair
 from regiontalk.metrics.rouge import rouge_l
 from regiontalk.metrics.spice_jar import spice_scores
 from regiontalk.metrics.tokenizer import ptb_tokenize
@@ -94,41 +94,62 @@ def score_by_photo(
     Raises:
         ValueError: predictions and references share no id.
     """
-    kept: list[NDArray[Any]] = []
-
-    def record(candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
-        kept.append(
-            (meteor or partial(meteor_statistics, tables=MeteorTables()))(candidates, groups)
-        )
-        return kept[-1]
-
-    listen = record if meteor is not None else None
     texts = None if training is None else list(training)
-    scores = score_captions(predictions, references, training=texts, meteor=listen, resamples=1)
-    pairs = pair(predictions, references)
-    said, truths = pairs.candidates, pairs.references
-    photos = np.unique([str(photo_of[str(name)]) for name in pairs.ids], return_inverse=True)[1]
-    means = np.column_stack([rouge_l(said, truths), cider_d(said, truths), np.ones(len(said))])
-    draw = partial(bootstrap_sums, resamples=resamples)
-    bleus = draw(sums_by_photo(bleu_statistics(said, truths), photos), corpus_bleu)
-    rouge, cider = draw(sums_by_photo(means, photos), lambda sums: sums[..., :2] / sums[..., 2:])
-    fresh: dict[str, Interval] = {
-        f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)
-    }
-    fresh |= {"ROUGE-L": rouge, "CIDEr-D": cider}
-    for name in (
-        name
-        for name, figure in scores.figures.items()
-        if name.startswith("METEOR") and figure is not None
-    ):
-        rows = kept[0] if kept else record(said, truths)
-        (fresh[name],) = draw(sums_by_photo(rows, photos), corpus_meteor)
-    known = None if texts is None else list(map(ptb_tokenize, texts))
-    return replace(
-        scores,
-        figures={name: fresh.get(name, figure) for name, figure in scores.figures.items()},
-        variety=diversity_intervals(said, known, photos.tolist(), resamples=resamples),
+    recorder = _Recorder(meteor or partial(meteor_statistics, tables=MeteorTables()))
+    scores = score_captions(
+        predictions,
+        references,
+        training=texts,
+        meteor=None if meteor is None else recorder,
+        resamples=1,
     )
+    pairs = pair(predictions, references)
+    names = [str(photo_of[str(name)]) for name in pairs.ids]
+    photos = np.unique(names, return_inverse=True)[1]
+    figures = {**scores.figures, **_figures_by_photo(pairs, photos, resamples)}
+    for name in scores.figures:
+        if name.startswith("METEOR") and figures[name] is not None:
+            sums = sums_by_photo(recorder.rows_of(pairs), photos)
+            (figures[name],) = bootstrap_sums(sums, corpus_meteor, resamples=resamples)
+    variety = diversity_intervals(
+        pairs.candidates,
+        None if texts is None else list(map(ptb_tokenize, texts)),
+        photos.tolist(),
+        resamples=resamples,
+    )
+    return replace(scores, figures=figures, variety=variety)
+
+
+class _Recorder:
+    """METEOR's statistics that remember what they returned, so that they are computed once."""
+
+    def __init__(self, compute: Statistics) -> None:
+        self._compute = compute
+        self._rows: NDArray[Any] | None = None
+
+    def __call__(self, candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
+        self._rows = self._compute(candidates, groups)
+        return self._rows
+
+    def rows_of(self, pairs: Pairs) -> NDArray[Any]:
+        """The statistics (C, S) of pairs, those of the first call where there was one."""
+        return self(pairs.candidates, pairs.references) if self._rows is None else self._rows
+
+
+def _figures_by_photo(
+    pairs: Pairs, photos: NDArray[np.int64], resamples: int
+) -> dict[str, Interval]:
+    """BLEU, ROUGE-L and CIDEr-D with intervals over photos, given the photo of each caption (C,)."""
+    candidates, references = pairs.candidates, pairs.references
+    bleu_sums = sums_by_photo(bleu_statistics(candidates, references), photos)
+    rouges, ciders = rouge_l(candidates, references), cider_d(candidates, references)
+    mean_sums = sums_by_photo(np.column_stack([rouges, ciders, np.ones(len(candidates))]), photos)
+    bleus = bootstrap_sums(bleu_sums, corpus_bleu, resamples=resamples)
+    rouge, cider = bootstrap_sums(
+        mean_sums, lambda sums: sums[..., :2] / sums[..., 2:], resamples=resamples
+    )
+    figures = {f"BLEU-{order}": bleu for order, bleu in enumerate(bleus, start=1)}
+    return {**figures, "ROUGE-L": rouge, "CIDEr-D": cider}
 
 
 def each_cider(
@@ -136,9 +157,8 @@ def each_cider(
 ) -> dict[str, float]:
     """CIDEr-D of every caption by its id; the corpus figure is their mean."""
     pairs = pair(predictions, references)
-    return dict(
-        zip(map(str, pairs.ids), cider_d(pairs.candidates, pairs.references).tolist(), strict=True)
-    )
+    ciders = cider_d(pairs.candidates, pairs.references).tolist()
+    return dict(zip(map(str, pairs.ids), ciders, strict=True))
 
 
 def sums_by_photo(rows: NDArray[Any], photos: NDArray[np.int64]) -> NDArray[np.float64]:

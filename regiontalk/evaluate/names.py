@@ -17,6 +17,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.names import name_phrase, plural_phrase
 from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.result import Figure, Result
+from regiontalk.files import read_text
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.metrics.names import (
     LARGE_SHARE,
@@ -41,19 +42,23 @@ def read_class_words(path: Path | None, examples: Sequence[Example]) -> dict[str
         ValueError: the file is not an object of lists of words.
     """
     if path is None:
-        classes = {phrase.text for example in examples for phrase in example.phrases}
+        classes: set[str] = set()
+        for example in examples:
+            classes.update(phrase.text for phrase in example.phrases)
         return {name: [name, *_forms(name)] for name in sorted(classes)}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
+        class_words = {}
         for name, words in values.items():
             if not isinstance(words, list):
                 raise TypeError(f"{name!r} has {words!r}, which is no list")
-        return {str(name): [str(word) for word in words] for name, words in values.items()}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
+            class_words[str(name)] = list(map(str, words))
+    except (OSError, json.JSONDecodeError, AttributeError, TypeError) as error:
         raise ValueError(
             f'{path}: expected class words, a JSON object such as {{"dog": ["dog", "puppy"]}} '
             f"({error})"
         ) from error
+    return class_words
 
 
 def _forms(name: str) -> tuple[str, str]:
@@ -81,35 +86,56 @@ def evaluate_names(
     Raises:
         ValueError: no photo has an object, or a class has no words.
     """
-    boxed = [example for example in examples if len(example.boxes_xyxy)]
-    if not boxed:
+    threshold = captioner.config.decoding.threshold
+    results = caption_all(captioner, _with_boxes(examples))
+    captioned = [example for example, _ in results]
+    photos = [named_photo(example, result) for example, result in results]
+    model = score_names(photos, class_words, threshold, resamples=resamples)
+    figures: dict[str, dict[str, Figure]] = {
+        "model": {**_cells(model), **_proposal_recall(captioner, captioned)}
+    }
+    for name, detector in (detectors or {}).items():
+        detected = [detected_photo(example, detector) for example in captioned]
+        row = score_names(detected, class_words, resamples=resamples)
+        figures[name] = _cells(row)
+    for value, row in threshold_curve(photos, class_words).items():
+        figures[f"model at threshold {value:g}"] = _cells(row, intervals=False)
+    return Result(
+        "names",
+        figures,
+        _counts(model, len(photos), len(examples)),
+        (_class_note(model),),
+        _outputs(results),
+        cases=_cases(results, photos, class_words, threshold),
+    )
+
+
+def _with_boxes(examples: Sequence[Example]) -> list[Example]:
+    """The photos that have an object."""
+    with_boxes = [example for example in examples if len(example.boxes_xyxy)]
+    if not with_boxes:
         raise ValueError(
             "names: expected photos with boxes of classes (COCO instances), got none with a box"
         )
-    threshold = captioner.config.decoding.threshold
-    results = caption_all(captioner, boxed)
-    photos = [named_photo(example, result) for example, result in results]
-    rows = {"model": score_names(photos, class_words, threshold, resamples=resamples)}
-    for name, detector in (detectors or {}).items():
-        detected = [detected_photo(example, detector) for example, _ in results]
-        rows[name] = score_names(detected, class_words, resamples=resamples)
-    figures: dict[str, dict[str, Figure]] = {name: _cells(row) for name, row in rows.items()}
-    figures["model"] |= _proposal_recall(captioner, [example for example, _ in results])
-    for value, row in threshold_curve(photos, class_words).items():
-        figures[f"model at threshold {value:g}"] = _cells(row, intervals=False)
-    model = rows["model"]
-    counts = {
-        "photos": len(photos),
-        "photos without boxes or unreadable, left out": len(examples) - len(photos),
-        "regions judged": model.judged,
-        "of them right": model.correct,
-        f"objects over {LARGE_SHARE:.0%}": model.objects,
-        "of them named": model.named,
+    return with_boxes
+
+
+def _counts(row: NameFigures, photos: int, examples: int) -> dict[str, int]:
+    """How many of the examples were judged, and what of them."""
+    return {
+        "photos": photos,
+        "photos without boxes or unreadable, left out": examples - photos,
+        "regions judged": row.judged,
+        "of them right": row.correct,
+        f"objects over {LARGE_SHARE:.0%}": row.objects,
+        "of them named": row.named,
     }
-    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in model.by_class.items()]
-    notes = (f"objects named by class: {', '.join(by_class)}",)
-    cases = _cases(results, photos, class_words, threshold)
-    return Result("names", figures, counts, notes, tuple(_outputs(results)), (), cases)
+
+
+def _class_note(row: NameFigures) -> str:
+    """How many objects of each class got their name."""
+    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in row.by_class.items()]
+    return f"objects named by class: {', '.join(by_class)}"
 
 
 def caption_all(
@@ -176,28 +202,28 @@ def _cells(row: NameFigures, *, intervals: bool = True) -> dict[str, Figure]:
 
 def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) -> dict[str, Figure]:
     """The share of large objects that some of the best proposals meets, by number of proposals."""
-    most = max(RECALL_COUNTS)
     hits = dict.fromkeys(RECALL_COUNTS, 0)
-    total = 0
+    large_count = 0
     for example in examples:
         photo = captioner.open(example.photo)
-        boxes, _ = captioner.predictor.propose(captioner.encode([photo]), most)
+        boxes, _ = captioner.predictor.propose(captioner.encode([photo]), max(RECALL_COUNTS))
         size_wh = example.size_wh or photo.size_wh
-        original = captioner.preprocessing.to_original(boxes[0], photo.size_wh)
-        proposals = box_ops.rescale(original, photo.size_wh, size_wh)[1:]
-        objects = example.boxes_xyxy
-        large = objects[box_ops.area(objects) > LARGE_SHARE * size_wh[0] * size_wh[1]]
-        total += len(large)
-        if len(large):
-            overlaps = box_ops.iou(large, proposals)
-            for count in RECALL_COUNTS:
-                hits[count] += int((overlaps[:, :count].max(axis=1) >= 0.5).sum())
-    return {f"recall by {count} proposals": hits[count] / max(1, total) for count in RECALL_COUNTS}
+        in_file = captioner.preprocessing.to_original(boxes[0], photo.size_wh)
+        proposals = box_ops.rescale(in_file, photo.size_wh, size_wh)[1:]
+        min_area = LARGE_SHARE * size_wh[0] * size_wh[1]
+        large = example.boxes_xyxy[box_ops.area(example.boxes_xyxy) > min_area]
+        large_count += len(large)
+        if not len(large):
+            continue
+        ious = box_ops.iou(large, proposals)
+        for count in RECALL_COUNTS:
+            hits[count] += int((ious[:, :count].max(axis=1) >= 0.5).sum())
+    return {f"recall by {count} proposals": hits[count] / max(1, large_count) for count in hits}
 
 
-def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> list[dict[str, object]]:
-    """What the model said, a photo a row."""
-    return [{"photo": example.id, **result.to_dict()} for example, result in results]
+def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> tuple[dict[str, object], ...]:
+    """The model's words, a photo a row."""
+    return tuple({"photo": example.id, **result.to_dict()} for example, result in results)
 
 
 def _cases(
@@ -207,28 +233,30 @@ def _cases(
     threshold: float,
 ) -> dict[str, tuple[Case, ...]]:
     """Photos with the most right and with the most wrong words."""
-    balances = []
+    right_counts, wrong_counts = [], []
     for photo in photos:
-        correct, _ = judge_regions(photo, class_words)
-        shown = [
-            value
-            for value, confidence in zip(correct, photo.confidences, strict=True)
-            if confidence >= threshold
-        ]
-        balances.append((shown.count(True), shown.count(False)))
-    by_right = sorted(range(len(photos)), key=lambda row: -balances[row][0])[:3]
-    by_wrong = sorted(range(len(photos)), key=lambda row: -balances[row][1])[:3]
+        is_correct, _ = judge_regions(photo, class_words)
+        shown = []
+        for value, confidence in zip(is_correct, photo.confidences, strict=True):
+            if confidence >= threshold:
+                shown.append(value)
+        right_counts.append(shown.count(True))
+        wrong_counts.append(shown.count(False))
 
-    def case(row: int) -> Case:
-        result = results[row][1]
+    def make(row: int) -> Case:
+        example, result = results[row]
         shown = [region for region in result.regions if region.confidence >= threshold]
-        right, wrong = balances[row]
         drawn = ImageResult(
-            str(results[row][0].photo), result.size_wh, result.model, result.caption, tuple(shown)
+            str(example.photo), result.size_wh, result.model, result.caption, tuple(shown)
         )
-        return Case(f"{right} right, {wrong} wrong", (), drawn)
+        return Case(f"{right_counts[row]} right, {wrong_counts[row]} wrong", (), drawn)
 
     return {
-        "most right": tuple(case(row) for row in by_right),
-        "most wrong": tuple(case(row) for row in by_wrong),
+        "most right": tuple(map(make, _largest(right_counts))),
+        "most wrong": tuple(map(make, _largest(wrong_counts))),
     }
+
+
+def _largest(counts: Sequence[int]) -> list[int]:
+    """The rows of the three largest counts; ties by order."""
+    return sorted(range(len(counts)), key=lambda row: -counts[row])[:3]

@@ -1,8 +1,9 @@
-"""Pictures that are no photos: how many get no words, and what the check costs on photos."""
+"""Images that are no photos: how many get no words, and what the check costs on photos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from PIL import Image
@@ -11,10 +12,10 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.not_photos import HELD_OUT, KINDS, draw_image
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.images.open import ImageError, open_image
-from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
+from regiontalk.metrics.bootstrap import bootstrap_sums
 from regiontalk.records import Example, ImageResult
 
-EACH = 18  # pictures of a kind: 19 kinds make 342
+EACH = 18  # images of a kind: 19 kinds make 342
 FIRST_SEED = 1_000_000  # far from those that a check is fitted on
 PHOTOS_TOGETHER = 8
 
@@ -22,35 +23,24 @@ PHOTOS_TOGETHER = 8
 def evaluate_not_photos(
     captioner: RegionCaptioner, examples: Sequence[Example], *, resamples: int = 1000
 ) -> Result:
-    """The share of drawn pictures without a confident word, with and without the check.
+    """The share of drawn images without a confident word, with and without the check.
 
-    A picture has a confident word where its sentence is one that the model is sure of, or a region
+    An image has a confident word where its sentence is one that the model is sure of, or a region
     has words. On the photos of the data set the row says how many regions with words the check
     takes away.
 
     Args:
         captioner: as a user has it.
         examples: photos.
-        resamples: bootstrap draws of pictures.
+        resamples: bootstrap draws of images.
     """
     silent: dict[str, list[bool]] = {}
     unchecked: list[bool] = []
     for kind in KINDS:
-        pictures = [draw_image(kind, FIRST_SEED + number) for number in range(EACH)]
-        silent[kind] = [not has_confident_words(result) for result in _caption(captioner, pictures)]
-        results = _caption(captioner, pictures, check_photo=False)
-        unchecked += [not has_confident_words(result) for result in results]
-    held_out = [value for kind in HELD_OUT for value in silent[kind]]
-    learned = [value for kind in KINDS if kind not in HELD_OUT for value in silent[kind]]
-    rows = {
-        "kinds never learned from": _share(held_out, resamples),
-        "other kinds": _share(learned, resamples),
-        "all kinds": _share([*held_out, *learned], resamples),
-        "all kinds, without the check": _share(unchecked, resamples),
-    }
-    figures: dict[str, dict[str, Figure]] = {
-        name: {"without a confident word": value} for name, value in rows.items()
-    }
+        images = [draw_image(kind, FIRST_SEED + number) for number in range(EACH)]
+        silent[kind] = _are_silent(captioner, images)
+        unchecked += _are_silent(captioner, images, check_photo=False)
+    figures = _silence(silent, unchecked, resamples)
     counts = {"pictures": len(unchecked)}
     photos = list(_readable(examples))
     if photos:
@@ -66,8 +56,36 @@ def evaluate_not_photos(
     return Result("not-photos", figures, counts, notes)
 
 
+def _silence(
+    silent: Mapping[str, list[bool]], unchecked: list[bool], resamples: int
+) -> dict[str, dict[str, Figure]]:
+    """The rows of drawn images: which of each kind are without a word, and which of all are without the check."""
+    learned_kinds = [kind for kind in KINDS if kind not in HELD_OUT]
+    held_out = list(chain.from_iterable(silent[kind] for kind in HELD_OUT))
+    learned = list(chain.from_iterable(silent[kind] for kind in learned_kinds))
+    groups = {
+        "kinds never learned from": held_out,
+        "other kinds": learned,
+        "all kinds": [*held_out, *learned],
+        "all kinds, without the check": unchecked,
+    }
+    rows: dict[str, dict[str, Figure]] = {}
+    for name, values in groups.items():
+        (share,) = bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)
+        rows[name] = {"without a confident word": share}
+    return rows
+
+
+def _are_silent(
+    captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
+) -> list[bool]:
+    """Which images get no confident word."""
+    results = _caption(captioner, images, check_photo=check_photo)
+    return [not has_confident_words(result) for result in results]
+
+
 def has_confident_words(result: ImageResult) -> bool:
-    """Whether anything is said of a picture as if it were certain."""
+    """Whether anything is stated of an image as if it were certain."""
     caption = result.caption
     is_sure = caption is not None and bool(caption.text) and caption.sure
     return is_sure or any(region.text for region in result.regions)
@@ -79,12 +97,7 @@ def count_words(result: ImageResult) -> int:
     return spoken + bool(result.caption is not None and result.caption.text)
 
 
-def _share(values: Sequence[bool], resamples: int) -> Interval:
-    """The share that is true, with its interval."""
-    return bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)[0]
-
-
-def _readable(examples: Iterable[Example]) -> Iterable[Image.Image]:
+def _readable(examples: Iterable[Example]) -> Iterator[Image.Image]:
     """The photos that can be opened."""
     for example in examples:
         try:
@@ -96,7 +109,7 @@ def _readable(examples: Iterable[Example]) -> Iterable[Image.Image]:
 def _caption(
     captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
 ) -> list[ImageResult]:
-    """What a user sees of each picture."""
+    """What a user sees of each image."""
     results: list[ImageResult] = []
     for first in range(0, len(images), PHOTOS_TOGETHER):
         chunk = images[first : first + PHOTOS_TOGETHER]

@@ -29,10 +29,10 @@ class PhotoBatch:
 
     Attributes:
         examples: B examples.
-        photo_sizes_wh: width and height of the B picture *files*; annotations may refer to another
+        photo_sizes_wh: width and height of the B photo *files*; annotations may refer to another
             size.
         features: of the B photos.
-        preprocessing: the road from file to network.
+        preprocessing: from file to network.
     """
 
     examples: tuple[Example, ...]
@@ -106,32 +106,33 @@ class EncodedPhotos:
         self.broken: list[str] = []
         self.done = done
         self._batch, self._keep = batch, keep
-        self._kept: list[PhotoBatch] | None = None
+        self._kept_batches: list[PhotoBatch] | None = None
 
     def __iter__(self) -> Iterator[PhotoBatch]:
-        if self._kept is not None:
+        if self._kept_batches is not None:
             done = 0
-            for batch in self._kept:
+            for batch in self._kept_batches:
                 yield batch
                 done += len(batch)
                 self.done(done)
             return
         self.broken = []
-        kept: list[PhotoBatch] = []
+        batches: list[PhotoBatch] = []
         for start in range(0, len(self.examples), self._batch):
-            found = self._encode(self.examples[start : start + self._batch])
-            if found is not None:
+            encoded = self._encode(self.examples[start : start + self._batch])
+            if encoded is not None:
                 if self._keep:
-                    kept.append(found)
-                yield found
+                    batches.append(encoded)
+                yield encoded
             self.done(min(start + self._batch, len(self.examples)))
         if self._keep:
-            self._kept = kept
+            self._kept_batches = batches
 
     def _encode(self, examples: Sequence[Example]) -> PhotoBatch | None:
         """One batch; photos that cannot be opened are left out and named in ``broken``."""
         preprocessing = self.captioner.preprocessing
-        opened: list[tuple[Example, Photo]] = []
+        examples_opened: list[Example] = []
+        photos: list[Photo] = []
         for example in examples:
             try:
                 photo = open_photo(
@@ -140,32 +141,29 @@ class EncodedPhotos:
             except ImageError as error:
                 self.broken.append(str(error))
                 continue
-            opened.append((example, photo))
-        if not opened:
+            examples_opened.append(example)
+            photos.append(photo)
+        if not photos:
             return None
-        photos = [photo for _, photo in opened]
-        sizes = tuple(photo.size_wh for photo in photos)
-        return PhotoBatch(
-            tuple(example for example, _ in opened),
-            sizes,
-            self.captioner.encode(photos),
-            preprocessing,
-        )
+        sizes_wh = tuple(photo.size_wh for photo in photos)
+        features = self.captioner.encode(photos)
+        return PhotoBatch(tuple(examples_opened), sizes_wh, features, preprocessing)
 
 
 def pad_with_whole(boxes: Sequence[FloatArray], size: int) -> FloatArray:
-    """Boxes of several photos in network pixels as (B, N, 4), N at least 1; places left over hold the whole picture."""
+    """Boxes of several photos in network pixels as (B, N, 4), N at least 1; rows left over hold the whole photo."""
     width = max(1, max((len(rows) for rows in boxes), default=0))
-    padded = np.tile(np.array([0, 0, size, size], dtype=np.float32), (len(boxes), width, 1))
-    for row, values in enumerate(boxes):
-        padded[row, : len(values)] = values
+    photo_xyxy = np.array([0, 0, size, size], dtype=np.float32)
+    padded = np.tile(photo_xyxy, (len(boxes), width, 1))
+    for row, photo_boxes in enumerate(boxes):
+        padded[row, : len(photo_boxes)] = photo_boxes
     return padded
 
 
-def box_vectors(
+def box_features(
     captioner: RegionCaptioner, batch: PhotoBatch, boxes: Sequence[FloatArray]
 ) -> list[FloatArray]:
-    """Region vectors (n, F) of each photo's own boxes (n, 4) in network pixels."""
+    """Region features (n, F) of each photo's own boxes (n, 4) in network pixels."""
     padded = pad_with_whole(boxes, captioner.config.extractor.size)
-    vectors = captioner.predictor.region_features(batch.features, padded)
-    return [row[: len(own)] for row, own in zip(vectors, boxes, strict=True)]
+    features = captioner.predictor.region_features(batch.features, padded)
+    return [rows[: len(photo_boxes)] for rows, photo_boxes in zip(features, boxes, strict=True)]

@@ -33,12 +33,15 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
     try:
         if isinstance(values, dict):
             values = next((values[key] for key in _LISTS if key in values), values)
+        pairs: list[tuple[str, str]] = []
         if isinstance(values, list):
-            return [
-                pair for number, row in enumerate(values, 1) for pair in _row_pairs(row, number)
-            ]
+            for number, row in enumerate(values, 1):
+                pairs += _row_pairs(row, number)
+            return pairs
         if isinstance(values, dict) and isinstance(values.get("images"), list):
-            return [pair for row in values["images"] for pair in _karpathy_pairs(row)]
+            for row in values["images"]:
+                pairs += _karpathy_pairs(row)
+            return pairs
         return _by_id(values)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: expected {FORMS} ({_reason(error)})") from error
@@ -88,11 +91,10 @@ def _by_id(groups: Any) -> list[tuple[str, str]]:
         raise TypeError(f"file: expected a list or an object, got {_brief(groups)}")
     pairs: list[tuple[str, str]] = []
     for name, texts in groups.items():
-        for item in texts if isinstance(texts, list) else [texts]:
+        for entry in texts if isinstance(texts, list) else [texts]:
+            caption = entry["caption"] if isinstance(entry, dict) else entry
             try:
-                pairs.append(
-                    (_id(name), _text(item["caption"] if isinstance(item, dict) else item))
-                )
+                pairs.append((_id(name), _text(caption)))
             except TypeError as error:
                 raise TypeError(f"id {name}: {error}") from error
     return pairs
@@ -111,13 +113,12 @@ def _id(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if value is None:  # nothing was said
+    if value is None:  # no words
         return ""
     if not isinstance(value, str):
         raise TypeError(f"caption: expected text, got {_brief(value)}")
-    return value.encode("utf-8", "replace").decode(
-        "utf-8"
-    )  # half of a surrogate pair is no character
+    # half of a surrogate pair is no character
+    return value.encode("utf-8", "replace").decode("utf-8")
 
 
 def _brief(value: Any) -> str:
@@ -134,10 +135,9 @@ def _reason(error: Exception) -> str:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        twice = next(
-            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
-        )
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice!r} stands there twice")
-    return found
+    return values

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
-from regiontalk.evaluate.charts import AT, Chart, Line
+from regiontalk.evaluate.charts import AT, Chart, Line, interval_line
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result
@@ -22,8 +24,7 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
     """Share of the annotated boxes that a proposal covers at IoU 0.5 and 0.75, with 20 and with 100 boxes.
 
     Two ways of counting to 20: proposals alone, and the whole photo as one of the 20 (as the model
-        uses them: the
-    paper's 19 and the whole picture).
+    uses them: the paper's 19 and the whole photo).
 
     Args:
         photos: the data set, with Entities boxes.
@@ -32,78 +33,75 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
     Raises:
         ValueError: no photo has a box.
     """
-    alone, with_whole = [], []
-    for batch in photos:
-        boxes, scores = photos.captioner.predictor.propose(batch.features, PROPOSALS)
-        for row, example in enumerate(batch.examples):
-            places = batch.to_annotation(row, boxes[row])
-            shown = batch.visible(row, boxes[row]) & (
-                scores[row] > 0
-            )  # the whole photo has score 1
-            real = np.flatnonzero(shown)
-            with_whole.append(PhotoProposals(example.id, places[real], example.boxes_xyxy))
-            alone.append(PhotoProposals(example.id, places[real[1:]], example.boxes_xyxy))
+    with_whole_photo = _all_proposals(photos)
+    alone = [replace(photo, proposals_xyxy=photo.proposals_xyxy[1:]) for photo in with_whole_photo]
     figures: dict[str, dict[str, Figure]] = {}
     lines: list[Line] = []
-    for name, rows in (("proposals alone", alone), ("whole photo among them", with_whole)):
+    for name, rows in (("proposals alone", alone), ("whole photo among them", with_whole_photo)):
         report = proposal_recall(rows, counts=AT, thresholds=THRESHOLDS, resamples=resamples)
-        lines += [_recall_line(f"{name}, IoU {least:g}", report, least) for least in THRESHOLDS]
-        figures[name] = {
-            **{
-                f"{count} boxes IoU {least:g}": report.recall[count, least]
-                for count in COUNTS
-                for least in THRESHOLDS
-            },
-            **{f"{count} boxes mean IoU .5-.95": report.average[count] for count in COUNTS},
-        }
+        figures[name] = _recalls(report)
+        for min_iou in THRESHOLDS:
+            recalls = [report.recall[count, min_iou] for count in AT]
+            lines.append(interval_line(f"{name}, IoU {min_iou:g}", AT, recalls))
+    counts = {
+        "photos": report.photos,
+        "boxes": report.truths,
+        "photos that cannot be opened": len(photos.broken),
+    }
+    chart = Chart(
+        "curve",
+        "Recall against the number of boxes",
+        "boxes",
+        "share of true boxes covered",
+        tuple(lines),
+    )
     return Result(
         "proposals",
         figures,
-        {
-            "photos": report.photos,
-            "boxes": report.truths,
-            "photos that cannot be opened": len(photos.broken),
-        },
+        counts,
         ("'whole photo among them': 19 proposals and the whole photo make 20 boxes, 99 make 100",),
-        charts=(
-            Chart(
-                "curve",
-                "Recall against the number of boxes",
-                "boxes",
-                "share of true boxes covered",
-                tuple(lines),
-            ),
-        ),
+        charts=(chart,),
         cases=_proposal_cases(photos.examples, alone),
     )
 
 
-def _recall_line(name: str, report: RecallReport, least: float) -> Line:
-    """Recall over the number of boxes at one IoU."""
-    found = [report.recall[count, least] for count in AT]
-    values, low, high = ([getattr(one, part) for one in found] for part in ("value", "low", "high"))
-    return Line(name, tuple(map(float, AT)), tuple(values), tuple(low), tuple(high))
+def _all_proposals(photos: EncodedPhotos) -> list[PhotoProposals]:
+    """The whole photo, its proposals and its true boxes, in pixels of the annotation."""
+    all_proposals = []
+    for batch in photos:
+        boxes, objectness = photos.captioner.predictor.propose(batch.features, PROPOSALS)
+        for row, example in enumerate(batch.examples):
+            # the whole photo, which comes first, has objectness 1
+            usable = np.flatnonzero(batch.visible(row, boxes[row]) & (objectness[row] > 0))
+            boxes_xyxy = batch.to_annotation(row, boxes[row])[usable]
+            all_proposals.append(PhotoProposals(example.id, boxes_xyxy, example.boxes_xyxy))
+    return all_proposals
+
+
+def _recalls(report: RecallReport) -> dict[str, Figure]:
+    """The columns of one way of counting."""
+    recalls: dict[str, Figure] = {
+        f"{count} boxes IoU {min_iou:g}": report.recall[count, min_iou]
+        for count, min_iou in product(COUNTS, THRESHOLDS)
+    }
+    for count in COUNTS:
+        recalls[f"{count} boxes mean IoU .5-.95"] = report.average[count]
+    return recalls
 
 
 def _proposal_cases(examples: Sequence[Example], proposals: Sequence[PhotoProposals]) -> Cases:
     """Photos by the mean best IoU of their true boxes, each box with its own."""
     by_id = {example.id: example for example in examples}
-    used = [one for one in proposals if len(one.truths_xyxy)]
-    best = [best_overlaps(one, [PROPOSALS])[:, 0] for one in used]
+    judged = [photo for photo in proposals if len(photo.truths_xyxy)]
+    best_ious = [best_overlaps(photo, [PROPOSALS])[:, 0] for photo in judged]
 
     def make(row: int) -> Case:
-        example = by_id[used[row].photo]
-        boxes = [
-            (box, f"{most:.2f}")
-            for box, most in zip(used[row].truths_xyxy.tolist(), best[row], strict=True)
-        ]
-        covered = int((best[row] >= THRESHOLDS[0]).sum())
-        lines = [("true boxes covered at IoU 0.5", f"{covered} of {len(boxes)}")]
-        return Case(
-            f"mean IoU {best[row].mean():.2f}",
-            tuple(lines),
-            on_boxes(example, boxes),
-            example.size_wh,
-        )
+        example, truths = by_id[judged[row].photo], judged[row].truths_xyxy.tolist()
+        boxes = [(box, f"{iou:.2f}") for box, iou in zip(truths, best_ious[row], strict=True)]
+        covered = int((best_ious[row] >= THRESHOLDS[0]).sum())
+        lines = (("true boxes covered at IoU 0.5", f"{covered} of {len(boxes)}"),)
+        value = f"mean IoU {best_ious[row].mean():.2f}"
+        return Case(value, lines, on_boxes(example, boxes), example.size_wh)
 
-    return pick([float(one.mean()) for one in best], [one.photo for one in used], make)
+    means = [float(ious.mean()) for ious in best_ious]
+    return pick(means, [photo.photo for photo in judged], make)

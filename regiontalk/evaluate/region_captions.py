@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from regiontalk.captioner import RegionCaptioner
+from regiontalk.captioner import RegionCaptioner, ScoredCaption
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, pad_with_whole
 from regiontalk.records import Example, FloatArray, Phrase
 
 TOGETHER = 8  # photos whose boxes decode in one batch: those with equally many boxes, so that little is padding
-
-
-class Spoken(NamedTuple):
-    """A caption and what its confidence is computed from."""
-
-    text: str
-    fluency: float
-    match: float
 
 
 @dataclass(frozen=True)
@@ -49,17 +40,18 @@ class OneBox:
 
 def one_box_things(example: Example) -> list[OneBox]:
     """The chains of a photo of exactly one box (docs/protocols.md: "two men" does not describe one man's box)."""
-    boxes: dict[str, set[int]] = {}
-    phrases: dict[str, list[str]] = {}
+    boxes_by_chain: dict[str, set[int]] = {}
+    texts_by_chain: dict[str, list[str]] = {}
     for phrase in example.phrases:
         if phrase.boxes:
-            boxes.setdefault(chain(phrase), set()).update(phrase.boxes)
-            phrases.setdefault(chain(phrase), []).append(phrase.text)
-    return [
-        OneBox(example.id, entity, next(iter(rows)), tuple(phrases[entity]))
-        for entity, rows in boxes.items()
-        if len(rows) == 1
-    ]
+            boxes_by_chain.setdefault(chain(phrase), set()).update(phrase.boxes)
+            texts_by_chain.setdefault(chain(phrase), []).append(phrase.text)
+    things = []
+    for entity, boxes in boxes_by_chain.items():
+        if len(boxes) == 1:
+            (box,) = boxes
+            things.append(OneBox(example.id, entity, box, tuple(texts_by_chain[entity])))
+    return things
 
 
 def chain(phrase: Phrase) -> str:
@@ -69,44 +61,43 @@ def chain(phrase: Phrase) -> str:
 
 def one_box_batch(batch: PhotoBatch) -> tuple[list[list[OneBox]], list[FloatArray]]:
     """Each photo's one-box things, and their boxes (n, 4) in network pixels."""
-    things = [one_box_things(example) for example in batch.examples]
-    boxes = [
-        batch.to_network(row, example.boxes_xyxy[[thing.box for thing in own]])
-        for row, (example, own) in enumerate(zip(batch.examples, things, strict=True))
-    ]
-    return things, boxes
+    things_by_photo = [one_box_things(example) for example in batch.examples]
+    boxes_by_photo = []
+    for row, things in enumerate(things_by_photo):
+        annotated_xyxy = batch.examples[row].boxes_xyxy[[thing.box for thing in things]]
+        boxes_by_photo.append(batch.to_network(row, annotated_xyxy))
+    return things_by_photo, boxes_by_photo
 
 
 def left_out(examples: Iterable[Example]) -> Counter[str]:
     """How many phrases and chains have exactly one box, and how many are left out because they have more or none."""
     counts: Counter[str] = Counter()
     for example in examples:
-        rows: dict[str, set[int]] = {}
+        boxes_by_chain: dict[str, set[int]] = {}
         for phrase in example.phrases:
-            rows.setdefault(chain(phrase), set()).update(phrase.boxes)
+            boxes_by_chain.setdefault(chain(phrase), set()).update(phrase.boxes)
         for phrase in example.phrases:
-            counts[f"phrases {_boxes(len(rows[chain(phrase)]))}"] += 1
-        for found in rows.values():
-            counts[f"chains {_boxes(len(found))}"] += 1
+            box_count = len(boxes_by_chain[chain(phrase)])
+            counts[f"phrases {_count_name(box_count)}"] += 1
+        for boxes in boxes_by_chain.values():
+            counts[f"chains {_count_name(len(boxes))}"] += 1
     return counts
 
 
-def _boxes(count: int) -> str:
-    return (
-        ("without a box, left out", "with one box")[count]
-        if count < 2
-        else "with several boxes, left out"
-    )
+def _count_name(box_count: int) -> str:
+    if box_count == 0:
+        return "without a box, left out"
+    return "with one box" if box_count == 1 else "with several boxes, left out"
 
 
-def speak(
+def caption_boxes(
     captioner: RegionCaptioner,
     batch: PhotoBatch,
     boxes: Sequence[FloatArray],
     beams: int | None = None,
     *,
     of_photos: bool = False,
-) -> list[list[Spoken]]:
+) -> list[list[ScoredCaption]]:
     """The caption of every box.
 
     Args:
@@ -119,37 +110,32 @@ def speak(
     Returns:
         B lists of n captions.
     """
-    size, vocabulary = captioner.config.extractor.size, captioner.vocabulary
-    spoken: list[list[Spoken]] = [[] for _ in boxes]
-    order = sorted(
-        (row for row in range(len(boxes)) if len(boxes[row])), key=lambda row: len(boxes[row])
-    )
-    for start in range(0, len(order), TOGETHER):
-        rows = order[start : start + TOGETHER]
-        padded = pad_with_whole([boxes[row] for row in rows], size)
-        features = batch.features.take(rows)
-        captions = captioner.write(features, padded, beams, of_photos=of_photos)
-        evidence = captioner.evidence(features, padded, captions).tolist()
-        for place, row in enumerate(rows):
-            numbers = range(place * padded.shape[1], place * padded.shape[1] + len(boxes[row]))
-            spoken[row] = [
-                Spoken(vocabulary.decode(captions[at].words), *evidence[at]) for at in numbers
-            ]
-    return spoken
+    captions_by_photo: list[list[ScoredCaption]] = [[] for _ in boxes]
+    with_boxes = [row for row in range(len(boxes)) if len(boxes[row])]
+    by_count = sorted(with_boxes, key=lambda row: len(boxes[row]))
+    for start in range(0, len(by_count), TOGETHER):
+        rows = by_count[start : start + TOGETHER]
+        padded = pad_with_whole([boxes[row] for row in rows], captioner.config.extractor.size)
+        features = batch.take(rows).features
+        captions = captioner.scored_captions(features, padded, beams, of_photos=of_photos)
+        for row, padded_captions in zip(rows, captions, strict=True):
+            captions_by_photo[row] = padded_captions[: len(boxes[row])]
+    return captions_by_photo
 
 
-def speak_of_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, Spoken]:
+def caption_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, ScoredCaption]:
     """The caption of every whole photo, by its id."""
     captioner = photos.captioner
-    found: dict[str, Spoken] = {}
+    captions: dict[str, ScoredCaption] = {}
     for batch in photos:
-        whole = list(captioner.predictor.whole_photos(len(batch)))
-        spoken = speak(captioner, batch, whole, beams, of_photos=True)
-        found |= {example.id: own[0] for example, own in zip(batch.examples, spoken, strict=True)}
-    return found
+        photo_boxes = list(captioner.predictor.whole_photos(len(batch)))
+        batch_captions = caption_boxes(captioner, batch, photo_boxes, beams, of_photos=True)
+        for example, (caption,) in zip(batch.examples, batch_captions, strict=True):
+            captions[example.id] = caption
+    return captions
 
 
-def photo_vectors(photos: EncodedPhotos) -> tuple[list[Example], FloatArray]:
+def photo_features(photos: EncodedPhotos) -> tuple[list[Example], FloatArray]:
     """The examples that could be opened, and the whole-photo vector (M, F) of each."""
     captioner = photos.captioner
     examples: list[Example] = []

@@ -1,6 +1,6 @@
 """``--report``: one HTML page with the tables, plots and examples of a run; it opens from disk and loads nothing.
 
-Pictures and plots are part of the file (data URIs), there is no script, and the page's own rules
+Images and plots are in the file (data URIs), there is no script, and the page's own rules
 forbid the browser to load anything from anywhere.
 """
 
@@ -17,7 +17,7 @@ from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.plots import require_matplotlib, svg
 from regiontalk.evaluate.result import Result, cell, columns
 from regiontalk.evaluate.suite import Timed
-from regiontalk.files import atomic_write
+from regiontalk.files import write_data
 from regiontalk.images.open import open_image
 
 PAGE = "index.html"
@@ -54,7 +54,7 @@ def write_report(folder: Path, head: Mapping[str, Any], results: Sequence[Timed]
     prepare_report(folder)
     path = folder / PAGE
     text = page(head, results)
-    atomic_write(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+    write_data(path, text.encode("utf-8"))
     return path
 
 
@@ -67,56 +67,57 @@ def page(head: Mapping[str, Any], results: Sequence[Timed]) -> str:
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     lines = {name: value for name, value in head.items() if name != "data"}
-    parts = [_part(one) for one in results]
-    return template.render(head=lines, data=head.get("data", ()), parts=parts)
+    protocols = list(map(_protocol, results))
+    return template.render(head=lines, data=head.get("data", ()), protocols=protocols)
 
 
-def _part(one: Timed) -> dict[str, Any]:
+def _protocol(timed: Timed) -> dict[str, Any]:
     """What the template needs of a protocol."""
-    result = one.result
+    result = timed.result
+    charts = []
+    for chart in result.charts:
+        charts.append((chart.title, _uri("image/svg+xml", svg(chart).encode())))
+    cases = [(kind, list(map(_case, examples))) for kind, examples in result.cases.items()]
     return {
         "name": result.protocol,
-        "seconds": one.seconds,
+        "seconds": timed.seconds,
         "columns": columns(result),
         "rows": [(name, _cells(result, name)) for name in result.figures],
         "counts": [(name, f"{value:g}") for name, value in result.counts.items()],
         "notes": result.notes,
-        "charts": [
-            (chart.title, _uri("image/svg+xml", svg(chart).encode())) for chart in result.charts
-        ],
-        "cases": [
-            (kind, [_case(case) for case in cases]) for kind, cases in result.cases.items() if cases
-        ],
+        "charts": charts,
+        "cases": [(kind, examples) for kind, examples in cases if examples],
     }
 
 
 def _cells(result: Result, row: str) -> list[list[str]]:
     """The figures of a row: each the figure and its interval, where it has one; nothing where the row has none."""
-    found = result.figures[row]
+    figures = result.figures[row]
     return [
-        cell(name, found[name]).split("\n") if name in found else [""] for name in columns(result)
+        cell(name, figures[name]).split("\n") if name in figures else [""]
+        for name in columns(result)
     ]
 
 
 def _case(case: Case) -> dict[str, Any]:
-    """One example with its picture."""
+    """One example with its image."""
     return {
         "value": case.value,
         "lines": case.lines,
-        "picture": None if case.drawn is None else _picture(case),
+        "image": None if case.drawn is None else _image(case),
         "photo": "" if case.drawn is None else Path(case.drawn.photo).name,
     }
 
 
-def _picture(case: Case) -> str:
+def _image(case: Case) -> str:
     """The photo with its boxes and words, in its own shape, as a data URI."""
     if case.drawn is None:
         raise ValueError("case: expected a photo to draw on, got none")
-    photo = open_image(case.drawn.photo, max_pixels=10**9)
-    if case.size_wh is not None and photo.size != case.size_wh:
-        photo = photo.resize(case.size_wh)
+    image = open_image(case.drawn.photo, max_pixels=10**9)
+    if case.size_wh is not None and image.size != case.size_wh:
+        image = image.resize(case.size_wh)
     stream = io.BytesIO()
-    draw(photo, case.drawn).save(stream, format="JPEG", quality=80)
+    draw(image, case.drawn).save(stream, format="JPEG", quality=80)
     return _uri("image/jpeg", stream.getvalue())
 
 

@@ -1,10 +1,11 @@
-"""What every protocol returns: figures by row and column, counts, remarks, and what the model said."""
+"""What every protocol returns: figures by row and column, counts, remarks, and the model's words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from regiontalk.evaluate.charts import Chart
@@ -39,7 +40,7 @@ class Result:
         figures: row (the model, a baseline, a direction, a type) -> column -> figure.
         counts: what was counted and what was left out.
         notes: remarks that a reader of the table needs.
-        outputs: what the model said, one entry a photo, region or phrase; plain values.
+        outputs: the model's words, one entry a photo, region or phrase; plain values.
         charts: what is drawn of it.
         cases: examples to look at.
     """
@@ -56,14 +57,16 @@ class Result:
         """Plain values for JSON, without outputs and cases; a figure that is not a finite number becomes null."""
         return {
             "protocol": self.protocol,
-            "figures": {
-                row: {name: plain(value) for name, value in cells.items()}
-                for row, cells in self.figures.items()
-            },
+            "figures": {row: _plain_cells(cells) for row, cells in self.figures.items()},
             "counts": dict(self.counts),
             "notes": list(self.notes),
             "charts": [chart.to_dict() for chart in self.charts],
         }
+
+
+def _plain_cells(cells: Mapping[str, Figure]) -> dict[str, Any]:
+    """One row of figures as JSON has it."""
+    return {name: plain(value) for name, value in cells.items()}
 
 
 def plain(figure: Figure) -> Any:
@@ -79,7 +82,7 @@ def plain(figure: Figure) -> Any:
 
 def columns(result: Result) -> list[str]:
     """All columns of a result in the order of their first appearance."""
-    return list(dict.fromkeys(name for cells in result.figures.values() for name in cells))
+    return list(dict.fromkeys(chain.from_iterable(result.figures.values())))
 
 
 def cell(column: str, figure: Figure) -> str:
@@ -90,12 +93,13 @@ def cell(column: str, figure: Figure) -> str:
     """
     if figure is None:
         return "-"
-    scale, digits = (1.0, 1) if column in PLAIN else (100.0, 1)
+    scale = 1.0 if column in PLAIN else 100.0
     if not isinstance(figure, Interval):
-        return f"{figure * scale:.{digits}f}"
-    low, high = figure.low * scale, figure.high * scale
-    value = f"{figure.value * scale:.{digits}f}"
-    return value if math.isnan(low) else f"{value}\n{low:.{digits}f}-{high:.{digits}f}"
+        return f"{figure * scale:.1f}"
+    value = f"{figure.value * scale:.1f}"
+    if math.isnan(figure.low):
+        return value
+    return f"{value}\n{figure.low * scale:.1f}-{figure.high * scale:.1f}"
 
 
 def caption_row(scores: CaptionScores) -> dict[str, Figure]:

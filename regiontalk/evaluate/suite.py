@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import Any
 from regiontalk.evaluate.alignment import evaluate_alignment
 from regiontalk.evaluate.calibration import ConfidenceFit, confidence_result, fit_confidence
 from regiontalk.evaluate.captions import evaluate_captions
-from regiontalk.evaluate.dense import OVERLAP, evaluate_dense
+from regiontalk.evaluate.dense import NMS_IOU, evaluate_dense
 from regiontalk.evaluate.names import evaluate_names, read_class_words
 from regiontalk.evaluate.not_photos import evaluate_not_photos
 from regiontalk.evaluate.photos import EncodedPhotos
@@ -25,6 +24,7 @@ from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.training_bank import Training, read_training
+from regiontalk.files import write_data
 from regiontalk.objects.detectors import YoloxDetector
 
 FORMAT = 1
@@ -44,7 +44,7 @@ class Settings:
         untrained: whether an untrained model stands beside the alignment figures.
         snippets: file of inferred pairs; None infers them.
         resamples: bootstrap draws.
-        overlap: IoU above which the weaker of two detections of dense captioning goes.
+        nms_iou: IoU above which the weaker of two detections of dense captioning goes.
         class_words: file of what names each class; None takes the classes' own names.
         yolox: file of a YOLOX network that is measured beside the model's names.
     """
@@ -56,7 +56,7 @@ class Settings:
     untrained: bool = True
     snippets: Path | None = None
     resamples: int = 1000
-    overlap: float = OVERLAP
+    nms_iou: float = NMS_IOU
     class_words: Path | None = None
     yolox: Path | None = None
 
@@ -100,18 +100,13 @@ class Suite:
         Raises:
             ValueError: the data lacks what it needs.
         """
-        one = timed(lambda: PROTOCOLS[name](self))
-        parts = {"photos": self.photos, "training photos": self._training}
-        lost = {
-            part: photos.broken
-            for part, photos in parts.items()
-            if photos is not None and photos.broken
-        }
-        notes = [
-            f"{part} that cannot be opened, left out: {len(own)} ({own[0]})"
-            for part, own in lost.items()
-        ]
-        return replace(one, result=replace(one.result, notes=(*one.result.notes, *notes)))
+        measured = timed(lambda: PROTOCOLS[name](self))
+        notes = list(measured.result.notes)
+        for kind, photos in (("photos", self.photos), ("training photos", self._training)):
+            broken = [] if photos is None else photos.broken
+            if broken:
+                notes.append(f"{kind} that cannot be opened, left out: {len(broken)} ({broken[0]})")
+        return replace(measured, result=replace(measured.result, notes=tuple(notes)))
 
     def attempt(self, name: str) -> Timed:
         """One protocol of several; where the data lacks what it needs, a note says so and the others go on."""
@@ -186,7 +181,7 @@ def _names(suite: Suite) -> Result:
 def _dense(suite: Suite) -> Result:
     settings = suite.settings
     return evaluate_dense(
-        suite.photos, overlap=settings.overlap, beams=settings.beams, resamples=settings.resamples
+        suite.photos, nms_iou=settings.nms_iou, beams=settings.beams, resamples=settings.resamples
     )
 
 
@@ -208,41 +203,30 @@ PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
 
 def document(head: Mapping[str, Any], results: Sequence[Timed]) -> dict[str, Any]:
     """What ``--json`` writes: the head (command, model, data) and every result with its seconds."""
-    rows = [
-        {
-            **one.result.to_dict(),
-            "seconds": round(one.seconds, 2),
-            "cpu_seconds": round(one.cpu_seconds, 2),
+    rows = []
+    for measured in results:
+        seconds = {
+            "seconds": round(measured.seconds, 2),
+            "cpu_seconds": round(measured.cpu_seconds, 2),
         }
-        for one in results
-    ]
+        rows.append({**measured.result.to_dict(), **seconds})
     return {"format": FORMAT, **head, "results": rows}
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.tmp")
-    try:
-        fresh.write_text(text, encoding="utf-8")
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a document."""
-    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    write_data(path, text.encode("utf-8"))
 
 
 def write_outputs(path: Path, results: Sequence[Timed]) -> None:
-    """Write what the model said, one JSON object a line, each with its protocol."""
-    rows = [
-        {"protocol": one.result.protocol, **output}
-        for one in results
-        for output in one.result.outputs
-    ]
-    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+    """Write the model's words, one JSON object a line, each with its protocol."""
+    lines = []
+    for measured in results:
+        for output in measured.result.outputs:
+            row = {"protocol": measured.result.protocol, **output}
+            lines.append(json.dumps(row, allow_nan=False) + "\n")
+    write_data(path, "".join(lines).encode("utf-8"))
 
 
 def fingerprint(folder: Path) -> str:

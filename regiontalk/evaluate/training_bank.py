@@ -1,4 +1,4 @@
-"""What baselines take from the training split: sentences, whole-photo vectors, and snippets with their regions.
+"""What baselines take from the training split: sentences, whole-photo features, and snippets with their regions.
 
 Snippets are the inferred pairs of [1] (`regiontalk.align.pairs`): inferred here with the model at
 hand, or read from what ``regiontalk snippets`` wrote.
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from regiontalk.align.pairs import Pair
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_vectors
+from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, box_features
+from regiontalk.files import read_text
 from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import tokenize
 
-BLOCK = 512  # texts or regions that are compared with all others at once
+BLOCK = 512  # texts or regions that are compared with everything at once
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class SnippetBank:
     Attributes:
         texts: S distinct snippets.
         best: Q snippets, the best of each region.
-        vectors: (Q, F) vectors of those regions, of length 1.
+        features: (Q, F) of those regions, of length 1.
     """
 
     texts: tuple[str, ...]
     best: tuple[str, ...]
-    vectors: FloatArray
+    features: FloatArray
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,12 @@ class Training:
 
     Attributes:
         examples: M photos that could be opened.
-        vectors: (M, F) whole-photo vectors.
+        features: (M, F) of the whole photos.
         bank: snippets; None where they were not asked for.
     """
 
     examples: tuple[Example, ...]
-    vectors: FloatArray
+    features: FloatArray
     bank: SnippetBank | None
 
     def sentences(self) -> Iterator[str]:
@@ -56,8 +58,8 @@ class Training:
         return (caption for example in self.examples for caption in example.captions)
 
 
-Found = Iterator[tuple[list[tuple[float, str]], FloatArray]]
-"""For each region that has snippets: (score, text) of each, and the region's vector (F,)."""
+RegionSnippets = tuple[list[tuple[float, str]], FloatArray]
+"""(score, text) of each snippet of a region, and the region's features (F,)."""
 
 
 def read_training(
@@ -82,71 +84,105 @@ def read_training(
             photos.
     """
     captioner = photos.captioner
-    smoothing = captioner.config.decoding.beta if beta is None else beta
-    given = read_snippets(file) if file is not None else None
+    snippets = _Snippets(
+        captioner,
+        captioner.config.decoding.beta if beta is None else beta,
+        regions,
+        None if file is None else read_snippets(file),
+    )
     examples: list[Example] = []
-    whole_rows: list[FloatArray] = []
-    texts: dict[str, None] = {}
-    best: list[str] = []
-    vectors: list[FloatArray] = []
+    photo_features: list[FloatArray] = []
+    regions_with_snippets: list[RegionSnippets] = []
     for batch in photos:
-        whole_rows.append(captioner.predictor.photo_features(batch.features))
         examples.extend(batch.examples)
-        if not infer:
-            continue
-        found = (
-            _inferred(captioner, batch, smoothing, regions)
-            if given is None
-            else _given(captioner, batch, given)
-        )
-        for pairs, vector in found:
-            texts.update(dict.fromkeys(text for _, text in pairs))
-            best.append(max(pairs, key=lambda pair: pair[0])[1])
-            vectors.append(unit_rows(vector))
-    if not whole_rows:
+        photo_features.append(captioner.predictor.photo_features(batch.features))
+        if infer:
+            regions_with_snippets += snippets.of(batch)
+    if not photo_features:
         raise ValueError(
             f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
         )
-    if infer and not vectors:
+    if infer and not regions_with_snippets:
         raise ValueError(
             f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
         )
-    bank = SnippetBank(tuple(texts), tuple(best), np.stack(vectors)) if infer else None
-    return Training(tuple(examples), np.concatenate(whole_rows), bank)
+    bank = _bank(regions_with_snippets) if infer else None
+    return Training(tuple(examples), np.concatenate(photo_features), bank)
 
 
-def _inferred(captioner: RegionCaptioner, batch: PhotoBatch, beta: float, regions: int) -> Found:
-    """Pairs that the model infers; texts are the sentence's own tokens, words out of the vocabulary included."""
-    predictor = captioner.predictor
-    boxes, quality = predictor.propose(batch.features, regions)
-    vectors = predictor.region_features(batch.features, boxes)
-    tokens = [[tokenize(caption) for caption in example.captions] for example in batch.examples]
-    numbers = [[predictor.vocabulary.encode(words) for words in own] for own in tokens]
-    for photo, pairs in enumerate(predictor.infer_pairs(vectors, quality, numbers, beta)):
-        found: dict[int, list[tuple[float, str]]] = {}
-        for pair in pairs:
-            words = tokens[photo][pair.caption][pair.first : pair.first + len(pair.words)]
-            found.setdefault(pair.region, []).append((pair.score, " ".join(words)))
-        for region, own in found.items():
-            yield own, vectors[photo, region]
+def _bank(regions: Iterable[RegionSnippets]) -> SnippetBank:
+    """The bank of regions that have snippets."""
+    texts: dict[str, None] = {}
+    best: list[str] = []
+    features: list[FloatArray] = []
+    for pairs, region_features in regions:
+        texts.update((text, None) for _, text in pairs)
+        best.append(max(pairs, key=lambda pair: pair[0])[1])
+        features.append(unit_rows(region_features))
+    return SnippetBank(tuple(texts), tuple(best), np.stack(features))
 
 
-def _given(
-    captioner: RegionCaptioner, batch: PhotoBatch, given: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> Found:
-    """The same from a file: boxes are in pixels of the photo's own file."""
-    rows = [given.get(example.id, given.get(example.photo.name, ())) for example in batch.examples]
-    boxes = [
-        batch.preprocessing.to_network([item["box"] for item in own], wh)
-        for own, wh in zip(rows, batch.photo_sizes_wh, strict=True)
-    ]
-    for own, vectors in zip(rows, box_vectors(captioner, batch, boxes), strict=True):
-        found: dict[tuple[float, ...], tuple[list[tuple[float, str]], FloatArray]] = {}
-        for item, vector in zip(own, vectors, strict=True):
-            found.setdefault(tuple(item["box"]), ([], vector))[0].append(
-                (item["score"], item["text"])
-            )
-        yield from found.values()
+@dataclass(frozen=True)
+class _Snippets:
+    """Where snippets come from: a file, or the model where there is none.
+
+    Attributes:
+        captioner: the model.
+        beta: smoothing of the inference (eq. 12).
+        regions: proposals beside the whole photo.
+        from_file: as `read_snippets` gives them.
+    """
+
+    captioner: RegionCaptioner
+    beta: float
+    regions: int
+    from_file: Mapping[str, Sequence[Mapping[str, Any]]] | None
+
+    def of(self, batch: PhotoBatch) -> Iterator[RegionSnippets]:
+        """The regions of a batch that have snippets."""
+        if self.from_file is None:
+            return self._infer(batch)
+        return self._look_up(batch, self.from_file)
+
+    def _infer(self, batch: PhotoBatch) -> Iterator[RegionSnippets]:
+        """Pairs that the model infers; texts are the sentence's own tokens, words out of the vocabulary included."""
+        predictor = self.captioner.predictor
+        boxes, objectness = predictor.propose(batch.features, self.regions)
+        features = predictor.region_features(batch.features, boxes)
+        tokens_by_photo = [list(map(tokenize, example.captions)) for example in batch.examples]
+        encode = predictor.vocabulary.encode
+        token_ids = [list(map(encode, sentences)) for sentences in tokens_by_photo]
+        pairs_by_photo = predictor.infer_pairs(features, objectness, token_ids, self.beta)
+        for row, pairs in enumerate(pairs_by_photo):
+            by_region: dict[int, list[tuple[float, str]]] = {}
+            for pair in pairs:
+                text = _pair_text(pair, tokens_by_photo[row])
+                by_region.setdefault(pair.region, []).append((pair.score, text))
+            for region, snippets in by_region.items():
+                yield snippets, features[row, region]
+
+    def _look_up(
+        self, batch: PhotoBatch, rows_by_photo: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> Iterator[RegionSnippets]:
+        """The same from a file: boxes are in pixels of the photo's own file."""
+        rows, boxes = [], []
+        for example, size_wh in zip(batch.examples, batch.photo_sizes_wh, strict=True):
+            photo_rows = rows_by_photo.get(example.id, rows_by_photo.get(example.photo.name, ()))
+            boxes_xyxy = [row["box"] for row in photo_rows]
+            rows.append(photo_rows)
+            boxes.append(batch.preprocessing.to_network(boxes_xyxy, size_wh))
+        features_by_photo = box_features(self.captioner, batch, boxes)
+        for photo_rows, features in zip(rows, features_by_photo, strict=True):
+            by_box: dict[tuple[float, ...], RegionSnippets] = {}
+            for row, box_feature in zip(photo_rows, features, strict=True):
+                snippets, _ = by_box.setdefault(tuple(row["box"]), ([], box_feature))
+                snippets.append((row["score"], row["text"]))
+            yield from by_box.values()
+
+
+def _pair_text(pair: Pair, tokens: Sequence[Sequence[str]]) -> str:
+    """The words of a pair, cut out of the tokens of its photo's sentences."""
+    return " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)])
 
 
 def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -155,30 +191,26 @@ def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
     Raises:
         ValueError: the file cannot be read or a row lacks one of the three.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).split("\n")
+    except OSError as error:
         raise ValueError(f"{path}: expected snippets, one JSON object a line ({error})") from error
+    rows_by_photo: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            name, box, text = (
-                Path(row["photo"]).name,
-                [float(value) for value in row["box"]],
-                str(row["text"]),
-            )
+            name, text = Path(row["photo"]).name, str(row["text"])
+            box = [float(value) for value in row["box"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{path}:{number}: expected photo, box and text, got {line[:80]!r}"
             ) from error
         if text.strip():
-            found.setdefault(name, []).append(
-                {"box": box, "text": text, "score": float(row.get("score") or 0.0)}
-            )
-    return found
+            snippet = {"box": box, "text": text, "score": float(row.get("score") or 0.0)}
+            rows_by_photo.setdefault(name, []).append(snippet)
+    return rows_by_photo
 
 
 def unit_rows(vectors: FloatArray) -> FloatArray:
@@ -189,19 +221,20 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
 
 def nearest(queries: FloatArray, bank: FloatArray) -> list[int]:
     """For each of (R, F) the row of the bank (S, F) with the greatest product, the lowest row on ties."""
-    found: list[int] = []
+    rows: list[int] = []
     for start in range(0, len(queries), BLOCK):
-        found.extend((queries[start : start + BLOCK] @ bank.T).argmax(1).tolist())
-    return found
+        products = queries[start : start + BLOCK] @ bank.T
+        rows.extend(products.argmax(1).tolist())
+    return rows
 
 
-def read_bags(captioner: RegionCaptioner, texts: Iterable[str]) -> FloatArray:
-    """What each text says on a single region, (S, D): v.bag is the score that `RegionCaptioner.phrase_scores` gives."""
-    numbers = [captioner.vocabulary.encode(text) for text in texts]
-    order = sorted(range(len(numbers)), key=lambda row: len(numbers[row]))
-    bags = np.zeros((len(numbers), captioner.config.aligner.size), dtype=np.float32)
-    for start in range(0, len(order), BLOCK):
-        rows = order[start : start + BLOCK]
-        words, mask = captioner.predictor.encode_text([numbers[row] for row in rows])
-        bags[rows] = (words * mask[..., None]).sum(1)
-    return bags
+def embed_texts(captioner: RegionCaptioner, texts: Iterable[str]) -> FloatArray:
+    """Each text as one embedding (S, D): its product with a region's is that of `RegionCaptioner.phrase_scores`."""
+    token_ids = [captioner.vocabulary.encode(text) for text in texts]
+    by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
+    embeddings = np.zeros((len(token_ids), captioner.config.aligner.size), dtype=np.float32)
+    for start in range(0, len(by_length), BLOCK):
+        rows = by_length[start : start + BLOCK]
+        words, mask = captioner.predictor.encode_text([token_ids[row] for row in rows])
+        embeddings[rows] = (words * mask[..., None]).sum(1)
+    return embeddings

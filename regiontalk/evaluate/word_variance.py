@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from regiontalk.evaluate.result import lists
 from regiontalk.records import FloatArray
 
-LEAST = 10  # times that a word must be met before anything is said of it
+MIN_COUNT = 10  # times that a word must be met before its vectors are judged
 NAMED = 15
 
 Sentences = tuple[Sequence[Sequence[str]], FloatArray, NDArray[np.bool_]]
@@ -44,88 +45,101 @@ class SpokenWords:
         cls, tokens: Sequence[Sequence[str]], vectors: FloatArray, mask: NDArray[np.bool_]
     ) -> SpokenWords:
         """The words of C sentences and their vectors (C, T, D); the mask (C, T) is True at a word."""
-        names = [word for sentence in tokens for word in sentence]
         rows = vectors[mask].astype(np.float64)
         squares = (rows**2).sum(axis=1)
-        found = cls.empty()
-        for name, row, square in zip(names, rows, squares, strict=True):
-            found.count[name] = found.count.get(name, 0) + 1
-            found.total[name] = found.total.get(name, 0.0) + row
-            found.squares[name] = found.squares.get(name, 0.0) + float(square)
-            found.lengths[name] = found.lengths.get(name, 0.0) + float(square) ** 0.5
-        return found
+        sums = cls.empty()
+        words = chain.from_iterable(tokens)
+        for word, row, square in zip(words, rows, squares.tolist(), strict=True):
+            sums.count[word] = sums.count.get(word, 0) + 1
+            sums.total[word] = sums.total.get(word, 0.0) + row
+            sums.squares[word] = sums.squares.get(word, 0.0) + square
+            sums.lengths[word] = sums.lengths.get(word, 0.0) + square**0.5
+        return sums
 
-    def joined(self, other: SpokenWords) -> SpokenWords:
-        """Both together, added up in this one: a data set has thousands of parts."""
-        for name, times in other.count.items():
-            self.count[name] = self.count.get(name, 0) + times
-            self.total[name] = self.total.get(name, 0.0) + other.total[name]
-            self.squares[name] = self.squares.get(name, 0.0) + other.squares[name]
-            self.lengths[name] = self.lengths.get(name, 0.0) + other.lengths[name]
+    def joined(self, later: SpokenWords) -> SpokenWords:
+        """Both together, added up in this one: a data set has thousands of photos."""
+        for word, times in later.count.items():
+            self.count[word] = self.count.get(word, 0) + times
+            self.total[word] = self.total.get(word, 0.0) + later.total[word]
+            self.squares[word] = self.squares.get(word, 0.0) + later.squares[word]
+            self.lengths[word] = self.lengths.get(word, 0.0) + later.lengths[word]
         return self
 
 
-def share_of_word(words: SpokenWords, least: int = LEAST) -> float | None:
-    """How much of the spread of word vectors the word alone explains, 0..1; the rest is context.
+def share_of_word(words: SpokenWords, min_count: int = MIN_COUNT) -> float | None:
+    """How much of the spread of word vectors the word alone explains, 0..1; what remains is context.
 
     One minus the mean squared distance of a vector to its word's mean over that to the mean of all,
     with the means' own sampling error taken out (n - 1 in place of n for each word).
 
     Returns:
-        None where no word was met ``least`` times, or all vectors are equal.
+        None where no word was met ``min_count`` times, or all vectors are equal.
     """
-    kept = [name for name, times in words.count.items() if times >= max(2, least)]
-    if not kept:
+    times = _frequent(words, max(2, min_count))
+    if not times:
         return None
-    times = np.array([words.count[name] for name in kept], dtype=np.float64)
-    means = np.stack([words.total[name] for name in kept]) / times[:, None]
-    squares = np.array([words.squares[name] for name in kept])
-    within = (squares - times * (means**2).sum(axis=1)).clip(min=0)
-    centre = (times[:, None] * means).sum(axis=0) / times.sum()
-    spread = squares.sum() / times.sum() - float((centre**2).sum())
+    counts = np.array(list(times.values()), dtype=np.float64)
+    total = counts.sum()
+    means = np.stack([words.total[name] for name in times]) / counts[:, None]
+    squares = np.array([words.squares[name] for name in times])
+    within = (squares - counts * (means**2).sum(axis=1)).clip(min=0)
+    centre = (counts[:, None] * means).sum(axis=0) / total
+    spread = squares.sum() / total - float((centre**2).sum())
     if spread <= 0:
         return None
-    inside = float((within * times / (times - 1)).sum() / times.sum())
+    inside = float((within * counts / (counts - 1)).sum() / total)
     return max(0.0, 1.0 - inside / float(spread))
 
 
+def _frequent(words: SpokenWords, min_count: int) -> dict[str, int]:
+    """The words that were met ``min_count`` times, and how often."""
+    return {name: times for name, times in words.count.items() if times >= min_count}
+
+
 def spreads(
-    words: SpokenWords, photos: Iterable[Sentences], least: int = LEAST
+    words: SpokenWords, photos: Iterable[Sentences], min_count: int = MIN_COUNT
 ) -> NDArray[np.float64]:
     """What each photo adds to the two sums of `share_of_word`, with the means as they are over all photos.
 
     Returns:
         (P, 2) squared distances of its word vectors to their word's mean and to the mean of all,
-        over the words met ``least`` times; one minus the ratio of the sums is the share.
+        over the words met ``min_count`` times; one minus the ratio of the sums is the share.
     """
-    times = {name: count for name, count in words.count.items() if count >= max(2, least)}
+    times = _frequent(words, max(2, min_count))
     means = {name: words.total[name] / count for name, count in times.items()}
-    centre = np.sum([words.total[name] for name in times], axis=0) / max(1, sum(times.values()))
-    rows = []
+    total = np.sum([words.total[name] for name in times], axis=0)
+    centre = total / max(1, sum(times.values()))
+    rows = [np.zeros((0, 2))]
     for tokens, vectors, mask in photos:
         inside = spread = 0.0
-        names = (word for sentence in tokens for word in sentence)
-        for name, row in zip(names, vectors[mask].astype(np.float64), strict=True):
-            if name in times:
-                inside += float(((row - means[name]) ** 2).sum()) * times[name] / (times[name] - 1)
-                spread += float(((row - centre) ** 2).sum())
-        rows.append([inside, spread])
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+        word_vectors = vectors[mask].astype(np.float64)
+        for name, vector in zip(chain.from_iterable(tokens), word_vectors, strict=True):
+            if name not in times:
+                continue
+            inside += _squared(vector - means[name]) * times[name] / (times[name] - 1)
+            spread += _squared(vector - centre)
+        rows.append(np.array([[inside, spread]]))
+    return np.concatenate(rows)
 
 
-def by_length(words: SpokenWords, least: int = LEAST) -> list[str]:
-    """Words met ``least`` times, by falling mean vector length ||s_t||; ties by spelling."""
-    mean = {
-        name: words.lengths[name] / times for name, times in words.count.items() if times >= least
+def _squared(vector: NDArray[np.float64]) -> float:
+    """The squared length."""
+    return float((vector**2).sum())
+
+
+def by_length(words: SpokenWords, min_count: int = MIN_COUNT) -> list[str]:
+    """Words met ``min_count`` times, by falling mean vector length ||s_t||; ties by spelling."""
+    mean_lengths = {
+        name: words.lengths[name] / times for name, times in _frequent(words, min_count).items()
     }
-    return sorted(mean, key=lambda name: (-mean[name], name))
+    return sorted(mean_lengths, key=lambda name: (-mean_lengths[name], name))
 
 
 def word_notes(words: SpokenWords) -> list[str]:
     """Both findings as remarks."""
     order = by_length(words)
     if not order or share_of_word(words) is None:
-        return [f"no word was met {LEAST} times: nothing is said of word vectors"]
+        return [f"no word was met {MIN_COUNT} times: nothing is said of word vectors"]
     return [
         "spread of word vectors: the share that comes from the word; the rest comes from its context",
         *lists({"longest word vectors": order[:NAMED], "shortest": order[::-1][:NAMED]}),

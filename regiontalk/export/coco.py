@@ -16,6 +16,7 @@ from regiontalk.export.names import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 REGION, PHOTO = 1, 2
+REGION_NAME, PHOTO_NAME = "region", "photo"
 
 
 def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
@@ -49,8 +50,8 @@ def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str,
         "images": images,
         "annotations": annotations,
         "categories": [
-            {"id": REGION, "name": "region", "supercategory": ""},
-            {"id": PHOTO, "name": "photo", "supercategory": ""},
+            {"id": REGION, "name": REGION_NAME, "supercategory": ""},
+            {"id": PHOTO, "name": PHOTO_NAME, "supercategory": ""},
         ],
     }
 

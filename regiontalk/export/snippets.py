@@ -16,12 +16,13 @@ from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
-from regiontalk.files import atomic_write, cannot_write
+from regiontalk.files import atomic_write, cannot_write, locked
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text.vocabulary import tokenize
 
 Row = dict[str, Any]
+_DONE = '{"done"'  # begins the line that ends a photo
 
 
 def write_snippets(
@@ -39,36 +40,44 @@ def write_snippets(
     what could not be read, and goes on.
 
     Raises:
-        ValueError: ``path`` is a folder, or the gathered lines come from another model or beta.
+        ValueError: ``path`` is a folder, another process writes it, or the gathered lines come from
+            another model or beta.
         OSError: the file cannot be written; what was gathered stays for the next run.
     """
     if path.is_dir():
         raise ValueError(f"{path}: expected the name of a file to write, got a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock"), str(path)):
+        return _write_locked(captioner, examples, path, beta, done)
+
+
+def _write_locked(
+    captioner: RegionCaptioner,
+    examples: Sequence[Example],
+    path: Path,
+    beta: float | None,
+    done: Callable[[], None],
+) -> tuple[int, list[str]]:
+    """`write_snippets` where nobody else writes."""
     partial = path.with_name(path.name + ".partial")
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
-    order = {example.id: place for place, example in enumerate(examples)}
-    kept = {name: lines for name, lines in _resume(partial, head) if name in order}
-    atomic_write(
-        partial, lambda fresh: fresh.write_text(head + "".join(kept.values()), encoding="utf-8")
-    )
+    order = {example.id: number for number, example in enumerate(examples)}
+    whole = {name: lines for name, lines in _resume(partial, head) if name in order}
+    text = head + "".join(whole.values())
+    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
             for example in examples:
-                if example.id not in kept:
+                if example.id not in whole:
                     file.write(_block(captioner, example, beta, broken))
                 done()
     except OSError as error:
         raise cannot_write(partial, error) from error
     blocks = sorted(_resume(partial, head), key=lambda block: order[block[0]])
-    rows = [
-        line
-        for _, lines in blocks
-        for line in lines.splitlines(True)
-        if not line.startswith('{"done"')
-    ]
-    atomic_write(path, lambda fresh: fresh.write_text("".join(rows), encoding="utf-8"))
+    rows: list[str] = []
+    for _, lines in blocks:
+        rows += [line for line in lines.splitlines(True) if not line.startswith(_DONE)]
+    atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
 
@@ -118,7 +127,7 @@ def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
     waiting = ""
     for line in lines:
         waiting += line
-        if line.startswith('{"done"') and line.endswith("\n"):
+        if line.startswith(_DONE) and line.endswith("\n"):
             blocks.append((json.loads(line)["done"], waiting))
             waiting = ""
     return blocks

@@ -9,7 +9,8 @@ so `stored_box` turns them back.
 
 `packet` adds to what is there: foreign properties and regions stay, and texts that somebody wrote are
 kept unless the caller says otherwise. Regions of an earlier run are replaced, as long as they say what
-we wrote: their identifier ends in a hash of our words, so that a region which a person corrected stays.
+we wrote where we wrote it: their identifier ends in our box and a hash of our words, so that a region
+whose words or box a person corrected stays, and is not said again where it stood.
 """
 
 from __future__ import annotations
@@ -30,19 +31,23 @@ DC = "http://purl.org/dc/elements/1.1/"
 CORE = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
 EXT = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 MWG = "http://www.metadataworkinggroup.com/schemas/regions/"
+AREA = "http://ns.adobe.com/xmp/sType/Area#"
 _SPACES = {
     "rdf": RDF,
     "dc": DC,
     "Iptc4xmpCore": CORE,
     "Iptc4xmpExt": EXT,
     "mwg-rs": MWG,
-    "stArea": "http://ns.adobe.com/xmp/sType/Area#",
+    "stArea": AREA,
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
 }
 _DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items())
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
-_HASHED = re.compile(r"-([0-9a-f]{8})$")  # and ends it: of our words
+# And ends it: our box in ten-thousandths of the picture, and a hash of our words.
+_WRITTEN = re.compile(r"(?:-(\d+)_(\d+)_(\d+)_(\d+))?-([0-9a-f]{8})$")
+_SHARES = 10_000
+_MOVED = 0.003  # of the picture; less is how other programs round
 _SAME = 0.7  # intersection over union of a region with one that a person corrected, to be the same thing
 _ROLE = "http://cv.iptc.org/newscodes/imageregionrole/subjectArea"
 _XML_DECLARATION = re.compile(r"^<\?xml\s[^>]*\?>")
@@ -156,6 +161,53 @@ def stored_box(
     return x1, y1, x2, y2
 
 
+def person_regions(
+    existing: bytes, size_wh: tuple[int, int], orientation: int = 1
+) -> list[tuple[Shares, str]]:
+    """The IPTC regions whose words a person wrote: those that we did not write, and ours that were corrected.
+
+    Args:
+        existing: a packet.
+        size_wh: width and height of the picture as it is seen, in pixels.
+        orientation: the EXIF orientation of the stored picture, 1 to 8.
+
+    Returns:
+        x1, y1, x2, y2 in pixels of the picture as it is seen, and the words of each; rectangles only.
+
+    Raises:
+        ValueError: the packet cannot be read.
+    """
+    document = _parsed(existing)
+    rows: list[tuple[Shares, str]] = []
+    for listed in document.getElementsByTagNameNS(EXT, "ImageRegion"):
+        for item in listed.getElementsByTagNameNS(RDF, "li"):
+            box, words = _region_box(item), _region_words(item)
+            bag = item.parentNode
+            if box is None or not words or bag is None or bag.parentNode is not listed:
+                continue
+            marks = (_our_mark(node) for node in (item, *item.getElementsByTagName("*")))
+            mark = next(filter(None, marks), "")
+            boxes = [written for written in (_written_box(mark), box) if written is not None]
+            if not mark or _has_other_words(item, mark) or _is_moved(boxes):
+                rows.append((_seen_box(box, size_wh, orientation), words))
+    return rows
+
+
+def _region_words(item: minidom.Element) -> str:
+    """The name of a region, in one line."""
+    names = [node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)]
+    text = "".join(_all_text(names[0])) if names else item.getAttributeNS(EXT, "Name")
+    return " ".join(text.split())
+
+
+def _seen_box(shares: Shares, size_wh: tuple[int, int], orientation: int) -> Shares:
+    """The inverse of `stored_box`."""
+    back = {6: 8, 8: 6}.get(orientation, orientation)  # the others undo themselves
+    x1, y1, x2, y2 = stored_box(shares, (1, 1), back)
+    wide, high = size_wh
+    return x1 * wide, y1 * high, x2 * wide, y2 * high
+
+
 def _parsed(existing: bytes | None) -> minidom.Document:
     text = decode_text(existing or b"").strip("\ufeff\x00 \r\n\t")
     text = _XML_DECLARATION.sub("", text)  # its encoding is no longer true
@@ -242,7 +294,7 @@ def _remove_ours(rdf: minidom.Element) -> list[Shares]:
     """Take out the regions of an earlier run, of either kind, but for those that a person corrected.
 
     Returns:
-        The boxes of those that stay, as shares of the stored picture.
+        Where those that stay are, and where we had put them, as shares of the stored picture.
     """
     corrected: list[Shares] = []
     for node in list(rdf.getElementsByTagName("*")):
@@ -251,11 +303,13 @@ def _remove_ours(rdf: minidom.Element) -> list[Shares]:
         item: minidom.Node | None = node
         while isinstance(item, minidom.Element) and item.localName != "li":
             item = item.parentNode
-        if isinstance(item, minidom.Element) and item.parentNode is not None:
-            if _is_corrected(item, mark):
-                corrected += _iptc_box(item)
-            else:
-                _detach(item)
+        if not isinstance(item, minidom.Element) or item.parentNode is None:
+            continue
+        boxes = [box for box in (_written_box(mark), _region_box(item)) if box is not None]
+        if _has_other_words(item, mark) or _is_moved(boxes):
+            corrected += boxes
+        else:
+            _detach(item)
     return corrected
 
 
@@ -268,9 +322,9 @@ def _our_mark(node: minidom.Element) -> str:
     return text if text.startswith(_OURS) else ""
 
 
-def _is_corrected(item: minidom.Element, mark: str) -> bool:
+def _has_other_words(item: minidom.Element, mark: str) -> bool:
     """Whether a region no longer says what we wrote; one without a hash is of an earlier version, and ours."""
-    match = _HASHED.search(mark)
+    match = _WRITTEN.search(mark)
     if match is None:
         return False
     words = ""
@@ -278,7 +332,14 @@ def _is_corrected(item: minidom.Element, mark: str) -> bool:
         texts = [node for node in item.getElementsByTagNameNS(address, name) if not _is_role(node)]
         words = words or "".join(_all_text(texts[0]) if texts else "").strip()
         words = words or item.getAttributeNS(address, name).strip()
-    return _hash(words) != match[1]
+    return _hash(words) != match[5]
+
+
+def _is_moved(boxes: Sequence[Shares]) -> bool:
+    """Whether our box and the region's own are both there and differ."""
+    if len(boxes) < 2:
+        return False
+    return any(abs(ours - now) > _MOVED for ours, now in zip(*boxes, strict=True))
 
 
 def _is_role(node: minidom.Element) -> bool:
@@ -295,20 +356,41 @@ def _hash(words: str) -> str:
     return hashlib.sha256(" ".join(words.split()).encode()).hexdigest()[:8]
 
 
-def _iptc_box(item: minidom.Element) -> list[Shares]:
-    """The box of an IPTC region, none where it has another shape."""
+def _written_box(mark: str) -> Shares | None:
+    """Where we put a region, from its identifier; None for one of an earlier version."""
+    match = _WRITTEN.search(mark)
+    if match is None or match[1] is None:
+        return None
+    x1, y1, x2, y2 = (int(match[number]) / _SHARES for number in range(1, 5))
+    return x1, y1, x2, y2
+
+
+def _region_box(item: minidom.Element) -> Shares | None:
+    """The box of a region of either kind; None where it has another shape."""
+    corner = _numbers(item, EXT, ("rbX", "rbY", "rbW", "rbH"))
+    if corner is not None:
+        x, y, width, height = corner
+        return x, y, x + width, y + height
+    centre = _numbers(item, AREA, ("x", "y", "w", "h"))
+    if centre is not None:
+        x, y, width, height = centre
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return None
+
+
+def _numbers(item: minidom.Element, address: str, names: Sequence[str]) -> list[float] | None:
+    """The numbers of these names inside an element, as elements or attributes; None where one is lacking."""
     numbers = []
-    for name in ("rbX", "rbY", "rbW", "rbH"):
-        nodes = item.getElementsByTagNameNS(EXT, name)
-        boundary = item.getElementsByTagNameNS(EXT, "RegionBoundary")
+    for name in names:
+        nodes = item.getElementsByTagNameNS(address, name)
         text = "".join(_all_text(nodes[0])) if nodes else ""
-        text = text or (boundary[0].getAttributeNS(EXT, name) if boundary else "")
+        for node in item.getElementsByTagName("*"):
+            text = text or node.getAttributeNS(address, name)
         try:
             numbers.append(float(text))
         except ValueError:
-            return []
-    x, y, wide, high = numbers
-    return [(x, y, x + wide, y + high)]
+            return None
+    return numbers
 
 
 def _is_among(box: Shares, corrected: Sequence[Shares]) -> bool:
@@ -333,10 +415,11 @@ def _add_regions(
     """Put regions into the lists that are there; yields the properties that have to be made anew."""
     if not regions:
         return
-    rows = [
-        (region, box, f"{_OURS}{result.model}-{number}-{_hash(region.text or '')}")
-        for number, (region, box) in enumerate(regions, 1)
-    ]
+    rows = []
+    for number, (region, box) in enumerate(regions, 1):
+        written = "_".join(str(round(_SHARES * min(max(share, 0.0), 1.0))) for share in box)
+        name = f"{_OURS}{result.model}-{number}-{written}-{_hash(region.text or '')}"
+        rows.append((region, box, name))
     iptc = [_iptc_region(*row) for row in rows]
     if not _append(_property(rdf, EXT, "ImageRegion"), iptc):
         yield f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{''.join(iptc)}</rdf:Bag></Iptc4xmpExt:ImageRegion>"

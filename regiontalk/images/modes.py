@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 _ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
 _TURNS = {
@@ -49,6 +50,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     return image.convert("RGB")
+
+
+def in_srgb(picture: Image.Image) -> Image.Image:
+    """The picture in the colours of sRGB, which is what screens take pictures without a profile for.
+
+    Pictures without a profile, with one that cannot be used, and deep greyscale come back as they are.
+    """
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode.startswith(("I", "F")):
+        return picture
+    if picture.has_transparency_data:
+        layer, mode = picture.convert("RGBA"), "RGBA"
+    else:
+        layer = picture.convert("RGB") if picture.mode == "P" else picture
+        mode = "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(
+            layer, source, ImageCms.createProfile("sRGB"), outputMode=mode
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return picture
+    return converted if converted is not None else picture
 
 
 def window(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from regiontalk.images.modes import SWAPPING, to_rgb, turn_of
+from regiontalk.images.modes import SWAPPING, in_srgb, to_rgb, turn_of
 
 MAX_PIXELS = 100_000_000
 
@@ -58,13 +58,18 @@ class Photo:
 PictureSource = str | Path | bytes | Image.Image | NDArray[Any] | Photo
 
 
-def open_image(source: PictureSource, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: PictureSource, *, max_pixels: int = MAX_PIXELS, srgb: bool = False
+) -> Image.Image:
     """An upright RGB picture at full size; see `open_photo` for what is read and what is refused.
+
+    With ``srgb`` its colour profile is applied: for pictures that people look at, as no profile is
+    kept. Networks are given the numbers as they are stored, in training as in use.
 
     >>> open_image(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)
     """
-    return open_photo(source, max_pixels=max_pixels).image
+    return open_photo(source, max_pixels=max_pixels, srgb=srgb).image
 
 
 def open_photo(
@@ -73,6 +78,7 @@ def open_photo(
     max_pixels: int = MAX_PIXELS,
     at_least: int | None = None,
     name: str | None = None,
+    srgb: bool = False,
 ) -> Photo:
     """Open a picture as upright RGB.
 
@@ -92,6 +98,7 @@ def open_photo(
             this, so that little of a large photo stays in memory. None keeps full size.
         name: what to call the picture in errors and in `Photo.name`; None takes the path or
             describes the source.
+        srgb: apply the picture's colour profile, as `open_image`.
 
     Raises:
         ImageError: no such file, not a picture, empty, cut short or damaged, too many pixels or
@@ -107,22 +114,27 @@ def open_photo(
     if isinstance(source, np.ndarray):
         source = _from_array(source, name)
     if isinstance(source, Image.Image):
-        return _finish(source, name, max_pixels, None)
+        return _finish(source, name, max_pixels, None, srgb)
     stream, header = _stream(source, name)
     with stream:
         if header.startswith(b"\xff\xd8"):
             _check_scans(stream, name)
         try:
-            return _decoded(stream, header, name, max_pixels, at_least)
+            return _decoded(stream, header, name, max_pixels, at_least, srgb)
         except ImageError as error:
             mended = _mended(stream, header, str(error))
             if mended is None:
                 raise
-        return _decoded(io.BytesIO(mended), header, name, max_pixels, at_least)
+        return _decoded(io.BytesIO(mended), header, name, max_pixels, at_least, srgb)
 
 
 def _decoded(
-    stream: IO[bytes], header: bytes, name: str, max_pixels: int, at_least: int | None
+    stream: IO[bytes],
+    header: bytes,
+    name: str,
+    max_pixels: int,
+    at_least: int | None,
+    srgb: bool,
 ) -> Photo:
     """The photo in an open file."""
     try:
@@ -133,7 +145,7 @@ def _decoded(
             f"got bytes that begin {header[:12]!r}; check the file"
         ) from error
     with picture:
-        return _finish(picture, name, max_pixels, at_least)
+        return _finish(picture, name, max_pixels, at_least, srgb)
 
 
 def _mended(stream: IO[bytes], header: bytes, error: str) -> bytes | None:
@@ -307,41 +319,48 @@ def _damaged(name: str, error: Exception) -> ImageError:
     )
 
 
-def _finish(picture: Image.Image, name: str, max_pixels: int, at_least: int | None) -> Photo:
+def _finish(
+    picture: Image.Image, name: str, max_pixels: int, at_least: int | None, srgb: bool
+) -> Photo:
     """Check the size, decode, convert, shrink and turn."""
     _check_size(picture.size, name, max_pixels)
-    size = picture.size
+    size_wh = picture.size
     try:
         if at_least is not None:
             picture.draft(None, (at_least, at_least))
-        announced = picture.size
+        announced_wh = picture.size
         picture.load()
-        if picture.size != announced:  # pi-heif believes the coded picture, not the header
-            size = picture.size
-            _check_size(size, name, max_pixels)
+        if picture.size != announced_wh:  # pi-heif believes the coded picture, not the header
+            size_wh = picture.size
+            _check_size(size_wh, name, max_pixels)
         turn = turn_of(picture)
-        image = to_rgb(picture)
+        image = to_rgb(in_srgb(picture) if srgb else picture)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageError(
-            f"{name}: {size[0]}x{size[1]} pixels need more memory than there is; shrink it"
+            f"{name}: {size_wh[0]}x{size_wh[1]} pixels need more memory than there is; shrink it"
         ) from error
-    except (
-        Exception
-    ) as error:  # decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
+    except Exception as error:
+        # Decoders raise whatever they meet: OSError, SyntaxError, zlib.error, ...
         raise _damaged(name, error) from error
-    across, down = (max(1, side // (2 * at_least)) if at_least else 1 for side in image.size)
-    # A copy where nothing was converted: the caller's picture stays the caller's. What the file
-    # said of turns and transparency is now done, and must not be done again when this picture is
-    # opened again.
-    if max(across, down) > 1:
-        image = image.reduce((across, down))
-    elif turn is None:
+    image = _shrunk(image, at_least)
+    if turn is not None:
+        image = image.transpose(turn)
+    elif image is picture:  # nothing was converted: the caller's picture stays the caller's
         image = image.copy()
-    image = image if turn is None else image.transpose(turn)
+    # What the file said of turns, transparency and colours is now done, and must not be done again
+    # when this picture is opened again.
     image.info = {}
-    return Photo(image, (size[1], size[0]) if turn in SWAPPING else size, name)
+    return Photo(image, size_wh[::-1] if turn in SWAPPING else size_wh, name)
+
+
+def _shrunk(image: Image.Image, at_least: int | None) -> Image.Image:
+    """Of sides four times as long as is needed and longer, no less than twice what is needed."""
+    if at_least is None:
+        return image
+    across, down = (max(1, side // (2 * at_least)) for side in image.size)
+    return image.reduce((across, down)) if max(across, down) > 1 else image
 
 
 def _check_size(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:

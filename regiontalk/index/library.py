@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ class Added:
     changed: int = 0
     unchanged: int = 0
     failed: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: Added) -> Added:
+        return Added(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.unchanged + other.unchanged,
+            self.failed + other.failed,
+        )
 
 
 class PhotoIndex:
@@ -176,21 +185,63 @@ class PhotoIndex:
         self.check_model(captioner)
         paths = list(dict.fromkeys(os.path.abspath(path) for path in photos))
         report = Added()
-        with self._store.writing(), ThreadPoolExecutor() as pool:
-            known = self._store.known()
+        with self.writing():
+            known = self.known()
             for number, start in enumerate(range(0, len(paths), batch), 1):
                 group = paths[start : start + batch]
-                files, report = _changed(pool, group, known, captioner, report)
-                if files:
-                    rows = photo_rows(
-                        captioner, files, regions=self.about.regions, captions=captions
-                    )
-                    self._store.write(rows, self._basis)
+                report += self.add_batch(captioner, group, known, captions=captions)
                 if number % JOIN == 0:
                     self._store.join()
                 done(len(group))
             self._store.join()
         return report
+
+    def add_batch(
+        self,
+        captioner: RegionCaptioner,
+        paths: Sequence[str],
+        known: Mapping[str, Stamp],
+        *,
+        captions: int | None = None,
+    ) -> Added:
+        """Add photos in one commit, for a caller that has the right to write (`writing`).
+
+        Of a local library one process has that right; it may let others add batches meanwhile.
+
+        Args:
+            captioner: the model that made the library.
+            paths: absolute, each once.
+            known: of `known`.
+            captions: as for `add`.
+
+        Raises:
+            ValueError: another model made the library.
+        """
+        self.check_model(captioner)
+        files, report = _changed(paths, known, captioner)
+        if files:
+            rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
+            self._store.write(rows, self._basis)
+        return report
+
+    def known(self) -> dict[str, Stamp]:
+        """By what each photo of the library is known to be unchanged, by its path."""
+        return self._store.known()
+
+    def join(self) -> None:
+        """Join small files, drop versions of an hour ago, renew the cells of a large library.
+
+        For a caller that has the right to write; `add` and `compact` do it themselves.
+        """
+        self._store.join()
+
+    def writing(self) -> AbstractContextManager[None]:
+        """The right to write, of this process alone where the library is local.
+
+        Raises:
+            BlockingIOError: another process has it.
+        """
+        return self._store.writing()
 
     def remove(self, paths: Sequence[str | Path]) -> int:
         """Forget photos, or all photos below folders; the files stay. Returns how many photos were forgotten.
@@ -271,13 +322,9 @@ class PhotoIndex:
 
 
 def _changed(
-    pool: ThreadPoolExecutor,
-    paths: Sequence[str],
-    known: Mapping[str, Stamp],
-    captioner: RegionCaptioner,
-    report: Added,
+    paths: Sequence[str], known: Mapping[str, Stamp], captioner: RegionCaptioner
 ) -> tuple[list[PhotoFile], Added]:
-    """The files of a batch that the library does not hold as they are, decoded, and the report carried on."""
+    """The files of a batch that the library does not hold as they are, decoded, and the report of all."""
 
     def look(path: str) -> PhotoFile | str | None:
         """The decoded file, why it cannot be used, or None where it is unchanged."""
@@ -290,14 +337,13 @@ def _changed(
         except (ValueError, OSError) as error:
             return str(error)
 
-    files: list[PhotoFile] = []
-    for path, result in zip(paths, pool.map(look, paths), strict=True):
-        if result is None:
-            report = replace(report, unchanged=report.unchanged + 1)
-        elif isinstance(result, str):
-            report = replace(report, failed=(*report.failed, (path, result)))
-        else:
-            files.append(result)
-            new = path not in known
-            report = replace(report, added=report.added + new, changed=report.changed + (not new))
-    return files, report
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(look, paths))
+    files = [result for result in results if isinstance(result, PhotoFile)]
+    changed = sum(file.path in known for file in files)
+    failed = [
+        (path, result)
+        for path, result in zip(paths, results, strict=True)
+        if isinstance(result, str)
+    ]
+    return files, Added(len(files) - changed, changed, results.count(None), tuple(failed))

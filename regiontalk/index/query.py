@@ -22,6 +22,7 @@ from regiontalk.images.open import PictureSource, open_photo
 from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
 from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
+from regiontalk.runtime.predictor import PhotoFeatures
 
 EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each is one more vector of the query
 MOST = 16  # candidates are sought by the heaviest words of a query, so many
@@ -132,11 +133,7 @@ def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any)
     opened = open_photo(photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
     features = captioner.encode([opened])
     if boxes_xyxy is None:
-        boxes, scores = predictor.propose(features, EXAMPLE_REGIONS)
-        photo_boxes = preprocessing.to_original(boxes[0], opened.size_wh)
-        is_region = visible(photo_boxes) & (scores[0] > 0)
-        is_region[0] = True
-        boxes, photo_boxes = boxes[:, is_region], photo_boxes[is_region]
+        boxes, photo_boxes = _example_boxes(captioner, features, opened.size_wh)
     else:
         photo_boxes = checked_boxes(boxes_xyxy, opened.size_wh)
         if not len(photo_boxes):
@@ -148,12 +145,25 @@ def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any)
     return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
 
 
-def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: int) -> list[Hit]:
+def _example_boxes(
+    captioner: RegionCaptioner, features: PhotoFeatures, size_wh: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Boxes that the model proposes in an example photo: of the network (1, N, 4) and of the photo (N, 4)."""
+    boxes, scores = captioner.predictor.propose(features, EXAMPLE_REGIONS)
+    photo_boxes = captioner.preprocessing.to_original(boxes[0], size_wh)
+    is_region = visible(photo_boxes) & (scores[0] > 0)
+    is_region[0] = True
+    return boxes[:, is_region], photo_boxes[is_region]
+
+
+def best_hits(
+    captioner: RegionCaptioner, query: Query, candidates: Candidates, k: int
+) -> list[Hit]:
     """The ``k`` best of the candidates by exact score, best first."""
-    if not len(found):
+    if not len(candidates):
         return []
     predictor = captioner.predictor
-    regions, there = found.vectors()  # (B, N, D), (B, N)
+    regions, there = candidates.vectors()  # (B, N, D), (B, N)
     words = query.vectors[None]
     scores = predictor.score(regions, words, there, query.counted[None])[:, 0]
     best = np.argsort(-scores, kind="stable")[:k]
@@ -162,7 +172,7 @@ def best_hits(captioner: RegionCaptioner, query: Query, found: Candidates, k: in
     return [
         _hit(captioner, query, row, score, photo_products, there.shape[1])
         for row, score, photo_products in zip(
-            found.rows(best.tolist()), scores[best].tolist(), products, strict=True
+            candidates.rows(best.tolist()), scores[best].tolist(), products, strict=True
         )
     ]
 
@@ -175,45 +185,72 @@ def _hit(
     products: FloatArray,
     width: int,
 ) -> Hit:
-    """One hit, given the products (T, N or more) of the query's vectors with the photo's N regions and their padding.
+    """One hit.
 
-    A word whose best choice is NULL, which stands after ``width`` places, has no region.
+    Args:
+        captioner: the model.
+        query: what was looked for.
+        row: a photo with N regions.
+        score: of the photo.
+        products: (T, N or more) of the query's vectors with the regions and their padding.
+        width: regions with their padding; after these places stands NULL.
     """
-    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
-    weight = captioner.config.decoding.region_prior
-    prior = region_prior(query.vectors, row.scores, weight, len(boxes) + 1)
-    box_scores = products[:, : len(boxes)] + prior[:, :-1]
-    null_scores = (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
-    best_rows = box_scores.argmax(axis=1)
-    has_region = box_scores.max(axis=1) >= null_scores
-    matches = tuple(
-        PhraseMatch(name, boxes[box_row], float(values[box_row]))
-        for name, box_row, values, matched in zip(
-            query.names, best_rows.tolist(), box_scores, has_region.tolist(), strict=True
-        )
-        if name is not None and matched
-    )
+    prior_weight = captioner.config.decoding.region_prior
+    box_scores, has_region = _box_scores(query, row, products, width, prior_weight)
+    region_captions = _region_captions(row)
     total = (box_scores * query.counted[:, None])[: query.spoken].sum(axis=0)
     framed = int(total.argmax())
-    answering = sorted({framed, *best_rows[has_region].tolist()} - {0})
-    region_captions = _region_captions(row, boxes)
-    name = captioner.config.name
-    regions = tuple(region_captions[box_row] for box_row in answering)
-    # unlike Path.is_file, isfile does not raise for a drive that is gone
-    missing = not os.path.isfile(row.path)
+    answering = sorted({framed, *box_scores.argmax(axis=1)[has_region].tolist()} - {0})
+    result = ImageResult(
+        row.path,
+        row.size_wh,
+        captioner.config.name,
+        region_captions[0],
+        tuple(region_captions[number] for number in answering),
+        _matches(query, region_captions, box_scores, has_region),
+    )
     return Hit(
         score,
-        PhraseMatch(query.phrase, boxes[framed], float(total[framed])),
-        ImageResult(row.path, row.size_wh, name, region_captions[0], regions, matches),
+        PhraseMatch(query.phrase, region_captions[framed].box, float(total[framed])),
+        result,
         row.date,
-        missing,
+        # unlike Path.is_file, isfile does not raise for a drive that is gone
+        missing=not os.path.isfile(row.path),
     )
 
 
-def _region_captions(
-    row: Row, boxes: Sequence[tuple[float, float, float, float]]
-) -> list[RegionCaption]:
+def _box_scores(
+    query: Query, row: Row, products: FloatArray, width: int, prior_weight: float
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """The products (T, N) of words and regions with the regions' prior, and which words have a region (T,).
+
+    A word whose best choice is NULL has none.
+    """
+    count = len(row.boxes_xyxy)
+    prior = region_prior(query.vectors, row.scores, prior_weight, count + 1)
+    scores = products[:, :count] + prior[:, :-1]
+    null_scores = (products[:, width:] + prior[:, -1:]).max(axis=1, initial=-np.inf)
+    return scores, scores.max(axis=1) >= null_scores
+
+
+def _matches(
+    query: Query,
+    regions: Sequence[RegionCaption],
+    box_scores: FloatArray,
+    has_region: NDArray[np.bool_],
+) -> tuple[PhraseMatch, ...]:
+    """The region of every vector of a query that has a name and a region; scores (T, N), mask (T,)."""
+    matches = []
+    for name, scores, matched in zip(query.names, box_scores, has_region.tolist(), strict=True):
+        if name is not None and matched:
+            best = int(scores.argmax())
+            matches.append(PhraseMatch(name, regions[best].box, float(scores[best])))
+    return tuple(matches)
+
+
+def _region_captions(row: Row) -> list[RegionCaption]:
     """The stored captions of a photo's N boxes, the whole photo first."""
+    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
     return [
         RegionCaption(box, text, float(confidence), float(quality))
         for box, text, confidence, quality in zip(

@@ -8,7 +8,6 @@ confidence.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +16,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from regiontalk.captioner import RegionBatch, RegionCaptioner, visible
+from regiontalk.images.dates import photo_date
 from regiontalk.images.open import ImageError, Photo, open_photo
 from regiontalk.records import FloatArray, RegionCaption
 from regiontalk.runtime.predictor import PhotoFeatures
-
-_EXIF, _TAKEN = 0x8769, 0x9003  # the block of the camera's settings; when the picture was taken
 
 
 class Stamp(NamedTuple):
@@ -42,7 +39,7 @@ class PhotoFile:
     Attributes:
         path: absolute.
         stamp: size, time and hash of its content.
-        date: when it was taken, by the camera's clock; when the file was changed where no camera
+        date: when it was taken, by its tags or its name; when the file was changed where neither
             says.
         photo: decoded no larger than the network needs.
     """
@@ -105,20 +102,10 @@ def read_file(
         return None
     enough = captioner.preprocessing.size
     photo = open_photo(content, max_pixels=captioner.max_pixels, at_least=enough, name=path)
-    taken = camera_date(content) or datetime.fromtimestamp(modified / 1e9).replace(microsecond=0)
+    taken = photo_date(content, Path(path).name) or datetime.fromtimestamp(modified / 1e9).replace(
+        microsecond=0
+    )
     return PhotoFile(path, Stamp(size, modified, sha256), taken, photo)
-
-
-def camera_date(content: bytes) -> datetime | None:
-    """When a picture was taken by its EXIF block; None where it does not say."""
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            text = str(picture.getexif().get_ifd(_EXIF).get(_TAKEN, ""))
-        return datetime.strptime(text.strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    except (
-        Exception
-    ):  # a broken or odd EXIF block must not cost the user the photo, which is decoded already
-        return None
 
 
 def photo_rows(
@@ -145,26 +132,34 @@ def photo_rows(
     quality[:, 0] = 1
     batch = RegionBatch(boxes, quality, boxes_by_photo)
     region_captions = _captions(captioner, files, features, batch, captions)
-    rows = []
-    for row, file in enumerate(files):
-        is_region = quality[row] > 0  # the others fill empty places
-        wordless = int(is_region.sum()) - len(region_captions[row])
-        texts = [caption.text for caption in region_captions[row]]
-        confidences = [caption.confidence for caption in region_captions[row]]
-        rows.append(
-            Row(
-                file.path,
-                file.stamp,
-                file.date,
-                file.photo.size_wh,
-                vectors[row][is_region],
-                boxes_by_photo[row][is_region],
-                quality[row][is_region],
-                (*texts, *[None] * wordless),
-                np.array(confidences + [0.0] * wordless, dtype=np.float32),
-            )
-        )
-    return rows
+    return [
+        _row(file, vectors[number], boxes_by_photo[number], quality[number], photo_captions)
+        for number, (file, photo_captions) in enumerate(zip(files, region_captions, strict=True))
+    ]
+
+
+def _row(
+    file: PhotoFile,
+    vectors: FloatArray,
+    boxes_xyxy: FloatArray,
+    quality: FloatArray,
+    captions: Sequence[RegionCaption],
+) -> Row:
+    """The row of a photo with the vectors (M, D), boxes (M, 4) and quality (M,) of its places; 0 is an empty one."""
+    is_region = quality > 0
+    wordless = int(is_region.sum()) - len(captions)
+    confidences = [caption.confidence for caption in captions] + [0.0] * wordless
+    return Row(
+        file.path,
+        file.stamp,
+        file.date,
+        file.photo.size_wh,
+        vectors[is_region],
+        boxes_xyxy[is_region],
+        quality[is_region],
+        (*(caption.text for caption in captions), *[None] * wordless),
+        np.array(confidences, dtype=np.float32),
+    )
 
 
 def _captions(

@@ -1,11 +1,11 @@
 """The table of a library in LanceDB: one row a photo, its regions as one multi-vector.
 
-A search reads the sketches of all photos once and keeps them until the table changes: they name the
-candidates (`sketch`), whose rows are then fetched from the very version of the table that the
-sketches are of. LanceDB's own multi-vector search, which looks for each word's nearest regions by
-themselves, found two thirds of the ten best among 20,000 photos, where this finds all but two or
-three in a hundred among 100,000 (docs/notebook.md). Everything that LanceDB raises becomes one
-`LibraryError` that says how to rebuild.
+A search reads the sketches of all photos, or where they are many their cells, and keeps them until
+the table changes: they name the candidates (`first_stage`), whose rows are then fetched from the
+very version of the table that they are of. LanceDB's own multi-vector search, which looks for each
+word's nearest regions by themselves, found two thirds of the ten best among 20,000 photos, where
+this finds all but two or three in a hundred among 100,000 (docs/notebook.md). Everything that
+LanceDB raises becomes one `LibraryError` that says how to rebuild.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from regiontalk.index.cell_table import CellTable
+from regiontalk.index.first_stage import FirstStage, first_stage
 from regiontalk.index.metadata import FORMAT, KEY, About
-from regiontalk.index.projections import Sketches
 from regiontalk.index.rows import Row, Stamp
-from regiontalk.index.table import Candidates, layout, read_sketches, to_arrow
+from regiontalk.index.table import Candidates, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
@@ -86,7 +87,9 @@ class Store:
         """Take an open LanceDB table and the connection that it came from."""
         self.uri, self.about = uri, about
         self._connection, self._table = connection, table
-        self._reader: tuple[Any, Sketches] | None = None  # of the version that was searched last
+        self._cell_table = CellTable(connection, about)
+        # of the version that was searched last
+        self._reader: tuple[Any, FirstStage] | None = None
         self._looked = 0.0  # when that was last seen to be the present one
 
     @classmethod
@@ -229,7 +232,7 @@ class Store:
             least: how many rows at least, where there are so many.
         """
         with _told(self.uri):
-            reader, sketches = self._read()
+            reader, stage = self._read()
             among = None
             if condition:
                 among = (
@@ -239,7 +242,7 @@ class Store:
                     .to_arrow()["_rowid"]
                     .to_numpy()
                 )
-            ids = sketches.best(words, max(least, 10 * k), among)
+            ids = stage.best(words, max(least, 10 * k), among)
             vector_rows = (
                 reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
             )
@@ -255,8 +258,8 @@ class Store:
 
         return Candidates(vector_rows, fetch)
 
-    def _read(self) -> tuple[Any, Sketches]:
-        """The table at its present version, which stays the same under the reader, and the sketches of it."""
+    def _read(self) -> tuple[Any, FirstStage]:
+        """The table at its present version, which stays the same under the reader, and its first stage."""
         now = time.monotonic()  # asking for the version costs as much as reading the words
         if self._reader is not None and now - self._looked < FRESH:
             return self._reader
@@ -264,8 +267,8 @@ class Store:
         if self._reader is None or self._reader[0].version != version:
             reader = self._connection.open_table(TABLE)
             reader.checkout(version)
-            sketch_rows = reader.search().select(["sketches"]).with_row_id(True).to_arrow()
-            self._reader = reader, read_sketches(sketch_rows, self.about)
+            before = None if self._reader is None else self._reader[1]
+            self._reader = reader, first_stage(reader, self._cell_table, before)
         return self._reader
 
     def join(self, older_than: timedelta = timedelta(hours=1)) -> None:
@@ -276,6 +279,13 @@ class Store:
         """
         with _told(self.uri):
             self._table.optimize(cleanup_older_than=older_than)
+        try:
+            with _told(self.uri):
+                self._cell_table.update(self._table)
+        except LibraryError:
+            if local_folder(self.uri) is not None:
+                raise
+            # in an object store another writer may do the same at once; without cells a search is only slower
 
     def info(self) -> dict[str, Any]:
         """Plain values for people and JSON."""

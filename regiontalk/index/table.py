@@ -46,33 +46,45 @@ def to_arrow(rows: Sequence[Row], about: About, basis: FloatArray) -> Any:
     """Rows as an Arrow table of `layout`, with sketches along a basis (D, S)."""
     import pyarrow as pa
 
-    offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
+    schema = layout(about)
+    plain = {
+        "path": [row.path for row in rows],
+        "sha256": [row.stamp.sha256 for row in rows],
+        "bytes": [row.stamp.size for row in rows],
+        "modified": [row.stamp.modified for row in rows],
+        "date": [row.date for row in rows],
+        "width": [row.size_wh[0] for row in rows],
+        "height": [row.size_wh[1] for row in rows],
+    }
+    columns = {name: pa.array(values, schema.field(name).type) for name, values in plain.items()}
+    columns |= _region_columns(rows, about, basis)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
-    def ragged(values: Any) -> Any:
-        return pa.ListArray.from_arrays(offsets, values)
+
+def _region_columns(rows: Sequence[Row], about: About, basis: FloatArray) -> dict[str, Any]:
+    """The columns whose cells hold a value for each region."""
+    import pyarrow as pa
+
+    offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
 
     def fixed(arrays: Sequence[Any], width: int) -> Any:
         return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays).ravel()), width)
 
-    schema = layout(about)
-    columns = [
-        pa.array([row.path for row in rows]),
-        pa.array([row.stamp.sha256 for row in rows]),
-        pa.array([row.stamp.size for row in rows]),
-        pa.array([row.stamp.modified for row in rows]),
-        pa.array([row.date for row in rows], schema.field("date").type),
-        pa.array([row.size_wh[0] for row in rows], pa.int32()),
-        pa.array([row.size_wh[1] for row in rows], pa.int32()),
-        ragged(fixed([row.vectors.astype(np.float16) for row in rows], about.size)),
-        fixed(
-            [filled(sketch(row.vectors, basis), 1 + about.regions) for row in rows], _width(about)
-        ),
-        ragged(fixed([row.boxes_xyxy for row in rows], 4)),
-        ragged(pa.array(np.concatenate([row.scores for row in rows]))),
-        ragged(pa.array([text for row in rows for text in row.captions], pa.string())),
-        ragged(pa.array(np.concatenate([row.confidences for row in rows]))),
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
+    ragged = {
+        "vectors": fixed([row.vectors.astype(np.float16) for row in rows], about.size),
+        "boxes": fixed([row.boxes_xyxy for row in rows], 4),
+        "scores": pa.array(np.concatenate([row.scores for row in rows])),
+        "captions": pa.array([text for row in rows for text in row.captions], pa.string()),
+        "confidences": pa.array(np.concatenate([row.confidences for row in rows])),
+    }
+    columns = {name: pa.ListArray.from_arrays(offsets, values) for name, values in ragged.items()}
+    sketches = [_sketch(row, about, basis) for row in rows]
+    return {**columns, "sketches": fixed(sketches, _width(about))}
+
+
+def _sketch(row: Row, about: About, basis: FloatArray) -> Bytes:
+    """The sketches (1 + regions, S) of a photo."""
+    return filled(sketch(row.vectors, basis), 1 + about.regions)
 
 
 def filled(sketches: Bytes, count: int) -> Bytes:
@@ -80,9 +92,9 @@ def filled(sketches: Bytes, count: int) -> Bytes:
     return sketches[np.where(np.arange(count) < len(sketches), np.arange(count), 0)]
 
 
-def read_sketches(found: Any, about: About) -> Sketches:
+def read_sketches(rows: Any, about: About) -> Sketches:
     """The photos of an Arrow table with the columns ``_rowid`` and ``sketches``."""
-    ids, values = found["_rowid"].to_numpy(), _matrix(found["sketches"].combine_chunks())
+    ids, values = rows["_rowid"].to_numpy(), matrix(rows["sketches"].combine_chunks())
     order = ids.argsort()
     shape = (len(ids), 1 + about.regions, min(SIZE, about.size))
     return Sketches(ids[order], values[order].reshape(shape))
@@ -91,15 +103,15 @@ def read_sketches(found: Any, about: About) -> Sketches:
 class Candidates:
     """Rows that a search brought: the vectors of all, the rest of those that are shown."""
 
-    def __init__(self, found: Any, fetch: Callable[[Sequence[int]], Any] | None = None) -> None:
-        """Take what was found.
+    def __init__(self, rows: Any, fetch: Callable[[Sequence[int]], Any] | None = None) -> None:
+        """Take the rows.
 
         Args:
-            found: an Arrow table with the column ``vectors``.
-            fetch: gives an Arrow table with the columns of `layout` for some places of ``found``,
-                in this order; None where ``found`` has them all.
+            rows: an Arrow table with the column ``vectors``.
+            fetch: gives an Arrow table with the columns of `layout` for some places of ``rows``,
+                in this order; None where ``rows`` has them all.
         """
-        self._table = found.combine_chunks()
+        self._table = rows.combine_chunks()
         self._fetch = fetch or self._table.take
 
     def __len__(self) -> int:
@@ -114,7 +126,7 @@ class Candidates:
             pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
         )
         lengths = np.diff(region_vectors.offsets.to_numpy())
-        values = _matrix(region_vectors.flatten())  # the regions of all rows
+        values = matrix(region_vectors.flatten())  # the regions of all rows
         there = np.arange(lengths.max(initial=0))[None] < lengths[:, None]
         padded = np.zeros((*there.shape, values.shape[1]), dtype=np.float32)
         padded[there] = values
@@ -129,7 +141,7 @@ class Candidates:
         values = {
             name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"
         }
-        vectors, boxes = (_matrix(values.pop(name).values) for name in ("vectors", "boxes"))
+        vectors, boxes = (matrix(values.pop(name).values) for name in ("vectors", "boxes"))
         plain = {name: cell.as_py() for name, cell in values.items()}
         return Row(
             path=plain["path"],
@@ -149,6 +161,6 @@ def _width(about: About) -> int:
     return (1 + about.regions) * min(SIZE, about.size)
 
 
-def _matrix(rows: Any) -> Any:
+def matrix(rows: Any) -> Any:
     """An Arrow array of lists of one length as a numpy matrix."""
     return rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), rows.type.list_size)

@@ -44,17 +44,18 @@ def bleu_statistics(
         ValueError: the lists do not belong together.
     """
     require_pairs(candidates, references)
-    flat, picture = flatten(references)
+    flat, photo = flatten(references)
     table = SentenceTable.build([*candidates, *flat])
     count = len(candidates)
-    lengths, columns = table.lengths[:count], []
+    matches = []
     for rows in table.counts(ORDERS):
-        mine = rows.sentence < count
-        owner = picture[rows.sentence[~mine] - count]
-        columns.append(_clipped(rows, mine, owner, count))
+        is_candidate = rows.sentence < count
+        photo_of_gram = photo[rows.sentence[~is_candidate] - count]
+        matches.append(_clipped(rows, is_candidate, photo_of_gram, count))
+    lengths, reference_lengths = table.lengths[:count], table.lengths[count:]
     offered = np.maximum(lengths[:, None] - np.arange(ORDERS), 0)
-    closest = _closest_lengths(lengths, table.lengths[count:], picture)
-    return np.column_stack([lengths, closest, offered, *columns]).astype(np.int64)
+    closest = _closest_lengths(lengths, reference_lengths, photo)
+    return np.column_stack([lengths, closest, offered, *matches]).astype(np.int64)
 
 
 def corpus_bleu(totals: NDArray[Any]) -> NDArray[np.float64]:
@@ -68,7 +69,8 @@ def corpus_bleu(totals: NDArray[Any]) -> NDArray[np.float64]:
     """
     totals = np.asarray(totals, dtype=np.float64)
     length, closest = totals[..., 0], totals[..., 1]
-    precision = (totals[..., 2 + ORDERS :] + _TINY) / (totals[..., 2 : 2 + ORDERS] + _SMALL)
+    offered, matched = totals[..., 2 : 2 + ORDERS], totals[..., 2 + ORDERS :]
+    precision = (matched + _TINY) / (offered + _SMALL)
     means = np.cumprod(precision, axis=-1) ** (1.0 / np.arange(1, ORDERS + 1))
     ratio = (length + _TINY) / (closest + _SMALL)
     with np.errstate(over="ignore"):  # an empty corpus has ratio ~0; its penalty is exp(-huge) = 0
@@ -76,24 +78,36 @@ def corpus_bleu(totals: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(means * penalty[..., None])
 
 
-def _clipped(rows: Counts, mine: NDArray[np.bool_], owner: IntArray, count: int) -> IntArray:
-    """(C,) n-grams of each candidate found in its references, clipped."""
+def _clipped(
+    rows: Counts, is_candidate: NDArray[np.bool_], photo_of_gram: IntArray, count: int
+) -> IntArray:
+    """(C,) n-grams of each candidate that stand in its references, clipped.
+
+    Args:
+        rows: n-grams of all sentences.
+        is_candidate: which of them belong to a candidate.
+        photo_of_gram: of the others the photo.
+        count: C.
+    """
     width = max(rows.grams, 1)
-    keys = owner * width + rows.gram[~mine]
-    order = np.argsort(keys, kind="stable")
-    keys, most = keys[order], rows.times[~mine][order]
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    reference_keys = photo_of_gram * width + rows.gram[~is_candidate]
+    order = np.argsort(reference_keys, kind="stable")
+    reference_keys = reference_keys[order]
+    reference_times = rows.times[~is_candidate][order]
+    first = np.flatnonzero(np.diff(reference_keys, prepend=-1))
     if not len(first):
         return np.zeros(count, dtype=np.int64)
-    positions, in_references = lookup(keys[first], rows.sentence[mine] * width + rows.gram[mine])
-    matched = np.where(
-        in_references, np.minimum(np.maximum.reduceat(most, first)[positions], rows.times[mine]), 0
-    )
-    return np.bincount(rows.sentence[mine], weights=matched, minlength=count).astype(np.int64)
+    max_times = np.maximum.reduceat(reference_times, first)  # of the reference that has it most
+    sentence, times = rows.sentence[is_candidate], rows.times[is_candidate]
+    candidate_keys = sentence * width + rows.gram[is_candidate]
+    positions, in_references = lookup(reference_keys[first], candidate_keys)
+    matched = np.where(in_references, np.minimum(max_times[positions], times), 0)
+    return np.bincount(sentence, weights=matched, minlength=count).astype(np.int64)
 
 
-def _closest_lengths(lengths: IntArray, others: IntArray, picture: IntArray) -> IntArray:
+def _closest_lengths(lengths: IntArray, reference_lengths: IntArray, photo: IntArray) -> IntArray:
     """(C,) length of the reference closest to each candidate's, the shorter of two equally close."""
-    order = np.lexsort((others, np.abs(others - lengths[picture]), picture))
-    first = np.flatnonzero(np.diff(picture[order], prepend=-1))
-    return others[order][first]
+    distances = np.abs(reference_lengths - lengths[photo])
+    order = np.lexsort((reference_lengths, distances, photo))
+    first = np.flatnonzero(np.diff(photo[order], prepend=-1))
+    return reference_lengths[order][first]

@@ -141,12 +141,10 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     height = max(1, _BLOCK // count)
     for start in range(0, resamples, height):
         block = min(height, resamples - start)
-        drawn = random.integers(count, size=(block, count)) + np.arange(block)[:, None] * count
-        yield (
-            np.bincount(drawn.ravel(), minlength=block * count)
-            .reshape(block, count)
-            .astype(np.float64)
-        )
+        offsets = np.arange(block)[:, None] * count
+        drawn = random.integers(count, size=(block, count)) + offsets
+        times = np.bincount(drawn.ravel(), minlength=block * count)
+        yield times.reshape(block, count).astype(np.float64)
 
 
 def bootstrap_shares(
@@ -171,10 +169,20 @@ def bootstrap_shares(
         raise ValueError(
             f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}"
         )
-    number: dict[Hashable, int] = {}
-    rows = np.array([number.setdefault(photo, len(number)) for photo in photos])
-    sums = np.zeros((len(number), table.shape[1] + 1))  # the last column counts the things
+    rows, photo_count = number_names(photos)
+    sums = np.zeros((photo_count, table.shape[1] + 1))  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
     return bootstrap_sums(
         sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed
     )
+
+
+def number_names(photos: Sequence[Hashable]) -> tuple[NDArray[np.int64], int]:
+    """A number for each name (P,), in the order in which they first occur, and how many there are.
+
+    >>> number_names(["b", "a", "b"])
+    (array([0, 1, 0]), 2)
+    """
+    numbers: dict[Hashable, int] = {}
+    rows = [numbers.setdefault(photo, len(numbers)) for photo in photos]
+    return np.array(rows), len(numbers)

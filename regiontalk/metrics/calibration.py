@@ -1,6 +1,6 @@
-"""Confidence: does 0.8 mean right eight times in ten.
+"""Confidence: does 0.8 mean correct eight times in ten.
 
-Enter: confidences (P,) in 0..1 and whether each answer was right (P,). Leave: reliability bins, the
+Enter: confidences (P,) in 0..1 and whether each answer was correct (P,). Leave: reliability bins, the
 expected calibration error (Guo et al., 2017) and the Brier score, with intervals over photos.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval, number_names
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Reliability:
 
 def reliability(
     confidences: Sequence[float] | Array,
-    right: Sequence[bool] | NDArray[Any],
+    is_correct: Sequence[bool] | NDArray[Any],
     photos: Sequence[Hashable] | None = None,
     *,
     bins: int = 10,
@@ -69,7 +69,7 @@ def reliability(
 
     Args:
         confidences: (P,) in 0..1.
-        right: (P,) whether each answer was.
+        is_correct: (P,) of each answer.
         photos: (P,) photo of each answer, the unit of the redraws; None: every answer is its own.
         bins: how many, of equal width.
         resamples: bootstrap draws.
@@ -78,63 +78,82 @@ def reliability(
     Raises:
         ValueError: no answers, lengths that differ, or a confidence outside 0..1.
     """
-    values, truth = _checked(confidences, right)
-    if values.min() < 0 or values.max() > 1 or bins < 1:
-        raise ValueError(
-            f"confidences: expected 0..1 and bins >= 1, got {values.min():g}..{values.max():g}, {bins} bins"
-        )
+    values, truth = _checked(confidences, is_correct, bins)
     names = list(range(len(values))) if photos is None else list(photos)
     if len(names) != len(values):
         raise ValueError(f"photos: expected one an answer, {len(values)}, got {len(names)}")
-    at = np.minimum((values * bins).astype(np.int64), bins - 1)
-    number: dict[Hashable, int] = {}
-    rows = np.array([number.setdefault(name, len(number)) for name in names])
-
-    def statistic(drawn: NDArray[np.int64]) -> float:
-        return _error(at, values, truth, np.bincount(drawn, minlength=len(number))[rows], bins)
-
-    draws = np.random.default_rng(seed)
-    many = len(number)
-    errors = np.array([statistic(draws.integers(0, many, many)) for _ in range(resamples)])
-    error = statistic(np.arange(many))
-    each = np.stack([(values - truth) ** 2, truth], axis=1)
-    brier, accuracy = bootstrap_shares(each, names, resamples=resamples, seed=seed)
+    outcomes = np.stack([(values - truth) ** 2, truth], axis=1)
+    brier, accuracy = bootstrap_shares(outcomes, names, resamples=resamples, seed=seed)
+    bin_rows = np.minimum((values * bins).astype(np.int64), bins - 1)
+    gaps = _Gaps(bin_rows, truth - values, *number_names(names), bins)
     return Reliability(
-        bins=tuple(_bin(row, bins, values[at == row], truth[at == row]) for row in range(bins)),
-        # a sum of sizes of gaps grows when answers are drawn twice: the draws are moved back around
-        # the figure
-        error=interval(error, np.maximum(errors + error - errors.mean(), 0.0)),
+        bins=tuple(_bin(row, bins, values, truth, bin_rows == row) for row in range(bins)),
+        error=gaps.error(resamples, seed),
         brier=brier,
         accuracy=accuracy,
     )
 
 
-def _checked(scores: Any, right: Any) -> tuple[Array, Array]:
+class _Gaps(NamedTuple):
+    """What the calibration error is made of.
+
+    Attributes:
+        bin_rows: (P,) bin of each answer.
+        gaps: (P,) truth less confidence.
+        photo: (P,) photo of each answer, 0..photos-1.
+        photos: how many there are.
+        bins: how many there are.
+    """
+
+    bin_rows: NDArray[np.int64]
+    gaps: Array
+    photo: NDArray[np.int64]
+    photos: int
+    bins: int
+
+    def error(self, resamples: int, seed: int) -> Interval:
+        """Expected calibration error over redrawn photos.
+
+        A sum of sizes of gaps grows when answers are drawn twice: the draws are moved back around
+        the figure.
+        """
+        generator = np.random.default_rng(seed)
+        draws = []
+        for _ in range(resamples):
+            draws.append(self.error_of(generator.integers(0, self.photos, self.photos)))
+        errors = np.array(draws)
+        error = self.error_of(np.arange(self.photos))
+        return interval(error, np.maximum(errors + error - errors.mean(), 0.0))
+
+    def error_of(self, drawn: NDArray[np.int64]) -> float:
+        """The error of drawn photos, repeats and all: sum over bins of abs(sum of gaps) / answers."""
+        times = np.bincount(drawn, minlength=self.photos)[self.photo]
+        sums = np.bincount(self.bin_rows, weights=times * self.gaps, minlength=self.bins)
+        return float(np.abs(sums).sum() / times.sum())
+
+
+def _checked(confidences: Any, is_correct: Any, bins: int) -> tuple[Array, Array]:
     """Both as float64 (P,)."""
-    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if (
-        values.ndim != 1
-        or values.shape != truth.shape
-        or not len(values)
-        or not np.isfinite(values).all()
-    ):
+    values = np.asarray(confidences, dtype=np.float64)
+    truth = np.asarray(is_correct, dtype=np.float64)
+    is_row = values.ndim == 1 and values.shape == truth.shape and len(values) > 0
+    if not is_row or not np.isfinite(values).all():
         raise ValueError(
             f"calibration: expected finite scores (P,) and right (P,), P >= 1, got {values.shape} and {truth.shape}"
+        )
+    if values.min() < 0 or values.max() > 1 or bins < 1:
+        raise ValueError(
+            f"confidences: expected 0..1 and bins >= 1, got {values.min():g}..{values.max():g}, {bins} bins"
         )
     return values, truth
 
 
-def _bin(row: int, bins: int, values: Array, truth: Array) -> ReliabilityBin:
+def _bin(
+    row: int, bins: int, values: Array, truth: Array, in_bin: NDArray[np.bool_]
+) -> ReliabilityBin:
     """One bin of the diagram."""
-    means = (
-        (float(values.mean()), float(truth.mean())) if len(values) else (float("nan"), float("nan"))
-    )
-    return ReliabilityBin(row / bins, (row + 1) / bins, len(values), *means)
-
-
-def _error(
-    at: NDArray[np.int64], values: Array, truth: Array, times: NDArray[np.int64], bins: int
-) -> float:
-    """Expected calibration error of answers that count ``times`` (P,) each: sum over bins of abs(sum of gaps) / P."""
-    gaps = np.bincount(at, weights=times * (truth - values), minlength=bins)
-    return float(np.abs(gaps).sum() / times.sum())
+    low, high, count = row / bins, (row + 1) / bins, int(in_bin.sum())
+    if not count:
+        return ReliabilityBin(low, high, 0, float("nan"), float("nan"))
+    confidence, accuracy = float(values[in_bin].mean()), float(truth[in_bin].mean())
+    return ReliabilityBin(low, high, count, confidence, accuracy)

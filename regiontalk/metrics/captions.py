@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ _NO_SPICE = "needs Java 8 to 14, spice-1.0.jar and the Stanford CoreNLP models: 
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """What `score_captions` found.
+    """What `score_captions` returns.
 
     Attributes:
         figures: name -> figure with its interval, or None where the metric could not run. BLEU,
@@ -112,39 +113,43 @@ def score_captions(
     (1.0, 1.0)
     """
     pairs = pair(predictions, references, tokenized=tokenized)
-    known = (
-        None if training is None else list(map(str.split if tokenized else ptb_tokenize, training))
-    )
-    statistics = bleu_statistics(pairs.candidates, pairs.references)
-    figures: dict[str, Interval | None] = {}
-    bleus = bootstrap_sums(statistics, corpus_bleu, resamples=resamples, seed=seed)
-    figures.update({f"BLEU-{order}": figure for order, figure in enumerate(bleus, start=1)})
-    means = np.stack(
-        [rouge_l(pairs.candidates, pairs.references), cider_d(pairs.candidates, pairs.references)],
-        axis=1,
-    )
-    figures["ROUGE-L"], figures["CIDEr-D"] = bootstrap_sums(means, resamples=resamples, seed=seed)
-    name, rows, missing = _meteor(pairs, meteor)
-    each, lacking = _spice(pairs, spice)
-    figures["METEOR"] = figures["SPICE"] = None
-    reasons = {
-        metric: why
-        for metric, why in {"SPICE": lacking, "METEOR": missing}.items()
-        if why is not None
-    }
-    if rows is not None:
-        (figures[name],) = bootstrap_sums(rows, corpus_meteor, resamples=resamples, seed=seed)
-    if each is not None:
-        (figures["SPICE"],) = bootstrap_sums(each, resamples=resamples, seed=seed)
+    cut = str.split if tokenized else ptb_tokenize
+    training_tokens = None if training is None else list(map(cut, training))
+    draw = partial(bootstrap_sums, resamples=resamples, seed=seed)
+    bleu_rows = bleu_statistics(pairs.candidates, pairs.references)
+    figures = _own_figures(pairs, bleu_rows, draw)
+    meteor_name, meteor_rows, no_meteor = _meteor(pairs, meteor)
+    if meteor_rows is not None:
+        (figures[meteor_name],) = draw(meteor_rows, corpus_meteor)
+    spices, no_spice = _spice(pairs, spice)
+    if spices is not None:
+        (figures["SPICE"],) = draw(spices)
+    reasons = {"SPICE": no_spice, "METEOR": no_meteor}
     return CaptionScores(
         figures=figures,
-        reasons=reasons,
-        diversity=measure_diversity(pairs.candidates, known),
+        reasons={name: reason for name, reason in reasons.items() if reason is not None},
+        diversity=measure_diversity(pairs.candidates, training_tokens),
         captions=len(pairs.ids),
-        counts=_counts(statistics.sum(axis=0)),
+        counts=_counts(bleu_rows.sum(axis=0)),
         problems=pairs.problems,
-        variety=diversity_intervals(pairs.candidates, known, resamples=resamples, seed=seed),
+        variety=diversity_intervals(
+            pairs.candidates, training_tokens, resamples=resamples, seed=seed
+        ),
     )
+
+
+def _own_figures(
+    pairs: Pairs, bleu_rows: IntArray, draw: Callable[..., list[Interval]]
+) -> dict[str, Interval | None]:
+    """BLEU, ROUGE-L and CIDEr-D; METEOR and SPICE are None until they are computed."""
+    figures: dict[str, Interval | None] = {}
+    for order, figure in enumerate(draw(bleu_rows, corpus_bleu), start=1):
+        figures[f"BLEU-{order}"] = figure
+    rouges = rouge_l(pairs.candidates, pairs.references)
+    ciders = cider_d(pairs.candidates, pairs.references)
+    figures["ROUGE-L"], figures["CIDEr-D"] = draw(np.stack([rouges, ciders], axis=1))
+    figures["METEOR"] = figures["SPICE"] = None
+    return figures
 
 
 def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | None, str | None]:
@@ -152,13 +157,11 @@ def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | No
     try:
         if meteor is not None:
             return "METEOR", meteor(pairs.candidates, pairs.references), None
-        return (
-            _TWO_STAGES,
-            meteor_statistics(pairs.candidates, pairs.references, MeteorTables()),
-            _NO_METEOR,
-        )
+        rows = meteor_statistics(pairs.candidates, pairs.references, MeteorTables())
     except ImportError as error:
-        return _TWO_STAGES, None, str(error) if meteor is not None else f"{_NO_METEOR}; {error}"
+        reason = str(error) if meteor is not None else f"{_NO_METEOR}; {error}"
+        return _TWO_STAGES, None, reason
+    return _TWO_STAGES, rows, _NO_METEOR
 
 
 def _spice(pairs: Pairs, spice: Scores | None) -> tuple[NDArray[np.float64] | None, str | None]:

@@ -3,7 +3,7 @@
 Candidate and reference become tf-idf vectors of their n-grams, n = 1..4; a reference vector's
 products with the clipped candidate vector, over both lengths, give the similarity, damped by how
 far the lengths are apart (sigma 6), times ten. Document frequencies come from the references at
-hand: the figure of one caption depends on the whole set, and that of a set of one picture is 0. Or
+hand: the figure of one caption depends on the whole set, and that of a set of one photo is 0. Or
 they come from a larger set, counted before (`document_frequencies`): then a few captions get the
 figures that they would get inside that set.
 """
@@ -24,6 +24,7 @@ from regiontalk.metrics.ngrams import (
     Tokens,
     flatten,
     lookup,
+    ngrams,
     require_pairs,
 )
 
@@ -35,30 +36,32 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In how many pictures each n-gram occurs.
+    """In how many photos each n-gram occurs.
 
     Attributes:
-        pictures: of the set.
-        of: n-gram -> pictures with it in a reference.
+        photos: of the set.
+        of: n-gram -> photos with it in a reference.
     """
 
-    pictures: int
+    photos: int
     of: Mapping[tuple[str, ...], int]
 
 
 def document_frequencies(references: Sequence[Sequence[Tokens]]) -> DocumentFrequencies:
     """Count the n-grams of a set of references, once for many calls of `cider_d`."""
-    ngram_counts: Counter[tuple[str, ...]] = Counter()
+    photo_counts: Counter[tuple[str, ...]] = Counter()
     for group in references:
-        ngram_counts.update(
-            {
-                tuple(tokens[start : start + order])
-                for tokens in group
-                for order in range(1, ORDERS + 1)
-                for start in range(len(tokens) - order + 1)
-            }
-        )
-    return DocumentFrequencies(len(references), ngram_counts)
+        photo_counts.update(_all_ngrams(group))
+    return DocumentFrequencies(len(references), photo_counts)
+
+
+def _all_ngrams(sentences: Sequence[Tokens]) -> set[tuple[str, ...]]:
+    """The distinct n-grams of all orders."""
+    distinct: set[tuple[str, ...]] = set()
+    for tokens in sentences:
+        for order in range(1, ORDERS + 1):
+            distinct.update(ngrams(tokens, order))
+    return distinct
 
 
 def cider_d(
@@ -70,7 +73,7 @@ def cider_d(
 
     Args:
         candidates: C captions as tokens.
-        references: those of each candidate's picture.
+        references: those of each candidate's photo.
         frequencies: of a larger set; None counts them in ``references``.
 
     Returns:
@@ -82,57 +85,63 @@ def cider_d(
     require_pairs(candidates, references)
     if not candidates:
         return np.zeros(0)
-    flat, picture = flatten(references)
+    flat, photo = flatten(references)
     table = SentenceTable.build([*candidates, *flat])
     similarity = np.zeros(len(flat))
     for rows in table.counts(ORDERS):
-        rarity = None if frequencies is None else _given_rarity(rows, table.names, frequencies)
-        similarity += _cosine(rows, picture, len(candidates), len(table.lengths), rarity)
+        rarity = None if frequencies is None else _set_rarity(rows, table.names, frequencies)
+        similarity += _cosine(rows, photo, len(candidates), len(table.lengths), rarity)
     bigrams = np.maximum(table.lengths - 1, 0)  # coco-caption measures a sentence in bigrams
-    apart = bigrams[: len(candidates)][picture] - bigrams[len(candidates) :]
-    similarity *= np.exp(-(apart.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
-    sums = np.bincount(picture, weights=similarity, minlength=len(candidates))
-    return np.asarray(10.0 * sums / np.bincount(picture, minlength=len(candidates)))
+    difference = bigrams[: len(candidates)][photo] - bigrams[len(candidates) :]
+    similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
+    sums = np.bincount(photo, weights=similarity, minlength=len(candidates))
+    return np.asarray(10.0 * sums / np.bincount(photo, minlength=len(candidates)))
 
 
-def _given_rarity(
-    rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies
-) -> FloatArray:
-    """(grams,) log of the pictures of a set over those with the n-gram."""
-    grams = [tuple(names[number] for number in words) for words in rows.words.tolist()]
-    pictures_with = np.array([frequencies.of.get(gram, 0) for gram in grams], dtype=np.float64)
-    return np.asarray(
-        np.log(float(max(frequencies.pictures, 1))) - np.log(np.maximum(pictures_with, 1))
-    )
+def _set_rarity(rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies) -> FloatArray:
+    """(grams,) log of the photos of a set over those with the n-gram."""
+    photo_counts = []
+    for word_numbers in rows.words.tolist():
+        ngram = tuple(names[number] for number in word_numbers)
+        photo_counts.append(frequencies.of.get(ngram, 0))
+    photos_with = np.array(photo_counts, dtype=np.float64)
+    log_photos = np.log(float(max(frequencies.photos, 1)))
+    return np.asarray(log_photos - np.log(np.maximum(photos_with, 1)))
 
 
 def _cosine(
-    rows: Counts, picture: IntArray, count: int, sentences: int, rarity: FloatArray | None = None
+    rows: Counts, photo: IntArray, count: int, sentences: int, rarity: FloatArray | None = None
 ) -> FloatArray:
-    """(R,) clipped similarity of each reference to its picture's candidate for one order of n-gram."""
-    width = max(rows.grams, 1)
-    mine = rows.sentence < count
-    owner = picture[rows.sentence[~mine] - count]
+    """(R,) clipped similarity of each reference to its photo's candidate for one order of n-gram."""
+    is_candidate = rows.sentence < count
+    reference = rows.sentence[~is_candidate] - count
     if rarity is None:
-        rarity = _reference_rarity(owner, rows.gram[~mine], count, width)
+        rarity = _reference_rarity(photo[reference], rows.gram[~is_candidate], count, rows.grams)
     weights = rows.times * rarity[rows.gram]
-    lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
-
-    positions, is_shared = lookup(
-        rows.sentence[mine] * width + rows.gram[mine], owner * width + rows.gram[~mine]
-    )
-    if not mine.any():
-        return np.zeros(len(picture))
-    theirs = weights[~mine]
-    products = np.where(is_shared, np.minimum(weights[mine][positions], theirs) * theirs, 0.0)
-    dots = np.bincount(rows.sentence[~mine] - count, weights=products, minlength=len(picture))
+    products = _clipped_products(rows, weights, is_candidate, photo[reference])
+    dots = np.bincount(reference, weights=products, minlength=len(photo))
     dots = dots.astype(np.float64)  # of nothing at all bincount makes whole numbers
-    both = lengths[:count][picture] * lengths[count:]
-    return np.asarray(np.divide(dots, both, out=dots, where=both != 0))
+    lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
+    both_lengths = lengths[:count][photo] * lengths[count:]
+    return np.asarray(np.divide(dots, both_lengths, out=dots, where=both_lengths != 0))
 
 
-def _reference_rarity(owner: IntArray, gram: IntArray, count: int, width: int) -> FloatArray:
-    """(width,) log inverse share of the ``count`` pictures whose references hold each n-gram."""
-    pairs = np.unique(owner * width + gram)
-    pictures_with = np.bincount(pairs % width, minlength=width)
-    return np.asarray(np.log(float(count)) - np.log(np.maximum(pictures_with, 1)))
+def _clipped_products(
+    rows: Counts, weights: FloatArray, is_candidate: NDArray[np.bool_], photo: IntArray
+) -> FloatArray:
+    """For each n-gram of a reference its weight times the candidate's, at most its own; ``photo`` is that of each."""
+    reference_weights = weights[~is_candidate]
+    if not is_candidate.any():
+        return np.zeros(len(reference_weights))
+    candidate_keys = rows.sentence[is_candidate] * rows.grams + rows.gram[is_candidate]
+    reference_keys = photo * rows.grams + rows.gram[~is_candidate]
+    positions, is_shared = lookup(candidate_keys, reference_keys)
+    clipped = np.minimum(weights[is_candidate][positions], reference_weights)
+    return np.where(is_shared, clipped * reference_weights, 0.0)
+
+
+def _reference_rarity(photo: IntArray, gram: IntArray, count: int, grams: int) -> FloatArray:
+    """(grams,) log inverse share of the ``count`` photos whose references hold each n-gram."""
+    pairs = np.unique(photo * grams + gram)
+    photos_with = np.bincount(pairs % max(grams, 1), minlength=grams)
+    return np.asarray(np.log(float(count)) - np.log(np.maximum(photos_with, 1)))

@@ -1,13 +1,11 @@
 """Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], docs/protocols.md).
 
 Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and
-METEOR as a function.
-Leave: the mean of 30 average precisions, each of them, and a report on boxes that look misread
-(`sanity.py`).
+METEOR as a function. Leave: the mean of 30 average precisions, each of them, and a report on boxes
+that look misread (`sanity.py`).
 
 The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into their mean box
-and share their
-captions as references; the photo's detections, by falling score, each go to the true box of highest
+and share their captions as references; the photo's detections, by falling score, each go to the true box of highest
 IoU, which only the first to come may keep; a detection is right where it kept its truth, overlaps
 it enough and METEOR is strictly above the threshold; all photos' detections are then ranked
 together. IoU knows no scale, so pictures need not be scaled to 720 pixels first; boxes must only be
@@ -18,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,42 +134,68 @@ def dense_captioning(
     Raises:
         ValueError: no photo has a true box.
     """
+    ranking = _rank_true_boxes(photos, meteor)
+    with_words = list(product(IOU_THRESHOLDS, METEOR_THRESHOLDS))
+    without_words = list(product(IOU_THRESHOLDS, (ANY_WORDS,)))
+    is_correct = correct_detections(ranking, [*with_words, *without_words])
+    precisions = _Precisions(
+        average_precisions(ranking, is_correct),
+        _drawn_precisions(ranking, is_correct, resamples, seed),
+    )
+    words = len(METEOR_THRESHOLDS)
+    at_iou = {}
+    for row, min_iou in enumerate(IOU_THRESHOLDS):
+        at_iou[min_iou] = precisions.mean(row * words, words)
+    return DenseReport(
+        mean_ap=precisions.mean(0, len(with_words)),
+        ap=dict(zip(with_words, precisions.values.tolist(), strict=False)),
+        at_iou=at_iou,
+        localisation_ap=precisions.mean(len(with_words), len(without_words)),
+        photos=len(photos),
+        detections=len(ranking.photo),
+        truths=sum(len(photo.truths_xyxy) for photo in photos),
+        merged=int(ranking.positives.sum()),
+        sanity=_box_sanity(photos),
+    )
+
+
+class _Precisions(NamedTuple):
+    """Average precisions (K,), and those of redrawn photos (resamples, K)."""
+
+    values: NDArray[np.float64]
+    drawn: NDArray[np.float64]
+
+    def mean(self, first: int, count: int) -> Interval:
+        """The mean of neighbouring ones with its interval."""
+        columns = list(range(first, first + count))
+        return interval(float(self.values[columns].mean()), self.drawn[:, columns].mean(axis=1))
+
+
+def _rank_true_boxes(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
+    """`rank_detections` of photos that have a true box at all."""
     ranking = rank_detections(photos, meteor)
     if not ranking.positives.sum():
         raise ValueError(
             f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations"
         )
-    pairs = [(least, words) for least in IOU_THRESHOLDS for words in METEOR_THRESHOLDS]
-    places = [(least, ANY_WORDS) for least in IOU_THRESHOLDS]
-    right = right_detections(ranking, [*pairs, *places])
-    values = average_precisions(ranking, right)
-    generator, count = np.random.default_rng(seed), len(photos)
-    times = (
-        np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples)
-    )
-    draws = np.array(
-        [average_precisions(ranking, right, drawn) for drawn in times]
-    )  # (resamples, 35)
+    return ranking
 
-    def mean_of(rows: list[int]) -> Interval:
-        return interval(float(values[rows].mean()), draws[:, rows].mean(axis=1))
 
-    return DenseReport(
-        mean_ap=mean_of(list(range(len(pairs)))),
-        ap=dict(zip(pairs, values.tolist(), strict=False)),
-        at_iou={
-            least: mean_of([row for row, (iou, _) in enumerate(pairs) if iou == least])
-            for least in IOU_THRESHOLDS
-        },
-        localisation_ap=mean_of(list(range(len(pairs), len(right)))),
-        photos=len(photos),
-        detections=len(ranking.photo),
-        truths=sum(len(photo.truths_xyxy) for photo in photos),
-        merged=int(ranking.positives.sum()),
-        sanity=box_sanity(
-            [(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos]
-        ),
-    )
+def _box_sanity(photos: Sequence[DensePhoto]) -> BoxSanity:
+    """What looks wrong with the boxes."""
+    return box_sanity([(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos])
+
+
+def _drawn_precisions(
+    ranking: Ranking, is_correct: NDArray[np.bool_], resamples: int, seed: int
+) -> NDArray[np.float64]:
+    """Average precisions (resamples, K) of redrawn photos; arguments as of `average_precisions`."""
+    generator, count = np.random.default_rng(seed), len(ranking.positives)
+    draws = []
+    for _ in range(resamples):
+        times = np.bincount(generator.integers(0, count, count), minlength=count)
+        draws.append(average_precisions(ranking, is_correct, times))
+    return np.array(draws)
 
 
 def merge_truths(
@@ -183,24 +209,23 @@ def merge_truths(
     Args:
         boxes_xyxy: (M, 4).
         captions: (M,).
-        threshold: least IoU with the box that collects.
+        threshold: smallest IoU with the box that collects.
 
     Returns:
         (G, 4) merged boxes, and the captions of each.
     """
-    close = (
-        iou(boxes_xyxy, boxes_xyxy) >= threshold
-        if len(boxes_xyxy)
-        else np.zeros((0, 0), dtype=np.bool_)
-    )
+    is_close = np.zeros((0, 0), dtype=np.bool_)
+    if len(boxes_xyxy):
+        is_close = iou(boxes_xyxy, boxes_xyxy) >= threshold
     merged: list[FloatArray] = []
     references: list[tuple[str, ...]] = []
-    while close.any():
-        group = np.flatnonzero(close[close.sum(axis=1).argmax()]).tolist()
+    while is_close.any():
+        most_neighbours = is_close.sum(axis=1).argmax()
+        group = np.flatnonzero(is_close[most_neighbours]).tolist()
         merged.append(boxes_xyxy[group].mean(axis=0))
         references.append(tuple(captions[row] for row in group))
-        close[group] = False
-        close[:, group] = False
+        is_close[group] = False
+        is_close[:, group] = False
     return np.array(merged, dtype=np.float32).reshape(-1, 4), references
 
 
@@ -222,80 +247,108 @@ def keep_truths(
         (N,) row of the truth, -1 for none; (N,) IoU, 0 for none.
     """
     truth_rows = np.full(len(boxes_xyxy), -1, dtype=np.int64)
-    overlaps = np.zeros(len(boxes_xyxy), dtype=np.float32)
-    rows = np.flatnonzero(usable_boxes(boxes_xyxy))
-    if not len(rows) or not len(truths_xyxy):
-        return truth_rows, overlaps
-    overlap = iou(boxes_xyxy[rows], truths_xyxy)
-    best, touches = overlap.argmax(axis=1), overlap.max(axis=1) > 0
+    truth_ious = np.zeros(len(boxes_xyxy), dtype=np.float32)
+    usable = np.flatnonzero(usable_boxes(boxes_xyxy))
+    if not len(usable) or not len(truths_xyxy):
+        return truth_rows, truth_ious
+    ious = iou(boxes_xyxy[usable], truths_xyxy)
+    best_truths, best_ious = ious.argmax(axis=1), ious.max(axis=1)
     taken: set[int] = set()
-    for at in np.argsort(-scores[rows], kind="stable"):
-        truth = int(best[at])
-        if touches[at] and truth not in taken:
+    for position in np.argsort(-scores[usable], kind="stable"):
+        truth = int(best_truths[position])
+        if best_ious[position] > 0 and truth not in taken:
             taken.add(truth)
-            truth_rows[rows[at]], overlaps[rows[at]] = truth, overlap[at, truth]
-    return truth_rows, overlaps
+            truth_rows[usable[position]] = truth
+            truth_ious[usable[position]] = best_ious[position]
+    return truth_rows, truth_ious
 
 
 def rank_detections(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     """All photos' detections, matched, scored by METEOR where it matters, and ranked together."""
-    owners, overlaps, words, scores, positives = [], [], [], [], []
-    for row, photo in enumerate(photos):
-        truths, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
-        truth_rows, overlap = keep_truths(photo.boxes_xyxy, photo.scores, truths)
-        score = np.full(len(truth_rows), -1.0)
-        for at in np.flatnonzero(overlap >= np.float32(IOU_THRESHOLDS[0])):
-            score[at] = meteor(photo.captions[at], references[truth_rows[at]])
-        owners.append(np.full(len(truth_rows), row))
-        overlaps.append(overlap)
-        words.append(score)
-        scores.append(photo.scores)
-        positives.append(len(truths))
-    order = np.argsort(-np.concatenate([*scores, np.zeros(0)]), kind="stable")
+    matches = [_match_photo(photo, meteor) for photo in photos]
+    counts = np.array([len(photo.scores) for photo in photos], dtype=np.int64)
+    nothing = [np.zeros(0)]  # for a data set without photos
+    scores = np.concatenate(nothing + [photo.scores for photo in photos])
+    order = np.argsort(-scores, kind="stable")
     return Ranking(
-        photo=np.concatenate([*owners, np.zeros(0)]).astype(np.int64)[order],
-        overlap=np.concatenate([*overlaps, np.zeros(0)])[order],
-        meteor=np.concatenate([*words, np.zeros(0)])[order],
-        positives=np.array(positives, dtype=np.int64),
+        photo=np.repeat(np.arange(len(photos)), counts)[order],
+        overlap=np.concatenate(nothing + [match.ious for match in matches])[order],
+        meteor=np.concatenate(nothing + [match.meteors for match in matches])[order],
+        positives=np.array([match.positives for match in matches], dtype=np.int64),
     )
 
 
-def right_detections(ranking: Ranking, pairs: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
-    """Which detections are right at each (least IoU, METEOR to be strictly above): (K, N) for K pairs."""
-    right = [
-        (ranking.overlap >= np.float32(least)) & (ranking.meteor > above) for least, above in pairs
-    ]
-    return np.array(right, dtype=np.bool_).reshape(len(pairs), -1)
+class _PhotoMatches(NamedTuple):
+    """The detections of one photo beside the truths that they kept.
+
+    Attributes:
+        ious: (N,) IoU with that truth; 0 where none was kept.
+        meteors: (N,) METEOR against its references; -1 where it was not asked for.
+        positives: merged true boxes.
+    """
+
+    ious: NDArray[np.float64]
+    meteors: NDArray[np.float64]
+    positives: int
+
+
+def _match_photo(photo: DensePhoto, meteor: Meteor) -> _PhotoMatches:
+    """Match the detections of one photo, and ask for METEOR where it matters."""
+    truths_xyxy, references = merge_truths(photo.truths_xyxy, photo.truth_captions)
+    truth_rows, ious = keep_truths(photo.boxes_xyxy, photo.scores, truths_xyxy)
+    meteors = np.full(len(truth_rows), -1.0)
+    for detection in np.flatnonzero(ious >= np.float32(IOU_THRESHOLDS[0])):
+        truth_references = references[truth_rows[detection]]
+        meteors[detection] = meteor(photo.captions[detection], truth_references)
+    return _PhotoMatches(ious.astype(np.float64), meteors, len(truths_xyxy))
+
+
+def correct_detections(
+    ranking: Ranking, thresholds: Sequence[tuple[float, float]]
+) -> NDArray[np.bool_]:
+    """Which detections are correct at each (smallest IoU, METEOR to be strictly above): (K, N) for K pairs."""
+    is_correct = np.zeros((len(thresholds), len(ranking.photo)), dtype=np.bool_)
+    for row, (min_iou, meteor) in enumerate(thresholds):
+        is_correct[row] = (ranking.overlap >= np.float32(min_iou)) & (ranking.meteor > meteor)
+    return is_correct
 
 
 def average_precisions(
-    ranking: Ranking, right: NDArray[np.bool_], times: NDArray[np.int64] | None = None
+    ranking: Ranking, is_correct: NDArray[np.bool_], times: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """101-point interpolated average precision of each row of right detections.
+    """101-point interpolated average precision of each row of correct detections.
 
     Args:
         ranking: the detections.
-        right: (K, N) as `right_detections` makes it.
+        is_correct: (K, N) as `correct_detections` makes it.
         times: (B,) how often each photo counts, as a bootstrap draw has it; None: each once.
 
     Returns:
         (K,), the mean over recalls 0, 0.01 ... 1 of the best precision at that recall or beyond.
     """
-    times = np.ones(len(ranking.positives), dtype=np.int64) if times is None else times
-    weight = times[ranking.photo]
-    at = np.flatnonzero(right.any(axis=0))  # precision peaks only where something is right
-    hits = (weight[at] * right[:, at]).cumsum(axis=1)
-    precision = hits / np.maximum(weight.cumsum()[at], 1)
-    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    best = np.concatenate(
-        [best, np.zeros((len(right), 1))], axis=1
-    )  # the 0 is for recalls never reached
-    # recall >= k / 100 asked as 100 hits >= k positives, whole numbers; rows lie apart so that one
-    # search serves all
-    positives = int(times @ ranking.positives)
-    apart = (np.arange(len(right)) * (100 * positives + 1))[:, None]
-    flat_columns = np.searchsorted(
-        (100 * hits + apart).ravel(), (np.arange(101) * positives + apart).ravel()
-    )
-    columns = flat_columns.reshape(len(right), 101) - (np.arange(len(right)) * len(at))[:, None]
-    return np.asarray(np.take_along_axis(best, columns, axis=1).mean(axis=1), dtype=np.float64)
+    if times is None:
+        times = np.ones(len(ranking.positives), dtype=np.int64)
+    weights = times[ranking.photo]
+    peaks = np.flatnonzero(is_correct.any(axis=0))  # elsewhere precision only falls
+    hits = (weights[peaks] * is_correct[:, peaks]).cumsum(axis=1)
+    precision = hits / np.maximum(weights.cumsum()[peaks], 1)
+    best_beyond = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    unreached = np.zeros((len(is_correct), 1))  # the precision at recalls never reached
+    best_beyond = np.concatenate([best_beyond, unreached], axis=1)
+    columns = _recall_columns(hits, int(times @ ranking.positives))
+    at_recalls = np.take_along_axis(best_beyond, columns, axis=1)
+    return np.asarray(at_recalls.mean(axis=1), dtype=np.float64)
+
+
+def _recall_columns(hits: NDArray[np.int64], positives: int) -> NDArray[np.int64]:
+    """The first columns (K, 101) of hits (K, P) where recall is 0, 0.01 ... 1 or beyond; P where it never is.
+
+    Recall >= k / 100 is asked as 100 hits >= k positives, in whole numbers. Each row is moved beyond
+    the one before, so that one search serves all.
+    """
+    rows = np.arange(len(hits))[:, None]
+    shifts = rows * (100 * positives + 1)
+    shifted_hits = (100 * hits + shifts).ravel()
+    shifted_recalls = (np.arange(101) * positives + shifts).ravel()
+    columns = np.searchsorted(shifted_hits, shifted_recalls).reshape(-1, 101)
+    return np.asarray(columns - rows * hits.shape[1])

@@ -1,4 +1,4 @@
-"""How varied captions are and how many were merely remembered.
+"""How varied captions are and how many are copies of training sentences.
 
 Distinct-n (Li et al., NAACL 2016), the vocabulary used, the mean length, and novelty as Karpathy &
 Fei-Fei report it: the share of captions that stand word for word in the training set. Captions
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval
-from regiontalk.metrics.ngrams import Tokens
+from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval, number_names
+from regiontalk.metrics.ngrams import Tokens, ngrams
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ def measure_diversity(
     >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a dog a cat: 3 distinct of 4
     Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0, in_training=0.5)
     """
-    spoken = [tuple(caption) for caption in captions if len(caption)]
-    known = None if training is None else found_in(spoken, training)
+    worded = [tuple(caption) for caption in captions if len(caption)]
+    in_training = None
+    if training is not None:
+        is_copied = found_in(worded, training)
+        in_training = _share(int(is_copied.sum()), len(worded))
     return Diversity(
-        distinct_1=distinct(spoken, 1),
-        distinct_2=distinct(spoken, 2),
-        vocabulary=len({word for caption in spoken for word in caption}),
-        mean_length=_share(sum(map(len, spoken)), len(spoken)),
-        distinct_captions=_share(len(set(spoken)), len(spoken)),
-        in_training=None if known is None else _share(int(known.sum()), len(spoken)),
+        distinct_1=distinct(worded, 1),
+        distinct_2=distinct(worded, 2),
+        vocabulary=len(set(chain.from_iterable(worded))),
+        mean_length=_share(sum(map(len, worded)), len(worded)),
+        distinct_captions=_share(len(set(worded)), len(worded)),
+        in_training=in_training,
     )
 
 
@@ -85,57 +89,67 @@ def diversity_intervals(
         resamples: bootstrap draws of photos.
         seed: of the draws.
     """
-    worded = [index for index, words in enumerate(captions) if len(words)]
-    if not worded:
+    rows = [row for row, words in enumerate(captions) if len(words)]
+    if not rows:
         return dict.fromkeys(
             ("distinct-1", "distinct-2", "vocabulary", "mean length", "in training")
         )
-    spoken = [tuple(captions[index]) for index in worded]
-    names = worded if photos is None else [photos[index] for index in worded]
-    known = None if training is None else found_in(spoken, training)
-    table = (
-        np.array([[len(words), 0.0] for words in spoken])
-        if known is None
-        else np.column_stack([[len(words) for words in spoken], known])
+    worded = [tuple(captions[row]) for row in rows]
+    names = rows if photos is None else [photos[row] for row in rows]
+    lengths = np.array([len(words) for words in worded], dtype=np.float64)
+    is_copied = np.zeros(len(worded)) if training is None else found_in(worded, training)
+    length, novelty = bootstrap_shares(
+        np.column_stack([lengths, is_copied]), names, resamples=resamples, seed=seed
     )
-    length, novelty = bootstrap_shares(table, names, resamples=resamples, seed=seed)
-    owner = np.unique([str(name) for name in names], return_inverse=True)[1]
-    (words, types), (pairs, _) = (
-        _drawn_types(spoken, owner, order, resamples, seed) for order in (1, 2)
-    )
+    photo = np.unique(list(map(str, names)), return_inverse=True)[1]
+    distinct_words, vocabulary = _drawn_types(worded, photo, 1, resamples, seed)
+    distinct_pairs, _ = _drawn_types(worded, photo, 2, resamples, seed)
     return {
-        "distinct-1": words,
-        "distinct-2": pairs,
-        "vocabulary": types,
+        "distinct-1": distinct_words,
+        "distinct-2": distinct_pairs,
+        "vocabulary": vocabulary,
         "mean length": length,
-        "in training": None if known is None else novelty,
+        "in training": None if training is None else novelty,
     }
 
 
 def _drawn_types(
-    captions: Sequence[Tokens], owner: NDArray[np.int64], order: int, resamples: int, seed: int
+    captions: Sequence[Tokens], photo: NDArray[np.int64], order: int, resamples: int, seed: int
 ) -> tuple[Interval | None, Interval | None]:
-    """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``owner`` (C,) is the photo's number."""
-    grams = [
-        (tuple(words[at : at + order]), caption_row)
-        for caption_row, words in enumerate(captions)
-        for at in range(len(words) - order + 1)
-    ]
+    """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``photo`` (C,) is the photo's number."""
+    grams: list[tuple[str, ...]] = []
+    gram_counts = []
+    for words in captions:
+        caption_grams = ngrams(words, order)
+        grams += caption_grams
+        gram_counts.append(len(caption_grams))
     if not grams:
         return None, None
-    number: dict[Tokens, int] = {}
-    kind = np.array([number.setdefault(gram, len(number)) for gram, _ in grams])
-    photo = owner[[caption_row for _, caption_row in grams]]
-    generator, photos = np.random.default_rng(seed), int(owner.max()) + 1
+    kinds, kind_count = number_names(grams)
+    gram_photo = np.repeat(photo, gram_counts)
+    photo_count = int(photo.max()) + 1
+    drawn = _draw_types(kinds, gram_photo, photo_count, resamples, seed)
+    share, count = kind_count / len(grams), float(kind_count)
+    moved = drawn + (np.array([share, count]) - drawn.mean(axis=0))
+    return interval(share, moved[:, 0]), interval(count, moved[:, 1])
+
+
+def _draw_types(
+    kinds: NDArray[np.int64],
+    photo: NDArray[np.int64],
+    photo_count: int,
+    resamples: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Distinct n-grams over n-grams, and distinct n-grams, of redrawn photos (resamples, 2)."""
+    generator = np.random.default_rng(seed)
     drawn = np.zeros((resamples, 2))
     for row in range(resamples):
-        times = np.bincount(generator.integers(0, photos, photos), minlength=photos)[photo]
-        types = np.count_nonzero(np.bincount(kind[times > 0], minlength=len(number)))
+        drawn_photos = generator.integers(0, photo_count, photo_count)
+        times = np.bincount(drawn_photos, minlength=photo_count)[photo]
+        types = np.count_nonzero(np.bincount(kinds[times > 0]))
         drawn[row] = types / max(1, times.sum()), types
-    values = np.array([len(number) / len(grams), len(number)])
-    moved = drawn + (values - drawn.mean(axis=0))
-    share, count = (interval(float(value), moved[:, column]) for column, value in enumerate(values))
-    return share, count
+    return drawn
 
 
 def distinct(captions: Sequence[Tokens], order: int) -> float | None:
@@ -146,12 +160,8 @@ def distinct(captions: Sequence[Tokens], order: int) -> float | None:
     """
     if order < 1:
         raise ValueError(f"distinct: expected n-grams of 1 word or more, got {order}")
-    grams = [
-        tuple(words[start : start + order])
-        for words in captions
-        for start in range(len(words) - order + 1)
-    ]
-    return _share(len(set(grams)), len(grams))
+    all_ngrams = list(chain.from_iterable(ngrams(words, order) for words in captions))
+    return _share(len(set(all_ngrams)), len(all_ngrams))
 
 
 def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[np.bool_]:
@@ -162,10 +172,11 @@ def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[
     """
 
     def plain(tokens: Tokens) -> str:
-        return "".join(letter for token in tokens for letter in token if letter.isalnum())
+        return "".join(filter(str.isalnum, "".join(tokens)))
 
-    known = {plain(sentence) for sentence in training}
-    return np.array([plain(caption) in known for caption in captions], dtype=np.bool_)
+    training_texts = set(map(plain, training))
+    is_copied = [plain(caption) in training_texts for caption in captions]
+    return np.array(is_copied, dtype=np.bool_)
 
 
 def _share(count: int, total: int) -> float | None:

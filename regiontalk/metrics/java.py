@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-_SHOWN = 300  # last characters of what a failed program said
+_SHOWN = 300  # last characters of a failed program's message
 
 
 def run_java(
@@ -73,9 +73,8 @@ def _run(
             f"{judge}: expected an answer within {timeout_s:g} s, got none ({error})"
         ) from error
     if done.returncode != 0:
-        message = " ".join(
-            line for line in done.stderr.splitlines() if not line.startswith("\t")
-        )  # no stack frames
+        lines = done.stderr.splitlines()
+        message = " ".join(line for line in lines if not line.startswith("\t"))  # no stack frames
         raise ValueError(
             f"{judge}: java ended with {done.returncode}, saying {message[-_SHOWN:]!r}"
         )

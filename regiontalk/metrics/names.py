@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,17 +112,16 @@ def score_names(
     if not photos:
         raise ValueError("names: expected at least one photo with objects, got none")
     by_class: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    rows = [_count(photo, class_words, threshold, by_class) for photo in photos]
-    counts = np.array(rows, dtype=np.float64)  # (photos, 5)
+    counts = [_count(photo, class_words, threshold, by_class) for photo in photos]
 
     def figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         worded, judged, correct, large, named = np.moveaxis(sums, -1, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.stack([worded / len(photos), correct / judged, named / large], axis=-1)
 
-    words, precision, coverage = bootstrap_sums(counts, figures, resamples=resamples)
-    _, judged, correct, large, named = (int(total) for total in counts.sum(axis=0))
-    totals = {name: (count[0], count[1]) for name, count in sorted(by_class.items())}
+    words, precision, coverage = bootstrap_sums(np.array(counts), figures, resamples=resamples)
+    _, judged, correct, large, named = map(sum, zip(*counts, strict=True))
+    totals = {name: (objects[0], objects[1]) for name, objects in sorted(by_class.items())}
     return NameFigures(words, precision, coverage, judged, correct, large, named, totals)
 
 
@@ -137,7 +137,7 @@ def threshold_curve(
 def judge_regions(
     photo: NamedPhoto, class_words: ClassWords
 ) -> tuple[list[bool | None], NDArray[np.bool_]]:
-    """What is right in one photo.
+    """What is correct in one photo.
 
     Returns:
         For each region whether it names an object that it meets, None where it meets none or has no
@@ -155,44 +155,48 @@ def judge_regions(
     regions = np.asarray(photo.boxes_xyxy, np.float32).reshape(-1, 4)
     objects = np.asarray(photo.objects_xyxy, np.float32).reshape(-1, 4)
     meets = box_ops.iou(regions, objects) >= MEETS_IOU  # (N, G)
-    says = np.zeros(meets.shape, dtype=bool)
-    for column, name in enumerate(photo.classes):
-        for row, text in enumerate(photo.texts):
-            if meets[row, column]:
-                says[row, column] = names_class(text, class_words[name])
-    correct = [
-        bool(says[row].any()) if text and meets[row].any() else None
-        for row, text in enumerate(photo.texts)
-    ]
-    return correct, says
+    names = np.zeros(meets.shape, dtype=bool)
+    for region, column in np.argwhere(meets).tolist():
+        words = class_words[photo.classes[column]]
+        names[region, column] = names_class(photo.texts[region], words)
+    is_correct = []
+    for region, text in enumerate(photo.texts):
+        is_judged = bool(text) and meets[region].any()
+        is_correct.append(bool(names[region].any()) if is_judged else None)
+    return is_correct, names
+
+
+class _Counts(NamedTuple):
+    """What was counted: regions with words, judged, correct, large objects, and named ones."""
+
+    worded: int
+    judged: int
+    correct: int
+    large: int
+    named: int
 
 
 def _count(
     photo: NamedPhoto, class_words: ClassWords, threshold: float, by_class: dict[str, list[int]]
-) -> tuple[int, int, int, int, int]:
-    """Regions with words, judged, correct, large objects and named ones of one photo."""
-    is_worded = [
-        bool(text) and confidence >= threshold
+) -> _Counts:
+    """The counts of one photo; adds its large objects, all and named, to those of their classes."""
+    texts = [
+        text if confidence >= threshold else ""
         for text, confidence in zip(photo.texts, photo.confidences, strict=True)
     ]
-    texts = [text if worded else "" for text, worded in zip(photo.texts, is_worded, strict=True)]
-    shown = NamedPhoto(
-        texts,
-        photo.confidences,
-        photo.boxes_xyxy,
-        photo.classes,
-        photo.objects_xyxy,
-        photo.size_wh,
-    )
-    correct, says = judge_regions(shown, class_words)
+    is_correct, names = judge_regions(replace(photo, texts=texts), class_words)
     width, height = photo.size_wh
-    is_large = box_ops.area(np.asarray(photo.objects_xyxy, np.float32).reshape(-1, 4)) > (
-        LARGE_SHARE * width * height
-    )
-    is_named = says.any(axis=0) & is_large
+    objects_xyxy = np.asarray(photo.objects_xyxy, np.float32).reshape(-1, 4)
+    is_large = box_ops.area(objects_xyxy) > LARGE_SHARE * width * height
+    is_named = names.any(axis=0) & is_large
     for column in np.flatnonzero(is_large).tolist():
-        by_class[photo.classes[column]][0] += 1
-        by_class[photo.classes[column]][1] += int(is_named[column])
-    judged = sum(value is not None for value in correct)
-    right = sum(value is True for value in correct)
-    return sum(is_worded), judged, right, int(is_large.sum()), int(is_named.sum())
+        class_count = by_class[photo.classes[column]]
+        class_count[0] += 1
+        class_count[1] += int(is_named[column])
+    return _Counts(
+        worded=sum(map(bool, texts)),
+        judged=sum(value is not None for value in is_correct),
+        correct=sum(value is True for value in is_correct),
+        large=int(is_large.sum()),
+        named=int(is_named.sum()),
+    )

@@ -2,7 +2,7 @@
 
 Sentences enter as token lists. Every word becomes a number, every n-gram becomes a number made from
 that of its first n - 1 words and that of its last word, so counting is sorting and nothing is
-hashed twice. C candidates, one a picture; R references of all pictures in one row; P distinct
+hashed twice. C candidates, one a photo; R references of all photos in one row; P distinct
 (sentence, n-gram) pairs.
 """
 
@@ -65,37 +65,47 @@ class SentenceTable:
     def counts(self, longest: int = 4) -> Iterator[Counts]:
         """`Counts` of the n-grams of 1, 2, ... ``longest`` words."""
         sentence = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        left = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(
-            len(self.words)
-        )  # words left, this one too
-        gram, size = self.words, len(self.names)
-        grams, spelt = size, np.arange(size)[:, None]
+        ends = np.repeat(np.cumsum(self.lengths), self.lengths)
+        word_count = max(len(self.names), 1)
         starts = np.arange(len(self.words))
+        gram = self.words
+        words = np.arange(len(self.names))[:, None]
         for order in range(1, longest + 1):
             if order > 1:
-                stay = left[starts] >= order
-                starts = starts[stay]
-                known, gram = np.unique(
-                    gram[stay] * size + self.words[starts + order - 1], return_inverse=True
-                )
-                grams = len(known)
-                spelt = np.column_stack([spelt[known // max(size, 1)], known % max(size, 1)])
-            pairs, times = np.unique(sentence[starts] * max(grams, 1) + gram, return_counts=True)
-            yield Counts(
-                pairs // max(grams, 1), pairs % max(grams, 1), times.astype(np.int64), grams, spelt
-            )
+                is_long_enough = ends[starts] - starts >= order  # words left in the sentence
+                starts = starts[is_long_enough]
+                keys = gram[is_long_enough] * word_count + self.words[starts + order - 1]
+                distinct, gram = np.unique(keys, return_inverse=True)
+                words = np.column_stack([words[distinct // word_count], distinct % word_count])
+            yield _count(sentence[starts], gram, words)
+
+
+def _count(sentence: IntArray, gram: IntArray, words: IntArray) -> Counts:
+    """The counts of n-grams, given sentence and number of each and the words of each number."""
+    width = max(len(words), 1)
+    keys, times = np.unique(sentence * width + gram, return_counts=True)
+    return Counts(keys // width, keys % width, times.astype(np.int64), len(words), words)
 
 
 def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:
-    """All references in one list, and the picture (row of ``references``) that each belongs to, (R,)."""
-    picture = np.repeat(np.arange(len(references)), [len(group) for group in references]).astype(
-        np.int64
-    )
-    return list(chain.from_iterable(references)), picture
+    """All references in one list, and the photo (row of ``references``) that each belongs to, (R,)."""
+    group_sizes = [len(group) for group in references]
+    photo = np.repeat(np.arange(len(references)), group_sizes).astype(np.int64)
+    return list(chain.from_iterable(references)), photo
+
+
+def ngrams(words: Tokens, order: int) -> list[tuple[str, ...]]:
+    """All runs of ``order`` words of a sentence, in order.
+
+    >>> ngrams(["a", "red", "dog"], 2)
+    [('a', 'red'), ('red', 'dog')]
+    """
+    starts = range(len(words) - order + 1)
+    return [tuple(words[start : start + order]) for start in starts]
 
 
 def lookup(keys: IntArray, wanted: IntArray) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Where each wanted key stands among rising ``keys``, and whether it is there (True: found).
+    """Where each wanted key stands among rising ``keys``, and whether it is there.
 
     >>> lookup(np.array([2, 5, 9]), np.array([5, 6]))
     (array([1, 2]), array([ True, False]))

@@ -1,4 +1,4 @@
-"""Predictions and references brought together by id, with all that is wrong with them counted.
+"""Predictions and references paired by id, with all that is wrong with them counted.
 
 A table of figures hides a file that lacks half its photos. Here nothing is dropped in silence: each
 kind of trouble is a `Problem` with a count, names, and what was done about it.
@@ -6,7 +6,7 @@ kind of trouble is a `Problem` with a count, names, and what was done about it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,78 +78,97 @@ def pair(
         ValueError: there are no references, no id is in both, or an id's references are a string.
     """
     rows = list(predictions.items() if isinstance(predictions, Mapping) else predictions)
-    first = dict(reversed(rows))
-    for name, group in references.items():
-        if isinstance(group, str):
+    captions = dict(reversed(rows))  # of several for one id the first
+    cut = str.split if tokenized else ptb_tokenize
+    groups = _cut_references(references, cut)
+    ids = [name for name, group in groups.items() if group]
+    if not any(name in captions for name in ids):
+        raise ValueError(
+            f"captions: expected predictions for the ids of the references (such as {_names(ids[:2])}), "
+            f"got {len(captions)} for others (such as {_names(list(captions)[:2])}); are both of one data set and type?"
+        )
+    candidates = {name: cut(captions.get(name, "")) for name in ids}
+    problems = [
+        *_prediction_problems(rows, captions, groups, candidates),
+        *_reference_problems(groups, references, captions),
+    ]
+    return Pairs(
+        tuple(ids),
+        tuple(candidates.values()),
+        tuple(groups[name] for name in ids),
+        tuple(problem for problem in problems if problem.count),
+    )
+
+
+def _cut_references(
+    references: Mapping[Any, Sequence[str]], cut: Callable[[str], Tokens]
+) -> dict[Any, tuple[Tokens, ...]]:
+    """Each id's references as tokens, without those that have none."""
+    groups = {}
+    for name, sentences in references.items():
+        if isinstance(sentences, str):
             raise ValueError(
                 f"references[{name!r}]: expected a list of sentences, got a string; write [sentence]"
             )
-    cut = str.split if tokenized else ptb_tokenize
-    groups = {
-        name: [tokens for tokens in map(cut, group) if tokens] for name, group in references.items()
-    }
-    ids = [name for name, group in groups.items() if group]
-    if not ids or not any(name in first for name in ids):
-        raise ValueError(
-            f"captions: expected predictions for the ids of the references (such as {_names(ids[:2])}), "
-            f"got {len(first)} for others (such as {_names(list(first)[:2])}); are both of one data set and type?"
-        )
-    candidates = [cut(first.get(name, "")) for name in ids]
-    problems = _problems(rows, first, groups, references, dict(zip(ids, candidates, strict=True)))
-    return Pairs(
-        tuple(ids), tuple(candidates), tuple(tuple(groups[name]) for name in ids), problems
-    )
+        groups[name] = tuple(tokens for tokens in map(cut, sentences) if tokens)
+    return groups
 
 
-def _problems(
+def _prediction_problems(
     rows: Sequence[tuple[Any, str]],
-    first: Mapping[Any, str],
+    captions: Mapping[Any, str],
+    groups: Mapping[Any, Sequence[Tokens]],
+    candidates: Mapping[Any, Tokens],
+) -> list[Problem]:
+    """What is wrong with the predictions; kinds that do not occur have count 0."""
+    counted: set[Any] = set()
+    repeated: list[Any] = []
+    for name, _ in rows:
+        if name in counted:
+            repeated.append(name)
+        counted.add(name)
+    missing, blank, wordless = [], [], []
+    for name, tokens in candidates.items():
+        if name not in captions:
+            missing.append(name)
+        elif not captions[name].strip():
+            blank.append(name)
+        elif not tokens:
+            wordless.append(name)
+    unasked = [name for name in captions if not groups.get(name)]
+    as_empty = "scored as an empty caption"
+    return [
+        _problem("missing prediction", missing, as_empty),
+        _problem("prediction without references", unasked, "left out"),
+        _problem("duplicate prediction", repeated, "the first of each id counted"),
+        _problem("empty prediction", blank, as_empty),
+        _problem("prediction of punctuation only", wordless, as_empty),
+    ]
+
+
+def _reference_problems(
     groups: Mapping[Any, Sequence[Tokens]],
     references: Mapping[Any, Sequence[str]],
-    cut: Mapping[Any, Tokens],
-) -> tuple[Problem, ...]:
-    """All kinds of trouble that occurred."""
-    earlier_names: set[Any] = set()
-    twice: list[Any] = []
-    for name, _ in rows:
-        if name in earlier_names:
-            twice.append(name)
-        earlier_names.add(name)
-    blank = [name for name in cut if name in first and not first[name].strip()]
-    wordless = [
-        name for name, tokens in cut.items() if name in first and not tokens and first[name].strip()
+    captions: Mapping[Any, str],
+) -> list[Problem]:
+    """What is wrong with the references; kinds that do not occur have count 0."""
+    unusable, shortened, non_ascii = [], [], []
+    for name, sentences in references.items():
+        if not groups[name]:
+            unusable.append(name)
+        elif len(groups[name]) < len(sentences):
+            shortened.append(name)
+        if not "".join((captions.get(name, ""), *sentences)).isascii():
+            non_ascii.append(name)
+    return [
+        _problem("no usable reference", unusable, "id left out"),
+        _problem("reference without words", shortened, "that reference left out"),
+        _problem("non-ASCII text", non_ascii, "kept as it is"),
     ]
-    lost = [name for name, group in groups.items() if len(group) < len(references[name]) and group]
-    texts = {name: (first.get(name, ""), *group) for name, group in references.items()}
-    checks = (
-        (
-            "missing prediction",
-            [name for name in cut if name not in first],
-            "scored as an empty caption",
-        ),
-        (
-            "prediction without references",
-            [name for name in first if not groups.get(name)],
-            "left out",
-        ),
-        ("duplicate prediction", twice, "the first of each id counted"),
-        ("empty prediction", blank, "scored as an empty caption"),
-        ("prediction of punctuation only", wordless, "scored as an empty caption"),
-        (
-            "no usable reference",
-            [name for name, group in groups.items() if not group],
-            "id left out",
-        ),
-        ("reference without words", lost, "that reference left out"),
-        (
-            "non-ASCII text",
-            [name for name, group in texts.items() if not "".join(group).isascii()],
-            "kept as it is",
-        ),
-    )
-    return tuple(
-        Problem(kind, len(names), _names(names), done) for kind, names, done in checks if names
-    )
+
+
+def _problem(kind: str, names: Sequence[Any], treatment: str) -> Problem:
+    return Problem(kind, len(names), _names(names), treatment)
 
 
 def _names(ids: Iterable[Hashable]) -> tuple[str, ...]:

@@ -1,18 +1,17 @@
 """Phrase localisation on Flickr30k Entities: is the phrase's thing where the model points (docs/protocols.md, [4])?
 
 Enter: one `PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in
-pixels of one picture.
-Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that papers mix: *any box* (one true box
-is hit) and
-*merged box* (the union of the true boxes is hit); the pointing game; the same figures by phrase
-type; what constant boxes score; and what a perfect ranking of the same candidates would score.
-Every mention of a phrase counts once.
+pixels of one image. Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that papers mix: *any
+box* (one true box is hit) and *merged box* (the union of the true boxes is hit); the pointing game;
+the same figures by phrase type; what constant boxes score; and what a perfect ranking of the same
+candidates would score. Every mention of a phrase counts once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,8 @@ from regiontalk.records import FloatArray, checked_boxes
 
 AT = (1, 5, 10)
 _NEVER = int(np.iinfo(np.int32).max)
-CENTRED = 0.8  # sides of the centred constant box, as shares of the photo's
+# constant boxes in the middle of the photo, by the share of its sides
+FLOORS = {"whole picture": 1.0, "centred 0.8": 0.8}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PhraseAnswer:
         photo: name of the photo; intervals redraw photos, not phrases.
         candidates_xyxy: (K, 4) boxes, best first; K = 0 is a miss by every measure.
         truths_xyxy: (M, 4) true boxes; a phrase with M = 0 is counted as left out.
-        size_wh: width and height of the picture that both kinds of boxes refer to.
+        size_wh: width and height of the image that both kinds of boxes refer to.
         types: coarse types of the phrase; it counts in the row of each.
         text: the words, for reports.
     """
@@ -60,7 +60,7 @@ class PhraseFigures:
         any_box: "R@1", "R@5", "R@10" where one true box is enough.
         merged: the same against the union of the true boxes.
         pointing: the centre of the first box lies inside a true box.
-        bound: "any box" and "merged": some candidate is right, whatever its rank.
+        bound: "any box" and "merged": some candidate is correct, whatever its rank.
     """
 
     phrases: int
@@ -96,45 +96,68 @@ def localisation(
 
     Args:
         answers: one a mention of a phrase; they may come from a generator, only hits are kept.
-        threshold: least IoU of a hit.
+        threshold: smallest IoU of a hit.
         resamples: bootstrap draws of photos.
         seed: of the draws.
 
     Raises:
         ValueError: no phrase has a true box.
     """
-    photos: list[str] = []
-    types: list[tuple[str, ...]] = []
-    outcomes: list[NDArray[np.bool_]] = []
-    constant: dict[str, list[NDArray[np.bool_]]] = {"whole picture": [], f"centred {CENTRED:g}": []}
+    outcomes = _Outcomes()
     left_out = 0
     for answer in answers:
-        if not len(answer.truths_xyxy):
+        if len(answer.truths_xyxy):
+            outcomes.add(answer, threshold)
+        else:
             left_out += 1
-            continue
-        photos.append(answer.photo)
-        types.append(answer.types)
-        outcomes.append(hits(answer, threshold))
-        for name, share in zip(constant, (1.0, CENTRED), strict=True):
-            box = centred_box(answer.size_wh, share)
-            constant[name].append(hits(replace(answer, candidates_xyxy=box), threshold))
-    if not outcomes:
+    if not outcomes.photos:
         raise ValueError(
             f"phrases: expected one with a true box, got none ({left_out} without); check the data"
         )
-    table = np.stack(outcomes)
-
-    def figures(rows: list[int], values: NDArray[np.bool_]) -> PhraseFigures:
-        return _figures(values[rows], [photos[row] for row in rows], resamples, seed)
-
-    everything = list(range(len(outcomes)))
+    figures = partial(_figures, resamples=resamples, seed=seed)
+    photos, hit_table = outcomes.photos, np.stack(outcomes.hits)
+    by_type = {}
+    for kind, rows in _rows_by_type(outcomes.types):
+        by_type[kind] = figures(hit_table[rows], [photos[row] for row in rows])
+    floors = {}
+    for name, floor_hits in outcomes.floor_hits.items():
+        floors[name] = figures(np.stack(floor_hits), photos)
     return PhraseReport(
         photos=len(set(photos)),
         left_out=left_out,
-        overall=figures(everything, table),
-        by_type={kind: figures(rows, table) for kind, rows in _rows_by_type(types)},
-        floors={name: figures(everything, np.stack(rows)) for name, rows in constant.items()},
+        overall=figures(hit_table, photos),
+        by_type=by_type,
+        floors=floors,
     )
+
+
+@dataclass
+class _Outcomes:
+    """What is kept of the phrases so far.
+
+    Attributes:
+        photos: of each.
+        types: of each.
+        hits: (9,) of each.
+        floor_hits: name of a constant box -> (9,) of each.
+    """
+
+    photos: list[str] = field(default_factory=list)
+    types: list[tuple[str, ...]] = field(default_factory=list)
+    hits: list[NDArray[np.bool_]] = field(default_factory=list)
+    floor_hits: dict[str, list[NDArray[np.bool_]]] = field(
+        default_factory=lambda: {name: [] for name in FLOORS}
+    )
+
+    def add(self, answer: PhraseAnswer, threshold: float) -> None:
+        """Add the outcomes of one phrase."""
+        self.photos.append(answer.photo)
+        self.types.append(answer.types)
+        self.hits.append(hits(answer, threshold))
+        for name, share in FLOORS.items():
+            box_xyxy = centred_box(answer.size_wh, share)
+            constant = replace(answer, candidates_xyxy=box_xyxy)
+            self.floor_hits[name].append(hits(constant, threshold))
 
 
 def _rows_by_type(types: Sequence[tuple[str, ...]]) -> list[tuple[str, list[int]]]:
@@ -152,22 +175,29 @@ def hits(answer: PhraseAnswer, threshold: float = 0.5) -> NDArray[np.bool_]:
     Returns:
         (9,) bool: any box at 1, 5, 10; merged at 1, 5, 10; pointing; any-box bound; merged bound.
     """
-    truths, boxes = answer.truths_xyxy, answer.candidates_xyxy
+    boxes = answer.candidates_xyxy
     if not len(boxes):
         return np.zeros(9, dtype=np.bool_)
-    first = first_ranks(answer, threshold)
-    hits_at = [rank <= at for rank in first for at in AT]
-    inside = bool(_inside(boxes[0], truths).any())
-    return np.array([*hits_at, inside, *(rank <= len(boxes) for rank in first)], dtype=np.bool_)
+    any_box, merged = first_ranks(answer, threshold)
+    outcomes = [
+        *(any_box <= depth for depth in AT),
+        *(merged <= depth for depth in AT),
+        bool(_inside(boxes[0], answer.truths_xyxy).any()),
+        any_box <= len(boxes),
+        merged <= len(boxes),
+    ]
+    return np.array(outcomes, dtype=np.bool_)
 
 
 def first_ranks(answer: PhraseAnswer, threshold: float = 0.5) -> tuple[int, int]:
-    """Rank from 1 of the first right candidate of a phrase with a true box: any box, merged; huge where none is."""
+    """Rank from 1 of the first correct candidate of a phrase with a true box: any box, merged; huge where none is."""
     truths, boxes = answer.truths_xyxy, answer.candidates_xyxy
     if not len(boxes):
         return _NEVER, _NEVER
-    overlap = iou(boxes, np.concatenate([truths, union_box(truths)[None]]))
-    return _first(overlap[:, :-1].max(axis=1) >= threshold), _first(overlap[:, -1] >= threshold)
+    ious = iou(boxes, np.concatenate([truths, union_box(truths)[None]]))
+    hits_any = ious[:, :-1].max(axis=1) >= threshold
+    hits_merged = ious[:, -1] >= threshold
+    return _first(hits_any), _first(hits_merged)
 
 
 def centred_box(size_wh: tuple[int, int], share: float) -> FloatArray:
@@ -177,10 +207,10 @@ def centred_box(size_wh: tuple[int, int], share: float) -> FloatArray:
     [[10.0, 5.0, 90.0, 45.0]]
     """
     margin = (1.0 - share) / 2.0
-    wide, high = size_wh
-    return np.array(
-        [[margin * wide, margin * high, (1 - margin) * wide, (1 - margin) * high]], dtype=np.float32
-    )
+    width, height = size_wh
+    top_left = (margin * width, margin * height)
+    bottom_right = ((1 - margin) * width, (1 - margin) * height)
+    return np.array([[*top_left, *bottom_right]], dtype=np.float32)
 
 
 def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> FloatArray:
@@ -197,9 +227,9 @@ def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> Floa
     return boxes_xyxy[np.argsort(-values, kind="stable")]
 
 
-def _first(right: NDArray[np.bool_]) -> int:
+def _first(is_hit: NDArray[np.bool_]) -> int:
     """Rank from 1 of the first hit; beyond every rank where there is none."""
-    return int(right.argmax()) + 1 if right.any() else _NEVER
+    return int(is_hit.argmax()) + 1 if is_hit.any() else _NEVER
 
 
 def _inside(box: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:
@@ -214,7 +244,7 @@ def _figures(
 ) -> PhraseFigures:
     """Shares and intervals of outcomes (P, 9), P phrases of the named photos."""
     shares = bootstrap_shares(table, photos, resamples=resamples, seed=seed)
-    names = [f"R@{at}" for at in AT]
+    names = [f"R@{depth}" for depth in AT]
     return PhraseFigures(
         phrases=len(table),
         any_box=dict(zip(names, shares[:3], strict=True)),

@@ -1,19 +1,19 @@
 """Recall of true boxes by proposals: of the things in a photo, how many does some box among the first N cover?
 
 Enter: one `PhotoProposals` a photo, its proposals best first beside its true boxes, pixels of one
-picture, xyxy.
-Leave: recall for each number of proposals and each IoU threshold, and average recall (the mean over
-the ten thresholds
-0.5, 0.55 ... 0.95 of COCO). The same proposal may cover several true boxes: this is the ceiling of
-what can be described, not a matching.
+image, xyxy. Leave: recall for each number of proposals and each IoU threshold, and average recall
+(the mean over the ten thresholds 0.5, 0.55 ... 0.95 of COCO). The same proposal may cover several
+true boxes: this is the ceiling of what can be described, not a matching.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk.boxes import iou
 from regiontalk.metrics.bootstrap import Interval, bootstrap_shares
@@ -71,7 +71,7 @@ def proposal_recall(
     Args:
         photos: proposals beside truths.
         counts: the numbers N of proposals, each at least 1.
-        thresholds: least IoU of a cover.
+        thresholds: smallest IoU of a cover.
         resamples: bootstrap draws of photos.
         seed: of the draws.
 
@@ -87,21 +87,29 @@ def proposal_recall(
         raise ValueError(
             "recall: expected a photo with a true box, got none; check the annotations"
         )
-    names = [photo.photo for photo in used for _ in photo.truths_xyxy]
     best = np.concatenate([best_overlaps(photo, counts) for photo in used])  # (truths, counts)
-    cells = [(column, threshold) for column in range(len(counts)) for threshold in thresholds]
-    shares = np.stack([best[:, column] >= threshold for column, threshold in cells], axis=1)
-    means = np.stack([(best >= threshold) for threshold in COCO_THRESHOLDS]).mean(axis=0)
+    is_covered = _covered(best, thresholds).reshape(len(best), -1)
+    averages = _covered(best, COCO_THRESHOLDS).mean(axis=2)
+    names = np.repeat([photo.photo for photo in used], [len(photo.truths_xyxy) for photo in used])
     figures = bootstrap_shares(
-        np.concatenate([shares, means], axis=1), names, resamples=resamples, seed=seed
+        np.concatenate([is_covered, averages], axis=1),
+        names.tolist(),
+        resamples=resamples,
+        seed=seed,
     )
-    keys = [(counts[column], threshold) for column, threshold in cells]
+    keys = list(product(counts, thresholds))
     return RecallReport(
         photos=len(used),
         truths=len(best),
         recall=dict(zip(keys, figures[: len(keys)], strict=True)),
         average=dict(zip(counts, figures[len(keys) :], strict=True)),
     )
+
+
+def _covered(best: FloatArray, thresholds: Sequence[float]) -> NDArray[np.bool_]:
+    """Which best IoUs (M, counts) reach each threshold: (M, counts, thresholds)."""
+    is_covered: NDArray[np.bool_] = best[:, :, None] >= np.array(thresholds, dtype=best.dtype)
+    return is_covered
 
 
 def best_overlaps(photo: PhotoProposals, counts: Sequence[int]) -> FloatArray:
@@ -112,5 +120,7 @@ def best_overlaps(photo: PhotoProposals, counts: Sequence[int]) -> FloatArray:
     """
     if not len(photo.proposals_xyxy):
         return np.zeros((len(photo.truths_xyxy), len(counts)), dtype=np.float32)
-    running = np.maximum.accumulate(iou(photo.truths_xyxy, photo.proposals_xyxy), axis=1)  # (M, N)
-    return running[:, [min(count, running.shape[1]) - 1 for count in counts]]
+    ious = iou(photo.truths_xyxy, photo.proposals_xyxy)
+    best_so_far = np.maximum.accumulate(ious, axis=1)  # (M, N)
+    columns = [min(count, best_so_far.shape[1]) - 1 for count in counts]
+    return best_so_far[:, columns]

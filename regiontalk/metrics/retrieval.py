@@ -1,8 +1,7 @@
 """Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (docs/protocols.md).
 
 Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any
-block of it, and
-``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
+block of it, and ``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
 and their figures. Ties are broken by row number, the lower first: a model that gives every pair one
 score earns chance, never all hits. Memory is one block and a few vectors, whatever N and C are.
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +18,15 @@ from numpy.typing import NDArray
 from regiontalk.metrics.bootstrap import Interval, bootstrap_interval, bootstrap_shares
 
 AT = (1, 5, 10)
-BLOCK = (
-    128,
-    640,
-)  # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
+# photos and sentences whose scores are made at once: 80 MB of products with 20 regions
+BLOCK = (128, 640)
 KEPT_BYTES = 100_000_000  # of blocks with true pairs, kept so that most are not made twice
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
 Blocks = Callable[[IntArray, IntArray], ScoreArray]
 """Row numbers of photos (P,) and of sentences (S,) to their scores (P, S)."""
+FoldRanks = tuple[IntArray, IntArray]
+"""Ranks of one fold in one direction, and the photo of each."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class RetrievalReport:
         folds: sizes of the folds, in photos; one fold is the plain protocol.
         photo_to_sentence: "R@1", "R@5", "R@10" (shares in 0..1), "median rank", "mean rank".
         sentence_to_photo: the same the other way.
-        parts: the ranks of each fold.
+        ranks_by_fold: the ranks of each fold.
     """
 
     photos: int
@@ -64,7 +63,7 @@ class RetrievalReport:
     folds: tuple[int, ...]
     photo_to_sentence: dict[str, Interval]
     sentence_to_photo: dict[str, Interval]
-    parts: tuple[Ranks, ...]
+    ranks_by_fold: tuple[Ranks, ...]
 
 
 def retrieval(
@@ -91,23 +90,22 @@ def retrieval(
         ValueError: as `ranks` does, or a fold is larger than the data.
     """
     if fold is None:
-        parts = [ranks(scores, photo_of_sentence, photos=photos)]
+        ranks_by_fold = [ranks(scores, photo_of_sentence, photos=photos)]
     else:
-        parts = fold_ranks(scores, photo_of_sentence, fold, photos=photos)
-    forward = [
-        (fold_result.photo_to_sentence, np.arange(len(fold_result.photo_to_sentence)))
-        for fold_result in parts
-    ]
-    backward = [
-        (fold_result.sentence_to_photo, fold_result.photo_of_sentence) for fold_result in parts
-    ]
+        ranks_by_fold = fold_ranks(scores, photo_of_sentence, fold, photos=photos)
+    forward, backward = [], []
+    for fold_result in ranks_by_fold:
+        photo_count = len(fold_result.photo_to_sentence)
+        forward.append((fold_result.photo_to_sentence, np.arange(photo_count)))
+        backward.append((fold_result.sentence_to_photo, fold_result.photo_of_sentence))
+    folds = tuple(len(fold_result.photo_to_sentence) for fold_result in ranks_by_fold)
     return RetrievalReport(
-        photos=sum(len(fold_result.photo_to_sentence) for fold_result in parts),
-        sentences=sum(len(fold_result.sentence_to_photo) for fold_result in parts),
-        folds=tuple(len(fold_result.photo_to_sentence) for fold_result in parts),
+        photos=sum(folds),
+        sentences=sum(len(fold_result.sentence_to_photo) for fold_result in ranks_by_fold),
+        folds=folds,
         photo_to_sentence=_figures(forward, resamples, seed),
         sentence_to_photo=_figures(backward, resamples, seed),
-        parts=tuple(parts),
+        ranks_by_fold=tuple(ranks_by_fold),
     )
 
 
@@ -136,49 +134,67 @@ def ranks(
     """
     owner = np.asarray(photo_of_sentence, dtype=np.int64)
     count = _photo_count(scores, owner, photos)
-    make = scores if callable(scores) else _blocks_of(scores)
+    make = _blocks_of(scores)
     tiles = list(_tiles(owner, count, block))
-    best, best_at = np.full(count, -np.inf), np.full(count, len(owner), dtype=np.int64)
-    true_scores = np.zeros(len(owner))
-    cached_tiles: dict[int, ScoreArray] = {}
-    for number, (rows, columns) in enumerate(tiles):
-        true = owner[columns][None, :] == rows[:, None]
-        if true.any():
-            tile = _checked_block(make, rows, columns)
-            masked = np.where(true, tile, -np.inf)
-            true_scores[columns[true.any(axis=0)]] = masked.max(axis=0)[true.any(axis=0)]
-            _raise_best(best, best_at, rows, columns, masked)
-            if (len(cached_tiles) + 1) * tile.nbytes <= KEPT_BYTES:
-                cached_tiles[number] = tile
+    truths, cached_tiles = _true_scores(make, tiles, owner, count)
     forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
     for number, (rows, columns) in enumerate(tiles):
-        cached = cached_tiles.pop(number, None)
-        tile = _checked_block(make, rows, columns) if cached is None else cached
-        earlier = columns[None, :] < best_at[rows][:, None]
-        forward[rows] += _above(tile, best[rows][:, None], earlier).sum(axis=1)
-        earlier = rows[:, None] < owner[columns][None, :]
-        backward[columns] += _above(tile, true_scores[columns][None, :], earlier).sum(axis=0)
+        tile = cached_tiles.pop(number, None)
+        if tile is None:
+            tile = _checked_block(make, rows, columns)
+        is_earlier = columns < truths.best_sentence[rows, None]
+        forward[rows] += _count_above(tile, truths.best[rows, None], is_earlier, axis=1)
+        is_earlier = rows[:, None] < owner[columns]
+        backward[columns] += _count_above(tile, truths.of_sentence[columns], is_earlier, axis=0)
     return Ranks(forward, backward, owner)
+
+
+class _TrueScores(NamedTuple):
+    """The scores of true pairs.
+
+    Attributes:
+        best: (N,) of each photo's closest true sentence.
+        best_sentence: (N,) the row of that sentence; of equal ones the lowest.
+        of_sentence: (C,) of each sentence with its photo.
+    """
+
+    best: ScoreArray
+    best_sentence: IntArray
+    of_sentence: ScoreArray
+
+
+def _true_scores(
+    make: Blocks, tiles: Sequence[tuple[IntArray, IntArray]], owner: IntArray, count: int
+) -> tuple[_TrueScores, dict[int, ScoreArray]]:
+    """The scores of true pairs, and by their numbers the blocks that hold some, as many as `KEPT_BYTES` allow."""
+    truths = _TrueScores(
+        best=np.full(count, -np.inf),
+        best_sentence=np.full(count, len(owner), dtype=np.int64),
+        of_sentence=np.zeros(len(owner)),
+    )
+    cached_tiles: dict[int, ScoreArray] = {}
+    for number, (rows, columns) in enumerate(tiles):
+        is_true = owner[columns][None, :] == rows[:, None]
+        if not is_true.any():
+            continue
+        tile = _checked_block(make, rows, columns)
+        masked = np.where(is_true, tile, -np.inf)
+        has_photo = is_true.any(axis=0)
+        truths.of_sentence[columns[has_photo]] = masked.max(axis=0)[has_photo]
+        _raise_best(truths, rows, columns, masked)
+        if (len(cached_tiles) + 1) * tile.nbytes <= KEPT_BYTES:
+            cached_tiles[number] = tile
+    return truths, cached_tiles
 
 
 def _photo_count(scores: ScoreArray | Blocks, owner: IntArray, photos: int | None) -> int:
     """N, once the shapes agree."""
-    if callable(scores):
-        if photos is None:
-            raise ValueError(
-                "photos: expected their number with a callable, got None; pass photos=N"
-            )
-        count = photos
+    if not callable(scores):
+        count = _matrix_rows(scores, owner, photos)
+    elif photos is None:
+        raise ValueError("photos: expected their number with a callable, got None; pass photos=N")
     else:
-        if scores.ndim != 2 or (photos is not None and photos != len(scores)):
-            raise ValueError(
-                f"scores: expected (photos, sentences) with {photos} photos, got shape {scores.shape}"
-            )
-        if owner.shape != (scores.shape[1],):
-            raise ValueError(
-                f"photo_of_sentence: expected ({scores.shape[1]},), one a sentence, got {owner.shape}"
-            )
-        count = len(scores)
+        count = photos
     if owner.ndim != 1 or not len(owner) or owner.min() < 0 or owner.max() >= count:
         raise ValueError(
             f"photo_of_sentence: expected photo rows 0..{count - 1}, one a sentence, got {owner[:5]}..."
@@ -191,9 +207,24 @@ def _photo_count(scores: ScoreArray | Blocks, owner: IntArray, photos: int | Non
     return count
 
 
-def _blocks_of(matrix: ScoreArray) -> Blocks:
-    """The callable form of a matrix."""
-    return lambda rows, columns: matrix[np.ix_(rows, columns)]
+def _matrix_rows(matrix: ScoreArray, owner: IntArray, photos: int | None) -> int:
+    """N of a matrix, once it has a column for each sentence."""
+    if matrix.ndim != 2 or (photos is not None and photos != len(matrix)):
+        raise ValueError(
+            f"scores: expected (photos, sentences) with {photos} photos, got shape {matrix.shape}"
+        )
+    if owner.shape != (matrix.shape[1],):
+        raise ValueError(
+            f"photo_of_sentence: expected ({matrix.shape[1]},), one a sentence, got {owner.shape}"
+        )
+    return len(matrix)
+
+
+def _blocks_of(scores: ScoreArray | Blocks) -> Blocks:
+    """The callable form of a matrix; a callable as it is."""
+    if callable(scores):
+        return scores
+    return lambda rows, columns: scores[np.ix_(rows, columns)]
 
 
 def _tiles(
@@ -219,21 +250,21 @@ def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArra
     return tile
 
 
-def _raise_best(
-    best: ScoreArray, best_at: IntArray, rows: IntArray, columns: IntArray, masked: ScoreArray
-) -> None:
+def _raise_best(truths: _TrueScores, rows: IntArray, columns: IntArray, masked: ScoreArray) -> None:
     """Take over, in place, each photo's best true sentence of one block; of equal ones the lower row number stays."""
-    at = masked.argmax(axis=1)  # columns rise inside a photo, so argmax already takes the lower one
-    value = masked[np.arange(len(rows)), at]
-    better = value > best[rows]
-    best[rows[better]] = value[better]
-    best_at[rows[better]] = columns[at[better]]
+    position = masked.argmax(axis=1)  # columns rise inside a photo: argmax takes the lower one
+    scores = masked[np.arange(len(rows)), position]
+    is_better = scores > truths.best[rows]
+    truths.best[rows[is_better]] = scores[is_better]
+    truths.best_sentence[rows[is_better]] = columns[position[is_better]]
 
 
-def _above(tile: ScoreArray, true: ScoreArray, earlier: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which items of a block (P, S) stand above the true one: a greater score, or the same and an earlier row."""
-    above: NDArray[np.bool_] = (tile > true) | ((tile == true) & earlier)
-    return above
+def _count_above(
+    tile: ScoreArray, true: ScoreArray, is_earlier: NDArray[np.bool_], axis: int
+) -> IntArray:
+    """How many items of a block (P, S) stand above the true one: a greater score, or the same and an earlier row."""
+    is_above = (tile > true) | ((tile == true) & is_earlier)
+    return np.asarray(is_above.sum(axis=axis))
 
 
 def fold_ranks(
@@ -252,46 +283,54 @@ def fold_ranks(
     count = _photo_count(scores, owner, photos)
     if not 1 <= fold <= count:
         raise ValueError(f"fold: expected 1..{count} photos, got {fold}")
-    make = scores if callable(scores) else _blocks_of(scores)
+    make = _blocks_of(scores)
     ranks_by_fold = []
     for start in range(0, count - fold + 1, fold):
-        inside = np.flatnonzero((owner >= start) & (owner < start + fold))
-        ranks_by_fold.append(ranks(_part(make, start, inside), owner[inside] - start, photos=fold))
+        inside = in_fold(owner, start, fold)
+        fold_scores = _fold_blocks(make, start, inside)
+        ranks_by_fold.append(ranks(fold_scores, owner[inside] - start, photos=fold))
     return ranks_by_fold
 
 
-def _part(make: Blocks, start: int, inside: IntArray) -> Blocks:
+def in_fold(photo_of_sentence: IntArray, start: int, fold: int) -> IntArray:
+    """The rows of the sentences whose photo is one of ``fold`` from ``start`` on."""
+    is_inside = (photo_of_sentence >= start) & (photo_of_sentence < start + fold)
+    return np.flatnonzero(is_inside)
+
+
+def _fold_blocks(make: Blocks, start: int, inside: IntArray) -> Blocks:
     """Blocks of the photos from ``start`` on and of the sentences ``inside``, by their row numbers in the fold."""
     return lambda rows, columns: make(rows + start, inside[columns])
 
 
-def _figures(
-    parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int
-) -> dict[str, Interval]:
-    """Figures of the folds' (ranks, photo of each rank), averaged over folds.
+def _figures(folds: Sequence[FoldRanks], resamples: int, seed: int) -> dict[str, Interval]:
+    """Figures of all folds, averaged over them.
 
     Folds hold as many photos each, so the mean over all ranks is the mean of the folds' (nearly,
     where a photo has more sentences than another); only the median needs the folds apart.
     """
-    table = np.concatenate([rank for rank, _ in parts])
-    names = [(fold, photo) for fold, (_, photos) in enumerate(parts) for photo in photos.tolist()]
-    columns = np.stack([*(table <= at for at in AT), table], axis=1)
+    all_ranks = np.concatenate([fold_ranks for fold_ranks, _ in folds])
+    names: list[tuple[int, int]] = []  # fold and photo of each rank
+    for fold, (_, photos) in enumerate(folds):
+        names += [(fold, photo) for photo in photos.tolist()]
+    columns = np.stack([*(all_ranks <= depth for depth in AT), all_ranks], axis=1)
     *recalls, mean = bootstrap_shares(columns, names, resamples=resamples, seed=seed)
-    figures = {f"R@{at}": value for at, value in zip(AT, recalls, strict=True)}
-    return {**figures, "median rank": _median_rank(parts, resamples, seed), "mean rank": mean}
+    figures = {f"R@{depth}": recall for depth, recall in zip(AT, recalls, strict=True)}
+    return {**figures, "median rank": _median_rank(folds, resamples, seed), "mean rank": mean}
 
 
-def _median_rank(parts: Sequence[tuple[IntArray, IntArray]], resamples: int, seed: int) -> Interval:
+def _median_rank(folds: Sequence[FoldRanks], resamples: int, seed: int) -> Interval:
     """Mean over folds of the median rank; the photos of all folds are drawn together."""
-    sizes = [int(photos.max()) + 1 for _, photos in parts]
+    sizes = [int(photos.max()) + 1 for _, photos in folds]
     starts = np.cumsum([0, *sizes])
 
     def median(drawn: IntArray) -> float:
-        times = np.bincount(drawn, minlength=starts[-1])  # how often each photo was drawn
-        folds = zip(parts, starts[:-1], strict=True)
-        ranks_by_fold = [np.repeat(rank, times[start + photos]) for (rank, photos), start in folds]
-        return float(
-            np.mean([np.median(drawn_ranks) for drawn_ranks in ranks_by_fold if len(drawn_ranks)])
-        )  # a draw can miss a tiny fold
+        draws = np.bincount(drawn, minlength=starts[-1])  # how often each photo was drawn
+        medians = []
+        for (fold_ranks, photos), start in zip(folds, starts[:-1], strict=True):
+            drawn_ranks = np.repeat(fold_ranks, draws[start + photos])
+            if len(drawn_ranks):  # a draw can miss a tiny fold
+                medians.append(np.median(drawn_ranks))
+        return float(np.mean(medians))
 
     return bootstrap_interval(median, int(starts[-1]), resamples=resamples, seed=seed)

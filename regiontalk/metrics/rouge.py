@@ -33,14 +33,12 @@ def rouge_l(
     require_pairs(candidates, references)
     scores = np.zeros(len(candidates))
     for row, (candidate, group) in enumerate(zip(candidates, references, strict=True)):
-        masks: dict[str, int] = {}
-        for position, word in enumerate(candidate):
-            masks[word] = masks.get(word, 0) | 1 << position
-        common = [_common(masks, len(candidate), reference) for reference in group]
-        precision = max(common) / max(len(candidate), 1)
-        recall = max(
-            shared / max(len(reference), 1) for shared, reference in zip(common, group, strict=True)
-        )
+        masks = _masks(candidate)
+        precision = recall = 0.0
+        for reference in group:
+            common = _common(masks, len(candidate), reference)
+            precision = max(precision, common / max(len(candidate), 1))
+            recall = max(recall, common / max(len(reference), 1))
         if precision and recall:
             scores[row] = (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
     return scores
@@ -52,19 +50,24 @@ def longest_common_subsequence(first: Tokens, second: Tokens) -> int:
     >>> longest_common_subsequence("a b c d".split(), "a c b d".split())
     3
     """
+    return _common(_masks(first), len(first), second)
+
+
+def _masks(words: Tokens) -> dict[str, int]:
+    """The positions of each word in a sentence as bits (bit i: word i)."""
     masks: dict[str, int] = {}
-    for position, word in enumerate(first):
+    for position, word in enumerate(words):
         masks[word] = masks.get(word, 0) | 1 << position
-    return _common(masks, len(first), second)
+    return masks
 
 
 def _common(masks: dict[str, int], length: int, second: Tokens) -> int:
-    """The same from the places of each word in the first sentence (bit i: word i)."""
-    full = (1 << length) - 1
-    row = full  # a zero bit marks a place where the subsequence grows
+    """The length of the subsequence, given the positions of the words of the first sentence."""
+    all_ones = (1 << length) - 1
+    row = all_ones  # a zero bit marks a position where the subsequence grows
     for word in second:
-        here = masks.get(word)
-        if here is not None:
-            both = row & here
-            row = (row + both) | (row - both)
-    return length - (row & full).bit_count()
+        positions = masks.get(word)
+        if positions is not None:
+            shared = row & positions
+            row = (row + shared) | (row - shared)
+    return length - (row & all_ones).bit_count()

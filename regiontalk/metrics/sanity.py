@@ -1,15 +1,15 @@
 """Do boxes look as if they were read in the wrong way? A wrong convention gives a mAP of 0.0006 and no error.
 
 Enter: for each photo its size in pixels, the detections and the true boxes, as they came. Leave:
-how many detections
-cannot be boxes or leave the photo, and how well the truths are covered when the same four numbers
-are read otherwise: another convention (x, y, width, height; centre; rows first) or another picture
-size (0..1, a network's square, a scaled long side). Where another reading covers the truths much
+how many detections cannot be boxes or leave the photo, and how well the truths are covered when the
+same four numbers are read otherwise: another convention (x, y, width, height; centre; rows first)
+or another image size (0..1, a network's square, a scaled long side). Where another reading covers the truths much
 better, the report says which.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +60,6 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
     broken = sum(int((~usable_boxes(boxes)).sum()) for _, boxes, _ in photos)
     outside = sum(int(_leaves(boxes, size).sum()) for size, boxes, _ in photos)
     truths_outside = sum(int(_leaves(truths, size).sum()) for size, _, truths in photos)
-    readings = compare_readings(photos)
     lines = []
     if broken:
         lines.append(
@@ -74,48 +73,61 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
         lines.append(
             f"{truths_outside} true boxes leave their photo; do they refer to a picture of another size?"
         )
-    best = next(iter(readings), AS_GIVEN)
-    if best != AS_GIVEN and readings[best] > max(
-        CLEARLY[0] * readings[AS_GIVEN], CLEARLY[1] + readings[AS_GIVEN]
-    ):
-        was, would = readings[AS_GIVEN], readings[best]
-        lines.append(
-            f"the detections look like {best}: mean best IoU {would:.2f} read so, {was:.2f} as {AS_GIVEN}"
-        )
+    readings = compare_readings(photos)
+    lines += _better_reading(readings)
     return BoxSanity(detections, broken, outside, truths_outside, readings, tuple(lines))
+
+
+def _better_reading(readings: dict[str, float]) -> list[str]:
+    """A line that names the best reading, where it is clearly better than the one that was given."""
+    best = next(iter(readings), AS_GIVEN)
+    if best == AS_GIVEN:
+        return []
+    as_given, as_best = readings[AS_GIVEN], readings[best]
+    factor, difference = CLEARLY
+    if as_best <= max(factor * as_given, difference + as_given):
+        return []
+    return [
+        f"the detections look like {best}: mean best IoU {as_best:.2f} read so, {as_given:.2f} as {AS_GIVEN}"
+    ]
 
 
 def compare_readings(photos: Sequence[Photo]) -> dict[str, float]:
     """Mean best IoU of the true boxes under each way of reading the detections, best first; ties: as given first.
 
-    The size of an unknown picture is taken from the largest coordinate seen anywhere: boxes of a
+    The size of an unknown image is taken from the largest coordinate seen anywhere: boxes of a
     network that sees 224x224 pixels end near 224 whatever the photos measure.
     """
     used = [photo for photo in photos if len(photo[1]) and len(photo[2])][:PHOTOS]
-    numbers = np.concatenate(
-        [np.zeros(0, np.float32), *(boxes[np.isfinite(boxes)] for _, boxes, _ in used)]
-    )
-    if not len(numbers):
+    largest = _largest_coordinate(used)
+    if largest is None:
         return {}
-    largest = float(numbers.max())
-    totals: dict[str, float] = {}
-    for size, boxes, truths in used:
-        for name, reread in _readings(boxes, size, largest).items():
-            good = reread[usable_boxes(reread)]
-            totals[name] = totals.get(name, 0.0) + (
-                float(iou(truths, good).max(axis=1).sum()) if len(good) else 0.0
-            )
+    totals: defaultdict[str, float] = defaultdict(float)
+    for size_wh, boxes, truths in used:
+        for name, reread in _readings(boxes, size_wh, largest).items():
+            usable = reread[usable_boxes(reread)]
+            best_ious = iou(truths, usable).max(axis=1, initial=0.0)
+            totals[name] += float(best_ious.sum())
     count = sum(len(truths) for _, _, truths in used)
     means = {name: total / count for name, total in totals.items()}
     return dict(sorted(means.items(), key=lambda item: -item[1]))
 
 
+def _largest_coordinate(photos: Sequence[Photo]) -> float | None:
+    """Of all detections; None where no number is finite."""
+    maxima = []
+    for _, boxes, _ in photos:
+        finite = boxes[np.isfinite(boxes)]
+        if len(finite):
+            maxima.append(float(finite.max()))
+    return max(maxima, default=None)
+
+
 def usable_boxes(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
     """Which of (N, 4) are boxes at all: finite, x1 < x2 and y1 < y2."""
-    proper = np.isfinite(boxes_xyxy).all(axis=1) & (boxes_xyxy[:, :2] < boxes_xyxy[:, 2:]).all(
-        axis=1
-    )
-    return np.asarray(proper, dtype=np.bool_)
+    is_finite = np.isfinite(boxes_xyxy).all(axis=1)
+    is_proper = (boxes_xyxy[:, :2] < boxes_xyxy[:, 2:]).all(axis=1)
+    return np.asarray(is_finite & is_proper, dtype=np.bool_)
 
 
 def _leaves(boxes_xyxy: FloatArray, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
@@ -127,33 +139,35 @@ def _leaves(boxes_xyxy: FloatArray, size_wh: tuple[int, int]) -> NDArray[np.bool
 
 def _readings(boxes: FloatArray, size_wh: tuple[int, int], largest: float) -> dict[str, FloatArray]:
     """The same numbers (N, 4) read in every way, as x1, y1, x2, y2 in pixels of the photo."""
-    wide, high = size_wh
-    first_pair, second_pair = boxes[:, :2], boxes[:, 2:]
-    forms = {
+    readings: dict[str, FloatArray] = {}
+    for scale, factor_wh in _scales(size_wh, largest).items():
+        factors = np.array([*factor_wh, *factor_wh])
+        for form, pixels in _forms(boxes).items():
+            readings[f"{form} in {scale}"] = np.asarray(pixels * factors, dtype=np.float32)
+    return readings
+
+
+def _forms(boxes: FloatArray) -> dict[str, FloatArray]:
+    """The same numbers (N, 4) in every convention."""
+    first, second = boxes[:, :2], boxes[:, 2:]
+    return {
         "x1,y1,x2,y2": boxes,
-        "x,y,width,height": np.concatenate([first_pair, first_pair + second_pair], axis=1),
-        "centre x,y,width,height": np.concatenate(
-            [first_pair - second_pair / 2, first_pair + second_pair / 2], axis=1
-        ),
+        "x,y,width,height": np.concatenate([first, first + second], axis=1),
+        "centre x,y,width,height": np.concatenate([first - second / 2, first + second / 2], axis=1),
         "y1,x1,y2,x2": boxes[:, [1, 0, 3, 2]],
     }
-    unit = max(largest, 1e-6)
-    square = (
-        "shares 0..1 of the photo"
-        if unit <= 1.01
-        else f"pixels of a picture squashed to {unit:.0f}x{unit:.0f}"
-    )
-    edge = 1.0 if unit <= 1.01 else unit
-    scales = {
-        "pixels": (1.0, 1.0),
-        square: (wide / edge, high / edge),
-        f"pixels of a picture scaled to a long side of {unit:.0f}": (
-            max(size_wh) / unit,
-            max(size_wh) / unit,
-        ),
-    }
+
+
+def _scales(size_wh: tuple[int, int], largest: float) -> dict[str, tuple[float, float]]:
+    """What takes the numbers to pixels of the photo, for every size that they may refer to."""
+    width, height = size_wh
+    largest = max(largest, 1e-6)
+    side, square = largest, f"pixels of a picture squashed to {largest:.0f}x{largest:.0f}"
+    if largest <= 1.01:
+        side, square = 1.0, "shares 0..1 of the photo"
+    long_side = max(size_wh) / largest
     return {
-        f"{form} in {scale}": np.asarray(read * np.array([*factor, *factor]), dtype=np.float32)
-        for scale, factor in scales.items()
-        for form, read in forms.items()
+        "pixels": (1.0, 1.0),
+        square: (width / side, height / side),
+        f"pixels of a picture scaled to a long side of {largest:.0f}": (long_side, long_side),
     }

@@ -68,15 +68,11 @@ def spice_scores(
             f"{_JUDGE}: expected Java 8 to {_LAST_JAVA}, got {version}; it writes its output with Java's JavaScript "
             "engine, which later ones lack"
         )
-    asked = [
-        {
-            "image_id": row,
-            "test": " ".join(tokens),
-            "refs": [" ".join(reference) for reference in group],
-        }
-        for row, (tokens, group) in enumerate(zip(candidates, references, strict=True))
-        if tokens
-    ]
+    asked = []
+    for row, (tokens, group) in enumerate(zip(candidates, references, strict=True)):
+        if tokens:
+            sentences = [" ".join(reference) for reference in group]
+            asked.append({"image_id": row, "test": " ".join(tokens), "refs": sentences})
     scores = np.zeros(len(candidates))
     if asked:
         scores_by_row = _ask(asked, jar.resolve(), memory_gib, timeout_s)
@@ -95,11 +91,14 @@ def missing_libraries(jar: Path) -> list[str]:
             manifest = file.read("META-INF/MANIFEST.MF").decode("utf-8")
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{_JUDGE}: expected spice-1.0.jar, got {jar} ({error})") from error
-    unfolded = manifest.replace("\r\n", "\n").replace(
-        "\n ", ""
-    )  # a long line goes on after a blank
-    lines = [line.split()[1:] for line in unfolded.splitlines() if line.startswith("Class-Path:")]
-    return [path for paths in lines for path in paths if not (jar.parent / path).is_file()]
+    # a long line goes on after a blank
+    unfolded = manifest.replace("\r\n", "\n").replace("\n ", "")
+    missing: list[str] = []
+    for line in unfolded.splitlines():
+        if line.startswith("Class-Path:"):
+            paths = line.split()[1:]
+            missing += [path for path in paths if not (jar.parent / path).is_file()]
+    return missing
 
 
 def _ask(
@@ -125,9 +124,8 @@ def _ask(
                 f"{_JUDGE}: expected scores with All.f in its output ({error!r})"
             ) from error
     wanted = {row["image_id"] for row in asked}
-    if set(scores_by_row) != wanted or not all(
-        math.isfinite(score) and 0 <= score <= 1 for score in scores_by_row.values()
-    ):
+    is_valid = all(math.isfinite(score) and 0 <= score <= 1 for score in scores_by_row.values())
+    if set(scores_by_row) != wanted or not is_valid:
         raise ValueError(
             f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(scores_by_row)} answers"
         )

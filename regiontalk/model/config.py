@@ -49,6 +49,14 @@ class DecodingConfig(BaseModel):
     photo_min_words: int = Field(
         0, ge=0, description="a whole photo's sentence has at least so many words"
     )
+    photo_beams: int | None = Field(
+        None, ge=1, description="K of whole photos, where it is not `beams`"
+    )
+    photo_alignment: float = Field(
+        0.0,
+        ge=0,
+        description="of a photo's K sentences the one with the best rank plus so much times eq. 8 is taken",
+    )
     threshold: float = Field(
         0.3, ge=0, le=1, description="a region below this confidence gets no words"
     )

@@ -21,11 +21,11 @@ def select_regions(
         boxes_xyxy: (B, A, 4) network pixels.
         count: boxes wanted beside the whole image, which fills the places that are left.
         size: image side in network pixels, where boxes are cut.
-        nms_iou: IoU above which the weaker of two boxes goes.
+        nms_iou: IoU above which the weaker of two boxes falls behind.
 
     Returns:
-        boxes (B, 1 + count, 4), row 0 the whole image, and scores (B, 1 + count) in 0..1, by
-        falling objectness; the score of a filled place is 0.
+        boxes (B, 1 + count, 4), row 0 the whole image, and their objectness (B, 1 + count) in
+        0..1, in the order of choice; the score of a filled place is 0.
     """
     images = len(objectness)
     whole_image = np.array([0, 0, size, size], dtype=np.float32)
@@ -43,9 +43,8 @@ def select_regions(
 def select_best(
     objectness: FloatArray, boxes_xyxy: FloatArray, count: int, *, size: int, nms_iou: float
 ) -> tuple[FloatArray, FloatArray]:
-    """The best proposals of one image after non-maximum suppression: at most ``count`` boxes and their objectness."""
-    # ten candidates a place: with fewer, suppression leaves places empty where one large thing
-    # fills the image
+    """The best proposals of one image by soft suppression: at most ``count`` boxes and their objectness."""
+    # ten candidates a place: with fewer, one large thing that fills the image leaves no others
     max_candidates = min(max(_CANDIDATES, 10 * count), len(objectness))
     top = np.argpartition(-objectness, max_candidates - 1)[:max_candidates]
     by_score = np.argsort(-objectness[top], kind="stable")
@@ -55,5 +54,5 @@ def select_best(
     sides_wh = candidates[:, 2:] - candidates[:, :2]
     is_large = sides_wh.min(axis=1) >= _MIN_SIDE
     candidates, scores = candidates[is_large], scores[is_large]
-    chosen = box_ops.non_maximum_suppression(candidates, scores, nms_iou, count)
+    chosen = box_ops.soft_non_maximum_suppression(candidates, scores, nms_iou, count)
     return candidates[chosen], np.asarray(scores[chosen], dtype=np.float32)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 _MAX_INLINE = (
     16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 )
+_MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
 class Graph(NamedTuple):
@@ -103,47 +105,71 @@ def graphs_of(model: RegionModel) -> list[Graph]:
     """
     if (reason := why_not(model)) is not None:
         raise ValueError(f"model {model.config.name!r}: {reason}")
-    generator, side = model.config.generator, model.config.extractor.size
     vectors = torch.zeros(2, 3, model.extractor.vector_size)
+    sentences = [torch.full((2, 5), 4), torch.ones(2, 5, dtype=torch.bool)]
     graphs = [
         Graph("embed_regions", _embed_regions, [vectors], [[0, 1]]),
-        Graph("encode_text", _encode_text, [torch.full((2, 5), 4)], [[0, 1]]),
+        Graph("encode_text", _encode_text, sentences, [[0, 1], [0, 1]]),
     ]
-    if model.config.precomputed is not None:
-        return graphs
+    if model.config.precomputed is None:
+        graphs += [*_photo_graphs(model), *_decoder_graphs(model, vectors)]
+    return graphs
+
+
+def _photo_graphs(model: RegionModel) -> list[Graph]:
+    """From pixels to features and from features to those of regions."""
+    side = model.config.extractor.size
     pixels = torch.zeros(2, 3, side, side)
-    boxes = torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()
     with torch.no_grad():
         region_map = _encode_photos(model, pixels)[0]
-        inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
-        if generator.attention:
+    boxed = [region_map, _example_boxes(model)]
+    graphs = [
+        Graph("photo", _encode_photos, [pixels], [[0]]),
+        Graph("region_features", _region_features, boxed, [[0], [0, 1]]),
+    ]
+    if model.config.generator.attention:
+        graphs.append(Graph("annotations", _annotations, boxed, [[0], [0, 1]]))
+    return graphs
+
+
+def _decoder_graphs(model: RegionModel, vectors: Tensor) -> list[Graph]:
+    """The decoder's start and its step; ``vectors`` are example region features (B, N, F)."""
+    boxes = _example_boxes(model)
+    inputs, dynamic = [vectors, vectors[:, :1], boxes], [[0, 1], [0], [0, 1]]
+    with torch.no_grad():
+        if model.config.generator.attention:
+            side = model.config.extractor.size
+            region_map = _encode_photos(model, torch.zeros(2, 3, side, side))[0]
             inputs.append(_annotations(model, region_map, boxes))
             dynamic.append([0, 1])
         state = _decoder_start(model, *inputs)
-        cells = model.generator.cell_parts
-        step = [torch.full((len(state[0]),), 4), [*state[:cells]], [*state[cells:]]]
-    axes = [[0, 1] if part.ndim > 2 else [0] for part in state]
+    cell, memory = state[: model.generator.cell_parts], state[model.generator.cell_parts :]
+    words = torch.full((len(memory[0]),), 4)
+    axes = [[0], [_axes(tensor) for tensor in cell], [_axes(tensor) for tensor in memory]]
     return [
-        *graphs,
-        Graph("photo", _encode_photos, [pixels], [[0]]),
-        Graph("region_features", _region_features, [region_map, boxes], [[0], [0, 1]]),
-        *(
-            [Graph("annotations", _annotations, [region_map, boxes], [[0], [0, 1]])]
-            if generator.attention
-            else []
-        ),
         Graph("decoder_start", _decoder_start, inputs, dynamic),
-        Graph("decoder_step", _decoder_step, step, [[0], axes[:cells], axes[cells:]]),
+        Graph("decoder_step", _decoder_step, [words, [*cell], [*memory]], axes),
     ]
+
+
+def _example_boxes(model: RegionModel) -> Tensor:
+    """Three boxes of two photos each, (2, 3, 4)."""
+    side = model.config.extractor.size
+    return torch.tensor([[0.0, 0.0, side, side / 2]]).expand(2, 3, 4).contiguous()
+
+
+def _axes(tensor: Tensor) -> list[int]:
+    """The axes of a decoder's state that vary: rows, and what attention looks at."""
+    return [0, 1] if tensor.ndim > 2 else [0]
 
 
 def _embed_regions(model: RegionModel, vectors: Tensor) -> Any:
     return model.aligner.embed_regions(vectors)
 
 
-def _encode_text(model: RegionModel, words: Tensor) -> Any:
-    """Sentences of one length: (C, T) word numbers to s (C, T, D)."""
-    return model.aligner.words(words, None)
+def _encode_text(model: RegionModel, words: Tensor, mask: Tensor) -> Any:
+    """Sentences (C, T) of word numbers and mask, True = a word, to s (C, T, D)."""
+    return model.aligner.words(words, mask)
 
 
 def _encode_photos(model: RegionModel, pixels: Tensor) -> tuple[Tensor, ...]:
@@ -211,6 +237,8 @@ def _export(
     Raises:
         ValueError: it holds a large constant that is no weight of the model.
     """
+    from onnxscript import optimizer
+
     with _quiet():
         program = torch.onnx.export(
             _Part(model, graph.part).eval(),
@@ -220,10 +248,21 @@ def _export(
             dynamic_shapes=(tuple(_dynamic(axes) for axes in graph.dynamic),),
             verbose=False,
         )
-    proto: Any = None if program is None else program.model_proto
-    if proto is None:
+    if program is None:
         raise ValueError(f"graph {graph.name}: torch exported nothing")
+    # bounds of clips, shapes and the like become constants: an operator is fused with the
+    # convolution before it only where its bounds are; weights are too large and stay
+    optimizer.fold_constants(
+        program.model,
+        input_size_limit=_MAX_FOLDED,
+        output_size_limit=_MAX_FOLDED,
+        should_fold=lambda node: False if node.op_type == "Transpose" else None,
+    )
+    optimizer.remove_unused_nodes(program.model)
+    proto: Any = program.model_proto
     _refer(proto.graph, graph.name, stored)
+    if graph.name == "encode_text":
+        _tell_lengths(proto.graph)
     for entry in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
         entry.ClearField("metadata_props")
         entry.ClearField("doc_string")
@@ -250,8 +289,8 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
 
     casts = []
     for tensor in graph.initializer:
-        place = stored.get(tensor.name.removeprefix("model."))
-        if place is None or place.dtype != "F16" or place.shape != tuple(tensor.dims):
+        weight = stored.get(tensor.name.removeprefix("model."))
+        if weight is None or weight.dtype != "F16" or weight.shape != tuple(tensor.dims):
             if tensor.ByteSize() > _MAX_INLINE:
                 raise ValueError(
                     f"graph {name}: {tensor.name} {tuple(tensor.dims)} is no weight of the model"
@@ -263,15 +302,37 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
         reference = TensorProto(
             name=f"{tensor.name}.half",
             data_type=TensorProto.FLOAT16,
-            dims=place.shape,
+            dims=weight.shape,
             data_location=TensorProto.EXTERNAL,
         )
-        entries = {"location": "model.safetensors", "offset": place.offset, "length": place.length}
-        for key, value in entries.items():
-            reference.external_data.add(key=key, value=str(value))
+        reference.external_data.add(key="location", value="model.safetensors")
+        reference.external_data.add(key="offset", value=str(weight.offset))
+        reference.external_data.add(key="length", value=str(weight.length))
         tensor.CopyFrom(reference)
     nodes = [*casts, *graph.node]
-    del graph.node[:]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _tell_lengths(graph: Any) -> None:
+    """Let the recurrences of a graph end each sentence where its mask, the second input, does."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    mask = graph.input[1].name
+    axis = numpy_helper.from_array(np.array([1], dtype=np.int64), "lengths.axis")
+    graph.initializer.append(axis)
+    recurrences = [node for node in graph.node if node.op_type == "GRU"]
+    for node in recurrences:
+        inputs = [*node.input, *[""] * (5 - len(node.input))]
+        inputs[4] = "lengths"
+        node.ClearField("input")
+        node.input.extend(inputs)
+    counted = [
+        helper.make_node("Cast", [mask], ["lengths.mask"], to=TensorProto.INT32),
+        helper.make_node("ReduceSum", ["lengths.mask", axis.name], ["lengths"], keepdims=0),
+    ]
+    nodes = [*counted, *graph.node]
+    graph.ClearField("node")
     graph.node.extend(nodes)
 
 

@@ -18,7 +18,7 @@ from regiontalk.records import FloatArray
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
 from regiontalk.runtime.search import IntArray
-from regiontalk.text.vocabulary import END
+from regiontalk.text.vocabulary import END, pad_token_ids
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -26,6 +26,7 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
+SENTENCES_TOGETHER = 256  # read in one run: enough to be quick, few enough for little memory
 
 
 class OnnxPredictor(Predictor):
@@ -77,24 +78,23 @@ class OnnxPredictor(Predictor):
     def encode_text(
         self, sentences: Sequence[Sequence[int]]
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T).
-
-        Sentences of one length are read together: no recurrence sees padding.
-        """
+        """S of eq. 6: C lists of word numbers to (C, T, D) and mask (C, T)."""
         aligner = self.config.aligner
         closing = [END] if aligner.sentence_token else []
-        tokens = [[*sentence, *closing] for sentence in sentences]
-        lengths = np.array([len(sentence) for sentence in tokens], dtype=np.int64)
-        width = max(1, int(lengths.max(initial=0)))
-        vectors = np.zeros((len(tokens), width, aligner.size), dtype=np.float32)
-        for length in sorted({*lengths.tolist()} - {0}):
-            rows = np.flatnonzero(lengths == length)
-            words = np.array([tokens[row] for row in rows], dtype=np.int64)
-            vectors[rows, :length] = self._one("encode_text", words)
-        places = np.arange(width)
+        words, mask = pad_token_ids([[*sentence, *closing] for sentence in sentences])
+        lengths = mask.sum(1)
+        vectors = np.zeros((*words.shape, aligner.size), dtype=np.float32)
+        order = np.argsort(lengths, kind="stable")  # sentences of like length are read together
+        for first in range(0, len(order), SENTENCES_TOGETHER):
+            rows = order[first : first + SENTENCES_TOGETHER]
+            width = lengths[rows[-1]]
+            if width:
+                vectors[rows, :width] = self._one(
+                    "encode_text", words[rows, :width], mask[rows, :width]
+                )
         if aligner.sentence == "last":
-            return vectors, places == lengths[:, None] - 1
-        return vectors, places < lengths[:, None]
+            return vectors, np.arange(words.shape[1]) == lengths[:, None] - 1
+        return vectors, mask
 
     def start(
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
@@ -102,24 +102,24 @@ class OnnxPredictor(Predictor):
         """Prepare to write about the boxes (B, N, 4) of B photos."""
         self._refuse_to_write()
         generator = self.config.generator
-        whole = self.whole_photos(len(boxes_xyxy))
-        vectors = self.region_features(features, np.concatenate([whole, boxes_xyxy], 1))
+        whole_photos = self.whole_photos(len(boxes_xyxy))
+        vectors = self.region_features(features, np.concatenate([whole_photos, boxes_xyxy], 1))
         inputs = [vectors[:, 1:], vectors[:, :1], boxes_xyxy]
         if generator.attention:
-            places = boxes_xyxy
-            if generator.regions:
-                proposed = self.propose(features, generator.regions)[0]
-                places = proposed if attended is None else attended
-            inputs.append(self._one("annotations", features.regions, places))
+            if not generator.regions:
+                attended = boxes_xyxy
+            elif attended is None:
+                attended, _ = self.propose(features, generator.regions)
+            inputs.append(self._one("annotations", features.regions, attended))
         results = self._run("decoder_start", *inputs)
         cells = len(self._output_names("decoder_step")) - 1 - bool(generator.attention)
         return DecoderState(tuple(results[:cells]), tuple(results[cells:]))
 
     def step(self, words: IntArray, state: DecoderState) -> DecoderStep:
         """One word further."""
-        scores, *rest = self._run("decoder_step", words, *state.cell, *state.memory)
-        attention = rest.pop() if self.config.generator.attention else None
-        return DecoderStep(scores, tuple(rest), attention)
+        log_probabilities, *cell = self._run("decoder_step", words, *state.cell, *state.memory)
+        attention = cell.pop() if self.config.generator.attention else None
+        return DecoderStep(log_probabilities, tuple(cell), attention)
 
     def tensor(self, name: str) -> FloatArray:
         """One weight by its name, float32."""

@@ -213,7 +213,7 @@ class Predictor(ABC):
             beta: smoothing (eq. 12); None takes the model's own.
         """
         choices = self.choices(self.embed_regions(region_features))
-        words, _ = self.encode_text([sentence for own in sentences for sentence in own])
+        words, _ = self.encode_text(list(itertools.chain.from_iterable(sentences)))
         chain = chain_of(self.config.decoding, self.vocabulary, beta)
         return infer_pairs(choices, objectness, words, sentences, chain)
 
@@ -223,14 +223,16 @@ class Predictor(ABC):
         beams: int | None = None,
         min_words: int = 0,
         length_power: float | None = None,
-    ) -> list[Hypothesis]:
-        """The best caption of each of R rows, by beam search.
+        keep: int | None = 1,
+    ) -> list[list[Hypothesis]]:
+        """The best captions of each of R rows, by beam search; at most ``keep``, best first, at least one.
 
         Args:
             state: as `start` prepared it.
             beams: K; None takes the model's own.
             min_words: no caption ends before it.
             length_power: see `search.beam`; None takes the model's own.
+            keep: captions wanted of a row, at most K, which None stands for.
         """
         if not len(state.memory[0]):
             return []
@@ -242,6 +244,7 @@ class Predictor(ABC):
             beams=beams,
             min_words=min_words,
             length_power=length_power,
+            keep=keep,
         )
 
     def _search_step(self, words: IntArray, parts: Any) -> tuple[FloatArray, Any]:
@@ -262,16 +265,17 @@ class Predictor(ABC):
         words, _ = pad_token_ids([[START, *caption] for caption in captions])
         targets, _ = pad_token_ids([[*caption, END] for caption in captions])
         totals = np.zeros(len(words), dtype=np.float32)
-        looks: list[FloatArray] = []
-        for place in range(words.shape[1]):
-            result = self.step(words[:, place], state)
+        attention: list[FloatArray] = []
+        rows = np.arange(len(words))
+        for position in range(words.shape[1]):
+            result = self.step(words[:, position], state)
             state = state._replace(cell=result.cell)
-            is_read = targets[:, place] != PAD
-            values = result.log_probabilities[np.arange(len(words)), targets[:, place]]
-            totals += np.where(is_read, values, 0.0)
+            next_words = targets[:, position]
+            is_read = next_words != PAD
+            totals += np.where(is_read, result.log_probabilities[rows, next_words], 0.0)
             if result.attention is not None:
-                looks.append(result.attention * is_read[:, None])
-        return totals, np.stack(looks, 1) if looks else None
+                attention.append(result.attention * is_read[:, None])
+        return totals, np.stack(attention, 1) if attention else None
 
     def fingerprint(self) -> str:
         """SHA-256 over weights (as float16, the form on disk), vocabulary and settings; not over how it decodes.
@@ -311,8 +315,9 @@ def best_captions(
     beams: int | None = None,
     min_words: int = 0,
     length_power: float | None = None,
-) -> list[Hypothesis]:
-    """The best caption of each of R rows as a model decodes, by beam search.
+    keep: int | None = 1,
+) -> list[list[Hypothesis]]:
+    """The best captions of each of R rows as a model decodes, by beam search.
 
     Args:
         step: the model, as `runtime.search` takes it.
@@ -322,6 +327,7 @@ def best_captions(
         beams: K; None takes the model's.
         min_words: no caption ends before it.
         length_power: see `search.beam`; None takes the model's.
+        keep: captions wanted of a row, at most K, which None stands for.
     """
     written = itertools.count()
 
@@ -332,13 +338,12 @@ def best_captions(
             log_probabilities[:, END] = -np.inf
         return log_probabilities, next_parts
 
-    hypotheses_by_row = beam(
+    return beam(
         longer_step if min_words else step,
         state,
         rows,
         decoding.max_words,
         decoding.beams if beams is None else beams,
         length_power=decoding.length_power if length_power is None else length_power,
-        keep=1,
+        keep=keep,
     )
-    return [hypotheses[0] for hypotheses in hypotheses_by_row]

@@ -42,7 +42,7 @@ class TorchPredictor(Predictor):
     def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
         """Features of network input (B, 3, S, S)."""
         values = self._tensor(pixels).contiguous(memory_format=torch.channels_last)
-        return PhotoFeatures(*(_array(part) for part in self.model.extractor(values)))
+        return PhotoFeatures(*map(_array, self.model.extractor(values)))
 
     @torch.inference_mode()
     def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
@@ -68,9 +68,9 @@ class TorchPredictor(Predictor):
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos."""
-        seen = None if attended is None else self._tensor(attended)
+        attended_boxes = None if attended is None else self._tensor(attended)
         boxes = self._tensor(boxes_xyxy)
-        condition, annotations = self.model.conditions(self._maps(features), boxes, seen)
+        condition, annotations = self.model.conditions(self._maps(features), boxes, attended_boxes)
         return DecoderState(*self.model.generator.start(condition, annotations))
 
     @torch.inference_mode()
@@ -93,7 +93,7 @@ class TorchPredictor(Predictor):
         }
 
     def _maps(self, features: PhotoFeatures) -> Maps:
-        return Maps(*(self._tensor(part) for part in features))
+        return Maps(*map(self._tensor, features))
 
     def _tensor(self, values: FloatArray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
@@ -142,4 +142,7 @@ def write_captions(
 ) -> list[Hypothesis]:
     """The best caption of each of R conditions (R, C) of a torch generator, as `best_captions`."""
     step, state = search_step(generator, condition, annotations, mask)
-    return best_captions(step, state, len(condition), decoding, beams=beams, min_words=min_words)
+    captions_by_row = best_captions(
+        step, state, len(condition), decoding, beams=beams, min_words=min_words
+    )
+    return [captions[0] for captions in captions_by_row]

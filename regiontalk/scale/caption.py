@@ -329,12 +329,12 @@ def _parts(
             yield Part(row["staged"], row["name"], keys, row["failed"])
     except ray.exceptions.RayError as error:
         raise ValueError(
-            f"the job ended because its workers or their readers failed ({_first_cause(error)}); what is finished "
+            f"the job ended because its workers or their readers failed ({first_cause(error)}); what is finished "
             "counts, start it again to go on"
         ) from error
 
 
-def _first_cause(error: BaseException) -> str:
+def first_cause(error: BaseException) -> str:
     """The last line of the innermost error, which names the cause."""
     while error.__cause__ is not None or getattr(error, "cause", None) is not None:
         error = error.__cause__ or error.cause  # type: ignore[attr-defined]

@@ -108,12 +108,12 @@ class Output:
             ValueError: no job wrote here.
             OSError: a part cannot be read.
         """
-        path = f"{self._root}/_job.json"
-        if not self._exists(path):
+        job = f"{self._root}/_job.json"
+        if not self._exists(job):
             raise ValueError(f"{shown(self.uri)}: expected the output of a job, got another folder")
-        form = json.loads(self._read(path))["form"]
-        for part in self._parts(form):
-            yield from decode(self._read(part), form, columns)
+        form = json.loads(self._read(job))["form"]
+        for path in self._parts(form):
+            yield from decode(self._read(path), form, columns)
 
     def stage(self, run: str, rows: Sequence[Row], form: str) -> Part:
         """Write the rows of a batch where they do not count yet; what a worker calls.
@@ -190,23 +190,13 @@ class Output:
     def _lease(self) -> Iterator[None]:
         path, owner = f"{self._root}/_lock", uuid.uuid4().hex
 
-        def holder() -> Any:
-            return json.loads(self._read(path)) if self._exists(path) else None
-
         def renew() -> None:
-            self._lock_lost = (holder() or {"owner": owner})["owner"] != owner
+            self._lock_lost = (self._lease_at(path) or {"owner": owner})["owner"] != owner
             if not self._lock_lost:
                 values = {"owner": owner, "renewed": time.time()}
                 self._write(path, json.dumps(values).encode())
 
-        other = holder()
-        if other is not None:
-            age = time.time() - other["renewed"]
-            if age < LEASE_SECONDS:
-                why = f"its lock was renewed {age:.0f} s ago and counts for {LEASE_SECONDS:.0f} s"
-                raise _locked(shown(self.uri), why)
-            with storage_errors(self.uri):
-                self._files.delete_file(path)
+        self._clear_lease(path)
         renew()
         time.sleep(1.0)  # of two jobs that begin at once, one sees the lock of the other
         renew()
@@ -217,11 +207,31 @@ class Output:
         with suppress(OSError):
             self._files.delete_file(path)
 
+    def _lease_at(self, path: str) -> Any:
+        """The owner of a lock file and when it was renewed; None where there is none."""
+        return json.loads(self._read(path)) if self._exists(path) else None
+
+    def _clear_lease(self, path: str) -> None:
+        """Remove a lock that was left behind.
+
+        Raises:
+            BlockingIOError: it counts still.
+        """
+        lease = self._lease_at(path)
+        if lease is None:
+            return
+        age = time.time() - lease["renewed"]
+        if age < LEASE_SECONDS:
+            why = f"its lock was renewed {age:.0f} s ago and counts for {LEASE_SECONDS:.0f} s"
+            raise _locked(shown(self.uri), why)
+        with storage_errors(self.uri):
+            self._files.delete_file(path)
+
     def _finished(self, form: str) -> Identities:
         """The photos of all parts."""
         known = Identities()
-        for part in self._parts(form):
-            rows = decode(self._read(part), form, ["photo", "sha256"])
+        for path in self._parts(form):
+            rows = decode(self._read(path), form, ["photo", "sha256"])
             keys = digests(identity(row["photo"], row["sha256"] or "") for row in rows)
             known.add(keys)
         return known

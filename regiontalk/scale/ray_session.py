@@ -55,14 +55,29 @@ def ray_session(address: str | None, workers: int, threads: int = 1) -> Iterator
         return
     address = address or os.environ.get("RAY_ADDRESS")
     quiet: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    if address is None:
-        _start_here(workers * threads + 1, quiet)  # one more reads
-    else:
-        _connect(address, quiet)
+    with _stderr_silenced():
+        if address is None:
+            _start_here(workers * threads + 1, quiet)  # one more reads
+        else:
+            _connect(address, quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _stderr_silenced() -> Iterator[None]:
+    """Send what native code writes to stderr nowhere: Ray's core reports there that it is quiet."""
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
@@ -70,7 +85,13 @@ def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(num_cpus=cpus, object_store_memory=LOCAL_STORE, include_dashboard=False, **quiet)
+        ray.init(
+            address="local",  # else Ray takes the address that a cluster of this machine left behind
+            num_cpus=cpus,
+            object_store_memory=LOCAL_STORE,
+            include_dashboard=False,
+            **quiet,
+        )
     except Exception as error:  # Ray raises nothing more special
         raise ConnectionError(
             f"Ray did not start on this machine ({_first_line(error)}); start the job again when the machine is less "

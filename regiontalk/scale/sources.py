@@ -146,8 +146,8 @@ def _local_paths(path: str) -> Iterator[str]:
         for folder, _, names in os.walk(path):
             yield from (os.path.join(folder, name) for name in names if _is_wanted(name))
     else:
-        found = glob.iglob(path, recursive=True)
-        yield from (name for name in found if _is_wanted(name) and os.path.isfile(name))
+        matches = glob.iglob(path, recursive=True)
+        yield from (name for name in matches if _is_wanted(name) and os.path.isfile(name))
 
 
 def _stored_files(uri: str) -> Iterator[StoredFile]:

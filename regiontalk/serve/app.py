@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
@@ -40,6 +40,7 @@ def create_app(
     library: PhotoIndex | None = None,
     token: str | None = None,
     licence: str = "",
+    routers: Sequence[APIRouter] = (),
 ) -> FastAPI:
     """The application for one model.
 
@@ -50,6 +51,7 @@ def create_app(
         token: clients must show it as ``Authorization: Bearer``; None where only this machine can
             connect.
         licence: of the model's weights, for ``/v1/models``.
+        routers: more requests that it answers.
 
     Raises:
         ValueError: a token that is none (`check_token`), or the library belongs to another model.
@@ -77,6 +79,8 @@ def create_app(
     app.state.service = Service(captioner, engine, limits, metrics, library, decoders, licence)
     app.include_router(router)
     app.include_router(side)
+    for more in routers:
+        app.include_router(more)
     app.mount(
         "/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page"
     )

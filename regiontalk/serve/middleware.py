@@ -45,6 +45,17 @@ def answer(status: int, reason: str, headers: Mapping[str, str] | None = None) -
     return Response(json.dumps({"error": reason}), status, dict(headers or {}), "application/json")
 
 
+def _plain_path(scope: Scope) -> Scope:
+    """A request with the slashes of its path as they are meant: of ``//v1/caption/`` one before each name."""
+    path = str(scope["path"])
+    if "//" not in path and not (path.startswith("/v1/") and path.endswith("/")):
+        return scope
+    plain = re.sub("/{2,}", "/", path)
+    if plain.startswith("/v1/"):
+        plain = plain.rstrip("/")
+    return {**scope, "path": plain, "raw_path": plain.encode()}
+
+
 @dataclass(eq=False)
 class Gate:
     """An ASGI application around another.
@@ -68,6 +79,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = _plain_path(scope)
         begun = monotonic()
         watched = _Watched(receive, send, self.limits.upload_bytes)
         try:

@@ -113,16 +113,15 @@ async def align(request: Request) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         captioner = service.captioner
-        weighed = captioner.weigh(photo, form.sentence)
+        word_scores = captioner.score_words(photo, form.sentence)
         looks = None
         if form.looks and captioner.attends:
-            seen = captioner.look(photo, form.sentence)
-            looks = _matrix(seen.words, seen.boxes_xyxy, seen.weights)
-        matrix = _matrix(
-            weighed.words, weighed.boxes_xyxy, weighed.scores[:, : len(weighed.boxes_xyxy)]
-        )
-        joined = captioner.join(weighed, beta=form.beta).to_dict()
-        return joined | {
+            attention = captioner.look(photo, form.sentence)
+            looks = _matrix(attention.words, attention.boxes_xyxy, attention.weights)
+        boxes_xyxy = word_scores.boxes_xyxy
+        matrix = _matrix(word_scores.words, boxes_xyxy, word_scores.scores[:, : len(boxes_xyxy)])
+        aligned = captioner.decode_alignment(word_scores, beta=form.beta).to_dict()
+        return aligned | {
             "matrix": matrix,
             "looks": looks,
             "unknown_words": captioner.vocabulary.unknown(form.sentence),
@@ -249,7 +248,7 @@ async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list
 def thumbnail(path: str, side: int, pixels: int) -> str | None:
     """A photo as a data: URI, its longer side at most ``side``; None where it is gone."""
     try:
-        photo = open_photo(path, max_pixels=pixels, at_least=side)
+        photo = open_photo(path, max_pixels=pixels, at_least=side, srgb=True)
     except ImageError:  # vanished or damaged since it was indexed: the answer says so by its null
         return None
     scale = min(1, side / max(photo.size_wh))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from regiontalk import RegionCaptioner
 from regiontalk.model.card import licence
@@ -112,10 +113,20 @@ def run(
         app = create_app(
             captioner, limits=limits, library=library, token=address.token, licence=licence(card)
         )
-        config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
-        with contextlib.suppress(
-            KeyboardInterrupt
-        ):  # raised again once all is closed: it ended as it was asked to
-            _Server(config, address.page(bound.getsockname()[1]), open_page=open_page).run(
-                sockets=[bound]
-            )
+        serve_app(app, bound, address.page(bound.getsockname()[1]), open_page=open_page)
+
+
+def serve_app(app: FastAPI, bound: socket.socket, page: str, *, open_page: bool) -> None:
+    """Serve an application on a bound socket until interrupted.
+
+    Args:
+        app: what answers.
+        bound: where it listens.
+        page: the address that is told, and opened in a browser on request.
+        open_page: open it.
+    """
+    config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
+    with contextlib.suppress(
+        KeyboardInterrupt
+    ):  # raised again once all is closed: it ended as it was asked to
+        _Server(config, page, open_page=open_page).run(sockets=[bound])

@@ -13,9 +13,13 @@ from torch import Tensor
 from regiontalk.align.loss import fragment_loss
 from regiontalk.align.model import Aligner
 from regiontalk.align.torch_score import word_products
+from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
-from regiontalk.train.sentences import Sentences, batch_rows, random_spans
+from regiontalk.train.processes import ALONE, Processes
+from regiontalk.train.sentences import Sentences, batch_rows, random_spans, sentence_numbers
+from regiontalk.train.vocabulary import phrase_texts
 
 HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
 
@@ -67,6 +71,10 @@ class AlignConfig(BaseModel):
     )
     fragments: FragmentConfig = FragmentConfig()
 
+    def learns_from(self, example: Example) -> bool:
+        """Whether a photo has something to learn from."""
+        return bool(example.captions or (self.phrases and phrase_texts(example)))
+
 
 class AlignTerms:
     """The loss terms of a step, as `loop.train` wants them."""
@@ -77,62 +85,88 @@ class AlignTerms:
         features: FrozenFeatures,
         sentences: Sequence[Sentences],
         config: AlignConfig,
+        processes: Processes = ALONE,
     ) -> None:
         """Hold the features and the word numbers of each photo's sentences."""
         self.aligner, self.features, self.config = aligner, features, config
+        self.processes = processes
         self.sentences = list(sentences)
         if config.shuffle:
             random.Random(config.optimiser.seed).shuffle(self.sentences)
-        self.usable = [row for row, own in enumerate(self.sentences) if own]
+        self.usable = [row for row, texts in enumerate(self.sentences) if texts]
         self.views = len(features.vectors) // features.photos
         self.standard = _standard(features) if config.standardise else None
+
+    @classmethod
+    def of_examples(
+        cls,
+        model: RegionModel,
+        config: AlignConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+        processes: Processes = ALONE,
+    ) -> Self:
+        """What the aligner learns of photos with these features."""
+        sentences = sentence_numbers(examples, model.vocabulary)
+        if config.phrases:
+            for row, example in enumerate(examples):
+                texts = dict.fromkeys(phrase_texts(example))
+                sentences[row] = sentences[row] or [model.vocabulary.encode(text) for text in texts]
+        return cls(model.aligner, features, sentences, config, processes)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
         config = self.config
-        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        sentences = [self.sentences[photo] for photo in photos]
+        chosen = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
+        vectors, mask = self._read(self.processes.share(rows))
+        with torch.autocast(
+            vectors.device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
+        ):
+            # (B, N, D), (B, N): from here on of all processes
+            regions = self.processes.gather(self.aligner.embed_regions(vectors))
+            mask = self.processes.gather(mask)
+            texts = Texts.read(self.aligner, chosen, self.processes)
+            losses = {"sentences": self._loss(regions, texts, mask, 0.0, step)}
+            if config.fragments.weight:
+                fragments = self._fragments(regions, mask, texts, step)
+                losses["fragments"] = config.fragments.weight * fragments
+            if config.spans:
+                spans = random_spans(sentences, config.spans, config.span_words, chooser)
+                texts = Texts.read(self.aligner, spans, self.processes)
+                losses["spans"] = config.weight_span * self._loss(regions, texts, mask, 0.5, step)
+        return losses
+
+    def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Region vectors (B, N, F) of some rows as the aligner learns them, and their mask (B, N)."""
         device = self.aligner.log_scale.device
-        vectors, mask = (
-            self.features.read_vectors(rows).to(device),
-            self.features.read_mask(rows).to(device),
-        )
+        vectors = self.features.read_vectors(rows).to(device)
+        mask = self.features.read_mask(rows).to(device)
         if self.standard is not None:
             centre, scale = self.standard
             vectors = (vectors - centre.to(device)) / scale
-        if config.noise:
+        if self.config.noise:
             real = vectors if mask.all() else vectors[mask]
-            vectors = vectors + config.noise * real.std() * torch.randn_like(vectors)
-        full = [self.sentences[photo] for photo in photos]
-        chosen = [chooser.sample(own, min(config.captions, len(own))) for own in full]
-        warm = step < config.hardest_after * config.optimiser.steps
-        with torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
-        ):
-            regions = self.aligner.embed_regions(vectors)
-            texts = Texts.read(self.aligner, chosen)
-            losses = {
-                "sentences": alignment_loss(self.aligner, regions, texts, 0.0, mask, warm=warm)
-            }
-            if config.fragments.weight:
-                losses["fragments"] = config.fragments.weight * self._fragments(
-                    regions, mask, texts, step
-                )
-            if config.spans:
-                spans = Texts.read(
-                    self.aligner, random_spans(full, config.spans, config.span_words, chooser)
-                )
-                losses["spans"] = config.weight_span * alignment_loss(
-                    self.aligner, regions, spans, 0.5, mask, warm=warm
-                )
-        return losses
+            vectors = vectors + self.config.noise * real.std() * torch.randn_like(vectors)
+        return vectors, mask
 
-    def finish(self) -> None:
-        """Give the trained aligner the features as they are."""
-        if self.standard is not None:
-            centre, scale = self.standard
-            self.aligner.regions.absorb(centre.to(self.aligner.log_scale.device), scale)
+    def _loss(
+        self, regions: Tensor, texts: Texts, mask: Tensor, drop_whole: float, step: int
+    ) -> Tensor:
+        """`alignment_loss` of the whole batch."""
+        is_warm = step < self.config.hardest_after * self.config.optimiser.steps
+        return alignment_loss(
+            self.aligner,
+            regions,
+            texts,
+            drop_whole,
+            mask,
+            warm=is_warm,
+            processes=self.processes,
+        )
 
     def _fragments(self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int) -> Tensor:
         """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch."""
@@ -143,6 +177,17 @@ class AlignTerms:
         return fragment_loss(
             products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over
         )
+
+
+def absorb_standard(aligner: Aligner, features: FrozenFeatures) -> None:
+    """Let an aligner that learnt standardised features read them as they are.
+
+    Args:
+        aligner: changed in place.
+        features: those that it learnt.
+    """
+    centre, scale = _standard(features)
+    aligner.regions.absorb(centre.to(aligner.log_scale.device), scale)
 
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
@@ -167,13 +212,34 @@ class Texts(NamedTuple):
     mask: Tensor
 
     @classmethod
-    def read(cls, aligner: Aligner, texts: Sequence[Sequence[Sequence[int]]]) -> Self:
-        """Read, for each photo, its texts as word numbers."""
-        words, mask = aligner.encode_text([text for own in texts for text in own])
-        owner = torch.tensor(
-            [photo for photo, own in enumerate(texts) for _ in own], device=words.device
-        )
-        return cls(owner, words, mask)
+    def read(
+        cls,
+        aligner: Aligner,
+        texts: Sequence[Sequence[Sequence[int]]],
+        processes: Processes = ALONE,
+        bounds: tuple[int, int] | None = None,
+    ) -> Self:
+        """Read, for each photo of a batch, its texts as word numbers; each process reads those of its photos.
+
+        Args:
+            aligner: reads them.
+            texts: of the photos of all processes.
+            processes: those that share the batch.
+            bounds: the first and last + 1 of this process's photos; None = an equal part.
+        """
+        first, last = bounds or processes.bounds(len(texts))
+        words, mask = read_words(aligner, [text for group in texts[first:last] for text in group])
+        photo_of_text = [photo for photo, group in enumerate(texts) for _ in group]
+        owner = torch.tensor(photo_of_text, device=words.device)
+        return cls(owner, processes.gather(words), processes.gather(mask))
+
+
+def read_words(aligner: Aligner, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Word vectors (C, T, D) and mask (C, T) of texts as word numbers; C may be 0."""
+    if texts:
+        return aligner.encode_text(texts)
+    nothing = aligner.log_scale.new_zeros(0, 1, aligner.config.size)
+    return nothing, torch.zeros(0, 1, dtype=torch.bool, device=nothing.device)
 
 
 def alignment_loss(
@@ -184,6 +250,7 @@ def alignment_loss(
     mask: Tensor | None = None,
     *,
     warm: bool = False,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """The configured loss of photos against all texts of the batch.
 
@@ -195,10 +262,12 @@ def alignment_loss(
             must be found in a part of the photo.
         mask: (B, N), True = a region; None = all are.
         warm: hardest negatives are still all negatives.
+        processes: those that compute the same loss.
     """
     blank = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
     region_mask = blank if mask is None else mask.clone()
-    region_mask[:, 0] = torch.rand(len(regions), device=regions.device) >= drop_whole
+    (chance,) = processes.agree([torch.rand(len(regions), device=regions.device)])
+    region_mask[:, 0] = chance >= drop_whole
     return aligner.loss(
         aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm
     )

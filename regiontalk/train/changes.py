@@ -106,8 +106,8 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     }
     parts = []
     if changed:
-        found = [_count(number, name) for name, number in counts.items() if number]
-        parts.append(f"{', '.join([_count(len(changed), 'photo'), *found])} changed")
+        amounts = [_count(number, name) for name, number in counts.items() if number]
+        parts.append(f"{', '.join([_count(len(changed), 'photo'), *amounts])} changed")
     if added := len(now) - len(common):
         parts.append(f"{_count(added, 'photo')} added")
     if gone := len(before) - len(common):

@@ -13,6 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from regiontalk.files import atomic_write
+
 _NAME = "checkpoint.safetensors"
 _LONGEST = 60  # letters of a value in a message
 # Settings that are hashes, and what they are of.
@@ -52,13 +54,8 @@ def save_checkpoint(
             f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous()
             for key, value in entry.items()
         }
-    fresh = folder / (_NAME + ".new")
-    save_file(
-        tensors,
-        fresh,
-        metadata={"step": str(step), "config": json.dumps(config), "settings": settings},
-    )
-    os.replace(fresh, folder / _NAME)
+    metadata = {"step": str(step), "config": json.dumps(config), "settings": settings}
+    atomic_write(folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata))
 
 
 def load_checkpoint(
@@ -87,43 +84,44 @@ def load_checkpoint(
     if not path.exists():
         return 0
     metadata, tensors = _read(path)
-    wanted = {"optimiser": json.dumps(config), "settings": settings}
-    found: list[str] = []
-    for name, text in wanted.items():
-        key = "config" if name == "optimiser" else name
-        prefix = "optimiser." if name == "optimiser" else ""
-        found += [
-            _described(prefix + setting, before, now)
-            for setting, before, now in differing_settings(
-                metadata.get(key, ""), text, (usual or {}).get(key, "")
-            )
-        ]
-    if found:
-        raise ValueError(
-            f"{path}: written with other settings ({', '.join(found)}); "
-            "give another --out folder, or delete it to start again"
-        )
-    model = {
-        key.removeprefix("model."): value
-        for key, value in tensors.items()
-        if key.startswith("model.")
-    }
+    wanted = {"config": json.dumps(config), "settings": settings}
+    _refuse_other_settings(path, metadata, wanted, usual or {})
     try:
-        module.load_state_dict(model)
+        module.load_state_dict(_under("model.", tensors))
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
         raise ValueError(
             f"{path}: expected the weights of this model; {first}; delete it to start again"
         ) from error
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, number, name = key.split(".", 2)
-            state.setdefault(int(number), {})[name] = value
-    optimiser.load_state_dict(
-        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-    )
+    for key, value in _under("optimiser.", tensors).items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
     return int(metadata["step"])
+
+
+def _refuse_other_settings(
+    path: Path, written: Mapping[str, str], wanted: Mapping[str, str], usual: Mapping[str, str]
+) -> None:
+    """Refuse a checkpoint whose metadata contradict the settings that are wanted."""
+    differences: list[str] = []
+    for key, prefix in (("config", "optimiser."), ("settings", "")):
+        differing = differing_settings(written.get(key, ""), wanted[key], usual.get(key, ""))
+        differences += [_described(prefix + name, before, now) for name, before, now in differing]
+    if differences:
+        raise ValueError(
+            f"{path}: written with other settings ({', '.join(differences)}); "
+            "give another --out folder, or delete it to start again"
+        )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
+    return {
+        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+    }
 
 
 def steps_done(folder: Path) -> int:

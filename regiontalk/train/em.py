@@ -37,10 +37,10 @@ def responsibilities(
         or an unknown one.
     """
     device = next(model.parameters()).device
-    maps, boxes_xyxy = Maps(*(part.to(device) for part in maps)), boxes_xyxy.to(device)
+    maps, boxes_xyxy = Maps(*(values.to(device) for values in maps)), boxes_xyxy.to(device)
     attended = model.config.generator.regions
-    seen = boxes_xyxy[:, : 1 + attended] if attended else None
-    condition, annotations = model.conditions(maps, boxes_xyxy, seen)  # (N, C), (N, P, F)
+    attended_boxes = boxes_xyxy[:, : 1 + attended] if attended else None
+    condition, annotations = model.conditions(maps, boxes_xyxy, attended_boxes)  # (N, C), (N, P, F)
     inputs, targets = (
         words[:, :-1].to(device) for words in teacher_words(sentences)
     )  # END names no region

@@ -24,10 +24,17 @@ from regiontalk.regions.cache import FeatureCache
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.train.changes import photos_hash
 from regiontalk.train.loop import Log
-from regiontalk.train.photos import AUGMENT, AugmentConfig, PictureStore, augment
+from regiontalk.train.photos import (
+    AUGMENT,
+    AugmentConfig,
+    PictureStore,
+    change_pixels,
+    draw_changes,
+)
 
 SETTLING = 500  # photos that statistics are taken from
 _TOGETHER = 64  # photos a forward pass
+_TOLD_EVERY = 1024  # rows between two lines of progress
 _HASHED_TOGETHER = 1024  # photos whose vectors are in memory at a time
 
 
@@ -59,26 +66,35 @@ class FrozenFeatures:
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
         """Region vectors (B, 1 + N, F) in float32."""
-        return torch.from_numpy(self.vectors[np.asarray(rows)].astype(np.float32))
+        return torch.from_numpy(self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float32))
 
     def read_boxes(self, rows: Sequence[int]) -> Tensor:
         """Boxes (B, 1 + N, 4) in network pixels."""
-        return torch.from_numpy(self.boxes_xyxy[np.asarray(rows)].astype(np.float32))
+        return torch.from_numpy(
+            self.boxes_xyxy[np.asarray(rows, dtype=np.int64)].astype(np.float32)
+        )
 
     def read_objectness(self, rows: Sequence[int]) -> Tensor:
         """Objectness (B, 1 + N) of those boxes in float32."""
-        return torch.from_numpy(self.objectness[np.asarray(rows)].astype(np.float32))
+        return torch.from_numpy(
+            self.objectness[np.asarray(rows, dtype=np.int64)].astype(np.float32)
+        )
 
     def read_mask(self, rows: Sequence[int]) -> Tensor:
         """Which places (B, 1 + N) hold a region: True = one does."""
         places = torch.arange(self.vectors.shape[1])
         if self.found is None:
             return torch.ones(len(rows), len(places), dtype=torch.bool)
-        return places <= torch.from_numpy(self.found[np.asarray(rows)].astype(np.int64))[:, None]
+        return (
+            places
+            <= torch.from_numpy(self.found[np.asarray(rows, dtype=np.int64)].astype(np.int64))[
+                :, None
+            ]
+        )
 
     def find_vectors(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
         """Region vectors (B, M, F) of boxes (B, M, 4) that are among the cached ones; zeros are padding."""
-        indices = np.asarray(rows)
+        indices = np.asarray(rows, dtype=np.int64)
         cached_boxes, cached_vectors = self.boxes_xyxy[indices], self.vectors[indices]
         if self.taught_boxes is not None and self.taught is not None:
             cached_boxes = np.concatenate([cached_boxes, self.taught_boxes[indices]], axis=1)
@@ -107,7 +123,7 @@ class FrozenFeatures:
         """Region maps as the extractor leaves them, without its proposals."""
         if self.maps is None:
             raise ValueError("features: expected region maps, got a set cached without them")
-        regions = torch.from_numpy(self.maps[np.asarray(rows)].astype(np.float32))
+        regions = torch.from_numpy(self.maps[np.asarray(rows, dtype=np.int64)].astype(np.float32))
         return Maps(regions, regions.new_zeros(len(rows), 0), regions.new_zeros(len(rows), 0, 4))
 
 
@@ -140,80 +156,121 @@ def freeze_features(
         changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
-    size, cells = extractor.config.size, extractor.config.size // extractor.stride
-    names = [f"{example.id}#{view}" for view in range(views) for example in examples]
-    arrays: dict[str, tuple[tuple[int, ...], Any]] = {
-        "boxes": ((1 + regions, 4), "float32"),
-        "vectors": ((1 + regions, extractor.vector_size), "float16"),
-        "objectness": ((1 + regions,), "float16"),
+    views_of_photos = _Views(extractor, len(examples), store, regions, maps, taught, changes)
+    key: dict[str, str | int | float] = {
+        "extractor": fingerprint(extractor),
+        "size": extractor.config.size,
+        "regions": regions,
+        "views": views,
+        "photos": photos_hash(examples),
     }
-    if maps:
-        arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
-    most = max(map(len, taught), default=0)
-    if most:
-        arrays |= {
-            "taught_boxes": ((most, 4), "float32"),
-            "taught": ((most, extractor.vector_size), "float16"),
-        }
-    device = next(extractor.parameters()).device
-
-    @torch.inference_mode()
-    def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
-        pixels = store().pixels[torch.tensor([row % len(examples) for row in rows])].float()
-        if rows[0] >= len(
-            examples
-        ):  # the views after the first are augmented, each block by its own seed
-            torch.manual_seed(rows[0])
-            no_box = torch.zeros(len(rows), 1, 4), torch.zeros(len(rows), 1, dtype=torch.bool)
-            pixels, _, _ = augment(pixels, *no_box, changes)
-        pixels = store().normalise(pixels).to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            found = extractor.in_chunks(pixels)
-            boxes, objectness = extractor.propose(found, regions)
-            vectors = extractor.vectors(found, boxes)
-        values = {
-            "boxes": boxes.float().cpu().numpy(),
-            "vectors": vectors.float().cpu().numpy().astype(np.float16),
-        }
-        values["objectness"] = objectness.float().cpu().numpy().astype(np.float16)
-        if most:
-            padded = np.zeros((len(rows), most, 4), dtype=np.float32)
-            for place, row in enumerate(rows):
-                if row < len(examples):
-                    padded[place, : len(taught[row])] = taught[row]
-            with torch.autocast(device.type, dtype=torch.bfloat16):
-                more = extractor.vectors(found, torch.from_numpy(padded).to(device))
-            values |= {
-                "taught_boxes": padded,
-                "taught": more.float().cpu().numpy().astype(np.float16),
-            }
-        if maps:
-            values["maps"] = found.regions.float().cpu().numpy().astype(np.float16)
-        return values
-
-    def progress(done: int, total: int) -> None:
-        if done % 1024 == 0 or done == total:
-            log(f"features {done}/{total}")
-
-    key: dict[str, str | int | float] = {"extractor": fingerprint(extractor), "size": size}
-    key |= {"regions": regions, "views": views, "photos": photos_hash(examples)}
     key |= _beside_weights(extractor)
-    if most:
-        key["taught"] = hashlib.sha256(
-            b"".join(boxes.tobytes() + b"|" for boxes in taught)
-        ).hexdigest()
+    if views_of_photos.taught_count:
+        taught_bytes = b"".join(boxes.tobytes() + b"|" for boxes in taught)
+        key["taught"] = hashlib.sha256(taught_bytes).hexdigest()
     if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
         key["changes"] = changes.model_dump_json()
-    found = FeatureCache(path, key).open_or_build(names, build, arrays, progress)
+
+    def progress(done: int, total: int) -> None:
+        if done % _TOLD_EVERY == 0 or done == total:
+            log(f"features {done}/{total}")
+
+    names = [f"{example.id}#{view}" for view in range(views) for example in examples]
+    cached = FeatureCache(path, key).open_or_build(
+        names, views_of_photos.build, views_of_photos.arrays(), progress
+    )
     return FrozenFeatures(
         len(examples),
-        found["boxes"],
-        found["vectors"],
-        found["objectness"],
-        found.get("maps"),
-        taught_boxes=found.get("taught_boxes"),
-        taught=found.get("taught"),
+        cached["boxes"],
+        cached["vectors"],
+        cached["objectness"],
+        cached.get("maps"),
+        taught_boxes=cached.get("taught_boxes"),
+        taught=cached.get("taught"),
     )
+
+
+class _Views:
+    """What a cache holds of the views of photos, and how a block of it is computed."""
+
+    def __init__(
+        self,
+        extractor: OnePassExtractor,
+        photos: int,
+        store: Callable[[], PictureStore],
+        regions: int,
+        maps: bool,
+        taught: Sequence[NDArray[np.float32]],
+        changes: AugmentConfig,
+    ) -> None:
+        """Take the arguments of `freeze_features`; ``photos`` is the length of the data set."""
+        self.extractor, self.photos, self.store = extractor, photos, store
+        self.regions, self.has_maps, self.taught, self.changes = regions, maps, taught, changes
+        self.taught_count = max(map(len, taught), default=0)
+        self.device = next(extractor.parameters()).device
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and type of each array of a row."""
+        extractor, count = self.extractor, 1 + self.regions
+        cells = extractor.config.size // extractor.stride
+        arrays: dict[str, tuple[tuple[int, ...], Any]] = {
+            "boxes": ((count, 4), "float32"),
+            "vectors": ((count, extractor.vector_size), "float16"),
+            "objectness": ((count,), "float16"),
+        }
+        if self.has_maps:
+            arrays["maps"] = ((extractor.map_size, cells, cells), "float16")
+        if self.taught_count:
+            arrays["taught_boxes"] = ((self.taught_count, 4), "float32")
+            arrays["taught"] = ((self.taught_count, extractor.vector_size), "float16")
+        return arrays
+
+    @torch.inference_mode()
+    def build(self, rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
+        """The arrays of some rows."""
+        pixels = self._pixels(rows)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            maps = self.extractor.in_chunks(pixels)
+            boxes, objectness = self.extractor.propose(maps, self.regions)
+            vectors = self.extractor.vectors(maps, boxes)
+        values = {
+            "boxes": boxes.float().cpu().numpy(),
+            "vectors": _half(vectors),
+            "objectness": _half(objectness),
+        }
+        if self.taught_count:
+            taught_boxes = self._taught_boxes(rows)
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                taught = self.extractor.vectors(
+                    maps, torch.from_numpy(taught_boxes).to(self.device)
+                )
+            values |= {"taught_boxes": taught_boxes, "taught": _half(taught)}
+        if self.has_maps:
+            values["maps"] = _half(maps.regions)
+        return values
+
+    def _pixels(self, rows: Sequence[int]) -> Tensor:
+        """Network input (B, 3, S, S); the views after the first are augmented, each block by its own seed."""
+        store = self.store()
+        pixels = store.pixels[torch.tensor([row % self.photos for row in rows])].float()
+        if rows[0] >= self.photos:
+            torch.manual_seed(rows[0])
+            pixels = change_pixels(pixels, draw_changes(len(rows), self.changes))
+        pixels = store.normalise(pixels).to(self.device)
+        return pixels.contiguous(memory_format=torch.channels_last)
+
+    def _taught_boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """The taught boxes (B, G, 4), padded with zeros; those of augmented views are nowhere known."""
+        padded = np.zeros((len(rows), self.taught_count, 4), dtype=np.float32)
+        for index, row in enumerate(rows):
+            if row < self.photos:
+                padded[index, : len(self.taught[row])] = self.taught[row]
+        return padded
+
+
+def _half(values: Tensor) -> NDArray[np.float16]:
+    """Values as they are kept."""
+    return values.float().cpu().numpy().astype(np.float16)
 
 
 def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]:
@@ -254,55 +311,60 @@ def settle_statistics(
         path: the file.
         log: takes one line where something has to be computed.
     """
-    norm, few = (
-        getattr(extractor, "norm", None),
-        list(examples[:SETTLING]),
-    )  # given features have none
-    if (
-        extractor.config.neck
-        or extractor.config.crops is not None
-        or not isinstance(norm, nn.BatchNorm2d)
-    ):
+    norm = _unsettled_norm(extractor)
+    if norm is None or norm.running_mean is None or norm.running_var is None:
         return
-    if norm.num_batches_tracked is None or norm.running_mean is None or norm.running_var is None:
-        return
-    if int(norm.num_batches_tracked):
-        return
-    blocks = range(0, len(few), _TOGETHER)
-    device = norm.running_mean.device
+    first_photos = list(examples[:SETTLING])
 
-    @torch.inference_mode()
     def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
-        log(f"statistics of the map from {len(few)} photos")
-        store = PictureStore(few, preprocessing)
-        fresh = nn.BatchNorm2d(
-            extractor.map_size, affine=False, momentum=None
-        )  # None: the mean of all batches
-        extractor.norm = fresh.to(device)
-        try:
-            for first in blocks:
-                pixels = store.batch(range(first, min(first + _TOGETHER, len(few)))).to(device)
-                extractor(pixels.contiguous(memory_format=torch.channels_last))
-        finally:
-            extractor.norm = norm
-        values = {"mean": fresh.running_mean, "variance": fresh.running_var}
-        return {
-            name: value.cpu().numpy()[None] for name, value in values.items() if value is not None
-        }
+        log(f"statistics of the map from {len(first_photos)} photos")
+        mean, variance = _measure_map(extractor, norm, PictureStore(first_photos, preprocessing))
+        return {"mean": mean.cpu().numpy()[None], "variance": variance.cpu().numpy()[None]}
 
     shape = ((extractor.map_size,), "float32")
     key: dict[str, str | int | float] = {
         "extractor": fingerprint(extractor),
         **_beside_weights(extractor),
-    }
-    key |= {
         "size": extractor.config.size,
-        "photos": photos_hash(few),
+        "photos": photos_hash(first_photos),
     }
     extractor.eval()
-    found = FeatureCache(path, key).open_or_build(
+    cached = FeatureCache(path, key).open_or_build(
         ["map"], build, {"mean": shape, "variance": shape}
     )
-    norm.running_mean.copy_(torch.from_numpy(np.array(found["mean"][0])))
-    norm.running_var.copy_(torch.from_numpy(np.array(found["variance"][0])))
-    norm.num_batches_tracked.fill_(len(blocks))
+    norm.running_mean.copy_(torch.from_numpy(np.array(cached["mean"][0])))
+    norm.running_var.copy_(torch.from_numpy(np.array(cached["variance"][0])))
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.fill_(-(-len(first_photos) // _TOGETHER))
+
+
+def _unsettled_norm(extractor: OnePassExtractor) -> nn.BatchNorm2d | None:
+    """The norm of a map that has statistics of its own and has not learnt them; None for every other extractor."""
+    norm = getattr(extractor, "norm", None)  # given features have none
+    if extractor.config.neck or extractor.config.crops is not None:
+        return None
+    if not isinstance(norm, nn.BatchNorm2d) or norm.num_batches_tracked is None:
+        return None
+    return None if int(norm.num_batches_tracked) else norm
+
+
+@torch.inference_mode()
+def _measure_map(
+    extractor: OnePassExtractor, norm: nn.BatchNorm2d, store: PictureStore
+) -> tuple[Tensor, Tensor]:
+    """Mean (F,) and variance (F,) of a map before its norm, over all photos of a store."""
+    device = next(extractor.parameters()).device
+    # momentum None: the mean of all batches
+    measuring = nn.BatchNorm2d(extractor.map_size, affine=False, momentum=None).to(device)
+    extractor.norm = measuring
+    try:
+        for first in range(0, len(store.pixels), _TOGETHER):
+            last = min(first + _TOGETHER, len(store.pixels))
+            pixels = store.batch(range(first, last)).to(device)
+            extractor(pixels.contiguous(memory_format=torch.channels_last))
+    finally:
+        extractor.norm = norm
+    mean, variance = measuring.running_mean, measuring.running_var
+    if mean is None or variance is None:
+        raise RuntimeError("expected a batch norm with running statistics")
+    return mean, variance

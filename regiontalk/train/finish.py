@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +16,14 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.calibration import Judged, fit_logistic, judge_boxes
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.charts import Chart, Line
-from regiontalk.evaluate.correctness import photo_right
+from regiontalk.evaluate.correctness import is_photo_correct
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.region_captions import one_box_things, speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos, one_box_things
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.suite import Timed
+from regiontalk.files import write_data
 from regiontalk.model.config import Calibration
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
@@ -69,14 +72,14 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
     )
     sentences = {example.id: example.captions for example in photos.examples}
     judged_photos = [
-        Judged(name, caption.fluency, caption.match, 1.0, is_right)
-        for name, caption in speak_of_photos(photos).items()
-        if (is_right := photo_right(caption.text, sentences[name])) is not None
+        Judged(name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right)
+        for name, caption in caption_photos(photos).items()
+        if (is_right := is_photo_correct(caption.text, sentences[name])) is not None
     ]
     judged_boxes = [row for rows in judge_boxes(photos, {}).values() for row in rows]
     update: dict[str, Calibration] = {}
     for kind, rows in (("photo", judged_photos), ("region", judged_boxes)):
-        share = sum(row.right for row in rows) / max(1, len(rows))
+        share = sum(row.is_correct for row in rows) / max(1, len(rows))
         if len(rows) < MIN_JUDGED:
             log(
                 f"confidence, {kind}: as the start model's; {len(rows)} captions are too few to fit"
@@ -89,12 +92,13 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
 
 
 def _fit(rows: Sequence[Judged]) -> Calibration:
-    import math
-
     import numpy as np
 
-    evidence = [(row.fluency, row.match, math.log(max(row.objectness, 1e-6))) for row in rows]
-    return fit_logistic(np.array(evidence), np.array([row.right for row in rows]), ridge=0.05)
+    evidence = [
+        (row.mean_log_prob, row.alignment_score, math.log(max(row.objectness, 1e-6)))
+        for row in rows
+    ]
+    return fit_logistic(np.array(evidence), np.array([row.is_correct for row in rows]), ridge=0.05)
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,15 @@ def before_and_after(
         for headline, (old, new) in figures.items()
     ]
     return BeforeAfter(tuple(timed), tuple(lines), figures)
+
+
+def write_gain(path: Path, compared: BeforeAfter) -> None:
+    """Write the headline figures for programs: a JSON object, headline -> [before, after]; null where not measured."""
+    figures = {
+        name: [None if math.isnan(value) else round(value, 4) for value in both]
+        for name, both in compared.figures.items()
+    }
+    write_data(path, (json.dumps(figures, indent=1) + "\n").encode())
 
 
 def curves(path: Path) -> tuple[Chart, ...]:

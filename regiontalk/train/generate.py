@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,15 +14,26 @@ from torch import Tensor
 from regiontalk.generate.attention import doubly_stochastic
 from regiontalk.generate.model import caption_loss
 from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.processes import ALONE, Item, Processes
+from regiontalk.train.region_texts import BoxWords, region_texts
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
-from regiontalk.train.sentences import Sentences, batch_rows, teacher_words
+from regiontalk.train.sentences import (
+    Sentences,
+    batch_rows,
+    count_targets,
+    sentence_numbers,
+    teacher_words,
+)
+from regiontalk.train.vocabulary import phrase_texts
 
-# a box (4,) in network pixels and the words that describe it
-BoxWords = tuple[Tensor, list[int]]
+# conditions (R, C), annotation vectors (R, P, F) or None, and the row of each text's condition
+Condition = tuple[Tensor, Tensor | None, Tensor]
+Conditions = Callable[[Sequence[Sequence[BoxWords]]], Condition]
 
 
 class GenerateConfig(BaseModel):
@@ -31,6 +43,11 @@ class GenerateConfig(BaseModel):
 
     optimiser: OptimiserConfig = OptimiserConfig()
     batch: int = Field(32, ge=1, description="photos a step")
+    parts: int = Field(
+        1,
+        ge=1,
+        description="a batch that does not fit is computed in so many parts, with the same gradient",
+    )
     captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
     pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
     phrases: int = Field(
@@ -69,6 +86,31 @@ class GenerateConfig(BaseModel):
         0.1, ge=0, description="weight of the generator where pairs are inferred anew"
     )
 
+    @property
+    def reads_boxes(self) -> bool:
+        """Whether words on boxes that people or detectors drew are learnt."""
+        return bool(self.phrases or self.names)
+
+    def learns_from(self, example: Example) -> bool:
+        """Whether a photo has something to learn from."""
+        return bool(example.captions or phrase_texts(example))
+
+
+class Batch(NamedTuple):
+    """What one step learns, on all processes.
+
+    Attributes:
+        photos: B numbers of photos.
+        rows: B rows of the features, a view of each.
+        texts: kind -> for each photo its boxes and words.
+        unseen: sentences without a photo.
+    """
+
+    photos: Sequence[int]
+    rows: Sequence[int]
+    texts: Mapping[str, Sequence[Sequence[BoxWords]]]
+    unseen: Sequence[list[int]]
+
 
 class GenerateTerms:
     """The loss terms of a step, as `loop.train` wants them."""
@@ -84,6 +126,7 @@ class GenerateTerms:
         *,
         names: Sequence[Sequence[BoxWords]] = (),
         unseen: Sequence[list[int]] = (),
+        processes: Processes = ALONE,
     ) -> None:
         """Hold the training texts.
 
@@ -96,7 +139,9 @@ class GenerateTerms:
             config: the mixture.
             names: of each photo, class names on boxes of view 0.
             unseen: sentences without photos, as word numbers.
+            processes: those that share a batch.
         """
+        self.processes = processes
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
@@ -109,66 +154,141 @@ class GenerateTerms:
         boxes_taught = config.phrases or config.names
         self.views = 1 if boxes_taught else len(features.boxes_xyxy) // features.photos
         self._device = next(model.parameters()).device
+        size = model.config.extractor.size
+        self._photo_box = torch.tensor([0.0, 0.0, size, size])
         self._rewarded_from = (1 - config.reward) * config.optimiser.steps
         self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
 
+    @classmethod
+    def of_examples(
+        cls,
+        model: RegionModel,
+        config: GenerateConfig,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+        *,
+        pairs: Sequence[Sequence[BoxWords]] = (),
+        unseen: Sequence[str] = (),
+        processes: Processes = ALONE,
+    ) -> Self:
+        """What the generator learns of photos with these features.
+
+        Args:
+            model: only its generator is trained.
+            config: the mixture.
+            examples: the photos.
+            features: of them.
+            pairs: of each row of the features.
+            unseen: sentences without photos.
+            processes: those that share a batch.
+        """
+        sentences = sentence_numbers(examples, model.vocabulary)
+        phrases, names = region_texts(
+            examples, model, phrases=bool(config.phrases), names=bool(config.names)
+        )
+        unseen_words = [model.vocabulary.encode(sentence) for sentence in unseen]
+        return cls(
+            model,
+            features,
+            sentences,
+            pairs,
+            phrases,
+            config,
+            names=names,
+            unseen=unseen_words,
+            processes=processes,
+        )
+
     def __call__(self, step: int) -> Mapping[str, Tensor]:
-        """Named terms of one step."""
-        config = self.config
-        chooser = random.Random(config.optimiser.seed * 1_000_003 + step)
-        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
-        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        """Named terms of one step, or of its first part."""
+        return self._part_terms(step, 0)
+
+    def rest(self, step: int) -> Iterator[Mapping[str, Tensor]]:
+        """The terms of the other parts of a step: those of all parts add up to those of the whole batch."""
+        for part in range(1, self.config.parts):
+            yield self._part_terms(step, part)
+
+    def _part_terms(self, step: int, part: int) -> dict[str, Tensor]:
+        """The terms of one part of this process's photos; all processes name the same, 0 where they have no text."""
+        batch = self._choose(step)
+        losses = {} if part else self._unseen_terms(batch.unseen, step)
+        rows = self._take_part(batch.rows, part)
         conditions = self.conditions(rows)
-        size = self.model.config.extractor.size
-        whole = torch.tensor([0.0, 0.0, size, size])
-        kinds = {
-            "captions": [
-                [(whole, words) for words in _some(self.sentences[photo], config.captions, chooser)]
-                for photo in photos
-            ],
-            "pairs": [_some(self.pairs[row], config.pairs, chooser) for row in rows]
-            if config.pairs
-            else [],
-            "phrases": [_some(self.phrases[photo], config.phrases, chooser) for photo in photos]
-            if config.phrases
-            else [],
-            "names": [_some(self.names[photo], config.names, chooser) for photo in photos]
-            if config.names
-            else [],
-        }
-        losses = self._unseen_terms(step, chooser)
-        for name, texts in kinds.items():
+        reward = self._reward if step >= self._rewarded_from else None
+        for kind, texts in batch.texts.items():
             if not any(texts):
                 continue
-            if name == "captions" and self._reward is not None and step >= self._rewarded_from:
-                condition, annotations, _ = conditions([[(whole, [])] for _ in photos])
-                losses["reward"] = self_critical_loss(
-                    self.model.generator,
-                    condition,
-                    annotations,
-                    photos,
-                    self._reward,
-                    draws=max(2, config.captions),
-                    max_words=self.model.config.decoding.max_words,
-                )
-            else:
-                given = conditions(texts)
-                terms = self._terms(
-                    name, *given, [words for own in texts for _, words in own], step
-                )
-                weight = getattr(config, f"weight_{name}")
-                losses |= {key: weight * value for key, value in terms.items()}
+            if kind == "captions" and reward is not None:
+                photos = self._take_part(batch.photos, part)
+                losses["reward"] = self._reward_term(photos, conditions, reward)
+                continue
+            weight = getattr(self.config, f"weight_{kind}")
+            terms = self._kind_terms(kind, texts, part, conditions, step)
+            losses |= {name: weight * value for name, value in terms.items()}
         return losses
 
-    def _unseen_terms(self, step: int, chooser: random.Random) -> dict[str, Tensor]:
-        """Cross-entropy of sentences without a photo, read under a blank condition."""
+    def _choose(self, step: int) -> Batch:
+        """The photos and texts of a step; the same for every part of it and on all processes."""
         config = self.config
-        if (
-            not (config.unseen and self.unseen)
-            or step >= config.unseen_until * config.optimiser.steps
-        ):
+        chooser = random.Random(config.optimiser.step_seed(step))
+        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
+        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        captions = [_some(self.sentences[photo], config.captions, chooser) for photo in photos]
+        chosen = {"captions": [[(self._photo_box, words) for words in texts] for texts in captions]}
+        sources = {
+            "pairs": (self.pairs, rows, config.pairs),
+            "phrases": (self.phrases, photos, config.phrases),
+            "names": (self.names, photos, config.names),
+        }
+        for kind, (box_words, numbers, count) in sources.items():
+            if count:
+                chosen[kind] = [_some(box_words[number], count, chooser) for number in numbers]
+        unseen: list[list[int]] = []
+        if config.unseen and self.unseen and step < config.unseen_until * config.optimiser.steps:
+            unseen = _some(self.unseen, config.unseen, chooser)
+        return Batch(photos, rows, chosen, unseen)
+
+    def _take_part(self, items: Sequence[Item], part: int) -> Sequence[Item]:
+        """What this process computes in one part, of an item for each photo of the batch."""
+        return self.processes.share(items)[part :: self.config.parts]
+
+    def _kind_terms(
+        self,
+        kind: str,
+        texts: Sequence[Sequence[BoxWords]],
+        part: int,
+        conditions: Conditions,
+        step: int,
+    ) -> dict[str, Tensor]:
+        """The terms of the texts of a batch of one kind, those of one part as their share of the whole."""
+        batch_words = [words for _, words in chain.from_iterable(texts)]
+        part_texts = self._take_part(texts, part)
+        if not any(part_texts):
+            return self._terms(kind, None, [], batch_words, step)
+        words = [words for _, words in chain.from_iterable(part_texts)]
+        return self._terms(kind, conditions(part_texts), words, batch_words, step)
+
+    def _reward_term(
+        self, photos: Sequence[int], conditions: Conditions, reward: CiderReward
+    ) -> Tensor:
+        """What captions that the generator draws for whole photos are worth."""
+        condition, annotations, _ = conditions([[(self._photo_box, [])] for _ in photos])
+        return self_critical_loss(
+            self.model.generator,
+            condition,
+            annotations,
+            photos,
+            reward,
+            draws=max(2, self.config.captions),
+            max_words=self.model.config.decoding.max_words,
+            processes=self.processes,
+        )
+
+    def _unseen_terms(self, batch_texts: Sequence[list[int]], step: int) -> dict[str, Tensor]:
+        """Cross-entropy of sentences without a photo, read under a blank condition."""
+        if not batch_texts:
             return {}
-        texts = _some(self.unseen, config.unseen, chooser)
+        texts = self.processes.share(batch_texts)
         blank = torch.zeros(1, self.model.condition_size(), device=self._device)
         annotations = None
         if self.model.config.generator.attention:
@@ -176,79 +296,108 @@ class GenerateTerms:
                 1, 1, self.model.generator.annotate.in_features, device=self._device
             )
         rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
-        terms = self._terms("unseen", blank, annotations, rows, texts, step)
-        return {key: config.weight_unseen * value for key, value in terms.items()}
+        terms = self._terms("unseen", (blank, annotations, rows), texts, batch_texts, step)
+        return {name: self.config.weight_unseen * value for name, value in terms.items()}
 
     def box_texts(self, photo: int) -> list[BoxWords]:
         """The phrases and the names on boxes of a photo."""
         return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
 
-    def conditions(
-        self, rows: Sequence[int]
-    ) -> Callable[[Sequence[Sequence[BoxWords]]], tuple[Tensor, Tensor | None, Tensor]]:
+    def conditions(self, rows: Sequence[int]) -> Conditions:
         """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
 
         A model that attends needs region maps; any other reads region vectors alone.
         """
-        config, size = self.model.config.generator, self.model.config.extractor.size
-        maps = seen = None
-        if config.attention:
-            maps = Maps(*(part.to(self._device) for part in self.features.read_maps(rows)))
-            seen = (
-                self.features.read_boxes(rows)[:, : 1 + config.regions].to(self._device)
-                if config.regions
-                else None
-            )
+        if self.model.config.generator.attention:
+            return self._from_maps(rows)
+        return self._from_vectors(rows)
 
-        def read(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _from_maps(self, rows: Sequence[int]) -> Conditions:
+        """`conditions` of a model that attends to cells of the maps, or to the first regions."""
+        maps = Maps(*(values.to(self._device) for values in self.features.read_maps(rows)))
+        attended = self.model.config.generator.regions
+        attended_boxes = None
+        if attended:
+            boxes = self.features.read_boxes(rows)[:, : 1 + attended]
+            attended_boxes = boxes.to(self._device)
+
+        @torch.no_grad()
+        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
             boxes, places = _gather_boxes(texts)
-            places = places.to(self._device)
-            with torch.no_grad():
-                if maps is not None:
-                    return *self.model.conditions(maps, boxes.to(self._device), seen), places
-                whole = torch.tensor([0.0, 0.0, size, size]).expand(len(rows), 1, 4)
-                vectors = self.features.find_vectors(rows, torch.cat([whole, boxes], 1)).to(
-                    self._device
-                )
-                condition = self.model.condition(
-                    vectors[:, 1:], vectors[:, :1], boxes.to(self._device)
-                )
-                return condition.flatten(0, 1), None, places
+            boxes, places = boxes.to(self._device), places.to(self._device)
+            return *self.model.conditions(maps, boxes, attended_boxes), places
+
+        return read
+
+    def _from_vectors(self, rows: Sequence[int]) -> Conditions:
+        """`conditions` of a model that reads region vectors."""
+        photo_box = self._photo_box.expand(len(rows), 1, 4)
+
+        @torch.no_grad()
+        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
+            boxes, places = _gather_boxes(texts)
+            vectors = self.features.find_vectors(rows, torch.cat([photo_box, boxes], 1))
+            vectors = vectors.to(self._device)
+            condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
+            return condition.flatten(0, 1), None, places.to(self._device)
 
         return read
 
     def _terms(
         self,
         name: str,
-        condition: Tensor,
-        annotations: Tensor | None,
-        rows: Tensor,
+        condition: Condition | None,
         texts: Sequence[list[int]],
+        batch_texts: Sequence[list[int]],
         step: int,
     ) -> dict[str, Tensor]:
-        """Cross-entropy of texts, R of them."""
-        inputs, targets = (words.to(self._device) for words in teacher_words(texts))
-        if self.config.sampling:
-            share = self.config.sampling * step / self.config.optimiser.steps
-            own = None if annotations is None else annotations[rows]
-            inputs = with_own_words(self.model.generator, condition[rows], own, inputs, share)
-        with torch.autocast(self._device.type, dtype=torch.bfloat16):
-            logits, looks = self.model.generator(condition, annotations, inputs, rows=rows)
-        losses = {name: caption_loss(logits, targets, self.config.smoothing)}
-        if self.config.penalty and looks is not None:
-            losses[f"{name}_attention"] = self.config.penalty * doubly_stochastic(
-                looks, targets != PAD
-            )
+        """Cross-entropy of R texts of this process, as their share of the mean over those of the batch.
+
+        Args:
+            name: of the term.
+            condition: what the texts are about; None where there are none.
+            texts: of one part of this process's photos.
+            batch_texts: of all parts and processes.
+            step: of the stage.
+        """
+        counted, counted_by_all = count_targets(texts), count_targets(batch_texts)
+        has_penalty = bool(self.config.penalty and self.model.generator.config.attention)
+        loss = penalty = torch.zeros((), device=self._device)
+        if condition is not None and texts:
+            loss, penalty = self._teach(condition, texts, step)
+        weigh = self.processes.weigh
+        losses = {name: weigh(loss, counted, counted_by_all)}
+        if has_penalty:
+            mean_penalty = weigh(penalty, len(texts), len(batch_texts))
+            losses[f"{name}_attention"] = self.config.penalty * mean_penalty
         return losses
+
+    def _teach(
+        self, condition: Condition, texts: Sequence[list[int]], step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of R texts, and the penalty on where the generator looked; 0 without attention."""
+        config, generator = self.config, self.model.generator
+        vectors, annotations, rows = condition
+        inputs, targets = (words.to(self._device) for words in teacher_words(texts))
+        if config.sampling:
+            share = config.sampling * step / config.optimiser.steps
+            attended = None if annotations is None else annotations[rows]
+            inputs = with_own_words(generator, vectors[rows], attended, inputs, share)
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            logits, looks = generator(vectors, annotations, inputs, rows=rows)
+        loss = caption_loss(logits, targets, config.smoothing)
+        if not config.penalty or looks is None:
+            return loss, loss.new_zeros(())
+        return loss, doubly_stochastic(looks, targets != PAD)
 
 
 def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
     """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
-    most = max(len({id(box) for box, _ in own}) for own in texts)
+    most = max(len({id(box) for box, _ in pairs}) for pairs in texts)
     boxes, places = torch.zeros(len(texts), most, 4), []
-    for photo, own in enumerate(texts):
+    for photo, pairs in enumerate(texts):
         columns: dict[int, int] = {}  # a box with many texts is pooled once
-        for box, _ in own:
+        for box, _ in pairs:
             column = columns.setdefault(id(box), len(columns))
             boxes[photo, column] = box
             places.append(photo * most + column)

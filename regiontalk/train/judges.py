@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from regiontalk.captioner import calibrated
-from regiontalk.evaluate.correctness import region_right
+from regiontalk.evaluate.correctness import is_region_correct
 from regiontalk.metrics.cider import cider_d
 from regiontalk.runtime.search import Hypothesis
 from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import tokenize
 from regiontalk.train.align import AlignTerms, Texts
-from regiontalk.train.generate import BoxWords, GenerateTerms
+from regiontalk.train.generate import GenerateTerms
+from regiontalk.train.region_texts import BoxWords
 
 DEV_PHOTOS = 200  # that are captioned at each judgement, so that judging stays quick
 DEV_BOXES = 400
@@ -99,7 +100,8 @@ def generate_judge(
             phrases = [model.vocabulary.decode(words) for own in texts for words in own]
             figures["boxes CIDEr-D"] = _cider(said, [[phrase] for phrase in phrases])
             verdicts = [
-                region_right(text, [phrase]) for text, phrase in zip(said, phrases, strict=True)
+                is_region_correct(text, [phrase])
+                for text, phrase in zip(said, phrases, strict=True)
             ]
             judged = [verdict for verdict in verdicts if verdict is not None]
             figures["boxes right"] = float(np.mean(judged)) if judged else 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -17,9 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.watch import Watch
 
 Log = Callable[[str], None]
+Terms = Callable[[int], Mapping[str, Tensor]]
+"""From a step to its named loss terms."""
+MoreTerms = Callable[[int], Iterable[Mapping[str, Tensor]]]
+"""From a step to the terms of the parts of its batch after the first, one part after another."""
 
 
 class OptimiserConfig(BaseModel):
@@ -65,6 +70,14 @@ class OptimiserConfig(BaseModel):
         steps = max(1, round(self.epochs * (photos // max(1, min(batch, photos)))))
         return self.model_copy(update={"steps": steps})
 
+    def step_seed(self, step: int) -> int:
+        """The seed of everything random in one step.
+
+        >>> OptimiserConfig(seed=2).step_seed(5)
+        2000011
+        """
+        return self.seed * 1_000_003 + step
+
     @property
     def last(self) -> int:
         """The steps after which the stage is finished."""
@@ -100,9 +113,14 @@ def rate_at(step: int, config: OptimiserConfig) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, config.steps - rise)))
 
 
+def no_more(step: int) -> Iterable[Mapping[str, Tensor]]:
+    """The `MoreTerms` of a stage that computes its batch at once."""
+    return ()
+
+
 def train(
     module: nn.Module,
-    terms: Callable[[int], Mapping[str, Tensor]],
+    terms: Terms,
     config: OptimiserConfig,
     *,
     folder: Path,
@@ -111,6 +129,8 @@ def train(
     usual: str = "",
     after: Callable[[int], None] = lambda step: None,
     watch: Watch | None = None,
+    rest: MoreTerms = no_more,
+    processes: Processes = ALONE,
 ) -> None:
     """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
 
@@ -126,7 +146,11 @@ def train(
             setting.
         after: called with the number of steps done after every step, for measuring on dev.
         watch: judges on dev, keeps the best weights, which ``module`` then has at the end, and stops
-            early.
+            early; for a process alone.
+        rest: more terms of a step whose gradients are added to those of ``terms``, one after another:
+            the parts of a batch that does not fit at once. Contrastive losses have none, for a photo's
+            negatives are the whole batch.
+        processes: those that train together; the main one writes the checkpoints.
 
     Raises:
         ValueError: the loss stopped being finite; the last checkpoint is whole.
@@ -134,40 +158,96 @@ def train(
     optimiser = make_optimiser(module, config)
     peaks = [group["lr"] for group in optimiser.param_groups]
     begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
-    sums: dict[str, float] = {}
-    started = time.perf_counter()
+    pace = _Pace(begin, config, log)
+    processes.copy_main(module)
     if watch is not None:
         watch.resume(begin, last)
     for step in range(begin, last):
         if watch is not None and watch.is_over:
             break
-        torch.manual_seed(config.seed * 1_000_003 + step)
+        torch.manual_seed(processes.seed(config.step_seed(step)))
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * rate_at(step, config)
-        losses = terms(step)
-        if losses:
-            _update(losses, optimiser, config, step)
-        for name, value in losses.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-            if watch is not None:
-                watch.add(name, float(value.detach()))
+        values = _take_step(module, _parts(terms, rest, step), optimiser, config, step, processes)
+        pace.add(values)
         done = step + 1
-        is_judged = watch is not None and watch.is_due(done)
-        if (
-            watch is not None and is_judged
-        ):  # before the checkpoint: one is only left once it is judged
-            watch.judge(done, module)
+        # before the checkpoint: one is only left once it is judged
+        is_judged = watch is not None and _judge(watch, values, done, module)
         if done % config.checkpoint_every == 0 or done == last or is_judged:
             if watch is None:
-                count = (done - 1) % config.checkpoint_every + 1
-                pace = (time.perf_counter() - started) / (done - begin)
-                text = " ".join(f"{name} {value / count:.3f}" for name, value in sums.items())
-                log(f"step {done}/{last} {text} | {pace:.2f} s a step")
-            sums = {}
-            save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
+                pace.tell(done)
+            if processes.is_main:
+                save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
         after(done)
+    processes.wait()  # until the last checkpoint stands
     if watch is not None:
         watch.restore(module)
+
+
+def _parts(terms: Terms, rest: MoreTerms, step: int) -> Iterator[Mapping[str, Tensor]]:
+    """The terms of each part of a step's batch, computed when asked for: one part is in memory at a time."""
+    yield terms(step)
+    yield from rest(step)
+
+
+def _take_step(
+    module: nn.Module,
+    parts: Iterable[Mapping[str, Tensor]],
+    optimiser: torch.optim.Optimizer,
+    config: OptimiserConfig,
+    step: int,
+    processes: Processes,
+) -> dict[str, float]:
+    """Loss and backward of each part of one step, then the update; the values of its terms for the whole batch."""
+    statistics = processes.statistics(module)
+    sums: dict[str, float] = {}
+    optimiser.zero_grad(set_to_none=True)
+    for losses in parts:
+        if not losses:
+            continue
+        values = processes.mean_terms(losses)
+        _refuse_infinite(values, step)
+        total = torch.stack(list(losses.values())).sum()
+        if total.requires_grad:  # else this process had nothing to learn from
+            torch.autograd.backward([total])  # what total.backward() does, with types
+        for name, value in values.items():
+            sums[name] = sums.get(name, 0.0) + value
+    if sums:
+        _update(optimiser, config, processes)
+    processes.merge_statistics(module, statistics)
+    return sums
+
+
+def _judge(watch: Watch, values: Mapping[str, float], done: int, module: nn.Module) -> bool:
+    """Tell the watch of a step, and let it judge where that is due; whether it has."""
+    for name, value in values.items():
+        watch.add(name, value)
+    if not watch.is_due(done):
+        return False
+    watch.judge(done, module)
+    return True
+
+
+class _Pace:
+    """The line of progress: the mean of each loss term since the line before, and the seconds of a step."""
+
+    def __init__(self, begin: int, config: OptimiserConfig, log: Log) -> None:
+        self._begin, self._config, self._log = begin, config, log
+        self._sums: dict[str, float] = {}
+        self._started = time.perf_counter()
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take note of the loss terms of a step."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def tell(self, done: int) -> None:
+        """Log the line after so many steps."""
+        count = (done - 1) % self._config.checkpoint_every + 1
+        seconds = (time.perf_counter() - self._started) / (done - self._begin)
+        text = " ".join(f"{name} {value / count:.3f}" for name, value in self._sums.items())
+        self._log(f"step {done}/{self._config.last} {text} | {seconds:.2f} s a step")
+        self._sums = {}
 
 
 def recall(
@@ -190,22 +270,21 @@ def _resume(
     return load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
 
 
-def _update(
-    losses: Mapping[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    config: OptimiserConfig,
-    step: int,
-) -> None:
-    """Backward, clip and step; a loss that is not finite is refused."""
-    total = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(total):
-        found = ", ".join(f"{name} {float(value.detach()):.4g}" for name, value in losses.items())
+def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
+    """Stop before a loss that is not finite spoils the weights."""
+    if not math.isfinite(sum(values.values())):
+        text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise ValueError(
-            f"step {step}: the loss is not finite ({found}); lower the rate and start in another --out folder"
+            f"step {step}: the loss is not finite ({text}); lower the rate and start in another --out folder"
         )
-    optimiser.zero_grad(set_to_none=True)
-    torch.autograd.backward([total])  # what total.backward() does, with types
+
+
+def _update(
+    optimiser: torch.optim.Optimizer, config: OptimiserConfig, processes: Processes
+) -> None:
+    """Average the gradients of all processes, clip and step."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    processes.average_gradients(parameters)
     if config.clip_by == "norm":
         nn.utils.clip_grad_norm_(parameters, config.clip)
     else:

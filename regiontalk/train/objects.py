@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,31 +85,26 @@ class ObjectsTerms:
         """Take what was found in every photo, and its sentences as word numbers."""
         self.model, self.recipe = model, recipe
         self.descriptions, self.sentences = descriptions, sentences
-        self.usable = [row for row, own in enumerate(sentences) if own]
+        self.usable = [row for row, texts in enumerate(sentences) if texts]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
         recipe = self.recipe
-        chooser = random.Random(recipe.optimiser.seed * 1_000_003 + step)
+        chooser = random.Random(recipe.optimiser.step_seed(step))
         photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
-        read = [
+        descriptions = [
             [words for words in self.descriptions[row] if chooser.random() >= recipe.missed]
             for row in photos
         ]
-        chosen = [
-            chooser.sample(own, min(recipe.captions, len(own)))
-            for own in (self.sentences[row] for row in photos)
-        ]
-        condition, annotations, mask = self.model.read(read)
-        owner = torch.tensor(
-            [place for place, own in enumerate(chosen) for _ in own], device=condition.device
-        )
-        inputs, targets = (
-            words.to(condition.device)
-            for words in teacher_words([words for own in chosen for words in own])
-        )
-        logits, _ = self.model.generator(condition, annotations, inputs, mask, owner)
-        return {"captions": caption_loss(logits, targets, recipe.smoothing)}
+        groups = [self.sentences[row] for row in photos]
+        chosen = [chooser.sample(texts, min(recipe.captions, len(texts))) for texts in groups]
+        condition, annotations, mask = self.model.read(descriptions)
+        device = condition.device
+        photo_of_text = [photo for photo, texts in enumerate(chosen) for _ in texts]
+        owner = torch.tensor(photo_of_text, device=device)
+        inputs, targets = teacher_words(list(chain.from_iterable(chosen)))
+        logits, _ = self.model.generator(condition, annotations, inputs.to(device), mask, owner)
+        return {"captions": caption_loss(logits, targets.to(device), recipe.smoothing)}
 
 
 def train_objects(
@@ -137,42 +133,42 @@ def train_objects(
     Raises:
         ValueError: no photo has a sentence, or a checkpoint of another run stands in the folder.
     """
-    where = resolve_device(device)
-    examples, reports = read_split(data, "train")
-    for report in reports:
-        for line in report.lines():
-            log(line)
-    examples = examples[:limit]
+    torch_device = resolve_device(device)
+    examples = _read_examples(data, log)[:limit]
     if not any(example.captions for example in examples):
         raise ValueError(
             f"{data}: expected training photos with sentences, got {len(examples)} without"
         )
     out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
-    found = find_things(examples, detector, source, out / "things.jsonl", log)
-    descriptions = [describe(things, size_wh, config.max_descriptions) for things, size_wh in found]
-    log(
-        f"{sum(map(len, descriptions))} descriptions of {len(examples)} photos, none of {descriptions.count([])}"
-    )
+    detections = find_things(examples, detector, source, out / "things.jsonl", log)
+    descriptions = [
+        describe(things, size_wh, config.max_descriptions) for things, size_wh in detections
+    ]
+    count, empty = sum(map(len, descriptions)), descriptions.count([])
+    log(f"{count} descriptions of {len(examples)} photos, none of {empty}")
     vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
     torch.manual_seed(recipe.seed)
-    model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(where).train()
+    model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
-    settings = recipe.model_dump(by_alias=True) | {
-        "read": hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
-    }
+    content = hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
+    settings = json.dumps(recipe.model_dump(by_alias=True) | {"read": content})
+    usual = ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True)
+    folder = out / "objects"
+    restart_changed(folder, settings, usual, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    told, usual = (
-        json.dumps(settings),
-        ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True),
-    )
-    restart_changed(out / "objects", told, usual, data_manifest(examples), log)
-    train(
-        model, terms, recipe.optimiser, folder=out / "objects", log=log, settings=told, usual=usual
-    )
+    train(model, terms, recipe.optimiser, folder=folder, log=log, settings=settings, usual=usual)
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"
+
+
+def _read_examples(data: Path, log: Log) -> list[Example]:
+    """The training photos of a folder; what was wrong with them is logged."""
+    examples, reports = read_split(data, "train")
+    for line in chain.from_iterable(report.lines() for report in reports):
+        log(line)
+    return list(examples)
 
 
 def shared_vocabulary(
@@ -182,8 +178,9 @@ def shared_vocabulary(
     spoken = Vocabulary.build(
         (caption for example in examples for caption in example.captions), least
     )
-    read = {word for own in descriptions for words in own for word in words} | set(DESCRIBING)
-    more = sorted(word for word in read if word not in spoken)
+    texts = chain.from_iterable(descriptions)
+    described = set(chain.from_iterable(texts)) | set(DESCRIBING)
+    more = sorted(word for word in described if word not in spoken)
     return Vocabulary([*spoken.words[4:], *more], [*spoken.counts, *(1 for _ in more)])
 
 
@@ -203,37 +200,44 @@ def find_things(
         log: takes one line of progress now and then.
     """
     known = _read_found(path, source)
-    for place, example in enumerate(examples):
+    for done, example in enumerate(examples, start=1):
         content = f"{photo_hash(example.photo)} {example.size_wh}"
         if known.get(example.id, {}).get("content") == content:
             continue
-        try:
-            image = open_image(example.photo)
-            size_wh = example.size_wh or image.size
-            fitted = (
-                image if size_wh == image.size else image.resize(size_wh, Image.Resampling.BICUBIC)
-            )
-            things = [[thing.label, thing.box, thing.score] for thing in detector.detect(fitted)]
-        except ImageError as error:
-            log(f"left empty: {error}")
-            size_wh, things = (1, 1), []
+        size_wh, things = _look_at(example, detector, log)
+        rows = [[thing.label, thing.box, thing.score] for thing in things]
         known[example.id] = {
             "photo": example.id,
             "content": content,
             "size": size_wh,
-            "things": things,
+            "things": rows,
         }
-        if (place + 1) % SAVE_EVERY == 0 or place + 1 == len(examples):
+        if done % SAVE_EVERY == 0 or done == len(examples):
             _write_found(path, source, known)
-            log(f"things of {place + 1}/{len(examples)} photos")
-    rows = [known[example.id] for example in examples]
-    return [
-        (
-            [Detection(label, tuple(box), score) for label, box, score in row["things"]],
-            tuple(row["size"]),
-        )
-        for row in rows
-    ]
+            log(f"things of {done}/{len(examples)} photos")
+    return [_things_of(known[example.id]) for example in examples]
+
+
+def _look_at(
+    example: Example, detector: Detector, log: Log
+) -> tuple[tuple[int, int], Sequence[Detection]]:
+    """The size of a photo and what is in it; nothing where it cannot be opened."""
+    try:
+        image = open_image(example.photo)
+    except ImageError as error:
+        log(f"left empty: {error}")
+        return (1, 1), []
+    size_wh = example.size_wh or image.size
+    if size_wh != image.size:
+        image = image.resize(size_wh, Image.Resampling.BICUBIC)
+    return size_wh, detector.detect(image)
+
+
+def _things_of(row: Mapping[str, Any]) -> tuple[list[Detection], tuple[int, int]]:
+    """The things in a photo and the size that their boxes refer to, from its row in the file."""
+    things = [Detection(label, tuple(box), score) for label, box, score in row["things"]]
+    width, height = row["size"]
+    return things, (width, height)
 
 
 def _write_found(path: Path, source: str, known: Mapping[str, Mapping[str, Any]]) -> None:

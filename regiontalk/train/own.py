@@ -29,7 +29,7 @@ from regiontalk.train.generate import GenerateConfig
 from regiontalk.train.loop import Log, OptimiserConfig
 from regiontalk.train.photos import AugmentConfig
 from regiontalk.train.recipe import FeaturesConfig, Recipe
-from regiontalk.train.run import phrase_texts
+from regiontalk.train.vocabulary import phrase_texts
 
 MIN_PHOTOS = 20  # with words; from fewer a model only learns to repeat them
 MIN_KNOWN = 0.5  # share of the texts' words that occur twice or more

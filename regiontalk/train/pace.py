@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 
 from regiontalk.model.region_model import RegionModel
-from regiontalk.train.align import AlignConfig
-from regiontalk.train.generate import GenerateConfig
+from regiontalk.train.align import AlignConfig, AlignTerms
+from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
 from regiontalk.train.run import Run
 from regiontalk.train.watch import JUDGEMENTS
@@ -50,13 +50,13 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
         recipe = run.recipe
         config = recipe.align
         if isinstance(config, AlignConfig):
-            terms = sample.align_terms(model, config, examples, features)
+            terms = AlignTerms.of_examples(model, config, examples, features)
             step = _step_seconds(terms, model.aligner) * config.batch / len(examples)
             _, judge = _timed(align_judge(terms))
             parts["align"] = step * config.optimiser.steps + judge * judged * JUDGEMENTS
         generate = recipe.generate
         if isinstance(generate, GenerateConfig):
-            words = sample.generate_terms(model, generate, examples, features)
+            words = GenerateTerms.of_examples(model, generate, examples, features)
             step = _step_seconds(words, model.generator) * generate.batch / len(examples)
             _, judge = _timed(generate_judge(words, [example.captions for example in examples]))
             parts["generate"] = step * generate.optimiser.steps + judge * judged * JUDGEMENTS

@@ -1,4 +1,4 @@
-"""What the generator is taught of regions: the pairs that the aligner infers, and the annotators' own phrases."""
+"""What the generator is taught of regions that nobody named: the pairs that the aligner infers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Pair, infer_pairs
 from regiontalk.model.region_model import RegionModel
-from regiontalk.records import Example, FloatArray
+from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import Vocabulary, trimmed
 from regiontalk.train.em import responsibilities
 from regiontalk.train.features import FrozenFeatures
-from regiontalk.train.generate import BoxWords
-from regiontalk.train.sentences import Sentences, network_boxes
+from regiontalk.train.region_texts import BoxWords
+from regiontalk.train.sentences import Sentences
 
 
 def inferred_pairs(
@@ -40,21 +39,21 @@ def inferred_pairs(
         weight: of the generator's say; 0 = it is not asked.
     """
     model.aligner.eval()
-    found: list[list[BoxWords]] = []
+    pairs_by_row: list[list[BoxWords]] = []
     rows = len(features.boxes_xyxy)
     for first in range(0, rows, 64):
         block = range(first, min(first + 64, rows))
-        own = [sentences[row % features.photos] for row in block]
+        texts = [sentences[row % features.photos] for row in block]
         boxes = features.read_boxes(block)
         opinion = _opinion(model, features, block, weight) if weight else None
-        regions, words = _embed(model.aligner, features.read_vectors(block), own)
+        regions, words = _embed(model.aligner, features.read_vectors(block), texts)
         objectness = features.read_objectness(block).numpy()
-        pairs = infer_pairs(regions, objectness, words, own, model.chain(), opinion)
-        found += [
-            _teachable(boxes[place], items, model.vocabulary, least_words, trim)
-            for place, items in enumerate(pairs)
+        pairs = infer_pairs(regions, objectness, words, texts, model.chain(), opinion)
+        pairs_by_row += [
+            _teachable(boxes[index], items, model.vocabulary, least_words, trim)
+            for index, items in enumerate(pairs)
         ]
-    return found
+    return pairs_by_row
 
 
 @torch.inference_mode()
@@ -64,7 +63,7 @@ def _embed(
     """What words may choose (B, N, D), and the words (C, T, D) of all sentences of B photos."""
     device = aligner.log_scale.device
     choices = aligner.choices(aligner.embed_regions(vectors.float().to(device)))
-    words, _ = aligner.encode_text([sentence for own in sentences for sentence in own])
+    words, _ = aligner.encode_text([sentence for group in sentences for sentence in group])
     return choices.float().cpu().numpy(), words.float().cpu().numpy()
 
 
@@ -72,13 +71,13 @@ def _teachable(
     boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, least_words: int, trim: bool
 ) -> list[BoxWords]:
     """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
-    kept: set[tuple[int, tuple[int, ...]]] = set()
+    teachable: set[tuple[int, tuple[int, ...]]] = set()
     for pair in pairs:
         names = [vocabulary.words[number] for number in pair.words]
         words = pair.words[trimmed(names)] if trim else pair.words
         if pair.region and len(words) >= least_words:
-            kept.add((pair.region, words))
-    return [(boxes[region], list(words)) for region, words in sorted(kept)]
+            teachable.add((pair.region, words))
+    return [(boxes[region], list(words)) for region, words in sorted(teachable)]
 
 
 def _opinion(
@@ -94,37 +93,3 @@ def _opinion(
         return np.asarray(weight * shares.cpu().numpy(), dtype=np.float32)
 
     return opinion
-
-
-def box_phrases(
-    examples: Sequence[Example], model: RegionModel, source: str
-) -> list[list[BoxWords]]:
-    """The phrases of one source with the boxes they name, as boxes in network pixels and words.
-
-    A phrase of several boxes ("two dogs") is about the box around them all.
-    """
-    phrases_by_photo: list[list[BoxWords]] = []
-    for example in examples:
-        boxes = torch.from_numpy(network_boxes(example, model.preprocessing))
-        pairs: list[BoxWords] = []
-        box_by_rows: dict[
-            tuple[int, ...], Tensor
-        ] = {}  # phrases of one box share its tensor: it is pooled once
-        for phrase in example.phrases:
-            words = model.vocabulary.encode(phrase.text)
-            if phrase.source != source or not phrase.boxes or not words:
-                continue
-            corners = boxes[list(phrase.boxes)]
-            around = torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)])
-            pairs.append((box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around), words))
-        phrases_by_photo.append(pairs)
-    return phrases_by_photo
-
-
-def unique_boxes(texts: Sequence[Sequence[BoxWords]]) -> list[NDArray[np.float32]]:
-    """The different boxes (G, 4) of each photo's texts."""
-    boxes_by_photo: list[NDArray[np.float32]] = []
-    for pairs in texts:
-        boxes = dict.fromkeys(tuple(box.tolist()) for box, _ in pairs)
-        boxes_by_photo.append(np.array(list(boxes), dtype=np.float32).reshape(-1, 4))
-    return boxes_by_photo

@@ -56,25 +56,39 @@ def fit_photo_check(
         )
     features = torch.cat([photo_vectors, other_vectors]).double()
     center, spread = features.mean(0), features.std(0).clamp(min=1e-6)
-    standard = (features - center) / spread
     is_photo = torch.cat([torch.ones(len(photo_vectors)), torch.zeros(len(other_vectors))]).double()
     class_sizes = torch.where(is_photo > 0, float(len(photo_vectors)), float(len(other_vectors)))
     row_weights = len(features) / 2 / class_sizes
+    weight, bias = _fit_logistic((features - center) / spread, is_photo, row_weights, ridge)
+    plain_weight = weight / spread
+    return plain_weight.float(), (bias - (plain_weight * center).sum()).float()
+
+
+def _fit_logistic(
+    features: Tensor, targets: Tensor, row_weights: Tensor, ridge: float
+) -> tuple[Tensor, Tensor]:
+    """Weight (F,) and bias () of a ridged logistic regression, by L-BFGS.
+
+    Args:
+        features: (R, F) float64, standardised.
+        targets: (R,) 0 or 1.
+        row_weights: (R,).
+        ridge: of the weights, for a mean loss.
+    """
     weight = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> float:
         optimizer.zero_grad()
-        logits = standard @ weight + bias
-        entropy = functional.binary_cross_entropy_with_logits(logits, is_photo, row_weights)
+        logits = features @ weight + bias
+        entropy = functional.binary_cross_entropy_with_logits(logits, targets, row_weights)
         total = entropy + ridge * weight.square().sum() / 2
         torch.autograd.backward([total])
         return float(total.detach())
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    plain_weight = (weight / spread).detach()
-    return plain_weight.float(), (bias - (plain_weight * center).sum()).detach().float()
+    return weight.detach(), bias.detach()
 
 
 @torch.inference_mode()
@@ -119,11 +133,9 @@ def train_photo_check(
     with torch.no_grad():
         model.photo_check.weight.copy_(weight[None])
         model.photo_check.bias.copy_(bias[None])
-    right = (
-        ((photo_vectors @ weight + bias) > 0).float().mean(),
-        ((others @ weight + bias) < 0).float().mean(),
-    )
+    photo_accuracy = float(((photo_vectors @ weight + bias) > 0).float().mean())
+    other_accuracy = float(((others @ weight + bias) < 0).float().mean())
     log(
         f"photo check: {len(photo_vectors)} photos against {len(others)} drawn pictures, "
-        f"{float(right[0]):.1%} and {float(right[1]):.1%} told right on these"
+        f"{photo_accuracy:.1%} and {other_accuracy:.1%} told right on these"
     )

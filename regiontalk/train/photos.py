@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -71,6 +71,48 @@ class PictureStore:
         return (pixels - self._mean) / self._std
 
 
+class Changes(NamedTuple):
+    """What was drawn for B photos; other settings draw the same numbers, as what is off draws none.
+
+    Attributes:
+        side: (B, 2) width and height of the crop, as shares of the photo's.
+        start: (B, 2) its left upper corner, as shares of the photo's sides.
+        flip: (B,) -1 for a mirrored photo, else 1.
+        angle: (B,) radians of the rotation; None = it is off.
+        hue: (B, 1, 1) radians of the turn of the hue; None = it is off.
+        colour: (3, B, 1, 1, 1) factors of brightness, contrast and saturation.
+    """
+
+    side: Tensor
+    start: Tensor
+    flip: Tensor
+    angle: Tensor | None
+    hue: Tensor | None
+    colour: Tensor
+
+    def part(self, first: int, last: int) -> Changes:
+        """The changes of some of the photos."""
+        rows = slice(first, last)
+        angle = None if self.angle is None else self.angle[rows]
+        hue = None if self.hue is None else self.hue[rows]
+        colour = self.colour[:, rows]
+        return Changes(self.side[rows], self.start[rows], self.flip[rows], angle, hue, colour)
+
+
+def draw_changes(photos: int, config: AugmentConfig) -> Changes:
+    """Draw the changes of so many photos."""
+    side = config.least + (1 - config.least) * torch.rand(photos, 2)
+    start = torch.rand(photos, 2) * (1 - side)
+    flip = torch.where(torch.rand(photos) < config.flip, -1.0, 1.0)
+    angle = hue = None
+    if config.turn:
+        angle = math.radians(config.turn) * (2 * torch.rand(photos) - 1)
+    if config.hue:
+        hue = 2 * math.pi * config.hue * (2 * torch.rand(photos, 1, 1) - 1)
+    colour = 1 + config.colour * (2 * torch.rand(3, photos, 1, 1, 1) - 1)
+    return Changes(side, start, flip, angle, hue, colour)
+
+
 def augment(
     pixels: Tensor, boxes_xyxy: Tensor, mask: Tensor, config: AugmentConfig = AUGMENT
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,38 +125,71 @@ def augment(
         config: how much.
 
     Returns:
-        pixels, boxes and mask; a box that loses more than 60 % of its area to the crop is masked
-        out. In a rotated picture a box is what encloses the rotated one; what comes in from outside
-        repeats the picture's edge.
+        pixels, boxes and mask, as `change_pixels` and `change_boxes` give them.
     """
-    batch, _, size, _ = pixels.shape
-    side = config.least + (1 - config.least) * torch.rand(batch, 2)
-    start = torch.rand(batch, 2) * (1 - side)  # in shares of the picture
-    flip = torch.where(torch.rand(batch) < config.flip, -1.0, 1.0)
-    theta = torch.zeros(batch, 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * flip, side[:, 1]
-    theta[:, :, 2] = 2 * start + side - 1  # centre of the crop in -1..1
-    if config.turn:  # nothing is drawn for what is off, so that other settings keep their numbers
-        angle = math.radians(config.turn) * (2 * torch.rand(batch) - 1)
-        cos, sin = angle.cos(), angle.sin()
-        theta[:, :, :2] = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2) @ theta[:, :, :2]
-    grid = functional.affine_grid(theta, [batch, 3, size, size], align_corners=False)
-    out = functional.grid_sample(
+    changes = draw_changes(len(pixels), config)
+    return change_pixels(pixels, changes), *change_boxes(
+        boxes_xyxy, mask, changes, pixels.shape[-1]
+    )
+
+
+def change_pixels(pixels: Tensor, changes: Changes) -> Tensor:
+    """Changed pixels (B, 3, S, S) in 0..255; what comes in from outside repeats the picture's edge."""
+    grid = functional.affine_grid(_sampling(changes), list(pixels.shape), align_corners=False)
+    cropped = functional.grid_sample(
         pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
-    moved = (boxes_xyxy / size - start.repeat(1, 2)[:, None]) / side.repeat(1, 2)[:, None] * size
-    x1, y1, x2, y2 = moved.unbind(-1)
-    turned = torch.where(
-        flip[:, None, None] < 0, torch.stack([size - x2, y1, size - x1, y2], -1), moved
-    )
-    if config.turn:
-        turned = _enclosing(boxes_xyxy, theta, size)
-    cut = turned.clamp(0, size)
-    area = (turned[..., 2:] - turned[..., :2]).prod(-1)
-    seen = (cut[..., 2:] - cut[..., :2]).prod(-1)
-    kept = mask & (seen >= 0.4 * area) & ((cut[..., 2:] - cut[..., :2]).min(-1).values >= 4)
-    out = _turn_hue(out, config.hue) if config.hue else out
-    return _recolour(out, config.colour), cut, kept
+    if changes.hue is not None:
+        cropped = _turn_hue(cropped, changes.hue)
+    return _recolour(cropped, changes.colour)
+
+
+def change_boxes(
+    boxes_xyxy: Tensor, mask: Tensor, changes: Changes, size: int
+) -> tuple[Tensor, Tensor]:
+    """Where boxes go when their picture is changed.
+
+    Args:
+        boxes_xyxy: (B, G, 4) network pixels, padded.
+        mask: (B, G), True = a box.
+        changes: of the pictures.
+        size: S, the side of a picture.
+
+    Returns:
+        boxes (B, G, 4) and mask (B, G); a box that loses more than 60 % of its area to the crop is
+        masked out. In a rotated picture a box is what encloses the rotated one.
+    """
+    if changes.angle is None:
+        moved = _crop_boxes(boxes_xyxy, changes, size)
+    else:
+        moved = _enclosing(boxes_xyxy, _sampling(changes), size)
+    visible = moved.clamp(0, size)
+    area = (moved[..., 2:] - moved[..., :2]).prod(-1)
+    visible_area = (visible[..., 2:] - visible[..., :2]).prod(-1)
+    visible_side = (visible[..., 2:] - visible[..., :2]).min(-1).values
+    return visible, mask & (visible_area >= 0.4 * area) & (visible_side >= 4)
+
+
+def _sampling(changes: Changes) -> Tensor:
+    """The affine maps (B, 2, 3) that lead from places in the new picture to those in the old, both in -1..1."""
+    side, start, flip = changes.side, changes.start, changes.flip
+    theta = torch.zeros(len(side), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * flip, side[:, 1]
+    theta[:, :, 2] = 2 * start + side - 1  # centre of the crop
+    if changes.angle is not None:
+        cos, sin = changes.angle.cos(), changes.angle.sin()
+        turn = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
+        theta[:, :, :2] = turn @ theta[:, :, :2]
+    return theta
+
+
+def _crop_boxes(boxes_xyxy: Tensor, changes: Changes, size: int) -> Tensor:
+    """Boxes (B, G, 4) in a picture that is cropped and perhaps mirrored, not rotated."""
+    start, side = (values.repeat(1, 2)[:, None] for values in (changes.start, changes.side))
+    moved = (boxes_xyxy / size - start) / side * size
+    left, top, right, bottom = moved.unbind(-1)
+    mirrored = torch.stack([size - right, top, size - left, bottom], -1)
+    return torch.where(changes.flip[:, None, None] < 0, mirrored, moved)
 
 
 def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
@@ -129,11 +204,9 @@ def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
     return torch.cat([moved.amin(2), moved.amax(2)], -1)
 
 
-def _recolour(pixels: Tensor, most: float) -> Tensor:
-    """Brightness, contrast and saturation of (B, 3, S, S) in 0..255, each changed by up to ``most``."""
-    bright, contrast, saturate = (1 + most * (2 * torch.rand(3, len(pixels), 1, 1, 1) - 1)).unbind(
-        0
-    )
+def _recolour(pixels: Tensor, factors: Tensor) -> Tensor:
+    """Brightness, contrast and saturation of (B, 3, S, S) in 0..255, times the factors (3, B, 1, 1, 1)."""
+    bright, contrast, saturate = factors.unbind(0)
     pixels = pixels * bright
     middle = pixels.mean((1, 2, 3), keepdim=True)
     pixels = middle + (pixels - middle) * contrast
@@ -141,13 +214,11 @@ def _recolour(pixels: Tensor, most: float) -> Tensor:
     return (grey + (pixels - grey) * saturate).clamp(0, 255)
 
 
-def _turn_hue(pixels: Tensor, most: float) -> Tensor:
-    """Colours of (B, 3, S, S) in 0..255 turned about the grey axis by up to ``most`` of a whole turn."""
-    angle = 2 * math.pi * most * (2 * torch.rand(len(pixels), 1, 1) - 1)
+def _turn_hue(pixels: Tensor, angle: Tensor) -> Tensor:
+    """Colours of (B, 3, S, S) in 0..255 turned about the grey axis by angles (B, 1, 1) in radians."""
+    # Rodrigues, about (1, 1, 1) / sqrt 3
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     cos, third = angle.cos(), 1 / 3
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(
-        3
-    )  # Rodrigues, about (1, 1, 1) / sqrt 3
     turn = cos * torch.eye(3) + angle.sin() * cross + (1 - cos) * third
     return torch.einsum("bij,bjhw->bihw", turn, pixels).clamp(0, 255)
 

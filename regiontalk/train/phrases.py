@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from regiontalk.align.model import Aligner
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.regions.extractor import Maps
 from regiontalk.text.nouns import FUNCTION_WORDS
 from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
+from regiontalk.train.align import read_words
 
-NEVER = (
-    -1e4
-)  # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
+# a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
+NEVER = -1e4
 RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
 
 
@@ -58,8 +60,8 @@ def likely_true(
         chosen: pairs as `choose_phrases` gives them.
         names: of each photo, as `box_names` gives them.
     """
-    own = [names[photo][row] for photo, row, _ in chosen]
-    table = [[not one.isdisjoint(words) for _, _, words in chosen] for one in own]
+    box_words = [names[photo][row] for photo, row, _ in chosen]
+    table = [[not words.isdisjoint(text) for _, _, text in chosen] for words in box_words]
     return torch.tensor(table).fill_diagonal_(False)
 
 
@@ -76,24 +78,59 @@ def choose_phrases(
         count: pairs a photo.
         chooser: what is random.
     """
-    kept = mask.tolist()
+    is_visible = mask.tolist()
     chosen: list[tuple[int, int, list[int]]] = []
     taken: set[tuple[int, ...]] = set()
-    for photo, own in enumerate(phrases):
+    for photo, pairs in enumerate(phrases):
         left = count
-        for row, words in chooser.sample(own, len(own)):
-            if left and kept[photo][row] and tuple(words) not in taken:
+        for row, words in chooser.sample(pairs, len(pairs)):
+            if left and is_visible[photo][row] and tuple(words) not in taken:
                 taken.add(tuple(words))
                 chosen.append((photo, row, words))
                 left -= 1
     return chosen
 
 
-def phrase_loss(
+def embed_phrases(
     model: RegionModel,
     maps: Maps,
     boxes_xyxy: Tensor,
     chosen: Sequence[tuple[int, int, list[int]]],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """P pairs of a box and a phrase as the aligner sees them; P may be 0.
+
+    Args:
+        model: extractor and aligner.
+        maps: of B photos.
+        boxes_xyxy: (B, G, 4) network pixels.
+        chosen: pairs as `choose_phrases` gives them.
+
+    Returns:
+        regions (P, 1, D), word vectors (P, T, D) and their mask (P, T).
+    """
+    aligner = model.aligner
+    texts = [text for _, _, text in chosen]
+    if not chosen:
+        words, word_mask = read_words(aligner, texts)
+        return words, words, word_mask
+    counts = Counter(photo for photo, _, _ in chosen)
+    wanted = boxes_xyxy.new_zeros(len(boxes_xyxy), max(counts.values()), 4)
+    columns: list[tuple[int, int]] = []
+    filled: Counter[int] = Counter()
+    for photo, row, _ in chosen:
+        wanted[photo, filled[photo]] = boxes_xyxy[photo, row]
+        columns.append((photo, filled[photo]))
+        filled[photo] += 1
+    owner, column = torch.tensor(columns, device=boxes_xyxy.device).unbind(1)
+    regions = aligner.embed_regions(model.extractor.vectors(maps, wanted)[owner, column])
+    return regions[:, None], *read_words(aligner, texts)
+
+
+def phrase_loss(
+    aligner: Aligner,
+    regions: Tensor,
+    words: Tensor,
+    word_mask: Tensor,
     *,
     spared: Tensor | None = None,
     warm: bool = False,
@@ -101,29 +138,15 @@ def phrase_loss(
     """The aligner's loss over P pairs of a box and a phrase: a block of scores (P, P), its diagonal true.
 
     Args:
-        model: extractor and aligner.
-        maps: of B photos.
-        boxes_xyxy: (B, G, 4) network pixels.
-        chosen: pairs as `choose_phrases` gives them, at least one.
+        aligner: score and loss.
+        regions: (P, 1, D), at least one.
+        words: (P, T, D).
+        word_mask: (P, T), True = a word.
         spared: (P, P), True = no negative (`likely_true`); None for none.
         warm: hardest negatives are still all negatives.
     """
-    photos = sorted({photo for photo, _, _ in chosen})
-    most = max(sum(photo == one for one, _, _ in chosen) for photo in photos)
-    wanted = boxes_xyxy.new_zeros(len(boxes_xyxy), most, 4)
-    places: list[tuple[int, int]] = []
-    filled = dict.fromkeys(photos, 0)
-    for photo, row, _ in chosen:
-        wanted[photo, filled[photo]] = boxes_xyxy[photo, row]
-        places.append((photo, filled[photo]))
-        filled[photo] += 1
-    owner, place = torch.tensor(places, device=boxes_xyxy.device).unbind(1)
-    regions = model.aligner.embed_regions(model.extractor.vectors(maps, wanted)[owner, place])[
-        :, None
-    ]  # (P, 1, D)
-    words, word_mask = model.aligner.encode_text([words for _, _, words in chosen])
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool, device=regions.device)
-    scores = model.aligner.score(regions, words, region_mask, word_mask)
+    scores = aligner.score(regions, words, region_mask, word_mask)
     if spared is not None:
         scores = scores.masked_fill(spared.to(scores.device), NEVER)
-    return model.aligner.loss(scores, torch.arange(len(chosen), device=regions.device), warm=warm)
+    return aligner.loss(scores, torch.arange(len(regions), device=regions.device), warm=warm)

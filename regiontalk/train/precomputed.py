@@ -7,8 +7,8 @@ memory-mapped file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,44 +92,57 @@ class GivenFeatures:
         """
         files = [self._source.stamp(example.photo.stem) for example in self.examples]
         key: dict[str, str | int | float] = {
-            "files": hashlib.sha256(repr(files).encode()).hexdigest()
+            "files": hashlib.sha256(repr(files).encode()).hexdigest(),
+            "size": preprocessing.size,
+            "fit": preprocessing.fit,
         }
-        key |= {"size": preprocessing.size, "fit": preprocessing.fit}
-        places = 1 + self.sizes.regions
+        count = 1 + self.sizes.regions
         arrays: dict[str, tuple[tuple[int, ...], Any]] = {
-            "boxes": ((places, 4), "float32"),
-            "vectors": ((places, self.sizes.features), "float16"),
-            "objectness": ((places,), "float16"),
+            "boxes": ((count, 4), "float32"),
+            "vectors": ((count, self.sizes.features), "float16"),
+            "objectness": ((count,), "float16"),
             "found": ((), "int32"),
         }
-
-        def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
-            photos = [self.examples[row].photo for row in rows]
-            read = [
-                read_precomputed(self._source, photo, size_of(photo), self.sizes.features)
-                for photo in photos
-            ]
-            vectors, scores, boxes = precomputed_features(read, preprocessing, self.sizes)
-            counts = np.array([len(own) - 1 for _, own in read], dtype=np.int32)
-            return {
-                "boxes": boxes,
-                "vectors": vectors.astype(np.float16),
-                "objectness": scores.astype(np.float16),
-                "found": counts,
-            }
 
         def progress(done: int, total: int) -> None:
             if done % 1024 == 0 or done == total:
                 self._log(f"given features {done}/{total}")
 
         names = [example.id for example in self.examples]
-        found = FeatureCache(self._path, key).open_or_build(names, build, arrays, progress)
-        counts = np.array(found["found"])
-        if more := int((counts > self.sizes.regions).sum()):
-            self._log(
-                f"{more} of {len(names)} photos have more than {self.sizes.regions} regions, up to {counts.max()}: "
-                "the best by score are read; regions = N in [features] reads more"
-            )
-        return FrozenFeatures(
-            len(names), found["boxes"], found["vectors"], found["objectness"], found=counts
+        cached = FeatureCache(self._path, key).open_or_build(
+            names, partial(self._copy, preprocessing), arrays, progress
         )
+        region_counts = np.array(cached["found"])
+        self._tell_surplus(region_counts)
+        return FrozenFeatures(
+            len(names),
+            cached["boxes"],
+            cached["vectors"],
+            cached["objectness"],
+            found=region_counts,
+        )
+
+    def _tell_surplus(self, region_counts: NDArray[Any]) -> None:
+        """Log how many photos have more regions than are read."""
+        regions = self.sizes.regions
+        surplus = int((region_counts > regions).sum())
+        if surplus:
+            self._log(
+                f"{surplus} of {len(region_counts)} photos have more than {regions} regions, "
+                f"up to {region_counts.max()}: the best by score are read; regions = N in [features] reads more"
+            )
+
+    def _copy(self, preprocessing: Preprocessing, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """The arrays of some rows, from the files of their photos."""
+        photos = [self.examples[row].photo for row in rows]
+        read = [
+            read_precomputed(self._source, photo, size_of(photo), self.sizes.features)
+            for photo in photos
+        ]
+        vectors, scores, boxes = precomputed_features(read, preprocessing, self.sizes)
+        return {
+            "boxes": boxes,
+            "vectors": vectors.astype(np.float16),
+            "objectness": scores.astype(np.float16),
+            "found": np.array([len(values) - 1 for _, values in read], dtype=np.int32),
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -13,6 +14,7 @@ from regiontalk.files import read_text
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import DecodingConfig
 from regiontalk.model.storage import describe_errors
+from regiontalk.records import Example
 from regiontalk.regions.config import ExtractorConfig
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.generate import GenerateConfig
@@ -21,9 +23,8 @@ from regiontalk.train.photo_check import PhotoCheckConfig
 from regiontalk.train.photos import AugmentConfig
 from regiontalk.train.word_vectors import VectorsConfig
 
-STAGES = ("proposer", "warm", "joint", "refine", "align", "generate", "photo_check")
-
-
+STEPPED_STAGES = ("proposer", "warm", "joint", "refine", "align", "generate")
+STAGES = (*STEPPED_STAGES, "photo_check")  # in the order in which they run
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
@@ -85,57 +86,37 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _parts_meet(self) -> Self:
         """Refuse choices that contradict each other before anything is trained."""
-        stage, generator, most = (
-            self.generate or GenerateConfig(),
-            self.generator,
-            self.features.regions,
-        )
-        taught = bool(self.warm or self.joint or self.align)
-        clashes = {
-            "generate.captions, generate.pairs, generate.phrases and generate.names = 0: nothing is left to learn": (
-                self.generate is not None
-                and not (stage.captions or stage.pairs or stage.phrases or stage.names)
-            ),
-            "generate.pairs and features.regions = 0: the whole photo is no part of itself to pair words with": (
-                self.generate is not None and stage.pairs > 0 and not most
-            ),
-            "generator.source = embedding and no section [warm], [joint] or [align]: nothing teaches the embedding": (
-                self.generate is not None and generator.source == "embedding" and not taught
-            ),
-            "generate.penalty and generator.attention = 0: the penalty is on attention": stage.penalty
-            and not generator.attention,
-            "generate.reward and generate.captions = 0: the reward is for captions of whole photos": stage.reward
-            and not stage.captions,
-            "generate.rounds and generate.pairs = 0: an EM round is about pairs": stage.rounds
-            and not stage.pairs,
-            "align.standardise and a section [warm] or [joint]: the aligner has learnt features as they are": bool(
-                self.align and self.align.standardise and (self.warm or self.joint)
-            ),
-            f"hardest_after and aligner.loss = {self.aligner.loss}: it is about hardest negatives": (
-                self.aligner.loss != "hardest"
-                and any(part and part.hardest_after for part in (self.warm, self.joint, self.align))
-            ),
-            "align.fragments and aligner.normalise = true: a product of unit vectors never reaches the margin of 1": (
-                self.aligner.normalise
-                and any(part and part.fragments.weight for part in (self.warm, self.align))
-            ),
-            "generate.pairs and aligner.sentence = last: pairs come from words, and only the whole sentence has a "
-            "vector": self.generate is not None and stage.pairs and self.aligner.sentence == "last",
-            "generate.pairs and no section [warm], [joint] or [align]: nothing teaches the aligner that infers them": (
-                self.generate is not None and stage.pairs > 0 and not taught
-            ),
-            "joint.spare_alike and joint.phrases = 0: it is about phrases": bool(
-                self.joint and self.joint.spare_alike and not self.joint.phrases
-            ),
-            "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops do not come from; "
-            "train [proposer] and [align]": self.extractor.crops is not None
-            and self.joint is not None,
-            f"generator.regions = {generator.regions} and features.regions = {most}: attention can look at no more "
-            "regions than there are": self.generate is not None and generator.regions > most,
-        }
-        if found := [text for text, clash in clashes.items() if clash]:
-            raise ValueError("; ".join(f"cannot meet: {text}" for text in found))
+        clashes = [*_clashes_of_generator(self), *_clashes_of_aligner(self)]
+        if clashes:
+            raise ValueError("; ".join(f"cannot meet: {text}" for text in clashes))
         return self
+
+    @property
+    def teaches_aligner(self) -> bool:
+        """Whether a stage teaches words and regions where to stand."""
+        return bool(self.warm or self.joint or self.align)
+
+    @property
+    def reads_maps(self) -> bool:
+        """Whether the generator's stage needs whole region maps: attention and EM rounds do."""
+        return self.generate is not None and bool(self.generator.attention or self.generate.rounds)
+
+    @property
+    def reads_aligner(self) -> bool:
+        """Whether the generator's stage depends on the aligner: on its pairs, or on its region vectors."""
+        pairs = self.generate is not None and bool(self.generate.pairs)
+        return pairs or self.generator.source == "embedding"
+
+    def in_steps(self, examples: Sequence[Example]) -> Recipe:
+        """This recipe with the epochs of its stages as steps, for these training photos."""
+        update = {}
+        for name in STEPPED_STAGES:
+            stage = getattr(self, name)
+            if stage is not None:
+                photos = sum(map(stage.learns_from, examples))
+                optimiser = stage.optimiser.in_steps(photos, stage.batch)
+                update[name] = stage.model_copy(update={"optimiser": optimiser})
+        return self.model_copy(update=update)
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
@@ -146,6 +127,86 @@ class Recipe(BaseModel):
                 message.
         """
         return read_recipe(path, cls)
+
+
+def _clashes_of_generator(recipe: Recipe) -> Iterator[str]:
+    """Choices about the generator and its stage that contradict others."""
+    stage, generator, regions = recipe.generate, recipe.generator, recipe.features.regions
+    if stage is None:
+        return
+    if not (stage.captions or stage.pairs or stage.phrases or stage.names):
+        yield (
+            "generate.captions, generate.pairs, generate.phrases and generate.names = 0: "
+            "nothing is left to learn"
+        )
+    if stage.penalty and not generator.attention:
+        yield "generate.penalty and generator.attention = 0: the penalty is on attention"
+    if stage.reward and not stage.captions:
+        yield "generate.reward and generate.captions = 0: the reward is for captions of whole photos"
+    if stage.parts > 1 and stage.reward:
+        yield (
+            "generate.parts and generate.reward: "
+            "every caption of a photo is scored against the others"
+        )
+    if stage.rounds and not stage.pairs:
+        yield "generate.rounds and generate.pairs = 0: an EM round is about pairs"
+    if generator.source == "embedding" and not recipe.teaches_aligner:
+        yield (
+            "generator.source = embedding and no section [warm], [joint] or [align]: "
+            "nothing teaches the embedding"
+        )
+    if generator.regions > regions:
+        yield (
+            f"generator.regions = {generator.regions} and features.regions = {regions}: "
+            "attention can look at no more regions than there are"
+        )
+    if stage.pairs:
+        yield from _clashes_of_pairs(recipe)
+
+
+def _clashes_of_pairs(recipe: Recipe) -> Iterator[str]:
+    """What contradicts pairs of regions and snippets that the aligner infers."""
+    if not recipe.features.regions:
+        yield (
+            "generate.pairs and features.regions = 0: "
+            "the whole photo is no part of itself to pair words with"
+        )
+    if recipe.aligner.sentence == "last":
+        yield (
+            "generate.pairs and aligner.sentence = last: "
+            "pairs come from words, and only the whole sentence has a vector"
+        )
+    if not recipe.teaches_aligner:
+        yield (
+            "generate.pairs and no section [warm], [joint] or [align]: "
+            "nothing teaches the aligner that infers them"
+        )
+
+
+def _clashes_of_aligner(recipe: Recipe) -> Iterator[str]:
+    """Choices about the aligner and the stages that teach it that contradict others."""
+    warm, joint, align = recipe.warm, recipe.joint, recipe.align
+    if align and align.standardise and (warm or joint):
+        yield (
+            "align.standardise and a section [warm] or [joint]: "
+            "the aligner has learnt features as they are"
+        )
+    loss = recipe.aligner.loss
+    if loss != "hardest" and any(stage and stage.hardest_after for stage in (warm, joint, align)):
+        yield f"hardest_after and aligner.loss = {loss}: it is about hardest negatives"
+    has_fragments = any(stage and stage.fragments.weight for stage in (warm, align))
+    if recipe.aligner.normalise and has_fragments:
+        yield (
+            "align.fragments and aligner.normalise = true: "
+            "a product of unit vectors never reaches the margin of 1"
+        )
+    if joint and joint.spare_alike and not joint.phrases:
+        yield "joint.spare_alike and joint.phrases = 0: it is about phrases"
+    if joint and recipe.extractor.crops is not None:
+        yield (
+            "extractor.crops and a section [joint]: it moves a backbone that the vectors of crops "
+            "do not come from; train [proposer] and [align]"
+        )
 
 
 Plan = TypeVar("Plan", bound=BaseModel)

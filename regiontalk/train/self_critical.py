@@ -20,6 +20,7 @@ from regiontalk.metrics.cider import cider_d, document_frequencies
 from regiontalk.runtime.search import FORBIDDEN, sample
 from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, Vocabulary
+from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.sentences import Sentences, teacher_words
 
 Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
@@ -46,13 +47,12 @@ def with_own_words(
     state, memory = generator.start(condition, annotations)
     mixed = words.clone()
     never = torch.tensor([END, *FORBIDDEN], device=words.device)
-    for place in range(words.shape[1] - 1):
-        log_probabilities, state, _ = generator.look_step(mixed[:, place], state, memory)
+    for index in range(words.shape[1] - 1):
+        log_probabilities, state, _ = generator.look_step(mixed[:, index], state, memory)
         chances = log_probabilities.exp().clamp(min=1e-30).index_fill(1, never, 0.0)
-        own = (torch.rand(len(words)) < share).to(words.device) & (words[:, place + 1] != PAD)
-        mixed[:, place + 1] = torch.where(
-            own, chances.multinomial(1).squeeze(1), words[:, place + 1]
-        )
+        following = words[:, index + 1]
+        is_drawn = (torch.rand(len(words)) < share).to(words.device) & (following != PAD)
+        mixed[:, index + 1] = torch.where(is_drawn, chances.multinomial(1).squeeze(1), following)
     return mixed
 
 
@@ -66,8 +66,8 @@ class CiderReward:
     def __init__(self, sentences: Sequence[Sentences], vocabulary: Vocabulary) -> None:
         """Take the sentences of every photo as word numbers."""
         self._words = vocabulary.words
-        self._references = [[self._tokens(sentence) for sentence in own] for own in sentences]
-        self._frequencies = document_frequencies([own for own in self._references if own])
+        self._references = [list(map(self._tokens, group)) for group in sentences]
+        self._frequencies = document_frequencies(list(filter(None, self._references)))
 
     def __call__(self, photos: Sequence[int], captions: Sequence[Sequence[int]]) -> Tensor:
         """(R,) in 0..10."""
@@ -88,6 +88,7 @@ def self_critical_loss(
     *,
     draws: int,
     max_words: int,
+    processes: Processes = ALONE,
 ) -> Tensor:
     """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
 
@@ -102,6 +103,7 @@ def self_critical_loss(
         reward: of captions.
         draws: K, captions drawn for each photo, 2 or more.
         max_words: longest caption.
+        processes: those that draw captions for other photos of the same batch.
     """
     if draws < 2:
         raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
@@ -110,21 +112,33 @@ def self_critical_loss(
     was_training = generator.training
     generator.eval()
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
-        with torch.no_grad():
-            step, state = search_step(
-                generator, condition[owner], None if annotations is None else annotations[owner]
-            )
-            chance = np.random.default_rng(int(torch.randint(2**62, ())))  # of the run's own seed
-            hypotheses = sample(step, state, len(rows), max_words, generator=chance)
-            drawn = [own[0].words for own in hypotheses]
+        drawn = _draw_captions(generator, condition, annotations, owner, max_words)
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
         logits, _ = generator(condition, annotations, inputs, rows=owner)
     generator.train(was_training)
     rewards = reward(rows, drawn).view(-1, draws)
     others = (rewards.sum(1, keepdim=True) - rewards) / (draws - 1)
-    better = (rewards - others).flatten().to(condition.device)  # (R*K,)
-    chosen = targets != PAD
-    chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
-    scores = logits.float().log_softmax(-1).gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
-    loss: Tensor = -(better[:, None] * scores * chosen).sum() / chosen.sum().clamp(min=1)
+    advantages = (rewards - others).flatten().to(condition.device)  # (R*K,)
+    is_chosen = targets != PAD
+    is_chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
+    log_shares = logits.float().log_softmax(-1)
+    scores = log_shares.gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
+    words = processes.mean(is_chosen.sum().float()).clamp(min=1)
+    loss: Tensor = -(advantages[:, None] * scores * is_chosen).sum() / words
     return loss
+
+
+@torch.no_grad()
+def _draw_captions(
+    generator: Generator,
+    condition: Tensor,
+    annotations: Tensor | None,
+    owner: Tensor,
+    max_words: int,
+) -> list[tuple[int, ...]]:
+    """One caption for each row number in ``owner`` (R*K,), drawn with the run's own seed."""
+    annotated = None if annotations is None else annotations[owner]
+    step, state = search_step(generator, condition[owner], annotated)
+    chance = np.random.default_rng(int(torch.randint(2**62, ())))
+    hypotheses = sample(step, state, len(owner), max_words, generator=chance)
+    return [drawn[0].words for drawn in hypotheses]

@@ -25,7 +25,7 @@ def sentence_numbers(examples: Sequence[Example], vocabulary: Vocabulary) -> lis
         [vocabulary.encode(caption)[:LONGEST] for caption in example.captions]
         for example in examples
     ]
-    return [[sentence for sentence in own if sentence] for own in numbers]
+    return [list(filter(None, sentences)) for sentences in numbers]
 
 
 def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
@@ -35,11 +35,9 @@ def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[in
             "training data: expected photos with words or boxes to learn from, got none"
         )
     batch = min(batch, len(rows))
-    epoch, place = divmod(step, len(rows) // batch)
-    order = np.random.default_rng((seed, epoch)).permutation(len(rows))[
-        place * batch : (place + 1) * batch
-    ]
-    return [rows[row] for row in order]
+    epoch, number = divmod(step, len(rows) // batch)
+    order = np.random.default_rng((seed, epoch)).permutation(len(rows))
+    return [rows[row] for row in order[number * batch : (number + 1) * batch]]
 
 
 def random_span(sentence: Sequence[int], longest: int, chooser: random.Random) -> list[int]:
@@ -54,8 +52,8 @@ def random_spans(
 ) -> list[Sentences]:
     """For each photo, ``count`` random runs of words out of its sentences."""
     return [
-        [random_span(chooser.choice(own), longest, chooser) for _ in range(count)]
-        for own in sentences
+        [random_span(chooser.choice(group), longest, chooser) for _ in range(count)]
+        for group in sentences
     ]
 
 
@@ -69,6 +67,15 @@ def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         )
     )
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
+
+
+def count_targets(sentences: Sequence[Sequence[int]]) -> int:
+    """How many targets `teacher_words` gives: every known word, and END of each sentence.
+
+    >>> count_targets([[5, UNKNOWN, 7], [4]])
+    5
+    """
+    return sum(1 + sum(word != UNKNOWN for word in sentence) for sentence in sentences)
 
 
 def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:

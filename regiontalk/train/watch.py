@@ -1,7 +1,8 @@
 """A stage under watch: judged on dev while it runs, its best weights kept, stopped when nothing improves.
 
 Every judgement is one line of a JSON Lines log, by which a killed run also knows what came before:
-lines after the step that it goes on from are taken away and written again.
+lines after the step that it goes on from are taken away and written again. The same rows are
+TensorBoard events in ``events/STAGE`` beside the log.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from regiontalk.files import atomic_write
+from regiontalk.train.events import FOLDER as EVENTS
+from regiontalk.train.events import EventWriter
 
 BEST = "best.safetensors"
 JUDGEMENTS = 25  # of a stage, at most: an epoch of few photos is soon over
@@ -58,6 +61,7 @@ class Watch:
         self._sums: dict[str, float] = {}
         self._steps, self._every, self._last = 0, self.epoch, 0
         self._started, self._begin = 0.0, 0
+        self._events: EventWriter | None = None
 
     @property
     def best(self) -> dict[str, Any]:
@@ -89,6 +93,7 @@ class Watch:
         epochs = max(1, last // self.epoch)
         self._every = self.epoch * -(-epochs // JUDGEMENTS)
         self._begin, self._last, self._started = begin, last, time.perf_counter()
+        self._events = EventWriter(self.path.parent / EVENTS / self.stage, self.rows, self.log)
 
     def add(self, name: str, value: float) -> None:
         """Take note of a loss term of a step."""
@@ -124,10 +129,14 @@ class Watch:
             self.folder.mkdir(parents=True, exist_ok=True)
             atomic_write(self.folder / BEST, lambda path: save_file(tensors, path))
         write_rows(self.path, [row], append=True)
+        if self._events is not None:
+            self._events.add(row)
         self.log(self._line(row, is_best))
 
     def restore(self, module: nn.Module) -> None:
-        """Give the module its best weights."""
+        """Give the module its best weights; the stage is over."""
+        if self._events is not None:
+            self._events.close()
         if not self.rows:
             return
         module.load_state_dict(load_file(self.folder / BEST))

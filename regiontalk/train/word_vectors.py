@@ -167,13 +167,13 @@ def begin_with_vectors(
     digest = hashlib.sha256()
     for name, embedding, use in users:
         try:
-            found = read_word_vectors(
+            word_vectors = read_word_vectors(
                 Path(str(path)), wanted_words(vocabulary), embedding.embedding_dim
             )
         except ValueError as error:
             raise ValueError(f"{name}.word_size = {embedding.embedding_dim}: {error}") from error
-        fill_embedding(embedding, vocabulary, found)
+        fill_embedding(embedding, vocabulary, word_vectors)
         embedding.weight.requires_grad_(use == "trained")
-        log(f"word vectors of the {name}, {use}: {found.report()}")
+        log(f"word vectors of the {name}, {use}: {word_vectors.report()}")
         digest.update(embedding.weight.detach().numpy().tobytes())
     return digest.hexdigest() if users else ""

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from regiontalk.align.config import AlignerConfig
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
-from regiontalk.evaluate.dense import OVERLAP
+from regiontalk.evaluate.dense import NMS_IOU
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.metrics.meteor.score import SIZE
 from regiontalk.model.config import ModelConfig
@@ -141,13 +141,13 @@ def test_the_overlap_of_dense_detections(
         "--json",
         tmp_path / "figures.json",
     )
-    for options, kept in ((), OVERLAP), (("--overlap", 1), 1.0):
+    for options, kept in ((), NMS_IOU), (("--nms-iou", 1), 1.0):
         assert invoke(*common, *options).exit_code == 0
         found = json.loads((tmp_path / "figures.json").read_text())
         assert found["results"][0]["counts"]["overlap kept"] == kept and found[
             "command"
         ].startswith("regiontalk")
-    assert invoke(*common, "--overlap", 2).exit_code == 2
+    assert invoke(*common, "--nms-iou", 2).exit_code == 2
 
 
 def test_a_folder_with_only_a_test_split(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from regiontalk.cli.export import DOCUMENTS, FOLDERS, FORMATS, Wording
 from regiontalk.datasets.folder import read_folder
@@ -25,6 +25,7 @@ from regiontalk.export.embed import find_packet
         ("genome", "x", ["x/image_data.json", "x/region_descriptions.json"]),
         ("w3c", "x/a.json", ["x/a.json"]),
         ("label-studio", "./tasks.json", ["tasks.json", "tasks.xml"]),
+        ("cvat", "boxes.xml", ["boxes.labels.json", "boxes.xml"]),
         ("csv", "x/a.csv", ["x/a.csv"]),
         ("gallery", "x", ["x/index.html", "x/photos/a.jpg", "x/photos/b.jpg"]),
     ],
@@ -49,7 +50,7 @@ def test_one_box_a_thing(run: Any, captioner: Any) -> None:
         ([], 1),
         (["--all-boxes"], 19),
         (["--regions", "3", "--all-boxes"], 2),
-        (["--least", ".3"], 0),
+        (["--min-confidence", ".3"], 0),
     ):
         assert run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
         rows = json.loads(Path("a.json").read_text())["annotations"]
@@ -142,9 +143,28 @@ def test_accepted_texts(run: Any) -> None:
     assert Path("p.html").read_bytes() == wanted
 
 
+def test_a_gallery_and_drawings_have_the_colours_of_the_photo(run: Any) -> None:
+    """A profile is applied, as the new file has none."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    blue = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    blue = blue.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+    Image.new("RGB", (400, 300), "red").save("red.png", icc_profile=blue)
+    Image.new("RGB", (400, 300), "red").save("odd.png", icc_profile=profile)
+    assert run("export", "gallery", "red.png", "odd.png", "--out", "g").exit_code == 0
+    assert run("caption", "red.png", "--regions", "0", "--draw", "drawn").exit_code == 0
+    for path, channel in (
+        ("g/photos/red.jpg", 2),
+        ("g/photos/odd.jpg", 0),
+        ("drawn/red_regions.jpg", 2),
+    ):
+        with Image.open(path) as picture:
+            colour = picture.getpixel((picture.width // 2, 200))
+        assert isinstance(colour, tuple) and colour[channel] > 200 > sum(colour) - colour[channel]
+
+
 def test_html_unsure(run: Any) -> None:
     Path("album/p.html").write_bytes(PAGE)
-    result = run("export", "html", "album", "--out", "web", "--least", "0.9")
+    result = run("export", "html", "album", "--out", "web", "--min-confidence", "0.9")
     assert (
         result.exit_code == 0
         and "1 of 1 pictures have no alt text" in result.stderr

@@ -22,8 +22,8 @@ def test_one_photo(run: Any, captioner: Any) -> None:
     ("options", "text"),
     [
         pytest.param(["--limit", "20"], "A plain wall.", id="short"),
-        pytest.param(["--least", "0.3"], "A plain wall.", id="surer"),
-        pytest.param(["--least", "0.6"], "[not sure]", id="nothing is sure"),
+        pytest.param(["--min-confidence", "0.3"], "A plain wall.", id="surer"),
+        pytest.param(["--min-confidence", "0.6"], "[not sure]", id="nothing is sure"),
         pytest.param(["--regions", "0", "--neutral"], "A plain wall.", id="only the photo"),
     ],
 )
@@ -57,7 +57,7 @@ def test_speak(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(["gone.png"], "gone.png: no such photo", id="no such photo"),
         pytest.param(["broken.jpg"], "broken.jpg", id="no picture"),
         pytest.param(["a.png", "--limit", "5"], "--limit", id="limit"),
-        pytest.param(["a.png", "--least", "2"], "--least", id="least"),
+        pytest.param(["a.png", "--min-confidence", "2"], "--min-confidence", id="least"),
     ],
 )
 def test_mistakes(run: Any, refused: Any, arguments: list[str], message: str) -> None:

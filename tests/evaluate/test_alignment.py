@@ -11,7 +11,7 @@ import torch
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.alignment import (
-    _judge,
+    _judge_words,
     _outranks,
     evaluate_alignment,
     phrase_outcomes,
@@ -54,7 +54,7 @@ def test_judge_by_hand() -> None:
     places = checked_boxes([[0, 0, 20, 20], [0, 0, 10, 6], [12, 0, 20, 8]])
     labels = torch.tensor([[1, 2, 0, 0, 1]])  # a man ... two hats
     fixed = [0.0, 1.0, 1.0, 1.0]  # the whole photo: no IoU, centre inside; some region: both
-    assert _judge(example, places, labels, np.ones(3, dtype=np.bool_)) == [
+    assert _judge_words(example, places, labels, np.ones(3, dtype=np.bool_)) == [
         [1.0, 1.0, *fixed],
         [0.0, 0.0, *fixed],
         [0.0, 1.0, *fixed],

@@ -14,7 +14,7 @@ from regiontalk.evaluate.captions import (
     score_files,
 )
 from regiontalk.evaluate.judges import find_meteor
-from regiontalk.evaluate.region_captions import speak_of_photos
+from regiontalk.evaluate.region_captions import caption_photos
 from regiontalk.evaluate.training_bank import read_training
 from regiontalk.metrics.captions import score_captions
 
@@ -22,7 +22,7 @@ from regiontalk.metrics.captions import score_captions
 def test_figures_are_those_of_the_metric(photos: Any) -> None:
     encoded, training = photos(batch=4), read_training(photos("train", batch=4), infer=False)
     found = evaluate_captions(encoded, training, beams=2, resamples=5)
-    said = {name: spoken.text for name, spoken in speak_of_photos(encoded, 2).items()}
+    said = {name: spoken.text for name, spoken in caption_photos(encoded, 2).items()}
     references = {example.id: example.captions for example in encoded.examples}
     slow = score_captions(
         said, references, meteor=find_meteor(), resamples=5
@@ -47,9 +47,9 @@ def test_without_training_photos(photos: Any) -> None:
 
 def test_the_nearest_photo_of_a_photo_is_itself(photos: Any) -> None:
     encoded = photos(batch=4)
-    assert nearest_sentences(encoded, read_training(photos(batch=3), infer=False)) == {
-        example.id: example.captions[0] for example in encoded.examples
-    }
+    first = {example.id: example.captions[0] for example in encoded.examples}
+    training = read_training(photos(batch=3), infer=False)
+    assert nearest_sentences(encoded, training, first) == first
 
 
 RESULTS = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]

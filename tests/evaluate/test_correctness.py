@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regiontalk.evaluate.correctness import content_words, photo_right, region_right
+from regiontalk.evaluate.correctness import content_words, is_photo_correct, is_region_correct
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_content_words(text: str, words: list[str]) -> None:
     ],
 )
 def test_region_right(caption: str, phrases: list[str], right: bool | None) -> None:
-    assert region_right(caption, phrases) is right
+    assert is_region_correct(caption, phrases) is right
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_region_right(caption: str, phrases: list[str], right: bool | None) -> N
     ],
 )
 def test_photo_right(caption: str, sentences: list[str], right: bool | None) -> None:
-    assert photo_right(caption, sentences) is right
+    assert is_photo_correct(caption, sentences) is right

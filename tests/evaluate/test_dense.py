@@ -20,7 +20,7 @@ EMPTY = MeteorTables()  # exact words and stems only
 
 def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
     encoded = photos(batch=4)
-    found = detect(encoded, 5, 2, overlap=1)
+    found = detect(encoded, 5, 2, nms_iou=1)
     assert [photo.photo for photo in found] == [example.id for example in encoded.examples]
     for photo, example in zip(found, encoded.examples, strict=True):
         said = captioner.caption(
@@ -37,8 +37,8 @@ def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
 
 def test_what_overlaps_is_suppressed(photos: Any) -> None:
     encoded = photos(batch=4)
-    many = detect(encoded, 300, 1, overlap=1)
-    for few, every in zip(detect(encoded, 5, 1, overlap=0.3), many, strict=True):
+    many = detect(encoded, 300, 1, nms_iou=1)
+    for few, every in zip(detect(encoded, 5, 1, nms_iou=0.3), many, strict=True):
         assert (np.triu(iou(few.boxes_xyxy, few.boxes_xyxy), 1) <= 0.3 + 1e-6).all()
         kept: list[
             int

@@ -13,7 +13,7 @@ from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import (
     EncodedPhotos,
     PhotoBatch,
-    box_vectors,
+    box_features,
     pad_with_whole,
 )
 from regiontalk.images.preprocessing import Preprocessing
@@ -112,7 +112,7 @@ def test_box_vectors_leave_the_padding_out(captioner: RegionCaptioner, photos: A
         np.array([[0, 0, 64, 64], [8, 8, 40, 40]], dtype=np.float32),
         np.zeros((0, 4), dtype=np.float32),
     ]
-    first, second = box_vectors(captioner, part, boxes)
+    first, second = box_features(captioner, part, boxes)
     assert first.shape == (2, 16) and second.shape == (0, 16)
     whole = captioner.predictor.photo_features(part.features)[0]
     np.testing.assert_allclose(first[0], whole, atol=1e-6)

@@ -10,11 +10,11 @@ import pytest
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.region_captions import (
+    caption_boxes,
+    caption_photos,
     left_out,
     one_box_things,
-    photo_vectors,
-    speak,
-    speak_of_photos,
+    photo_features,
 )
 from regiontalk.records import Example, Phrase
 
@@ -89,22 +89,24 @@ def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any)
         np.float32
     )
     wanted = [boxes[row, : (1, 3, 0, 2, 3, 1)[row]] for row in range(6)]
-    found = speak(captioner, batch, wanted, beams=2)
+    found = caption_boxes(captioner, batch, wanted, beams=2)
     assert [len(own) for own in found] == [1, 3, 0, 2, 3, 1]
     for row, own in enumerate(wanted):
         features = batch.features.take([row])
         for box, spoken in zip(own, found[row], strict=True):
             alone = box[None, None]
             caption = captioner.write(features, alone, 2)
-            fluency, match = captioner.evidence(features, alone, caption)[0].tolist()
+            fluency, match = captioner.confidence_features(features, alone, caption)[0].tolist()
             assert spoken.text == captioner.vocabulary.decode(caption[0].words) != ""
-            assert (spoken.fluency, spoken.match) == pytest.approx((fluency, match), abs=1e-4)
+            assert (spoken.mean_log_prob, spoken.alignment_score) == pytest.approx(
+                (fluency, match), abs=1e-4
+            )
 
 
 def test_whole_photos(captioner: RegionCaptioner, photos: Any) -> None:
     encoded = photos(batch=4)
-    said = speak_of_photos(encoded, beams=2)
-    examples, vectors = photo_vectors(encoded)
+    said = caption_photos(encoded, beams=2)
+    examples, vectors = photo_features(encoded)
     assert (
         list(said)
         == [example.id for example in examples]

@@ -124,9 +124,9 @@ def test_matched_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) 
             assert (thing.id in found) == (overlaps[best] >= 0.5)
             if thing.id in found:
                 own = found[thing.id]
-                assert own.overlap == pytest.approx(float(overlaps[best]), abs=1e-5)
+                assert own.iou == pytest.approx(float(overlaps[best]), abs=1e-5)
                 said = captioner.write(batch.features, boxes[:, best : best + 1], 2)[0].words
-                assert own.spoken.text == captioner.vocabulary.decode(said)
+                assert own.caption.text == captioner.vocabulary.decode(said)
 
 
 def test_without_training_or_boxes(captioner: RegionCaptioner, photos: Any) -> None:

@@ -13,7 +13,7 @@ from regiontalk.align.config import AlignerConfig
 from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.retrieval import evaluate_retrieval, region_vectors, score_matrix
+from regiontalk.evaluate.retrieval import evaluate_retrieval, region_embeddings, score_matrix
 from regiontalk.metrics.retrieval import retrieval
 from regiontalk.model.config import ModelConfig
 from regiontalk.records import Example
@@ -53,7 +53,7 @@ def test_score_matrix_equals_loops(score: Any, token: bool) -> None:
 
 def test_the_protocol_is_the_metric_on_the_matrix(captioner: RegionCaptioner, photos: Any) -> None:
     encoded = photos(batch=4)
-    examples, vectors, seen = region_vectors(encoded, 3)
+    examples, vectors, seen = region_embeddings(encoded, 3)
     assert vectors.shape == (6, 4, 8) and seen.shape == (6, 4)
     sentences = [(row, text) for row, example in enumerate(examples) for text in example.captions]
     numbers = [captioner.vocabulary.encode(text) for _, text in sentences]

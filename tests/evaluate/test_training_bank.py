@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.evaluate.training_bank import nearest, read_bags, read_snippets, read_training
+from regiontalk.evaluate.training_bank import embed_texts, nearest, read_snippets, read_training
 from regiontalk.export.snippets import photo_snippets
 from regiontalk.text.vocabulary import tokenize
 
@@ -38,7 +38,7 @@ def test_bags_give_the_scores_of_the_facade(captioner: RegionCaptioner, photos: 
     boxes, scores = captioner.phrase_scores(batch.features, [numbers], 3)
     predictor = captioner.predictor
     regions = predictor.embed_regions(predictor.region_features(batch.features, boxes))[0]
-    np.testing.assert_allclose(read_bags(captioner, texts) @ regions.T, scores[0], atol=1e-5)
+    np.testing.assert_allclose(embed_texts(captioner, texts) @ regions.T, scores[0], atol=1e-5)
 
 
 def test_inferred_snippets_are_those_of_the_snippets_verb(
@@ -55,8 +55,8 @@ def test_inferred_snippets_are_those_of_the_snippets_verb(
             if key not in best or row["score"] > best[key][0]:
                 best[key] = (row["score"], row["text"])
     assert found.bank is not None and set(found.bank.texts) == texts
-    assert len(found.bank.best) == len(found.bank.vectors) == len(best)
-    np.testing.assert_allclose(np.linalg.norm(found.bank.vectors, axis=1), 1, atol=1e-5)
+    assert len(found.bank.best) == len(found.bank.features) == len(best)
+    np.testing.assert_allclose(np.linalg.norm(found.bank.features, axis=1), 1, atol=1e-5)
     whole = [
         " ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions
     ]

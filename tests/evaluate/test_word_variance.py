@@ -44,14 +44,14 @@ def spoken(rows: list[tuple[str, list[float]]]) -> SpokenWords:
     ],
 )
 def test_share_of_word(rows: list[tuple[str, list[float]]], share: float | None) -> None:
-    found = share_of_word(spoken(rows), least=2)
+    found = share_of_word(spoken(rows), min_count=2)
     assert found == (None if share is None else pytest.approx(share))
 
 
 def test_share_of_word_has_no_bias() -> None:
     random = np.random.default_rng(0)
     rows = [(f"w{word}", random.normal(size=3).tolist()) for word in range(200) for _ in range(3)]
-    found = share_of_word(spoken(rows), least=2)
+    found = share_of_word(spoken(rows), min_count=2)
     assert found is not None and found < 0.1  # without n - 1 it would say a third
 
 
@@ -69,10 +69,10 @@ def test_spreads_add_up_to_the_share() -> None:
         )
         photos.append(([sentence], vectors, mask))
         words = words.joined(SpokenWords.of([sentence], vectors, mask))
-    rows = spreads(words, photos, least=2)
+    rows = spreads(words, photos, min_count=2)
     assert rows.shape == (4, 2)
     assert max(0.0, 1 - rows[:, 0].sum() / rows[:, 1].sum()) == pytest.approx(
-        share_of_word(words, least=2)
+        share_of_word(words, min_count=2)
     )
 
 
@@ -87,8 +87,8 @@ def test_by_length() -> None:
         ]
     )
     # means: a (5 + 1) / 2 = 3, dog 10, cat 3, the 0.5; a before cat by spelling
-    assert by_length(words, least=1) == ["dog", "a", "cat", "the"]
-    assert by_length(words, least=2) == ["a"]
+    assert by_length(words, min_count=1) == ["dog", "a", "cat", "the"]
+    assert by_length(words, min_count=2) == ["a"]
 
 
 def test_sums_and_padding() -> None:

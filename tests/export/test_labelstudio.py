@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,9 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from regiontalk.export import labelstudio
-from regiontalk.export.labelstudio import CONFIG, read_tasks, tasks
+from regiontalk.export.labelstudio import CONFIG, tasks
+from regiontalk.export.labelstudio_import import read_tasks
+from regiontalk.export.labelstudio_shapes import rle_box
 from regiontalk.records import ImageResult, RegionCaption
 
 RESULT = ImageResult(
@@ -208,7 +213,7 @@ def test_one_bad_task_leaves_the_others() -> None:
     bad = {
         "id": 3,
         "data": {"photo": "a.jpg"},
-        "annotations": [{"result": [{**box(), "value": {"x": "wide"}}]}],
+        "annotations": [{"result": [{**box(), "value": {**box()["value"], "x": "wide"}}]}],
     }
     found = read_tasks(
         [
@@ -255,7 +260,6 @@ SHAPES: dict[str, tuple[dict[str, Any], list[float] | None]] = {
     "ellipse": ({"x": 50, "y": 50, "radiusX": 10, "radiusY": 20}, [80, 30, 120, 70]),
     "turned": ({"x": 50, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 90}, [95, 30, 105, 70]),
     "vector": ({"vertices": [{"x": 0, "y": 0}, {"x": 5, "y": 9}]}, [0, 0, 10, 9]),
-    "brush": ({"format": "rle", "rle": [1, 2]}, None),
     "key point": ({"x": 3, "y": 3, "width": 1}, None),
 }
 
@@ -269,7 +273,7 @@ def test_shapes_become_the_box_around_them(shape: str) -> None:
     found = read_tasks([{"data": {"photo": "a.jpg"}, "annotations": [{"result": [piece, words]}]}])
     if expected is None:
         assert "has no box that can be read" in found.left_out[0]
-        assert "its words were 'a medal'" in found.left_out[1]
+        assert "the words of b, left out with it, were 'a medal'" in found.left_out[1]
     else:
         box = found.rows[0]["boxes"][0]
         assert box["phrase"] == "a medal" and box["box"] == pytest.approx(expected, abs=0.2)
@@ -289,3 +293,130 @@ def test_own_labels_and_other_keys() -> None:
     assert found.rows[0]["boxes"][0]["phrase"] == "Coffee cup"
     assert "task 1: the words 'a cat' belong to no region and are left out" in found.left_out
     assert "task 2: expected the picture under photo or image, got the keys text" in found.left_out
+
+
+class Packer:
+    """The slow twin of the reader: writes bits one by one, as the format says."""
+
+    def __init__(self) -> None:
+        self.bits = ""
+
+    def write(self, number: int, count: int) -> None:
+        self.bits += f"{number:0{count}b}"
+
+    def pack(self, values: list[int]) -> list[int]:
+        """Runs of equal values, and single values one by one; lengths of 3, 4, 8 and 16 bits."""
+        self.write(len(values), 32)
+        self.write(8 - 1, 5)
+        for size in (3, 4, 8, 16):
+            self.write(size - 1, 4)
+        index = 0
+        while index < len(values):
+            end = index
+            while end < len(values) and values[end] == values[index]:
+                end += 1
+            length = min(end - index, 1 << 16)
+            size = next(n for n, bits in enumerate((3, 4, 8, 16)) if length <= 1 << bits)
+            repeats = length > 1
+            self.write(int(repeats), 1)
+            self.write(size, 2)
+            self.write(length - 1, (3, 4, 8, 16)[size])
+            self.write(values[index], 8)
+            index += length
+        self.bits += "0" * (-len(self.bits) % 8)
+        return [int(self.bits[at : at + 8], 2) for at in range(0, len(self.bits), 8)]
+
+
+def mask_values(width: int, height: int, painted: set[tuple[int, int]]) -> list[int]:
+    values = []
+    for y in range(height):
+        for x in range(width):
+            values += [200, 10, 30, 255] if (x, y) in painted else [0, 0, 0, 0]
+    return values
+
+
+PIXELS = st.sets(st.tuples(st.integers(0, 11), st.integers(0, 8)), max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(PIXELS, st.booleans())
+def test_masks_of_brushes(painted: set[tuple[int, int]], filled: bool) -> None:
+    width, height = 12, 9
+    if filled:  # whole rows, so that runs go over the edges of rows
+        painted = {(x, y) for _, y in painted for x in range(width)}
+    box = rle_box(Packer().pack(mask_values(width, height, painted)), (width, height))
+    xs, ys = [x for x, _ in painted], [y for _, y in painted]
+    assert box == ((min(xs), min(ys), max(xs) + 1, max(ys) + 1) if painted else None)
+
+
+def test_a_mask_by_hand() -> None:
+    # 1x1 pixel, painted white: 4 values, each of 7 + 1 bits, lengths of 1, 2, 2 and 2 bits; one run
+    # that repeats (1), its length in 1 + 1 bits (01): 3 + 1 values (11) of 255.
+    bits = f"{4:032b}{7:05b}" + "0000" + "0001" + "0001" + "0001" + "1" + "01" + "11" + "1" * 8
+    bits += "0" * (-len(bits) % 8)
+    packed = [int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)]
+    assert rle_box(packed, (1, 1)) == (0, 0, 1, 1)
+
+
+def brush(value: dict[str, Any], size_wh: tuple[int, int] = (12, 9), **more: Any) -> Any:
+    piece = {"id": "b", "type": "brushlabels", "from_name": "x", "value": value, **more}
+    piece |= {"original_width": size_wh[0], "original_height": size_wh[1]}
+    words = {"id": "b", "type": "textarea", "from_name": "phrase", "value": {"text": ["a hat"]}}
+    annotations = [{"result": [piece, words, {"type": "relation", "from_id": "b", "to_id": "c"}]}]
+    return read_tasks([{"id": 4, "data": {"photo": "a.jpg"}, "annotations": annotations}])
+
+
+def test_a_brush_becomes_the_box_around_it() -> None:
+    packed = Packer().pack(mask_values(12, 9, {(3, 2), (7, 5)}))
+    found = brush({"format": "rle", "rle": packed, "brushlabels": ["Region"]})
+    assert found.rows[0]["boxes"] == [{"box": [3, 2, 8, 6], "phrase": "a hat"}]
+    assert found.left_out == ("task 4: relation (1): says nothing of a box, and is left out",)
+
+
+def bitmask(size_wh: tuple[int, int]) -> str:
+    mask = Image.new("RGBA", size_wh)
+    mask.putpixel((3, 2), (255, 0, 0, 255))
+    mask.putpixel((size_wh[0] - 5, 5), (255, 0, 0, 255))
+    stream = io.BytesIO()
+    mask.save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def test_a_bitmask_becomes_the_box_around_it() -> None:
+    found = brush({"imageDataURL": bitmask((12, 9)), "bitmasklabels": ["Region"]})
+    assert found.rows[0]["boxes"] == [{"box": [3, 2, 8, 6], "phrase": "a hat"}]
+
+
+@pytest.mark.parametrize(
+    ("value", "more", "message"),
+    [
+        pytest.param({"rle": [1, 2]}, {}, "the mask is cut short", id="cut short"),
+        pytest.param({"rle": 10**15}, {}, "the mask as a list of bytes, got int", id="a number"),
+        pytest.param({"rle": ["x"]}, {}, "brushlabels b is left out", id="letters"),
+        pytest.param({"rle": [255] * 40}, {}, "expected a mask of 12x9 pixels", id="another size"),
+        pytest.param({"rle": [0, 0, 1, 176]}, {}, "cut short", id="only its head"),
+        pytest.param({"imageDataURL": "data:image/png;base64,AAAA"}, {}, "no PNG", id="no PNG"),
+        pytest.param(
+            {"imageDataURL": bitmask((5, 9))}, {}, "expected a mask of (12, 9)", id="other PNG"
+        ),
+        pytest.param(
+            {"x": 1, "y": 1, "width": 9, "height": 9},
+            {"image_rotation": 90},
+            "turned by 90 degrees",
+            id="turned in the tool",
+        ),
+        pytest.param(
+            {"x": 1, "y": 1, "width": 9, "height": 9}, {"item_index": 1}, "further photo", id="two"
+        ),
+        pytest.param({"x": 1, "y": 1, "width": 9, "height": float("nan")}, {}, "numbers", id="nan"),
+    ],
+)
+def test_what_cannot_be_read_is_listed(value: Any, more: Any, message: str) -> None:
+    found = brush(value, **more)
+    assert found.rows == () and message in found.left_out[0]
+    assert "task 4: the words of b, left out with it, were 'a hat'" in found.left_out
+
+
+def test_json_min_is_named() -> None:
+    with pytest.raises(ValueError, match="JSON-MIN"):
+        read_tasks([{"image": "/data/upload/1/a.jpg", "id": 1, "region": []}])

@@ -17,6 +17,7 @@ from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.export import snippets
 from regiontalk.export.snippets import draw_sheet, photo_snippets, write_snippets
+from regiontalk.files import locked
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
@@ -74,9 +75,20 @@ def test_the_file_holds_every_photo_in_order(
     )
     expected = [row for example in examples for row in photo_snippets(captioner, example, 0.1)]
     assert rows_of(path) == expected and (count, broken) == (len(expected), [])
-    assert len(ticks) == len(examples) and [item.name for item in path.parent.iterdir()] == [
-        "pairs.jsonl"
-    ]
+    names = sorted(item.name for item in path.parent.iterdir())
+    assert len(ticks) == len(examples) and names == [".pairs.jsonl.lock", "pairs.jsonl"]
+
+
+def test_two_runs_on_one_file(
+    captioner: RegionCaptioner, examples: list[Example], tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.jsonl"
+    with (
+        locked(tmp_path / ".pairs.jsonl.lock", "a run before"),
+        pytest.raises(ValueError, match=r"pairs\.jsonl: another process is at work here"),
+    ):
+        write_snippets(captioner, examples, path)
+    assert not path.exists() and write_snippets(captioner, examples, path)[0]
 
 
 @pytest.mark.parametrize(

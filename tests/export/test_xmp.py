@@ -223,6 +223,34 @@ def test_a_corrected_region_stays(adobe: bool) -> None:
     assert iptc_boxes(tree) == {"the ball of Rex": [0.1, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
 
 
+def moved(data: bytes, shift: float) -> bytes:
+    """The packet with the ball's box of both kinds moved to the right."""
+    for name, value in (("Iptc4xmpExt:rbX", 0.1), ("stArea:x", 0.2)):
+        before, after = (f"<{name}>{number:.6f}<" for number in (value, value + shift))
+        assert before.encode() in data
+        data = data.replace(before.encode(), after.encode())
+    return data
+
+
+@pytest.mark.parametrize("adobe", [False, True], ids=["plain", "as Adobe writes"])
+def test_a_moved_region_stays_and_is_not_said_again_where_it_stood(adobe: bool) -> None:
+    written = moved(xmp.packet(RESULT, TEXTS, mwg=True), 0.25)
+    for _ in range(2):  # nor by the run after the next
+        written = xmp.packet(
+            RESULT, TEXTS, as_adobe_writes(written) if adobe else written, mwg=True
+        )
+    tree = read(written)
+    assert iptc_boxes(tree) == {"a <red> ball": [0.35, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
+    assert mwg_boxes(tree) == {"a <red> ball": [0.45, 0.3, 0.2, 0.4], "a dog": [0.75, 0.5, 0.5, 1]}
+    assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
+    assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
+
+
+def test_a_rounded_box_is_not_moved() -> None:
+    written = moved(xmp.packet(RESULT, TEXTS, mwg=True), 0.001)
+    assert iptc_boxes(read(xmp.packet(RESULT, TEXTS, written)))["a <red> ball"][0] == 0.1
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
 def test_packets_of_any_encoding(encoding: str) -> None:
     head = f'<?xml version="1.0" encoding="{encoding}"?>'

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from regiontalk.images.open import ImageError, open_image, open_photo
 from regiontalk.images.preprocessing import Preprocessing
@@ -468,3 +468,62 @@ def test_a_jpeg_without_its_end_mark_is_a_photo(progressive: bool) -> None:
         np.testing.assert_array_equal(np.asarray(open_image(data[:-cut])), whole)
     with pytest.raises(ImageError, match="damaged or cut short"):
         open_image(data[:-200])
+
+
+def swapped_profile() -> bytes:
+    """A profile of sRGB in which red and blue have changed places."""
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for at in range(132, 132 + 12 * int.from_bytes(data[128:132], "big"), 12):
+        name = bytes(data[at : at + 4])
+        data[at : at + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(name, name)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("source", "left", "right"),
+    [
+        pytest.param(
+            lambda: encoded(halves(), "PNG", icc_profile=swapped_profile()), BLUE, RED, id="png"
+        ),
+        pytest.param(
+            lambda: encoded(halves().quantize(4), "PNG", icc_profile=swapped_profile()),
+            BLUE,
+            RED,
+            id="palette",
+        ),
+        pytest.param(
+            lambda: encoded(glass(), "PNG", icc_profile=swapped_profile()),
+            BLUE,
+            WHITE,
+            id="transparent",
+        ),
+        pytest.param(lambda: encoded(halves(), "PNG"), RED, BLUE, id="no profile"),
+        pytest.param(
+            lambda: encoded(halves(), "PNG", icc_profile=b"no profile at all"),
+            RED,
+            BLUE,
+            id="a broken profile",
+        ),
+        pytest.param(
+            lambda: encoded(halves().convert("CMYK"), "TIFF", icc_profile=swapped_profile()),
+            RED,
+            BLUE,
+            id="a profile of other channels",
+        ),
+    ],
+)
+def test_colour_profiles(
+    source: Callable[[], bytes], left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    image = open_image(source(), srgb=True)
+    assert np.abs(np.subtract(image.getpixel((4, 24)), left)).max() <= 3
+    assert np.abs(np.subtract(image.getpixel((59, 24)), right)).max() <= 3
+    assert "icc_profile" not in image.info
+    assert open_image(source()).tobytes() == open_image(source(), srgb=False).tobytes()
+
+
+def test_a_profile_is_applied_once() -> None:
+    source = encoded(halves(), "PNG", icc_profile=swapped_profile())
+    once = open_image(source, srgb=True)
+    assert open_image(once, srgb=True).tobytes() == once.tobytes()
+    assert open_image(source).getpixel((4, 24)) == RED  # what the network is given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def made_up(captioner: RegionCaptioner) -> Callable[[int], list[Row]]:
         return [
             Row(
                 f"/nowhere/{number}.jpg",
-                Stamp(1, 1, "0"),
+                Stamp(1, 1, sha256(str(number).encode()).hexdigest()),
                 datetime(2024, 1, 1),
                 (9, 9),
                 own.astype(np.float16),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,39 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.images.open import ImageError
-from regiontalk.index.rows import camera_date, photo_rows, read_file, read_stamp
-
-
-def taken(text: str | None) -> bytes:
-    """A picture with a camera's date."""
-    exif, stream = Image.Exif(), io.BytesIO()
-    if text is not None:
-        exif.get_ifd(0x8769)[0x9003] = text
-    Image.new("RGB", (8, 8)).save(stream, "JPEG", exif=exif)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "found"),
-    [
-        pytest.param(taken("2024:05:31 23:59:58"), datetime(2024, 5, 31, 23, 59, 58), id="a date"),
-        pytest.param(taken(None), None, id="no date"),
-        pytest.param(taken("0000:00:00 00:00:00"), None, id="a clock that was never set"),
-        pytest.param(taken("yesterday"), None, id="no date but a text"),
-        pytest.param(
-            taken("2024:05:31 23:59:58").replace(b"Exif\0\0", b"Exif\0\0\xff\xff"),
-            None,
-            id="broken block",
-        ),
-        pytest.param(b"", None, id="no picture"),
-    ],
-)
-def test_camera_date(content: bytes, found: datetime | None) -> None:
-    assert camera_date(content) == found
+from regiontalk.index.rows import photo_rows, read_file, read_stamp
 
 
 def test_read_file(captioner: RegionCaptioner, photos: Sequence[Path]) -> None:

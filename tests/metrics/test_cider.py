@@ -85,7 +85,7 @@ def test_a_part_of_a_set_gets_the_figures_of_the_whole() -> None:
     candidates, references = [own[0] for own in sentences], [own[1:] for own in sentences]
     whole = cider_d(candidates, references)
     frequencies = document_frequencies(references)
-    assert frequencies.pictures == 9 and frequencies.of[("a",)] == sum(
+    assert frequencies.photos == 9 and frequencies.of[("a",)] == sum(
         "a" in x + y for x, y in references
     )
     assert cider_d(candidates[2:4], references[2:4], frequencies) == pytest.approx(whole[2:4])

@@ -13,11 +13,11 @@ from regiontalk.metrics.dense import (
     DensePhoto,
     DenseReport,
     average_precisions,
+    correct_detections,
     dense_captioning,
     keep_truths,
     merge_truths,
     rank_detections,
-    right_detections,
 )
 
 
@@ -238,7 +238,7 @@ def test_interval_against_plain_resampling() -> None:
     values = []
     for _ in range(60):
         ranking = rank_detections([photos[row] for row in generator.integers(0, 12, 12)], meteor)
-        values.append(average_precisions(ranking, right_detections(ranking, pairs)).mean())
+        values.append(average_precisions(ranking, correct_detections(ranking, pairs)).mean())
     found = dense_captioning(photos, meteor, resamples=200).mean_ap
     assert [found.low, found.high] == pytest.approx(
         np.quantile(values, [0.025, 0.975]).tolist(), abs=0.1

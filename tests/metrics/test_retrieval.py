@@ -166,7 +166,7 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
     folds = retrieval(block, owner, photos=5000, fold=1000, resamples=5)
     assert (folds.folds, folds.photos, folds.sentences) == ((1000,) * 5, 5000, 10000)
     for number, part in enumerate(
-        folds.parts
+        folds.ranks_by_fold
     ):  # each against a plain matrix of its own photos and sentences
         photos, sentences = (
             vectors[number * 1000 : (number + 1) * 1000],
@@ -178,13 +178,13 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
             part.photo_to_sentence.tolist() == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
         )
     assert folds.photo_to_sentence["R@1"].value == pytest.approx(
-        np.mean([(part.photo_to_sentence == 1).mean() for part in folds.parts])
+        np.mean([(part.photo_to_sentence == 1).mean() for part in folds.ranks_by_fold])
     )
     whole = retrieval(block, owner, photos=5000, resamples=5)
     assert whole.folds == (5000,)
-    inside = np.concatenate([part.sentence_to_photo for part in folds.parts])
+    inside = np.concatenate([part.sentence_to_photo for part in folds.ranks_by_fold])
     assert (
-        whole.parts[0].sentence_to_photo >= inside
+        whole.ranks_by_fold[0].sentence_to_photo >= inside
     ).all()  # more photos to choose from: never a better rank
     assert whole.sentence_to_photo["R@1"].value < folds.sentence_to_photo["R@1"].value
 

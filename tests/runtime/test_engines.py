@@ -79,7 +79,7 @@ def agree(first: Predictor, second: Predictor) -> None:
         if one is not None and other is not None:
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     words = [
-        [hypothesis.words for hypothesis in each.write(state)]
+        [captions[0].words for captions in each.write(state)]
         for each, state in zip((first, second), states, strict=True)
     ]
     assert words[0] == words[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +48,27 @@ def photos(tmp_path: Path) -> Path:
     (folder / "notes.txt").write_text("no photo")
     (folder / ".hidden.png").touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[Any]:
+    """Workers of this machine, or the cluster of RAY_ADDRESS."""
+    pytest.importorskip("ray", reason="needs regiontalk[scale]")
+    from regiontalk.scale.ray_session import ray_session
+
+    session = ray_session(None, workers=2)
+    try:
+        session.__enter__()
+    except ConnectionError as error:  # its own daemons wait 15 seconds for each other, no longer
+        pytest.skip(str(error))
+    import ray
+
+    yield ray
+    session.__exit__(None, None, None)
+
+
+@pytest.fixture
+def workers(tiny_folder: Path) -> Any:
+    from regiontalk.scale.caption import Workers
+
+    return Workers.of(tiny_folder)

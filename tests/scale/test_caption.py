@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,10 @@ pytest.importorskip("ray", reason="needs regiontalk[scale]")
 
 from regiontalk.scale.caption import Workers, caption_photos, caption_to_output
 from regiontalk.scale.output import Output
-from regiontalk.scale.ray_session import ray_session
 from regiontalk.scale.rows import CaptionSettings
 from regiontalk.scale.sources import read_photos
 
 SETTINGS = CaptionSettings(regions=2, together=2)
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """Workers of this machine, or the cluster of RAY_ADDRESS."""
-    session = ray_session(None, workers=1)
-    try:
-        session.__enter__()
-    except ConnectionError as error:  # its own daemons wait 15 seconds for each other, no longer
-        pytest.skip(str(error))
-    import ray
-
-    yield ray
-    session.__exit__(None, None, None)
-
-
-@pytest.fixture
-def workers(tiny_folder: Path) -> Workers:
-    return Workers.of(tiny_folder)
 
 
 def rows(output: Path) -> list[Any]:

@@ -43,6 +43,15 @@ def test_only_this_machine_and_our_page(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("path", ["/v1/caption", "/v1/caption/", "//v1/caption", "/v1//caption//"])
+def test_slashes_too_many(client: TestClient, picture: bytes, path: str) -> None:
+    url = f"{HERE}{path}"
+    answer = client.post(url, files={"photo": picture}, data={"regions": 0})
+    assert answer.status_code == 200, answer.text
+    assert client.get(f"{HERE}/v1/models/").status_code == 200
+    assert client.get(f"{HERE}//").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "header", "status"),
     [

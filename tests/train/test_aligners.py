@@ -13,7 +13,7 @@ from regiontalk.align.config import AlignerConfig
 from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.runtime.torch_engine import TorchPredictor
-from regiontalk.train.align import AlignConfig, AlignTerms
+from regiontalk.train.align import absorb_standard
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import run_recipe
@@ -95,11 +95,10 @@ def test_standardised_features_end_in_the_weights() -> None:
     vectors = np.random.default_rng(0).normal(3.0, 2.0, (6, 4, 5)).astype(np.float16)
     features = FrozenFeatures(6, np.zeros((6, 4, 4)), vectors, np.ones((6, 4)))
     aligner = Aligner(features=5, vocabulary=9, config=AlignerConfig(size=3, word_size=4, hidden=4))
-    terms = AlignTerms(aligner, features, [[[4, 5]]] * 6, AlignConfig(standardise=True))
     plain = features.read_vectors(range(6))
     centred = plain - plain.mean((0, 1))
     before = aligner.embed_regions(centred / centred.norm(dim=-1).mean())
-    terms.finish()
+    absorb_standard(aligner, features)
     torch.testing.assert_close(aligner.embed_regions(plain), before, rtol=1e-4, atol=1e-4)
 
 

@@ -231,3 +231,29 @@ def test_lines_of_progress(tmp_path: Path) -> None:
 def test_optimiser_config_refuses(values: dict[str, Any], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         OptimiserConfig(**values)
+
+
+def test_the_parts_of_a_batch_train_as_the_whole(tmp_path: Path) -> None:
+    values = torch.randn(8, 3)
+
+    def terms_of(module: Part, rows: slice) -> Mapping[str, Tensor]:
+        return {"near": module(values[rows]).square().sum() / 8}
+
+    modules = []
+    for name in ("whole", "parts"):
+        torch.manual_seed(0)
+        module = Part()
+        halves = (slice(0, 4), slice(4, 8)) if name == "parts" else (slice(0, 8),)
+        train(
+            module,
+            lambda step, module=module, halves=halves: terms_of(module, halves[0]),
+            OptimiserConfig(steps=5, name="sgd", clip=0.1),
+            folder=tmp_path / name,
+            log=lambda line: None,
+            rest=lambda step, module=module, halves=halves: (
+                terms_of(module, rows) for rows in halves[1:]
+            ),
+        )
+        modules.append(module)
+    for whole, parts in zip(modules[0].parameters(), modules[1].parameters(), strict=True):
+        assert torch.allclose(whole, parts, atol=1e-6)

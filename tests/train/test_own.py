@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from regiontalk.datasets.screens import write_screens
 from regiontalk.model.region_model import RegionModel
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import Vocabulary
+from regiontalk.train.events import INSTALL, EventWriter
 from regiontalk.train.grow import grow_model, grown_vocabulary, related_words
 from regiontalk.train.watch import Watch, read_rows
 
@@ -60,6 +62,33 @@ def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_pat
     assert spoken.regions[0].text
     again = train(screens, "--out", out, "--start", tiny_folder)
     assert again.exit_code == 2 and "a finished model stands there" in again.stderr
+
+
+def test_a_killed_run_goes_on_exactly(
+    screens: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = (screens, "--start", tiny_folder, "--out")
+    assert train(*arguments, tmp_path / "straight").exit_code == 0
+    add = Watch.add
+    for stage, last in (("align", 9), ("generate", 21)):  # in the middle of an epoch
+        calls = 0
+
+        def killed(
+            watch: Watch, name: str, value: float, stage: str = stage, last: int = last
+        ) -> None:
+            nonlocal calls
+            calls += watch.stage == stage
+            if calls > last:
+                raise KeyboardInterrupt
+            add(watch, name, value)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Watch, "add", killed)
+            assert train(*arguments, tmp_path / "killed").exit_code != 0
+        assert not (tmp_path / "killed" / "config.json").exists()
+    assert train(*arguments, tmp_path / "killed").exit_code == 0
+    weights = [tmp_path / name / "model.safetensors" for name in ("straight", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_names_alone_are_learnt(screens: Path, tiny_folder: Path, tmp_path: Path) -> None:
@@ -215,3 +244,32 @@ def test_a_watched_stage_keeps_the_best_and_stops(tmp_path: Path) -> None:
     resumed.restore(module)
     assert module.weight.item() == 4 and resumed.best["dev"] == {"score": 0.5}
     assert [row["step"] for row in read_rows(tmp_path / "log.jsonl")] == [2, 4, 6, 8]
+    assert read_events(tmp_path / "events" / "align") == [(2, 0.1), (4, 0.5), (6, 0.4), (8, 0.3)]
+
+
+def read_events(folder: Path) -> list[tuple[int, float]]:
+    """The steps and values of ``dev/score``."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    (path,) = folder.iterdir()
+    data, rows = path.read_bytes(), []
+    while data:  # a record: length, checksum, bytes, checksum
+        length = int.from_bytes(data[:8], "little")
+        event = event_pb2.Event.FromString(data[12 : 12 + length])
+        data = data[16 + length :]
+        rows += [
+            (event.step, round(value.simple_value, 5))
+            for value in event.summary.value
+            if value.tag == "dev/score"
+        ]
+    return rows
+
+
+def test_without_tensorboardx_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    lines: list[str] = []
+    events = EventWriter(tmp_path / "events", [], lines.append)
+    events.add({"step": 1, "loss": {}, "dev": {"score": 0.5}})
+    events.close()
+    assert lines == [INSTALL] and not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.phrases import (
     box_names,
     choose_phrases,
+    embed_phrases,
     likely_true,
     one_box_phrases,
     phrase_loss,
@@ -84,13 +85,13 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
                 float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t]
             )
     expected = max_margin(scores, torch.arange(3), margin=0.2)
-    torch.testing.assert_close(
-        phrase_loss(model, maps, boxes, chosen), expected, atol=1e-4, rtol=1e-4
-    )
+    embedded = embed_phrases(model, maps, boxes, chosen)
+    found = phrase_loss(model.aligner, *embedded)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     spared = torch.zeros(3, 3, dtype=torch.bool)
     spared[0, 1] = spared[2, 1] = True
     expected = max_margin(scores.masked_fill(spared, -9.0), torch.arange(3), margin=0.2)
-    found = phrase_loss(model, maps, boxes, chosen, spared=spared)
+    found = phrase_loss(model.aligner, *embedded, spared=spared)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -157,7 +157,7 @@ def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) 
     first, run = trained(start_run(tiny)), start_run(tiny)
     lines: list[str] = []
     run.examples[1] = replace(run.examples[1], boxes_xyxy=run.examples[1].boxes_xyxy + 1)
-    run._content, run.log = content_hash(run.examples), lines.append
+    run.content, run.log = content_hash(run.examples), lines.append
     again = trained(run)
     named = [line for line in lines if "changed" in line]
     assert len(named) == 3 and all(line.startswith("1 photo, ") for line in named)
@@ -551,7 +551,7 @@ def test_few_photos_keep_their_words(
     tiny: dict[str, Any], tmp_path: Path, caption: str, least: int, expected: str | None
 ) -> None:
     run, lines = small_run(tiny | {"least_count": least}, tmp_path, [caption] * 3)
-    assert run._vocabulary().words[4:] == ["a", "of", "photo", "thing"]
+    assert run.build(None, None).vocabulary.words[4:] == ["a", "of", "photo", "thing"]
     assert any(line.startswith(expected) for line in lines) if expected else True
 
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.config import ExtractorConfig
-from regiontalk.train import features
-from regiontalk.train import run as runner
+from regiontalk.train import features, inputs
+from regiontalk.train.build import extractor_sizes
 from regiontalk.train.card import model_card
-from regiontalk.train.fingerprint import extractor_sizes
 from regiontalk.train.photos import PictureStore
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
+from regiontalk.train.stages import GenerateStage, make_stage
 
 PLAIN: dict[str, Any] = {"start": None, "weights": None, "published": False, "card": "card"}
 
@@ -49,8 +49,8 @@ def test_a_stage_begins_with_what_the_earlier_ones_left(
     assert saved(folder) == straight
     run = start_run(tiny)
     lines = listen(run)
-    monkeypatch.setattr(runner, "PictureStore", forbidden)
-    monkeypatch.setattr(runner, "freeze_features", forbidden)
+    monkeypatch.setattr(inputs, "PictureStore", forbidden)
+    monkeypatch.setattr(inputs, "freeze_features", forbidden)
     assert saved(run_recipe(run, ["generate"], **PLAIN)) == straight
     assert [line for line in lines if "loaded" in line] == [
         "stage joint: loaded, 4 of 4 steps",
@@ -170,7 +170,7 @@ def test_a_map_without_a_neck_is_standardised(
     torch.testing.assert_close(mean, flat.mean(1), rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(variance, flat.var(1), rtol=1e-3, atol=1e-4)
     monkeypatch.setattr(features, "PictureStore", forbidden)
-    monkeypatch.setattr(runner, "PictureStore", forbidden)
+    monkeypatch.setattr(inputs, "PictureStore", forbidden)
     again = statistics(start_run(without_a_neck(tiny)))
     assert torch.equal(again[0], mean) and torch.equal(again[1], variance), (
         "a run goes on with the very same"
@@ -194,7 +194,7 @@ def test_batches_without_pairs(
     start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start_run(tiny | {"generate": {"captions": 0, "optimiser": {"steps": 2}}})
-    monkeypatch.setattr(run, "pairs", lambda *arguments: [[]] * 24)
+    monkeypatch.setattr(GenerateStage, "pairs", lambda *arguments: [[]] * 24)
     lines = listen(run)
     run.stage("generate", run.build(None, None))
     assert any(line.startswith("step 2/2") for line in lines)
@@ -240,3 +240,38 @@ def test_the_card_names_the_backbone_that_ran(tiny: dict[str, Any], tiny_folder:
     assert ExtractorConfig().backbone in model_card(
         plan, extractor=ExtractorConfig(), data="toy", photos=12
     )
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_in_parts_has_the_same_gradient(
+    start_run: Any, tiny: dict[str, Any], parts: int
+) -> None:
+    still = tiny | {"generator": tiny["generator"] | {"dropout": 0.0, "condition_dropout": 0.0}}
+    gradients, sums = [], []
+    for count in (1, parts):
+        stage = {"captions": 2, "pairs": 2, "penalty": 0.5, "unseen": 2, "parts": count}
+        run = start_run(still | {"generate": tiny["generate"] | stage})
+        model = run.build(None, None)
+        run.unseen = [" ".join([*model.vocabulary.words[4:6], "unknownword"]), "a"]
+        lesson = make_stage("generate", run).lesson(model, 0)
+        named: dict[str, float] = {}
+        for losses in (lesson.terms(1), *lesson.rest(1)):
+            total = torch.stack(list(losses.values())).sum()
+            if total.requires_grad:  # 4 photos fill 4 of 7 parts
+                total.backward()
+            for name, value in losses.items():
+                named[name] = named.get(name, 0.0) + value.item()
+        sums.append(named)
+        gradients.append([part.grad for part in model.generator.parameters()])
+    assert set(sums[0]) == {
+        "captions",
+        "captions_attention",
+        "pairs",
+        "pairs_attention",
+        "unseen",
+        "unseen_attention",
+    }
+    # bfloat16 products round to 3 digits
+    assert sums[1] == pytest.approx(sums[0], rel=1e-2)
+    for whole, added in zip(*gradients, strict=True):
+        assert torch.allclose(whole, added, rtol=0.05, atol=0.02 * whole.abs().max())

@@ -1,8 +1,7 @@
 """METEOR's alignment of a candidate and a reference (Denkowski & Lavie, WMT 2014; the aligner of METEOR 1.5).
 
 Four stages propose matches: the same word, the same stem, a shared synonym set, a phrase and its
-paraphrase. A match
-that no other touches is taken. Among the rest a beam search over the candidate's words picks
+paraphrase. A match that no other touches is taken. Among the others a beam search over the candidate's words picks
 matches that do not overlap: first by words covered, each side's weighed by the stage and *cut to a
 whole number* (so a lone stem or synonym counts nothing, which is what the jar does), then fewest
 chunks, then most matches, then those that move least. The order of the last two, and the cut, were
@@ -118,20 +117,22 @@ def align(
 
 
 def _untouched(choices: Sequence[Sequence[Match]], words: int, other_words: int) -> frozenset[int]:
-    """Places of the candidate whose only match shares no word, on either side, with another match."""
+    """Positions in the candidate whose only match shares no word, on either side, with another match."""
     here, there = [0] * words, [0] * other_words
     for match in chain.from_iterable(choices):
         for position in range(match.start, match.start + match.length):
             here[position] += 1
         for position in range(match.other, match.other + match.other_length):
             there[position] += 1
-    return frozenset(
-        position
-        for position, matches in enumerate(choices)
-        if len(matches) == 1
-        and max(here[position : position + matches[0].length]) == 1
-        and max(there[matches[0].other : matches[0].other + matches[0].other_length]) == 1
-    )
+    untouched = set()
+    for position, matches in enumerate(choices):
+        if len(matches) == 1:
+            _, length, other_start, other_length, _ = matches[0]
+            uses = here[position : position + length]
+            uses += there[other_start : other_start + other_length]
+            if max(uses) == 1:
+                untouched.add(position)
+    return frozenset(untouched)
 
 
 def _bits(match: Match) -> int:
@@ -164,18 +165,18 @@ def _paraphrases(
     here: dict[str, list[tuple[int, int]]] = {}
     for phrase, start, length in phrases(candidate, lexicon.longest):
         here.setdefault(phrase, []).append((start, length))
-    return [
-        Match(start, length, other_start, other_length, PARAPHRASE)
-        for phrase, other_start, other_length in phrases(reference, lexicon.longest)
-        for second in lexicon.paraphrases.get(phrase, _NONE) & here.keys()
-        for start, length in here[second]
-    ]
+    matches = []
+    for phrase, other_start, other_length in phrases(reference, lexicon.longest):
+        for paraphrase in lexicon.paraphrases.get(phrase, _NONE) & here.keys():
+            for start, length in here[paraphrase]:
+                matches.append(Match(start, length, other_start, other_length, PARAPHRASE))
+    return matches
 
 
 def phrases(words: Sequence[str], longest: int) -> list[tuple[str, int, int]]:
     """Every phrase of up to ``longest`` words with its first word's place and its length."""
-    return [
-        (" ".join(words[start : start + length]), start, length)
-        for start in range(len(words))
-        for length in range(1, min(longest, len(words) - start) + 1)
-    ]
+    all_phrases = []
+    for start in range(len(words)):
+        for length in range(1, min(longest, len(words) - start) + 1):
+            all_phrases.append((" ".join(words[start : start + length]), start, length))
+    return all_phrases

@@ -44,17 +44,20 @@ def jar_statistics(
     lines = [
         _line(candidate, group) for candidate, group in zip(candidates, references, strict=True)
     ]
-    answers = run_java(
+    output = run_java(
         ["-jar", _JAR, "-", "-", "-stdio", "-l", "en", "-norm"],
         judge=_JUDGE,
         folder=folder,
         text="\n".join(lines) + "\n",
         timeout_s=timeout_s,
-    ).split("\n")[: len(lines)]
-    try:
-        rows = [[round(float(value)) for value in answer.split()] for answer in answers]
-    except ValueError:  # words, or nan
-        rows = []
+    )
+    answers = output.split("\n")[: len(lines)]
+    rows: list[list[int]] = []
+    for answer in answers:
+        try:
+            rows.append([round(float(value)) for value in answer.split()])
+        except ValueError:  # words, or nan
+            break
     if len(rows) != len(lines) or any(len(row) != SIZE for row in rows):
         raise ValueError(
             f"{_JUDGE}: expected {len(lines)} answers of {SIZE} numbers, got {answers[-1:]}"
@@ -64,7 +67,6 @@ def jar_statistics(
 
 def _line(candidate: Tokens, group: Sequence[Tokens]) -> str:
     """The jar's question about one caption; its separator is taken out of the text."""
-    texts = [
-        " ".join(tokens).replace("|||", " ").replace("\n", " ") for tokens in (*group, candidate)
-    ]
-    return " ||| ".join(["SCORE", *texts])
+    texts = [" ".join(tokens) for tokens in (*group, candidate)]
+    cleaned = [text.replace("|||", " ").replace("\n", " ") for text in texts]
+    return " ||| ".join(["SCORE", *cleaned])

@@ -7,7 +7,7 @@ original prints them; METEOR of any set of captions is a function of their sum (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -53,16 +53,22 @@ def meteor_statistics(
         ImportError: snowballstemmer is not installed.
     """
     require_pairs(candidates, references)
-    spoken = [normalize(" ".join(tokens)) for tokens in candidates]
-    groups = [[normalize(" ".join(tokens)) for tokens in group] for group in references]
-    lexicon = build_lexicon(chain(spoken, chain.from_iterable(groups)), tables)
-    rows = np.zeros((len(spoken), SIZE), dtype=np.int64)
-    for row, (candidate, group) in enumerate(zip(spoken, groups, strict=True)):
-        group_statistics = np.array(
-            [_compare(candidate, reference, lexicon, tables.function_words) for reference in group]
-        )
+    words = list(map(_normalize_tokens, candidates))
+    reference_words = [list(map(_normalize_tokens, group)) for group in references]
+    lexicon = build_lexicon(chain(words, chain.from_iterable(reference_words)), tables)
+    rows = np.zeros((len(words), SIZE), dtype=np.int64)
+    for row, (candidate, group) in enumerate(zip(words, reference_words, strict=True)):
+        comparisons = [
+            _compare(candidate, reference, lexicon, tables.function_words) for reference in group
+        ]
+        group_statistics = np.array(comparisons)
         rows[row] = group_statistics[int(np.argmax(corpus_meteor(group_statistics)))]
     return rows
+
+
+def _normalize_tokens(tokens: Tokens) -> list[str]:
+    """The words that METEOR counts in a caption."""
+    return normalize(" ".join(tokens))
 
 
 def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
@@ -79,32 +85,36 @@ def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
         (...) float64 in 0..1.
     """
     totals = np.asarray(totals, dtype=np.float64)
-    parts = totals[..., 4:20].reshape(*totals.shape[:-1], STAGES, 4)
-    weighed = np.einsum(
-        "...sk,s->...k", parts, np.array(WEIGHTS)
-    )  # (..., 4): content and function words, here and there
+    by_stage = totals[..., 4:20].reshape(*totals.shape[:-1], STAGES, 4)
+    # (..., 4): content and function words, of the candidate and of the reference
+    weighed = np.einsum("...sk,s->...k", by_stage, np.array(WEIGHTS))
     precision = _share(weighed[..., 0], weighed[..., 2], totals[..., 0], totals[..., 2])
     recall = _share(weighed[..., 1], weighed[..., 3], totals[..., 1], totals[..., 3])
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = precision * recall / (ALPHA * precision + (1 - ALPHA) * recall)
-        chunks = totals[..., 20] / ((totals[..., 21] + totals[..., 22]) / 2)
-    is_full_match = (
-        (totals[..., 21] == totals[..., 0])
-        & (totals[..., 22] == totals[..., 1])
-        & (totals[..., 20] == 1)
-    )
-    penalty = GAMMA * np.where(is_full_match, 0.0, chunks) ** BETA
-    return np.asarray(np.where(precision * recall > 0, np.nan_to_num(mean * (1 - penalty)), 0.0))
+        score = np.nan_to_num(mean * (1 - _fragmentation(totals)))
+    return np.asarray(np.where(precision * recall > 0, score, 0.0))
+
+
+def _fragmentation(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The penalty (...) of summed statistics (..., 23): many chunks are a different word order."""
+    words, reference_words = totals[..., 0], totals[..., 1]
+    chunks, matched, reference_matched = totals[..., 20], totals[..., 21], totals[..., 22]
+    is_all_matched = (matched == words) & (reference_matched == reference_words)
+    chunk_share = chunks / ((matched + reference_matched) / 2)
+    chunk_share = np.where(is_all_matched & (chunks == 1), 0.0, chunk_share)
+    return np.asarray(GAMMA * chunk_share**BETA)
 
 
 def build_lexicon(sentences: Iterable[Tokens], tables: MeteorTables) -> Lexicon:
     """Stems, synonym sets and paraphrases of all words that occur."""
-    known = {tuple(sentence) for sentence in sentences}
-    words = sorted(set(chain.from_iterable(known)))
+    distinct = set(map(tuple, sentences))
+    words = sorted(set(chain.from_iterable(distinct)))
     stem = english_stemmer()
     wanted: set[str] = set()
     if tables.paraphrases is not None:
-        wanted = {phrase for sentence in known for phrase, _, _ in phrases(sentence, LONGEST)}
+        for sentence in distinct:
+            wanted.update(phrase for phrase, _, _ in phrases(sentence, LONGEST))
     synsets = {word: _synsets(word, tables) for word in words} if tables.synsets else {}
     pairs = tables.phrase_pairs(wanted)
     longest = max((phrase.count(" ") + 1 for phrase in pairs), default=0)
@@ -113,14 +123,13 @@ def build_lexicon(sentences: Iterable[Tokens], tables: MeteorTables) -> Lexicon:
 
 def _synsets(word: str, tables: MeteorTables) -> frozenset[int]:
     """Synonym sets of a word and of its base form: the listed irregular ones, else the first that a rule makes."""
-    made = (
-        word[: -len(end)] + replacement
-        for end, replacement in _ENDINGS
-        if word.endswith(end) and len(word) > len(end)
-    )
-    bases = tables.bases.get(word) or tuple(
-        islice((base for base in made if base in tables.synsets), 1)
-    )
+    regular_bases = []
+    for ending, base_ending in _ENDINGS:
+        if word.endswith(ending) and len(word) > len(ending):
+            base = word[: -len(ending)] + base_ending
+            if base in tables.synsets:
+                regular_bases.append(base)
+    bases = tables.bases.get(word) or regular_bases[:1]
     return frozenset().union(*(tables.synsets.get(form, ()) for form in (word, *bases)))
 
 
@@ -129,26 +138,24 @@ def _compare(
 ) -> list[int]:
     """The 23 numbers of one pair."""
     matches, chunks = align(candidate, reference, lexicon)
-    small = [word in function_words for word in candidate]
-    other_small = [word in function_words for word in reference]
-    row = [
+    is_function = [word in function_words for word in candidate]
+    is_reference_function = [word in function_words for word in reference]
+    row = [0] * SIZE
+    row[:4] = [
         len(candidate),
         len(reference),
-        sum(small),
-        sum(other_small),
-        *[0] * (4 * STAGES),
-        chunks,
-        0,
-        0,
+        sum(is_function),
+        sum(is_reference_function),
     ]
+    row[20] = chunks
     for start, length, other_start, other_length, stage in matches:
-        few = sum(small[start : start + length])
-        other_few = sum(other_small[other_start : other_start + other_length])
-        at = 4 + 4 * stage
-        row[at] += length - few
-        row[at + 1] += other_length - other_few
-        row[at + 2] += few
-        row[at + 3] += other_few
+        function = sum(is_function[start : start + length])
+        other_function = sum(is_reference_function[other_start : other_start + other_length])
+        column = 4 + 4 * stage
+        row[column] += length - function
+        row[column + 1] += other_length - other_function
+        row[column + 2] += function
+        row[column + 3] += other_function
         row[21] += length
         row[22] += other_length
     return row
@@ -156,15 +163,13 @@ def _compare(
 
 def _share(
     content: NDArray[np.float64],
-    small: NDArray[np.float64],
+    function: NDArray[np.float64],
     words: NDArray[np.float64],
-    few: NDArray[np.float64],
+    function_words: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Weighed matched words over weighed words."""
-    total_weight = DELTA * (words - few) + (1 - DELTA) * few
-    matched_weight = DELTA * content + (1 - DELTA) * small
-    return np.asarray(
-        np.divide(
-            matched_weight, total_weight, out=np.zeros_like(matched_weight), where=total_weight > 0
-        )
-    )
+    """Weighed matched words (content and function words) over weighed words."""
+    total_weight = DELTA * (words - function_words) + (1 - DELTA) * function_words
+    matched_weight = DELTA * content + (1 - DELTA) * function
+    nothing = np.zeros_like(matched_weight)
+    share = np.divide(matched_weight, total_weight, out=nothing, where=total_weight > 0)
+    return np.asarray(share)

@@ -76,14 +76,9 @@ def read_tables(folder: Path) -> MeteorTables:
             f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap"
         )
     with zipfile.ZipFile(folder / _JAR) as jar:
-        words, synsets, exceptions = (
-            jar.read(name).decode("utf-8").split("\n")
-            for name in (
-                "function/english.words",
-                "synonym/english.synsets",
-                "synonym/english.exceptions",
-            )
-        )
+        words = _jar_lines(jar, "function/english.words")
+        synsets = _jar_lines(jar, "synonym/english.synsets")
+        exceptions = _jar_lines(jar, "synonym/english.exceptions")
     bases: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     for base, forms in zip(exceptions[0::2], exceptions[1::2], strict=False):
         for form in forms.split():
@@ -97,6 +92,11 @@ def read_tables(folder: Path) -> MeteorTables:
         bases=dict(bases),
         paraphrases=folder / _PARAPHRASES,
     )
+
+
+def _jar_lines(jar: zipfile.ZipFile, name: str) -> list[str]:
+    """The lines of a text file in the jar."""
+    return jar.read(name).decode("utf-8").split("\n")
 
 
 def english_stemmer() -> Callable[[str], str]:

@@ -165,12 +165,12 @@ def test_the_last_cue_of_a_film_that_was_stopped(
         pytest.param(["words.mp4"], "expected a video file", id="no film"),
         pytest.param(
             ["film.avi", "a.png"],
-            "expected one film and nothing else, got 2 names",
+            "expected one video and nothing else, got 2 names",
             id="film and photo",
         ),
         pytest.param(
             ["rtsp://me:pass@door/1", "a.png"],
-            "rtsp://me@door/1: expected one film",
+            "rtsp://me@door/1: expected one video",
             id="not with its password",
         ),
         pytest.param(["film.avi", "--draw", "x"], "--draw: expected photos", id="draw"),
@@ -182,7 +182,7 @@ def test_the_last_cue_of_a_film_that_was_stopped(
         ),
         pytest.param(
             ["a.png", "--every", "2"],
-            "--every, --scene, --seconds and --timeline are for films",
+            "--every, --scene, --seconds and --timeline are for videos",
             id="a photo",
         ),
         pytest.param(["film.avi", "--max-pixels", "99"], "raise --max-pixels", id="large frames"),

@@ -1,0 +1,168 @@
+"""What a model forgets while it learns from somebody's photos, and what keeps it from that, on frozen features.
+
+    python benchmarks/forgetting.py DATA --out runs/forgetting
+    python benchmarks/forgetting.py DATA --out runs/forgetting --memory 800 2 128
+
+The model learns 300 screens drawn by code for a few epochs; it is measured on other screens and on
+everyday dev photos of DATA, before and after, and at points between the old and the new weights
+(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). ``--memory M K D`` holds it by the
+region vectors of M everyday training photos (`train.keep`), the whole and K regions of each, in D
+principal components of one byte each.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regiontalk.datasets.folder import read_folder
+from regiontalk.datasets.screens import write_screens
+from regiontalk.datasets.splits import read_split
+from regiontalk.model.hub import find_folder
+from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
+from regiontalk.train.features import FrozenFeatures, freeze_features
+from regiontalk.train.judges import generate_judge
+from regiontalk.train.keep import Memory
+from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.own import plan_recipe, read_own
+from regiontalk.train.pairs import box_phrases, unique_boxes
+from regiontalk.train.photos import PictureStore
+from regiontalk.train.run import Run
+
+TRAIN_SEED, TEST_SEED = 1_000, 900_000
+FIGURES = ("CIDEr-D", "boxes CIDEr-D", "boxes right")
+
+
+def frozen(
+    model: RegionModel, examples: Sequence[Example], path: Path, with_boxes: bool = True
+) -> FrozenFeatures:
+    """The features of some photos, with those of their annotated boxes."""
+    taught = unique_boxes(box_phrases(examples, model, "annotator")) if with_boxes else []
+    return freeze_features(
+        model.extractor.eval(),
+        examples,
+        lambda: PictureStore(examples, model.preprocessing),
+        path,
+        regions=19,
+        taught=taught,
+    )
+
+
+def compressed(features: FrozenFeatures, regions: int, components: int) -> tuple[Memory, int]:
+    """A memory in principal components of one byte, as it is read back, and its bytes."""
+    memory = Memory.from_features(features, regions)
+    flat = memory.vectors.flatten(0, 1)
+    mean = flat.mean(0)
+    _, _, basis = torch.pca_lowrank(flat - mean, q=components, niter=4, center=False)
+    codes = in_bytes((flat - mean) @ basis)
+    vectors = (codes @ in_bytes(basis.T) + mean).view_as(memory.vectors)
+    size = len(flat) * (components + 2 + 8) + flat.shape[1] * (components + 2)
+    return Memory(vectors, memory.boxes_xyxy), size
+
+
+def in_bytes(rows: Tensor) -> Tensor:
+    """Rows rounded to one byte a number with a scale for each row."""
+    scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-6) / 127
+    return (rows / scale).round() * scale
+
+
+class Measure:
+    """Figures on screens and on everyday photos."""
+
+    def __init__(self, run: Run, model: RegionModel, sets: dict[str, Sequence[Example]]) -> None:
+        """Freeze the features of the sets."""
+        self.run, self.sets = run, sets
+        self.features = {
+            name: frozen(model, examples, run.out / f"features_of_{name}")
+            for name, examples in sets.items()
+        }
+
+    def tell(self, name: str, model: RegionModel) -> None:
+        """Print the figures of a model."""
+        config = self.run.recipe.generate
+        if config is None:
+            raise ValueError("recipe: expected a section [generate], got none")
+        parts = []
+        for kind, examples in self.sets.items():
+            terms = self.run.generate_terms(model, config, examples, self.features[kind])
+            figures = generate_judge(terms, [example.captions for example in examples])()
+            values = ", ".join(f"{figure} {100 * figures[figure]:.1f}" for figure in FIGURES)
+            parts.append(f"{kind}: {values}")
+        print(f"{name}: {'; '.join(parts)}", flush=True)
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """Train and measure."""
+    out = arguments.out
+    write_screens(arguments.screens, TRAIN_SEED, out / "screens")
+    write_screens(arguments.test, TEST_SEED, out / "test")
+    base = RegionModel.from_folder(find_folder(arguments.start))
+    photos = read_own(out / "screens", print)
+    recipe = plan_recipe(base.config, photos, "forgetting")
+    if recipe.generate is None:
+        raise ValueError("recipe: expected a section [generate], got none")
+    optimiser = recipe.generate.optimiser.model_dump() | {"epochs": arguments.epochs}
+    del optimiser["steps"]
+    generate = recipe.generate.model_copy(update={"optimiser": OptimiserConfig(**optimiser)})
+    memory = None
+    if arguments.memory is not None:
+        count, regions, components = arguments.memory
+        examples = read_split(arguments.data, "train")[0]
+        chosen = examples[:: len(examples) // count][:count]
+        features = frozen(base, chosen, out / f"features_of_memory{count}", with_boxes=False)
+        memory, size = compressed(features, regions, components)
+        print(f"memory: {size / 1e6:.2f} MB")
+    run = Run(
+        recipe=recipe.model_copy(update={"generate": generate}),
+        data=out / "screens",
+        out=out / f"run_{'_'.join(map(str, arguments.memory or ['plain']))}",
+        log=print,
+        examples=photos.train,
+        dev=photos.dev,
+        base=base,
+        memory=memory,
+    )
+    model = run.build(None, None)
+    sets = {
+        "screens": read_folder(out / "test")[0],
+        "everyday": read_split(arguments.data, "dev")[0][: arguments.everyday],
+    }
+    measure = Measure(run, model, sets)
+    old = {name: value.clone() for name, value in model.state_dict().items()}
+    measure.tell("before", model)
+    run.stage("align", model)
+    run.dev = []  # the generator learns all its epochs, and is not judged meanwhile
+    run.stage("generate", model)
+    new = {name: value.clone() for name, value in model.state_dict().items()}
+    measure.tell("after", model)
+    for share in arguments.shares:
+        between = {
+            name: torch.lerp(old[name], value, share) if value.is_floating_point() else value
+            for name, value in new.items()
+        }
+        model.load_state_dict(between)
+        measure.tell(f"{share:g} of the way", model)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/forgetting"))
+    parser.add_argument("--start", default="mini")
+    parser.add_argument("--screens", type=int, default=300)
+    parser.add_argument("--epochs", type=float, default=12)
+    parser.add_argument("--test", type=int, default=60)
+    parser.add_argument("--everyday", type=int, default=100)
+    parser.add_argument("--memory", type=int, nargs=3, metavar=("M", "K", "D"))
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.3, 0.5, 0.7])
+    learn(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

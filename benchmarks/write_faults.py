@@ -1,0 +1,324 @@
+"""Writers that are killed (SIGKILL) or meet a full disk at random moments: nothing half-written, nothing lost.
+
+    python benchmarks/write_faults.py kill --count 100
+    python benchmarks/write_faults.py disk --count 20            # as root: the disk is a small tmpfs
+    python benchmarks/write_faults.py kill --count 10 --jobs xmp coco
+
+Each job runs in a forked process: snippets and the library with the bundled model, exports from
+results that are there. After each fault every file that has its final name must be whole: the bytes
+of a run that nothing disturbed. A full disk must end the job with code 2 and one line. Then the job
+runs once more, undisturbed, and must end with all of them. Without the right to mount, a full disk
+is a limit on the size of files (RLIMIT_FSIZE). `index_kills.py` kills the library's real command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from regiontalk import RegionCaptioner
+from regiontalk.cli.main import app
+from regiontalk.records import Example, ImageResult, RegionCaption
+
+PHOTOS = 12
+MANY = 150  # photos of exports, which need no model
+PAGE = 4096  # bytes: a tmpfs gives whole pages
+Files = dict[str, bytes]
+
+
+def main() -> None:
+    """Disturb the jobs, print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("fault", choices=("kill", "disk"))
+    parser.add_argument("--count", type=int, default=100, help="faults of each job")
+    parser.add_argument("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))
+    parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    latest = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as temporary:
+        photos = Path(temporary) / "photos"
+        make_photos(photos)
+        for number, name in enumerate(options.jobs):
+            job = Job(name, photos, Path(temporary))
+            share = (latest - time.monotonic()) / (len(options.jobs) - number)
+            disturb = kill_often if options.fault == "kill" else fill_often
+            print(f"{name}: {disturb(job, options.count, time.monotonic() + share, chance)}")
+
+
+def make_photos(folder: Path) -> None:
+    """Photos of noise, and what `caption --json` would say of many."""
+    folder.mkdir()
+    values = np.random.default_rng(0).integers(0, 256, (PHOTOS, 60, 80, 3), dtype=np.uint8)
+    for number, pixels in enumerate(values):
+        Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+    (folder / "many").mkdir()
+    lines = []
+    for number in range(MANY):
+        path = folder / "many" / f"{number:03}.jpg"
+        path.write_bytes((folder / f"{number % PHOTOS:03}.jpg").read_bytes())
+        regions = tuple(RegionCaption((0, 0, 9 + n, 90), f"thing {n}", 0.9) for n in range(9))
+        caption = RegionCaption((0, 0, 320, 240), f"photo {number}", 0.9)
+        result = ImageResult(str(path), (320, 240), "mini", caption, regions)
+        lines.append(json.dumps(result.to_dict()) + "\n")
+    (folder / "results.jsonl").write_text("".join(lines))
+
+
+def _export(format: str, out: str) -> Callable[[Path, Path], None]:
+    """A job that exports the results."""
+
+    def run(photos: Path, folder: Path) -> None:
+        results = str(photos / "results.jsonl")
+        app(["export", format, "--results", results, "--out", str(folder / out)])
+
+    return run
+
+
+def _snippets(photos: Path, folder: Path) -> None:
+    """A job that infers the snippets of a data set."""
+    from regiontalk.export.snippets import write_snippets
+
+    examples = [
+        Example(path.stem, path, ("a man in a red shirt on a bike", "two dogs run"))
+        for path in sorted(photos.glob("*.jpg"))
+    ]
+    write_snippets(captioner(), examples, folder / "pairs.jsonl")
+
+
+def _index(photos: Path, folder: Path) -> None:
+    """A job that adds photos to a library."""
+    from regiontalk.index.library import PhotoIndex
+
+    library = PhotoIndex.open_or_create(str(folder / "index"), captioner(), regions=3)
+    paths = [str(path) for path in sorted(photos.glob("*.jpg"))]
+    library.add(captioner(), paths, captions=0, batch=2)
+
+
+_captioners: list[RegionCaptioner] = []
+
+
+def captioner() -> RegionCaptioner:
+    """The bundled model, loaded once; with one thread, so that it may be forked."""
+    if not _captioners:
+        _captioners.append(RegionCaptioner.from_pretrained("mini", threads=1))
+    return _captioners[0]
+
+
+JOBS: dict[str, Callable[[Path, Path], None]] = {
+    "xmp": _export("xmp", "."),
+    "xmp-copy": _export("xmp-copy", "."),
+    "coco": _export("coco", "boxes.json"),
+    "cvat": _export("cvat", "boxes.xml"),
+    "gallery": _export("gallery", "."),
+    "snippets": _snippets,
+    "index": _index,
+}
+
+
+class Job:
+    """A job, and what it writes where nothing disturbs it.
+
+    Attributes:
+        name: one of `JOBS`.
+        allowed: the bytes that each final file may have, from a first run and from runs on top.
+        seconds: that the first run took.
+    """
+
+    def __init__(self, name: str, photos: Path, temporary: Path) -> None:
+        """Run the job three times undisturbed."""
+        self.name, self._photos, self._temporary = name, photos, temporary
+        if name in ("snippets", "index"):
+            captioner().caption_many([str(photos / "000.jpg")], regions=1)  # loads the graphs
+        folder = self.new_folder()
+        begun = time.monotonic()
+        assert self.run(folder) == 0, self.errors(folder)
+        self.seconds = time.monotonic() - begun
+        self.allowed = [self.files(folder)]
+        for _ in range(2):
+            assert self.run(folder) == 0, self.errors(folder)
+            self.allowed.append(self.files(folder))
+
+    def new_folder(self) -> Path:
+        """A folder without files."""
+        return Path(tempfile.mkdtemp(dir=self._temporary))
+
+    def start(self, folder: Path, most_bytes: int | None = None) -> int:
+        """Run the job in a process of its own; its number."""
+        process = os.fork()
+        if process:
+            return process
+        errors = os.open(self._errors(folder), os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        os.dup2(errors, 1)
+        os.dup2(errors, 2)
+        code = 3
+        try:
+            if most_bytes is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+            JOBS[self.name](self._photos, folder)
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except (ValueError, OSError) as error:
+            os.write(2, f"regiontalk: {error}\n".encode())
+            code = 2
+        except BaseException as error:
+            os.write(2, f"Traceback: {type(error).__name__} {error}\n".encode())
+        finally:
+            os._exit(code)
+
+    def run(self, folder: Path, most_bytes: int | None = None) -> int:
+        """Run the job to its end; its exit code."""
+        _, status = os.waitpid(self.start(folder, most_bytes), 0)
+        return os.waitstatus_to_exitcode(status)
+
+    def _errors(self, folder: Path) -> Path:
+        return self._temporary / f"{folder.name}.errors"
+
+    def errors(self, folder: Path) -> str:
+        """What the latest run in a folder said."""
+        return self._errors(folder).read_text(errors="replace")
+
+    def files(self, folder: Path) -> Files:
+        """The files that have their final names; of a library, its photos."""
+        if self.name == "index":
+            return dict.fromkeys(self._in_library(folder), b"")
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        visible = [path for path in paths if not path.name.startswith(".")]
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in visible
+            if path.suffix != ".partial"
+        }
+
+    def _in_library(self, folder: Path) -> Iterator[str]:
+        """The photos of a library, read by a program of its own: LanceDB must not be forked."""
+        code = (
+            "import sys; from pathlib import Path; from regiontalk.index.library import PhotoIndex\n"
+            "if any(Path(sys.argv[1]).glob('photos.lance/_versions/*')):\n"
+            "    paths = PhotoIndex.open(sys.argv[1]).paths()\n"
+            "    assert len(paths) == len(set(paths)), 'a photo stands twice'\n"
+            "    print('\\n'.join(paths))"
+        )
+        command = [sys.executable, "-c", code, str(folder / "index")]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stderr[-500:]
+        yield from found.stdout.split()
+
+    def check(self, folder: Path, *, whole: bool = False) -> None:
+        """Fail where a final file is not what an undisturbed run writes, or, of a whole run, is lacking."""
+        files = self.files(folder)
+        for name, content in files.items():
+            wanted = [allowed[name] for allowed in self.allowed if name in allowed]
+            assert content in wanted, f"{self.name}: {name} is half-written or none of ours"
+        if whole:
+            lacking = self.allowed[0].keys() - files.keys()
+            assert not lacking, f"{self.name}: {sorted(lacking)[:3]} are lost"
+            left = [path for path in folder.rglob("*") if ".new" in path.name]
+            assert not left, f"{self.name}: {left[:3]} are left over"
+
+
+def kill_often(job: Job, count: int, latest: float, chance: random.Random) -> str:
+    """Start and kill, look, go on in the same folder; a folder that is complete is begun anew."""
+    folder = job.new_folder()
+    kills = completed = 0
+    for _ in range(count):
+        if time.monotonic() > latest:
+            break
+        process = job.start(folder)
+        time.sleep(chance.uniform(0, 1.1 * job.seconds))
+        os.kill(process, signal.SIGKILL)
+        _, status = os.waitpid(process, 0)
+        kills += os.WIFSIGNALED(status)
+        job.check(folder)
+        if os.WIFEXITED(status):
+            completed += 1
+            assert os.WEXITSTATUS(status) == 0, job.errors(folder)
+            job.check(folder, whole=True)
+            folder = job.new_folder()
+    assert job.run(folder) == 0, job.errors(folder)
+    job.check(folder, whole=True)
+    return f"{kills} kills, {completed} ran to their end; nothing lost, doubled or half-written"
+
+
+def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> str:
+    """Run on a disk that is too small, look, make room, run again."""
+    folder = job.new_folder()
+    assert job.run(folder) == 0
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    need = sum(-(-size // PAGE) * PAGE + PAGE for size in sizes)
+    full = enough = 0
+    for _ in range(count):
+        if time.monotonic() > latest:
+            break
+        folder = job.new_folder()
+        share = chance.random()
+        with small_disk(folder, max(PAGE, int(need * share))) as grow:
+            limit = None if grow is not None else max(1, int(max(sizes) * share))
+            code = job.run(folder, limit)
+            check_end(job, folder, code)
+            full += code == 2
+            enough += code == 0
+            if grow is not None:
+                grow()
+            assert job.run(folder) == 0, job.errors(folder)
+            job.check(folder, whole=True)
+    return (
+        f"{full} full disks, each told in a line, {enough} with room enough; nothing half-written"
+    )
+
+
+def check_end(job: Job, folder: Path, code: int) -> None:
+    """Fail where a full disk did not end the job as it should."""
+    job.check(folder, whole=code == 0)
+    errors = job.errors(folder)
+    assert code in (0, 1, 2) and "Traceback" not in errors, (
+        f"{job.name}: ended with {code}: {errors}"
+    )
+    lines = [line for line in errors.splitlines() if line.startswith("regiontalk: ")]
+    if code:
+        assert len(lines) == 1, f"{job.name}: {len(lines)} messages: {errors}"
+        assert "Errno" not in lines[0] or "No space" in lines[0] or "large" in lines[0], lines[0]
+
+
+@contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[Callable[[], None] | None]:
+    """A tmpfs of some bytes on a folder, and what makes it larger; None where nothing may be mounted."""
+    if not _mounts(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]):
+        yield None
+        return
+    try:
+        yield lambda: _remount(folder)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _remount(folder: Path) -> None:
+    assert _mounts(["mount", "-o", "remount,size=1g", str(folder)])
+
+
+def _mounts(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:  # no such program
+        return False
+
+
+if __name__ == "__main__":
+    main()

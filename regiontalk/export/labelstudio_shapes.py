@@ -1,0 +1,178 @@
+"""Label Studio's shapes as boxes: rectangles, polygons, ellipses, and the masks of brushes.
+
+Every shape is in percent of the photo, but for masks: a brush is packed as runs of RGBA bytes
+(the format of @thi.ng/rle-pack), a bitmask is a PNG in base64. A mask is never unpacked as a whole:
+of a run only its ends matter.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from PIL import Image
+
+from regiontalk.images.encoded import decode_picture
+from regiontalk.images.open import MAX_PIXELS
+
+Box = tuple[float, float, float, float]
+SizeWH = tuple[int, int]
+
+
+def is_shape(value: Mapping[str, Any]) -> bool:
+    """Whether a value is a region; a key point or a frame of a video is none."""
+    return (
+        {"x", "y", "width", "height"} <= value.keys()
+        or {"x", "y", "radiusX", "radiusY"} <= value.keys()
+        or any(value.get(key) for key in ("points", "vertices", "rle", "imageDataURL"))
+    )
+
+
+def shape_box(value: Mapping[str, Any], size_wh: SizeWH) -> Box | None:
+    """The box around a shape, cut at the edges of the photo; None where it is empty or outside.
+
+    Args:
+        value: of a result of Label Studio for which `is_shape` holds.
+        size_wh: of the photo, in pixels.
+
+    Returns:
+        x1, y1, x2, y2 in pixels, to a tenth.
+
+    Raises:
+        ValueError: a number or a mask cannot be read.
+        TypeError: a number is something else.
+        KeyError: a coordinate is lacking.
+    """
+    if value.get("rle"):
+        return rle_box(value["rle"], size_wh)
+    if value.get("imageDataURL"):
+        return _bitmask_box(str(value["imageDataURL"]), size_wh)
+    corners = list(_corners(value, size_wh))
+    if not all(math.isfinite(number) for corner in corners for number in corner):
+        raise ValueError("expected numbers, got infinity or no number")
+    x1, x2 = _limits([x for x, _ in corners], size_wh[0])
+    y1, y2 = _limits([y for _, y in corners], size_wh[1])
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
+def _limits(numbers: Sequence[float], side: int) -> tuple[float, float]:
+    """The least and the greatest number within 0 and a side, to a tenth."""
+    low, high = min(numbers), max(numbers)
+    return round(min(max(low, 0), side), 1), round(min(max(high, 0), side), 1)
+
+
+def _corners(value: Mapping[str, Any], size_wh: SizeWH) -> Iterator[tuple[float, float]]:
+    """Points in pixels whose box is that of the shape."""
+    width, height = size_wh
+    points = value.get("points") or value.get("vertices")
+    if points:
+        for point in points:
+            x, y = (point["x"], point["y"]) if isinstance(point, dict) else point[:2]
+            yield float(x) / 100 * width, float(y) / 100 * height
+        return
+    x, y = float(value["x"]) / 100 * width, float(value["y"]) / 100 * height
+    angle = math.radians(float(value.get("rotation") or 0))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    if "radiusX" in value:  # turned about its centre
+        across = float(value["radiusX"]) / 100 * width
+        down = float(value["radiusY"]) / 100 * height
+        half_width = math.hypot(across * cosine, down * sine)
+        half_height = math.hypot(across * sine, down * cosine)
+        yield x - half_width, y - half_height
+        yield x + half_width, y + half_height
+        return
+    across = float(value["width"]) / 100 * width
+    down = float(value["height"]) / 100 * height
+    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):  # turned about its top left corner
+        yield (
+            x + right * across * cosine - below * down * sine,
+            y + right * across * sine + below * down * cosine,
+        )
+
+
+class _Bits:
+    """Reads numbers of any count of bits from bytes, the highest bit first."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.position = 0  # in bits
+
+    def read(self, count: int) -> int:
+        """The next ``count`` bits, at most 32."""
+        first, last = self.position // 8, (self.position + count + 7) // 8
+        if last > len(self.data):
+            raise ValueError("the mask is cut short")
+        number = int.from_bytes(self.data[first:last], "big")
+        self.position += count
+        return number >> (last * 8 - self.position) & ((1 << count) - 1)
+
+
+def rle_box(packed: Sequence[int], size_wh: SizeWH) -> Box | None:
+    """The box around what a brush has painted; None where it has painted nothing.
+
+    A mask is 4 bytes a pixel, row by row, of which the last (alpha) says whether it is painted. The
+    format: 32 bits with the number of values, 5 with the size of a value less one, four times 4 with
+    the sizes of a length less one; then runs: one bit (1: one value, repeated; 0: as many values),
+    two bits that choose the size of the length, the length less one, and the value or values.
+
+    Raises:
+        ValueError: it is of another size or cut short.
+    """
+    if not isinstance(packed, list):
+        raise ValueError(f"expected the mask as a list of bytes, got {type(packed).__name__}")
+    width, height = size_wh
+    bits = _Bits(bytes(packed))
+    count = bits.read(32)
+    if count != 4 * width * height or not 0 < width * height <= MAX_PIXELS:
+        raise ValueError(
+            f"expected a mask of {width}x{height} pixels, got one of {count // 4:,} pixels"
+        )
+    value_bits = bits.read(5) + 1
+    length_bits = [bits.read(4) + 1 for _ in range(4)]
+    left, top, right, bottom = width, height, 0, 0
+    position = 0
+    while position < count:
+        repeats = bits.read(1)
+        end = min(count, position + 1 + bits.read(length_bits[bits.read(2)]))
+        for start, stop in _painted(bits, value_bits, position, end, bool(repeats)):
+            # Alpha is each fourth byte, so that a run holds that of these pixels:
+            first, last = start // 4, (stop - 4) // 4
+            if first > last:
+                continue
+            first_row, last_row = first // width, last // width
+            in_one_row = first_row == last_row
+            left = min(left, first % width if in_one_row else 0)
+            right = max(right, last % width + 1 if in_one_row else width)
+            top, bottom = min(top, first_row), max(bottom, last_row + 1)
+        position = end
+    return (left, top, right, bottom) if right > left else None
+
+
+def _painted(
+    bits: _Bits, value_bits: int, position: int, end: int, repeats: bool
+) -> Iterator[tuple[int, int]]:
+    """The runs of values above zero between two positions."""
+    if repeats:
+        if bits.read(value_bits):
+            yield position, end
+        return
+    for index in range(position, end):
+        if bits.read(value_bits) and index % 4 == 3:
+            yield index, index + 1
+
+
+def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:
+    """The box around the painted pixels of a PNG in a data URL."""
+    try:
+        with Image.open(io.BytesIO(decode_picture(address)), formats=("PNG",)) as mask:
+            if mask.size != size_wh or math.prod(size_wh) > MAX_PIXELS:
+                raise ValueError(f"expected a mask of {size_wh}, got one of {mask.size}")
+            painted = mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")
+            box = painted.getbbox()
+    except Image.DecompressionBombError as error:
+        raise ValueError(str(error)) from error
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"the mask is no PNG that can be read ({error})") from error
+    return None if box is None else (box[0], box[1], box[2], box[3])

@@ -1,0 +1,157 @@
+"""Names that say something, functions that fit a screen, no comprehension inside another (benchmarks/code_style.py)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+# What is still to be done: folders and files, from the repository. The list only shrinks.
+TO_DO = (
+    "regiontalk/align",
+    "regiontalk/boxes.py",
+    "regiontalk/captioner.py",
+    "regiontalk/cli/corrections.py",
+    "regiontalk/cli/own_photos.py",
+    "regiontalk/cli/train.py",
+    "regiontalk/datasets",
+    "regiontalk/dedupe.py",
+    "regiontalk/drawing",
+    "regiontalk/export",
+    "regiontalk/files.py",
+    "regiontalk/generate",
+    "regiontalk/images",
+    "regiontalk/index",
+    "regiontalk/model",
+    "regiontalk/objects",
+    "regiontalk/records.py",
+    "regiontalk/regions",
+    "regiontalk/runtime",
+    "regiontalk/scale",
+    "regiontalk/serve",
+    "regiontalk/text",
+    "regiontalk/train",
+    "regiontalk/video",
+)
+
+
+def load_code_style() -> ModuleType:
+    """benchmarks/code_style.py, which stands in no package."""
+    path = REPOSITORY / "benchmarks" / "code_style.py"
+    spec = importlib.util.spec_from_file_location("code_style", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["code_style"] = module  # its dataclasses look their annotations up there
+    spec.loader.exec_module(module)
+    return module
+
+
+code_style = load_code_style()
+
+
+def faults(path: Path) -> list[str]:
+    """All that no clean file has, of a file or of a folder's files."""
+    lines: list[str] = []
+    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        lines += code_style.count_file(file).faults()
+    return lines
+
+
+def is_to_do(path: Path) -> bool:
+    """Whether a file or the folder that it stands in is on the list."""
+    name = path.relative_to(REPOSITORY).as_posix()
+    return any(name == entry or name.startswith(f"{entry}/") for entry in TO_DO)
+
+
+def clean_files(room: Path) -> list[Path]:
+    """The files of a room that are not on the list."""
+    files = room.rglob("*.py") if room.is_dir() else [room]
+    return sorted(path for path in files if not is_to_do(path))
+
+
+ROOMS = [path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")]
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS), ids=lambda path: path.name)
+def test_a_clean_room_stays_clean(room: Path) -> None:
+    lines: list[str] = []
+    for path in clean_files(room):
+        lines += faults(path)
+    assert lines == []
+
+
+@pytest.mark.parametrize("entry", TO_DO)
+def test_the_list_only_shrinks(entry: str) -> None:
+    path = REPOSITORY / entry
+    assert path.exists(), f"{entry} is gone: take it off TO_DO"
+    assert faults(path), f"{entry} is clean: take it off TO_DO"
+
+
+LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "fault"),
+    [
+        pytest.param("def f(x):\n    found = x\n", 2, "found: a name that says nothing", id="name"),
+        pytest.param(
+            "def f(x):\n    for own in x:\n        pass\n",
+            2,
+            "own: a name that says nothing",
+            id="loop",
+        ),
+        pytest.param(
+            "def f(x):\n    return [one for one in x]\n",
+            2,
+            "one: a name that says nothing",
+            id="name in a comprehension",
+        ),
+        pytest.param(
+            "async def f(x):\n    if (said := x): pass\n",
+            2,
+            "said: a name that says nothing",
+            id="walrus",
+        ),
+        pytest.param(
+            "def f(x):\n    return [[b for b in a] for a in x]\n",
+            2,
+            "a comprehension inside another",
+            id="nested comprehension",
+        ),
+        pytest.param(
+            "X = {a: sum(b for b in a)\n     for a in ()}\n",
+            1,
+            "a comprehension inside another",
+            id="nested outside a function",
+        ),
+        pytest.param(
+            f"def f(values, total):\n{LONG_BODY}\n", 1, "over 250 nodes", id="long function"
+        ),
+    ],
+)
+def test_a_fault_is_seen(source: str, line: int, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "room" / "module.py"
+    path.parent.mkdir()
+    path.write_text(source)
+    (seen_fault,) = faults(path.parent)
+    assert seen_fault.startswith(f"{path}:{line}") and seen_fault.endswith(fault)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        pytest.param("def f(x):\n    kept_boxes = [a for a in x]\n", id="a real name"),
+        pytest.param("found = 1\n", id="a constant"),
+        pytest.param("def f(x):\n    return [a for a in x] + [b for b in x]\n", id="two in a row"),
+        pytest.param('def f():\n    """Text."""\n', id="a docstring alone"),
+        pytest.param("", id="an empty file"),
+    ],
+)
+def test_what_is_no_fault(source: str, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert faults(path) == []

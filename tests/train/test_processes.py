@@ -1,0 +1,138 @@
+"""Training on several processes: the same step as one process takes, checkpoints that any number goes on from."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from regiontalk.cli.main import app
+from regiontalk.train.processes import ALONE, launched_count, launched_processes
+
+WORKER = Path(__file__).with_name("two_processes.py")
+# Frozen stages alone: a batch norm that learns sees chunks of 16 photos, which twelve do not fill.
+RECIPE = """
+name = "tiny"
+least_count = 1
+[extractor]
+backbone = "test_byobnet"
+same_padding = false
+size = 64
+features = 16
+proposal_width = 8
+[aligner]
+size = 8
+word_size = 8
+hidden = 8
+cell = "relu"  # runs on torch only: no graphs are exported
+normalise = true
+loss = "info_nce"
+[generator]
+hidden = 12
+word_size = 8
+dropout = 0.0
+[features]
+regions = 4
+[align]
+batch = 6
+spans = 1
+optimiser = {steps = 4, checkpoint_every = 2}
+[generate]
+batch = 6
+pairs = 1
+optimiser = {steps = 2, checkpoint_every = 1}
+"""
+
+
+def launch(arguments: Sequence[str], count: int = 2) -> list[subprocess.CompletedProcess[str]]:
+    """Start so many processes that find each other, as a launcher does; what each has left."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    together = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    together |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, **together, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    return [
+        subprocess.CompletedProcess(process.args, process.returncode, *texts)
+        for process, texts in [(process, process.communicate()) for process in started]
+    ]
+
+
+def test_a_step_of_two_processes_is_that_of_one(toy_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    results = launch([str(WORKER), str(toy_folder), str(tmp_path / "out")])
+    assert [result.returncode for result in results] == [0, 0], (
+        results[0].stderr + results[1].stderr
+    )
+    print(results[0].stdout)
+
+
+def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -> None:
+    """The command as a launcher starts it; the stage that two processes began, one process finishes."""
+    pytest.importorskip("accelerate")
+    config = tmp_path / "tiny.toml"
+    config.write_text(RECIPE)
+    arguments = ["train", "align", str(config), "--data", str(toy_folder), "--out"]
+    first, second = launch(["-m", "regiontalk", *arguments, str(tmp_path / "two")])
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert first.stdout.strip() == str(tmp_path / "two" / "model")
+    assert second.stdout == "" and "stage" not in second.stderr, "one process speaks"
+    arguments[1] = "all"
+    for name in ("two", "one"):
+        result = CliRunner().invoke(app, [*arguments, str(tmp_path / name)])
+        assert result.exit_code == 0, result.output
+    two, one = (
+        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("two", "one")
+    )
+    furthest = max(float((two[key] - one[key]).abs().max()) for key in one)
+    assert furthest < 2e-3, f"weights {furthest} apart"
+
+
+def test_one_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert launched_count() == 1 and launched_processes("cpu") is ALONE
+
+
+def test_a_launcher_without_accelerate(
+    toy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    arguments = ["train", "all", "toy", "--data", str(toy_folder), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.strip() == (
+        "regiontalk: launched as 2 processes, which need accelerate: pip install 'regiontalk[scale]'"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["train", "vectors", "text.txt"], id="vectors"),
+        pytest.param(["train", "."], id="your own photos"),
+    ],
+)
+def test_what_one_process_does_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "expected one process, got 2" in result.stderr, result.output
