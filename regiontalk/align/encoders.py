@@ -116,8 +116,6 @@ class SentenceEncoder(nn.Module):
 
     def _summed_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The sum of the two directions' states (C, T, H): eq. 4 and 5."""
-        forward_states: Tensor
-        backward_states: Tensor
         if self.cell == "gru":
             states = self._gru_states(inputs, mask)  # (C, T, 2H)
             first, second = states.chunk(2, -1)
