@@ -122,7 +122,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         data, config = folder / "data", folder / "recipe.toml"
         if not data.exists():
-            write_scenes({"train": make_scenes(options.photos, 1, most=3)}, data)
+            write_scenes({"train": make_scenes(options.photos, 1, max_shapes=3)}, data)
         source = bundled_recipes().get(options.recipe) or Path(options.recipe)
         recipe = source.read_text(encoding="utf-8")
         recipe = STEPS.sub(f"steps = {options.steps}", recipe)

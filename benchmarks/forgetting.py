@@ -22,7 +22,7 @@ from torch import Tensor
 from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.screens import write_screens
 from regiontalk.datasets.splits import read_split
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures, freeze_features
@@ -101,7 +101,7 @@ def learn(arguments: argparse.Namespace) -> None:
     out = arguments.out
     write_screens(arguments.screens, TRAIN_SEED, out / "screens")
     write_screens(arguments.test, TEST_SEED, out / "test")
-    base = RegionModel.from_folder(find_folder(arguments.start))
+    base = RegionModel.from_folder(resolve_model(arguments.start))
     photos = read_own(out / "screens", print)
     recipe = plan_recipe(base.config, photos, "forgetting")
     if recipe.generate is None:

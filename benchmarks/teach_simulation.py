@@ -21,7 +21,7 @@ from regiontalk.boxes import iou
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.screens import write_screens
-from regiontalk.model.hub import find_folder
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
@@ -64,7 +64,7 @@ class Simulation:
         write_screens(test, TEST_SEED, out / "test")
         self.pool = {example.photo.resolve(): example for example in read_folder(out / "pool")[0]}
         self.test = read_folder(out / "test")[0]
-        folder = find_folder(start)
+        folder = resolve_model(start)
         self.base = RegionModel.from_folder(folder)
         self.memory = None
         if not self.base.config.generator.attention:

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from regiontalk.images.encoded import decode_picture
+from regiontalk.images.encoded import decode_photo
 from regiontalk.images.open import MAX_PIXELS
 
 Box = tuple[float, float, float, float]
@@ -166,7 +166,7 @@ def _painted(
 def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:
     """The box around the painted pixels of a PNG in a data URL."""
     try:
-        with Image.open(io.BytesIO(decode_picture(address)), formats=("PNG",)) as mask:
+        with Image.open(io.BytesIO(decode_photo(address)), formats=("PNG",)) as mask:
             if mask.size != size_wh or math.prod(size_wh) > MAX_PIXELS:
                 raise ValueError(f"expected a mask of {size_wh}, got one of {mask.size}")
             painted = mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")

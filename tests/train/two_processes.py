@@ -30,7 +30,7 @@ VALUES: dict[str, Any] = {
     | {"proposal_width": 8},
     "aligner": {"size": 8, "word_size": 8, "hidden": 8, "cell": "gru", "normalise": True}
     | {"loss": "info_nce"},
-    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "picture": "state"}
+    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "image": "state"}
     | {"attention": 8, "dropout": 0.0},
     "features": {"regions": 4},
     "joint": {"batch": 6, "regions": 4} | PHRASES,
