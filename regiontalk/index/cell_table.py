@@ -77,6 +77,7 @@ class CellTable:
             return
         learned_from, known = 0, np.zeros(0, dtype=np.uint64)
         if self.version() is not None:
+            self._table.checkout_latest()
             _, learned_from = _read_metadata(self._table.schema)
             known = self._table.search().where("codes IS NOT NULL").select(["key"]).to_arrow()
             known = known["key"].to_numpy()

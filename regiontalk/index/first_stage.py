@@ -55,25 +55,26 @@ class CellStage:
         rows = reader.search().select(["sha256"]).with_row_id(True).to_arrow()
         ids, row_keys = rows["_rowid"].to_numpy(), photo_keys(rows["sha256"])
         slots = np.searchsorted(keys, row_keys).clip(max=len(keys) - 1)
-        matched = np.flatnonzero(keys[slots] == row_keys)
-        # of photos with the same content one has the cells, the others are loose
-        used_slots, first = np.unique(slots[matched], return_index=True)
-        rows_with_cells = matched[first]
-        self._ids = np.zeros(len(keys), dtype=np.uint64)
-        self._ids[used_slots] = ids[rows_with_cells]
-        self._exists = np.zeros(len(keys), dtype=bool)
-        self._exists[used_slots] = True
-        self._loose = fetch_sketches(reader, np.delete(ids, rows_with_cells), about)
+        has_cells = keys[slots] == row_keys
+        self._loose = fetch_sketches(reader, ids[~has_cells], about)
+        # photos with the same content share the slot, and so the cells
+        self._ids, self._slots = ids[has_cells], slots[has_cells]
 
     def best(self, words: FloatArray, count: int, among: RowIds | None = None) -> RowIds:
         """As `FirstStage.best`."""
         shortlist = max(SHORTLIST, 2 * count)
         if among is not None and len(among) <= shortlist:
             return fetch_sketches(self._reader, among, self._about).best(words, count)
-        exists = self._exists if among is None else self._exists & np.isin(self._ids, among)
-        ids = self._ids[self.cells.best(words, shortlist, exists)]
-        sketches = fetch_sketches(self._reader, ids, self._about)
-        loose = self._loose if among is None else self._loose.take(np.isin(self._loose.ids, among))
+        ids, slots, loose = self._ids, self._slots, self._loose
+        if among is not None:
+            is_wanted = np.isin(ids, among)
+            ids, slots = ids[is_wanted], slots[is_wanted]
+            loose = loose.take(np.isin(loose.ids, among))
+        has_rows = np.zeros(len(self.keys), dtype=bool)
+        has_rows[slots] = True
+        chosen = np.zeros(len(self.keys), dtype=bool)
+        chosen[self.cells.best(words, shortlist, has_rows)] = True
+        sketches = fetch_sketches(self._reader, ids[chosen[slots]], self._about)
         return sketches.join(loose).best(words, count)
 
 
@@ -85,12 +86,12 @@ def first_stage(reader: Any, cell_table: CellTable, before: FirstStage | None) -
         cell_table: its cells.
         before: of an earlier version, whose cells are taken where they are the same still.
     """
-    version = cell_table.version()
-    about = cell_table.about
-    if version is None:
-        rows = reader.search().select(["sketches"]).with_row_id(True).to_arrow()
-        return read_sketches(rows, about)
+    version, about = cell_table.version(), cell_table.about
     if isinstance(before, CellStage) and before.version == version:
         return CellStage(reader, about, version, before.keys, before.cells)
-    keys, cells = cell_table.read()
-    return CellStage(reader, about, version, keys, cells)
+    if version is not None:
+        keys, cells = cell_table.read()
+        if len(keys):  # none where the process was killed that made the table
+            return CellStage(reader, about, version, keys, cells)
+    rows = reader.search().select(["sketches"]).with_row_id(True).to_arrow()
+    return read_sketches(rows, about)

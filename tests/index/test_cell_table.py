@@ -29,7 +29,7 @@ def many(
     """A library of 300 photos, in which 200 are many."""
     monkeypatch.setattr(cell_table, "CROSSOVER", 200)
     monkeypatch.setattr(cell_table, "LOOSE", 20)
-    monkeypatch.setattr(first_stage, "SHORTLIST", 150)
+    monkeypatch.setattr(first_stage, "SHORTLIST", 250)
     library = PhotoIndex.open_or_create(tmp_path / "many", captioner, regions=4)
     library._store.write(made_up(PHOTOS), library._basis)
     library.compact()
@@ -107,6 +107,14 @@ def test_new_photos_get_cells_and_a_larger_library_new_centers(
     assert (
         cells.centers.flat.shape != before.flat.shape or (cells.centers.flat != before.flat).any()
     )
+
+
+def test_killed_between_centers_and_codes(many: PhotoIndex) -> None:
+    """The table has centers and no photos: searched by sketches, and mended by the next join."""
+    many._store._connection.open_table("cells").delete("codes IS NOT NULL")
+    assert isinstance(stage(many), Sketches)
+    many.compact()
+    assert isinstance(stage(many), CellStage)
 
 
 def test_cells_of_another_model_are_not_taken(many: PhotoIndex) -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from regiontalk.index.cells import MAX_BRANCH, Cells, Centers, branch_for
-from regiontalk.index.projections import Sketches
+from regiontalk.index.projections import Sketches, largest
 
 FOUR = Centers(  # two groups of two cells: right and up, left and down
     np.array([[5, 5], [-5, -5]], dtype=np.float32),
@@ -50,11 +50,10 @@ def test_scores_against_plain_loops(postings: int) -> None:
     codes = centers.codes(sketches)
     words = random.normal(size=(3, 8)).astype(np.float32)
     expected = np.zeros(100)
-    for word in words:
-        products = centers.flat @ word
+    for products in words @ centers.flat.T:
         opened: list[int] = []
-        for cell in np.argsort(-products).tolist():
-            if (np.isin(codes, opened)).sum() > postings:
+        for cell in largest(products, len(products)).tolist():  # of equal centers the same first
+            if np.isin(codes, opened).sum() >= postings:
                 break
             opened.append(cell)
         for photo in range(100):
