@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.train import photos
-from regiontalk.train.photos import AugmentConfig, PictureStore, augment, pad_boxes
+from regiontalk.train.photos import AugmentConfig, PictureStore, augment, draw_changes, pad_boxes
 from regiontalk.train.sentences import network_boxes
 
 SIZE = 40
@@ -183,10 +184,14 @@ def test_share_of_mirrored_pictures(flip: float, mirrored: list[bool]) -> None:
 def test_colour_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # draws 1, 0.5, 0 with most = 0.5: brightness x 1.5, contrast x 1, saturation x 0.5
     drawn = torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1, 1, 1)
-    monkeypatch.setattr(photos.torch, "rand", lambda *shape: drawn)
+    monkeypatch.setattr(
+        photos.torch, "rand", lambda *shape: drawn if len(shape) == 5 else torch.ones(shape)
+    )
     pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
     # brighter: 45, 90, 135; its grey is 90; half way to grey: 67.5, 90, 112.5
-    assert photos._recolour(pixels, 0.5).flatten().tolist() == pytest.approx([67.5, 90.0, 112.5])
+    factors = draw_changes(1, AugmentConfig(least=1.0, colour=0.5)).colour
+    recoloured = photos._recolour(pixels, factors)
+    assert recoloured.flatten().tolist() == pytest.approx([67.5, 90.0, 112.5])
 
 
 @pytest.mark.parametrize(
@@ -330,6 +335,10 @@ def test_what_is_off_draws_nothing() -> None:
 def test_hue_by_hand(monkeypatch: pytest.MonkeyPatch, share: float, turned: list[float]) -> None:
     monkeypatch.setattr(photos.torch, "rand", lambda *shape: torch.ones(shape))
     pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
-    assert photos._turn_hue(pixels, share).flatten().tolist() == pytest.approx(turned, abs=1e-3)
+    angle = torch.full((1, 1, 1), 2 * math.pi * share)
+    if share:
+        drawn = draw_changes(1, AugmentConfig(hue=share)).hue
+        assert drawn is not None and torch.equal(drawn, angle)
+    assert photos._turn_hue(pixels, angle).flatten().tolist() == pytest.approx(turned, abs=1e-3)
     grey = torch.full((1, 3, 2, 2), 77.0)
-    torch.testing.assert_close(photos._turn_hue(grey, 0.2), grey)
+    torch.testing.assert_close(photos._turn_hue(grey, torch.full((1, 1, 1), 1.2)), grey)
