@@ -47,8 +47,8 @@ def merged(regions: Sequence[RegionCaption], overlap: float = SAME) -> list[Regi
     worded_rows = [row for row, region in enumerate(regions) if region.text]
     kept_rows: list[int] = []
     for row in sorted(worded_rows, key=lambda row: -worth(regions[row])):
-        same_kind = [other for other in kept_rows if kinds[other] == kinds[row]]
-        if not any(shared[row, other] >= overlap for other in same_kind):
+        same_kind = [kept_row for kept_row in kept_rows if kinds[kept_row] == kinds[row]]
+        if not any(shared[row, kept_row] >= overlap for kept_row in same_kind):
             kept_rows.append(row)
     return [region for row, region in enumerate(regions) if row in kept_rows or not region.text]
 

@@ -165,7 +165,6 @@ def _follow(
 ) -> list[list[Hypothesis]]:
     """One sentence a row, each word by ``choose(log-probabilities (R, V), alive (R,), position) -> words (R,)``."""
     _check(rows, max_words, forbidden, length_power)
-    banned = sorted(set(forbidden))
     alive = np.arange(rows)
     words = np.full(rows, START)
     written = np.full((rows, max_words), END)
@@ -176,23 +175,31 @@ def _follow(
         log_probabilities, state = step(words, state)
         _check_step(log_probabilities, len(alive), forbidden)
         allowed = log_probabilities.copy()
-        allowed[:, banned] = -np.inf
+        allowed[:, list(forbidden)] = -np.inf
         is_last = position == max_words
         words = np.full_like(alive, END) if is_last else choose(allowed, alive, position)
-        values = allowed[np.arange(len(alive)), words].astype(np.float64)
-        totals[alive] += values
-        words = np.where(np.isneginf(values), END, words)  # no word is possible: the row stops
-        going = np.flatnonzero(words != END)
+        chosen = allowed[np.arange(len(alive)), words].astype(np.float64)
+        totals[alive] += chosen
+        words = np.where(np.isneginf(chosen), END, words)  # no word is possible: the row stops
         if not is_last:
             written[alive, position] = words
-        if len(going) < len(alive):
-            alive, words, state = alive[going], words[going], reorder(state, going)
+        still_alive = np.flatnonzero(words != END)
+        if len(still_alive) < len(alive):
+            alive, words = alive[still_alive], words[still_alive]
+            state = reorder(state, still_alive)
+    return _one_each(written, totals, length_power)
+
+
+def _one_each(
+    written: IntArray, totals: NDArray[np.float64], length_power: float
+) -> list[list[Hypothesis]]:
+    """The one hypothesis of each row, of its words (R, W) filled up with END and its log-probability (R,)."""
     lengths = (written != END).sum(1) + 1
-    columns = (written.tolist(), totals.tolist(), (totals / lengths**length_power).tolist())
-    return [
-        [_hypothesis(row if total > -math.inf else [], total, score)]
-        for row, total, score in zip(*columns, strict=True)
-    ]
+    scores = totals / lengths**length_power
+    hypotheses = []
+    for words, total, score in zip(written.tolist(), totals.tolist(), scores.tolist(), strict=True):
+        hypotheses.append([_hypothesis(words if total > -math.inf else [], total, score)])
+    return hypotheses
 
 
 def beam(
@@ -246,20 +253,20 @@ def beam(
             break
         log_probabilities, state = step(words, state)
         _check_step(log_probabilities, len(words), forbidden)
-        width = hunt.total.shape[1]  # 1 at first, then K
-        hunt, parents, heads = hunt.grow(
+        beams_before = hunt.total.shape[1]  # 1 at first, then K
+        hunt, parents, words = hunt.grow(
             log_probabilities, beams, position, forbidden, length_power
         )
+        parents += np.arange(len(parents))[:, None] * beams_before  # rows of the state
         # the longest sentence that a prefix may become: it bears the same log-probability best
         longest = min(position + 2 + horizon, max_words + 1)
         is_hopeful = hunt.hopeful(longest**length_power)
-        index = np.arange(len(parents))[:, None] * width + parents
         all_go_on = bool(is_hopeful.all())
         if not all_go_on:
             hunt.select(~is_hopeful).report(sentences)
-            hunt, index, heads = hunt.select(is_hopeful), index[is_hopeful], heads[is_hopeful]
-        words = heads.ravel()
-        state = reorder(state, index.ravel(), inside_rows=all_go_on and position > 0)
+            hunt, parents, words = hunt.select(is_hopeful), parents[is_hopeful], words[is_hopeful]
+        words = words.ravel()
+        state = reorder(state, parents.ravel(), inside_rows=all_go_on and position > 0)
     return sentences
 
 
@@ -296,24 +303,18 @@ class _Hunt(NamedTuple):
         length_power: float,
     ) -> tuple[_Hunt, IntArray, IntArray]:
         """One word further: the next hunt, and of each of its prefixes the parent and the last word, both (R, K)."""
-        size = log_probabilities.shape[1]
-        sums = self.total[:, :, None] + log_probabilities.reshape(*self.total.shape, size)
+        vocabulary = log_probabilities.shape[1]
+        sums = self.total[:, :, None] + log_probabilities.reshape(*self.total.shape, vocabulary)
         ends = sums[:, :, END].copy()
         if position == self.written.shape[2]:  # all that is left must end here, and nothing goes on
-            ended = self.collect(ends, position, length_power)
+            hunt = self.collect(ends, position, length_power)
             nowhere = np.zeros_like(ends, dtype=np.int64)
-            return ended._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
+            return hunt._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
         sums[:, :, [END, *forbidden]] = -np.inf
-        total, places = _best(sums.reshape(len(sums), -1), beams)
-        parents = places // size
-        words = np.where(np.isneginf(total), END, places % size)
-        # only an END among the first K continuations counts, so that one beam is greedy; ending
-        # wins a tie
-        better = (total[:, None] > ends[:, :, None]).sum(2) + (
-            ends[:, None] > ends[:, :, None]
-        ).sum(2)
-        ends = np.where(better >= beams, -np.inf, ends)
-        hunt = self.collect(ends, position, length_power)
+        total, columns = _best(sums.reshape(len(sums), -1), beams)
+        parents, words = np.divmod(columns, vocabulary)
+        words = np.where(np.isneginf(total), END, words)
+        hunt = self.collect(_in_beam(ends, total, beams), position, length_power)
         written = _take(self.written, parents)
         written[:, :, position] = words
         return hunt._replace(total=total, written=written), parents, words
@@ -338,22 +339,34 @@ class _Hunt(NamedTuple):
         """(R,) bool, True = the best prefix, divided by that, beats the worst sentence kept."""
         return np.asarray(self.total[:, 0] / divisor > self.scores[:, -1])
 
-    def select(self, rest: NDArray[np.bool_]) -> _Hunt:
-        """The rows (R,) bool, True = kept."""
-        parts: Any = (part[rest] for part in self)
-        return _Hunt(*parts)
+    def select(self, is_chosen: NDArray[np.bool_]) -> _Hunt:
+        """The rows (R,) bool, True = chosen."""
+        arrays: Any = (array[is_chosen] for array in self)
+        return _Hunt(*arrays)
 
     def report(self, results: list[list[Hypothesis]]) -> None:
         """Put the sentences of all rows in their places."""
-        columns = (self.rows, self.sentences, self.totals, self.scores)
-        for place, sentences, totals, scores in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            results[place] = [
-                _hypothesis(words, total, score)
-                for words, total, score in zip(sentences, totals, scores, strict=True)
-                if total > -math.inf
-            ] or [_hypothesis([], -math.inf, -math.inf)]
+        rows = zip(
+            self.rows.tolist(),
+            self.sentences.tolist(),
+            self.totals.tolist(),
+            self.scores.tolist(),
+            strict=True,
+        )
+        for row, sentences, totals, scores in rows:
+            hypotheses = map(_hypothesis, sentences, totals, scores)
+            possible = [each for each in hypotheses if each.log_probability > -math.inf]
+            results[row] = possible or [_hypothesis([], -math.inf, -math.inf)]
+
+
+def _in_beam(ends: FloatArray, total: FloatArray, beams: int) -> FloatArray:
+    """The ends (R, K) among a row's first ``beams`` continuations, -inf for others, so that one beam is greedy.
+
+    ``total`` (R, K) are its best continuations that do not end; ending wins a tie.
+    """
+    better_words = (total[:, None] > ends[:, :, None]).sum(2)
+    better_ends = (ends[:, None] > ends[:, :, None]).sum(2)
+    return np.where(better_words + better_ends >= beams, -np.inf, ends)
 
 
 def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State:
@@ -375,32 +388,36 @@ def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State
     if isinstance(state, Fixed):
         return state if inside_rows else cast(State, Fixed(reorder(state.value, rows)))
     if isinstance(state, tuple):
-        parts = [reorder(part, rows, inside_rows=inside_rows) for part in state]
-        return cast(State, type(state)(*parts) if hasattr(state, "_fields") else tuple(parts))
+        items = [reorder(item, rows, inside_rows=inside_rows) for item in state]
+        return cast(State, type(state)(*items) if hasattr(state, "_fields") else tuple(items))
     raise ValueError(
         f"state: expected arrays in nested tuples, Fixed or None, got {type(state).__name__}"
     )
 
 
 def _best(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
-    """The ``count`` largest of each row of (R, M), falling, the lowest place first on ties: values and places.
+    """The ``count`` largest of each row of (R, M), falling, the first column first on ties: values and columns.
 
-    A row with fewer is filled up with -inf, whose places mean nothing but are legal.
+    A row with fewer is filled up with -inf, whose columns mean nothing but are legal.
     """
-    size = sums.shape[1]
-    if count <= min(MAX_PASSES, size):
-        rows, rest = np.arange(len(sums)), sums.copy()
-        values = np.empty((len(sums), count), dtype=sums.dtype)
-        places = np.empty((len(sums), count), dtype=np.int64)
-        for rank in range(count):
-            places[:, rank] = rest.argmax(1)
-            values[:, rank] = rest[rows, places[:, rank]]
-            rest[rows, places[:, rank]] = -np.inf
-        return values, places
-    order = np.argsort(-sums, axis=1, kind="stable")[:, :count]
-    missing = ((0, 0), (0, count - order.shape[1]))
-    values = np.take_along_axis(sums, order, 1)
-    return np.pad(values, missing, constant_values=-np.inf), np.pad(order, missing)
+    if count <= min(MAX_PASSES, sums.shape[1]):
+        return _best_by_passes(sums, count)
+    columns = np.argsort(-sums, axis=1, kind="stable")[:, :count]
+    values = np.take_along_axis(sums, columns, 1)
+    missing = ((0, 0), (0, count - columns.shape[1]))
+    return np.pad(values, missing, constant_values=-np.inf), np.pad(columns, missing)
+
+
+def _best_by_passes(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
+    """`_best` for few: each pass takes the largest that is left."""
+    rows, remaining = np.arange(len(sums)), sums.copy()
+    values = np.empty((len(sums), count), dtype=sums.dtype)
+    columns = np.empty((len(sums), count), dtype=np.int64)
+    for rank in range(count):
+        best = columns[:, rank] = remaining.argmax(1)
+        values[:, rank] = remaining[rows, best]
+        remaining[rows, best] = -np.inf
+    return values, columns
 
 
 def _take(sentences: IntArray, order: IntArray) -> IntArray:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
 
 _log = logging.getLogger("regiontalk.serve")
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app(
@@ -85,13 +86,21 @@ def create_app(
         "/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page"
     )
     app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(ClientDisconnect, _broken_off)
-    app.add_exception_handler(LibraryError, _library)
-    app.add_exception_handler(ValueError, _value)
-    app.add_exception_handler(Exception, _fault)
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
     return app
+
+
+def _handlers() -> dict[type[Exception], Handler]:
+    """What answers for each kind of error."""
+    return {
+        HTTPException: _http,
+        RefusedError: _refused,
+        ClientDisconnect: _broken_off,
+        LibraryError: _library,
+        ValueError: _value,
+        Exception: _fault,
+    }
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -150,8 +150,8 @@ class Tools:
         """Find the box of every word of a sentence about a photo."""
         photo = self.open(path, base64)
         with self._turn:
-            found = self._captioner.align(photo, sentence, beta=beta).to_dict()
-            return found | {"unknown_words": self._captioner.vocabulary.unknown(sentence)}
+            result = self._captioner.align(photo, sentence, beta=beta).to_dict()
+            return result | {"unknown_words": self._captioner.vocabulary.unknown(sentence)}
 
     def locate(
         self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1
@@ -159,8 +159,8 @@ class Tools:
         """Find where something is in a photo."""
         photo = self.open(path, base64)
         with self._turn:
-            found = self._captioner.locate(photo, phrase, k=k).to_dict()
-            return found | {"unknown_words": self._captioner.vocabulary.unknown(phrase)}
+            result = self._captioner.locate(photo, phrase, k=k).to_dict()
+            return result | {"unknown_words": self._captioner.vocabulary.unknown(phrase)}
 
     def alt_text(
         self,

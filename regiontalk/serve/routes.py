@@ -139,8 +139,8 @@ async def locate(request: Request) -> dict[str, Any]:
     form, photo = await service.read(request, schemas.LocateForm)
 
     def work() -> dict[str, Any]:
-        found = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
-        return found | {"unknown_words": service.captioner.vocabulary.unknown(form.phrase)}
+        result = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
+        return result | {"unknown_words": service.captioner.vocabulary.unknown(form.phrase)}
 
     return await service.engine.call(work)
 
@@ -188,11 +188,12 @@ async def search(request: Request) -> dict[str, Any]:
         return hits, service.captioner.vocabulary.unknown(form.text) if form.text else []
 
     hits, unknown = await service.engine.call(work)
-    small = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
-    found = [
-        hit.to_dict() | {"thumbnail": picture} for hit, picture in zip(hits, small, strict=True)
-    ]
-    return {"hits": found, "unknown_words": unknown}
+    thumbnails = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
+    rows = zip(hits, thumbnails, strict=True)
+    return {
+        "hits": [hit.to_dict() | {"thumbnail": thumbnail} for hit, thumbnail in rows],
+        "unknown_words": unknown,
+    }
 
 
 @router.get("/models", response_model=responses.Models)

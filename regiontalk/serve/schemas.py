@@ -181,7 +181,7 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content == "application/json":
         # not request.body(), which would keep it for as long as the request lasts
-        values, name = _decoded(b"".join([part async for part in request.stream()])), "photo"
+        values, name = _decoded(b"".join([chunk async for chunk in request.stream()])), "photo"
     elif content == "multipart/form-data":
         values, name = await _fields(request)
     else:
