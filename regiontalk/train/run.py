@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,10 @@ class Run(Inputs):
         vectors: Path | None = None,
     ) -> RegionModel:
         """The model before its first stage; the arguments are those of `build_model`."""
-        with self.processes.main_first():
+        is_fetched = (
+            published or start is not None
+        )  # one process downloads, the others find it here
+        with self.processes.main_first() if is_fetched else nullcontext():
             model = build_model(
                 self, start=start, weights=weights, published=published, vectors=vectors
             )
