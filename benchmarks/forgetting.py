@@ -26,12 +26,13 @@ from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures, freeze_features
+from regiontalk.train.generate import GenerateTerms
 from regiontalk.train.judges import generate_judge
 from regiontalk.train.keep import Memory
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.own import plan_recipe, read_own
-from regiontalk.train.pairs import box_phrases, unique_boxes
 from regiontalk.train.photos import PictureStore
+from regiontalk.train.region_texts import PEOPLE, box_phrases, unique_boxes
 from regiontalk.train.run import Run
 
 TRAIN_SEED, TEST_SEED = 1_000, 900_000
@@ -42,7 +43,7 @@ def frozen(
     model: RegionModel, examples: Sequence[Example], path: Path, with_boxes: bool = True
 ) -> FrozenFeatures:
     """The features of some photos, with those of their annotated boxes."""
-    taught = unique_boxes(box_phrases(examples, model, "annotator")) if with_boxes else []
+    taught = unique_boxes(box_phrases(examples, model, PEOPLE)) if with_boxes else []
     return freeze_features(
         model.extractor.eval(),
         examples,
@@ -89,7 +90,8 @@ class Measure:
             raise ValueError("recipe: expected a section [generate], got none")
         parts = []
         for kind, examples in self.sets.items():
-            terms = self.run.generate_terms(model, config, examples, self.features[kind])
+            features = self.features[kind]
+            terms = GenerateTerms.of_examples(model, config, examples, features)
             figures = generate_judge(terms, [example.captions for example in examples])()
             values = ", ".join(f"{figure} {100 * figures[figure]:.1f}" for figure in FIGURES)
             parts.append(f"{kind}: {values}")
