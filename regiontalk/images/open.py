@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from regiontalk.images.modes import SWAPPING, in_srgb, to_rgb, turn_of
+from regiontalk.images.modes import SWAPPING, to_rgb, turn_of
 
 MAX_PIXELS = 100_000_000
 
@@ -334,7 +334,7 @@ def _finish(
             size_wh = picture.size
             _check_size(size_wh, name, max_pixels)
         turn = turn_of(picture)
-        image = to_rgb(in_srgb(picture) if srgb else picture)
+        image = to_rgb(picture, srgb=srgb)
     except ImageError:
         raise
     except MemoryError as error:
