@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from regiontalk.files import write_whole
-
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
@@ -107,7 +105,9 @@ class Drawings:
 
     def _save(self, picture: Image, photo: str, what: str) -> Path:
         path = self._folder / self._name(Path(photo).stem, what)
-        write_whole(path, lambda fresh: picture.save(fresh, format="JPEG", quality=92))
+        from regiontalk.images.save import save_picture
+
+        save_picture(picture, path, quality=92)
         return path
 
     def _name(self, stem: str, what: str) -> str:

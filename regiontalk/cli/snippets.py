@@ -62,7 +62,7 @@ def snippets(
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
     from regiontalk.export.snippets import draw_sheet, write_snippets
-    from regiontalk.files import write_whole
+    from regiontalk.images.save import save_picture
 
     examples, reports = read_split(data, split)
     for report in reports:
@@ -76,8 +76,7 @@ def snippets(
         count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
     if sheet is not None:
         picture = draw_sheet(captioner, chosen[:8], beta)
-        sheet.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(sheet, picture.save)
+        save_picture(picture, sheet)
         typer.echo(f"drew {sheet}", err=True)
     typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
     for line in broken:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from PIL import Image, IptcImagePlugin
+from PIL import Image, ImageFile, IptcImagePlugin
 
 _CAMERA_BLOCK = 0x8769  # of EXIF: the camera's settings
 _ORIGINAL, _DIGITISED, _CHANGED = 0x9003, 0x9004, 0x0132
@@ -54,7 +54,7 @@ def _tag_dates(content: bytes) -> tuple[datetime | None, datetime | None]:
         return None, None
 
 
-def _date_texts(picture: Image.Image, exif: Any) -> Iterator[str]:
+def _date_texts(picture: ImageFile.ImageFile, exif: Any) -> Iterator[str]:
     """What the tags of taking say, the surest first."""
     settings = exif.get_ifd(_CAMERA_BLOCK)
     yield str(settings.get(_ORIGINAL, ""))

@@ -352,7 +352,7 @@ def _finish(
     # What the file said of turns, transparency and colours is now done, and must not be done again
     # when this picture is opened again.
     image.info = {}
-    return Photo(image, size_wh[::-1] if turn in SWAPPING else size_wh, name)
+    return Photo(image, (size_wh[1], size_wh[0]) if turn in SWAPPING else size_wh, name)
 
 
 def _shrunk(image: Image.Image, at_least: int | None) -> Image.Image:
