@@ -31,6 +31,7 @@ from regiontalk.export.xmp import Texts, packet
 from regiontalk.model.hub import BUNDLED
 from regiontalk.records import ImageResult, RegionCaption
 
+SLOW_EVERY = 20  # cases; one of them loads the whole model
 RESULT = ImageResult(
     "a.jpg",
     (64, 48),
@@ -59,9 +60,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         os.chdir(temporary)
         kinds = prepare(Path())
+        check = checker(kinds)
+        for name, (_, content, _) in kinds.items():  # what is imported now is not by every worker
+            if not name.startswith("use of"):
+                check(name, content)
         chance = random.Random(options.seed)
         made = cases(options.count, kinds, chance)
-        outcome = run_cases(made, checker(kinds), options.seconds, options.keep)
+        outcome = run_cases(made, check, options.seconds, options.keep)
     finish(outcome)
 
 
@@ -124,11 +129,12 @@ def prepare(folder: Path) -> dict[str, Kind]:
 
 
 def cases(count: int, kinds: dict[str, Kind], chance: random.Random) -> Iterator[Case]:
-    """The damaged files, each kind in turn; what loads the whole model comes once in five rounds."""
+    """The damaged files, each kind in turn; what loads the whole model comes seldom."""
     slow = [name for name in kinds if name.startswith("use of")]
     quick = [name for name in kinds if name not in slow]
     for number in range(count):
-        name = chance.choice(slow) if number % 20 == 19 else quick[number % len(quick)]
+        is_slow = number % SLOW_EVERY == SLOW_EVERY - 1
+        name = chance.choice(slow) if is_slow else quick[number % len(quick)]
         _, content, _ = kinds[name]
         if number < len(quick):
             yield f"{name}: whole", content
@@ -195,7 +201,7 @@ def _run(runner: CliRunner, command: Sequence[str]) -> str:
     errors = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
     assert result.exit_code in (0, 1, 2), f"exit code {result.exit_code}"
     assert "Traceback" not in result.output, result.output[-300:]
-    if result.exit_code == 2:
+    if result.exit_code == 2 and command[0] != "data":  # whose report says it all
         assert len(errors) == 1, f"{len(errors)} messages: {result.stderr[-300:]}"
     return ("taken", "taken in part", "refused")[result.exit_code]
 

@@ -96,7 +96,7 @@ def _snippets(photos: Path, folder: Path) -> None:
     from regiontalk.export.snippets import write_snippets
 
     examples = [
-        Example(path.stem, path, ("a man in a red shirt on a bike", "two dogs run"))
+        Example(path, ("a man in a red shirt on a bike", "two dogs run"), id=path.stem)
         for path in sorted(photos.glob("*.jpg"))
     ]
     write_snippets(captioner(), examples, folder / "pairs.jsonl")

@@ -12,9 +12,11 @@ class AlignerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(256, ge=1, description="D, the space that regions and words share")
-    word_size: int = Field(300, ge=1, description="length of a word vector")
-    hidden: int = Field(300, ge=1, description="H of the sentence encoder")
+    size: int = Field(
+        256, ge=1, le=100_000, description="D, the space that regions and words share"
+    )
+    word_size: int = Field(300, ge=1, le=100_000, description="length of a word vector")
+    hidden: int = Field(300, ge=1, le=100_000, description="H of the sentence encoder")
     cell: Literal["relu", "gru"] = Field("relu", description="recurrence; relu is the paper's")
     normalise: bool = Field(
         False, description="unit region vectors, words weighted inside their sentence"

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from regiontalk.files import atomic_write
-
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
@@ -105,8 +103,10 @@ class Drawings:
         return paths
 
     def _save(self, image: Image, photo: str, kind: str) -> Path:
+        from regiontalk.images.save import save_picture
+
         path = self.folder / self._name(Path(photo).stem, kind)
-        atomic_write(path, lambda temporary: image.save(temporary, format="JPEG", quality=92))
+        save_picture(image, path, quality=92)
         return path
 
     def _name(self, stem: str, kind: str) -> str:

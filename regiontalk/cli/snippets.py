@@ -89,8 +89,7 @@ def _check_sheet(path: Path | None) -> None:
 
 
 def _save_sheet(sheet: Image, path: Path) -> None:
-    from regiontalk.files import atomic_write
+    from regiontalk.images.save import save_picture
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, sheet.save)
+    save_picture(sheet, path)
     typer.echo(f"drew {path}", err=True)

@@ -21,19 +21,11 @@ def read_document(document: Any) -> Corrections:
     """
     if not is_document(document):
         raise ValueError("expected a COCO document with the lists images and annotations")
-    names: dict[str, str] = {}
-    for entry in _dictionaries(document.get("categories")):
-        names[str(entry.get("id"))] = str(entry.get("name", ""))
-    left_out: list[str] = []
-    rows: dict[str, dict[str, Any]] = {}
-    for image in _dictionaries(document["images"]):
-        if not isinstance(image.get("file_name"), str):
-            left_out.append(f"image {image.get('id')}: expected a file_name")
-            continue
-        row: dict[str, Any] = {"photo": image["file_name"].replace("\\", "/")}
-        if _is_size(image.get("width")) and _is_size(image.get("height")):
-            row["width"], row["height"] = int(image["width"]), int(image["height"])
-        rows[str(image.get("id"))] = row
+    names = {
+        str(entry.get("id")): str(entry.get("name", ""))
+        for entry in _dictionaries(document.get("categories"))
+    }
+    rows, left_out = _image_rows(document["images"])
     for number, annotation in enumerate(_dictionaries(document["annotations"]), start=1):
         category = names.get(str(annotation.get("category_id")), "")
         try:
@@ -42,6 +34,21 @@ def read_document(document: Any) -> Corrections:
             left_out.append(f"annotation {annotation.get('id', number)}: {error}")
     used = [row for row in rows.values() if "captions" in row or "boxes" in row]
     return Corrections(tuple(used), tuple(left_out))
+
+
+def _image_rows(images: Any) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """A row for each image by its id, and the images that have no name."""
+    rows: dict[str, dict[str, Any]] = {}
+    left_out: list[str] = []
+    for image in _dictionaries(images):
+        if not isinstance(image.get("file_name"), str):
+            left_out.append(f"image {image.get('id')}: expected a file_name")
+            continue
+        row: dict[str, Any] = {"photo": image["file_name"].replace("\\", "/")}
+        if _is_size(image.get("width")) and _is_size(image.get("height")):
+            row["width"], row["height"] = int(image["width"]), int(image["height"])
+        rows[str(image.get("id"))] = row
+    return rows, left_out
 
 
 def is_document(document: Any) -> bool:
@@ -80,14 +87,23 @@ def _add(rows: Mapping[str, dict[str, Any]], annotation: Mapping[str, Any], cate
             raise ValueError("expected a caption of the photo, got none")
         row.setdefault("captions", []).append(words)
         return
+    corners = _corners(box)
+    phrase = words or (category if category != REGION_NAME else "")
+    row.setdefault("boxes", []).append({"box": corners, **({"phrase": phrase} if phrase else {})})
+
+
+def _corners(box: Any) -> list[float]:
+    """x1, y1, x2, y2 of a bbox, to a tenth of a pixel.
+
+    Raises:
+        ValueError: it is no bbox, or empty.
+    """
     if not isinstance(box, list) or len(box) != 4:
         raise ValueError(f"expected a bbox of x, y, width, height, got {str(box)[:60]}")
     x, y, width, height = (float(number) for number in box)
     if not (width > 0 and height > 0 and abs(x) + abs(y) + width + height < 1e9):
         raise ValueError(f"its bbox {str(box)[:60]} is empty")
-    corners = [round(number, 1) for number in (x, y, x + width, y + height)]
-    phrase = words or (category if category != REGION_NAME else "")
-    row.setdefault("boxes", []).append({"box": corners, **({"phrase": phrase} if phrase else {})})
+    return [round(number, 1) for number in (x, y, x + width, y + height)]
 
 
 def _words(annotation: Mapping[str, Any]) -> str:

@@ -189,14 +189,13 @@ def _turned(kind: str, values: Mapping[str, str]) -> Iterator[tuple[float, float
     angle = math.radians(float(values.get("rotation") or 0))
     cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
     if kind == "ellipse":
-        x, y = float(values["cx"]), float(values["cy"])
-        across, down = float(values["rx"]), float(values["ry"])
+        x, y, across, down = (float(values[name]) for name in ("cx", "cy", "rx", "ry"))
         half_width = math.hypot(across * cosine, down * sine)
         half_height = math.hypot(across * sine, down * cosine)
     else:
         x1, y1, x2, y2 = (float(values[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
-        x, y, across, down = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2
-        half_width = across * cosine + down * sine
-        half_height = across * sine + down * cosine
+        x, y = (x1 + x2) / 2, (y1 + y2) / 2
+        half_width = ((x2 - x1) * cosine + (y2 - y1) * sine) / 2
+        half_height = ((x2 - x1) * sine + (y2 - y1) * cosine) / 2
     yield x - half_width, y - half_height
     yield x + half_width, y + half_height

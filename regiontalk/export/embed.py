@@ -27,14 +27,14 @@ def find_packet(data: bytes) -> bytes | None:
     """
     kind = _kind(data)
     if kind == "jpeg":
-        found = (data[start + 4 + len(JPEG_MARK) : end] for _, start, end in _xmp_segments(data))
+        packets = (data[start + 4 + len(JPEG_MARK) : end] for _, start, end in _xmp_segments(data))
     elif kind == "png":
-        found = (
+        packets = (
             _unpacked(body) for name, body, _, _ in _png_chunks(data) if _is_png_xmp(name, body)
         )
     else:
-        found = (body for name, body, _, _ in _riff_chunks(data) if name == b"XMP ")
-    return next(found, None)
+        packets = (body for name, body, _, _ in _riff_chunks(data) if name == b"XMP ")
+    return next(packets, None)
 
 
 def with_packet(data: bytes, packet: bytes) -> bytes:
@@ -67,21 +67,21 @@ def _damaged(what: str) -> ValueError:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of each segment between the start of a JPEG and its picture data."""
-    place = 2
-    while place + 4 <= len(data):
-        if data[place] != 0xFF:
+    position = 2
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
             raise _damaged("JPEG")
-        marker = data[place + 1]
+        marker = data[position + 1]
         if marker == 0xFF:  # a fill byte
-            place += 1
+            position += 1
             continue
         if marker in (0xDA, 0xD9):  # start of scan, end of image
             return
-        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-        if end > len(data) or end < place + 4:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if end > len(data) or end < position + 4:
             raise _damaged("JPEG")
-        yield marker, place, end
-        place = end
+        yield marker, position, end
+        position = end
     raise _damaged("JPEG")
 
 
@@ -94,52 +94,66 @@ def _xmp_segments(data: bytes) -> list[tuple[int, int, int]]:
 
 
 def _jpeg_with(data: bytes, packet: bytes) -> bytes:
+    old_segments = _xmp_segments(data)
     if len(packet) > _JPEG_MOST:
-        there = sum(end - start for _, start, end in _xmp_segments(data))
-        advice = (
-            f"{there:,} of them are there already; write a sidecar instead (format xmp)"
-            if there > _JPEG_MOST // 2
-            else "take fewer regions (--regions) or write a sidecar (format xmp)"
-        )
-        raise ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; {advice}")
-    fresh = b"\xff\xe1" + struct.pack(">H", 2 + len(JPEG_MARK) + len(packet)) + JPEG_MARK + packet
-    segments, old = list(_segments(data)), _xmp_segments(data)
-    mpf = [
-        start
-        for marker, start, end in segments
-        if marker == 0xE2 and data[start + 4 : end].startswith(b"MPF\x00")
-    ]
-    if (
-        old and mpf and mpf[0] < old[0][1]
-    ):  # its offsets to further pictures count from its own place in the file
+        raise _too_long(packet, sum(end - start for _, start, end in old_segments))
+    if old_segments and _has_photo_index_before(data, old_segments[0][1]):
+        # Its offsets to further pictures count from its own place in the file.
         raise ValueError(
             "several pictures in one JPEG, and XMP after their index; write a sidecar (format xmp)"
         )
-    place = 2
-    for marker, start, end in segments:  # after JFIF and EXIF, which have to come first
-        if marker == 0xE0 or (marker == 0xE1 and data[start + 4 : end].startswith(b"Exif\x00")):
-            place = end
-        else:
+    length = struct.pack(">H", 2 + len(JPEG_MARK) + len(packet))
+    segment = b"\xff\xe1" + length + JPEG_MARK + packet
+    if not old_segments:
+        at = _end_of_heads(data)
+        return data[:at] + segment + data[at:]
+    pieces, position = [], 0
+    for _, start, end in old_segments:
+        pieces.append(data[position:start])
+        position = end
+    return b"".join([pieces[0], segment, *pieces[1:], data[position:]])
+
+
+def _too_long(packet: bytes, bytes_there: int) -> ValueError:
+    """The error for a packet that no JPEG holds."""
+    if bytes_there > _JPEG_MOST // 2:
+        advice = f"{bytes_there:,} of them are there already; write a sidecar instead (format xmp)"
+    else:
+        advice = "take fewer regions (--regions) or write a sidecar (format xmp)"
+    return ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; {advice}")
+
+
+def _has_photo_index_before(data: bytes, position: int) -> bool:
+    """Whether the index of several pictures in one file (MPF) stands before a position."""
+    return any(
+        marker == 0xE2 and start < position and data[start + 4 : end].startswith(b"MPF\x00")
+        for marker, start, end in _segments(data)
+    )
+
+
+def _end_of_heads(data: bytes) -> int:
+    """Where JFIF and EXIF end, which have to come first."""
+    position = 2
+    for marker, start, end in _segments(data):
+        is_exif = marker == 0xE1 and data[start + 4 : end].startswith(b"Exif\x00")
+        if marker != 0xE0 and not is_exif:
             break
-    parts, last = [data[:place], fresh] if not old else [], 0 if old else place
-    for number, (_, start, end) in enumerate(old):
-        parts += [data[last:start], fresh if number == 0 else b""]
-        last = end
-    return b"".join([*parts, data[last:]])
+        position = end
+    return position
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
     """Name, body, start and end of each chunk up to IEND."""
-    place = len(_PNG_HEAD)
-    while place + 12 <= len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+    position = len(_PNG_HEAD)
+    while position + 12 <= len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if end > len(data):
             break
-        name = data[place + 4 : place + 8]
-        yield name, data[place + 8 : end - 4], place, end
+        name = data[position + 4 : position + 8]
+        yield name, data[position + 8 : end - 4], position, end
         if name == b"IEND":
             return
-        place = end
+        position = end
     raise _damaged("PNG")
 
 
@@ -169,34 +183,39 @@ def _unpacked(body: bytes) -> bytes:
 
 def _png_with(data: bytes, packet: bytes) -> bytes:
     body = PNG_MARK + b"\x00\x00\x00\x00\x00" + packet
-    fresh = (
+    new_chunk = (
         struct.pack(">I", len(body))
         + b"iTXt"
         + body
         + struct.pack(">I", zlib.crc32(b"iTXt" + body))
     )
-    parts, last = [_PNG_HEAD], len(_PNG_HEAD)
-    for name, chunk, start, end in _png_chunks(data):
-        if not _is_png_xmp(name, chunk):
-            parts.append(data[start:end])
+    pieces, last = [_PNG_HEAD], len(_PNG_HEAD)
+    for name, content, start, end in _png_chunks(data):
+        if not _is_png_xmp(name, content):
+            pieces.append(data[start:end])
         if name == b"IHDR":
-            parts.append(fresh)
+            pieces.append(new_chunk)
         last = end
-    return b"".join([*parts, data[last:]])
+    return b"".join([*pieces, data[last:]])
 
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
     """Name, body, start and end (with its pad byte) of each chunk of a WebP file."""
-    place, stop = 12, 8 + int.from_bytes(data[4:8], "little")
+    position, stop = 12, 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data):
         raise _damaged("WebP")
-    while place + 8 <= stop:
-        size = int.from_bytes(data[place + 4 : place + 8], "little")
-        end = place + 8 + size + size % 2
-        if place + 8 + size > stop:
+    while position + 8 <= stop:
+        size = int.from_bytes(data[position + 4 : position + 8], "little")
+        end = position + 8 + size + size % 2
+        if position + 8 + size > stop:
             raise _damaged("WebP")
-        yield data[place : place + 4], data[place + 8 : place + 8 + size], place, min(end, stop)
-        place = end
+        yield (
+            data[position : position + 4],
+            data[position + 8 : position + 8 + size],
+            position,
+            min(end, stop),
+        )
+        position = end
 
 
 def _webp_with(data: bytes, packet: bytes) -> bytes:
@@ -210,12 +229,12 @@ def _webp_with(data: bytes, packet: bytes) -> bytes:
         wide, high, alpha = _webp_size(*chunks[0][:2])
         sizes = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
         flags, rest = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
-    parts = [
+    pieces = [
         _chunk(b"VP8X", flags),
         *(data[start:end] for _, _, start, end in rest),
         _chunk(b"XMP ", packet),
     ]
-    body = b"WEBP" + b"".join(parts)
+    body = b"WEBP" + b"".join(pieces)
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from regiontalk.export.names import iri
-from regiontalk.files import atomic_write
+from regiontalk.images.save import save_picture
 from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page
@@ -120,8 +120,7 @@ def write_picture(image: Image.Image, path: Path) -> None:
     """
     small = image.copy()
     small.thumbnail((SIDE, SIDE))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, lambda fresh: small.save(fresh, format="JPEG", quality=85))
+    save_picture(small, path, quality=85)
 
 
 def picture_path(photo: str, folder: Path, taken: Container[Path]) -> Path:

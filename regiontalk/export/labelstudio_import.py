@@ -144,23 +144,29 @@ def _read_results(results: Sequence[Mapping[str, Any]]) -> _Annotation:
             skipped[kind] += 1
         elif kind == "textarea":
             _read_words(annotation, name, value, is_caption=piece.get("from_name") == "caption")
-        elif name in annotation.boxes or name in annotation.unused:
-            # A further control that names the same region.
-            annotation.labels.setdefault(name, []).extend(_labels(value))
-        elif is_shape(value):
-            annotation.labels.setdefault(name, []).extend(_labels(value))
-            _read_shape(annotation, name, kind, piece)
-        elif kind.endswith("labels") or "sequence" in value or "x" in value:
-            annotation.labels.setdefault(name, []).extend(_labels(value))
-            annotation.unused[name] = "has no box that can be read"
-            annotation.left_out.append(
-                f"{kind} {name} has no box that can be read, and is left out"
-            )
-        else:
+        elif not _read_region(annotation, name, kind, piece):
             skipped[kind] += 1
     for kind, count in skipped.items():
         annotation.left_out.append(f"{kind} ({count}): says nothing of a box, and is left out")
     return annotation
+
+
+def _read_region(annotation: _Annotation, name: str, kind: str, piece: Mapping[str, Any]) -> bool:
+    """Add a region, or a further control that names one; False where it is neither."""
+    value = piece.get("value") or {}
+    is_known = name in annotation.boxes or name in annotation.unused
+    has_shape = is_shape(value)
+    if not (is_known or has_shape or kind.endswith("labels") or {"x", "sequence"} & value.keys()):
+        return False
+    annotation.labels.setdefault(name, []).extend(_labels(value))
+    if is_known:
+        return True
+    if has_shape:
+        _read_shape(annotation, name, kind, piece)
+    else:
+        annotation.unused[name] = "has no box that can be read"
+        annotation.left_out.append(f"{kind} {name} has no box that can be read, and is left out")
+    return True
 
 
 def _read_words(

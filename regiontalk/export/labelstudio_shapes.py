@@ -49,7 +49,7 @@ def shape_box(value: Mapping[str, Any], size_wh: SizeWH) -> Box | None:
         return rle_box(value["rle"], size_wh)
     if value.get("imageDataURL"):
         return _bitmask_box(str(value["imageDataURL"]), size_wh)
-    corners = list(_corners(value, size_wh))
+    corners = _corners(value, size_wh)
     if not all(math.isfinite(number) for corner in corners for number in corner):
         raise ValueError("expected numbers, got infinity or no number")
     x1, x2 = _limits([x for x, _ in corners], size_wh[0])
@@ -63,33 +63,49 @@ def _limits(numbers: Sequence[float], side: int) -> tuple[float, float]:
     return round(min(max(low, 0), side), 1), round(min(max(high, 0), side), 1)
 
 
-def _corners(value: Mapping[str, Any], size_wh: SizeWH) -> Iterator[tuple[float, float]]:
+def _corners(value: Mapping[str, Any], size_wh: SizeWH) -> list[tuple[float, float]]:
     """Points in pixels whose box is that of the shape."""
-    width, height = size_wh
     points = value.get("points") or value.get("vertices")
     if points:
-        for point in points:
-            x, y = (point["x"], point["y"]) if isinstance(point, dict) else point[:2]
-            yield float(x) / 100 * width, float(y) / 100 * height
-        return
-    x, y = float(value["x"]) / 100 * width, float(value["y"]) / 100 * height
+        return [_in_pixels(point, size_wh) for point in points]
     angle = math.radians(float(value.get("rotation") or 0))
+    origin = _in_pixels((value["x"], value["y"]), size_wh)
+    if "radiusX" in value:
+        radii = _in_pixels((value["radiusX"], value["radiusY"]), size_wh)
+        return _turned_ellipse(origin, radii, angle)
+    sides = _in_pixels((value["width"], value["height"]), size_wh)
+    return _turned_rectangle(origin, sides, angle)
+
+
+def _in_pixels(point: Any, size_wh: SizeWH) -> tuple[float, float]:
+    """Two numbers in percent of the photo, or a point with x and y, in pixels."""
+    x, y = (point["x"], point["y"]) if isinstance(point, dict) else point[:2]
+    return float(x) / 100 * size_wh[0], float(y) / 100 * size_wh[1]
+
+
+def _turned_ellipse(
+    centre: tuple[float, float], radii: tuple[float, float], angle: float
+) -> list[tuple[float, float]]:
+    """Two corners of the box around an ellipse that is turned about its centre."""
     cosine, sine = math.cos(angle), math.sin(angle)
-    if "radiusX" in value:  # turned about its centre
-        across = float(value["radiusX"]) / 100 * width
-        down = float(value["radiusY"]) / 100 * height
-        half_width = math.hypot(across * cosine, down * sine)
-        half_height = math.hypot(across * sine, down * cosine)
-        yield x - half_width, y - half_height
-        yield x + half_width, y + half_height
-        return
-    across = float(value["width"]) / 100 * width
-    down = float(value["height"]) / 100 * height
-    for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):  # turned about its top left corner
-        yield (
-            x + right * across * cosine - below * down * sine,
-            y + right * across * sine + below * down * cosine,
-        )
+    half_width = math.hypot(radii[0] * cosine, radii[1] * sine)
+    half_height = math.hypot(radii[0] * sine, radii[1] * cosine)
+    x, y = centre
+    return [(x - half_width, y - half_height), (x + half_width, y + half_height)]
+
+
+def _turned_rectangle(
+    origin: tuple[float, float], sides: tuple[float, float], angle: float
+) -> list[tuple[float, float]]:
+    """The corners of a rectangle that is turned about its top left one."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    width, height = sides
+    corners = []
+    for across, down in ((0.0, 0.0), (width, 0.0), (0.0, height), (width, height)):
+        x = origin[0] + across * cosine - down * sine
+        y = origin[1] + across * sine + down * cosine
+        corners.append((x, y))
+    return corners
 
 
 class _Bits:
@@ -129,38 +145,35 @@ def rle_box(packed: Sequence[int], size_wh: SizeWH) -> Box | None:
         raise ValueError(
             f"expected a mask of {width}x{height} pixels, got one of {count // 4:,} pixels"
         )
+    left, top, right, bottom = width, height, 0, 0
+    for start, stop in _painted_runs(bits, count):
+        # Alpha is each fourth byte, so that a run holds that of these pixels:
+        first, last = start // 4, (stop - 4) // 4
+        if first > last:
+            continue
+        first_row, last_row = first // width, last // width
+        in_one_row = first_row == last_row
+        left = min(left, first % width if in_one_row else 0)
+        right = max(right, last % width + 1 if in_one_row else width)
+        top, bottom = min(top, first_row), max(bottom, last_row + 1)
+    return (left, top, right, bottom) if right > left else None
+
+
+def _painted_runs(bits: _Bits, count: int) -> Iterator[tuple[int, int]]:
+    """Where values above zero begin and end, of as many values; the head's first number is read already."""
     value_bits = bits.read(5) + 1
     length_bits = [bits.read(4) + 1 for _ in range(4)]
-    left, top, right, bottom = width, height, 0, 0
     position = 0
     while position < count:
         repeats = bits.read(1)
         end = min(count, position + 1 + bits.read(length_bits[bits.read(2)]))
-        for start, stop in _painted(bits, value_bits, position, end, bool(repeats)):
-            # Alpha is each fourth byte, so that a run holds that of these pixels:
-            first, last = start // 4, (stop - 4) // 4
-            if first > last:
-                continue
-            first_row, last_row = first // width, last // width
-            in_one_row = first_row == last_row
-            left = min(left, first % width if in_one_row else 0)
-            right = max(right, last % width + 1 if in_one_row else width)
-            top, bottom = min(top, first_row), max(bottom, last_row + 1)
-        position = end
-    return (left, top, right, bottom) if right > left else None
-
-
-def _painted(
-    bits: _Bits, value_bits: int, position: int, end: int, repeats: bool
-) -> Iterator[tuple[int, int]]:
-    """The runs of values above zero between two positions."""
-    if repeats:
-        if bits.read(value_bits):
+        if not repeats:
+            for index in range(position, end):
+                if bits.read(value_bits):
+                    yield index, index + 1
+        elif bits.read(value_bits):
             yield position, end
-        return
-    for index in range(position, end):
-        if bits.read(value_bits) and index % 4 == 3:
-            yield index, index + 1
+        position = end
 
 
 def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:

@@ -126,24 +126,27 @@ def packet(
     rdf: minidom.Element = root
     about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
     corrected = _remove_ours(rdf)
-    inner = []
+    properties = list(_add_texts(rdf, texts, replace))
+    regions = []
+    for region in result.regions:
+        box = stored_box(region.box, result.size_wh, orientation)
+        if region.text and not _is_among(box, corrected):
+            regions.append((region, box))
+    properties += _add_regions(rdf, result, regions, orientation, mwg)
+    if properties:
+        block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(properties)}</rdf:Description>"
+        rdf.appendChild(_fragment(block))
+    head, tail = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
+    return f"{head}\n{_root(document).toxml()}\n{tail}".encode()
+
+
+def _add_texts(rdf: minidom.Element, texts: Texts, replace: bool) -> Iterator[str]:
+    """The properties of the texts that are not there, or take the place of those that are."""
     for address, prefix, name, words in texts.properties():
         if replace:
             _remove_property(rdf, address, name)
         if not _has(rdf, address, name):
-            inner.append(_language(f"{prefix}:{name}", words))
-    rows = [
-        (region, box)
-        for region in result.regions
-        if region.text
-        and not _is_among(box := stored_box(region.box, result.size_wh, orientation), corrected)
-    ]
-    inner += _add_regions(rdf, result, rows, orientation, mwg)
-    if inner:
-        block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(inner)}</rdf:Description>"
-        rdf.appendChild(_fragment(block))
-    head, tail = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
-    return f"{head}\n{_root(document).toxml()}\n{tail}".encode()
+            yield _language(f"{prefix}:{name}", words)
 
 
 def stored_box(

@@ -17,19 +17,20 @@ class GeneratorConfig(BaseModel):
     cell: Literal["relu", "gru", "lstm"] = Field(
         "relu", description="recurrence; relu is the paper's"
     )
-    hidden: int = Field(512, ge=1, description="H")
-    word_size: int = Field(512, ge=1, description="length of a word vector")
+    hidden: int = Field(512, ge=1, le=100_000, description="H")
+    word_size: int = Field(512, ge=1, le=100_000, description="length of a word vector")
     image: Literal["first", "every", "state"] = Field(
         "first",
         description="where the image enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
         serialization_alias="picture",  # in fingerprints, which never change
     )
     attention: int = Field(
-        0, ge=0, description="A, length of an annotation vector; 0 = no attention"
+        0, ge=0, le=100_000, description="A, length of an annotation vector; 0 = no attention"
     )
     regions: int = Field(
         0,
         ge=0,
+        le=10_000,
         description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals",
     )
     places: bool = Field(
@@ -49,7 +50,10 @@ class GeneratorConfig(BaseModel):
         False, description="the condition also says where the box stands and how large it is"
     )
     bottleneck: int = Field(
-        0, ge=0, description="the condition first becomes so many rectified numbers; 0 = no"
+        0,
+        ge=0,
+        le=100_000,
+        description="the condition first becomes so many rectified numbers; 0 = no",
     )
     condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
     dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from regiontalk.images.modes import SWAPPING, in_srgb, to_rgb, turn_of
+from regiontalk.images.modes import SWAPPING, to_rgb, turn_of
 
 MAX_PIXELS = 100_000_000
 
@@ -334,7 +334,7 @@ def _finish(
             size_wh = picture.size
             _check_size(size_wh, name, max_pixels)
         turn = turn_of(picture)
-        image = to_rgb(in_srgb(picture) if srgb else picture)
+        image = to_rgb(picture, srgb=srgb)
     except ImageError:
         raise
     except MemoryError as error:
@@ -352,7 +352,7 @@ def _finish(
     # What the file said of turns, transparency and colours is now done, and must not be done again
     # when this picture is opened again.
     image.info = {}
-    return Photo(image, size_wh[::-1] if turn in SWAPPING else size_wh, name)
+    return Photo(image, (size_wh[1], size_wh[0]) if turn in SWAPPING else size_wh, name)
 
 
 def _shrunk(image: Image.Image, at_least: int | None) -> Image.Image:

@@ -41,13 +41,13 @@ class DecodingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    beams: int = Field(3, ge=1, description="K of the beam search")
+    beams: int = Field(3, ge=1, le=1000, description="K of the beam search")
     length_power: float = Field(
         0.7, ge=0, description="captions are ranked by log-probability / length ** power"
     )
-    max_words: int = Field(20, ge=1, description="longest caption")
+    max_words: int = Field(20, ge=1, le=1000, description="longest caption")
     photo_min_words: int = Field(
-        0, ge=0, description="a whole photo's sentence has at least so many words"
+        0, ge=0, le=1000, description="a whole photo's sentence has at least so many words"
     )
     photo_beams: int | None = Field(
         None, ge=1, description="K of whole photos, where it is not `beams`"
@@ -64,13 +64,16 @@ class DecodingConfig(BaseModel):
         0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged"
     )
     region_beams: int | None = Field(
-        None, ge=1, description="K of regions, where it is not that of whole photos"
+        None, ge=1, le=1000, description="K of regions, where it is not that of whole photos"
     )
     region_length_power: float | None = Field(
         None, ge=0, description="length_power of regions, where it is not that of whole photos"
     )
     candidates: int = Field(
-        0, ge=0, description="regions captioned, of which those most worth reading are returned"
+        0,
+        ge=0,
+        le=10_000,
+        description="regions captioned, of which those most worth reading are returned",
     )
     merge_overlap: float = Field(
         0.5,

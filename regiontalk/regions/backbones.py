@@ -7,6 +7,7 @@ final map (after its head convolution).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import pairwise
@@ -135,6 +136,9 @@ def load_local(net: nn.Module, path: Path) -> None:
         raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
 
 
+_TIMM_NAME = re.compile(r"[\w.-]+")
+
+
 def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any:
     """The network that timm knows by that name, without its classifier.
 
@@ -147,6 +151,8 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
     """
     import timm  # here, because it takes seconds
 
+    if not _TIMM_NAME.fullmatch(name):  # "hf-hub:..." and "local-dir:..." are read from elsewhere
+        raise ValueError(f"backbone {name!r}: expected a timm model name, such as resnet50")
     options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
     try:
         if not pretrained:

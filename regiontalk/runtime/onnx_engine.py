@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.storage import open_folder
 from regiontalk.records import FloatArray
+from regiontalk.runtime.graph_check import check_graph
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
 from regiontalk.runtime.search import IntArray
@@ -144,8 +145,18 @@ class OnnxPredictor(Predictor):
 
     def _run(self, graph: str, *inputs: Any) -> list[FloatArray]:
         session = self._session(graph)
-        names = (each.name for each in session.get_inputs())
-        results: list[FloatArray] = session.run(None, dict(zip(names, inputs, strict=True)))
+        names = [each.name for each in session.get_inputs()]
+        if len(names) != len(inputs):
+            raise ValueError(
+                f"{graph_file(self._folder, graph)}: expected a graph with {len(inputs)} inputs, got {len(names)}"
+            )
+        try:
+            results: list[FloatArray] = session.run(None, dict(zip(names, inputs, strict=True)))
+        except Exception as error:  # as in `_load`: a graph that does not fit its settings
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"{graph_file(self._folder, graph)}: does not work with the model's settings ({reason})"
+            ) from error
         return results
 
     def _output_names(self, graph: str) -> list[str]:
@@ -171,6 +182,10 @@ class OnnxPredictor(Predictor):
                 f"{path}: expected the graph of a model for use, no such file; make it with: "
                 f"regiontalk export-runtime {self._folder} (needs regiontalk[train])"
             )
+        try:
+            check_graph(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: expected an ONNX graph of this model ({error})") from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # threads of one graph that wait busily take the processor from the next graph's: on two

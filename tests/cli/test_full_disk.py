@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 
-def full_disk(picture: Image.Image, path: Path, **_: Any) -> None:
-    """What saving does on a full disk: half a file, then the error."""
-    Path(path).write_bytes(b"half")
+def full_disk(path: Path, data: bytes) -> int:
+    """What writing does on a full disk: half a file, then the error."""
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("verb", ["caption", "align", "locate"])
 def test_no_room_for_a_drawing(real: Any, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    monkeypatch.setattr(Image.Image, "save", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     words = [] if verb == "caption" else ["a red car"]
     result = real(verb, "good.jpg", *words, "--draw", "drawn", "--model", "tiny")
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
+from regiontalk.images import modes
 from regiontalk.images.open import ImageError, open_image, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 
@@ -405,7 +406,7 @@ def test_settings_out_of_range(options: dict[str, int]) -> None:
 
 
 def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Image.Image) -> Image.Image:
+    def fail(_: Image.Image, **__: Any) -> Image.Image:
         raise MemoryError
 
     monkeypatch.setattr("regiontalk.images.open.to_rgb", fail)
@@ -520,6 +521,22 @@ def test_colour_profiles(
     assert np.abs(np.subtract(image.getpixel((59, 24)), right)).max() <= 3
     assert "icc_profile" not in image.info
     assert open_image(source()).tobytes() == open_image(source(), srgb=False).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK", "P", "1", "I;16", "I", "F"])
+def test_large_pictures_are_converted_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strip of ten rows and a whole picture give the same."""
+    picture = noise().convert("L").convert(mode) if mode[0] in "IF" else noise().convert(mode)
+    profile = swapped_profile() if mode == "RGBA" else None
+    picture.info["icc_profile"] = profile
+    whole = modes.to_rgb(picture, srgb=True)
+    if mode[0] in "IF":  # what percentiles are taken of depends on the size of a strip
+        monkeypatch.setattr(modes, "_sampling_step", lambda _: 1)
+    monkeypatch.setattr(modes, "_SAMPLE", 960)
+    assert modes.to_rgb(picture, srgb=True).tobytes() == whole.tobytes()
+    if mode[0] in "IF":
+        shades = modes.window(np.asarray(picture))
+        assert np.array_equal(np.asarray(whole)[:, :, 0], shades)
 
 
 def test_a_profile_is_applied_once() -> None:
