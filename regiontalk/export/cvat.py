@@ -71,13 +71,10 @@ def _add_image(root: ElementTree.Element, number: int, result: ImageResult, fold
 
 
 def _add_box(image: ElementTree.Element, region: RegionCaption) -> None:
-    corners = {
-        name: f"{float(value):.2f}"
-        for name, value in zip(("xtl", "ytl", "xbr", "ybr"), region.box, strict=True)
-    }
-    box = ElementTree.SubElement(
-        image, "box", label=REGION, source="auto", occluded="0", z_order="0", **corners
-    )
+    values = {"label": REGION, "source": "auto", "occluded": "0", "z_order": "0"}
+    for name, value in zip(("xtl", "ytl", "xbr", "ybr"), region.box, strict=True):
+        values[name] = f"{float(value):.2f}"
+    box = ElementTree.SubElement(image, "box", values)
     _add_words(box, PHRASE, region.text or "")
 
 
