@@ -41,6 +41,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     try:
         config = json_module.loads((folder / "config.json").read_text(encoding="utf-8"))
         words = json_module.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["words"]
+        if not isinstance(config, dict) or not isinstance(words, list):
+            raise TypeError("expected an object of settings and a list of words")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder}: config.json or vocabulary.json is damaged ({error})"

@@ -174,7 +174,10 @@ class Vocabulary:
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(values["words"], values["counts"])
+            words, counts = values["words"], values["counts"]
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise TypeError("words is no list of texts")
+            return cls(words, counts)
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{path}: expected a vocabulary with words and counts ({error})"
