@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regiontalk.generate.search import beam
+from regiontalk.runtime.search import beam
 from regiontalk.text.vocabulary import END
 
 ROWS, HIDDEN, WORDS, MAX_WORDS, ROUNDS = 11, 512, 2541, 20, 15
