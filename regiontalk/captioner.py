@@ -39,6 +39,7 @@ from regiontalk.regions.sources import (
 from regiontalk.runtime.engines import load_predictor
 from regiontalk.runtime.predictor import DecoderState, PhotoFeatures, Predictor
 from regiontalk.runtime.search import Hypothesis
+from regiontalk.text.nouns import repeats_itself
 from regiontalk.text.vocabulary import UNKNOWN, Vocabulary, tokenize
 
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
@@ -432,32 +433,45 @@ class RegionCaptioner:
     def _write_photos(
         self, features: PhotoFeatures, state: DecoderState, beams: int | None
     ) -> list[Hypothesis]:
-        """The sentences of B whole photos: of the K found, the one that also fits the photo's regions (eq. 8)."""
-        decoding, predictor = self.config.decoding, self.predictor
-        weight = decoding.photo_alignment
-        captions_by_photo = predictor.write(
+        """The sentences of B whole photos: of the K found, one that fits the regions (eq. 8) and repeats nothing."""
+        decoding = self.config.decoding
+        is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
+        captions_by_photo = self.predictor.write(
             state,
             decoding.photo_beams if beams is None else beams,
             decoding.photo_min_words,
-            keep=None if weight else 1,
+            keep=None if is_ranked else 1,
         )
-        if not weight:
+        if not is_ranked:
             return [candidates[0] for candidates in captions_by_photo]
+        alignments_by_photo = self._alignments(features, captions_by_photo)
+        chosen: list[Hypothesis] = []
+        for candidates, alignments in zip(captions_by_photo, alignments_by_photo, strict=True):
+            scores = np.array([caption.score for caption in candidates])
+            repeats = np.array([repeats_itself(self._tokens(caption)) for caption in candidates])
+            ranks = scores + decoding.photo_alignment * alignments
+            ranks -= decoding.photo_repetition * repeats
+            chosen.append(candidates[int(ranks.argmax())])
+        return chosen
+
+    def _alignments(
+        self, features: PhotoFeatures, captions_by_photo: Sequence[Sequence[Hypothesis]]
+    ) -> list[FloatArray]:
+        """The alignment score (eq. 8) of each of a photo's captions with its regions, for each of B photos."""
+        predictor = self.predictor
         boxes, objectness = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
         regions = predictor.embed_regions(predictor.region_features(features, boxes))
-        candidates = list(itertools.chain.from_iterable(captions_by_photo))
-        words, word_mask = predictor.encode_text([caption.words for caption in candidates])
-        chosen: list[Hypothesis] = []
+        captions = itertools.chain.from_iterable(captions_by_photo)
+        words, word_mask = predictor.encode_text([caption.words for caption in captions])
+        alignments: list[FloatArray] = []
         first = 0
-        for photo, captions in enumerate(captions_by_photo):
-            rows = slice(first, first + len(captions))
+        for photo, candidates in enumerate(captions_by_photo):
+            rows = slice(first, first + len(candidates))
+            region_mask = objectness[[photo]] > 0
+            scores = predictor.score(regions[[photo]], words[rows], region_mask, word_mask[rows])
+            alignments.append(scores[0])
             first = rows.stop
-            (alignments,) = predictor.score(
-                regions[[photo]], words[rows], objectness[[photo]] > 0, word_mask[rows]
-            )
-            ranks = np.array([caption.score for caption in captions]) + weight * alignments
-            chosen.append(captions[int(ranks.argmax())])
-        return chosen
+        return alignments
 
     def _neutral(
         self, captions: Sequence[Hypothesis], state: DecoderState, margin: float

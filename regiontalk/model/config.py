@@ -57,6 +57,9 @@ class DecodingConfig(BaseModel):
         ge=0,
         description="of a photo's K sentences the one with the best rank plus so much times eq. 8 is taken",
     )
+    photo_repetition: float = Field(
+        0.0, ge=0, description="what a sentence that says a content word twice loses of its rank"
+    )
     threshold: float = Field(
         0.3, ge=0, le=1, description="a region below this confidence gets no words"
     )

@@ -7,6 +7,7 @@ torch: the command line has its defaults from the alt texts, which read this.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 ARTICLES = frozenset("a an the his her its their".split())  # and possessives
@@ -62,6 +63,20 @@ def content_words(text: str) -> frozenset[str]:
     """
     silent_words = PHRASE_ENDS | _COUNTS | _GROUPS
     return frozenset(stem(word) for word in words_of(text) if word not in silent_words)
+
+
+def repeats_itself(words: Iterable[str]) -> bool:
+    """Whether a caption says a content word twice, and not of another thing.
+
+    >>> repeats_itself("a table is sitting on a table".split())
+    True
+    >>> repeats_itself("a dog runs after another dog".split())
+    False
+    """
+    counts = Counter(words)
+    is_of_others = any(counts[word] for word in ("another", "other", "each"))
+    content = counts.keys() - FUNCTION_WORDS
+    return not is_of_others and any(counts[word] > 1 for word in content)
 
 
 def kind_of(text: str) -> str:
