@@ -24,17 +24,17 @@ def find_photo(folder: Path, name: str) -> Path | None:
     except (OSError, ValueError):  # a name too long for the system, or with a zero in it
         return None
     parts = name.replace("\\", "/").split("/")
-    place = folder
+    path = folder
     if name.startswith("/"):
-        place = Path("/")
-    for part in parts:
-        if part in ("", "."):
+        path = Path("/")
+    for component in parts:
+        if component in ("", "."):
             continue
-        step = _step(place, part)
+        step = _step(path, component)
         if step is None:
             return None
-        place = step
-    return place if place.is_file() else None
+        path = step
+    return path if path.is_file() else None
 
 
 def missing_photo(folder: Path, name: str) -> str:
@@ -43,7 +43,9 @@ def missing_photo(folder: Path, name: str) -> str:
         return f"{name[:30]}... (a photo inside the line; expected the path of a file)"
     if name.startswith(("http://", "https://")):
         return f"{name} (an address; expected the path of a file: download it first)"
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+    parts = [
+        component for component in name.replace("\\", "/").split("/") if component not in ("", ".")
+    ]
     if parts and (elsewhere := _step(folder, parts[-1])) is not None and elsewhere.is_file():
         return f"{name} (but {elsewhere.name} is in {folder})"
     return name[:200]

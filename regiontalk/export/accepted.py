@@ -105,7 +105,7 @@ def read_texts(path: Path) -> AcceptedTexts:
         )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(key) for key in first["loc"])
         raise ValueError(
             f"--texts {path}: expected alt-texts.json of the page ({where}: {first['msg']})"
         ) from error

@@ -125,7 +125,7 @@ def narrate(
         return opening[: opening.rfind(" ", 0, limit)].rstrip(" ,;") + "…"
     chosen: list[RegionCaption] = []
     for region in sorted(
-        worth_naming(result, least=least, neutral=neutral), key=lambda one: -one.confidence
+        worth_naming(result, least=least, neutral=neutral), key=lambda region: -region.confidence
     ):
         if len(_joined(opening, [*chosen, region], result.size_wh[0])) <= limit:
             chosen.append(region)
@@ -159,7 +159,8 @@ def worth_naming(
         elif not about <= known and all(about != words for words, _ in named):
             named.append((about, region))
     return sorted(
-        (region for _, region in named), key=lambda one: (one.box[0] + one.box[2], one.box[1])
+        (region for _, region in named),
+        key=lambda region: (region.box[0] + region.box[2], region.box[1]),
     )
 
 
@@ -167,12 +168,14 @@ def distinct(
     regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False
 ) -> list[RegionCaption]:
     """The regions with words, tidied, the most confident first, without a second box on the same thing."""
-    said = [
-        replace(one, text=tidy(one.text, neutral=neutral))
-        for one in regions
-        if one.confidence >= least
+    worded = [
+        replace(region, text=tidy(region.text, neutral=neutral))
+        for region in regions
+        if region.confidence >= least
     ]
-    return merged(sorted((one for one in said if one.text), key=lambda one: -one.confidence))
+    return merged(
+        sorted((region for region in worded if region.text), key=lambda region: -region.confidence)
+    )
 
 
 def tidy(text: str | None, *, neutral: bool = False) -> str:
@@ -213,10 +216,12 @@ def neutral_wording(text: str) -> str:
                     words[-1] += "n"
                 continue
             plain = "man"
-        fresh = _neutral_word(plain, following.lower())
+        new_word = _neutral_word(plain, following.lower())
         if words and words[-1].lower() == "they":
-            fresh = _VERBS.get(plain) or _without_s(plain)
-        words.append(word if fresh == plain else fresh.capitalize() if word[0].isupper() else fresh)
+            new_word = _VERBS.get(plain) or _without_s(plain)
+        words.append(
+            word if new_word == plain else new_word.capitalize() if word[0].isupper() else new_word
+        )
     return _two_of_a_kind(" ".join(words))
 
 
@@ -273,9 +278,9 @@ def _neutral_word(word: str, following: str) -> str:
         return "them" if not following or following in PHRASE_ENDS else "their"
     if word == "cowboy" and following.rstrip(".,;") in _COWBOY_THINGS:
         return word
-    stem, mark, rest = word.partition("'")
+    stem, mark, ending = word.partition("'")
     core = stem.rstrip(".,;")
-    return _NEUTRAL.get(core, core) + stem[len(core) :] + mark + rest
+    return _NEUTRAL.get(core, core) + stem[len(core) :] + mark + ending
 
 
 def _without_s(verb: str) -> str:
@@ -287,8 +292,10 @@ def _without_s(verb: str) -> str:
 
 def _two_of_a_kind(text: str) -> str:
     """Two of a kind counted: "a person and a person" is what "a man and a woman" became."""
-    for one, many in (("person", "people"), ("child", "children"), ("newlywed", "newlyweds")):
-        text = re.sub(rf"\b(a) {one} and (?:a )?{one}\b", f"two {many}", text, flags=re.IGNORECASE)
+    for noun, many in (("person", "people"), ("child", "children"), ("newlywed", "newlyweds")):
+        text = re.sub(
+            rf"\b(a) {noun} and (?:a )?{noun}\b", f"two {many}", text, flags=re.IGNORECASE
+        )
     return text
 
 
@@ -299,18 +306,24 @@ def _sentence(text: str) -> str:
 def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
     """The opening and the regions in one text, a sentence for the left, the middle and the right."""
     sentences = [opening] if opening else []
-    for place, low, high in (
+    for side, low, high in (
         ("On the left", 0.0, 0.4),
         ("In the middle", 0.4, 0.6),
         ("On the right", 0.6, 1.01),
     ):
-        here = [one for one in regions if low <= (one.box[0] + one.box[2]) / 2 / width < high]
+        here = [
+            region
+            for region in regions
+            if low <= (region.box[0] + region.box[2]) / 2 / width < high
+        ]
         texts = [
-            one.text or ""
-            for one in sorted(here, key=lambda one: (one.box[0] + one.box[2], one.box[1]))
+            region.text or ""
+            for region in sorted(
+                here, key=lambda region: (region.box[0] + region.box[2], region.box[1])
+            )
         ]
         if texts:
-            sentences.append(_sentence(f"{place}, {_listed(texts)}"))
+            sentences.append(_sentence(f"{side}, {_listed(texts)}"))
     return " ".join(sentences)
 
 

@@ -38,10 +38,10 @@ def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str,
                 "height": high,
             }
         )
-        said = [(REGION, region) for region in result.regions]
+        captions = [(REGION, region) for region in result.regions]
         if result.caption is not None:
-            said.insert(0, (PHOTO, result.caption))
-        for category, region in said:
+            captions.insert(0, (PHOTO, result.caption))
+        for category, region in captions:
             if region.text:
                 annotations.append(_annotation(len(annotations) + 1, number, category, region))
     return {

@@ -163,8 +163,8 @@ def _is_png_xmp(name: bytes, body: bytes) -> bool:
 
 def _unpacked(body: bytes) -> bytes:
     """The text of an iTXt chunk: keyword, 0, packed or not, method, language, 0, translated keyword, 0, text."""
-    packed, rest = body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2], body[len(PNG_MARK) + 3 :]
-    text = rest.split(b"\x00", 2)[2] if rest.count(b"\x00") >= 2 else b""
+    packed, fields = body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2], body[len(PNG_MARK) + 3 :]
+    text = fields.split(b"\x00", 2)[2] if fields.count(b"\x00") >= 2 else b""
     if packed != b"\x01":
         return text
     reader = zlib.decompressobj()
@@ -224,14 +224,14 @@ def _webp_with(data: bytes, packet: bytes) -> bytes:
         raise _damaged("WebP")
     if chunks[0][0] == b"VP8X":
         flags = bytes([chunks[0][1][0] | _XMP]) + chunks[0][1][1:]
-        rest = chunks[1:]
+        other_chunks = chunks[1:]
     else:
         wide, high, alpha = _webp_size(*chunks[0][:2])
         sizes = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
-        flags, rest = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
+        flags, other_chunks = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
     pieces = [
         _chunk(b"VP8X", flags),
-        *(data[start:end] for _, _, start, end in rest),
+        *(data[start:end] for _, _, start, end in other_chunks),
         _chunk(b"XMP ", packet),
     ]
     body = b"WEBP" + b"".join(pieces)

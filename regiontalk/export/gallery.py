@@ -102,7 +102,7 @@ def check_photos(photos: Iterable[str], folder: Path) -> None:
             Path(photo).parent,
             Path(photo).resolve().parent,
         }  # a link may stand in it or lead to it
-        if any(place.exists() and place.samefile(pictures) for place in places):
+        if any(parent.exists() and parent.samefile(pictures) for parent in places):
             raise ValueError(
                 f"{photo}: expected a photo outside {pictures}, the gallery's own; choose another --out"
             )
@@ -179,9 +179,9 @@ def _box(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> str:
     x1, y1, x2, y2 = (
         100 * float(value) / size_wh[axis % 2] for axis, value in enumerate(region.box)
     )
-    place = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
+    style = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
     title = escape(region.text or "")
-    return f'<span class="box" data-n="{number}" style="{place};{_colour(number)}" title="{title}"></span>'
+    return f'<span class="box" data-n="{number}" style="{style};{_colour(number)}" title="{title}"></span>'
 
 
 def _line(number: int, region: RegionCaption) -> str:

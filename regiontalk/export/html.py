@@ -99,38 +99,42 @@ def with_alts(html: str, words: Callable[[Picture], str], replace: bool = False)
 
 def wanted(html: str, replace: bool = False) -> Iterator[Picture]:
     """The pictures that `with_alts` asks words for."""
-    return (one for one in pictures(html) if one.alt is None or (replace and one.alt.strip()))
+    return (
+        picture
+        for picture in pictures(html)
+        if picture.alt is None or (replace and picture.alt.strip())
+    )
 
 
 def _tag_with(tag: str, text: str) -> str:
     """An img tag with this alt, in place of its own or right after its name."""
     attribute = f'alt="{escape(text).encode("ascii", "xmlcharrefreplace").decode()}"'
-    place, end = _attribute(tag, "alt")
-    return tag[:place] + attribute + tag[end:] if place else f"{tag[:4]} {attribute}{tag[4:]}"
+    start, end = _attribute(tag, "alt")
+    return tag[:start] + attribute + tag[end:] if start else f"{tag[:4]} {attribute}{tag[4:]}"
 
 
 def _attribute(tag: str, name: str) -> tuple[int, int]:
     """Where an attribute with its value stands in a tag, quotes respected; (0, 0) where it is not there."""
-    place = 4
-    while place < len(tag):
-        if tag[place].isspace() or tag[place] in "/>":
-            place += 1
+    at = 4
+    while at < len(tag):
+        if tag[at].isspace() or tag[at] in "/>":
+            at += 1
             continue
-        start = place
-        while place < len(tag) and not tag[place].isspace() and tag[place] not in "=/>":
-            place += 1
-        key, place = tag[start:place].lower(), max(place, start + 1)
-        rest = tag[place:].lstrip()
-        if rest.startswith("="):
-            value = rest[1:].lstrip()
-            place = len(tag) - len(value)
+        start = at
+        while at < len(tag) and not tag[at].isspace() and tag[at] not in "=/>":
+            at += 1
+        key, at = tag[start:at].lower(), max(at, start + 1)
+        tail = tag[at:].lstrip()
+        if tail.startswith("="):
+            value = tail[1:].lstrip()
+            at = len(tag) - len(value)
             if value[:1] in ("'", '"'):
-                place = tag.index(value[0], place + 1) + 1
+                at = tag.index(value[0], at + 1) + 1
             else:
-                while place < len(tag) and not tag[place].isspace() and tag[place] != ">":
-                    place += 1
+                while at < len(tag) and not tag[at].isspace() and tag[at] != ">":
+                    at += 1
         if key == name:
-            return start, place
+            return start, at
     return 0, 0
 
 

@@ -47,11 +47,11 @@ def write_sidecar(
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
     data = photo.read_bytes()
     existing = next(
-        (place.read_bytes() for place in _sidecars(photo, path) if place.is_file()), None
+        (sidecar.read_bytes() for sidecar in _sidecars(photo, path) if sidecar.is_file()), None
     )
     if existing is None:
         existing = embedded_packet(data)
-    fresh = packet(
+    written = packet(
         result,
         texts if replace else with_caption(texts, written_caption(data)),
         existing,
@@ -59,7 +59,7 @@ def write_sidecar(
         replace=replace,
         mwg=mwg,
     )
-    write_data(path, fresh)
+    write_data(path, written)
     return path
 
 
@@ -76,10 +76,10 @@ def embedded_packet(data: bytes) -> bytes | None:
         pass
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            found = picture.info.get("xmp")
+            stored = picture.info.get("xmp")
     except Exception:  # what cannot be read as a picture must not cost the user the words
         return None
-    return found if isinstance(found, bytes) else None
+    return stored if isinstance(stored, bytes) else None
 
 
 def with_caption(texts: Texts, caption: str) -> Texts:
@@ -134,13 +134,13 @@ def write_copy(
         )
     data = photo.read_bytes()
     try:
-        found = find_packet(data)
-        fresh = with_packet(
+        stored = find_packet(data)
+        written = with_packet(
             data,
             packet(
                 result,
                 texts if replace else with_caption(texts, written_caption(data)),
-                found,
+                stored,
                 orientation=orientation(data),
                 replace=replace,
                 mwg=mwg,
@@ -148,11 +148,11 @@ def write_copy(
         )
     except ValueError as error:
         raise ValueError(f"{photo}: {error}") from error
-    if path.exists() and not _is_copy(path, photo, fresh):
+    if path.exists() and not _is_copy(path, photo, written):
         raise ValueError(
             f"{photo}: {path} is there and no earlier copy of this photo; remove it or choose another folder with --out"
         )
-    write_data(path, fresh)
+    write_data(path, written)
     shutil.copystat(photo, path)
     return path
 

@@ -61,14 +61,14 @@ def _write_locked(
     partial = path.with_name(path.name + ".partial")
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
     order = {example.id: number for number, example in enumerate(examples)}
-    whole = {name: lines for name, lines in _resume(partial, head) if name in order}
-    text = head + "".join(whole.values())
+    finished = {name: lines for name, lines in _resume(partial, head) if name in order}
+    text = head + "".join(finished.values())
     atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
             for example in examples:
-                if example.id not in whole:
+                if example.id not in finished:
                     file.write(_block(captioner, example, beta, broken))
                 done()
     except OSError as error:

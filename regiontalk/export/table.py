@@ -38,10 +38,10 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
 
 def _rows(result: ImageResult, folder: Path) -> Iterator[tuple[object, ...]]:
     """The lines of one photo; a box that is not spoken of has an empty text."""
-    said: list[tuple[str, RegionCaption]] = [("region", region) for region in result.regions]
+    captions: list[tuple[str, RegionCaption]] = [("region", region) for region in result.regions]
     if result.caption is not None:
-        said.insert(0, ("photo", result.caption))
-    for kind, region in said:
+        captions.insert(0, ("photo", result.caption))
+    for kind, region in captions:
         box = [round(float(value), 1) for value in region.box]
         numbers = round(region.confidence, 4), round(region.score, 4)
         yield (

@@ -269,11 +269,11 @@ def _property(rdf: minidom.Element, address: str, name: str) -> minidom.Element 
 
 def _has(rdf: minidom.Element, address: str, name: str) -> bool:
     """Whether a property is there with a value, as an element or, for plain text, as an attribute."""
-    found = _property(rdf, address, name)
-    if found is not None:
-        if "".join(_all_text(found)).strip():
+    element = _property(rdf, address, name)
+    if element is not None:
+        if "".join(_all_text(element)).strip():
             return True
-        _detach(found)  # an empty one would stand beside ours
+        _detach(element)  # an empty one would stand beside ours
     return any(block.getAttributeNS(address, name) for block in _descriptions(rdf))
 
 
@@ -289,8 +289,8 @@ def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
     for block in _descriptions(rdf):
         if block.hasAttributeNS(address, name):
             block.removeAttributeNS(address, name)
-    while (found := _property(rdf, address, name)) is not None:
-        _detach(found)
+    while (element := _property(rdf, address, name)) is not None:
+        _detach(element)
 
 
 def _remove_ours(rdf: minidom.Element) -> list[Shares]:
@@ -398,11 +398,11 @@ def _numbers(item: minidom.Element, address: str, names: Sequence[str]) -> list[
 
 def _is_among(box: Shares, corrected: Sequence[Shares]) -> bool:
     """Whether a box is that of a region which a person corrected."""
-    for other in corrected:
-        wide = min(box[2], other[2]) - max(box[0], other[0])
-        high = min(box[3], other[3]) - max(box[1], other[1])
+    for corrected_box in corrected:
+        wide = min(box[2], corrected_box[2]) - max(box[0], corrected_box[0])
+        high = min(box[3], corrected_box[3]) - max(box[1], corrected_box[1])
         shared = max(wide, 0.0) * max(high, 0.0)
-        areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (box, other)]
+        areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (box, corrected_box)]
         if shared > _SAME * (sum(areas) - shared):
             return True
     return False
@@ -429,11 +429,11 @@ def _add_regions(
     if not mwg:
         return
     listed_regions = [_mwg_region(*row) for row in rows]
-    whole = _property(rdf, MWG, "Regions")
-    listed = whole.getElementsByTagNameNS(MWG, "RegionList") if whole is not None else []
+    stored = _property(rdf, MWG, "Regions")
+    listed = stored.getElementsByTagNameNS(MWG, "RegionList") if stored is not None else []
     if not _append(listed[0] if listed else None, listed_regions):
-        if whole is not None:
-            _detach(whole)
+        if stored is not None:
+            _detach(stored)
         wide, high = result.size_wh if orientation < 5 else result.size_wh[::-1]
         yield (
             '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'

@@ -282,11 +282,11 @@ def _check_scans(stream: IO[bytes], name: str) -> None:
     data = stream.read()
     stream.seek(0)
     at, scans = 2, 0
-    while (found := _MARKER.search(data, at)) and found[1][0] != _END:
-        at = found.end()
-        if found[1][0] in _WITH_LENGTH:
+    while (match := _MARKER.search(data, at)) and match[1][0] != _END:
+        at = match.end()
+        if match[1][0] in _WITH_LENGTH:
             at += int.from_bytes(data[at : at + 2], "big")
-        scans += found[1][0] == _SCAN
+        scans += match[1][0] == _SCAN
         if scans > _MOST_SCANS:
             raise ImageError(
                 f"{name}: expected a JPEG of at most {_MOST_SCANS} scans, got more; save it anew"

@@ -39,23 +39,23 @@ def check_graph(data: bytes) -> None:
 
 def _check_parts(graph: memoryview) -> None:
     """Refuse a graph for one of its operators or tensors."""
-    for field, part in _messages(graph):
+    for field, content in _messages(graph):
         if field == _GRAPH_NODE:
-            _check_node(part)
+            _check_node(content)
         elif field == _GRAPH_TENSOR:
-            _check_tensor(part)
+            _check_tensor(content)
         elif field == _GRAPH_SPARSE:
-            _check_sparse(part)
+            _check_sparse(content)
 
 
 def _check_node(node: memoryview) -> None:
     """Refuse an operator of others, and one with a graph inside."""
-    for field, part in _messages(node):
-        if field == _NODE_DOMAIN and bytes(part) not in _DOMAINS:
-            raise ValueError(f"has operators of {bytes(part[:40])!r}")
+    for field, content in _messages(node):
+        if field == _NODE_DOMAIN and bytes(content) not in _DOMAINS:
+            raise ValueError(f"has operators of {bytes(content[:40])!r}")
         if field != _NODE_ATTRIBUTE:
             continue
-        for kind, value in _messages(part):
+        for kind, value in _messages(content):
             if kind in _ATTRIBUTE_GRAPHS:
                 raise ValueError("has loops or branches, which a model of ours has not")
             if kind in _ATTRIBUTE_TENSORS:
@@ -79,8 +79,8 @@ def _check_tensor(tensor: memoryview) -> None:
         keys = [bytes(value) for number, value in pairs if number == _ENTRY_KEY]
         values = [bytes(value) for number, value in pairs if number == _ENTRY_VALUE]
         if b"location" in keys and values != [WEIGHTS_FILE]:
-            place = values[-1][:80] if values else b""
-            raise ValueError(f"has weights in {place!r}; expected {WEIGHTS_FILE.decode()}")
+            location = values[-1][:80] if values else b""
+            raise ValueError(f"has weights in {location!r}; expected {WEIGHTS_FILE.decode()}")
 
 
 def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:

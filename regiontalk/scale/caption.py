@@ -198,8 +198,14 @@ class PartWorker:
         values: list[Any] = []
         if table.num_rows:
             try:
-                part = self._write(table)
-                values = [part.staged, part.name, part.identities.tobytes(), part.failed, None]
+                output_part = self._write(table)
+                values = [
+                    output_part.staged,
+                    output_part.name,
+                    output_part.identities.tobytes(),
+                    output_part.failed,
+                    None,
+                ]
             except (ValueError, OSError, ImportError) as error:
                 values = [None, None, None, 0, " ".join(str(error).split())]
         row = [dict(zip(names, values, strict=True))] if values else []
@@ -283,12 +289,13 @@ def caption_to_output(
         known = target.begin(job)
         progress = Progress(0, 0, len(known), 0.0)
         start = time.monotonic()
-        for part in _parts(dataset, target.uri, workers, job, known):
-            new = target.commit(part, known, form)
+        for output_part in _parts(dataset, target.uri, workers, job, known):
+            new = target.commit(output_part, known, form)
             progress = replace(
                 progress,
                 finished=progress.finished + new,
-                failed=progress.failed + (part.failed if new == len(part.identities) else 0),
+                failed=progress.failed
+                + (output_part.failed if new == len(output_part.identities) else 0),
                 seconds=time.monotonic() - start,
             )
             report(progress)
