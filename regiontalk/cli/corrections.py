@@ -34,22 +34,32 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
 
     Tasks that nobody annotated and boxes without an area are left out and listed.
     """
-    from regiontalk.datasets.photo_paths import find_photo, missing_photo
-    from regiontalk.export.names import relative
-    from regiontalk.files import read_text, write_data
+    from regiontalk.files import write_data
 
     if out.suffix.lower() != ".jsonl":
         raise ValueError(f"--out {out}: expected a name that ends in .jsonl")
-    try:
-        corrections = _read(read_text(export))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{export}: {error}") from error
-    if not corrections.rows:
-        reasons = "".join(f"; {line}" for line in corrections.left_out[:3])
-        raise ValueError(f"{export}: expected annotated photos, got none{reasons}")
+    corrections = _read_export(export)
     for line in corrections.left_out:
         typer.echo(f"left out: {line}", err=True)
-    lines = []
+    lines, missing = _training_lines(corrections, photos, out.parent)
+    write_data(out, "".join(lines).encode("utf-8", "replace"))
+    typer.echo(f"{out}: {len(lines)} photos", err=True)
+    if missing:
+        raise typer.Exit(1)
+
+
+def _training_lines(corrections: Corrections, photos: Path, folder: Path) -> tuple[list[str], int]:
+    """The lines of a training file, and how many of their photos were not found; each of these is told.
+
+    Args:
+        corrections: a row for each photo.
+        photos: the folder that the rows name photos from.
+        folder: of the training file, from which it names them.
+    """
+    from regiontalk.datasets.photo_paths import find_photo, missing_photo
+    from regiontalk.export.names import relative
+
+    lines: list[str] = []
     missing = 0
     for row in corrections.rows:
         path = find_photo(photos, row["photo"])
@@ -57,12 +67,28 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
             missing += 1
             typer.echo(f"not below {photos}: {missing_photo(photos, row['photo'])}", err=True)
             path = photos / row["photo"]
-        row = {**row, "photo": relative(str(path), out.parent)}
+        row = {**row, "photo": relative(str(path), folder)}
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    write_data(out, "".join(lines).encode("utf-8", "replace"))
-    typer.echo(f"{out}: {len(lines)} photos", err=True)
-    if missing:
-        raise typer.Exit(1)
+    return lines, missing
+
+
+def _read_export(export: Path) -> Corrections:
+    """The corrections in an export.
+
+    Raises:
+        ValueError: not an export, or nobody annotated a photo of it.
+        OSError: it cannot be read.
+    """
+    from regiontalk.files import read_text
+
+    try:
+        corrections = _read(read_text(export))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{export}: {error}") from error
+    if not corrections.rows:
+        reasons = "".join(f"; {line}" for line in corrections.left_out[:3])
+        raise ValueError(f"{export}: expected annotated photos, got none{reasons}")
+    return corrections
 
 
 def _read(text: str) -> Corrections:

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from regiontalk.evaluate.suite import Timed
     from regiontalk.model.region_model import RegionModel
+    from regiontalk.train.keep import Memory
     from regiontalk.train.own import OwnPhotos
     from regiontalk.train.run import Run
 
@@ -43,22 +44,11 @@ def train_own(
     """
     if (out / "config.json").is_file():
         raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
-    from regiontalk.model.hub import resolve_model
-    from regiontalk.model.region_model import RegionModel
     from regiontalk.train.background import RUN_FOLDER
-    from regiontalk.train.keep import MEMORY, Memory
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
 
-    start_folder = resolve_model(start)
-    base = RegionModel.from_folder(start_folder)
-    memory = None
-    if not base.config.generator.attention:
-        memory = Memory.load(start_folder / MEMORY, base.extractor)
-    if base.config.precomputed is not None:
-        raise ValueError(
-            f"--start {start}: expected a model that looks at photos, got one that reads given features"
-        )
+    base, memory = _load_start(start)
     early: list[str] = []
     photos = read_own(folder, early.append)  # before any folder is made
     run_folder = out / RUN_FOLDER
@@ -86,6 +76,28 @@ def train_own(
     for stage in ("align", "generate"):
         run.stage(stage, model)
     _finish(run, model, base, photos, folder, out, start)
+
+
+def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
+    """The model that goes on learning, and what holds what it knows, where there is such a thing.
+
+    Raises:
+        ValueError: it does not look at photos.
+    """
+    from regiontalk.model.hub import resolve_model
+    from regiontalk.model.region_model import RegionModel
+    from regiontalk.train.keep import MEMORY, Memory
+
+    folder = resolve_model(start)
+    base = RegionModel.from_folder(folder)
+    memory = None
+    if not base.config.generator.attention:
+        memory = Memory.load(folder / MEMORY, base.extractor)
+    if base.config.precomputed is not None:
+        raise ValueError(
+            f"--start {start}: expected a model that looks at photos, got one that reads given features"
+        )
+    return base, memory
 
 
 def _tell_plan(run: Run, model: RegionModel, start: str, log: Callable[[str], None]) -> None:
@@ -146,13 +158,21 @@ def _finish(
         dev=len(photos.dev),
     )
     save_for_use(out, model, card, log)
-    for cache in run.out.glob("features*"):
-        cache.unlink() if cache.is_file() else shutil.rmtree(cache)
+    _remove_caches(run.out)
     for line in compared.lines:
         log(line)
     example = photos.dev[0].photo
     typer.echo(f"regiontalk caption {example} --model {out}")
     typer.echo(f'RegionCaptioner.from_pretrained("{out}").caption("{example}")')
+
+
+def _remove_caches(folder: Path) -> None:
+    """Delete the features of a finished run: they are large, and made again where they are needed."""
+    for cache in folder.glob("features*"):
+        if cache.is_file():
+            cache.unlink()
+        else:
+            shutil.rmtree(cache)
 
 
 def _draw(run: Run, results: Sequence[Timed], folder: Path, out: Path) -> None:

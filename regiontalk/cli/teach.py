@@ -82,7 +82,6 @@ def teach(
 
     Every answer is saved at once, in a file that `regiontalk train` reads.
     """
-    from regiontalk.cli.photos import find_photos
     from regiontalk.train.answers import Answers
     from regiontalk.train.background import BackgroundTraining
     from regiontalk.train.teaching import Teacher
@@ -95,9 +94,8 @@ def teach(
     serving = None if terminal else _bind(host, port, token)
     with locked(path.with_name(f".{path.name}.lock"), f"--answers {path}"):
         saved = Answers(path)
-        photos = [Path(name) for name in find_photos([str(folder)], below=True).paths]
-        for source in imports or ():
-            typer.echo(import_answers(source, folder, photos, saved), err=True)
+        photos = _photos_below(folder)
+        _import_all(imports or (), folder, photos, saved)
         from regiontalk import RegionCaptioner
 
         captioner = RegionCaptioner.from_pretrained(model, threads=threads)
@@ -110,8 +108,28 @@ def teach(
                 _serve(serving, teacher, training, folder, open_page)
         finally:
             training.stop()
-            typer.echo(f"{path}: {saved.with_words} photos with words", err=True)
-            typer.echo(f"regiontalk train {path} --out MODEL", err=True)
+            _tell_saved(path, saved)
+
+
+def _photos_below(folder: Path) -> list[Path]:
+    """The photos of a folder and of those below."""
+    from regiontalk.cli.photos import find_photos
+
+    return [Path(name) for name in find_photos([str(folder)], below=True).paths]
+
+
+def _import_all(
+    sources: Sequence[Path], folder: Path, photos: Sequence[Path], answers: Answers
+) -> None:
+    """`import_answers` of every source, and a line about each."""
+    for source in sources:
+        _warn(import_answers(source, folder, photos, answers))
+
+
+def _tell_saved(path: Path, answers: Answers) -> None:
+    """How many answers there are, and what trains on them."""
+    _warn(f"{path}: {answers.with_words} photos with words")
+    _warn(f"regiontalk train {path} --out MODEL")
 
 
 def _warn(line: str) -> None:
@@ -309,10 +327,11 @@ def _from_label_studio(source: Path, folder: Path) -> list[tuple[Path, dict[str,
         raise ValueError(f"--import {source}: {error}") from error
     for line in corrections.left_out:
         _warn(f"left out: {line}")
-    return [
-        (folder / row["photo"], {key: value for key, value in row.items() if key != "photo"})
-        for row in corrections.rows
-    ]
+    rows: list[tuple[Path, dict[str, Any]]] = []
+    for row in corrections.rows:
+        values = {key: value for key, value in row.items() if key != "photo"}
+        rows.append((folder / row["photo"], values))
+    return rows
 
 
 def _from_xmp(source: Path, photos: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
@@ -337,7 +356,12 @@ def _from_xmp(source: Path, photos: Sequence[Path]) -> list[tuple[Path, dict[str
         except (ImageError, ValueError) as error:
             _warn(f"left out: {photo}: {error}")
             continue
-        boxes = [{"box": [round(x, 1) for x in box], "phrase": text} for box, text in regions]
+        boxes = [_box_row(box, text) for box, text in regions]
         if boxes:
             rows.append((photo, {"boxes": boxes, "width": size_wh[0], "height": size_wh[1]}))
     return rows
+
+
+def _box_row(box: Sequence[float], phrase: str) -> dict[str, Any]:
+    """A box and its words as a training file has them."""
+    return {"box": [round(value, 1) for value in box], "phrase": phrase}

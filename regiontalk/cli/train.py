@@ -137,34 +137,28 @@ def train(
 
     Killed or stopped, the same command goes on exactly where its last checkpoint stands.
     """
-    is_stage = stage in (*STAGES, *OTHER_STAGES)
-    if config is None and not is_stage:
-        beside_folder: dict[str, object] = {"--data": data, "--weights": weights}
-        beside_folder |= {"--published": published}
-        beside_folder |= {"--detector": detector, "--vectors": vectors, "--features": features}
-        beside_folder |= {"--names": names, "--sentences": sentences}
-        _refuse_options(beside_folder, stage)
+    if config is None and not _is_stage(stage):
+        options_of_recipes = {
+            "--data": data,
+            "--weights": weights,
+            "--published": published,
+            "--detector": detector,
+            "--vectors": vectors,
+            "--features": features,
+            "--names": names,
+            "--sentences": sentences,
+        }
+        _refuse_options(options_of_recipes, stage)
         _train_own(Path(stage), out, start or "mini", device, limit, threads)
         return
-    if config is None:
-        raise ValueError(f"{stage}: expected a recipe after it, such as mini, or a TOML file")
-    if not is_stage:
-        raise ValueError(
-            f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
-        )
-    beginnings = sum((weights is not None, published, start is not None))
+    config = _checked_config(config, stage)
+    beginnings = _count_beginnings(weights, published, start)
     _refuse_clashes(stage, data, detector, features, beginnings)
     _set_threads(threads)
     if stage == "vectors" or not data:
-        from regiontalk.cli.vectors import write_vectors
-
-        _refuse_processes(stage)
-        write_vectors([config, *(sentences or ())], data or (), out, size)
+        _train_vectors([config, *(sentences or ())], data or (), out, size, stage)
     elif detector is not None:
-        if len(data) > 1:
-            raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
-        _refuse_processes(stage)
-        _train_objects(config, data[0], out, detector, limit, device)
+        _train_objects(config, data, out, detector, limit, device)
     else:
         _train_stages(
             config,
@@ -205,7 +199,7 @@ def _train_stages(
     from regiontalk.train.run import Run, run_recipe
 
     recipe, stages = _read_recipe(config, stage)
-    beginnings = sum((weights is not None, published, start is not None))
+    beginnings = _count_beginnings(weights, published, start)
     if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
         raise ValueError(
             "--weights, --published and --start exclude each other: the backbone has one beginning"
@@ -235,6 +229,31 @@ def _train_stages(
         )
     if processes.is_main:
         typer.echo(folder)
+
+
+def _is_stage(name: str) -> bool:
+    """Whether it is no folder's name."""
+    return name in (*STAGES, *OTHER_STAGES)
+
+
+def _checked_config(config: Path | None, stage: str) -> Path:
+    """The recipe of a stage, or the text for vectors.
+
+    Raises:
+        ValueError: there is none, or the stage is unknown.
+    """
+    if config is None:
+        raise ValueError(f"{stage}: expected a recipe after it, such as mini, or a TOML file")
+    if not _is_stage(stage):
+        raise ValueError(
+            f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
+        )
+    return config
+
+
+def _count_beginnings(weights: Path | None, published: bool, start: str | None) -> int:
+    """How many of ``--weights``, ``--published`` and ``--start`` there are."""
+    return sum((weights is not None, published, start is not None))
 
 
 def _refuse_options(values: Mapping[str, object], folder: str) -> None:
@@ -349,10 +368,28 @@ def _card(run: Run, data: str, start: str | None) -> str:
     )
 
 
+def _train_vectors(
+    texts: Sequence[Path], data: Sequence[Path], out: Path, size: int, stage: str
+) -> None:
+    """The stage vectors."""
+    from regiontalk.cli.vectors import write_vectors
+
+    _refuse_processes(stage)
+    write_vectors(texts, data, out, size)
+
+
 def _train_objects(
-    config: Path, data: Path, out: Path, detector: str, limit: int | None, device: str
+    config: Path,
+    data: Sequence[Path],
+    out: Path,
+    detector: str,
+    limit: int | None,
+    device: str,
 ) -> None:
     """The stage objects."""
+    if len(data) > 1:
+        raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
+    _refuse_processes("objects")
     from regiontalk.objects.detectors import find_detector
     from regiontalk.train.objects import ObjectsRecipe, train_objects
 
@@ -361,7 +398,7 @@ def _train_objects(
         typer.echo(
             train_objects(
                 plan,
-                data=data,
+                data=data[0],
                 out=out,
                 detector=finder,
                 source=detector,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +72,8 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
     photos = EncodedPhotos(
         RegionCaptioner(predictor=TorchPredictor(model)), dev[:REPORT_PHOTOS], keep=True
     )
-    sentences = {example.id: example.captions for example in photos.examples}
-    judged_photos = [
-        Judged(name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right)
-        for name, caption in caption_photos(photos).items()
-        if (is_right := is_photo_correct(caption.text, sentences[name])) is not None
-    ]
-    judged_boxes = [row for rows in judge_boxes(photos, {}).values() for row in rows]
+    judged_photos = _judge_photos(photos)
+    judged_boxes = list(chain.from_iterable(judge_boxes(photos, {}).values()))
     update: dict[str, Calibration] = {}
     for kind, rows in (("photo", judged_photos), ("region", judged_boxes)):
         share = sum(row.is_correct for row in rows) / max(1, len(rows))
@@ -89,6 +86,19 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
         log(f"confidence, {kind}: fitted on {len(rows)} captions, {share:.0%} of them right")
     decoding = model.config.decoding.model_copy(update=update)
     model.config = model.config.model_copy(update={"decoding": decoding})
+
+
+def _judge_photos(photos: EncodedPhotos) -> list[Judged]:
+    """The captions of whole photos of which people's sentences say whether they are right."""
+    sentences = {example.id: example.captions for example in photos.examples}
+    judged: list[Judged] = []
+    for name, caption in caption_photos(photos).items():
+        is_right = is_photo_correct(caption.text, sentences[name])
+        if is_right is not None:
+            judged.append(
+                Judged(name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right)
+            )
+    return judged
 
 
 def _fit(rows: Sequence[Judged]) -> Calibration:
@@ -121,47 +131,69 @@ def before_and_after(
 ) -> BeforeAfter:
     """Measure both models by every protocol that the dev photos allow."""
     examples = list(dev)[:REPORT_PHOTOS]
-    measured = {
+    photos_by_model = {
         name: EncodedPhotos(RegionCaptioner(predictor=TorchPredictor(model)), examples, keep=True)
         for name, model in (("before", before), ("after", after))
     }
-    protocols: dict[str, Any] = {}
-    if any(example.captions for example in examples):
-        protocols["retrieval"] = lambda photos: evaluate_retrieval(photos, resamples=resamples)
-        protocols["captions"] = lambda photos: evaluate_captions(photos, resamples=resamples)
-    if any(one_box_things(example) for example in examples):
-        protocols["regions"] = lambda photos: evaluate_regions(
-            photos, crops=False, resamples=resamples
-        )
-    timed, pairs = [], {}
-    for name, measure in protocols.items():
+    timed: list[Timed] = []
+    results_by_protocol: dict[str, dict[str, Result]] = {}
+    for name, measure in _protocols(examples, resamples).items():
         started, cpu = time.perf_counter(), time.process_time()
-        results = {when: measure(photos) for when, photos in measured.items()}
-        pairs[name] = results
+        results = {when: measure(photos) for when, photos in photos_by_model.items()}
+        results_by_protocol[name] = results
         seconds = (time.perf_counter() - started, time.process_time() - cpu)
         timed.append(Timed(_side_by_side(results), *seconds))
+    figures = _headline_figures(results_by_protocol)
+    return BeforeAfter(tuple(timed), _lines(figures), figures)
+
+
+def _protocols(
+    examples: Sequence[Example], resamples: int
+) -> dict[str, Callable[[EncodedPhotos], Result]]:
+    """What the words of the photos allow to measure, by name."""
+    protocols: dict[str, Callable[[EncodedPhotos], Result]] = {}
+    if any(example.captions for example in examples):
+        protocols["retrieval"] = partial(evaluate_retrieval, resamples=resamples)
+        protocols["captions"] = partial(evaluate_captions, resamples=resamples)
+    if any(one_box_things(example) for example in examples):
+        protocols["regions"] = partial(evaluate_regions, crops=False, resamples=resamples)
+    return protocols
+
+
+def _headline_figures(
+    results_by_protocol: Mapping[str, Mapping[str, Result]],
+) -> dict[str, tuple[float, float]]:
+    """Those of `HEADLINES` that were measured: headline -> (before, after)."""
     figures: dict[str, tuple[float, float]] = {}
     for protocol, row, column, headline in HEADLINES:
-        if protocol in pairs:
-            both = [
-                _value(pairs[protocol][when].figures.get(row, {}).get(column))
-                for when in ("before", "after")
-            ]
-            figures[headline] = (both[0], both[1])
-    lines = [
+        results = results_by_protocol.get(protocol)
+        if results is not None:
+            figures[headline] = (
+                _value(results["before"], row, column),
+                _value(results["after"], row, column),
+            )
+    return figures
+
+
+def _lines(figures: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+    """The headline figures in per cent, for people."""
+    return tuple(
         f"{headline}: {old * 100:.1f} before, {new * 100:.1f} after"
         for headline, (old, new) in figures.items()
-    ]
-    return BeforeAfter(tuple(timed), tuple(lines), figures)
+    )
 
 
 def write_gain(path: Path, compared: BeforeAfter) -> None:
     """Write the headline figures for programs: a JSON object, headline -> [before, after]; null where not measured."""
     figures = {
-        name: [None if math.isnan(value) else round(value, 4) for value in both]
-        for name, both in compared.figures.items()
+        name: (_number_or_null(before), _number_or_null(after))
+        for name, (before, after) in compared.figures.items()
     }
     write_data(path, (json.dumps(figures, indent=1) + "\n").encode())
+
+
+def _number_or_null(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 4)
 
 
 def curves(path: Path) -> tuple[Chart, ...]:
@@ -169,16 +201,22 @@ def curves(path: Path) -> tuple[Chart, ...]:
     charts = []
     rows = read_rows(path)
     for stage in dict.fromkeys(row["stage"] for row in rows):
-        own = [row for row in rows if row["stage"] == stage]
-        epochs = tuple(row["epoch"] for row in own)
-        for part, title in (("loss", "training loss"), ("dev", "on dev")):
-            names = [name for name in own[0][part] if name not in ("score", "loss")]
-            lines = [
-                Line(name, epochs, tuple(row[part].get(name, 0.0) for row in own)) for name in names
-            ]
+        stage_rows = [row for row in rows if row["stage"] == stage]
+        for kind, title in (("loss", "training loss"), ("dev", "on dev")):
+            names = [name for name in stage_rows[0][kind] if name not in ("score", "loss")]
+            lines = tuple(_curve(stage_rows, kind, name) for name in names)
             if lines:
-                charts.append(Chart("lines", f"{stage}, {title}", "epoch", "", tuple(lines)))
+                charts.append(Chart("lines", f"{stage}, {title}", "epoch", "", lines))
     return tuple(charts)
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], kind: str, name: str) -> Line:
+    """One figure over the epochs, 0 where a row lacks it."""
+    return Line(
+        name,
+        tuple(row["epoch"] for row in rows),
+        tuple(row[kind].get(name, 0.0) for row in rows),
+    )
 
 
 def _side_by_side(results: Mapping[str, Result]) -> Result:
@@ -204,7 +242,9 @@ def _side_by_side(results: Mapping[str, Result]) -> Result:
     return replace(after, figures=figures, cases=cases, charts=charts, outputs=())
 
 
-def _value(figure: Figure) -> float:
+def _value(result: Result, row: str, column: str) -> float:
+    """A figure of a result; NaN where it was not measured."""
+    figure = result.figures.get(row, {}).get(column)
     if figure is None:
         return float("nan")
     return figure if isinstance(figure, float) else figure.value

@@ -205,8 +205,8 @@ class GenerateTerms:
 
     def rest(self, step: int) -> Iterator[Mapping[str, Tensor]]:
         """The terms of the other parts of a step: those of all parts add up to those of the whole batch."""
-        for part in range(1, self.config.parts):
-            yield self._part_terms(step, part)
+        for number in range(1, self.config.parts):
+            yield self._part_terms(step, number)
 
     def _part_terms(self, step: int, part: int) -> dict[str, Tensor]:
         """The terms of one part of this process's photos; all processes name the same, 0 where they have no text."""
@@ -233,8 +233,27 @@ class GenerateTerms:
         chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        captions = [_some(self.sentences[photo], config.captions, chooser) for photo in photos]
-        chosen = {"captions": [[(self._photo_box, words) for words in texts] for texts in captions]}
+        texts = self._choose_texts(photos, rows, chooser)
+        unseen: list[list[int]] = []
+        if config.unseen and self.unseen and step < config.unseen_until * config.optimiser.steps:
+            unseen = _some(self.unseen, config.unseen, chooser)
+        return Batch(photos, rows, texts, unseen)
+
+    def _choose_texts(
+        self, photos: Sequence[int], rows: Sequence[int], chooser: random.Random
+    ) -> dict[str, list[list[BoxWords]]]:
+        """The boxes and words of each photo of a batch, by kind.
+
+        Args:
+            photos: of the batch.
+            rows: of the same photos' features, in the view that was drawn.
+            chooser: what is random; its draws come in the order of the kinds.
+        """
+        config = self.config
+        chosen: dict[str, list[list[BoxWords]]] = {"captions": []}
+        for photo in photos:
+            sentences = _some(self.sentences[photo], config.captions, chooser)
+            chosen["captions"].append([(self._photo_box, words) for words in sentences])
         sources = {
             "pairs": (self.pairs, rows, config.pairs),
             "phrases": (self.phrases, photos, config.phrases),
@@ -243,10 +262,7 @@ class GenerateTerms:
         for kind, (box_words, numbers, count) in sources.items():
             if count:
                 chosen[kind] = [_some(box_words[number], count, chooser) for number in numbers]
-        unseen: list[list[int]] = []
-        if config.unseen and self.unseen and step < config.unseen_until * config.optimiser.steps:
-            unseen = _some(self.unseen, config.unseen, chooser)
-        return Batch(photos, rows, chosen, unseen)
+        return chosen
 
     def _take_part(self, items: Sequence[Item], part: int) -> Sequence[Item]:
         """What this process computes in one part, of an item for each photo of the batch."""
@@ -393,7 +409,7 @@ class GenerateTerms:
 
 def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
     """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
-    most = max(len({id(box) for box, _ in pairs}) for pairs in texts)
+    most = max(_count_boxes(pairs) for pairs in texts)
     boxes, places = torch.zeros(len(texts), most, 4), []
     for photo, pairs in enumerate(texts):
         columns: dict[int, int] = {}  # a box with many texts is pooled once
@@ -402,6 +418,11 @@ def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
             boxes[photo, column] = box
             places.append(photo * most + column)
     return boxes, torch.tensor(places)
+
+
+def _count_boxes(texts: Sequence[BoxWords]) -> int:
+    """How many different boxes the texts of a photo are about."""
+    return len({id(box) for box, _ in texts})
 
 
 def _some(items: Sequence[Any], count: int, chooser: random.Random) -> list[Any]:

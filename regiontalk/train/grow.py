@@ -70,34 +70,44 @@ def grow_model(start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str])
     state = dict(start.state_dict())
     for name in WORD_ROWS:
         state[name] = _with_rows(state[name], relatives)
-    fresh = frequency[old_count:] - frequency[:old_count].mean()
+    new_bias = frequency[old_count:] - frequency[:old_count].mean()
     bias = state["generator.output.bias"]
-    bias[old_count:] = bias[4:old_count].mean() + fresh
+    bias[old_count:] = bias[4:old_count].mean() + new_bias
     model.load_state_dict(state)
     return model
 
 
 def related_words(word: str, old: Vocabulary, texts: Sequence[str]) -> Mapping[int, float]:
     """Old words by number, with their weights (sum 1), whose rows a new word begins with; empty where there is none."""
-    spelling = Counter[int]()
-    for number, other in enumerate(old.words[len(SPECIAL) :], start=len(SPECIAL)):
-        overlap = _letter_overlap(word, other)
-        if overlap >= LEAST_ALIKE:
-            spelling[number] = round(overlap * 1000)
-    alike = Counter(dict(spelling.most_common(ALIKE)))
-    beside = Counter[int]()
-    for text in texts:
-        tokens = tokenize(text)
-        for place, token in enumerate(tokens):
-            if token == word:
-                near = tokens[max(0, place - WINDOW) : place + WINDOW + 1]
-                beside.update(number for number in old.encode(near) if number >= len(SPECIAL))
-    groups = [group for group in (alike, beside) if group]
+    counters = (_spelt_alike(word, old), _neighbours(word, old, texts))
+    groups = [group for group in counters if group]
     weights: dict[int, float] = {}
     for group in groups:
         for number, count in group.items():
             weights[number] = weights.get(number, 0.0) + count / group.total() / len(groups)
     return weights
+
+
+def _spelt_alike(word: str, old: Vocabulary) -> Counter[int]:
+    """The old words whose letter groups overlap most with those of a word, with the overlap in thousandths."""
+    overlaps = Counter[int]()
+    for number, old_word in enumerate(old.words[len(SPECIAL) :], start=len(SPECIAL)):
+        overlap = _letter_overlap(word, old_word)
+        if overlap >= LEAST_ALIKE:
+            overlaps[number] = round(overlap * 1000)
+    return Counter(dict(overlaps.most_common(ALIKE)))
+
+
+def _neighbours(word: str, old: Vocabulary, texts: Sequence[str]) -> Counter[int]:
+    """How often each old word stands beside a word in the texts."""
+    counts = Counter[int]()
+    for text in texts:
+        tokens = tokenize(text)
+        for position, token in enumerate(tokens):
+            if token == word:
+                near = tokens[max(0, position - WINDOW) : position + WINDOW + 1]
+                counts.update(number for number in old.encode(near) if number >= len(SPECIAL))
+    return counts
 
 
 def hold_old_rows(model: RegionModel, old_count: int) -> None:
@@ -114,13 +124,17 @@ def hold_old_rows(model: RegionModel, old_count: int) -> None:
 def _with_rows(table: Tensor, relatives: Mapping[str, Mapping[int, float]]) -> Tensor:
     """A table (V, ...) with a row after its own for each new word."""
     mean = table[len(SPECIAL) :].mean(0)
-    rows = [
-        sum((weight * table[number] for number, weight in weights.items()), torch.zeros_like(mean))
-        if weights
-        else mean
-        for weights in relatives.values()
-    ]
+    rows = [_weighted_row(table, weights, mean) for weights in relatives.values()]
     return torch.cat([table, torch.stack(rows)]) if rows else table.clone()
+
+
+def _weighted_row(table: Tensor, weights: Mapping[int, float], default: Tensor) -> Tensor:
+    """The weighted sum of rows of a table, or ``default`` where no row has a weight."""
+    if not weights:
+        return default
+    return sum(
+        (weight * table[number] for number, weight in weights.items()), torch.zeros_like(default)
+    )
 
 
 def _letter_overlap(first: str, second: str) -> float:

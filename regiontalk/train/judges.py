@@ -7,6 +7,7 @@ the share of box captions that are right, the confidence that it has, and its lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -76,41 +77,55 @@ def generate_judge(
         terms: holds the dev photos and their texts.
         captions: the sentences of each photo, as people wrote them.
     """
-    model = terms.model
-    size = model.config.extractor.size
-    whole = torch.tensor([0.0, 0.0, size, size])
     photos = [row for row, texts in enumerate(captions) if texts][:DEV_PHOTOS]
-    named = [row for row in terms.usable if terms.box_texts(row)][:DEV_BOXES]
+    boxed_photos = [row for row in terms.usable if terms.box_texts(row)][:DEV_BOXES]
 
     @torch.inference_mode()
     def judge() -> Mapping[str, float]:
-        model.generator.eval()
+        terms.model.generator.eval()
         figures: dict[str, float] = {}
-        sentence_boxes = [[(whole, list[int]())] for _ in photos]
         if photos:
-            min_words = model.config.decoding.photo_min_words
-            hypotheses = _write(terms, photos, sentence_boxes, min_words)
-            said = [model.vocabulary.decode(one.words) for one in hypotheses]
-            figures["CIDEr-D"] = _cider(said, [captions[row] for row in photos])
-            figures["confidence"] = _photo_confidence(terms, photos, hypotheses)
-        boxes = [_one_text_a_box(terms.box_texts(row)) for row in named]
-        if named:
-            texts = [[words for _, words in own] for own in boxes]
-            said = [model.vocabulary.decode(one.words) for one in _write(terms, named, boxes, 0)]
-            phrases = [model.vocabulary.decode(words) for own in texts for words in own]
-            figures["boxes CIDEr-D"] = _cider(said, [[phrase] for phrase in phrases])
-            verdicts = [
-                is_region_correct(text, [phrase])
-                for text, phrase in zip(said, phrases, strict=True)
-            ]
-            judged = [verdict for verdict in verdicts if verdict is not None]
-            figures["boxes right"] = float(np.mean(judged)) if judged else 0.0
+            figures |= _judge_sentences(terms, photos, captions)
+        if boxed_photos:
+            figures |= _judge_boxes(terms, boxed_photos)
         losses = terms(0)
         figures["loss"] = float(sum(value.float() for value in losses.values()))
         scores = [value for name, value in figures.items() if name.endswith("CIDEr-D")]
         return figures | {"score": float(np.mean(scores))}
 
     return judge
+
+
+def _judge_sentences(
+    terms: GenerateTerms, photos: Sequence[int], captions: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """CIDEr-D and confidence of the captions of whole photos; ``captions`` are people's, of every photo."""
+    model = terms.model
+    size = model.config.extractor.size
+    photo_box = torch.tensor([0.0, 0.0, size, size])
+    boxes = [[(photo_box, list[int]())] for _ in photos]
+    hypotheses = _write(terms, photos, boxes, model.config.decoding.photo_min_words)
+    written = [model.vocabulary.decode(hypothesis.words) for hypothesis in hypotheses]
+    return {
+        "CIDEr-D": _mean_cider(written, [captions[row] for row in photos]),
+        "confidence": _photo_confidence(terms, photos, hypotheses),
+    }
+
+
+def _judge_boxes(terms: GenerateTerms, photos: Sequence[int]) -> dict[str, float]:
+    """CIDEr-D of the captions of the boxes of some photos, and the share that is right."""
+    decode = terms.model.vocabulary.decode
+    boxes = [_one_text_a_box(terms.box_texts(row)) for row in photos]
+    written = [decode(hypothesis.words) for hypothesis in _write(terms, photos, boxes, 0)]
+    phrases = [decode(words) for _, words in chain.from_iterable(boxes)]
+    verdicts = [
+        is_region_correct(text, [phrase]) for text, phrase in zip(written, phrases, strict=True)
+    ]
+    judged = [verdict for verdict in verdicts if verdict is not None]
+    return {
+        "boxes CIDEr-D": _mean_cider(written, [[phrase] for phrase in phrases]),
+        "boxes right": float(np.mean(judged)) if judged else 0.0,
+    }
 
 
 def _one_text_a_box(texts: Sequence[BoxWords]) -> list[BoxWords]:
@@ -159,9 +174,10 @@ def _photo_confidence(
     return float(np.mean(confidences))
 
 
-def _cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+def _mean_cider(written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """Mean CIDEr-D of captions against people's sentences."""
     scores = cider_d(
-        [tokenize(text) for text in said], [list(map(tokenize, own)) for own in references]
+        [tokenize(text) for text in written],
+        [list(map(tokenize, sentences)) for sentences in references],
     )
     return float(scores.mean())

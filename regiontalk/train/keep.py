@@ -119,9 +119,7 @@ class Kept:
     def texts(self, rows: Tensor) -> list[tuple[int, ...]]:
         """What the teacher says of the boxes of some photos."""
         width = self.memory.vectors.shape[1]
-        return [
-            self.captions[row * width + place] for row in rows.tolist() for place in range(width)
-        ]
+        return [self.captions[row * width + box] for row in rows.tolist() for box in range(width)]
 
     def generate_loss(self, model: RegionModel, step: int) -> Tensor:
         """Cross-entropy of the model's words with the teacher's distributions."""

@@ -92,10 +92,7 @@ class ObjectsTerms:
         recipe = self.recipe
         chooser = random.Random(recipe.optimiser.step_seed(step))
         photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
-        descriptions = [
-            [words for words in self.descriptions[row] if chooser.random() >= recipe.missed]
-            for row in photos
-        ]
+        descriptions = [self._miss_some(self.descriptions[row], chooser) for row in photos]
         groups = [self.sentences[row] for row in photos]
         chosen = [chooser.sample(texts, min(recipe.captions, len(texts))) for texts in groups]
         condition, annotations, mask = self.model.read(descriptions)
@@ -105,6 +102,10 @@ class ObjectsTerms:
         inputs, targets = teacher_words(list(chain.from_iterable(chosen)))
         logits, _ = self.model.generator(condition, annotations, inputs.to(device), mask, owner)
         return {"captions": caption_loss(logits, targets.to(device), recipe.smoothing)}
+
+    def _miss_some(self, descriptions: Descriptions, chooser: random.Random) -> Descriptions:
+        """The descriptions of a photo less some by chance, as a detector may miss them."""
+        return [words for words in descriptions if chooser.random() >= self.recipe.missed]
 
 
 def train_objects(
@@ -134,26 +135,15 @@ def train_objects(
         ValueError: no photo has a sentence, or a checkpoint of another run stands in the folder.
     """
     torch_device = resolve_device(device)
-    examples = _read_examples(data, log)[:limit]
-    if not any(example.captions for example in examples):
-        raise ValueError(
-            f"{data}: expected training photos with sentences, got {len(examples)} without"
-        )
+    examples = _read_examples(data, limit, log)
     out.mkdir(parents=True, exist_ok=True)
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     detections = find_things(examples, detector, source, out / "things.jsonl", log)
-    descriptions = [
-        describe(things, size_wh, config.max_descriptions) for things, size_wh in detections
-    ]
-    count, empty = sum(map(len, descriptions)), descriptions.count([])
-    log(f"{count} descriptions of {len(examples)} photos, none of {empty}")
+    descriptions = _describe_all(detections, config, log)
     vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
-    torch.manual_seed(recipe.seed)
-    model = ObjectSpeaker(config=config, vocabulary=vocabulary).to(torch_device).train()
+    model = _first_model(config, vocabulary, recipe.seed).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
-    content = hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
-    settings = json.dumps(recipe.model_dump(by_alias=True) | {"read": content})
-    usual = ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True)
+    settings, usual = _settings(recipe, descriptions, sentences)
     folder = out / "objects"
     restart_changed(folder, settings, usual, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
@@ -163,12 +153,53 @@ def train_objects(
     return out / "model"
 
 
-def _read_examples(data: Path, log: Log) -> list[Example]:
-    """The training photos of a folder; what was wrong with them is logged."""
-    examples, reports = read_split(data, "train")
+def _describe_all(
+    detections: Sequence[tuple[Sequence[Detection], tuple[int, int]]],
+    config: ObjectsConfig,
+    log: Log,
+) -> list[Descriptions]:
+    """The things of every photo in words; a line in the log says how many there are."""
+    descriptions = [
+        describe(things, size_wh, config.max_descriptions) for things, size_wh in detections
+    ]
+    count, empty = sum(map(len, descriptions)), descriptions.count([])
+    log(f"{count} descriptions of {len(descriptions)} photos, none of {empty}")
+    return descriptions
+
+
+def _first_model(config: ObjectsConfig, vocabulary: Vocabulary, seed: int) -> ObjectSpeaker:
+    """A model that has learnt nothing yet."""
+    torch.manual_seed(seed)
+    return ObjectSpeaker(config=config, vocabulary=vocabulary)
+
+
+def _settings(
+    recipe: ObjectsRecipe, descriptions: list[Descriptions], sentences: list[Sentences]
+) -> tuple[str, str]:
+    """The recipe as JSON with a hash of all that is learnt from, and the JSON of a recipe of defaults.
+
+    By the hash, a checkpoint of other texts is not gone on with.
+    """
+    content = hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
+    settings = json.dumps(recipe.model_dump(by_alias=True) | {"read": content})
+    return settings, ObjectsRecipe(name=recipe.name).model_dump_json(by_alias=True)
+
+
+def _read_examples(data: Path, limit: int | None, log: Log) -> list[Example]:
+    """The first training photos of a folder; what was wrong with them is logged.
+
+    Raises:
+        ValueError: none has a sentence.
+    """
+    all_examples, reports = read_split(data, "train")
     for line in chain.from_iterable(report.lines() for report in reports):
         log(line)
-    return list(examples)
+    examples = list(all_examples)[:limit]
+    if not any(example.captions for example in examples):
+        raise ValueError(
+            f"{data}: expected training photos with sentences, got {len(examples)} without"
+        )
+    return examples
 
 
 def shared_vocabulary(

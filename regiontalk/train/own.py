@@ -73,32 +73,55 @@ def read_own(folder: Path, log: Log) -> OwnPhotos:
             'phrase ({"box": [x1, y1, x2, y2], "phrase": "a blue cup"}), or photos sentences'
         )
     check_texts(with_words, folder)
-    sketched = [(one, drawn) for one in with_words if (drawn := _sketch(one, log)) is not None]
-    if len(sketched) < MIN_PHOTOS:
+    examples: list[Example] = []
+    sketches: list[np.ndarray] = []
+    for example in with_words:
+        photo_sketch = _sketch(example, log)
+        if photo_sketch is not None:
+            examples.append(example)
+            sketches.append(photo_sketch)
+    if len(examples) < MIN_PHOTOS:
         raise ValueError(
-            f"{folder}: expected at least {MIN_PHOTOS} photos with words that can be opened, got {len(sketched)}; "
+            f"{folder}: expected at least {MIN_PHOTOS} photos with words that can be opened, got {len(examples)}; "
             "fewer teach a model nothing but themselves"
         )
-    rows = [one for one, _ in sketched]
     if dev:
-        check_apart(rows, dev)
-        return OwnPhotos(tuple(rows), tuple(dev), is_held_out=False)
-    groups = near_duplicates(np.stack([drawn for _, drawn in sketched]))
-    wanted = min(MAX_DEV, max(MIN_DEV, round(HELD_OUT * len(rows))))
-    chosen = set(held_out(groups, wanted))
-    alike = len(rows) - len(set(groups.tolist()))
-    if len(chosen) < 2:
+        check_apart(examples, dev)
+        return OwnPhotos(tuple(examples), tuple(dev), is_held_out=False)
+    return _hold_out(examples, sketches, folder, log)
+
+
+def _hold_out(
+    examples: Sequence[Example], sketches: Sequence[np.ndarray], folder: Path, log: Log
+) -> OwnPhotos:
+    """Take photos to judge by out of the training photos; near-duplicates stay on one side.
+
+    Args:
+        examples: the photos.
+        sketches: of each, as `datasets.duplicates.sketch` gives it.
+        folder: for the message.
+        log: takes a line about what is held out.
+
+    Raises:
+        ValueError: all photos are near-duplicates.
+    """
+    groups = near_duplicates(np.stack(sketches))
+    different = len(set(groups.tolist()))
+    dev_count = min(MAX_DEV, max(MIN_DEV, round(HELD_OUT * len(examples))))
+    dev_rows = set(held_out(groups, dev_count))
+    if len(dev_rows) < 2:
         raise ValueError(
-            f"{folder}: expected different photos, got {len(set(groups.tolist()))} that are not near-duplicates; "
+            f"{folder}: expected different photos, got {different} that are not near-duplicates; "
             "a model cannot be judged on copies of what it learnt"
         )
+    alike = len(examples) - different
     log(
-        f"held out: {len(chosen)} photos to judge by, never learnt from"
+        f"held out: {len(dev_rows)} photos to judge by, never learnt from"
         + (f"; {alike} near-duplicates stay on one side" if alike else "")
     )
     return OwnPhotos(
-        tuple(one for row, one in enumerate(rows) if row not in chosen),
-        tuple(one for row, one in enumerate(rows) if row in chosen),
+        tuple(example for row, example in enumerate(examples) if row not in dev_rows),
+        tuple(example for row, example in enumerate(examples) if row in dev_rows),
         is_held_out=True,
     )
 
@@ -161,11 +184,6 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
     sources = {
         phrase.source for example in photos.train for phrase in example.phrases if phrase.boxes
     }
-    has_sides = any(
-        re.search(r"\b(left|right)\b", text, re.IGNORECASE)
-        for example in photos.train
-        for text in _texts(example)
-    )
     align = AlignConfig(
         batch=max(8, min(128, count // 4)),
         captions=5,
@@ -191,10 +209,19 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
         aligner=base.aligner,
         generator=base.generator,
         decoding=base.decoding,
-        augment=AugmentConfig(flip=0.0 if has_sides else 0.5),
+        augment=AugmentConfig(flip=0.0 if _has_sides(photos.train) else 0.5),
         features=FeaturesConfig(regions=19),
         align=align,
         generate=generate,
+    )
+
+
+def _has_sides(examples: Sequence[Example]) -> bool:
+    """Whether a text says left or right, which a mirrored photo would make wrong."""
+    return any(
+        re.search(r"\b(left|right)\b", text, re.IGNORECASE)
+        for example in examples
+        for text in _texts(example)
     )
 
 
@@ -224,9 +251,9 @@ def _read(folder: Path, log: Log) -> tuple[list[Example], list[Example]]:
     lists = (
         sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")]) if folder.is_dir() else [folder]
     )
-    own = [path for path in lists if path.suffix.lower() in (".jsonl", ".csv")]
-    in_splits = {path.stem for path in own} & set(SPLITS)
-    if own and not in_splits:
+    photo_lists = [path for path in lists if path.suffix.lower() in (".jsonl", ".csv")]
+    in_splits = {path.stem for path in photo_lists} & set(SPLITS)
+    if photo_lists and not in_splits:
         examples, report = read_folder(folder)
         _tell([report], log)
         return examples, []

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.train.align import AlignConfig, AlignTerms
+from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
 from regiontalk.train.run import Run
@@ -32,36 +34,66 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
         run: with dev photos; it and its folder stay as they are.
         model: as the first stage finds it; stays as it is.
     """
-    examples = run.examples[:SAMPLE]
     with tempfile.TemporaryDirectory() as folder:
-        sample = Run(
-            recipe=run.recipe,
-            data=[],
-            out=Path(folder),
-            log=lambda line: None,
-            examples=examples,
-            device=str(run.device),
-        )
-        features, seconds = _timed(lambda: sample.features(model, "generate"))
-        photo = seconds / len(examples)
-        model = copy.deepcopy(model)
-        parts = {"features": photo * (len(run.examples) + len(run.dev))}
-        judged = min(DEV_PHOTOS, len(run.dev)) / len(examples)
-        recipe = run.recipe
-        config = recipe.align
-        if isinstance(config, AlignConfig):
-            terms = AlignTerms.of_examples(model, config, examples, features)
-            step = _step_seconds(terms, model.aligner) * config.batch / len(examples)
-            _, judge = _timed(align_judge(terms))
-            parts["align"] = step * config.optimiser.steps + judge * judged * JUDGEMENTS
-        generate = recipe.generate
-        if isinstance(generate, GenerateConfig):
-            words = GenerateTerms.of_examples(model, generate, examples, features)
-            step = _step_seconds(words, model.generator) * generate.batch / len(examples)
-            _, judge = _timed(generate_judge(words, [example.captions for example in examples]))
-            parts["generate"] = step * generate.optimiser.steps + judge * judged * JUDGEMENTS
-            parts["before and after"] = judged * (2 * len(examples) * photo + END_SHARE * judge)
-    return parts
+        sample = _sample_run(run, Path(folder))
+        features, feature_seconds = _timed(lambda: sample.features(model, "generate"))
+        photo = feature_seconds / len(sample.examples)
+        seconds = {"features": photo * (len(run.examples) + len(run.dev))}
+        seconds |= _stages_seconds(run, sample.examples, copy.deepcopy(model), features, photo)
+    return seconds
+
+
+def _stages_seconds(
+    run: Run,
+    examples: Sequence[Example],
+    model: RegionModel,
+    features: FrozenFeatures,
+    photo: float,
+) -> dict[str, float]:
+    """Seconds of align, generate, and the end.
+
+    Args:
+        run: as it is planned.
+        examples: the sample.
+        model: which takes a few steps, without an update.
+        features: of the sample's photos.
+        photo: seconds that a photo's features take.
+    """
+    seconds: dict[str, float] = {}
+    count = len(examples)
+    samples = min(DEV_PHOTOS, len(run.dev)) / count  # as many as a judgement reads
+    align, generate = run.recipe.align, run.recipe.generate
+    if isinstance(align, AlignConfig):
+        aligning = AlignTerms.of_examples(model, align, examples, features)
+        step = _step_seconds(aligning, model.aligner)
+        _, judge = _timed(align_judge(aligning))
+        seconds["align"] = _stage_seconds(align, step, count, judge * samples)
+    if isinstance(generate, GenerateConfig):
+        captioning = GenerateTerms.of_examples(model, generate, examples, features)
+        step = _step_seconds(captioning, model.generator)
+        _, judge = _timed(generate_judge(captioning, [example.captions for example in examples]))
+        seconds["generate"] = _stage_seconds(generate, step, count, judge * samples)
+        seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
+    return seconds
+
+
+def _stage_seconds(
+    config: AlignConfig | GenerateConfig, step: float, photos: int, judgement: float
+) -> float:
+    """Seconds of a stage, given those of a step on so many photos and of a judgement."""
+    return step * config.batch / photos * config.optimiser.steps + judgement * JUDGEMENTS
+
+
+def _sample_run(run: Run, out: Path) -> Run:
+    """A silent run of the first photos in another folder."""
+    return Run(
+        recipe=run.recipe,
+        data=[],
+        out=out,
+        log=lambda line: None,
+        examples=run.examples[:SAMPLE],
+        device=str(run.device),
+    )
 
 
 def _step_seconds(

@@ -61,7 +61,9 @@ def likely_true(
         names: of each photo, as `box_names` gives them.
     """
     box_words = [names[photo][row] for photo, row, _ in chosen]
-    table = [[not words.isdisjoint(text) for _, _, text in chosen] for words in box_words]
+    table: list[list[bool]] = []
+    for words in box_words:
+        table.append([not words.isdisjoint(text) for _, _, text in chosen])
     return torch.tensor(table).fill_diagonal_(False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -21,11 +22,13 @@ Sentences = list[list[int]]  # of one photo, as word numbers
 
 def sentence_numbers(examples: Sequence[Example], vocabulary: Vocabulary) -> list[Sentences]:
     """The first `LONGEST` word numbers of every sentence of every photo; a sentence without a word is left out."""
-    numbers = [
-        [vocabulary.encode(caption)[:LONGEST] for caption in example.captions]
-        for example in examples
-    ]
-    return [list(filter(None, sentences)) for sentences in numbers]
+    return [_numbers_of_photo(example, vocabulary) for example in examples]
+
+
+def _numbers_of_photo(example: Example, vocabulary: Vocabulary) -> Sentences:
+    """`sentence_numbers` of one photo."""
+    sentences = [vocabulary.encode(caption)[:LONGEST] for caption in example.captions]
+    return [sentence for sentence in sentences if sentence]
 
 
 def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
@@ -51,21 +54,16 @@ def random_spans(
     sentences: Sequence[Sentences], count: int, longest: int, chooser: random.Random
 ) -> list[Sentences]:
     """For each photo, ``count`` random runs of words out of its sentences."""
-    return [
-        [random_span(chooser.choice(group), longest, chooser) for _ in range(count)]
-        for group in sentences
-    ]
+    spans: list[Sentences] = []
+    for group in sentences:
+        spans.append([random_span(chooser.choice(group), longest, chooser) for _ in range(count)])
+    return spans
 
 
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
-    inputs, targets = (
-        torch.from_numpy(pad_token_ids(rows)[0])
-        for rows in (
-            [[START, *sentence] for sentence in sentences],
-            [[*sentence, END] for sentence in sentences],
-        )
-    )
+    inputs = torch.from_numpy(pad_token_ids([[START, *sentence] for sentence in sentences])[0])
+    targets = torch.from_numpy(pad_token_ids([[*sentence, END] for sentence in sentences])[0])
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
 
 
@@ -75,7 +73,8 @@ def count_targets(sentences: Sequence[Sequence[int]]) -> int:
     >>> count_targets([[5, UNKNOWN, 7], [4]])
     5
     """
-    return sum(1 + sum(word != UNKNOWN for word in sentence) for sentence in sentences)
+    known_words = sum(word != UNKNOWN for word in chain.from_iterable(sentences))
+    return len(sentences) + known_words
 
 
 def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
