@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
@@ -154,18 +155,21 @@ def photo_snippets(
     sentences = [captioner.vocabulary.encode(words) for words in tokens]
     vectors = predictor.region_features(features, boxes)
     (pairs,) = predictor.infer_pairs(vectors, objectness, [sentences], beta)
-    original = preprocessing.to_original(boxes[0], photo.size_wh)
-    return [
-        {
-            "photo": example.id,
-            "caption": pair.caption,
-            "first": pair.first,
-            "text": " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)]),
-            "box": [round(float(value), 1) for value in original[pair.region]],
-            "score": round(pair.score, 4),
-        }
-        for pair in pairs
-    ]
+    original = preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
+    rows: list[Row] = []
+    for pair in pairs:
+        words = tokens[pair.caption][pair.first : pair.first + len(pair.words)]
+        rows.append(
+            {
+                "photo": example.id,
+                "caption": pair.caption,
+                "first": pair.first,
+                "text": " ".join(words),
+                "box": original[pair.region].tolist(),
+                "score": round(pair.score, 4),
+            }
+        )
+    return rows
 
 
 def draw_sheet(

@@ -140,7 +140,7 @@ def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any)
             raise ValueError("boxes: expected at least one box of the example photo, got none")
         boxes = preprocessing.to_network(photo_boxes, opened.size_wh)[None]
     vectors = predictor.embed_regions(predictor.region_features(features, boxes))[0]
-    names = tuple("box " + ",".join(f"{value:.0f}" for value in box) for box in photo_boxes)
+    names = tuple("box " + ",".join(map("{:.0f}".format, box)) for box in photo_boxes)
     counted = np.ones(len(vectors), dtype=bool)
     return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
 

@@ -183,9 +183,13 @@ def decode(data: bytes, form: str, columns: Sequence[str] | None = None) -> list
     """
     if form == "jsonl":
         rows = [json.loads(line) for line in data.splitlines()]
-        return [{name: row[name] for name in columns or row} for row in rows]
+        return rows if columns is None else [_columns_of(row, columns) for row in rows]
     import pyarrow.parquet as pq
 
     names = None if columns is None else list(columns)
     values: list[Row] = pq.read_table(io.BytesIO(data), columns=names).to_pylist()
     return values
+
+
+def _columns_of(row: Row, columns: Sequence[str]) -> Row:
+    return {name: row[name] for name in columns}
