@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -231,6 +232,20 @@ class Store:
             condition: which rows may answer (`where`).
             least: how many rows at least, where there are so many.
         """
+        try:
+            return self._candidates(words, k, condition, least)
+        except LibraryError:
+            self._table.checkout_latest()
+            if self._reader is None or self._reader[0].version == self._table.version:
+                raise
+            # compaction has dropped the version that was read, and the next one is there
+            self._looked = 0.0
+            return self._candidates(words, k, condition, least)
+
+    def _candidates(
+        self, words: FloatArray, k: int, condition: str | None, least: int
+    ) -> Candidates:
+        """`candidates` of the version that is being read."""
         with _told(self.uri):
             reader, stage = self._read()
             among = None
@@ -277,7 +292,9 @@ class Store:
         Args:
             older_than: age from which a version is dropped; a reader may hold one for a moment.
         """
-        with _told(self.uri):
+        with _told(self.uri), warnings.catch_warnings():
+            # LanceDB warns of an age of 0, which the caller has asked for
+            warnings.filterwarnings("ignore", message="optimize")
             self._table.optimize(cleanup_older_than=older_than)
         try:
             with _told(self.uri):

@@ -65,7 +65,7 @@ def test_a_repeated_batch_doubles_nothing(
         worker = IndexWorker(workers, settings, {})
         assert worker(table).to_pylist()[0]["added"] == 2
         assert worker(table.slice(0, 0)).num_rows == 0
-    assert sorted(library.paths()) == paths
+    assert sorted(PhotoIndex.open(tmp_path / "index").paths()) == paths
 
 
 def test_what_is_refused(
