@@ -88,12 +88,12 @@ def curves(log: Path) -> Curves:
     losses: Curves = {}
     stage = ""
     for line in log.read_text(encoding="utf-8").splitlines():
-        if found := STAGE.search(line):
-            stage = found[1]
-        elif found := STEP.search(line):
-            names_and_values = found[2].split()
+        if match := STAGE.search(line):
+            stage = match[1]
+        elif match := STEP.search(line):
+            names_and_values = match[2].split()
             for name, value in zip(names_and_values[::2], names_and_values[1::2], strict=True):
-                losses[stage, int(found[1]), name] = float(value)
+                losses[stage, int(match[1]), name] = float(value)
     return losses
 
 

@@ -76,19 +76,24 @@ def build(
     library: PhotoIndex, chunks: Iterator[NDArray[np.float32]]
 ) -> tuple[dict[str, float], NDArray[np.float32]]:
     """Write all photos and join their files; seconds of each, and the vectors (B, N, D)."""
-    kept: list[NDArray[np.float32]] = []
+    written_chunks: list[NDArray[np.float32]] = []
     writing = 0.0
     for chunk in chunks:
-        first = sum(map(len, kept))
-        rows = [made_row(first + number, own) for number, own in enumerate(chunk)]
+        first = sum(map(len, written_chunks))
+        rows = [
+            made_row(first + number, vectors_of_photo)
+            for number, vectors_of_photo in enumerate(chunk)
+        ]
         start = time.perf_counter()
         library._store.write(rows, library._basis)
         writing += time.perf_counter() - start
-        kept.append(chunk)
+        written_chunks.append(chunk)
         print(f"written: {first + len(chunk)} photos, {writing:.0f} s", flush=True)
     start = time.perf_counter()
     library._store.join()
-    return {"write_s": writing, "join_s": time.perf_counter() - start}, np.concatenate(kept)
+    return {"write_s": writing, "join_s": time.perf_counter() - start}, np.concatenate(
+        written_chunks
+    )
 
 
 def made_row(number: int, vectors: NDArray[np.float32]) -> Row:
@@ -147,8 +152,8 @@ def recall(found: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
     return float(
         np.mean(
             [
-                len({*own} & {*true}) / max(1, len(true))
-                for own, true in zip(found, exact, strict=True)
+                len({*answer} & {*true}) / max(1, len(true))
+                for answer, true in zip(found, exact, strict=True)
             ]
         )
     )
@@ -172,8 +177,10 @@ def compare(
     def by_sketches(least: int) -> Callable[[str], list[int]]:
         def work(text: str) -> list[int]:
             query = read_query(captioner, text, None, None)
-            found = library._store.candidates(query.heaviest() @ library._basis, 10, None, least)
-            return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, found, 10)]
+            shortlist = library._store.candidates(
+                query.heaviest() @ library._basis, 10, None, least
+            )
+            return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, shortlist, 10)]
 
         return work
 
@@ -182,9 +189,9 @@ def compare(
     rows.append({"how": "first search", "ms": (time.perf_counter() - start) * 1e3})
     print(rows[-1], flush=True)
     for least in candidates:
-        found, figures = clock(by_sketches(least), queries)
+        answers, figures = clock(by_sketches(least), queries)
         rows.append(
-            {"how": f"index, {least} candidates", **figures, "recall@10": recall(found, exact)}
+            {"how": f"index, {least} candidates", **figures, "recall@10": recall(answers, exact)}
         )
         print(rows[-1], flush=True)
     return rows
@@ -232,12 +239,12 @@ def main() -> None:
     real = pool(captioner, examples[: arguments.real], arguments.vectors)
     queries = queries_of(read_split(arguments.data, "dev")[0], arguments.queries)
     with tempfile.TemporaryDirectory() as temporary:
-        place = arguments.index or Path(temporary) / "index"
-        library = PhotoIndex.open_or_create(place, captioner, rebuild=True)
+        uri = arguments.index or Path(temporary) / "index"
+        library = PhotoIndex.open_or_create(uri, captioner, rebuild=True)
         seconds, vectors = build(library, made_up(real, arguments.photos, arguments.noise))
         rows = compare(captioner, library, vectors, queries, arguments.candidates)
         info = library.info()
-    found = {
+    report = {
         "photos": arguments.photos,
         "regions a photo": vectors.shape[1],
         "real photos": len(real),
@@ -248,9 +255,9 @@ def main() -> None:
         **{name: round(value, 1) for name, value in seconds.items()},
         "rows": rows,
     }
-    print(json.dumps(found, indent=2))
+    print(json.dumps(report, indent=2))
     if arguments.json:
-        write_json(arguments.json, found)
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -46,17 +46,17 @@ def main() -> None:
 
 def cases(count: int, chance: random.Random) -> Iterator[Case]:
     """The pictures, each with what was done to it."""
-    whole = list(whole_pictures())
+    undamaged = list(whole_pictures())
     bombs = list(BOMBS.items()) if count >= FEWEST_WITH_BOMBS else []
     for number in range(count):
-        if number < len(whole):
-            yield whole[number]
-        elif number < len(whole) + len(bombs):
-            name, make = bombs[number - len(whole)]
+        if number < len(undamaged):
+            yield undamaged[number]
+        elif number < len(undamaged) + len(bombs):
+            name, make = bombs[number - len(undamaged)]
             yield name, make()
         else:
-            name, data = chance.choice(whole)
-            damage, data = mutated(data, chance, chance.choice(whole)[1])
+            name, data = chance.choice(undamaged)
+            damage, data = mutated(data, chance, chance.choice(undamaged)[1])
             for _ in range(chance.choice((0, 0, 0, 1, 3))):
                 damage, data = mutated(data, chance) if data else (damage, data)
             yield f"{name}, {damage}", data
@@ -161,7 +161,7 @@ def _saved_tiff(mode: str) -> bytes:
 
 def check(name: str, data: bytes) -> str:
     """Open a picture and read and write what else is in it; what is refused is refused in one line."""
-    whole = zlib.crc32(data) % 4 == 0
+    reads_all = zlib.crc32(data) % 4 == 0
     orientation(data)
     written_caption(data)
     embedded_packet(data)
@@ -172,7 +172,9 @@ def check(name: str, data: bytes) -> str:
     except ValueError as error:
         assert str(error) and "\n" not in str(error)
     try:
-        photo = open_photo(data, at_least=None if whole else 320, srgb=whole, name="a photo")
+        photo = open_photo(
+            data, at_least=None if reads_all else 320, srgb=reads_all, name="a photo"
+        )
     except ImageError as error:
         assert str(error) and "\n" not in str(error), "the message has several lines"
         return "refused"

@@ -179,7 +179,7 @@ def try_lancedb(
     size, regions = library.about.size, 1 + library.about.regions
     flat = rows["vectors"].combine_chunks().flatten().flatten().to_numpy(zero_copy_only=False)
     vectors = flat.reshape(photos, regions, size).astype(np.float32)
-    found: list[dict[str, Any]] = []
+    figures_by_index: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         connection = lancedb.connect(temporary)
 
@@ -188,34 +188,36 @@ def try_lancedb(
             data = pa.table({"photo": owners, "vector": column})
             return connection.create_table(name, data)
 
-        whole = table("whole", vectors[:, 0], numbers)
+        whole_photos = table("whole", vectors[:, 0], numbers)
         all_regions = table("regions", vectors.reshape(-1, size), np.repeat(numbers, regions))
-        for name, own, kind, options in (
-            ("whole photos, IVF_HNSW_SQ", whole, "IVF_HNSW_SQ", {}),
+        for name, indexed, kind, options in (
+            ("whole photos, IVF_HNSW_SQ", whole_photos, "IVF_HNSW_SQ", {}),
             ("regions, IVF_PQ", all_regions, "IVF_PQ", {"num_sub_vectors": 32}),
             ("regions, IVF_HNSW_SQ", all_regions, "IVF_HNSW_SQ", {}),
         ):
             start = time.perf_counter()
-            own.create_index(metric="dot", index_type=kind, **options)
+            indexed.create_index(metric="dot", index_type=kind, **options)
             built = time.perf_counter() - start
-            shortlist = _whole_photos if own is whole else _regions_by_word
+            shortlist = _whole_photos if indexed is whole_photos else _regions_by_word
             shortlists, times = [], []
             for query in queries:
                 start = time.perf_counter()
-                shortlists.append(shortlist(own, query.heaviest()))
+                shortlists.append(shortlist(indexed, query.heaviest()))
                 times.append((time.perf_counter() - start) * 1e3)
-            found.append(
+            figures_by_index.append(
                 {
                     "how": f"LanceDB: {name}",
                     "photos": photos,
                     "built_s": built,
                     "p50_ms": float(np.percentile(times, 50)),
                     "recall of the shortlist": recall(shortlists, exact),
-                    "shortlist": float(np.mean([len(own) for own in shortlists])),
+                    "shortlist": float(
+                        np.mean([len(shortlist_of_query) for shortlist_of_query in shortlists])
+                    ),
                 }
             )
-            print(json.dumps(found[-1]), flush=True)
-    return found
+            print(json.dumps(figures_by_index[-1]), flush=True)
+    return figures_by_index
 
 
 def _whole_photos(table: Any, words: Vectors) -> list[int]:
@@ -279,8 +281,10 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     ]
     for axis, title, value in panels:
         for how in WAYS:
-            own = [row for row in rows if row["how"] == how]
-            axis.loglog([row["photos"] for row in own], [*map(value, own)], "o-", label=how)
+            rows_of_way = [row for row in rows if row["how"] == how]
+            axis.loglog(
+                [row["photos"] for row in rows_of_way], [*map(value, rows_of_way)], "o-", label=how
+            )
         axis.set(title=title, xlabel="photos")
         axis.legend()
     figure.savefig(path, dpi=120)

@@ -101,14 +101,14 @@ class Simulation:
             Run(
                 recipe=recipe,
                 data=answers.path,
-                out=out / part,
+                out=out / folder_name,
                 log=lambda line: None,
                 examples=photos.train,
                 dev=dev,
                 base=self.base,
                 memory=self.memory,
             )
-            for part, dev in (("run", photos.dev), ("test", self.test))
+            for folder_name, dev in (("run", photos.dev), ("test", self.test))
         ]
         model = runs[0].build(None, None)
         for stage in ("align", "generate"):

@@ -217,9 +217,9 @@ class Job:
             "    print('\\n'.join(paths))"
         )
         command = [sys.executable, "-c", code, str(folder / "index")]
-        found = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert found.returncode == 0, found.stderr[-500:]
-        yield from found.stdout.split()
+        completed = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert completed.returncode == 0, completed.stderr[-500:]
+        yield from completed.stdout.split()
 
     def check(self, folder: Path, *, whole: bool = False) -> None:
         """Fail where a final file is not what an undisturbed run writes, or, of a whole run, is lacking."""
