@@ -74,7 +74,6 @@ function introduce() {
     const [model] = models;
     mostBytes = limits.upload_bytes;
     $("model").textContent = `Model ${model.name}, ${model.words} words.`;
-    $("beams").value = Math.min(10, model.beams);
     $("threshold").value = model.confidence_threshold;
     parts.find.library(library);
     parts.describe.show();

@@ -328,3 +328,26 @@ def fill(page: Any, tab: str, photo: Path) -> None:
         page.fill("#alt", "An astronaut smiles.")
         page.click("#narrate-form .main")
         page.click("#accept")
+
+
+REMEMBER_FIELDS = """() => {
+    window.sent = [];
+    const append = FormData.prototype.append;
+    FormData.prototype.append = function (...field) {
+        window.sent.push(field[0]);
+        return append.apply(this, field);
+    };
+}"""
+
+
+def test_beams_are_the_models_own_unless_set(open_page: Open, photo: Path) -> None:
+    """A photo and a region may have other beams: a number in the form would stand for both."""
+    page = open_page()
+    page.evaluate(REMEMBER_FIELDS)
+    page.set_input_files("#file", photo)
+    page.wait_for_selector("#captions li")
+    assert "regions" in page.evaluate("sent") and "beams" not in page.evaluate("sent")
+    page.fill("#beams", "2")
+    with page.expect_response("**/v1/caption"):
+        page.click("#describe-form .main")
+    assert "beams" in page.evaluate("sent")
