@@ -89,7 +89,7 @@ def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
     from regiontalk.train.keep import MEMORY, Memory
 
     folder = resolve_model(start)
-    base = RegionModel.from_folder(folder)
+    base = RegionModel.from_folder(folder).trainable()
     memory = None
     if not base.config.generator.attention:
         memory = Memory.load(folder / MEMORY, base.extractor)

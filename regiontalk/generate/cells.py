@@ -23,7 +23,9 @@ class ReluCell(nn.Module):
         """Recurrence of H = ``hidden``."""
         super().__init__()
         self.recur = nn.Linear(hidden, hidden, bias=False)
-        nn.init.orthogonal_(self.recur.weight, gain=0.5)
+        # the identity: what the state holds stays until something is added (Le, Jaitly & Hinton
+        # 2015); a smaller start forgets the image of t = 1 within a few words
+        nn.init.eye_(self.recur.weight)
 
     def forward(self, drive: Tensor, state: State) -> State:
         """(R, H) drive to the next (h,)."""

@@ -126,6 +126,9 @@ class ModelConfig(BaseModel):
     folded: bool = Field(
         False, description="batch norms are folded into their convolutions, for use only"
     )
+    int8: bool = Field(
+        False, description="the decoder's largest layers are in int8 (`model.int8`), for use only"
+    )
 
     @model_validator(mode="before")
     @classmethod

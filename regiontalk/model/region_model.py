@@ -16,6 +16,7 @@ from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Chain
 from regiontalk.generate.model import Generator
 from regiontalk.model.config import ModelConfig, chain_of, preprocessing_of
+from regiontalk.model.int8 import use_float, use_int8
 from regiontalk.model.storage import open_folder
 from regiontalk.model.weights import load_strictly, save_folder, skip_init
 from regiontalk.regions.backbones import Backbone
@@ -195,8 +196,24 @@ class RegionModel(nn.Module):
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
+        if config.int8:
+            use_int8(model.generator, empty=True)
         load_strictly(model, folder / "model.safetensors")
         return model.eval()
+
+    def in_int8(self) -> RegionModel:
+        """This model with the decoder's largest layers in int8 (`model.int8`), in place: a form for use alone."""
+        if not self.config.int8:
+            use_int8(self.generator)
+            self.config = self.config.model_copy(update={"int8": True})
+        return self.eval()
+
+    def trainable(self) -> RegionModel:
+        """This model with all layers in floating point, in place, as stages train them."""
+        if self.config.int8:
+            use_float(self.generator)
+            self.config = self.config.model_copy(update={"int8": False})
+        return self
 
     def folded(self) -> RegionModel:
         """This model with every batch norm folded into its convolution: the form that is saved for use."""

@@ -30,6 +30,7 @@ from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 _MAX_INLINE = (
     16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 )
+INT8 = 3  # of onnx.TensorProto.DataType
 _MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
@@ -83,6 +84,19 @@ def export_runtime(folder: Path) -> list[Path]:
         atomic_write(path, functools.partial(Path.write_bytes, data=content))
         written.append(path)
     return written
+
+
+def store_in_int8(folder: Path) -> None:
+    """Put the decoder of a model folder in int8 (`model.int8`), in place; its graphs must be made anew.
+
+    Raises:
+        ValueError: the folder is no model, or one that writes no captions.
+    """
+    model = RegionModel.from_folder(folder)
+    if model.config.precomputed is not None:
+        raise ValueError(f"{folder}: expected a model that writes captions; this one only aligns")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    model.in_int8().save_pretrained(folder, card)
 
 
 def why_not(model: RegionModel) -> str | None:
@@ -256,11 +270,12 @@ def _export(
         program.model,
         input_size_limit=_MAX_FOLDED,
         output_size_limit=_MAX_FOLDED,
-        should_fold=lambda node: False if node.op_type == "Transpose" else None,
+        should_fold=_should_fold,
     )
     optimizer.remove_unused_nodes(program.model)
     proto: Any = program.model_proto
     _refer(proto.graph, graph.name, stored)
+    _multiply_integers(proto.graph)
     if graph.name == "encode_text":
         _tell_lengths(proto.graph)
     for entry in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
@@ -270,6 +285,12 @@ def _export(
     proto.metadata_props.add(key=WEIGHTS_KEY, value=made_for)
     content: bytes = proto.SerializeToString()
     return content
+
+
+def _should_fold(node: Any) -> bool | None:
+    """False for what would leave a copy of a weight in the graph, else None: the optimiser decides."""
+    reads_int8 = any(value is not None and value.dtype == INT8 for value in node.inputs)
+    return False if reads_int8 or node.op_type == "Transpose" else None
 
 
 def _dynamic(axes: Sequence[Any]) -> Any:
@@ -290,6 +311,9 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
     casts = []
     for tensor in graph.initializer:
         weight = stored.get(tensor.name.removeprefix("model."))
+        if weight is not None and weight.dtype == "I8" and weight.shape == tuple(tensor.dims):
+            tensor.CopyFrom(_reference(tensor.name, TensorProto.INT8, weight))
+            continue
         if weight is None or weight.dtype != "F16" or weight.shape != tuple(tensor.dims):
             if tensor.ByteSize() > _MAX_INLINE:
                 raise ValueError(
@@ -299,17 +323,64 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
         casts.append(
             helper.make_node("Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT)
         )
-        reference = TensorProto(
-            name=f"{tensor.name}.half",
-            data_type=TensorProto.FLOAT16,
-            dims=weight.shape,
-            data_location=TensorProto.EXTERNAL,
-        )
-        reference.external_data.add(key="location", value="model.safetensors")
-        reference.external_data.add(key="offset", value=str(weight.offset))
-        reference.external_data.add(key="length", value=str(weight.length))
-        tensor.CopyFrom(reference)
+        tensor.CopyFrom(_reference(f"{tensor.name}.half", TensorProto.FLOAT16, weight))
     nodes = [*casts, *graph.node]
+    graph.ClearField("node")
+    graph.node.extend(nodes)
+
+
+def _reference(name: str, data_type: int, weight: StoredTensor) -> Any:
+    """A tensor whose values stand in ``model.safetensors``."""
+    from onnx import TensorProto
+
+    reference = TensorProto(
+        name=name,
+        data_type=data_type,
+        dims=weight.shape,
+        data_location=TensorProto.EXTERNAL,
+    )
+    reference.external_data.add(key="location", value="model.safetensors")
+    reference.external_data.add(key="offset", value=str(weight.offset))
+    reference.external_data.add(key="length", value=str(weight.length))
+    return reference
+
+
+def _multiply_integers(graph: Any) -> None:
+    """Let products with int8 weights be computed in int8: `model.int8` has both factors as whole numbers in float32."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    int8_weights = {
+        tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.INT8
+    }
+    weight_of_cast = {
+        node.output[0]: node.input[0]
+        for node in graph.node
+        if node.op_type == "Cast" and node.input[0] in int8_weights
+    }
+    if not weight_of_cast:
+        return
+    # unsigned bytes times signed ones are what processors multiply fastest
+    offset = numpy_helper.from_array(np.array(128, dtype=np.float32), "int8.offset")
+    zero_point = numpy_helper.from_array(np.array(128, dtype=np.uint8), "int8.zero_point")
+    graph.initializer.extend([offset, zero_point])
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type != "Gemm" or node.input[1] not in weight_of_cast:
+            if node.output[0] not in weight_of_cast:
+                nodes.append(node)
+            continue
+        (result,) = node.output
+        shifted, unsigned, turned, sums = (
+            f"{result}.{name}" for name in ("shifted", "unsigned", "weight", "sums")
+        )
+        weight = weight_of_cast[node.input[1]]
+        nodes += [
+            helper.make_node("Add", [node.input[0], offset.name], [shifted]),
+            helper.make_node("Cast", [shifted], [unsigned], to=TensorProto.UINT8),
+            helper.make_node("Transpose", [weight], [turned], perm=[1, 0]),
+            helper.make_node("MatMulInteger", [unsigned, turned, zero_point.name], [sums]),
+            helper.make_node("Cast", [sums], [result], to=TensorProto.FLOAT),
+        ]
     graph.ClearField("node")
     graph.node.extend(nodes)
 

@@ -82,6 +82,9 @@ class Recipe(BaseModel):
     align: AlignConfig | None = None
     generate: GenerateConfig | None = None
     photo_check: PhotoCheckConfig | None = None
+    int8: bool = Field(
+        False, description="the finished model's decoder is stored and computes in int8"
+    )
 
     @model_validator(mode="after")
     def _parts_meet(self) -> Self:

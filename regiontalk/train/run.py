@@ -178,6 +178,8 @@ def run_recipe(
         run.stage(name, model)
     folder = run.out / "model"
     if run.processes.is_main:
+        if run.recipe.int8:
+            model.in_int8()
         save_for_use(folder, model, card, run.log)
     run.processes.wait()
     return folder

@@ -32,10 +32,12 @@ def folder(make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempP
     return exported(make_tiny(), tmp_path_factory.mktemp("engines") / "tiny")
 
 
-def exported(model: RegionModel, folder: Path) -> Path:
+def exported(model: RegionModel, folder: Path, *, int8: bool = False) -> Path:
     torch.manual_seed(0)
     for parameter in model.parameters():  # nothing stays at a first value that hides a fault
         parameter.data += 0.05 * torch.randn_like(parameter)
+    if int8:
+        model.in_int8()
     model.folded().save_pretrained(folder, "# tiny\n")
     export_runtime(folder)
     return folder
@@ -96,15 +98,19 @@ def agree(first: Predictor, second: Predictor) -> None:
         pytest.param({"regions": 3, "places": True, "look": "after"}, id="attention to regions"),
     ],
 )
+@pytest.mark.parametrize("int8", [pytest.param(False, id="float"), pytest.param(True, id="int8")])
 def test_both_engines_agree(
-    make_tiny: Callable[..., RegionModel], changes: dict[str, Any], tmp_path: Path
+    make_tiny: Callable[..., RegionModel], changes: dict[str, Any], int8: bool, tmp_path: Path
 ) -> None:
     config = make_tiny().config
     generator = config.generator.model_copy(update=changes)
     model = RegionModel(
         config=config.model_copy(update={"generator": generator}), vocabulary=make_tiny().vocabulary
     )
-    path = exported(model.eval(), tmp_path / "model")
+    path = exported(model.eval(), tmp_path / "model", int8=int8)
+    decoder = onnx.load(path / "decoder_step.onnx", load_external_data=False)
+    operators = [node.op_type for node in decoder.graph.node]
+    assert operators.count("MatMulInteger") == (3 if int8 else 0)
     agree(TorchPredictor(RegionModel.from_folder(path)), OnnxPredictor(path))
 
 
