@@ -506,8 +506,11 @@ class RegionCaptioner:
         """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
         predictor = self.predictor
         vectors = predictor.embed_regions(predictor.region_features(features, boxes_xyxy))
-        words, mask = predictor.encode_text([caption.words for caption in captions])
-        sentences = (words * mask[..., None]).sum(1)  # (B*N, D)
+        distinct = dict.fromkeys(caption.words for caption in captions)  # many regions say the same
+        row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
+        words, mask = predictor.encode_text(list(row_of_text))
+        texts = (words * mask[..., None]).sum(1)
+        sentences = texts[[row_of_text[caption.words] for caption in captions]]  # (B*N, D)
         alignment_scores = (sentences * vectors.reshape(len(captions), -1)).sum(1)
         mean_log_probs = [
             max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions

@@ -37,6 +37,14 @@ class RawBox:
         return x2 <= x1 or y2 <= y1
 
     @property
+    def fits_as_corners(self) -> bool:
+        """Whether they are x1, y1, x2, y2 inside a photo of known size, a pixel of rounding apart."""
+        if self.is_inverted or self.size_wh is None:
+            return False
+        x1, y1, x2, y2 = self.numbers
+        return min(x1, y1) >= 0 and x2 <= self.size_wh[0] + 1 and y2 <= self.size_wh[1] + 1
+
+    @property
     def fits_as_corner_and_size(self) -> bool:
         """Whether x, y, width, height stay in the photo, a pixel of rounding apart."""
         x, y, width, height = self.numbers
@@ -69,6 +77,22 @@ def box_convention(boxes: Sequence[RawBox]) -> str | None:
     if inverted >= 0.2 and all(box.fits_as_corner_and_size for box in boxes):
         return "x, y, width, height, as COCO has them; x2 is x + width and y2 is y + height"
     return None
+
+
+def check_corner_and_size(where: str, boxes: Sequence[RawBox]) -> None:
+    """Refuse boxes that should be x, y, width, height and by all appearance are x1, y1, x2, y2.
+
+    Raises:
+        ValueError: a fifth of them and more would leave their photo, and all lie in it as corners.
+    """
+    if len(boxes) < _ENOUGH:
+        return
+    outside = sum(not box.fits_as_corner_and_size for box in boxes)
+    if outside >= 0.2 * len(boxes) and all(box.fits_as_corners for box in boxes):
+        raise ValueError(
+            f"{where}: expected boxes x, y, width, height, got {len(boxes)} of which {outside} would leave their "
+            "photo; they look like x1, y1, x2, y2: width is x2 - x1 and height is y2 - y1"
+        )
 
 
 def looks_like_percent(boxes: Sequence[RawBox]) -> bool:

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from regiontalk.datasets.checks import caption_troubles, is_missing
+from regiontalk.datasets.checks import (
+    RawBox,
+    caption_troubles,
+    check_corner_and_size,
+    is_missing,
+)
 from regiontalk.datasets.flickr import ImageFile, image_files, read_json
 from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
@@ -38,7 +43,8 @@ def read_coco(
     and are left out. Whatever is left out is counted.
 
     Raises:
-        ValueError: the folder is missing, or a file is missing, is not JSON or lacks its lists.
+        ValueError: the folder is missing, a file is missing, is not JSON or lacks its lists, or the
+            boxes look like corners.
     """
     troubles: dict[str, list[str]] = defaultdict(list)
     files = image_files(images_folder)
@@ -133,10 +139,15 @@ def _read_instances(
     document = read_json(path, "annotations", "categories")
     categories = _by_id(document["categories"], ("name",), troubles)
     keys = ("bbox", "category_id")
+    raw_boxes: list[RawBox] = []
     for row in _rows_of(document["annotations"], keys, photos, path.name, troubles):
         where = f"annotation {row.get('id')}"
         photo_id, category = _id(row["image_id"]), _id(row["category_id"])
-        corners = _corners(row["bbox"], photos[photo_id])
+        photo = photos[photo_id]
+        corners = _corners(row["bbox"], photo)
+        if corners is not None:
+            x, y, width, height = (float(value) for value in row["bbox"])
+            raw_boxes.append(RawBox((x, y, width, height), (photo["width"], photo["height"])))
         if row.get("iscrowd"):
             troubles["box around a crowd, left out"].append(where)
         elif corners is None or category not in categories:
@@ -145,6 +156,7 @@ def _read_instances(
             photo_objects = objects[photo_id]
             photo_objects.categories[category].append(len(photo_objects.boxes))
             photo_objects.boxes.append(corners)
+    check_corner_and_size(path.name, raw_boxes)
     return objects, categories
 
 

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regiontalk import boxes as box_ops
+from regiontalk.datasets.checks import Quad, RawBox, check_corner_and_size
 from regiontalk.datasets.flickr import read_json
 from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.files import read_text
@@ -265,23 +266,45 @@ def add_names(
     Args:
         examples: found in ``boxes_by_photo`` by their id or by their file's name.
         boxes_by_photo: in pixels of the stored photo.
+
+    Raises:
+        ValueError: the boxes look like corners that were read as a corner and a size.
     """
     with_names: list[Example] = []
+    raw_boxes: list[RawBox] = []
     for example in examples:
         boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
-        with_names.append(_with_names(example, boxes) if boxes else example)
+        size_wh = _stored_size(example) if boxes else None
+        if boxes and size_wh:  # a photo that cannot be opened stays grey, whatever its boxes are
+            with_names.append(_with_names(example, boxes, size_wh))
+            raw_boxes += [RawBox(_corner_and_size(box.box), size_wh) for box in boxes]
+        else:
+            with_names.append(example)
+    check_corner_and_size("names on boxes", raw_boxes)
     return with_names
 
 
-def _with_names(example: Example, named_boxes: Sequence[NamedBox]) -> Example:
+def _stored_size(example: Example) -> tuple[int, int] | None:
+    """Width and height of the stored photo; None where it cannot be opened."""
+    try:
+        return open_photo(example.photo, at_least=1).size_wh
+    except ImageError:
+        return None
+
+
+def _corner_and_size(corners: Quad) -> Quad:
+    """A box as it stood in COCO's file."""
+    x1, y1, x2, y2 = corners
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _with_names(
+    example: Example, named_boxes: Sequence[NamedBox], stored_wh: tuple[int, int]
+) -> Example:
     """One example with names."""
     is_described = any(phrase.source != DETECTOR for phrase in example.phrases)
     if is_described:
         named_boxes = [box for box in named_boxes if box.name != "person"]
-    try:
-        stored_wh = open_photo(example.photo, at_least=1).size_wh
-    except ImageError:  # training leaves it grey, whatever its boxes are
-        return example
     size_wh = example.size_wh or stored_wh
     boxes, names = _inside(named_boxes, stored_wh, size_wh)
     rows, all_boxes = _join_boxes(example.boxes_xyxy, boxes)

@@ -105,6 +105,15 @@ def test_yolo_by_hand(tmp_path: Path) -> None:
     assert boxes == [NamedBox("pipe", (40.0, 15.0, 60.0, 35.0), 1.0)]
 
 
+def test_corners_in_place_of_a_size_are_refused(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (100, 80)).save(photo)
+    corners = [(10, 10, 95, 70), (50, 20, 90, 60), (5, 5, 20, 20), (60, 40, 99, 79)]
+    read = [NamedBox("cup", (x, y, x + x2, y + y2), 0.9) for x, y, x2, y2 in corners]
+    with pytest.raises(ValueError, match="3 would leave their photo; they look like x1, y1, x2"):
+        add_names([Example(photo)], {"a.png": read})
+
+
 def test_names_join_what_people_annotated(tmp_path: Path) -> None:
     photo = tmp_path / "a.png"
     Image.new("RGB", (100, 100)).save(photo)
