@@ -1,6 +1,6 @@
 """The decoder's layers in int8: half the bytes on disk, a third of the time a word takes.
 
-A weight matrix stands on a grid of its own for each row that leaves the layer; what enters is
+Each row of a weight matrix stands on a grid of its own; what enters is
 rounded row by row while the model runs, so that a caption does not depend on what is decoded beside
 it. Weights take 127 of 255 steps: products of two neighbours then fit the 16 bits in which
 processors without VNNI add them. Both engines multiply the same whole numbers.
