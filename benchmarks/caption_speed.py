@@ -1,6 +1,6 @@
 """How long one photo takes on each engine, and how long and how large a cold start is; side by side in one run.
 
-    python benchmarks/caption_speed.py --json out/caption_speed.json
+    python benchmarks/caption_speed.py --json out/caption_speed.json --plot docs/caption_time.png
 
 A JPEG of 640x480 pixels is decoded, captioned (ten regions and the whole) and, for the cold start,
 captioned by the command line in a new process. The engines take turns, so that the ratio does not
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="a picture of where the time of a photo goes")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photo = save_photo(Path(folder))
@@ -55,6 +56,8 @@ def main() -> None:
     if arguments.json is not None:
         text = json.dumps(report, indent=2) + "\n"
         write_data(arguments.json, text.encode())
+    if arguments.plot is not None:
+        draw_parts(report["parts"], arguments.plot)
 
 
 def save_photo(folder: Path) -> Path:
@@ -141,6 +144,24 @@ def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, floa
     for name, step in steps.items():
         medians[name] = statistics.median(clock(step) for _ in range(20))
     return medians
+
+
+def draw_parts(milliseconds: Mapping[str, float], path: Path) -> None:
+    """One bar for each part of a photo's time, in the order in which they come."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(7, 2.8), layout="constrained")
+    names, values = list(milliseconds), list(milliseconds.values())
+    bars = axis.barh(names, values, color="#4477aa")
+    axis.bar_label(bars, fmt="%.1f", padding=3)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    axis.set_xlabel(f"milliseconds of one photo; together {sum(values):.0f}")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
 
 
 def clock(step: Callable[[], Any]) -> float:
