@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,15 +139,12 @@ def _read_instances(
     document = read_json(path, "annotations", "categories")
     categories = _by_id(document["categories"], ("name",), troubles)
     keys = ("bbox", "category_id")
-    raw_boxes: list[RawBox] = []
-    for row in _rows_of(document["annotations"], keys, photos, path.name, troubles):
+    rows = list(_rows_of(document["annotations"], keys, photos, path.name, troubles))
+    check_corner_and_size(path.name, _raw_boxes(rows, photos))
+    for row in rows:
         where = f"annotation {row.get('id')}"
         photo_id, category = _id(row["image_id"]), _id(row["category_id"])
-        photo = photos[photo_id]
-        corners = _corners(row["bbox"], photo)
-        if corners is not None:
-            x, y, width, height = (float(value) for value in row["bbox"])
-            raw_boxes.append(RawBox((x, y, width, height), (photo["width"], photo["height"])))
+        corners = _corners(row["bbox"], photos[photo_id])
         if row.get("iscrowd"):
             troubles["box around a crowd, left out"].append(where)
         elif corners is None or category not in categories:
@@ -156,8 +153,20 @@ def _read_instances(
             photo_objects = objects[photo_id]
             photo_objects.categories[category].append(len(photo_objects.boxes))
             photo_objects.boxes.append(corners)
-    check_corner_and_size(path.name, raw_boxes)
     return objects, categories
+
+
+def _raw_boxes(
+    rows: Sequence[Mapping[str, Any]], photos: Mapping[str, Mapping[str, Any]]
+) -> list[RawBox]:
+    """The boxes of annotations as they stand, with the size of their photo; what is no box is passed over."""
+    boxes: list[RawBox] = []
+    for row in rows:
+        photo = photos[_id(row["image_id"])]
+        if _corners(row["bbox"], photo) is not None:
+            x, y, width, height = (float(value) for value in row["bbox"])
+            boxes.append(RawBox((x, y, width, height), (photo["width"], photo["height"])))
+    return boxes
 
 
 def _by_id(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,10 +33,12 @@ from regiontalk.datasets.report import DataReport, report_on
 from regiontalk.files import read_text
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, FloatArray, Phrase
+from regiontalk.text.nouns import kind_of
 
 DETECTOR = "detector"  # `Phrase.source` of a name on a box
 MIN_SCORE = 0.45  # NanoDet's names are right in 82 of 100 above it
 SAME_BOX_IOU = 0.7  # a detector's box over this IoU with an annotated one is that box
+CONTRADICTED = "detector's name that a person's phrase contradicts, left out"
 COUNTS = {2: "two", 3: "three"}
 
 # COCO's 80 categories by their number in its files, which leave 11 numbers out.
@@ -256,27 +258,36 @@ def _yolo_box(line: str, where: str, classes: Sequence[str], size_wh: tuple[int,
 
 
 def add_names(
-    examples: Iterable[Example], boxes_by_photo: Mapping[str, Sequence[NamedBox]]
+    examples: Iterable[Example],
+    boxes_by_photo: Mapping[str, Sequence[NamedBox]],
+    contradictions: list[str] | None = None,
 ) -> list[Example]:
     """Examples with a detector's boxes and names beside what people annotated.
 
     A box that lies on an annotated one is that box and gives it a name; people are left to the
-    people who described them where a photo has phrases of its own.
+    people who described them where a photo has phrases of its own. Where somebody wrote the name of
+    another class on a box, the detector's name of it is left out.
 
     Args:
         examples: found in ``boxes_by_photo`` by their id or by their file's name.
         boxes_by_photo: in pixels of the stored photo.
+        contradictions: takes a line for each name that was left out.
 
     Raises:
         ValueError: the boxes look like corners that were read as a corner and a size.
     """
     with_names: list[Example] = []
     raw_boxes: list[RawBox] = []
+    names = {box.name for boxes in boxes_by_photo.values() for box in boxes}
+    kinds = {kind_of(plain_name(name)) for name in names}
     for example in examples:
         boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
         size_wh = _stored_size(example) if boxes else None
         if boxes and size_wh:  # a photo that cannot be opened stays grey, whatever its boxes are
-            with_names.append(_with_names(example, boxes, size_wh))
+            named, disputed = _with_names(example, boxes, size_wh, kinds)
+            with_names.append(named)
+            if contradictions is not None:
+                contradictions += disputed
             raw_boxes += [RawBox(_corner_and_size(box.box), size_wh) for box in boxes]
         else:
             with_names.append(example)
@@ -299,24 +310,54 @@ def _corner_and_size(corners: Quad) -> Quad:
 
 
 def _with_names(
-    example: Example, named_boxes: Sequence[NamedBox], stored_wh: tuple[int, int]
-) -> Example:
-    """One example with names."""
+    example: Example,
+    named_boxes: Sequence[NamedBox],
+    stored_wh: tuple[int, int],
+    kinds: Collection[str],
+) -> tuple[Example, list[str]]:
+    """One example with names, and a line for each name that a person's phrase contradicts.
+
+    Args:
+        example: as people annotated it.
+        named_boxes: of its photo.
+        stored_wh: of the photo's file.
+        kinds: of things that all names are about (`text.nouns.kind_of`).
+    """
     is_described = any(phrase.source != DETECTOR for phrase in example.phrases)
     if is_described:
         named_boxes = [box for box in named_boxes if box.name != "person"]
     size_wh = example.size_wh or stored_wh
     boxes, names = _inside(named_boxes, stored_wh, size_wh)
     rows, all_boxes = _join_boxes(example.boxes_xyxy, boxes)
-    phrases = (*example.phrases, *_name_phrases(names, rows))
-    return replace(example, boxes_xyxy=all_boxes, phrases=phrases, size_wh=size_wh)
+    disputed: list[str] = []
+    agreed: list[tuple[str, int]] = []
+    for name, row in zip(names, rows, strict=True):
+        phrase = _contradicting(example, name, row, kinds)
+        if phrase is None:
+            agreed.append((name, row))
+        else:
+            disputed.append(f"{example.photo.name}: {phrase!r} and {name!r} on one box")
+    phrases = (*example.phrases, *_name_phrases(agreed))
+    named = replace(example, boxes_xyxy=all_boxes, phrases=phrases, size_wh=size_wh)
+    return named, disputed
 
 
-def _name_phrases(names: Sequence[str], rows: Sequence[int]) -> list[Phrase]:
-    """A phrase for each named box, by its row, then one for all boxes of a name where it has several."""
+def _contradicting(example: Example, name: str, row: int, kinds: Collection[str]) -> str | None:
+    """A person's phrase that gives the box of this row the name of another class; None where all agree."""
+    texts = [phrase.text for phrase in example.phrases if phrase.boxes == (row,)]
+    phrase_kinds = [kind_of(text) for text in texts]
+    name_kind = kind_of(plain_name(name))
+    if name_kind in phrase_kinds:
+        return None
+    others = (text for text, kind in zip(texts, phrase_kinds, strict=True) if kind in kinds)
+    return next(others, None)
+
+
+def _name_phrases(named_rows: Sequence[tuple[str, int]]) -> list[Phrase]:
+    """A phrase for each name and row of a box, then one for all boxes of a name where it has several."""
     phrases: list[Phrase] = []
     rows_by_name: dict[str, list[int]] = defaultdict(list)
-    for name, row in zip(names, rows, strict=True):
+    for name, row in named_rows:
         phrases.append(Phrase(name_phrase(name), (row,), source=DETECTOR))
         rows_by_name[name].append(row)
     for name, name_rows in sorted(rows_by_name.items()):
@@ -365,8 +406,7 @@ def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Exam
     names = {str(row["id"]): str(row["file_name"]) for row in document["images"]}
     results = _read_detections(folder / "detections.json", document, names, min_score)
     captions = _read_captions(folder / "captions.json")
-    files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
-    files |= {path.name: path for path in sorted(folder.glob("*.jpg"))}
+    files = _files_below(folder)
     troubles: dict[str, list[str]] = defaultdict(list)
     examples = []
     for photo_id, name in names.items():
@@ -374,9 +414,15 @@ def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Exam
             examples.append(Example(files[name], tuple(captions[photo_id]), id=photo_id))
         else:
             troubles["photo missing"].append(name)
-    with_names = add_names(examples, results)
+    with_names = add_names(examples, results, troubles[CONTRADICTED])
     renamed = [replace(example, id=example.photo.name) for example in with_names]
     return renamed, report_on(folder.name, renamed, troubles)
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    """File name -> path of what lies in a folder's folders, and of JPEGs in it."""
+    files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
+    return files | {path.name: path for path in sorted(folder.glob("*.jpg"))}
 
 
 def _read_detections(

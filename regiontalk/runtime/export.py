@@ -30,7 +30,8 @@ from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 _MAX_INLINE = (
     16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 )
-INT8 = 3  # of onnx.TensorProto.DataType
+_INT8 = 3  # of onnx.TensorProto.DataType
+_OFFSET, _ZERO_POINT = "int8.offset", "int8.zero_point"  # constants of graphs that multiply in int8
 _MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
@@ -289,7 +290,7 @@ def _export(
 
 def _should_fold(node: Any) -> bool | None:
     """False for what would leave a copy of a weight in the graph, else None: the optimiser decides."""
-    reads_int8 = any(value is not None and value.dtype == INT8 for value in node.inputs)
+    reads_int8 = any(value is not None and value.dtype == _INT8 for value in node.inputs)
     return False if reads_int8 or node.op_type == "Transpose" else None
 
 
@@ -347,7 +348,7 @@ def _reference(name: str, data_type: int, weight: StoredTensor) -> Any:
 
 def _multiply_integers(graph: Any) -> None:
     """Let products with int8 weights be computed in int8: `model.int8` has both factors as whole numbers in float32."""
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, numpy_helper
 
     int8_weights = {
         tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.INT8
@@ -359,30 +360,38 @@ def _multiply_integers(graph: Any) -> None:
     }
     if not weight_of_cast:
         return
-    # unsigned bytes times signed ones are what processors multiply fastest
-    offset = numpy_helper.from_array(np.array(128, dtype=np.float32), "int8.offset")
-    zero_point = numpy_helper.from_array(np.array(128, dtype=np.uint8), "int8.zero_point")
-    graph.initializer.extend([offset, zero_point])
+    graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(128, dtype=np.float32), _OFFSET),
+            numpy_helper.from_array(np.array(128, dtype=np.uint8), _ZERO_POINT),
+        ]
+    )
     nodes: list[Any] = []
     for node in graph.node:
-        if node.op_type != "Gemm" or node.input[1] not in weight_of_cast:
-            if node.output[0] not in weight_of_cast:
-                nodes.append(node)
-            continue
-        (result,) = node.output
-        shifted, unsigned, turned, sums = (
-            f"{result}.{name}" for name in ("shifted", "unsigned", "weight", "sums")
-        )
-        weight = weight_of_cast[node.input[1]]
-        nodes += [
-            helper.make_node("Add", [node.input[0], offset.name], [shifted]),
-            helper.make_node("Cast", [shifted], [unsigned], to=TensorProto.UINT8),
-            helper.make_node("Transpose", [weight], [turned], perm=[1, 0]),
-            helper.make_node("MatMulInteger", [unsigned, turned, zero_point.name], [sums]),
-            helper.make_node("Cast", [sums], [result], to=TensorProto.FLOAT),
-        ]
+        if node.op_type == "Gemm" and node.input[1] in weight_of_cast:
+            nodes += _integer_product(node.input[0], weight_of_cast[node.input[1]], node.output[0])
+        elif node.output[0] not in weight_of_cast:
+            nodes.append(node)
     graph.ClearField("node")
     graph.node.extend(nodes)
+
+
+def _integer_product(factor: str, weight: str, result: str) -> list[Any]:
+    """Nodes from whole numbers in float32 and an int8 weight to their product in float32.
+
+    Unsigned bytes times signed ones are what processors multiply fastest.
+    """
+    from onnx import TensorProto, helper
+
+    shifted, unsigned = f"{result}.shifted", f"{result}.unsigned"
+    turned, sums = f"{result}.weight", f"{result}.sums"
+    return [
+        helper.make_node("Add", [factor, _OFFSET], [shifted]),
+        helper.make_node("Cast", [shifted], [unsigned], to=TensorProto.UINT8),
+        helper.make_node("Transpose", [weight], [turned], perm=[1, 0]),
+        helper.make_node("MatMulInteger", [unsigned, turned, _ZERO_POINT], [sums]),
+        helper.make_node("Cast", [sums], [result], to=TensorProto.FLOAT),
+    ]
 
 
 def _tell_lengths(graph: Any) -> None:

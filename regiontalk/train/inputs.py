@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from regiontalk.datasets.names import add_names, read_results
+from regiontalk.datasets.names import CONTRADICTED, add_names, read_results
 from regiontalk.datasets.splits import read_split
 from regiontalk.model.region_model import RegionModel, resolve_device
 from regiontalk.records import Example
@@ -210,11 +210,15 @@ def name_boxes(
     Raises:
         ValueError: the results are for none of these photos.
     """
-    named = add_names(examples, read_results(path, min_score=min_score))
+    contradictions: list[str] = []
+    named = add_names(examples, read_results(path, min_score=min_score), contradictions)
     changed = sum(
         len(new.phrases) > len(old.phrases) for new, old in zip(named, examples, strict=True)
     )
     log(f"{path.name}: names on boxes of {changed} photos")
+    if contradictions:
+        some = "; ".join(contradictions[:3])
+        log(f"  {len(contradictions)} {CONTRADICTED}: {some}")
     if not changed:
         raise ValueError(
             f"{path}: expected results for photos of the data, got none whose file_name or image_id is theirs"

@@ -138,6 +138,21 @@ def test_names_join_what_people_annotated(tmp_path: Path) -> None:
     ]
 
 
+def test_a_person_is_believed_where_a_detector_contradicts(tmp_path: Path) -> None:
+    photo = tmp_path / "a.png"
+    Image.new("RGB", (100, 100)).save(photo)
+    boxes = np.array([[0, 0, 50, 50], [50, 50, 100, 100]], np.float32)
+    phrases = (Phrase("a small cat", (0,)), Phrase("its toy", (1,)))
+    example = Example(photo, ("a cat",), boxes, phrases, (100, 100))
+    detected = [NamedBox("dog", (0, 0, 50, 50), 0.9), NamedBox("frisbee", (50, 50, 100, 100), 0.9)]
+    elsewhere = {"b.png": [NamedBox("cat", (0, 0, 9, 9), 0.9)]}  # cats are a class of this detector
+    lines: list[str] = []
+    (named,) = add_names([example], {"a.png": detected, **elsewhere}, lines)
+    texts = [phrase.text for phrase in named.phrases]
+    assert texts == ["a small cat", "its toy", "a frisbee"]
+    assert lines == ["a.png: 'a small cat' and 'dog' on one box"]
+
+
 def test_a_folder_with_detections(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (80, 60)).save(tmp_path / "photos" / "a.jpg")
