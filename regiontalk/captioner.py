@@ -57,6 +57,15 @@ class WordScores(NamedTuple):
     # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
     scores: FloatArray
 
+    def visible(self) -> WordScores:
+        """Without boxes that are slivers or padding; NULL stays."""
+        is_visible = visible(self.boxes_xyxy)
+        is_choice = np.ones(self.scores.shape[1], dtype=bool)
+        is_choice[: len(is_visible)] = is_visible
+        return self._replace(
+            boxes_xyxy=self.boxes_xyxy[is_visible], scores=self.scores[:, is_choice]
+        )
+
 
 class ScoredCaption(NamedTuple):
     """A caption and what its confidence is computed from.
@@ -298,12 +307,9 @@ class RegionCaptioner:
         prior = region_prior(words, objectness, weight, choices.shape[1])
         is_known = np.array(token_ids) != UNKNOWN
         scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][is_known]  # (T, N)
-        boxes_xyxy = self._to_original(boxes[0], opened)
-        is_visible = visible(boxes_xyxy)
-        is_choice = np.ones(scores.shape[1], dtype=bool)  # NULL, the last of those that have it, is
-        is_choice[: len(is_visible)] = is_visible
         known_tokens = tuple(itertools.compress(tokens, is_known))
-        return WordScores(opened, known_tokens, boxes_xyxy[is_visible], scores[:, is_choice])
+        boxes_xyxy = self._to_original(boxes[0], opened)
+        return WordScores(opened, known_tokens, boxes_xyxy, scores).visible()
 
     def decode_alignment(self, word_scores: WordScores, *, beta: float = 0.0) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""

@@ -178,16 +178,28 @@ def _follow(
         allowed[:, list(forbidden)] = -np.inf
         is_last = position == max_words
         words = np.full_like(alive, END) if is_last else choose(allowed, alive, position)
-        chosen = allowed[np.arange(len(alive)), words].astype(np.float64)
+        words, chosen = _stop_impossible(words, allowed)
         totals[alive] += chosen
-        words = np.where(np.isneginf(chosen), END, words)  # no word is possible: the row stops
         if not is_last:
             written[alive, position] = words
-        still_alive = np.flatnonzero(words != END)
-        if len(still_alive) < len(alive):
-            alive, words = alive[still_alive], words[still_alive]
-            state = reorder(state, still_alive)
+        alive, words, state = _drop_finished(alive, words, state)
     return _one_each(written, totals, length_power)
+
+
+def _drop_finished(
+    alive: IntArray, words: IntArray, state: State
+) -> tuple[IntArray, IntArray, State]:
+    """The rows (R,) whose last word is not END, their words and their state."""
+    still_alive = np.flatnonzero(words != END)
+    if len(still_alive) == len(alive):
+        return alive, words, state
+    return alive[still_alive], words[still_alive], reorder(state, still_alive)
+
+
+def _stop_impossible(words: IntArray, allowed: FloatArray) -> tuple[IntArray, NDArray[np.float64]]:
+    """The words (R,) chosen of (R, V), END where none is possible, and their log-probabilities (R,)."""
+    chosen = allowed[np.arange(len(words)), words].astype(np.float64)
+    return np.where(np.isneginf(chosen), END, words), chosen
 
 
 def _one_each(
@@ -241,9 +253,9 @@ def beam(
     Raises:
         ValueError: an argument is out of range, or the step returns another shape or NaN.
     """
-    _check(rows, max_words, forbidden, length_power)
     keep = beams if keep is None else keep
     horizon = max_words if horizon is None else horizon
+    _check(rows, max_words, forbidden, length_power)
     _check_beam(beams, keep, horizon)
     sentences: list[list[Hypothesis]] = [[] for _ in range(rows)]
     hunt = _Hunt.start(rows, max_words, keep)
@@ -251,22 +263,14 @@ def beam(
     for position in range(max_words + 1):
         if not len(hunt.rows):
             break
-        log_probabilities, state = step(words, state)
-        _check_step(log_probabilities, len(words), forbidden)
-        beams_before = hunt.total.shape[1]  # 1 at first, then K
-        hunt, parents, words = hunt.grow(
-            log_probabilities, beams, position, forbidden, length_power
-        )
-        parents += np.arange(len(parents))[:, None] * beams_before  # rows of the state
-        # the longest sentence that a prefix may become: it bears the same log-probability best
-        longest = min(position + 2 + horizon, max_words + 1)
-        is_hopeful = hunt.hopeful(longest**length_power)
-        all_go_on = bool(is_hopeful.all())
-        if not all_go_on:
-            hunt.select(~is_hopeful).report(sentences)
-            hunt, parents, words = hunt.select(is_hopeful), parents[is_hopeful], words[is_hopeful]
-        words = words.ravel()
-        state = reorder(state, parents.ravel(), inside_rows=all_go_on and position > 0)
+        log_probs, state = step(words, state)
+        _check_step(log_probs, len(words), forbidden)
+        hunt, parents, words = hunt.grow(log_probs, beams, position, forbidden, length_power)
+        is_hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1), length_power)
+        hunt.select(~is_hopeful).report(sentences)
+        hunt, words = hunt.select(is_hopeful), words[is_hopeful].ravel()
+        stays = position > 0 and bool(is_hopeful.all())
+        state = reorder(state, parents[is_hopeful].ravel(), inside_rows=stays)
     return sentences
 
 
@@ -302,22 +306,27 @@ class _Hunt(NamedTuple):
         forbidden: Sequence[int],
         length_power: float,
     ) -> tuple[_Hunt, IntArray, IntArray]:
-        """One word further: the next hunt, and of each of its prefixes the parent and the last word, both (R, K)."""
+        """One word further: the next hunt, and of each of its prefixes the state's row and the last word, (R, K)."""
         vocabulary = log_probabilities.shape[1]
         sums = self.total[:, :, None] + log_probabilities.reshape(*self.total.shape, vocabulary)
         ends = sums[:, :, END].copy()
-        if position == self.written.shape[2]:  # all that is left must end here, and nothing goes on
-            hunt = self.collect(ends, position, length_power)
-            nowhere = np.zeros_like(ends, dtype=np.int64)
-            return hunt._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
+        if position == self.written.shape[2]:
+            return self.end(ends, position, length_power)
         sums[:, :, [END, *forbidden]] = -np.inf
-        total, columns = _best(sums.reshape(len(sums), -1), beams)
-        parents, words = np.divmod(columns, vocabulary)
-        words = np.where(np.isneginf(total), END, words)
+        total, parents, words = _best_continuations(sums, beams)
         hunt = self.collect(_in_beam(ends, total, beams), position, length_power)
         written = _take(self.written, parents)
         written[:, :, position] = words
-        return hunt._replace(total=total, written=written), parents, words
+        first_rows = np.arange(len(parents))[:, None] * self.total.shape[1]
+        return hunt._replace(total=total, written=written), first_rows + parents, words
+
+    def end(
+        self, ends: FloatArray, position: int, length_power: float
+    ) -> tuple[_Hunt, IntArray, IntArray]:
+        """`grow` where no word is left to write: all prefixes end here (R, K), and nothing goes on."""
+        hunt = self.collect(ends, position, length_power)
+        nowhere = np.zeros_like(ends, dtype=np.int64)
+        return hunt._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
 
     def collect(self, ends: FloatArray, position: int, length_power: float) -> _Hunt:
         """With the prefixes that end here: ``ends`` (R, K), their log-probability with END, -inf where it is none."""
@@ -335,9 +344,12 @@ class _Hunt(NamedTuple):
             sentences=_take(sentences, order),
         )
 
-    def hopeful(self, divisor: float) -> NDArray[np.bool_]:
-        """(R,) bool, True = the best prefix, divided by that, beats the worst sentence kept."""
-        return np.asarray(self.total[:, 0] / divisor > self.scores[:, -1])
+    def hopeful(self, longest: int, length_power: float) -> NDArray[np.bool_]:
+        """(R,) bool, True = the best prefix may become better than the worst sentence kept.
+
+        It would bear its log-probability best as the ``longest`` sentence that it may become.
+        """
+        return np.asarray(self.total[:, 0] / longest**length_power > self.scores[:, -1])
 
     def select(self, is_chosen: NDArray[np.bool_]) -> _Hunt:
         """The rows (R,) bool, True = chosen."""
@@ -393,6 +405,16 @@ def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State
     raise ValueError(
         f"state: expected arrays in nested tuples, Fixed or None, got {type(state).__name__}"
     )
+
+
+def _best_continuations(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray, IntArray]:
+    """Of the sums (R, K, V) of prefixes and words the ``count`` best: log-probability, prefix and word, (R, count).
+
+    The word is END where a row has not so many.
+    """
+    total, columns = _best(sums.reshape(len(sums), -1), count)
+    parents, words = np.divmod(columns, sums.shape[2])
+    return total, parents, np.where(np.isneginf(total), END, words)
 
 
 def _best(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
