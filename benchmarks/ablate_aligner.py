@@ -19,6 +19,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.metrics.bootstrap import Interval
+from regiontalk.records import Example
 from regiontalk.train.align import FragmentConfig
 from regiontalk.train.recipe import Recipe
 from regiontalk.train.run import Run, run_recipe
@@ -62,39 +64,48 @@ def main() -> None:
     recipe = Recipe.read(arguments.config)
     figures_by_row: dict[str, list[list[float]]] = {}
     for name in arguments.rows:
-        figures_by_row[name] = []
         begun = time.perf_counter()
+        recalls: list[list[float]] = []
         for seed in arguments.seeds:
-            shutil.rmtree(
-                arguments.out / "align", ignore_errors=True
-            )  # the last row's; the frozen features stay
-            changed = ablated(recipe, name, arguments.steps, seed)
-            run = Run(recipe=changed, data=arguments.data, out=arguments.out, log=lambda line: None)
-            vectors = arguments.vectors if changed.vectors.aligner != "random" else None
-            model = run_recipe(
-                run,
-                ["align"],
-                start=arguments.start,
-                weights=None,
-                published=False,
-                card=name,
-                vectors=vectors,
-            )
-            figures = evaluate_retrieval(
-                EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
-            ).figures
-            row = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
-            figures_by_row[name].append(
-                [100 * figure.value for figure in row if isinstance(figure, Interval)]
-            )
+            model = train(arguments, ablated(recipe, name, arguments.steps, seed), name)
+            recalls.append(recalls_at_1(model, examples))
         seconds = (time.perf_counter() - begun) / len(arguments.seeds)
-        ways = zip(*figures_by_row[name], strict=True)
-        means = " / ".join(f"{sum(way) / len(way):.1f}" for way in ways)
-        pairs = ["/".join(map("{:.1f}".format, row)) for row in figures_by_row[name]]
-        print(f"{name:38s} R@1 {means} ({', '.join(pairs)})  {seconds:.0f} s each", flush=True)
+        print(f"{name:38s} R@1 {in_words(recalls)}  {seconds:.0f} s each", flush=True)
+        figures_by_row[name] = recalls
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
             arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+
+
+def train(arguments: argparse.Namespace, recipe: Recipe, name: str) -> Path:
+    """The folder of a model whose aligner has learnt by a recipe."""
+    # the last row's; the frozen features stay
+    shutil.rmtree(arguments.out / "align", ignore_errors=True)
+    run = Run(recipe=recipe, data=arguments.data, out=arguments.out, log=lambda line: None)
+    return run_recipe(
+        run,
+        ["align"],
+        start=arguments.start,
+        weights=None,
+        published=False,
+        card=name,
+        vectors=arguments.vectors if recipe.vectors.aligner != "random" else None,
+    )
+
+
+def recalls_at_1(model: Path, examples: Sequence[Example]) -> list[float]:
+    """R@1 from photo to sentence and back, in percent."""
+    photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
+    figures = evaluate_retrieval(photos).figures
+    recalls = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
+    return [100 * recall.value for recall in recalls if isinstance(recall, Interval)]
+
+
+def in_words(recalls: Sequence[Sequence[float]]) -> str:
+    """The means over the seeds of both ways and, in brackets, each seed's pair."""
+    means = " / ".join(f"{sum(way) / len(way):.1f}" for way in zip(*recalls, strict=True))
+    pairs = ", ".join("/".join(map("{:.1f}".format, pair)) for pair in recalls)
+    return f"{means} ({pairs})"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -123,12 +134,9 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     aligner, stage, vectors = ROWS[name]
     if recipe.align is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [align], got none")
-    rate = (
-        1e-3 if recipe.align.optimiser.name == "adamw" else recipe.align.optimiser.rate
-    )  # from random heads
-    optimiser = recipe.align.optimiser.model_copy(
-        update={"steps": steps, "seed": seed, "rate": rate}
-    )
+    optimiser = recipe.align.optimiser
+    rate = 1e-3 if optimiser.name == "adamw" else optimiser.rate  # from random heads
+    optimiser = optimiser.model_copy(update={"steps": steps, "seed": seed, "rate": rate})
     return recipe.model_copy(
         update={
             "seed": seed,

@@ -28,6 +28,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,41 +82,48 @@ def main() -> None:
     arguments = parse_arguments()
     recipe = Recipe.read(arguments.config)
     examples = read_split(arguments.data, "dev")[0][: arguments.limit]
-    run = arguments.run or Path("runs") / recipe.name
+    out = folder_beside(arguments.run or Path("runs") / recipe.name)
+    figures_by_row = {}
+    for name in arguments.rows:
+        rows = []
+        for seed in arguments.seeds:
+            changed = ablated(recipe, name, arguments.steps, seed)
+            begun = time.perf_counter()
+            model = train(arguments, changed, name, out)
+            seconds = time.perf_counter() - begun
+            photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
+            rows.append(measured(photos, changed) | {"seconds": seconds})
+        figures_by_row[name] = rows
+        print(f"{name:38s}", in_words(rows), flush=True)
+        if arguments.json:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+
+
+def folder_beside(run: Path) -> Path:
+    """A folder beside a run that shares its finished stages and frozen features."""
     out = run.parent / f"{run.name}_ablations"
     out.mkdir(parents=True, exist_ok=True)
     for name in FINISHED:
         if (run / name).exists() and not (out / name).exists():
             (out / name).symlink_to((run / name).resolve())
-    figures_by_row = {}
-    for name in arguments.rows:
-        rows = []
-        for seed in arguments.seeds:
-            for last in out.glob("generate*"):
-                shutil.rmtree(last)
-            begun = time.perf_counter()
-            changed = ablated(recipe, name, arguments.steps, seed)
-            stages = stages_of(changed) if arguments.run else ["generate"]
-            training = Run(recipe=changed, data=arguments.data, out=out, log=lambda line: None)
-            beginning = {
-                "start": arguments.start,
-                "weights": arguments.weights,
-                "vectors": arguments.vectors,
-            }
-            model = run_recipe(training, stages, published=False, card=name, **beginning)
-            seconds = time.perf_counter() - begun
-            rows.append(
-                measured(EncodedPhotos(RegionCaptioner.from_pretrained(model), examples), changed)
-            )
-            rows[-1]["seconds"] = seconds
-        figures_by_row[name] = rows
-        columns = []
-        for key in rows[0]:
-            columns.append(in_words(key, [row[key] for row in rows]))
-        print(f"{name:38s}", "; ".join(columns), flush=True)
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+    return out
+
+
+def train(arguments: argparse.Namespace, recipe: Recipe, name: str, out: Path) -> Path:
+    """The folder of a model whose generator has learnt by a recipe."""
+    for last_row in out.glob("generate*"):
+        shutil.rmtree(last_row)
+    run = Run(recipe=recipe, data=arguments.data, out=out, log=lambda line: None)
+    return run_recipe(
+        run,
+        stages_of(recipe) if arguments.run else ["generate"],
+        start=arguments.start,
+        weights=arguments.weights,
+        published=False,
+        card=name,
+        vectors=arguments.vectors,
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -181,10 +189,15 @@ def figure(result: Result, name: str) -> float:
     return 100 * (cell.value if isinstance(cell, Interval) else float(cell or 0.0))
 
 
-def in_words(key: str, values: list[float]) -> str:
-    """The mean and, of several seeds, each."""
-    each = f" ({', '.join(f'{value:.1f}' for value in values)})" if len(values) > 1 else ""
-    return f"{key} {sum(values) / len(values):.1f}{each}"
+def in_words(rows: Sequence[dict[str, float]]) -> str:
+    """Each figure as its mean over the seeds and, of several, those of each seed."""
+    columns = []
+    for key in rows[0]:
+        values = [row[key] for row in rows]
+        mean = sum(values) / len(values)
+        each = f" ({', '.join(map('{:.1f}'.format, values))})" if len(values) > 1 else ""
+        columns.append(f"{key} {mean:.1f}{each}")
+    return "; ".join(columns)
 
 
 if __name__ == "__main__":

@@ -61,16 +61,20 @@ class Clocked:
         return result
 
 
+def first_state(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A random state of the cell, and no word written."""
+    chance = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(ROWS, HIDDEN, generator=chance)
+    memory = torch.randn(ROWS, HIDDEN, generator=chance)
+    return hidden, memory, torch.zeros(ROWS)
+
+
 def measure(settings: dict[str, Any]) -> dict[str, Any]:
     """Medians over rounds of new first states."""
-    model, overheads, steps, totals, lengths = Clocked(), [], [], [], []
+    model = Clocked()
+    overheads, steps, totals, lengths = [], [], [], []
     for number in range(ROUNDS + 2):
-        chance = torch.Generator().manual_seed(number)
-        state = (
-            torch.randn(ROWS, HIDDEN, generator=chance),
-            torch.randn(ROWS, HIDDEN, generator=chance),
-            torch.zeros(ROWS),
-        )
+        state = first_state(number)
         model.seconds, model.steps = 0.0, 0
         begin = time.process_time()
         hypotheses = beam(model.step, state, ROWS, MAX_WORDS, **settings)

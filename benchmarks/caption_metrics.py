@@ -52,14 +52,35 @@ def cut_row(row: dict[str, Any]) -> list[list[str]]:
 
 def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds and figures of both sides for each metric."""
-    seconds, cut = clock(lambda: list(map(cut_row, rows)))
-    candidates, groups = [texts[0] for texts in cut], [texts[1:] for texts in cut]
-    candidate_texts: dict[int, list[str]] = {}
-    references: dict[int, list[str]] = {}
-    for row_number, texts in enumerate(cut):
-        joined = list(map(" ".join, texts))
-        candidate_texts[row_number], references[row_number] = joined[:1], joined[1:]
-    pairs: dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any]]] = {
+    seconds, tokens_by_row = clock(lambda: list(map(cut_row, rows)))
+    candidates = [texts[0] for texts in tokens_by_row]
+    groups = [texts[1:] for texts in tokens_by_row]
+    rows_by_metric: dict[str, dict[str, Any]] = {"tokeniser": alone(seconds)}
+    raced = {}
+    for name, (ours_of, theirs_of) in pairs_of(candidates, groups).items():
+        their_call = partial(theirs_of, *their_texts(tokens_by_row))
+        raced[name] = race(ours_of, their_call, rounds)
+    rows_by_metric |= raced
+    rows_by_metric["together"] = {
+        "ours_s": sum(row["ours_s"] for row in raced.values()),
+        "theirs_s": sum(row["theirs_s"] for row in raced.values()),
+        "apart": max(row["apart"] for row in raced.values()),
+    }
+    seconds, score = clock(lambda: full_meteor(candidates, groups))
+    rows_by_metric["METEOR, tables read"] = alone(seconds) | {"figure": score}
+    return rows_by_metric
+
+
+def alone(seconds: float) -> dict[str, Any]:
+    """The row of something that only our side is timed for."""
+    return {"ours_s": seconds, "theirs_s": None, "apart": None}
+
+
+def pairs_of(
+    candidates: Sequence[Tokens], groups: Sequence[Sequence[Tokens]]
+) -> dict[str, tuple[Callable[[], Any], Callable[[Any, Any], Any]]]:
+    """Each metric as a call of ours, and as theirs, which takes texts."""
+    return {
         "BLEU-1..4": (
             lambda: corpus_bleu(bleu_statistics(candidates, groups).sum(axis=0)),
             theirs("bleu.bleu", "Bleu", 4),
@@ -67,27 +88,18 @@ def compare(rows: list[dict[str, Any]], rounds: int) -> dict[str, dict[str, Any]
         "ROUGE-L": (lambda: rouge_l(candidates, groups).mean(), theirs("rouge.rouge", "Rouge")),
         "CIDEr-D": (lambda: cider_d(candidates, groups).mean(), theirs("cider.cider", "Cider")),
     }
-    rows_by_metric: dict[str, dict[str, Any]] = {
-        "tokeniser": {"ours_s": seconds, "theirs_s": None, "apart": None}
-    }
-    for name, (ours_of, theirs_of) in pairs.items():
-        rows_by_metric[name] = race(
-            ours_of, partial(theirs_of, references, candidate_texts), rounds
-        )
-    both = [rows_by_metric[name] for name in pairs]
-    rows_by_metric["together"] = {
-        "ours_s": sum(row["ours_s"] for row in both),
-        "theirs_s": sum(row["theirs_s"] for row in both),
-        "apart": max(row["apart"] for row in both),
-    }
-    seconds, score = clock(lambda: full_meteor(candidates, groups))
-    rows_by_metric["METEOR, tables read"] = {
-        "ours_s": seconds,
-        "theirs_s": None,
-        "apart": None,
-        "figure": score,
-    }
-    return rows_by_metric
+
+
+def their_texts(
+    tokens_by_row: Sequence[list[list[str]]],
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """References and candidates by row number, as pycocoevalcap takes them."""
+    candidates: dict[int, list[str]] = {}
+    references: dict[int, list[str]] = {}
+    for row_number, texts in enumerate(tokens_by_row):
+        joined = list(map(" ".join, texts))
+        candidates[row_number], references[row_number] = joined[:1], joined[1:]
+    return references, candidates
 
 
 def race(ours_of: Callable[[], Any], theirs_of: Callable[[], Any], rounds: int) -> dict[str, float]:

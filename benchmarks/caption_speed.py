@@ -124,13 +124,21 @@ def run_command(model: str, photo: Path, engine: str, threads: int) -> tuple[flo
 def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, float]:
     """Milliseconds of the parts of one photo on ONNX Runtime: medians of 20."""
     captioner = RegionCaptioner.from_pretrained(model, engine="onnx", threads=threads)
+    medians = {}
+    for name, step in steps_of(captioner, photo, regions).items():
+        medians[name] = statistics.median(clock(step) for _ in range(20))
+    return medians
+
+
+def steps_of(captioner: RegionCaptioner, photo: Path, regions: int) -> dict[str, Callable[[], Any]]:
+    """Each step from a file to captions as a call whose inputs are ready."""
     predictor, preprocessing = captioner.predictor, captioner.preprocessing
     opened = captioner.open(photo)
     pixels = preprocessing.to_pixels(opened.image, opened.size_wh)[None]
     features = predictor.encode_photos(pixels)
     boxes, _ = predictor.propose(features, max(regions, captioner.config.decoding.candidates))
     captions = captioner.write(features, boxes[:, 1:])
-    steps: dict[str, Callable[[], Any]] = {
+    return {
         "file to RGB": lambda: captioner.open(photo),
         "resize": lambda: preprocessing.to_pixels(opened.image, opened.size_wh),
         "backbone and proposals": lambda: predictor.encode_photos(pixels),
@@ -140,10 +148,6 @@ def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, floa
         "words of the regions": lambda: captioner.write(features, boxes[:, 1:]),
         "confidence": lambda: captioner.confidence_features(features, boxes[:, 1:], captions),
     }
-    medians = {}
-    for name, step in steps.items():
-        medians[name] = statistics.median(clock(step) for _ in range(20))
-    return medians
 
 
 def draw_parts(milliseconds: Mapping[str, float], path: Path) -> None:

@@ -22,9 +22,7 @@ TOGETHER = 8
 def main() -> None:
     """Print the shares and write them as JSON."""
     arguments = parse_arguments()
-    paths = sorted(path for path in arguments.photos.rglob("*") if path.suffix.lower() in SUFFIXES)
-    # spread over the folder, whose order may follow its sources
-    paths = paths[:: max(1, len(paths) // arguments.limit)][: arguments.limit]
+    paths = spread_photos(arguments.photos, arguments.limit)
     onnx = RegionCaptioner.from_pretrained(arguments.model, engine="onnx")
     torch = RegionCaptioner.from_pretrained(arguments.model, engine="torch")
     tally = Tally()
@@ -45,6 +43,13 @@ def main() -> None:
     if arguments.json is not None:
         text = json.dumps(report, indent=2) + "\n"
         write_data(arguments.json, text.encode())
+
+
+def spread_photos(folder: Path, limit: int) -> list[Path]:
+    """At most so many photos, spread over the folder, whose order may follow its sources."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    stride = max(1, len(paths) // limit)
+    return paths[::stride][:limit]
 
 
 Box = tuple[float, float, float, float]

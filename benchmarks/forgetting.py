@@ -32,6 +32,7 @@ from regiontalk.train.keep import Memory
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.own import plan_recipe, read_own
 from regiontalk.train.photos import PictureStore
+from regiontalk.train.recipe import Recipe
 from regiontalk.train.region_texts import PEOPLE, box_phrases, unique_boxes
 from regiontalk.train.run import Run
 
@@ -105,22 +106,11 @@ def learn(arguments: argparse.Namespace) -> None:
     write_screens(arguments.test, TEST_SEED, out / "test")
     base = RegionModel.from_folder(resolve_model(arguments.start))
     photos = read_own(out / "screens", print)
-    recipe = plan_recipe(base.config, photos, "forgetting")
-    if recipe.generate is None:
-        raise ValueError("recipe: expected a section [generate], got none")
-    optimiser = recipe.generate.optimiser.model_dump() | {"epochs": arguments.epochs}
-    del optimiser["steps"]
-    generate = recipe.generate.model_copy(update={"optimiser": OptimiserConfig(**optimiser)})
     memory = None
     if arguments.memory is not None:
-        count, regions, components = arguments.memory
-        examples = read_split(arguments.data, "train")[0]
-        chosen = examples[:: len(examples) // count][:count]
-        features = frozen(base, chosen, out / f"features_of_memory{count}", with_boxes=False)
-        memory, size = compressed(features, regions, components)
-        print(f"memory: {size / 1e6:.2f} MB")
+        memory = make_memory(base, arguments.data, out, *arguments.memory)
     run = Run(
-        recipe=recipe.model_copy(update={"generate": generate}),
+        recipe=with_epochs(plan_recipe(base.config, photos, "forgetting"), arguments.epochs),
         data=out / "screens",
         out=out / f"run_{'_'.join(map(str, arguments.memory or ['plain']))}",
         log=print,
@@ -134,21 +124,58 @@ def learn(arguments: argparse.Namespace) -> None:
         "screens": read_folder(out / "test")[0],
         "everyday": read_split(arguments.data, "dev")[0][: arguments.everyday],
     }
-    measure = Measure(run, model, sets)
-    old = {name: value.clone() for name, value in model.state_dict().items()}
+    train_and_measure(run, model, Measure(run, model, sets), arguments.shares)
+
+
+def train_and_measure(
+    run: Run, model: RegionModel, measure: Measure, shares: Sequence[float]
+) -> None:
+    """Measure a model before and after its stages, and at shares of the way between."""
+    weights_before = copy_weights(model)
     measure.tell("before", model)
     run.stage("align", model)
     run.dev = []  # the generator learns all its epochs, and is not judged meanwhile
     run.stage("generate", model)
-    new = {name: value.clone() for name, value in model.state_dict().items()}
+    weights_after = copy_weights(model)
     measure.tell("after", model)
-    for share in arguments.shares:
-        between = {
-            name: torch.lerp(old[name], value, share) if value.is_floating_point() else value
-            for name, value in new.items()
-        }
-        model.load_state_dict(between)
+    for share in shares:
+        model.load_state_dict(mixed(weights_before, weights_after, share))
         measure.tell(f"{share:g} of the way", model)
+
+
+def with_epochs(recipe: Recipe, epochs: float) -> Recipe:
+    """The recipe with so many epochs of its generator."""
+    if recipe.generate is None:
+        raise ValueError("recipe: expected a section [generate], got none")
+    settings = recipe.generate.optimiser.model_dump() | {"epochs": epochs}
+    del settings["steps"]
+    generate = recipe.generate.model_copy(update={"optimiser": OptimiserConfig(**settings)})
+    return recipe.model_copy(update={"generate": generate})
+
+
+def make_memory(
+    base: RegionModel, data: Path, out: Path, count: int, regions: int, components: int
+) -> Memory:
+    """The memory of so many everyday training photos; prints its size."""
+    examples = read_split(data, "train")[0]
+    chosen = examples[:: len(examples) // count][:count]
+    features = frozen(base, chosen, out / f"features_of_memory{count}", with_boxes=False)
+    memory, size = compressed(features, regions, components)
+    print(f"memory: {size / 1e6:.2f} MB")
+    return memory
+
+
+def copy_weights(model: RegionModel) -> dict[str, Tensor]:
+    """A model's weights as they are now."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def mixed(before: dict[str, Tensor], after: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Weights on the straight line between two models; counts are those of the second."""
+    return {
+        name: torch.lerp(before[name], value, share) if value.is_floating_point() else value
+        for name, value in after.items()
+    }
 
 
 def main() -> None:

@@ -11,77 +11,119 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
+from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.photos import PictureStore, pad_boxes
-from regiontalk.train.phrases import box_names, choose_phrases, likely_true, one_box_phrases
+from regiontalk.train.phrases import (
+    BoxPhrase,
+    box_names,
+    choose_phrases,
+    embed_phrases,
+    likely_true,
+    one_box_phrases,
+)
 from regiontalk.train.sentences import network_boxes
 
 BATCH = 32  # photos, two phrases each
 
 
-def spell(vocabulary: Vocabulary, token_ids: Sequence[int]) -> str:
-    """The words of token ids."""
-    return " ".join(vocabulary.words[token_id] for token_id in token_ids)
+def wordings_of(chosen: Sequence[Sequence[BoxPhrase]], vocabulary: Vocabulary) -> list[str]:
+    """The words of all chosen phrases, photo by photo."""
+    wordings = []
+    for phrases in chosen:
+        for phrase in phrases:
+            words = [vocabulary.words[token_id] for token_id in phrase.token_ids]
+            wordings.append(" ".join(words))
+    return wordings
+
+
+@dataclass
+class Tally:
+    """What the pairs of all batches showed.
+
+    Attributes:
+        hardest: of each pair, whether its hardest negative shares a content word with its box.
+        every: of each pair, the share of all negatives that do.
+        wordings: of each pair, its phrase and that of its hardest negative.
+    """
+
+    hardest: list[bool] = field(default_factory=list)
+    every: list[float] = field(default_factory=list)
+    wordings: list[str] = field(default_factory=list)
+
+    def add(self, scores: Tensor, is_alike: Tensor, texts: Sequence[str]) -> None:
+        """Take the pairs of a batch: scores (P, P), likely truths (P, P) and phrases."""
+        worst = scores.fill_diagonal_(float("-inf")).argmax(1)
+        self.hardest += is_alike.gather(1, worst[:, None])[:, 0].tolist()
+        self.every += (is_alike.sum(1) / (len(texts) - 1)).tolist()
+        for row, negative in enumerate(worst.tolist()):
+            self.wordings.append(f"{texts[row]!r}: {texts[negative]!r}")
+
+    def report(self) -> str:
+        """The shares, and a few hardest negatives that share no word."""
+        pairs = len(self.hardest)
+        hardest, by_chance = 100 * sum(self.hardest) / pairs, 100 * sum(self.every) / pairs
+        rows = zip(self.wordings, self.hardest, strict=True)
+        apart = [wording for wording, is_alike in rows if not is_alike]
+        examples = "; ".join(random.Random(1).sample(apart, 12))
+        return (
+            f"{pairs} pairs; their hardest negative shares a content word with the box's own phrases in "
+            f"{hardest:.1f} %, a negative by chance in {by_chance:.1f} %\n"
+            f"hardest negatives that share none, by chance: {examples}"
+        )
 
 
 def main() -> None:
     """Count and print."""
     arguments = parse_arguments()
     model = RegionCaptioner.from_pretrained(arguments.model).model
-    examples, _ = read_split(arguments.data, "dev")
-    examples = examples[: arguments.limit]
-    pictures = PictureStore(examples, model.preprocessing)
+    examples = read_split(arguments.data, "dev")[0][: arguments.limit]
+    store = PictureStore(examples, model.preprocessing)
     chooser = random.Random(0)
-    hardest: list[bool] = []
-    every: list[float] = []
-    shown: list[str] = []
+    tally = Tally()
     for start in range(0, len(examples), BATCH):
         batch = examples[start : start + BATCH]
         phrases = [one_box_phrases(example, model.vocabulary) for example in batch]
-        boxes, mask = pad_boxes([network_boxes(example, model.preprocessing) for example in batch])
+        names = [box_names(photo_phrases, model.vocabulary) for photo_phrases in phrases]
+        boxes, mask = padded_boxes(batch, model)
         chosen = choose_phrases(phrases, mask, 2, chooser)
-        if len(chosen) < 2:
+        wordings = wordings_of(chosen, model.vocabulary)
+        if len(wordings) < 2:
             continue
-        photos, rows, texts = zip(*chosen, strict=True)
-        maps = model.extractor(
-            pictures.normalise(pictures.pixels[start : start + len(batch)].float())
-        )
-        regions = model.aligner.embed_regions(
-            model.extractor.vectors(maps, boxes)[list(photos), list(rows)]
-        )[:, None]
-        words, word_mask = model.aligner.encode_text(list(texts))
-        scores = model.aligner.score(
-            regions, words, torch.ones(regions.shape[:2], dtype=torch.bool), word_mask
-        )
-        alike = likely_true(
-            chosen, [box_names(photo_phrases, model.vocabulary) for photo_phrases in phrases]
-        )
-        worst = scores.fill_diagonal_(float("-inf")).argmax(1)
-        hardest += alike.gather(1, worst[:, None])[:, 0].tolist()
-        every += (alike.sum(1) / (len(chosen) - 1)).tolist()
-        texts_of = [spell(model.vocabulary, text) for text in texts]
-        shown += [
-            f"{texts_of[row]!r}: {texts_of[negative]!r}"
-            for row, negative in enumerate(worst.tolist())
-        ]
-    print(
-        f"{len(hardest)} pairs; their hardest negative shares a content word with the box's own phrases in ",
-        end="",
-    )
-    print(
-        f"{100 * sum(hardest) / len(hardest):.1f} %, a negative by chance in {100 * sum(every) / len(every):.1f} %"
-    )
-    apart = [text for text, true in zip(shown, hardest, strict=True) if not true]
-    print(
-        "hardest negatives that share none, by chance: "
-        + "; ".join(random.Random(1).sample(apart, 12))
-    )
+        scores = score_pairs(model, store.batch(range(start, start + len(batch))), boxes, chosen)
+        tally.add(scores, likely_true(chosen, names), wordings)
+    print(tally.report())
+
+
+def padded_boxes(examples: Sequence[Example], model: RegionModel) -> tuple[Tensor, Tensor]:
+    """The boxes (B, G, 4) of photos in network pixels, and which of them there are (B, G)."""
+    return pad_boxes([network_boxes(example, model.preprocessing) for example in examples])
+
+
+def score_pairs(
+    model: RegionModel, pixels: Tensor, boxes_xyxy: Tensor, chosen: Sequence[Sequence[BoxPhrase]]
+) -> Tensor:
+    """The aligner's score (P, P) of each pair's box with each pair's phrase.
+
+    Args:
+        model: extractor and aligner.
+        pixels: (B, 3, S, S) network input.
+        boxes_xyxy: (B, G, 4) network pixels.
+        chosen: of each photo its pairs.
+    """
+    regions, words, word_mask = embed_phrases(model, model.extractor(pixels), boxes_xyxy, chosen)
+    region_mask = torch.ones(regions.shape[:2], dtype=torch.bool)
+    scores: Tensor = model.aligner.score(regions, words, region_mask, word_mask)
+    return scores
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -20,7 +20,8 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Hit
 from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import Vocabulary, tokenize
+
+NOT_FOUND = 10**9  # the rank of a photo that is not among the ten
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def phrases(examples: Sequence[Example]) -> list[Asked]:
     return list(queries.values())
 
 
+QUERIES = {"sentence to photo": sentences, "phrase to photo": phrases}
+
+
 def right(hit: Hit, asked: Asked) -> bool:
     """Whether the framed region meets a true box."""
     framed = np.array([hit.answer.box], dtype=np.float32)
@@ -86,17 +92,18 @@ def exact_ranks(
     embeddings: Tensor,
     is_region: Tensor,
     queries: Sequence[Asked],
-    rivals: Sequence[slice],
-) -> list[np.ndarray]:
+    groups: Mapping[str, slice],
+) -> dict[str, np.ndarray]:
     """For each group of photos the rank of a query's own among them by the model's scores, 0 the best."""
-    ranks = []
+    ranks = defaultdict(list)
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
         token_ids = [captioner.vocabulary.encode(asked.text) for asked in block]
         scores = score_matrix(captioner.predictor, embeddings, token_ids, is_region)  # (B, C)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
-        ranks.append([(scores[some] > true).sum(axis=0) for some in rivals])
-    return [np.concatenate(group_ranks) for group_ranks in zip(*ranks, strict=True)]
+        for name, group in groups.items():
+            ranks[name].append((scores[group] > true).sum(axis=0))
+    return {name: np.concatenate(group_ranks) for name, group_ranks in ranks.items()}
 
 
 def measure(
@@ -107,30 +114,43 @@ def measure(
     exact: np.ndarray,
 ) -> dict[str, Any]:
     """R@1 and R@10 of both ways, how often the ten are found, and for phrases the framed regions."""
-    ranks, framed, alone, took = [], [], [], []
+    ranks, framed, framed_alone, seconds = [], [], [], []
     for asked in queries:
+        own_photo = paths[asked.photo]
         start = time.perf_counter()
         hits = library.search(captioner, asked.text, k=10)
-        took.append(time.perf_counter() - start)
-        rank_of_own = next(
-            (rank for rank, hit in enumerate(hits) if hit.photo == paths[asked.photo]), None
-        )
-        ranks.append(10**9 if rank_of_own is None else rank_of_own)
+        seconds.append(time.perf_counter() - start)
+        rank = rank_of(own_photo, hits)
+        ranks.append(rank)
         if len(asked.truths_xyxy):
-            framed_hits = library.search(captioner, asked.text, k=1, folder=paths[asked.photo])
-            alone.append(right(framed_hits[0], asked))
-            if rank_of_own is not None:
-                framed.append(right(hits[rank_of_own], asked))
-    figures = {
-        "queries": len(queries),
-        **{f"index R@{k}": float(np.mean(np.array(ranks) < k)) for k in (1, 10)},
-        **{f"exact R@{k}": float(np.mean(exact < k)) for k in (1, 10)},
-        "p50_ms": float(np.median(took) * 1e3),
+            framed += [right(hit, asked) for hit in hits[rank : rank + 1]]
+            (hit_alone,) = library.search(captioner, asked.text, k=1, folder=own_photo)
+            framed_alone.append(right(hit_alone, asked))
+    figures: dict[str, Any] = {"queries": len(queries)}
+    figures |= recalls("index R@{}", np.array(ranks)) | recalls("exact R@{}", exact)
+    figures["p50_ms"] = float(np.median(seconds) * 1e3)
+    return figures | framed_figures(framed, framed_alone)
+
+
+def framed_figures(framed: Sequence[bool], framed_alone: Sequence[bool]) -> dict[str, Any]:
+    """The share of framed regions that are right: of the photos that were found, and of a search in them alone."""
+    if not framed_alone:
+        return {}
+    return {
+        "framed right, photos found": float(np.mean(framed)) if framed else None,
+        "framed right, own photo": float(np.mean(framed_alone)),
     }
-    if alone:
-        figures |= {"framed right, photos found": float(np.mean(framed)) if framed else None}
-        figures |= {"framed right, own photo": float(np.mean(alone))}
-    return figures
+
+
+def rank_of(photo: str, hits: Sequence[Hit]) -> int:
+    """The first hit's number that is a photo; `NOT_FOUND` where none is."""
+    photos = [hit.photo for hit in hits]
+    return photos.index(photo) if photo in photos else NOT_FOUND
+
+
+def recalls(name: str, ranks: np.ndarray) -> dict[str, Any]:
+    """R@1 and R@10 of ranks (Q,), 0 the best, under a name with a place for the number."""
+    return {name.format(k): float(np.mean(ranks < k)) for k in (1, 10)}
 
 
 def knows_word(vocabulary: Vocabulary, text: str) -> bool:
@@ -138,11 +158,16 @@ def knows_word(vocabulary: Vocabulary, text: str) -> bool:
     return any(word in vocabulary for word in tokenize(text))
 
 
-def library_photos(data: Path, which: str) -> tuple[list[Example], list[Example]]:
-    """The photos of the library, dev first so that queries know their rows; and dev's own."""
+def library_photos(
+    data: Path, which: str, limit: int | None
+) -> tuple[list[Example], list[Example]]:
+    """The photos of the library, dev first so that queries know their rows; and dev's own.
+
+    A limit keeps the first dev photos alone.
+    """
     dev, _ = read_split(data, "dev")
-    if which == "dev":
-        return dev, dev
+    if which == "dev" or limit:
+        return dev[: limit or None], dev[: limit or None]
     known = {example.photo for example in dev}
     others = sorted(path for path in dev[0].photo.parent.iterdir() if path not in known)
     return [*dev, *(Example(path) for path in others)], dev
@@ -151,55 +176,76 @@ def library_photos(data: Path, which: str) -> tuple[list[Example], list[Example]
 def main() -> None:
     """Build the library, ask, print and write."""
     arguments = parse_arguments()
-    captioner = RegionCaptioner.from_pretrained(arguments.model)
-    examples, dev = library_photos(arguments.data, arguments.library)
-    if arguments.photos:
-        examples = dev = dev[: arguments.photos]
-    paths = [os.path.abspath(example.photo) for example in examples]
     with tempfile.TemporaryDirectory() as temporary:
-        library = PhotoIndex.open_or_create(arguments.index or Path(temporary) / "index", captioner)
-        start = time.perf_counter()
-        added = library.add(captioner, paths, captions=0)
-        seconds = time.perf_counter() - start
-        opened, embeddings, is_region = region_embeddings(
-            EncodedPhotos(captioner, examples), ALIGN_REGIONS
-        )
-        if len(opened) != len(examples):
-            raise ValueError(
-                f"expected {len(examples)} photos that can be opened, got {len(opened)}"
-            )
-        report: dict[str, Any] = {
-            "photos": len(library),
-            "added": added.added,
-            "add_s": round(seconds, 1),
-        }
-        vocabulary = captioner.vocabulary
-        for name, every in (
-            ("sentence to photo", sentences(dev)),
-            ("phrase to photo", phrases(dev)),
-        ):
-            asked = [query for query in every if knows_word(vocabulary, query.text)]
-            drawn = random.Random(0).sample(asked, min(arguments.queries, len(asked)))
-            groups = {"all": slice(None)}
-            if len(examples) > len(dev):
-                groups |= {
-                    "dev alone": slice(len(dev)),
-                    "others": slice(len(dev), 2 * len(dev) - 1),
-                }
-            exact, *apart = exact_ranks(
-                captioner, embeddings, is_region, drawn, list(groups.values())
-            )
-            report[name] = measure(captioner, library, paths, drawn, exact)
-            for group, ranks in zip(list(groups)[1:], apart, strict=True):
-                report[name] |= {
-                    f"exact R@{k}, {group}": float(np.mean(ranks < k)) for k in (1, 10)
-                }
-            report[name]["left out, no word known"] = len(every) - len(asked)
-            print(name, json.dumps(report[name]), flush=True)
-        report["index"] = {key: library.info()[key] for key in ("bytes",)}
+        report = build_and_ask(arguments, arguments.index or Path(temporary) / "index")
     print(json.dumps(report, indent=2))
     if arguments.json:
         write_json(arguments.json, report)
+
+
+def build_and_ask(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Build the library in a folder and ask it; all figures."""
+    captioner = RegionCaptioner.from_pretrained(arguments.model)
+    examples, dev = library_photos(arguments.data, arguments.library, arguments.photos)
+    paths = [os.path.abspath(example.photo) for example in examples]
+    library = PhotoIndex.open_or_create(folder, captioner)
+    report = add_photos(library, captioner, paths)
+    embedded = embed(captioner, examples)
+    groups = rivals_of(examples, dev)
+    for name, queries_of in QUERIES.items():
+        drawn, left_out = draw(queries_of(dev), captioner.vocabulary, arguments.queries)
+        ranks_by_group = exact_ranks(captioner, *embedded, drawn, groups)
+        exact_of_all = ranks_by_group.pop("all")
+        figures = measure(captioner, library, paths, drawn, exact_of_all)
+        figures |= group_recalls(ranks_by_group)
+        report[name] = figures | {"left out, no word known": left_out}
+        print(name, json.dumps(report[name]), flush=True)
+    report["index"] = {"bytes": library.info()["bytes"]}
+    return report
+
+
+def add_photos(
+    library: PhotoIndex, captioner: RegionCaptioner, paths: Sequence[str]
+) -> dict[str, Any]:
+    """Add photos without captions: how many there are, how many are new, and the seconds."""
+    start = time.perf_counter()
+    added = library.add(captioner, paths, captions=0)
+    seconds = time.perf_counter() - start
+    return {"photos": len(library), "added": added.added, "add_s": round(seconds, 1)}
+
+
+def group_recalls(ranks_by_group: dict[str, np.ndarray]) -> dict[str, Any]:
+    """R@1 and R@10 in each group of photos."""
+    figures: dict[str, Any] = {}
+    for group, ranks in ranks_by_group.items():
+        figures |= recalls(f"exact R@{{}}, {group}", ranks)
+    return figures
+
+
+def draw(queries: Sequence[Asked], vocabulary: Vocabulary, count: int) -> tuple[list[Asked], int]:
+    """Up to so many queries of which the model knows a word, and how many have none."""
+    asked = [query for query in queries if knows_word(vocabulary, query.text)]
+    drawn = random.Random(0).sample(asked, min(count, len(asked)))
+    return drawn, len(queries) - len(asked)
+
+
+def embed(captioner: RegionCaptioner, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """The regions of all photos (B, N, D) for exact scores, and which of them there are (B, N)."""
+    opened, embeddings, is_region = region_embeddings(
+        EncodedPhotos(captioner, examples), ALIGN_REGIONS
+    )
+    if len(opened) != len(examples):
+        raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(opened)}")
+    return embeddings, is_region
+
+
+def rivals_of(examples: Sequence[Example], dev: Sequence[Example]) -> dict[str, slice]:
+    """The groups of photos among which a query's own is ranked: all, and those of dev and others apart."""
+    groups = {"all": slice(None)}
+    if len(examples) > len(dev):
+        groups["dev alone"] = slice(len(dev))
+        groups["others"] = slice(len(dev), 2 * len(dev) - 1)
+    return groups
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,9 +92,9 @@ def build(
         print(f"written: {first + len(chunk)} photos, {writing:.0f} s", flush=True)
     start = time.perf_counter()
     library._store.join()
-    return {"write_s": writing, "join_s": time.perf_counter() - start}, np.concatenate(
-        written_chunks
-    )
+    joining = time.perf_counter() - start
+    seconds = {"write_s": round(writing, 1), "join_s": round(joining, 1)}
+    return seconds, np.concatenate(written_chunks)
 
 
 def made_row(number: int, vectors: NDArray[np.float32]) -> Row:
@@ -147,16 +148,12 @@ def clock(
     }
 
 
-def recall(found: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
+def recall(answers: Sequence[list[int]], exact: Sequence[list[int]]) -> float:
     """Share of the exact ten that were found."""
-    return float(
-        np.mean(
-            [
-                len({*answer} & {*true}) / max(1, len(true))
-                for answer, true in zip(found, exact, strict=True)
-            ]
-        )
-    )
+    shares = []
+    for answer, true in zip(answers, exact, strict=True):
+        shares.append(len(set(answer) & set(true)) / max(1, len(true)))
+    return float(np.mean(shares))
 
 
 def compare(
@@ -173,43 +170,45 @@ def compare(
     exact, figures = clock(lambda text: brute_force(captioner, everything, text), queries)
     rows: list[dict[str, Any]] = [{"how": "brute force (torch)", **figures, "recall@10": 1.0}]
     print(rows[-1], flush=True)
-
-    def by_sketches(least: int) -> Callable[[str], list[int]]:
-        def work(text: str) -> list[int]:
-            query = read_query(captioner, text, None, None)
-            shortlist = library._store.candidates(
-                query.heaviest() @ library._basis, 10, None, least
-            )
-            return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, shortlist, 10)]
-
-        return work
-
     start = time.perf_counter()
-    by_sketches(CANDIDATES)(queries[0])
+    search(captioner, library, CANDIDATES, queries[0])
     rows.append({"how": "first search", "ms": (time.perf_counter() - start) * 1e3})
     print(rows[-1], flush=True)
-    for least in candidates:
-        answers, figures = clock(by_sketches(least), queries)
-        rows.append(
-            {"how": f"index, {least} candidates", **figures, "recall@10": recall(answers, exact)}
-        )
+    for count in candidates:
+        answers, figures = clock(partial(search, captioner, library, count), queries)
+        how = f"index, {count} candidates"
+        rows.append({"how": how, **figures, "recall@10": recall(answers, exact)})
         print(rows[-1], flush=True)
     return rows
 
 
+def search(
+    captioner: RegionCaptioner, library: PhotoIndex, candidates: int, text: str
+) -> list[int]:
+    """The ten best by the sketches and an exact ranking of so many candidates."""
+    query = read_query(captioner, text, None, None)
+    heaviest = query.heaviest() @ library._basis
+    shortlist = library._store.candidates(heaviest, 10, None, candidates)
+    return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, shortlist, 10)]
+
+
 def queries_of(examples: Sequence[Example], count: int) -> list[str]:
     """Sentences and short phrases in turn, of as many photos."""
-    chosen = [example for example in examples if example.captions and example.phrases][
-        :: max(1, len(examples) // count)
-    ]
+    with_phrases = [example for example in examples if example.captions and example.phrases]
+    chosen = with_phrases[:: max(1, len(examples) // count)]
     return [
         example.phrases[0].text if number % 2 else example.captions[0]
         for number, example in enumerate(chosen[:count])
     ]
 
 
-def main() -> None:
-    """Build, measure, print and write."""
+def machine() -> str:
+    """What the processor is called."""
+    return platform.processor() or platform.machine()
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -233,26 +232,33 @@ def main() -> None:
         "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
     )
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build, measure, print and write."""
+    arguments = parse_arguments()
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     examples, _ = read_split(arguments.data, "train")
     real = pool(captioner, examples[: arguments.real], arguments.vectors)
-    queries = queries_of(read_split(arguments.data, "dev")[0], arguments.queries)
+    dev_examples, _ = read_split(arguments.data, "dev")
+    queries = queries_of(dev_examples, arguments.queries)
     with tempfile.TemporaryDirectory() as temporary:
-        uri = arguments.index or Path(temporary) / "index"
-        library = PhotoIndex.open_or_create(uri, captioner, rebuild=True)
+        library = PhotoIndex.open_or_create(
+            arguments.index or Path(temporary) / "index", captioner, rebuild=True
+        )
         seconds, vectors = build(library, made_up(real, arguments.photos, arguments.noise))
         rows = compare(captioner, library, vectors, queries, arguments.candidates)
-        info = library.info()
+        bytes_written = library.info()["bytes"]
     report = {
         "photos": arguments.photos,
         "regions a photo": vectors.shape[1],
         "real photos": len(real),
         "noise": arguments.noise,
         "queries": len(queries),
-        "machine": platform.processor() or platform.machine(),
-        "bytes a photo": info["bytes"] / arguments.photos,
-        **{name: round(value, 1) for name, value in seconds.items()},
+        "machine": machine(),
+        "bytes a photo": bytes_written / arguments.photos,
+        **seconds,
         "rows": rows,
     }
     print(json.dumps(report, indent=2))

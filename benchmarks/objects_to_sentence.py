@@ -32,30 +32,40 @@ def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) 
     empty, started = 0, time.perf_counter()
     for first in range(0, len(examples), TOGETHER):
         block = examples[first : first + TOGETHER]
-        photos = []
-        for example in block:  # Flickr8k is stored squashed: its annotation knows the size
-            image = open_image(example.photo)
-            fitted = image.resize(example.size_wh) if example.size_wh else image
-            photos.append(Photo(fitted, fitted.size, str(example.photo)))
+        photos = list(map(unsquashed, block))
         for example, result in zip(block, captioner.caption_many(photos), strict=True):
-            sentences[example.id] = result.caption.text or "" if result.caption else ""
+            sentence = result.caption.text or "" if result.caption else ""
+            sentences[example.id] = sentence
             empty += not result.regions
             if len(sentences) <= show:
-                print(
-                    f"  {example.id}: {[region.text for region in result.regions]} -> {sentences[example.id]}"
-                )
+                objects = [region.text for region in result.regions]
+                print(f"  {example.id}: {objects} -> {sentence}")
     seconds = time.perf_counter() - started
-    scores = score_captions(
-        sentences, {example.id: example.captions for example in examples}, resamples=1
-    )
     return {
         "photos": len(examples),
         "nothing found": empty,
-        **{
-            name: figure.value for name in ("BLEU-4", "CIDEr-D") if (figure := scores.figures[name])
-        },
+        **score(sentences, examples),
         "photos a second": len(examples) / seconds,
     }
+
+
+def score(sentences: dict[str, str], examples: Sequence[Example]) -> dict[str, float]:
+    """BLEU-4 and CIDEr-D of sentences by the photo's id."""
+    references = {example.id: example.captions for example in examples}
+    figures = score_captions(sentences, references, resamples=1).figures
+    scores = {}
+    for name in ("BLEU-4", "CIDEr-D"):
+        figure = figures[name]
+        if figure is not None:
+            scores[name] = figure.value
+    return scores
+
+
+def unsquashed(example: Example) -> Photo:
+    """The photo in the size that its annotation knows; Flickr8k is stored squashed."""
+    image = open_image(example.photo)
+    fitted = image.resize(example.size_wh) if example.size_wh else image
+    return Photo(fitted, fitted.size, str(example.photo))
 
 
 def main() -> None:

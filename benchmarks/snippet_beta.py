@@ -14,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regiontalk import RegionCaptioner
 from regiontalk.align.score import region_prior
@@ -27,7 +29,7 @@ from regiontalk.captioner import ALIGN_REGIONS
 from regiontalk.datasets.splits import read_split
 from regiontalk.images.open import open_photo
 from regiontalk.model.config import chain_of
-from regiontalk.records import Example, FloatArray
+from regiontalk.records import Example, FloatArray, Phrase
 from regiontalk.text.vocabulary import tokenize
 
 BETAS = (0.0, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0)
@@ -42,23 +44,28 @@ def main() -> None:
     print("beta    snippets  words/snippet  inferred  whole photo  shuffled")
     rows = []
     for beta, tally in counts.items():
-        row = {
-            "beta": beta,
-            "snippets": tally["snippets"],
-            "words": tally["words"] / tally["snippets"],
-            "with_phrase": tally["held"],
-            "inferred": tally["right"] / max(1, tally["held"]),
-            "whole": tally["whole"] / max(1, tally["held"]),
-            "shuffled": tally["shuffled right"] / max(1, tally["shuffled held"]),
-        }
-        rows.append(row)
+        row = shares(tally)
+        rows.append({"beta": beta, **row})
         print(
-            f"{beta:<7g} {row['snippets']:8d}  {row['words']:13.2f}  {row['inferred']:8.3f}  {row['whole']:11.3f}  "
-            f"{row['shuffled']:8.3f}"
+            f"{beta:<7g} {row['snippets']:8d}  {row['words']:13.2f}  {row['inferred']:8.3f}  "
+            f"{row['whole']:11.3f}  {row['shuffled']:8.3f}"
         )
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def shares(tally: Counter[str]) -> dict[str, Any]:
+    """A row of the table: counts, and the shares that are right."""
+    with_phrase = max(1, tally["held"])
+    return {
+        "snippets": tally["snippets"],
+        "words": tally["words"] / tally["snippets"],
+        "with_phrase": tally["held"],
+        "inferred": tally["right"] / with_phrase,
+        "whole": tally["whole"] / with_phrase,
+        "shuffled": tally["shuffled right"] / max(1, tally["shuffled held"]),
+    }
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -80,62 +87,86 @@ def measure(
 ) -> dict[float, Counter[str]]:
     """For each beta: snippets, their words, those that hold a phrase, and how many of these are right in each way."""
     counts: dict[float, Counter[str]] = {beta: Counter() for beta in BETAS}
-    model = captioner.predictor
-    begins = chain_of(model.config.decoding, model.vocabulary).starts
     for example in examples:
         if example.size_wh is None or not len(example.boxes_xyxy):
             continue
-        photo = open_photo(example.photo)
-        maps = captioner.encode([photo])
-        boxes, objectness = model.propose(maps, ALIGN_REGIONS)
-        vectors = model.embed_regions(model.region_features(maps, boxes))[0]  # (N, D)
-        overlap = iou(
-            model.preprocessing.to_original(boxes[0], example.size_wh), example.boxes_xyxy
-        )
-        for number, caption in enumerate(example.captions):
-            sentence = model.vocabulary.encode(caption)
-            if not sentence:
-                continue
-            words, _ = model.encode_text([sentence])
-            prior = region_prior(
-                words, objectness, model.config.decoding.region_prior, len(vectors)
-            )
-            scores = (words[0] @ vectors.T + prior[0])[: len(sentence)]
-            mixed = random.permuted(scores, axis=1)
-            starts = None if begins is None else np.array(begins(sentence))
-            for beta in BETAS:
-                runs, tally = snippets(viterbi(scores, beta, starts=starts)[0]), counts[beta]
+        for sentence in scored_sentences(captioner, example, example.size_wh):
+            shuffled = random.permuted(sentence.scores, axis=1)
+            for beta, tally in counts.items():
+                runs = snippets(viterbi(sentence.scores, beta, starts=sentence.starts)[0])
                 tally["snippets"] += len(runs)
-                tally["words"] += len(sentence)
-                with_phrase, correct, on_whole_photo = judge(runs, example, number, overlap)
+                tally["words"] += len(sentence.scores)
+                with_phrase, correct, on_whole_photo = judge(runs, sentence)
                 tally.update({"held": with_phrase, "right": correct, "whole": on_whole_photo})
-                with_phrase, correct, _ = judge(
-                    snippets(viterbi(mixed, beta, starts=starts)[0]), example, number, overlap
-                )
+                shuffled_runs = snippets(viterbi(shuffled, beta, starts=sentence.starts)[0])
+                with_phrase, correct, _ = judge(shuffled_runs, sentence)
                 tally.update({"shuffled held": with_phrase, "shuffled right": correct})
     return counts
 
 
-def judge(
-    runs: Sequence[Snippet], example: Example, caption: int, overlap: FloatArray
-) -> tuple[int, int, int]:
+class ScoredSentence(NamedTuple):
+    """A sentence of a photo on the photo's regions.
+
+    Attributes:
+        scores: (T, N) what its words choose their regions by.
+        starts: (T,) before which words the region may change; None = before all.
+        phrases: those of this sentence that have boxes.
+        overlap: (N, M) IoU of the regions and the photo's annotated boxes.
+    """
+
+    scores: FloatArray
+    starts: NDArray[np.bool_] | None
+    phrases: Sequence[Phrase]
+    overlap: FloatArray
+
+
+def scored_sentences(
+    captioner: RegionCaptioner, example: Example, size_wh: tuple[int, int]
+) -> Iterator[ScoredSentence]:
+    """The sentences of a photo with their scores."""
+    model = captioner.predictor
+    decoding = model.config.decoding
+    begins = chain_of(decoding, model.vocabulary).starts
+    features = captioner.encode([open_photo(example.photo)])
+    boxes, objectness = model.propose(features, ALIGN_REGIONS)
+    regions = model.embed_regions(model.region_features(features, boxes))[0]  # (N, D)
+    overlap = iou(model.preprocessing.to_original(boxes[0], size_wh), example.boxes_xyxy)
+    for number, caption in enumerate(example.captions):
+        token_ids = model.vocabulary.encode(caption)
+        if not token_ids:
+            continue
+        words, _ = model.encode_text([token_ids])
+        prior = region_prior(words, objectness, decoding.region_prior, len(regions))
+        scores = (words[0] @ regions.T + prior[0])[: len(token_ids)]
+        starts = None if begins is None else np.array(begins(token_ids))
+        yield ScoredSentence(scores, starts, phrases_of(example, number), overlap)
+
+
+def phrases_of(example: Example, caption: int) -> list[Phrase]:
+    """The phrases of a sentence that have boxes and a place in it."""
+    return [
+        phrase
+        for phrase in example.phrases
+        if phrase.caption == caption and phrase.boxes and phrase.first_word is not None
+    ]
+
+
+def holds(run: Snippet, phrase: Phrase) -> bool:
+    """Whether a phrase stands inside a snippet."""
+    first = phrase.first_word or 0
+    return run.first <= first and first + len(tokenize(phrase.text)) - 1 <= run.last
+
+
+def judge(runs: Sequence[Snippet], sentence: ScoredSentence) -> tuple[int, int, int]:
     """Snippets that hold a phrase with a box; of those, right ones; right ones if they meant the whole photo."""
     with_phrase = correct = on_whole_photo = 0
     for run in runs:
-        boxes = [
-            row
-            for phrase in example.phrases
-            if phrase.caption == caption
-            and phrase.boxes
-            and phrase.first_word is not None
-            and run.first <= phrase.first_word
-            and phrase.first_word + len(tokenize(phrase.text)) - 1 <= run.last
-            for row in phrase.boxes
-        ]
+        phrases = [phrase for phrase in sentence.phrases if holds(run, phrase)]
+        boxes = [row for phrase in phrases for row in phrase.boxes]
         if boxes:
             with_phrase += 1
-            correct += bool(overlap[run.region, boxes].max() >= 0.5)
-            on_whole_photo += bool(overlap[0, boxes].max() >= 0.5)
+            correct += bool(sentence.overlap[run.region, boxes].max() >= 0.5)
+            on_whole_photo += bool(sentence.overlap[0, boxes].max() >= 0.5)
     return with_phrase, correct, on_whole_photo
 
 

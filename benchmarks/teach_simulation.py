@@ -78,11 +78,7 @@ class Simulation:
         captioner = RegionCaptioner(predictor=TorchPredictor(self.base))
         teacher = Teacher(captioner, list(self.pool), answers, seed=seed, in_order=in_order)
         for count in counts:
-            while len(answers) < count:
-                question = teacher.next()
-                if question is None:
-                    raise SystemExit(f"--answers {count}: the pool has {len(self.pool)} screens")
-                teacher.take(truth(question, self.pool[question.photo]))
+            self.answer(teacher, answers, count)
             started = time.process_time()
             model, figures = self.train(answers, self.out / name / f"round_{count}")
             boxes = sum(len(row.get("boxes", ())) for row in answers)
@@ -92,6 +88,14 @@ class Simulation:
                 flush=True,
             )
             teacher.use(RegionCaptioner(predictor=TorchPredictor(model)))
+
+    def answer(self, teacher: Teacher, answers: Answers, count: int) -> None:
+        """Tell the truth until there are so many answers."""
+        while len(answers) < count:
+            question = teacher.next()
+            if question is None:
+                raise SystemExit(f"--answers {count}: the pool has {len(self.pool)} screens")
+            teacher.take(truth(question, self.pool[question.photo]))
 
     def train(self, answers: Answers, out: Path) -> tuple[RegionModel, str]:
         """A model that has learnt the answers, and its figures on the test screens."""
@@ -110,17 +114,21 @@ class Simulation:
             )
             for folder_name, dev in (("run", photos.dev), ("test", self.test))
         ]
-        model = runs[0].build(None, None)
+        run, test_run = runs
+        model = run.build(None, None)
         for stage in ("align", "generate"):
-            runs[0].stage(stage, model)
+            run.stage(stage, model)
         calibrate(model.eval(), photos.dev, lambda line: None)
-        config = runs[1].recipe.generate
+        return model, self.measure(model, test_run)
+
+    def measure(self, model: RegionModel, run: Run) -> str:
+        """A model's figures on the test screens, which are the dev photos of a run."""
+        config = run.recipe.generate
         if config is None:
             raise ValueError("recipe: expected a section [generate], got none")
-        features = runs[1].dev_features(model)
-        terms = GenerateTerms.of_examples(model, config, self.test, features)
+        terms = GenerateTerms.of_examples(model, config, self.test, run.dev_features(model))
         figures = generate_judge(terms, [example.captions for example in self.test])()
-        return model, ", ".join(f"{name} {100 * figures[name]:.1f}" for name in FIGURES)
+        return ", ".join(f"{name} {100 * figures[name]:.1f}" for name in FIGURES)
 
 
 def main() -> None:

@@ -12,28 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 # What is still to be done: folders and files, from the repository. The list only shrinks.
 TO_DO = (
-    "regiontalk/export/cvat.py",
-    "regiontalk/export/html.py",
-    "regiontalk/export/labelstudio_shapes.py",
-    "regiontalk/export/snippets.py",
-    "regiontalk/export/xmp.py",
     "regiontalk/runtime/search.py",
-    "regiontalk/serve/routes.py",
-    "regiontalk/train/align.py",
-    "regiontalk/train/build.py",
-    "regiontalk/train/changes.py",
-    "regiontalk/train/em.py",
-    "regiontalk/train/features.py",
-    "regiontalk/train/generate.py",
-    "regiontalk/train/inputs.py",
-    "regiontalk/train/joint.py",
-    "regiontalk/train/loop.py",
-    "regiontalk/train/phrases.py",
-    "regiontalk/train/precomputed.py",
-    "regiontalk/train/processes.py",
-    "regiontalk/train/self_critical.py",
-    "regiontalk/train/watch.py",
-    "regiontalk/train/word_vectors.py",
 )
 
 

@@ -189,13 +189,18 @@ def _turned(kind: str, values: Mapping[str, str]) -> Iterator[tuple[float, float
     angle = math.radians(float(values.get("rotation") or 0))
     cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
     if kind == "ellipse":
-        x, y, across, down = (float(values[name]) for name in ("cx", "cy", "rx", "ry"))
-        half_width = math.hypot(across * cosine, down * sine)
-        half_height = math.hypot(across * sine, down * cosine)
+        x, y, x_radius, y_radius = (float(values[name]) for name in ("cx", "cy", "rx", "ry"))
+        half_width = math.hypot(x_radius * cosine, y_radius * sine)
+        half_height = math.hypot(x_radius * sine, y_radius * cosine)
     else:
-        x1, y1, x2, y2 = (float(values[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
-        x, y = (x1 + x2) / 2, (y1 + y2) / 2
-        half_width = ((x2 - x1) * cosine + (y2 - y1) * sine) / 2
-        half_height = ((x2 - x1) * sine + (y2 - y1) * cosine) / 2
+        x, y, width, height = _centre_and_sides(values)
+        half_width = (width * cosine + height * sine) / 2
+        half_height = (width * sine + height * cosine) / 2
     yield x - half_width, y - half_height
     yield x + half_width, y + half_height
+
+
+def _centre_and_sides(values: Mapping[str, str]) -> tuple[float, float, float, float]:
+    """Centre x and y, width and height of a rectangle before it is turned."""
+    x1, y1, x2, y2 = (float(values[name]) for name in ("xtl", "ytl", "xbr", "ybr"))
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1

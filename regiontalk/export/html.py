@@ -115,27 +115,37 @@ def _tag_with(tag: str, text: str) -> str:
 
 def _attribute(tag: str, name: str) -> tuple[int, int]:
     """Where an attribute with its value stands in a tag, quotes respected; (0, 0) where it is not there."""
-    at = 4
-    while at < len(tag):
-        if tag[at].isspace() or tag[at] in "/>":
-            at += 1
+    position = len("<img")
+    while position < len(tag):
+        if tag[position].isspace() or tag[position] in "/>":
+            position += 1
             continue
-        start = at
-        while at < len(tag) and not tag[at].isspace() and tag[at] not in "=/>":
-            at += 1
-        key, at = tag[start:at].lower(), max(at, start + 1)
-        tail = tag[at:].lstrip()
-        if tail.startswith("="):
-            value = tail[1:].lstrip()
-            at = len(tag) - len(value)
-            if value[:1] in ("'", '"'):
-                at = tag.index(value[0], at + 1) + 1
-            else:
-                while at < len(tag) and not tag[at].isspace() and tag[at] != ">":
-                    at += 1
+        start = position
+        key_end = _skip_until(tag, start, "=/>")
+        key = tag[start:key_end].lower()
+        position = _skip_value(tag, max(key_end, start + 1))
         if key == name:
-            return start, at
+            return start, position
     return 0, 0
+
+
+def _skip_until(tag: str, position: int, ends: str) -> int:
+    """The first position from here on that is a space, one of some characters, or the end of the tag."""
+    while position < len(tag) and not tag[position].isspace() and tag[position] not in ends:
+        position += 1
+    return position
+
+
+def _skip_value(tag: str, position: int) -> int:
+    """The position after the value of an attribute whose key ends here; the same where it has no value."""
+    tail = tag[position:].lstrip()
+    if not tail.startswith("="):
+        return position
+    value = tail[1:].lstrip()
+    start = len(tag) - len(value)
+    if value[:1] in ("'", '"'):
+        return tag.index(value[0], start + 1) + 1
+    return _skip_until(tag, start, ">")
 
 
 class _Reader(HTMLParser):
@@ -153,13 +163,9 @@ class _Reader(HTMLParser):
         if tag != "img":
             return
         line, column = self.getpos()
-        start, values = (
-            self._lines[line - 1] + column,
-            dict(reversed(attrs)),
-        )  # of two the first counts
+        start = self._lines[line - 1] + column
+        end = start + len(self.get_starttag_text() or "")
+        values = dict(reversed(attrs))  # of two of the same name the first counts
+        source = values.get("src") or ""
         alt = (values["alt"] or "") if "alt" in values else None
-        self.found.append(
-            Picture(
-                start, start + len(self.get_starttag_text() or ""), values.get("src") or "", alt
-            )
-        )
+        self.found.append(Picture(start, end, source, alt))

@@ -141,22 +141,36 @@ def rle_box(packed: Sequence[int], size_wh: SizeWH) -> Box | None:
     width, height = size_wh
     bits = _Bits(bytes(packed))
     count = bits.read(32)
-    if count != 4 * width * height or not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(
-            f"expected a mask of {width}x{height} pixels, got one of {count // 4:,} pixels"
-        )
+    _check_count(count, size_wh)
     left, top, right, bottom = width, height, 0, 0
     for start, stop in _painted_runs(bits, count):
         # Alpha is each fourth byte, so that a run holds that of these pixels:
-        first, last = start // 4, (stop - 4) // 4
-        if first > last:
+        first_pixel, last_pixel = start // 4, (stop - 4) // 4
+        if first_pixel > last_pixel:
             continue
-        first_row, last_row = first // width, last // width
-        in_one_row = first_row == last_row
-        left = min(left, first % width if in_one_row else 0)
-        right = max(right, last % width + 1 if in_one_row else width)
-        top, bottom = min(top, first_row), max(bottom, last_row + 1)
+        x1, y1, x2, y2 = _run_box(first_pixel, last_pixel, width)
+        left, top = min(left, x1), min(top, y1)
+        right, bottom = max(right, x2), max(bottom, y2)
     return (left, top, right, bottom) if right > left else None
+
+
+def _check_count(count: int, size_wh: SizeWH) -> None:
+    """Refuse a number of values that is not 4 for each pixel of the photo."""
+    width, height = size_wh
+    pixels = width * height
+    if count != 4 * pixels or not 0 < pixels <= MAX_PIXELS:
+        raise ValueError(
+            f"expected a mask of {width}x{height} pixels, got one of {count // 4:,} pixels"
+        )
+
+
+def _run_box(first_pixel: int, last_pixel: int, width: int) -> tuple[int, int, int, int]:
+    """The box around pixels that follow each other row by row; over several rows it is as wide as the photo."""
+    first_row, first_column = divmod(first_pixel, width)
+    last_row, last_column = divmod(last_pixel, width)
+    if first_row == last_row:
+        return first_column, first_row, last_column + 1, first_row + 1
+    return 0, first_row, width, last_row + 1
 
 
 def _painted_runs(bits: _Bits, count: int) -> Iterator[tuple[int, int]]:

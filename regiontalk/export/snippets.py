@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from regiontalk.align.pairs import Pair
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
 from regiontalk.files import atomic_write, cannot_write, locked
@@ -61,8 +63,8 @@ def _write_locked(
     """`write_snippets` where nobody else writes."""
     partial = path.with_name(path.name + ".partial")
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
-    order = {example.id: number for number, example in enumerate(examples)}
-    finished = {name: lines for name, lines in _resume(partial, head) if name in order}
+    names = {example.id for example in examples}
+    finished = {name: lines for name, lines in _resume(partial, head) if name in names}
     text = head + "".join(finished.values())
     atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     broken: list[str] = []
@@ -74,13 +76,19 @@ def _write_locked(
                 done()
     except OSError as error:
         raise cannot_write(partial, error) from error
-    blocks = sorted(_resume(partial, head), key=lambda block: order[block[0]])
-    rows: list[str] = []
-    for _, lines in blocks:
-        rows += [line for line in lines.splitlines(True) if not line.startswith(_DONE)]
+    rows = _ordered_rows(_resume(partial, head), examples)
     atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
+
+
+def _ordered_rows(blocks: Sequence[tuple[str, str]], examples: Sequence[Example]) -> list[str]:
+    """The lines of all photos in the order of the examples, without the marks that end a photo."""
+    order = {example.id: number for number, example in enumerate(examples)}
+    rows: list[str] = []
+    for _, lines in sorted(blocks, key=lambda block: order[block[0]]):
+        rows += [line for line in lines.splitlines(True) if not line.startswith(_DONE)]
+    return rows
 
 
 def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
@@ -121,8 +129,8 @@ def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
     first, *lines = partial.read_text(encoding="utf-8").splitlines(True) or [head]
     if first != head:
         raise ValueError(
-            f"{partial}: expected a run of {_told(head)}, got one of {_told(first)}; go on with those settings, or "
-            "delete the file to begin anew"
+            f"{partial}: expected a run of {_describe(head)}, got one of {_describe(first)}; "
+            "go on with those settings, or delete the file to begin anew"
         )
     blocks: list[tuple[str, str]] = []
     waiting = ""
@@ -134,7 +142,7 @@ def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
     return blocks
 
 
-def _told(head: str) -> str:
+def _describe(head: str) -> str:
     """The first line of a run in words."""
     try:
         run = json.loads(head)["run"]
@@ -151,25 +159,32 @@ def photo_snippets(
     photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
     features = captioner.encode([photo])
     boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
+    region_features = predictor.region_features(features, boxes)
     tokens = [tokenize(caption) for caption in example.captions]
     sentences = [captioner.vocabulary.encode(words) for words in tokens]
-    vectors = predictor.region_features(features, boxes)
-    (pairs,) = predictor.infer_pairs(vectors, objectness, [sentences], beta)
-    original = preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
-    rows: list[Row] = []
-    for pair in pairs:
-        words = tokens[pair.caption][pair.first : pair.first + len(pair.words)]
-        rows.append(
-            {
-                "photo": example.id,
-                "caption": pair.caption,
-                "first": pair.first,
-                "text": " ".join(words),
-                "box": original[pair.region].tolist(),
-                "score": round(pair.score, 4),
-            }
-        )
-    return rows
+    (pairs,) = predictor.infer_pairs(region_features, objectness, [sentences], beta)
+    photo_boxes = preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
+    return [_row(example.id, pair, tokens[pair.caption], photo_boxes) for pair in pairs]
+
+
+def _row(photo: str, pair: Pair, tokens: Sequence[str], boxes_xyxy: NDArray[np.float64]) -> Row:
+    """One pair as plain values.
+
+    Args:
+        photo: its name.
+        pair: a region and words.
+        tokens: of the sentence that the words are from.
+        boxes_xyxy: (N, 4) of the regions, in pixels of the stored photo.
+    """
+    words = tokens[pair.first : pair.first + len(pair.words)]
+    return {
+        "photo": photo,
+        "caption": pair.caption,
+        "first": pair.first,
+        "text": " ".join(words),
+        "box": boxes_xyxy[pair.region].tolist(),
+        "score": round(pair.score, 4),
+    }
 
 
 def draw_sheet(

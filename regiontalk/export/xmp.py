@@ -420,27 +420,38 @@ def _add_regions(
         return
     rows = []
     for number, (region, box) in enumerate(regions, 1):
-        written = "_".join(str(round(_SHARES * min(max(share, 0.0), 1.0))) for share in box)
-        name = f"{_OURS}{result.model}-{number}-{written}-{_hash(region.text or '')}"
-        rows.append((region, box, name))
-    iptc = [_iptc_region(*row) for row in rows]
-    if not _append(_property(rdf, EXT, "ImageRegion"), iptc):
-        yield f"<Iptc4xmpExt:ImageRegion><rdf:Bag>{''.join(iptc)}</rdf:Bag></Iptc4xmpExt:ImageRegion>"
+        rows.append((region, box, _region_name(result.model, number, region, box)))
+    iptc_items = [_iptc_region(*row) for row in rows]
+    if not _append(_property(rdf, EXT, "ImageRegion"), iptc_items):
+        bag = f"<rdf:Bag>{''.join(iptc_items)}</rdf:Bag>"
+        yield f"<Iptc4xmpExt:ImageRegion>{bag}</Iptc4xmpExt:ImageRegion>"
     if not mwg:
         return
-    listed_regions = [_mwg_region(*row) for row in rows]
+    mwg_items = [_mwg_region(*row) for row in rows]
     stored = _property(rdf, MWG, "Regions")
-    listed = stored.getElementsByTagNameNS(MWG, "RegionList") if stored is not None else []
-    if not _append(listed[0] if listed else None, listed_regions):
+    lists = stored.getElementsByTagNameNS(MWG, "RegionList") if stored is not None else []
+    if not _append(lists[0] if lists else None, mwg_items):
         if stored is not None:
             _detach(stored)
-        wide, high = result.size_wh if orientation < 5 else result.size_wh[::-1]
-        yield (
-            '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
-            f"<stDim:w>{wide}</stDim:w><stDim:h>{high}</stDim:h><stDim:unit>pixel</stDim:unit>"
-            "</mwg-rs:AppliedToDimensions>"
-            f"<mwg-rs:RegionList><rdf:Bag>{''.join(listed_regions)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
-        )
+        yield _mwg_regions(mwg_items, result.size_wh if orientation < 5 else result.size_wh[::-1])
+
+
+def _region_name(model: str, number: int, region: RegionCaption, box: Shares) -> str:
+    """The identifier of a region of ours: who wrote it, where, and a hash of which words."""
+    written_box = "_".join(str(round(_SHARES * min(max(share, 0.0), 1.0))) for share in box)
+    return f"{_OURS}{model}-{number}-{written_box}-{_hash(region.text or '')}"
+
+
+def _mwg_regions(items: Sequence[str], size_wh: tuple[int, int]) -> str:
+    """The property that lists regions in the Metadata Working Group's form, for a photo as it is stored."""
+    width, height = size_wh
+    dimensions = f"<stDim:w>{width}</stDim:w><stDim:h>{height}</stDim:h>"
+    return (
+        '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
+        f"{dimensions}<stDim:unit>pixel</stDim:unit>"
+        "</mwg-rs:AppliedToDimensions>"
+        f"<mwg-rs:RegionList><rdf:Bag>{''.join(items)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
+    )
 
 
 def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:

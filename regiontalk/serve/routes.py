@@ -173,27 +173,32 @@ async def search(request: Request) -> dict[str, Any]:
         )
     photo = None if form.photo is None else await service.open(form.photo, name)
     form = form.model_copy(update={"photo": None})
-
-    def work() -> tuple[Sequence[Hit], list[str]]:
-        hits = library.search(
-            service.captioner,
-            form.text,
-            photo=photo,
-            boxes=form.boxes,
-            k=form.k,
-            folder=form.folder or None,
-            after=form.after,
-            before=form.before,
-        )
-        return hits, service.captioner.vocabulary.unknown(form.text) if form.text else []
-
-    hits, unknown = await service.engine.call(work)
+    hits, unknown_words = await service.engine.call(
+        partial(_search_library, service.captioner, library, form, photo)
+    )
     thumbnails = await _thumbnails(service, [hit.photo for hit in hits], form.thumbnail)
-    rows = zip(hits, thumbnails, strict=True)
-    return {
-        "hits": [hit.to_dict() | {"thumbnail": thumbnail} for hit, thumbnail in rows],
-        "unknown_words": unknown,
-    }
+    rows = [
+        hit.to_dict() | {"thumbnail": thumbnail}
+        for hit, thumbnail in zip(hits, thumbnails, strict=True)
+    ]
+    return {"hits": rows, "unknown_words": unknown_words}
+
+
+def _search_library(
+    captioner: RegionCaptioner, library: PhotoIndex, form: schemas.SearchForm, photo: Photo | None
+) -> tuple[Sequence[Hit], list[str]]:
+    """The photos that a form asks for, and the words of its text that the model does not know."""
+    hits = library.search(
+        captioner,
+        form.text,
+        photo=photo,
+        boxes=form.boxes,
+        k=form.k,
+        folder=form.folder or None,
+        after=form.after,
+        before=form.before,
+    )
+    return hits, captioner.vocabulary.unknown(form.text) if form.text else []
 
 
 @router.get("/models", response_model=responses.Models)

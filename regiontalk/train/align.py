@@ -76,6 +76,20 @@ class AlignConfig(BaseModel):
         return bool(example.captions or (self.phrases and phrase_texts(example)))
 
 
+class Batch(NamedTuple):
+    """What one step learns, on all processes.
+
+    Attributes:
+        rows: B rows of the features, a view of each photo.
+        captions: of each photo, the sentences of this step.
+        spans: of each photo, parts of its sentences; empty where the stage learns none.
+    """
+
+    rows: Sequence[int]
+    captions: Sequence[Sentences]
+    spans: Sequence[Sentences]
+
+
 class AlignTerms:
     """The loss terms of a step, as `loop.train` wants them."""
 
@@ -116,28 +130,40 @@ class AlignTerms:
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
         """Named terms of one step."""
-        config = self.config
-        chooser = random.Random(config.optimiser.step_seed(step))
-        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
-        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
-        sentences = [self.sentences[photo] for photo in photos]
-        chosen = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
-        vectors, mask = self._read(self.processes.share(rows))
+        batch = self._choose(step)
+        vectors, mask = self._read(self.processes.share(batch.rows))
         with torch.autocast(
             vectors.device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
         ):
             # (B, N, D), (B, N): from here on of all processes
             regions = self.processes.gather(self.aligner.embed_regions(vectors))
             mask = self.processes.gather(mask)
-            texts = Texts.read(self.aligner, chosen, self.processes)
-            losses = {"sentences": self._loss(regions, texts, mask, 0.0, step)}
-            if config.fragments.weight:
-                fragments = self._fragments(regions, mask, texts, step)
-                losses["fragments"] = config.fragments.weight * fragments
-            if config.spans:
-                spans = random_spans(sentences, config.spans, config.span_words, chooser)
-                texts = Texts.read(self.aligner, spans, self.processes)
-                losses["spans"] = config.weight_span * self._loss(regions, texts, mask, 0.5, step)
+            return self._terms(batch, regions, mask, step)
+
+    def _choose(self, step: int) -> Batch:
+        """The photos and texts of a step; the same on all processes."""
+        config = self.config
+        chooser = random.Random(config.optimiser.step_seed(step))
+        photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
+        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        sentences = [self.sentences[photo] for photo in photos]
+        captions = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
+        spans: list[Sentences] = []
+        if config.spans:
+            spans = random_spans(sentences, config.spans, config.span_words, chooser)
+        return Batch(rows, captions, spans)
+
+    def _terms(self, batch: Batch, regions: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
+        """Named terms of encoded regions (B, N, D), mask (B, N), and the texts of the batch."""
+        config = self.config
+        captions = Texts.read(self.aligner, batch.captions, self.processes)
+        losses = {"sentences": self._loss(regions, captions, mask, 0.0, step)}
+        if config.fragments.weight:
+            fragments = self._fragments(regions, mask, captions, step)
+            losses["fragments"] = config.fragments.weight * fragments
+        if config.spans:
+            spans = Texts.read(self.aligner, batch.spans, self.processes)
+            losses["spans"] = config.weight_span * self._loss(regions, spans, mask, 0.5, step)
         return losses
 
     def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:

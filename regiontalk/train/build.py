@@ -13,6 +13,7 @@ from regiontalk.model.storage import open_folder
 from regiontalk.regions.backbones import Backbone
 from regiontalk.regions.config import ExtractorConfig
 from regiontalk.regions.crops import CropNetwork
+from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.grow import grow_model, grown_vocabulary, hold_old_rows
 from regiontalk.train.inputs import Inputs
 from regiontalk.train.recipe import Recipe
@@ -47,17 +48,37 @@ def build_model(
     if inputs.base is not None:
         return _grow(inputs, inputs.base).to(inputs.device)
     start_model = None if start is None else RegionModel.from_folder(resolve_model(start))
-    extractor = extractor_sizes(recipe, start)
+    config = _config(inputs, extractor_sizes(recipe, start))
     if start_model is None and inputs.given is None:
         _warn_of_random_boxes(inputs)
-    vocabulary = build_vocabulary(
-        inputs.examples,
-        inputs.unseen,
-        min_count=recipe.least_count,
-        unseen_min_count=recipe.sources.unseen_min_count,
-        log=inputs.log,
-    )
-    config = ModelConfig(
+    vocabulary = _vocabulary(inputs)
+    backbone = crops = None
+    if inputs.given is None:
+        fetched = published and start_model is None
+        backbone, crops = _networks(
+            config.extractor, weights, fetched=fetched, crops_fetched=published
+        )
+    model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
+    if start_model is not None:
+        _take_over(model, start_model)
+    inputs.vectors = _begin_with_vectors(model, inputs, vectors)
+    return model.to(inputs.device)
+
+
+def _begin_with_vectors(model: RegionModel, inputs: Inputs, vectors: Path | None) -> str:
+    """Fill the model's word embeddings from a file, as the recipe wants it; a hash of the vectors."""
+    uses = inputs.recipe.vectors
+    embeddings = [
+        ("aligner", model.aligner.words.embed, uses.aligner),
+        ("generator", model.generator.embed, uses.generator),
+    ]
+    return begin_with_vectors(embeddings, model.vocabulary, vectors, inputs.log)
+
+
+def _config(inputs: Inputs, extractor: ExtractorConfig) -> ModelConfig:
+    """The configuration of the model that a recipe describes, with this extractor."""
+    recipe = inputs.recipe
+    return ModelConfig(
         name=recipe.name,
         extractor=extractor,
         aligner=recipe.aligner,
@@ -66,21 +87,25 @@ def build_model(
         precomputed=None if inputs.given is None else inputs.given.sizes,
         photo_check=recipe.photo_check is not None,
     )
-    backbone = crops = None
-    if inputs.given is None:
-        fetched = published and start_model is None
-        backbone, crops = _networks(extractor, weights, fetched=fetched, crops_fetched=published)
-    model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
-    if start_model is not None:
-        if start_model.config.folded:
-            model.folded()
-        model.extractor.take_over(start_model.extractor)
-    embeddings = [
-        ("aligner", model.aligner.words.embed, recipe.vectors.aligner),
-        ("generator", model.generator.embed, recipe.vectors.generator),
-    ]
-    inputs.vectors = begin_with_vectors(embeddings, vocabulary, vectors, inputs.log)
-    return model.to(inputs.device)
+
+
+def _vocabulary(inputs: Inputs) -> Vocabulary:
+    """The words of the training texts, as often as the recipe wants them seen."""
+    recipe = inputs.recipe
+    return build_vocabulary(
+        inputs.examples,
+        inputs.unseen,
+        min_count=recipe.least_count,
+        unseen_min_count=recipe.sources.unseen_min_count,
+        log=inputs.log,
+    )
+
+
+def _take_over(model: RegionModel, start_model: RegionModel) -> None:
+    """Give a model the extractor of another one, in the form in which that one has it."""
+    if start_model.config.folded:
+        model.folded()
+    model.extractor.take_over(start_model.extractor)
 
 
 def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:

@@ -98,21 +98,28 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     '1 photo, 1 box changed; 1 photo added'
     """
     common = [name for name in now if name in before]
-    changed = [name for name in common if now[name] != before[name]]
-    counts = {
-        "picture": sum(before[name]["picture"] != now[name]["picture"] for name in changed),
-        "caption": sum(_differing(before[name], now[name], "captions") for name in changed),
-        "box": sum(_differing(before[name], now[name], "boxes") for name in changed),
-    }
-    parts = []
+    changed = [(before[name], now[name]) for name in common if now[name] != before[name]]
+    clauses = []
     if changed:
-        amounts = [_count(number, name) for name, number in counts.items() if number]
-        parts.append(f"{', '.join([_count(len(changed), 'photo'), *amounts])} changed")
-    if added := len(now) - len(common):
-        parts.append(f"{_count(added, 'photo')} added")
-    if gone := len(before) - len(common):
-        parts.append(f"{_count(gone, 'photo')} gone")
-    return "; ".join(parts) or "the data changed in its order or in sentences without photos"
+        counts = [_count(len(changed), "photo"), *_count_changes(changed)]
+        clauses.append(f"{', '.join(counts)} changed")
+    added = len(now) - len(common)
+    if added:
+        clauses.append(f"{_count(added, 'photo')} added")
+    gone = len(before) - len(common)
+    if gone:
+        clauses.append(f"{_count(gone, 'photo')} gone")
+    return "; ".join(clauses) or "the data changed in its order or in sentences without photos"
+
+
+def _count_changes(changed: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+    """How many pictures, captions and boxes differ between photos before and now, such as "2 boxes"."""
+    counts = {
+        "picture": sum(old["picture"] != new["picture"] for old, new in changed),
+        "caption": sum(_differing(old, new, "captions") for old, new in changed),
+        "box": sum(_differing(old, new, "boxes") for old, new in changed),
+    }
+    return [_count(number, name) for name, number in counts.items() if number]
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any], key: str) -> int:

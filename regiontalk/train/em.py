@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from regiontalk.generate.model import Generator, Tensors
 from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
 from regiontalk.text.vocabulary import END, PAD
@@ -41,16 +42,36 @@ def responsibilities(
     attended = model.config.generator.regions
     attended_boxes = boxes_xyxy[:, : 1 + attended] if attended else None
     condition, annotations = model.conditions(maps, boxes_xyxy, attended_boxes)  # (N, C), (N, P, F)
-    inputs, targets = (
-        words[:, :-1].to(device) for words in teacher_words(sentences)
-    )  # END names no region
-    state, memory = model.generator.start(condition, annotations)
+    start = model.generator.start(condition, annotations)
+    inputs, targets = teacher_words(sentences)
+    # END names no region
+    inputs, targets = inputs[:, :-1].to(device), targets[:, :-1].to(device)
     tables = []
     for words, goals in zip(inputs, targets, strict=True):
-        logits, _ = model.generator.read(state, memory, words.expand(len(condition), -1))
-        wanted = goals.expand(len(condition), -1)[..., None]
-        likelihood = logits.float().log_softmax(-1).gather(2, wanted).squeeze(-1)  # (N, T)
-        tables.append(
-            likelihood.log_softmax(0).T.masked_fill(((goals == PAD) | (goals == END))[:, None], 0.0)
-        )
+        log_likelihood = _log_likelihood(model.generator, start, words, goals, len(condition))
+        tables.append(_log_shares(log_likelihood, goals))
     return torch.stack(tables)
+
+
+def _log_shares(log_likelihood: Tensor, goals: Tensor) -> Tensor:
+    """Each region's share (T, N) of a likelihood (N, T) of words, as a logarithm; 0 where there is no word."""
+    is_no_word = (goals == PAD) | (goals == END)
+    return log_likelihood.log_softmax(0).T.masked_fill(is_no_word[:, None], 0.0)
+
+
+def _log_likelihood(
+    generator: Generator, start: tuple[Tensors, Tensors], words: Tensor, goals: Tensor, regions: int
+) -> Tensor:
+    """The log-probability (N, T) of each word of a sentence given the words before it, on each of N regions.
+
+    Args:
+        generator: which has begun on these regions.
+        start: its state and memory, as `Generator.start` returns them.
+        words: (T,) what is read.
+        goals: (T,) what should follow each.
+        regions: N.
+    """
+    state, memory = start
+    logits, _ = generator.read(state, memory, words.expand(regions, -1))
+    log_probabilities = logits.float().log_softmax(-1)  # (N, T, V)
+    return log_probabilities.gather(2, goals.expand(regions, -1)[..., None]).squeeze(-1)

@@ -7,6 +7,7 @@ view by view, so the first rows are the photos in order.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ SETTLING = 500  # photos that statistics are taken from
 _TOGETHER = 64  # photos a forward pass
 _TOLD_EVERY = 1024  # rows between two lines of progress
 _HASHED_TOGETHER = 1024  # photos whose vectors are in memory at a time
+
+Key = dict[str, str | int | float]
+"""What cached arrays depend on, by name."""
 
 
 @dataclass(frozen=True)
@@ -157,19 +161,7 @@ def freeze_features(
         log: takes one line of progress now and then.
     """
     views_of_photos = _Views(extractor, len(examples), store, regions, maps, taught, changes)
-    key: dict[str, str | int | float] = {
-        "extractor": fingerprint(extractor),
-        "size": extractor.config.size,
-        "regions": regions,
-        "views": views,
-        "photos": photos_hash(examples),
-    }
-    key |= _beside_weights(extractor)
-    if views_of_photos.taught_count:
-        taught_bytes = b"".join(boxes.tobytes() + b"|" for boxes in taught)
-        key["taught"] = hashlib.sha256(taught_bytes).hexdigest()
-    if views > 1 and changes != AUGMENT:  # else nothing differs from the usual copies, or from none
-        key["changes"] = changes.model_dump_json()
+    key = views_of_photos.key(examples, views)
 
     def progress(done: int, total: int) -> None:
         if done % _TOLD_EVERY == 0 or done == total:
@@ -208,6 +200,24 @@ class _Views:
         self.regions, self.has_maps, self.taught, self.changes = regions, maps, taught, changes
         self.taught_count = max(map(len, taught), default=0)
         self.device = next(extractor.parameters()).device
+
+    def key(self, examples: Sequence[Example], views: int) -> Key:
+        """What the arrays of so many views of the photos depend on."""
+        key: Key = {
+            "extractor": fingerprint(self.extractor),
+            "size": self.extractor.config.size,
+            "regions": self.regions,
+            "views": views,
+            "photos": photos_hash(examples),
+        }
+        key |= _beside_weights(self.extractor)
+        if self.taught_count:
+            taught_bytes = b"".join(boxes.tobytes() + b"|" for boxes in self.taught)
+            key["taught"] = hashlib.sha256(taught_bytes).hexdigest()
+        if views > 1 and self.changes != AUGMENT:
+            # else nothing differs from the default copies, or from none
+            key["changes"] = self.changes.model_dump_json()
+        return key
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], Any]]:
         """Shape and type of each array of a row."""
@@ -273,9 +283,9 @@ def _half(values: Tensor) -> NDArray[np.float16]:
     return values.float().cpu().numpy().astype(np.float16)
 
 
-def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]:
+def _beside_weights(extractor: OnePassExtractor) -> Key:
     """What shapes features and is not in the weights, where it is not as usual."""
-    config, usual = extractor.config, type(extractor.config)()
+    config, defaults = extractor.config, type(extractor.config)()
     # the names by which the files of earlier versions know them
     fields = {
         "pixels": "pixels",
@@ -286,7 +296,7 @@ def _beside_weights(extractor: OnePassExtractor) -> dict[str, str | int | float]
     return {
         name: getattr(config, field)
         for name, field in fields.items()
-        if getattr(config, field) != getattr(usual, field)
+        if getattr(config, field) != getattr(defaults, field)
     }
 
 
@@ -312,7 +322,7 @@ def settle_statistics(
         log: takes one line where something has to be computed.
     """
     norm = _unsettled_norm(extractor)
-    if norm is None or norm.running_mean is None or norm.running_var is None:
+    if norm is None:
         return
     first_photos = list(examples[:SETTLING])
 
@@ -322,7 +332,7 @@ def settle_statistics(
         return {"mean": mean.cpu().numpy()[None], "variance": variance.cpu().numpy()[None]}
 
     shape = ((extractor.map_size,), "float32")
-    key: dict[str, str | int | float] = {
+    key: Key = {
         "extractor": fingerprint(extractor),
         **_beside_weights(extractor),
         "size": extractor.config.size,
@@ -332,10 +342,20 @@ def settle_statistics(
     cached = FeatureCache(path, key).open_or_build(
         ["map"], build, {"mean": shape, "variance": shape}
     )
-    norm.running_mean.copy_(torch.from_numpy(np.array(cached["mean"][0])))
-    norm.running_var.copy_(torch.from_numpy(np.array(cached["variance"][0])))
+    batches = math.ceil(len(first_photos) / _TOGETHER)
+    _set_statistics(norm, cached["mean"][0], cached["variance"][0], batches)
+
+
+def _set_statistics(
+    norm: nn.BatchNorm2d, mean: NDArray[Any], variance: NDArray[Any], batches: int
+) -> None:
+    """Give a norm the mean (F,) and the variance (F,) of so many batches."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise RuntimeError("expected a batch norm with running statistics")
+    norm.running_mean.copy_(torch.from_numpy(np.array(mean)))
+    norm.running_var.copy_(torch.from_numpy(np.array(variance)))
     if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.fill_(-(-len(first_photos) // _TOGETHER))
+        norm.num_batches_tracked.fill_(batches)
 
 
 def _unsettled_norm(extractor: OnePassExtractor) -> nn.BatchNorm2d | None:

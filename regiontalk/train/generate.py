@@ -20,7 +20,7 @@ from regiontalk.text.vocabulary import PAD
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.processes import ALONE, Item, Processes
-from regiontalk.train.region_texts import BoxWords, region_texts
+from regiontalk.train.region_texts import BoxText, region_texts
 from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
 from regiontalk.train.sentences import (
     Sentences,
@@ -33,7 +33,7 @@ from regiontalk.train.vocabulary import phrase_texts
 
 # conditions (R, C), annotation vectors (R, P, F) or None, and the row of each text's condition
 Condition = tuple[Tensor, Tensor | None, Tensor]
-Conditions = Callable[[Sequence[Sequence[BoxWords]]], Condition]
+Conditions = Callable[[Sequence[Sequence[BoxText]]], Condition]
 
 
 class GenerateConfig(BaseModel):
@@ -108,7 +108,7 @@ class Batch(NamedTuple):
 
     photos: Sequence[int]
     rows: Sequence[int]
-    texts: Mapping[str, Sequence[Sequence[BoxWords]]]
+    texts: Mapping[str, Sequence[Sequence[BoxText]]]
     unseen: Sequence[list[int]]
 
 
@@ -120,11 +120,11 @@ class GenerateTerms:
         model: RegionModel,
         features: FrozenFeatures,
         sentences: Sequence[Sentences],
-        pairs: Sequence[Sequence[BoxWords]],
-        phrases: Sequence[Sequence[BoxWords]],
+        pairs: Sequence[Sequence[BoxText]],
+        phrases: Sequence[Sequence[BoxText]],
         config: GenerateConfig,
         *,
-        names: Sequence[Sequence[BoxWords]] = (),
+        names: Sequence[Sequence[BoxText]] = (),
         unseen: Sequence[list[int]] = (),
         processes: Processes = ALONE,
     ) -> None:
@@ -145,14 +145,10 @@ class GenerateTerms:
         self.model, self.features, self.config = model, features, config
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
-        self._none: list[list[BoxWords]] = [[] for _ in sentences]
-        taught = zip(
-            sentences, phrases or [[]] * len(sentences), names or [[]] * len(sentences), strict=True
-        )
-        self.usable = [row for row, texts in enumerate(taught) if any(texts)]
+        self._none: list[list[BoxText]] = [[] for _ in sentences]
+        self.usable = [row for row, texts in enumerate(sentences) if texts or self.box_texts(row)]
         # a phrase's box is only known on the photo as it is
-        boxes_taught = config.phrases or config.names
-        self.views = 1 if boxes_taught else len(features.boxes_xyxy) // features.photos
+        self.views = 1 if config.reads_boxes else len(features.boxes_xyxy) // features.photos
         self._device = next(model.parameters()).device
         size = model.config.extractor.size
         self._photo_box = torch.tensor([0.0, 0.0, size, size])
@@ -167,7 +163,7 @@ class GenerateTerms:
         examples: Sequence[Example],
         features: FrozenFeatures,
         *,
-        pairs: Sequence[Sequence[BoxWords]] = (),
+        pairs: Sequence[Sequence[BoxText]] = (),
         unseen: Sequence[str] = (),
         processes: Processes = ALONE,
     ) -> Self:
@@ -241,7 +237,7 @@ class GenerateTerms:
 
     def _choose_texts(
         self, photos: Sequence[int], rows: Sequence[int], chooser: random.Random
-    ) -> dict[str, list[list[BoxWords]]]:
+    ) -> dict[str, list[list[BoxText]]]:
         """The boxes and words of each photo of a batch, by kind.
 
         Args:
@@ -250,10 +246,10 @@ class GenerateTerms:
             chooser: what is random; its draws come in the order of the kinds.
         """
         config = self.config
-        chosen: dict[str, list[list[BoxWords]]] = {"captions": []}
+        chosen: dict[str, list[list[BoxText]]] = {"captions": []}
         for photo in photos:
             sentences = _some(self.sentences[photo], config.captions, chooser)
-            chosen["captions"].append([(self._photo_box, words) for words in sentences])
+            chosen["captions"].append([BoxText(self._photo_box, words) for words in sentences])
         sources = {
             "pairs": (self.pairs, rows, config.pairs),
             "phrases": (self.phrases, photos, config.phrases),
@@ -271,24 +267,23 @@ class GenerateTerms:
     def _kind_terms(
         self,
         kind: str,
-        texts: Sequence[Sequence[BoxWords]],
+        texts: Sequence[Sequence[BoxText]],
         part: int,
         conditions: Conditions,
         step: int,
     ) -> dict[str, Tensor]:
         """The terms of the texts of a batch of one kind, those of one part as their share of the whole."""
-        batch_words = [words for _, words in chain.from_iterable(texts)]
+        batch_words = _words_of(texts)
         part_texts = self._take_part(texts, part)
         if not any(part_texts):
             return self._terms(kind, None, [], batch_words, step)
-        words = [words for _, words in chain.from_iterable(part_texts)]
-        return self._terms(kind, conditions(part_texts), words, batch_words, step)
+        return self._terms(kind, conditions(part_texts), _words_of(part_texts), batch_words, step)
 
     def _reward_term(
         self, photos: Sequence[int], conditions: Conditions, reward: CiderReward
     ) -> Tensor:
         """What captions that the generator draws for whole photos are worth."""
-        condition, annotations, _ = conditions([[(self._photo_box, [])] for _ in photos])
+        condition, annotations, _ = conditions([[BoxText(self._photo_box, [])] for _ in photos])
         return self_critical_loss(
             self.model.generator,
             condition,
@@ -315,7 +310,7 @@ class GenerateTerms:
         terms = self._terms("unseen", (blank, annotations, rows), texts, batch_texts, step)
         return {name: self.config.weight_unseen * value for name, value in terms.items()}
 
-    def box_texts(self, photo: int) -> list[BoxWords]:
+    def box_texts(self, photo: int) -> list[BoxText]:
         """The phrases and the names on boxes of a photo."""
         return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
 
@@ -338,7 +333,7 @@ class GenerateTerms:
             attended_boxes = boxes.to(self._device)
 
         @torch.no_grad()
-        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
+        def read(texts: Sequence[Sequence[BoxText]]) -> Condition:
             boxes, places = _gather_boxes(texts)
             boxes, places = boxes.to(self._device), places.to(self._device)
             return *self.model.conditions(maps, boxes, attended_boxes), places
@@ -350,7 +345,7 @@ class GenerateTerms:
         photo_box = self._photo_box.expand(len(rows), 1, 4)
 
         @torch.no_grad()
-        def read(texts: Sequence[Sequence[BoxWords]]) -> Condition:
+        def read(texts: Sequence[Sequence[BoxText]]) -> Condition:
             boxes, places = _gather_boxes(texts)
             vectors = self.features.find_vectors(rows, torch.cat([photo_box, boxes], 1))
             vectors = vectors.to(self._device)
@@ -407,22 +402,27 @@ class GenerateTerms:
         return loss, doubly_stochastic(looks, targets != PAD)
 
 
-def _gather_boxes(texts: Sequence[Sequence[BoxWords]]) -> tuple[Tensor, Tensor]:
+def _gather_boxes(texts: Sequence[Sequence[BoxText]]) -> tuple[Tensor, Tensor]:
     """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
-    most = max(_count_boxes(pairs) for pairs in texts)
-    boxes, places = torch.zeros(len(texts), most, 4), []
-    for photo, pairs in enumerate(texts):
+    most = max(map(_count_boxes, texts))
+    boxes, rows = torch.zeros(len(texts), most, 4), []
+    for photo, photo_texts in enumerate(texts):
         columns: dict[int, int] = {}  # a box with many texts is pooled once
-        for box, _ in pairs:
-            column = columns.setdefault(id(box), len(columns))
-            boxes[photo, column] = box
-            places.append(photo * most + column)
-    return boxes, torch.tensor(places)
+        for text in photo_texts:
+            column = columns.setdefault(id(text.box_xyxy), len(columns))
+            boxes[photo, column] = text.box_xyxy
+            rows.append(photo * most + column)
+    return boxes, torch.tensor(rows)
 
 
-def _count_boxes(texts: Sequence[BoxWords]) -> int:
+def _words_of(texts: Sequence[Sequence[BoxText]]) -> list[list[int]]:
+    """The token ids of all texts, photo by photo."""
+    return [text.token_ids for text in chain.from_iterable(texts)]
+
+
+def _count_boxes(texts: Sequence[BoxText]) -> int:
     """How many different boxes the texts of a photo are about."""
-    return len({id(box) for box, _ in texts})
+    return len({id(text.box_xyxy) for text in texts})
 
 
 def _some(items: Sequence[Any], count: int, chooser: random.Random) -> list[Any]:

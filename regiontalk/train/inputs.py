@@ -23,7 +23,7 @@ from regiontalk.train.photos import PictureStore
 from regiontalk.train.precomputed import GivenFeatures
 from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.recipe import Recipe
-from regiontalk.train.region_texts import BoxWords, region_texts, unique_boxes
+from regiontalk.train.region_texts import BoxText, region_texts, unique_boxes
 from regiontalk.train.word_vectors import read_text
 
 
@@ -36,7 +36,6 @@ class Inputs:
         dev: photos on which the frozen stages are judged.
         unseen: sentences that belong to no photo.
         given: region features that somebody else computed, or None.
-        has_boxes: whether proposals can learn.
         content: a hash of all that the photos and texts teach.
         vectors: a hash of the word vectors that the model began with; empty where no file gave any.
     """
@@ -84,26 +83,32 @@ class Inputs:
         self.out, self.log, self.processes = out, log, processes
         self.device = resolve_device(processes.device(device))
         folders = [data] if isinstance(data, Path) else list(data)
-        self.examples = list(examples) if examples is not None else read_folders(folders, log)
-        self.examples = self.examples[:limit]
-        self.dev, self.base, self.memory = list(dev), base, memory
+        if examples is None:
+            examples = read_folders(folders, log)
+        self.examples = list(examples[:limit])
         for path in names:
             self.examples = name_boxes(self.examples, path, recipe.sources.min_score, log)
-        self.unseen = list(chain.from_iterable(map(read_text, sentences)))
-        if self.unseen:
-            log(f"{len(self.unseen)} sentences without photos")
-        self.given: GivenFeatures | None = None
-        if given is not None:
-            path = out / "features_given"
-            self.given = GivenFeatures(given, self.examples, recipe.features, path, log)
-            self.examples = self.given.examples
+        self.dev, self.base, self.memory = list(dev), base, memory
+        self.unseen = _read_unseen(sentences, log)
+        self.given = None if given is None else self._take_given(given, recipe)
         _refuse_silence(folders, self.examples)
         self.recipe = recipe.in_steps(self.examples)
-        self.has_boxes = any(len(example.boxes_xyxy) for example in self.examples)
         self.content = content_hash(self.examples, self.unseen)
         self.vectors = ""
         self._held: Kept | None = None
         self._store: PictureStore | None = None
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether proposals can learn."""
+        return any(len(example.boxes_xyxy) for example in self.examples)
+
+    def _take_given(self, source: PrecomputedRegions, recipe: Recipe) -> GivenFeatures:
+        """The features that somebody else computed; photos without any are left out."""
+        path = self.out / "features_given"
+        features = GivenFeatures(source, self.examples, recipe.features, path, self.log)
+        self.examples = features.examples
+        return features
 
     def store(self, model: RegionModel) -> PictureStore:
         """The training photos' pixels, decoded when first needed."""
@@ -161,7 +166,7 @@ class Inputs:
         phrases, names = region_texts(
             examples, model, phrases=bool(stage.phrases), names=bool(stage.names)
         )
-        nothing: list[list[BoxWords]] = [[] for _ in examples]
+        nothing: list[list[BoxText]] = [[] for _ in examples]
         texts_by_photo = zip(phrases or nothing, names or nothing, strict=True)
         return unique_boxes(
             [[*of_people, *of_detector] for of_people, of_detector in texts_by_photo]
@@ -190,6 +195,14 @@ def read_folders(folders: Sequence[Path], log: Log) -> list[Example]:
         for line in chain.from_iterable(report.lines() for report in reports):
             log(line)
     return photos
+
+
+def _read_unseen(paths: Sequence[Path], log: Log) -> list[str]:
+    """The sentences of texts that belong to no photo."""
+    sentences = list(chain.from_iterable(map(read_text, paths)))
+    if sentences:
+        log(f"{len(sentences)} sentences without photos")
+    return sentences
 
 
 def _refuse_silence(folders: Sequence[Path], examples: Sequence[Example]) -> None:

@@ -37,7 +37,7 @@ from regiontalk.train.photos import (
     pad_boxes,
 )
 from regiontalk.train.phrases import (
-    RowWords,
+    BoxPhrase,
     box_names,
     choose_phrases,
     embed_phrases,
@@ -156,7 +156,7 @@ class JointTerms:
         self.processes = processes
         vocabulary = model.vocabulary
         self.sentences = sentence_numbers(examples, vocabulary)
-        self.phrases: list[list[RowWords]] = []
+        self.phrases: list[list[BoxPhrase]] = []
         self.names: list[dict[int, set[int]]] = []
         if config.phrases:
             self.phrases = [one_box_phrases(example, vocabulary) for example in examples]
@@ -193,17 +193,15 @@ class JointTerms:
 
     def _read(self, step: int) -> Batch:
         """The photos of a step, this process's part of them augmented; what stands still in the step is frozen."""
-        config, extractor = self.config, self.model.extractor
+        config = self.config
         device = next(self.model.parameters()).device
-        is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
-        if config.frozen_stride and config.optimiser.backbone_rate:
-            extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
+        is_frozen = self._freeze_layers(step)
         rows = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
         pixels, boxes, mask = self._augment(rows)
         captioned = [index for index, row in enumerate(rows) if self.sentences[row]]
         return Batch(
             pixels=pixels.to(device).contiguous(memory_format=torch.channels_last),
-            # where every layer learns, a large picture's maps are many
+            # where every layer learns, the maps of a large photo are many
             recompute=bool(config.frozen_stride) and not is_frozen,
             boxes_xyxy=boxes.to(device),
             mask=mask.to(device),
@@ -213,6 +211,14 @@ class JointTerms:
             chooser=random.Random(config.optimiser.step_seed(step)),
             is_warm=step < config.hardest_after * config.optimiser.steps,
         )
+
+    def _freeze_layers(self, step: int) -> bool:
+        """Let the first layers of the backbone stand still from a certain step on; whether they do in this one."""
+        config = self.config
+        is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
+        if config.frozen_stride and config.optimiser.backbone_rate:
+            self.model.extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
+        return is_frozen
 
     def _augment(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Network input of this process's photos, and boxes and mask of all, changed at random."""
@@ -285,7 +291,7 @@ class JointTerms:
         config, processes = self.config, self.processes
         phrases = [self.phrases[row] for row in batch.rows]
         chosen = choose_phrases(phrases, batch.mask, config.phrases, batch.chooser)
-        if not chosen:
+        if not any(chosen):
             return {}
         spared = None
         if config.spare_alike:
@@ -295,7 +301,7 @@ class JointTerms:
             self.model,
             maps,
             batch.boxes_xyxy[first:last],
-            [(photo - first, row, text) for photo, row, text in chosen if first <= photo < last],
+            chosen[first:last],
         )
         loss = phrase_loss(
             self.model.aligner,

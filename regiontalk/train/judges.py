@@ -21,7 +21,7 @@ from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import tokenize
 from regiontalk.train.align import AlignTerms, Texts
 from regiontalk.train.generate import GenerateTerms
-from regiontalk.train.region_texts import BoxWords
+from regiontalk.train.region_texts import BoxText
 
 DEV_PHOTOS = 200  # that are captioned at each judgement, so that judging stays quick
 DEV_BOXES = 400
@@ -128,13 +128,13 @@ def _judge_boxes(terms: GenerateTerms, photos: Sequence[int]) -> dict[str, float
     }
 
 
-def _one_text_a_box(texts: Sequence[BoxWords]) -> list[BoxWords]:
+def _one_text_a_box(texts: Sequence[BoxText]) -> list[BoxText]:
     """The first text of each box."""
-    return list({id(box): (box, words) for box, words in reversed(texts)}.values())
+    return list({id(text.box_xyxy): text for text in reversed(texts)}.values())
 
 
 def _write(
-    terms: GenerateTerms, rows: Sequence[int], boxes: Sequence[Sequence[BoxWords]], min_words: int
+    terms: GenerateTerms, rows: Sequence[int], boxes: Sequence[Sequence[BoxText]], min_words: int
 ) -> list[Hypothesis]:
     """The caption of every box of some photos, in order."""
     model = terms.model

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -156,18 +156,12 @@ def train(
         ValueError: the loss stopped being finite; the last checkpoint is whole.
     """
     optimiser = make_optimiser(module, config)
-    peaks = [group["lr"] for group in optimiser.param_groups]
+    largest_rates = [group["lr"] for group in optimiser.param_groups]
     begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
     pace = _Pace(begin, config, log)
     processes.copy_main(module)
-    if watch is not None:
-        watch.resume(begin, last)
-    for step in range(begin, last):
-        if watch is not None and watch.is_over:
-            break
-        torch.manual_seed(processes.seed(config.step_seed(step)))
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * rate_at(step, config)
+    for step in _steps(begin, last, watch):
+        _set_rates(optimiser, largest_rates, rate_at(step, config))
         values = _take_step(module, _parts(terms, rest, step), optimiser, config, step, processes)
         pace.add(values)
         done = step + 1
@@ -182,6 +176,24 @@ def train(
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
         watch.restore(module)
+
+
+def _steps(begin: int, last: int, watch: Watch | None) -> Iterator[int]:
+    """The steps that are still to be taken, until the watch sees that nothing improves."""
+    if watch is not None:
+        watch.resume(begin, last)
+    for step in range(begin, last):
+        if watch is not None and watch.is_over:
+            return
+        yield step
+
+
+def _set_rates(
+    optimiser: torch.optim.Optimizer, largest_rates: Sequence[float], share: float
+) -> None:
+    """Give each group of weights this share of its largest learning rate."""
+    for group, largest_rate in zip(optimiser.param_groups, largest_rates, strict=True):
+        group["lr"] = largest_rate * share
 
 
 def _parts(terms: Terms, rest: MoreTerms, step: int) -> Iterator[Mapping[str, Tensor]]:
@@ -199,6 +211,7 @@ def _take_step(
     processes: Processes,
 ) -> dict[str, float]:
     """Loss and backward of each part of one step, then the update; the values of its terms for the whole batch."""
+    torch.manual_seed(processes.seed(config.step_seed(step)))
     statistics = processes.statistics(module)
     sums: dict[str, float] = {}
     optimiser.zero_grad(set_to_none=True)

@@ -15,7 +15,7 @@ from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import Vocabulary, trimmed
 from regiontalk.train.em import responsibilities
 from regiontalk.train.features import FrozenFeatures
-from regiontalk.train.region_texts import BoxWords
+from regiontalk.train.region_texts import BoxText
 from regiontalk.train.sentences import Sentences
 
 
@@ -27,7 +27,7 @@ def inferred_pairs(
     least_words: int,
     trim: bool,
     weight: float = 0.0,
-) -> list[list[BoxWords]]:
+) -> list[list[BoxText]]:
     """The inferred pairs of every row of the features, as boxes and words.
 
     Args:
@@ -39,7 +39,7 @@ def inferred_pairs(
         weight: of the generator's say; 0 = it is not asked.
     """
     model.aligner.eval()
-    pairs_by_row: list[list[BoxWords]] = []
+    pairs_by_row: list[list[BoxText]] = []
     rows = len(features.boxes_xyxy)
     for first in range(0, rows, 64):
         block = range(first, min(first + 64, rows))
@@ -69,7 +69,7 @@ def _embed(
 
 def _teachable(
     boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, least_words: int, trim: bool
-) -> list[BoxWords]:
+) -> list[BoxText]:
     """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
     teachable: set[tuple[int, tuple[int, ...]]] = set()
     for pair in pairs:
@@ -77,7 +77,7 @@ def _teachable(
         words = pair.words[trimmed(names)] if trim else pair.words
         if pair.region and len(words) >= least_words:
             teachable.add((pair.region, words))
-    return [(boxes[region], list(words)) for region, words in sorted(teachable)]
+    return [BoxText(boxes[region], list(words)) for region, words in sorted(teachable)]
 
 
 def _opinion(

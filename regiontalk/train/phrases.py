@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,37 +19,45 @@ from regiontalk.train.align import read_words
 
 # a score that no negative reaches; finite, as the gradient of a scale multiplies it by 0
 NEVER = -1e4
-RowWords = tuple[int, list[int]]  # the row of a box among its photo's, and word numbers
+
+
+class BoxPhrase(NamedTuple):
+    """A phrase and the one box that it names.
+
+    Attributes:
+        row: of the box among its photo's; its corners move with the photo from step to step.
+        token_ids: the phrase.
+    """
+
+    row: int
+    token_ids: list[int]
 
 
 def one_box_phrases(
     example: Example, vocabulary: Vocabulary, source: str | None = None
-) -> list[RowWords]:
+) -> list[BoxPhrase]:
     """The phrases of a photo that name exactly one box and have a word; ``source`` keeps those of one source."""
     single = [
         phrase
         for phrase in example.phrases
         if len(phrase.boxes) == 1 and source in (None, phrase.source)
     ]
-    pairs = [(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
-    return [pair for pair in pairs if pair[1]]
+    phrases = [BoxPhrase(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
+    return [phrase for phrase in phrases if phrase.token_ids]
 
 
-def box_names(phrases: Sequence[RowWords], vocabulary: Vocabulary) -> dict[int, set[int]]:
+def box_names(phrases: Sequence[BoxPhrase], vocabulary: Vocabulary) -> dict[int, set[int]]:
     """The content words by which people name each box of a photo, by its row."""
     names: dict[int, set[int]] = {}
-    for row, words in phrases:
-        content = {
-            word
-            for word in words
-            if word > UNKNOWN and vocabulary.words[word] not in FUNCTION_WORDS
-        }
-        names.setdefault(row, set()).update(content)
+    for phrase in phrases:
+        known = [number for number in phrase.token_ids if number > UNKNOWN]
+        content = {number for number in known if vocabulary.words[number] not in FUNCTION_WORDS}
+        names.setdefault(phrase.row, set()).update(content)
     return names
 
 
 def likely_true(
-    chosen: Sequence[tuple[int, int, list[int]]], names: Sequence[Mapping[int, set[int]]]
+    chosen: Sequence[Sequence[BoxPhrase]], names: Sequence[Mapping[int, set[int]]]
 ) -> Tensor:
     """(P, P) bool, True = phrase l is not the one of pair k but shares a content word with those of its box.
 
@@ -60,17 +68,19 @@ def likely_true(
         chosen: pairs as `choose_phrases` gives them.
         names: of each photo, as `box_names` gives them.
     """
-    box_words = [names[photo][row] for photo, row, _ in chosen]
+    texts = [phrase.token_ids for phrases in chosen for phrase in phrases]
     table: list[list[bool]] = []
-    for words in box_words:
-        table.append([not words.isdisjoint(text) for _, _, text in chosen])
+    for phrases, photo_names in zip(chosen, names, strict=True):
+        for phrase in phrases:
+            names_of_box = photo_names[phrase.row]
+            table.append([not names_of_box.isdisjoint(text) for text in texts])
     return torch.tensor(table).fill_diagonal_(False)
 
 
 def choose_phrases(
-    phrases: Sequence[Sequence[RowWords]], mask: Tensor, count: int, chooser: random.Random
-) -> list[tuple[int, int, list[int]]]:
-    """Up to ``count`` pairs of each of B photos: photo, box and words.
+    phrases: Sequence[Sequence[BoxPhrase]], mask: Tensor, count: int, chooser: random.Random
+) -> list[list[BoxPhrase]]:
+    """For each of B photos up to ``count`` of its pairs of a box and a phrase.
 
     No wording is chosen twice: "a man" of one photo would be called wrong for the man of another.
 
@@ -80,16 +90,16 @@ def choose_phrases(
         count: pairs a photo.
         chooser: what is random.
     """
-    is_visible = mask.tolist()
-    chosen: list[tuple[int, int, list[int]]] = []
+    chosen: list[list[BoxPhrase]] = []
     taken: set[tuple[int, ...]] = set()
-    for photo, pairs in enumerate(phrases):
-        left = count
-        for row, words in chooser.sample(pairs, len(pairs)):
-            if left and is_visible[photo][row] and tuple(words) not in taken:
-                taken.add(tuple(words))
-                chosen.append((photo, row, words))
-                left -= 1
+    for photo_phrases, is_visible in zip(phrases, mask.tolist(), strict=True):
+        photo_chosen: list[BoxPhrase] = []
+        for phrase in chooser.sample(photo_phrases, len(photo_phrases)):
+            wording = tuple(phrase.token_ids)
+            if len(photo_chosen) < count and is_visible[phrase.row] and wording not in taken:
+                taken.add(wording)
+                photo_chosen.append(phrase)
+        chosen.append(photo_chosen)
     return chosen
 
 
@@ -97,7 +107,7 @@ def embed_phrases(
     model: RegionModel,
     maps: Maps,
     boxes_xyxy: Tensor,
-    chosen: Sequence[tuple[int, int, list[int]]],
+    chosen: Sequence[Sequence[BoxPhrase]],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """P pairs of a box and a phrase as the aligner sees them; P may be 0.
 
@@ -105,26 +115,24 @@ def embed_phrases(
         model: extractor and aligner.
         maps: of B photos.
         boxes_xyxy: (B, G, 4) network pixels.
-        chosen: pairs as `choose_phrases` gives them.
+        chosen: pairs of these photos, as `choose_phrases` gives them.
 
     Returns:
         regions (P, 1, D), word vectors (P, T, D) and their mask (P, T).
     """
     aligner = model.aligner
-    texts = [text for _, _, text in chosen]
-    if not chosen:
+    texts = [phrase.token_ids for phrases in chosen for phrase in phrases]
+    if not texts:
         words, word_mask = read_words(aligner, texts)
         return words, words, word_mask
-    counts = Counter(photo for photo, _, _ in chosen)
-    wanted = boxes_xyxy.new_zeros(len(boxes_xyxy), max(counts.values()), 4)
-    columns: list[tuple[int, int]] = []
-    filled: Counter[int] = Counter()
-    for photo, row, _ in chosen:
-        wanted[photo, filled[photo]] = boxes_xyxy[photo, row]
-        columns.append((photo, filled[photo]))
-        filled[photo] += 1
-    owner, column = torch.tensor(columns, device=boxes_xyxy.device).unbind(1)
-    regions = aligner.embed_regions(model.extractor.vectors(maps, wanted)[owner, column])
+    most = max(map(len, chosen))
+    boxes = boxes_xyxy.new_zeros(len(chosen), most, 4)
+    is_pair = torch.zeros(len(chosen), most, dtype=torch.bool, device=boxes.device)
+    for photo, phrases in enumerate(chosen):
+        boxes[photo, : len(phrases)] = boxes_xyxy[photo, [phrase.row for phrase in phrases]]
+        is_pair[photo, : len(phrases)] = True
+    region_features = model.extractor.vectors(maps, boxes)[is_pair]  # (P, F)
+    regions = aligner.embed_regions(region_features)
     return regions[:, None], *read_words(aligner, texts)
 
 

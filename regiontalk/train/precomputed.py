@@ -26,7 +26,7 @@ from regiontalk.regions.precomputed import (
     with_features,
 )
 from regiontalk.regions.sources import PrecomputedRegions
-from regiontalk.train.features import FrozenFeatures
+from regiontalk.train.features import FrozenFeatures, Key
 from regiontalk.train.loop import Log
 
 if TYPE_CHECKING:
@@ -90,27 +90,9 @@ class GivenFeatures:
                 described.
             FileNotFoundError: a file lacks.
         """
-        files = [self._source.stamp(example.photo.stem) for example in self.examples]
-        key: dict[str, str | int | float] = {
-            "files": hashlib.sha256(repr(files).encode()).hexdigest(),
-            "size": preprocessing.size,
-            "fit": preprocessing.fit,
-        }
-        count = 1 + self.sizes.regions
-        arrays: dict[str, tuple[tuple[int, ...], Any]] = {
-            "boxes": ((count, 4), "float32"),
-            "vectors": ((count, self.sizes.features), "float16"),
-            "objectness": ((count,), "float16"),
-            "found": ((), "int32"),
-        }
-
-        def progress(done: int, total: int) -> None:
-            if done % 1024 == 0 or done == total:
-                self._log(f"given features {done}/{total}")
-
         names = [example.id for example in self.examples]
-        cached = FeatureCache(self._path, key).open_or_build(
-            names, partial(self._copy, preprocessing), arrays, progress
+        cached = FeatureCache(self._path, self._key(preprocessing)).open_or_build(
+            names, partial(self._copy, preprocessing), self._arrays(), self._log_progress
         )
         region_counts = np.array(cached["found"])
         self._tell_surplus(region_counts)
@@ -121,6 +103,30 @@ class GivenFeatures:
             cached["objectness"],
             found=region_counts,
         )
+
+    def _key(self, preprocessing: Preprocessing) -> Key:
+        """What the copied arrays depend on."""
+        files = [self._source.stamp(example.photo.stem) for example in self.examples]
+        return {
+            "files": hashlib.sha256(repr(files).encode()).hexdigest(),
+            "size": preprocessing.size,
+            "fit": preprocessing.fit,
+        }
+
+    def _arrays(self) -> dict[str, tuple[tuple[int, ...], Any]]:
+        """Shape and type of each array of a photo."""
+        count = 1 + self.sizes.regions
+        return {
+            "boxes": ((count, 4), "float32"),
+            "vectors": ((count, self.sizes.features), "float16"),
+            "objectness": ((count,), "float16"),
+            "found": ((), "int32"),
+        }
+
+    def _log_progress(self, done: int, total: int) -> None:
+        """Log a line now and then."""
+        if done % 1024 == 0 or done == total:
+            self._log(f"given features {done}/{total}")
 
     def _tell_surplus(self, region_counts: NDArray[Any]) -> None:
         """Log how many photos have more regions than are read."""

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -140,6 +140,20 @@ class Processes:
 ALONE = Processes()
 
 
+class _Update(NamedTuple):
+    """How one statistic (F,) of a batch norm moves in a step of all processes.
+
+    Attributes:
+        statistic: the tensor of the norm itself.
+        remainder: what is left of it from before the step.
+        addition: what this process's batches add.
+    """
+
+    statistic: Tensor
+    remainder: Tensor
+    addition: Tensor
+
+
 class LaunchedProcesses(Processes):
     """All processes that `accelerate launch`, `torchrun` or `mpirun` has started."""
 
@@ -219,25 +233,31 @@ class LaunchedProcesses(Processes):
         The additions of the processes follow each other in the order of their parts of the batch.
         """
         norms = dict(module.named_modules())
-        updated: list[tuple[Tensor, Tensor]] = []  # a statistic, and what is left of it from before
-        additions: list[Tensor] = []
+        updates: list[_Update] = []
         for name, (mean, variance, batches) in _norm_statistics(module):
             first_mean, first_variance, first_batches = before[name]
             added = batches - first_batches
             if not added:
                 continue
             decay = (1 - norms[name].momentum) ** added
-            later = decay ** (self.count - 1 - self.rank)
-            for value, first in ((mean, first_mean), (variance, first_variance)):
-                updated.append((value, decay**self.count * first))
-                additions.append(later * (value - decay * first))
+            updates += [
+                self._update(mean, first_mean, decay),
+                self._update(variance, first_variance, decay),
+            ]
             norms[name].num_batches_tracked.fill_(first_batches + added * self.count)
-        if not updated:
+        if not updates:
             return
-        sums = self.count * self.mean(torch.cat(additions))
-        lengths = [len(value) for value, _ in updated]
-        for (value, remainder), addition in zip(updated, torch.split(sums, lengths), strict=True):
-            value.copy_(remainder + addition)
+        additions = torch.cat([update.addition for update in updates])
+        sums = self.count * self.mean(additions)
+        lengths = [len(update.statistic) for update in updates]
+        for update, addition in zip(updates, torch.split(sums, lengths), strict=True):
+            update.statistic.copy_(update.remainder + addition)
+
+    def _update(self, statistic: Tensor, before: Tensor, decay: float) -> _Update:
+        """What a step has made of a statistic; ``decay`` is what its batches leave of the value before."""
+        later_processes = self.count - 1 - self.rank
+        addition = decay**later_processes * (statistic - decay * before)
+        return _Update(statistic, decay**self.count * before, addition)
 
     def copy_main(self, module: nn.Module) -> None:
         """See `Processes.copy_main`."""

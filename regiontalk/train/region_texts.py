@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,22 @@ from regiontalk.train.sentences import network_boxes
 
 PEOPLE = "annotator"  # the source of phrases that people wrote
 
-# a box (4,) in network pixels and the words that describe it
-BoxWords = tuple[Tensor, list[int]]
+
+class BoxText(NamedTuple):
+    """A box and words that describe it, as the generator learns them.
+
+    Attributes:
+        box_xyxy: (4,) network pixels; texts on the same tensor share one reading of the box.
+        token_ids: the words.
+    """
+
+    box_xyxy: Tensor
+    token_ids: list[int]
 
 
 def region_texts(
     examples: Sequence[Example], model: RegionModel, *, phrases: bool, names: bool
-) -> tuple[list[list[BoxWords]], list[list[BoxWords]]]:
+) -> tuple[list[list[BoxText]], list[list[BoxText]]]:
     """People's phrases and a detector's names on the boxes of each photo; empty where they are not wanted."""
     return (
         box_phrases(examples, model, PEOPLE) if phrases else [],
@@ -32,33 +42,33 @@ def region_texts(
 
 def box_phrases(
     examples: Sequence[Example], model: RegionModel, source: str
-) -> list[list[BoxWords]]:
+) -> list[list[BoxText]]:
     """The phrases of one source with the boxes they name, as boxes in network pixels and words.
 
     A phrase of several boxes ("two dogs") is about the box around them all.
     """
-    phrases_by_photo: list[list[BoxWords]] = []
+    phrases_by_photo: list[list[BoxText]] = []
     for example in examples:
         boxes = torch.from_numpy(network_boxes(example, model.preprocessing))
-        pairs: list[BoxWords] = []
-        box_by_rows: dict[
-            tuple[int, ...], Tensor
-        ] = {}  # phrases of one box share its tensor: it is pooled once
+        texts: list[BoxText] = []
+        # phrases of one box share its tensor: it is pooled once
+        box_by_rows: dict[tuple[int, ...], Tensor] = {}
         for phrase in example.phrases:
-            words = model.vocabulary.encode(phrase.text)
-            if phrase.source != source or not phrase.boxes or not words:
+            token_ids = model.vocabulary.encode(phrase.text)
+            if phrase.source != source or not phrase.boxes or not token_ids:
                 continue
             corners = boxes[list(phrase.boxes)]
             around = torch.cat([corners[:, :2].amin(0), corners[:, 2:].amax(0)])
-            pairs.append((box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around), words))
-        phrases_by_photo.append(pairs)
+            box = box_by_rows.setdefault(tuple(sorted(phrase.boxes)), around)
+            texts.append(BoxText(box, token_ids))
+        phrases_by_photo.append(texts)
     return phrases_by_photo
 
 
-def unique_boxes(texts: Sequence[Sequence[BoxWords]]) -> list[NDArray[np.float32]]:
+def unique_boxes(texts: Sequence[Sequence[BoxText]]) -> list[NDArray[np.float32]]:
     """The different boxes (G, 4) of each photo's texts."""
     boxes_by_photo: list[NDArray[np.float32]] = []
-    for pairs in texts:
-        boxes = dict.fromkeys(tuple(box.tolist()) for box, _ in pairs)
+    for photo_texts in texts:
+        boxes = dict.fromkeys(tuple(text.box_xyxy.tolist()) for text in photo_texts)
         boxes_by_photo.append(np.array(list(boxes), dtype=np.float32).reshape(-1, 4))
     return boxes_by_photo

@@ -108,24 +108,46 @@ def self_critical_loss(
     if draws < 2:
         raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
     owner = torch.arange(len(photos), device=condition.device).repeat_interleave(draws)  # (R*K,)
-    rows = [photo for photo in photos for _ in range(draws)]
     was_training = generator.training
     generator.eval()
+    drawn, targets, logits = _draw_and_read(generator, condition, annotations, owner, max_words)
+    generator.train(was_training)
+    photo_of_caption = [photo for photo in photos for _ in range(draws)]
+    rewards = reward(photo_of_caption, drawn).view(-1, draws)
+    advantages = _advantages(rewards).flatten().to(condition.device)  # (R*K,)
+    is_chosen = targets != PAD
+    is_chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
+    words = processes.mean(is_chosen.sum().float()).clamp(min=1)
+    scores = _log_probabilities_of(targets, logits)
+    loss: Tensor = -(advantages[:, None] * scores * is_chosen).sum() / words
+    return loss
+
+
+def _log_probabilities_of(targets: Tensor, logits: Tensor) -> Tensor:
+    """The log-probability (R*K, T) of each target under logits (R*K, T, V)."""
+    log_probabilities = logits.float().log_softmax(-1)
+    return log_probabilities.gather(2, targets[..., None]).squeeze(-1)
+
+
+def _advantages(rewards: Tensor) -> Tensor:
+    """How much each reward (R, K) beats the mean of its row's others."""
+    others = rewards.sum(1, keepdim=True) - rewards
+    return rewards - others / (rewards.shape[1] - 1)
+
+
+def _draw_and_read(
+    generator: Generator,
+    condition: Tensor,
+    annotations: Tensor | None,
+    owner: Tensor,
+    max_words: int,
+) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
+    """Captions that the model draws, their words (R*K, T) as targets, and its logits (R*K, T, V) for these."""
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
         drawn = _draw_captions(generator, condition, annotations, owner, max_words)
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))
         logits, _ = generator(condition, annotations, inputs, rows=owner)
-    generator.train(was_training)
-    rewards = reward(rows, drawn).view(-1, draws)
-    others = (rewards.sum(1, keepdim=True) - rewards) / (draws - 1)
-    advantages = (rewards - others).flatten().to(condition.device)  # (R*K,)
-    is_chosen = targets != PAD
-    is_chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
-    log_shares = logits.float().log_softmax(-1)
-    scores = log_shares.gather(2, targets[..., None]).squeeze(-1)  # (R*K, T)
-    words = processes.mean(is_chosen.sum().float()).clamp(min=1)
-    loss: Tensor = -(advantages[:, None] * scores * is_chosen).sum() / words
-    return loss
+    return drawn, targets, logits
 
 
 @torch.no_grad()

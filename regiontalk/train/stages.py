@@ -25,7 +25,7 @@ from regiontalk.train.judges import align_judge, generate_judge
 from regiontalk.train.loop import MoreTerms, Terms, no_more
 from regiontalk.train.pairs import inferred_pairs
 from regiontalk.train.photo_check import PhotoCheckConfig, train_photo_check
-from regiontalk.train.region_texts import BoxWords
+from regiontalk.train.region_texts import BoxText
 from regiontalk.train.sentences import sentence_numbers
 from regiontalk.train.watch import Judge, Watch
 
@@ -280,7 +280,7 @@ class GenerateStage(FrozenStage):
 
     def pairs(
         self, model: RegionModel, features: FrozenFeatures, weight: float
-    ) -> list[list[BoxWords]]:
+    ) -> list[list[BoxText]]:
         """The inferred pairs of every row of the features.
 
         Args:

@@ -109,29 +109,42 @@ class Watch:
         was_training = module.training
         figures = {name: round(value, 5) for name, value in self.judge_dev().items()}
         module.train(was_training)
-        steps = max(1, self._steps)
-        losses = {name: round(value / steps, 4) for name, value in self._sums.items()}
-        self._sums, self._steps = {}, 0
-        pace = (time.perf_counter() - self._started) / max(1, done - self._begin)
         row = {
             "stage": self.stage,
             "step": done,
             "of": self._last,
             "epoch": round(done / self.epoch, 2),
-            "loss": losses,
+            "loss": self._take_losses(),
             "dev": figures,
-            "seconds_left": round(pace * (self._last - done)),
+            "seconds_left": self._seconds_left(done),
         }
         self.rows.append(row)
         is_best = self.best is row
         if is_best:
-            tensors = {key: value.contiguous() for key, value in module.state_dict().items()}
-            self.folder.mkdir(parents=True, exist_ok=True)
-            atomic_write(self.folder / BEST, lambda path: save_file(tensors, path))
+            self._save_best(module)
         write_rows(self.path, [row], append=True)
         if self._events is not None:
             self._events.add(row)
         self.log(self._line(row, is_best))
+
+    def _take_losses(self) -> dict[str, float]:
+        """The mean of each loss term since the judgement before."""
+        steps = max(1, self._steps)
+        losses = {name: round(total / steps, 4) for name, total in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return losses
+
+    def _seconds_left(self, done: int) -> int:
+        """How long the stage still takes at the pace so far."""
+        seconds = time.perf_counter() - self._started
+        pace = seconds / max(1, done - self._begin)
+        return round(pace * (self._last - done))
+
+    def _save_best(self, module: nn.Module) -> None:
+        """Keep the weights as the best so far."""
+        tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(self.folder / BEST, lambda path: save_file(tensors, path))
 
     def restore(self, module: nn.Module) -> None:
         """Give the module its best weights; the stage is over."""
@@ -185,4 +198,4 @@ def write_rows(path: Path, rows: list[dict[str, Any]], append: bool = False) -> 
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     else:
-        atomic_write(path, lambda fresh: fresh.write_text(text, encoding="utf-8"))
+        atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -102,20 +103,29 @@ def neighbours(sentences: Sequence[Sequence[int]], count: int, window: int = WIN
 
     Words that are not known take their place but are nobody's neighbours.
     """
-    words = np.array([word for sentence in sentences for word in sentence], dtype=np.int64)
-    owner = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
+    lengths = [len(sentence) for sentence in sentences]
+    words = np.fromiter(chain.from_iterable(sentences), dtype=np.int64)
+    sentence_of = np.repeat(np.arange(len(sentences)), lengths)
     pairs: list[NDArray[np.int64]] = []
     weights: list[NDArray[np.float64]] = []
     for distance in range(1, window + 1):
-        first, second = words[:-distance], words[distance:]
-        near = (owner[:-distance] == owner[distance:]) & (first != UNKNOWN) & (second != UNKNOWN)
-        pairs += [np.stack([first[near], second[near]]), np.stack([second[near], first[near]])]
-        weights.append(np.full(2 * int(near.sum()), 1 / distance))
-    places, values = (
-        torch.from_numpy(np.concatenate(pairs, 1)),
-        torch.from_numpy(np.concatenate(weights)),
-    )
-    return _sparse(places, values.float(), count)
+        pairs_here = _pairs_at(distance, words, sentence_of)
+        pairs += [pairs_here, pairs_here[::-1]]
+        weights.append(np.full(2 * pairs_here.shape[1], 1 / distance))
+    cells = torch.from_numpy(np.concatenate(pairs, 1))
+    values = torch.from_numpy(np.concatenate(weights))
+    return _sparse(cells, values.float(), count)
+
+
+def _pairs_at(
+    distance: int, words: NDArray[np.int64], sentence_of: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The pairs (2, P) of known words of one sentence that stand so many words apart."""
+    first, second = words[:-distance], words[distance:]
+    is_same_sentence = sentence_of[:-distance] == sentence_of[distance:]
+    is_known = (first != UNKNOWN) & (second != UNKNOWN)
+    is_pair = is_same_sentence & is_known
+    return np.stack([first[is_pair], second[is_pair]])
 
 
 def association(counts: Tensor) -> Tensor:
@@ -127,9 +137,10 @@ def association(counts: Tensor) -> Tensor:
     return _sparse(counts.indices(), (values / chance).log().clamp(min=0), len(counts))
 
 
-def _sparse(places: Tensor, values: Tensor, count: int) -> Tensor:
-    """A table (count, count); values at the same place are added."""
-    return torch.sparse_coo_tensor(places, values, (count, count), check_invariants=True).coalesce()
+def _sparse(cells: Tensor, values: Tensor, count: int) -> Tensor:
+    """A table (count, count) of values at cells (2, P); those of the same cell are added."""
+    table = torch.sparse_coo_tensor(cells, values, (count, count), check_invariants=True)
+    return table.coalesce()
 
 
 def begin_with_vectors(

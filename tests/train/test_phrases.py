@@ -15,6 +15,7 @@ from regiontalk.align.loss import max_margin
 from regiontalk.records import Example, Phrase
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.phrases import (
+    BoxPhrase,
     box_names,
     choose_phrases,
     embed_phrases,
@@ -53,11 +54,16 @@ def test_one_box_phrases() -> None:
     ],
 )
 def test_choose_phrases(mask: Any, count: int, chosen: set[Any]) -> None:
-    phrases = [[(0, [4]), (1, [5])], [(0, [4]), (1, [6])]]
-    found = choose_phrases(phrases, torch.tensor(mask, dtype=torch.bool), count, random.Random(0))
-    assert {(photo, row, tuple(words)) for photo, row, words in found} == chosen
-    one = choose_phrases(phrases, torch.ones(2, 2, dtype=torch.bool), 1, random.Random(0))
-    assert sorted(photo for photo, _, _ in one) == [0, 1]
+    phrases = [
+        [BoxPhrase(0, [4]), BoxPhrase(1, [5])],
+        [BoxPhrase(0, [4]), BoxPhrase(1, [6])],
+    ]
+    is_visible = torch.tensor(mask, dtype=torch.bool)
+    by_photo = choose_phrases(phrases, is_visible, count, random.Random(0))
+    triples = [(photo, *phrase) for photo, group in enumerate(by_photo) for phrase in group]
+    assert {(photo, row, tuple(words)) for photo, row, words in triples} == chosen
+    one_each = choose_phrases(phrases, torch.ones(2, 2, dtype=torch.bool), 1, random.Random(0))
+    assert [len(group) for group in one_each] == [1, 1]
 
 
 @pytest.mark.parametrize("sentence", ["words", "last"])
@@ -72,14 +78,15 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
     ).eval()
     maps = model.extractor(torch.rand(3, 3, 64, 64))
     boxes = torch.tensor([[0.0, 0, 30, 30], [10, 10, 60, 60]]).repeat(3, 1, 1)
-    chosen = [(0, 1, [4, 5]), (2, 0, [6]), (0, 0, [7, 8, 9])]
+    chosen = [[BoxPhrase(1, [4, 5]), BoxPhrase(0, [7, 8, 9])], [], [BoxPhrase(0, [6])]]
+    pairs = [(photo, *phrase) for photo, group in enumerate(chosen) for phrase in group]
     regions: list[Tensor] = [
         model.aligner.embed_regions(model.extractor.vectors(maps, boxes))[photo, row]
-        for photo, row, _ in chosen
+        for photo, row, _ in pairs
     ]
     scores = torch.zeros(3, 3)
     for k, region in enumerate(regions):
-        for other, (_, _, words) in enumerate(chosen):
+        for other, (_, _, words) in enumerate(pairs):
             vectors, mask = model.aligner.encode_text([words])
             scores[k, other] = sum(
                 float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t]
@@ -97,10 +104,12 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
 
 def test_likely_true() -> None:
     vocabulary = Vocabulary(["a", "boy", "child", "red", "shirt"])  # numbers 4 to 8
-    photos = [[(0, [4, 5]), (0, [4, 6]), (1, [7, 8])], [(2, [4, 6]), (1, [4, 3])]]
-    names = [box_names(own, vocabulary) for own in photos]
+    boy, child, shirt = BoxPhrase(0, [4, 5]), BoxPhrase(0, [4, 6]), BoxPhrase(1, [7, 8])
+    other_child, unknown = BoxPhrase(2, [4, 6]), BoxPhrase(1, [4, 3])
+    photos = [[boy, child, shirt], [other_child, unknown]]
+    names = [box_names(phrases, vocabulary) for phrases in photos]
     assert names == [{0: {5, 6}, 1: {7, 8}}, {2: {6}, 1: set()}]
-    chosen = [(0, 0, [4, 5]), (0, 1, [7, 8]), (1, 2, [4, 6]), (1, 1, [4, 3])]
+    chosen = [[boy, shirt], [other_child, unknown]]
     expected = [
         [0, 0, 1, 0],
         [0, 0, 0, 0],
