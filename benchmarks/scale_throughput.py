@@ -70,10 +70,13 @@ def summary(values: dict[str, Any]) -> dict[str, Any]:
     samples = values["samples"]
     halves = (samples[: len(samples) // 2], samples[len(samples) // 2 :])
     for name in CURVES:
-        figures[f"{name} by halves"] = [
-            round(max((row[name] for row in half), default=0.0)) for half in halves
-        ]
+        figures[f"{name} by halves"] = [greatest(half, name) for half in halves]
     return figures
+
+
+def greatest(samples: Sequence[Sample], name: str) -> int:
+    """The most that a value of the samples was."""
+    return round(max((row[name] for row in samples), default=0.0))
 
 
 def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:

@@ -31,7 +31,6 @@ TO_DO = (
     "regiontalk/train/loop.py",
     "regiontalk/train/phrases.py",
     "regiontalk/train/precomputed.py",
-    "regiontalk/train/processes.py",
     "regiontalk/train/self_critical.py",
     "regiontalk/train/watch.py",
     "regiontalk/train/word_vectors.py",

@@ -232,9 +232,14 @@ class LaunchedProcesses(Processes):
                 updated.append((value, decay**self.count * first))
                 additions.append(later * (value - decay * first))
             norms[name].num_batches_tracked.fill_(first_batches + added * self.count)
-        if not updated:
-            return
-        sums = self.count * self.mean(torch.cat(additions))
+        if updated:
+            self._put_together(updated, additions)
+
+    def _put_together(
+        self, updated: Sequence[tuple[Tensor, Tensor]], additions: Sequence[Tensor]
+    ) -> None:
+        """Each statistic becomes what is left of it from before, and the additions of all processes."""
+        sums = self.count * self.mean(torch.cat(list(additions)))
         lengths = [len(value) for value, _ in updated]
         for (value, remainder), addition in zip(updated, torch.split(sums, lengths), strict=True):
             value.copy_(remainder + addition)
