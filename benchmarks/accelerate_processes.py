@@ -1,17 +1,19 @@
 """One recipe on one process and on several with the same global batch: loss curves, differences, kills.
 
-    python benchmarks/accelerate_processes.py --photos 256 --steps 20
+    python benchmarks/accelerate_processes.py --photos 256 --steps 20 --plot curves.png
 
 The toy world (coloured shapes drawn by code) is trained by a recipe (toy) with ``--steps`` steps a
 stage: by one process, by ``--processes``, and by as many that are all killed (SIGKILL) once a stage
 has left its first checkpoint, after which one process goes on. Every loss that was logged is
-printed side by side, then the greatest difference of losses and of final weights from the run on
-one process. The processes stay on this machine's processor and speak through gloo.
+printed side by side, then retrieval on scenes that no run has seen, and the greatest difference of
+losses and of final weights from the run on one process. The processes stay on this machine's
+processor and speak through gloo.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -19,8 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
@@ -30,6 +34,7 @@ from regiontalk.train.recipe import bundled_recipes
 STAGE = re.compile(r"stage (\w+): \d+ steps")
 STEP = re.compile(r"step (\d+)/\d+ (.*) \|")
 STEPS = re.compile(r"^steps = \d+", re.MULTILINE)
+DEV_PHOTOS = 64
 EVERY = re.compile(r"^checkpoint_every = \d+", re.MULTILINE)
 
 Curves = dict[tuple[str, int, str], float]
@@ -107,8 +112,141 @@ def furthest(one: Path, other: Path) -> tuple[float, float]:
     return greatest, (distance / length) ** 0.5
 
 
-def main() -> None:
-    """Train, kill, go on, compare."""
+RUNS = ("one", "several", "killed")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A training that is run again and again.
+
+    Attributes:
+        folder: where everything lies.
+        processes: how many train together.
+    """
+
+    folder: Path
+    processes: int
+
+    @property
+    def data(self) -> Path:
+        """The scenes of the toy world."""
+        return self.folder / "data"
+
+    def run(self, name: str) -> Path:
+        """The folder of one training."""
+        return self.folder / name
+
+    def log(self, name: str) -> Path:
+        """What a training said, all of its processes together."""
+        return self.folder / f"{name}.log"
+
+    def arguments(self, name: str) -> list[str]:
+        """What ``regiontalk`` is called with."""
+        recipe = str(self.folder / "recipe.toml")
+        options = ["--data", str(self.data), "--threads", "1", "--out", str(self.run(name))]
+        return ["train", "all", recipe, *options]
+
+    def prepare(self, recipe: str, photos: int, steps: int) -> None:
+        """Draw the scenes, and write the recipe with other numbers of steps."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self.data.exists():
+            scenes = {
+                "train": make_scenes(photos, 1, max_shapes=3),
+                "dev": make_scenes(DEV_PHOTOS, 2, max_shapes=3),
+            }
+            write_scenes(scenes, self.data)
+        source = bundled_recipes().get(recipe) or Path(recipe)
+        text = STEPS.sub(f"steps = {steps}", source.read_text(encoding="utf-8"))
+        text = EVERY.sub(f"checkpoint_every = {max(1, steps // 4)}", text)
+        (self.folder / "recipe.toml").write_text(text, encoding="utf-8")
+
+    def train(self, name: str, processes: int) -> None:
+        """Train to the end, from a checkpoint where there is one."""
+        start = time.perf_counter()
+        finish(processes, self.arguments(name), self.log(name))
+        print(f"{name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
+
+    def kill(self, name: str, stage: str) -> None:
+        """Train until a stage has left its first checkpoint, and kill every process."""
+        checkpoint = self.run(name) / stage / "checkpoint.safetensors"
+        kill_after(checkpoint, self.processes, self.arguments(name), self.log(name))
+        print(f"{name}: {self.processes} processes killed with -9 in {stage}", flush=True)
+
+    def recall(self, name: str) -> dict[str, float]:
+        """Retrieval figures of a trained model on the dev scenes, in per cent."""
+        target = self.folder / f"{name}.json"
+        model = ["--model", str(self.run(name) / "model")]
+        arguments = ["evaluate", "retrieval", *model, "--data", str(self.data)]
+        subprocess.run(
+            command(1, [*arguments, "--json", str(target)]), check=True, stdout=subprocess.DEVNULL
+        )
+        return dict(numbers_in(json.loads(target.read_text(encoding="utf-8"))))
+
+
+def numbers_in(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in nested mappings, by its path."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from numbers_in(value, f"{name}.{key}" if name else key)
+    elif isinstance(values, int | float) and not isinstance(values, bool):
+        yield name, float(values)
+
+
+def report(bench: Bench) -> dict[str, Any]:
+    """Print and return the curves, the figures, and the differences from the run on one process."""
+    losses = {name: curves(bench.run(name) / "log.txt") for name in RUNS}
+    rows = side_by_side(losses)
+    figures = {name: bench.recall(name) for name in RUNS}
+    differences = {name: difference(bench, losses, name) for name in RUNS[1:]}
+    print(json.dumps({"figures": figures, "differences": differences}, indent=2))
+    return {"curves": rows, "figures": figures, "differences": differences}
+
+
+def side_by_side(losses: dict[str, Curves]) -> list[dict[str, Any]]:
+    """Print and return every loss of the run on one process beside those of the others."""
+    print(f"{'stage':9} {'step':>5} {'term':12} " + " ".join(f"{name:>9}" for name in RUNS))
+    rows: list[dict[str, Any]] = []
+    for stage, step, term in losses["one"]:
+        values = {name: losses[name].get((stage, step, term)) for name in RUNS}
+        rows.append({"stage": stage, "step": step, "term": term, **values})
+        texts = ["-" if value is None else f"{value:.3f}" for value in values.values()]
+        print(f"{stage:9} {step:5} {term:12} " + " ".join(f"{text:>9}" for text in texts))
+    return rows
+
+
+def difference(bench: Bench, losses: dict[str, Curves], name: str) -> dict[str, float]:
+    """How far a run is from that on one process: its losses and its weights."""
+    common = losses["one"].keys() & losses[name].keys()
+    greatest, relative = furthest(bench.run("one"), bench.run(name))
+    return {
+        "losses": max(abs(losses["one"][key] - losses[name][key]) for key in common),
+        "weights": greatest,
+        "weights relative to their length": relative,
+    }
+
+
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """The loss of each stage over its steps, a curve for each run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    terms = list(dict.fromkeys((row["stage"], row["term"]) for row in rows))
+    figure, axes = pyplot.subplots(
+        1, len(terms), figsize=(3.2 * len(terms), 3), layout="constrained", squeeze=False
+    )
+    for axis, (stage, term) in zip(axes[0], terms, strict=True):
+        curve = [row for row in rows if (row["stage"], row["term"]) == (stage, term)]
+        for name, style in zip(RUNS, ("-", "--", ":"), strict=True):
+            axis.plot([row["step"] for row in curve], [row[name] for row in curve], style)
+        axis.set(title=f"{stage}: {term}", xlabel="step")
+    figure.legend(["1 process", "2 processes", "2, killed, then 1"], loc="outside lower center")
+    figure.savefig(path, dpi=120)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--recipe", default="toy", help="a bundled recipe's name or a TOML file")
     parser.add_argument("--photos", type=int, default=256, help="scenes of the toy world")
@@ -116,45 +254,26 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kill-in", default="align", help="the stage in which all are killed")
     parser.add_argument("--out", type=Path, help="keeps the runs; a temporary folder if unset")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, kill, go on, compare."""
+    options = parse_arguments()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.out or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        data, config = folder / "data", folder / "recipe.toml"
-        if not data.exists():
-            write_scenes({"train": make_scenes(options.photos, 1, max_shapes=3)}, data)
-        source = bundled_recipes().get(options.recipe) or Path(options.recipe)
-        recipe = source.read_text(encoding="utf-8")
-        recipe = STEPS.sub(f"steps = {options.steps}", recipe)
-        every = max(1, options.steps // 4)
-        config.write_text(EVERY.sub(f"checkpoint_every = {every}", recipe), encoding="utf-8")
-        arguments = ["train", "all", str(config), "--data", str(data), "--threads", "1", "--out"]
-        runs = {name: folder / name for name in ("one", "several", "killed")}
-        finish(1, [*arguments, str(runs["one"])], folder / "one.log")
-        finish(options.processes, [*arguments, str(runs["several"])], folder / "several.log")
-        killed = [*arguments, str(runs["killed"])]
-        checkpoint = runs["killed"] / options.kill_in / "checkpoint.safetensors"
-        kill_after(checkpoint, options.processes, killed, folder / "killed.log")
-        print(f"killed with -9 in {options.kill_in}; one process goes on", flush=True)
-        finish(1, killed, folder / "killed.log")
-        report(runs)
-
-
-def report(runs: dict[str, Path]) -> None:
-    """Print the curves side by side, and the differences from the run on one process."""
-    losses = {name: curves(folder / "log.txt") for name, folder in runs.items()}
-    print(f"{'stage':9} {'step':>5} {'term':12} " + " ".join(f"{name:>9}" for name in runs))
-    for (stage, step, term), value in losses["one"].items():
-        values = [losses[name].get((stage, step, term), float("nan")) for name in runs]
-        print(f"{stage:9} {step:5} {term:12} " + " ".join(f"{value:9.3f}" for value in values))
-    for name in ("several", "killed"):
-        common = losses["one"].keys() & losses[name].keys()
-        loss = max(abs(losses["one"][key] - losses[name][key]) for key in common)
-        greatest, relative = furthest(runs["one"], runs[name])
-        print(
-            f"{name}: losses at most {loss:.3f} apart, weights at most {greatest:.2g}, "
-            f"{relative:.2g} of their length"
-        )
+        bench = Bench(options.out or Path(temporary), options.processes)
+        bench.prepare(options.recipe, options.photos, options.steps)
+        bench.train("one", 1)
+        bench.train("several", options.processes)
+        bench.kill("killed", options.kill_in)
+        bench.train("killed", 1)
+        values = report(bench)
+    if options.json:
+        options.json.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    if options.plot:
+        plot(values["curves"], options.plot)
 
 
 if __name__ == "__main__":

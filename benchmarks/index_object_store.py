@@ -101,6 +101,29 @@ def read(library: PhotoIndex, captioner: RegionCaptioner, writers: list[Any]) ->
     }
 
 
+def measure(seconds: float, model: str) -> dict[str, Any]:
+    """Write, read, check and compact; the figures of the reader and of the compaction."""
+    captioner = RegionCaptioner.from_pretrained(model)
+    library = PhotoIndex.open_or_create(URI, captioner)
+    writers = [start_writer(number, seconds, model) for number in range(WRITERS)]
+    figures = read(library, captioner, writers)
+    outputs = [writer.communicate()[0].split() for writer in writers]
+    batches = [int(words[-1]) for words in outputs]
+    check(library, batches)
+    start = time.perf_counter()
+    library.compact()
+    figures |= {"batches": batches, "compacted_s": time.perf_counter() - start}
+    check(library, batches)
+    assert len(library.search(captioner, "a dog", k=10)) == 10
+    return figures
+
+
+def start_writer(number: int, seconds: float, model: str) -> subprocess.Popen[str]:
+    """A process that writes photos with numbers of its own."""
+    options = ["--seconds", str(seconds), "--model", model, "--writer", str(number * 1_000_000)]
+    return subprocess.Popen([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True)
+
+
 def main() -> None:
     """Write, read, check, print and write."""
     parser = argparse.ArgumentParser(
@@ -117,26 +140,7 @@ def main() -> None:
     server, address = start_server()
     try:
         set_credentials(address)
-        captioner = RegionCaptioner.from_pretrained(arguments.model)
-        library = PhotoIndex.open_or_create(URI, captioner)
-        options = ["--seconds", str(arguments.seconds), "--model", arguments.model, "--writer"]
-        writers = [
-            subprocess.Popen(
-                [sys.executable, __file__, *options, str(number * 1_000_000)],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for number in range(WRITERS)
-        ]
-        figures = read(library, captioner, writers)
-        outputs = [writer.communicate()[0].split() for writer in writers]
-        batches = [int(words[-1]) for words in outputs]
-        check(library, batches)
-        start = time.perf_counter()
-        library.compact()
-        figures |= {"batches": batches, "compacted_s": time.perf_counter() - start}
-        check(library, batches)
-        assert len(library.search(captioner, "a dog", k=10)) == 10
+        figures = measure(arguments.seconds, arguments.model)
     finally:
         server.kill()
     print(json.dumps(figures, indent=2))

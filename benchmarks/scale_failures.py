@@ -34,46 +34,78 @@ class Lost:
     photos_lost: float = 0.0
     largest_loss: float = 0.0
 
+    def add(self, computed: float) -> None:
+        """Count a failure that cost so many photos."""
+        self.failures += 1
+        self.photos_lost += computed
+        self.largest_loss = max(self.largest_loss, computed)
 
-def simulate(
-    *, workers: int, photos: int, batch: int, speed: float, hours: float, restart: float, seed: int
-) -> Lost:
-    """One job.
 
-    Args:
+@dataclass(frozen=True)
+class Cluster:
+    """Workers that fail.
+
+    Attributes:
         workers: processes.
-        photos: in all.
-        batch: photos of a part.
         speed: photos a second of one worker.
         hours: mean time between two failures of one worker, and of the driver.
         restart: seconds from a failure until work goes on.
+    """
+
+    workers: int
+    speed: float
+    hours: float
+    restart: float
+
+
+class Failures:
+    """When each worker and the driver fail next, in seconds."""
+
+    def __init__(self, cluster: Cluster, seed: int) -> None:
+        """Draw the first failure of each."""
+        self._chance, self._rate = random.Random(seed), 1 / (cluster.hours * 3600)
+        self._driver = self._next()
+        self._workers = [self._next() for _ in range(cluster.workers)]
+
+    def _next(self) -> float:
+        return self._chance.expovariate(self._rate)
+
+    def after(self, now: float, worker: int) -> float:
+        """The next moment that costs a worker its batch, its own failure or the driver's."""
+        while self._driver < now:  # all workers have lost their batch to that
+            self._driver += self._next()
+        return min(self._workers[worker], self._driver)
+
+    def happened(self, moment: float, worker: int) -> None:
+        """Draw the worker's next failure where this one was its own."""
+        if moment == self._workers[worker]:
+            self._workers[worker] = moment + self._next()
+
+
+def simulate(cluster: Cluster, *, photos: int, batch: int, seed: int) -> Lost:
+    """One job.
+
+    Args:
+        cluster: who works.
+        photos: in all.
+        batch: photos of a part.
         seed: of the failures.
     """
-    chance = random.Random(seed)
     lost, waiting = Lost(), -(-photos // batch)
-    seconds = batch / speed
-    mean = hours * 3600
-    driver_fails = chance.expovariate(1 / mean)
-    queue = [(0.0, worker) for worker in range(workers)]  # when it is free, and who
-    fails = [chance.expovariate(1 / mean) for _ in range(workers)]
+    failures = Failures(cluster, seed)
+    queue = [(0.0, worker) for worker in range(cluster.workers)]  # when it is free, and who
     end = 0.0
-    while queue and waiting > 0:
+    while waiting > 0:
         now, worker = heapq.heappop(queue)
-        while driver_fails < now:  # all workers have lost their batch to that
-            driver_fails += chance.expovariate(1 / mean)
-        done, failure = now + seconds, min(fails[worker], driver_fails)
+        done, failure = now + batch / cluster.speed, failures.after(now, worker)
         if done <= failure:
             waiting -= 1
             end = max(end, done)
             heapq.heappush(queue, (done, worker))
             continue
-        computed = max(0.0, failure - now) * speed
-        lost.photos_lost += computed
-        lost.largest_loss = max(lost.largest_loss, computed)
-        lost.failures += 1
-        if failure == fails[worker]:
-            fails[worker] = failure + chance.expovariate(1 / mean)
-        heapq.heappush(queue, (max(now, failure) + restart, worker))
+        lost.add(max(0.0, failure - now) * cluster.speed)
+        failures.happened(failure, worker)
+        heapq.heappush(queue, (max(now, failure) + cluster.restart, worker))
     lost.hours = end / 3600
     return lost
 
@@ -91,7 +123,8 @@ def main() -> None:
     parser.add_argument("--restart", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     values = vars(parser.parse_args())
-    lost = simulate(**values)
+    cluster = Cluster(*(values[name] for name in ("workers", "speed", "hours", "restart")))
+    lost = simulate(cluster, photos=values["photos"], batch=values["batch"], seed=values["seed"])
     ideal = values["photos"] / values["speed"] / values["workers"] / 3600
     assert lost.largest_loss <= values["batch"], "a failure cost more than a batch"
     share = lost.photos_lost / values["photos"]

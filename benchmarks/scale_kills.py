@@ -1,137 +1,97 @@
 """``regiontalk scale caption`` killed (SIGKILL) at random moments: the rows must be those of an undisturbed run.
 
-    python benchmarks/scale_kills.py --photos ../shared/data/coco/val2017 --count 600 --kills 5
+    python benchmarks/scale_kills.py --source ../shared/data/flickr8k/images --photos 20000 --workers 2
 
-``--count`` photos are made of real ones, different by a pixel. One job runs undisturbed. Another is
-started as often as it takes; in each of the first ``--kills`` starts, a random time after its first
-part, its driver or a process of Ray (a worker, or an actor with the model) is killed. A killed
-worker must not end the job. At the end both outputs are compared row for row. Memory of the driver
-and of all of its processes is sampled while the undisturbed job runs.
-
-With ``--workers 1 2`` the undisturbed job runs once for each number, and throughput is compared:
-for that the machine must be quiet, and have a core more than workers.
+Photos are copies of real ones that differ by a pixel. One job runs undisturbed, or is taken from
+``--undisturbed``. Another loses, at random moments of its course, processes of three kinds in turn:
+one that captions (an actor with the model), one that reads (a worker of Ray), and the driver, after
+which the same command is started again. A job must survive the death of any other process than its
+driver. At the end both outputs are compared row for row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
-from PIL import Image
+import psutil
+from scale_jobs import ACTOR, TASK, command, make_photos, parts, processes, title_of
 
 from regiontalk.cli.photos import find_photos
 from regiontalk.scale.output import Output
 
-COMMAND = "from regiontalk.cli.main import app; app()"
-SECONDS = 2.0  # between samples of memory
+VICTIMS = ("actor", "driver", "reader")
 
 
-def make_photos(real: Sequence[str], count: int, folder: Path) -> None:
-    """Copies of real photos that differ in the first pixel, and one file that is no photo."""
-    folder.mkdir()
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
-    for number in range(count - 1):
-        with Image.open(real[number % len(real)]) as opened:
-            image = opened.convert("RGB")
-        image.putpixel((0, 0), (number % 256, number // 256 % 256, number // 65536))
-        image.save(folder / f"{number:06}.png", compress_level=1)
+class Campaign:
+    """A job that loses processes, and is started again where that ended it."""
 
+    def __init__(self, words: Sequence[str], output: Path) -> None:
+        """Take the command of the job; nothing is started."""
+        self._words, self._output = words, output
+        self._job: subprocess.Popen[bytes] | None = None
 
-def processes_below(pid: int) -> list[int]:
-    """A process and all below it (Linux)."""
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it has ended
-        parents.setdefault(int(fields[1]), []).append(int(entry.parent.name))
-    processes, waiting = [], [pid]
-    while waiting:
-        processes.append(waiting.pop())
-        waiting += parents.get(processes[-1], [])
-    return processes
+    def run(self, moments: Sequence[int], kinds: Sequence[str], seed: int) -> Iterator[str]:
+        """Kill a process of each kind once so many parts are finished, then run to the end; what was killed.
 
+        Raises:
+            RuntimeError: the job ended before all were killed, or did not survive what it should.
+        """
+        chance = random.Random(seed)
+        self._start()
+        for moment, kind in zip(moments, kinds, strict=True):
+            self._wait_for(moment)
+            time.sleep(chance.uniform(0, 3))  # anywhere in a batch
+            yield self._kill(kind, chance)
+        if self._running().wait():
+            raise RuntimeError("the job did not survive the last kill")
 
-def name_of(pid: int) -> str:
-    """The title of a process; empty where it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
+    def _start(self) -> None:
+        self._job = subprocess.Popen(self._words, stderr=subprocess.DEVNULL)
 
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._job is None:
+            raise RuntimeError("nothing was started")
+        return self._job
 
-def resident_mb(pid: int) -> float:
-    """Memory of a process without what it shares, in MB."""
-    try:
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    except OSError:
-        return 0.0
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    def _wait_for(self, count: int) -> None:
+        while len(parts(self._output)) < count:
+            if self._running().poll() is not None:
+                raise RuntimeError(f"the job ended with code {self._running().returncode}")
+            time.sleep(0.1)
 
+    def _kill(self, kind: str, chance: random.Random) -> str:
+        job = self._running()
+        if kind == "driver":
+            job.kill()
+            job.wait()
+            self._start()
+            return "driver"
+        victim = chance.choice(self._victims(kind))
+        title = title_of(victim)
+        victim.kill()
+        return title
 
-def command(photos: Path, output: Path, workers: int, options: Sequence[str]) -> list[str]:
-    """The command of a job."""
-    words = ["scale", "caption", str(photos), "--output", str(output), "--workers", str(workers)]
-    return [sys.executable, "-c", COMMAND, *words, *options]
-
-
-def run_whole(words: Sequence[str]) -> dict[str, Any]:
-    """An undisturbed job: its last line, seconds, and memory of the driver and of the largest worker over time."""
-    start = time.perf_counter()
-    samples: list[dict[str, float]] = []
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as job:
-        os.set_blocking(job.stderr.fileno(), False)  # type: ignore[union-attr]
-        log = ""
-        while job.poll() is None:
-            time.sleep(SECONDS)
-            log += job.stderr.read() or ""  # type: ignore[union-attr]
-            workers = [pid for pid in processes_below(job.pid) if name_of(pid).startswith("ray::")]
-            samples.append(
-                {
-                    "seconds": time.perf_counter() - start,
-                    "driver_mb": resident_mb(job.pid),
-                    "largest_worker_mb": max(map(resident_mb, workers), default=0.0),
-                }
-            )
-        log += job.stderr.read() or ""  # type: ignore[union-attr]
-    if job.returncode:
-        raise RuntimeError(log)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "last line": log.splitlines()[-1], "memory": samples}
-
-
-def kill_one(words: Sequence[str], output: Path, chance: random.Random, longest: float) -> str:
-    """Start a job, wait for a part more and a random time, kill a process of it; what was killed."""
-    there = parts(output)
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as job:
-        while parts(output) == there and job.poll() is None:
-            time.sleep(0.05)
-        time.sleep(chance.uniform(0, longest))
-        workers = [pid for pid in processes_below(job.pid) if name_of(pid).startswith("ray::Map")]
-        victim = chance.choice([job.pid, *workers])
-        name = "driver" if victim == job.pid else name_of(victim).strip()
-        if job.poll() is not None:
-            return "nothing: the job was faster"
-        os.kill(victim, signal.SIGKILL)
-        if victim != job.pid and job.wait() != 0:
-            raise RuntimeError(f"the job did not survive that {name} was killed")
-    return name
-
-
-def parts(output: Path) -> frozenset[str]:
-    """The files that count."""
-    return frozenset(path.name for path in output.glob("part-*"))
+    def _victims(self, kind: str) -> list[psutil.Process]:
+        """The processes of a kind, once there are some."""
+        while self._running().poll() is None:
+            workers = list(processes(self._running().pid, TASK))
+            victims = [
+                process
+                for process in workers
+                if title_of(process).startswith(ACTOR) == (kind == "actor")
+            ]
+            if victims:
+                return victims
+            time.sleep(0.1)
+        raise RuntimeError(f"the job ended before its {kind} could be killed")
 
 
 def rows_of(output: Path) -> list[str]:
@@ -139,43 +99,50 @@ def rows_of(output: Path) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True) for row in Output(str(output)).rows())
 
 
-def campaign(
-    photos: Path, output: Path, kills: int, longest: float, options: Sequence[str]
-) -> Iterator[str]:
-    """Kill and start again until the job has ended; what was killed."""
-    chance = random.Random(0)
-    words = command(photos, output, 1, options)
-    for _ in range(kills):
-        yield kill_one(words, output, chance, longest)
-    subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+def disturb(folder: Path, undisturbed: Path, arguments: argparse.Namespace) -> list[str]:
+    """Run the job with its kills; what was killed."""
+    output = folder / "killed"
+    words = command(folder / "photos", output, arguments.workers, arguments.options.split())
+    total = len(parts(undisturbed))
+    chance = random.Random(arguments.seed)
+    moments = sorted(chance.sample(range(1, total - 1), arguments.kills))
+    kinds = list(islice(cycle(VICTIMS), arguments.kills))
+    killed: list[str] = []
+    for title in Campaign(words, output).run(moments, kinds, arguments.seed):
+        killed.append(title)
+        print(f"killed {title}: {len(parts(output))} of {total} parts", flush=True)
+    return killed
 
 
-def main() -> None:
-    """Run, kill, compare, print and write."""
-    arguments = parse_arguments()
-    options = ["--model", arguments.model, "--batch", arguments.batch]
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        real = find_photos([arguments.photos]).paths
-        make_photos(real, arguments.count, folder / "photos")
-        runs: dict[str, Any] = {}
-        for workers in arguments.workers:
-            words = command(folder / "photos", folder / f"whole-{workers}", workers, options)
-            runs[f"{workers} workers"] = run_whole(words)
-            print(workers, "workers:", runs[f"{workers} workers"]["last line"], flush=True)
-        killed = []
-        for name in campaign(
-            folder / "photos", folder / "killed", arguments.kills, arguments.longest, options
-        ):
-            killed.append(name)
-            print(f"killed {name}: {len(parts(folder / 'killed'))} parts", flush=True)
-        undisturbed = rows_of(folder / f"whole-{arguments.workers[0]}")
-        rows = rows_of(folder / "killed")
-        assert len(rows) == arguments.count, f"{len(rows)} rows of {arguments.count} photos"
-        assert rows == undisturbed, "a row differs from that of the undisturbed job"
-    print(f"{len(killed)} kills, {len(rows)} rows, all as in the undisturbed job")
+def compare(folder: Path, undisturbed: Path, count: int) -> None:
+    """Both outputs have the same rows, one a photo.
+
+    Raises:
+        RuntimeError: they have not.
+    """
+    rows, expected = rows_of(folder / "killed"), rows_of(undisturbed)
+    if len(rows) != count:
+        raise RuntimeError(f"{len(rows)} rows of {count} photos")
+    differing = len(set(rows) ^ set(expected))
+    if differing:
+        raise RuntimeError(f"{differing} rows differ from those of the undisturbed job")
+    same_files = parts(folder / "killed") == parts(undisturbed)
+    print(f"{len(rows)} rows, all as in the undisturbed job; same files: {same_files}", flush=True)
+
+
+def run(folder: Path, arguments: argparse.Namespace) -> None:
+    """Make what is missing, kill, compare, write."""
+    make_photos(find_photos([arguments.source]).paths, arguments.photos, folder / "photos")
+    undisturbed: Path = arguments.undisturbed or folder / "undisturbed"
+    if not arguments.undisturbed:
+        words = command(
+            folder / "photos", undisturbed, arguments.workers, arguments.options.split()
+        )
+        subprocess.run(words, check=True, stderr=subprocess.DEVNULL)
+    killed = disturb(folder, undisturbed, arguments)
+    compare(folder, undisturbed, arguments.photos)
     if arguments.json:
-        values = {"photos": arguments.count, "killed": killed, "runs": runs}
+        values = {"photos": arguments.photos, "killed": killed}
         arguments.json.write_text(json.dumps(values, indent=2) + "\n")
 
 
@@ -184,15 +151,25 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--photos", required=True, help="folder of real photos")
-    parser.add_argument("--count", type=int, default=600)
+    parser.add_argument("--source", required=True, help="folder of real photos")
+    parser.add_argument("--photos", type=int, default=600)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds from a part to a kill")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1])
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--batch", default="16")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--options", default="--batch 64 --regions 0 --beam 1", help="of scale caption"
+    )
+    parser.add_argument("--folder", type=Path, help="keeps photos and outputs")
+    parser.add_argument("--undisturbed", type=Path, help="the output of an undisturbed job")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
+
+
+def main() -> None:
+    """Run in a folder that stays, or in a temporary one."""
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        run(arguments.folder or Path(temporary), arguments)
 
 
 if __name__ == "__main__":

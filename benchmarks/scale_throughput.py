@@ -1,12 +1,14 @@
 """Photos a second of ``regiontalk scale caption`` by number of workers, and memory while it runs.
 
-    python benchmarks/scale_throughput.py --source DATA/coco/val2017 --photos 300 --workers 1 2
+    python benchmarks/scale_throughput.py --source ../shared/data/flickr8k/images --photos 20000 \
+        --workers 1 2 --json scale_throughput.json --plot docs/assets/scale-memory.png
 
 Copies of real photos that differ by a pixel are captioned once with each number of workers, one
 thread each. Photos a second are counted between the first part and the last, so that the start of
 Ray and of the workers, which a long job does not notice, is told apart. Memory of the driver and of
-the largest worker is sampled every two seconds and plotted. The figures are those of a quiet
-machine only where there is a core for each worker and one more; the load is printed.
+all processes below it is sampled every two seconds and plotted. The figures are those of a quiet
+machine only where there is a core for each worker and one more; the load is printed. With
+``--folder`` photos and outputs stay for `scale_kills.py`.
 """
 
 from __future__ import annotations
@@ -21,30 +23,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scale_kills import command, make_photos, name_of, processes_below, resident_mb
+from scale_jobs import SECONDS, Sample, command, make_photos, sample
 
 from regiontalk.cli.photos import find_photos
 from regiontalk.scale.output import Output
 
-SECONDS = 2.0  # between samples
+CURVES = {
+    "driver_mb": "driver",
+    "largest_captioning_worker_mb": "largest captioning worker",
+    "ray_and_workers_mb": "all below the driver",
+}
 
 
 def run(words: Sequence[str], output: Path, photos: int) -> dict[str, Any]:
-    """A job with its samples: seconds, parts that count, MB of the driver and of the largest worker."""
+    """A job with its samples of memory, and its throughput.
+
+    Raises:
+        RuntimeError: the job failed, or rows are missing.
+    """
     start = time.perf_counter()
-    samples: list[dict[str, float]] = []
+    samples: list[Sample] = []
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as job:
         while job.poll() is None:
+            samples.append(sample(job.pid, output, start))
             time.sleep(SECONDS)
-            workers = [pid for pid in processes_below(job.pid) if name_of(pid).startswith("ray::")]
-            samples.append(
-                {
-                    "seconds": time.perf_counter() - start,
-                    "parts": len(list(output.glob("part-*"))),
-                    "driver_mb": resident_mb(job.pid),
-                    "largest_worker_mb": max(map(resident_mb, workers), default=0.0),
-                }
-            )
     if job.returncode:
         raise RuntimeError(f"the job ended with code {job.returncode}")
     seconds = time.perf_counter() - start
@@ -62,6 +64,21 @@ def steady(output: Path, photos: int) -> dict[str, float]:
     return {"photos_per_second": photos * share / seconds} if seconds else {}
 
 
+def summary(values: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a run with the greatest memory of its two halves in place of all samples."""
+    figures = {name: value for name, value in values.items() if name != "samples"}
+    samples = values["samples"]
+    halves = (samples[: len(samples) // 2], samples[len(samples) // 2 :])
+    for name in CURVES:
+        figures[f"{name} by halves"] = [greatest(half, name) for half in halves]
+    return figures
+
+
+def greatest(samples: Sequence[Sample], name: str) -> int:
+    """The most that a value of the samples was."""
+    return round(max((row[name] for row in samples), default=0.0))
+
+
 def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
     """Memory over time, a panel for each number of workers."""
     import matplotlib
@@ -73,45 +90,52 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
         1, len(runs), figsize=(5 * len(runs), 3.5), layout="constrained", squeeze=False
     )
     for axis, values in zip(axes[0], runs, strict=True):
-        seconds = [sample["seconds"] for sample in values["samples"]]
-        for name in ("driver_mb", "largest_worker_mb"):
-            label = name.removesuffix("_mb").replace("_", " ")
-            axis.plot(seconds, [sample[name] for sample in values["samples"]], label=label)
-        axis.set(title=f"{values['workers']} workers", xlabel="seconds", ylabel="MB", ylim=0)
+        minutes = [row["seconds"] / 60 for row in values["samples"]]
+        for name, label in CURVES.items():
+            axis.plot(minutes, [row[name] for row in values["samples"]], label=label)
+        title = f"{values['workers']} worker{'s' if values['workers'] > 1 else ''}"
+        axis.set(title=f"{title}, {values['photos']:,} photos", xlabel="minutes", ylabel="MB")
+        axis.set_ylim(0)
         axis.legend()
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
-    """Run, print, write and plot."""
+def measure(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The figures of one job for each number of workers."""
+    make_photos(find_photos([arguments.source]).paths, arguments.photos, folder / "photos")
+    runs: list[dict[str, Any]] = []
+    for workers in arguments.workers:
+        output = folder / f"by-{workers}"
+        words = command(folder / "photos", output, workers, arguments.options.split())
+        load = os.getloadavg()[0]
+        values = run(words, output, arguments.photos)
+        runs.append({"workers": workers, "photos": arguments.photos, "load": load, **values})
+        print(json.dumps(summary(runs[-1])), flush=True)
+    return runs
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--source", required=True, help="folder of real photos")
     parser.add_argument("--photos", type=int, default=300)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--model", default="mini")
-    parser.add_argument("--batch", default="16")
+    parser.add_argument(
+        "--options", default="--batch 64 --regions 0 --beam 1", help="of scale caption"
+    )
+    parser.add_argument("--folder", type=Path, help="keeps photos and outputs")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
-    options = ["--model", arguments.model, "--batch", arguments.batch]
-    runs: list[dict[str, Any]] = []
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, print, write and plot."""
+    arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        make_photos(find_photos([arguments.source]).paths, arguments.photos, folder / "photos")
-        for workers in arguments.workers:
-            output = folder / f"by {workers}"
-            words = command(folder / "photos", output, workers, options)
-            load = os.getloadavg()[0]
-            values = run(words, output, arguments.photos)
-            runs.append({"workers": workers, "load before": load, **values})
-            figures = {name: value for name, value in runs[-1].items() if name != "samples"}
-            last = values["samples"][-len(values["samples"]) // 2 :]
-            for name in ("driver_mb", "largest_worker_mb"):
-                figures[f"most {name} in the second half"] = max(row[name] for row in last)
-                figures[f"most {name}"] = max(row[name] for row in values["samples"])
-            print(json.dumps(figures), flush=True)
+        runs = measure(arguments.folder or Path(temporary), arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(runs, indent=2) + "\n")
     if arguments.plot:

@@ -7,8 +7,8 @@ memory and by cells (`regiontalk/index/cells.py`), each in a process of its own 
 at the end. On a machine that does other work too the time of the processor (cpu_...) is what
 counts. The photos are those of `index_speed.py`: regions of real photos mixed, with noise. They are
 written in chunks; with ``--index`` a run that was stopped goes on where it was. The exact ten are
-found chunk by chunk while the photos are made. ``--lancedb`` also tries LanceDB's own indices at the
-first size, on the vectors of all regions and of whole photos.
+found chunk by chunk while the photos are made. ``--lancedb 20000`` also tries LanceDB's own indices
+at that size (`lancedb_indices.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from index_speed import clock, made_row, made_up, pool, queries_of, recall
+from lancedb_indices import try_lancedb
 from numpy.typing import NDArray
 
 from regiontalk import RegionCaptioner
@@ -33,6 +34,7 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.index import cell_table, first_stage
 from regiontalk.index.library import PhotoIndex
 from regiontalk.index.query import Query, read_query
+from regiontalk.index.rows import Row
 from regiontalk.index.table import to_arrow
 
 CHUNK = 5_000  # photos made and written together
@@ -71,40 +73,65 @@ class Exact:
 
     def add(self, vectors: Vectors, queries: Sequence[Query]) -> None:
         """Look through a chunk (B, N, D)."""
-        words = [query.vectors[query.counted] for query in queries]
-        bounds = np.cumsum([0, *map(len, words)])
-        flat = vectors.reshape(-1, vectors.shape[2])
-        products = (flat @ np.concatenate(words).T).reshape(*vectors.shape[:2], -1).max(axis=1)
-        scores = np.add.reduceat(products, bounds[:-1], axis=1).T  # (Q, B)
+        scores = exact_scores(vectors, queries)
         numbers = np.arange(self.photos, self.photos + len(vectors))
         all_scores = np.concatenate([self.scores, scores], axis=1)
-        all_numbers = np.concatenate([self.numbers, np.tile(numbers, (len(words), 1))], axis=1)
+        all_numbers = np.concatenate([self.numbers, np.tile(numbers, (len(queries), 1))], axis=1)
         best = np.argsort(-all_scores, axis=1)[:, :10]
         self.scores = np.take_along_axis(all_scores, best, 1)
         self.numbers = np.take_along_axis(all_numbers, best, 1)
         self.photos += len(vectors)
 
 
-def grow(
-    library: PhotoIndex, real: Vectors, size: int, noise: float, queries: list[Query], folder: Path
-) -> dict[str, float]:
-    """Write photos until there are ``size``; the seconds of making them and of writing them."""
-    exact = Exact.load(folder / "exact.npz", len(queries))
+def exact_scores(vectors: Vectors, queries: Sequence[Query]) -> Vectors:
+    """Eq. 8 for every query and photo, (Q, B), of the vectors (B, N, D)."""
+    words = [query.vectors[query.counted] for query in queries]
+    bounds = np.cumsum([0, *map(len, words)])
+    flat = vectors.reshape(-1, vectors.shape[2])
+    products = flat @ np.concatenate(words).T
+    best = products.reshape(*vectors.shape[:2], -1).max(axis=1)
+    return np.add.reduceat(best, bounds[:-1], axis=1).T
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What made-up photos are made of.
+
+    Attributes:
+        real: (B, N, D) vectors of real photos.
+        noise: its length beside that of a vector.
+        queries: whose exact answers are looked for meanwhile.
+    """
+
+    real: Vectors
+    noise: float
+    queries: Sequence[Query]
+
+
+def grow(library: PhotoIndex, mixture: Mixture, size: int, folder: Path) -> dict[str, float]:
+    """Write photos until there are ``size``; the processor's seconds of making and of writing them."""
+    exact = Exact.load(folder / "exact.npz", len(mixture.queries))
     making = writing = 0.0
     table = library._store._table
     table.delete(f"bytes >= {exact.photos}")  # a chunk whose exact scores were not saved
     while exact.photos < size:
-        start = time.perf_counter()
-        chunk = next(made_up(real, min(CHUNK, size - exact.photos), noise, exact.photos, CHUNK))
-        rows = [made_row(exact.photos + number, vectors) for number, vectors in enumerate(chunk)]
-        exact.add(chunk, queries)
-        making += time.perf_counter() - start
-        start = time.perf_counter()
+        start = time.process_time()
+        rows = make_rows(mixture, exact, min(CHUNK, size - exact.photos))
+        made = time.process_time()
         table.add(to_arrow(rows, library.about, library._basis))
-        writing += time.perf_counter() - start
         exact.save(folder / "exact.npz")
+        making += made - start
+        writing += time.process_time() - made
         print(f"{exact.photos:,} photos", file=sys.stderr, flush=True)
-    return {"made_s": making, "written_s": writing}
+    return {"made_cpu_s": making, "written_cpu_s": writing}
+
+
+def make_rows(mixture: Mixture, exact: Exact, count: int) -> list[Row]:
+    """The rows of the next photos, which are also looked through for exact answers."""
+    first = exact.photos
+    chunk = next(made_up(mixture.real, count, mixture.noise, first, CHUNK))
+    exact.add(chunk, mixture.queries)
+    return [made_row(first + number, vectors) for number, vectors in enumerate(chunk)]
 
 
 def build_cells(library: PhotoIndex) -> float:
@@ -125,28 +152,35 @@ def measure(folder: Path, model: str, texts: Sequence[str], how: str) -> dict[st
     start = time.perf_counter()
     library.search(captioner, texts[0])
     first = time.perf_counter() - start
+    answers, figures = search_all(library, captioner, texts)
+    exact = Exact.load(folder / "exact.npz", len(texts)).numbers.tolist()
+    memory = {"before_mb": before, "now_mb": resident_mb(), "peak_mb": peak_mb()}
+    return {
+        "how": how,
+        **figures,
+        "recall@10": recall(answers, exact),
+        "first_search_s": first,
+        **memory,
+    }
 
+
+def search_all(
+    library: PhotoIndex, captioner: RegionCaptioner, texts: Sequence[str]
+) -> tuple[list[list[int]], dict[str, float]]:
+    """The answers to all queries, and how long they took by the clock and of the processor."""
     cpu_seconds: list[float] = []
 
     def work(text: str) -> list[int]:
         start = time.process_time()
-        numbers = [int(Path(hit.photo).stem) for hit in library.search(captioner, text)]
+        hits = library.search(captioner, text)
         cpu_seconds.append(time.process_time() - start)
-        return numbers
+        return [int(Path(hit.photo).stem) for hit in hits]
 
     answers, figures = clock(work, texts)
-    exact = Exact.load(folder / "exact.npz", len(texts)).numbers.tolist()
-    return {
-        "how": how,
-        **figures,
-        "cpu_p50_ms": float(np.percentile(cpu_seconds, 50)) * 1e3,
-        "cpu_p99_ms": float(np.percentile(cpu_seconds, 99)) * 1e3,
-        "recall@10": recall(answers, exact),
-        "first_search_s": first,
-        "before_mb": before,
-        "now_mb": resident_mb(),
-        "peak_mb": peak_mb(),
-    }
+    cpu_seconds = cpu_seconds[-len(texts) :]  # without those that warmed up
+    figures["cpu_p50_ms"] = float(np.percentile(cpu_seconds, 50)) * 1e3
+    figures["cpu_p99_ms"] = float(np.percentile(cpu_seconds, 99)) * 1e3
+    return answers, figures
 
 
 def resident_mb() -> float:
@@ -162,78 +196,6 @@ def peak_mb() -> float:
 def _status_mb(name: str) -> float:
     text = Path("/proc/self/status").read_text()
     return int(text.partition(f"{name}:")[2].split()[0]) / 1024
-
-
-def try_lancedb(
-    library: PhotoIndex, queries: Sequence[Query], exact: list[list[int]], photos: int
-) -> list[dict[str, Any]]:
-    """LanceDB's own indices as the first stage: `candidates` photos, ranked exactly after it.
-
-    The recall is that of the shortlist, which no later stage can raise.
-    """
-    import lancedb
-    import pyarrow as pa
-
-    rows = library._store._table.search().select(["bytes", "vectors"]).to_arrow()
-    numbers = rows["bytes"].to_numpy()
-    size, regions = library.about.size, 1 + library.about.regions
-    flat = rows["vectors"].combine_chunks().flatten().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.reshape(photos, regions, size).astype(np.float32)
-    figures_by_index: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as temporary:
-        connection = lancedb.connect(temporary)
-
-        def table(name: str, values: Vectors, owners: NDArray[np.int64]) -> Any:
-            column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), size)
-            data = pa.table({"photo": owners, "vector": column})
-            return connection.create_table(name, data)
-
-        whole_photos = table("whole", vectors[:, 0], numbers)
-        all_regions = table("regions", vectors.reshape(-1, size), np.repeat(numbers, regions))
-        for name, indexed, kind, options in (
-            ("whole photos, IVF_HNSW_SQ", whole_photos, "IVF_HNSW_SQ", {}),
-            ("regions, IVF_PQ", all_regions, "IVF_PQ", {"num_sub_vectors": 32}),
-            ("regions, IVF_HNSW_SQ", all_regions, "IVF_HNSW_SQ", {}),
-        ):
-            start = time.perf_counter()
-            indexed.create_index(metric="dot", index_type=kind, **options)
-            built = time.perf_counter() - start
-            shortlist = _whole_photos if indexed is whole_photos else _regions_by_word
-            shortlists, times = [], []
-            for query in queries:
-                start = time.perf_counter()
-                shortlists.append(shortlist(indexed, query.heaviest()))
-                times.append((time.perf_counter() - start) * 1e3)
-            figures_by_index.append(
-                {
-                    "how": f"LanceDB: {name}",
-                    "photos": photos,
-                    "built_s": built,
-                    "p50_ms": float(np.percentile(times, 50)),
-                    "recall of the shortlist": recall(shortlists, exact),
-                    "shortlist": float(
-                        np.mean([len(shortlist_of_query) for shortlist_of_query in shortlists])
-                    ),
-                }
-            )
-            print(json.dumps(figures_by_index[-1]), flush=True)
-    return figures_by_index
-
-
-def _whole_photos(table: Any, words: Vectors) -> list[int]:
-    """1,000 photos whose whole-photo vectors are nearest to the sum of the words."""
-    return _search(table, words.sum(axis=0), 1000)
-
-
-def _regions_by_word(table: Any, words: Vectors) -> list[int]:
-    """The photos of the 500 regions nearest to each word."""
-    return sorted({photo for word in words for photo in _search(table, word, 500)})
-
-
-def _search(table: Any, vector: Vectors, limit: int) -> list[int]:
-    query = table.search(vector, vector_column_name="vector").distance_type("dot").nprobes(20)
-    values: list[int] = query.limit(limit).select(["photo"]).to_arrow()["photo"].to_pylist()
-    return values
 
 
 def measured(folder: Path, arguments: argparse.Namespace, how: str) -> dict[str, Any]:
@@ -254,17 +216,30 @@ def run(folder: Path, arguments: argparse.Namespace, texts: Sequence[str]) -> li
     library = PhotoIndex.open_or_create(folder / "index", captioner)
     rows: list[dict[str, Any]] = []
     for size in arguments.photos:
-        seconds: dict[str, float] = grow(library, real, size, arguments.noise, queries, folder)
+        seconds = grow(library, Mixture(real, arguments.noise, queries), size, folder)
         seconds["cells_built_cpu_s"] = build_cells(library)
-        if arguments.lancedb and size == arguments.photos[0]:
+        if arguments.lancedb == size:
             exact = Exact.load(folder / "exact.npz", len(texts)).numbers.tolist()
-            rows += try_lancedb(library, queries, exact, size)
-        for how in WAYS:
-            if how == "sketches" and size > arguments.sketches_up_to:
-                continue
-            rows.append({"photos": size, **measured(folder, arguments, how), **seconds})
-            print(json.dumps(rows[-1]), flush=True)
+            rows += try_lancedb(library, queries, exact)
+        rows += measure_ways(folder, arguments, size, seconds)
     return rows
+
+
+def measure_ways(
+    folder: Path, arguments: argparse.Namespace, size: int, seconds: dict[str, float]
+) -> list[dict[str, Any]]:
+    """A row for each way of searching that a library of this size allows."""
+    rows: list[dict[str, Any]] = []
+    sizes = {**seconds, "disk_mb": disk_mb(folder / "index")}
+    for how in WAYS if size <= arguments.sketches_up_to else WAYS[1:]:
+        rows.append({"photos": size, **measured(folder, arguments, how), **sizes})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def disk_mb(folder: Path) -> float:
+    """What all files of a folder take."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -290,8 +265,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def main() -> None:
-    """Measure, print and write."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -306,11 +281,18 @@ def main() -> None:
     )
     parser.add_argument("--vectors", type=Path, help="npy file that keeps the real vectors")
     parser.add_argument("--index", type=Path, help="folder that keeps the library between runs")
-    parser.add_argument("--lancedb", action="store_true", help="try LanceDB's own indices as well")
+    parser.add_argument(
+        "--lancedb", type=int, metavar="PHOTOS", help="try LanceDB's own indices at this size"
+    )
     parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print and write."""
+    arguments = parse_arguments()
     texts = queries_of(read_split(arguments.data, "dev")[0], arguments.queries)
     if arguments.measure:
         print(json.dumps(measure(arguments.index, arguments.model, texts, arguments.measure)))

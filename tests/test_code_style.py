@@ -11,9 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 # What is still to be done: folders and files, from the repository. The list only shrinks.
-TO_DO = (
-    "regiontalk/runtime/search.py",
-)
+TO_DO = ("regiontalk/runtime/search.py",)
 
 
 def load_code_style() -> ModuleType:

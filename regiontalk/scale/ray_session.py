@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+ANSWER_SECONDS = 5.0  # in which a cluster must take a connection
+CLIENT_PORT = 10001  # of an address ray://host, as Ray's documentation says
+# tries to reach a cluster; by itself Ray goes on for two minutes
+TRIES = ("RAY_gcs_server_port_wait_time_s", "1")
 LOCAL_STORE = 1 << 30  # bytes of Ray's object store on this machine: what waits between steps
 
 
@@ -104,13 +109,48 @@ def _connect(address: str, quiet: dict[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _check_answer(address)
+        with _environment(*TRIES):
+            ray.init(address=address, **quiet)
+    except (OSError, RuntimeError, ValueError, ImportError) as error:
         raise ConnectionError(
             f"--address {address}: no Ray cluster answers there ({_first_line(error)}); start one with: ray start "
             "--head, or leave --address away to use this machine alone; a cluster that asks for a token needs "
             "RAY_AUTH_MODE=token"
         ) from None
+
+
+def _check_answer(address: str) -> None:
+    """Ask whether anybody listens at an address, which Ray does for most of a minute.
+
+    Raises:
+        OSError: nobody takes a connection.
+        ValueError: this is no address.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    if address.startswith("ray://"):
+        host, _, port = address.removeprefix("ray://").partition(":")
+        socket.create_connection((host, int(port or CLIENT_PORT)), ANSWER_SECONDS).close()
+        return
+    # "auto" also names a cluster of this machine that was killed; None where there never was one
+    where = canonicalize_bootstrap_address(address)
+    if where is not None:
+        host, _, port = where.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable of the environment for a moment; one that the user has set stays."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import errno
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("ray", reason="needs regiontalk[scale]")
 
-from regiontalk.scale.caption import Workers, caption_photos, caption_to_output
+from regiontalk.cli.main import app
+from regiontalk.scale.caption import (
+    PartWorker,
+    Workers,
+    caption_photos,
+    caption_to_output,
+    with_hashes,
+)
 from regiontalk.scale.output import Output
 from regiontalk.scale.rows import CaptionSettings
-from regiontalk.scale.sources import read_photos
+from regiontalk.scale.sources import photo_table, read_photos
 
 SETTINGS = CaptionSettings(regions=2, together=2)
 
@@ -24,20 +32,18 @@ def rows(output: Path) -> list[Any]:
     return sorted(Output(str(output)).rows(), key=lambda row: (row["photo"], row["sha256"] or ""))
 
 
-def test_no_cluster_at_the_address(tmp_path: Path, photos: Path) -> None:
-    psutil = pytest.importorskip("psutil")
-    if "gcs_server" in {process.name() for process in psutil.process_iter()}:
-        pytest.skip("a cluster runs on this machine, and auto finds it")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "ray://127.0.0.1:1", "nonsense"])
+def test_no_cluster_at_the_address(
+    address: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests have a session
     words = ["scale", "caption", str(photos), "--output", str(tmp_path / "out")]
-    program = "from regiontalk.cli.main import app; app()"
-    command = [sys.executable, "-c", program, *words, "--address", "auto"]
-    # a folder of its own: a cluster that was killed leaves its address in the usual one
-    environment = {**os.environ, "RAY_ADDRESS": "", "RAY_TMPDIR": str(tmp_path)}
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
-    )
-    assert result.returncode == 2
-    assert "no Ray cluster answers there" in result.stderr.splitlines()[-1]
+    start = time.monotonic()
+    result = CliRunner().invoke(app, [*words, "--address", address])
+    assert time.monotonic() - start < 60  # by itself Ray waits two minutes
+    assert result.exit_code == 2
+    assert f"--address {address}: no Ray cluster answers there" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -71,13 +77,31 @@ def test_a_job_goes_on_where_it_was(
 def test_a_worker_without_the_model_is_told(
     ray: Any, workers: Workers, photos: Path, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     dataset = read_photos([str(photos)], batch=99)
+    nowhere = replace(workers, model=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"worker on .*: lacks the model") as caught:
-        nowhere = replace(workers, model=str(tmp_path / "nowhere"))
         caption_to_output(dataset, str(tmp_path / "out"), nowhere, SETTINGS)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_worker_with_another_model_is_told(workers: Workers, tmp_path: Path) -> None:
+    another = replace(workers, fingerprint="f" * 64)
+    worker = PartWorker(another, SETTINGS, str(tmp_path / "out"), "run", "parquet")
+    table = photo_table(["a"], [b"photo"], [None])
+    (row,) = worker(with_hashes(table)).to_pylist()
+    assert "has the fingerprint" in row["trouble"] and "ffffffffffff" in row["trouble"]
+
+
+def test_a_full_disk_of_a_worker_is_told(
+    workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Output, "_write", refuse)
+    worker = PartWorker(workers, SETTINGS, str(tmp_path / "out"), "run", "parquet")
+    (row,) = worker(with_hashes(photo_table(["a"], [b"no photo"], [None]))).to_pylist()
+    assert "No space left on device" in row["trouble"]
 
 
 def test_a_dataset_to_a_dataset(ray: Any, workers: Workers, photos: Path) -> None:
