@@ -253,10 +253,8 @@ def beam(
     Raises:
         ValueError: an argument is out of range, or the step returns another shape or NaN.
     """
-    keep = beams if keep is None else keep
-    horizon = max_words if horizon is None else horizon
     _check(rows, max_words, forbidden, length_power)
-    _check_beam(beams, keep, horizon)
+    keep, horizon = _beam_limits(beams, keep, horizon, max_words)
     sentences: list[list[Hypothesis]] = [[] for _ in range(rows)]
     hunt = _Hunt.start(rows, max_words, keep)
     words = np.full(rows, START)
@@ -266,10 +264,10 @@ def beam(
         log_probs, state = step(words, state)
         _check_step(log_probs, len(words), forbidden)
         hunt, parents, words = hunt.grow(log_probs, beams, position, forbidden, length_power)
-        is_hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1), length_power)
+        is_hopeful = hunt.hopeful(position + 2 + horizon, length_power)
         hunt.select(~is_hopeful).report(sentences)
         hunt, words = hunt.select(is_hopeful), words[is_hopeful].ravel()
-        stays = position > 0 and bool(is_hopeful.all())
+        stays = position > 0 and is_hopeful.all()
         state = reorder(state, parents[is_hopeful].ravel(), inside_rows=stays)
     return sentences
 
@@ -349,6 +347,7 @@ class _Hunt(NamedTuple):
 
         It would bear its log-probability best as the ``longest`` sentence that it may become.
         """
+        longest = min(longest, self.written.shape[2] + 1)
         return np.asarray(self.total[:, 0] / longest**length_power > self.scores[:, -1])
 
     def select(self, is_chosen: NDArray[np.bool_]) -> _Hunt:
@@ -468,12 +467,21 @@ def _check(rows: int, max_words: int, forbidden: Sequence[int], length_power: fl
         )
 
 
-def _check_beam(beams: int, keep: int, horizon: int) -> None:
-    """Refuse what no beam can work with."""
+def _beam_limits(
+    beams: int, keep: int | None, horizon: int | None, max_words: int
+) -> tuple[int, int]:
+    """How many sentences a row keeps and how far its prefixes hope, the defaults filled in.
+
+    Raises:
+        ValueError: no beam can work with them.
+    """
+    keep = beams if keep is None else keep
+    horizon = max_words if horizon is None else horizon
     if not 1 <= keep <= beams or horizon < 0:
         raise ValueError(
             f"beam: expected 1 <= keep <= beams and horizon >= 0, got {keep=}, {beams=}, {horizon=}"
         )
+    return keep, horizon
 
 
 def _check_step(log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]) -> None:
