@@ -28,7 +28,7 @@ from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures, freeze_features
 from regiontalk.train.generate import GenerateTerms
 from regiontalk.train.judges import generate_judge
-from regiontalk.train.keep import Memory
+from regiontalk.train.keep import MEMORY, Memory
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.own import plan_recipe, read_own
 from regiontalk.train.photos import PictureStore
@@ -53,24 +53,6 @@ def frozen(
         regions=19,
         taught=taught,
     )
-
-
-def compressed(features: FrozenFeatures, regions: int, components: int) -> tuple[Memory, int]:
-    """A memory in principal components of one byte, as it is read back, and its bytes."""
-    memory = Memory.from_features(features, regions)
-    flat = memory.vectors.flatten(0, 1)
-    mean = flat.mean(0)
-    _, _, basis = torch.pca_lowrank(flat - mean, q=components, niter=4, center=False)
-    codes = in_bytes((flat - mean) @ basis)
-    vectors = (codes @ in_bytes(basis.T) + mean).view_as(memory.vectors)
-    size = len(flat) * (components + 2 + 8) + flat.shape[1] * (components + 2)
-    return Memory(vectors, memory.boxes_xyxy), size
-
-
-def in_bytes(rows: Tensor) -> Tensor:
-    """Rows rounded to one byte a number with a scale for each row."""
-    scale = rows.abs().amax(1, keepdim=True).clamp(min=1e-6) / 127
-    return (rows / scale).round() * scale
 
 
 class Measure:
@@ -160,8 +142,12 @@ def make_memory(
     examples = read_split(data, "train")[0]
     chosen = examples[:: len(examples) // count][:count]
     features = frozen(base, chosen, out / f"features_of_memory{count}", with_boxes=False)
-    memory, size = compressed(features, regions, components)
-    print(f"memory: {size / 1e6:.2f} MB")
+    path = out / MEMORY
+    Memory.from_features(features, regions).save(path, base.extractor, components)
+    print(f"memory: {path.stat().st_size / 1e6:.2f} MB")
+    memory = Memory.load(path, base.extractor)
+    if memory is None:
+        raise ValueError(f"{path}: expected the memory that was just written, got none")
     return memory
 
 

@@ -36,7 +36,7 @@ from regiontalk.train.photos import PictureStore
 
 TEST_SEED, TRAIN_SEED = 900_000, 1_000
 TEST_SCREENS = 100
-MEMORY_PHOTOS, MEMORY_BOXES = 400, 3
+MEMORY_PHOTOS, MEMORY_BOXES, MEMORY_COMPONENTS = 2000, 2, 256
 
 
 def measure(model: str, folder: Path) -> str:
@@ -77,7 +77,7 @@ def write_memory(data: Path, model_folder: Path) -> None:
         log=print,
     )
     memory = Memory.from_features(features, MEMORY_BOXES)
-    memory.save(model_folder / MEMORY, model.extractor)
+    memory.save(model_folder / MEMORY, model.extractor, MEMORY_COMPONENTS)
     for cache in model_folder.glob("features.*"):
         cache.unlink()
 

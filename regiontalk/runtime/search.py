@@ -267,7 +267,7 @@ def beam(
         is_hopeful = hunt.hopeful(position + 2 + horizon, length_power)
         hunt.select(~is_hopeful).report(sentences)
         hunt, words = hunt.select(is_hopeful), words[is_hopeful].ravel()
-        stays = position > 0 and is_hopeful.all()
+        stays = position > 0 and bool(is_hopeful.all())
         state = reorder(state, parents[is_hopeful].ravel(), inside_rows=stays)
     return sentences
 

@@ -1,7 +1,8 @@
 """What a model must not forget while it learns from somebody's photos: distillation on a memory of everyday photos.
 
 The memory holds region vectors and boxes of photos like those that the start model learnt from,
-no pictures and no words: 1 + K vectors of each of M photos, one byte a number. The start model
+no pictures and no words: 1 + K vectors of each of M photos, in D principal components of one byte
+each. The start model
 says what it sees there, and the model that learns is held to its word distributions and to its
 places in the space that regions and words share (Li and Hoiem, Learning without Forgetting, 2016).
 """
@@ -53,16 +54,25 @@ class Memory:
             features.read_vectors(rows)[:, : 1 + boxes], features.read_boxes(rows)[:, : 1 + boxes]
         )
 
-    def save(self, path: Path, extractor: nn.Module) -> None:
-        """Write it in one byte a number, for the extractor that made it."""
-        scale = self.vectors.abs().amax(2, keepdim=True).clamp(min=1e-6) / 127
+    def save(self, path: Path, extractor: nn.Module, components: int) -> None:
+        """Write it in D = ``components`` principal components, for the extractor that made it."""
+        rows = self.vectors.flatten(0, 1)  # (M * (1 + K), F)
+        mean = rows.mean(0)
+        centred = rows - mean
+        _, directions = torch.linalg.eigh(centred.T @ centred)  # the largest last
+        basis = directions[:, -components:]  # (F, D)
+        codes, code_scale = _in_bytes(centred @ basis)
+        basis_codes, basis_scale = _in_bytes(basis.T)
         tensors = {
-            "vectors": (self.vectors / scale).round().to(torch.int8),
-            "scale": scale.half(),
+            "codes": codes,
+            "code_scale": code_scale,
+            "basis": basis_codes,
+            "basis_scale": basis_scale,
+            "mean": mean.half(),
             "boxes": self.boxes_xyxy.half(),
         }
         metadata = {"extractor": fingerprint(extractor)}
-        atomic_write(path, lambda fresh: save_file(tensors, fresh, metadata=metadata))
+        atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
 
     @classmethod
     def load(cls, path: Path, extractor: nn.Module) -> Memory | None:
@@ -72,12 +82,21 @@ class Memory:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
                 return None
-            vectors = file.get_tensor("vectors").float() * file.get_tensor("scale").float()
-            return cls(vectors, file.get_tensor("boxes").float())
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+        codes = tensors["codes"] * tensors["code_scale"]
+        rows = codes @ (tensors["basis"] * tensors["basis_scale"]) + tensors["mean"]
+        boxes_xyxy = tensors["boxes"]
+        return cls(rows.view(*boxes_xyxy.shape[:2], -1), boxes_xyxy)
 
     def fingerprint(self) -> str:
         """A hash of its vectors."""
         return hashlib.sha256(self.vectors.numpy().tobytes()).hexdigest()
+
+
+def _in_bytes(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows in one byte a number, and the scale of each, (R, 1)."""
+    scale = (rows.abs().amax(1, keepdim=True).clamp(min=1e-6) / 127).half()
+    return (rows / scale.float()).round().clamp(-127, 127).to(torch.int8), scale
 
 
 class Kept:

@@ -1,0 +1,64 @@
+"""The memory that keeps a model from forgetting: on disk, and what it holds a model to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from regiontalk.model.region_model import RegionModel
+from regiontalk.train.keep import Kept, Memory
+
+
+@pytest.fixture
+def plain(make_tiny: Callable[..., RegionModel]) -> RegionModel:
+    """A tiny model without attention, which region vectors alone serve."""
+    config = make_tiny().config
+    generator = config.generator.model_copy(update={"attention": 0, "image": "every"})
+    vocabulary = make_tiny().vocabulary
+    torch.manual_seed(0)
+    changed = config.model_copy(update={"generator": generator})
+    return RegionModel(config=changed, vocabulary=vocabulary).eval()
+
+
+def memory_of(model: RegionModel, photos: int = 30) -> Memory:
+    """Vectors that lie in six directions, and boxes."""
+    torch.manual_seed(1)
+    size = model.config.extractor.size
+    spread = torch.randn(6, model.extractor.vector_size)
+    vectors = torch.randn(photos, 3, 6) @ spread + 2.0
+    boxes = torch.tensor([0.0, 0.0, size, size]).expand(photos, 3, 4).contiguous()
+    return Memory(vectors, boxes)
+
+
+def test_written_and_read_in_principal_components(plain: RegionModel, tmp_path: Path) -> None:
+    memory = memory_of(plain)
+    memory.save(tmp_path / "m.safetensors", plain.extractor, components=6)
+    again = Memory.load(tmp_path / "m.safetensors", plain.extractor)
+    assert again is not None and again.boxes_xyxy.equal(memory.boxes_xyxy)
+    spread = memory.vectors.std().item()
+    assert (again.vectors - memory.vectors).abs().max().item() < 0.05 * spread
+
+
+def test_no_memory_of_another_extractor(plain: RegionModel, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    assert Memory.load(path, plain.extractor) is None
+    memory_of(plain).save(path, plain.extractor, components=6)
+    next(plain.extractor.parameters()).data += 1.0
+    assert Memory.load(path, plain.extractor) is None
+
+
+def test_who_has_not_moved_is_not_held(
+    plain: RegionModel, make_tiny: Callable[..., RegionModel]
+) -> None:
+    kept = Kept(memory_of(plain), plain)
+    at_rest = kept.generate_loss(plain, 0).item()
+    assert kept.align_loss(plain.aligner, 0).item() == pytest.approx(0.0, abs=1e-5)
+    moved = RegionModel(config=plain.config, vocabulary=plain.vocabulary).eval()
+    moved.load_state_dict(plain.state_dict())
+    moved.generator.output.weight.data += 0.5 * torch.randn_like(moved.generator.output.weight)
+    moved.aligner.regions.project.weight.data *= -1
+    assert kept.generate_loss(moved, 0).item() > at_rest
+    assert kept.align_loss(moved.aligner, 0).item() > 0.1
