@@ -10,8 +10,6 @@ from types import ModuleType
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# What is still to be done: folders and files, from the repository. The list only shrinks.
-TO_DO = ("regiontalk/runtime/search.py",)
 
 
 def load_code_style() -> ModuleType:
@@ -36,34 +34,12 @@ def faults(path: Path) -> list[str]:
     return lines
 
 
-def is_to_do(path: Path) -> bool:
-    """Whether a file or the folder that it stands in is on the list."""
-    name = path.relative_to(REPOSITORY).as_posix()
-    return any(name == entry or name.startswith(f"{entry}/") for entry in TO_DO)
-
-
-def clean_files(room: Path) -> list[Path]:
-    """The files of a room that are not on the list."""
-    files = room.rglob("*.py") if room.is_dir() else [room]
-    return sorted(path for path in files if not is_to_do(path))
-
-
 ROOMS = [path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")]
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS), ids=lambda path: path.name)
-def test_a_clean_room_stays_clean(room: Path) -> None:
-    lines: list[str] = []
-    for path in clean_files(room):
-        lines += faults(path)
-    assert lines == []
-
-
-@pytest.mark.parametrize("entry", TO_DO)
-def test_the_list_only_shrinks(entry: str) -> None:
-    path = REPOSITORY / entry
-    assert path.exists(), f"{entry} is gone: take it off TO_DO"
-    assert faults(path), f"{entry} is clean: take it off TO_DO"
+def test_a_room_is_clean(room: Path) -> None:
+    assert faults(room) == []
 
 
 LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))

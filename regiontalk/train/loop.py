@@ -6,6 +6,7 @@ checkpoint stands.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -99,6 +100,10 @@ class OptimiserConfig(BaseModel):
             return self
         steps = max(1, round(self.epochs * (photos // max(1, min(batch, photos)))))
         return self.model_copy(update={"steps": steps})
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings as checkpoints hold them, under names that never change."""
+        return self.model_dump(by_alias=True)
 
     def step_seed(self, step: int) -> int:
         """The seed of everything random in one step.
@@ -201,9 +206,7 @@ def train(
             if watch is None:
                 pace.tell(done)
             if processes.is_main:
-                save_checkpoint(
-                    folder, module, optimiser, done, config.model_dump(by_alias=True), settings
-                )
+                save_checkpoint(folder, module, optimiser, done, config.fingerprint(), settings)
         after(done)
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
@@ -311,10 +314,8 @@ def _resume(
     usual: str,
 ) -> int:
     """The step to go on from, the checkpoint in ``folder`` loaded."""
-    defaults = {"config": OptimiserConfig().model_dump_json(by_alias=True), "settings": usual}
-    return load_checkpoint(
-        folder, module, optimiser, config.model_dump(by_alias=True), settings, defaults
-    )
+    defaults = {"config": json.dumps(OptimiserConfig().fingerprint()), "settings": usual}
+    return load_checkpoint(folder, module, optimiser, config.fingerprint(), settings, defaults)
 
 
 def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
