@@ -135,8 +135,11 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     if recipe.align is None:
         raise SystemExit(f"{recipe.name}: expected a recipe with a section [align], got none")
     optimiser = recipe.align.optimiser
-    rate = 1e-3 if optimiser.name == "adamw" else optimiser.rate  # from random heads
-    optimiser = optimiser.model_copy(update={"steps": steps, "seed": seed, "rate": rate})
+    # random heads learn fast
+    learning_rate = 1e-3 if optimiser.name == "adamw" else optimiser.learning_rate
+    optimiser = optimiser.model_copy(
+        update={"steps": steps, "seed": seed, "learning_rate": learning_rate}
+    )
     return recipe.model_copy(
         update={
             "seed": seed,

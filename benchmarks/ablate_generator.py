@@ -42,7 +42,10 @@ from regiontalk.metrics.bootstrap import Interval
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 
-BLIND = {"generator": {"attention": 0, "places": False, "regions": 0}, "generate": {"penalty": 0.0}}
+BLIND = {
+    "generator": {"attention": 0, "places": False, "regions": 0},
+    "generate": {"attention_penalty": 0.0},
+}
 # what is changed: fields of the recipe's sections; those of the decoding say how pairs are inferred
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "as the recipe": {},
@@ -62,7 +65,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     | {"generator": BLIND["generator"] | {"image": "every"}},
     "no attention, ReLU, picture at t = 1": BLIND
     | {"generator": BLIND["generator"] | {"image": "first", "cell": "relu"}},
-    "self-critical": {"generate": {"reward": 0.2}},
+    "self-critical": {"generate": {"self_critical": 0.2}},
     "an EM round": {"generate": {"rounds": 1}},
 }
 FINISHED = (

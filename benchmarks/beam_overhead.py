@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regiontalk.runtime.search import beam
+from regiontalk.records import FloatArray
+from regiontalk.runtime.search import IntArray, beam
 from regiontalk.text.vocabulary import END
 
 ROWS, HIDDEN, WORDS, MAX_WORDS, ROUNDS = 11, 512, 2541, 20, 15
@@ -36,29 +37,25 @@ class Clocked:
     def __init__(self) -> None:
         """Random weights, peaked enough to be like a trained model's."""
         torch.manual_seed(0)
-        self.embed, self.cell, self.output = (
-            nn.Embedding(WORDS, HIDDEN),
-            nn.LSTMCell(HIDDEN, HIDDEN),
-            nn.Linear(HIDDEN, WORDS),
-        )
+        self.embed = nn.Embedding(WORDS, HIDDEN)
+        self.cell = nn.LSTMCell(HIDDEN, HIDDEN)
+        self.output = nn.Linear(HIDDEN, WORDS)
         nn.init.normal_(self.output.weight, std=0.3)
-        self.seconds, self.steps, self.rows = 0.0, 0, 0
+        self.seconds, self.steps = 0.0, 0
 
     def step(
-        self, words: Tensor, state: tuple[Tensor, Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+        self, words: IntArray, state: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[FloatArray, tuple[Tensor, Tensor, Tensor]]:
         """One word; the third part of the state counts words."""
         begin = time.process_time()
-        h, c = self.cell(self.embed(words), state[:2])
+        h, c, written = state
+        h, c = self.cell(self.embed(torch.from_numpy(words)), (h, c))
         logits = self.output(h)
-        logits[:, END] += 0.8 * state[2] - 5
-        result = logits.log_softmax(1), (h, c, state[2] + 1)
-        self.seconds, self.steps, self.rows = (
-            self.seconds + time.process_time() - begin,
-            self.steps + 1,
-            self.rows + len(words),
-        )
-        return result
+        logits[:, END] += 0.8 * written - 5
+        log_probabilities = logits.log_softmax(1).numpy()
+        self.seconds += time.process_time() - begin
+        self.steps += 1
+        return log_probabilities, (h, c, written + 1)
 
 
 def first_state(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,4 +108,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with torch.inference_mode():
+        main()

@@ -29,8 +29,8 @@ SIZE = (640, 480)
 ENGINES = ("onnx", "torch")
 
 
-def main() -> None:
-    """Print the table and write it as JSON."""
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,7 +41,12 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a picture of where the time of a photo goes")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the table and write it as JSON."""
+    arguments = parse_arguments()
     with tempfile.TemporaryDirectory() as folder:
         photo = save_photo(Path(folder))
         report = {

@@ -4,27 +4,46 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel, ValidationError
 
 import regiontalk
 from regiontalk.align.config import AlignerConfig
 from regiontalk.align.model import Aligner
 from regiontalk.boxes import non_maximum_suppression
+from regiontalk.captioner import RegionCaptioner
 from regiontalk.datasets.toy import make_scenes
 from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
+from regiontalk.drawing.draw import contact_sheet, titled
+from regiontalk.drawing.labels import place_labels
+from regiontalk.export.alt_text import distinct, narrate, whole_sentence, worth_naming
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import ModelConfig
 from regiontalk.model.region_model import RegionModel
-from regiontalk.objects.captioner import ObjectsConfig
+from regiontalk.objects.captioner import ObjectsConfig, describe
+from regiontalk.objects.detectors import Detection, TorchvisionDetector, YoloxDetector
+from regiontalk.records import ImageResult, RegionCaption
 from regiontalk.regions.config import ExtractorConfig, PrecomputedConfig
+from regiontalk.regions.sources import DetectorBoxes
 from regiontalk.text.vocabulary import Vocabulary
+from regiontalk.train.generate import GenerateConfig
+from regiontalk.train.loop import OptimiserConfig
+from regiontalk.train.objects import ObjectsRecipe
+from regiontalk.train.photos import AugmentConfig
+from regiontalk.train.recipe import FeaturesConfig, Recipe
+from regiontalk.train.word_vectors import make_vectors
+from regiontalk.video.frames import Video
 
 HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
 
@@ -65,6 +84,7 @@ def test_a_name_stays_itself_whatever_was_imported_before() -> None:
 
 RENAMED = [
     ("regiontalk.files", "write_whole", "atomic_write"),
+    ("regiontalk.export.alt_text", "LEAST", "MIN_CONFIDENCE"),
     ("regiontalk.text.vocabulary", "pad_words", "pad_token_ids"),
     ("regiontalk.align.encoders", "LastState", "GRUSentenceEncoder"),
     ("regiontalk.align.encoders", "ReluRecurrence", "ReluRNN"),
@@ -102,20 +122,157 @@ def test_a_name_that_never_was_is_no_attribute() -> None:
         _ = importlib.import_module("regiontalk.files").write_everything
 
 
-def test_an_old_argument_works_and_warns() -> None:
-    with pytest.warns(DeprecationWarning, match=r"build\(least=...\) is now min_count"):
-        vocabulary = Vocabulary.build(["a dog", "a cat"], least=2)  # type: ignore[call-arg]
-    assert vocabulary.words[4:] == ["a"]
+def message_of(call: Callable[[], Any]) -> str:
+    """What a call is refused with."""
+    with pytest.raises((ValueError, OSError)) as caught:
+        call()
+    return str(caught.value)
 
 
-def test_old_arguments_of_scenes_and_boxes() -> None:
-    with pytest.warns(DeprecationWarning, match="least=...\\) is now min_shapes"):
-        (scene,) = make_scenes(1, 0, least=4)  # type: ignore[call-arg]
-    assert len(scene.shapes) == 4
-    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], dtype=np.float32)
-    with pytest.warns(DeprecationWarning, match="threshold=...\\) is now nms_iou"):
-        rows = non_maximum_suppression(boxes, boxes[:, 0], threshold=0.5)  # type: ignore[call-arg]
-    assert rows.tolist() == [0]
+def yolox(**arguments: float) -> Any:
+    """A detector over a network that is only asked for its size."""
+    square = SimpleNamespace(name="images", shape=[1, 3, 8, 8])
+    return YoloxDetector(SimpleNamespace(get_inputs=lambda: [square]), ["dog"], **arguments)
+
+
+def torchvision_boxes(kind: Any, **arguments: float) -> Any:
+    """A source of boxes over a network that is never asked."""
+    network = SimpleNamespace(eval=lambda: None)
+    return kind(network, **arguments)
+
+
+SENTENCES = ["a dog sits on a mat", "a cat sits on a mat", "a dog and a cat"]
+BOXES = np.array([[0, 0, 4, 4], [0, 0, 4, 3]], dtype=np.float32)
+DOGS = [Detection("dog", (0, 0, 20, 20), 0.9), Detection("cat", (10, 40, 30, 60), 0.8)]
+CAPTIONED = ImageResult(
+    photo="a.jpg",
+    size_wh=(100, 100),
+    model="m",
+    caption=RegionCaption((0, 0, 100, 100), "a dog on a mat", 0.5),
+    regions=(RegionCaption((0, 0, 20, 20), "a red mat", 0.4),),
+)
+IMAGE = Image.new("RGB", (20, 10))
+ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
+    ("build", "least", "min_count", 2, lambda **a: Vocabulary.build(SENTENCES, **a).words),
+    ("make_vectors", "least", "min_count", 2, lambda **a: make_vectors(SENTENCES, 2, **a)[0]),
+    ("make_scenes", "least", "min_shapes", 4, lambda **a: len(make_scenes(1, 0, **a)[0].shapes)),
+    ("make_scenes", "most", "max_shapes", 2, lambda **a: len(make_scenes(1, 0, **a)[0].shapes)),
+    (
+        "non_maximum_suppression",
+        "threshold",
+        "nms_iou",
+        0.9,
+        lambda **a: non_maximum_suppression(BOXES, BOXES[:, 3], **a).tolist(),
+    ),
+    ("__init__", "threshold", "min_score", 0.1, lambda **a: yolox(**a)._min_score),
+    ("__init__", "overlap", "nms_iou", 0.1, lambda **a: yolox(**a)._nms_iou),
+    (
+        "load",
+        "threshold",
+        "min_score",
+        0.1,
+        lambda **a: message_of(lambda: YoloxDetector.load(Path("no.onnx"), **a)),
+    ),
+    (
+        "__init__",
+        "threshold",
+        "min_score",
+        0.1,
+        lambda **a: torchvision_boxes(TorchvisionDetector, names=["dog"], **a)._min_score,
+    ),
+    (
+        "__init__",
+        "overlap",
+        "nms_iou",
+        0.1,
+        lambda **a: torchvision_boxes(DetectorBoxes, **a)._nms_iou,
+    ),
+    (
+        "load",
+        "overlap",
+        "nms_iou",
+        0.1,
+        lambda **a: message_of(lambda: DetectorBoxes.load("no such network", **a)),
+    ),
+    ("describe", "things", "detections", DOGS, lambda **a: describe(size_wh=(100, 100), **a)),
+    ("describe", "most", "max_count", 1, lambda **a: describe(DOGS, (100, 100), **a)),
+    ("contact_sheet", "pictures", "images", [IMAGE], lambda **a: contact_sheet(columns=1, **a)),
+    ("titled", "picture", "image", IMAGE, lambda **a: titled(words="a dog", **a)),
+    (
+        "place_labels",
+        "most",
+        "max_hidden",
+        0.9,
+        lambda **a: place_labels([(20, 40, 60, 80)], [[(30, 10)]], (100, 100), **a),
+    ),
+    (
+        "frames",
+        "most",
+        "max_seconds",
+        1.0,
+        lambda **a: message_of(lambda: next(Video.frames(SimpleNamespace(), -1, **a))),
+    ),
+    ("narrate", "least", "min_confidence", 0.45, lambda **a: narrate(CAPTIONED, **a)),
+    ("whole_sentence", "least", "min_confidence", 0.6, lambda **a: whole_sentence(CAPTIONED, **a)),
+    ("worth_naming", "least", "min_confidence", 0.1, lambda **a: worth_naming(CAPTIONED, **a)),
+    (
+        "distinct",
+        "least",
+        "min_confidence",
+        0.1,
+        lambda **a: list(distinct(CAPTIONED.regions, **a)),
+    ),
+]
+
+
+@pytest.mark.parametrize(("function", "old", "new", "value", "call"), ARGUMENTS)
+def test_an_old_argument_works_and_warns(
+    function: str, old: str, new: str, value: Any, call: Callable[..., Any]
+) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"{function}\({old}=\.\.\.\) is now {new}"):
+        result = call(**{old: value})
+    assert result == call(**{new: value})
+
+
+def test_every_old_argument_is_in_the_table() -> None:
+    written = Counter[tuple[str, str, str]]()
+    for path in Path(regiontalk.__file__).parent.rglob("*.py"):
+        for names, function in DECORATED.findall(path.read_text(encoding="utf-8")):
+            written.update((function, old, new) for old, new in PAIR.findall(names))
+    assert written == Counter((function, old, new) for function, old, new, *_ in ARGUMENTS)
+
+
+DECORATED = re.compile(r"^ *@renamed_argument\((.*)\)\n(?: *@.*\n)* *def (\w+)", re.MULTILINE)
+PAIR = re.compile(r'(\w+)="(\w+)"')
+
+
+class Captioner(RegionCaptioner):
+    """One whose methods give back what they were asked."""
+
+    def __init__(self) -> None: ...
+
+    def score_words(self, *arguments: Any, **named: Any) -> Any:
+        return "score_words", arguments, named
+
+    def decode_alignment(self, *arguments: Any, **named: Any) -> Any:
+        return "decode_alignment", arguments, named
+
+    def confidence_features(self, *arguments: Any, **named: Any) -> Any:
+        return "confidence_features", arguments, named
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("weigh", "score_words"),
+        ("join", "decode_alignment"),
+        ("evidence", "confidence_features"),
+    ],
+)
+def test_an_old_method_of_the_captioner_works_and_warns(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"Captioner\.{old} is now {new}"):
+        result = getattr(Captioner(), old)("photo", beta=0.5)
+    assert result == (new, ("photo",), {"beta": 0.5})
 
 
 def test_an_old_method_works_and_warns() -> None:
@@ -144,6 +301,20 @@ RENAMED_KEYS = [
     (ObjectsConfig, "most", "max_descriptions", 5),
     (GeneratorConfig, "picture", "image", "every"),
     (ModelConfig, "given", "precomputed", {"features": 4, "regions": 2}),
+    (OptimiserConfig, "rate", "learning_rate", 0.5),
+    (OptimiserConfig, "backbone_rate", "backbone_learning_rate", 0.5),
+    (OptimiserConfig, "decay", "weight_decay", 0.5),
+    (OptimiserConfig, "clip", "grad_clip", 0.5),
+    (OptimiserConfig, "clip_by", "grad_clip_by", "element"),
+    (GenerateConfig, "penalty", "attention_penalty", 0.5),
+    (GenerateConfig, "sampling", "scheduled_sampling", 0.5),
+    (GenerateConfig, "reward", "self_critical", 0.5),
+    (AugmentConfig, "least", "min_crop", 0.5),
+    (FeaturesConfig, "least_words", "min_words", 3),
+]
+RENAMED_BESIDE_A_NAME = [
+    (Recipe, "least_count", "min_count", 3),
+    (ObjectsRecipe, "least_count", "min_count", 3),
 ]
 
 
@@ -154,6 +325,21 @@ def test_an_old_key_works_and_warns(
     with pytest.warns(FutureWarning, match=f"key {old} is now {new}"):
         config = record.model_validate({old: value})
     assert config == record.model_validate({new: value})
+
+
+@pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_BESIDE_A_NAME)
+def test_an_old_key_of_a_recipe_works_and_warns(
+    record: type[BaseModel], old: str, new: str, value: object
+) -> None:
+    with pytest.warns(FutureWarning, match=f"key {old} is now {new}"):
+        config = record.model_validate({"name": "x", old: value})
+    assert config == record.model_validate({"name": "x", new: value})
+
+
+@pytest.mark.parametrize("record", [OptimiserConfig, GenerateConfig, AugmentConfig, FeaturesConfig])
+def test_fingerprints_keep_the_old_keys(record: type[BaseModel]) -> None:
+    names = {old for kind, old, _, _ in RENAMED_KEYS if kind is record}
+    assert names and names <= record().model_dump(by_alias=True).keys()
 
 
 @pytest.mark.parametrize(("record", "old", "new", "value"), RENAMED_KEYS)

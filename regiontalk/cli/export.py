@@ -20,7 +20,7 @@ from regiontalk.cli.narrate import (
     RegionsOption,
 )
 from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Engine, MaxPixels, Model, Threads
-from regiontalk.export.alt_text import LEAST, LIMIT
+from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE
 
 if TYPE_CHECKING:
     from regiontalk.cli.photos import Photos
@@ -111,7 +111,9 @@ class Wording:
         """The model's text for a photo, at most so many characters."""
         from regiontalk.export.alt_text import narrate
 
-        return narrate(result, limit=limit, least=self.min_confidence, neutral=self.neutral)
+        return narrate(
+            result, limit=limit, min_confidence=self.min_confidence, neutral=self.neutral
+        )
 
     def final(self, result: ImageResult) -> ImageResult:
         """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
@@ -128,7 +130,7 @@ class Wording:
             if region.text and region.confidence >= self.min_confidence
         ]
         if not self.all_boxes:
-            regions = distinct(regions, least=self.min_confidence, neutral=self.neutral)
+            regions = distinct(regions, min_confidence=self.min_confidence, neutral=self.neutral)
         elif self.neutral:
             regions = [
                 replace(region, text=neutral_wording(region.text or "")) for region in regions
@@ -144,7 +146,7 @@ def export(
     regions: RegionsOption = REGIONS,
     all_boxes: AllBoxes = False,
     limit: LimitOption = LIMIT,
-    min_confidence: MinConfidenceOption = LEAST,
+    min_confidence: MinConfidenceOption = MIN_CONFIDENCE,
     neutral: NeutralOption = False,
     replace: Replace = False,
     mwg: MwgOption = False,
@@ -359,7 +361,9 @@ def _write_xmp(
         raise ValueError(
             f"{result.photo}: a photo of this name was written to {path} already; export each folder by itself"
         )
-    description = whole_sentence(result, least=wording.min_confidence, neutral=wording.neutral)
+    description = whole_sentence(
+        result, min_confidence=wording.min_confidence, neutral=wording.neutral
+    )
     texts = Texts(description, wording.alt(result), wording.composed(result, EXTENDED))
     write = write_sidecar if format == "xmp" else write_copy
     write(wording.final(result), texts, out, replace=wording.replace, mwg=wording.mwg)

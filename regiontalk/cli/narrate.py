@@ -10,7 +10,7 @@ import typer
 
 from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Engine, MaxPixels, Model, Threads
-from regiontalk.export.alt_text import LEAST, LIMIT
+from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
@@ -41,7 +41,7 @@ RegionsOption = Annotated[
 def narrate(
     photos: PhotosArgument,
     limit: LimitOption = LIMIT,
-    min_confidence: MinConfidenceOption = LEAST,
+    min_confidence: MinConfidenceOption = MIN_CONFIDENCE,
     neutral: NeutralOption = False,
     regions: RegionsOption = REGIONS,
     speak: Annotated[bool, typer.Option("--speak", help="Say it aloud with espeak-ng.")] = False,
@@ -71,7 +71,7 @@ def narrate(
         return captioner.caption_many(paths, regions=regions, beams=None, threshold=min_confidence)
 
     def show(path: str, result: ImageResult) -> None:
-        alt = narration.narrate(result, limit=limit, least=min_confidence, neutral=neutral)
+        alt = narration.narrate(result, limit=limit, min_confidence=min_confidence, neutral=neutral)
         if json:
             typer.echo(json_module.dumps({"photo": path, "alt": alt}))
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from regiontalk.cli.output import box_text
-from regiontalk.export.alt_text import LEAST
+from regiontalk.export.alt_text import MIN_CONFIDENCE
 from regiontalk.files import write_data
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def caption_video(
         typer.Exit: code 1 where the video ended before its stated length; what was seen is written
             first. The same where it was stopped before there was anything to write.
     """
-    joined = _Joined(min_confidence=LEAST if threshold is None else threshold, silent=json)
+    joined = _Joined(min_confidence=MIN_CONFIDENCE if threshold is None else threshold, silent=json)
     is_stopped = False
     with video:
         try:
@@ -218,7 +218,7 @@ class _Joined:
         caption = result.caption
         if caption is not None and caption.confidence < self._min_confidence:
             caption = None
-        regions = distinct(result.regions, least=self._min_confidence)
+        regions = distinct(result.regions, min_confidence=self._min_confidence)
         is_new_scene, new_regions = self._tracker.add(frame.time, caption, regions)
         if self._silent:
             return

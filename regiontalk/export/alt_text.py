@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from regiontalk.dedupe import merged
+from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.text.nouns import (
     PEOPLE,
     PHRASE_ENDS,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from regiontalk.records import ImageResult, RegionCaption
 
 LIMIT = 250  # characters; listeners lose the thread of longer ones
-LEAST = 0.25  # confidence below which nothing is said
+MIN_CONFIDENCE = 0.25  # confidence below which nothing is said
 SHORTEST = 20  # a smaller limit holds no sentence
 
 _COLOURS = frozenset(
@@ -92,8 +93,13 @@ _COWBOY_THINGS = ("hat", "hats", "boot", "boots")  # a cowboy hat says nothing o
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}  # after "they"
 
 
+@renamed_argument(least="min_confidence")
 def narrate(
-    result: ImageResult, *, limit: int = LIMIT, least: float = LEAST, neutral: bool = False
+    result: ImageResult,
+    *,
+    limit: int = LIMIT,
+    min_confidence: float = MIN_CONFIDENCE,
+    neutral: bool = False,
 ) -> str:
     """An alt text for a photo.
 
@@ -107,7 +113,7 @@ def narrate(
         result: from `RegionCaptioner.caption` or `describe`.
         limit: most characters; regions that do not fit are left out, a sentence that does not is
             cut at a word.
-        least: captions less confident than this are not used.
+        min_confidence: captions less confident than this are not used.
         neutral: person, child, their ... in place of words that guess a sex.
 
     Returns:
@@ -118,41 +124,46 @@ def narrate(
     """
     if limit < SHORTEST:
         raise ValueError(f"limit: expected {SHORTEST} characters or more, got {limit}")
-    if not 0 <= least <= 1:
-        raise ValueError(f"least: expected a confidence in 0..1, got {least}")
-    opening = whole_sentence(result, least=least, neutral=neutral)
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence: expected 0 to 1, got {min_confidence}")
+    opening = whole_sentence(result, min_confidence=min_confidence, neutral=neutral)
     if len(opening) > limit:
         return opening[: opening.rfind(" ", 0, limit)].rstrip(" ,;") + "…"
     chosen: list[RegionCaption] = []
     for region in sorted(
-        worth_naming(result, least=least, neutral=neutral), key=lambda region: -region.confidence
+        worth_naming(result, min_confidence=min_confidence, neutral=neutral),
+        key=lambda region: -region.confidence,
     ):
         if len(_joined(opening, [*chosen, region], result.size_wh[0])) <= limit:
             chosen.append(region)
     return _joined(opening, chosen, result.size_wh[0])
 
 
-def whole_sentence(result: ImageResult, *, least: float = LEAST, neutral: bool = False) -> str:
+@renamed_argument(least="min_confidence")
+def whole_sentence(
+    result: ImageResult, *, min_confidence: float = MIN_CONFIDENCE, neutral: bool = False
+) -> str:
     """The whole photo's caption as a sentence with its full stop; "" where there is none with confidence."""
-    if result.caption is None or result.caption.confidence < least:
+    if result.caption is None or result.caption.confidence < min_confidence:
         return ""
     return _sentence(tidy(result.caption.text, neutral=neutral))
 
 
+@renamed_argument(least="min_confidence")
 def worth_naming(
-    result: ImageResult, *, least: float = LEAST, neutral: bool = False
+    result: ImageResult, *, min_confidence: float = MIN_CONFIDENCE, neutral: bool = False
 ) -> list[RegionCaption]:
     """The regions that tell a listener something new, left to right, their words tidied.
 
     A thing that the whole photo's sentence has named is not named again, and the same words are
     never said twice.
     """
-    sentence = whole_sentence(result, least=least, neutral=neutral)
+    sentence = whole_sentence(result, min_confidence=min_confidence, neutral=neutral)
     known, single = set(content_words(sentence)), _single_things(words_of(sentence))
     if any(kind(word) == "person" for word in words_of(sentence)):
         known |= {stem(word) for word in PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
-    for region in distinct(result.regions, least=least, neutral=neutral):
+    for region in distinct(result.regions, min_confidence=min_confidence, neutral=neutral):
         name, about = kind_of(region.text or ""), content_words(region.text or "")
         if name in single:  # "a man ..." has been said: the best man of the regions is that man
             single.remove(name)
@@ -164,14 +175,18 @@ def worth_naming(
     )
 
 
+@renamed_argument(least="min_confidence")
 def distinct(
-    regions: Iterable[RegionCaption], *, least: float = LEAST, neutral: bool = False
+    regions: Iterable[RegionCaption],
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    neutral: bool = False,
 ) -> list[RegionCaption]:
     """The regions with words, tidied, the most confident first, without a second box on the same thing."""
     worded = [
         replace(region, text=tidy(region.text, neutral=neutral))
         for region in regions
-        if region.confidence >= least
+        if region.confidence >= min_confidence
     ]
     return merged(
         sorted((region for region in worded if region.text), key=lambda region: -region.confidence)
@@ -330,3 +345,6 @@ def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
 def _listed(texts: Sequence[str]) -> str:
     """Texts as a list to be read: "a, b and c"."""
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+__getattr__ = renamed_names(__name__, {"LEAST": "MIN_CONFIDENCE"})

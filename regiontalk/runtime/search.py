@@ -172,8 +172,7 @@ def _follow(
     for position in range(max_words + 1):
         if not len(alive):
             break
-        log_probabilities, state = step(words, state)
-        _check_step(log_probabilities, len(alive), forbidden)
+        log_probabilities, state = _ask(step, words, state, forbidden)
         allowed = log_probabilities.copy()
         allowed[:, list(forbidden)] = -np.inf
         is_last = position == max_words
@@ -261,14 +260,16 @@ def beam(
     for position in range(max_words + 1):
         if not len(hunt.rows):
             break
-        log_probs, state = step(words, state)
-        _check_step(log_probs, len(words), forbidden)
+        log_probs, state = _ask(step, words, state, forbidden)
         hunt, parents, words = hunt.grow(log_probs, beams, position, forbidden, length_power)
-        is_hopeful = hunt.hopeful(position + 2 + horizon, length_power)
+        is_hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1), length_power)
         hunt.select(~is_hopeful).report(sentences)
         hunt, words = hunt.select(is_hopeful), words[is_hopeful].ravel()
-        stays = position > 0 and bool(is_hopeful.all())
-        state = reorder(state, parents[is_hopeful].ravel(), inside_rows=stays)
+        state = reorder(
+            state,
+            parents[is_hopeful].ravel(),
+            inside_rows=position > 0 and bool(is_hopeful.all()),
+        )
     return sentences
 
 
@@ -347,7 +348,6 @@ class _Hunt(NamedTuple):
 
         It would bear its log-probability best as the ``longest`` sentence that it may become.
         """
-        longest = min(longest, self.written.shape[2] + 1)
         return np.asarray(self.total[:, 0] / longest**length_power > self.scores[:, -1])
 
     def select(self, is_chosen: NDArray[np.bool_]) -> _Hunt:
@@ -470,11 +470,7 @@ def _check(rows: int, max_words: int, forbidden: Sequence[int], length_power: fl
 def _beam_limits(
     beams: int, keep: int | None, horizon: int | None, max_words: int
 ) -> tuple[int, int]:
-    """How many sentences a row keeps and how far its prefixes hope, the defaults filled in.
-
-    Raises:
-        ValueError: no beam can work with them.
-    """
+    """``keep`` and ``horizon`` of a beam with their defaults; refuses what no beam can work with."""
     keep = beams if keep is None else keep
     horizon = max_words if horizon is None else horizon
     if not 1 <= keep <= beams or horizon < 0:
@@ -482,6 +478,15 @@ def _beam_limits(
             f"beam: expected 1 <= keep <= beams and horizon >= 0, got {keep=}, {beams=}, {horizon=}"
         )
     return keep, horizon
+
+
+def _ask(
+    step: Step[State], words: IntArray, state: State, forbidden: Sequence[int]
+) -> tuple[FloatArray, State]:
+    """What a step answers, checked."""
+    log_probs, next_state = step(words, state)
+    _check_step(log_probs, len(words), forbidden)
+    return log_probs, next_state
 
 
 def _check_step(log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
-from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST, narrate
+from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE, SHORTEST, narrate
 from regiontalk.images.encoded import decode_photo
 from regiontalk.images.open import Photo, open_photo
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
@@ -57,7 +57,7 @@ Beams = Annotated[
 Share = Annotated[
     float | None, Field(ge=0, le=1, description="regions less confident than this get no words")
 ]
-Least = Annotated[
+MinConfidence = Annotated[
     float, Field(ge=0, le=1, description="captions less confident than this are not used")
 ]
 Letters = Annotated[int, Field(ge=SHORTEST, le=5000, description="most characters")]
@@ -169,13 +169,15 @@ class Tools:
         limit: Letters = LIMIT,
         neutral: bool = False,
         regions: Count = 10,
-        least: Least = LEAST,
+        min_confidence: MinConfidence = MIN_CONFIDENCE,
     ) -> dict[str, str]:
         """Write an alt text for a photo; empty where nothing can be said with confidence."""
         photo = self.open(path, base64)
         with self._turn:
             result = self._captioner.caption(photo, regions=regions)
-        return {"alt_text": narrate(result, limit=limit, least=least, neutral=neutral)}
+        return {
+            "alt_text": narrate(result, limit=limit, min_confidence=min_confidence, neutral=neutral)
+        }
 
     def search(
         self,

@@ -155,7 +155,9 @@ async def narrate(request: Request) -> dict[str, Any]:
     service = _service(request)
     form, photo = await service.read(request, schemas.NarrateForm)
     result = await service.engine.caption(photo, Speaking(form.regions, None, None))
-    text = compose(result, limit=form.limit, least=form.least, neutral=form.neutral)
+    text = compose(
+        result, limit=form.limit, min_confidence=form.min_confidence, neutral=form.neutral
+    )
     return result.to_dict() | {"alt_text": text}
 
 

@@ -25,7 +25,8 @@ from pydantic import (
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from regiontalk.export.alt_text import LEAST, LIMIT, SHORTEST
+from regiontalk.deprecation import renamed_keys
+from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE, SHORTEST
 from regiontalk.images.encoded import decode_photo
 from regiontalk.model.storage import describe_errors
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, MOST_LETTERS
@@ -146,10 +147,16 @@ class NarrateForm(PhotoForm):
         10, ge=0, le=MOST_BOXES, description="boxes that may be named beside the whole photo"
     )
     limit: int = Field(LIMIT, ge=SHORTEST, le=5000, description="most characters")
-    least: float = Field(
-        LEAST, ge=0, le=1, description="captions less confident than this are not used"
+    min_confidence: float = Field(
+        MIN_CONFIDENCE, ge=0, le=1, description="captions less confident than this are not used"
     )
     neutral: bool = Field(False, description="words that do not guess a sex")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_fields(cls, values: Any) -> Any:
+        """Read the field names of the version before."""
+        return renamed_keys(values, {"least": "min_confidence"})
 
 
 class SearchForm(Form):

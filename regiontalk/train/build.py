@@ -95,7 +95,7 @@ def _vocabulary(inputs: Inputs) -> Vocabulary:
     return build_vocabulary(
         inputs.examples,
         inputs.unseen,
-        min_count=recipe.least_count,
+        min_count=recipe.min_count,
         unseen_min_count=recipe.sources.unseen_min_count,
         log=inputs.log,
     )
@@ -151,7 +151,7 @@ def _warn_of_random_boxes(inputs: Inputs) -> None:
 def _grow(inputs: Inputs, base: RegionModel) -> RegionModel:
     """The whole start model under the recipe's name, with the words of the photos' texts."""
     recipe, texts = inputs.recipe, list(all_texts(inputs.examples))
-    vocabulary = grown_vocabulary(base.vocabulary, texts, recipe.least_count)
+    vocabulary = grown_vocabulary(base.vocabulary, texts, recipe.min_count)
     new_words = vocabulary.words[len(base.vocabulary) :]
     some = ", ".join(new_words[:8]) + (", ..." if len(new_words) > 8 else "")
     inputs.log(f"vocabulary: {len(base.vocabulary)} words and {len(new_words)} new ones: {some}")

@@ -216,7 +216,7 @@ class _Views:
             key["taught"] = hashlib.sha256(taught_bytes).hexdigest()
         if views > 1 and self.changes != AUGMENT:
             # else nothing differs from the default copies, or from none
-            key["changes"] = self.changes.model_dump_json()
+            key["changes"] = self.changes.model_dump_json(by_alias=True)
         return key
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], Any]]:

@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from torch import Tensor
 
+from regiontalk.deprecation import renamed_keys
 from regiontalk.generate.attention import doubly_stochastic
 from regiontalk.generate.model import caption_loss
 from regiontalk.model.region_model import RegionModel
@@ -34,6 +35,13 @@ from regiontalk.train.vocabulary import phrase_texts
 # conditions (R, C), annotation vectors (R, P, F) or None, and the row of each text's condition
 Condition = tuple[Tensor, Tensor | None, Tensor]
 Conditions = Callable[[Sequence[Sequence[BoxText]]], Condition]
+
+
+OLD_GENERATE_KEYS = {
+    "penalty": "attention_penalty",
+    "sampling": "scheduled_sampling",
+    "reward": "self_critical",
+}
 
 
 class GenerateConfig(BaseModel):
@@ -66,18 +74,26 @@ class GenerateConfig(BaseModel):
     weight_names: float = Field(1.0, ge=0, description="of the class names")
     weight_unseen: float = Field(1.0, ge=0, description="of the sentences without a photo")
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
-    penalty: float = Field(0.0, ge=0, description="lambda of the doubly stochastic penalty of [2]")
-    sampling: float = Field(
+    # serialization aliases: fingerprints of checkpoints never change
+    attention_penalty: float = Field(
+        0.0,
+        ge=0,
+        description="lambda of the doubly stochastic penalty of [2]",
+        serialization_alias="penalty",
+    )
+    scheduled_sampling: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the words read that are the model's own, reached in a straight rise",
+        serialization_alias="sampling",
     )
-    reward: float = Field(
+    self_critical: float = Field(
         0.0,
         ge=0,
         le=1,
         description="share of the steps, the last ones, whose captions learn from their CIDEr",
+        serialization_alias="reward",
     )
     rounds: int = Field(
         0, ge=0, description="EM: how often pairs are inferred anew with the generator, and learnt"
@@ -85,6 +101,12 @@ class GenerateConfig(BaseModel):
     responsibility: float = Field(
         0.1, ge=0, description="weight of the generator where pairs are inferred anew"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, OLD_GENERATE_KEYS, info.context)
 
     @property
     def reads_boxes(self) -> bool:
@@ -152,8 +174,8 @@ class GenerateTerms:
         self._device = next(model.parameters()).device
         size = model.config.extractor.size
         self._photo_box = torch.tensor([0.0, 0.0, size, size])
-        self._rewarded_from = (1 - config.reward) * config.optimiser.steps
-        self._reward = CiderReward(sentences, model.vocabulary) if config.reward else None
+        self._rewarded_from = (1 - config.self_critical) * config.optimiser.steps
+        self._reward = CiderReward(sentences, model.vocabulary) if config.self_critical else None
 
     @classmethod
     def of_examples(
@@ -372,7 +394,7 @@ class GenerateTerms:
             step: of the stage.
         """
         counted, counted_by_all = count_targets(texts), count_targets(batch_texts)
-        has_penalty = bool(self.config.penalty and self.model.generator.config.attention)
+        has_penalty = bool(self.config.attention_penalty and self.model.generator.config.attention)
         loss = penalty = torch.zeros((), device=self._device)
         if condition is not None and texts:
             loss, penalty = self._teach(condition, texts, step)
@@ -380,7 +402,7 @@ class GenerateTerms:
         losses = {name: weigh(loss, counted, counted_by_all)}
         if has_penalty:
             mean_penalty = weigh(penalty, len(texts), len(batch_texts))
-            losses[f"{name}_attention"] = self.config.penalty * mean_penalty
+            losses[f"{name}_attention"] = self.config.attention_penalty * mean_penalty
         return losses
 
     def _teach(
@@ -390,14 +412,14 @@ class GenerateTerms:
         config, generator = self.config, self.model.generator
         vectors, annotations, rows = condition
         inputs, targets = (words.to(self._device) for words in teacher_words(texts))
-        if config.sampling:
-            share = config.sampling * step / config.optimiser.steps
+        if config.scheduled_sampling:
+            share = config.scheduled_sampling * step / config.optimiser.steps
             attended = None if annotations is None else annotations[rows]
             inputs = with_own_words(generator, vectors[rows], attended, inputs, share)
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
             logits, looks = generator(vectors, annotations, inputs, rows=rows)
         loss = caption_loss(logits, targets, config.smoothing)
-        if not config.penalty or looks is None:
+        if not config.attention_penalty or looks is None:
             return loss, loss.new_zeros(())
         return loss, doubly_stochastic(looks, targets != PAD)
 

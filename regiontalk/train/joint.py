@@ -216,7 +216,7 @@ class JointTerms:
         """Let the first layers of the backbone stand still from a certain step on; whether they do in this one."""
         config = self.config
         is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
-        if config.frozen_stride and config.optimiser.backbone_rate:
+        if config.frozen_stride and config.optimiser.backbone_learning_rate:
             self.model.extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
         return is_frozen
 
@@ -345,7 +345,7 @@ def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
     """`taking_part` as the stage trains and leaves it: the layout in memory, and what of the model stands still."""
     model.to(memory_format=torch.channels_last)
     model.train()
-    moving = config.optimiser.backbone_rate > 0
+    moving = config.optimiser.backbone_learning_rate > 0
     model.extractor.backbone.requires_grad_(moving).train(moving and not config.fixed_statistics)
     if moving:
         silence_dead_channels(model.extractor.backbone)

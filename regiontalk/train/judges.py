@@ -103,7 +103,7 @@ def _judge_sentences(
     model = terms.model
     size = model.config.extractor.size
     photo_box = torch.tensor([0.0, 0.0, size, size])
-    boxes = [[(photo_box, list[int]())] for _ in photos]
+    boxes = [[BoxText(photo_box, [])] for _ in photos]
     hypotheses = _write(terms, photos, boxes, model.config.decoding.photo_min_words)
     written = [model.vocabulary.decode(hypothesis.words) for hypothesis in hypotheses]
     return {

@@ -6,16 +6,18 @@ checkpoint stands.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from torch import Tensor, nn
 
+from regiontalk.deprecation import renamed_keys
 from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
 from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.watch import Watch
@@ -25,6 +27,15 @@ Terms = Callable[[int], Mapping[str, Tensor]]
 """From a step to its named loss terms."""
 MoreTerms = Callable[[int], Iterable[Mapping[str, Tensor]]]
 """From a step to the terms of the parts of its batch after the first, one part after another."""
+
+
+OLD_OPTIMISER_KEYS = {
+    "rate": "learning_rate",
+    "backbone_rate": "backbone_learning_rate",
+    "decay": "weight_decay",
+    "clip": "grad_clip",
+    "clip_by": "grad_clip_by",
+}
 
 
 class OptimiserConfig(BaseModel):
@@ -42,16 +53,36 @@ class OptimiserConfig(BaseModel):
     name: Literal["adamw", "sgd", "rmsprop"] = Field(
         "adamw", description="sgd and rmsprop are the paper's"
     )
-    rate: float = Field(1e-3, gt=0, description="largest learning rate")
-    backbone_rate: float = Field(3e-4, ge=0, description="the same for the backbone's weights")
-    decay: float = Field(0.02, ge=0, description="decoupled weight decay (adamw)")
-    clip: float = Field(5.0, gt=0, description="gradient clip")
-    clip_by: Literal["norm", "element"] = Field("norm", description="element is the paper's")
+    # serialization aliases: fingerprints of checkpoints never change
+    learning_rate: float = Field(
+        1e-3, gt=0, description="the largest of the schedule", serialization_alias="rate"
+    )
+    backbone_learning_rate: float = Field(
+        3e-4,
+        ge=0,
+        description="the same for the backbone's weights",
+        serialization_alias="backbone_rate",
+    )
+    weight_decay: float = Field(
+        0.02, ge=0, description="decoupled from the gradient (adamw)", serialization_alias="decay"
+    )
+    grad_clip: float = Field(
+        5.0, gt=0, description="largest norm or element of a gradient", serialization_alias="clip"
+    )
+    grad_clip_by: Literal["norm", "element"] = Field(
+        "norm", description="element is the paper's", serialization_alias="clip_by"
+    )
     warmup: float = Field(
         0.05, ge=0, lt=1, description="share of the steps over which the rate rises"
     )
     seed: int = Field(0, description="of everything random in this stage")
     checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, OLD_OPTIMISER_KEYS, info.context)
 
     @model_validator(mode="after")
     def _counts_once(self) -> Self:
@@ -69,6 +100,10 @@ class OptimiserConfig(BaseModel):
             return self
         steps = max(1, round(self.epochs * (photos // max(1, min(batch, photos)))))
         return self.model_copy(update={"steps": steps})
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The settings as checkpoints hold them, under names that never change."""
+        return self.model_dump(by_alias=True)
 
     def step_seed(self, step: int) -> int:
         """The seed of everything random in one step.
@@ -93,8 +128,8 @@ def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Op
     settings = [
         {
             "params": parameters,
-            "lr": config.backbone_rate if in_backbone else config.rate,
-            "weight_decay": config.decay if is_matrix and config.name == "adamw" else 0.0,
+            "lr": config.backbone_learning_rate if in_backbone else config.learning_rate,
+            "weight_decay": config.weight_decay if is_matrix and config.name == "adamw" else 0.0,
         }
         for (in_backbone, is_matrix), parameters in groups.items()
     ]
@@ -171,7 +206,7 @@ def train(
             if watch is None:
                 pace.tell(done)
             if processes.is_main:
-                save_checkpoint(folder, module, optimiser, done, config.model_dump(), settings)
+                save_checkpoint(folder, module, optimiser, done, config.fingerprint(), settings)
         after(done)
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
@@ -279,8 +314,8 @@ def _resume(
     usual: str,
 ) -> int:
     """The step to go on from, the checkpoint in ``folder`` loaded."""
-    defaults = {"config": OptimiserConfig().model_dump_json(), "settings": usual}
-    return load_checkpoint(folder, module, optimiser, config.model_dump(), settings, defaults)
+    defaults = {"config": json.dumps(OptimiserConfig().fingerprint()), "settings": usual}
+    return load_checkpoint(folder, module, optimiser, config.fingerprint(), settings, defaults)
 
 
 def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
@@ -288,7 +323,7 @@ def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
     if not math.isfinite(sum(values.values())):
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise ValueError(
-            f"step {step}: the loss is not finite ({text}); lower the rate and start in another --out folder"
+            f"step {step}: the loss is not finite ({text}); lower the learning_rate and start in another --out folder"
         )
 
 
@@ -298,8 +333,8 @@ def _update(
     """Average the gradients of all processes, clip and step."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     processes.average_gradients(parameters)
-    if config.clip_by == "norm":
-        nn.utils.clip_grad_norm_(parameters, config.clip)
+    if config.grad_clip_by == "norm":
+        nn.utils.clip_grad_norm_(parameters, config.grad_clip)
     else:
-        nn.utils.clip_grad_value_(parameters, config.clip)
+        nn.utils.clip_grad_value_(parameters, config.grad_clip)
     optimiser.step()

@@ -16,10 +16,11 @@ from typing import Any
 
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from torch import Tensor
 
 from regiontalk.datasets.splits import read_split
+from regiontalk.deprecation import renamed_keys
 from regiontalk.files import atomic_write
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
@@ -46,8 +47,11 @@ class ObjectsRecipe(BaseModel):
 
     name: str = Field(description="what results call the model")
     seed: int = Field(0, description="of the first weights")
-    least_count: int = Field(
-        5, ge=1, description="words of sentences seen less often in training are unknown"
+    min_count: int = Field(
+        5,
+        ge=1,
+        description="words of sentences seen less often in training are unknown",
+        serialization_alias="least_count",  # in fingerprints, which never change
     )
     objects: ObjectsConfig = ObjectsConfig()
     batch: int = Field(64, ge=1, description="photos a step")
@@ -60,6 +64,12 @@ class ObjectsRecipe(BaseModel):
     )
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     optimiser: OptimiserConfig = OptimiserConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, {"least_count": "min_count"}, info.context)
 
     @classmethod
     def read(cls, path: Path) -> ObjectsRecipe:
@@ -140,7 +150,7 @@ def train_objects(
     config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
     detections = find_things(examples, detector, source, out / "things.jsonl", log)
     descriptions = _describe_all(detections, config, log)
-    vocabulary = shared_vocabulary(examples, descriptions, recipe.least_count)
+    vocabulary = shared_vocabulary(examples, descriptions, recipe.min_count)
     model = _first_model(config, vocabulary, recipe.seed).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
     settings, usual = _settings(recipe, descriptions, sentences)
@@ -203,11 +213,11 @@ def _read_examples(data: Path, limit: int | None, log: Log) -> list[Example]:
 
 
 def shared_vocabulary(
-    examples: Sequence[Example], descriptions: Sequence[Descriptions], least: int
+    examples: Sequence[Example], descriptions: Sequence[Descriptions], min_count: int
 ) -> Vocabulary:
     """The words of the sentences with their counts, then those that only descriptions have, counted once."""
     spoken = Vocabulary.build(
-        (caption for example in examples for caption in example.captions), least
+        (caption for example in examples for caption in example.captions), min_count
     )
     texts = chain.from_iterable(descriptions)
     described = set(chain.from_iterable(texts)) | set(DESCRIBING)

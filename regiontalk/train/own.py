@@ -191,7 +191,7 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
         noise=0.1,
         phrases=True,
         optimiser=OptimiserConfig(
-            epochs=max(4, epochs / 2), rate=6e-4, decay=0.0, checkpoint_every=10**6
+            epochs=max(4, epochs / 2), learning_rate=6e-4, weight_decay=0.0, checkpoint_every=10**6
         ),
     )
     generate = GenerateConfig(
@@ -200,11 +200,13 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
         pairs=0,
         phrases=4 if sources - {DETECTOR} else 0,
         names=4 if DETECTOR in sources else 0,
-        optimiser=OptimiserConfig(epochs=epochs, rate=1e-3, decay=0.0, checkpoint_every=10**6),
+        optimiser=OptimiserConfig(
+            epochs=epochs, learning_rate=1e-3, weight_decay=0.0, checkpoint_every=10**6
+        ),
     )
     return Recipe(
         name=name,
-        least_count=2 if count < 5000 else 5,
+        min_count=2 if count < 5000 else 5,
         extractor=base.extractor,
         aligner=base.aligner,
         generator=base.generator,

@@ -24,7 +24,7 @@ def inferred_pairs(
     features: FrozenFeatures,
     sentences: Sequence[Sentences],
     *,
-    least_words: int,
+    min_words: int,
     trim: bool,
     weight: float = 0.0,
 ) -> list[list[BoxText]]:
@@ -34,7 +34,7 @@ def inferred_pairs(
         model: its aligner infers them.
         features: of the data set.
         sentences: of each photo.
-        least_words: shorter snippets are left out.
+        min_words: shorter snippets are left out.
         trim: snippets lose function words at their ends.
         weight: of the generator's say; 0 = it is not asked.
     """
@@ -50,7 +50,7 @@ def inferred_pairs(
         objectness = features.read_objectness(block).numpy()
         pairs = infer_pairs(regions, objectness, words, texts, model.chain(), opinion)
         pairs_by_row += [
-            _teachable(boxes[index], items, model.vocabulary, least_words, trim)
+            _teachable(boxes[index], items, model.vocabulary, min_words, trim)
             for index, items in enumerate(pairs)
         ]
     return pairs_by_row
@@ -68,14 +68,14 @@ def _embed(
 
 
 def _teachable(
-    boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, least_words: int, trim: bool
+    boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, min_words: int, trim: bool
 ) -> list[BoxText]:
     """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
     teachable: set[tuple[int, tuple[int, ...]]] = set()
     for pair in pairs:
         names = [vocabulary.words[number] for number in pair.words]
         words = pair.words[trimmed(names)] if trim else pair.words
-        if pair.region and len(words) >= least_words:
+        if pair.region and len(words) >= min_words:
             teachable.add((pair.region, words))
     return [BoxText(boxes[region], list(words)) for region, words in sorted(teachable)]
 

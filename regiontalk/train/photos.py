@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from torch import Tensor
 from torch.nn import functional
 
+from regiontalk.deprecation import renamed_keys
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
@@ -23,8 +24,12 @@ class AugmentConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    least: float = Field(
-        0.6, gt=0, le=1, description="smallest side of a crop, as a share of the picture's"
+    min_crop: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="smallest side of a crop, as a share of the photo's",
+        serialization_alias="least",  # in fingerprints, which never change
     )
     flip: float = Field(
         0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right"
@@ -36,6 +41,12 @@ class AugmentConfig(BaseModel):
         0.0, ge=0, le=0.5, description="largest turn of the hue, as a share of the colour circle"
     )
     turn: float = Field(0.0, ge=0, le=45, description="largest rotation either way, in degrees")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, {"least": "min_crop"}, info.context)
 
 
 AUGMENT: Final = AugmentConfig()
@@ -101,7 +112,7 @@ class Changes(NamedTuple):
 
 def draw_changes(photos: int, config: AugmentConfig) -> Changes:
     """Draw the changes of so many photos."""
-    side = config.least + (1 - config.least) * torch.rand(photos, 2)
+    side = config.min_crop + (1 - config.min_crop) * torch.rand(photos, 2)
     start = torch.rand(photos, 2) * (1 - side)
     flip = torch.where(torch.rand(photos) < config.flip, -1.0, 1.0)
     angle = hue = None

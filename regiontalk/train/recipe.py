@@ -5,11 +5,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from regiontalk.align.config import AlignerConfig
+from regiontalk.deprecation import renamed_keys
 from regiontalk.files import read_text
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.model.config import DecodingConfig
@@ -37,13 +45,22 @@ class FeaturesConfig(BaseModel):
     views: int = Field(
         1, ge=1, description="1 for the photos as they are; each more is an augmented copy"
     )
-    least_words: int = Field(
-        2, ge=1, description="shorter snippets teach the generator nothing and are left out"
+    min_words: int = Field(
+        2,
+        ge=1,
+        description="shorter snippets teach the generator nothing and are left out",
+        serialization_alias="least_words",  # in fingerprints, which never change
     )
     trim: bool = Field(
         False,
         description="snippets lose function words at their ends, so that no caption breaks off",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, {"least_words": "min_words"}, info.context)
 
 
 class SourcesConfig(BaseModel):
@@ -66,7 +83,7 @@ class Recipe(BaseModel):
 
     name: str = Field(description="what results call the model")
     seed: int = Field(0, description="of the first weights")
-    least_count: int = Field(5, ge=1, description="words seen less often in training are unknown")
+    min_count: int = Field(5, ge=1, description="words seen less often in training are unknown")
     extractor: ExtractorConfig = ExtractorConfig()
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -85,6 +102,12 @@ class Recipe(BaseModel):
     int8: bool = Field(
         False, description="the finished model's decoder is stored and computes in int8"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_old_keys(cls, values: Any, info: ValidationInfo) -> Any:
+        """Read the keys of the version before."""
+        return renamed_keys(values, {"least_count": "min_count"}, info.context)
 
     @model_validator(mode="after")
     def _parts_meet(self) -> Self:
@@ -142,13 +165,13 @@ def _clashes_of_generator(recipe: Recipe) -> Iterator[str]:
             "generate.captions, generate.pairs, generate.phrases and generate.names = 0: "
             "nothing is left to learn"
         )
-    if stage.penalty and not generator.attention:
-        yield "generate.penalty and generator.attention = 0: the penalty is on attention"
-    if stage.reward and not stage.captions:
-        yield "generate.reward and generate.captions = 0: the reward is for captions of whole photos"
-    if stage.parts > 1 and stage.reward:
+    if stage.attention_penalty and not generator.attention:
+        yield "generate.attention_penalty and generator.attention = 0: the penalty is on attention"
+    if stage.self_critical and not stage.captions:
+        yield "generate.self_critical and generate.captions = 0: it is about captions of whole photos"
+    if stage.parts > 1 and stage.self_critical:
         yield (
-            "generate.parts and generate.reward: "
+            "generate.parts and generate.self_critical: "
             "every caption of a photo is scored against the others"
         )
     if stage.rounds and not stage.pairs:

@@ -294,7 +294,7 @@ class GenerateStage(FrozenStage):
             model,
             features,
             sentences,
-            least_words=settings.least_words,
+            min_words=settings.min_words,
             trim=settings.trim,
             weight=weight,
         )

@@ -73,18 +73,18 @@ def _fitting_min_count(counts: Counter[str], min_count: int, log: Log) -> int:
     """How often a word must be seen: ``min_count``, or less where a small set would lose its words."""
     total = counts.total()
 
-    def covered(least: int) -> float:
-        return sum(count for count in counts.values() if count >= least) / max(1, total)
+    def covered(min_count: int) -> float:
+        return sum(count for count in counts.values() if count >= min_count) / max(1, total)
 
     if min_count == 1 or covered(min_count) >= ENOUGH_COVERED:
         return min_count
     remaining = sum(count >= min_count for count in counts.values())
     loss = (
-        f"least_count = {min_count} leaves {remaining} words, "
+        f"min_count = {min_count} leaves {remaining} words, "
         f"{covered(min_count):.0%} of the photos' texts"
     )
     if total > SMALL:
-        log(f"{loss}; set least_count = 1 to keep the others")
+        log(f"{loss}; set min_count = 1 to keep the others")
         return min_count
     lower = min_count - 1
     while lower > 1 and covered(lower) < ENOUGH_COVERED:

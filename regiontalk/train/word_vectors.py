@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from regiontalk.datasets.entities import plain_sentence
+from regiontalk.deprecation import renamed_argument
 from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
 from regiontalk.text.word_vectors import fill_embedding, read_word_vectors, wanted_words
@@ -65,15 +66,16 @@ def read_text(path: Path) -> Iterator[str]:
         ) from error
 
 
+@renamed_argument(least="min_count")
 def make_vectors(
-    sentences: Sequence[str], size: int, least: int = 5
+    sentences: Sequence[str], size: int, min_count: int = 5
 ) -> tuple[list[str], FloatArray]:
-    """Vectors of the words that occur at least ``least`` times.
+    """Vectors of the words that occur at least ``min_count`` times.
 
     Args:
         sentences: as people wrote them.
         size: D.
-        least: rarer words are passed over.
+        min_count: rarer words are passed over.
 
     Returns:
         V words, most frequent first, and their vectors (V, D), of standard deviation 1 like the
@@ -82,11 +84,11 @@ def make_vectors(
     Raises:
         ValueError: fewer words than dimensions.
     """
-    vocabulary = Vocabulary.build(sentences, least)
+    vocabulary = Vocabulary.build(sentences, min_count)
     words = wanted_words(vocabulary)
     if len(words) < size:
         raise ValueError(
-            f"sentences: expected at least {size} words seen {least} times for vectors of {size} numbers, got "
+            f"sentences: expected at least {size} words seen {min_count} times for vectors of {size} numbers, got "
             f"{len(words)}; give more sentences or a smaller --size"
         )
     table = association(

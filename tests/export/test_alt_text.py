@@ -192,7 +192,7 @@ def test_what_always_holds(
     assert len(text) <= limit and text == " ".join(text.split())
     named = worth_naming(said, neutral=neutral)
     assert len({one.text for one in named}) == len(named)
-    assert all(one.confidence >= narration.LEAST for one in named)
+    assert all(one.confidence >= narration.MIN_CONFIDENCE for one in named)
     centres = [one.box[0] + one.box[2] for one in named]
     assert centres == sorted(centres)
     assert not neutral or not {"man", "woman", "her"} & set(text.lower().replace(".", " ").split())
@@ -202,7 +202,9 @@ def test_what_always_holds(
     ("options", "message"),
     [
         pytest.param({"limit": 19}, "limit: expected 20 characters or more, got 19", id="limit"),
-        pytest.param({"least": 1.5}, "least: expected a confidence in 0..1, got 1.5", id="least"),
+        pytest.param(
+            {"min_confidence": 1.5}, "min_confidence: expected 0 to 1, got 1.5", id="min_confidence"
+        ),
     ],
 )
 def test_refused(options: Any, message: str) -> None:

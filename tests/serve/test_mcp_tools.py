@@ -75,7 +75,10 @@ def test_the_tools(captioner: RegionCaptioner) -> None:
         pytest.param("locate", {"phrase": "dog zyx"}, "unknown_words", id="locate an unknown word"),
         pytest.param("alt_text", {}, "alt_text", id="alt text"),
         pytest.param(
-            "alt_text", {"regions": 0, "least": 0.0}, "alt_text", id="alt text of all that is said"
+            "alt_text",
+            {"regions": 0, "min_confidence": 0.0},
+            "alt_text",
+            id="alt text of all that is said",
         ),
     ],
 )

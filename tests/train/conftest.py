@@ -15,7 +15,7 @@ Start = Callable[..., Run]
 
 TINY: dict[str, Any] = {
     "name": "tiny",
-    "least_count": 1,
+    "min_count": 1,
     "extractor": {
         "backbone": "test_byobnet",
         "same_padding": False,

@@ -26,7 +26,7 @@ SMALL = {"size": 6, "word_size": 8, "hidden": 6}
 def shrunk(name: str, tiny: dict[str, Any]) -> dict[str, Any]:
     """A published recipe with the sizes of a test; every choice stays."""
     recipe = Recipe.read(CONFIGS / f"{name}.toml").model_dump(exclude_unset=True, exclude_none=True)
-    values = recipe | {"least_count": 1, "features": {"regions": 3}, "decoding": {"max_words": 4}}
+    values = recipe | {"min_count": 1, "features": {"regions": 3}, "decoding": {"max_words": 4}}
     values["extractor"] = tiny["extractor"] | {
         key: value
         for key, value in recipe.get("extractor", {}).items()
@@ -65,8 +65,7 @@ def test_a_published_recipe_trains_and_serves(
 
 def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     values = {
-        key: tiny[key]
-        for key in ("name", "least_count", "aligner", "generator", "decoding", "align")
+        key: tiny[key] for key in ("name", "min_count", "aligner", "generator", "decoding", "align")
     }
     values |= {
         "extractor": tiny["extractor"] | {"crops": "test_efficientnet"},

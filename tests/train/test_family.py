@@ -28,7 +28,7 @@ SMALL = {
 
 def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
     """The recipe with the sizes and numbers of a test; what it chooses stays."""
-    small: dict[str, Any] = {"least_count": 1, "extractor": extractor}
+    small: dict[str, Any] = {"min_count": 1, "extractor": extractor}
     for name, section in values.items():
         if isinstance(section, dict) and name != "extractor":
             kept = {
@@ -50,7 +50,9 @@ def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
             id="attention over regions",
         ),
         pytest.param(
-            "attend", {"generate": {"sampling": 0.5, "reward": 0.5}}, id="on its own words"
+            "attend",
+            {"generate": {"scheduled_sampling": 0.5, "self_critical": 0.5}},
+            id="on its own words",
         ),
         pytest.param("dvsa", {}, id="the paper"),
     ],

@@ -85,7 +85,10 @@ def test_rate_stays_in_its_range_rises_then_falls(steps: int, warmup: float) -> 
 def test_optimiser_groups(name: Any, kind: type, decay: float) -> None:
     module = Part()
     optimiser = make_optimiser(
-        module, OptimiserConfig(name=name, rate=0.5, backbone_rate=0.25, decay=0.3)
+        module,
+        OptimiserConfig(
+            name=name, learning_rate=0.5, backbone_learning_rate=0.25, weight_decay=0.3
+        ),
     )
     assert type(optimiser) is kind
     of = {id(row): group for group in optimiser.param_groups for row in group["params"]}
@@ -106,15 +109,17 @@ def test_optimiser_groups(name: Any, kind: type, decay: float) -> None:
     ("settings", "moved"),
     [
         # loss = 10 w, gradient 10, clipped to 1; w = 2 - 0.5 * 1
-        pytest.param({"clip_by": "element", "clip": 1.0}, 1.5, id="element"),
-        pytest.param({"clip_by": "norm", "clip": 1.0}, 1.5, id="norm of one weight"),
-        pytest.param({"clip_by": "norm", "clip": 100.0}, -3.0, id="nothing to clip: 2 - 0.5 * 10"),
+        pytest.param({"grad_clip_by": "element", "grad_clip": 1.0}, 1.5, id="element"),
+        pytest.param({"grad_clip_by": "norm", "grad_clip": 1.0}, 1.5, id="norm of one weight"),
+        pytest.param(
+            {"grad_clip_by": "norm", "grad_clip": 100.0}, -3.0, id="nothing to clip: 2 - 0.5 * 10"
+        ),
     ],
 )
 def test_one_step_by_hand(tmp_path: Path, settings: dict[str, Any], moved: float) -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, 2.0)
-    config = OptimiserConfig(name="sgd", steps=1, rate=0.5, warmup=0, **settings)
+    config = OptimiserConfig(name="sgd", steps=1, learning_rate=0.5, warmup=0, **settings)
     train(
         module,
         lambda step: {"loss": 10 * module.weight.sum()},
@@ -129,7 +134,7 @@ def test_norm_clips_all_weights_together(tmp_path: Path) -> None:
     module = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(module.weight)
     # gradient (3, 4), norm 5, clipped to norm 1: (0.6, 0.8); by element it would be (1, 1)
-    config = OptimiserConfig(name="sgd", steps=1, rate=1.0, warmup=0, clip=1.0)
+    config = OptimiserConfig(name="sgd", steps=1, learning_rate=1.0, warmup=0, grad_clip=1.0)
     terms = {"a": 3 * module.weight[0, 0], "b": 4 * module.weight[0, 1]}
     train(module, lambda step: terms, config, folder=tmp_path, log=lambda line: None)
     assert module.weight[0].tolist() == pytest.approx([-0.6, -0.8], abs=1e-5)
@@ -137,7 +142,13 @@ def test_norm_clips_all_weights_together(tmp_path: Path) -> None:
 
 def test_a_slow_twin(tmp_path: Path) -> None:
     config = OptimiserConfig(
-        steps=4, rate=0.1, backbone_rate=0.02, decay=0.1, warmup=0.25, clip=0.3, seed=7
+        steps=4,
+        learning_rate=0.1,
+        backbone_learning_rate=0.02,
+        weight_decay=0.1,
+        warmup=0.25,
+        grad_clip=0.3,
+        seed=7,
     )
     torch.manual_seed(1)
     module, twin = Part(), Part()
@@ -182,7 +193,7 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(
 
     with pytest.raises(
         ValueError,
-        match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the rate and start in",
+        match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the learning_rate and start in",
     ):
         train(module, terms, config, folder=tmp_path, log=lambda line: None)
     calls: list[int] = []
@@ -223,7 +234,7 @@ def test_lines_of_progress(tmp_path: Path) -> None:
     [
         pytest.param({"steps": 0}, "steps", id="no step"),
         pytest.param({"name": "lion"}, "name", id="unknown optimiser"),
-        pytest.param({"rate": 0}, "rate", id="rate 0"),
+        pytest.param({"learning_rate": 0}, "learning_rate", id="rate 0"),
         pytest.param({"warmup": 1.0}, "warmup", id="nothing but warm-up"),
         pytest.param({"momentum": 0.9}, "momentum", id="unknown key"),
     ],
@@ -247,7 +258,7 @@ def test_the_parts_of_a_batch_train_as_the_whole(tmp_path: Path) -> None:
         train(
             module,
             lambda step, module=module, halves=halves: terms_of(module, halves[0]),
-            OptimiserConfig(steps=5, name="sgd", clip=0.1),
+            OptimiserConfig(steps=5, name="sgd", grad_clip=0.1),
             folder=tmp_path / name,
             log=lambda line: None,
             rest=lambda step, module=module, halves=halves: (

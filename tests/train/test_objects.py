@@ -26,7 +26,7 @@ from regiontalk.train.sentences import sentence_numbers
 CONFIG = Path(__file__).parents[2] / "regiontalk" / "recipes" / "objects.toml"
 SMALL: dict[str, Any] = {
     "name": "small",
-    "least_count": 1,
+    "min_count": 1,
     "batch": 16,
     "smoothing": 0.0,
     "missed": 0.0,
@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
         "dropout": 0.0,
         "generator": {"cell": "gru", "hidden": 32, "word_size": 32},
     },
-    "optimiser": {"steps": 4, "checkpoint_every": 2, "rate": 5e-3},
+    "optimiser": {"steps": 4, "checkpoint_every": 2, "learning_rate": 5e-3},
 }
 SMALL["objects"]["generator"] |= {"image": "state", "attention": 16, "dropout": 0.0}
 
@@ -77,7 +77,7 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
         "an empty street": [],
     }
     recipe = ObjectsRecipe.model_validate(
-        SMALL | {"batch": 6, "captions": 1, "optimiser": {"steps": 120, "rate": 1e-2}}
+        SMALL | {"batch": 6, "captions": 1, "optimiser": {"steps": 120, "learning_rate": 1e-2}}
     )
     examples = [Example(Path(f"{row}.jpg"), (sentence,)) for row, sentence in enumerate(told)]
     descriptions = [describe(things, (90, 90)) for things in told.values()]

@@ -36,7 +36,7 @@ def draws(
     """The crop as it is wanted instead of by chance: side and start as shares of the picture, and the coin."""
     answers = iter(
         [
-            torch.tensor([side]),  # with least = 0 the side is what was drawn
+            torch.tensor([side]),  # with min_crop = 0 the side is what was drawn
             torch.tensor(
                 [
                     [
@@ -114,7 +114,7 @@ def test_boxes_move_with_the_picture(
         painted(boxes),
         boxes,
         torch.ones(1, 1, dtype=torch.bool),
-        AugmentConfig(least=1e-9, colour=0),
+        AugmentConfig(min_crop=1e-9, colour=0),
     )
     assert found[0, 0].tolist() == pytest.approx(moved, abs=1e-3)
     assert mask.tolist() == [[kept]]
@@ -153,7 +153,9 @@ def test_augment_and_its_slow_twin(seed: int) -> None:
     start = torch.rand(batch, 2) * (1 - side)
     coin = torch.rand(batch)
     torch.manual_seed(seed)
-    out, found, mask = augment(pixels, boxes, given, AugmentConfig(least=0.5, flip=0.3, colour=0.2))
+    out, found, mask = augment(
+        pixels, boxes, given, AugmentConfig(min_crop=0.5, flip=0.3, colour=0.2)
+    )
     for row in range(batch):
         for place in range(count):
             box, kept = slow_boxes(
@@ -174,7 +176,7 @@ def test_augment_and_its_slow_twin(seed: int) -> None:
 )
 def test_share_of_mirrored_pictures(flip: float, mirrored: list[bool]) -> None:
     boxes = torch.tensor([[[2.0, 10, 12, 20]]]).repeat(8, 1, 1)
-    config = AugmentConfig(least=1.0, flip=flip, colour=0.0)
+    config = AugmentConfig(min_crop=1.0, flip=flip, colour=0.0)
     out, found, _ = augment(painted(boxes), boxes, torch.ones(8, 1, dtype=torch.bool), config)
     assert (found[:, 0, 0] == 28).tolist() == mirrored
     whole = painted(boxes)
@@ -189,7 +191,7 @@ def test_colour_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
     # brighter: 45, 90, 135; its grey is 90; half way to grey: 67.5, 90, 112.5
-    factors = draw_changes(1, AugmentConfig(least=1.0, colour=0.5)).colour
+    factors = draw_changes(1, AugmentConfig(min_crop=1.0, colour=0.5)).colour
     recoloured = photos._recolour(pixels, factors)
     assert recoloured.flatten().tolist() == pytest.approx([67.5, 90.0, 112.5])
 
@@ -253,7 +255,7 @@ def test_store_reads_as_in_use_and_names_what_it_cannot_read(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("values", "key"),
     [
-        pytest.param({"least": 0}, "least", id="no crop at all"),
+        pytest.param({"min_crop": 0}, "min_crop", id="no crop at all"),
         pytest.param({"flip": 1.5}, "flip", id="more than all"),
         pytest.param({"zoom": 2}, "zoom", id="unknown key"),
     ],
@@ -283,7 +285,7 @@ def test_turned_boxes_by_hand(
         painted(boxes),
         boxes,
         torch.ones(1, 1, dtype=torch.bool),
-        AugmentConfig(least=1, flip=0, colour=0, turn=degrees),
+        AugmentConfig(min_crop=1, flip=0, colour=0, turn=degrees),
     )
     assert found[0, 0].tolist() == pytest.approx(moved, abs=0.01) and mask.all()
 
@@ -292,7 +294,7 @@ def test_turned_boxes_by_hand(
 def test_paint_stays_inside_turned_boxes(seed: int) -> None:
     torch.manual_seed(seed)
     boxes = torch.tensor([[[14.0, 12, 24, 28]]]).repeat(6, 1, 1)
-    config = AugmentConfig(least=0.7, colour=0, turn=30)
+    config = AugmentConfig(min_crop=0.7, colour=0, turn=30)
     pixels, found, mask = augment(painted(boxes), boxes, torch.ones(6, 1, dtype=torch.bool), config)
     for picture, (box,), (kept,) in zip(pixels, found, mask, strict=True):
         if not kept:

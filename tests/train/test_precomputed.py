@@ -30,7 +30,7 @@ from regiontalk.train.recipe import FeaturesConfig
 
 RECIPE = """
 name = "given"
-least_count = 1
+min_count = 1
 [extractor]
 size = 64
 [aligner]

@@ -20,7 +20,7 @@ WORKER = Path(__file__).with_name("two_processes.py")
 # Frozen stages alone: a batch norm that learns sees chunks of 16 photos, which twelve do not fill.
 RECIPE = """
 name = "tiny"
-least_count = 1
+min_count = 1
 [extractor]
 backbone = "test_byobnet"
 same_padding = false

@@ -185,7 +185,7 @@ def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -
     )
     values = {
         key: tiny[key]
-        for key in ("least_count", "extractor", "decoding", "features", "align", "generate")
+        for key in ("min_count", "extractor", "decoding", "features", "align", "generate")
     }
     values |= {"name": "paper", "aligner": {"size": 6, "word_size": 5, "hidden": 4}}
     values |= {"generator": {"hidden": 7, "word_size": 5, "source": "embedding"}}
@@ -223,7 +223,9 @@ def test_phrases_teach_where_they_are_asked_for(start_run: Any, tiny: dict[str, 
 def test_proposals_alone(start_run: Any, tiny: dict[str, Any]) -> None:
     off = {"weight_sentence": 0, "weight_span": 0, "weight_caption": 0, "batch": 4}
     values = {key: tiny[key] for key in ("name", "extractor", "aligner", "generator")}
-    run = start_run(values | {"proposer": off | {"optimiser": {"steps": 2, "backbone_rate": 0}}})
+    run = start_run(
+        values | {"proposer": off | {"optimiser": {"steps": 2, "backbone_learning_rate": 0}}}
+    )
     before, after = weights(run.build(None, None)), trained(run)
     moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
     assert {key.split(".")[1] for key in moved} == {"proposals", "norm"}, "the backbone's rate is 0"
@@ -316,7 +318,7 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
             'name = "x"\n[features]\nregions = 4\n[generator]\nattention = 8\nregions = 5\n'
             "[generate]\ncaptions = 0\npairs = 0\nreward = 0.5\nrounds = 1\n",
             [
-                "cannot meet: generate.reward and generate.captions = 0",
+                "cannot meet: generate.self_critical and generate.captions = 0",
                 "cannot meet: generate.rounds and generate.pairs = 0",
                 "cannot meet: generator.regions = 5 and features.regions = 4",
             ],
@@ -324,7 +326,7 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         ),
         pytest.param(
             'name = "x"\n[generate]\npenalty = 1.0\n',
-            ["recipe.toml: cannot meet: generate.penalty and generator.attention = 0"],
+            ["recipe.toml: cannot meet: generate.attention_penalty and generator.attention = 0"],
             id="a penalty on nothing",
         ),
         pytest.param(
@@ -489,7 +491,7 @@ def test_the_backbone_moves_again_after_a_stage_that_froze_it(
     start_run: Any, tiny: dict[str, Any]
 ) -> None:
     only_places = {"weight_sentence": 0.0, "weight_span": 0.0, "weight_caption": 0.0, "batch": 4}
-    still = only_places | {"optimiser": {"steps": 2, "backbone_rate": 0.0}}
+    still = only_places | {"optimiser": {"steps": 2, "backbone_learning_rate": 0.0}}
     run = start_run(tiny | {"proposer": still, "warm": tiny["align"]})
     model = run.build(None, None)
     weight = next(model.extractor.backbone.parameters())
@@ -505,7 +507,13 @@ def test_the_backbone_moves_again_after_a_stage_that_froze_it(
 def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
     start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = {"sampling": 0.5, "reward": 0.5, "penalty": 0.5, "rounds": 1, "responsibility": 1.0}
+    own = {
+        "scheduled_sampling": 0.5,
+        "self_critical": 0.5,
+        "attention_penalty": 0.5,
+        "rounds": 1,
+        "responsibility": 1.0,
+    }
     values = tiny | {
         "generator": tiny["generator"] | {"regions": 3},
         "generate": tiny["generate"] | own,
@@ -542,7 +550,7 @@ def test_a_device_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> Non
         (
             "a photo of a thing",
             5,
-            "least_count = 5 leaves 1 words, 40% of the photos' texts; the data are few",
+            "min_count = 5 leaves 1 words, 40% of the photos' texts; the data are few",
         ),
         ("a photo of a thing", 1, None),
     ],
@@ -550,7 +558,7 @@ def test_a_device_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> Non
 def test_few_photos_keep_their_words(
     tiny: dict[str, Any], tmp_path: Path, caption: str, least: int, expected: str | None
 ) -> None:
-    run, lines = small_run(tiny | {"least_count": least}, tmp_path, [caption] * 3)
+    run, lines = small_run(tiny | {"min_count": least}, tmp_path, [caption] * 3)
     assert run.build(None, None).vocabulary.words[4:] == ["a", "of", "photo", "thing"]
     assert any(line.startswith(expected) for line in lines) if expected else True
 

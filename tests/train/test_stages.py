@@ -135,7 +135,7 @@ def test_features_belong_to_their_extractor(
 def without_a_neck(tiny: dict[str, Any]) -> dict[str, Any]:
     """Whole photos on the map as the backbone leaves it."""
     _, middle, final = Backbone(tiny["extractor"]["backbone"]).channels
-    values = {key: tiny[key] for key in ("name", "least_count", "aligner", "generator", "decoding")}
+    values = {key: tiny[key] for key in ("name", "min_count", "aligner", "generator", "decoding")}
     return values | {
         "extractor": tiny["extractor"] | {"neck": False, "features": middle + final},
         "features": {"regions": 0},
@@ -249,7 +249,7 @@ def test_a_batch_in_parts_has_the_same_gradient(
     still = tiny | {"generator": tiny["generator"] | {"dropout": 0.0, "condition_dropout": 0.0}}
     gradients, sums = [], []
     for count in (1, parts):
-        stage = {"captions": 2, "pairs": 2, "penalty": 0.5, "unseen": 2, "parts": count}
+        stage = {"captions": 2, "pairs": 2, "attention_penalty": 0.5, "unseen": 2, "parts": count}
         run = start_run(still | {"generate": tiny["generate"] | stage})
         model = run.build(None, None)
         run.unseen = [" ".join([*model.vocabulary.words[4:6], "unknownword"]), "a"]

@@ -25,7 +25,7 @@ from regiontalk.train.run import Run
 PHRASES = {"phrases": 2, "spare_alike": True}
 VALUES: dict[str, Any] = {
     "name": "tiny",
-    "least_count": 1,
+    "min_count": 1,
     "extractor": {"backbone": "test_byobnet", "same_padding": False, "size": 64, "features": 16}
     | {"proposal_width": 8},
     "aligner": {"size": 8, "word_size": 8, "hidden": 8, "cell": "gru", "normalise": True}
@@ -35,7 +35,14 @@ VALUES: dict[str, Any] = {
     "features": {"regions": 4},
     "joint": {"batch": 6, "regions": 4} | PHRASES,
     "align": {"batch": 7, "spans": 1},
-    "generate": {"batch": 5, "pairs": 0, "phrases": 1, "penalty": 0.5, "unseen": 3, "smoothing": 0},
+    "generate": {
+        "batch": 5,
+        "pairs": 0,
+        "phrases": 1,
+        "attention_penalty": 0.5,
+        "unseen": 3,
+        "smoothing": 0,
+    },
 }
 
 
