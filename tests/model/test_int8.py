@@ -11,6 +11,7 @@ from torch import nn
 
 from regiontalk.model.int8 import LARGEST_WEIGHT, Int8Linear
 from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.export import store_in_int8
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -57,3 +58,14 @@ def test_saved_loaded_and_trainable_again(
     assert not again.config.int8
     assert all(parameter.requires_grad for parameter in again.generator.parameters())
     assert again.in_int8().generator.output.weight.equal(model.generator.output.weight), "the grid"
+
+
+def test_a_folder_is_stored_in_int8(make_tiny: Callable[..., RegionModel], tmp_path: Path) -> None:
+    make_tiny().save_pretrained(tmp_path, "# tiny\n")
+    size = (tmp_path / "model.safetensors").stat().st_size
+    (tmp_path / "photo.onnx").write_bytes(b"a graph of the weights before")
+    store_in_int8(tmp_path)
+    assert RegionModel.from_folder(tmp_path).config.int8
+    assert (tmp_path / "model.safetensors").stat().st_size < size
+    assert (tmp_path / "README.md").read_text() == "# tiny\n"
+    assert not (tmp_path / "photo.onnx").exists()
