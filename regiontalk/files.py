@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
+import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -29,6 +32,7 @@ _MARKS = {
 }
 # How libraries in Rust, such as safetensors, tell of the system's errors in errors of their own.
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_LONGEST_NAME = 255  # bytes; Linux, macOS and Windows allow no more
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
@@ -45,12 +49,12 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         OSError: the disk is full, the folder cannot be written, ...; names ``path`` and says why.
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    temporary = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
-        write(temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        with _temporary_beside(target) as temporary:
+            write(temporary)
+            if target.exists():
+                shutil.copymode(target, temporary)
+            os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     except Exception as error:
@@ -59,9 +63,39 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             raise
         number = int(code[1])
         raise cannot_write(path, OSError(number, os.strerror(number))) from error
+
+
+@contextmanager
+def _temporary_beside(target: Path) -> Iterator[Path]:
+    """A file beside another that no other process or thread writes; it is removed if it is still there at the end.
+
+    The name is the same in each run, so that what a killed process left is written over.
+    """
+    for number in itertools.count():
+        temporary = target.with_name(_temporary_name(target, number))
+        descriptor = _claim(temporary)
+        if descriptor is not None:
+            break
+    try:
+        yield temporary
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _temporary_name(target: Path, number: int) -> str:
+    """The name of the temporary file: hidden, and with the suffix of its target.
+
+    >>> _temporary_name(Path("a.txt"), 0), _temporary_name(Path("a.txt"), 1)
+    ('.a.new.txt', '.a.new1.txt')
+    """
+    ending = f".new{number or ''}{target.suffix}"
+    name = f".{target.stem}{ending}"
+    if len(os.fsencode(name)) <= _LONGEST_NAME:
+        return name
+    return f".{hashlib.sha256(os.fsencode(target.stem)).hexdigest()[:16]}{ending}"
 
 
 def read_text(path: Path) -> str:
@@ -143,12 +177,37 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 if sys.platform == "win32":
 
+    def _claim(temporary: Path) -> int | None:
+        """Take a temporary file where it is not there; -1, as nothing is held open."""
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return None
+        return -1
+
     def _lock(file: IO[str]) -> None:
         # Windows keeps others from reading what is locked: a byte far behind the text.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
+
+    def _claim(temporary: Path) -> int | None:
+        """Take a temporary file; the open file that holds it, or None where another writer holds it."""
+        descriptor = os.open(temporary, os.O_CREAT | os.O_RDONLY, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.lstat(temporary)):
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+                os.close(descriptor)
+                raise
+            return descriptor  # a file system without locks
+        os.close(descriptor)
+        return None
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
