@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import hashlib
 import itertools
 import os
 import re
-import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -50,10 +49,12 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
-        with _temporary_beside(target) as temporary:
+        with _folder_beside(target) as folder:
+            temporary = folder / f".new{target.suffix}"
             write(temporary)
-            if target.exists():
-                shutil.copymode(target, temporary)
+            # Some libraries write a file that nobody else may read.
+            mode = target.stat().st_mode if target.exists() else folder.stat().st_mode & 0o666
+            temporary.chmod(stat.S_IMODE(mode))
             os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -66,36 +67,42 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def _temporary_beside(target: Path) -> Iterator[Path]:
-    """A file beside another that no other process or thread writes; it is removed if it is still there at the end.
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A folder beside a file for what is to become that file, of this writer alone; it is removed at the end.
 
-    The name is the same in each run, so that what a killed process left is written over.
+    Its name is the same in each run, so that what a killed process left there is thrown away by the
+    next, also what libraries write beside the file that they were asked for.
     """
     for number in itertools.count():
-        temporary = target.with_name(_temporary_name(target, number))
-        descriptor = _claim(temporary)
+        folder = target.with_name(_folder_name(target.name, number))
+        descriptor = _claim(folder)
         if descriptor is not None:
             break
     try:
-        yield temporary
+        yield folder
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            _empty(folder)
+            folder.rmdir()
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def _temporary_name(target: Path, number: int) -> str:
-    """The name of the temporary file: hidden, and with the suffix of its target.
+def _folder_name(name: str, number: int) -> str:
+    """The name of a temporary folder: hidden, and no longer than a name may be.
 
-    >>> _temporary_name(Path("a.txt"), 0), _temporary_name(Path("a.txt"), 1)
-    ('.a.new.txt', '.a.new1.txt')
+    >>> _folder_name("a.txt", 0), _folder_name("a.txt", 1)
+    ('.a.txt.new', '.a.txt.new1')
     """
-    ending = f".new{number or ''}{target.suffix}"
-    name = f".{target.stem}{ending}"
-    if len(os.fsencode(name)) <= _LONGEST_NAME:
-        return name
-    return f".{hashlib.sha256(os.fsencode(target.stem)).hexdigest()[:16]}{ending}"
+    ending = f".new{number or ''}"
+    if len(os.fsencode(name)) + len(ending) < _LONGEST_NAME:
+        return f".{name}{ending}"
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{ending}"
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
 
 
 def read_text(path: Path) -> str:
@@ -177,10 +184,10 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 if sys.platform == "win32":
 
-    def _claim(temporary: Path) -> int | None:
-        """Take a temporary file where it is not there; -1, as nothing is held open."""
+    def _claim(folder: Path) -> int | None:
+        """Make a folder and take it: -1, as nothing is held open; None where it is there."""
         try:
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL))
+            folder.mkdir()
         except FileExistsError:
             return None
         return -1
@@ -192,22 +199,28 @@ if sys.platform == "win32":
 
 else:
 
-    def _claim(temporary: Path) -> int | None:
-        """Take a temporary file; the open file that holds it, or None where another writer holds it."""
-        descriptor = os.open(temporary, os.O_CREAT | os.O_RDONLY, 0o666)
+    def _claim(folder: Path) -> int | None:
+        """Make or take over a folder: its descriptor, whose lock ends with the process; None where another has it."""
+        try:
+            folder.mkdir()
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.lstat(temporary)):
-                return descriptor
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
-                os.close(descriptor)
-                raise
-            return descriptor  # a file system without locks
-        os.close(descriptor)
-        return None
+            is_ours = os.path.samestat(os.fstat(descriptor), os.lstat(folder))
+        except OSError as error:  # where folders cannot be locked, a new one is ours
+            is_ours = is_new and not isinstance(error, BlockingIOError | FileNotFoundError)
+        if not is_ours:
+            os.close(descriptor)
+            return None
+        if not is_new:
+            _empty(folder)
+        return descriptor
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

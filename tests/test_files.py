@@ -131,7 +131,9 @@ def test_two_threads_write_one_file(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    (tmp_path / ".a.new.txt").write_text("half of something longer")
+    (tmp_path / ".a.txt.new").mkdir()
+    for name in (".new.txt", ".tmpXYZ"):
+        (tmp_path / ".a.txt.new" / name).write_text("half of something longer")
     atomic_write(path, lambda new: new.write_text("whole"))
     assert path.read_text() == "whole" and list(tmp_path.iterdir()) == [path]
 
@@ -140,3 +142,15 @@ def test_a_name_of_the_most_bytes(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 125 + ".jpg")
     atomic_write(path, lambda new: new.write_text(new.suffix))
     assert path.read_text() == ".jpg" and list(tmp_path.iterdir()) == [path]
+
+
+def test_anybody_may_read_what_a_library_made_for_its_owner(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    other.write_text("as the system makes files")
+
+    def private(new: Path) -> None:
+        new.write_text("x")
+        new.chmod(0o600)
+
+    atomic_write(path, private)
+    assert path.stat().st_mode == other.stat().st_mode

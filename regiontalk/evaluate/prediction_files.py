@@ -1,14 +1,16 @@
-"""Captions in the forms that people's files have: lists, COCO annotations, wrapped results, JSON Lines, our own output.
+"""Captions in the forms that people's files have: lists, COCO annotations, wrapped results, JSON Lines, tables.
 
 A list holds ``image_id`` (or ``id``) and ``caption``; an object holds such a list under
 ``annotations``, ``results`` or ``predictions``, or captions by id; JSON Lines hold one entry a line;
-what ``regiontalk caption --json`` prints answers for the photo's file name; and Karpathy's
-``dataset_*.json`` holds sentences by ``cocoid`` or file name. Ids become text, and 6.0, "6" and
-"000006" are 6.
+what ``regiontalk caption --json`` prints answers for the photo's file name; Karpathy's ``dataset_*.json``
+holds sentences by ``cocoid`` or file name; and a table has the columns of a list. Ids become text,
+and 6.0, "6" and "000006" are 6.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -48,7 +50,10 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def _documents(text: str) -> Any:
-    """The document of a text, or the list of those of its lines."""
+    """The document of a text, or the list of those of its lines or of its rows."""
+    table = _table(text)
+    if table is not None:
+        return table
     try:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
@@ -60,6 +65,16 @@ def _documents(text: str) -> Any:
         return [json.loads(line, object_pairs_hook=_once) for line in lines]
     except json.JSONDecodeError:
         raise first from None
+
+
+def _table(text: str) -> list[dict[str, str]] | None:
+    """The rows of a table with a column ``caption``, by commas, semicolons or tabs; None where it is none."""
+    head = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    if "caption" not in head.replace('"', "").split(delimiter):
+        return None
+    rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
+    return [{key: value or "" for key, value in row.items() if key} for row in rows]
 
 
 def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:

@@ -315,7 +315,7 @@ def test_percent_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
     boxes = [{"box": [10, 10, 50, 90]}] * 4
     _, report = read_folder(jsonl(tmp_path, {"photo": "large.png", "boxes": boxes}))
-    assert "boxes that may be percent of the photo, not pixels" in report.troubles
+    assert "file whose boxes may be percent of the photo, not pixels" in report.troubles
 
 
 def test_a_bad_box_costs_the_box(photos: Path) -> None:
