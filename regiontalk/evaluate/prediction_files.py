@@ -9,16 +9,16 @@ and 6.0, "6" and "000006" are 6.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from regiontalk.datasets.tables import read_table
 from regiontalk.files import read_text
 
 _LISTS = ("annotations", "results", "predictions")
+_COLUMNS = ("image_id", "id", "photo", "caption")
 FORMS = "a list of image_id and caption, COCO annotations, or an object id -> captions"
 
 
@@ -29,7 +29,9 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
         ValueError: the file cannot be read or has another form; names the first bad entry.
     """
     try:
-        values = _documents(read_text(path))
+        text = read_text(path)
+        table = None if text.lstrip().startswith(("[", "{")) else _table(path)
+        values = _documents(text) if table is None else table
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected captions as JSON ({error})") from error
     try:
@@ -50,10 +52,7 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def _documents(text: str) -> Any:
-    """The document of a text, or the list of those of its lines or of its rows."""
-    table = _table(text)
-    if table is not None:
-        return table
+    """The document of a text, or the list of those of its lines."""
     try:
         return json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
@@ -67,14 +66,12 @@ def _documents(text: str) -> Any:
         raise first from None
 
 
-def _table(text: str) -> list[dict[str, str]] | None:
-    """The rows of a table with a column ``caption``, by commas, semicolons or tabs; None where it is none."""
-    head = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    if "caption" not in head.replace('"', "").split(delimiter):
+def _table(path: Path) -> list[dict[str, str]] | None:
+    """The rows of a table with a column ``caption``; None where it has none."""
+    columns, rows = read_table(path, _COLUMNS)
+    if "caption" not in columns:
         return None
-    rows = csv.DictReader(io.StringIO(text.lstrip()), delimiter=delimiter)
-    return [{key: value or "" for key, value in row.items() if key} for row in rows]
+    return [dict(zip(columns, row, strict=False)) for _, row in rows]
 
 
 def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:
