@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import itertools
 import os
 import re
 import stat
@@ -73,11 +72,7 @@ def _folder_beside(target: Path) -> Iterator[Path]:
     Its name is the same in each run, so that what a killed process left there is thrown away by the
     next, also what libraries write beside the file that they were asked for.
     """
-    for number in itertools.count():
-        folder = target.with_name(_folder_name(target.name, number))
-        descriptor = _claim(folder)
-        if descriptor is not None:
-            break
+    folder, descriptor = _claim_one(target)
     try:
         yield folder
     finally:
@@ -86,6 +81,17 @@ def _folder_beside(target: Path) -> Iterator[Path]:
             folder.rmdir()
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _claim_one(target: Path) -> tuple[Path, int]:
+    """The first folder beside a file that no other writer has, and what `_claim` says of it."""
+    number = 0
+    while True:
+        folder = target.with_name(_folder_name(target.name, number))
+        descriptor = _claim(folder)
+        if descriptor is not None:
+            return folder, descriptor
+        number += 1
 
 
 def _folder_name(name: str, number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,13 +73,7 @@ def _write_locked(
     partial = path.with_name(path.name + ".partial")
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
     contents = {example.id: _content(example) for example in examples}
-    finished = {
-        block.name: block.lines
-        for block in _resume(partial, head)
-        if contents.get(block.name) == block.content
-    }
-    text = head + "".join(finished.values())
-    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    finished = _keep_current(partial, head, contents)
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
@@ -93,6 +87,18 @@ def _write_locked(
     atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
     partial.unlink()
     return len(rows), broken
+
+
+def _keep_current(partial: Path, head: str, contents: Mapping[str, str]) -> set[str]:
+    """Throw away what an earlier run gathered of other content; the photos that stay."""
+    current_lines = {
+        block.name: block.lines
+        for block in _resume(partial, head)
+        if contents.get(block.name) == block.content
+    }
+    text = head + "".join(current_lines.values())
+    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return set(current_lines)
 
 
 def _ordered_rows(blocks: Sequence[_Block], examples: Sequence[Example]) -> list[str]:
