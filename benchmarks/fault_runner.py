@@ -111,8 +111,10 @@ class _Worker:
             self._connection.send((name, data))
             begun, latest = self.seconds(), time.monotonic() + MOST_WAITING
             while not self._connection.poll(0.2):
-                if self.seconds() - begun > MOST_SECONDS or time.monotonic() > latest:
+                if self.seconds() - begun > MOST_SECONDS:
                     return "fault", f"more than {MOST_SECONDS:.0f} s", 0
+                if time.monotonic() > latest:
+                    return "fault", f"no answer in {MOST_WAITING:.0f} s", 0
             word, reason, peak = self._connection.recv()
             return str(word), str(reason), int(peak)
         except (EOFError, OSError):

@@ -1,12 +1,15 @@
 """How many captions a second a server gives to 1, 8 and 32 clients, its errors, and whether its memory stays flat.
 
     python benchmarks/serve_load.py --seconds 60 --json out/serve_load.json     # each number of clients for a minute
-    python benchmarks/serve_load.py --clients 8 --seconds 600                   # ten minutes of load
+    python benchmarks/serve_load.py --clients 32 --seconds 600                  # ten minutes of load
+    python benchmarks/serve_load.py --clients 32 --seconds 600 --idle 1000 --slow 20 --aborted 4
 
 The server runs as a program of its own (``regiontalk serve``); clients are threads that send the
 next photo when the last answer has come. A client that is sent away (503) waits as long as it was
 told, and is counted. Memory is the server's resident size, taken from ``/metrics``; growth compares
-the last tenth of a run with its second.
+the last tenth of a run with its second. Beside them there may be connections that say nothing, slow
+clients that send a byte a second, and clients that break off in the middle of an upload, one after
+the other; the server has the limit of open files that it is started with.
 """
 
 from __future__ import annotations
@@ -16,16 +19,19 @@ import io
 import json
 import os
 import platform
+import resource
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from PIL import Image
@@ -75,14 +81,12 @@ def main() -> None:
         load(
             address, photos, 1, 2.0, arguments.regions
         )  # the first answers wait for what is loaded late
-        report["runs"] = [
-            summary(
-                clients,
-                arguments.seconds,
-                load(address, photos, clients, arguments.seconds, arguments.regions),
-            )
-            for clients in arguments.clients
-        ]
+        report["runs"] = []
+        for clients in arguments.clients:
+            with nuisance(address, arguments.idle, arguments.slow, arguments.aborted) as broken:
+                tally = load(address, photos, clients, arguments.seconds, arguments.regions)
+            run = summary(clients, arguments.seconds, tally)
+            report["runs"].append(run | {"aborted uploads": sum(broken)})
     report["load"] = os.getloadavg()[0]
     show(report["runs"])
     if arguments.json is not None:
@@ -98,6 +102,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--regions", type=int, default=10)
+    parser.add_argument("--idle", type=int, default=0, help="connections that say nothing")
+    parser.add_argument("--slow", type=int, default=0, help="clients that send a byte a second")
+    parser.add_argument("--aborted", type=int, default=0, help="clients that break off uploads")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -163,6 +170,61 @@ def load(
     for thread in threads:
         thread.join()
     return tally
+
+
+HEAD = (
+    b"POST /v1/caption HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 1000000\r\n\r\n"
+)
+
+
+@contextmanager
+def nuisance(address: str, idle: int, slow: int, aborted: int) -> Iterator[list[int]]:
+    """Connections that say nothing, slow clients and broken uploads meanwhile; yields the counts of the latter."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of this program, not of the server
+    stop = threading.Event()
+    broken = [0] * aborted
+    with ExitStack() as stack:
+        for _ in range(idle):
+            stack.enter_context(connect(address))
+        threads = [threading.Thread(target=send_slowly, args=(address, stop)) for _ in range(slow)]
+        threads += [
+            threading.Thread(target=break_off, args=(address, stop, broken, number))
+            for number in range(aborted)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield broken
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+
+
+def connect(address: str) -> socket.socket:
+    """An open connection to the server."""
+    parts = urlsplit(address)
+    assert parts.hostname is not None and parts.port is not None
+    return socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+
+def send_slowly(address: str, stop: threading.Event) -> None:
+    """Send an upload a byte a second, again when the server has had enough."""
+    while not stop.is_set():
+        with suppress(OSError), connect(address) as connection:
+            connection.sendall(HEAD)
+            while not stop.wait(1.0):
+                connection.sendall(b" ")
+
+
+def break_off(address: str, stop: threading.Event, broken: list[int], number: int) -> None:
+    """Send half an upload and go, twice a second."""
+    while not stop.wait(0.5):
+        with suppress(OSError), connect(address) as connection:
+            connection.sendall(HEAD + b'{"photo": "' + b"A" * 500_000)
+            broken[number] += 1
 
 
 def client(address: str, photos: Sequence[bytes], end: float, regions: int, tally: Tally) -> None:

@@ -4,16 +4,20 @@
     python benchmarks/write_faults.py disk --count 20            # as root: the disk is a small tmpfs
     python benchmarks/write_faults.py kill --count 10 --jobs xmp coco
 
-Each job runs in a forked process: snippets and the library with the bundled model, exports from
-results that are there. After each fault every file that has its final name must be whole: the bytes
-of a run that nothing disturbed. A full disk must end the job with code 2 and one line. Then the job
-runs once more, undisturbed, and must end with all of them. Without the right to mount, a full disk
-is a limit on the size of files (RLIMIT_FSIZE). `index_kills.py` kills the library's real command.
+Each job runs in a forked process: training of a toy model (two stages, a checkpoint every second step,
+without graphs, whose export would take nine tenths of the time), snippets and the library with the
+bundled model, exports from results that are there. After each fault every file that has its final
+name must be whole: the bytes of a run that nothing disturbed; of training these are the files of the
+model, as its checkpoints hold how far it is. A full disk must end the job with code 2 and one line.
+Then the job runs once more, undisturbed, and must end with all of them. Without the right to mount,
+a full disk is a limit on the size of files (RLIMIT_FSIZE). `index_kills.py` kills the library's real
+command.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -38,6 +42,41 @@ PHOTOS = 12
 MANY = 150  # photos of exports, which need no model
 PAGE = 4096  # bytes: a tmpfs gives whole pages
 Files = dict[str, bytes]
+RECIPE = """
+name = "tiny"
+least_count = 1
+[extractor]
+backbone = "test_byobnet"
+same_padding = false
+size = 64
+features = 16
+proposal_width = 8
+[aligner]
+size = 8
+word_size = 8
+cell = "relu"
+[generator]
+cell = "lstm"
+hidden = 12
+word_size = 8
+image = "state"
+[decoding]
+max_words = 6
+[features]
+regions = 4
+[joint]
+batch = 4
+regions = 4
+[joint.optimiser]
+steps = 6
+checkpoint_every = 2
+[generate]
+batch = 4
+pairs = 0
+[generate.optimiser]
+steps = 6
+checkpoint_every = 2
+"""
 
 
 def main() -> None:
@@ -48,19 +87,18 @@ def main() -> None:
     parser.add_argument("fault", choices=("kill", "disk"))
     parser.add_argument("--count", type=int, default=100, help="faults of each job")
     parser.add_argument("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of all faults, at most")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
-    latest = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"
         make_photos(photos)
-        for number, name in enumerate(options.jobs):
+        for name in options.jobs:
             job = Job(name, photos, Path(temporary))
-            share = (latest - time.monotonic()) / (len(options.jobs) - number)
+            latest = time.monotonic() + options.seconds / len(options.jobs)
             disturb = kill_often if options.fault == "kill" else fill_often
-            print(f"{name}: {disturb(job, options.count, time.monotonic() + share, chance)}")
+            print(f"{name}: {disturb(job, options.count, latest, chance)}", flush=True)
 
 
 def make_photos(folder: Path) -> None:
@@ -79,6 +117,14 @@ def make_photos(folder: Path) -> None:
         result = ImageResult(str(path), (320, 240), "mini", caption, regions)
         lines.append(json.dumps(result.to_dict()) + "\n")
     (folder / "results.jsonl").write_text("".join(lines))
+    (folder / "recipe.toml").write_text(RECIPE)
+    box = {"box": [0, 0, 100, 100], "phrase": "a red shirt"}
+    captions = ["a man in a red shirt on a bike", "two dogs run"]
+    rows = [
+        {"photo": f"{number:03}.jpg", "captions": captions, "boxes": [box]}
+        for number in range(PHOTOS)
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _export(format: str, out: str) -> Callable[[Path, Path], None]:
@@ -100,6 +146,12 @@ def _snippets(photos: Path, folder: Path) -> None:
         for path in sorted(photos.glob("*.jpg"))
     ]
     write_snippets(captioner(), examples, folder / "pairs.jsonl")
+
+
+def _train(photos: Path, folder: Path) -> None:
+    """A job that trains a toy model."""
+    recipe, out = photos / "recipe.toml", folder / "run"
+    app(["train", "all", str(recipe), "--data", str(photos), "--out", str(out)])
 
 
 def _index(photos: Path, folder: Path) -> None:
@@ -128,6 +180,7 @@ JOBS: dict[str, Callable[[Path, Path], None]] = {
     "cvat": _export("cvat", "boxes.xml"),
     "gallery": _export("gallery", "."),
     "snippets": _snippets,
+    "train": _train,
     "index": _index,
 }
 
@@ -142,16 +195,19 @@ class Job:
     """
 
     def __init__(self, name: str, photos: Path, temporary: Path) -> None:
-        """Run the job three times undisturbed."""
+        """Run the job undisturbed: three times, or once where it takes long."""
         self.name, self._photos, self._temporary = name, photos, temporary
         if name in ("snippets", "index"):
             captioner().caption_many([str(photos / "000.jpg")], regions=1)  # loads the graphs
+        if name == "train":
+            for module in ("torch", "timm", "regiontalk.train.run"):
+                importlib.import_module(module)  # not by each process anew
         folder = self.new_folder()
         begun = time.monotonic()
         assert self.run(folder) == 0, self.errors(folder)
         self.seconds = time.monotonic() - begun
         self.allowed = [self.files(folder)]
-        for _ in range(2):
+        for _ in range(0 if name == "train" else 2):
             assert self.run(folder) == 0, self.errors(folder)
             self.allowed.append(self.files(folder))
 
@@ -199,7 +255,8 @@ class Job:
         """The files that have their final names; of a library, its photos."""
         if self.name == "index":
             return dict.fromkeys(self._in_library(folder), b"")
-        paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        within = folder / "run" / "model" if self.name == "train" else folder
+        paths = [path for path in sorted(within.rglob("*")) if path.is_file()]
         visible = [path for path in paths if not path.name.startswith(".")]
         return {
             str(path.relative_to(folder)): path.read_bytes()

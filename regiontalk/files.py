@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import os
 import re
-import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ _MARKS = {
 }
 # How libraries in Rust, such as safetensors, tell of the system's errors in errors of their own.
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_LONGEST_NAME = 255  # bytes; Linux, macOS and Windows allow no more
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
@@ -45,12 +47,14 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
         OSError: the disk is full, the folder cannot be written, ...; names ``path`` and says why.
     """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
-    temporary = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
-        write(temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
+        with _folder_beside(target) as folder:
+            temporary = folder / f".new{target.suffix}"
+            write(temporary)
+            # Some libraries write a file that nobody else may read.
+            mode = target.stat().st_mode if target.exists() else folder.stat().st_mode & 0o666
+            temporary.chmod(stat.S_IMODE(mode))
+            os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(path, error) from error
     except Exception as error:
@@ -59,9 +63,52 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             raise
         number = int(code[1])
         raise cannot_write(path, OSError(number, os.strerror(number))) from error
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A folder beside a file for what is to become that file, of this writer alone; it is removed at the end.
+
+    Its name is the same in each run, so that what a killed process left there is thrown away by the
+    next, also what libraries write beside the file that they were asked for.
+    """
+    folder, descriptor = _claim_one(target)
+    try:
+        yield folder
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            _empty(folder)
+            folder.rmdir()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _claim_one(target: Path) -> tuple[Path, int]:
+    """The first folder beside a file that no other writer has, and what `_claim` says of it."""
+    number = 0
+    while True:
+        folder = target.with_name(_folder_name(target.name, number))
+        descriptor = _claim(folder)
+        if descriptor is not None:
+            return folder, descriptor
+        number += 1
+
+
+def _folder_name(name: str, number: int) -> str:
+    """The name of a temporary folder: hidden, and no longer than a name may be.
+
+    >>> _folder_name("a.txt", 0), _folder_name("a.txt", 1)
+    ('.a.txt.new', '.a.txt.new1')
+    """
+    ending = f".new{number or ''}"
+    if len(os.fsencode(name)) + len(ending) < _LONGEST_NAME:
+        return f".{name}{ending}"
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{ending}"
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
 
 
 def read_text(path: Path) -> str:
@@ -143,12 +190,43 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 if sys.platform == "win32":
 
+    def _claim(folder: Path) -> int | None:
+        """Make a folder and take it: -1, as nothing is held open; None where it is there."""
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return None
+        return -1
+
     def _lock(file: IO[str]) -> None:
         # Windows keeps others from reading what is locked: a byte far behind the text.
         file.seek(1 << 20)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 
 else:
+
+    def _claim(folder: Path) -> int | None:
+        """Make or take over a folder: its descriptor, whose lock ends with the process; None where another has it."""
+        try:
+            folder.mkdir()
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(descriptor), os.lstat(folder))
+        except OSError as error:  # where folders cannot be locked, a new one is ours
+            is_ours = is_new and not isinstance(error, BlockingIOError | FileNotFoundError)
+        if not is_ours:
+            os.close(descriptor)
+            return None
+        if not is_new:
+            _empty(folder)
+        return descriptor
 
     def _lock(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

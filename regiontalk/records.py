@@ -250,6 +250,9 @@ class ImageResult:
             raise ValueError(
                 f"format: expected {FORMAT}, got {values.get('format')!r}; written by another version?"
             )
+        for key in ("photo", "model"):
+            if not isinstance(values[key], str):
+                raise ValueError(f"{key}: expected text, got {values[key]!r}")
         return cls(
             photo=values["photo"],
             size_wh=(values["width"], values["height"]),

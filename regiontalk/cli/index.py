@@ -129,6 +129,12 @@ def add(
         )
     if named_photos.single and report.failed:
         raise ValueError(report.failed[0][1])
+    if library.about.regions != regions:
+        typer.echo(
+            f"note: {uri} holds {library.about.regions} regions a photo, not {regions}; "
+            "--rebuild makes it anew",
+            err=True,
+        )
     counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
     typer.echo(f"{uri}: {counts}; {len(library)} in all")
     tell_failed(report.failed, len(named_photos.paths))

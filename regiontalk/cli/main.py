@@ -11,8 +11,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -40,6 +41,7 @@ from regiontalk.cli import (
 )
 from regiontalk.cli.options import one_line, rename_options
 
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # ImportError: an extra that is not installed
 USER_ERRORS = (ValueError, KeyError, OSError, ImportError)
 # The parent of all mistakes on the command line, in click or in typer's own copy of it, by typer's
@@ -58,6 +60,7 @@ class OneLineErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb."""
+        warnings.showwarning = _tell_warning
         for stream in (sys.stdout, sys.stderr):
             # What a terminal's code page lacks is escaped: it must not cost a result.
             if isinstance(stream, io.TextIOWrapper):
@@ -74,6 +77,22 @@ class OneLineErrors(TyperGroup):
                 raise
             typer.echo(f"regiontalk: {one_line(error)}", err=True)
             raise typer.Exit(2) from error
+
+
+def _tell_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning of ours as a line without the place in our code; others as Python does."""
+    if filename == "regiontalk" or filename.startswith(PACKAGE):
+        typer.echo(f"note: {message}", err=True)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(text)
 
 
 def _usage(error: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from regiontalk.datasets.photo_paths import path_of
 from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
@@ -52,6 +53,7 @@ def find_photos(arguments: Sequence[str], *, below: bool = False) -> Photos:
     Raises:
         FileNotFoundError: the only argument names nothing, or a pattern or folder holds no photo.
     """
+    arguments = [path_of(argument) for argument in arguments]
     first = arguments[0]
     single = len(arguments) == 1 and not Path(first).is_dir() and not _is_pattern(first)
     if single and not Path(first).exists():

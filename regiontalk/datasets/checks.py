@@ -66,7 +66,7 @@ def box_convention(boxes: Sequence[RawBox]) -> str | None:
     if len(boxes) < _ENOUGH:
         return None
     smallest, largest = _range_of(boxes)
-    inverted = sum(box.is_inverted for box in boxes) / len(boxes)
+    inverted = sum(box.is_inverted for box in boxes)
     if largest <= 1.0 + 1e-6 and smallest >= -1e-6:
         if inverted:
             return (
@@ -74,7 +74,11 @@ def box_convention(boxes: Sequence[RawBox]) -> str | None:
                 "(centre x - width / 2) times the photo's width, and so on"
             )
         return "shares of the photo, 0 to 1; multiply x by its width and y by its height"
-    if inverted >= 0.2 and all(box.fits_as_corner_and_size for box in boxes):
+    if (
+        inverted > 1
+        and inverted / len(boxes) >= 0.2
+        and all(box.fits_as_corner_and_size for box in boxes)
+    ):
         return "x, y, width, height, as COCO has them; x2 is x + width and y2 is y + height"
     return None
 

@@ -307,7 +307,7 @@ def _check_convention(source: Path, rows: Any, troubles: Troubles) -> None:
         )
     if looks_like_percent(boxes):
         largest = max(max(box.numbers) for box in boxes)
-        troubles["boxes that may be percent of the photo, not pixels"].append(
+        troubles["file whose boxes may be percent of the photo, not pixels"].append(
             f"all {len(boxes)} end at {largest:g} in photos of 200 pixels and more"
         )
 

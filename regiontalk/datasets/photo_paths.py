@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
+
+# up to the path, which on Windows begins with the letter of a drive
+_FILE_ADDRESS = re.compile(r"file:(//(localhost)?(?=/))?(/(?=[a-z]:))?", re.IGNORECASE)
 
 
 def find_photo(folder: Path, name: str) -> Path | None:
     """The file that a name means, or None.
 
     A name from Windows has backslashes, one from macOS decomposed letters, and neither system minds
-    a letter's case. The name as it is written goes first; another is taken where exactly one file
-    answers to it.
+    a letter's case; other programs write addresses, with %20 for a blank. The name as it is written
+    goes first; another is taken where exactly one file answers to it.
 
     Args:
         folder: what the name is relative to.
         name: as it stands in a file.
     """
+    for written in dict.fromkeys((name, path_of(name), name.strip(), unquote(name))):
+        path = _find_written(folder, written)
+        if path is not None:
+            return path
+    return None
+
+
+def path_of(name: str) -> str:
+    """The path that an address of a file means; another name as it is.
+
+    >>> path_of("file:///photos/my%20dog.jpg"), path_of("my%20dog.jpg")
+    ('/photos/my dog.jpg', 'my%20dog.jpg')
+    """
+    address = _FILE_ADDRESS.match(name)
+    return unquote(name[address.end() :]) if address else name
+
+
+def _find_written(folder: Path, name: str) -> Path | None:
+    """The file that a name means in one of its forms, or None."""
     try:
         if (folder / name).is_file():
             return folder / name

@@ -309,12 +309,17 @@ def _font_file(letters: str) -> str | None:
         files = [file for file in listed.stdout.splitlines() if file.lower().endswith(_FONT_FILES)]
         if files:
             return min(files, key=lambda file: ("regular" not in file.lower(), len(file), file))
-    warnings.warn(
-        f"labels: no installed font has the letters {letters[:20]!r}; install one such as Noto Sans, "
-        f"or name a font file in the environment variable {FONT}",
-        stacklevel=2,
-    )
+    if set(letters) - _told_letters:  # once for each letter
+        _told_letters.update(letters)
+        warnings.warn(
+            f"labels: no installed font has the letters {letters[:20]!r}; install one such as Noto Sans, "
+            f"or name a font file in the environment variable {FONT}",
+            stacklevel=2,
+        )
     return None
+
+
+_told_letters: set[str] = set()
 
 
 def margins(font_size: int) -> tuple[int, int, int]:

@@ -1,10 +1,10 @@
-"""Captions in the forms that people's files have: lists, COCO annotations, wrapped results, JSON Lines, our own output.
+"""Captions in the forms that people's files have: lists, COCO annotations, wrapped results, JSON Lines, tables.
 
 A list holds ``image_id`` (or ``id``) and ``caption``; an object holds such a list under
 ``annotations``, ``results`` or ``predictions``, or captions by id; JSON Lines hold one entry a line;
-what ``regiontalk caption --json`` prints answers for the photo's file name; and Karpathy's
-``dataset_*.json`` holds sentences by ``cocoid`` or file name. Ids become text, and 6.0, "6" and
-"000006" are 6.
+what ``regiontalk caption --json`` prints answers for the photo's file name; Karpathy's ``dataset_*.json``
+holds sentences by ``cocoid`` or file name; and a table has the columns of a list. Ids become text,
+and 6.0, "6" and "000006" are 6.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from regiontalk.datasets.tables import read_table
 from regiontalk.files import read_text
 
 _LISTS = ("annotations", "results", "predictions")
+_COLUMNS = ("image_id", "id", "photo", "caption")
 FORMS = "a list of image_id and caption, COCO annotations, or an object id -> captions"
 
 
@@ -27,7 +29,9 @@ def caption_pairs(path: Path) -> list[tuple[str, str]]:
         ValueError: the file cannot be read or has another form; names the first bad entry.
     """
     try:
-        values = _documents(read_text(path))
+        text = read_text(path)
+        table = None if text.lstrip().startswith(("[", "{")) else _table(path)
+        values = _documents(text) if table is None else table
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected captions as JSON ({error})") from error
     try:
@@ -60,6 +64,14 @@ def _documents(text: str) -> Any:
         return [json.loads(line, object_pairs_hook=_once) for line in lines]
     except json.JSONDecodeError:
         raise first from None
+
+
+def _table(path: Path) -> list[dict[str, str]] | None:
+    """The rows of a table with a column ``caption``; None where it has none."""
+    columns, rows = read_table(path, _COLUMNS)
+    if "caption" not in columns:
+        return None
+    return [dict(zip(columns, row, strict=False)) for _, row in rows]
 
 
 def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:

@@ -137,9 +137,9 @@ def _read_results(results: Sequence[Mapping[str, Any]]) -> _Annotation:
     """Sort the results by what they are."""
     annotation = _Annotation()
     skipped: Counter[str] = Counter()
-    for piece in results:
+    for number, piece in enumerate(results, start=1):
         value, kind = piece.get("value") or {}, str(piece.get("type"))
-        name = str(piece.get("id"))
+        name = str(piece.get("id") or f"without id, result {number}")
         if kind in _NOTES or not isinstance(value, dict):
             skipped[kind] += 1
         elif kind == "textarea":

@@ -65,7 +65,10 @@ def write_sidecar(
 
 def _sidecars(photo: Path, path: Path) -> tuple[Path, ...]:
     """Where words about a photo may stand, the first the one that is written: programs read one and no other."""
-    return path, sidecar_path(str(photo), photo.parent), photo.with_suffix(".xmp")
+    beside = sidecar_path(str(photo), photo.parent)
+    names = (path, beside, photo.with_suffix(".xmp"))
+    # as programs of systems write them that know no letter case
+    return *names, beside.with_suffix(".XMP"), photo.with_suffix(".XMP")
 
 
 def embedded_packet(data: bytes) -> bytes | None:

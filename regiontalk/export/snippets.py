@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,14 @@ from regiontalk.text.vocabulary import tokenize
 
 Row = dict[str, Any]
 _DONE = '{"done"'  # begins the line that ends a photo
+
+
+class _Block(NamedTuple):
+    """A whole photo of a run: its name, the hash of what was read, and its lines, the mark included."""
+
+    name: str
+    content: str
+    lines: str
 
 
 def write_snippets(
@@ -63,16 +72,14 @@ def _write_locked(
     """`write_snippets` where nobody else writes."""
     partial = path.with_name(path.name + ".partial")
     head = json.dumps({"run": _settings(captioner, beta)}) + "\n"
-    names = {example.id for example in examples}
-    finished = {name: lines for name, lines in _resume(partial, head) if name in names}
-    text = head + "".join(finished.values())
-    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    contents = {example.id: _content(example) for example in examples}
+    finished = _keep_current(partial, head, contents)
     broken: list[str] = []
     try:
         with partial.open("a", encoding="utf-8") as file:
             for example in examples:
                 if example.id not in finished:
-                    file.write(_block(captioner, example, beta, broken))
+                    file.write(_block(captioner, example, beta, broken, contents[example.id]))
                 done()
     except OSError as error:
         raise cannot_write(partial, error) from error
@@ -82,12 +89,24 @@ def _write_locked(
     return len(rows), broken
 
 
-def _ordered_rows(blocks: Sequence[tuple[str, str]], examples: Sequence[Example]) -> list[str]:
+def _keep_current(partial: Path, head: str, contents: Mapping[str, str]) -> set[str]:
+    """Throw away what an earlier run gathered of other content; the photos that stay."""
+    current_lines = {
+        block.name: block.lines
+        for block in _resume(partial, head)
+        if contents.get(block.name) == block.content
+    }
+    text = head + "".join(current_lines.values())
+    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return set(current_lines)
+
+
+def _ordered_rows(blocks: Sequence[_Block], examples: Sequence[Example]) -> list[str]:
     """The lines of all photos in the order of the examples, without the marks that end a photo."""
     order = {example.id: number for number, example in enumerate(examples)}
     rows: list[str] = []
-    for _, lines in sorted(blocks, key=lambda block: order[block[0]]):
-        rows += [line for line in lines.splitlines(True) if not line.startswith(_DONE)]
+    for block in sorted(blocks, key=lambda block: order[block.name]):
+        rows += [line for line in block.lines.splitlines(True) if not line.startswith(_DONE)]
     return rows
 
 
@@ -103,8 +122,20 @@ def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
     }
 
 
+def _content(example: Example) -> str:
+    """What the pairs of a photo are made of: its bytes and its sentences, as a short hash."""
+    digest = hashlib.sha256(json.dumps(example.captions).encode())
+    with suppress(OSError):  # which is told where the photo is opened
+        digest.update(example.photo.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _block(
-    captioner: RegionCaptioner, example: Example, beta: float | None, broken: list[str]
+    captioner: RegionCaptioner,
+    example: Example,
+    beta: float | None,
+    broken: list[str],
+    content: str,
 ) -> str:
     """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen.
 
@@ -115,11 +146,13 @@ def _block(
     except ImageError as error:
         broken.append(str(error))
         return ""
-    return "".join(json.dumps(row) + "\n" for row in [*rows, {"done": example.id}])
+    return "".join(
+        json.dumps(row) + "\n" for row in [*rows, {"done": example.id, "content": content}]
+    )
 
 
-def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
-    """The whole photos of an earlier run: name and lines, the mark included.
+def _resume(partial: Path, head: str) -> list[_Block]:
+    """The whole photos of an earlier run.
 
     Raises:
         ValueError: the file begins with another line than ``head``.
@@ -132,12 +165,13 @@ def _resume(partial: Path, head: str) -> list[tuple[str, str]]:
             f"{partial}: expected a run of {_describe(head)}, got one of {_describe(first)}; "
             "go on with those settings, or delete the file to begin anew"
         )
-    blocks: list[tuple[str, str]] = []
+    blocks: list[_Block] = []
     waiting = ""
     for line in lines:
         waiting += line
         if line.startswith(_DONE) and line.endswith("\n"):
-            blocks.append((json.loads(line)["done"], waiting))
+            mark = json.loads(line)
+            blocks.append(_Block(mark["done"], mark.get("content", ""), waiting))
             waiting = ""
     return blocks
 

@@ -140,12 +140,22 @@ def _decoded(
     try:
         picture = _identify(stream, header, name)
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name}: not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
-            f"got bytes that begin {header[:12]!r}; check the file"
-        ) from error
+        raise ImageError(f"{name}: {_why_unknown(header)}") from error
     with picture:
         return _finish(picture, name, max_pixels, at_least, srgb)
+
+
+def _why_unknown(header: bytes) -> str:
+    """What a file is that Pillow does not know, and what to do."""
+    kind = next((kind for head, kind in _OTHER_KINDS.items() if header.startswith(head)), None)
+    if header[4:8] == b"ftyp":
+        kind = _OTHER_BRANDS.get(header[8:11])
+    if kind is not None:
+        return f"{kind}, which is not read; save it as JPEG, PNG or a TIFF of 8 or 16 bits"
+    return (
+        f"not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
+        f"got bytes that begin {header[:12]!r}; check the file"
+    )
 
 
 def _mended(stream: IO[bytes], header: bytes, error: str) -> bytes | None:
@@ -266,6 +276,30 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
+# How files begin that are pictures, though none that Pillow reads.
+_OTHER_KINDS = {
+    b"II*\0\x10\0\0\0CR": "a raw photo of Canon",
+    b"IIRO": "a raw photo of Olympus",
+    b"IIU\0": "a raw photo of Panasonic",
+    b"FUJIFILMCCD-RAW": "a raw photo of Fujifilm",
+    b"II*\0": "a TIFF of a rare kind, a raw photo or cut short in its header",
+    b"MM\0*": "a TIFF of a rare kind, a raw photo or cut short in its header",
+    b"\xff\x0a": "a JPEG XL file",
+    b"\0\0\0\x0cJXL ": "a JPEG XL file",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "a PDF document",
+    b"<svg": "an SVG drawing",
+    b"gimp xcf": "a GIMP file",
+}
+_FILM = "a film"
+_OTHER_BRANDS = {
+    b"crx": "a raw photo of Canon",
+    b"iso": _FILM,
+    b"mp4": _FILM,
+    b"qt ": _FILM,
+    b"M4V": _FILM,
+    b"3gp": _FILM,
+}
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NOISE = b"\xa5\x5a\x3c\x17\xe2\x81" * 20  # no marker among them
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # none of those that stand inside a scan

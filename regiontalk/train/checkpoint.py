@@ -109,7 +109,10 @@ def _refuse_other_settings(
     differences: list[str] = []
     for key, prefix in (("config", "optimiser."), ("settings", "")):
         differing = differing_settings(written.get(key, ""), wanted[key], usual.get(key, ""))
-        differences += [_described(prefix + name, before, now) for name, before, now in differing]
+        for name, before, now in differing:
+            text = _described(prefix + name, before, now)
+            if not any(f".{earlier}" in text for earlier in differences):
+                differences.append(text)
     if differences:
         raise ValueError(
             f"{path}: written with other settings ({', '.join(differences)}); "

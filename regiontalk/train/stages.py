@@ -103,6 +103,7 @@ class Stage(ABC):
         values = self.section_values(defaults=False)
         values["vectors"]["file"] = self.inputs.vectors
         values["photos"] = self.inputs.content
+        values["seed"] = self.inputs.recipe.seed
         # the first recurrent weights are orthogonal, and their last digits depend on the number of
         # threads
         values["begin"] = fingerprint(self.learns(model), without="recur.")

@@ -71,6 +71,13 @@ def test_a_folder_is_gone_into_once(tmp_path: Path) -> None:
     assert len(find_photos([str(pics / "**" / "*.jpg")]).paths) == 2
 
 
+def test_a_photo_by_the_address_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "my dog.jpg").write_bytes(b"x")
+    assert find_photos([(tmp_path / "my dog.jpg").as_uri()]).paths == (
+        str(tmp_path / "my dog.jpg"),
+    )
+
+
 def test_photos_of_other_formats_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.CR2").write_bytes(b"x")
     with pytest.raises(FileNotFoundError, match=r"got 1 \.cr2, which are not read"):

@@ -315,7 +315,7 @@ def test_percent_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (400, 300)).save(tmp_path / "large.png")
     boxes = [{"box": [10, 10, 50, 90]}] * 4
     _, report = read_folder(jsonl(tmp_path, {"photo": "large.png", "boxes": boxes}))
-    assert "boxes that may be percent of the photo, not pixels" in report.troubles
+    assert "file whose boxes may be percent of the photo, not pixels" in report.troubles
 
 
 def test_a_bad_box_costs_the_box(photos: Path) -> None:
@@ -336,14 +336,33 @@ def test_a_bad_box_costs_the_box(photos: Path) -> None:
         ("img/K\u00e4fer.png", "img/Ka\u0308fer.png"),
         ("IMG/X.PNG", "img/x.png"),
         ("x.png", "Images/x.png"),
+        ("img/my%20x.png", "img/my x.png"),
+        (" img/x.png ", "img/x.png"),
     ],
-    ids=["backslash", "dot", "NFD to NFC", "NFC to NFD", "letter case", "a usual folder"],
+    ids=[
+        "backslash",
+        "dot",
+        "NFD to NFC",
+        "NFC to NFD",
+        "letter case",
+        "a usual folder",
+        "%20",
+        "blanks",
+    ],
 )
 def test_photo_paths_of_other_systems(tmp_path: Path, written: str, stored: str) -> None:
     (tmp_path / stored).parent.mkdir()
     Image.new("RGB", (20, 10)).save(tmp_path / stored)
     examples, report = read_folder(jsonl(tmp_path, {"photo": written, "caption": "x"}))
     assert [item.photo for item in examples] == [tmp_path / stored] and not report.troubles
+
+
+def test_photos_by_the_address_of_their_file(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10)).save(tmp_path / "my x.png")
+    address = (tmp_path / "my x.png").as_uri()
+    assert "%20" in address
+    examples, report = read_folder(jsonl(tmp_path, {"photo": address, "caption": "x"}))
+    assert [item.photo for item in examples] == [tmp_path / "my x.png"] and not report.troubles
 
 
 def test_photos_that_are_no_paths_are_explained(photos: Path) -> None:

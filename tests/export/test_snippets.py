@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,20 @@ def test_the_users_mistakes(
         and message in result.stderr
         and not (tmp_path / "pairs.jsonl").exists()
     )
+
+
+def test_a_stopped_run_goes_on_with_what_is_still_so(
+    captioner: RegionCaptioner, examples: list[Example], tmp_path: Path
+) -> None:
+    """Of a photo whose sentences changed under its old name, the pairs are inferred again."""
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    first, second = examples[:2]
+    with pytest.raises(KeyboardInterrupt):
+        write_snippets(captioner, [first, second], tmp_path / "a.jsonl", done=stop)
+    changed = replace(first, captions=second.captions, phrases=())
+    for name in ("a.jsonl", "b.jsonl"):
+        write_snippets(captioner, [changed, second], tmp_path / name)
+    assert rows_of(tmp_path / "a.jsonl") == rows_of(tmp_path / "b.jsonl")

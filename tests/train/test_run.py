@@ -166,6 +166,8 @@ def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) 
     assert any(not torch.equal(first[key], again[key]) for key in first)
     with pytest.raises(ValueError, match=r"written with other settings \(joint.batch 4 -> 3,"):
         trained(start_run(tiny | {"joint": tiny["joint"] | {"batch": 3}}))
+    with pytest.raises(ValueError, match=r"written with other settings \(.*seed 0 -> 1"):
+        trained(start_run(tiny | {"seed": 1}))
 
 
 def test_fewer_photos_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
