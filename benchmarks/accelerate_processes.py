@@ -41,37 +41,40 @@ Curves = dict[tuple[str, int, str], float]
 """A loss by stage, step and term."""
 
 
-def command(processes: int, arguments: Sequence[str]) -> list[str]:
-    """The command line that trains on so many processes."""
-    module = ["-m", "regiontalk", *arguments]
+PROGRAM = """
+import sys
+import regiontalk.train.run
+from regiontalk.cli.main import app
+regiontalk.train.run.export_runtime = lambda folder: []  # graphs take longer than this training
+app(sys.argv[1:])
+"""
+
+
+def command(processes: int, program: Path, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs a program on so many processes."""
     if processes == 1:
-        return [sys.executable, *module]
+        return [sys.executable, str(program), *arguments]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     launcher += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    return [sys.executable, *launcher, *module]
+    return [sys.executable, *launcher, str(program), *arguments]
 
 
-def start(processes: int, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+def start(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     """Start a training; what it says goes to a file."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("ab") as file:
-        return subprocess.Popen(
-            command(processes, arguments),
-            stdout=file,
-            stderr=file,
-            env=environment,
-        )
+        return subprocess.Popen(words, stdout=file, stderr=file, env=environment)
 
 
-def finish(processes: int, arguments: Sequence[str], log: Path) -> None:
+def finish(words: Sequence[str], log: Path) -> None:
     """Train to the end."""
-    if start(processes, arguments, log).wait():
+    if start(words, log).wait():
         sys.exit(f"training failed:\n{log.read_text()[-3000:]}")
 
 
-def kill_after(checkpoint: Path, processes: int, arguments: Sequence[str], log: Path) -> None:
+def kill_after(checkpoint: Path, words: Sequence[str], log: Path) -> None:
     """Train until a checkpoint stands, then kill every process at once."""
-    launched = start(processes, arguments, log)
+    launched = start(words, log)
     while not checkpoint.exists() and launched.poll() is None:
         time.sleep(0.02)
     if launched.poll() is not None:
@@ -140,15 +143,21 @@ class Bench:
         """What a training said, all of its processes together."""
         return self.folder / f"{name}.log"
 
-    def arguments(self, name: str) -> list[str]:
-        """What ``regiontalk`` is called with."""
+    def command(self, name: str, processes: int) -> list[str]:
+        """The command line of a training."""
         recipe = str(self.folder / "recipe.toml")
         options = ["--data", str(self.data), "--threads", "1", "--out", str(self.run(name))]
-        return ["train", "all", recipe, *options]
+        return command(processes, self.program, ["train", "all", recipe, *options])
+
+    @property
+    def program(self) -> Path:
+        """``regiontalk`` without graphs."""
+        return self.folder / "program.py"
 
     def prepare(self, recipe: str, photos: int, steps: int) -> None:
         """Draw the scenes, and write the recipe with other numbers of steps."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.program.write_text(PROGRAM, encoding="utf-8")
         if not self.data.exists():
             scenes = {
                 "train": make_scenes(photos, 1, max_shapes=3),
@@ -163,13 +172,13 @@ class Bench:
     def train(self, name: str, processes: int) -> None:
         """Train to the end, from a checkpoint where there is one."""
         start = time.perf_counter()
-        finish(processes, self.arguments(name), self.log(name))
+        finish(self.command(name, processes), self.log(name))
         print(f"{name}: trained in {time.perf_counter() - start:.0f} s", flush=True)
 
     def kill(self, name: str, stage: str) -> None:
         """Train until a stage has left its first checkpoint, and kill every process."""
         checkpoint = self.run(name) / stage / "checkpoint.safetensors"
-        kill_after(checkpoint, self.processes, self.arguments(name), self.log(name))
+        kill_after(checkpoint, self.command(name, self.processes), self.log(name))
         print(f"{name}: {self.processes} processes killed with -9 in {stage}", flush=True)
 
     def recall(self, name: str) -> dict[str, float]:
@@ -177,9 +186,8 @@ class Bench:
         target = self.folder / f"{name}.json"
         model = ["--model", str(self.run(name) / "model")]
         arguments = ["evaluate", "retrieval", *model, "--data", str(self.data)]
-        subprocess.run(
-            command(1, [*arguments, "--json", str(target)]), check=True, stdout=subprocess.DEVNULL
-        )
+        words = command(1, self.program, [*arguments, "--json", str(target)])
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
         return dict(numbers_in(json.loads(target.read_text(encoding="utf-8"))))
 
 

@@ -154,4 +154,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
+    if "InvalidAuthToken" in str(error.__cause__):
+        return "it asks for a token, and got none or a wrong one"
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
