@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from regiontalk import RegionCaptioner
 from regiontalk.datasets.splits import read_split
+from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
@@ -85,7 +85,7 @@ class Tally:
 def main() -> None:
     """Count and print."""
     arguments = parse_arguments()
-    model = RegionCaptioner.from_pretrained(arguments.model).model
+    model = RegionModel.from_folder(resolve_model(arguments.model)).eval()
     examples = read_split(arguments.data, "dev")[0][: arguments.limit]
     store = PictureStore(examples, model.preprocessing)
     chooser = random.Random(0)

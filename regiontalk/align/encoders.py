@@ -131,7 +131,7 @@ class SentenceEncoder(nn.Module):
     def _gru_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The states (C, T, 2H) of both directions, side by side."""
         # an exported GRU is told the lengths by its graph (`runtime.export`), packing does not export
-        if mask is None or torch.compiler.is_exporting():
+        if mask is None or torch.compiler.is_compiling():
             states: Tensor = self.recurrent(inputs)[0]
             return states
         count, length, hidden = inputs.shape

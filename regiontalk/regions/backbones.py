@@ -61,8 +61,11 @@ class Backbone(nn.Module):
             # VGG's two layers before its classifier, which no map passes through
             net.pre_logits = nn.Identity()
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
-        has_maps = all(stride in levels for stride in STRIDES)
-        if not has_maps or not hasattr(net, "forward_intermediates"):
+        if not hasattr(net, "forward_intermediates"):
+            raise ValueError(
+                f"backbone {name!r}: the timm that is installed gives no maps of it; pip install -U timm"
+            )
+        if not all(stride in levels for stride in STRIDES):
             raise ValueError(
                 f"backbone {name!r}: expected maps at strides {STRIDES}, got {sorted(levels)}"
             )

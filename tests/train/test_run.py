@@ -318,7 +318,7 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         ),
         pytest.param(
             'name = "x"\n[features]\nregions = 4\n[generator]\nattention = 8\nregions = 5\n'
-            "[generate]\ncaptions = 0\npairs = 0\nreward = 0.5\nrounds = 1\n",
+            "[generate]\ncaptions = 0\npairs = 0\nself_critical = 0.5\nrounds = 1\n",
             [
                 "cannot meet: generate.self_critical and generate.captions = 0",
                 "cannot meet: generate.rounds and generate.pairs = 0",
@@ -327,7 +327,7 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
             id="parts that cannot meet",
         ),
         pytest.param(
-            'name = "x"\n[generate]\npenalty = 1.0\n',
+            'name = "x"\n[generate]\nattention_penalty = 1.0\n',
             ["recipe.toml: cannot meet: generate.attention_penalty and generator.attention = 0"],
             id="a penalty on nothing",
         ),
