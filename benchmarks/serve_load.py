@@ -283,7 +283,7 @@ def show(runs: Sequence[dict[str, Any]]) -> None:
     for run in runs:
         print(
             f"{run['clients']:8d} {run['captions a second']:9.2f} {run['median ms']:10.0f} {run['p99 ms']:8.0f} "
-            f"{run['errors']:7d} {run['most MB']:8.0f} {run['growth MB']:10.1f}"
+            f"{run['errors']:7d} {run['most MB']:8.0f} {run['growth MB']:10.1f}  {run['statuses']}"
         )
 
 
