@@ -44,7 +44,7 @@ PAGE = 4096  # bytes: a tmpfs gives whole pages
 Files = dict[str, bytes]
 RECIPE = """
 name = "tiny"
-least_count = 1
+min_count = 1
 [extractor]
 backbone = "test_byobnet"
 same_padding = false

@@ -30,7 +30,7 @@ from regiontalk.serve.app import create_app
 
 RECIPE = """
 name = "tiny"
-least_count = {least_count}
+min_count = {least_count}
 [extractor]
 backbone = "test_byobnet"
 same_padding = false
@@ -270,11 +270,11 @@ def test_few_photos_from_mini(real: Any) -> None:
 
 
 def test_five_photos(real: Any) -> None:
-    """The run says how many words it knows; least_count falls where it would leave none."""
+    """The run says how many words it knows; min_count falls where it would leave none."""
     own_data("data", ["a cat on a mat"], photos=1)
     result = train(real, "data", "o")
     assert result.exit_code == 0, result.output
-    assert "least_count = 5 leaves 0 words, 0% of the photos' texts" in result.stderr
+    assert "min_count = 5 leaves 0 words, 0% of the photos' texts" in result.stderr
     assert "vocabulary: 4 words, which cover 100.0%" in result.stderr
     assert words_of("o/model") == ["a", "cat", "mat", "on"]
 
