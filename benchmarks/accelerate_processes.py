@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,8 @@ def furthest(one: Path, other: Path) -> tuple[float, float]:
 
 
 RUNS = ("one", "several", "killed")
+FIGURES = ("R@1", "R@5", "R@10")
+COLUMNS = 4  # of the plot
 
 
 @dataclass(frozen=True)
@@ -188,16 +190,13 @@ class Bench:
         arguments = ["evaluate", "retrieval", *model, "--data", str(self.data)]
         words = command(1, self.program, [*arguments, "--json", str(target)])
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        return dict(numbers_in(json.loads(target.read_text(encoding="utf-8"))))
-
-
-def numbers_in(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in nested mappings, by its path."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            yield from numbers_in(value, f"{name}.{key}" if name else key)
-    elif isinstance(values, int | float) and not isinstance(values, bool):
-        yield name, float(values)
+        (result,) = json.loads(target.read_text(encoding="utf-8"))["results"]
+        return {
+            f"{direction}, {figure}": float(values["value"])
+            for direction, figures in result["figures"].items()
+            for figure, values in figures.items()
+            if figure in FIGURES
+        }
 
 
 def report(bench: Bench) -> dict[str, Any]:
@@ -241,15 +240,18 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     terms = list(dict.fromkeys((row["stage"], row["term"]) for row in rows))
+    lines = -(-len(terms) // COLUMNS)
     figure, axes = pyplot.subplots(
-        1, len(terms), figsize=(3.2 * len(terms), 3), layout="constrained", squeeze=False
+        lines, COLUMNS, figsize=(10, 2.3 * lines), layout="constrained", squeeze=False
     )
-    for axis, (stage, term) in zip(axes[0], terms, strict=True):
+    for axis, (stage, term) in zip(axes.flat, terms, strict=False):
         curve = [row for row in rows if (row["stage"], row["term"]) == (stage, term)]
         for name, style in zip(RUNS, ("-", "--", ":"), strict=True):
             axis.plot([row["step"] for row in curve], [row[name] for row in curve], style)
         axis.set(title=f"{stage}: {term}", xlabel="step")
-    figure.legend(["1 process", "2 processes", "2, killed, then 1"], loc="outside lower center")
+    figure.legend(
+        ["1 process", "2 processes", "2, killed, then 1"], loc="outside lower center", ncols=3
+    )
     figure.savefig(path, dpi=120)
 
 
