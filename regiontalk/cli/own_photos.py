@@ -45,6 +45,7 @@ def train_own(
     if (out / "config.json").is_file():
         raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
     from regiontalk.train.background import RUN_FOLDER
+    from regiontalk.train.keep import mix_weights
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
 
@@ -73,8 +74,11 @@ def train_own(
         log(f"{start} has no memory of what it knows: expect it to forget some of that")
     log(summary(photos))
     _tell_plan(run, model, start, log)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     for stage in ("align", "generate"):
         run.stage(stage, model)
+    if memory is not None:
+        mix_weights(model, before)
     _finish(run, model, base, photos, folder, out, start)
 
 

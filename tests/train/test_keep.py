@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regiontalk.model.region_model import RegionModel
-from regiontalk.train.keep import Kept, Memory
+from regiontalk.train.keep import Kept, Memory, mix_weights
 
 
 @pytest.fixture
@@ -62,3 +62,11 @@ def test_who_has_not_moved_is_not_held(
     moved.aligner.regions.project.weight.data *= -1
     assert kept.generate_loss(moved, 0).item() > at_rest
     assert kept.align_loss(moved.aligner, 0).item() > 0.1
+
+
+def test_weights_go_back_a_part_of_the_way() -> None:
+    layer = torch.nn.Linear(2, 1)
+    layer.weight.data = torch.tensor([[8.0, 4.0]])
+    before = {"weight": torch.zeros(1, 2), "bias": layer.bias.data.clone()}
+    mix_weights(layer, before, share=0.75)
+    assert layer.weight.tolist() == [[6.0, 3.0]]
