@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,13 @@ def test_no_cluster_at_the_address(
     address: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests have a session
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray waits two minutes by itself"))
     words = ["scale", "caption", str(photos), "--output", str(tmp_path / "out")]
-    start = time.monotonic()
     result = CliRunner().invoke(app, [*words, "--address", address])
-    assert time.monotonic() - start < 60  # by itself Ray waits two minutes
     assert result.exit_code == 2
-    assert f"--address {address}: no Ray cluster answers there" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    *warnings, line = result.stderr.splitlines()  # those of Ray's own import
+    assert f"--address {address}: no Ray cluster answers there" in line
+    assert "Traceback" not in "".join(warnings)
     assert not (tmp_path / "out").exists()
 
 
