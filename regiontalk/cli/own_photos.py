@@ -45,7 +45,6 @@ def train_own(
     if (out / "config.json").is_file():
         raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
     from regiontalk.train.background import RUN_FOLDER
-    from regiontalk.train.keep import mix_weights
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
 
@@ -74,12 +73,19 @@ def train_own(
         log(f"{start} has no memory of what it knows: expect it to forget some of that")
     log(summary(photos))
     _tell_plan(run, model, start, log)
+    _learn(run, model, goes_back=memory is not None)
+    _finish(run, model, base, photos, folder, out, start)
+
+
+def _learn(run: Run, model: RegionModel, *, goes_back: bool) -> None:
+    """The stages, in place; who is held by a memory goes back a part of the way (`train.keep.mix_weights`)."""
+    from regiontalk.train.keep import mix_weights
+
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for stage in ("align", "generate"):
         run.stage(stage, model)
-    if memory is not None:
+    if goes_back:
         mix_weights(model, before)
-    _finish(run, model, base, photos, folder, out, start)
 
 
 def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
