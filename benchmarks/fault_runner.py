@@ -136,14 +136,19 @@ class _Worker:
 
 def _serve(connection: Connection, check: Check) -> None:
     """Run cases until nobody asks any more; never returns."""
+    begun_with = _peak_bytes()  # a fork begins with what its parent holds, which is no case's doing
     try:
         while True:
             name, data = connection.recv()
             word, reason = _checked(check, name, data)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            connection.send((word, reason, peak))
+            connection.send((word, reason, _peak_bytes() - begun_with))
     except BaseException:
         os._exit(1)
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _checked(check: Check, name: str, data: bytes) -> tuple[str, str]:
