@@ -163,29 +163,32 @@ def _checked(check: Check, name: str, data: bytes) -> tuple[str, str]:
 def mutated(data: bytes, chance: random.Random, other: bytes = b"") -> tuple[str, bytes]:
     """A file with one kind of damage, and the name of the damage."""
     kind = chance.choice(("cut", "bits", "bytes", "zeros", "hole", "twice", "splice", "head"))
-    length = len(data)
-    at = chance.randrange(max(1, length))
-    size = 1 + min(int(chance.expovariate(1 / 32)), length)
-    changed = bytearray(data)
+    start = chance.randrange(max(1, len(data)))
+    end = start + 1 + min(int(chance.expovariate(1 / 32)), len(data))
     if kind == "cut":
-        return kind, data[:at]
+        return kind, data[:start]
     if kind == "hole":
-        return kind, data[:at] + data[at + size :]
+        return kind, data[:start] + data[end:]
     if kind == "twice":
-        return kind, data[: at + size] + data[at:]
+        return kind, data[:end] + data[start:]
     if kind == "splice":
-        return kind, data[:at] + (other or data)[chance.randrange(max(1, len(other or data))) :]
+        source = other or data
+        return kind, data[:start] + source[chance.randrange(max(1, len(source))) :]
+    return kind, _overwritten(kind, data, slice(start, end), chance)
+
+
+def _overwritten(kind: str, data: bytes, place: slice, chance: random.Random) -> bytes:
+    """A file of which some bytes are others."""
+    changed, length, size = bytearray(data), len(data), place.stop - place.start
     if kind == "bits":
         for _ in range(min(size, length)):
             changed[chance.randrange(length)] ^= 1 << chance.randrange(8)
     elif kind == "head":  # sizes and counts stand in the first bytes
         for _ in range(chance.randint(1, 4)):
             changed[chance.randrange(min(length, 128))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
-    elif kind == "bytes":
-        changed[at : at + size] = chance.randbytes(size)
     else:
-        changed[at : at + size] = bytes(size)
-    return kind, bytes(changed)
+        changed[place] = chance.randbytes(size) if kind == "bytes" else bytes(size)
+    return bytes(changed)
 
 
 def arguments(description: str | None, count: int) -> argparse.Namespace:

@@ -79,12 +79,53 @@ def prepare(folder: Path) -> dict[str, Kind]:
     for name in ("a.jpg", "data/a.jpg", "data/b.jpg"):
         Image.new("RGB", (64, 48), (200, 30, 90)).save(folder / name)
     shutil.copytree(BUNDLED / "mini", folder / "model")
+    (folder / "references.json").write_text('{"1": ["a dog runs"], "2": ["a cat"]}')
+    (folder / "result.json").write_text(json.dumps(RESULT.to_dict()))
+    return {
+        **_data_kinds(),
+        **_result_kinds(),
+        **_import_kinds(),
+        **_model_kinds(folder / "model"),
+    }
+
+
+def _data_kinds() -> dict[str, Kind]:
+    """Files that training reads."""
     rows = [
         {"photo": "a.jpg", "captions": ["a dog runs", "a dog"], "width": 64, "height": 48},
         {"photo": "b.jpg", "boxes": [{"box": [1, 2, 30, 40], "phrase": "a blue cup"}]},
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     table = 'photo,caption,box,phrase\na.jpg,"a dog, red",,\nb.jpg,two,"1,2,30,40",a cup\n'
+    check = ("data", "check", "data")
+    train = ("train", "joint", "r.toml", "--data", "empty", "--out", "o")
+    return {
+        "JSON Lines": ("data/train.jsonl", lines.encode(), check),
+        "CSV": ("data/train.csv", table.encode(), check),
+        "recipe": ("r.toml", RECIPE.encode(), train),
+    }
+
+
+def _result_kinds() -> dict[str, Kind]:
+    """Results and texts that others bring, and metadata that stands there before."""
+    result = json.dumps(RESULT.to_dict()).encode()
+    predictions = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]
+    predicted = json.dumps(predictions).encode()
+    export = ("export", "coco", "--results", "r.jsonl", "--out", "c.json")
+    references = ("--references", "references.json")
+    evaluate = ("evaluate", "captions", *references, "--predictions", "p.json")
+    to_xmp = ("export", "xmp", "--results", "result.json", "--out", ".")
+    texts = b'{"photo": "a.jpg", "alt": "My dog"}\n'
+    return {
+        "results": ("r.jsonl", result, export),
+        "predictions": ("p.json", predicted, evaluate),
+        "XMP": ("a.jpg.xmp", packet(RESULT, Texts("a dog"), mwg=True), to_xmp),
+        "texts": ("t.jsonl", texts, (*to_xmp, "--texts", "t.jsonl")),
+    }
+
+
+def _import_kinds() -> dict[str, Kind]:
+    """What annotation tools write."""
     annotated = [
         {
             "id": 1,
@@ -93,37 +134,32 @@ def prepare(folder: Path) -> dict[str, Kind]:
         }
         for task in tasks([RESULT])
     ]
-    predictions = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]
-    (folder / "references.json").write_text('{"1": ["a dog runs"], "2": ["a cat"]}')
-    result = json.dumps(RESULT.to_dict())
-    (folder / "result.json").write_text(result)
     coco = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
         "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": "a dog"}],
         "categories": [{"id": 1, "name": "dog"}],
     }
     cvat = cvat_files([RESULT], Path("boxes.xml"))[Path("boxes.xml")]
-    evaluate = ("evaluate", "captions", "--references", "references.json", "--predictions")
-    importing = ("--photos", ".", "--out", "out/train.jsonl")
-    to_xmp = ("export", "xmp", "--results", "result.json", "--out", ".")
-    kinds: dict[str, Kind] = {
-        "JSON Lines": ("data/train.jsonl", lines.encode(), ("data", "check", "data")),
-        "CSV": ("data/train.csv", table.encode(), ("data", "check", "data")),
-        "results": ("r.jsonl", result.encode(), ("export", "coco", "--results", "r.jsonl", "--out", "c.json")),
-        "predictions": ("p.json", json.dumps(predictions).encode(), (*evaluate, "p.json")),
-        "Label Studio": ("ls.json", json.dumps(annotated).encode(), ("import", "ls.json", *importing)),
-        "COCO": ("coco.json", json.dumps(coco).encode(), ("import", "coco.json", *importing)),
-        "CVAT": ("cvat.xml", cvat.encode(), ("import", "cvat.xml", *importing)),
-        "XMP": ("a.jpg.xmp", packet(RESULT, Texts("a dog"), mwg=True), to_xmp),
-        "texts": ("t.jsonl", b'{"photo": "a.jpg", "alt": "My dog"}\n', (*to_xmp, "--texts", "t.jsonl")),
-        "recipe": ("r.toml", RECIPE.encode(), ("train", "joint", "r.toml", "--data", "empty", "--out", "o")),
-    }  # fmt: skip
+    contents = {
+        "Label Studio": ("ls.json", json.dumps(annotated)),
+        "COCO": ("coco.json", json.dumps(coco)),
+        "CVAT": ("cvat.xml", cvat),
+    }
+    return {
+        kind: (name, text.encode(), ("import", name, "--photos", ".", "--out", "out/train.jsonl"))
+        for kind, (name, text) in contents.items()
+    }
+
+
+def _model_kinds(model: Path) -> dict[str, Kind]:
+    """The files of a model's folder, which are looked at, or used."""
+    kinds: dict[str, Kind] = {}
     for name in ("config.json", "vocabulary.json", "README.md"):
-        content = (folder / "model" / name).read_bytes()
+        content = (model / name).read_bytes()
         kinds[f"model {name}"] = (f"model/{name}", content, ("info", "model"))
     caption = ("caption", "a.jpg", "--model", "model", "--regions", "1", "--threads", "1")
-    for path in sorted((folder / "model").iterdir()):
-        if path.suffix in (".onnx", ".safetensors", ".json"):
+    for path in sorted(model.iterdir()):
+        if path.suffix in (".onnx", ".safetensors", ".json") and path.stem != "memory":
             kinds[f"use of {path.name}"] = (f"model/{path.name}", path.read_bytes(), caption)
     return kinds
 

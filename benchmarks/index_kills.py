@@ -36,37 +36,42 @@ def main() -> None:
     """Kill, look, report."""
     arguments = parse_arguments()
     wanted = sorted(os.path.abspath(path) for path in find_photos([str(arguments.photos)]).paths)
-    chance = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "index"
-        words = [
-            "index",
-            "add",
-            str(arguments.photos),
-            "--index",
-            str(folder),
-            "--model",
-            arguments.model,
-        ]
-        command = [sys.executable, "-c", COMMAND, *words, "--captions", "1", "--batch", "2"]
-        before: list[str] = []
-        for number in range(arguments.kills):
-            if len(before) == len(wanted):
-                before, again = [], ["--rebuild"]
-            else:
-                again = []
-            kill_one([*command, *again], folder, chance.uniform(0, arguments.seconds))
-            now = held(folder)
-            assert len(now) == len(set(now)), "a photo stands twice"
-            assert set(before) <= set(now) <= set(wanted), "a photo was lost, or is none of ours"
-            print(
-                f"kill {number + 1}: {len(before)} -> {len(now)} of {len(wanted)} photos",
-                flush=True,
-            )
-            before = now
+        command = add_command(arguments.photos, folder, arguments.model)
+        kill_often(command, folder, wanted, arguments)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         assert held(folder) == wanted, "the last round did not complete the library"
     print(f"{arguments.kills} kills, nothing lost and nothing doubled")
+
+
+def kill_often(
+    command: list[str], folder: Path, wanted: list[str], arguments: argparse.Namespace
+) -> None:
+    """Kill again and again, and look at the library after each; a whole one is begun anew."""
+    chance = random.Random(arguments.seed)
+    before: list[str] = []
+    for number in range(arguments.kills):
+        rebuild = ["--rebuild"] if len(before) == len(wanted) else []
+        before = [] if rebuild else before
+        kill_one([*command, *rebuild], folder, chance.uniform(0, arguments.seconds))
+        now = held(folder)
+        check_photos(before, now, wanted)
+        counts = f"{len(before)} -> {len(now)} of {len(wanted)} photos"
+        print(f"kill {number + 1}: {counts}", flush=True)
+        before = now
+
+
+def add_command(photos: Path, folder: Path, model: str) -> list[str]:
+    """The words of a process that adds photos to a library in small batches."""
+    options = ["--index", str(folder), "--model", model, "--captions", "1", "--batch", "2"]
+    return [sys.executable, "-c", COMMAND, "index", "add", str(photos), *options]
+
+
+def check_photos(before: list[str], now: list[str], wanted: list[str]) -> None:
+    """Fail where a library has lost a photo since the kill before, or has one twice."""
+    assert len(now) == len(set(now)), "a photo stands twice"
+    assert set(before) <= set(now) <= set(wanted), "a photo was lost, or is none of ours"
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -102,11 +102,24 @@ def main() -> None:
 
 
 def make_photos(folder: Path) -> None:
-    """Photos of noise, and what `caption --json` would say of many."""
+    """Photos of noise, what `caption --json` would say of many, and a data set with a recipe."""
     folder.mkdir()
     values = np.random.default_rng(0).integers(0, 256, (PHOTOS, 60, 80, 3), dtype=np.uint8)
     for number, pixels in enumerate(values):
         Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
+    _make_results(folder)
+    (folder / "recipe.toml").write_text(RECIPE)
+    box = {"box": [0, 0, 100, 100], "phrase": "a red shirt"}
+    captions = ["a man in a red shirt on a bike", "two dogs run"]
+    rows = [
+        {"photo": f"{number:03}.jpg", "captions": captions, "boxes": [box]}
+        for number in range(PHOTOS)
+    ]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _make_results(folder: Path) -> None:
+    """Many copies of the photos of a folder, and results for them."""
     (folder / "many").mkdir()
     lines = []
     for number in range(MANY):
@@ -117,14 +130,6 @@ def make_photos(folder: Path) -> None:
         result = ImageResult(str(path), (320, 240), "mini", caption, regions)
         lines.append(json.dumps(result.to_dict()) + "\n")
     (folder / "results.jsonl").write_text("".join(lines))
-    (folder / "recipe.toml").write_text(RECIPE)
-    box = {"box": [0, 0, 100, 100], "phrase": "a red shirt"}
-    captions = ["a man in a red shirt on a bike", "two dogs run"]
-    rows = [
-        {"photo": f"{number:03}.jpg", "captions": captions, "boxes": [box]}
-        for number in range(PHOTOS)
-    ]
-    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _export(format: str, out: str) -> Callable[[Path, Path], None]:
@@ -319,7 +324,7 @@ def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> st
     folder = job.new_folder()
     assert job.run(folder) == 0
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    need = sum(-(-size // PAGE) * PAGE + PAGE for size in sizes)
+    need = sum(map(_bytes_on_disk, sizes))
     full = enough = 0
     for _ in range(count):
         if time.monotonic() > latest:
@@ -339,6 +344,11 @@ def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> st
     return (
         f"{full} full disks, each told in a line, {enough} with room enough; nothing half-written"
     )
+
+
+def _bytes_on_disk(size: int) -> int:
+    """What a file of so many bytes takes of a tmpfs: whole pages, and one for its name."""
+    return -(-size // PAGE) * PAGE + PAGE
 
 
 def check_end(job: Job, folder: Path, code: int) -> None:

@@ -35,6 +35,7 @@ def faults(path: Path) -> list[str]:
 
 
 ROOMS = [path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")]
+ROOMS.append(REPOSITORY / "benchmarks")
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS), ids=lambda path: path.name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,17 +79,28 @@ class Memory:
 
     @classmethod
     def load(cls, path: Path, extractor: nn.Module) -> Memory | None:
-        """What `save` wrote; None where there is none, or one that another extractor made."""
+        """What `save` wrote; None where there is none, or one that another extractor made.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
         if not path.is_file():
             return None
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
-                return None
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        codes = tensors["codes"] * tensors["code_scale"]
-        rows = codes @ (tensors["basis"] * tensors["basis_scale"]) + tensors["mean"]
-        boxes_xyxy = tensors["boxes"]
-        return cls(rows.view(*boxes_xyxy.shape[:2], -1), boxes_xyxy)
+        try:
+            with safe_open(path, framework="pt") as file:
+                if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
+                    return None
+                tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            codes = tensors["codes"] * tensors["code_scale"]
+            rows = codes @ (tensors["basis"] * tensors["basis_scale"]) + tensors["mean"]
+            boxes_xyxy = tensors["boxes"]
+            return cls(rows.view(*boxes_xyxy.shape[:2], -1), boxes_xyxy)
+        except (SafetensorError, KeyError, RuntimeError) as error:  # of the shapes
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{path}: expected the memory of this model, got a damaged file ({reason}); without it training goes "
+                "on, and the model forgets more"
+            ) from error
 
     def fingerprint(self) -> str:
         """A hash of its vectors."""

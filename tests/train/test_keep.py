@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from regiontalk.model.region_model import RegionModel
 from regiontalk.train.keep import Kept, Memory, mix_weights
@@ -48,6 +50,20 @@ def test_no_memory_of_another_extractor(plain: RegionModel, tmp_path: Path) -> N
     memory_of(plain).save(path, plain.extractor, components=6)
     next(plain.extractor.parameters()).data += 1.0
     assert Memory.load(path, plain.extractor) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "other tensors"])
+def test_a_damaged_memory_is_told(plain: RegionModel, tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "m.safetensors"
+    memory_of(plain).save(path, plain.extractor, components=6)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    else:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+        save_file({"codes": torch.zeros(3)}, path, metadata=metadata)
+    with pytest.raises(ValueError, match="expected the memory of this model, got a damaged file"):
+        Memory.load(path, plain.extractor)
 
 
 def test_who_has_not_moved_is_not_held(
