@@ -98,8 +98,8 @@ class Memory:
         except (SafetensorError, KeyError, RuntimeError) as error:  # of the shapes
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{path}: expected the memory of this model, got a damaged file ({reason}); without it training goes "
-                "on, and the model forgets more"
+                f"{path}: expected the memory of this model, got a damaged file ({reason}); copy it anew, or "
+                "delete it: the model then forgets more"
             ) from error
 
     def fingerprint(self) -> str:
