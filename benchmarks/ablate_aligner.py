@@ -45,7 +45,11 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], Use | None]] = {
         None,
     ),
     "sum of margins 0.2 (eq. 9)": ({"loss": "sum", "margin": 0.2}, {}, None),
-    "eq. 7 and fragments ([3])": ({"score": "mean_positive"}, {"fragments": FRAGMENTS}, None),
+    "eq. 7 and fragments ([3])": (
+        {"score": "mean_positive"},
+        {"fragments": FRAGMENTS},
+        None,
+    ),
     "ReLU cells (eq. 4, 5)": ({"cell": "relu"}, {}, None),
     "END not read": ({"sentence_token": False}, {}, None),
     "NULL region": ({"null": True}, {}, None),
@@ -74,14 +78,18 @@ def main() -> None:
         figures_by_row[name] = recalls
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+            arguments.json.write_text(
+                json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8"
+            )
 
 
 def train(arguments: argparse.Namespace, recipe: Recipe, name: str) -> Path:
     """The folder of a model whose aligner has learnt by a recipe."""
     # the last row's; the frozen features stay
     shutil.rmtree(arguments.out / "align", ignore_errors=True)
-    run = Run(recipe=recipe, data=arguments.data, out=arguments.out, log=lambda line: None)
+    run = Run(
+        recipe=recipe, data=arguments.data, out=arguments.out, log=lambda line: None
+    )
     return run_recipe(
         run,
         ["align"],
@@ -97,13 +105,17 @@ def recalls_at_1(model: Path, examples: Sequence[Example]) -> list[float]:
     """R@1 from photo to sentence and back, in percent."""
     photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples)
     figures = evaluate_retrieval(photos).figures
-    recalls = [figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")]
+    recalls = [
+        figures[way]["R@1"] for way in ("photo to sentence", "sentence to photo")
+    ]
     return [100 * recall.value for recall in recalls if isinstance(recall, Interval)]
 
 
 def in_words(recalls: Sequence[Sequence[float]]) -> str:
     """The means over the seeds of both ways and, in brackets, each seed's pair."""
-    means = " / ".join(f"{sum(way) / len(way):.1f}" for way in zip(*recalls, strict=True))
+    means = " / ".join(
+        f"{sum(way) / len(way):.1f}" for way in zip(*recalls, strict=True)
+    )
     pairs = ", ".join("/".join(map("{:.1f}".format, pair)) for pair in recalls)
     return f"{means} ({pairs})"
 
@@ -114,10 +126,15 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
+    parser.add_argument(
+        "--config", type=Path, default=Path("regiontalk/recipes/mini.toml")
+    )
     parser.add_argument("--start", default="mini")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/ablations"), help="holds the frozen features"
+        "--out",
+        type=Path,
+        default=Path("runs/ablations"),
+        help="holds the frozen features",
     )
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -133,7 +150,9 @@ def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     """The recipe with one thing changed, and short."""
     aligner, stage, vectors = ROWS[name]
     if recipe.align is None:
-        raise SystemExit(f"{recipe.name}: expected a recipe with a section [align], got none")
+        raise SystemExit(
+            f"{recipe.name}: expected a recipe with a section [align], got none"
+        )
     optimiser = recipe.align.optimiser
     # random heads learn fast
     learning_rate = 1e-3 if optimiser.name == "adamw" else optimiser.learning_rate

@@ -100,7 +100,9 @@ def main() -> None:
         print(f"{name:38s}", in_words(rows), flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8")
+            arguments.json.write_text(
+                json.dumps(figures_by_row, indent=2) + "\n", encoding="utf-8"
+            )
 
 
 def folder_beside(run: Path) -> Path:
@@ -136,13 +138,17 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="output folder of a finished run")
-    parser.add_argument("--config", type=Path, default=Path("regiontalk/recipes/mini.toml"))
+    parser.add_argument(
+        "--config", type=Path, default=Path("regiontalk/recipes/mini.toml")
+    )
     parser.add_argument("--weights", type=Path, help="that the run began with")
     parser.add_argument(
         "--start",
         help="a model whose extractor serves all rows; beside --run, what that began with",
     )
-    parser.add_argument("--vectors", type=Path, help="word vectors that the run began with")
+    parser.add_argument(
+        "--vectors", type=Path, help="word vectors that the run began with"
+    )
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="*", choices=ROWS, default=list(ROWS))
@@ -157,7 +163,9 @@ def parse_arguments() -> argparse.Namespace:
 def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
     """The recipe with one thing changed, and a short last stage; the stages before keep their seed."""
     if recipe.generate is None:
-        raise SystemExit(f"{recipe.name}: expected a recipe with a section [generate], got none")
+        raise SystemExit(
+            f"{recipe.name}: expected a recipe with a section [generate], got none"
+        )
     optimiser = recipe.generate.optimiser.model_copy(
         update={"steps": steps, "stop": None, "seed": seed}
     )
@@ -180,7 +188,9 @@ def measured(photos: EncodedPhotos, recipe: Recipe) -> dict[str, float]:
     """Figures of a row, in percent."""
     captions = evaluate_captions(photos, None)
     row = {"photo " + key: figure(captions, key) for key in ("BLEU-4", "CIDEr-D")}
-    if recipe.generate is not None and (recipe.generate.pairs or recipe.generate.phrases):
+    if recipe.generate is not None and (
+        recipe.generate.pairs or recipe.generate.phrases
+    ):
         regions = evaluate_regions(photos, None, crops=False)
         row |= {"region " + key: figure(regions, key) for key in ("BLEU-1", "CIDEr-D")}
     return row
@@ -198,7 +208,9 @@ def in_words(rows: Sequence[dict[str, float]]) -> str:
     for key in rows[0]:
         values = [row[key] for row in rows]
         mean = sum(values) / len(values)
-        each = f" ({', '.join(map('{:.1f}'.format, values))})" if len(values) > 1 else ""
+        each = (
+            f" ({', '.join(map('{:.1f}'.format, values))})" if len(values) > 1 else ""
+        )
         columns.append(f"{key} {mean:.1f}{each}")
     return "; ".join(columns)
 

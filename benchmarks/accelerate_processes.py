@@ -55,7 +55,14 @@ def command(processes: int, program: Path, arguments: Sequence[str]) -> list[str
     if processes == 1:
         return [sys.executable, str(program), *arguments]
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    launcher += ["--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    launcher += [
+        "--master-port",
+        "0",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "127.0.0.1:0",
+    ]
     return [sys.executable, *launcher, str(program), *arguments]
 
 
@@ -88,7 +95,10 @@ def processes_below(pid: int) -> list[int]:
     """All processes that a process has started, and those that they have (Linux)."""
     tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     children = [int(child) for child in tasks]
-    return [*children, *(below for child in children for below in processes_below(child))]
+    return [
+        *children,
+        *(below for child in children for below in processes_below(child)),
+    ]
 
 
 def curves(log: Path) -> Curves:
@@ -100,17 +110,25 @@ def curves(log: Path) -> Curves:
             stage = match[1]
         elif match := STEP.search(line):
             names_and_values = match[2].split()
-            for name, value in zip(names_and_values[::2], names_and_values[1::2], strict=True):
+            for name, value in zip(
+                names_and_values[::2], names_and_values[1::2], strict=True
+            ):
                 losses[stage, int(match[1]), name] = float(value)
     return losses
 
 
 def furthest(one: Path, other: Path) -> tuple[float, float]:
     """The greatest difference of two models' weights, and their distance relative to the first's length."""
-    first, second = (load_file(folder / "model" / "model.safetensors") for folder in (one, other))
-    differences = {name: (second[name].double() - value.double()) for name, value in first.items()}
+    first, second = (
+        load_file(folder / "model" / "model.safetensors") for folder in (one, other)
+    )
+    differences = {
+        name: (second[name].double() - value.double()) for name, value in first.items()
+    }
     greatest = max(float(difference.abs().max()) for difference in differences.values())
-    distance = sum(float(difference.square().sum()) for difference in differences.values())
+    distance = sum(
+        float(difference.square().sum()) for difference in differences.values()
+    )
     length = sum(float(value.double().square().sum()) for value in first.values())
     return greatest, (distance / length) ** 0.5
 
@@ -148,7 +166,14 @@ class Bench:
     def command(self, name: str, processes: int) -> list[str]:
         """The command line of a training."""
         recipe = str(self.folder / "recipe.toml")
-        options = ["--data", str(self.data), "--threads", "1", "--out", str(self.run(name))]
+        options = [
+            "--data",
+            str(self.data),
+            "--threads",
+            "1",
+            "--out",
+            str(self.run(name)),
+        ]
         return command(processes, self.program, ["train", "all", recipe, *options])
 
     @property
@@ -181,7 +206,9 @@ class Bench:
         """Train until a stage has left its first checkpoint, and kill every process."""
         checkpoint = self.run(name) / stage / "checkpoint.safetensors"
         kill_after(checkpoint, self.command(name, self.processes), self.log(name))
-        print(f"{name}: {self.processes} processes killed with -9 in {stage}", flush=True)
+        print(
+            f"{name}: {self.processes} processes killed with -9 in {stage}", flush=True
+        )
 
     def recall(self, name: str) -> dict[str, float]:
         """Retrieval figures of a trained model on the dev scenes, in per cent."""
@@ -211,13 +238,18 @@ def report(bench: Bench) -> dict[str, Any]:
 
 def side_by_side(losses: dict[str, Curves]) -> list[dict[str, Any]]:
     """Print and return every loss of the run on one process beside those of the others."""
-    print(f"{'stage':9} {'step':>5} {'term':12} " + " ".join(f"{name:>9}" for name in RUNS))
+    print(
+        f"{'stage':9} {'step':>5} {'term':12} "
+        + " ".join(f"{name:>9}" for name in RUNS)
+    )
     rows: list[dict[str, Any]] = []
     for stage, step, term in losses["one"]:
         values = {name: losses[name].get((stage, step, term)) for name in RUNS}
         rows.append({"stage": stage, "step": step, "term": term, **values})
         texts = ["-" if value is None else f"{value:.3f}" for value in values.values()]
-        print(f"{stage:9} {step:5} {term:12} " + " ".join(f"{text:>9}" for text in texts))
+        print(
+            f"{stage:9} {step:5} {term:12} " + " ".join(f"{text:>9}" for text in texts)
+        )
     return rows
 
 
@@ -247,23 +279,37 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
     for axis, (stage, term) in zip(axes.flat, terms, strict=False):
         curve = [row for row in rows if (row["stage"], row["term"]) == (stage, term)]
         for name, style in zip(RUNS, ("-", "--", ":"), strict=True):
-            axis.plot([row["step"] for row in curve], [row[name] for row in curve], style)
+            axis.plot(
+                [row["step"] for row in curve], [row[name] for row in curve], style
+            )
         axis.set(title=f"{stage}: {term}", xlabel="step")
     figure.legend(
-        ["1 process", "2 processes", "2, killed, then 1"], loc="outside lower center", ncols=3
+        ["1 process", "2 processes", "2, killed, then 1"],
+        loc="outside lower center",
+        ncols=3,
     )
     figure.savefig(path, dpi=120)
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--recipe", default="toy", help="a bundled recipe's name or a TOML file")
-    parser.add_argument("--photos", type=int, default=256, help="scenes of the toy world")
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None
+    )
+    parser.add_argument(
+        "--recipe", default="toy", help="a bundled recipe's name or a TOML file"
+    )
+    parser.add_argument(
+        "--photos", type=int, default=256, help="scenes of the toy world"
+    )
     parser.add_argument("--steps", type=int, default=20, help="of each stage")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--kill-in", default="align", help="the stage in which all are killed")
-    parser.add_argument("--out", type=Path, help="keeps the runs; a temporary folder if unset")
+    parser.add_argument(
+        "--kill-in", default="align", help="the stage in which all are killed"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="keeps the runs; a temporary folder if unset"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args()

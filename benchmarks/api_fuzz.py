@@ -45,11 +45,15 @@ def main() -> None:
         *(["--index", arguments.index] if arguments.index else []),
     ]
     with serving(options) as address:
-        statuses, faults = fuzz(address, arguments.photo.read_bytes(), arguments.examples)
+        statuses, faults = fuzz(
+            address, arguments.photo.read_bytes(), arguments.examples
+        )
     for label, counted in statuses.items():
         print(
             f"{label:22} "
-            + "  ".join(f"{status}: {number}" for status, number in sorted(counted.items()))
+            + "  ".join(
+                f"{status}: {number}" for status, number in sorted(counted.items())
+            )
         )
     for fault in faults:
         print(f"\n{fault}", file=sys.stderr)
@@ -70,7 +74,9 @@ def parse_arguments() -> argparse.Namespace:
         "--photo", type=Path, required=True, help="a picture that the server can use"
     )
     parser.add_argument("--index", help="a library, so that searches go through")
-    parser.add_argument("--examples", type=int, default=50, help="requests of each kind")
+    parser.add_argument(
+        "--examples", type=int, default=50, help="requests of each kind"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -78,17 +84,23 @@ def parse_arguments() -> argparse.Namespace:
 @contextmanager
 def serving(options: Sequence[str]) -> Iterator[str]:
     """The address of a server that runs meanwhile."""
-    with subprocess.Popen([*PROGRAM, *options], stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        [*PROGRAM, *options], stderr=subprocess.PIPE, text=True
+    ) as running:
         assert running.stderr is not None
         try:
             yield next(
-                line.split()[1] for line in running.stderr if line.startswith("RegionTalk: ")
+                line.split()[1]
+                for line in running.stderr
+                if line.startswith("RegionTalk: ")
             )
         finally:
             running.kill()
 
 
-def fuzz(address: str, photo: bytes, examples: int) -> tuple[dict[str, Counter[str]], list[str]]:
+def fuzz(
+    address: str, photo: bytes, examples: int
+) -> tuple[dict[str, Counter[str]], list[str]]:
     """Statuses of each kind of request, and one shrunk request a kind that ended in a server error."""
     import schemathesis
     from hypothesis import HealthCheck, given, settings
@@ -96,14 +108,19 @@ def fuzz(address: str, photo: bytes, examples: int) -> tuple[dict[str, Counter[s
 
     schema = schemathesis.openapi.from_url(f"{address}openapi.json")
     chosen = settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     statuses: dict[str, Counter[str]] = {}
     faults: list[str] = []
     for result in schema.get_all_operations():
         operation = result.ok()
         counted = statuses[operation.label] = Counter()
-        asking = chosen(given(operation.as_strategy(), st.booleans())(_asker(photo, counted)))
+        asking = chosen(
+            given(operation.as_strategy(), st.booleans())(_asker(photo, counted))
+        )
         try:
             asking()
         except AssertionError as error:
@@ -119,7 +136,9 @@ def _asker(photo: bytes, counted: Counter[str]) -> Callable[[Any, bool], None]:
             as_text = case.media_type == "application/json"
             case.body["photo"] = base64.b64encode(photo).decode() if as_text else photo
             case.body |= {
-                key: "a dog" for key in ("sentence", "phrase", "text") if key in case.body
+                key: "a dog"
+                for key in ("sentence", "phrase", "text")
+                if key in case.body
             }
         answer = case.call(timeout=60)
         counted[str(answer.status_code)] += 1

@@ -100,10 +100,13 @@ def main() -> None:
     rows = []
     for settings in SETTINGS:
         rows.append(measure(settings))
-        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        print(
+            "  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True
+        )
     if arguments.json:
         arguments.json.write_text(
-            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2) + "\n"
+            json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=2)
+            + "\n"
         )
 
 

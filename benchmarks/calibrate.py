@@ -57,7 +57,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def draw(kinds: dict[str, Fitted], path: Path) -> None:
     """Share of right captions over confidence, a panel a kind, the number of captions as grey bars."""
-    figure, panels = pyplot.subplots(1, len(kinds), figsize=(9, 4.2), layout="constrained")
+    figure, panels = pyplot.subplots(
+        1, len(kinds), figsize=(9, 4.2), layout="constrained"
+    )
     for panel, (name, fitted) in zip(panels, kinds.items(), strict=True):
         bins = [row for row in fitted.after.bins if row.count]
         total = sum(row.count for row in bins)

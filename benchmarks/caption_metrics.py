@@ -41,8 +41,12 @@ def clock(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def theirs(module: str, name: str, *arguments: Any) -> Callable[[Any, Any], Any]:
     """The ``compute_score`` of one of pycocoevalcap's classes, which print as they go."""
-    scorer = getattr(importlib.import_module(f"pycocoevalcap.{module}"), name)(*arguments)
-    return lambda references, candidates: scorer.compute_score(references, candidates)[0]
+    scorer = getattr(importlib.import_module(f"pycocoevalcap.{module}"), name)(
+        *arguments
+    )
+    return lambda references, candidates: scorer.compute_score(references, candidates)[
+        0
+    ]
 
 
 def cut_row(row: dict[str, Any]) -> list[list[str]]:
@@ -85,8 +89,14 @@ def pairs_of(
             lambda: corpus_bleu(bleu_statistics(candidates, groups).sum(axis=0)),
             theirs("bleu.bleu", "Bleu", 4),
         ),
-        "ROUGE-L": (lambda: rouge_l(candidates, groups).mean(), theirs("rouge.rouge", "Rouge")),
-        "CIDEr-D": (lambda: cider_d(candidates, groups).mean(), theirs("cider.cider", "Cider")),
+        "ROUGE-L": (
+            lambda: rouge_l(candidates, groups).mean(),
+            theirs("rouge.rouge", "Rouge"),
+        ),
+        "CIDEr-D": (
+            lambda: cider_d(candidates, groups).mean(),
+            theirs("cider.cider", "Cider"),
+        ),
     }
 
 
@@ -102,7 +112,9 @@ def their_texts(
     return references, candidates
 
 
-def race(ours_of: Callable[[], Any], theirs_of: Callable[[], Any], rounds: int) -> dict[str, float]:
+def race(
+    ours_of: Callable[[], Any], theirs_of: Callable[[], Any], rounds: int
+) -> dict[str, float]:
     """The fastest of several runs of each, and how far their figures are apart."""
     our_runs, their_runs = [], []
     for _ in range(rounds):
@@ -116,7 +128,9 @@ def race(ours_of: Callable[[], Any], theirs_of: Callable[[], Any], rounds: int) 
     }
 
 
-def full_meteor(candidates: Sequence[Tokens], groups: Sequence[Sequence[Tokens]]) -> float:
+def full_meteor(
+    candidates: Sequence[Tokens], groups: Sequence[Sequence[Tokens]]
+) -> float:
     """METEOR with all its tables, which are read anew."""
     folder = Path(str(importlib.import_module("pycocoevalcap").__path__[0])) / "meteor"
     statistics = meteor_statistics(candidates, groups, read_tables(folder))
@@ -147,11 +161,17 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Time the caption metrics beside pycocoevalcap.")
-    parser.add_argument(
-        "--site-packages", type=Path, help="where pycocoevalcap is, if not in this environment"
+    parser = argparse.ArgumentParser(
+        description="Time the caption metrics beside pycocoevalcap."
     )
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each; the fastest counts")
+    parser.add_argument(
+        "--site-packages",
+        type=Path,
+        help="where pycocoevalcap is, if not in this environment",
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs of each; the fastest counts"
+    )
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("captions", type=Path, help="mscoco_magic_result.json")
     return parser.parse_args()

@@ -40,7 +40,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--plot", type=Path, help="a picture of where the time of a photo goes")
+    parser.add_argument(
+        "--plot", type=Path, help="a picture of where the time of a photo goes"
+    )
     return parser.parse_args()
 
 
@@ -52,10 +54,18 @@ def main() -> None:
         report = {
             "threads": arguments.threads,
             "warm": warm(
-                arguments.model, photo, arguments.threads, arguments.regions, arguments.rounds
+                arguments.model,
+                photo,
+                arguments.threads,
+                arguments.regions,
+                arguments.rounds,
             ),
-            "cold": cold(arguments.model, photo, arguments.threads, arguments.cold_rounds),
-            "parts": parts(arguments.model, photo, arguments.threads, arguments.regions),
+            "cold": cold(
+                arguments.model, photo, arguments.threads, arguments.cold_rounds
+            ),
+            "parts": parts(
+                arguments.model, photo, arguments.threads, arguments.regions
+            ),
         }
     print(json.dumps(report, indent=2))
     if arguments.json is not None:
@@ -74,7 +84,9 @@ def save_photo(folder: Path) -> Path:
     return path
 
 
-def warm(model: str, photo: Path, threads: int, regions: int, rounds: int) -> dict[str, Any]:
+def warm(
+    model: str, photo: Path, threads: int, regions: int, rounds: int
+) -> dict[str, Any]:
     """Milliseconds of a photo with a loaded model, the engines in turn, and their ratio."""
     import torch
 
@@ -108,7 +120,9 @@ def cold(model: str, photo: Path, threads: int, rounds: int) -> dict[str, Any]:
     return report
 
 
-def run_command(model: str, photo: Path, engine: str, threads: int) -> tuple[float, float]:
+def run_command(
+    model: str, photo: Path, engine: str, threads: int
+) -> tuple[float, float]:
     """Seconds and peak megabytes of one command."""
     program = (
         "import resource, subprocess, sys, time\n"
@@ -120,7 +134,10 @@ def run_command(model: str, photo: Path, engine: str, threads: int) -> tuple[flo
     command = [str(Path(sys.executable).with_name("regiontalk")), "caption", str(photo)]
     command += ["--model", model, "--engine", engine, "--threads", str(threads)]
     output = subprocess.run(
-        [sys.executable, "-c", program, *command], check=True, capture_output=True, text=True
+        [sys.executable, "-c", program, *command],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     seconds, peak = map(float, output.split())
     return seconds, peak
@@ -135,13 +152,17 @@ def parts(model: str, photo: Path, threads: int, regions: int) -> dict[str, floa
     return medians
 
 
-def steps_of(captioner: RegionCaptioner, photo: Path, regions: int) -> dict[str, Callable[[], Any]]:
+def steps_of(
+    captioner: RegionCaptioner, photo: Path, regions: int
+) -> dict[str, Callable[[], Any]]:
     """Each step from a file to captions as a call whose inputs are ready."""
     predictor, preprocessing = captioner.predictor, captioner.preprocessing
     opened = captioner.open(photo)
     pixels = preprocessing.to_pixels(opened.image, opened.size_wh)[None]
     features = predictor.encode_photos(pixels)
-    boxes, _ = predictor.propose(features, max(regions, captioner.config.decoding.candidates))
+    boxes, _ = predictor.propose(
+        features, max(regions, captioner.config.decoding.candidates)
+    )
     captions = captioner.write(features, boxes[:, 1:])
     return {
         "file to RGB": lambda: captioner.open(photo),
@@ -149,9 +170,13 @@ def steps_of(captioner: RegionCaptioner, photo: Path, regions: int) -> dict[str,
         "backbone and proposals": lambda: predictor.encode_photos(pixels),
         "choice of regions": lambda: predictor.propose(features, boxes.shape[1] - 1),
         "region features": lambda: predictor.region_features(features, boxes),
-        "words of the photo": lambda: captioner.write(features, boxes[:, :1], of_photos=True),
+        "words of the photo": lambda: captioner.write(
+            features, boxes[:, :1], of_photos=True
+        ),
         "words of the regions": lambda: captioner.write(features, boxes[:, 1:]),
-        "confidence": lambda: captioner.confidence_features(features, boxes[:, 1:], captions),
+        "confidence": lambda: captioner.confidence_features(
+            features, boxes[:, 1:], captions
+        ),
     }
 
 

@@ -37,7 +37,9 @@ def main() -> None:
         for example in read_split(arguments.data, "train")[0]
         for caption in example.captions
     ]
-    ways = [(beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))]
+    ways = [
+        (beams, power) for beams in BEAMS for power in (POWERS if beams > 1 else (0.0,))
+    ]
     rows = [caption_row(photos, training, beams, power) for beams, power in ways]
     rows += [phrase_row(photos, prior) for prior in PRIORS]
     if arguments.json:
@@ -72,7 +74,9 @@ def caption_row(
     choose(photos.captioner, beams=beams, length_power=power)
     captions = {name: caption.text for name, caption in caption_photos(photos).items()}
     references = {
-        example.id: example.captions for example in photos.examples if example.id in captions
+        example.id: example.captions
+        for example in photos.examples
+        if example.id in captions
     }
     scores = score_captions(captions, references, training=training, resamples=10)
     words = sum(len(text.split()) for text in captions.values()) / len(captions)

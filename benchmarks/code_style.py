@@ -72,7 +72,10 @@ class Counts:
         return [
             *(f"{where}: a name that says nothing" for where in self.vague_names),
             *(f"{where}: over {MAX_NODES} nodes" for where in self.long_functions),
-            *(f"{where}: a comprehension inside another" for where in self.nested_comprehensions),
+            *(
+                f"{where}: a comprehension inside another"
+                for where in self.nested_comprehensions
+            ),
         ]
 
 
@@ -80,7 +83,9 @@ def count_file(path: Path) -> Counts:
     """The figures of one Python file."""
     text = path.read_text(encoding="utf-8")
     counts = count_lines(text.splitlines())
-    names: set[tuple[int, int, str]] = set()  # line, column, name: those of inner functions once
+    names: set[tuple[int, int, str]] = (
+        set()
+    )  # line, column, name: those of inner functions once
     inner_lines: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, COMPREHENSIONS):
@@ -88,7 +93,9 @@ def count_file(path: Path) -> Counts:
             inner_lines.update(inner.lineno for inner in inner_comprehensions(node))
         elif isinstance(node, FUNCTIONS):
             count_function(node, path, counts)
-            names.update((name.lineno, name.col_offset, name.id) for name in assigned_names(node))
+            names.update(
+                (name.lineno, name.col_offset, name.id) for name in assigned_names(node)
+            )
     counts.names = len(names)
     counts.vague_names = vague_names(names, path)
     counts.nested_comprehensions = [f"{path}:{line}" for line in sorted(inner_lines)]
@@ -107,7 +114,11 @@ def count_lines(lines: Sequence[str]) -> Counts:
 
 def vague_names(names: set[tuple[int, int, str]], path: Path) -> list[str]:
     """Those of `VAGUE_NAMES` as "file:line name", given line, column and name of each assignment."""
-    return [f"{path}:{line} {name}" for line, _, name in sorted(names) if name in VAGUE_NAMES]
+    return [
+        f"{path}:{line} {name}"
+        for line, _, name in sorted(names)
+        if name in VAGUE_NAMES
+    ]
 
 
 def assigned_names(function: Function) -> Iterator[ast.Name]:
@@ -126,14 +137,18 @@ def inner_comprehensions(node: ast.AST) -> Iterator[ast.expr]:
 
 def count_function(function: Function, path: Path, counts: Counts) -> None:
     """Add the size of one function to the counts of its file; a function inside it counts in both."""
-    body = function.body[1:] if ast.get_docstring(function, clean=False) else function.body
+    body = (
+        function.body[1:] if ast.get_docstring(function, clean=False) else function.body
+    )
     if not body:
         return
     nodes = sum(1 for _ in ast.walk(ast.Module(body=body, type_ignores=[]))) - 1
     last_line = body[-1].end_lineno or body[-1].lineno
     counts.densities.append(nodes / (last_line - body[0].lineno + 1))
     if nodes > MAX_NODES:
-        counts.long_functions.append(f"{path}:{function.lineno} {function.name} ({nodes})")
+        counts.long_functions.append(
+            f"{path}:{function.lineno} {function.name} ({nodes})"
+        )
 
 
 def row(name: str, counts: Counts) -> str:
@@ -161,9 +176,13 @@ def count_folders(folders: Sequence[Path]) -> dict[str, Counts]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row for each folder, the sum of all, and where the faults stand."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0] if __doc__ else None
+    )
     parser.add_argument("folders", nargs="*", type=Path, default=[Path("regiontalk")])
-    parser.add_argument("--places", action="store_true", help="list every fault by file and line")
+    parser.add_argument(
+        "--places", action="store_true", help="list every fault by file and line"
+    )
     options = parser.parse_args(arguments)
     print(
         f"{'folder':24} {'functions':>9} {'nodes/line':>10} {'> 100 (%)':>9} "

@@ -34,10 +34,13 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = resolve_model(arguments.model)
     with tempfile.TemporaryDirectory() as temporary:
-        RegionModel.from_folder(folder).trainable().save_pretrained(Path(temporary), "# float\n")
+        RegionModel.from_folder(folder).trainable().save_pretrained(
+            Path(temporary), "# float\n"
+        )
         export_runtime(Path(temporary))
         predictors = [
-            OnnxPredictor(path, threads=arguments.threads) for path in (folder, Path(temporary))
+            OnnxPredictor(path, threads=arguments.threads)
+            for path in (folder, Path(temporary))
         ]
         for rows in arguments.rows:
             int8, floating = step_milliseconds(predictors, rows, arguments.rounds)
@@ -55,7 +58,9 @@ def step_milliseconds(
     states = []
     for predictor in predictors:
         features = predictor.encode_photos(pixels)
-        states.append(predictor.start(features, predictor.whole_photos(1)).take([0] * rows))
+        states.append(
+            predictor.start(features, predictor.whole_photos(1)).take([0] * rows)
+        )
     for _ in range(rounds):
         for predictor, state, values in zip(predictors, states, times, strict=True):
             values.append(clock(lambda: predictor.step(words, state)))  # noqa: B023

@@ -47,7 +47,9 @@ def main() -> None:
 
 def spread_photos(folder: Path, limit: int) -> list[Path]:
     """At most so many photos, spread over the folder, whose order may follow its sources."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES
+    )
     stride = max(1, len(paths) // limit)
     return paths[::stride][:limit]
 

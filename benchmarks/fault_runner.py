@@ -28,7 +28,9 @@ MOST_WAITING = 300.0  # seconds by the clock on the wall
 MOST_BYTES = 1 << 30
 
 Case = tuple[str, bytes]  # what it is, and what is read
-Check = Callable[[str, bytes], str]  # the outcome, in a word; raises where it is a fault
+Check = Callable[
+    [str, bytes], str
+]  # the outcome, in a word; raises where it is a fault
 
 
 @dataclass
@@ -51,14 +53,18 @@ class Outcome:
 
     def __str__(self) -> str:
         """The figures in two lines."""
-        counts = ", ".join(f"{number} {word}" for word, number in self.counts.most_common())
+        counts = ", ".join(
+            f"{number} {word}" for word, number in self.counts.most_common()
+        )
         return (
             f"{sum(self.counts.values())} cases in {self.seconds:.0f} s: {counts}\n"
             f"{len(self.faults)} faults; slowest {self.slowest:.2f} s; most memory {self.peak >> 20} MB"
         )
 
 
-def run_cases(cases: Iterator[Case], check: Check, seconds: float, keep: Path | None) -> Outcome:
+def run_cases(
+    cases: Iterator[Case], check: Check, seconds: float, keep: Path | None
+) -> Outcome:
     """Give the cases to workers, until there are no more or the time is over."""
     outcome = Outcome()
     begun = time.monotonic()
@@ -75,7 +81,9 @@ def run_cases(cases: Iterator[Case], check: Check, seconds: float, keep: Path | 
             if not reason and peak > MOST_BYTES:
                 word, reason = "fault", f"{peak >> 20} MB"
             if reason:
-                outcome.faults.append(f"{name}: {reason}{_kept(keep, len(outcome.faults), data)}")
+                outcome.faults.append(
+                    f"{name}: {reason}{_kept(keep, len(outcome.faults), data)}"
+                )
                 worker.stop()
                 worker = _Worker(check)
     finally:
@@ -136,7 +144,9 @@ class _Worker:
 
 def _serve(connection: Connection, check: Check) -> None:
     """Run cases until nobody asks any more; never returns."""
-    begun_with = _peak_bytes()  # a fork begins with what its parent holds, which is no case's doing
+    begun_with = (
+        _peak_bytes()
+    )  # a fork begins with what its parent holds, which is no case's doing
     try:
         while True:
             name, data = connection.recv()
@@ -157,12 +167,19 @@ def _checked(check: Check, name: str, data: bytes) -> tuple[str, str]:
     except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        return "fault", f"{type(error).__name__} at {where}: {' '.join(str(error).split())[:300]}"
+        return (
+            "fault",
+            f"{type(error).__name__} at {where}: {' '.join(str(error).split())[:300]}",
+        )
 
 
-def mutated(data: bytes, chance: random.Random, other: bytes = b"") -> tuple[str, bytes]:
+def mutated(
+    data: bytes, chance: random.Random, other: bytes = b""
+) -> tuple[str, bytes]:
     """A file with one kind of damage, and the name of the damage."""
-    kind = chance.choice(("cut", "bits", "bytes", "zeros", "hole", "twice", "splice", "head"))
+    kind = chance.choice(
+        ("cut", "bits", "bytes", "zeros", "hole", "twice", "splice", "head")
+    )
     start = chance.randrange(max(1, len(data)))
     end = start + 1 + min(int(chance.expovariate(1 / 32)), len(data))
     if kind == "cut":
@@ -185,7 +202,9 @@ def _overwritten(kind: str, data: bytes, place: slice, chance: random.Random) ->
             changed[chance.randrange(length)] ^= 1 << chance.randrange(8)
     elif kind == "head":  # sizes and counts stand in the first bytes
         for _ in range(chance.randint(1, 4)):
-            changed[chance.randrange(min(length, 128))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+            changed[chance.randrange(min(length, 128))] = chance.choice(
+                (0, 1, 0x7F, 0x80, 0xFF)
+            )
     else:
         changed[place] = chance.randbytes(size) if kind == "bytes" else bytes(size)
     return bytes(changed)
@@ -197,7 +216,9 @@ def arguments(description: str | None, count: int) -> argparse.Namespace:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--count", type=int, default=count, help="cases")
-    parser.add_argument("--seconds", type=float, default=600.0, help="stop after so long")
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="stop after so long"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the inputs of faults")
     return parser.parse_args()

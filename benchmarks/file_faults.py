@@ -37,7 +37,10 @@ RESULT = ImageResult(
     (64, 48),
     "mini",
     RegionCaption((0, 0, 64, 48), "a dog runs", 0.8),
-    (RegionCaption((2, 1, 40, 30), "a ball", 0.7), RegionCaption((0, 0, 64, 40), "a dog", 0.9)),
+    (
+        RegionCaption((2, 1, 40, 30), "a ball", 0.7),
+        RegionCaption((0, 0, 64, 40), "a dog", 0.9),
+    ),
 )
 RECIPE = """name = "tiny"
 [extractor]
@@ -61,7 +64,11 @@ def main() -> None:
         os.chdir(temporary)
         kinds = prepare(Path())
         check = checker(kinds)
-        for name, (_, content, _) in kinds.items():  # what is imported now is not by every worker
+        for name, (
+            _,
+            content,
+            _,
+        ) in kinds.items():  # what is imported now is not by every worker
             if not name.startswith("use of"):
                 check(name, content)
         chance = random.Random(options.seed)
@@ -92,11 +99,18 @@ def prepare(folder: Path) -> dict[str, Kind]:
 def _data_kinds() -> dict[str, Kind]:
     """Files that training reads."""
     rows = [
-        {"photo": "a.jpg", "captions": ["a dog runs", "a dog"], "width": 64, "height": 48},
+        {
+            "photo": "a.jpg",
+            "captions": ["a dog runs", "a dog"],
+            "width": 64,
+            "height": 48,
+        },
         {"photo": "b.jpg", "boxes": [{"box": [1, 2, 30, 40], "phrase": "a blue cup"}]},
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
-    table = 'photo,caption,box,phrase\na.jpg,"a dog, red",,\nb.jpg,two,"1,2,30,40",a cup\n'
+    table = (
+        'photo,caption,box,phrase\na.jpg,"a dog, red",,\nb.jpg,two,"1,2,30,40",a cup\n'
+    )
     check = ("data", "check", "data")
     train = ("train", "joint", "r.toml", "--data", "empty", "--out", "o")
     return {
@@ -109,7 +123,10 @@ def _data_kinds() -> dict[str, Kind]:
 def _result_kinds() -> dict[str, Kind]:
     """Results and texts that others bring, and metadata that stands there before."""
     result = json.dumps(RESULT.to_dict()).encode()
-    predictions = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a cat"}]
+    predictions = [
+        {"image_id": 1, "caption": "a dog"},
+        {"image_id": 2, "caption": "a cat"},
+    ]
     predicted = json.dumps(predictions).encode()
     export = ("export", "coco", "--results", "r.jsonl", "--out", "c.json")
     references = ("--references", "references.json")
@@ -136,7 +153,9 @@ def _import_kinds() -> dict[str, Kind]:
     ]
     coco = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 48}],
-        "annotations": [{"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": "a dog"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "bbox": [1, 2, 3, 4], "caption": "a dog"}
+        ],
         "categories": [{"id": 1, "name": "dog"}],
     }
     cvat = cvat_files([RESULT], Path("boxes.xml"))[Path("boxes.xml")]
@@ -146,7 +165,11 @@ def _import_kinds() -> dict[str, Kind]:
         "CVAT": ("cvat.xml", cvat),
     }
     return {
-        kind: (name, text.encode(), ("import", name, "--photos", ".", "--out", "out/train.jsonl"))
+        kind: (
+            name,
+            text.encode(),
+            ("import", name, "--photos", ".", "--out", "out/train.jsonl"),
+        )
         for kind, (name, text) in contents.items()
     }
 
@@ -157,10 +180,23 @@ def _model_kinds(model: Path) -> dict[str, Kind]:
     for name in ("config.json", "vocabulary.json", "README.md"):
         content = (model / name).read_bytes()
         kinds[f"model {name}"] = (f"model/{name}", content, ("info", "model"))
-    caption = ("caption", "a.jpg", "--model", "model", "--regions", "1", "--threads", "1")
+    caption = (
+        "caption",
+        "a.jpg",
+        "--model",
+        "model",
+        "--regions",
+        "1",
+        "--threads",
+        "1",
+    )
     for path in sorted(model.iterdir()):
         if path.suffix in (".onnx", ".safetensors", ".json") and path.stem != "memory":
-            kinds[f"use of {path.name}"] = (f"model/{path.name}", path.read_bytes(), caption)
+            kinds[f"use of {path.name}"] = (
+                f"model/{path.name}",
+                path.read_bytes(),
+                caption,
+            )
     return kinds
 
 
@@ -193,7 +229,9 @@ def _damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
         except ValueError:
             pass
     if chance.random() < 0.1:
-        return "encoding", content.decode("latin-1").encode(chance.choice(("utf-16", "utf-32")))
+        return "encoding", content.decode("latin-1").encode(
+            chance.choice(("utf-16", "utf-32"))
+        )
     return mutated(content, chance)
 
 
@@ -205,7 +243,11 @@ def _changed(value: Any, chance: random.Random) -> Any:
         if len(value) > 1000:
             return value
         items = value.items()
-        return {key: _changed(inner, chance) for key, inner in items if chance.random() > 0.01}
+        return {
+            key: _changed(inner, chance)
+            for key, inner in items
+            if chance.random() > 0.01
+        }
     if isinstance(value, list) and len(value) <= 1000:
         return [_changed(inner, chance) for inner in value]
     return value
@@ -234,7 +276,9 @@ def _run(runner: CliRunner, command: Sequence[str]) -> str:
     result = runner.invoke(app, list(command))
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    errors = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
+    errors = [
+        line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")
+    ]
     assert result.exit_code in (0, 1, 2), f"exit code {result.exit_code}"
     assert "Traceback" not in result.output, result.output[-300:]
     if result.exit_code == 2 and command[0] != "data":  # whose report says it all

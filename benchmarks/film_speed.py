@@ -39,7 +39,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(arguments.threads)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
-    report: dict[str, Any] = {"model": captioner.config.name, **vars(arguments), "json": None}
+    report: dict[str, Any] = {
+        "model": captioner.config.name,
+        **vars(arguments),
+        "json": None,
+    }
     report["load"] = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         film = make_film(Path(folder) / "film.mp4", arguments.photos)
@@ -54,7 +58,8 @@ def main() -> None:
                 lambda: read(film, 0, 0.3)[:1] * (arguments.photos * SECONDS * RATE),
             ),
             measured(
-                "caption", lambda: watch(captioner, film, arguments.frames, arguments.regions)
+                "caption",
+                lambda: watch(captioner, film, arguments.frames, arguments.regions),
             ),
         ]
     show(report)
@@ -71,7 +76,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--photos", type=int, default=5, help="photos in the film, four seconds each"
     )
-    parser.add_argument("--frames", type=int, default=20, help="frames that are captioned")
+    parser.add_argument(
+        "--frames", type=int, default=20, help="frames that are captioned"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--json", type=Path)
@@ -82,10 +89,16 @@ def make_film(path: Path, photos: int) -> str:
     """A film of photos over which a window glides."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), RATE, SIZE)
     for photo in sorted(SHARED.glob("*.jpg"))[:photos]:
-        large = np.asarray(open_image(photo).resize((SIZE[0] + 100, SIZE[1] + 100)))[..., ::-1]
+        large = np.asarray(open_image(photo).resize((SIZE[0] + 100, SIZE[1] + 100)))[
+            ..., ::-1
+        ]
         for step in range(RATE * SECONDS):
             left = step * 100 // (RATE * SECONDS)
-            writer.write(np.ascontiguousarray(large[left : left + SIZE[1], left : left + SIZE[0]]))
+            writer.write(
+                np.ascontiguousarray(
+                    large[left : left + SIZE[1], left : left + SIZE[0]]
+                )
+            )
     writer.release()
     return str(path)
 
@@ -96,7 +109,9 @@ def read(film: str, every: float, change: float | None) -> list[float]:
         return [frame.time for frame in opened.frames(every, change)]
 
 
-def watch(captioner: RegionCaptioner, film: str, most: int, regions: int) -> list[float]:
+def watch(
+    captioner: RegionCaptioner, film: str, most: int, regions: int
+) -> list[float]:
     """Caption and join frames as the command does, as many as wanted."""
     tracker, times = Tracker(3), []
     with open_video(film) as opened:

@@ -58,7 +58,9 @@ def frozen(
 class Measure:
     """Figures on screens and on everyday photos."""
 
-    def __init__(self, run: Run, model: RegionModel, sets: dict[str, Sequence[Example]]) -> None:
+    def __init__(
+        self, run: Run, model: RegionModel, sets: dict[str, Sequence[Example]]
+    ) -> None:
         """Freeze the features of the sets."""
         self.run, self.sets = run, sets
         self.features = {
@@ -75,8 +77,12 @@ class Measure:
         for kind, examples in self.sets.items():
             features = self.features[kind]
             terms = GenerateTerms.of_examples(model, config, examples, features)
-            figures = generate_judge(terms, [example.captions for example in examples])()
-            values = ", ".join(f"{figure} {100 * figures[figure]:.1f}" for figure in FIGURES)
+            figures = generate_judge(
+                terms, [example.captions for example in examples]
+            )()
+            values = ", ".join(
+                f"{figure} {100 * figures[figure]:.1f}" for figure in FIGURES
+            )
             parts.append(f"{kind}: {values}")
         print(f"{name}: {'; '.join(parts)}", flush=True)
 
@@ -92,7 +98,9 @@ def learn(arguments: argparse.Namespace) -> None:
     if arguments.memory is not None:
         memory = make_memory(base, arguments.data, out, *arguments.memory)
     run = Run(
-        recipe=with_epochs(plan_recipe(base.config, photos, "forgetting"), arguments.epochs),
+        recipe=with_epochs(
+            plan_recipe(base.config, photos, "forgetting"), arguments.epochs
+        ),
         data=out / "screens",
         out=out / f"run_{'_'.join(map(str, arguments.memory or ['plain']))}",
         log=print,
@@ -131,7 +139,9 @@ def with_epochs(recipe: Recipe, epochs: float) -> Recipe:
         raise ValueError("recipe: expected a section [generate], got none")
     settings = recipe.generate.optimiser.model_dump() | {"epochs": epochs}
     del settings["steps"]
-    generate = recipe.generate.model_copy(update={"optimiser": OptimiserConfig(**settings)})
+    generate = recipe.generate.model_copy(
+        update={"optimiser": OptimiserConfig(**settings)}
+    )
     return recipe.model_copy(update={"generate": generate})
 
 
@@ -141,7 +151,9 @@ def make_memory(
     """The memory of so many everyday training photos; prints its size."""
     examples = read_split(data, "train")[0]
     chosen = examples[:: len(examples) // count][:count]
-    features = frozen(base, chosen, out / f"features_of_memory{count}", with_boxes=False)
+    features = frozen(
+        base, chosen, out / f"features_of_memory{count}", with_boxes=False
+    )
     path = out / MEMORY
     Memory.from_features(features, regions).save(path, base.extractor, components)
     print(f"memory: {path.stat().st_size / 1e6:.2f} MB")
@@ -156,10 +168,14 @@ def copy_weights(model: RegionModel) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def mixed(before: dict[str, Tensor], after: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+def mixed(
+    before: dict[str, Tensor], after: dict[str, Tensor], share: float
+) -> dict[str, Tensor]:
     """Weights on the straight line between two models; counts are those of the second."""
     return {
-        name: torch.lerp(before[name], value, share) if value.is_floating_point() else value
+        name: torch.lerp(before[name], value, share)
+        if value.is_floating_point()
+        else value
         for name, value in after.items()
     }
 

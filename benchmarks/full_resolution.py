@@ -54,7 +54,11 @@ def squashed(examples: list[Example], folder: Path, side: int) -> list[Example]:
         open_image(example.photo).resize((side, side)).save(path, quality=95)
         copies.append(
             replace(
-                example, photo=path, boxes_xyxy=example.boxes_xyxy[:0], phrases=(), size_wh=None
+                example,
+                photo=path,
+                boxes_xyxy=example.boxes_xyxy[:0],
+                phrases=(),
+                size_wh=None,
             )
         )
     return copies
@@ -70,10 +74,15 @@ def measure(captioner: RegionCaptioner, examples: list[Example]) -> list[str]:
     ]
     captions = {name: caption.text for name, caption in caption_photos(photos).items()}
     references = {
-        example.id: example.captions for example in photos.examples if example.id in captions
+        example.id: example.captions
+        for example in photos.examples
+        if example.id in captions
     }
     figures = score_captions(captions, references).figures
-    return [*lines, *(f"{name} {in_per_cent(figures[name])}" for name in ("BLEU-4", "CIDEr-D"))]
+    return [
+        *lines,
+        *(f"{name} {in_per_cent(figures[name])}" for name in ("BLEU-4", "CIDEr-D")),
+    ]
 
 
 def in_per_cent(figure: Figure) -> str:

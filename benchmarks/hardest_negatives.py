@@ -36,7 +36,9 @@ from regiontalk.train.sentences import network_boxes
 BATCH = 32  # photos, two phrases each
 
 
-def wordings_of(chosen: Sequence[Sequence[BoxPhrase]], vocabulary: Vocabulary) -> list[str]:
+def wordings_of(
+    chosen: Sequence[Sequence[BoxPhrase]], vocabulary: Vocabulary
+) -> list[str]:
     """The words of all chosen phrases, photo by photo."""
     wordings = []
     for phrases in chosen:
@@ -71,7 +73,10 @@ class Tally:
     def report(self) -> str:
         """The shares, and a few hardest negatives that share no word."""
         pairs = len(self.hardest)
-        hardest, by_chance = 100 * sum(self.hardest) / pairs, 100 * sum(self.every) / pairs
+        hardest, by_chance = (
+            100 * sum(self.hardest) / pairs,
+            100 * sum(self.every) / pairs,
+        )
         rows = zip(self.wordings, self.hardest, strict=True)
         apart = [wording for wording, is_alike in rows if not is_alike]
         examples = "; ".join(random.Random(1).sample(apart, 12))
@@ -93,24 +98,35 @@ def main() -> None:
     for start in range(0, len(examples), BATCH):
         batch = examples[start : start + BATCH]
         phrases = [one_box_phrases(example, model.vocabulary) for example in batch]
-        names = [box_names(photo_phrases, model.vocabulary) for photo_phrases in phrases]
+        names = [
+            box_names(photo_phrases, model.vocabulary) for photo_phrases in phrases
+        ]
         boxes, mask = padded_boxes(batch, model)
         chosen = choose_phrases(phrases, mask, 2, chooser)
         wordings = wordings_of(chosen, model.vocabulary)
         if len(wordings) < 2:
             continue
-        scores = score_pairs(model, store.batch(range(start, start + len(batch))), boxes, chosen)
+        scores = score_pairs(
+            model, store.batch(range(start, start + len(batch))), boxes, chosen
+        )
         tally.add(scores, likely_true(chosen, names), wordings)
     print(tally.report())
 
 
-def padded_boxes(examples: Sequence[Example], model: RegionModel) -> tuple[Tensor, Tensor]:
+def padded_boxes(
+    examples: Sequence[Example], model: RegionModel
+) -> tuple[Tensor, Tensor]:
     """The boxes (B, G, 4) of photos in network pixels, and which of them there are (B, G)."""
-    return pad_boxes([network_boxes(example, model.preprocessing) for example in examples])
+    return pad_boxes(
+        [network_boxes(example, model.preprocessing) for example in examples]
+    )
 
 
 def score_pairs(
-    model: RegionModel, pixels: Tensor, boxes_xyxy: Tensor, chosen: Sequence[Sequence[BoxPhrase]]
+    model: RegionModel,
+    pixels: Tensor,
+    boxes_xyxy: Tensor,
+    chosen: Sequence[Sequence[BoxPhrase]],
 ) -> Tensor:
     """The aligner's score (P, P) of each pair's box with each pair's phrase.
 
@@ -120,7 +136,9 @@ def score_pairs(
         boxes_xyxy: (B, G, 4) network pixels.
         chosen: of each photo its pairs.
     """
-    regions, words, word_mask = embed_phrases(model, model.extractor(pixels), boxes_xyxy, chosen)
+    regions, words, word_mask = embed_phrases(
+        model, model.extractor(pixels), boxes_xyxy, chosen
+    )
     region_mask = torch.ones(regions.shape[:2], dtype=torch.bool)
     scores: Tensor = model.aligner.score(regions, words, region_mask, word_mask)
     return scores

@@ -34,7 +34,9 @@ def camera_photos(sources: list[str], count: int, folder: Path) -> list[Path]:
         with Image.open(sources[number % len(sources)]) as image:
             large = image.convert("RGB").resize(SIZE, Image.Resampling.BICUBIC)
         grain = chance.integers(-6, 7, (SIZE[1], SIZE[0], 1), dtype=np.int16)
-        pixels = (np.asarray(large, dtype=np.int16) + grain).clip(0, 255).astype(np.uint8)
+        pixels = (
+            (np.asarray(large, dtype=np.int16) + grain).clip(0, 255).astype(np.uint8)
+        )
         path = folder / f"{number}.jpg"
         Image.fromarray(pixels).save(path, quality=92)
         paths.append(path)
@@ -53,20 +55,27 @@ def main() -> None:
         report_values = {
             "photos": arguments.photos,
             "pixels": SIZE[0] * SIZE[1],
-            "mean_bytes": round(sum(path.stat().st_size for path in paths) / len(paths)),
+            "mean_bytes": round(
+                sum(path.stat().st_size for path in paths) / len(paths)
+            ),
             "threads": torch.get_num_threads(),
         }
         for name, captions in (("with captions", None), ("without captions", 0)):
             library = PhotoIndex.open_or_create(folder / name, captioner)
             seconds = time_adding(library, captioner, paths, captions)
-            report_values[f"photos an hour, {name}"] = round(arguments.photos / seconds * 3600)
+            report_values[f"photos an hour, {name}"] = round(
+                arguments.photos / seconds * 3600
+            )
     print(json.dumps(report_values, indent=2))
     if arguments.json:
         write_json(arguments.json, report_values)
 
 
 def time_adding(
-    library: PhotoIndex, captioner: RegionCaptioner, paths: list[Path], captions: int | None
+    library: PhotoIndex,
+    captioner: RegionCaptioner,
+    paths: list[Path],
+    captions: int | None,
 ) -> float:
     """Seconds for all photos but the first, which warms up."""
     library.add(captioner, paths[:1], captions=captions)

@@ -35,7 +35,9 @@ def held(folder: Path) -> list[str]:
 def main() -> None:
     """Kill, look, report."""
     arguments = parse_arguments()
-    wanted = sorted(os.path.abspath(path) for path in find_photos([str(arguments.photos)]).paths)
+    wanted = sorted(
+        os.path.abspath(path) for path in find_photos([str(arguments.photos)]).paths
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "index"
         command = add_command(arguments.photos, folder, arguments.model)
@@ -64,14 +66,25 @@ def kill_often(
 
 def add_command(photos: Path, folder: Path, model: str) -> list[str]:
     """The words of a process that adds photos to a library in small batches."""
-    options = ["--index", str(folder), "--model", model, "--captions", "1", "--batch", "2"]
+    options = [
+        "--index",
+        str(folder),
+        "--model",
+        model,
+        "--captions",
+        "1",
+        "--batch",
+        "2",
+    ]
     return [sys.executable, "-c", COMMAND, "index", "add", str(photos), *options]
 
 
 def check_photos(before: list[str], now: list[str], wanted: list[str]) -> None:
     """Fail where a library has lost a photo since the kill before, or has one twice."""
     assert len(now) == len(set(now)), "a photo stands twice"
-    assert set(before) <= set(now) <= set(wanted), "a photo was lost, or is none of ours"
+    assert set(before) <= set(now) <= set(wanted), (
+        "a photo was lost, or is none of ours"
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -90,7 +103,9 @@ def parse_arguments() -> argparse.Namespace:
 def kill_one(command: list[str], folder: Path, delay: float) -> None:
     """Start, wait until something is written, wait a little more, kill."""
     latest = newest(folder)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as adding:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as adding:
         while newest(folder) == latest and adding.poll() is None:
             time.sleep(0.01)
         time.sleep(delay)

@@ -45,9 +45,13 @@ time.sleep(1e6)
 
 def start_server() -> tuple[subprocess.Popen[str], str]:
     """A server with an empty bucket, and its address."""
-    server = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
+    )
     address = server.stdout.readline().strip()  # type: ignore[union-attr]
-    urllib.request.urlopen(urllib.request.Request(f"http://{address}/bucket", method="PUT")).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"http://{address}/bucket", method="PUT")
+    ).close()
     return server, address
 
 
@@ -64,7 +68,9 @@ def set_credentials(address: str) -> None:
 
 def vectors_of(number: int, size: int) -> NDArray[np.float32]:
     """Unit vectors (20, D) of a photo that never was."""
-    vectors = np.random.default_rng(number).standard_normal((20, size), dtype=np.float32)
+    vectors = np.random.default_rng(number).standard_normal(
+        (20, size), dtype=np.float32
+    )
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -82,7 +88,9 @@ def write(first: int, seconds: float, model: str) -> None:
     print(batches, flush=True)
 
 
-def read(library: PhotoIndex, captioner: RegionCaptioner, writers: list[Any]) -> dict[str, Any]:
+def read(
+    library: PhotoIndex, captioner: RegionCaptioner, writers: list[Any]
+) -> dict[str, Any]:
     """Count and search until no writer is left."""
     counts, searches = [], []
     while any(writer.poll() is None for writer in writers):
@@ -90,7 +98,9 @@ def read(library: PhotoIndex, captioner: RegionCaptioner, writers: list[Any]) ->
         start = time.perf_counter()
         hits = library.search(captioner, "a dog on a red boat", k=10)
         searches.append((time.perf_counter() - start) * 1e3)
-        assert len(hits) == min(10, len(hits)) and len({hit.photo for hit in hits}) == len(hits)
+        assert len(hits) == min(10, len(hits)) and len(
+            {hit.photo for hit in hits}
+        ) == len(hits)
     halves = [count for count in counts if count % BATCH]
     assert not halves, f"half a batch was seen: {halves}"
     assert counts == sorted(counts), "a count went back"
@@ -120,8 +130,17 @@ def measure(seconds: float, model: str) -> dict[str, Any]:
 
 def start_writer(number: int, seconds: float, model: str) -> subprocess.Popen[str]:
     """A process that writes photos with numbers of its own."""
-    options = ["--seconds", str(seconds), "--model", model, "--writer", str(number * 1_000_000)]
-    return subprocess.Popen([sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True)
+    options = [
+        "--seconds",
+        str(seconds),
+        "--model",
+        model,
+        "--writer",
+        str(number * 1_000_000),
+    ]
+    return subprocess.Popen(
+        [sys.executable, __file__, *options], stdout=subprocess.PIPE, text=True
+    )
 
 
 def main() -> None:

@@ -59,7 +59,9 @@ def sentences(examples: Sequence[Example]) -> list[Asked]:
     """Every sentence of dev."""
     none = np.zeros((0, 4), dtype=np.float32)
     return [
-        Asked(text, row, none) for row, example in enumerate(examples) for text in example.captions
+        Asked(text, row, none)
+        for row, example in enumerate(examples)
+        for text in example.captions
     ]
 
 
@@ -71,7 +73,8 @@ def phrases(examples: Sequence[Example]) -> list[Asked]:
             if phrase.boxes:
                 truths = example.boxes_xyxy[list(phrase.boxes)]
                 queries.setdefault(
-                    (row, phrase.text.lower()), Asked(phrase.text, row, truths, example.size_wh)
+                    (row, phrase.text.lower()),
+                    Asked(phrase.text, row, truths, example.size_wh),
                 )
     return list(queries.values())
 
@@ -99,7 +102,9 @@ def exact_ranks(
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
         token_ids = [captioner.vocabulary.encode(asked.text) for asked in block]
-        scores = score_matrix(captioner.predictor, embeddings, token_ids, is_region)  # (B, C)
+        scores = score_matrix(
+            captioner.predictor, embeddings, token_ids, is_region
+        )  # (B, C)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
         for name, group in groups.items():
             ranks[name].append((scores[group] > true).sum(axis=0))
@@ -132,7 +137,9 @@ def measure(
     return figures | framed_figures(framed, framed_alone)
 
 
-def framed_figures(framed: Sequence[bool], framed_alone: Sequence[bool]) -> dict[str, Any]:
+def framed_figures(
+    framed: Sequence[bool], framed_alone: Sequence[bool]
+) -> dict[str, Any]:
     """The share of framed regions that are right: of the photos that were found, and of a search in them alone."""
     if not framed_alone:
         return {}
@@ -222,20 +229,26 @@ def group_recalls(ranks_by_group: dict[str, np.ndarray]) -> dict[str, Any]:
     return figures
 
 
-def draw(queries: Sequence[Asked], vocabulary: Vocabulary, count: int) -> tuple[list[Asked], int]:
+def draw(
+    queries: Sequence[Asked], vocabulary: Vocabulary, count: int
+) -> tuple[list[Asked], int]:
     """Up to so many queries of which the model knows a word, and how many have none."""
     asked = [query for query in queries if knows_word(vocabulary, query.text)]
     drawn = random.Random(0).sample(asked, min(count, len(asked)))
     return drawn, len(queries) - len(asked)
 
 
-def embed(captioner: RegionCaptioner, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+def embed(
+    captioner: RegionCaptioner, examples: Sequence[Example]
+) -> tuple[Tensor, Tensor]:
     """The regions of all photos (B, N, D) for exact scores, and which of them there are (B, N)."""
     opened, embeddings, is_region = region_embeddings(
         EncodedPhotos(captioner, examples), ALIGN_REGIONS
     )
     if len(opened) != len(examples):
-        raise ValueError(f"expected {len(examples)} photos that can be opened, got {len(opened)}")
+        raise ValueError(
+            f"expected {len(examples)} photos that can be opened, got {len(opened)}"
+        )
     return embeddings, is_region
 
 
@@ -253,15 +266,24 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="Flickr8k with Entities")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="Flickr8k with Entities"
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--library", choices=("dev", "all"), default="dev")
-    parser.add_argument("--photos", type=int, help="only the first dev photos, to try it out")
     parser.add_argument(
-        "--queries", type=int, default=2_000, help="sentences, and as many phrases, drawn at random"
+        "--photos", type=int, help="only the first dev photos, to try it out"
     )
     parser.add_argument(
-        "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
+        "--queries",
+        type=int,
+        default=2_000,
+        help="sentences, and as many phrases, drawn at random",
+    )
+    parser.add_argument(
+        "--index",
+        type=Path,
+        help="folder that keeps the library; else it is a temporary one",
     )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

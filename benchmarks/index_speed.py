@@ -58,7 +58,11 @@ def pool(
 
 
 def made_up(
-    real: NDArray[np.float32], photos: int, noise: float, seed: int = 0, together: int = CHUNK
+    real: NDArray[np.float32],
+    photos: int,
+    noise: float,
+    seed: int = 0,
+    together: int = CHUNK,
 ) -> Iterator[NDArray[np.float32]]:
     """Chunks (together, N, D) of photos that never were."""
     chance = np.random.default_rng(seed)
@@ -68,7 +72,9 @@ def made_up(
         places = np.tile(np.arange(regions), (rows, 1))
         places[:, 1:] = chance.integers(1, regions, (rows, regions - 1))
         mixed = real[chance.integers(0, count, (rows, regions)), places]
-        mixed += chance.standard_normal(mixed.shape, dtype=np.float32) * (noise / size**0.5)
+        mixed += chance.standard_normal(mixed.shape, dtype=np.float32) * (
+            noise / size**0.5
+        )
         mixed /= np.linalg.norm(mixed, axis=2, keepdims=True)
         yield mixed
 
@@ -167,8 +173,12 @@ def compare(
     import torch
 
     everything = torch.from_numpy(vectors).float()
-    exact, figures = clock(lambda text: brute_force(captioner, everything, text), queries)
-    rows: list[dict[str, Any]] = [{"how": "brute force (torch)", **figures, "recall@10": 1.0}]
+    exact, figures = clock(
+        lambda text: brute_force(captioner, everything, text), queries
+    )
+    rows: list[dict[str, Any]] = [
+        {"how": "brute force (torch)", **figures, "recall@10": 1.0}
+    ]
     print(rows[-1], flush=True)
     start = time.perf_counter()
     search(captioner, library, CANDIDATES, queries[0])
@@ -189,12 +199,16 @@ def search(
     query = read_query(captioner, text, None, None)
     heaviest = query.heaviest() @ library._basis
     shortlist = library._store.candidates(heaviest, 10, None, candidates)
-    return [int(Path(hit.photo).stem) for hit in best_hits(captioner, query, shortlist, 10)]
+    return [
+        int(Path(hit.photo).stem) for hit in best_hits(captioner, query, shortlist, 10)
+    ]
 
 
 def queries_of(examples: Sequence[Example], count: int) -> list[str]:
     """Sentences and short phrases in turn, of as many photos."""
-    with_phrases = [example for example in examples if example.captions and example.phrases]
+    with_phrases = [
+        example for example in examples if example.captions and example.phrases
+    ]
     chosen = with_phrases[:: max(1, len(examples) // count)]
     return [
         example.phrases[0].text if number % 2 else example.captions[0]
@@ -212,24 +226,39 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="Flickr8k with Entities")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="Flickr8k with Entities"
+    )
     parser.add_argument("--model", default="mini")
-    parser.add_argument("--photos", type=int, default=100_000, help="size of the library")
+    parser.add_argument(
+        "--photos", type=int, default=100_000, help="size of the library"
+    )
     parser.add_argument(
         "--real", type=int, default=6_000, help="real photos whose regions are mixed"
     )
     parser.add_argument(
-        "--noise", type=float, default=0.3, help="length of the noise beside that of a vector"
+        "--noise",
+        type=float,
+        default=0.3,
+        help="length of the noise beside that of a vector",
     )
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument(
-        "--candidates", type=int, nargs="+", default=[CANDIDATES], help="photos ranked exactly"
+        "--candidates",
+        type=int,
+        nargs="+",
+        default=[CANDIDATES],
+        help="photos ranked exactly",
     )
     parser.add_argument(
-        "--vectors", type=Path, help="npy file that keeps the real photos' vectors between runs"
+        "--vectors",
+        type=Path,
+        help="npy file that keeps the real photos' vectors between runs",
     )
     parser.add_argument(
-        "--index", type=Path, help="folder that keeps the library; else it is a temporary one"
+        "--index",
+        type=Path,
+        help="folder that keeps the library; else it is a temporary one",
     )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -247,7 +276,9 @@ def main() -> None:
         library = PhotoIndex.open_or_create(
             arguments.index or Path(temporary) / "index", captioner, rebuild=True
         )
-        seconds, vectors = build(library, made_up(real, arguments.photos, arguments.noise))
+        seconds, vectors = build(
+            library, made_up(real, arguments.photos, arguments.noise)
+        )
         rows = compare(captioner, library, vectors, queries, arguments.candidates)
         bytes_written = library.info()["bytes"]
     report = {

@@ -69,7 +69,13 @@ def try_lancedb(
 def read_vectors(library: PhotoIndex) -> tuple[NDArray[np.int64], Vectors]:
     """The numbers (P,) of a library's photos and their vectors (P, N, D); the first is the whole photo's."""
     rows = library._store._table.search().select(["bytes", "vectors"]).to_arrow()
-    flat = rows["vectors"].combine_chunks().flatten().flatten().to_numpy(zero_copy_only=False)
+    flat = (
+        rows["vectors"]
+        .combine_chunks()
+        .flatten()
+        .flatten()
+        .to_numpy(zero_copy_only=False)
+    )
     shape = (rows.num_rows, 1 + library.about.regions, library.about.size)
     return rows["bytes"].to_numpy(), flat.reshape(shape).astype(np.float32)
 
@@ -87,7 +93,9 @@ def run(
     start = time.process_time()
     table.create_index(metric="dot", index_type=trial.kind, **trial.options)
     built = time.process_time() - start
-    shortlists, times = clock(of_regions if trial.regions else of_whole_photos, table, queries)
+    shortlists, times = clock(
+        of_regions if trial.regions else of_whole_photos, table, queries
+    )
     return {
         "how": f"LanceDB: {trial.name}",
         "built_cpu_s": built,
@@ -109,7 +117,9 @@ def clock(
     return shortlists, times
 
 
-def make_table(trial: Trial, folder: Path, numbers: NDArray[np.int64], vectors: Vectors) -> Any:
+def make_table(
+    trial: Trial, folder: Path, numbers: NDArray[np.int64], vectors: Vectors
+) -> Any:
     """A table with a row for each photo or each region."""
     import lancedb
     import pyarrow as pa
@@ -136,7 +146,11 @@ def of_regions(table: Any, words: Vectors) -> list[int]:
 
 def nearest(table: Any, vector: Vectors, limit: int) -> list[int]:
     """The photos of the rows nearest to a vector (D,)."""
-    query = table.search(vector, vector_column_name="vector").distance_type("dot").nprobes(20)
+    query = (
+        table.search(vector, vector_column_name="vector")
+        .distance_type("dot")
+        .nprobes(20)
+    )
     rows = query.limit(limit).select(["photo", "_distance"]).to_arrow()
     photos: list[int] = rows["photo"].to_pylist()
     return photos

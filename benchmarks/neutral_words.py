@@ -62,7 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="dev")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--margins", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0])
+    parser.add_argument(
+        "--margins", type=float, nargs="+", default=[0.0, 0.5, 1.0, 1.5, 2.0]
+    )
     return parser.parse_args()
 
 

@@ -26,7 +26,9 @@ from regiontalk.records import Example
 TOGETHER = 16  # photos whose sentences are written in one batch
 
 
-def measure(captioner: ObjectCaptioner, examples: Sequence[Example], show: int) -> dict[str, Any]:
+def measure(
+    captioner: ObjectCaptioner, examples: Sequence[Example], show: int
+) -> dict[str, Any]:
     """BLEU-4 and CIDEr of the sentences, and how many photos held nothing for the detector."""
     sentences: dict[str, str] = {}
     empty, started = 0, time.perf_counter()
@@ -78,14 +80,18 @@ def main() -> None:
     for captions in sorted((arguments.data / "coco").rglob("captions_*.json")):
         split = captions.stem.removeprefix("captions_")
         if (captions.parent.parent / split).is_dir():
-            sets[f"coco {split}"] = read_coco(captions.parent.parent / split, captions)[0]
+            sets[f"coco {split}"] = read_coco(captions.parent.parent / split, captions)[
+                0
+            ]
     rows = {}
     for name, examples in sets.items():
         captioned = [example for example in examples if example.captions]
         rows[name] = measure(captioner, captioned[: arguments.limit], arguments.show)
         print(name, " ".join(f"{key} {value:.4g}" for key, value in rows[name].items()))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"model": arguments.model, **rows}, indent=2) + "\n")
+        arguments.json.write_text(
+            json.dumps({"model": arguments.model, **rows}, indent=2) + "\n"
+        )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -95,7 +101,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--detector", required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=None, help="photos of each set")
-    parser.add_argument("--show", type=int, default=5, help="sentences to print of each set")
+    parser.add_argument(
+        "--show", type=int, default=5, help="sentences to print of each set"
+    )
     parser.add_argument("--json", type=Path, default=None)
     return parser.parse_args()
 

@@ -60,7 +60,9 @@ def measure(model: str, folder: Path) -> str:
     }
     right = sum(bool(verdict) for verdict in verdicts) / max(1, len(verdicts))
     parts = [f"{name} {100 * (value or 0):.1f}" for name, value in values.items()]
-    return ", ".join([*parts, f"words right on {100 * right:.1f} % of {len(verdicts)} true boxes"])
+    return ", ".join(
+        [*parts, f"words right on {100 * right:.1f} % of {len(verdicts)} true boxes"]
+    )
 
 
 def write_memory(data: Path, model_folder: Path) -> None:
@@ -102,7 +104,9 @@ def main() -> None:
             raise SystemExit(result.output)
         minutes = (time.perf_counter() - started) / 60
         cpu_minutes = (time.process_time() - cpu) / 60
-        print(f"{size} screens: {minutes:.1f} minutes, {cpu_minutes:.1f} of the processor")
+        print(
+            f"{size} screens: {minutes:.1f} minutes, {cpu_minutes:.1f} of the processor"
+        )
         print(f"after: {measure(str(model), test)}", flush=True)
 
 

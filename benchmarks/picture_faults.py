@@ -28,7 +28,19 @@ from regiontalk.images.dates import photo_date
 from regiontalk.images.open import ImageError, open_photo
 
 MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "I", "F", "LAB", "YCbCr")
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF", "HEIF")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "WEBP",
+    "TIFF",
+    "PPM",
+    "JPEG2000",
+    "TGA",
+    "AVIF",
+    "HEIF",
+)
 FEWEST_WITH_BOMBS = 1_000  # cases: to make the bombs takes half a minute and a gigabyte
 BOMB_SIDE = 9_000  # pixels; 81 million, just below the limit
 
@@ -41,7 +53,9 @@ def main() -> None:
 
         pi_heif.register_heif_opener()
     chance = random.Random(options.seed)
-    finish(run_cases(cases(options.count, chance), check, options.seconds, options.keep))
+    finish(
+        run_cases(cases(options.count, chance), check, options.seconds, options.keep)
+    )
 
 
 def cases(count: int, chance: random.Random) -> Iterator[Case]:
@@ -64,7 +78,9 @@ def cases(count: int, chance: random.Random) -> Iterator[Case]:
 
 def whole_pictures() -> Iterator[Case]:
     """A picture of every mode that a format holds."""
-    random_values = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    random_values = np.random.default_rng(0).integers(
+        0, 256, (37, 53, 3), dtype=np.uint8
+    )
     noise = Image.fromarray(random_values)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
@@ -76,10 +92,20 @@ def whole_pictures() -> Iterator[Case]:
         for mode in MODES:
             stream = io.BytesIO()
             try:
-                picture = noise.convert("L").convert(mode) if mode[0] in "IF" else _as(noise, mode)
+                picture = (
+                    noise.convert("L").convert(mode)
+                    if mode[0] in "IF"
+                    else _as(noise, mode)
+                )
                 more = {"exif": exif, "icc_profile": profile, "xmp": xmp}
-                picture.save(stream, kind, **(more if kind not in ("PPM", "TGA") else {}))
-            except (OSError, ValueError, KeyError):  # a mode that the format does not hold
+                picture.save(
+                    stream, kind, **(more if kind not in ("PPM", "TGA") else {})
+                )
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+            ):  # a mode that the format does not hold
                 continue
             yield f"{kind} {mode}", stream.getvalue()
     stream = io.BytesIO()
@@ -137,10 +163,18 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG bomb, RGBA": lambda: _png(BOMB_SIDE, BOMB_SIDE, 6, _rows(4)),
     "PNG bomb, grey": lambda: _png(BOMB_SIDE, BOMB_SIDE, 0, _rows(1)),
     "PNG whose text unpacks to a gigabyte": lambda: _png(
-        8, 8, 0, zlib.compress(bytes(72)), b"zTXta\0\0" + zlib.compress(bytes(1 << 28), 9)
+        8,
+        8,
+        0,
+        zlib.compress(bytes(72)),
+        b"zTXta\0\0" + zlib.compress(bytes(1 << 28), 9),
     ),
     "PNG whose profile unpacks to much": lambda: _png(
-        8, 8, 0, zlib.compress(bytes(72)), b"iCCPa\0\0" + zlib.compress(bytes(1 << 28), 9)
+        8,
+        8,
+        0,
+        zlib.compress(bytes(72)),
+        b"iCCPa\0\0" + zlib.compress(bytes(1 << 28), 9),
     ),
     "JPEG of very many scans": _many_scans,
     "GIF bomb": lambda: _saved("GIF", "P"),

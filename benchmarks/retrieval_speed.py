@@ -33,7 +33,10 @@ from regiontalk.model.config import ModelConfig
 from regiontalk.records import FloatArray
 
 PHOTOS, SENTENCES_EACH, REGIONS, DIMENSIONS = 5000, 5, 20, 256
-WORDS = (6, 18)  # shortest and longest sentence; the mean of 12 is that of Flickr and COCO
+WORDS = (
+    6,
+    18,
+)  # shortest and longest sentence; the mean of 12 is that of Flickr and COCO
 ALLOWED_RATIO, ALLOWED_BYTES = 2.0, 2e9
 
 
@@ -95,7 +98,9 @@ def time_ranks(vectors: Vectors, photos: int) -> tuple[float, float]:
     scorer: Any = SimpleNamespace(config=ModelConfig(), score=maxsim)
     start = seconds()
     scores = score_blocks(scorer, vectors.regions, vectors.words, is_region)
-    ranks(scores, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK)
+    ranks(
+        scores, np.repeat(np.arange(photos), SENTENCES_EACH), photos=photos, block=BLOCK
+    )
     end = seconds()
     return end[0] - start[0], end[1] - start[1]
 
@@ -144,9 +149,14 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--fraction", type=float, default=1.0, help="share of the 5,000 x 25,000 pairs to time"
+        "--fraction",
+        type=float,
+        default=1.0,
+        help="share of the 5,000 x 25,000 pairs to time",
     )
-    parser.add_argument("--threads", type=int, default=2, help="as OMP_NUM_THREADS has it")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="as OMP_NUM_THREADS has it"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -93,7 +93,9 @@ def simulate(cluster: Cluster, *, photos: int, batch: int, seed: int) -> Lost:
     """
     lost, waiting = Lost(), -(-photos // batch)
     failures = Failures(cluster, seed)
-    queue = [(0.0, worker) for worker in range(cluster.workers)]  # when it is free, and who
+    queue = [
+        (0.0, worker) for worker in range(cluster.workers)
+    ]  # when it is free, and who
     end = 0.0
     while waiting > 0:
         now, worker = heapq.heappop(queue)
@@ -123,14 +125,19 @@ def main() -> None:
     parser.add_argument("--restart", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     values = vars(parser.parse_args())
-    cluster = Cluster(*(values[name] for name in ("workers", "speed", "hours", "restart")))
-    lost = simulate(cluster, photos=values["photos"], batch=values["batch"], seed=values["seed"])
+    cluster = Cluster(
+        *(values[name] for name in ("workers", "speed", "hours", "restart"))
+    )
+    lost = simulate(
+        cluster, photos=values["photos"], batch=values["batch"], seed=values["seed"]
+    )
     ideal = values["photos"] / values["speed"] / values["workers"] / 3600
     assert lost.largest_loss <= values["batch"], "a failure cost more than a batch"
     share = lost.photos_lost / values["photos"]
     print(
         json.dumps(
-            {**values, **asdict(lost), "hours_without": ideal, "share_lost": share}, indent=2
+            {**values, **asdict(lost), "hours_without": ideal, "share_lost": share},
+            indent=2,
         )
     )
 

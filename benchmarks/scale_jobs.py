@@ -39,9 +39,19 @@ def make_photos(real: Sequence[str], count: int, folder: Path) -> None:
     partial.rename(folder)
 
 
-def command(photos: Path, output: Path, workers: int, options: Sequence[str]) -> list[str]:
+def command(
+    photos: Path, output: Path, workers: int, options: Sequence[str]
+) -> list[str]:
     """The command of a job."""
-    words = ["scale", "caption", str(photos), "--output", str(output), "--workers", str(workers)]
+    words = [
+        "scale",
+        "caption",
+        str(photos),
+        "--output",
+        str(output),
+        "--workers",
+        str(workers),
+    ]
     return [sys.executable, "-c", COMMAND, *words, *options]
 
 
@@ -86,7 +96,9 @@ def sample(pid: int, output: Path, start: float) -> Sample:
     return {
         "seconds": time.perf_counter() - start,
         "parts": len(parts(output)),
-        "driver_mb": resident_mb(psutil.Process(pid)) if psutil.pid_exists(pid) else 0.0,
+        "driver_mb": resident_mb(psutil.Process(pid))
+        if psutil.pid_exists(pid)
+        else 0.0,
         "largest_captioning_worker_mb": max(actors, default=0.0),
         "largest_worker_mb": max(tasks, default=0.0),
         "ray_and_workers_mb": sum(everything),

@@ -38,7 +38,9 @@ class Campaign:
         self._words, self._output = words, output
         self._job: subprocess.Popen[bytes] | None = None
 
-    def run(self, moments: Sequence[int], kinds: Sequence[str], seed: int) -> Iterator[str]:
+    def run(
+        self, moments: Sequence[int], kinds: Sequence[str], seed: int
+    ) -> Iterator[str]:
         """Kill a process of each kind once so many parts are finished, then run to the end; what was killed.
 
         Raises:
@@ -64,7 +66,9 @@ class Campaign:
     def _wait_for(self, count: int) -> None:
         while len(parts(self._output)) < count:
             if self._running().poll() is not None:
-                raise RuntimeError(f"the job ended with code {self._running().returncode}")
+                raise RuntimeError(
+                    f"the job ended with code {self._running().returncode}"
+                )
             time.sleep(0.1)
 
     def _kill(self, kind: str, chance: random.Random) -> str:
@@ -99,10 +103,14 @@ def rows_of(output: Path) -> list[str]:
     return sorted(json.dumps(row, sort_keys=True) for row in Output(str(output)).rows())
 
 
-def disturb(folder: Path, undisturbed: Path, arguments: argparse.Namespace) -> list[str]:
+def disturb(
+    folder: Path, undisturbed: Path, arguments: argparse.Namespace
+) -> list[str]:
     """Run the job with its kills; what was killed."""
     output = folder / "killed"
-    words = command(folder / "photos", output, arguments.workers, arguments.options.split())
+    words = command(
+        folder / "photos", output, arguments.workers, arguments.options.split()
+    )
     total = len(parts(undisturbed))
     chance = random.Random(arguments.seed)
     moments = sorted(chance.sample(range(1, total - 1), arguments.kills))
@@ -127,12 +135,17 @@ def compare(folder: Path, undisturbed: Path, count: int) -> None:
     if differing:
         raise RuntimeError(f"{differing} rows differ from those of the undisturbed job")
     same_files = parts(folder / "killed") == parts(undisturbed)
-    print(f"{len(rows)} rows, all as in the undisturbed job; same files: {same_files}", flush=True)
+    print(
+        f"{len(rows)} rows, all as in the undisturbed job; same files: {same_files}",
+        flush=True,
+    )
 
 
 def run(folder: Path, arguments: argparse.Namespace) -> None:
     """Make what is missing, kill, compare, write."""
-    make_photos(find_photos([arguments.source]).paths, arguments.photos, folder / "photos")
+    make_photos(
+        find_photos([arguments.source]).paths, arguments.photos, folder / "photos"
+    )
     undisturbed: Path = arguments.undisturbed or folder / "undisturbed"
     if not arguments.undisturbed:
         words = command(
@@ -160,7 +173,9 @@ def parse_arguments() -> argparse.Namespace:
         "--options", default="--batch 64 --regions 0 --beam 1", help="of scale caption"
     )
     parser.add_argument("--folder", type=Path, help="keeps photos and outputs")
-    parser.add_argument("--undisturbed", type=Path, help="the output of an undisturbed job")
+    parser.add_argument(
+        "--undisturbed", type=Path, help="the output of an undisturbed job"
+    )
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -94,7 +94,9 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
         for name, label in CURVES.items():
             axis.plot(minutes, [row[name] for row in values["samples"]], label=label)
         title = f"{values['workers']} worker{'s' if values['workers'] > 1 else ''}"
-        axis.set(title=f"{title}, {values['photos']:,} photos", xlabel="minutes", ylabel="MB")
+        axis.set(
+            title=f"{title}, {values['photos']:,} photos", xlabel="minutes", ylabel="MB"
+        )
         axis.set_ylim(0)
         axis.legend()
     figure.savefig(path, dpi=120)
@@ -102,14 +104,18 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
 def measure(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """The figures of one job for each number of workers."""
-    make_photos(find_photos([arguments.source]).paths, arguments.photos, folder / "photos")
+    make_photos(
+        find_photos([arguments.source]).paths, arguments.photos, folder / "photos"
+    )
     runs: list[dict[str, Any]] = []
     for workers in arguments.workers:
         output = folder / f"by-{workers}"
         words = command(folder / "photos", output, workers, arguments.options.split())
         load = os.getloadavg()[0]
         values = run(words, output, arguments.photos)
-        runs.append({"workers": workers, "photos": arguments.photos, "load": load, **values})
+        runs.append(
+            {"workers": workers, "photos": arguments.photos, "load": load, **values}
+        )
         print(json.dumps(summary(runs[-1])), flush=True)
     return runs
 

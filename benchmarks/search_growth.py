@@ -76,7 +76,9 @@ class Exact:
         scores = exact_scores(vectors, queries)
         numbers = np.arange(self.photos, self.photos + len(vectors))
         all_scores = np.concatenate([self.scores, scores], axis=1)
-        all_numbers = np.concatenate([self.numbers, np.tile(numbers, (len(queries), 1))], axis=1)
+        all_numbers = np.concatenate(
+            [self.numbers, np.tile(numbers, (len(queries), 1))], axis=1
+        )
         best = np.argsort(-all_scores, axis=1)[:, :10]
         self.scores = np.take_along_axis(all_scores, best, 1)
         self.numbers = np.take_along_axis(all_numbers, best, 1)
@@ -108,12 +110,16 @@ class Mixture:
     queries: Sequence[Query]
 
 
-def grow(library: PhotoIndex, mixture: Mixture, size: int, folder: Path) -> dict[str, float]:
+def grow(
+    library: PhotoIndex, mixture: Mixture, size: int, folder: Path
+) -> dict[str, float]:
     """Write photos until there are ``size``; the processor's seconds of making and of writing them."""
     exact = Exact.load(folder / "exact.npz", len(mixture.queries))
     making = writing = 0.0
     table = library._store._table
-    table.delete(f"bytes >= {exact.photos}")  # a chunk whose exact scores were not saved
+    table.delete(
+        f"bytes >= {exact.photos}"
+    )  # a chunk whose exact scores were not saved
     while exact.photos < size:
         start = time.process_time()
         rows = make_rows(mixture, exact, min(CHUNK, size - exact.photos))
@@ -200,14 +206,32 @@ def _status_mb(name: str) -> float:
 
 def measured(folder: Path, arguments: argparse.Namespace, how: str) -> dict[str, Any]:
     """`measure` in a process of its own."""
-    command = [sys.executable, __file__, "--data", str(arguments.data), "--model", arguments.model]
-    command += ["--queries", str(arguments.queries), "--index", str(folder), "--measure", how]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = [
+        sys.executable,
+        __file__,
+        "--data",
+        str(arguments.data),
+        "--model",
+        arguments.model,
+    ]
+    command += [
+        "--queries",
+        str(arguments.queries),
+        "--index",
+        str(folder),
+        "--measure",
+        how,
+    ]
+    output = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
     values: dict[str, Any] = json.loads(output.splitlines()[-1])
     return values
 
 
-def run(folder: Path, arguments: argparse.Namespace, texts: Sequence[str]) -> list[dict[str, Any]]:
+def run(
+    folder: Path, arguments: argparse.Namespace, texts: Sequence[str]
+) -> list[dict[str, Any]]:
     """Grow, build and measure, size by size."""
     captioner = RegionCaptioner.from_pretrained(arguments.model)
     examples, _ = read_split(arguments.data, "train")
@@ -239,7 +263,9 @@ def measure_ways(
 
 def disk_mb(folder: Path) -> float:
     """What all files of a folder take."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    return (
+        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    )
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -258,7 +284,10 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
         for how in WAYS:
             rows_of_way = [row for row in rows if row["how"] == how]
             axis.loglog(
-                [row["photos"] for row in rows_of_way], [*map(value, rows_of_way)], "o-", label=how
+                [row["photos"] for row in rows_of_way],
+                [*map(value, rows_of_way)],
+                "o-",
+                label=how,
             )
         axis.set(title=title, xlabel="photos")
         axis.legend()
@@ -270,19 +299,33 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="Flickr8k with Entities")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="Flickr8k with Entities"
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--photos", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--real", type=int, default=1_500, help="real photos that are mixed")
+    parser.add_argument(
+        "--real", type=int, default=1_500, help="real photos that are mixed"
+    )
     parser.add_argument("--noise", type=float, default=0.3, help="length of the noise")
     parser.add_argument("--queries", type=int, default=40)
     parser.add_argument(
-        "--sketches-up-to", type=int, default=200_000, help="photos whose sketches fit the memory"
+        "--sketches-up-to",
+        type=int,
+        default=200_000,
+        help="photos whose sketches fit the memory",
     )
-    parser.add_argument("--vectors", type=Path, help="npy file that keeps the real vectors")
-    parser.add_argument("--index", type=Path, help="folder that keeps the library between runs")
     parser.add_argument(
-        "--lancedb", type=int, metavar="PHOTOS", help="try LanceDB's own indices at this size"
+        "--vectors", type=Path, help="npy file that keeps the real vectors"
+    )
+    parser.add_argument(
+        "--index", type=Path, help="folder that keeps the library between runs"
+    )
+    parser.add_argument(
+        "--lancedb",
+        type=int,
+        metavar="PHOTOS",
+        help="try LanceDB's own indices at this size",
     )
     parser.add_argument("--measure", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
@@ -295,7 +338,11 @@ def main() -> None:
     arguments = parse_arguments()
     texts = queries_of(read_split(arguments.data, "dev")[0], arguments.queries)
     if arguments.measure:
-        print(json.dumps(measure(arguments.index, arguments.model, texts, arguments.measure)))
+        print(
+            json.dumps(
+                measure(arguments.index, arguments.model, texts, arguments.measure)
+            )
+        )
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.index or Path(temporary)

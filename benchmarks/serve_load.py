@@ -76,15 +76,22 @@ def main() -> None:
         "regions": arguments.regions,
         "seconds": arguments.seconds,
     }
-    report |= {"threads": arguments.threads, "machine": platform.processor() or platform.machine()}
+    report |= {
+        "threads": arguments.threads,
+        "machine": platform.processor() or platform.machine(),
+    }
     with running(arguments.model, arguments.threads, max(arguments.clients)) as address:
         load(
             address, photos, 1, 2.0, arguments.regions
         )  # the first answers wait for what is loaded late
         report["runs"] = []
         for clients in arguments.clients:
-            with nuisance(address, arguments.idle, arguments.slow, arguments.aborted) as broken:
-                tally = load(address, photos, clients, arguments.seconds, arguments.regions)
+            with nuisance(
+                address, arguments.idle, arguments.slow, arguments.aborted
+            ) as broken:
+                tally = load(
+                    address, photos, clients, arguments.seconds, arguments.regions
+                )
             run = summary(clients, arguments.seconds, tally)
             report["runs"].append(run | {"aborted uploads": sum(broken)})
     report["load"] = os.getloadavg()[0]
@@ -102,9 +109,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--regions", type=int, default=10)
-    parser.add_argument("--idle", type=int, default=0, help="connections that say nothing")
-    parser.add_argument("--slow", type=int, default=0, help="clients that send a byte a second")
-    parser.add_argument("--aborted", type=int, default=0, help="clients that break off uploads")
+    parser.add_argument(
+        "--idle", type=int, default=0, help="connections that say nothing"
+    )
+    parser.add_argument(
+        "--slow", type=int, default=0, help="clients that send a byte a second"
+    )
+    parser.add_argument(
+        "--aborted", type=int, default=0, help="clients that break off uploads"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
@@ -130,7 +143,11 @@ def running(model: str, threads: int, clients: int) -> Iterator[str]:
     program = [*PROGRAM, "--model", model, "--waiting", str(max(32, clients))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with subprocess.Popen(
-        program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        program,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     ) as server:
         assert server.stderr is not None
         lines = []
@@ -140,7 +157,9 @@ def running(model: str, threads: int, clients: int) -> Iterator[str]:
                 break
         else:
             raise OSError(f"the server did not start: {''.join(lines)}")
-        drain = threading.Thread(target=lambda: [None for _ in server.stderr or ()], daemon=True)
+        drain = threading.Thread(
+            target=lambda: [None for _ in server.stderr or ()], daemon=True
+        )
         drain.start()
         try:
             yield lines[-1].split()[1].rstrip("/")
@@ -157,7 +176,8 @@ def load(
     end = time.monotonic() + seconds
     threads = [
         threading.Thread(
-            target=client, args=(address, photos[number:] + photos[:number], end, regions, tally)
+            target=client,
+            args=(address, photos[number:] + photos[:number], end, regions, tally),
         )
         for number in range(clients)
     ]
@@ -182,13 +202,18 @@ HEAD = (
 def nuisance(address: str, idle: int, slow: int, aborted: int) -> Iterator[list[int]]:
     """Connections that say nothing, slow clients and broken uploads meanwhile; yields the counts of the latter."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of this program, not of the server
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (most, most)
+    )  # of this program, not of the server
     stop = threading.Event()
     broken = [0] * aborted
     with ExitStack() as stack:
         for _ in range(idle):
             stack.enter_context(connect(address))
-        threads = [threading.Thread(target=send_slowly, args=(address, stop)) for _ in range(slow)]
+        threads = [
+            threading.Thread(target=send_slowly, args=(address, stop))
+            for _ in range(slow)
+        ]
         threads += [
             threading.Thread(target=break_off, args=(address, stop, broken, number))
             for number in range(aborted)
@@ -219,7 +244,9 @@ def send_slowly(address: str, stop: threading.Event) -> None:
                 connection.sendall(b" ")
 
 
-def break_off(address: str, stop: threading.Event, broken: list[int], number: int) -> None:
+def break_off(
+    address: str, stop: threading.Event, broken: list[int], number: int
+) -> None:
     """Send half an upload and go, twice a second."""
     while not stop.wait(0.5):
         with suppress(OSError), connect(address) as connection:
@@ -227,7 +254,9 @@ def break_off(address: str, stop: threading.Event, broken: list[int], number: in
             broken[number] += 1
 
 
-def client(address: str, photos: Sequence[bytes], end: float, regions: int, tally: Tally) -> None:
+def client(
+    address: str, photos: Sequence[bytes], end: float, regions: int, tally: Tally
+) -> None:
     """One client: photo after photo."""
     number = 0
     with httpx2.Client(timeout=60) as asking:
@@ -250,7 +279,9 @@ def client(address: str, photos: Sequence[bytes], end: float, regions: int, tall
 def resident(metrics: str) -> float:
     """The server's resident memory in megabytes, from the text of ``/metrics``."""
     line = next(
-        line for line in metrics.splitlines() if line.startswith("process_resident_memory_bytes ")
+        line
+        for line in metrics.splitlines()
+        if line.startswith("process_resident_memory_bytes ")
     )
     return float(line.split()[1]) / 1e6
 
@@ -269,7 +300,9 @@ def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
         "median ms": 1e3 * statistics.median(taken),
         "p99 ms": 1e3 * taken[min(len(taken) - 1, int(0.99 * len(taken)))],
         "statuses": tally.statuses,
-        "errors": sum(count for status, count in tally.statuses.items() if status != "200"),
+        "errors": sum(
+            count for status, count in tally.statuses.items() if status != "200"
+        ),
         "most MB": max(tally.megabytes),
         "growth MB": late - early,
     }

@@ -40,7 +40,9 @@ def main() -> None:
     arguments = parse_arguments()
     examples, _ = read_split(arguments.data, arguments.split)
     captioner = RegionCaptioner.from_pretrained(arguments.model)
-    counts = measure(captioner, examples[: arguments.limit], np.random.default_rng(arguments.seed))
+    counts = measure(
+        captioner, examples[: arguments.limit], np.random.default_rng(arguments.seed)
+    )
     print("beta    snippets  words/snippet  inferred  whole photo  shuffled")
     rows = []
     for beta, tally in counts.items():
@@ -93,12 +95,18 @@ def measure(
         for sentence in scored_sentences(captioner, example, example.size_wh):
             shuffled = random.permuted(sentence.scores, axis=1)
             for beta, tally in counts.items():
-                runs = snippets(viterbi(sentence.scores, beta, starts=sentence.starts)[0])
+                runs = snippets(
+                    viterbi(sentence.scores, beta, starts=sentence.starts)[0]
+                )
                 tally["snippets"] += len(runs)
                 tally["words"] += len(sentence.scores)
                 with_phrase, correct, on_whole_photo = judge(runs, sentence)
-                tally.update({"held": with_phrase, "right": correct, "whole": on_whole_photo})
-                shuffled_runs = snippets(viterbi(shuffled, beta, starts=sentence.starts)[0])
+                tally.update(
+                    {"held": with_phrase, "right": correct, "whole": on_whole_photo}
+                )
+                shuffled_runs = snippets(
+                    viterbi(shuffled, beta, starts=sentence.starts)[0]
+                )
                 with_phrase, correct, _ = judge(shuffled_runs, sentence)
                 tally.update({"shuffled held": with_phrase, "shuffled right": correct})
     return counts
@@ -130,7 +138,9 @@ def scored_sentences(
     features = captioner.encode([open_photo(example.photo)])
     boxes, objectness = model.propose(features, ALIGN_REGIONS)
     regions = model.embed_regions(model.region_features(features, boxes))[0]  # (N, D)
-    overlap = iou(model.preprocessing.to_original(boxes[0], size_wh), example.boxes_xyxy)
+    overlap = iou(
+        model.preprocessing.to_original(boxes[0], size_wh), example.boxes_xyxy
+    )
     for number, caption in enumerate(example.captions):
         token_ids = model.vocabulary.encode(caption)
         if not token_ids:

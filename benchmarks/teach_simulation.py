@@ -42,7 +42,9 @@ FIGURES = ("CIDEr-D", "boxes CIDEr-D", "boxes right")
 
 def truth(question: Question, example: Example) -> Answer:
     """What somebody says who knows: a sentence, and the words of the asked boxes that show an element."""
-    asked = np.array([region.box for region in question.result.regions], dtype=np.float32)
+    asked = np.array(
+        [region.box for region in question.result.regions], dtype=np.float32
+    )
     boxes = []
     if len(asked):
         overlaps = iou(example.boxes_xyxy, asked.reshape(-1, 4))
@@ -51,7 +53,9 @@ def truth(question: Question, example: Example) -> Answer:
             if rows and overlaps[rows].max() >= SAME_THING:
                 x1, y1, x2, y2 = example.boxes_xyxy[rows[0]].tolist()
                 boxes.append(((x1, y1, x2, y2), phrase.text))
-    return Answer(question.photo, question.result.size_wh, example.captions[:1], tuple(boxes))
+    return Answer(
+        question.photo, question.result.size_wh, example.captions[:1], tuple(boxes)
+    )
 
 
 class Simulation:
@@ -62,7 +66,9 @@ class Simulation:
         self.out = out
         write_screens(pool, POOL_SEED, out / "pool")
         write_screens(test, TEST_SEED, out / "test")
-        self.pool = {example.photo.resolve(): example for example in read_folder(out / "pool")[0]}
+        self.pool = {
+            example.photo.resolve(): example for example in read_folder(out / "pool")[0]
+        }
         self.test = read_folder(out / "test")[0]
         folder = resolve_model(start)
         self.base = RegionModel.from_folder(folder)
@@ -70,13 +76,19 @@ class Simulation:
         if not self.base.config.generator.attention:
             self.memory = Memory.load(folder / MEMORY, self.base.extractor)
 
-    def teach(self, name: str, counts: Sequence[int], seed: int, in_order: bool) -> None:
+    def teach(
+        self, name: str, counts: Sequence[int], seed: int, in_order: bool
+    ) -> None:
         """Answer, train and measure, and print a line for each count of answers."""
         answers = Answers(self.out / name / "answers.jsonl")
         if len(answers):
-            raise SystemExit(f"{answers.path}: answers of an earlier run; choose another --out")
+            raise SystemExit(
+                f"{answers.path}: answers of an earlier run; choose another --out"
+            )
         captioner = RegionCaptioner(predictor=TorchPredictor(self.base))
-        teacher = Teacher(captioner, list(self.pool), answers, seed=seed, in_order=in_order)
+        teacher = Teacher(
+            captioner, list(self.pool), answers, seed=seed, in_order=in_order
+        )
         for count in counts:
             self.answer(teacher, answers, count)
             started = time.process_time()
@@ -94,7 +106,9 @@ class Simulation:
         while len(answers) < count:
             question = teacher.next()
             if question is None:
-                raise SystemExit(f"--answers {count}: the pool has {len(self.pool)} screens")
+                raise SystemExit(
+                    f"--answers {count}: the pool has {len(self.pool)} screens"
+                )
             teacher.take(truth(question, self.pool[question.photo]))
 
     def train(self, answers: Answers, out: Path) -> tuple[RegionModel, str]:
@@ -126,7 +140,9 @@ class Simulation:
         config = run.recipe.generate
         if config is None:
             raise ValueError("recipe: expected a section [generate], got none")
-        terms = GenerateTerms.of_examples(model, config, self.test, run.dev_features(model))
+        terms = GenerateTerms.of_examples(
+            model, config, self.test, run.dev_features(model)
+        )
         figures = generate_judge(terms, [example.captions for example in self.test])()
         return ", ".join(f"{name} {100 * figures[name]:.1f}" for name in FIGURES)
 
@@ -141,7 +157,9 @@ def main() -> None:
     parser.add_argument("--answers", type=int, nargs="+", default=[20, 40])
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
-    simulation = Simulation(arguments.out, arguments.start, arguments.pool, arguments.test)
+    simulation = Simulation(
+        arguments.out, arguments.start, arguments.pool, arguments.test
+    )
     for seed in range(arguments.seeds):
         simulation.teach(f"chance_{seed}", arguments.answers, seed, in_order=True)
         simulation.teach(f"least_sure_{seed}", arguments.answers, seed, in_order=False)

@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("fault", choices=("kill", "disk"))
     parser.add_argument("--count", type=int, default=100, help="faults of each job")
     parser.add_argument("--jobs", nargs="+", choices=tuple(JOBS), default=list(JOBS))
-    parser.add_argument("--seconds", type=float, default=600.0, help="of all faults, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="of all faults, at most"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
@@ -104,7 +106,9 @@ def main() -> None:
 def make_photos(folder: Path) -> None:
     """Photos of noise, what `caption --json` would say of many, and a data set with a recipe."""
     folder.mkdir()
-    values = np.random.default_rng(0).integers(0, 256, (PHOTOS, 60, 80, 3), dtype=np.uint8)
+    values = np.random.default_rng(0).integers(
+        0, 256, (PHOTOS, 60, 80, 3), dtype=np.uint8
+    )
     for number, pixels in enumerate(values):
         Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
     _make_results(folder)
@@ -125,7 +129,9 @@ def _make_results(folder: Path) -> None:
     for number in range(MANY):
         path = folder / "many" / f"{number:03}.jpg"
         path.write_bytes((folder / f"{number % PHOTOS:03}.jpg").read_bytes())
-        regions = tuple(RegionCaption((0, 0, 9 + n, 90), f"thing {n}", 0.9) for n in range(9))
+        regions = tuple(
+            RegionCaption((0, 0, 9 + n, 90), f"thing {n}", 0.9) for n in range(9)
+        )
         caption = RegionCaption((0, 0, 320, 240), f"photo {number}", 0.9)
         result = ImageResult(str(path), (320, 240), "mini", caption, regions)
         lines.append(json.dumps(result.to_dict()) + "\n")
@@ -203,7 +209,9 @@ class Job:
         """Run the job undisturbed: three times, or once where it takes long."""
         self.name, self._photos, self._temporary = name, photos, temporary
         if name in ("snippets", "index"):
-            captioner().caption_many([str(photos / "000.jpg")], regions=1)  # loads the graphs
+            captioner().caption_many(
+                [str(photos / "000.jpg")], regions=1
+            )  # loads the graphs
         if name == "train":
             for module in ("torch", "timm", "regiontalk.train.run"):
                 importlib.import_module(module)  # not by each process anew
@@ -288,7 +296,9 @@ class Job:
         files = self.files(folder)
         for name, content in files.items():
             wanted = [allowed[name] for allowed in self.allowed if name in allowed]
-            assert content in wanted, f"{self.name}: {name} is half-written or none of ours"
+            assert content in wanted, (
+                f"{self.name}: {name} is half-written or none of ours"
+            )
         if whole:
             lacking = self.allowed[0].keys() - files.keys()
             assert not lacking, f"{self.name}: {sorted(lacking)[:3]} are lost"
@@ -341,9 +351,7 @@ def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> st
                 grow()
             assert job.run(folder) == 0, job.errors(folder)
             job.check(folder, whole=True)
-    return (
-        f"{full} full disks, each told in a line, {enough} with room enough; nothing half-written"
-    )
+    return f"{full} full disks, each told in a line, {enough} with room enough; nothing half-written"
 
 
 def _bytes_on_disk(size: int) -> int:
@@ -361,13 +369,17 @@ def check_end(job: Job, folder: Path, code: int) -> None:
     lines = [line for line in errors.splitlines() if line.startswith("regiontalk: ")]
     if code:
         assert len(lines) == 1, f"{job.name}: {len(lines)} messages: {errors}"
-        assert "Errno" not in lines[0] or "No space" in lines[0] or "large" in lines[0], lines[0]
+        assert (
+            "Errno" not in lines[0] or "No space" in lines[0] or "large" in lines[0]
+        ), lines[0]
 
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[], None] | None]:
     """A tmpfs of some bytes on a folder, and what makes it larger; None where nothing may be mounted."""
-    if not _mounts(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]):
+    if not _mounts(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    ):
         yield None
         return
     try:

@@ -21,9 +21,15 @@ def packaged_photos() -> list[Path]:
     """The photos that come with scikit-image, as far as they are there."""
     spec = find_spec("skimage")
     folders = [
-        Path(folder) / "data" for folder in (spec.submodule_search_locations or [] if spec else [])
+        Path(folder) / "data"
+        for folder in (spec.submodule_search_locations or [] if spec else [])
     ]
-    photos = [folder / name for folder in folders for name in PACKAGED if (folder / name).is_file()]
+    photos = [
+        folder / name
+        for folder in folders
+        for name in PACKAGED
+        if (folder / name).is_file()
+    ]
     if not photos:
         raise SystemExit(
             "no photo: give one, `make demo PHOTO=path`, or install scikit-image, which brings some"
@@ -33,7 +39,9 @@ def packaged_photos() -> list[Path]:
 
 def describe(result: ImageResult) -> list[str]:
     """A result as lines to read: the photo's sentence, then the regions with words."""
-    lines = [f"{Path(result.photo).name}: {result.caption.hedged_text if result.caption else None}"]
+    lines = [
+        f"{Path(result.photo).name}: {result.caption.hedged_text if result.caption else None}"
+    ]
     for region in result.regions:
         if region.text:
             corners = ",".join(f"{value:.0f}" for value in region.box)

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from regiontalk.drawing.draw import draw
     from regiontalk.images.open import ImageError, open_image
     from regiontalk.model.region_model import RegionModel
-    from regiontalk.records import Example, ImageResult, PhraseMatch, RegionCaption, Regions
+    from regiontalk.records import (
+        Example,
+        ImageResult,
+        PhraseMatch,
+        RegionCaption,
+        Regions,
+    )
 
 __version__ = "0.1.0"
 
@@ -46,7 +52,9 @@ if (
         """The public name, from the module that holds it; kept, so that this runs once for each."""
         for module, names in _HOMES.items():
             if name in names:
-                value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+                value = globals()[name] = getattr(
+                    import_module(f"{__name__}.{module}"), name
+                )
                 return value
         raise AttributeError(
             f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}"

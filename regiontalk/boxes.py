@@ -87,7 +87,10 @@ def union_box(boxes_xyxy: FloatArray) -> FloatArray:
 
 @renamed_argument(threshold="nms_iou")
 def non_maximum_suppression(
-    boxes_xyxy: FloatArray, scores: FloatArray, nms_iou: float, max_count: int | None = None
+    boxes_xyxy: FloatArray,
+    scores: FloatArray,
+    nms_iou: float,
+    max_count: int | None = None,
 ) -> NDArray[np.int64]:
     """Greedy choice: the best box stays, those over ``nms_iou`` with it go, and so on with what is left.
 

@@ -28,7 +28,13 @@ from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.model.hub import resolve_model
-from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
+from regiontalk.records import (
+    FloatArray,
+    ImageResult,
+    PhraseMatch,
+    RegionCaption,
+    checked_boxes,
+)
 from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
     DetectorBoxes,
@@ -45,7 +51,9 @@ from regiontalk.text.vocabulary import UNKNOWN, Vocabulary, tokenize
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
 PHOTOS_TOGETHER = 8  # opened and encoded in one run of the backbone
-BOXES_TOGETHER = 256  # decoded in one batch: enough to be quick, few enough for a gigabyte
+BOXES_TOGETHER = (
+    256  # decoded in one batch: enough to be quick, few enough for a gigabyte
+)
 
 
 class WordScores(NamedTuple):
@@ -98,7 +106,9 @@ class RegionBatch:
     def take(self, columns: Any) -> RegionBatch:
         """The chosen places of every photo."""
         original = tuple(boxes[columns] for boxes in self.original_xyxy)
-        return RegionBatch(self.boxes_xyxy[:, columns], self.scores[:, columns], original)
+        return RegionBatch(
+            self.boxes_xyxy[:, columns], self.scores[:, columns], original
+        )
 
 
 class RegionCaptioner:
@@ -227,9 +237,13 @@ class RegionCaptioner:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
         results: list[ImageResult] = []
         for first in range(0, len(photos), PHOTOS_TOGETHER):
-            opened = [self.open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]]
+            opened = [
+                self.open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]
+            ]
             features = self.encode(opened)
-            batch = self._regions(opened, features, max(regions, self._candidates(regions)))
+            batch = self._regions(
+                opened, features, max(regions, self._candidates(regions))
+            )
             results += self.caption_boxes(
                 opened, features, batch, beams, threshold, check_photo=check_photo
             )
@@ -241,7 +255,8 @@ class RegionCaptioner:
             ]
         if self._candidates(regions):
             results = [
-                replace(result, regions=worthiest(result.regions, regions)) for result in results
+                replace(result, regions=worthiest(result.regions, regions))
+                for result in results
             ]
         return results
 
@@ -268,16 +283,24 @@ class RegionCaptioner:
         """
         opened = self.open(photo)
         wanted = checked_boxes(boxes_xyxy, opened.size_wh)
-        places = np.concatenate([np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted])
+        places = np.concatenate(
+            [np.array([[0, 0, *opened.size_wh]], dtype=np.float32), wanted]
+        )
         boxes = self.preprocessing.to_network(places, opened.size_wh)[None]
-        batch = RegionBatch(boxes, np.ones((1, len(places)), dtype=np.float32), (places,))
-        min_confidence = 0.0 if threshold is None else threshold  # who draws a box wants words
+        batch = RegionBatch(
+            boxes, np.ones((1, len(places)), dtype=np.float32), (places,)
+        )
+        min_confidence = (
+            0.0 if threshold is None else threshold
+        )  # who draws a box wants words
         features = self.encode([opened])
         return self.caption_boxes(
             [opened], features, batch, beams, min_confidence, check_photo=False
         )[0]
 
-    def align(self, photo: PictureSource, sentence: str, *, beta: float = 0.0) -> ImageResult:
+    def align(
+        self, photo: PictureSource, sentence: str, *, beta: float = 0.0
+    ) -> ImageResult:
         """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
 
         A word that the model does not know, or that chooses the NULL region of a model that has
@@ -299,28 +322,38 @@ class RegionCaptioner:
         predictor, opened = self.predictor, self.open(photo)
         tokens, token_ids = self.read(sentence)
         features = self.encode([opened])
-        boxes, objectness = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
+        boxes, objectness = predictor.propose(
+            features, predictor.competing_regions(ALIGN_REGIONS)
+        )
         regions = predictor.embed_regions(predictor.region_features(features, boxes))
         choices = predictor.choices(regions)
         words, _ = predictor.encode_text([token_ids])
         weight = self.config.decoding.region_prior
         prior = region_prior(words, objectness, weight, choices.shape[1])
         is_known = np.array(token_ids) != UNKNOWN
-        scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][is_known]  # (T, N)
+        scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][
+            is_known
+        ]  # (T, N)
         known_tokens = tuple(itertools.compress(tokens, is_known))
         boxes_xyxy = self._to_original(boxes[0], opened)
         return WordScores(opened, known_tokens, boxes_xyxy, scores).visible()
 
-    def decode_alignment(self, word_scores: WordScores, *, beta: float = 0.0) -> ImageResult:
+    def decode_alignment(
+        self, word_scores: WordScores, *, beta: float = 0.0
+    ) -> ImageResult:
         """Each word with its box, the best chain of eq. 10."""
         labels, _ = viterbi(word_scores.scores, beta)
         boxes, matches = word_scores.boxes_xyxy, []
         rows = zip(word_scores.words, labels.tolist(), word_scores.scores, strict=True)
         for word, label, scores in rows:
             if label < len(boxes):  # else it chose NULL
-                matches.append(PhraseMatch(word, _corners(boxes[label]), float(scores[label])))
+                matches.append(
+                    PhraseMatch(word, _corners(boxes[label]), float(scores[label]))
+                )
         photo = word_scores.photo
-        return ImageResult(photo.name, photo.size_wh, self.config.name, matches=tuple(matches))
+        return ImageResult(
+            photo.name, photo.size_wh, self.config.name, matches=tuple(matches)
+        )
 
     weigh = renamed_method("weigh", "score_words")
     join = renamed_method("join", "decode_alignment")
@@ -338,18 +371,27 @@ class RegionCaptioner:
         opened = self.open(photo)
         _, numbers = self.read(phrase)
         boxes, scores = self.phrase_scores(
-            self.encode([opened]), [[numbers]], self.predictor.competing_regions(LOCATE_REGIONS)
+            self.encode([opened]),
+            [[numbers]],
+            self.predictor.competing_regions(LOCATE_REGIONS),
         )
         original = self._to_original(boxes[0], opened)
         shown = visible(original) & (original != original[0]).any(
             1
         )  # the whole photo also fills empty places
         shown[0] = True
-        order = [row for row in np.argsort(-scores[0][0], kind="stable").tolist() if shown[row]][:k]
+        order = [
+            row
+            for row in np.argsort(-scores[0][0], kind="stable").tolist()
+            if shown[row]
+        ][:k]
         matches = tuple(
-            PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row])) for row in order
+            PhraseMatch(phrase, _corners(original[row]), float(scores[0][0][row]))
+            for row in order
         )
-        return ImageResult(opened.name, opened.size_wh, self.config.name, matches=matches)
+        return ImageResult(
+            opened.name, opened.size_wh, self.config.name, matches=matches
+        )
 
     @property
     def attends(self) -> bool:
@@ -365,24 +407,33 @@ class RegionCaptioner:
         """
         tokens, _ = self.read(sentence)
         opened = self.open(photo)
-        return attention_maps(self.predictor, self.encode([opened]), tokens, opened.size_wh)
+        return attention_maps(
+            self.predictor, self.encode([opened]), tokens, opened.size_wh
+        )
 
     def encode(self, photos: Sequence[Photo]) -> PhotoFeatures:
         """One run of the backbone over B photos, or what is given of them."""
         precomputed = self.config.precomputed
         if precomputed is not None and isinstance(self.source, PrecomputedRegions):
             regions_by_photo = [
-                read_precomputed(self.source, photo.name, photo.size_wh, precomputed.features)
+                read_precomputed(
+                    self.source, photo.name, photo.size_wh, precomputed.features
+                )
                 for photo in photos
             ]
             return PhotoFeatures(
                 *precomputed_features(regions_by_photo, self.preprocessing, precomputed)
             )
-        pixels = [self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos]
+        pixels = [
+            self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos
+        ]
         return self.predictor.encode_photos(np.stack(pixels))
 
     def phrase_scores(
-        self, features: PhotoFeatures, phrases: Sequence[Sequence[Sequence[int]]], regions: int
+        self,
+        features: PhotoFeatures,
+        phrases: Sequence[Sequence[Sequence[int]]],
+        regions: int,
     ) -> tuple[FloatArray, list[FloatArray]]:
         """How well each region answers each phrase: the phrase's words and what it says as a whole, on one region.
 
@@ -402,7 +453,9 @@ class RegionCaptioner:
         for photo, photo_phrases in enumerate(phrases):
             words, mask = predictor.encode_text(photo_phrases)
             word_scores = affinity(vectors[[photo]], words)[0]  # (phrases, T, N)
-            word_scores += region_prior(words, objectness[photo], weight, word_scores.shape[2])
+            word_scores += region_prior(
+                words, objectness[photo], weight, word_scores.shape[2]
+            )
             scores.append((word_scores * mask[..., None]).sum(1))
         return boxes, scores
 
@@ -452,9 +505,13 @@ class RegionCaptioner:
             return [candidates[0] for candidates in captions_by_photo]
         alignments_by_photo = self._alignments(features, captions_by_photo)
         chosen: list[Hypothesis] = []
-        for candidates, alignments in zip(captions_by_photo, alignments_by_photo, strict=True):
+        for candidates, alignments in zip(
+            captions_by_photo, alignments_by_photo, strict=True
+        ):
             scores = np.array([caption.score for caption in candidates])
-            repeats = np.array([repeats_itself(self._tokens(caption)) for caption in candidates])
+            repeats = np.array(
+                [repeats_itself(self._tokens(caption)) for caption in candidates]
+            )
             ranks = scores + decoding.photo_alignment * alignments
             ranks -= decoding.photo_repetition * repeats
             chosen.append(candidates[int(ranks.argmax())])
@@ -465,16 +522,22 @@ class RegionCaptioner:
     ) -> list[FloatArray]:
         """The alignment score (eq. 8) of each of a photo's captions with its regions, for each of B photos."""
         predictor = self.predictor
-        boxes, objectness = predictor.propose(features, predictor.competing_regions(ALIGN_REGIONS))
+        boxes, objectness = predictor.propose(
+            features, predictor.competing_regions(ALIGN_REGIONS)
+        )
         regions = predictor.embed_regions(predictor.region_features(features, boxes))
         captions = itertools.chain.from_iterable(captions_by_photo)
-        words, word_mask = predictor.encode_text([caption.words for caption in captions])
+        words, word_mask = predictor.encode_text(
+            [caption.words for caption in captions]
+        )
         alignments: list[FloatArray] = []
         first = 0
         for photo, candidates in enumerate(captions_by_photo):
             rows = slice(first, first + len(candidates))
             region_mask = objectness[[photo]] > 0
-            scores = predictor.score(regions[[photo]], words[rows], region_mask, word_mask[rows])
+            scores = predictor.score(
+                regions[[photo]], words[rows], region_mask, word_mask[rows]
+            )
             alignments.append(scores[0])
             first = rows.stop
         return alignments
@@ -496,10 +559,17 @@ class RegionCaptioner:
             state.take(list(counterparts)), list(counterparts.values())
         )
         chosen = list(captions)
-        for row, swapped_log_prob in zip(counterparts, swapped_log_probs.tolist(), strict=True):
-            log_prob, token_ids = captions[row].log_probability, encode(neutral(texts[row]))
+        for row, swapped_log_prob in zip(
+            counterparts, swapped_log_probs.tolist(), strict=True
+        ):
+            log_prob, token_ids = (
+                captions[row].log_probability,
+                encode(neutral(texts[row])),
+            )
             if log_prob - swapped_log_prob < margin and UNKNOWN not in token_ids:
-                either = float(np.logaddexp(log_prob, swapped_log_prob))  # a person is likelier
+                either = float(
+                    np.logaddexp(log_prob, swapped_log_prob)
+                )  # a person is likelier
                 chosen[row] = Hypothesis(tuple(token_ids), either, captions[row].score)
         return chosen
 
@@ -507,21 +577,33 @@ class RegionCaptioner:
         return [self.vocabulary.words[token_id] for token_id in caption.words]
 
     def confidence_features(
-        self, features: PhotoFeatures, boxes_xyxy: FloatArray, captions: Sequence[Hypothesis]
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        captions: Sequence[Hypothesis],
     ) -> FloatArray:
         """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
         predictor = self.predictor
-        vectors = predictor.embed_regions(predictor.region_features(features, boxes_xyxy))
-        distinct = dict.fromkeys(caption.words for caption in captions)  # many regions say the same
+        vectors = predictor.embed_regions(
+            predictor.region_features(features, boxes_xyxy)
+        )
+        distinct = dict.fromkeys(
+            caption.words for caption in captions
+        )  # many regions say the same
         row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
         words, mask = predictor.encode_text(list(row_of_text))
         texts = (words * mask[..., None]).sum(1)
-        sentences = texts[[row_of_text[caption.words] for caption in captions]]  # (B*N, D)
+        sentences = texts[
+            [row_of_text[caption.words] for caption in captions]
+        ]  # (B*N, D)
         alignment_scores = (sentences * vectors.reshape(len(captions), -1)).sum(1)
         mean_log_probs = [
-            max(caption.log_probability, -1e3) / (len(caption.words) + 1) for caption in captions
+            max(caption.log_probability, -1e3) / (len(caption.words) + 1)
+            for caption in captions
         ]
-        return np.stack([np.array(mean_log_probs, dtype=np.float32), alignment_scores], 1)
+        return np.stack(
+            [np.array(mean_log_probs, dtype=np.float32), alignment_scores], 1
+        )
 
     def scored_captions(
         self,
@@ -539,7 +621,9 @@ class RegionCaptioner:
             for caption, pair in zip(written, scores, strict=True)
         ]
         width = boxes_xyxy.shape[1]
-        return [captions[first : first + width] for first in range(0, len(captions), width)]
+        return [
+            captions[first : first + width] for first in range(0, len(captions), width)
+        ]
 
     def caption_boxes(
         self,
@@ -566,7 +650,9 @@ class RegionCaptioner:
         captions_by_photo = self._caption_all(features, regions.boxes_xyxy, beams)
         is_photo = np.ones(len(photos), dtype=bool)
         if check_photo:
-            is_photo = self.predictor.photo_probability(features) >= decoding.photo_check
+            is_photo = (
+                self.predictor.photo_probability(features) >= decoding.photo_check
+            )
         results = []
         for number, photo in enumerate(photos):
             records = self._records(
@@ -577,7 +663,9 @@ class RegionCaptioner:
             )
             name, size_wh = photo.name, photo.size_wh
             results.append(
-                ImageResult(name, size_wh, self.config.name, records[0], tuple(records[1:]))
+                ImageResult(
+                    name, size_wh, self.config.name, records[0], tuple(records[1:])
+                )
             )
         return results
 
@@ -585,7 +673,9 @@ class RegionCaptioner:
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, beams: int | None
     ) -> list[list[ScoredCaption]]:
         """The captions of boxes (B, N, 4), the first of each photo the whole photo, `BOXES_TOGETHER` at a time."""
-        captions = self.scored_captions(features, boxes_xyxy[:, :1], beams, of_photos=True)
+        captions = self.scored_captions(
+            features, boxes_xyxy[:, :1], beams, of_photos=True
+        )
         width = max(1, BOXES_TOGETHER // len(boxes_xyxy))
         for first in range(1, boxes_xyxy.shape[1], width):
             boxes = boxes_xyxy[:, first : first + width]
@@ -631,10 +721,14 @@ class RegionCaptioner:
             confidence = calibrated(calibration, mean_log_prob, alignment_score, score)
             words = text if text and confidence >= min_confidence else None
             is_sure = confidence >= sure_from
-            records.append(RegionCaption(_corners(box), words, confidence, score, is_sure))
+            records.append(
+                RegionCaption(_corners(box), words, confidence, score, is_sure)
+            )
         return records
 
-    def _regions(self, photos: Sequence[Photo], features: PhotoFeatures, count: int) -> RegionBatch:
+    def _regions(
+        self, photos: Sequence[Photo], features: PhotoFeatures, count: int
+    ) -> RegionBatch:
         """The whole photos and ``count`` boxes of each; slivers and empty places have the score 0."""
         if self.source is None:
             boxes, scores = self.predictor.propose(features, count)
@@ -642,7 +736,9 @@ class RegionCaptioner:
             # precomputed regions are found by the file's name, which Pillow forgets on conversion
             for photo in photos:
                 vars(photo.image)["filename"] = photo.name
-            proposed = [self.source.propose(photo.image)[: 1 + count] for photo in photos]
+            proposed = [
+                self.source.propose(photo.image)[: 1 + count] for photo in photos
+            ]
             boxes, scores = in_network_pixels(proposed, self.preprocessing, 1 + count)
         original = tuple(map(self._to_original, boxes, photos))
         is_visible = np.stack(list(map(visible, original)))

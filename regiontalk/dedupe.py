@@ -27,7 +27,9 @@ def worth(region: RegionCaption) -> float:
     return region.confidence * region.score
 
 
-def merged(regions: Sequence[RegionCaption], overlap: float = SAME) -> list[RegionCaption]:
+def merged(
+    regions: Sequence[RegionCaption], overlap: float = SAME
+) -> list[RegionCaption]:
     """The regions in their order, without a second box on the same thing: of one thing the worthiest stays.
 
     A region without words names nothing, so it is never merged.
@@ -41,20 +43,32 @@ def merged(regions: Sequence[RegionCaption], overlap: float = SAME) -> list[Regi
 
     from regiontalk.boxes import shared_of_smaller
 
-    corners = np.array([region.box for region in regions], dtype=np.float32).reshape(-1, 4)
+    corners = np.array([region.box for region in regions], dtype=np.float32).reshape(
+        -1, 4
+    )
     shared = shared_of_smaller(corners, corners)
     kinds = [kind_of(region.text or "") for region in regions]
     worded_rows = [row for row, region in enumerate(regions) if region.text]
     kept_rows: list[int] = []
     for row in sorted(worded_rows, key=lambda row: -worth(regions[row])):
-        same_kind = [kept_row for kept_row in kept_rows if kinds[kept_row] == kinds[row]]
+        same_kind = [
+            kept_row for kept_row in kept_rows if kinds[kept_row] == kinds[row]
+        ]
         if not any(shared[row, kept_row] >= overlap for kept_row in same_kind):
             kept_rows.append(row)
-    return [region for row, region in enumerate(regions) if row in kept_rows or not region.text]
+    return [
+        region
+        for row, region in enumerate(regions)
+        if row in kept_rows or not region.text
+    ]
 
 
-def worthiest(regions: Sequence[RegionCaption], count: int) -> tuple[RegionCaption, ...]:
+def worthiest(
+    regions: Sequence[RegionCaption], count: int
+) -> tuple[RegionCaption, ...]:
     """The ``count`` regions that are most worth reading; then boxes without words, in their order."""
-    worded = sorted((region for region in regions if region.text), key=worth, reverse=True)
+    worded = sorted(
+        (region for region in regions if region.text), key=worth, reverse=True
+    )
     silent = [region for region in regions if not region.text]
     return tuple([*worded, *silent][:count])

@@ -34,7 +34,9 @@ def renamed_argument(
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Let a function take an argument by its old name too: ``@renamed_argument(least="min_count")``."""
 
-    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    def decorate(
+        function: Callable[Parameters, Result],
+    ) -> Callable[Parameters, Result]:
         @functools.wraps(function)
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             for old, new in names.items():
@@ -82,7 +84,9 @@ def renamed_keys(values: Any, names: Mapping[str, str], context: Any = None) -> 
         if context != WRITTEN_BY_US:
             message = f"key {key} is now {new}; the old name goes in the next version"
             # one line, as no line of a program is to blame
-            warnings.warn_explicit(message, FutureWarning, filename="regiontalk", lineno=1)
+            warnings.warn_explicit(
+                message, FutureWarning, filename="regiontalk", lineno=1
+            )
         current[new] = value
     return current
 

@@ -52,7 +52,11 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             temporary = folder / f".new{target.suffix}"
             write(temporary)
             # Some libraries write a file that nobody else may read.
-            mode = target.stat().st_mode if target.exists() else folder.stat().st_mode & 0o666
+            mode = (
+                target.stat().st_mode
+                if target.exists()
+                else folder.stat().st_mode & 0o666
+            )
             temporary.chmod(stat.S_IMODE(mode))
             os.replace(temporary, target)
     except OSError as error:
@@ -141,7 +145,9 @@ def _encoding(data: bytes) -> str:
     sample = data[:_SAMPLED]
     # in UTF-16 of Latin letters each other byte is 0
     if sample and sample.count(0) > len(sample) // 4:
-        return "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+        return (
+            "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+        )
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -220,7 +226,9 @@ else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             is_ours = os.path.samestat(os.fstat(descriptor), os.lstat(folder))
         except OSError as error:  # where folders cannot be locked, a new one is ours
-            is_ours = is_new and not isinstance(error, BlockingIOError | FileNotFoundError)
+            is_ours = is_new and not isinstance(
+                error, BlockingIOError | FileNotFoundError
+            )
         if not is_ours:
             os.close(descriptor)
             return None

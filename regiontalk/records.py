@@ -22,7 +22,9 @@ FORMAT = 1  # of every JSON document that RegionTalk writes
 FloatArray = NDArray[np.float32]
 
 
-def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> FloatArray:
+def checked_boxes(
+    boxes_xyxy: Any, size_wh: tuple[int, int] | None = None
+) -> FloatArray:
     """Boxes as float32 (N, 4), refused where one is not finite, is empty or inverted, or leaves the image.
 
     Args:
@@ -36,12 +38,16 @@ def checked_boxes(boxes_xyxy: Any, size_wh: tuple[int, int] | None = None) -> Fl
     if boxes.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
+        raise ValueError(
+            f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}"
+        )
     low, high = boxes[:, :2], boxes[:, 2:]
     is_valid = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
     if size_wh is not None:
         is_valid &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
-    invalid = boxes[~is_valid]  # evaluation checks a million boxes: the good ones cost nothing more
+    invalid = boxes[
+        ~is_valid
+    ]  # evaluation checks a million boxes: the good ones cost nothing more
     if len(invalid):
         raise ValueError(_what_is_wrong(invalid[0], size_wh))
     return boxes
@@ -90,10 +96,14 @@ class Regions:
         boxes = checked_boxes(self.boxes_xyxy)
         scores = np.asarray(self.scores, dtype=np.float32)
         if scores.shape != (len(boxes),):
-            raise ValueError(f"scores: expected one a box, ({len(boxes)},), got {scores.shape}")
+            raise ValueError(
+                f"scores: expected one a box, ({len(boxes)},), got {scores.shape}"
+            )
         features = self.features
         if features is not None and (features.ndim != 2 or len(features) != len(boxes)):
-            raise ValueError(f"features: expected ({len(boxes)}, F), got {features.shape}")
+            raise ValueError(
+                f"features: expected ({len(boxes)}, F), got {features.shape}"
+            )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "scores", scores)
 
@@ -257,8 +267,12 @@ class ImageResult:
             photo=values["photo"],
             size_wh=(values["width"], values["height"]),
             model=values["model"],
-            caption=RegionCaption.from_dict(values["caption"]) if values["caption"] else None,
-            regions=tuple(RegionCaption.from_dict(region) for region in values["regions"]),
+            caption=RegionCaption.from_dict(values["caption"])
+            if values["caption"]
+            else None,
+            regions=tuple(
+                RegionCaption.from_dict(region) for region in values["regions"]
+            ),
             matches=tuple(PhraseMatch.from_dict(match) for match in values["matches"]),
         )
 
@@ -306,7 +320,9 @@ class Example:
 
     photo: Path
     captions: tuple[str, ...] = ()
-    boxes_xyxy: FloatArray = field(default_factory=lambda: np.zeros((0, 4), dtype=np.float32))
+    boxes_xyxy: FloatArray = field(
+        default_factory=lambda: np.zeros((0, 4), dtype=np.float32)
+    )
     phrases: tuple[Phrase, ...] = ()
     size_wh: tuple[int, int] | None = None
     id: str = ""
@@ -314,7 +330,9 @@ class Example:
     def __post_init__(self) -> None:
         boxes = checked_boxes(self.boxes_xyxy)
         if len(boxes) and self.size_wh is None:
-            raise ValueError(f"{self.photo.name}: boxes need size_wh, the image size they refer to")
+            raise ValueError(
+                f"{self.photo.name}: boxes need size_wh, the image size they refer to"
+            )
         for phrase in self.phrases:
             if any(not 0 <= row < len(boxes) for row in phrase.boxes):
                 raise ValueError(

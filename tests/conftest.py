@@ -59,7 +59,12 @@ def make_tiny() -> Callable[..., RegionModel]:
             name="tiny",
             extractor=ExtractorConfig(**sizes),
             aligner=AlignerConfig(
-                size=12, word_size=8, hidden=10, cell="gru", normalise=True, sentence_token=True
+                size=12,
+                word_size=8,
+                hidden=10,
+                cell="gru",
+                normalise=True,
+                sentence_token=True,
             ),
             generator=GeneratorConfig(
                 cell="lstm", hidden=16, word_size=12, image="state", attention=8
@@ -93,7 +98,9 @@ def _stir(model: RegionModel) -> None:
     model.generator.context_drive.weight.mul_(10.0)
     model.generator.context_out.weight.mul_(10.0)
     model.generator.output.weight.mul_(20.0)
-    model.generator.output.weight[END] = 0.0  # whatever is seen, END stays as unlikely as its bias
+    model.generator.output.weight[END] = (
+        0.0  # whatever is seen, END stays as unlikely as its bias
+    )
     model.generator.output.bias[END] -= 3.0
 
 

@@ -13,14 +13,19 @@ from regiontalk import boxes as box_ops
 def some_boxes(count: int, seed: int, most: float = 60.0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(count, 2, generator=generator) * 100
-    return torch.cat([corner, corner + 1 + torch.rand(count, 2, generator=generator) * most], 1)
+    return torch.cat(
+        [corner, corner + 1 + torch.rand(count, 2, generator=generator) * most], 1
+    )
 
 
 def slow_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> list[int]:
     """The rule as it is told: the best first, ties by row; a box stays if no box kept before covers it."""
     kept: list[int] = []
     for row in sorted(range(len(boxes)), key=lambda row: (-float(scores[row]), row)):
-        if all(slow_iou(boxes[row].tolist(), boxes[other].tolist()) <= threshold for other in kept):
+        if all(
+            slow_iou(boxes[row].tolist(), boxes[other].tolist()) <= threshold
+            for other in kept
+        ):
             kept.append(row)
     return kept
 
@@ -35,7 +40,12 @@ def slow_iou(first: list[float], second: list[float]) -> float:
 
 @pytest.mark.parametrize("threshold", [0.2, 0.6, 0.9])
 @pytest.mark.parametrize(
-    "count", [pytest.param(0, id="none"), pytest.param(1, id="one"), pytest.param(150, id="many")]
+    "count",
+    [
+        pytest.param(0, id="none"),
+        pytest.param(1, id="one"),
+        pytest.param(150, id="many"),
+    ],
 )
 @pytest.mark.parametrize(
     "ties", [pytest.param(False, id="distinct"), pytest.param(True, id="ties")]
@@ -59,7 +69,9 @@ def test_suppression(threshold: float, count: int, ties: bool) -> None:
 def test_suppression_by_hand() -> None:
     # Row 1 is best. Row 0 shares 8 x 10 of 10 x 10 each with it: 80 / (100 + 100 - 80) = 2/3. Row 2
     # touches neither.
-    boxes = np.array([[2.0, 0, 12, 10], [0, 0, 10, 10], [50, 50, 60, 60]], dtype=np.float32)
+    boxes = np.array(
+        [[2.0, 0, 12, 10], [0, 0, 10, 10], [50, 50, 60, 60]], dtype=np.float32
+    )
     scores = np.array([0.5, 0.9, 0.1], dtype=np.float32)
     assert box_ops.non_maximum_suppression(boxes, scores, 0.6).tolist() == [1, 2]
     assert box_ops.non_maximum_suppression(boxes, scores, 0.7).tolist() == [1, 0, 2]
@@ -69,10 +81,15 @@ def test_an_overlap_equal_to_the_threshold_stays() -> None:
     # 3 of 5 cells: 3/5 in float32 is a little over 0.6, so it goes; 1/2 is exact, so it stays
     wide, three, half = [0.0, 0, 5, 1], [0.0, 0, 3, 1], [0.0, 0, 2.5, 1]
     scores = np.array([1.0, 0.5], dtype=np.float32)
-    for boxes, threshold, wanted in (([wide, three], 0.6, [0]), ([wide, half], 0.5, [0, 1])):
+    for boxes, threshold, wanted in (
+        ([wide, three], 0.6, [0]),
+        ([wide, half], 0.5, [0, 1]),
+    ):
         rows = np.array(boxes, dtype=np.float32)
         chosen = box_ops.non_maximum_suppression(rows, scores, threshold).tolist()
-        judge = ops.nms(torch.from_numpy(rows), torch.from_numpy(scores), threshold).tolist()
+        judge = ops.nms(
+            torch.from_numpy(rows), torch.from_numpy(scores), threshold
+        ).tolist()
         assert chosen == judge == wanted
 
 
@@ -81,8 +98,12 @@ def test_iou(rows: int, columns: int) -> None:
     first, second = some_boxes(rows, 2), some_boxes(columns, 3)
     overlap = box_ops.iou(first.numpy(), second.numpy())
     np.testing.assert_allclose(overlap, ops.box_iou(first, second).numpy(), rtol=1e-6)
-    slow = [[slow_iou(one, other) for other in second.tolist()] for one in first.tolist()]
-    np.testing.assert_allclose(overlap, np.array(slow).reshape(rows, columns), rtol=1e-5)
+    slow = [
+        [slow_iou(one, other) for other in second.tolist()] for one in first.tolist()
+    ]
+    np.testing.assert_allclose(
+        overlap, np.array(slow).reshape(rows, columns), rtol=1e-5
+    )
 
 
 def test_shared_of_smaller() -> None:
@@ -93,7 +114,9 @@ def test_shared_of_smaller() -> None:
             wide = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
             tall = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
             least = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-            np.testing.assert_allclose(found[row, column], wide * tall / least, rtol=1e-5)
+            np.testing.assert_allclose(
+                found[row, column], wide * tall / least, rtol=1e-5
+            )
     assert box_ops.shared_of_smaller(first.numpy()[:0], second.numpy()).shape == (0, 3)
 
 
@@ -119,9 +142,9 @@ def test_soft_suppression_by_its_definition(threshold: float) -> None:
     """Slowly: the best of what is left is taken, the others lose by eq. 3 of Soft-NMS."""
     random = np.random.default_rng(3)
     corners = random.uniform(0, 20, (40, 2))
-    boxes = np.concatenate([corners, corners + random.uniform(2, 30, (40, 2))], 1).astype(
-        np.float32
-    )
+    boxes = np.concatenate(
+        [corners, corners + random.uniform(2, 30, (40, 2))], 1
+    ).astype(np.float32)
     left = dict(enumerate(random.random(40).tolist()))
     scores, expected = np.array(list(left.values())), []
     while left:
@@ -143,4 +166,7 @@ def test_soft_suppression_takes_no_box_twice() -> None:
     chosen = box_ops.soft_non_maximum_suppression(boxes, np.full(4, 0.5), 0.4, 4)
     assert sorted(chosen.tolist()) == [0, 1, 2, 3]
     nothing = np.zeros((0, 4), dtype=np.float32)
-    assert box_ops.soft_non_maximum_suppression(nothing, np.zeros(0), 0.4, 4).tolist() == []
+    assert (
+        box_ops.soft_non_maximum_suppression(nothing, np.zeros(0), 0.4, 4).tolist()
+        == []
+    )

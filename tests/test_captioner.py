@@ -58,7 +58,9 @@ def test_caption(captioner: RegionCaptioner, size: tuple[int, int]) -> None:
     )
     assert result.caption.text is not None and len(result.regions) == 4
     scores = [region.score for region in result.regions]
-    assert scores == sorted(scores, reverse=True) and all(region.text for region in result.regions)
+    assert scores == sorted(scores, reverse=True) and all(
+        region.text for region in result.regions
+    )
     assert ImageResult.from_dict(result.to_dict()).to_dict() == result.to_dict()
 
 
@@ -68,7 +70,10 @@ def test_photos_differ(captioner: RegionCaptioner) -> None:
         [picture((64, 64), seed) for seed in (0, 1)], threshold=0.0
     )
     assert first.regions != second.regions
-    assert len({region.text for result in (first, second) for region in result.regions}) > 1
+    assert (
+        len({region.text for result in (first, second) for region in result.regions})
+        > 1
+    )
 
 
 def test_boxes_are_the_proposals_in_original_pixels(
@@ -95,11 +100,15 @@ def test_exif_turn(captioner: RegionCaptioner, tmp_path: Path) -> None:
     exif[0x0112] = 6
     picture((120, 80)).save(tmp_path / "turned.jpg", exif=exif)
     with Image.open(tmp_path / "turned.jpg") as stored:
-        upright = Image.fromarray(np.asarray(stored)).transpose(Image.Transpose.ROTATE_270)
+        upright = Image.fromarray(np.asarray(stored)).transpose(
+            Image.Transpose.ROTATE_270
+        )
     result = captioner.caption(tmp_path / "turned.jpg", regions=3, threshold=0.0)
     assert result.size_wh == (80, 120)
     same(result, captioner.caption(upright, regions=3, threshold=0.0))
-    assert captioner.describe(tmp_path / "turned.jpg", [[0, 90, 80, 120]]).regions[0].box == (
+    assert captioner.describe(tmp_path / "turned.jpg", [[0, 90, 80, 120]]).regions[
+        0
+    ].box == (
         0,
         90,
         80,
@@ -117,7 +126,9 @@ BOXES = [
 
 
 @pytest.mark.parametrize("count", range(len(BOXES) + 1))
-def test_describe_gives_exactly_the_boxes_in_order(captioner: RegionCaptioner, count: int) -> None:
+def test_describe_gives_exactly_the_boxes_in_order(
+    captioner: RegionCaptioner, count: int
+) -> None:
     result = captioner.describe(picture((200, 100)), BOXES[:count], threshold=0.0)
     assert [list(region.box) for region in result.regions] == BOXES[:count]
     assert all(region.text and region.score == 1 for region in result.regions)
@@ -129,7 +140,9 @@ def test_describe_says_what_caption_says(captioner: RegionCaptioner) -> None:
     told = captioner.describe(
         picture((200, 100)), [region.box for region in found.regions], threshold=0.0
     )
-    assert [region.text for region in told.regions] == [region.text for region in found.regions]
+    assert [region.text for region in told.regions] == [
+        region.text for region in found.regions
+    ]
     same_confidence = [region.confidence for region in told.regions]
     np.testing.assert_allclose(
         same_confidence, [region.confidence for region in found.regions], atol=1e-3
@@ -163,12 +176,16 @@ def test_how_many_are_computed_together_changes_nothing(
         same(one, other)
 
 
-def decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def decoded(
+    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch
+) -> list[tuple[int, int]]:
     """Photos and boxes of each batch that is decoded from now on."""
     batches: list[tuple[int, int]] = []
     write = captioner.write
 
-    def spy(features: Any, boxes_xyxy: Any, beams: int | None = None, **settings: Any) -> Any:
+    def spy(
+        features: Any, boxes_xyxy: Any, beams: int | None = None, **settings: Any
+    ) -> Any:
         batches.append((boxes_xyxy.shape[0], boxes_xyxy.shape[1]))
         return write(features, boxes_xyxy, beams, **settings)
 
@@ -176,8 +193,12 @@ def decoded(captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch) -> list
     return batches
 
 
-def test_a_fine_grid_decodes_in_parts(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    captioner = RegionCaptioner.from_pretrained(tiny_folder, source=Grid(rows=20, columns=20))
+def test_a_fine_grid_decodes_in_parts(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = RegionCaptioner.from_pretrained(
+        tiny_folder, source=Grid(rows=20, columns=20)
+    )
     batches = decoded(captioner, monkeypatch)
     results = captioner.caption_many([picture((64, 64))] * 9, regions=400, beams=1)
     assert [len(result.regions) for result in results] == [400] * 9
@@ -197,10 +218,15 @@ def test_empty_places_are_not_decoded(
 
 @pytest.mark.parametrize(
     ("threshold", "silent"),
-    [pytest.param(1.0, True, id="all silent"), pytest.param(0.0, False, id="all speak")],
+    [
+        pytest.param(1.0, True, id="all silent"),
+        pytest.param(0.0, False, id="all speak"),
+    ],
 )
 def test_threshold(captioner: RegionCaptioner, threshold: float, silent: bool) -> None:
-    result = captioner.caption(picture((64, 64)), regions=4, threshold=threshold, merge=False)
+    result = captioner.caption(
+        picture((64, 64)), regions=4, threshold=threshold, merge=False
+    )
     assert [region.text is None for region in result.regions] == [silent] * 4
     assert result.caption is not None and (result.caption.text is None) == silent
 
@@ -212,7 +238,10 @@ def test_the_photo_speaks_unless_a_threshold_is_given(
     model.config = model.config.model_copy(
         update={"decoding": model.config.decoding.model_copy(update={"threshold": 1.0})}
     )
-    captioner, photo = RegionCaptioner(predictor=TorchPredictor(model)), picture((64, 64))
+    captioner, photo = (
+        RegionCaptioner(predictor=TorchPredictor(model)),
+        picture((64, 64)),
+    )
     usual = captioner.caption(photo, regions=4)
     assert (
         usual.caption is not None
@@ -228,10 +257,14 @@ def test_the_photo_speaks_unless_a_threshold_is_given(
 
 
 def test_threshold_between(captioner: RegionCaptioner) -> None:
-    spoken = captioner.caption(picture((64, 64)), regions=6, threshold=0.0, merge=False).regions
+    spoken = captioner.caption(
+        picture((64, 64)), regions=6, threshold=0.0, merge=False
+    ).regions
     middle = sorted(region.confidence for region in spoken)[3]
     texts = [region.text if region.confidence >= middle else None for region in spoken]
-    found = captioner.caption(picture((64, 64)), regions=6, threshold=middle, merge=False).regions
+    found = captioner.caption(
+        picture((64, 64)), regions=6, threshold=middle, merge=False
+    ).regions
     assert [region.text for region in found] == texts
 
 
@@ -239,7 +272,11 @@ def test_threshold_between(captioner: RegionCaptioner) -> None:
 def test_number_of_regions(captioner: RegionCaptioner, regions: int) -> None:
     """More than there are gives what there is, each once."""
     result = captioner.caption(picture((64, 64)), regions=regions, merge=False)
-    assert len(result.regions) == regions if regions < 300 else 5 < len(result.regions) < 300
+    assert (
+        len(result.regions) == regions
+        if regions < 300
+        else 5 < len(result.regions) < 300
+    )
     assert len({region.box for region in result.regions}) == len(result.regions)
 
 
@@ -248,13 +285,15 @@ def test_one_thing_is_said_once(captioner: RegionCaptioner) -> None:
     photo = picture((200, 100))
     every = captioner.caption(photo, regions=12, threshold=0.0, merge=False)
     found = captioner.caption(photo, regions=12, threshold=0.0)
-    assert list(found.regions) == merged(every.regions) and 0 < len(found.regions) < len(
-        every.regions
-    )
+    assert list(found.regions) == merged(every.regions) and 0 < len(
+        found.regions
+    ) < len(every.regions)
     boxes = [region.box for region in every.regions]
     assert len(captioner.describe(photo, boxes, threshold=0.0).regions) == 12
     silent = captioner.caption(photo, regions=12, threshold=1.0).regions
-    assert [region.box for region in silent] == boxes, "a box without words names nothing"
+    assert [region.box for region in silent] == boxes, (
+        "a box without words names nothing"
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 1000])
@@ -269,12 +308,14 @@ def test_locate(captioner: RegionCaptioner, k: int) -> None:
         vectors = model.embed_regions(model.region_features(maps, boxes))[0]
         words = model.encode_text([model.vocabulary.encode("a red dog")])[0][0]
     scores = {
-        tuple((box * [200, 100, 200, 100] / 64).round(2)): sum(float(s @ v) for s in words)
+        tuple((box * [200, 100, 200, 100] / 64).round(2)): sum(
+            float(s @ v) for s in words
+        )
         for box, v in zip(boxes[0], vectors, strict=True)
     }
-    assert len(matches) == min(k, len(scores)) and {match.phrase for match in matches} == {
-        "A red dog!"
-    }
+    assert len(matches) == min(k, len(scores)) and {
+        match.phrase for match in matches
+    } == {"A red dog!"}
     np.testing.assert_allclose(
         [match.score for match in matches], sorted(scores.values())[::-1][:k], atol=1e-5
     )
@@ -294,13 +335,15 @@ def test_align(captioner: RegionCaptioner, beta: float) -> None:
     boxes, _ = model.propose(maps, ALIGN_REGIONS)
     with torch.no_grad():
         vectors = model.embed_regions(model.region_features(maps, boxes))[0]
-        words = model.encode_text([model.vocabulary.encode("the zebra sits on a boat")])[0][0][
-            [0, 2, 3, 4, 5]
-        ]
+        words = model.encode_text(
+            [model.vocabulary.encode("the zebra sits on a boat")]
+        )[0][0][[0, 2, 3, 4, 5]]
     products = [[float(s @ v) for v in vectors] for s in words]
     places = boxes[0] * [200, 100, 200, 100] / 64
     labels = [
-        int(np.argmin([np.abs(np.subtract(match.box, place)).max() for place in places]))
+        int(
+            np.argmin([np.abs(np.subtract(match.box, place)).max() for place in places])
+        )
         for match in matches
     ]
     np.testing.assert_allclose(
@@ -324,13 +367,21 @@ def test_align_and_locate_leave_no_caption(captioner: RegionCaptioner) -> None:
 
 @pytest.mark.parametrize(
     ("regions", "kept"),
-    [pytest.param(6, 6, id="all"), pytest.param(9, 6, id="no more"), pytest.param(2, 2, id="two")],
+    [
+        pytest.param(6, 6, id="all"),
+        pytest.param(9, 6, id="no more"),
+        pytest.param(2, 2, id="two"),
+    ],
 )
 def test_grid_source(tiny_folder: Path, regions: int, kept: int) -> None:
-    captioner = RegionCaptioner.from_pretrained(tiny_folder, source=Grid(rows=2, columns=3))
+    captioner = RegionCaptioner.from_pretrained(
+        tiny_folder, source=Grid(rows=2, columns=3)
+    )
     cells = [(x, y, x + 30, y + 40) for y in (0, 40) for x in (0, 30, 60)]
     result = captioner.caption(picture((90, 80)), regions=regions, threshold=0.0)
-    np.testing.assert_allclose([region.box for region in result.regions], cells[:kept], atol=1e-3)
+    np.testing.assert_allclose(
+        [region.box for region in result.regions], cells[:kept], atol=1e-3
+    )
     assert all(region.text and region.score == 0.5 for region in result.regions)
 
 
@@ -350,10 +401,13 @@ def test_a_source_sees_the_photo_as_it_is(tiny_folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "size", [pytest.param((300, 20), id="a strip"), pytest.param((1, 1), id="one pixel")]
+    "size",
+    [pytest.param((300, 20), id="a strip"), pytest.param((1, 1), id="one pixel")],
 )
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple[int, int]) -> None:
+def test_odd_photos(
+    make_tiny: Callable[..., RegionModel], fit: str, size: tuple[int, int]
+) -> None:
     """Proposals in the padding and slivers under a pixel show nothing and are passed over; all records hold."""
     captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny(fit=fit)))
     photo = picture(size)
@@ -364,7 +418,10 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
         captioner.align(photo, "a dog runs"),
         captioner.locate(photo, "a dog", k=99),
     ):
-        places = [*(item.box for item in found.regions), *(item.box for item in found.matches)]
+        places = [
+            *(item.box for item in found.regions),
+            *(item.box for item in found.matches),
+        ]
         boxes = np.array(places).reshape(-1, 4)
         assert (boxes[:, 2:] - boxes[:, :2] > 0.999).all()
         assert ImageResult.from_dict(found.to_dict()).to_dict() == found.to_dict()
@@ -380,7 +437,9 @@ def test_odd_photos(make_tiny: Callable[..., RegionModel], fit: str, size: tuple
             id="a stem whose norm follows no convolution",
         ),
         pytest.param(
-            {"neck": False, "features": 304}, 1, id="no neck, whose norm follows no convolution"
+            {"neck": False, "features": 304},
+            1,
+            id="no neck, whose norm follows no convolution",
         ),
     ],
 )
@@ -401,13 +460,18 @@ def test_folded_equals_unfolded(
     )
     pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        for ours, theirs in zip(folded.extractor(pixels), plain.extractor(pixels), strict=True):
+        for ours, theirs in zip(
+            folded.extractor(pixels), plain.extractor(pixels), strict=True
+        ):
             torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
     first, second = (
         RegionCaptioner(predictor=TorchPredictor(plain)),
         RegionCaptioner(predictor=TorchPredictor(folded)),
     )
-    same(first.caption(picture((90, 80)), regions=3), second.caption(picture((90, 80)), regions=3))
+    same(
+        first.caption(picture((90, 80)), regions=3),
+        second.caption(picture((90, 80)), regions=3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -435,7 +499,9 @@ def test_folded_equals_unfolded(
             id="flat box",
         ),
         pytest.param(
-            lambda it, photo: it.align(photo, " "), "expected at least one word", id="no sentence"
+            lambda it, photo: it.align(photo, " "),
+            "expected at least one word",
+            id="no sentence",
         ),
         pytest.param(
             lambda it, photo: it.align(photo, "quark"),
@@ -443,10 +509,14 @@ def test_folded_equals_unfolded(
             id="unknown words",
         ),
         pytest.param(
-            lambda it, photo: it.align(photo, "a dog", beta=-1), "beta", id="negative beta"
+            lambda it, photo: it.align(photo, "a dog", beta=-1),
+            "beta",
+            id="negative beta",
         ),
         pytest.param(
-            lambda it, photo: it.locate(photo, "a dog", k=0), "k: expected 1 or more, got 0", id="k"
+            lambda it, photo: it.locate(photo, "a dog", k=0),
+            "k: expected 1 or more, got 0",
+            id="k",
         ),
         pytest.param(
             lambda it, photo: RegionCaptioner(
@@ -457,7 +527,9 @@ def test_folded_equals_unfolded(
         ),
     ],
 )
-def test_refused(captioner: RegionCaptioner, call: Callable[[Any, Any], Any], message: str) -> None:
+def test_refused(
+    captioner: RegionCaptioner, call: Callable[[Any, Any], Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         call(captioner, picture((64, 64)))
 
@@ -479,15 +551,22 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
     whole = predictor.whole_photos(len(SIZES))
     update = {"photo_beams": 4, "photo_alignment": weight, "neutral_margin": 0.0}
     decoding = config.decoding.model_copy(update=update)
-    monkeypatch.setattr(predictor, "config", config.model_copy(update={"decoding": decoding}))
+    monkeypatch.setattr(
+        predictor, "config", config.model_copy(update={"decoding": decoding})
+    )
     found = predictor.write(
         predictor.start(features, whole), 4, decoding.photo_min_words, keep=None
     )
     assert all(len(sentences) == 4 for sentences in found)
     asked: list[int] = []
 
-    def likes_the_last(regions: Any, words: Any, region_mask: Any, word_mask: Any) -> Any:
-        assert len(regions) == 1 and regions.shape[1] == region_mask.shape[1] == 1 + ALIGN_REGIONS
+    def likes_the_last(
+        regions: Any, words: Any, region_mask: Any, word_mask: Any
+    ) -> Any:
+        assert (
+            len(regions) == 1
+            and regions.shape[1] == region_mask.shape[1] == 1 + ALIGN_REGIONS
+        )
         asked.append(len(words))
         return np.arange(len(words), dtype=np.float32)[None]
 

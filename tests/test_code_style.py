@@ -18,7 +18,9 @@ def load_code_style() -> ModuleType:
     spec = importlib.util.spec_from_file_location("code_style", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["code_style"] = module  # its dataclasses look their annotations up there
+    sys.modules["code_style"] = (
+        module  # its dataclasses look their annotations up there
+    )
     spec.loader.exec_module(module)
     return module
 
@@ -34,7 +36,9 @@ def faults(path: Path) -> list[str]:
     return lines
 
 
-ROOMS = [path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")]
+ROOMS = [
+    path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")
+]
 ROOMS.append(REPOSITORY / "benchmarks")
 
 
@@ -49,7 +53,12 @@ LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))
 @pytest.mark.parametrize(
     ("source", "line", "fault"),
     [
-        pytest.param("def f(x):\n    found = x\n", 2, "found: a name that says nothing", id="name"),
+        pytest.param(
+            "def f(x):\n    found = x\n",
+            2,
+            "found: a name that says nothing",
+            id="name",
+        ),
         pytest.param(
             "def f(x):\n    for own in x:\n        pass\n",
             2,
@@ -81,7 +90,10 @@ LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))
             id="nested outside a function",
         ),
         pytest.param(
-            f"def f(values, total):\n{LONG_BODY}\n", 1, "over 250 nodes", id="long function"
+            f"def f(values, total):\n{LONG_BODY}\n",
+            1,
+            "over 250 nodes",
+            id="long function",
         ),
     ],
 )
@@ -98,7 +110,9 @@ def test_a_fault_is_seen(source: str, line: int, fault: str, tmp_path: Path) -> 
     [
         pytest.param("def f(x):\n    kept_boxes = [a for a in x]\n", id="a real name"),
         pytest.param("found = 1\n", id="a constant"),
-        pytest.param("def f(x):\n    return [a for a in x] + [b for b in x]\n", id="two in a row"),
+        pytest.param(
+            "def f(x):\n    return [a for a in x] + [b for b in x]\n", id="two in a row"
+        ),
         pytest.param('def f():\n    """Text."""\n', id="a docstring alone"),
         pytest.param("", id="an empty file"),
     ],

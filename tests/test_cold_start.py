@@ -9,7 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-SLOW = ("torch", "timm", "torchvision", "sympy", "huggingface_hub", "scipy", "matplotlib")
+SLOW = (
+    "torch",
+    "timm",
+    "torchvision",
+    "sympy",
+    "huggingface_hub",
+    "scipy",
+    "matplotlib",
+)
 PROGRAM = """
 import sys
 from regiontalk.cli.main import app
@@ -22,7 +30,9 @@ def test_a_caption_imports_nothing_slow(tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), "green").save(tmp_path / "photo.png")
     arguments = ["caption", "photo.png", "--regions", "2", "--json", "--draw", "drawn"]
     program = [sys.executable, "-c", PROGRAM.format(slow=SLOW), *arguments]
-    run = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        program, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     assert run.stderr.splitlines()[-1] == "", run.stderr
     assert json.loads(run.stdout)["model"] == "mini"

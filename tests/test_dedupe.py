@@ -11,7 +11,12 @@ from regiontalk.dedupe import SAME, merged
 from regiontalk.records import RegionCaption
 from regiontalk.text.nouns import kind_of
 
-LEFT, INSIDE, HALF, RIGHT = (0, 0, 20, 20), (5, 5, 15, 15), (10, 0, 30, 20), (60, 0, 80, 20)
+LEFT, INSIDE, HALF, RIGHT = (
+    (0, 0, 20, 20),
+    (5, 5, 15, 15),
+    (10, 0, 30, 20),
+    (60, 0, 80, 20),
+)
 
 
 def said(
@@ -24,17 +29,27 @@ def said(
     ("regions", "rows"),
     [
         pytest.param([], [], id="nothing"),
-        pytest.param([said("a dog", 0.3), said("a dog", 0.5, INSIDE)], [1], id="the better stays"),
-        pytest.param([said("a dog", 0.5), said("a dog", 0.5, INSIDE)], [0], id="a tie: the first"),
+        pytest.param(
+            [said("a dog", 0.3), said("a dog", 0.5, INSIDE)], [1], id="the better stays"
+        ),
+        pytest.param(
+            [said("a dog", 0.5), said("a dog", 0.5, INSIDE)], [0], id="a tie: the first"
+        ),
         pytest.param(
             [said("a man", 0.5), said("a boy in a hat", 0.4, INSIDE)],
             [0],
             id="other words for one kind",
         ),
-        pytest.param([said("a man", 0.5), said("a dog", 0.4, INSIDE)], [0, 1], id="another kind"),
-        pytest.param([said("a dog", 0.5), said("a dog", 0.4, RIGHT)], [0, 1], id="elsewhere"),
         pytest.param(
-            [said("a dog", 0.5), said("two dogs", 0.4, HALF)], [0], id="just half of the smaller"
+            [said("a man", 0.5), said("a dog", 0.4, INSIDE)], [0, 1], id="another kind"
+        ),
+        pytest.param(
+            [said("a dog", 0.5), said("a dog", 0.4, RIGHT)], [0, 1], id="elsewhere"
+        ),
+        pytest.param(
+            [said("a dog", 0.5), said("two dogs", 0.4, HALF)],
+            [0],
+            id="just half of the smaller",
         ),
         pytest.param(
             [said("a dog", 0.5), said("a dog", 0.4, (10.5, 0, 30.5, 20))],
@@ -73,7 +88,9 @@ def test_merged_against_plain_loops() -> None:
         regions = []
         for _ in range(12):
             x, y = source.randrange(40), source.randrange(40)
-            text = source.choice(["a man", "a woman sitting", "dogs", "a brown dog", None])
+            text = source.choice(
+                ["a man", "a woman sitting", "dogs", "a brown dog", None]
+            )
             regions.append(
                 said(
                     text,
@@ -82,14 +99,22 @@ def test_merged_against_plain_loops() -> None:
                 )
             )
         kept: list[RegionCaption] = []
-        for one in sorted((one for one in regions if one.text), key=lambda one: -one.confidence):
+        for one in sorted(
+            (one for one in regions if one.text), key=lambda one: -one.confidence
+        ):
             if all(
-                kind_of(one.text or "") != kind_of(two.text or "") or shared(one, two) < SAME
+                kind_of(one.text or "") != kind_of(two.text or "")
+                or shared(one, two) < SAME
                 for two in kept
             ):
                 kept.append(one)
-        assert merged(regions) == [one for one in regions if one in kept or one.text is None]
+        assert merged(regions) == [
+            one for one in regions if one in kept or one.text is None
+        ]
         again = merged(regions)
         assert merged(again) == again
         for one, two in itertools.combinations([one for one in again if one.text], 2):
-            assert kind_of(one.text or "") != kind_of(two.text or "") or shared(one, two) < SAME
+            assert (
+                kind_of(one.text or "") != kind_of(two.text or "")
+                or shared(one, two) < SAME
+            )

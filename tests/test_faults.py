@@ -33,7 +33,9 @@ def test_pictures(benchmarks: None) -> None:
     assert outcomes[:whole] == ["opened"] * whole and "refused" in outcomes
 
 
-def test_files(benchmarks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files(
+    benchmarks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import file_faults  # type: ignore[import-not-found]
 
     monkeypatch.chdir(tmp_path)
@@ -69,7 +71,16 @@ def test_a_fault_is_found(benchmarks: None, tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["kill", "disk"])
 def test_writers(fault: str) -> None:
     script = BENCHMARKS / "write_faults.py"
-    command = [sys.executable, str(script), fault, "--count", "3", "--jobs", "xmp", "coco"]
+    command = [
+        sys.executable,
+        str(script),
+        fault,
+        "--count",
+        "3",
+        "--jobs",
+        "xmp",
+        "coco",
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
     assert result.stdout.count("half-written") == 2

@@ -14,13 +14,16 @@ from regiontalk.files import atomic_write, locked
 
 
 @pytest.mark.parametrize(
-    "before", [pytest.param(None, id="new"), pytest.param("old", id="in place of an older one")]
+    "before",
+    [pytest.param(None, id="new"), pytest.param("old", id="in place of an older one")],
 )
 def test_written(tmp_path: Path, before: str | None) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
         path.write_text(before)
-    atomic_write(path, lambda fresh: fresh.write_text(fresh.suffix))  # the writer sees the suffix
+    atomic_write(
+        path, lambda fresh: fresh.write_text(fresh.suffix)
+    )  # the writer sees the suffix
     assert path.read_text() == ".txt" and list(tmp_path.iterdir()) == [path]
 
 
@@ -40,7 +43,9 @@ def test_written(tmp_path: Path, before: str | None) -> None:
         pytest.param(ValueError("not mine"), "not mine", id="another error passes"),
     ],
 )
-@pytest.mark.parametrize("before", [pytest.param(None, id="new"), pytest.param("old", id="older")])
+@pytest.mark.parametrize(
+    "before", [pytest.param(None, id="new"), pytest.param("old", id="older")]
+)
 def test_nothing_half_written(
     tmp_path: Path, error: Exception, message: str, before: str | None
 ) -> None:
@@ -61,7 +66,9 @@ def test_nothing_half_written(
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"a\.txt: cannot be written \(No such file or directory\)"):
+    with pytest.raises(
+        OSError, match=r"a\.txt: cannot be written \(No such file or directory\)"
+    ):
         atomic_write(tmp_path / "gone" / "a.txt", lambda fresh: fresh.write_text("x"))
 
 
@@ -75,7 +82,8 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (
         second.returncode
-        and f"--out x: another process is at work here (number {os.getpid()})" in second.stderr
+        and f"--out x: another process is at work here (number {os.getpid()})"
+        in second.stderr
     )
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -83,9 +91,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_an_error_of_a_rust_library_is_the_systems(tmp_path: Path) -> None:
     def full(path: Path) -> None:
         path.write_bytes(b"half")
-        raise RuntimeError("Error while serializing: I/O error: No space left (os error 28)")
+        raise RuntimeError(
+            "Error while serializing: I/O error: No space left (os error 28)"
+        )
 
-    with pytest.raises(OSError, match=r"a\.safetensors: cannot be written \(No space left"):
+    with pytest.raises(
+        OSError, match=r"a\.safetensors: cannot be written \(No space left"
+    ):
         atomic_write(tmp_path / "a.safetensors", full)
     assert list(tmp_path.iterdir()) == []
 
@@ -104,7 +116,10 @@ for number in range(40):
 def test_two_processes_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     commands = [[sys.executable, "-c", _WRITER, str(path), letter] for letter in "ab"]
-    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    writers = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
     seen = set()
     while any(writer.poll() is None for writer in writers):
         if path.exists():
@@ -112,7 +127,11 @@ def test_two_processes_write_one_file(tmp_path: Path) -> None:
             assert text and text == text[: len(text) // 20_000] * 20_000, "a mixture"
             seen.add(text[0])
     for writer in writers:
-        assert writer.stderr is not None and writer.stderr.read() == "" and not writer.returncode
+        assert (
+            writer.stderr is not None
+            and writer.stderr.read() == ""
+            and not writer.returncode
+        )
         writer.stderr.close()
     assert seen and list(tmp_path.iterdir()) == [path]
 

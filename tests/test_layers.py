@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "regiontalk"
 # First name under regiontalk -> its layer. Packages and files are alike here.
 LAYERS = {
     **dict.fromkeys(
-        ("records", "boxes", "text", "images", "files", "dedupe", "deprecation"), "values"
+        ("records", "boxes", "text", "images", "files", "dedupe", "deprecation"),
+        "values",
     ),
     "regions": "regions",
     "align": "align",
@@ -30,7 +31,15 @@ LAYERS = {
     "__init__": "names",
 }
 STAGES = {"values", "regions", "align", "generate"}
-INSIDE = STAGES | {"datasets", "metrics", "model", "runtime", "facade", "uses", "learning"}
+INSIDE = STAGES | {
+    "datasets",
+    "metrics",
+    "model",
+    "runtime",
+    "facade",
+    "uses",
+    "learning",
+}
 # Each layer may also import itself. Only the edges use the public names, so that `import
 # regiontalk` has no cycle.
 ALLOWED = {
@@ -62,7 +71,9 @@ def imported(source: str, module: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (
-                alias.name for alias in node.names if alias.name.split(".")[0] == "regiontalk"
+                alias.name
+                for alias in node.names
+                if alias.name.split(".")[0] == "regiontalk"
             )
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: -node.level] if node.level else []
@@ -73,7 +84,9 @@ def imported(source: str, module: str) -> Iterator[str]:
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             elif base.startswith("regiontalk."):
                 folder = PACKAGE.parent.joinpath(*base.split("."))
-                for alias in node.names:  # of a package, a module in it or a name of its __init__
+                for alias in (
+                    node.names
+                ):  # of a package, a module in it or a name of its __init__
                     is_module = (folder / f"{alias.name}.py").exists()
                     yield f"{base}.{alias.name}" if is_module else base
 
@@ -102,7 +115,9 @@ def upward(source: str, module: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+    "path",
+    sorted(PACKAGE.rglob("*.py")),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_no_arrow_points_up(path: Path) -> None:
     module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
@@ -113,13 +128,22 @@ def test_no_arrow_points_up(path: Path) -> None:
     ("source", "module", "bad"),
     [
         pytest.param(
-            "from regiontalk.records import Regions", "regiontalk.regions.cache", 0, id="down"
+            "from regiontalk.records import Regions",
+            "regiontalk.regions.cache",
+            0,
+            id="down",
         ),
         pytest.param(
-            "import torch, regiontalk.boxes", "regiontalk.align.score", 0, id="plain import"
+            "import torch, regiontalk.boxes",
+            "regiontalk.align.score",
+            0,
+            id="plain import",
         ),
         pytest.param(
-            "from regiontalk.align import score", "regiontalk.align.loss", 0, id="own layer"
+            "from regiontalk.align import score",
+            "regiontalk.align.loss",
+            0,
+            id="own layer",
         ),
         pytest.param(
             "from regiontalk.align import score",
@@ -133,7 +157,9 @@ def test_no_arrow_points_up(path: Path) -> None:
             1,
             id="lazy import counts",
         ),
-        pytest.param("from ..align import score", "regiontalk.regions.cache", 1, id="relative"),
+        pytest.param(
+            "from ..align import score", "regiontalk.regions.cache", 1, id="relative"
+        ),
         pytest.param(
             "from . import proposals",
             "regiontalk.regions.__init__",
@@ -141,7 +167,10 @@ def test_no_arrow_points_up(path: Path) -> None:
             id="relative, in a package file",
         ),
         pytest.param(
-            "from .records import Regions", "regiontalk.drawing", 0, id="relative, one dot"
+            "from .records import Regions",
+            "regiontalk.drawing",
+            0,
+            id="relative, one dot",
         ),
         pytest.param(
             "from regiontalk import evaluate",
@@ -156,7 +185,10 @@ def test_no_arrow_points_up(path: Path) -> None:
             id="edge uses public names",
         ),
         pytest.param(
-            "from regiontalk.cli import options", "regiontalk.serve.app", 1, id="serve imports cli"
+            "from regiontalk.cli import options",
+            "regiontalk.serve.app",
+            1,
+            id="serve imports cli",
         ),
         pytest.param(
             "from regiontalk import RegionCaptioner",
@@ -196,7 +228,13 @@ def circles(imports: dict[str, set[str]]) -> list[list[str]]:
     """
     reached = {module: reachable(module, imports) for module in imports}
     groups = {
-        tuple(sorted(other for other in reached[module] if module in reached.get(other, set())))
+        tuple(
+            sorted(
+                other
+                for other in reached[module]
+                if module in reached.get(other, set())
+            )
+        )
         for module in imports
     }
     return [list(group) for group in sorted(groups) if group]
@@ -240,24 +278,28 @@ def test_a_module_imported_from_its_package_is_counted() -> None:
     assert list(imported("from regiontalk.align import score", module)) == [
         "regiontalk.align.score"
     ]
-    assert list(imported("from regiontalk.align import nothing", module)) == ["regiontalk.align"]
+    assert list(imported("from regiontalk.align import nothing", module)) == [
+        "regiontalk.align"
+    ]
 
 
 def test_circles_are_seen() -> None:
-    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [
+        ["a", "b", "c"]
+    ]
     assert circles({"a": {"b"}, "b": set()}) == []
 
 
-def test_unknown_module_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unknown_module_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "novelty.py").touch()
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
     with pytest.raises(KeyError, match="give 'novelty' a layer"):
         layer("regiontalk.novelty")
 
 
-TORCH_FREE = (
-    "captioner drawing datasets evaluate export images index metrics scale serve video".split()
-)
+TORCH_FREE = "captioner drawing datasets evaluate export images index metrics scale serve video".split()
 
 
 def loaded_at_import(path: Path) -> set[str]:
@@ -267,13 +309,18 @@ def loaded_at_import(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            names |= {
+                node.module,
+                *(f"{node.module}.{alias.name}" for alias in node.names),
+            }
     return names
 
 
 def test_torch_is_loaded_only_where_models_are_trained() -> None:
     imports = {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): loaded_at_import(path)
+        ".".join(
+            path.relative_to(PACKAGE.parent).with_suffix("").parts
+        ): loaded_at_import(path)
         for path in PACKAGE.rglob("*.py")
     }
     free = [module for module in imports if (module.split(".") * 2)[1] in TORCH_FREE]

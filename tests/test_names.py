@@ -49,9 +49,14 @@ HEAVY = ("torch", "torchvision", "timm", "PIL", "numpy", "huggingface_hub")
 
 
 def test_every_public_name_is_there() -> None:
-    assert regiontalk.__all__ == sorted(regiontalk.__all__) and len(regiontalk.__all__) <= 15
+    assert (
+        regiontalk.__all__ == sorted(regiontalk.__all__)
+        and len(regiontalk.__all__) <= 15
+    )
     for name in regiontalk.__all__:
-        assert getattr(regiontalk, name).__name__ == name  # an object of that name, never a module
+        assert (
+            getattr(regiontalk, name).__name__ == name
+        )  # an object of that name, never a module
         assert name in dir(regiontalk)
 
 
@@ -73,7 +78,9 @@ RUN = "from regiontalk.cli.main import app; app({}, standalone_mode=False)"
 )
 def test_nothing_heavy_is_imported_early(program: str) -> None:
     check = f"{program}\nimport sys\nsys.exit(' '.join(set(sys.modules) & {set(HEAVY)!r}) or 0)"
-    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -118,7 +125,9 @@ def test_an_old_name_works_and_warns(module: str, old: str, new: str) -> None:
 
 
 def test_a_name_that_never_was_is_no_attribute() -> None:
-    with pytest.raises(AttributeError, match=r"regiontalk\.files.*no attribute 'write_everything'"):
+    with pytest.raises(
+        AttributeError, match=r"regiontalk\.files.*no attribute 'write_everything'"
+    ):
         _ = importlib.import_module("regiontalk.files").write_everything
 
 
@@ -132,7 +141,9 @@ def message_of(call: Callable[[], Any]) -> str:
 def yolox(**arguments: float) -> Any:
     """A detector over a network that is only asked for its size."""
     square = SimpleNamespace(name="images", shape=[1, 3, 8, 8])
-    return YoloxDetector(SimpleNamespace(get_inputs=lambda: [square]), ["dog"], **arguments)
+    return YoloxDetector(
+        SimpleNamespace(get_inputs=lambda: [square]), ["dog"], **arguments
+    )
 
 
 def torchvision_boxes(kind: Any, **arguments: float) -> Any:
@@ -153,10 +164,34 @@ CAPTIONED = ImageResult(
 )
 IMAGE = Image.new("RGB", (20, 10))
 ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
-    ("build", "least", "min_count", 2, lambda **a: Vocabulary.build(SENTENCES, **a).words),
-    ("make_vectors", "least", "min_count", 2, lambda **a: make_vectors(SENTENCES, 2, **a)[0]),
-    ("make_scenes", "least", "min_shapes", 4, lambda **a: len(make_scenes(1, 0, **a)[0].shapes)),
-    ("make_scenes", "most", "max_shapes", 2, lambda **a: len(make_scenes(1, 0, **a)[0].shapes)),
+    (
+        "build",
+        "least",
+        "min_count",
+        2,
+        lambda **a: Vocabulary.build(SENTENCES, **a).words,
+    ),
+    (
+        "make_vectors",
+        "least",
+        "min_count",
+        2,
+        lambda **a: make_vectors(SENTENCES, 2, **a)[0],
+    ),
+    (
+        "make_scenes",
+        "least",
+        "min_shapes",
+        4,
+        lambda **a: len(make_scenes(1, 0, **a)[0].shapes),
+    ),
+    (
+        "make_scenes",
+        "most",
+        "max_shapes",
+        2,
+        lambda **a: len(make_scenes(1, 0, **a)[0].shapes),
+    ),
     (
         "non_maximum_suppression",
         "threshold",
@@ -178,7 +213,9 @@ ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
         "threshold",
         "min_score",
         0.1,
-        lambda **a: torchvision_boxes(TorchvisionDetector, names=["dog"], **a)._min_score,
+        lambda **a: (
+            torchvision_boxes(TorchvisionDetector, names=["dog"], **a)._min_score
+        ),
     ),
     (
         "__init__",
@@ -194,9 +231,21 @@ ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
         0.1,
         lambda **a: message_of(lambda: DetectorBoxes.load("no such network", **a)),
     ),
-    ("describe", "things", "detections", DOGS, lambda **a: describe(size_wh=(100, 100), **a)),
+    (
+        "describe",
+        "things",
+        "detections",
+        DOGS,
+        lambda **a: describe(size_wh=(100, 100), **a),
+    ),
     ("describe", "most", "max_count", 1, lambda **a: describe(DOGS, (100, 100), **a)),
-    ("contact_sheet", "pictures", "images", [IMAGE], lambda **a: contact_sheet(columns=1, **a)),
+    (
+        "contact_sheet",
+        "pictures",
+        "images",
+        [IMAGE],
+        lambda **a: contact_sheet(columns=1, **a),
+    ),
     ("titled", "picture", "image", IMAGE, lambda **a: titled(words="a dog", **a)),
     (
         "place_labels",
@@ -213,8 +262,20 @@ ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
         lambda **a: message_of(lambda: next(Video.frames(SimpleNamespace(), -1, **a))),
     ),
     ("narrate", "least", "min_confidence", 0.45, lambda **a: narrate(CAPTIONED, **a)),
-    ("whole_sentence", "least", "min_confidence", 0.6, lambda **a: whole_sentence(CAPTIONED, **a)),
-    ("worth_naming", "least", "min_confidence", 0.1, lambda **a: worth_naming(CAPTIONED, **a)),
+    (
+        "whole_sentence",
+        "least",
+        "min_confidence",
+        0.6,
+        lambda **a: whole_sentence(CAPTIONED, **a),
+    ),
+    (
+        "worth_naming",
+        "least",
+        "min_confidence",
+        0.1,
+        lambda **a: worth_naming(CAPTIONED, **a),
+    ),
     (
         "distinct",
         "least",
@@ -229,7 +290,9 @@ ARGUMENTS: list[tuple[str, str, str, Any, Callable[..., Any]]] = [
 def test_an_old_argument_works_and_warns(
     function: str, old: str, new: str, value: Any, call: Callable[..., Any]
 ) -> None:
-    with pytest.warns(DeprecationWarning, match=rf"{function}\({old}=\.\.\.\) is now {new}"):
+    with pytest.warns(
+        DeprecationWarning, match=rf"{function}\({old}=\.\.\.\) is now {new}"
+    ):
         result = call(**{old: value})
     assert result == call(**{new: value})
 
@@ -239,10 +302,14 @@ def test_every_old_argument_is_in_the_table() -> None:
     for path in Path(regiontalk.__file__).parent.rglob("*.py"):
         for names, function in DECORATED.findall(path.read_text(encoding="utf-8")):
             written.update((function, old, new) for old, new in PAIR.findall(names))
-    assert written == Counter((function, old, new) for function, old, new, *_ in ARGUMENTS)
+    assert written == Counter(
+        (function, old, new) for function, old, new, *_ in ARGUMENTS
+    )
 
 
-DECORATED = re.compile(r"^ *@renamed_argument\((.*)\)\n(?: *@.*\n)* *def (\w+)", re.MULTILINE)
+DECORATED = re.compile(
+    r"^ *@renamed_argument\((.*)\)\n(?: *@.*\n)* *def (\w+)", re.MULTILINE
+)
 PAIR = re.compile(r'(\w+)="(\w+)"')
 
 
@@ -288,7 +355,11 @@ def test_an_old_method_works_and_warns() -> None:
     [
         pytest.param({"old": 1, "b": 2}, {"new": 1, "b": 2}, id="old key"),
         pytest.param({"new": 1}, {"new": 1}, id="new key"),
-        pytest.param({"old": 1, "new": 2}, {"old": 1, "new": 2}, id="both: the old one is unknown"),
+        pytest.param(
+            {"old": 1, "new": 2},
+            {"old": 1, "new": 2},
+            id="both: the old one is unknown",
+        ),
         pytest.param([1], [1], id="no table"),
     ],
 )
@@ -336,7 +407,9 @@ def test_an_old_key_of_a_recipe_works_and_warns(
     assert config == record.model_validate({"name": "x", new: value})
 
 
-@pytest.mark.parametrize("record", [OptimiserConfig, GenerateConfig, AugmentConfig, FeaturesConfig])
+@pytest.mark.parametrize(
+    "record", [OptimiserConfig, GenerateConfig, AugmentConfig, FeaturesConfig]
+)
 def test_fingerprints_keep_the_old_keys(record: type[BaseModel]) -> None:
     names = {old for kind, old, _, _ in RENAMED_KEYS if kind is record}
     assert names and names <= record().model_dump(by_alias=True).keys()
@@ -360,7 +433,9 @@ def test_an_old_key_beside_the_new_one_is_unknown() -> None:
 
 
 def test_a_model_with_the_old_keys_loads_without_a_word(
-    make_tiny: Callable[..., RegionModel], tmp_path: Path, recwarn: pytest.WarningsRecorder
+    make_tiny: Callable[..., RegionModel],
+    tmp_path: Path,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     """``config.json`` of format 1 as the version before wrote it."""
     model = make_tiny()

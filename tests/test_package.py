@@ -12,7 +12,9 @@ import pytest
 import regiontalk
 
 ROOT = Path(__file__).parents[1]
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT: dict[str, Any] = tomllib.loads(
+    (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+)
 INCLUDED: list[str] = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 OF_THE_CHECKOUT = {".ci", ".git", ".gitignore"}  # hatchling adds .gitignore by itself
 
@@ -20,7 +22,8 @@ OF_THE_CHECKOUT = {".ci", ".git", ".gitignore"}  # hatchling adds .gitignore by 
 def tracked_entries() -> list[str]:
     """The entries of the repository's root, without what .gitignore names."""
     ignored = [
-        line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+        line.strip("/")
+        for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     ]
     return [
         path.name
@@ -36,7 +39,9 @@ def test_each_pattern_of_the_sdist_matches(pattern: str) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
 def test_the_sdist_holds_the_repository() -> None:
-    included = {path.name for pattern in INCLUDED for path in ROOT.glob(pattern.strip("/"))}
+    included = {
+        path.name for pattern in INCLUDED for path in ROOT.glob(pattern.strip("/"))
+    }
     missing = set(tracked_entries()) - included - OF_THE_CHECKOUT - {"pyproject.toml"}
     assert not missing, f"add {sorted(missing)} to the sdist, or to .gitignore"
 
@@ -51,5 +56,7 @@ def test_every_extra_of_a_message_exists() -> None:
     extras = set(PROJECT["project"]["optional-dependencies"])
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for page in pages:
-        named = re.findall(r"pip install '(?:regiontalk|\.)\[(\w+)\]'", page.read_text("utf-8"))
+        named = re.findall(
+            r"pip install '(?:regiontalk|\.)\[(\w+)\]'", page.read_text("utf-8")
+        )
         assert set(named) <= extras, page

@@ -29,7 +29,9 @@ def names(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("file", "name"), [*FUNCTIONS, *TESTS], ids=lambda value: value)
+@pytest.mark.parametrize(
+    ("file", "name"), [*FUNCTIONS, *TESTS], ids=lambda value: value
+)
 def test_it_is_there(file: str, name: str) -> None:
     assert (ROOT / file).is_file(), f"{file} is gone"
     assert name in names(ROOT / file), f"{file} has no {name}"
@@ -38,11 +40,17 @@ def test_it_is_there(file: str, name: str) -> None:
 @pytest.mark.parametrize("number", range(1, 16))
 def test_every_equation_has_code_and_a_test(number: int) -> None:
     (row,) = (line for line in TEXT.splitlines() if line.startswith(f"| ({number}) |"))
-    assert re.search(r"`regiontalk/[\w/]+\.py:", row) and re.search(r"`tests/[\w/]+\.py::", row)
+    assert re.search(r"`regiontalk/[\w/]+\.py:", row) and re.search(
+        r"`tests/[\w/]+\.py::", row
+    )
 
 
 def test_every_file_that_is_named_is_there() -> None:
-    files = set(re.findall(r"`((?:configs|docs|tests|regiontalk)/[\w/.-]+?\.(?:py|toml|md))", TEXT))
+    files = set(
+        re.findall(
+            r"`((?:configs|docs|tests|regiontalk)/[\w/.-]+?\.(?:py|toml|md))", TEXT
+        )
+    )
     assert len(files) > 15 and all((ROOT / file).is_file() for file in files)
 
 

@@ -17,29 +17,37 @@ class AlignerConfig(BaseModel):
     )
     word_size: int = Field(300, ge=1, le=100_000, description="length of a word vector")
     hidden: int = Field(300, ge=1, le=100_000, description="H of the sentence encoder")
-    cell: Literal["relu", "gru"] = Field("relu", description="recurrence; relu is the paper's")
+    cell: Literal["relu", "gru"] = Field(
+        "relu", description="recurrence; relu is the paper's"
+    )
     normalise: bool = Field(
         False, description="unit region vectors, words weighted inside their sentence"
     )
     score: Literal["maxsim", "sum_positive", "mean_positive"] = Field(
-        "maxsim", description="eq. 8, eq. 7, or eq. 7 divided by N (T + 5) as [3] has it"
+        "maxsim",
+        description="eq. 8, eq. 7, or eq. 7 divided by N (T + 5) as [3] has it",
     )
     loss: Literal["sum", "hardest", "info_nce"] = Field(
         "sum", description="eq. 9, its hardest negatives, or InfoNCE"
     )
     margin: float = Field(1.0, gt=0, description="the 1 of eq. 9; 0.2 suits cosines")
     sentence_token: bool = Field(
-        False, description="END is read after the words, for what a sentence says as a whole"
+        False,
+        description="END is read after the words, for what a sentence says as a whole",
     )
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="on region features, word vectors and summed states"
+        0.0,
+        ge=0,
+        lt=1,
+        description="on region features, word vectors and summed states",
     )
     sentence: Literal["words", "last"] = Field(
         "words",
         description="a vector a word, or the last state of a one-way GRU for the whole sentence",
     )
     null: bool = Field(
-        False, description="a learnt NULL region that words which name nothing may choose"
+        False,
+        description="a learnt NULL region that words which name nothing may choose",
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,9 @@ from regiontalk.text.vocabulary import PAD
 class RegionEncoder(nn.Module):
     """Eq. 1 of [1]: v = W_m CNN(I_b) + b_m."""
 
-    def __init__(self, features: int, size: int, *, normalise: bool, dropout: float = 0.0) -> None:
+    def __init__(
+        self, features: int, size: int, *, normalise: bool, dropout: float = 0.0
+    ) -> None:
         """Map F ``features`` to D = ``size``; ``normalise`` gives unit vectors."""
         super().__init__()
         self.project = nn.Linear(features, size)
@@ -92,7 +94,9 @@ class SentenceEncoder(nn.Module):
         if cell == "relu":
             self.forwards, self.backwards = ReluRNN(hidden), ReluRNN(hidden)
         else:
-            self.recurrent = nn.GRU(hidden, hidden, batch_first=True, bidirectional=True)
+            self.recurrent = nn.GRU(
+                hidden, hidden, batch_first=True, bidirectional=True
+            )
         self.output = nn.Linear(hidden, size)
         self.share = nn.Linear(hidden, 1) if normalise else None
         self.cell = cell
@@ -154,7 +158,9 @@ class GRUSentenceEncoder(nn.Module):
     row for all.
     """
 
-    def __init__(self, *, vocabulary: int, word_size: int, size: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, vocabulary: int, word_size: int, size: int, dropout: float = 0.0
+    ) -> None:
         """Build the encoder with H = D = ``size``."""
         super().__init__()
         self.embed = nn.Embedding(vocabulary, word_size, padding_idx=PAD)

@@ -59,7 +59,9 @@ def _true_scores(scores: Tensor, photo_of_sentence: Tensor) -> Tensor:
     return scores[photo_of_sentence, columns]
 
 
-def info_nce(scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float) -> Tensor:
+def info_nce(
+    scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float
+) -> Tensor:
     """Cross-entropy of the true photo among the photos and of each true sentence among other photos' sentences.
 
     Args:
@@ -112,12 +114,16 @@ def fragment_loss(
     # labels have no gradient
     guesses = products.detach().masked_fill(~is_region, float("-inf"))
     is_best = guesses == guesses.amax(0)
-    is_positive = is_region & of_one_photo & (warm | (guesses > 0) | is_best)  # (N, B, W)
+    is_positive = (
+        is_region & of_one_photo & (warm | (guesses > 0) | is_best)
+    )  # (N, B, W)
     agreement = torch.where(is_positive, products, -products)  # y v . s
     hinge = (1 - agreement).clamp(min=0) * is_region
     if over == "sum":
         return hinge.sum() / pairs
-    return _masked_mean(hinge, is_positive) + _masked_mean(hinge, is_region & ~is_positive)
+    return _masked_mean(hinge, is_positive) + _masked_mean(
+        hinge, is_region & ~is_positive
+    )
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 class Aligner(nn.Module):
     """Region and sentence encoders behind one score."""
 
-    def __init__(self, *, features: int, vocabulary: int, config: AlignerConfig) -> None:
+    def __init__(
+        self, *, features: int, vocabulary: int, config: AlignerConfig
+    ) -> None:
         """Build for region vectors of length ``features`` and ``vocabulary`` words."""
         super().__init__()
         self.config = config
@@ -50,7 +52,9 @@ class Aligner(nn.Module):
                 normalise=config.normalise,
                 dropout=config.dropout,
             )
-        if config.null:  # of a random direction: zeros would only ever beat products below 0
+        if (
+            config.null
+        ):  # of a random direction: zeros would only ever beat products below 0
             self.null = nn.Parameter(torch.randn(config.size) / config.size**0.5)
         # inverse temperature of InfoNCE
         self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))
@@ -67,7 +71,9 @@ class Aligner(nn.Module):
         last`` the last alone.
         """
         closing = [END] if self.config.sentence_token else []
-        token_ids, is_word = pad_token_ids([[*sentence, *closing] for sentence in sentences])
+        token_ids, is_word = pad_token_ids(
+            [[*sentence, *closing] for sentence in sentences]
+        )
         device = self.log_scale.device
         mask = torch.from_numpy(is_word).to(device)
         vectors: Tensor = self.words(torch.from_numpy(token_ids).to(device), mask)
@@ -98,10 +104,14 @@ class Aligner(nn.Module):
         choice_mask = functional.pad(region_mask, (0, added), value=True)
         return score(choices, words, choice_mask, word_mask)
 
-    def loss(self, scores: Tensor, photo_of_sentence: Tensor, *, warm: bool = False) -> Tensor:
+    def loss(
+        self, scores: Tensor, photo_of_sentence: Tensor, *, warm: bool = False
+    ) -> Tensor:
         """The configured loss of a block of scores (B, C); ``warm`` takes all negatives where it is the hardest's."""
         if self.config.loss == "info_nce":
             scale = self.log_scale.exp().clamp(max=100.0)
             return info_nce(scores, photo_of_sentence, scale)
         negatives = "sum" if warm else self.config.loss
-        return max_margin(scores, photo_of_sentence, margin=self.config.margin, negatives=negatives)
+        return max_margin(
+            scores, photo_of_sentence, margin=self.config.margin, negatives=negatives
+        )

@@ -82,7 +82,9 @@ def _totals(
 def _check_arguments(scores: NDArray[np.float64], beta: float) -> None:
     """Refuse scores of another rank, and a beta that rewards changes."""
     if scores.ndim < 2:
-        raise ValueError(f"affinity: expected (..., T, N), words by regions, got {scores.shape}")
+        raise ValueError(
+            f"affinity: expected (..., T, N), words by regions, got {scores.shape}"
+        )
     if not (math.isfinite(beta) and beta >= 0):
         raise ValueError(
             f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
@@ -90,7 +92,9 @@ def _check_arguments(scores: NDArray[np.float64], beta: float) -> None:
 
 
 def _check_affinities(
-    scores: NDArray[np.float64], is_word: NDArray[np.bool_], is_region: NDArray[np.bool_]
+    scores: NDArray[np.float64],
+    is_word: NDArray[np.bool_],
+    is_region: NDArray[np.bool_],
 ) -> None:
     """Refuse words without a region to stand on, and products that are no finite numbers."""
     has_words = is_word.any(-1)
@@ -107,7 +111,9 @@ def _check_affinities(
         )
 
 
-def _mask(name: str, mask: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _mask(
+    name: str, mask: NDArray[Any] | None, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
     """The mask as a bool array of that shape, all True where none was given."""
     if mask is None:
         return np.ones(shape, dtype=bool)
@@ -144,7 +150,9 @@ def _forward(
     return best, came_from
 
 
-def _backward(best: NDArray[np.float64], came_from: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _backward(
+    best: NDArray[np.float64], came_from: list[NDArray[np.int64]]
+) -> NDArray[np.int64]:
     """The labels (..., T) of the best path, read from its last word."""
     label = best.argmax(-1, keepdims=True)
     labels = [label]

@@ -23,7 +23,9 @@ def word_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
     return products.view(count, photos, -1)
 
 
-def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+def maxsim(
+    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor
+) -> Tensor:
     """Eq. 8 of [1]: S_kl = sum_t max_i v_i . s_t.
 
     Args:
@@ -39,12 +41,16 @@ def maxsim(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tenso
     if not region_mask.all():
         is_region = region_mask.T[:, :, None]
         products = products.masked_fill(~is_region, float("-inf"))
-    best = products.max(0).values if products.requires_grad else products.amax(0)  # (B, W)
+    best = (
+        products.max(0).values if products.requires_grad else products.amax(0)
+    )  # (B, W)
     best = best.masked_fill(best.isneginf(), 0.0)
     return _sentence_sums(best, word_mask)
 
 
-def sum_positive(regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor) -> Tensor:
+def sum_positive(
+    regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor
+) -> Tensor:
     """Eq. 7 of [1], from [3]: S_kl = sum_t sum_i max(0, v_i . s_t). Shapes as in `maxsim`."""
     products = word_products(regions, words, word_mask).clamp(min=0)
     if not region_mask.all():

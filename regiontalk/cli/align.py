@@ -22,7 +22,10 @@ from regiontalk.cli.options import (
 from regiontalk.cli.source import precomputed_features
 
 Sentence = Annotated[
-    str, typer.Argument(metavar="SENTENCE", help="A sentence about the photo.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="SENTENCE", help="A sentence about the photo.", show_default=False
+    ),
 ]
 
 

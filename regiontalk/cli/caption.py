@@ -24,7 +24,13 @@ from regiontalk.cli.options import (
     parse_boxes,
 )
 from regiontalk.cli.source import DEFAULT_REGIONS, KINDS, parse_source
-from regiontalk.cli.video import EveryOption, Sampling, SceneOption, SecondsOption, TimelineOption
+from regiontalk.cli.video import (
+    EveryOption,
+    Sampling,
+    SceneOption,
+    SecondsOption,
+    TimelineOption,
+)
 
 if TYPE_CHECKING:
     from regiontalk.drawing.attention import AttentionMaps
@@ -33,12 +39,16 @@ if TYPE_CHECKING:
 
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(metavar="PHOTO|FOLDER|GLOB|VIDEO", help="What to caption.", show_default=False),
+    typer.Argument(
+        metavar="PHOTO|FOLDER|GLOB|VIDEO", help="What to caption.", show_default=False
+    ),
 ]
 BoxOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--box", metavar="x1,y1,x2,y2", help="A box to caption, in pixels; may be repeated."
+        "--box",
+        metavar="x1,y1,x2,y2",
+        help="A box to caption, in pixels; may be repeated.",
     ),
 ]
 RegionsOption = Annotated[
@@ -61,7 +71,10 @@ SourceOption = Annotated[
 BeamOption = Annotated[
     int | None,
     typer.Option(
-        "--beam", metavar="K", min=1, help="Beams of the search; the model's own if unset."
+        "--beam",
+        metavar="K",
+        min=1,
+        help="Beams of the search; the model's own if unset.",
     ),
 ]
 ThresholdOption = Annotated[
@@ -77,7 +90,8 @@ ThresholdOption = Annotated[
 AttentionOption = Annotated[
     bool,
     typer.Option(
-        "--attention", help="With --draw: a sheet of where each word of the caption looked."
+        "--attention",
+        help="With --draw: a sheet of where each word of the caption looked.",
     ),
 ]
 
@@ -119,7 +133,9 @@ def caption(
     boxes = _read_boxes(box or [], regions, source)
     _check_attention(attention, draw)
     sampling = Sampling(every, scene, seconds, tuple(timeline or ()))
-    video = open_video(photos, sampling, max_pixels, drawn=draw is not None, all_boxes=all_boxes)
+    video = open_video(
+        photos, sampling, max_pixels, drawn=draw is not None, all_boxes=all_boxes
+    )
     named_photos = find_photos(photos) if video is None else None
     region_source, count = parse_source(source, regions, device)
     drawings = None
@@ -150,7 +166,11 @@ def _captioning(
     """Photos to captions, on the boxes that the user gave or, without any, on regions that the model chooses."""
     if not boxes:
         return partial(
-            captioner.caption_many, regions=regions, beams=beams, threshold=threshold, merge=merge
+            captioner.caption_many,
+            regions=regions,
+            beams=beams,
+            threshold=threshold,
+            merge=merge,
         )
     describe = partial(captioner.describe, beams=beams, threshold=threshold)
     return lambda photos: [describe(photo, boxes) for photo in photos]
@@ -159,7 +179,10 @@ def _captioning(
 def _read_boxes(texts: list[str], regions: int | None, source: str) -> list[Box]:
     """The boxes to caption; refuses options that leave the choice to the model beside them."""
     boxes = parse_boxes(texts)
-    for option, is_used in (("--regions", regions is not None), ("--source", source != KINDS[0])):
+    for option, is_used in (
+        ("--regions", regions is not None),
+        ("--source", source != KINDS[0]),
+    ):
         if boxes and is_used:
             raise ValueError(
                 f"--box and {option} exclude each other: either you choose the boxes or the model does"
@@ -169,10 +192,14 @@ def _read_boxes(texts: list[str], regions: int | None, source: str) -> list[Box]
 
 def _check_attention(attention: bool, draw: Path | None) -> None:
     if attention and draw is None:
-        raise ValueError("--attention: expected --draw DIR beside it, the folder for the sheets")
+        raise ValueError(
+            "--attention: expected --draw DIR beside it, the folder for the sheets"
+        )
 
 
-def _attention_of(captioner: session.Captioner, model: str) -> Callable[[str, str], AttentionMaps]:
+def _attention_of(
+    captioner: session.Captioner, model: str
+) -> Callable[[str, str], AttentionMaps]:
     """What shows where each word looked."""
     if not captioner.attends:
         raise ValueError(

@@ -22,10 +22,15 @@ Export = Annotated[
 ]
 Photos = Annotated[
     Path,
-    typer.Option("--photos", metavar="DIR", help="The folder that the tasks name photos from."),
+    typer.Option(
+        "--photos", metavar="DIR", help="The folder that the tasks name photos from."
+    ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", metavar="FILE.jsonl", help="A training file, such as train.jsonl.")
+    Path,
+    typer.Option(
+        "--out", metavar="FILE.jsonl", help="A training file, such as train.jsonl."
+    ),
 ]
 
 
@@ -48,7 +53,9 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
         raise typer.Exit(1)
 
 
-def _training_lines(corrections: Corrections, photos: Path, folder: Path) -> tuple[list[str], int]:
+def _training_lines(
+    corrections: Corrections, photos: Path, folder: Path
+) -> tuple[list[str], int]:
     """The lines of a training file, and how many of their photos were not found; each of these is told.
 
     Args:
@@ -65,7 +72,9 @@ def _training_lines(corrections: Corrections, photos: Path, folder: Path) -> tup
         path = find_photo(photos, row["photo"])
         if path is None:
             missing += 1
-            typer.echo(f"not below {photos}: {missing_photo(photos, row['photo'])}", err=True)
+            typer.echo(
+                f"not below {photos}: {missing_photo(photos, row['photo'])}", err=True
+            )
             path = photos / row["photo"]
         row = {**row, "photo": relative(str(path), folder)}
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")

@@ -20,7 +20,9 @@ def check(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", show_default=False, help="As `regiontalk train --data` takes it."
+            metavar="FOLDER",
+            show_default=False,
+            help="As `regiontalk train --data` takes it.",
         ),
     ],
 ) -> None:

@@ -25,11 +25,26 @@ if TYPE_CHECKING:
     from regiontalk.evaluate.suite import Settings, Suite, Timed
     from regiontalk.records import Example
 
-NAMES = ("retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment")
+NAMES = (
+    "retrieval",
+    "captions",
+    "regions",
+    "phrases",
+    "proposals",
+    "dense",
+    "alignment",
+)
 
-PROTOCOLS = (*NAMES, "names", "not-photos", "calibrate")  # of which "all" runs the first
+PROTOCOLS = (
+    *NAMES,
+    "names",
+    "not-photos",
+    "calibrate",
+)  # of which "all" runs the first
 
-Protocol = Annotated[str, typer.Argument(metavar="|".join([*PROTOCOLS, "all"]), show_default=False)]
+Protocol = Annotated[
+    str, typer.Argument(metavar="|".join([*PROTOCOLS, "all"]), show_default=False)
+]
 Data = Annotated[
     list[Path] | None,
     typer.Option(
@@ -42,13 +57,17 @@ Data = Annotated[
 Split = Annotated[
     str | None,
     typer.Option(
-        "--split", help="train, dev, test or all; dev if unset, of COCO all.", show_default=False
+        "--split",
+        help="train, dev, test or all; dev if unset, of COCO all.",
+        show_default=False,
     ),
 ]
 TrainData = Annotated[
     Path | None,
     typer.Option(
-        "--train-data", metavar="DIR", help="Holds the training split; --data where that has it."
+        "--train-data",
+        metavar="DIR",
+        help="Holds the training split; --data where that has it.",
     ),
 ]
 JsonFile = Annotated[
@@ -64,14 +83,22 @@ Report = Annotated[
 ]
 Outputs = Annotated[
     Path | None,
-    typer.Option("--outputs", metavar="FILE", help="Write the model's words, as JSON Lines."),
+    typer.Option(
+        "--outputs", metavar="FILE", help="Write the model's words, as JSON Lines."
+    ),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first photos.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Only the first photos.")
+]
 TrainLimit = Annotated[
-    int | None, typer.Option("--train-limit", min=1, help="Only the first training photos.")
+    int | None,
+    typer.Option("--train-limit", min=1, help="Only the first training photos."),
 ]
 Beam = Annotated[
-    int | None, typer.Option("--beam", min=1, help="Beams of the search; the model's own if unset.")
+    int | None,
+    typer.Option(
+        "--beam", min=1, help="Beams of the search; the model's own if unset."
+    ),
 ]
 Beta = Annotated[
     float | None,
@@ -79,36 +106,55 @@ Beta = Annotated[
 ]
 Fold = Annotated[
     int | None,
-    typer.Option("--fold", min=1, help="Photos of a retrieval fold; unset: all together."),
+    typer.Option(
+        "--fold", min=1, help="Photos of a retrieval fold; unset: all together."
+    ),
 ]
 NmsIou = Annotated[
     float,
     typer.Option(
-        "--nms-iou", min=0, max=1, help="dense: IoU above which the weaker of two detections goes."
+        "--nms-iou",
+        min=0,
+        max=1,
+        help="dense: IoU above which the weaker of two detections goes.",
     ),
 ]
 Snippets = Annotated[
     Path | None,
     typer.Option(
-        "--snippets", metavar="FILE", help="Inferred pairs; they are inferred anew if unset."
+        "--snippets",
+        metavar="FILE",
+        help="Inferred pairs; they are inferred anew if unset.",
     ),
 ]
-Crops = Annotated[bool, typer.Option("--crops/--no-crops", help="Run the photo model on crops.")]
+Crops = Annotated[
+    bool, typer.Option("--crops/--no-crops", help="Run the photo model on crops.")
+]
 Untrained = Annotated[
-    bool, typer.Option("--untrained/--no-untrained", help="An untrained model beside alignment.")
+    bool,
+    typer.Option(
+        "--untrained/--no-untrained", help="An untrained model beside alignment."
+    ),
 ]
 Write = Annotated[
-    bool, typer.Option("--write", help="calibrate: put the fit into the model's config.json.")
+    bool,
+    typer.Option(
+        "--write", help="calibrate: put the fit into the model's config.json."
+    ),
 ]
 Predictions = Annotated[
     Path | None,
     typer.Option(
-        "--predictions", metavar="FILE", help="Captions of any model, COCO results format."
+        "--predictions",
+        metavar="FILE",
+        help="Captions of any model, COCO results format.",
     ),
 ]
 Jar = Annotated[
     bool,
-    typer.Option("--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java."),
+    typer.Option(
+        "--meteor-jar", help="--predictions: METEOR by its own jar, which needs Java."
+    ),
 ]
 SpiceJar = Annotated[
     Path | None,
@@ -129,7 +175,9 @@ ClassWordsFile = Annotated[
 Yolox = Annotated[
     Path | None,
     typer.Option(
-        "--yolox", metavar="FILE", help="names: a YOLOX network measured beside the model."
+        "--yolox",
+        metavar="FILE",
+        help="names: a YOLOX network measured beside the model.",
     ),
 ]
 References = Annotated[
@@ -173,7 +221,9 @@ def evaluate(
     files.prepare()
     if predictions is not None or references is not None:
         _check_files(outputs, limit)
-        result = _score_files(protocol, predictions, references, train_data, meteor_jar, spice_jar)
+        result = _score_files(
+            protocol, predictions, references, train_data, meteor_jar, spice_jar
+        )
         _finish([result], {}, files)
         return
     _check_data(data, meteor_jar, spice_jar)
@@ -191,7 +241,9 @@ def evaluate(
         yolox=yolox,
     )
     compute = session.compute(device, engine, threads)
-    source = _Source(model, compute, data or [], split, train_data, limit, train_limit, features)
+    source = _Source(
+        model, compute, data or [], split, train_data, limit, train_limit, features
+    )
     names = NAMES if protocol == "all" else (protocol,)
     with Walks() as walks:
         suite, head = _prepare(names, source, settings, walks)
@@ -237,14 +289,18 @@ class _Files:
             prepare_report(self.report)
 
 
-def _check_protocol(protocol: str, class_words: Path | None, yolox: Path | None) -> None:
+def _check_protocol(
+    protocol: str, class_words: Path | None, yolox: Path | None
+) -> None:
     """Refuse an unknown protocol, and files that it does not read."""
     if protocol not in (*PROTOCOLS, "all"):
         raise ValueError(
             f"protocol: expected one of {', '.join(PROTOCOLS)} or all, got {protocol!r}"
         )
     if class_words is not None and protocol not in ("names", "calibrate"):
-        raise ValueError(f"--class-words: expected the protocol names or calibrate, got {protocol}")
+        raise ValueError(
+            f"--class-words: expected the protocol names or calibrate, got {protocol}"
+        )
     if yolox is not None and protocol != "names":
         raise ValueError(f"--yolox: expected the protocol names, got {protocol}")
 
@@ -257,7 +313,9 @@ def _check_files(outputs: Path | None, limit: int | None) -> None:
         )
 
 
-def _check_data(data: Sequence[Path] | None, meteor_jar: bool, spice_jar: Path | None) -> None:
+def _check_data(
+    data: Sequence[Path] | None, meteor_jar: bool, spice_jar: Path | None
+) -> None:
     """Refuse a run without data, and one with a jar that only --predictions use."""
     if meteor_jar or spice_jar is not None:
         raise ValueError(
@@ -313,7 +371,9 @@ def _score_files(
         examples, _ = read_split(train_data, "train")
         training = list(chain.from_iterable(example.captions for example in examples))
     return timed(
-        lambda: score_files(predictions, references, training=training, meteor=meteor, spice=spice)
+        lambda: score_files(
+            predictions, references, training=training, meteor=meteor, spice=spice
+        )
     )
 
 
@@ -329,7 +389,9 @@ def _prepare(
     examples, lines = _read_examples(source)
     split = source.split_of(source.data[0])
     features = precomputed_features(source.features, str(folder))
-    captioner = RegionCaptioner.from_pretrained(folder, source=features, **source.compute)
+    captioner = RegionCaptioner.from_pretrained(
+        folder, source=features, **source.compute
+    )
     training: EncodedPhotos | None = None
     if features is None and any(name in NEED_TRAINING for name in names):
         training, training_lines = _encode_training(captioner, source, split, walks)
@@ -347,7 +409,9 @@ def _prepare(
     return suite, _head(photos, folder, split, lines)
 
 
-def _head(photos: EncodedPhotos, folder: Path, split: str, lines: list[str]) -> dict[str, Any]:
+def _head(
+    photos: EncodedPhotos, folder: Path, split: str, lines: list[str]
+) -> dict[str, Any]:
     """What the document says of the model and of the data."""
     from regiontalk.evaluate.suite import fingerprint
 

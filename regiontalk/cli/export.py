@@ -19,7 +19,15 @@ from regiontalk.cli.narrate import (
     NeutralOption,
     RegionsOption,
 )
-from regiontalk.cli.options import MAX_PIXELS, AllBoxes, Device, Engine, MaxPixels, Model, Threads
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    AllBoxes,
+    Device,
+    Engine,
+    MaxPixels,
+    Model,
+    Threads,
+)
 from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE
 
 if TYPE_CHECKING:
@@ -56,7 +64,9 @@ PhotosArgument = Annotated[
 Out = Annotated[
     Path,
     typer.Option(
-        "--out", metavar="PATH", help=f"A folder for {', '.join(FOLDERS)}; otherwise a file."
+        "--out",
+        metavar="PATH",
+        help=f"A folder for {', '.join(FOLDERS)}; otherwise a file.",
     ),
 ]
 Results = Annotated[
@@ -70,7 +80,8 @@ Results = Annotated[
 Replace = Annotated[
     bool,
     typer.Option(
-        "--replace", help="xmp, xmp-copy, html: put our texts in place of those that are there."
+        "--replace",
+        help="xmp, xmp-copy, html: put our texts in place of those that are there.",
     ),
 ]
 MwgOption = Annotated[
@@ -112,7 +123,10 @@ class Wording:
         from regiontalk.export.alt_text import narrate
 
         return narrate(
-            result, limit=limit, min_confidence=self.min_confidence, neutral=self.neutral
+            result,
+            limit=limit,
+            min_confidence=self.min_confidence,
+            neutral=self.neutral,
         )
 
     def final(self, result: ImageResult) -> ImageResult:
@@ -130,10 +144,13 @@ class Wording:
             if region.text and region.confidence >= self.min_confidence
         ]
         if not self.all_boxes:
-            regions = distinct(regions, min_confidence=self.min_confidence, neutral=self.neutral)
+            regions = distinct(
+                regions, min_confidence=self.min_confidence, neutral=self.neutral
+            )
         elif self.neutral:
             regions = [
-                replace(region, text=neutral_wording(region.text or "")) for region in regions
+                replace(region, text=neutral_wording(region.text or ""))
+                for region in regions
             ]
         return replace(result, caption=caption, regions=tuple(regions))
 
@@ -167,10 +184,18 @@ def export(
     page to look at.
     """
     if format not in FORMATS:
-        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
+        raise ValueError(
+            f"format: expected one of {', '.join(FORMATS)}, got {format!r}"
+        )
     _check_out(format, out)
     wording = Wording(
-        limit, min_confidence, neutral, all_boxes, replace, mwg, _accepted(format, texts)
+        limit,
+        min_confidence,
+        neutral,
+        all_boxes,
+        replace,
+        mwg,
+        _accepted(format, texts),
     )
 
     def caption(paths: Sequence[str]) -> Sequence[ImageResult]:
@@ -218,7 +243,9 @@ def _telling_unused(texts: AcceptedTexts | None) -> Iterator[None]:
         yield
     finally:
         if texts is not None and texts.unused:
-            typer.echo(f"--texts: no photo found for {', '.join(texts.unused)}", err=True)
+            typer.echo(
+                f"--texts: no photo found for {', '.join(texts.unused)}", err=True
+            )
 
 
 def _check_out(format: str, out: Path) -> None:
@@ -226,7 +253,9 @@ def _check_out(format: str, out: Path) -> None:
     if format in FOLDERS and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: expected a folder for {format}, got a file")
     if format not in FOLDERS and out.is_dir():
-        raise ValueError(f"--out {out}: expected the name of a file to write, got a folder")
+        raise ValueError(
+            f"--out {out}: expected the name of a file to write, got a folder"
+        )
     if format == "label-studio" and out.suffix.lower() == ".xml":
         raise ValueError(
             f"--out {out}: expected a name such as tasks.json; as .xml the labelling interface is written"
@@ -252,8 +281,15 @@ def _check_photos(format: str, paths: Sequence[str], out: Path) -> None:
 
 def _site(photos: list[str] | None, results: Path | None) -> Path:
     """The folder of HTML pages."""
-    if results is not None or photos is None or len(photos) != 1 or not Path(photos[0]).is_dir():
-        raise ValueError("html: expected one folder that holds HTML pages and their pictures")
+    if (
+        results is not None
+        or photos is None
+        or len(photos) != 1
+        or not Path(photos[0]).is_dir()
+    ):
+        raise ValueError(
+            "html: expected one folder that holds HTML pages and their pictures"
+        )
     return Path(photos[0])
 
 
@@ -268,7 +304,9 @@ def _sources(
     if results is None:
         return find_photos(photos or []), None
     by_photo = {result.photo: result for result in _read_results(results)}
-    return Photos(tuple(by_photo), single=False), lambda paths: [by_photo[path] for path in paths]
+    return Photos(tuple(by_photo), single=False), lambda paths: [
+        by_photo[path] for path in paths
+    ]
 
 
 def _read_results(path: Path) -> list[ImageResult]:
@@ -311,7 +349,9 @@ def _write(
 
     def use(path: str, result: ImageResult) -> None:
         if format in ("xmp", "xmp-copy"):
-            typer.echo(f"wrote {_write_xmp(format, result, out, wording, written)}", err=True)
+            typer.echo(
+                f"wrote {_write_xmp(format, result, out, wording, written)}", err=True
+            )
         elif format == "gallery":
             taken = {entry.picture for entry in entries}
             entries.append(_write_entry(path, result, out, wording, max_pixels, taken))
@@ -349,11 +389,20 @@ def _write_texts(texts: dict[Path, str]) -> None:
 
 
 def _write_xmp(
-    format: str, result: ImageResult, out: Path, wording: Wording, written: set[tuple[int, int]]
+    format: str,
+    result: ImageResult,
+    out: Path,
+    wording: Wording,
+    written: set[tuple[int, int]],
 ) -> Path:
     """Write the XMP of one photo, and add what `_identity` says of its file to those that were written."""
     from regiontalk.export.alt_text import whole_sentence
-    from regiontalk.export.metadata import copy_path, sidecar_path, write_copy, write_sidecar
+    from regiontalk.export.metadata import (
+        copy_path,
+        sidecar_path,
+        write_copy,
+        write_sidecar,
+    )
     from regiontalk.export.xmp import Texts
 
     path = (sidecar_path if format == "xmp" else copy_path)(result.photo, out)
@@ -378,7 +427,12 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _write_entry(
-    path: str, result: ImageResult, out: Path, wording: Wording, max_pixels: int, taken: set[Path]
+    path: str,
+    result: ImageResult,
+    out: Path,
+    wording: Wording,
+    max_pixels: int,
+    taken: set[Path],
 ) -> Entry:
     from regiontalk.export.gallery import Entry, picture_path, write_picture
     from regiontalk.export.names import check_name

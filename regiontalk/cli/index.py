@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from regiontalk.cli import session
-from regiontalk.cli.options import MAX_PIXELS, Device, Engine, Json, MaxPixels, Model, Threads
+from regiontalk.cli.options import (
+    MAX_PIXELS,
+    Device,
+    Engine,
+    Json,
+    MaxPixels,
+    Model,
+    Threads,
+)
 
 HOME = "~/.regiontalk/index"  # the library of a user who names none
 
@@ -43,7 +51,10 @@ KnownArgument = Annotated[
 RegionsOption = Annotated[
     int,
     typer.Option(
-        "--regions", metavar="N", min=0, help="Regions a photo, for a library that is made now."
+        "--regions",
+        metavar="N",
+        min=0,
+        help="Regions a photo, for a library that is made now.",
     ),
 ]
 CaptionsOption = Annotated[
@@ -56,7 +67,10 @@ CaptionsOption = Annotated[
     ),
 ]
 BatchOption = Annotated[
-    int, typer.Option("--batch", metavar="N", min=1, help="Photos computed and written together.")
+    int,
+    typer.Option(
+        "--batch", metavar="N", min=1, help="Photos computed and written together."
+    ),
 ]
 RebuildOption = Annotated[
     bool, typer.Option("--rebuild", help="Throw away what is there and begin again.")
@@ -68,7 +82,10 @@ MissingOption = Annotated[
 HoursOption = Annotated[
     float,
     typer.Option(
-        "--older-than", metavar="HOURS", min=0, help="Age from which a version is dropped."
+        "--older-than",
+        metavar="HOURS",
+        min=0,
+        help="Age from which a version is dropped.",
     ),
 ]
 
@@ -117,7 +134,9 @@ def add(
     captioner = RegionCaptioner.from_pretrained(
         model, **session.compute(device, engine, threads), max_pixels=max_pixels
     )
-    library = PhotoIndex.open_or_create(uri, captioner, regions=regions, rebuild=rebuild)
+    library = PhotoIndex.open_or_create(
+        uri, captioner, regions=regions, rebuild=rebuild
+    )
     with Meter(len(named_photos.paths)) as meter:
 
         def done(count: int) -> None:
@@ -135,7 +154,9 @@ def add(
             "--rebuild makes it anew",
             err=True,
         )
-    counts = f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
+    counts = (
+        f"{report.added} added, {report.changed} changed, {report.unchanged} unchanged"
+    )
     typer.echo(f"{uri}: {counts}; {len(library)} in all")
     tell_failed(report.failed, len(named_photos.paths))
 
@@ -187,7 +208,9 @@ def compact(index: Library = HOME, hours: HoursOption = 1.0) -> None:
     before = library.info()["bytes"]
     library.compact(timedelta(hours=hours))
     after = library.info()["bytes"]
-    typer.echo(f"{library_uri(index)}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now")
+    typer.echo(
+        f"{library_uri(index)}: {before / 1e6:.1f} MB before, {after / 1e6:.1f} MB now"
+    )
 
 
 @app.command("info")
@@ -196,7 +219,9 @@ def info(index: Library = HOME, json: Json = False) -> None:
     from regiontalk.index.library import PhotoIndex
 
     values = PhotoIndex.open(library_uri(index)).info()
-    typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
+    typer.echo(
+        json_module.dumps(values, indent=2) if json else "\n".join(lines(values))
+    )
 
 
 def lines(values: Mapping[str, Any]) -> Iterator[str]:

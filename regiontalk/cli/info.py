@@ -17,7 +17,8 @@ FILES = ("config.json", "model.safetensors", "vocabulary.json", "README.md")
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A bundled model, a model folder, or owner/name on the Hub."
+        metavar="MODEL",
+        help="A bundled model, a model folder, or owner/name on the Hub.",
     ),
 ]
 
@@ -27,7 +28,9 @@ def info(model: ModelArgument = "mini", json: Json = False) -> None:
     from regiontalk.model.hub import resolve_model
 
     values = read_info(resolve_model(model))
-    typer.echo(json_module.dumps(values, indent=2) if json else "\n".join(lines(values)))
+    typer.echo(
+        json_module.dumps(values, indent=2) if json else "\n".join(lines(values))
+    )
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -37,10 +40,14 @@ def read_info(folder: Path) -> dict[str, Any]:
         ValueError: a file is missing or damaged.
     """
     if missing := [name for name in FILES if not (folder / name).is_file()]:
-        raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
+        raise ValueError(
+            f"{folder}: not a complete model folder; missing {', '.join(missing)}"
+        )
     try:
         config = json_module.loads((folder / "config.json").read_text(encoding="utf-8"))
-        words = json_module.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))["words"]
+        words = json_module.loads(
+            (folder / "vocabulary.json").read_text(encoding="utf-8")
+        )["words"]
         if not isinstance(config, dict) or not isinstance(words, list):
             raise TypeError("expected an object of settings and a list of words")
     except (ValueError, KeyError, TypeError) as error:

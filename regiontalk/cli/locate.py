@@ -22,10 +22,16 @@ from regiontalk.cli.options import (
 from regiontalk.cli.source import precomputed_features
 
 Phrase = Annotated[
-    str, typer.Argument(metavar="PHRASE", help='What to find: "a red car".', show_default=False)
+    str,
+    typer.Argument(
+        metavar="PHRASE", help='What to find: "a red car".', show_default=False
+    ),
 ]
 Count = Annotated[
-    int, typer.Option("-k", "--count", metavar="K", min=1, help="How many places, best first.")
+    int,
+    typer.Option(
+        "-k", "--count", metavar="K", min=1, help="How many places, best first."
+    ),
 ]
 
 

@@ -98,7 +98,9 @@ def _tell_warning(
 def _usage(error: Any) -> str:
     """A mistake on the command line in one line, with the help that shows the right way."""
     text = " ".join(error.format_message().split()).rstrip(".")
-    return text if error.ctx is None else f"{text} (see {error.ctx.command_path} --help)"
+    return (
+        text if error.ctx is None else f"{text} (see {error.ctx.command_path} --help)"
+    )
 
 
 app = typer.Typer(
@@ -145,7 +147,10 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Print the version and stop."
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Print the version and stop.",
         ),
     ] = False,
 ) -> None:

@@ -43,7 +43,9 @@ def mcp(
         ) from error
     from regiontalk import RegionCaptioner
 
-    captioner = RegionCaptioner.from_pretrained(model, **session.compute(device, engine, threads))
+    captioner = RegionCaptioner.from_pretrained(
+        model, **session.compute(device, engine, threads)
+    )
     library = None
     if index is not None:
         from regiontalk.index.library import PhotoIndex

@@ -19,22 +19,37 @@ REGIONS = 20  # more than `caption` shows: most say what others have said
 
 PhotosArgument = Annotated[
     list[str],
-    typer.Argument(metavar="PHOTO|FOLDER|GLOB", help="What to narrate.", show_default=False),
+    typer.Argument(
+        metavar="PHOTO|FOLDER|GLOB", help="What to narrate.", show_default=False
+    ),
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", metavar="N", min=20, help="Most characters of an alt text.")
+    int,
+    typer.Option(
+        "--limit", metavar="N", min=20, help="Most characters of an alt text."
+    ),
 ]
 MinConfidenceOption = Annotated[
     float,
     typer.Option(
-        "--min-confidence", metavar="SHARE", min=0, max=1, help="Say nothing below this confidence."
+        "--min-confidence",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        help="Say nothing below this confidence.",
     ),
 ]
 NeutralOption = Annotated[
-    bool, typer.Option("--neutral", help="Person, child, their: words that do not guess a sex.")
+    bool,
+    typer.Option(
+        "--neutral", help="Person, child, their: words that do not guess a sex."
+    ),
 ]
 RegionsOption = Annotated[
-    int, typer.Option("--regions", metavar="N", min=0, help="How many regions are looked at.")
+    int,
+    typer.Option(
+        "--regions", metavar="N", min=0, help="How many regions are looked at."
+    ),
 ]
 
 
@@ -44,8 +59,12 @@ def narrate(
     min_confidence: MinConfidenceOption = MIN_CONFIDENCE,
     neutral: NeutralOption = False,
     regions: RegionsOption = REGIONS,
-    speak: Annotated[bool, typer.Option("--speak", help="Say it aloud with espeak-ng.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print photo and alt as JSON.")] = False,
+    speak: Annotated[
+        bool, typer.Option("--speak", help="Say it aloud with espeak-ng.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print photo and alt as JSON.")
+    ] = False,
     model: Model = "mini",
     device: Device = None,
     engine: Engine = "auto",
@@ -65,13 +84,19 @@ def narrate(
     named_photos = find_photos(photos)
     if speak:
         narration.voice()  # before a model is loaded
-    captioner = session.load_captioner(model, session.compute(device, engine, threads), max_pixels)
+    captioner = session.load_captioner(
+        model, session.compute(device, engine, threads), max_pixels
+    )
 
     def caption(paths: Sequence[str]) -> Sequence[ImageResult]:
-        return captioner.caption_many(paths, regions=regions, beams=None, threshold=min_confidence)
+        return captioner.caption_many(
+            paths, regions=regions, beams=None, threshold=min_confidence
+        )
 
     def show(path: str, result: ImageResult) -> None:
-        alt = narration.narrate(result, limit=limit, min_confidence=min_confidence, neutral=neutral)
+        alt = narration.narrate(
+            result, limit=limit, min_confidence=min_confidence, neutral=neutral
+        )
         if json:
             typer.echo(json_module.dumps({"photo": path, "alt": alt}))
         else:

@@ -59,7 +59,10 @@ def objects(
 
     where = device or "cpu"
     captioner = ObjectCaptioner.from_pretrained(
-        model, detector=find_detector(detector, where), device=where, max_pixels=max_pixels
+        model,
+        detector=find_detector(detector, where),
+        device=where,
+        max_pixels=max_pixels,
     )
 
     def caption(paths: Sequence[str]) -> Sequence[ImageResult]:

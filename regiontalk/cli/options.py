@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A photo file.", show_default=False)]
+Photo = Annotated[
+    str, typer.Argument(metavar="PHOTO", help="A photo file.", show_default=False)
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -21,7 +23,10 @@ Model = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="Where it runs: cpu, cuda ...", show_default=False
+        "--device",
+        metavar="NAME",
+        help="Where it runs: cpu, cuda ...",
+        show_default=False,
     ),
 ]
 Engine = Annotated[
@@ -34,12 +39,21 @@ Engine = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset."),
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Processor threads; all of them if unset."
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON (docs/json.md) on stdout.")
+]
 Draw = Annotated[
     Path | None,
-    typer.Option("--draw", metavar="DIR", help="Write annotated photos there.", show_default=False),
+    typer.Option(
+        "--draw",
+        metavar="DIR",
+        help="Write annotated photos there.",
+        show_default=False,
+    ),
 ]
 MaxPixels = Annotated[
     int,
@@ -61,7 +75,9 @@ Features = Annotated[
         help="For a model trained on precomputed features: the photos', as npz or npy.",
     ),
 ]
-MAX_PIXELS = 100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
+MAX_PIXELS = (
+    100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
+)
 
 TRAIN_PACKAGES = ("torch", "torchvision", "timm")  # of the extra [train]
 
@@ -82,7 +98,9 @@ def parse_boxes(texts: list[str]) -> list[Box]:
         try:
             x1, y1, x2, y2 = (float(value) for value in text.split(","))
         except ValueError:
-            raise ValueError(f"--box: expected x1,y1,x2,y2 in pixels, got {text!r}") from None
+            raise ValueError(
+                f"--box: expected x1,y1,x2,y2 in pixels, got {text!r}"
+            ) from None
         if not (0 <= x1 < x2 < float("inf") and 0 <= y1 < y2 < float("inf")):
             raise ValueError(
                 f"--box {text}: expected 0 <= x1 < x2 and 0 <= y1 < y2, in pixels of the photo"
@@ -97,9 +115,14 @@ def one_line(error: BaseException) -> str:
     >>> one_line(KeyError("no such cell; expected lstm or gru"))
     'no such cell; expected lstm or gru'
     """
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in TRAIN_PACKAGES:
+    if (
+        isinstance(error, ImportError)
+        and (error.name or "").partition(".")[0] in TRAIN_PACKAGES
+    ):
         return f"this needs {error.name}: pip install 'regiontalk[train]'"
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    text = (
+        str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    )
     return " ".join(text.split()) or type(error).__name__
 
 

@@ -43,7 +43,9 @@ def train_own(
         ValueError: nothing can be learnt from the photos, or a finished model stands at ``out``.
     """
     if (out / "config.json").is_file():
-        raise ValueError(f"--out {out}: a finished model stands there; choose another folder")
+        raise ValueError(
+            f"--out {out}: a finished model stands there; choose another folder"
+        )
     from regiontalk.train.background import RUN_FOLDER
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
@@ -110,7 +112,9 @@ def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
     return base, memory
 
 
-def _tell_plan(run: Run, model: RegionModel, start: str, log: Callable[[str], None]) -> None:
+def _tell_plan(
+    run: Run, model: RegionModel, start: str, log: Callable[[str], None]
+) -> None:
     """What will be done, and how long it will take at most."""
     from regiontalk.train.pace import predict_seconds
 
@@ -153,7 +157,9 @@ def _finish(
 
     log = run.log
     model.eval()
-    vectors = run.features(model, "generate").read_vectors(range(len(run.examples)))[:, 0]
+    vectors = run.features(model, "generate").read_vectors(range(len(run.examples)))[
+        :, 0
+    ]
     settle_photo_check(model, vectors, log)
     calibrate(model, photos.dev, log)
     compared = before_and_after(base, model, photos.dev)

@@ -43,7 +43,9 @@ def describe_pages(
         if path.suffix.lower() in (".html", ".htm") and path.is_file()
     ]
     if not pages:
-        raise ValueError(f"{root}: no page in this folder; expected files such as .html")
+        raise ValueError(
+            f"{root}: no page in this folder; expected files such as .html"
+        )
     site = _read_site(pages, root, replace)
     photos = Photos(tuple(map(str, site.alts)), single=False)
 
@@ -54,7 +56,9 @@ def describe_pages(
         for_each(photos, caption, keep)
     finally:
         for page, text in site.texts.items():
-            _write_page(page, text, out / page.relative_to(root), site.alts, root, replace)
+            _write_page(
+                page, text, out / page.relative_to(root), site.alts, root, replace
+            )
         silent = sum(not text for text in site.alts.values())
         if silent:
             typer.echo(
@@ -101,7 +105,12 @@ def _image_file(image: Picture, page: Path, root: Path) -> Path | None:
 
 
 def _write_page(
-    page: Path, text: tuple[str, str], path: Path, alts: dict[Path, str], root: Path, replace: bool
+    page: Path,
+    text: tuple[str, str],
+    path: Path,
+    alts: dict[Path, str],
+    root: Path,
+    replace: bool,
 ) -> None:
     """One page, where its text changes."""
     html, encoding = text

@@ -17,12 +17,17 @@ from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
 
-OTHER_PHOTOS = (
-    ".jxl .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .psd .svg .xcf .mp4 .mov".split()
-)
+OTHER_PHOTOS = ".jxl .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .psd .svg .xcf .mp4 .mov".split()
 # What network drives, phones and archives keep beside photos.
 SYSTEM_FOLDERS = frozenset(
-    ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "lost+found", "System Volume Information"]
+    [
+        "@eaDir",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "__MACOSX",
+        "lost+found",
+        "System Volume Information",
+    ]
 )
 TOGETHER = 8  # photos given to the model at once: enough to share a decoding batch, few enough to report progress
 
@@ -115,7 +120,9 @@ def _files_below(folder: str) -> Iterator[str]:
             if not is_visited and not _is_system(Path(name)):
                 unvisited.append(name)
         folders[:] = unvisited  # os.walk goes on into these
-        visited.update(os.path.realpath(os.path.join(parent, name)) for name in unvisited)
+        visited.update(
+            os.path.realpath(os.path.join(parent, name)) for name in unvisited
+        )
         yield from (os.path.join(parent, name) for name in names)
 
 

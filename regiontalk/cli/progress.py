@@ -45,7 +45,10 @@ class Meter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -89,7 +92,10 @@ class Walks:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         self._end()
 
@@ -116,7 +122,12 @@ class Walks:
 
 def _bar(total: int, done: int, unit: str) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TimeRemainingColumn,
+    )
 
     columns = (BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
     progress = Progress(

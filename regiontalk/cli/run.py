@@ -26,7 +26,9 @@ def prepare(photo: str, draw: Path | None, max_pixels: int) -> Drawings | None:
     return None if draw is None else Drawings(draw, max_pixels)
 
 
-def show_one(photo: str, result: ImageResult, as_json: bool, drawings: Drawings | None) -> None:
+def show_one(
+    photo: str, result: ImageResult, as_json: bool, drawings: Drawings | None
+) -> None:
     """Print the result of one photo; its failure is the command's."""
     show(result, as_json, indent=2)
     if drawings is not None:
@@ -109,7 +111,9 @@ def report(failures: Sequence[Failure], total: int) -> None:
     for failure in failures:
         text = one_line(failure.error)
         typer.echo(
-            f"  {text}" if text.startswith(failure.photo) else f"  {failure.photo}: {text}",
+            f"  {text}"
+            if text.startswith(failure.photo)
+            else f"  {failure.photo}: {text}",
             err=True,
         )
     raise typer.Exit(1)

@@ -14,7 +14,8 @@ ModelFolder = Annotated[
 Int8 = Annotated[
     bool,
     typer.Option(
-        "--int8", help="Before that, store the decoder in int8, which writes twice as fast."
+        "--int8",
+        help="Before that, store the decoder in int8, which writes twice as fast.",
     ),
 ]
 

@@ -61,7 +61,8 @@ ThreadsOption = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="CPU cores of each worker.")
 ]
 FormatOption = Annotated[
-    str, typer.Option("--format", metavar="FORMAT", help="Of the output: parquet or jsonl.")
+    str,
+    typer.Option("--format", metavar="FORMAT", help="Of the output: parquet or jsonl."),
 ]
 RegionsOption = Annotated[
     int, typer.Option("--regions", metavar="N", min=0, help="How many regions a photo.")
@@ -78,19 +79,28 @@ BatchOption = Annotated[
 TogetherOption = Annotated[
     int,
     typer.Option(
-        "--together", metavar="N", min=1, help="Photos computed in one run of the network."
+        "--together",
+        metavar="N",
+        min=1,
+        help="Photos computed in one run of the network.",
     ),
 ]
 ColumnOption = Annotated[
     str | None,
     typer.Option(
-        "--column", metavar="NAME", help="Of Parquet files: the photos' bytes.", show_default=False
+        "--column",
+        metavar="NAME",
+        help="Of Parquet files: the photos' bytes.",
+        show_default=False,
     ),
 ]
 KeyOption = Annotated[
     str | None,
     typer.Option(
-        "--key", metavar="NAME", help="Of Parquet files: the photos' names.", show_default=False
+        "--key",
+        metavar="NAME",
+        help="Of Parquet files: the photos' names.",
+        show_default=False,
     ),
 ]
 
@@ -193,13 +203,19 @@ def index(
     uri = library_uri(library)
     uri = uri if "://" in uri else os.path.abspath(uri)
     staff = Workers.of(model, count=workers, threads=threads, device=device or "cpu")
-    captioner = RegionCaptioner.from_pretrained(model, max_pixels=max_pixels, threads=threads)
+    captioner = RegionCaptioner.from_pretrained(
+        model, max_pixels=max_pixels, threads=threads
+    )
     opened = PhotoIndex.open_or_create(uri, captioner, regions=regions)
     settings = IndexSettings(uri, captions, max_pixels)
     reporter = _Reporter(_index_line)
     with ray_session(address, workers, threads):
-        progress = add_to_index(opened, paths, staff, settings, batch=batch, report=reporter.report)
-    typer.echo(f"{shown(uri)}: {_index_line(progress)}; {len(opened):,} in all", err=True)
+        progress = add_to_index(
+            opened, paths, staff, settings, batch=batch, report=reporter.report
+        )
+    typer.echo(
+        f"{shown(uri)}: {_index_line(progress)}; {len(opened):,} in all", err=True
+    )
     tell_failed(progress.report.failed, len(paths))
 
 
@@ -247,5 +263,7 @@ def _line(progress: Progress) -> str:
 
 def _is_inside(path: str, folder: str) -> bool:
     """Whether a path is a folder of this machine or below it."""
-    inner, outer = (os.path.realpath(os.path.expanduser(text)) for text in (path, folder))
+    inner, outer = (
+        os.path.realpath(os.path.expanduser(text)) for text in (path, folder)
+    )
     return inner == outer or inner.startswith(outer + os.sep)

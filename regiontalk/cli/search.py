@@ -32,16 +32,22 @@ if TYPE_CHECKING:
 Text = Annotated[
     str | None,
     typer.Argument(
-        metavar="TEXT", help='What to find: "a dog in a red collar".', show_default=False
+        metavar="TEXT",
+        help='What to find: "a dog in a red collar".',
+        show_default=False,
     ),
 ]
 Count = Annotated[
-    int, typer.Option("--k", "-k", metavar="K", min=1, help="How many photos, best first.")
+    int,
+    typer.Option("--k", "-k", metavar="K", min=1, help="How many photos, best first."),
 ]
 Example = Annotated[
     str | None,
     typer.Option(
-        "--photo", metavar="PHOTO", help="An example of what to find.", show_default=False
+        "--photo",
+        metavar="PHOTO",
+        help="An example of what to find.",
+        show_default=False,
     ),
 ]
 BoxOption = Annotated[
@@ -54,14 +60,19 @@ BoxOption = Annotated[
 ]
 Folder = Annotated[
     str | None,
-    typer.Option("--folder", metavar="DIR", help="Only photos below it.", show_default=False),
+    typer.Option(
+        "--folder", metavar="DIR", help="Only photos below it.", show_default=False
+    ),
 ]
 After = Annotated[
     str | None,
-    typer.Option("--after", metavar="DATE", help="Only photos of this day (2024-05-31) or later."),
+    typer.Option(
+        "--after", metavar="DATE", help="Only photos of this day (2024-05-31) or later."
+    ),
 ]
 Before = Annotated[
-    str | None, typer.Option("--before", metavar="DATE", help="Only photos from before this day.")
+    str | None,
+    typer.Option("--before", metavar="DATE", help="Only photos from before this day."),
 ]
 
 
@@ -116,7 +127,8 @@ def search(
 def _tell_unknown(words: Iterable[str]) -> None:
     for word in words:
         typer.echo(
-            f"regiontalk: {word!r} is no word that the model knows; the others decide", err=True
+            f"regiontalk: {word!r} is no word that the model knows; the others decide",
+            err=True,
         )
 
 
@@ -125,7 +137,11 @@ def _show(hits: Sequence[Hit], query: dict[str, Any], *, as_json: bool) -> None:
     from regiontalk.records import FORMAT
 
     if as_json:
-        document = {"format": FORMAT, "query": query, "hits": [hit.to_dict() for hit in hits]}
+        document = {
+            "format": FORMAT,
+            "query": query,
+            "hits": [hit.to_dict() for hit in hits],
+        }
         typer.echo(json_module.dumps(document, indent=2))
         return
     for rank, hit in enumerate(hits, start=1):
@@ -137,7 +153,9 @@ def _check_query(text: str | None, photo: str | None, boxes: Sequence[Box]) -> N
     if text is None and photo is None:
         raise ValueError("search: expected words, --photo or both, got neither")
     if boxes and photo is None:
-        raise ValueError("--box: a part of an example photo; name the photo with --photo")
+        raise ValueError(
+            "--box: a part of an example photo; name the photo with --photo"
+        )
 
 
 def parse_day(option: str, text: str | None) -> date | None:
@@ -167,7 +185,9 @@ def lines(rank: int, hit: Hit) -> Iterator[str]:
         yield "   its file is gone since it was added (regiontalk index remove --missing)"
     if hit.result.caption is not None and hit.result.caption.text:
         yield f"   whole photo: {hit.result.caption.text}"
-    texts = [region.text for region in hit.result.regions if region.box == hit.answer.box]
+    texts = [
+        region.text for region in hit.result.regions if region.box == hit.answer.box
+    ]
     text = texts[0] if texts else None
     yield f"   answer: {box_text(hit.answer.box)}{f' {text}' if text else ''}"
     for match in hit.result.matches:
@@ -185,9 +205,16 @@ def _draw(hits: Sequence[Hit], drawings: Drawings) -> None:
             typer.echo(f"not drawn, its file is gone: {hit.photo}", err=True)
             continue
         try:
-            drawings.add(hit.photo, replace(hit.result, regions=(), matches=(hit.answer,)))
-        except (ValueError, OSError) as error:  # a file that was damaged since it was added
+            drawings.add(
+                hit.photo, replace(hit.result, regions=(), matches=(hit.answer,))
+            )
+        except (
+            ValueError,
+            OSError,
+        ) as error:  # a file that was damaged since it was added
             failures.append(Failure(hit.photo, error).without_trace())
-    typer.echo(f"drawn: the photos, with what answers framed, in {drawings.folder}", err=True)
+    typer.echo(
+        f"drawn: the photos, with what answers framed, in {drawings.folder}", err=True
+    )
     if failures:
         report(failures, len(hits))

@@ -10,10 +10,14 @@ from regiontalk.cli import session
 from regiontalk.cli.options import Device, Engine, Model, Threads
 
 HostOption = Annotated[
-    str, typer.Option("--host", metavar="ADDRESS", help="Others than 127.0.0.1 need a token.")
+    str,
+    typer.Option(
+        "--host", metavar="ADDRESS", help="Others than 127.0.0.1 need a token."
+    ),
 ]
 PortOption = Annotated[
-    int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
+    int,
+    typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one."),
 ]
 TokenOption = Annotated[
     str | None,
@@ -28,20 +32,31 @@ TokenOption = Annotated[
 ]
 IndexOption = Annotated[
     str | None,
-    typer.Option("--index", metavar="PATH_OR_URI", help="A library to search (regiontalk index)."),
+    typer.Option(
+        "--index", metavar="PATH_OR_URI", help="A library to search (regiontalk index)."
+    ),
 ]
-OpenOption = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")]
+OpenOption = Annotated[
+    bool, typer.Option("--open/--no-open", help="Open the page in a browser.")
+]
 UploadOption = Annotated[
-    int, typer.Option("--max-upload", metavar="BYTES", min=1, help="Larger requests get 413.")
+    int,
+    typer.Option(
+        "--max-upload", metavar="BYTES", min=1, help="Larger requests get 413."
+    ),
 ]
 PixelsOption = Annotated[
     int, typer.Option("--max-pixels", metavar="N", min=1, help="Larger photos get 422.")
 ]
 SecondsOption = Annotated[
-    float, typer.Option("--seconds", metavar="S", min=0.1, help="Slower answers become 504.")
+    float,
+    typer.Option("--seconds", metavar="S", min=0.1, help="Slower answers become 504."),
 ]
 WaitingOption = Annotated[
-    int, typer.Option("--waiting", metavar="N", min=1, help="More requests at once get 503.")
+    int,
+    typer.Option(
+        "--waiting", metavar="N", min=1, help="More requests at once get 503."
+    ),
 ]
 
 
@@ -72,7 +87,9 @@ def serve(
         ) from error
     from regiontalk.serve.limits import Limits
 
-    limits = Limits(upload_bytes=max_upload, pixels=max_pixels, seconds=seconds, waiting=waiting)
+    limits = Limits(
+        upload_bytes=max_upload, pixels=max_pixels, seconds=seconds, waiting=waiting
+    )
     run(
         Address(host, port, token),
         model,

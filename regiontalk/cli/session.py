@@ -74,4 +74,6 @@ def load_captioner(
     """
     from regiontalk import RegionCaptioner
 
-    return RegionCaptioner.from_pretrained(model, source=source, max_pixels=max_pixels, **where)
+    return RegionCaptioner.from_pretrained(
+        model, source=source, max_pixels=max_pixels, **where
+    )

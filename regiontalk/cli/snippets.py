@@ -17,22 +17,34 @@ SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 Data = Annotated[
     Path,
-    typer.Option("--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own."),
+    typer.Option(
+        "--data", metavar="DIR", help="flickr8k/ and flickr30k_entities/, or your own."
+    ),
 ]
-Split = Annotated[str, typer.Option("--split", metavar="NAME", help="train, dev or test.")]
-Out = Annotated[Path, typer.Option("--out", metavar="FILE", help="JSON Lines: one pair a line.")]
+Split = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="train, dev or test.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="FILE", help="JSON Lines: one pair a line.")
+]
 Beta = Annotated[
     float | None,
     typer.Option(
-        "--beta", metavar="X", min=0, help="Smoothing of eq. 12; the model's own if unset."
+        "--beta",
+        metavar="X",
+        min=0,
+        help="Smoothing of eq. 12; the model's own if unset.",
     ),
 ]
 Sheet = Annotated[
     Path | None,
-    typer.Option("--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there."),
+    typer.Option(
+        "--sheet", metavar="FILE", help="Draw a contact sheet of a few photos there."
+    ),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first photos.")
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Only the first photos."),
 ]
 
 
@@ -72,7 +84,9 @@ def snippets(
     )
     chosen = examples[:limit]
     with Meter(len(chosen)) as meter:
-        count, broken = write_snippets(captioner, chosen, out, beta=beta, done=meter.advance)
+        count, broken = write_snippets(
+            captioner, chosen, out, beta=beta, done=meter.advance
+        )
     if sheet is not None:
         _save_sheet(draw_sheet(captioner, chosen[:8], beta), sheet)
     typer.echo(f"{out}: {count} pairs of {len(chosen) - len(broken)} photos", err=True)
@@ -85,7 +99,9 @@ def snippets(
 def _check_sheet(path: Path | None) -> None:
     """Refuse a contact sheet whose name is no image's."""
     if path is not None and path.suffix.lower() not in SHEETS:
-        raise ValueError(f"--sheet {path}: expected a name that ends in one of {', '.join(SHEETS)}")
+        raise ValueError(
+            f"--sheet {path}: expected a name that ends in one of {', '.join(SHEETS)}"
+        )
 
 
 def _save_sheet(sheet: Image, path: Path) -> None:

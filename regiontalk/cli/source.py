@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the sources bring torch, which mistakes and `--help` do without
-    from regiontalk.regions.sources import DetectorBoxes, PrecomputedRegions, RegionSource
+    from regiontalk.regions.sources import (
+        DetectorBoxes,
+        PrecomputedRegions,
+        RegionSource,
+    )
 
 KINDS = (
     "proposals",

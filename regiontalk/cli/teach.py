@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Folder = Annotated[
     Path,
-    typer.Argument(metavar="FOLDER", help="Photos, also in folders below.", show_default=False),
+    typer.Argument(
+        metavar="FOLDER", help="Photos, also in folders below.", show_default=False
+    ),
 ]
 AnswersOption = Annotated[
     Path | None,
@@ -52,16 +54,19 @@ Imports = Annotated[
     ),
 ]
 Regions = Annotated[
-    int, typer.Option("--regions", metavar="N", min=0, max=10, help="Boxes that are asked about.")
+    int,
+    typer.Option(
+        "--regions", metavar="N", min=0, max=10, help="Boxes that are asked about."
+    ),
 ]
 Terminal = Annotated[
     bool, typer.Option("--terminal", help="Ask in this terminal instead of a browser.")
 ]
 ANSWERS_NAME = "taught.jsonl"
-MARKED_NAME = "photo.jpg"  # in --out: the photo that the terminal asks about, with its boxes
-HELP = (
-    "Enter takes the words in brackets, - leaves them out, s skips the photo, train trains, q ends."
+MARKED_NAME = (
+    "photo.jpg"  # in --out: the photo that the terminal asks about, with its boxes
 )
+HELP = "Enter takes the words in brackets, - leaves them out, s skips the photo, train trains, q ends."
 
 
 def teach(
@@ -149,7 +154,11 @@ def _bind(host: str, port: int, token: str | None) -> Any:
 
 
 def _serve(
-    serving: Any, teacher: Teacher, training: BackgroundTraining, folder: Path, open_page: bool
+    serving: Any,
+    teacher: Teacher,
+    training: BackgroundTraining,
+    folder: Path,
+    open_page: bool,
 ) -> None:
     """The page, until interrupted."""
     from regiontalk.serve.run import serve_app
@@ -157,7 +166,9 @@ def _serve(
 
     address, bound = serving
     with bound:
-        app = create_teaching_app(Session(teacher, training, folder), token=address.token)
+        app = create_teaching_app(
+            Session(teacher, training, folder), token=address.token
+        )
         page = address.page(bound.getsockname()[1]) + PAGE
         serve_app(app, bound, page, open_page=open_page)
 
@@ -165,7 +176,9 @@ def _serve(
 class Lesson:
     """Questions and answers in a terminal."""
 
-    def __init__(self, teacher: Teacher, training: BackgroundTraining, marked: Path) -> None:
+    def __init__(
+        self, teacher: Teacher, training: BackgroundTraining, marked: Path
+    ) -> None:
         """Take who asks and who trains.
 
         Args:
@@ -179,7 +192,9 @@ class Lesson:
     def run(self) -> None:
         """Ask until the person ends it, or all photos are answered."""
         typer.echo(HELP)
-        typer.echo(f"the photo with its boxes is always {self.marked}: keep a viewer open on it")
+        typer.echo(
+            f"the photo with its boxes is always {self.marked}: keep a viewer open on it"
+        )
         try:
             while (question := self._next()) is not None:
                 self._answer(question)
@@ -206,7 +221,8 @@ class Lesson:
             typer.echo(f"training failed: {line}")
         for name, (before, after) in gain.items():
             values = " before, ".join(
-                "-" if value is None else f"{100 * value:.1f}" for value in (before, after)
+                "-" if value is None else f"{100 * value:.1f}"
+                for value in (before, after)
             )
             typer.echo(f"{name}: {values} after")
 
@@ -231,7 +247,9 @@ class Lesson:
                 boxes += self._more_boxes()
         captions = (sentence,) if sentence else ()
         try:
-            self.teacher.take(Answer(question.photo, result.size_wh, captions, tuple(boxes)))
+            self.teacher.take(
+                Answer(question.photo, result.size_wh, captions, tuple(boxes))
+            )
         except ValueError as error:
             typer.echo(f"not saved: {error}")
 
@@ -288,7 +306,9 @@ class Lesson:
         atomic_write(self.marked, lambda path: picture.save(path, quality=90))
 
 
-def import_answers(source: Path, folder: Path, photos: Sequence[Path], answers: Answers) -> str:
+def import_answers(
+    source: Path, folder: Path, photos: Sequence[Path], answers: Answers
+) -> str:
     """Take over what people corrected in other programs; a line that says how many photos.
 
     Args:
@@ -301,13 +321,21 @@ def import_answers(source: Path, folder: Path, photos: Sequence[Path], answers: 
         ValueError: neither of these, or nothing in it belongs to the photos.
         OSError: it cannot be read.
     """
-    rows = _from_xmp(source, photos) if source.is_dir() else _from_label_studio(source, folder)
+    rows = (
+        _from_xmp(source, photos)
+        if source.is_dir()
+        else _from_label_studio(source, folder)
+    )
     known = {photo.resolve() for photo in photos}
     usable = [(photo, row) for photo, row in rows if photo.resolve() in known]
     if not usable:
         raise ValueError(
             f"--import {source}: expected corrections of photos in {folder}, got none"
-            + (f"; it names {len(rows)} other photos, such as {rows[0][0]}" if rows else "")
+            + (
+                f"; it names {len(rows)} other photos, such as {rows[0][0]}"
+                if rows
+                else ""
+            )
         )
     answers.add_rows(usable)
     others = len(rows) - len(usable)
@@ -334,9 +362,16 @@ def _from_label_studio(source: Path, folder: Path) -> list[tuple[Path, dict[str,
     return rows
 
 
-def _from_xmp(source: Path, photos: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+def _from_xmp(
+    source: Path, photos: Sequence[Path]
+) -> list[tuple[Path, dict[str, Any]]]:
     """The regions whose words a person wrote, from sidecars in a folder or from the photos' copies there."""
-    from regiontalk.export.metadata import copy_path, embedded_packet, orientation, sidecar_path
+    from regiontalk.export.metadata import (
+        copy_path,
+        embedded_packet,
+        orientation,
+        sidecar_path,
+    )
     from regiontalk.export.xmp import person_regions
     from regiontalk.images.open import ImageError, open_photo
     from regiontalk.records import checked_boxes
@@ -358,7 +393,9 @@ def _from_xmp(source: Path, photos: Sequence[Path]) -> list[tuple[Path, dict[str
             continue
         boxes = [_box_row(box, text) for box, text in regions]
         if boxes:
-            rows.append((photo, {"boxes": boxes, "width": size_wh[0], "height": size_wh[1]}))
+            rows.append(
+                (photo, {"boxes": boxes, "width": size_wh[0], "height": size_wh[1]})
+            )
     return rows
 
 

@@ -68,7 +68,9 @@ Out = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option("--weights", metavar="FILE", help="Local weights of the backbone, safetensors."),
+    typer.Option(
+        "--weights", metavar="FILE", help="Local weights of the backbone, safetensors."
+    ),
 ]
 Published = Annotated[
     bool, typer.Option("--published", help="Download the backbone's published weights.")
@@ -83,21 +85,29 @@ Start = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", metavar="N", min=1, help="Only the first photos, for a try."),
+    typer.Option(
+        "--limit", metavar="N", min=1, help="Only the first photos, for a try."
+    ),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", metavar="N", min=1, help="Processor threads; all of them if unset."),
+    typer.Option(
+        "--threads", metavar="N", min=1, help="Processor threads; all of them if unset."
+    ),
 ]
 DetectorOption = Annotated[
     str | None,
     typer.Option(
-        "--detector", metavar="KIND", help="For objects: yolox:FILE.onnx, torchvision, regions."
+        "--detector",
+        metavar="KIND",
+        help="For objects: yolox:FILE.onnx, torchvision, regions.",
     ),
 ]
 Vectors = Annotated[
     Path | None,
-    typer.Option("--vectors", metavar="FILE", help="Word vectors, where the recipe wants some."),
+    typer.Option(
+        "--vectors", metavar="FILE", help="Word vectors, where the recipe wants some."
+    ),
 ]
 Features = Annotated[
     Path | None,
@@ -200,7 +210,9 @@ def _train_stages(
 
     recipe, stages = _read_recipe(config, stage)
     beginnings = _count_beginnings(weights, published, start)
-    if (weights is not None and published) or (beginnings > 1 and recipe.extractor.crops is None):
+    if (weights is not None and published) or (
+        beginnings > 1 and recipe.extractor.crops is None
+    ):
         raise ValueError(
             "--weights, --published and --start exclude each other: the backbone has one beginning"
         )
@@ -243,7 +255,9 @@ def _checked_config(config: Path | None, stage: str) -> Path:
         ValueError: there is none, or the stage is unknown.
     """
     if config is None:
-        raise ValueError(f"{stage}: expected a recipe after it, such as mini, or a TOML file")
+        raise ValueError(
+            f"{stage}: expected a recipe after it, such as mini, or a TOML file"
+        )
     if not _is_stage(stage):
         raise ValueError(
             f"stage: expected one of {', '.join(STAGES)}, objects, vectors or all, got {stage!r}"
@@ -260,7 +274,9 @@ def _refuse_options(values: Mapping[str, object], folder: str) -> None:
     """Refuse options of recipes beside a folder with your own photos."""
     extra = [name for name, value in values.items() if value]
     if extra:
-        raise ValueError(f"{extra[0]}: expected a recipe beside it, got the folder {folder} alone")
+        raise ValueError(
+            f"{extra[0]}: expected a recipe beside it, got the folder {folder} alone"
+        )
 
 
 def _refuse_clashes(
@@ -332,7 +348,12 @@ def _silent(line: str) -> None:
 
 
 def _train_own(
-    folder: Path, out: Path, start: str, device: str, limit: int | None, threads: int | None
+    folder: Path,
+    out: Path,
+    start: str,
+    device: str,
+    limit: int | None,
+    threads: int | None,
 ) -> None:
     """Your own photos, without a recipe."""
     if not folder.exists():
@@ -364,7 +385,11 @@ def _card(run: Run, data: str, start: str | None) -> str:
     if run.given is not None:
         return aligner_card(recipe, given=run.given.sizes, data=data, photos=photos)
     return model_card(
-        recipe, extractor=extractor_sizes(recipe, start), data=data, photos=photos, start=start
+        recipe,
+        extractor=extractor_sizes(recipe, start),
+        data=data,
+        photos=photos,
+        start=start,
     )
 
 

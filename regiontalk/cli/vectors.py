@@ -9,7 +9,9 @@ from pathlib import Path
 import typer
 
 
-def write_vectors(texts: Sequence[Path], data: Sequence[Path], out: Path, size: int) -> None:
+def write_vectors(
+    texts: Sequence[Path], data: Sequence[Path], out: Path, size: int
+) -> None:
     """Make vectors of ``size`` numbers from texts, and the training sentences of data folders where some are named.
 
     Raises:

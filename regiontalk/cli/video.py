@@ -47,12 +47,16 @@ SceneOption = Annotated[
 ]
 SecondsOption = Annotated[
     float | None,
-    typer.Option("--seconds", metavar="N", min=0, help="Videos: stop after so many seconds."),
+    typer.Option(
+        "--seconds", metavar="N", min=0, help="Videos: stop after so many seconds."
+    ),
 ]
 TimelineOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--timeline", metavar="FILE", help="Videos: write .json or .vtt (WebVTT); may be repeated."
+        "--timeline",
+        metavar="FILE",
+        help="Videos: write .json or .vtt (WebVTT); may be repeated.",
     ),
 ]
 
@@ -110,7 +114,9 @@ def find_video(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str
         raise ValueError("--draw: expected photos; a video writes a --timeline")
     for path in sampling.timelines:
         if path.suffix.lower() not in (".json", ".vtt"):
-            raise ValueError(f"--timeline {path}: expected a name that ends in .json or .vtt")
+            raise ValueError(
+                f"--timeline {path}: expected a name that ends in .json or .vtt"
+            )
     return videos[0]
 
 
@@ -159,7 +165,9 @@ def caption_video(
         typer.Exit: code 1 where the video ended before its stated length; what was seen is written
             first. The same where it was stopped before there was anything to write.
     """
-    joined = _Joined(min_confidence=MIN_CONFIDENCE if threshold is None else threshold, silent=json)
+    joined = _Joined(
+        min_confidence=MIN_CONFIDENCE if threshold is None else threshold, silent=json
+    )
     is_stopped = False
     with video:
         try:
@@ -191,7 +199,9 @@ def _check_frames(video: Video, frames: int, *, is_stopped: bool) -> None:
     if not frames and is_stopped:
         raise typer.Exit(1)
     if not frames:
-        raise ValueError(f"{video.name}: no frame could be read; the file is damaged or cut short")
+        raise ValueError(
+            f"{video.name}: no frame could be read; the file is damaged or cut short"
+        )
 
 
 class _Joined:

@@ -42,7 +42,9 @@ class RawBox:
         if self.is_inverted or self.size_wh is None:
             return False
         x1, y1, x2, y2 = self.numbers
-        return min(x1, y1) >= 0 and x2 <= self.size_wh[0] + 1 and y2 <= self.size_wh[1] + 1
+        return (
+            min(x1, y1) >= 0 and x2 <= self.size_wh[0] + 1 and y2 <= self.size_wh[1] + 1
+        )
 
     @property
     def fits_as_corner_and_size(self) -> bool:
@@ -73,7 +75,9 @@ def box_convention(boxes: Sequence[RawBox]) -> str | None:
                 "YOLO's centre x, centre y, width, height in shares of the photo, 0 to 1; x1 is "
                 "(centre x - width / 2) times the photo's width, and so on"
             )
-        return "shares of the photo, 0 to 1; multiply x by its width and y by its height"
+        return (
+            "shares of the photo, 0 to 1; multiply x by its width and y by its height"
+        )
     if (
         inverted > 1
         and inverted / len(boxes) >= 0.2
@@ -144,7 +148,9 @@ def _kinds(caption: str) -> list[str]:
         "caption without a word that can be learnt": not words,
         "caption that is a list written as text": bool(_LIST.match(caption)),
         "caption with characters that could not be read (U+FFFD)": "\ufffd" in caption,
-        "caption without blanks, read as one word; put blanks between words": _lacks_blanks(words),
+        "caption without blanks, read as one word; put blanks between words": _lacks_blanks(
+            words
+        ),
         f"caption of more than {LONGEST} words, of which training reads the first {LONGEST}": (
             len(words) > LONGEST
         ),
@@ -164,4 +170,6 @@ def _lacks_blanks(words: Sequence[str]) -> bool:
 
 def _is_unspaced(letter: str) -> bool:
     name = unicodedata.name(letter, "")
-    return name.startswith(("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO ", "KHMER", "MYANMAR"))
+    return name.startswith(
+        ("CJK ", "HIRAGANA", "KATAKANA", "THAI", "LAO ", "KHMER", "MYANMAR")
+    )

@@ -67,16 +67,22 @@ def read_coco(
     return examples, report_on(captions_json.name, examples, troubles)
 
 
-def _read_photos(rows: list[Any], troubles: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+def _read_photos(
+    rows: list[Any], troubles: dict[str, list[str]]
+) -> dict[str, dict[str, Any]]:
     """Photo id -> its entry, width and height as whole numbers; entries without a size are counted."""
     photos: dict[str, dict[str, Any]] = {}
-    for photo_id, photo in _by_id(rows, ("file_name", "width", "height"), troubles).items():
+    for photo_id, photo in _by_id(
+        rows, ("file_name", "width", "height"), troubles
+    ).items():
         if _has_size(photo):
             photo["width"] = int(float(photo["width"]))
             photo["height"] = int(float(photo["height"]))
             photos[photo_id] = photo
         else:
-            troubles["photo without a size of whole pixels"].append(str(photo["file_name"]))
+            troubles["photo without a size of whole pixels"].append(
+                str(photo["file_name"])
+            )
     return photos
 
 
@@ -87,18 +93,25 @@ def _read_captions(
     document = read_json(path, "images", "annotations")
     photos = _read_photos(document["images"], troubles)
     captions: dict[str, list[str]] = defaultdict(list)
-    for row in _rows_of(document["annotations"], ("caption",), photos, path.name, troubles):
+    for row in _rows_of(
+        document["annotations"], ("caption",), photos, path.name, troubles
+    ):
         caption = row["caption"]
         if isinstance(caption, str) and caption.strip() and not is_missing(caption):
             text = unicodedata.normalize("NFC", " ".join(caption.split()))
             captions[_id(row["image_id"])].append(text)
         else:
-            troubles["caption without text, left out"].append(f"annotation {row.get('id')}")
+            troubles["caption without text, left out"].append(
+                f"annotation {row.get('id')}"
+            )
     return photos, captions
 
 
 def _usable_file(
-    files: Mapping[str, ImageFile], folder: Path, name: str, troubles: dict[str, list[str]]
+    files: Mapping[str, ImageFile],
+    folder: Path,
+    name: str,
+    troubles: dict[str, list[str]],
 ) -> Path | None:
     """The file of a photo; None where it is missing or empty, which is counted."""
     file = files.get(name) or _find_file(folder, name)
@@ -130,7 +143,9 @@ def _id(value: Any) -> str:
 
 
 def _read_instances(
-    path: Path | None, photos: Mapping[str, Mapping[str, Any]], troubles: dict[str, list[str]]
+    path: Path | None,
+    photos: Mapping[str, Mapping[str, Any]],
+    troubles: dict[str, list[str]],
 ) -> tuple[dict[str, _Objects], dict[str, dict[str, Any]]]:
     """Photo id -> its objects, and category id -> category; both empty without a file."""
     objects: dict[str, _Objects] = defaultdict(_Objects)
@@ -165,7 +180,9 @@ def _raw_boxes(
         photo = photos[_id(row["image_id"])]
         if _corners(row["bbox"], photo) is not None:
             x, y, width, height = (float(value) for value in row["bbox"])
-            boxes.append(RawBox((x, y, width, height), (photo["width"], photo["height"])))
+            boxes.append(
+                RawBox((x, y, width, height), (photo["width"], photo["height"]))
+            )
     return boxes
 
 
@@ -179,7 +196,9 @@ def _by_id(
         if is_complete and isinstance(row.get("id"), int | float | str):
             rows_by_id[_id(row["id"])] = row
         else:
-            troubles[f"bad entry (expected id, {', '.join(keys)})"].append(f"entry {index}")
+            troubles[f"bad entry (expected id, {', '.join(keys)})"].append(
+                f"entry {index}"
+            )
     return rows_by_id
 
 
@@ -210,7 +229,9 @@ def _rows_of(
             yield row
 
 
-def _corners(bbox: Any, photo: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+def _corners(
+    bbox: Any, photo: Mapping[str, Any]
+) -> tuple[float, float, float, float] | None:
     """x, y, width, height as corners inside the photo; None where nothing is left.
 
     >>> _corners([10, 20, 100, 10], {"width": 50, "height": 40})

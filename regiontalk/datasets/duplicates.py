@@ -58,7 +58,9 @@ def _root(groups: NDArray[np.int64], row: int) -> int:
     return row
 
 
-def held_out(groups: Sequence[int] | NDArray[np.int64], count: int, seed: int = 0) -> list[int]:
+def held_out(
+    groups: Sequence[int] | NDArray[np.int64], count: int, seed: int = 0
+) -> list[int]:
     """Rows of about ``count`` photos to hold out, in order; groups stay whole, the largest stays in training.
 
     Args:

@@ -53,7 +53,9 @@ class BracketedPhrase:
     first_word: int
 
 
-def add_entities(examples: list[Example], folder: Path) -> tuple[list[Example], DataReport]:
+def add_entities(
+    examples: list[Example], folder: Path
+) -> tuple[list[Example], DataReport]:
     """The examples with boxes, phrases and the photo's size that they refer to.
 
     A photo ``1000268201_693b08cb0e.jpg`` is Entities ``1000268201``. Its captions stay as they are:
@@ -101,7 +103,10 @@ def _joined(example: Example, folder: Path, troubles: dict[str, list[str]]) -> E
         kind = "photo with a sentence that Entities words differently"
         troubles[kind].append(f"{example.id} ({unmatched})")
     return replace(
-        example, boxes_xyxy=annotation.boxes_xyxy, phrases=phrases, size_wh=annotation.size_wh
+        example,
+        boxes_xyxy=annotation.boxes_xyxy,
+        phrases=phrases,
+        size_wh=annotation.size_wh,
     )
 
 
@@ -122,12 +127,17 @@ def _phrases(
         caption_row = rows.pop(0) if rows else None
         unmatched += caption_row is None
         for item in bracketed:
-            phrases.append(_phrase(item, caption_row, tokens, chains.get(item.entity, ())))
+            phrases.append(
+                _phrase(item, caption_row, tokens, chains.get(item.entity, ()))
+            )
     return tuple(phrases), unmatched
 
 
 def _phrase(
-    item: BracketedPhrase, caption: int | None, tokens: tuple[str, ...], boxes: tuple[int, ...]
+    item: BracketedPhrase,
+    caption: int | None,
+    tokens: tuple[str, ...],
+    boxes: tuple[int, ...],
 ) -> Phrase:
     """A phrase with its boxes, and with its position where its sentence is a caption."""
     phrase = Phrase(item.text, boxes, entity=item.entity, types=item.types)

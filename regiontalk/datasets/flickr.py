@@ -66,7 +66,9 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
             its photos.
     """
     if split not in SPLIT_LISTS:
-        raise ValueError(f"split: expected one of {', '.join(SPLIT_LISTS)}, got {split!r}")
+        raise ValueError(
+            f"split: expected one of {', '.join(SPLIT_LISTS)}, got {split!r}"
+        )
     files = image_files(_image_folder(folder))
     captions, troubles = _read_tokens(_token_file(folder), files)
     names = _read_list(_list_file(folder, split))
@@ -98,7 +100,9 @@ def read_karpathy(
             set.
     """
     if split not in KARPATHY_SPLITS:
-        raise ValueError(f"split: expected one of {', '.join(KARPATHY_SPLITS)}, got {split!r}")
+        raise ValueError(
+            f"split: expected one of {', '.join(KARPATHY_SPLITS)}, got {split!r}"
+        )
     rows = read_json(json_path, "images")["images"]
     files = _KarpathyFiles(images_folder)
     troubles: dict[str, list[str]] = defaultdict(list)
@@ -158,7 +162,10 @@ class _KarpathyFiles:
 
 
 def _example(
-    name: str, file: ImageFile | None, captions: Sequence[str], troubles: dict[str, list[str]]
+    name: str,
+    file: ImageFile | None,
+    captions: Sequence[str],
+    troubles: dict[str, list[str]],
 ) -> Example | None:
     """A photo with its sentences; None where it is no use, which is counted."""
     if file is None:
@@ -222,7 +229,9 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON document ({error})") from error
     is_object = isinstance(values, dict)
-    lacking = [key for key in keys if not is_object or not isinstance(values.get(key), list)]
+    lacking = [
+        key for key in keys if not is_object or not isinstance(values.get(key), list)
+    ]
     if lacking:
         raise ValueError(
             f"{path}: expected a JSON object with lists {', '.join(keys)}, got none at {', '.join(lacking)}"
@@ -244,16 +253,22 @@ def _token_file(folder: Path) -> Path:
     """The file of the sentences."""
     # The official zip also holds Flickr8k.lemma.token.txt: the same sentences with their words cut
     # to stems.
-    files = sorted(path for pattern in ("*.token.txt", "*.token") for path in folder.glob(pattern))
+    files = sorted(
+        path for pattern in ("*.token.txt", "*.token") for path in folder.glob(pattern)
+    )
     files = [path for path in files if "lemma" not in path.name]
     if not files:
-        raise ValueError(f"{folder}: expected a token file such as Flickr8k.token.txt, got none")
+        raise ValueError(
+            f"{folder}: expected a token file such as Flickr8k.token.txt, got none"
+        )
     return files[0]
 
 
 def _list_file(folder: Path, split: str) -> Path:
     """The list of a split's photos, by any of its usual names."""
-    files = [path for pattern in SPLIT_LISTS[split] for path in sorted(folder.glob(pattern))]
+    files = [
+        path for pattern in SPLIT_LISTS[split] for path in sorted(folder.glob(pattern))
+    ]
     if not files:
         raise ValueError(
             f"{folder}: expected a list of {split} photos, {' or '.join(SPLIT_LISTS[split])}, got none"
@@ -285,13 +300,17 @@ def _read_tokens(
         key, name, number, sentence = _split_line(line)
         if number is None or not sentence:
             troubles["bad line (expected photo#number, tab, sentence)"].append(where)
-        elif name not in files and Path(name).stem in files:  # photo.jpg.1 beside photo.jpg
+        elif (
+            name not in files and Path(name).stem in files
+        ):  # photo.jpg.1 beside photo.jpg
             troubles["line of a photo that does not exist"].append(f"{where} {key}")
         elif number in sentences[name]:
             troubles["sentence number used twice"].append(where)
         else:
             sentences[name][number] = sentence
-    troubles["photo with sentences but no file"] = sorted(sentences.keys() - files.keys())
+    troubles["photo with sentences but no file"] = sorted(
+        sentences.keys() - files.keys()
+    )
     captions = {name: _in_order(by_number) for name, by_number in sentences.items()}
     return captions, troubles
 

@@ -70,7 +70,15 @@ ALIASES = {
 }
 BAD_ROW, BAD_BOX = "bad row", "bad box, left out"
 FOREIGN = ("metadata.jsonl", "metadata.csv", "captions.txt", "captions.csv")
-IMAGE_FOLDERS = ("images", "Images", "img", "photos", "Flicker8k_Dataset", "train", "train2017")
+IMAGE_FOLDERS = (
+    "images",
+    "Images",
+    "img",
+    "photos",
+    "Flicker8k_Dataset",
+    "train",
+    "train2017",
+)
 ROUNDING = 0.5  # pixels that a box may stick out of its photo; it is cut
 MAX_OPENED = 200  # photos whose size is read to tell the convention of their boxes
 
@@ -90,7 +98,9 @@ class _Row:
     where: str = ""  # file and line
 
 
-def read_folder(path: Path, split: str | None = None) -> tuple[list[Example], DataReport]:
+def read_folder(
+    path: Path, split: str | None = None
+) -> tuple[list[Example], DataReport]:
     """The photos of a JSON Lines or CSV file, in the order in which it first names them.
 
     A bad row is left out and reported with its line number; a bad box costs that box. So are photos
@@ -143,7 +153,10 @@ def _source(path: Path, split: str | None) -> Path:
             f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
         )
     (file,) = files
-    if file.suffix.lower() not in (".jsonl", ".csv", ".tsv") and file.name not in FOREIGN:
+    if (
+        file.suffix.lower() not in (".jsonl", ".csv", ".tsv")
+        and file.name not in FOREIGN
+    ):
         raise ValueError(
             f"{file}: expected a .jsonl or .csv file, got {file.suffix or 'no ending'}"
         )
@@ -170,7 +183,9 @@ def _holds(folder: Path) -> str:
     """What a folder without a file of ours holds, in a few words."""
     if any(folder.glob("**/labels/*.txt")) or (folder / "data.yaml").is_file():
         return "label files of YOLO, which have classes and no sentences"
-    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    names = sorted(
+        entry.name for entry in folder.iterdir() if not entry.name.startswith(".")
+    )
     line = ", ".join(names[:6]) or "nothing"
     return f"{line}, ..." if len(names) > 6 else line
 
@@ -266,7 +281,10 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
 
 
 def _row_or_trouble(
-    values: Mapping[str, Any], boxes: list[dict[str, Any]], where: str, troubles: Troubles
+    values: Mapping[str, Any],
+    boxes: list[dict[str, Any]],
+    where: str,
+    troubles: Troubles,
 ) -> Iterator[_Row]:
     """The row, or none where it is bad; what is bad in it is reported."""
     try:
@@ -339,21 +357,27 @@ def _known_keys(
     """Refuse a key that nobody reads: its data would be lost without a word."""
     unknown = [str(key) for key in values if key not in known]
     if unknown:
-        raise ValueError(f"{where}: unknown {', '.join(unknown)}; expected {', '.join(known)}")
+        raise ValueError(
+            f"{where}: unknown {', '.join(unknown)}; expected {', '.join(known)}"
+        )
 
 
 def _dicts(values: Any) -> list[dict[str, Any]]:
     """The boxes of a row; none where there are none."""
     if values is None:
         return []
-    if not isinstance(values, list) or not all(isinstance(item, dict) for item in values):
+    if not isinstance(values, list) or not all(
+        isinstance(item, dict) for item in values
+    ):
         raise ValueError(
             'boxes: expected a list such as [{"box": [x1, y1, x2, y2], "phrase": "a cup"}]'
         )
     return values
 
 
-def _row(values: Mapping[str, Any], boxes: list[dict[str, Any]]) -> tuple[_Row, list[str]]:
+def _row(
+    values: Mapping[str, Any], boxes: list[dict[str, Any]]
+) -> tuple[_Row, list[str]]:
     """A row of either kind, checked, and what is wrong with its boxes.
 
     Raises:
@@ -474,7 +498,9 @@ def _boxes_inside(
     if outside:
         kind = "photo with boxes outside it, left out"
         troubles[kind].append(f"{row.photo} ({outside})")
-    phrases = [Phrase(text, tuple(rows)) for text, rows in rows_by_phrase.items() if text]
+    phrases = [
+        Phrase(text, tuple(rows)) for text, rows in rows_by_phrase.items() if text
+    ]
     return boxes, tuple(phrases)
 
 

@@ -66,8 +66,12 @@ PLAIN_WORDS = {
     "remote": "remote control",
     "tv": "television",
 }
-PAIRS = frozenset(("scissors", "skis", "trousers", "glasses", "jeans", "pants", "shorts"))
-MASS_WORDS = frozenset(("broccoli", "grass", "water", "sand", "snow", "hair", "furniture"))
+PAIRS = frozenset(
+    ("scissors", "skis", "trousers", "glasses", "jeans", "pants", "shorts")
+)
+MASS_WORDS = frozenset(
+    ("broccoli", "grass", "water", "sand", "snow", "hair", "furniture")
+)
 PLURALS = {
     "person": "people", "man": "men", "woman": "women", "child": "children", "mouse": "mice",
     "knife": "knives", "sheep": "sheep", "foot": "feet", "tooth": "teeth", "leaf": "leaves",
@@ -135,12 +139,16 @@ def plain_name(name: str) -> str:
     spaced = name.replace("_", " ").replace("-", " ")
     words = " ".join(spaced.lower().split())
     if not any(letter.isalpha() for letter in words):
-        raise ValueError(f"class name: expected a word, got {name!r}; give the classes names")
+        raise ValueError(
+            f"class name: expected a word, got {name!r}; give the classes names"
+        )
     return PLAIN_WORDS.get(words, words)
 
 
 def read_results(
-    path: Path, categories: Mapping[int, str] = COCO_CATEGORIES, min_score: float = MIN_SCORE
+    path: Path,
+    categories: Mapping[int, str] = COCO_CATEGORIES,
+    min_score: float = MIN_SCORE,
 ) -> dict[str, list[NamedBox]]:
     """Boxes with names by photo from results in COCO's format.
 
@@ -173,12 +181,16 @@ def read_results(
     return dict(boxes_by_photo)
 
 
-def _result_rows(path: Path, categories: Mapping[int, str]) -> tuple[list[Any], Mapping[int, str]]:
+def _result_rows(
+    path: Path, categories: Mapping[int, str]
+) -> tuple[list[Any], Mapping[int, str]]:
     """The entries of a results file, and the categories: its own where it has them."""
     try:
         rows = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: expected COCO results, a JSON list ({error})") from error
+        raise ValueError(
+            f"{path}: expected COCO results, a JSON list ({error})"
+        ) from error
     if isinstance(rows, dict) and isinstance(rows.get("categories"), list):
         categories = {int(row["id"]): str(row["name"]) for row in rows["categories"]}
         rows = rows.get("annotations")
@@ -190,7 +202,9 @@ def _result_rows(path: Path, categories: Mapping[int, str]) -> tuple[list[Any], 
     return rows, categories
 
 
-def _result(row: Any, where: str, categories: Mapping[int, str]) -> tuple[str, NamedBox]:
+def _result(
+    row: Any, where: str, categories: Mapping[int, str]
+) -> tuple[str, NamedBox]:
     """The photo and the named box of one entry of a results file."""
     try:
         photo = str(row["file_name"] if "file_name" in row else row["image_id"])
@@ -235,7 +249,9 @@ def read_yolo(
     return boxes_by_photo
 
 
-def _yolo_box(line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]) -> NamedBox:
+def _yolo_box(
+    line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]
+) -> NamedBox:
     """One line of a YOLO file: class, centre and size in shares of the photo."""
     try:
         category, *values = line.split()
@@ -283,7 +299,9 @@ def add_names(
     for example in examples:
         boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
         size_wh = _stored_size(example) if boxes else None
-        if boxes and size_wh:  # a photo that cannot be opened stays grey, whatever its boxes are
+        if (
+            boxes and size_wh
+        ):  # a photo that cannot be opened stays grey, whatever its boxes are
             named, disputed = _with_names(example, boxes, size_wh, kinds)
             with_names.append(named)
             if contradictions is not None:
@@ -342,14 +360,18 @@ def _with_names(
     return named, disputed
 
 
-def _contradicting(example: Example, name: str, row: int, kinds: Collection[str]) -> str | None:
+def _contradicting(
+    example: Example, name: str, row: int, kinds: Collection[str]
+) -> str | None:
     """A person's phrase that gives the box of this row the name of another class; None where all agree."""
     texts = [phrase.text for phrase in example.phrases if phrase.boxes == (row,)]
     phrase_kinds = [kind_of(text) for text in texts]
     name_kind = kind_of(plain_name(name))
     if name_kind in phrase_kinds:
         return None
-    others = (text for text, kind in zip(texts, phrase_kinds, strict=True) if kind in kinds)
+    others = (
+        text for text, kind in zip(texts, phrase_kinds, strict=True) if kind in kinds
+    )
     return next(others, None)
 
 
@@ -368,7 +390,9 @@ def _name_phrases(named_rows: Sequence[tuple[str, int]]) -> list[Phrase]:
 
 
 def _inside(
-    named_boxes: Sequence[NamedBox], stored_wh: tuple[int, int], size_wh: tuple[int, int]
+    named_boxes: Sequence[NamedBox],
+    stored_wh: tuple[int, int],
+    size_wh: tuple[int, int],
 ) -> tuple[FloatArray, list[str]]:
     """Boxes (N, 4) cut at the photo's edge, in pixels of the annotations, and their names."""
     boxes = np.asarray([box.box for box in named_boxes], np.float32).reshape(-1, 4)
@@ -379,7 +403,9 @@ def _inside(
     return box_ops.rescale(boxes[is_solid], stored_wh, size_wh), names
 
 
-def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int], FloatArray]:
+def _join_boxes(
+    annotated: FloatArray, detected: FloatArray
+) -> tuple[list[int], FloatArray]:
     """The row of each detected box among all boxes: an annotated one that it lies on, or its own."""
     if not len(annotated):
         return list(range(len(detected))), detected
@@ -391,7 +417,9 @@ def _join_boxes(annotated: FloatArray, detected: FloatArray) -> tuple[list[int],
     return rows.tolist(), all_boxes
 
 
-def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Example], DataReport]:
+def read_detected(
+    folder: Path, min_score: float = MIN_SCORE
+) -> tuple[list[Example], DataReport]:
     """The photos of a folder of COCO's layout with a detector's boxes and names.
 
     Args:
@@ -411,7 +439,9 @@ def read_detected(folder: Path, min_score: float = MIN_SCORE) -> tuple[list[Exam
     examples = []
     for photo_id, name in names.items():
         if name in files:
-            examples.append(Example(files[name], tuple(captions[photo_id]), id=photo_id))
+            examples.append(
+                Example(files[name], tuple(captions[photo_id]), id=photo_id)
+            )
         else:
             troubles["photo missing"].append(name)
     with_names = add_names(examples, results, troubles[CONTRADICTED])

@@ -23,7 +23,15 @@ from regiontalk.deprecation import renamed_names
 
 Color = tuple[int, int, int]
 
-SIZES_WH = ((640, 480), (800, 600), (480, 640), (512, 512), (1280, 720), (375, 667), (900, 300))
+SIZES_WH = (
+    (640, 480),
+    (800, 600),
+    (480, 640),
+    (512, 512),
+    (1280, 720),
+    (375, 667),
+    (900, 300),
+)
 WORDS = (
     "the of and to in is for on with as by this be are from at or an it that have not all total date "
     "name price order file edit view help settings account message search open save cancel report "
@@ -76,7 +84,9 @@ def _color(chance: random.Random, low: int = 0, high: int = 255) -> Color:
 def _blend(first: Color, second: Color, share: float) -> Color:
     """The first color with a share of the second."""
     pairs = zip(first, second, strict=True)
-    red, green, blue = (round(value + (target - value) * share) for value, target in pairs)
+    red, green, blue = (
+        round(value + (target - value) * share) for value, target in pairs
+    )
     return red, green, blue
 
 
@@ -121,7 +131,9 @@ def _font_files() -> tuple[str, ...]:
     )
 
 
-def _font(chance: random.Random, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(
+    chance: random.Random, size: int
+) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     files = _font_files()
     if files and chance.random() < 0.7:
         return ImageFont.truetype(chance.choice(files), size)
@@ -227,7 +239,9 @@ def _window(chance: random.Random) -> Image.Image:
     return image
 
 
-def _draw_control(sheet: _Sheet, chance: random.Random, accent: Color, left: int, top: int) -> int:
+def _draw_control(
+    sheet: _Sheet, chance: random.Random, accent: Color, left: int, top: int
+) -> int:
     """A button, a field with its label or some text; returns its height with the gap under it."""
     image, pen, _, ink = sheet
     choice = chance.random()
@@ -309,7 +323,9 @@ def _desktop(chance: random.Random) -> Image.Image:
             if chance.random() < 0.35:
                 _draw_icon(pen, chance, (left, top, left + 48, top + 48))
                 label = chance.choice(WORDS)
-                pen.text((left, top + 54), label, (255, 255, 255), font=_font(chance, 13))
+                pen.text(
+                    (left, top + 54), label, (255, 255, 255), font=_font(chance, 13)
+                )
     pen.rectangle((0, height - 36, width, height), fill=_color(chance, 0, 80))
     return image
 
@@ -402,7 +418,9 @@ def _pie(chance: random.Random) -> Image.Image:
     while angle < 360:
         step = min(360 - angle, chance.uniform(15, 110))
         color = _color(chance)
-        pen.pieslice((left, top, left + side, top + side), angle, angle + step, fill=color)
+        pen.pieslice(
+            (left, top, left + side, top + side), angle, angle + step, fill=color
+        )
         position = (left + side + 10, top + angle / 360 * side)
         label = chance.choice(WORDS)
         pen.text(position, label, ink, font=_font(chance, 14))
@@ -456,14 +474,18 @@ def _map(chance: random.Random) -> Image.Image:
     return image
 
 
-def _corner(chance: random.Random, width: int, height: int, beyond: int = 0) -> tuple[int, int]:
+def _corner(
+    chance: random.Random, width: int, height: int, beyond: int = 0
+) -> tuple[int, int]:
     """A point of the image, or up to so many pixels outside it."""
     x = chance.randint(-beyond, width + beyond)
     y = chance.randint(-beyond, height + beyond)
     return x, y
 
 
-def _outline_of_land(chance: random.Random, width: int, height: int) -> list[tuple[float, float]]:
+def _outline_of_land(
+    chance: random.Random, width: int, height: int
+) -> list[tuple[float, float]]:
     """The corners of an uneven octagon somewhere on a map."""
     x, y = chance.randint(0, width), chance.randint(0, height)
     largest_radius = chance.randint(40, 200)

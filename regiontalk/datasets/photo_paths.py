@@ -45,7 +45,10 @@ def _find_written(folder: Path, name: str) -> Path | None:
     try:
         if (folder / name).is_file():
             return folder / name
-    except (OSError, ValueError):  # a name too long for the system, or with a zero in it
+    except (
+        OSError,
+        ValueError,
+    ):  # a name too long for the system, or with a zero in it
         return None
     parts = name.replace("\\", "/").split("/")
     path = folder
@@ -68,9 +71,15 @@ def missing_photo(folder: Path, name: str) -> str:
     if name.startswith(("http://", "https://")):
         return f"{name} (an address; expected the path of a file: download it first)"
     parts = [
-        component for component in name.replace("\\", "/").split("/") if component not in ("", ".")
+        component
+        for component in name.replace("\\", "/").split("/")
+        if component not in ("", ".")
     ]
-    if parts and (elsewhere := _step(folder, parts[-1])) is not None and elsewhere.is_file():
+    if (
+        parts
+        and (elsewhere := _step(folder, parts[-1])) is not None
+        and elsewhere.is_file()
+    ):
         return f"{name} (but {elsewhere.name} is in {folder})"
     return name[:200]
 

@@ -76,6 +76,8 @@ def report_on(
         photos=len(examples),
         captions=sum(len(example.captions) for example in examples),
         boxes=sum(len(example.boxes_xyxy) for example in examples),
-        phrases=sum(bool(phrase.boxes) for example in examples for phrase in example.phrases),
+        phrases=sum(
+            bool(phrase.boxes) for example in examples for phrase in example.phrases
+        ),
         troubles=counted,
     )

@@ -32,7 +32,18 @@ THEMES = {
     "light": ((250, 250, 250), (40, 40, 44)),
     "dark": ((33, 35, 41), (232, 232, 235)),
 }  # paper and ink
-LABELS = ("OK", "Save", "Send", "Next", "Cancel", "Search", "Sign in", "Delete", "Open", "Name")
+LABELS = (
+    "OK",
+    "Save",
+    "Send",
+    "Next",
+    "Cancel",
+    "Search",
+    "Sign in",
+    "Delete",
+    "Open",
+    "Name",
+)
 FONT_SIZE = 15
 
 Box = tuple[int, int, int, int]
@@ -71,7 +82,11 @@ class Screen:
 
 
 def _button(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, x2, y2 = box
     radius = chance.choice((4, 10, 18))
@@ -82,7 +97,11 @@ def _button(
 
 
 def _text_field(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, _, y2 = box
     pen.rectangle(box, outline=ink, width=2)
@@ -92,7 +111,11 @@ def _text_field(
 
 
 def _check_box(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     pen.rectangle(box, outline=colour, width=4)
     tick = _points_in(box, [(0.22, 0.52), (0.42, 0.74), (0.8, 0.25)])
@@ -100,7 +123,11 @@ def _check_box(
 
 
 def _switch(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, x2, y2 = box
     height = y2 - y1
@@ -111,7 +138,11 @@ def _switch(
 
 
 def _slider(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, x2, y2 = box
     middle = (y1 + y2) // 2
@@ -122,19 +153,29 @@ def _slider(
 
 
 def _picture(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     _, y1, x2, _ = box
     pen.rectangle(box, fill=(188, 216, 240))
     peak = chance.uniform(0.3, 0.6)
-    hills = _points_in(box, [(0.0, 1.0), (peak, 0.35), (0.75, 0.8), (0.9, 0.6), (1.0, 1.0)])
+    hills = _points_in(
+        box, [(0.0, 1.0), (peak, 0.35), (0.75, 0.8), (0.9, 0.6), (1.0, 1.0)]
+    )
     pen.polygon(hills, fill=(92, 140, 84))
     sun = (x2 - 26, y1 + 6, x2 - 10, y1 + 22)
     pen.ellipse(sun, fill=(250, 214, 60))
 
 
 def _list(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, x2, y2 = box
     for row in range(3):
@@ -145,7 +186,11 @@ def _list(
 
 
 def _progress_bar(
-    pen: ImageDraw.ImageDraw, box: Box, colour: Colour, ink: Colour, chance: random.Random
+    pen: ImageDraw.ImageDraw,
+    box: Box,
+    colour: Colour,
+    ink: Colour,
+    chance: random.Random,
 ) -> None:
     x1, y1, x2, y2 = box
     pen.rectangle(box, outline=colour, width=3)
@@ -154,7 +199,9 @@ def _progress_bar(
     pen.rectangle((x1, y1, end, y2), fill=colour)
 
 
-def _points_in(box: Box, shares: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _points_in(
+    box: Box, shares: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
     """Points by shares of a box's width and height."""
     x1, y1, x2, y2 = box
     width, height = x2 - x1, y2 - y1
@@ -194,7 +241,9 @@ def draw_screen(seed: int) -> Screen:
     return Screen(image, tuple(elements), tuple(captions))
 
 
-def _draw_bands(pen: ImageDraw.ImageDraw, ink: Colour, chance: random.Random) -> list[Element]:
+def _draw_bands(
+    pen: ImageDraw.ImageDraw, ink: Colour, chance: random.Random
+) -> list[Element]:
     """Two or three bands under the heading, each with one or two elements."""
     bands = chance.randint(2, 3)
     spare_height = HEIGHT - 56 - bands * (BAND_HEIGHT + 8)
@@ -234,7 +283,9 @@ def _draw_element(
     return Element(f"{article} {words}", box, band)
 
 
-def _captions(elements: Sequence[Element], theme: str, chance: random.Random) -> list[str]:
+def _captions(
+    elements: Sequence[Element], theme: str, chance: random.Random
+) -> list[str]:
     """True sentences of a screen: what stands over what, and what there is."""
     upper = chance.choice([element for element in elements if element.band == 0])
     lower = chance.choice([element for element in elements if element.band == 1])
@@ -246,7 +297,9 @@ def _captions(elements: Sequence[Element], theme: str, chance: random.Random) ->
     ]
 
 
-def write_screens(count: int, seed: int, folder: Path, name: str = "photos.jsonl") -> Path:
+def write_screens(
+    count: int, seed: int, folder: Path, name: str = "photos.jsonl"
+) -> Path:
     """Write screens as photos of one's own, with sentences and named boxes.
 
     Args:
@@ -265,7 +318,10 @@ def write_screens(count: int, seed: int, folder: Path, name: str = "photos.jsonl
         screen = draw_screen(number)
         path = images / f"{number:06d}.png"
         screen.image.save(path)
-        boxes = [{"box": element.box, "phrase": element.phrase} for element in screen.elements]
+        boxes = [
+            {"box": element.box, "phrase": element.phrase}
+            for element in screen.elements
+        ]
         row = {
             "photo": f"screens/{path.name}",
             "captions": screen.captions,

@@ -43,7 +43,9 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     if data.name.startswith(KARPATHY_FILE) and data.suffix == ".json":
         examples, report = read_karpathy(data, _karpathy_photos(data), split)
         return examples, [report]
-    has_detections = (data / "images.json").is_file() and (data / "detections.json").is_file()
+    has_detections = (data / "images.json").is_file() and (
+        data / "detections.json"
+    ).is_file()
     if has_detections and split == "train":
         examples, report = read_detected(data)
         return examples, [report]
@@ -60,7 +62,9 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     return examples, [report]
 
 
-def _read_flickr(data: Path, flickr: Path, split: str) -> tuple[list[Example], list[DataReport]]:
+def _read_flickr(
+    data: Path, flickr: Path, split: str
+) -> tuple[list[Example], list[DataReport]]:
     """A split of an official Flickr folder, with its Entities where ``data`` holds them."""
     examples, report = read_flickr(flickr, split)
     if not (data / ENTITIES).is_dir():
@@ -118,7 +122,9 @@ def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
         folder_name = path.stem.removeprefix("captions_")
         photos = _first_folder([data / folder_name, data / "images" / folder_name])
         instances = path.with_name(f"instances_{folder_name}.json")
-        file_examples, report = read_coco(photos, path, instances if instances.is_file() else None)
+        file_examples, report = read_coco(
+            photos, path, instances if instances.is_file() else None
+        )
         examples += file_examples
         reports.append(report)
     return examples, reports

@@ -32,15 +32,22 @@ def summary(data: Path) -> tuple[list[str], bool]:
     splits = _splits(data)
     lines: list[str] = []
     for split, (examples, reports) in splits.items():
-        lines += [f"{split}:", *chain.from_iterable(report.lines() for report in reports)]
+        lines += [
+            f"{split}:",
+            *chain.from_iterable(report.lines() for report in reports),
+        ]
         lines += _texts(examples) + _sizes(examples)
     lines += _shared({split: examples for split, (examples, _) in splits.items()})
     first_examples, _ = next(iter(splits.values()))
-    is_usable = any(tokenize(text) for example in first_examples for text in _all_texts(example))
+    is_usable = any(
+        tokenize(text) for example in first_examples for text in _all_texts(example)
+    )
     if is_usable:
         lines.append("ready to train")
     else:
-        lines.append("not to be trained on: no photo has a caption or a phrase with words")
+        lines.append(
+            "not to be trained on: no photo has a caption or a phrase with words"
+        )
     return lines, is_usable
 
 
@@ -66,11 +73,15 @@ def _all_texts(example: Example) -> list[str]:
 
 def _texts(examples: Sequence[Example]) -> list[str]:
     """Words of the captions, and the share that recipes keep."""
-    captions = [tokenize(caption) for example in examples for caption in example.captions]
+    captions = [
+        tokenize(caption) for example in examples for caption in example.captions
+    ]
     lengths = sorted(len(words) for words in captions)
     if not lengths:
         return ["  captions: none"]
-    counts = Counter(word for words in captions for word in words if word not in SPECIAL)
+    counts = Counter(
+        word for words in captions for word in words if word not in SPECIAL
+    )
     frequent = [count for count in counts.values() if count >= MIN_COUNT]
     share = sum(frequent) / max(1, counts.total())
     median, longest = lengths[len(lengths) // 2], lengths[-1]
@@ -89,13 +100,20 @@ def _sizes(examples: Sequence[Example]) -> list[str]:
         try:
             with Image.open(example.photo) as photo:
                 sizes.append(photo.size)
-        except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+        except (
+            OSError,
+            UnidentifiedImageError,
+            ValueError,
+            Image.DecompressionBombError,
+        ):
             broken.append(example.id)
     lines = []
     if sizes:
         smallest = min(sizes, key=prod)
         largest = max(sizes, key=prod)
-        lines.append(f"  sizes: {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]} pixels")
+        lines.append(
+            f"  sizes: {smallest[0]}x{smallest[1]} to {largest[0]}x{largest[1]} pixels"
+        )
     if broken:
         lines.append(f"  {len(broken)} photos that cannot be opened: {_some(broken)}")
     return lines

@@ -11,8 +11,12 @@ from pathlib import Path
 from regiontalk.files import read_text
 
 _SEPARATORS = (",", ";", "\t", "|")
-_LONGEST = 1 << 30  # letters of a field; csv's own limit is met by a quote that is never closed
-_IMAGE_NAME = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE)
+_LONGEST = (
+    1 << 30
+)  # letters of a field; csv's own limit is met by a quote that is never closed
+_IMAGE_NAME = re.compile(
+    r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE
+)
 
 
 def read_table(
@@ -55,7 +59,9 @@ def _separator(heading: str, known: Sequence[str]) -> str:
     return max(_SEPARATORS, key=count)
 
 
-def _rows(name: str, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    name: str, text: str, separator: str, skipped: int
+) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not empty, each with the line it ends at."""
     lines = chain.from_iterable([line + "\n"] for line in text.split("\n"))
     reader = csv.reader(lines, delimiter=separator)
@@ -69,7 +75,9 @@ def _rows(name: str, text: str, separator: str, skipped: int) -> Iterator[tuple[
             yield line, [field.removesuffix("\n") for field in row]
 
 
-def _check_quotes(name: str, row: list[str], separator: str, first: int, last: int) -> None:
+def _check_quotes(
+    name: str, row: list[str], separator: str, first: int, last: int
+) -> None:
     """Refuse a field that holds further rows of the table."""
     line = first
     for field in row:

@@ -145,7 +145,9 @@ def sentences(shapes: Sequence[ToyShape]) -> list[tuple[str, ToyShape, ToyShape]
         columns = second.cell[1] - first.cell[1]
         relation = RELATIONS.get((rows, columns))
         if relation:
-            related_shapes.append((f"{first.name} {relation} {second.name}", first, second))
+            related_shapes.append(
+                (f"{first.name} {relation} {second.name}", first, second)
+            )
     return related_shapes
 
 
@@ -187,7 +189,9 @@ def write_scenes(
     _write(flickr / "Flickr8k.token.txt", "".join(tokens).encode())
 
 
-def _write_scene(scene: ToyScene, flickr: Path, entities: Path, suffix: str) -> list[str]:
+def _write_scene(
+    scene: ToyScene, flickr: Path, entities: Path, suffix: str
+) -> list[str]:
     """Write the photo and the Entities files of one scene; returns its lines of the token file."""
     stem = _stem(scene)
     number = stem.partition("_")[0]
@@ -230,10 +234,15 @@ def _shape(cell: tuple[int, int], random: np.random.Generator) -> ToyShape:
 
 def _pairs(shapes: Sequence[ToyShape]) -> set[Pair]:
     """The names of every two shapes."""
-    return {frozenset((first.name, second.name)) for first, second in combinations(shapes, 2)}
+    return {
+        frozenset((first.name, second.name))
+        for first, second in combinations(shapes, 2)
+    }
 
 
-def _scene(name: str, shapes: tuple[ToyShape, ...], random: np.random.Generator) -> ToyScene:
+def _scene(
+    name: str, shapes: tuple[ToyShape, ...], random: np.random.Generator
+) -> ToyScene:
     # noise: no two backgrounds are alike
     pixels = random.integers(10, 40, (2 * CELL, 2 * CELL, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
@@ -254,7 +263,9 @@ def _phrases(shapes: Sequence[ToyShape]) -> tuple[Phrase, ...]:
         for shape, first_word in ((first, 0), (second, second_start)):
             row = shapes.index(shape)
             entity = str(row + 1)
-            phrases.append(Phrase(shape.name, (row,), caption, first_word, entity, ("other",)))
+            phrases.append(
+                Phrase(shape.name, (row,), caption, first_word, entity, ("other",))
+            )
     return tuple(phrases)
 
 
@@ -274,7 +285,9 @@ def _paint(brush: ImageDraw.ImageDraw, shape: ToyShape) -> None:
 
 def _annotation(number: str, suffix: str, scene: ToyScene) -> str:
     width, height = scene.image.size
-    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    size = (
+        f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    )
     lines = [f"\t<filename>{number}{suffix}</filename>", f"\t{size}"]
     for row, shape in enumerate(scene.shapes, start=1):
         corners = zip(("xmin", "ymin", "xmax", "ymax"), shape.box, strict=True)

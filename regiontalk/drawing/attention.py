@@ -77,7 +77,9 @@ def attention_maps(
             f"attention: {predictor.config.name!r} does not attend (attention = 0); take a model that does"
         )
     box = predictor.whole_photos(1) if box_xyxy is None else box_xyxy.reshape(1, 1, 4)
-    attended = predictor.propose(features, config.regions)[0] if config.regions else None
+    attended = (
+        predictor.propose(features, config.regions)[0] if config.regions else None
+    )
     token_ids = predictor.vocabulary.encode(sentence)
     state = predictor.start(features, box, attended)
     _, weights = predictor.read_captions(state, [token_ids])
@@ -100,7 +102,9 @@ def _cells(box_xyxy: FloatArray) -> FloatArray:
     return np.stack([left, top, right, bottom], -1).reshape(-1, 4)
 
 
-def heatmap(maps: AttentionMaps, word: int, size_wh: tuple[int, int]) -> NDArray[np.float32]:
+def heatmap(
+    maps: AttentionMaps, word: int, size_wh: tuple[int, int]
+) -> NDArray[np.float32]:
     """The attention of a word as light (height, width) in 0..1, 1 where it is highest; smoothed by half a box.
 
     >>> left, right = [0, 0, 4, 8], [4, 0, 8, 8]
@@ -126,7 +130,9 @@ def heatmap(maps: AttentionMaps, word: int, size_wh: tuple[int, int]) -> NDArray
     return np.asarray(smooth / max(float(smooth.max()), 1.0), dtype=np.float32)
 
 
-def draw_attention(image: Image.Image, maps: AttentionMaps, columns: int = 5) -> Image.Image:
+def draw_attention(
+    image: Image.Image, maps: AttentionMaps, columns: int = 5
+) -> Image.Image:
     """One sheet: the photo with its sentence, then the photo once a word, bright where the word attends.
 
     Args:

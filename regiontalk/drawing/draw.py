@@ -78,7 +78,9 @@ class _Run:
     target: int
 
 
-def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -> Image.Image:
+def draw(
+    image: Image.Image, result: ImageResult, *, bare_boxes: bool = False
+) -> Image.Image:
     """A copy of the photo with everything that ``result`` says drawn on it.
 
     A captioned region has its own colour and a label; one whose text is None is left out, or a thin
@@ -97,7 +99,9 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
         result = replace(result, regions=with_words)
     photo = _enlarged(image)
     font_size = _font_size(photo)
-    matched_boxes = _scaled([match.box for match in result.matches], result.size_wh, photo.size)
+    matched_boxes = _scaled(
+        [match.box for match in result.matches], result.size_wh, photo.size
+    )
     targets = list(dict.fromkeys(matched_boxes))  # words of one box share its colour
     palette = colours(len(result.regions) + len(targets))
     target_palette = palette[len(result.regions) :]
@@ -106,7 +110,9 @@ def draw(image: Image.Image, result: ImageResult, *, bare_boxes: bool = False) -
 
     words = _words_of_targets(result, matched_boxes, targets)
     page, runs = _page(photo, result, entries, words, font_size)
-    page = _with_sentence(page, photo.height, runs, targets, target_palette, _large(font_size))
+    page = _with_sentence(
+        page, photo.height, runs, targets, target_palette, _large(font_size)
+    )
     for label in labels:
         _write_label(page, label)
     return page
@@ -116,7 +122,9 @@ def _draw_regions(
     photo: Image.Image, result: ImageResult, palette: Sequence[Colour], font_size: int
 ) -> tuple[list[_Label], list[_Entry]]:
     """The boxes of the regions on ``photo``; their labels and the list below it, as `_place_texts` has them."""
-    boxes = _scaled([region.box for region in result.regions], result.size_wh, photo.size)
+    boxes = _scaled(
+        [region.box for region in result.regions], result.size_wh, photo.size
+    )
     texts = [_tidy(region.text) for region in result.regions]
     _draw_boxes(photo, boxes, texts, palette, _line(font_size))
     return _place_texts(boxes, texts, palette, font_size, photo.size)
@@ -167,7 +175,9 @@ def _words_of_targets(
 
 
 @renamed_argument(pictures="images")
-def contact_sheet(images: Sequence[Image.Image], columns: int, cell: int = 480) -> Image.Image:
+def contact_sheet(
+    images: Sequence[Image.Image], columns: int, cell: int = 480
+) -> Image.Image:
     """Images side by side on dark ground, each fitted to a column, aspect kept; row by row in the order given.
 
     Args:
@@ -333,7 +343,9 @@ def _place_numbers(
 ) -> tuple[list[Text], list[Box | None]]:
     """A number for each box from 1, and where it stands on the photo; None where there is no room."""
     width, _ = size_wh
-    numbers = [wrap(str(number), font_size, width) for number in range(1, len(boxes) + 1)]
+    numbers = [
+        wrap(str(number), font_size, width) for number in range(1, len(boxes) + 1)
+    ]
     sizes = [[number.size] for number in numbers]
     places = place_labels(boxes, sizes, size_wh, taken, max_hidden=1.0)
     return numbers, [placed.box if placed else None for placed in places]
@@ -357,12 +369,16 @@ def _write_label(page: Image.Image, label: _Label) -> None:
     left, top = label.corner
     width, height = label.text.size
     pen.rectangle((left, top, left + width - 1, top + height - 1), fill=label.colour)
-    is_bright = brightness(label.colour) > 0.18  # where black and white have the same contrast
+    is_bright = (
+        brightness(label.colour) > 0.18
+    )  # where black and white have the same contrast
     ink = (0, 0, 0) if is_bright else (255, 255, 255)
     _write(pen, label.corner, label.text, ink)
 
 
-def _write(pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: Text, colour: Colour) -> None:
+def _write(
+    pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: Text, colour: Colour
+) -> None:
     """The lines of a text with its margin at the top left ``corner``."""
     side, edge, line_height = margins(text.font_size)
     left, top = corner
@@ -462,7 +478,9 @@ def _with_sentence(
         top = strip_top + run.top
         run_font = font(font_size, run.words)
         corner = (run.left, top + font_size / 2)
-        pen.text(corner, run.words, _PAPER, run_font, "lm", stroke_width=2, stroke_fill=_INK)
+        pen.text(
+            corner, run.words, _PAPER, run_font, "lm", stroke_width=2, stroke_fill=_INK
+        )
         under = round(top + font_size * 1.2)
         right = run.left + run.width - 1
         bottom = under + _line_width(font_size) - 1

@@ -110,7 +110,9 @@ def place_labels(
 
 
 def _costs(
-    table: NDArray[np.float64], boxes_xyxy: NDArray[np.float64], occupied: NDArray[np.float64]
+    table: NDArray[np.float64],
+    boxes_xyxy: NDArray[np.float64],
+    occupied: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The cost (M,) of each spot with the shares of the boxes (N, 4) that it hides; infinite beside other labels."""
     spots, spot_costs = table[:, :4], table[:, 4]
@@ -175,7 +177,9 @@ def _areas(boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     return areas
 
 
-def _overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def _overlap(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Square pixels shared by every pair of (M, 4) and (N, 4): (M, N)."""
     shared: NDArray[np.float64] = shared_area(first.T[:, :, None], second.T[:, None])
     return shared
@@ -251,7 +255,9 @@ def pieces(word: str, font_size: int, room: int) -> list[str]:
     # no letter is narrower than a pixel
     while len(word) > 1 and length(word[: room + 1], font_size) > room:
         ends = range(1, min(len(word), room + 1))
-        end = max(1, bisect_right(ends, room, key=lambda end: length(word[:end], font_size)))
+        end = max(
+            1, bisect_right(ends, room, key=lambda end: length(word[:end], font_size))
+        )
         cut.append(word[:end])
         word = word[end:]
     return [*cut, word]
@@ -305,10 +311,18 @@ def _font_file(letters: str) -> str | None:
     charset = " ".join(f"{ord(letter):x}" for letter in letters)
     command = ["fc-list", "-f", "%{file}\n", f":charset={charset}"]
     with suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-        files = [file for file in listed.stdout.splitlines() if file.lower().endswith(_FONT_FILES)]
+        listed = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        )
+        files = [
+            file
+            for file in listed.stdout.splitlines()
+            if file.lower().endswith(_FONT_FILES)
+        ]
         if files:
-            return min(files, key=lambda file: ("regular" not in file.lower(), len(file), file))
+            return min(
+                files, key=lambda file: ("regular" not in file.lower(), len(file), file)
+            )
     if set(letters) - _told_letters:  # once for each letter
         _told_letters.update(letters)
         warnings.warn(

@@ -71,7 +71,11 @@ class Outcomes:
 
 
 def evaluate_alignment(
-    photos: EncodedPhotos, *, beta: float = 0.0, untrained: bool = True, resamples: int = 1000
+    photos: EncodedPhotos,
+    *,
+    beta: float = 0.0,
+    untrained: bool = True,
+    resamples: int = 1000,
 ) -> Result:
     """Whether regions and words that belong together score highest.
 
@@ -101,7 +105,9 @@ def evaluate_alignment(
     if untrained:
         blank = untrained_captioner(photos.captioner)
         blank_photos = EncodedPhotos(blank, photos.examples, done=photos.done)
-        figures["untrained model"] = _rows(measure(blank_photos, beta), resamples)["model"]
+        figures["untrained model"] = _rows(measure(blank_photos, beta), resamples)[
+            "model"
+        ]
     counts = {
         "photos": len(set(outcomes.phrase_photos) | set(outcomes.word_photos)),
         "boxes": len(outcomes.phrases),
@@ -133,7 +139,9 @@ def share_from_word(
     sentences = (read_words(photos.captioner, example) for example in photos.examples)
     rows = spreads(spoken, (words for words in sentences if words is not None))
     (share,) = bootstrap_sums(
-        rows, lambda sums: (1 - sums[..., 0] / sums[..., 1]).clip(min=0), resamples=resamples
+        rows,
+        lambda sums: (1 - sums[..., 0] / sums[..., 1]).clip(min=0),
+        resamples=resamples,
     )
     return share
 
@@ -169,7 +177,12 @@ def _photo_cases(photos: EncodedPhotos, outcomes: Outcomes) -> Cases:
             ("words on their box", f"{sum(on_box):.0f} of {len(on_box)}"),
         )
         drawn = on_words(photos.captioner, example, sentence)
-        return Case(f"{shares[row]:.0%} of its words on their box", lines, drawn, example.size_wh)
+        return Case(
+            f"{shares[row]:.0%} of its words on their box",
+            lines,
+            drawn,
+            example.size_wh,
+        )
 
     return pick(shares, names, make)
 
@@ -185,8 +198,13 @@ def _length_cases(
         drawn = on_boxes(by_id[photo], [(box, f"{length:.2f}")])
         return Case(f"length {length:.2f}", (), drawn, by_id[photo].size_wh)
 
-    ends = pick([length for *_, length in regions], [photo for photo, *_ in regions], make)
-    return {"longest region vectors": ends["best"], "shortest region vectors": ends["worst"]}
+    ends = pick(
+        [length for *_, length in regions], [photo for photo, *_ in regions], make
+    )
+    return {
+        "longest region vectors": ends["best"],
+        "shortest region vectors": ends["worst"],
+    }
 
 
 def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
@@ -201,7 +219,9 @@ def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
     spoken = SpokenWords.empty()
     for batch in photos:
         phrases.extend(phrase_outcomes(photos.captioner, batch))
-        batch_words, batch_spoken, batch_regions = word_outcomes(photos.captioner, batch, beta)
+        batch_words, batch_spoken, batch_regions = word_outcomes(
+            photos.captioner, batch, beta
+        )
         words.extend(batch_words)
         regions.extend(batch_regions)
         spoken = spoken.joined(batch_spoken)
@@ -222,7 +242,9 @@ def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
 
 def _rows(outcomes: Outcomes, resamples: int) -> dict[str, dict[str, Figure]]:
     """The model, chance, the whole photo and the best region."""
-    phrases = bootstrap_shares(outcomes.phrases[:, :8], outcomes.phrase_photos, resamples=resamples)
+    phrases = bootstrap_shares(
+        outcomes.phrases[:, :8], outcomes.phrase_photos, resamples=resamples
+    )
     words = bootstrap_shares(outcomes.words, outcomes.word_photos, resamples=resamples)
 
     def named(names: Sequence[str], values: Sequence[Interval]) -> dict[str, Figure]:
@@ -266,7 +288,9 @@ class _BatchPhrases:
         return cls(phrases, np.array(photo_rows), np.array(words), np.array(chains))
 
 
-def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[PhotoOutcome]:
+def phrase_outcomes(
+    captioner: RegionCaptioner, batch: PhotoBatch
+) -> list[PhotoOutcome]:
     """For each box of a one-box chain: the photo, and the ten numbers of `Outcomes.phrases`.
 
     A box whose photo (or batch) has no other phrase counts as correct and as chance 1 there:
@@ -283,7 +307,9 @@ def phrase_outcomes(captioner: RegionCaptioner, batch: PhotoBatch) -> list[Photo
     outcomes = []
     for row, things in enumerate(things_by_photo):
         for thing in things:
-            outcomes.append((thing.photo, _phrase_outcome(next(scores), phrases, row, thing)))
+            outcomes.append(
+                (thing.photo, _phrase_outcome(next(scores), phrases, row, thing))
+            )
     return outcomes
 
 
@@ -313,7 +339,9 @@ def _phrase_outcome(
 def _distinct(example: Example) -> list[Phrase]:
     """The phrases of a photo that have a box, the same words for the same boxes once."""
     with_box = [phrase for phrase in example.phrases if phrase.boxes]
-    return list({(phrase.text.lower(), phrase.boxes): phrase for phrase in with_box}.values())
+    return list(
+        {(phrase.text.lower(), phrase.boxes): phrase for phrase in with_box}.values()
+    )
 
 
 def _outranks(
@@ -385,9 +413,13 @@ class _PhotoRegions(NamedTuple):
     def proposal_lengths(self, photo: str) -> list[RegionLength]:
         """The lengths of the proposals' embeddings, without the whole photo and without fill-ins."""
         proposals = np.flatnonzero(self.is_region & (self.objectness > 0))[1:]
-        boxes_xyxy, lengths = self.boxes_xyxy[proposals].tolist(), self.lengths[proposals].tolist()
+        boxes_xyxy, lengths = (
+            self.boxes_xyxy[proposals].tolist(),
+            self.lengths[proposals].tolist(),
+        )
         return [
-            (photo, tuple(box), length) for box, length in zip(boxes_xyxy, lengths, strict=True)
+            (photo, tuple(box), length)
+            for box, length in zip(boxes_xyxy, lengths, strict=True)
         ]
 
 
@@ -412,7 +444,10 @@ def _embedding_lengths(predictor: Predictor, features: FloatArray) -> FloatArray
 
 
 def _align_words(
-    captioner: RegionCaptioner, regions: _PhotoRegions, sentences: Sentences, beta: float
+    captioner: RegionCaptioner,
+    regions: _PhotoRegions,
+    sentences: Sentences,
+    beta: float,
 ) -> NDArray[np.int64]:
     """The region of each word (C, T) of a photo."""
     tokens, words, mask = sentences
@@ -466,7 +501,9 @@ def _judge_words(
     return outcomes
 
 
-def _centre_inside(boxes_xyxy: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:
+def _centre_inside(
+    boxes_xyxy: FloatArray, truths_xyxy: FloatArray
+) -> NDArray[np.bool_]:
     """Which boxes (N, 4) have their centre in one of (M, 4)."""
     centres = (boxes_xyxy[:, None, :2] + boxes_xyxy[:, None, 2:]) / 2
     to_top_left = centres - truths_xyxy[None, :, :2]

@@ -29,7 +29,9 @@ from regiontalk.metrics.names import MEETS_IOU, ClassWords, names_class
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
 
-PROPOSALS = 20  # of each photo whose captions are judged where they meet an annotated box
+PROPOSALS = (
+    20  # of each photo whose captions are judged where they meet an annotated box
+)
 
 
 class Judged(NamedTuple):
@@ -103,7 +105,9 @@ def fit_confidence(
     Raises:
         ValueError: one of the two halves has no caption to judge.
     """
-    half = {example.id: position % 2 for position, example in enumerate(photos.examples)}
+    half = {
+        example.id: position % 2 for position, example in enumerate(photos.examples)
+    }
     decoding = photos.captioner.config.decoding
     photo_halves = _halves(judge_photos(photos, beams), half)
     photo_fit = fit_half(*photo_halves, before=decoding.photo, resamples=resamples)
@@ -114,7 +118,9 @@ def fit_confidence(
     for name, captions in kinds.items():
         _, judged = _halves(captions, half)
         if judged:
-            by_kind[name] = measure_reliability(region_fit.calibration, judged, resamples)
+            by_kind[name] = measure_reliability(
+                region_fit.calibration, judged, resamples
+            )
     return ConfidenceFit(photo_fit, region_fit, by_kind)
 
 
@@ -122,7 +128,9 @@ def judge_photos(photos: EncodedPhotos, beams: int | None = None) -> list[Judged
     """Captions of whole photos; those that cannot be judged are left out."""
     sentences = {example.id: example.captions for example in photos.examples}
     judged = []
-    for name, (text, mean_log_prob, alignment_score) in caption_photos(photos, beams).items():
+    for name, (text, mean_log_prob, alignment_score) in caption_photos(
+        photos, beams
+    ).items():
         is_correct = is_photo_correct(text, sentences[name])
         if is_correct is not None:
             judged.append(Judged(name, mean_log_prob, alignment_score, 1.0, is_correct))
@@ -140,14 +148,18 @@ def judge_boxes(
             continue
         is_correct = is_region_correct(text, thing.phrases)
         if is_correct is not None:
-            caption = Judged(thing.photo, mean_log_prob, alignment_score, 1.0, is_correct)
+            caption = Judged(
+                thing.photo, mean_log_prob, alignment_score, 1.0, is_correct
+            )
             on_truths.append(caption)
     of_phrases: list[Judged] = []
     of_names: list[Judged] = []
     for batch in photos:
         judged_by_photo = _judge_proposals(photos.captioner, batch, class_words, beams)
         for example, captions in zip(batch.examples, judged_by_photo, strict=True):
-            (of_names if _is_named(example, class_words) else of_phrases).extend(captions)
+            (of_names if _is_named(example, class_words) else of_phrases).extend(
+                captions
+            )
     return {
         "phrases, annotated boxes": on_truths,
         "phrases, proposals": of_phrases,
@@ -156,7 +168,10 @@ def judge_boxes(
 
 
 def _judge_proposals(
-    captioner: RegionCaptioner, batch: PhotoBatch, class_words: ClassWords, beams: int | None
+    captioner: RegionCaptioner,
+    batch: PhotoBatch,
+    class_words: ClassWords,
+    beams: int | None,
 ) -> list[list[Judged]]:
     """For each photo the captions of those of its proposals that meet an annotated box."""
     boxes, objectness = captioner.predictor.propose(batch.features, PROPOSALS)
@@ -168,7 +183,9 @@ def _judge_proposals(
         boxes_xyxy = batch.to_annotation(row, proposals[row])
         scores = objectness[row, 1:].tolist()
         judged = []
-        for box, caption, score in zip(boxes_xyxy, captions_by_photo[row], scores, strict=True):
+        for box, caption, score in zip(
+            boxes_xyxy, captions_by_photo[row], scores, strict=True
+        ):
             is_correct = judge_caption(caption.text, box, example, words)
             if score and is_correct is not None:
                 features = (caption.mean_log_prob, caption.alignment_score, score)
@@ -191,7 +208,11 @@ def judge_caption(
         return None
     ious = box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0]
     met_boxes = set(np.flatnonzero(ious >= MEETS_IOU).tolist())
-    phrases = [phrase.text for phrase in example.phrases if met_boxes.intersection(phrase.boxes)]
+    phrases = [
+        phrase.text
+        for phrase in example.phrases
+        if met_boxes.intersection(phrase.boxes)
+    ]
     if not phrases:
         return None
     if class_words is None:
@@ -216,7 +237,10 @@ def measure_reliability(
     confidences = []
     for caption in judged:
         confidence = calibrated(
-            calibration, caption.mean_log_prob, caption.alignment_score, caption.objectness
+            calibration,
+            caption.mean_log_prob,
+            caption.alignment_score,
+            caption.objectness,
         )
         confidences.append(confidence)
     truths = [caption.is_correct for caption in judged]
@@ -225,7 +249,11 @@ def measure_reliability(
 
 
 def fit_half(
-    fit: Sequence[Judged], judge: Sequence[Judged], *, before: Calibration, resamples: int = 1000
+    fit: Sequence[Judged],
+    judge: Sequence[Judged],
+    *,
+    before: Calibration,
+    resamples: int = 1000,
 ) -> Fitted:
     """A calibration fitted on some captions and judged on others.
 
@@ -237,7 +265,11 @@ def fit_half(
             f"calibration: expected captions in both halves, got {len(fit)} and {len(judge)}"
         )
     features = [
-        (caption.mean_log_prob, caption.alignment_score, math.log(max(caption.objectness, 1e-6)))
+        (
+            caption.mean_log_prob,
+            caption.alignment_score,
+            math.log(max(caption.objectness, 1e-6)),
+        )
         for caption in fit
     ]
     is_correct = [caption.is_correct for caption in fit]
@@ -251,7 +283,9 @@ def fit_half(
 
 
 def fit_logistic(
-    confidence_features: NDArray[np.float64], is_correct: NDArray[np.bool_], ridge: float = 1e-3
+    confidence_features: NDArray[np.float64],
+    is_correct: NDArray[np.bool_],
+    ridge: float = 1e-3,
 ) -> Calibration:
     """Logistic regression by Newton's method on standardised features.
 
@@ -276,11 +310,15 @@ def fit_logistic(
     slopes = weights[1:] / spread
     bias = float(weights[0] - (slopes * centre).sum())
     per_word, per_match, per_box = slopes.tolist()
-    return Calibration(bias=bias, per_word=per_word, per_match=per_match, per_box=per_box)
+    return Calibration(
+        bias=bias, per_word=per_word, per_match=per_match, per_box=per_box
+    )
 
 
 def _minimise(
-    design: NDArray[np.float64], targets: NDArray[np.float64], penalty: NDArray[np.float64]
+    design: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    penalty: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The weights (K,) of the least penalised logistic loss.
 
@@ -336,7 +374,10 @@ def confidence_result(fit: ConfidenceFit) -> Result:
         "calibrate",
         {name: _columns(row) for name, row in rows.items()},
         _counts(kinds),
-        tuple(f"{name}: {kind.calibration.model_dump_json()}" for name, kind in kinds.items()),
+        tuple(
+            f"{name}: {kind.calibration.model_dump_json()}"
+            for name, kind in kinds.items()
+        ),
         tuple(bins),
         (chart,),
     )

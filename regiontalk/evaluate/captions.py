@@ -15,9 +15,20 @@ from regiontalk.evaluate.judges import each_cider, find_meteor
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.prediction_files import caption_pairs
 from regiontalk.evaluate.region_captions import caption_photos, photo_features
-from regiontalk.evaluate.result import Figure, Result, caption_notes, caption_row, unique
+from regiontalk.evaluate.result import (
+    Figure,
+    Result,
+    caption_notes,
+    caption_row,
+    unique,
+)
 from regiontalk.evaluate.training_bank import Training, nearest, unit_rows
-from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
+from regiontalk.metrics.captions import (
+    CaptionScores,
+    Scores,
+    Statistics,
+    score_captions,
+)
 from regiontalk.records import Example
 
 
@@ -83,7 +94,9 @@ def _score_rows(
 ) -> dict[str, CaptionScores]:
     """The figures of every row."""
     sentences = None if training is None else list(training.sentences())
-    score = partial(score_captions, training=sentences, meteor=find_meteor(), resamples=resamples)
+    score = partial(
+        score_captions, training=sentences, meteor=find_meteor(), resamples=resamples
+    )
     return {name: score(texts, references) for name, texts in rows.items()}
 
 
@@ -96,7 +109,9 @@ def _references(
         if example.id in captions and any(map(str.strip, example.captions)):
             references[example.id] = example.captions
     if not references:
-        raise ValueError("captions: expected photos with sentences, got none; check the token file")
+        raise ValueError(
+            "captions: expected photos with sentences, got none; check the token file"
+        )
     return references
 
 
@@ -146,7 +161,9 @@ def _cases(
         drawn = on_words(photos.captioner, example, rows["model"][example.id])
         lines = [(name, texts.get(example.id, "")) for name, texts in rows.items()]
         lines += [("person", text) for text in references[example.id]]
-        return Case(f"CIDEr-D {values[example.id]:.2f}", tuple(lines), drawn, example.size_wh)
+        return Case(
+            f"CIDEr-D {values[example.id]:.2f}", tuple(lines), drawn, example.size_wh
+        )
 
     return pick(list(values.values()), names, make)
 
@@ -182,7 +199,9 @@ def caption_result(
     for name, row_scores in scores.items():
         figures[name] = caption_row(row_scores)
         lines += caption_notes(name, row_scores)
-    return Result(protocol, figures, counts, unique(lines), outputs, tuple(charts), cases or {})
+    return Result(
+        protocol, figures, counts, unique(lines), outputs, tuple(charts), cases or {}
+    )
 
 
 def score_files(
@@ -221,7 +240,11 @@ def score_files(
         spice=spice,
         resamples=resamples,
     )
-    notes = [] if training is not None else ["no training sentences: no novelty; give --train-data"]
+    notes = (
+        []
+        if training is not None
+        else ["no training sentences: no novelty; give --train-data"]
+    )
     counts = {
         "photos": scores.captions,
         "predictions": len(pairs),
@@ -236,7 +259,9 @@ def score_files(
         counts,
         notes,
         (),
-        charts=[histogram("CIDEr-D of each caption", "CIDEr-D", {"predictions": values})],
+        charts=[
+            histogram("CIDEr-D of each caption", "CIDEr-D", {"predictions": values})
+        ],
         cases=_file_cases(captions, sentences, ciders),
     )
 

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from regiontalk.metrics.bootstrap import Interval, bootstrap_shares
 from regiontalk.metrics.calibration import Reliability
 
-AT = (1, 2, 3, 5, 10, 20, 50, 100)  # ranks and numbers of boxes at which curves are drawn
+AT = (
+    1,
+    2,
+    3,
+    5,
+    10,
+    20,
+    50,
+    100,
+)  # ranks and numbers of boxes at which curves are drawn
 BINS = 30
 
 
@@ -98,7 +107,10 @@ def interval_line(name: str, x: Iterable[float], shares: Sequence[Interval]) -> 
 
 
 def histogram(
-    title: str, x: str, groups: Mapping[str, Sequence[float] | NDArray[Any]], bins: int = BINS
+    title: str,
+    x: str,
+    groups: Mapping[str, Sequence[float] | NDArray[Any]],
+    bins: int = BINS,
 ) -> Chart:
     """Shares of each group's values over common bins; groups without a value are left out.
 
@@ -106,7 +118,9 @@ def histogram(
     [(0.25, 0.75)]
     """
     values = {
-        name: np.asarray(group, dtype=np.float64) for name, group in groups.items() if len(group)
+        name: np.asarray(group, dtype=np.float64)
+        for name, group in groups.items()
+        if len(group)
     }
     all_values = np.concatenate([np.zeros(0), *values.values()])
     low, high = 0.0, 1.0
@@ -126,5 +140,7 @@ def reliability_chart(title: str, kinds: Mapping[str, Reliability]) -> Chart:
     for name, fit in kinds.items():
         bins = [each_bin for each_bin in fit.bins if each_bin.count]
         confidences = tuple(each_bin.confidence for each_bin in bins)
-        lines.append(Line(name, confidences, tuple(each_bin.accuracy for each_bin in bins)))
+        lines.append(
+            Line(name, confidences, tuple(each_bin.accuracy for each_bin in bins))
+        )
     return Chart("reliability", title, "confidence", "share right", tuple(lines))

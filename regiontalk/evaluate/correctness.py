@@ -63,7 +63,10 @@ def is_photo_correct(caption: str, sentences: Sequence[str]) -> bool | None:
     if not known:
         return None
     words = content_words(caption)
-    return bool(words) and sum(word in known for word in words) / len(words) >= MIN_PRECISION
+    return (
+        bool(words)
+        and sum(word in known for word in words) / len(words) >= MIN_PRECISION
+    )
 
 
 def confidence_charts(
@@ -85,7 +88,9 @@ def confidence_charts(
     for photo, caption, is_correct in judged:
         if is_correct is None:
             continue
-        confidence = calibrated(calibration, caption.mean_log_prob, caption.alignment_score)
+        confidence = calibrated(
+            calibration, caption.mean_log_prob, caption.alignment_score
+        )
         photos.append(photo)
         confidences.append(confidence)
         truths.append(is_correct)

@@ -79,7 +79,9 @@ def evaluate_dense(
     }
     if words:
         row |= {f"mean AP{stages}": report.mean_ap}
-        row |= {f"AP at IoU {iou:g}{stages}": value for iou, value in report.at_iou.items()}
+        row |= {
+            f"AP at IoU {iou:g}{stages}": value for iou, value in report.at_iou.items()
+        }
     counts = {
         "photos": report.photos,
         "overlap kept": nms_iou,
@@ -106,7 +108,11 @@ def _judge(detected: Sequence[DensePhoto]) -> tuple[Meteor, bool, str]:
     try:
         return meteor_of(detected, tables or MeteorTables()), True, reason
     except ImportError as error:
-        return lambda text, references: 0.0, False, f"{reason}; {error}" if reason else str(error)
+        return (
+            lambda text, references: 0.0,
+            False,
+            f"{reason}; {error}" if reason else str(error),
+        )
 
 
 def _charts(
@@ -119,7 +125,9 @@ def _charts(
         lines.append(Line(f"METEOR above {min_meteor:g}", IOU_THRESHOLDS, precisions))
     meeting, others = [np.zeros(0)], [np.zeros(0)]
     for photo in detected:
-        best_iou = box_ops.iou(photo.boxes_xyxy, photo.truths_xyxy).max(axis=1, initial=0.0)
+        best_iou = box_ops.iou(photo.boxes_xyxy, photo.truths_xyxy).max(
+            axis=1, initial=0.0
+        )
         meeting.append(photo.scores[best_iou >= 0.5])
         others.append(photo.scores[best_iou < 0.5])
     groups = {
@@ -138,7 +146,11 @@ def _charts(
 
 
 def _cases(
-    examples: Sequence[Example], detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool
+    examples: Sequence[Example],
+    detected: Sequence[DensePhoto],
+    meteor: Meteor,
+    *,
+    words: bool,
 ) -> Cases:
     """Photos by their own mean average precision, of boxes alone where words cannot be judged."""
     by_id = {example.id: example for example in examples}
@@ -171,7 +183,9 @@ def _photo_precisions(
 ) -> dict[int, float]:
     """By the row of each photo that has a true box: its own average precision, the mean over all thresholds."""
     ranking = rank_detections(detected, meteor)
-    thresholds = [*product(IOU_THRESHOLDS, METEOR_THRESHOLDS if words else (ANY_WORDS,))]
+    thresholds = [
+        *product(IOU_THRESHOLDS, METEOR_THRESHOLDS if words else (ANY_WORDS,))
+    ]
     is_correct = correct_detections(ranking, thresholds)
     by_photo = np.argsort(ranking.photo, kind="stable")  # of each photo, still by score
     detection_counts = np.bincount(ranking.photo, minlength=len(detected))
@@ -191,7 +205,10 @@ def _photo_precisions(
 
 
 def detect(
-    photos: EncodedPhotos, regions: int, beams: int | None = None, nms_iou: float = NMS_IOU
+    photos: EncodedPhotos,
+    regions: int,
+    beams: int | None = None,
+    nms_iou: float = NMS_IOU,
 ) -> list[DensePhoto]:
     """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
     captioner = photos.captioner
@@ -205,7 +222,9 @@ def detect(
             for score, (_, mean_log_prob, alignment_score) in zip(
                 objectness[row], captions, strict=True
             ):
-                confidence = calibrated(calibration, mean_log_prob, alignment_score, score)
+                confidence = calibrated(
+                    calibration, mean_log_prob, alignment_score, score
+                )
                 scores.append(score * confidence)
             example = batch.examples[row]
             truths_xyxy, truth_captions = true_boxes(example, one_box_things(example))
@@ -226,7 +245,9 @@ def _detections(
     captioner: RegionCaptioner, batch: PhotoBatch, regions: int, nms_iou: float
 ) -> tuple[list[FloatArray], list[list[float]]]:
     """Each photo's proposals (n, 4) that overlap little, in network pixels, and their objectness (n,)."""
-    proposals, objectness = captioner.predictor.propose(batch.features, max(regions, CANDIDATES))
+    proposals, objectness = captioner.predictor.propose(
+        batch.features, max(regions, CANDIDATES)
+    )
     boxes, scores = [], []
     for row in range(len(batch)):
         is_region = (objectness[row] > 0) & batch.visible(row, proposals[row])
@@ -241,7 +262,9 @@ def _detections(
     return boxes, scores
 
 
-def true_boxes(example: Example, things: Sequence[OneBox]) -> tuple[FloatArray, tuple[str, ...]]:
+def true_boxes(
+    example: Example, things: Sequence[OneBox]
+) -> tuple[FloatArray, tuple[str, ...]]:
     """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
     rows: list[int] = []
     phrases: list[str] = []
@@ -271,8 +294,12 @@ def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:
 
 def _output(photo: DensePhoto) -> dict[str, object]:
     """The model's detections on one photo."""
-    rows = zip(photo.boxes_xyxy.tolist(), photo.scores.tolist(), photo.captions, strict=True)
+    rows = zip(
+        photo.boxes_xyxy.tolist(), photo.scores.tolist(), photo.captions, strict=True
+    )
     return {
         "photo": photo.photo,
-        "detections": [{"box": box, "score": score, "text": text} for box, score, text in rows],
+        "detections": [
+            {"box": box, "score": score, "text": text} for box, score, text in rows
+        ],
     }

@@ -84,7 +84,9 @@ def _unused_photos(
     return rows
 
 
-def on_words(captioner: RegionCaptioner, example: Example, sentence: str) -> ImageResult:
+def on_words(
+    captioner: RegionCaptioner, example: Example, sentence: str
+) -> ImageResult:
     """A sentence with a box for each of its words, in pixels of the photo's file; the bare photo if none is known."""
     token_ids = captioner.vocabulary.encode(tokenize(sentence))
     if any(token_id != UNKNOWN for token_id in token_ids):

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
 from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
-from regiontalk.metrics.captions import CaptionScores, Scores, Statistics, score_captions
+from regiontalk.metrics.captions import (
+    CaptionScores,
+    Scores,
+    Statistics,
+    score_captions,
+)
 from regiontalk.metrics.cider import cider_d
 from regiontalk.metrics.diversity import diversity_intervals
 from regiontalk.metrics.meteor.jar import jar_statistics
@@ -127,13 +132,19 @@ class _Recorder:
         self._compute = compute
         self._rows: NDArray[Any] | None = None
 
-    def __call__(self, candidates: Sequence[Any], groups: Sequence[Any]) -> NDArray[Any]:
+    def __call__(
+        self, candidates: Sequence[Any], groups: Sequence[Any]
+    ) -> NDArray[Any]:
         self._rows = self._compute(candidates, groups)
         return self._rows
 
     def rows_of(self, pairs: Pairs) -> NDArray[Any]:
         """The statistics (C, S) of pairs, those of the first call where there was one."""
-        return self(pairs.candidates, pairs.references) if self._rows is None else self._rows
+        return (
+            self(pairs.candidates, pairs.references)
+            if self._rows is None
+            else self._rows
+        )
 
 
 def _figures_by_photo(
@@ -143,7 +154,9 @@ def _figures_by_photo(
     candidates, references = pairs.candidates, pairs.references
     bleu_sums = sums_by_photo(bleu_statistics(candidates, references), photos)
     rouges, ciders = rouge_l(candidates, references), cider_d(candidates, references)
-    mean_sums = sums_by_photo(np.column_stack([rouges, ciders, np.ones(len(candidates))]), photos)
+    mean_sums = sums_by_photo(
+        np.column_stack([rouges, ciders, np.ones(len(candidates))]), photos
+    )
     bleus = bootstrap_sums(bleu_sums, corpus_bleu, resamples=resamples)
     rouge, cider = bootstrap_sums(
         mean_sums, lambda sums: sums[..., :2] / sums[..., 2:], resamples=resamples

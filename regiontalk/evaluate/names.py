@@ -35,7 +35,9 @@ PHOTOS_TOGETHER = 8
 RECALL_COUNTS = (19, 50)
 
 
-def read_class_words(path: Path | None, examples: Sequence[Example]) -> dict[str, list[str]]:
+def read_class_words(
+    path: Path | None, examples: Sequence[Example]
+) -> dict[str, list[str]]:
     """What names each class: a JSON file, or without one the class's own name and its plural.
 
     Raises:
@@ -63,7 +65,9 @@ def read_class_words(path: Path | None, examples: Sequence[Example]) -> dict[str
 
 def _forms(name: str) -> tuple[str, str]:
     """A class name as one and as several, without article and number."""
-    return name_phrase(name).partition(" ")[2] or name, plural_phrase(name, 2).partition(" ")[2]
+    return name_phrase(name).partition(" ")[2] or name, plural_phrase(
+        name, 2
+    ).partition(" ")[2]
 
 
 def evaluate_names(
@@ -134,7 +138,9 @@ def _counts(row: NameFigures, photos: int, examples: int) -> dict[str, int]:
 
 def _class_note(row: NameFigures) -> str:
     """How many objects of each class got their name."""
-    by_class = [f"{name} {named}/{objects}" for name, (objects, named) in row.by_class.items()]
+    by_class = [
+        f"{name} {named}/{objects}" for name, (objects, named) in row.by_class.items()
+    ]
     return f"objects named by class: {', '.join(by_class)}"
 
 
@@ -147,7 +153,9 @@ def caption_all(
         readable, photos = [], []
         for example in examples[first : first + PHOTOS_TOGETHER]:
             try:
-                photos.append(captioner.open(example.photo))  # decoded as `caption FILE` does
+                photos.append(
+                    captioner.open(example.photo)
+                )  # decoded as `caption FILE` does
                 readable.append(example)
             except ImageError:
                 continue
@@ -158,13 +166,17 @@ def caption_all(
 
 def named_photo(example: Example, result: ImageResult) -> NamedPhoto:
     """What the metric reads of a captioned photo."""
-    boxes = np.array([region.box for region in result.regions], np.float32).reshape(-1, 4)
+    boxes = np.array([region.box for region in result.regions], np.float32).reshape(
+        -1, 4
+    )
     texts = [region.text or "" for region in result.regions]
     confidences = [region.confidence for region in result.regions]
     size_wh = example.size_wh or result.size_wh
     boxes = box_ops.rescale(boxes, result.size_wh, size_wh)
     classes, rows = _objects(example)
-    return NamedPhoto(texts, confidences, boxes, classes, example.boxes_xyxy[rows], size_wh)
+    return NamedPhoto(
+        texts, confidences, boxes, classes, example.boxes_xyxy[rows], size_wh
+    )
 
 
 def detected_photo(example: Example, detector: Detector) -> NamedPhoto:
@@ -200,13 +212,17 @@ def _cells(row: NameFigures, *, intervals: bool = True) -> dict[str, Figure]:
     return {name: value if intervals else value.value for name, value in cells.items()}
 
 
-def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) -> dict[str, Figure]:
+def _proposal_recall(
+    captioner: RegionCaptioner, examples: Sequence[Example]
+) -> dict[str, Figure]:
     """The share of large objects that some of the best proposals meets, by number of proposals."""
     hits = dict.fromkeys(RECALL_COUNTS, 0)
     large_count = 0
     for example in examples:
         photo = captioner.open(example.photo)
-        boxes, _ = captioner.predictor.propose(captioner.encode([photo]), max(RECALL_COUNTS))
+        boxes, _ = captioner.predictor.propose(
+            captioner.encode([photo]), max(RECALL_COUNTS)
+        )
         size_wh = example.size_wh or photo.size_wh
         in_file = captioner.preprocessing.to_original(boxes[0], photo.size_wh)
         proposals = box_ops.rescale(in_file, photo.size_wh, size_wh)[1:]
@@ -218,12 +234,19 @@ def _proposal_recall(captioner: RegionCaptioner, examples: Sequence[Example]) ->
         ious = box_ops.iou(large, proposals)
         for count in RECALL_COUNTS:
             hits[count] += int((ious[:, :count].max(axis=1) >= 0.5).sum())
-    return {f"recall by {count} proposals": hits[count] / max(1, large_count) for count in hits}
+    return {
+        f"recall by {count} proposals": hits[count] / max(1, large_count)
+        for count in hits
+    }
 
 
-def _outputs(results: Iterable[tuple[Example, ImageResult]]) -> tuple[dict[str, object], ...]:
+def _outputs(
+    results: Iterable[tuple[Example, ImageResult]],
+) -> tuple[dict[str, object], ...]:
     """The model's words, a photo a row."""
-    return tuple({"photo": example.id, **result.to_dict()} for example, result in results)
+    return tuple(
+        {"photo": example.id, **result.to_dict()} for example, result in results
+    )
 
 
 def _cases(
@@ -247,7 +270,11 @@ def _cases(
         example, result = results[row]
         shown = [region for region in result.regions if region.confidence >= threshold]
         drawn = ImageResult(
-            str(example.photo), result.size_wh, result.model, result.caption, tuple(shown)
+            str(example.photo),
+            result.size_wh,
+            result.model,
+            result.caption,
+            tuple(shown),
         )
         return Case(f"{right_counts[row]} right, {wrong_counts[row]} wrong", (), drawn)
 

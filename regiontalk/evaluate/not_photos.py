@@ -46,7 +46,9 @@ def evaluate_not_photos(
     if photos:
         checked = sum(map(count_words, _caption(captioner, photos)))
         words = sum(map(count_words, _caption(captioner, photos, check_photo=False)))
-        figures["photos"] = {"words lost to the check": (words - checked) / max(1, words)}
+        figures["photos"] = {
+            "words lost to the check": (words - checked) / max(1, words)
+        }
         counts |= {"photos": len(photos), "words on photos without the check": words}
     notes = tuple(
         f"{kind}: {sum(values)} of {len(values)} without a confident word"
@@ -71,13 +73,18 @@ def _silence(
     }
     rows: dict[str, dict[str, Figure]] = {}
     for name, values in groups.items():
-        (share,) = bootstrap_sums(np.array(values, dtype=np.float64), resamples=resamples)
+        (share,) = bootstrap_sums(
+            np.array(values, dtype=np.float64), resamples=resamples
+        )
         rows[name] = {"without a confident word": share}
     return rows
 
 
 def _are_silent(
-    captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
+    captioner: RegionCaptioner,
+    images: Sequence[Image.Image],
+    *,
+    check_photo: bool = True,
 ) -> list[bool]:
     """Which images get no confident word."""
     results = _caption(captioner, images, check_photo=check_photo)
@@ -107,7 +114,10 @@ def _readable(examples: Iterable[Example]) -> Iterator[Image.Image]:
 
 
 def _caption(
-    captioner: RegionCaptioner, images: Sequence[Image.Image], *, check_photo: bool = True
+    captioner: RegionCaptioner,
+    images: Sequence[Image.Image],
+    *,
+    check_photo: bool = True,
 ) -> list[ImageResult]:
     """What a user sees of each image."""
     results: list[ImageResult] = []

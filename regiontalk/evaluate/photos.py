@@ -70,7 +70,9 @@ class PhotoBatch:
 
     def visible(self, row: int, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
         """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""
-        return visible(self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row]))
+        return visible(
+            self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row])
+        )
 
 
 class EncodedPhotos:
@@ -136,7 +138,9 @@ class EncodedPhotos:
         for example in examples:
             try:
                 photo = open_photo(
-                    example.photo, max_pixels=self.captioner.max_pixels, at_least=preprocessing.size
+                    example.photo,
+                    max_pixels=self.captioner.max_pixels,
+                    at_least=preprocessing.size,
                 )
             except ImageError as error:
                 self.broken.append(str(error))
@@ -166,4 +170,7 @@ def box_features(
     """Region features (n, F) of each photo's own boxes (n, 4) in network pixels."""
     padded = pad_with_whole(boxes, captioner.config.extractor.size)
     features = captioner.predictor.region_features(batch.features, padded)
-    return [rows[: len(photo_boxes)] for rows, photo_boxes in zip(features, boxes, strict=True)]
+    return [
+        rows[: len(photo_boxes)]
+        for rows, photo_boxes in zip(features, boxes, strict=True)
+    ]

@@ -40,7 +40,9 @@ def evaluate_phrases(
     """
     regions = photos.captioner.predictor.competing_regions(regions)
     located: list[_Located] = []
-    report = localisation(_noted(_answers(photos, regions), located), resamples=resamples)
+    report = localisation(
+        _noted(_answers(photos, regions), located), resamples=resamples
+    )
     overall = report.overall
     figures: dict[str, dict[str, Figure]] = {
         "model": _row(overall),
@@ -78,7 +80,9 @@ class _Located:
     iou: float
 
 
-def _noted(answers: Iterable[PhraseAnswer], located: list[_Located]) -> Iterator[PhraseAnswer]:
+def _noted(
+    answers: Iterable[PhraseAnswer], located: list[_Located]
+) -> Iterator[PhraseAnswer]:
     """The answers as they are, each added to ``located``; of their boxes only the first is kept."""
     for answer in answers:
         if len(answer.truths_xyxy):
@@ -89,7 +93,9 @@ def _noted(answers: Iterable[PhraseAnswer], located: list[_Located]) -> Iterator
         yield answer
 
 
-def _phrase_charts(located: Sequence[_Located], boxes: int, resamples: int) -> tuple[Chart, ...]:
+def _phrase_charts(
+    located: Sequence[_Located], boxes: int, resamples: int
+) -> tuple[Chart, ...]:
     """Recall at K by both protocols, and how well the first box overlaps."""
     photos = [phrase.answer.photo for phrase in located]
     curves = []
@@ -163,14 +169,18 @@ def _batch_answers(
     for example in batch.examples:
         phrases = [phrase for phrase in example.phrases if phrase.boxes]
         phrases_by_photo.append(phrases)
-        token_ids.append([captioner.vocabulary.encode(phrase.text) for phrase in phrases])
+        token_ids.append(
+            [captioner.vocabulary.encode(phrase.text) for phrase in phrases]
+        )
     boxes, scores = captioner.phrase_scores(batch.features, token_ids, regions)
     for row, example in enumerate(batch.examples):
         for phrase in example.phrases:
             if not phrase.boxes:
                 yield _answer(batch, row, phrase, None)
         candidates = _candidates(batch, row, boxes[row])
-        for phrase, phrase_scores in zip(phrases_by_photo[row], scores[row], strict=True):
+        for phrase, phrase_scores in zip(
+            phrases_by_photo[row], scores[row], strict=True
+        ):
             best_first = ranked(candidates.boxes_xyxy, phrase_scores[candidates.rows])
             yield _answer(batch, row, phrase, best_first)
 
@@ -185,7 +195,9 @@ class _Candidates(NamedTuple):
 def _candidates(batch: PhotoBatch, row: int, boxes: FloatArray) -> _Candidates:
     """Those of the boxes (M, 4) in network pixels, the whole photo first, that are no fill-in."""
     boxes_xyxy = batch.to_annotation(row, boxes)
-    is_other = (boxes_xyxy != boxes_xyxy[0]).any(axis=1)  # a copy of the whole photo fills in
+    is_other = (boxes_xyxy != boxes_xyxy[0]).any(
+        axis=1
+    )  # a copy of the whole photo fills in
     is_other[0] = True
     rows = np.flatnonzero(batch.visible(row, boxes) & is_other)
     return _Candidates(boxes_xyxy[rows], rows)

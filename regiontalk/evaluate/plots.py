@@ -12,7 +12,16 @@ if TYPE_CHECKING:  # an extra, imported where a page is asked for
     from matplotlib.axes import Axes
 
 INSTALL = "a report is drawn with matplotlib, which is not here; pip install 'regiontalk[eval]'"
-COLOURS = ("#1f6f8b", "#d1603d", "#5c8001", "#7a4988", "#b8860b", "#4d4d4d", "#c2185b", "#00897b")
+COLOURS = (
+    "#1f6f8b",
+    "#d1603d",
+    "#5c8001",
+    "#7a4988",
+    "#b8860b",
+    "#4d4d4d",
+    "#c2185b",
+    "#00897b",
+)
 # What matplotlib would put into the file: nobody needs it, and the date would make every page
 # another one.
 _NOTHING: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -56,7 +65,9 @@ def svg(chart: Chart) -> str:
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata=_NOTHING)
     text = stream.getvalue()
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return re.sub(
+        r"\s*<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL
+    )
 
 
 def _draw(panel: Axes, chart: Chart, line: Line, colour: str) -> None:
@@ -66,10 +77,18 @@ def _draw(panel: Axes, chart: Chart, line: Line, colour: str) -> None:
         panel.stairs(line.y, line.x, color=colour, linewidth=1.4, label=line.name)
         return
     panel.plot(
-        line.x, line.y, marker="o", markersize=3.5, linewidth=1.4, color=colour, label=line.name
+        line.x,
+        line.y,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.4,
+        color=colour,
+        label=line.name,
     )
     if line.low:
-        panel.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+        panel.fill_between(
+            line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0
+        )
 
 
 def _dress(panel: Axes, chart: Chart) -> None:
@@ -82,7 +101,9 @@ def _dress(panel: Axes, chart: Chart) -> None:
         panel.set_xticks(ticks, labels=[f"{number:g}" for number in ticks], minor=False)
         panel.minorticks_off()
     if chart.kind == "reliability":
-        panel.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect")
+        panel.plot(
+            [0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect"
+        )
         panel.set(xlim=(0, 1))
     if chart.kind != "lines":
         panel.set_ylim(bottom=0)

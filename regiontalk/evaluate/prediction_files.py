@@ -77,14 +77,18 @@ def _table(path: Path) -> list[dict[str, str]] | None:
 def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:
     """The pairs of one entry of a list: one, or as many as the entry has captions of its own."""
     if not isinstance(row, dict):
-        raise TypeError(f"entry {number}: expected image_id and caption, got {_brief(row)}")
+        raise TypeError(
+            f"entry {number}: expected image_id and caption, got {_brief(row)}"
+        )
     name = next((row[key] for key in ("image_id", "id", "photo") if key in row), None)
     if name is None or "caption" not in row:
         raise KeyError(
             f"entry {number}: expected image_id and caption, got {', '.join(row) or '{}'}"
         )
     caption = row["caption"]
-    if "photo" in row and isinstance(caption, dict):  # what `regiontalk caption --json` prints
+    if "photo" in row and isinstance(
+        caption, dict
+    ):  # what `regiontalk caption --json` prints
         caption, name = caption.get("text"), Path(str(name)).name
     try:
         return [(_id(name), _text(caption))]
@@ -135,7 +139,9 @@ def _text(value: Any) -> str:
 
 def _brief(value: Any) -> str:
     """What came, with its type in the words of JSON."""
-    kind = {list: "a list", dict: "an object", bool: "true or false"}.get(type(value), "a number")
+    kind = {list: "a list", dict: "an object", bool: "true or false"}.get(
+        type(value), "a number"
+    )
     text = json.dumps(value) if not isinstance(value, str) else repr(value)
     return f"{'text' if isinstance(value, str) else kind} {text[:60]}"
 

@@ -12,7 +12,12 @@ from regiontalk.evaluate.charts import AT, Chart, Line, interval_line
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.result import Figure, Result
-from regiontalk.metrics.recall import PhotoProposals, RecallReport, best_overlaps, proposal_recall
+from regiontalk.metrics.recall import (
+    PhotoProposals,
+    RecallReport,
+    best_overlaps,
+    proposal_recall,
+)
 from regiontalk.records import Example
 
 PROPOSALS = 100
@@ -34,11 +39,19 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         ValueError: no photo has a box.
     """
     with_whole_photo = _all_proposals(photos)
-    alone = [replace(photo, proposals_xyxy=photo.proposals_xyxy[1:]) for photo in with_whole_photo]
+    alone = [
+        replace(photo, proposals_xyxy=photo.proposals_xyxy[1:])
+        for photo in with_whole_photo
+    ]
     figures: dict[str, dict[str, Figure]] = {}
     lines: list[Line] = []
-    for name, rows in (("proposals alone", alone), ("whole photo among them", with_whole_photo)):
-        report = proposal_recall(rows, counts=AT, thresholds=THRESHOLDS, resamples=resamples)
+    for name, rows in (
+        ("proposals alone", alone),
+        ("whole photo among them", with_whole_photo),
+    ):
+        report = proposal_recall(
+            rows, counts=AT, thresholds=THRESHOLDS, resamples=resamples
+        )
         figures[name] = _recalls(report)
         for min_iou in THRESHOLDS:
             recalls = [report.recall[count, min_iou] for count in AT]
@@ -59,7 +72,9 @@ def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Resul
         "proposals",
         figures,
         counts,
-        ("'whole photo among them': 19 proposals and the whole photo make 20 boxes, 99 make 100",),
+        (
+            "'whole photo among them': 19 proposals and the whole photo make 20 boxes, 99 make 100",
+        ),
         charts=(chart,),
         cases=_proposal_cases(photos.examples, alone),
     )
@@ -69,12 +84,18 @@ def _all_proposals(photos: EncodedPhotos) -> list[PhotoProposals]:
     """The whole photo, its proposals and its true boxes, in pixels of the annotation."""
     all_proposals = []
     for batch in photos:
-        boxes, objectness = photos.captioner.predictor.propose(batch.features, PROPOSALS)
+        boxes, objectness = photos.captioner.predictor.propose(
+            batch.features, PROPOSALS
+        )
         for row, example in enumerate(batch.examples):
             # the whole photo, which comes first, has objectness 1
-            usable = np.flatnonzero(batch.visible(row, boxes[row]) & (objectness[row] > 0))
+            usable = np.flatnonzero(
+                batch.visible(row, boxes[row]) & (objectness[row] > 0)
+            )
             boxes_xyxy = batch.to_annotation(row, boxes[row])[usable]
-            all_proposals.append(PhotoProposals(example.id, boxes_xyxy, example.boxes_xyxy))
+            all_proposals.append(
+                PhotoProposals(example.id, boxes_xyxy, example.boxes_xyxy)
+            )
     return all_proposals
 
 
@@ -89,7 +110,9 @@ def _recalls(report: RecallReport) -> dict[str, Figure]:
     return recalls
 
 
-def _proposal_cases(examples: Sequence[Example], proposals: Sequence[PhotoProposals]) -> Cases:
+def _proposal_cases(
+    examples: Sequence[Example], proposals: Sequence[PhotoProposals]
+) -> Cases:
     """Photos by the mean best IoU of their true boxes, each box with its own."""
     by_id = {example.id: example for example in examples}
     judged = [photo for photo in proposals if len(photo.truths_xyxy)]
@@ -97,7 +120,9 @@ def _proposal_cases(examples: Sequence[Example], proposals: Sequence[PhotoPropos
 
     def make(row: int) -> Case:
         example, truths = by_id[judged[row].photo], judged[row].truths_xyxy.tolist()
-        boxes = [(box, f"{iou:.2f}") for box, iou in zip(truths, best_ious[row], strict=True)]
+        boxes = [
+            (box, f"{iou:.2f}") for box, iou in zip(truths, best_ious[row], strict=True)
+        ]
         covered = int((best_ious[row] >= THRESHOLDS[0]).sum())
         lines = (("true boxes covered at IoU 0.5", f"{covered} of {len(boxes)}"),)
         value = f"mean IoU {best_ious[row].mean():.2f}"

@@ -50,7 +50,9 @@ def one_box_things(example: Example) -> list[OneBox]:
     for entity, boxes in boxes_by_chain.items():
         if len(boxes) == 1:
             (box,) = boxes
-            things.append(OneBox(example.id, entity, box, tuple(texts_by_chain[entity])))
+            things.append(
+                OneBox(example.id, entity, box, tuple(texts_by_chain[entity]))
+            )
     return things
 
 
@@ -115,21 +117,29 @@ def caption_boxes(
     by_count = sorted(with_boxes, key=lambda row: len(boxes[row]))
     for start in range(0, len(by_count), TOGETHER):
         rows = by_count[start : start + TOGETHER]
-        padded = pad_with_whole([boxes[row] for row in rows], captioner.config.extractor.size)
+        padded = pad_with_whole(
+            [boxes[row] for row in rows], captioner.config.extractor.size
+        )
         features = batch.take(rows).features
-        captions = captioner.scored_captions(features, padded, beams, of_photos=of_photos)
+        captions = captioner.scored_captions(
+            features, padded, beams, of_photos=of_photos
+        )
         for row, padded_captions in zip(rows, captions, strict=True):
             captions_by_photo[row] = padded_captions[: len(boxes[row])]
     return captions_by_photo
 
 
-def caption_photos(photos: EncodedPhotos, beams: int | None = None) -> dict[str, ScoredCaption]:
+def caption_photos(
+    photos: EncodedPhotos, beams: int | None = None
+) -> dict[str, ScoredCaption]:
     """The caption of every whole photo, by its id."""
     captioner = photos.captioner
     captions: dict[str, ScoredCaption] = {}
     for batch in photos:
         photo_boxes = list(captioner.predictor.whole_photos(len(batch)))
-        batch_captions = caption_boxes(captioner, batch, photo_boxes, beams, of_photos=True)
+        batch_captions = caption_boxes(
+            captioner, batch, photo_boxes, beams, of_photos=True
+        )
         for example, (caption,) in zip(batch.examples, batch_captions, strict=True):
             captions[example.id] = caption
     return captions

@@ -106,13 +106,17 @@ def evaluate_regions(
         several = f"{scores[HUMAN].captions} chains that several phrases name"
         notes.append(f"{HUMAN}: {several}, the first phrase against the others")
     references = {region.thing.id: region.thing.phrases for region in regions}
-    cider_by_row = {name: each_cider(captions, references) for name, captions in rows.items()}
+    cider_by_row = {
+        name: each_cider(captions, references) for name, captions in rows.items()
+    }
     return caption_result(
         "regions",
         scores,
         _counts(photos, regions, matched),
         notes,
-        tuple(_output(region, rows, matched.get(region.thing.id)) for region in regions),
+        tuple(
+            _output(region, rows, matched.get(region.thing.id)) for region in regions
+        ),
         charts=_charts(photos, regions, cider_by_row, resamples),
         cases=_cases(photos, regions, rows, matched, cider_by_row["model"]),
     )
@@ -142,7 +146,9 @@ def _caption_rows(
 
 
 def _counts(
-    photos: EncodedPhotos, regions: Sequence[DescribedBox], matched: Mapping[str, MatchedBox]
+    photos: EncodedPhotos,
+    regions: Sequence[DescribedBox],
+    matched: Mapping[str, MatchedBox],
 ) -> dict[str, int]:
     """What was counted and what was left out."""
     return {
@@ -226,7 +232,9 @@ def _case(
     lines = list(captions.items())
     if proposal is not None:
         boxes.append((proposal.box_xyxy, proposal.caption.text))
-        lines.append((f"on the proposal at IoU {proposal.iou:.2f}", proposal.caption.text))
+        lines.append(
+            (f"on the proposal at IoU {proposal.iou:.2f}", proposal.caption.text)
+        )
     lines += [("person", phrase) for phrase in region.thing.phrases]
     return Case(value, tuple(lines), on_boxes(example, boxes), example.size_wh)
 
@@ -242,14 +250,18 @@ def _score_rows(
     score = partial(
         score_by_photo,
         photo_of={region.thing.id: region.thing.photo for region in regions},
-        training=None if training is None or training.bank is None else training.bank.texts,
+        training=None
+        if training is None or training.bank is None
+        else training.bank.texts,
         meteor=find_meteor(),
         resamples=resamples,
     )
     references = {region.thing.id: region.thing.phrases for region in regions}
     scores = {name: score(captions, references) for name, captions in rows.items()}
     if matched:
-        on_proposals = {name: proposal.caption.text for name, proposal in matched.items()}
+        on_proposals = {
+            name: proposal.caption.text for name, proposal in matched.items()
+        }
         matched_references = _only(matched, references)
         scores[MATCHED] = score(on_proposals, matched_references)
         scores[UNMOVED] = score(_only(matched, rows["model"]), matched_references)
@@ -275,7 +287,9 @@ def _only(names: Iterable[str], values: Mapping[str, Value]) -> dict[str, Value]
     return {name: values[name] for name in names}
 
 
-def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[DescribedBox]:
+def describe_boxes(
+    photos: EncodedPhotos, beams: int | None = None
+) -> list[DescribedBox]:
     """The model's caption and features of every box that belongs to a one-box chain."""
     captioner = photos.captioner
     regions: list[DescribedBox] = []
@@ -285,14 +299,18 @@ def describe_boxes(photos: EncodedPhotos, beams: int | None = None) -> list[Desc
         features_by_photo = box_features(captioner, batch, boxes)
         for row, things in enumerate(things_by_photo):
             boxes_xyxy = batch.examples[row].boxes_xyxy
-            described = zip(things, captions_by_photo[row], features_by_photo[row], strict=True)
+            described = zip(
+                things, captions_by_photo[row], features_by_photo[row], strict=True
+            )
             for thing, caption, features in described:
                 box_xyxy = tuple(map(float, boxes_xyxy[thing.box]))
                 regions.append(DescribedBox(thing, box_xyxy, caption, features))
     return regions
 
 
-def match_proposals(photos: EncodedPhotos, beams: int | None = None) -> dict[str, MatchedBox]:
+def match_proposals(
+    photos: EncodedPhotos, beams: int | None = None
+) -> dict[str, MatchedBox]:
     """By the id of a one-box thing: the proposal that overlaps it most, described, where IoU reaches `MIN_IOU`."""
     captioner = photos.captioner
     matched: dict[str, MatchedBox] = {}
@@ -376,7 +394,9 @@ def caption_crops(
         batch = list(islice(crops, BATCH))
         photo_boxes = captioner.predictor.whole_photos(len(batch))
         captions = captioner.write(captioner.encode(batch), photo_boxes, beams)
-        for region, caption in zip(regions[start : start + BATCH], captions, strict=True):
+        for region, caption in zip(
+            regions[start : start + BATCH], captions, strict=True
+        ):
             texts[region.thing.id] = captioner.vocabulary.decode(caption.words)
     return texts
 

@@ -39,7 +39,9 @@ def prepare_report(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_report(folder: Path, head: Mapping[str, Any], results: Sequence[Timed]) -> Path:
+def write_report(
+    folder: Path, head: Mapping[str, Any], results: Sequence[Timed]
+) -> Path:
     """Write the page and say where it stands.
 
     Args:
@@ -77,7 +79,9 @@ def _protocol(timed: Timed) -> dict[str, Any]:
     charts = []
     for chart in result.charts:
         charts.append((chart.title, _uri("image/svg+xml", svg(chart).encode())))
-    cases = [(kind, list(map(_case, examples))) for kind, examples in result.cases.items()]
+    cases = [
+        (kind, list(map(_case, examples))) for kind, examples in result.cases.items()
+    ]
     return {
         "name": result.protocol,
         "seconds": timed.seconds,

@@ -57,7 +57,9 @@ class Result:
         """Plain values for JSON, without outputs and cases; a figure that is not a finite number becomes null."""
         return {
             "protocol": self.protocol,
-            "figures": {row: _plain_cells(cells) for row, cells in self.figures.items()},
+            "figures": {
+                row: _plain_cells(cells) for row, cells in self.figures.items()
+            },
             "counts": dict(self.counts),
             "notes": list(self.notes),
             "charts": [chart.to_dict() for chart in self.charts],

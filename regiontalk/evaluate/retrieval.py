@@ -51,7 +51,9 @@ def evaluate_retrieval(
     Raises:
         ValueError: no photo has a sentence.
     """
-    ranked = _score_photos(photos, photos.captioner.predictor.competing_regions(regions))
+    ranked = _score_photos(
+        photos, photos.captioner.predictor.competing_regions(regions)
+    )
     report = retrieval(
         ranked.scores,
         ranked.photo_of_sentence,
@@ -144,8 +146,12 @@ def _recall_chart(report: RetrievalReport, resamples: int) -> Chart:
                 photos += [(fold, photo) for photo in range(report.folds[fold])]
             else:
                 ranks += fold_ranks.sentence_to_photo.tolist()
-                photos += [(fold, photo) for photo in fold_ranks.photo_of_sentence.tolist()]
-        curves.append(rank_curve(name, np.array(ranks), photos, fold_size, resamples=resamples))
+                photos += [
+                    (fold, photo) for photo in fold_ranks.photo_of_sentence.tolist()
+                ]
+        curves.append(
+            rank_curve(name, np.array(ranks), photos, fold_size, resamples=resamples)
+        )
     depths = curves[1].x
     chance = tuple(depth / fold_size for depth in depths)
     lines = (*curves, Line("chance, sentence to photo", depths, chance))
@@ -173,7 +179,9 @@ def _score_chart(ranked: _Ranked) -> Chart:
 def _cases(ranked: _Ranked, report: RetrievalReport) -> Cases:
     """Photos by the rank of their closest own sentence, with its words on their regions."""
     fold_size = report.folds[0]
-    ranks = np.concatenate([fold_ranks.photo_to_sentence for fold_ranks in report.ranks_by_fold])
+    ranks = np.concatenate(
+        [fold_ranks.photo_to_sentence for fold_ranks in report.ranks_by_fold]
+    )
 
     def make(photo: int) -> Case:
         order = _best_sentences(ranked, photo, fold_size)
@@ -253,7 +261,9 @@ def pack_words(predictor: Predictor, sentences: Sequence[Sequence[int]]) -> Pack
     words_by_row = _encode_sentences(predictor, sentences)
     lengths = [len(words_by_row[row]) for row in range(len(sentences))]
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    packed = np.empty((int(starts[-1]), predictor.config.aligner.size), dtype=np.float32)
+    packed = np.empty(
+        (int(starts[-1]), predictor.config.aligner.size), dtype=np.float32
+    )
     for row in range(len(sentences)):
         # taken out of the table, so that no word is in memory twice
         packed[starts[row] : starts[row + 1]] = words_by_row.pop(row)
@@ -276,7 +286,10 @@ def _encode_sentences(
 
 
 def score_blocks(
-    predictor: Predictor, regions: FloatArray, words: PackedWords, is_region: NDArray[np.bool_]
+    predictor: Predictor,
+    regions: FloatArray,
+    words: PackedWords,
+    is_region: NDArray[np.bool_],
 ) -> Blocks:
     """The model's score of any block of photos and sentences, as `metrics.retrieval` asks for it.
 
@@ -303,16 +316,22 @@ class _Scorer:
     words: PackedWords
     is_region: NDArray[np.bool_]
 
-    def score_sentences(self, photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
+    def score_sentences(
+        self, photos: IntArray, sentences: IntArray
+    ) -> NDArray[np.float32]:
         """Scores (P, S) of sentences as they are, padded."""
         embeddings, sentence_of_word = self.words.of(sentences)
         lengths = np.bincount(sentence_of_word, minlength=len(sentences))
         mask = np.arange(max(1, lengths.max(initial=0)))[None] < lengths[:, None]
         padded = np.zeros((*mask.shape, embeddings.shape[1]), dtype=np.float32)
         padded[mask] = embeddings
-        return self.predictor.score(self.regions[photos], padded, self.is_region[photos], mask)
+        return self.predictor.score(
+            self.regions[photos], padded, self.is_region[photos], mask
+        )
 
-    def add_word_scores(self, photos: IntArray, sentences: IntArray) -> NDArray[np.float32]:
+    def add_word_scores(
+        self, photos: IntArray, sentences: IntArray
+    ) -> NDArray[np.float32]:
         """Scores (P, S) as sums over words, which need no padding."""
         embeddings, sentence_of_word = self.words.of(sentences)
         one_word = np.ones((len(embeddings), 1), dtype=bool)
@@ -347,7 +366,9 @@ def score_matrix(
     """
     if is_region is None:
         is_region = np.ones(regions.shape[:2], dtype=bool)
-    scores = score_blocks(predictor, regions, pack_words(predictor, sentences), is_region)
+    scores = score_blocks(
+        predictor, regions, pack_words(predictor, sentences), is_region
+    )
     matrix = np.zeros((len(regions), len(sentences)), dtype=np.float32)
     for top in range(0, matrix.shape[0], BLOCK[0]):
         rows = np.arange(top, min(top + BLOCK[0], matrix.shape[0]))

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from regiontalk.evaluate.alignment import evaluate_alignment
-from regiontalk.evaluate.calibration import ConfidenceFit, confidence_result, fit_confidence
+from regiontalk.evaluate.calibration import (
+    ConfidenceFit,
+    confidence_result,
+    fit_confidence,
+)
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.dense import NMS_IOU, evaluate_dense
 from regiontalk.evaluate.names import evaluate_names, read_class_words
@@ -89,9 +93,16 @@ class Suite:
     def fit(self) -> ConfidenceFit:
         """The confidence fitted on half of the photos."""
         settings = self.settings
-        words = None if settings.class_words is None else read_class_words(settings.class_words, ())
+        words = (
+            None
+            if settings.class_words is None
+            else read_class_words(settings.class_words, ())
+        )
         return fit_confidence(
-            self.photos, class_words=words, beams=settings.beams, resamples=settings.resamples
+            self.photos,
+            class_words=words,
+            beams=settings.beams,
+            resamples=settings.resamples,
         )
 
     def run(self, name: str) -> Timed:
@@ -102,10 +113,15 @@ class Suite:
         """
         measured = timed(lambda: PROTOCOLS[name](self))
         notes = list(measured.result.notes)
-        for kind, photos in (("photos", self.photos), ("training photos", self._training)):
+        for kind, photos in (
+            ("photos", self.photos),
+            ("training photos", self._training),
+        ):
             broken = [] if photos is None else photos.broken
             if broken:
-                notes.append(f"{kind} that cannot be opened, left out: {len(broken)} ({broken[0]})")
+                notes.append(
+                    f"{kind} that cannot be opened, left out: {len(broken)} ({broken[0]})"
+                )
         return replace(measured, result=replace(measured.result, notes=tuple(notes)))
 
     def attempt(self, name: str) -> Timed:
@@ -168,7 +184,9 @@ def _alignment(suite: Suite) -> Result:
 
 def _names(suite: Suite) -> Result:
     settings, examples = suite.settings, suite.photos.examples
-    detectors = {} if settings.yolox is None else {"YOLOX": YoloxDetector.load(settings.yolox)}
+    detectors = (
+        {} if settings.yolox is None else {"YOLOX": YoloxDetector.load(settings.yolox)}
+    )
     return evaluate_names(
         suite.photos.captioner,
         examples,
@@ -181,7 +199,10 @@ def _names(suite: Suite) -> Result:
 def _dense(suite: Suite) -> Result:
     settings = suite.settings
     return evaluate_dense(
-        suite.photos, nms_iou=settings.nms_iou, beams=settings.beams, resamples=settings.resamples
+        suite.photos,
+        nms_iou=settings.nms_iou,
+        beams=settings.beams,
+        resamples=settings.resamples,
     )
 
 
@@ -189,13 +210,19 @@ PROTOCOLS: Mapping[str, Callable[[Suite], Result]] = {
     "retrieval": _retrieval,
     "captions": _captions,
     "regions": _regions,
-    "phrases": lambda suite: evaluate_phrases(suite.photos, resamples=suite.settings.resamples),
-    "proposals": lambda suite: evaluate_proposals(suite.photos, resamples=suite.settings.resamples),
+    "phrases": lambda suite: evaluate_phrases(
+        suite.photos, resamples=suite.settings.resamples
+    ),
+    "proposals": lambda suite: evaluate_proposals(
+        suite.photos, resamples=suite.settings.resamples
+    ),
     "dense": _dense,
     "alignment": _alignment,
     "names": _names,
     "not-photos": lambda suite: evaluate_not_photos(
-        suite.photos.captioner, suite.photos.examples, resamples=suite.settings.resamples
+        suite.photos.captioner,
+        suite.photos.examples,
+        resamples=suite.settings.resamples,
     ),
     "calibrate": lambda suite: confidence_result(suite.fit),
 }

@@ -149,10 +149,14 @@ class _Snippets:
         predictor = self.captioner.predictor
         boxes, objectness = predictor.propose(batch.features, self.regions)
         features = predictor.region_features(batch.features, boxes)
-        tokens_by_photo = [list(map(tokenize, example.captions)) for example in batch.examples]
+        tokens_by_photo = [
+            list(map(tokenize, example.captions)) for example in batch.examples
+        ]
         encode = predictor.vocabulary.encode
         token_ids = [list(map(encode, sentences)) for sentences in tokens_by_photo]
-        pairs_by_photo = predictor.infer_pairs(features, objectness, token_ids, self.beta)
+        pairs_by_photo = predictor.infer_pairs(
+            features, objectness, token_ids, self.beta
+        )
         for row, pairs in enumerate(pairs_by_photo):
             by_region: dict[int, list[tuple[float, str]]] = {}
             for pair in pairs:
@@ -162,12 +166,16 @@ class _Snippets:
                 yield snippets, features[row, region]
 
     def _look_up(
-        self, batch: PhotoBatch, rows_by_photo: Mapping[str, Sequence[Mapping[str, Any]]]
+        self,
+        batch: PhotoBatch,
+        rows_by_photo: Mapping[str, Sequence[Mapping[str, Any]]],
     ) -> Iterator[RegionSnippets]:
         """The same from a file: boxes are in pixels of the photo's own file."""
         rows, boxes = [], []
         for example, size_wh in zip(batch.examples, batch.photo_sizes_wh, strict=True):
-            photo_rows = rows_by_photo.get(example.id, rows_by_photo.get(example.photo.name, ()))
+            photo_rows = rows_by_photo.get(
+                example.id, rows_by_photo.get(example.photo.name, ())
+            )
             boxes_xyxy = [row["box"] for row in photo_rows]
             rows.append(photo_rows)
             boxes.append(batch.preprocessing.to_network(boxes_xyxy, size_wh))
@@ -194,7 +202,9 @@ def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
     try:
         lines = read_text(path).split("\n")
     except OSError as error:
-        raise ValueError(f"{path}: expected snippets, one JSON object a line ({error})") from error
+        raise ValueError(
+            f"{path}: expected snippets, one JSON object a line ({error})"
+        ) from error
     rows_by_photo: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -208,7 +218,11 @@ def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
                 f"{path}:{number}: expected photo, box and text, got {line[:80]!r}"
             ) from error
         if text.strip():
-            snippet = {"box": box, "text": text, "score": float(row.get("score") or 0.0)}
+            snippet = {
+                "box": box,
+                "text": text,
+                "score": float(row.get("score") or 0.0),
+            }
             rows_by_photo.setdefault(name, []).append(snippet)
     return rows_by_photo
 
@@ -232,7 +246,9 @@ def embed_texts(captioner: RegionCaptioner, texts: Iterable[str]) -> FloatArray:
     """Each text as one embedding (S, D): its product with a region's is that of `RegionCaptioner.phrase_scores`."""
     token_ids = [captioner.vocabulary.encode(text) for text in texts]
     by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
-    embeddings = np.zeros((len(token_ids), captioner.config.aligner.size), dtype=np.float32)
+    embeddings = np.zeros(
+        (len(token_ids), captioner.config.aligner.size), dtype=np.float32
+    )
     for start in range(0, len(by_length), BLOCK):
         rows = by_length[start : start + BLOCK]
         words, mask = captioner.predictor.encode_text([token_ids[row] for row in rows])

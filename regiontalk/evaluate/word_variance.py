@@ -42,7 +42,10 @@ class SpokenWords:
 
     @classmethod
     def of(
-        cls, tokens: Sequence[Sequence[str]], vectors: FloatArray, mask: NDArray[np.bool_]
+        cls,
+        tokens: Sequence[Sequence[str]],
+        vectors: FloatArray,
+        mask: NDArray[np.bool_],
     ) -> SpokenWords:
         """The words of C sentences and their vectors (C, T, D); the mask (C, T) is True at a word."""
         rows = vectors[mask].astype(np.float64)
@@ -130,7 +133,8 @@ def _squared(vector: NDArray[np.float64]) -> float:
 def by_length(words: SpokenWords, min_count: int = MIN_COUNT) -> list[str]:
     """Words met ``min_count`` times, by falling mean vector length ||s_t||; ties by spelling."""
     mean_lengths = {
-        name: words.lengths[name] / times for name, times in _frequent(words, min_count).items()
+        name: words.lengths[name] / times
+        for name, times in _frequent(words, min_count).items()
     }
     return sorted(mean_lengths, key=lambda name: (-mean_lengths[name], name))
 
@@ -142,5 +146,7 @@ def word_notes(words: SpokenWords) -> list[str]:
         return [f"no word was met {MIN_COUNT} times: nothing is said of word vectors"]
     return [
         "spread of word vectors: the share that comes from the word; the rest comes from its context",
-        *lists({"longest word vectors": order[:NAMED], "shortest": order[::-1][:NAMED]}),
+        *lists(
+            {"longest word vectors": order[:NAMED], "shortest": order[::-1][:NAMED]}
+        ),
     ]

@@ -60,7 +60,10 @@ class AcceptedTexts:
         for text in texts:
             key = text.sha256 or _place(text.photo)
             alt = " ".join(_NO_TEXT.sub("", text.alt).split())
-            if self._texts.setdefault(key, text.model_copy(update={"alt": alt})).alt != alt:
+            if (
+                self._texts.setdefault(key, text.model_copy(update={"alt": alt})).alt
+                != alt
+            ):
                 raise ValueError(
                     f"{text.photo}: expected one text a photo, got two; keep one of them"
                 )
@@ -89,7 +92,9 @@ class AcceptedTexts:
     @property
     def unused(self) -> list[str]:
         """The photos of the texts that have found none."""
-        return [text.photo for key, text in self._texts.items() if key not in self._owners]
+        return [
+            text.photo for key, text in self._texts.items() if key not in self._owners
+        ]
 
 
 def read_texts(path: Path) -> AcceptedTexts:

@@ -48,7 +48,8 @@ _PLURALS = frozenset(
 _NEUTRAL = {
     **dict.fromkeys("man woman guy lady gentleman dude lad gal".split(), "person"),
     **dict.fromkeys(
-        "men women guys ladies gentlemen dudes lads gals males females".split(), "people"
+        "men women guys ladies gentlemen dudes lads gals males females".split(),
+        "people",
     ),
     **dict.fromkeys(
         "mans womans".split(), "person's"
@@ -89,7 +90,12 @@ _NEUTRAL = {
     **dict.fromkeys("himself herself".split(), "themselves"),
     **{"his": "their", "him": "them", "hers": "theirs"},
 }
-_COWBOY_THINGS = ("hat", "hats", "boot", "boots")  # a cowboy hat says nothing of who wears it
+_COWBOY_THINGS = (
+    "hat",
+    "hats",
+    "boot",
+    "boots",
+)  # a cowboy hat says nothing of who wears it
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}  # after "they"
 
 
@@ -141,7 +147,10 @@ def narrate(
 
 @renamed_argument(least="min_confidence")
 def whole_sentence(
-    result: ImageResult, *, min_confidence: float = MIN_CONFIDENCE, neutral: bool = False
+    result: ImageResult,
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    neutral: bool = False,
 ) -> str:
     """The whole photo's caption as a sentence with its full stop; "" where there is none with confidence."""
     if result.caption is None or result.caption.confidence < min_confidence:
@@ -151,7 +160,10 @@ def whole_sentence(
 
 @renamed_argument(least="min_confidence")
 def worth_naming(
-    result: ImageResult, *, min_confidence: float = MIN_CONFIDENCE, neutral: bool = False
+    result: ImageResult,
+    *,
+    min_confidence: float = MIN_CONFIDENCE,
+    neutral: bool = False,
 ) -> list[RegionCaption]:
     """The regions that tell a listener something new, left to right, their words tidied.
 
@@ -163,9 +175,13 @@ def worth_naming(
     if any(kind(word) == "person" for word in words_of(sentence)):
         known |= {stem(word) for word in PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
-    for region in distinct(result.regions, min_confidence=min_confidence, neutral=neutral):
+    for region in distinct(
+        result.regions, min_confidence=min_confidence, neutral=neutral
+    ):
         name, about = kind_of(region.text or ""), content_words(region.text or "")
-        if name in single:  # "a man ..." has been said: the best man of the regions is that man
+        if (
+            name in single
+        ):  # "a man ..." has been said: the best man of the regions is that man
             single.remove(name)
         elif not about <= known and all(about != words for words, _ in named):
             named.append((about, region))
@@ -189,7 +205,10 @@ def distinct(
         if region.confidence >= min_confidence
     ]
     return merged(
-        sorted((region for region in worded if region.text), key=lambda region: -region.confidence)
+        sorted(
+            (region for region in worded if region.text),
+            key=lambda region: -region.confidence,
+        )
     )
 
 
@@ -227,7 +246,11 @@ def neutral_wording(text: str) -> str:
             if (
                 following and following.lower() not in PHRASE_ENDS
             ):  # an adjective: without it the article may change
-                if words and words[-1].lower() == "a" and following[0].lower() in "aeiou":
+                if (
+                    words
+                    and words[-1].lower() == "a"
+                    and following[0].lower() in "aeiou"
+                ):
                     words[-1] += "n"
                 continue
             plain = "man"
@@ -235,7 +258,11 @@ def neutral_wording(text: str) -> str:
         if words and words[-1].lower() == "they":
             new_word = _VERBS.get(plain) or _without_s(plain)
         words.append(
-            word if new_word == plain else new_word.capitalize() if word[0].isupper() else new_word
+            word
+            if new_word == plain
+            else new_word.capitalize()
+            if word[0].isupper()
+            else new_word
         )
     return _two_of_a_kind(" ".join(words))
 
@@ -247,7 +274,11 @@ def speak(text: str) -> None:
         OSError: it is not installed, or the machine has no sound.
     """
     run = subprocess.run(
-        [voice(), "-v", "en", "--stdin"], input=text, text=True, capture_output=True, check=False
+        [voice(), "-v", "en", "--stdin"],
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     if run.returncode:
         raise OSError(
@@ -307,9 +338,16 @@ def _without_s(verb: str) -> str:
 
 def _two_of_a_kind(text: str) -> str:
     """Two of a kind counted: "a person and a person" is what "a man and a woman" became."""
-    for noun, many in (("person", "people"), ("child", "children"), ("newlywed", "newlyweds")):
+    for noun, many in (
+        ("person", "people"),
+        ("child", "children"),
+        ("newlywed", "newlyweds"),
+    ):
         text = re.sub(
-            rf"\b(a) {noun} and (?:a )?{noun}\b", f"two {many}", text, flags=re.IGNORECASE
+            rf"\b(a) {noun} and (?:a )?{noun}\b",
+            f"two {many}",
+            text,
+            flags=re.IGNORECASE,
         )
     return text
 

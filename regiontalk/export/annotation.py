@@ -32,7 +32,9 @@ def page(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str, Any
             items.append(_item(len(items), result.caption, source, result.model))
         for region in result.regions:
             if region.text:
-                items.append(_item(len(items), region, _part(source, region), result.model))
+                items.append(
+                    _item(len(items), region, _part(source, region), result.model)
+                )
     return {
         "@context": CONTEXT,
         "id": "#page",
@@ -53,7 +55,12 @@ def _part(source: str, region: RegionCaption) -> dict[str, Any]:
 def _item(
     number: int, region: RegionCaption, target: str | dict[str, Any], model: str
 ) -> dict[str, Any]:
-    body = {"type": "TextualBody", "value": region.text, "format": "text/plain", "language": "en"}
+    body = {
+        "type": "TextualBody",
+        "value": region.text,
+        "format": "text/plain",
+        "language": "en",
+    }
     return {
         "id": f"#annotation-{number + 1}",
         "type": "Annotation",

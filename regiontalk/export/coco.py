@@ -43,7 +43,9 @@ def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str,
             captions.insert(0, (PHOTO, result.caption))
         for category, region in captions:
             if region.text:
-                annotations.append(_annotation(len(annotations) + 1, number, category, region))
+                annotations.append(
+                    _annotation(len(annotations) + 1, number, category, region)
+                )
     return {
         "info": {"description": "captions on regions", "contributor": _models(results)},
         "licenses": [],
@@ -56,7 +58,9 @@ def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str,
     }
 
 
-def _annotation(number: int, image: int, category: int, region: RegionCaption) -> dict[str, Any]:
+def _annotation(
+    number: int, image: int, category: int, region: RegionCaption
+) -> dict[str, Any]:
     x1, y1, x2, y2 = (round(float(value), 1) for value in region.box)
     wide, high = round(x2 - x1, 1), round(y2 - y1, 1)
     return {

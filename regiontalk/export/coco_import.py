@@ -20,13 +20,17 @@ def read_document(document: Any) -> Corrections:
         ValueError: not such a document.
     """
     if not is_document(document):
-        raise ValueError("expected a COCO document with the lists images and annotations")
+        raise ValueError(
+            "expected a COCO document with the lists images and annotations"
+        )
     names = {
         str(entry.get("id")): str(entry.get("name", ""))
         for entry in _dictionaries(document.get("categories"))
     }
     rows, left_out = _image_rows(document["images"])
-    for number, annotation in enumerate(_dictionaries(document["annotations"]), start=1):
+    for number, annotation in enumerate(
+        _dictionaries(document["annotations"]), start=1
+    ):
         category = names.get(str(annotation.get("category_id")), "")
         try:
             _add(rows, annotation, category)
@@ -71,7 +75,9 @@ def _is_size(value: Any) -> bool:
     return isinstance(value, int | float) and 1 <= value <= 1e9
 
 
-def _add(rows: Mapping[str, dict[str, Any]], annotation: Mapping[str, Any], category: str) -> None:
+def _add(
+    rows: Mapping[str, dict[str, Any]], annotation: Mapping[str, Any], category: str
+) -> None:
     """Add one annotation to the row of its image.
 
     Raises:
@@ -89,7 +95,9 @@ def _add(rows: Mapping[str, dict[str, Any]], annotation: Mapping[str, Any], cate
         return
     corners = _corners(box)
     phrase = words or (category if category != REGION_NAME else "")
-    row.setdefault("boxes", []).append({"box": corners, **({"phrase": phrase} if phrase else {})})
+    row.setdefault("boxes", []).append(
+        {"box": corners, **({"phrase": phrase} if phrase else {})}
+    )
 
 
 def _corners(box: Any) -> list[float]:

@@ -52,7 +52,9 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
     }
 
 
-def _add_image(root: ElementTree.Element, number: int, result: ImageResult, folder: Path) -> None:
+def _add_image(
+    root: ElementTree.Element, number: int, result: ImageResult, folder: Path
+) -> None:
     width, height = result.size_wh
     image = ElementTree.SubElement(
         root,
@@ -75,7 +77,13 @@ def _add_box(image: ElementTree.Element, region: RegionCaption) -> None:
         name: f"{float(value):.2f}"
         for name, value in zip(("xtl", "ytl", "xbr", "ybr"), region.box, strict=True)
     }
-    attributes = {"label": REGION, "source": "auto", "occluded": "0", "z_order": "0", **corners}
+    attributes = {
+        "label": REGION,
+        "source": "auto",
+        "occluded": "0",
+        "z_order": "0",
+        **corners,
+    }
     box = ElementTree.SubElement(image, "box", attributes)
     _add_words(box, PHRASE, region.text or "")
 
@@ -93,7 +101,9 @@ def read_document(text: str) -> Corrections:
     Raises:
         ValueError: not such a document.
     """
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # entities can be made to grow without end
+    if (
+        "<!DOCTYPE" in text or "<!ENTITY" in text
+    ):  # entities can be made to grow without end
         raise ValueError("expected CVAT's XML, got a document that declares entities")
     try:
         # Text that says in which encoding it was written is none any more.
@@ -101,7 +111,9 @@ def read_document(text: str) -> Corrections:
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"expected CVAT's XML ({error})") from error
     if root.tag != "annotations":
-        raise ValueError(f"expected CVAT's XML with the element annotations, got {root.tag}")
+        raise ValueError(
+            f"expected CVAT's XML with the element annotations, got {root.tag}"
+        )
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     for track in root.findall("track"):
@@ -128,7 +140,9 @@ def _read_image(image: ElementTree.Element, row: dict[str, Any]) -> Iterator[str
     """Add the shapes and tags of an image to its row; yields what is left out, and why."""
     for shape in image:
         label = shape.get("label", "")
-        words = {node.get("name"): " ".join((node.text or "").split()) for node in shape}
+        words = {
+            node.get("name"): " ".join((node.text or "").split()) for node in shape
+        }
         text = words.get(PHRASE) or words.get(CAPTION) or ""
         if shape.tag == "tag":
             caption = text or (label if label != PHOTO else "")
@@ -143,7 +157,10 @@ def _read_image(image: ElementTree.Element, row: dict[str, Any]) -> Iterator[str
             yield f"{shape.tag} {text or label!r}: {error}"
             continue
         phrase = text or (label if label != REGION else "")
-        entry: dict[str, Any] = {"box": list(box), **({"phrase": phrase} if phrase else {})}
+        entry: dict[str, Any] = {
+            "box": list(box),
+            **({"phrase": phrase} if phrase else {}),
+        }
         row.setdefault("boxes", []).append(entry)
 
 
@@ -155,14 +172,19 @@ def _shape_box(kind: str, values: Mapping[str, str], row: Mapping[str, Any]) -> 
         KeyError: a coordinate is lacking.
     """
     corners = list(_corners(kind, values))
-    if not corners or not all(math.isfinite(number) for corner in corners for number in corner):
+    if not corners or not all(
+        math.isfinite(number) for corner in corners for number in corner
+    ):
         raise ValueError("has no box that can be read")
     limits = []
     for axis, side in ((0, "width"), (1, "height")):
         numbers = [corner[axis] for corner in corners]
         top = float(row.get(side, math.inf))
         limits.append(
-            [round(min(max(number, 0.0), top), 1) for number in (min(numbers), max(numbers))]
+            [
+                round(min(max(number, 0.0), top), 1)
+                for number in (min(numbers), max(numbers))
+            ]
         )
     (x1, x2), (y1, y2) = limits
     if not (x2 > x1 and y2 > y1):
@@ -189,7 +211,9 @@ def _turned(kind: str, values: Mapping[str, str]) -> Iterator[tuple[float, float
     angle = math.radians(float(values.get("rotation") or 0))
     cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
     if kind == "ellipse":
-        x, y, x_radius, y_radius = (float(values[name]) for name in ("cx", "cy", "rx", "ry"))
+        x, y, x_radius, y_radius = (
+            float(values[name]) for name in ("cx", "cy", "rx", "ry")
+        )
         half_width = math.hypot(x_radius * cosine, y_radius * sine)
         half_height = math.hypot(x_radius * sine, y_radius * cosine)
     else:

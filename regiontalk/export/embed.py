@@ -14,7 +14,9 @@ from collections.abc import Iterator
 JPEG_MARK = b"http://ns.adobe.com/xap/1.0/\x00"
 PNG_MARK = b"XML:com.adobe.xmp"
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-_JPEG_MOST = 65_533 - len(JPEG_MARK)  # a segment's length, itself included, is a 16-bit number
+_JPEG_MOST = 65_533 - len(
+    JPEG_MARK
+)  # a segment's length, itself included, is a 16-bit number
 _LARGEST = 16 << 20  # bytes of an unpacked packet
 _XMP, _ALPHA = 0x04, 0x10  # flags of WebP's VP8X chunk
 
@@ -27,10 +29,15 @@ def find_packet(data: bytes) -> bytes | None:
     """
     kind = _kind(data)
     if kind == "jpeg":
-        packets = (data[start + 4 + len(JPEG_MARK) : end] for _, start, end in _xmp_segments(data))
+        packets = (
+            data[start + 4 + len(JPEG_MARK) : end]
+            for _, start, end in _xmp_segments(data)
+        )
     elif kind == "png":
         packets = (
-            _unpacked(body) for name, body, _, _ in _png_chunks(data) if _is_png_xmp(name, body)
+            _unpacked(body)
+            for name, body, _, _ in _png_chunks(data)
+            if _is_png_xmp(name, body)
         )
     else:
         packets = (body for name, body, _, _ in _riff_chunks(data) if name == b"XMP ")
@@ -44,7 +51,9 @@ def with_packet(data: bytes, packet: bytes) -> bytes:
         ValueError: neither JPEG, PNG nor WebP, damaged, or (JPEG) a packet of 64 kB or more.
     """
     kind = _kind(data)
-    return {"jpeg": _jpeg_with, "png": _png_with, "webp": _webp_with}[kind](data, packet)
+    return {"jpeg": _jpeg_with, "png": _png_with, "webp": _webp_with}[kind](
+        data, packet
+    )
 
 
 def _kind(data: bytes) -> str:
@@ -120,13 +129,17 @@ def _too_long(packet: bytes, bytes_there: int) -> ValueError:
         advice = f"{bytes_there:,} of them are there already; write a sidecar instead (format xmp)"
     else:
         advice = "take fewer regions (--regions) or write a sidecar (format xmp)"
-    return ValueError(f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; {advice}")
+    return ValueError(
+        f"XMP: {len(packet):,} bytes, a JPEG holds {_JPEG_MOST:,}; {advice}"
+    )
 
 
 def _has_photo_index_before(data: bytes, position: int) -> bool:
     """Whether the index of several pictures in one file (MPF) stands before a position."""
     return any(
-        marker == 0xE2 and start < position and data[start + 4 : end].startswith(b"MPF\x00")
+        marker == 0xE2
+        and start < position
+        and data[start + 4 : end].startswith(b"MPF\x00")
         for marker, start, end in _segments(data)
     )
 
@@ -163,7 +176,10 @@ def _is_png_xmp(name: bytes, body: bytes) -> bool:
 
 def _unpacked(body: bytes) -> bytes:
     """The text of an iTXt chunk: keyword, 0, packed or not, method, language, 0, translated keyword, 0, text."""
-    packed, fields = body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2], body[len(PNG_MARK) + 3 :]
+    packed, fields = (
+        body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2],
+        body[len(PNG_MARK) + 3 :],
+    )
     text = fields.split(b"\x00", 2)[2] if fields.count(b"\x00") >= 2 else b""
     if packed != b"\x01":
         return text
@@ -228,7 +244,10 @@ def _webp_with(data: bytes, packet: bytes) -> bytes:
     else:
         wide, high, alpha = _webp_size(*chunks[0][:2])
         sizes = (wide - 1).to_bytes(3, "little") + (high - 1).to_bytes(3, "little")
-        flags, other_chunks = bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes, chunks
+        flags, other_chunks = (
+            bytes([_XMP | (_ALPHA if alpha else 0), 0, 0, 0]) + sizes,
+            chunks,
+        )
     pieces = [
         _chunk(b"VP8X", flags),
         *(data[start:end] for _, _, start, end in other_chunks),

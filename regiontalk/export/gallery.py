@@ -15,9 +15,7 @@ from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page
 PHOTOS = "photos"  # the folder of the reduced photos in that of the page
-_MARK = (
-    '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
-)
+_MARK = '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
 _HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
 
 _STYLE = """
@@ -153,7 +151,9 @@ def _article(entry: Entry, folder: Path) -> str:
     large_first = sorted(
         enumerate(spoken), key=lambda row: -_area(row[1])
     )  # small boxes are to be pointed at as well
-    boxes = "".join(_box(number, region, result.size_wh) for number, region in large_first)
+    boxes = "".join(
+        _box(number, region, result.size_wh) for number, region in large_first
+    )
     lines = "".join(_line(number, region) for number, region in enumerate(spoken))
     sure = result.caption is not None and result.caption.text
     caption = (

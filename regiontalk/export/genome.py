@@ -18,7 +18,9 @@ from regiontalk.records import ImageResult, RegionCaption
 def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
     """The two files in the folder ``out`` and their texts; photos are named relative to that folder."""
     return {
-        out / "region_descriptions.json": json.dumps(region_descriptions(results), indent=1),
+        out / "region_descriptions.json": json.dumps(
+            region_descriptions(results), indent=1
+        ),
         out / "image_data.json": json.dumps(image_data(results, out), indent=1),
     }
 
@@ -43,7 +45,9 @@ def region_descriptions(results: Sequence[ImageResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def image_data(results: Sequence[ImageResult], folder: Path = Path()) -> list[dict[str, Any]]:
+def image_data(
+    results: Sequence[ImageResult], folder: Path = Path()
+) -> list[dict[str, Any]]:
     """Size and file of each photo, relative to ``folder``."""
     return [
         {

@@ -41,7 +41,9 @@ def pictures(html: str) -> list[Picture]:
     try:
         reader.feed(html)
         reader.close()
-    except AssertionError as error:  # what html.parser raises there, in some versions of Python
+    except (
+        AssertionError
+    ) as error:  # what html.parser raises there, in some versions of Python
         raise ValueError(
             f"line {reader.getpos()[0]}: cannot be read as HTML ({error}); correct it first"
         ) from error
@@ -64,13 +66,17 @@ def local_file(source: str, page: Path, root: Path) -> Path | None:
         return None
     path = unquote(address.path)
     try:
-        file = (root / path.lstrip("/") if path.startswith("/") else page.parent / path).resolve()
+        file = (
+            root / path.lstrip("/") if path.startswith("/") else page.parent / path
+        ).resolve()
         return file if file.is_relative_to(root.resolve()) and file.is_file() else None
     except (OSError, ValueError):  # a name that no file can have
         return None
 
 
-def with_alts(html: str, words: Callable[[Picture], str], replace: bool = False) -> tuple[str, int]:
+def with_alts(
+    html: str, words: Callable[[Picture], str], replace: bool = False
+) -> tuple[str, int]:
     """The HTML with texts put into pictures that have no ``alt``.
 
     Args:
@@ -110,7 +116,11 @@ def _tag_with(tag: str, text: str) -> str:
     """An img tag with this alt, in place of its own or right after its name."""
     attribute = f'alt="{escape(text).encode("ascii", "xmlcharrefreplace").decode()}"'
     start, end = _attribute(tag, "alt")
-    return tag[:start] + attribute + tag[end:] if start else f"{tag[:4]} {attribute}{tag[4:]}"
+    return (
+        tag[:start] + attribute + tag[end:]
+        if start
+        else f"{tag[:4]} {attribute}{tag[4:]}"
+    )
 
 
 def _attribute(tag: str, name: str) -> tuple[int, int]:
@@ -131,7 +141,11 @@ def _attribute(tag: str, name: str) -> tuple[int, int]:
 
 def _skip_until(tag: str, position: int, ends: str) -> int:
     """The first position from here on that is a space, one of some characters, or the end of the tag."""
-    while position < len(tag) and not tag[position].isspace() and tag[position] not in ends:
+    while (
+        position < len(tag)
+        and not tag[position].isspace()
+        and tag[position] not in ends
+    ):
         position += 1
     return position
 

@@ -38,10 +38,15 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
         ValueError: a photo is not below the folder of ``out``, which Label Studio serves the photos
             from.
     """
-    return {out: json.dumps(tasks(results, out.parent), indent=1), out.with_suffix(".xml"): CONFIG}
+    return {
+        out: json.dumps(tasks(results, out.parent), indent=1),
+        out.with_suffix(".xml"): CONFIG,
+    }
 
 
-def tasks(results: Sequence[ImageResult], folder: Path = Path()) -> list[dict[str, Any]]:
+def tasks(
+    results: Sequence[ImageResult], folder: Path = Path()
+) -> list[dict[str, Any]]:
     """A task for each photo with one prediction; regions without words are left out.
 
     Raises:
@@ -78,10 +83,15 @@ def _task(result: ImageResult, folder: Path) -> dict[str, Any]:
     if regions:
         total = sum(region.confidence for region in regions)
         prediction["score"] = round(total / len(regions), 4)
-    return {"data": {"image": LOCAL + quote(name), "photo": name}, "predictions": [prediction]}
+    return {
+        "data": {"image": LOCAL + quote(name), "photo": name},
+        "predictions": [prediction],
+    }
 
 
-def _region(name: str, region: RegionCaption, size_wh: tuple[int, int]) -> Iterator[dict[str, Any]]:
+def _region(
+    name: str, region: RegionCaption, size_wh: tuple[int, int]
+) -> Iterator[dict[str, Any]]:
     """The box of a region and its words, two results with one id."""
     width, height = size_wh
     x1, y1, x2, y2 = (float(value) for value in region.box)
@@ -95,7 +105,9 @@ def _region(name: str, region: RegionCaption, size_wh: tuple[int, int]) -> Itera
     labelled = {**percent, "rectanglelabels": ["Region"]}
     box = _piece(name, "region", "rectanglelabels", labelled, size_wh)
     yield {**box, "score": round(region.confidence, 4)}
-    yield _piece(name, "phrase", "textarea", {**percent, "text": [region.text]}, size_wh)
+    yield _piece(
+        name, "phrase", "textarea", {**percent, "text": [region.text]}, size_wh
+    )
 
 
 def _piece(

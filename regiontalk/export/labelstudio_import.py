@@ -17,12 +17,27 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from regiontalk.export.corrections import Corrections
 from regiontalk.export.labelstudio_shapes import Box, is_shape, shape_box
 
-_PHOTO_FILE = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)($|\?)", re.IGNORECASE)
+_PHOTO_FILE = re.compile(
+    r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)($|\?)", re.IGNORECASE
+)
 _PHOTO_KEYS = ("image", "img", "picture", "url")
-_UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")  # begins the name of a file that was uploaded
+_UPLOAD_MARK = re.compile(
+    r"^[0-9a-f]{8}-"
+)  # begins the name of a file that was uploaded
 # Controls that say something of the photo or of a region and draw nothing.
-_NOTES = ("choices", "rating", "taxonomy", "number", "datetime", "pairwise", "ranker", "relation")
-OUR_LABEL = "Region"  # of the interface that we write; says nothing of what the region is
+_NOTES = (
+    "choices",
+    "rating",
+    "taxonomy",
+    "number",
+    "datetime",
+    "pairwise",
+    "ranker",
+    "relation",
+)
+OUR_LABEL = (
+    "Region"  # of the interface that we write; says nothing of what the region is
+)
 
 
 @dataclass
@@ -82,7 +97,8 @@ def read_tasks(document: Any) -> Corrections:
 def is_export(document: Any) -> bool:
     """Whether a JSON document is a list of Label Studio's tasks."""
     return isinstance(document, list) and all(
-        isinstance(task, dict) and isinstance(task.get("data"), dict) for task in document
+        isinstance(task, dict) and isinstance(task.get("data"), dict)
+        for task in document
     )
 
 
@@ -112,23 +128,33 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         row["boxes"] = []
         for name, box in annotation.boxes.items():
             phrase = annotation.phrases.get(name)
-            row["boxes"].append({"box": list(box), **({"phrase": phrase} if phrase else {})})
+            row["boxes"].append(
+                {"box": list(box), **({"phrase": phrase} if phrase else {})}
+            )
     reasons = annotation.left_out + _lost_words(annotation)
     if not annotation.captions and not annotation.boxes:
         reasons.append("its annotation is empty")
     return row, reasons
 
 
-def _results(annotations: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]] | None:
+def _results(
+    annotations: Sequence[Mapping[str, Any]],
+) -> Sequence[Mapping[str, Any]] | None:
     """The results of the annotation that counts; None where there is none."""
     finished = [row for row in annotations if not row.get("was_cancelled")]
     if not finished:
         return None
     chosen = max(
-        finished, key=lambda row: (bool(row.get("ground_truth")), str(row.get("updated_at") or ""))
+        finished,
+        key=lambda row: (
+            bool(row.get("ground_truth")),
+            str(row.get("updated_at") or ""),
+        ),
     )
     results = chosen.get("result") or []
-    if not isinstance(results, list) or not all(isinstance(piece, dict) for piece in results):
+    if not isinstance(results, list) or not all(
+        isinstance(piece, dict) for piece in results
+    ):
         raise ValueError("its annotation has no list of results")
     return results
 
@@ -143,20 +169,31 @@ def _read_results(results: Sequence[Mapping[str, Any]]) -> _Annotation:
         if kind in _NOTES or not isinstance(value, dict):
             skipped[kind] += 1
         elif kind == "textarea":
-            _read_words(annotation, name, value, is_caption=piece.get("from_name") == "caption")
+            _read_words(
+                annotation, name, value, is_caption=piece.get("from_name") == "caption"
+            )
         elif not _read_region(annotation, name, kind, piece):
             skipped[kind] += 1
     for kind, count in skipped.items():
-        annotation.left_out.append(f"{kind} ({count}): says nothing of a box, and is left out")
+        annotation.left_out.append(
+            f"{kind} ({count}): says nothing of a box, and is left out"
+        )
     return annotation
 
 
-def _read_region(annotation: _Annotation, name: str, kind: str, piece: Mapping[str, Any]) -> bool:
+def _read_region(
+    annotation: _Annotation, name: str, kind: str, piece: Mapping[str, Any]
+) -> bool:
     """Add a region, or a further control that names one; False where it is neither."""
     value = piece.get("value") or {}
     is_known = name in annotation.boxes or name in annotation.unused
     has_shape = is_shape(value)
-    if not (is_known or has_shape or kind.endswith("labels") or {"x", "sequence"} & value.keys()):
+    if not (
+        is_known
+        or has_shape
+        or kind.endswith("labels")
+        or {"x", "sequence"} & value.keys()
+    ):
         return False
     annotation.labels.setdefault(name, []).extend(_labels(value))
     if is_known:
@@ -165,7 +202,9 @@ def _read_region(annotation: _Annotation, name: str, kind: str, piece: Mapping[s
         _read_shape(annotation, name, kind, piece)
     else:
         annotation.unused[name] = "has no box that can be read"
-        annotation.left_out.append(f"{kind} {name} has no box that can be read, and is left out")
+        annotation.left_out.append(
+            f"{kind} {name} has no box that can be read, and is left out"
+        )
     return True
 
 
@@ -174,7 +213,10 @@ def _read_words(
 ) -> None:
     """Add the words of a text area."""
     texts = value.get("text", [])
-    words = [" ".join(str(text).split()) for text in ([texts] if isinstance(texts, str) else texts)]
+    words = [
+        " ".join(str(text).split())
+        for text in ([texts] if isinstance(texts, str) else texts)
+    ]
     words = [text for text in words if text]
     if is_caption:
         annotation.captions += words
@@ -183,7 +225,9 @@ def _read_words(
         annotation.phrases[name] = " ".join([earlier, *words]).strip()
 
 
-def _read_shape(annotation: _Annotation, name: str, kind: str, piece: Mapping[str, Any]) -> None:
+def _read_shape(
+    annotation: _Annotation, name: str, kind: str, piece: Mapping[str, Any]
+) -> None:
     """Add the box around a region, or why it has none."""
     try:
         size_wh = int(piece["original_width"]), int(piece["original_height"])
@@ -194,7 +238,9 @@ def _read_shape(annotation: _Annotation, name: str, kind: str, piece: Mapping[st
                 f"the photo was turned by {piece['image_rotation']} degrees; turn it back and export again"
             )
         if piece.get("item_index"):
-            raise ValueError("it is in a further photo of the task; expected one photo a task")
+            raise ValueError(
+                "it is in a further photo of the task; expected one photo a task"
+            )
         box = shape_box(piece["value"], size_wh)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"expected {error}" if isinstance(error, KeyError) else str(error)
@@ -221,7 +267,9 @@ def _labels(value: Mapping[str, Any]) -> list[str]:
 def _name_by_labels(annotation: _Annotation) -> None:
     """A label of one's own says what the region is, where nobody wrote it."""
     for name in annotation.boxes:
-        labels = [label for label in annotation.labels.get(name, []) if label != OUR_LABEL]
+        labels = [
+            label for label in annotation.labels.get(name, []) if label != OUR_LABEL
+        ]
         if labels and not annotation.phrases.get(name):
             annotation.phrases[name] = " ".join(dict.fromkeys(labels))
         elif labels:
@@ -242,7 +290,9 @@ def _lost_words(annotation: _Annotation) -> list[str]:
         labels = annotation.labels.get(name, [])
         labels = [label for label in labels if label != OUR_LABEL]
         if labels and not annotation.phrases.get(name):
-            reasons.append(f"the label of {name}, left out with it, was {', '.join(labels)!r}")
+            reasons.append(
+                f"the label of {name}, left out with it, was {', '.join(labels)!r}"
+            )
     return reasons
 
 

@@ -137,7 +137,9 @@ def rle_box(packed: Sequence[int], size_wh: SizeWH) -> Box | None:
         ValueError: it is of another size or cut short.
     """
     if not isinstance(packed, list):
-        raise ValueError(f"expected the mask as a list of bytes, got {type(packed).__name__}")
+        raise ValueError(
+            f"expected the mask as a list of bytes, got {type(packed).__name__}"
+        )
     width, height = size_wh
     bits = _Bits(bytes(packed))
     count = bits.read(32)
@@ -164,7 +166,9 @@ def _check_count(count: int, size_wh: SizeWH) -> None:
         )
 
 
-def _run_box(first_pixel: int, last_pixel: int, width: int) -> tuple[int, int, int, int]:
+def _run_box(
+    first_pixel: int, last_pixel: int, width: int
+) -> tuple[int, int, int, int]:
     """The box around pixels that follow each other row by row; over several rows it is as wide as the photo."""
     first_row, first_column = divmod(first_pixel, width)
     last_row, last_column = divmod(last_pixel, width)
@@ -195,8 +199,12 @@ def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:
     try:
         with Image.open(io.BytesIO(decode_photo(address)), formats=("PNG",)) as mask:
             if mask.size != size_wh or math.prod(size_wh) > MAX_PIXELS:
-                raise ValueError(f"expected a mask of {size_wh}, got one of {mask.size}")
-            painted = mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")
+                raise ValueError(
+                    f"expected a mask of {size_wh}, got one of {mask.size}"
+                )
+            painted = (
+                mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")
+            )
             box = painted.getbbox()
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error

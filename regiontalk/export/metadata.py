@@ -26,7 +26,12 @@ _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
 def write_sidecar(
-    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False, mwg: bool = False
+    result: ImageResult,
+    texts: Texts,
+    folder: Path,
+    *,
+    replace: bool = False,
+    mwg: bool = False,
 ) -> Path:
     """Write ``NAME.jpg.xmp`` into a folder; a sidecar that is there is added to.
 
@@ -47,7 +52,12 @@ def write_sidecar(
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
     data = photo.read_bytes()
     existing = next(
-        (sidecar.read_bytes() for sidecar in _sidecars(photo, path) if sidecar.is_file()), None
+        (
+            sidecar.read_bytes()
+            for sidecar in _sidecars(photo, path)
+            if sidecar.is_file()
+        ),
+        None,
     )
     if existing is None:
         existing = embedded_packet(data)
@@ -80,7 +90,9 @@ def embedded_packet(data: bytes) -> bytes | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             stored = picture.info.get("xmp")
-    except Exception:  # what cannot be read as a picture must not cost the user the words
+    except (
+        Exception
+    ):  # what cannot be read as a picture must not cost the user the words
         return None
     return stored if isinstance(stored, bytes) else None
 
@@ -103,14 +115,21 @@ def written_caption(data: bytes) -> str:
         abstract = abstract[0] if abstract else b""
     exif = described.encode("latin-1", "replace") if isinstance(described, str) else b""
     for value in (abstract, exif):
-        text = decode_text(value).strip("\x00 \r\n\t") if isinstance(value, bytes) else ""
+        text = (
+            decode_text(value).strip("\x00 \r\n\t") if isinstance(value, bytes) else ""
+        )
         if text and not _CAMERA.match(text):
             return text
     return ""
 
 
 def write_copy(
-    result: ImageResult, texts: Texts, folder: Path, *, replace: bool = False, mwg: bool = False
+    result: ImageResult,
+    texts: Texts,
+    folder: Path,
+    *,
+    replace: bool = False,
+    mwg: bool = False,
 ) -> Path:
     """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
 
@@ -185,5 +204,7 @@ def orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return modes.orientation(picture)
-    except Exception:  # what cannot be read as a picture must not cost the user the words
+    except (
+        Exception
+    ):  # what cannot be read as a picture must not cost the user the words
         return 1

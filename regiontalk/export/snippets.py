@@ -79,12 +79,16 @@ def _write_locked(
         with partial.open("a", encoding="utf-8") as file:
             for example in examples:
                 if example.id not in finished:
-                    file.write(_block(captioner, example, beta, broken, contents[example.id]))
+                    file.write(
+                        _block(captioner, example, beta, broken, contents[example.id])
+                    )
                 done()
     except OSError as error:
         raise cannot_write(partial, error) from error
     rows = _ordered_rows(_resume(partial, head), examples)
-    atomic_write(path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8"))
+    atomic_write(
+        path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8")
+    )
     partial.unlink()
     return len(rows), broken
 
@@ -97,7 +101,9 @@ def _keep_current(partial: Path, head: str, contents: Mapping[str, str]) -> set[
         if contents.get(block.name) == block.content
     }
     text = head + "".join(current_lines.values())
-    atomic_write(partial, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    atomic_write(
+        partial, lambda temporary: temporary.write_text(text, encoding="utf-8")
+    )
     return set(current_lines)
 
 
@@ -106,7 +112,9 @@ def _ordered_rows(blocks: Sequence[_Block], examples: Sequence[Example]) -> list
     order = {example.id: number for number, example in enumerate(examples)}
     rows: list[str] = []
     for block in sorted(blocks, key=lambda block: order[block.name]):
-        rows += [line for line in block.lines.splitlines(True) if not line.startswith(_DONE)]
+        rows += [
+            line for line in block.lines.splitlines(True) if not line.startswith(_DONE)
+        ]
     return rows
 
 
@@ -147,7 +155,8 @@ def _block(
         broken.append(str(error))
         return ""
     return "".join(
-        json.dumps(row) + "\n" for row in [*rows, {"done": example.id, "content": content}]
+        json.dumps(row) + "\n"
+        for row in [*rows, {"done": example.id, "content": content}]
     )
 
 
@@ -190,18 +199,24 @@ def photo_snippets(
 ) -> list[Row]:
     """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
     predictor, preprocessing = captioner.predictor, captioner.preprocessing
-    photo = open_photo(example.photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
+    photo = open_photo(
+        example.photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size
+    )
     features = captioner.encode([photo])
     boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
     region_features = predictor.region_features(features, boxes)
     tokens = [tokenize(caption) for caption in example.captions]
     sentences = [captioner.vocabulary.encode(words) for words in tokens]
     (pairs,) = predictor.infer_pairs(region_features, objectness, [sentences], beta)
-    photo_boxes = preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
+    photo_boxes = (
+        preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
+    )
     return [_row(example.id, pair, tokens[pair.caption], photo_boxes) for pair in pairs]
 
 
-def _row(photo: str, pair: Pair, tokens: Sequence[str], boxes_xyxy: NDArray[np.float64]) -> Row:
+def _row(
+    photo: str, pair: Pair, tokens: Sequence[str], boxes_xyxy: NDArray[np.float64]
+) -> Row:
     """One pair as plain values.
 
     Args:
@@ -235,9 +250,17 @@ def draw_sheet(
             photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
         except ImageError:
             continue  # `write_snippets` has reported it
-        rows = [row for row in photo_snippets(captioner, example, beta) if row["caption"] == 0]
-        matches = tuple(PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows)
-        result = ImageResult(example.id, photo.size_wh, captioner.config.name, matches=matches)
+        rows = [
+            row
+            for row in photo_snippets(captioner, example, beta)
+            if row["caption"] == 0
+        ]
+        matches = tuple(
+            PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows
+        )
+        result = ImageResult(
+            example.id, photo.size_wh, captioner.config.name, matches=matches
+        )
         pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
     return contact_sheet(pictures, columns=4)
 
@@ -246,7 +269,9 @@ def _grown(result: ImageResult, side: int) -> ImageResult:
     """The result on the same photo drawn at ``side`` x ``side``, so that small photos leave room for words."""
     wide, high = side / result.size_wh[0], side / result.size_wh[1]
     matches = tuple(
-        PhraseMatch(match.phrase, (x1 * wide, y1 * high, x2 * wide, y2 * high), match.score)
+        PhraseMatch(
+            match.phrase, (x1 * wide, y1 * high, x2 * wide, y2 * high), match.score
+        )
         for match in result.matches
         for x1, y1, x2, y2 in [match.box]
     )

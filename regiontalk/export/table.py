@@ -38,7 +38,9 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
 
 def _rows(result: ImageResult, folder: Path) -> Iterator[tuple[object, ...]]:
     """The lines of one photo; a box that is not spoken of has an empty text."""
-    captions: list[tuple[str, RegionCaption]] = [("region", region) for region in result.regions]
+    captions: list[tuple[str, RegionCaption]] = [
+        ("region", region) for region in result.regions
+    ]
     if result.caption is not None:
         captions.insert(0, ("photo", result.caption))
     for kind, region in captions:

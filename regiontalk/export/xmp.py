@@ -42,7 +42,9 @@ _SPACES = {
     "xmp": "http://ns.adobe.com/xap/1.0/",
     "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
 }
-_DECLARED = " ".join(f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items())
+_DECLARED = " ".join(
+    f"xmlns:{prefix}={quoteattr(address)}" for prefix, address in _SPACES.items()
+)
 _OURS = "regiontalk-"  # begins the identifier of every region that we write
 # And ends it: our box in ten-thousandths of the picture, and a hash of our words.
 _WRITTEN = re.compile(r"(?:-(\d+)_(\d+)_(\d+)_(\d+))?-([0-9a-f]{8})$")
@@ -136,7 +138,10 @@ def packet(
     if properties:
         block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(properties)}</rdf:Description>"
         rdf.appendChild(_fragment(block))
-    head, tail = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>', '<?xpacket end="w"?>'
+    head, tail = (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>',
+        '<?xpacket end="w"?>',
+    )
     return f"{head}\n{_root(document).toxml()}\n{tail}".encode()
 
 
@@ -150,7 +155,9 @@ def _add_texts(rdf: minidom.Element, texts: Texts, replace: bool) -> Iterator[st
 
 
 def stored_box(
-    box: tuple[float, float, float, float], size_wh: tuple[int, int], orientation: int = 1
+    box: tuple[float, float, float, float],
+    size_wh: tuple[int, int],
+    orientation: int = 1,
 ) -> tuple[float, float, float, float]:
     """A box of the picture as it is seen, as shares 0..1 of the picture as it is stored: x1, y1, x2, y2.
 
@@ -188,9 +195,13 @@ def person_regions(
             bag = item.parentNode
             if box is None or not words or bag is None or bag.parentNode is not listed:
                 continue
-            marks = (_our_mark(node) for node in (item, *item.getElementsByTagName("*")))
+            marks = (
+                _our_mark(node) for node in (item, *item.getElementsByTagName("*"))
+            )
             mark = next(filter(None, marks), "")
-            boxes = [written for written in (_written_box(mark), box) if written is not None]
+            boxes = [
+                written for written in (_written_box(mark), box) if written is not None
+            ]
             if not mark or _has_other_words(item, mark) or _is_moved(boxes):
                 rows.append((_seen_box(box, size_wh, orientation), words))
     return rows
@@ -198,7 +209,9 @@ def person_regions(
 
 def _region_words(item: minidom.Element) -> str:
     """The name of a region, in one line."""
-    names = [node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)]
+    names = [
+        node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)
+    ]
     text = "".join(_all_text(names[0])) if names else item.getAttributeNS(EXT, "Name")
     return " ".join(text.split())
 
@@ -308,7 +321,9 @@ def _remove_ours(rdf: minidom.Element) -> list[Shares]:
             item = item.parentNode
         if not isinstance(item, minidom.Element) or item.parentNode is None:
             continue
-        boxes = [box for box in (_written_box(mark), _region_box(item)) if box is not None]
+        boxes = [
+            box for box in (_written_box(mark), _region_box(item)) if box is not None
+        ]
         if _has_other_words(item, mark) or _is_moved(boxes):
             corrected += boxes
         else:
@@ -321,7 +336,11 @@ def _our_mark(node: minidom.Element) -> str:
     for mark in _MARKS:
         if (value := node.getAttributeNS(*mark)).startswith(_OURS):
             return value
-    text = "".join(_all_text(node)).strip() if (node.namespaceURI, node.localName) in _MARKS else ""
+    text = (
+        "".join(_all_text(node)).strip()
+        if (node.namespaceURI, node.localName) in _MARKS
+        else ""
+    )
     return text if text.startswith(_OURS) else ""
 
 
@@ -332,7 +351,11 @@ def _has_other_words(item: minidom.Element, mark: str) -> bool:
         return False
     words = ""
     for address, name in ((EXT, "Name"), (MWG, "Name"), (MWG, "Description")):
-        texts = [node for node in item.getElementsByTagNameNS(address, name) if not _is_role(node)]
+        texts = [
+            node
+            for node in item.getElementsByTagNameNS(address, name)
+            if not _is_role(node)
+        ]
         words = words or "".join(_all_text(texts[0]) if texts else "").strip()
         words = words or item.getAttributeNS(address, name).strip()
     return _hash(words) != match[5]
@@ -381,7 +404,9 @@ def _region_box(item: minidom.Element) -> Shares | None:
     return None
 
 
-def _numbers(item: minidom.Element, address: str, names: Sequence[str]) -> list[float] | None:
+def _numbers(
+    item: minidom.Element, address: str, names: Sequence[str]
+) -> list[float] | None:
     """The numbers of these names inside an element, as elements or attributes; None where one is lacking."""
     numbers = []
     for name in names:
@@ -429,16 +454,22 @@ def _add_regions(
         return
     mwg_items = [_mwg_region(*row) for row in rows]
     stored = _property(rdf, MWG, "Regions")
-    lists = stored.getElementsByTagNameNS(MWG, "RegionList") if stored is not None else []
+    lists = (
+        stored.getElementsByTagNameNS(MWG, "RegionList") if stored is not None else []
+    )
     if not _append(lists[0] if lists else None, mwg_items):
         if stored is not None:
             _detach(stored)
-        yield _mwg_regions(mwg_items, result.size_wh if orientation < 5 else result.size_wh[::-1])
+        yield _mwg_regions(
+            mwg_items, result.size_wh if orientation < 5 else result.size_wh[::-1]
+        )
 
 
 def _region_name(model: str, number: int, region: RegionCaption, box: Shares) -> str:
     """The identifier of a region of ours: who wrote it, where, and a hash of which words."""
-    written_box = "_".join(str(round(_SHARES * min(max(share, 0.0), 1.0))) for share in box)
+    written_box = "_".join(
+        str(round(_SHARES * min(max(share, 0.0), 1.0))) for share in box
+    )
     return f"{_OURS}{model}-{number}-{written_box}-{_hash(region.text or '')}"
 
 
@@ -461,19 +492,21 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
         if listed is not None and listed.localName == "ImageRegion":
             _detach(listed)
         return False
-    for item in items:  # the packet that is there may have other names for the namespaces, or none
+    for item in (
+        items
+    ):  # the packet that is there may have other names for the namespaces, or none
         bag.appendChild(_fragment(item.replace("<rdf:li ", f"<rdf:li {_DECLARED} ", 1)))
     return True
 
 
 def _language(name: str, words: str) -> str:
     """A text property in the one language that we speak."""
-    return (
-        f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
-    )
+    return f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
 
 
-def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], name: str) -> str:
+def _iptc_region(
+    region: RegionCaption, box: tuple[float, float, float, float], name: str
+) -> str:
     x1, y1, x2, y2 = box
     places = (("rbX", x1), ("rbY", y1), ("rbW", x2 - x1), ("rbH", y2 - y1))
     numbers = "".join(
@@ -489,10 +522,19 @@ def _iptc_region(region: RegionCaption, box: tuple[float, float, float, float], 
     )
 
 
-def _mwg_region(region: RegionCaption, box: tuple[float, float, float, float], name: str) -> str:
+def _mwg_region(
+    region: RegionCaption, box: tuple[float, float, float, float], name: str
+) -> str:
     x1, y1, x2, y2 = box
-    places = (("x", (x1 + x2) / 2), ("y", (y1 + y2) / 2), ("w", x2 - x1), ("h", y2 - y1))
-    numbers = "".join(f"<stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in places)
+    places = (
+        ("x", (x1 + x2) / 2),
+        ("y", (y1 + y2) / 2),
+        ("w", x2 - x1),
+        ("h", y2 - y1),
+    )
+    numbers = "".join(
+        f"<stArea:{key}>{value:.6f}</stArea:{key}>" for key, value in places
+    )
     return (
         f'<rdf:li rdf:parseType="Resource"><mwg-rs:Area rdf:parseType="Resource">{numbers}'
         f"<stArea:unit>normalized</stArea:unit></mwg-rs:Area><mwg-rs:Type>Object</mwg-rs:Type>"

@@ -25,7 +25,10 @@ class GeneratorConfig(BaseModel):
         serialization_alias="picture",  # in fingerprints, which never change
     )
     attention: int = Field(
-        0, ge=0, le=100_000, description="A, length of an annotation vector; 0 = no attention"
+        0,
+        ge=0,
+        le=100_000,
+        description="A, length of an annotation vector; 0 = no attention",
     )
     regions: int = Field(
         0,
@@ -47,7 +50,8 @@ class GeneratorConfig(BaseModel):
         True, description="the whole photo's vector stands beside the region's"
     )
     geometry: bool = Field(
-        False, description="the condition also says where the box stands and how large it is"
+        False,
+        description="the condition also says where the box stands and how large it is",
     )
     bottleneck: int = Field(
         0,
@@ -56,7 +60,9 @@ class GeneratorConfig(BaseModel):
         description="the condition first becomes so many rectified numbers; 0 = no",
     )
     condition_dropout: float = Field(0.0, ge=0, lt=1, description="on the condition")
-    dropout: float = Field(0.5, ge=0, lt=1, description="on word vectors and before the output")
+    dropout: float = Field(
+        0.5, ge=0, lt=1, description="on word vectors and before the output"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -24,7 +24,12 @@ class Generator(nn.Module):
     """Words one by one, given a photo or a region."""
 
     def __init__(
-        self, *, features: int, annotation: int, vocabulary: Vocabulary, config: GeneratorConfig
+        self,
+        *,
+        features: int,
+        annotation: int,
+        vocabulary: Vocabulary,
+        config: GeneratorConfig,
     ) -> None:
         """Build the model.
 
@@ -43,7 +48,9 @@ class Generator(nn.Module):
         self.word_drive = nn.Linear(word_size, drive_size)  # W_hx and b_h
         if config.bottleneck:
             self.squeeze = nn.Linear(features, config.bottleneck)
-        image_size = self.cell.states * hidden if config.image == "state" else drive_size
+        image_size = (
+            self.cell.states * hidden if config.image == "state" else drive_size
+        )
         # W_hi of eq. 13; named as in files
         self.picture = nn.Linear(config.bottleneck or features, image_size)
         if config.attention:
@@ -59,7 +66,9 @@ class Generator(nn.Module):
         size = config.attention
         self.annotate = nn.Linear(annotation, size)
         self.attend = SoftAttention(size, config.hidden)
-        self.context_drive = nn.Linear(size, self.cell.gates * config.hidden, bias=False)
+        self.context_drive = nn.Linear(
+            size, self.cell.gates * config.hidden, bias=False
+        )
         self.context_out = nn.Linear(size, config.word_size, bias=False)
         self.deep = nn.Linear(config.hidden, config.word_size)
 
@@ -135,7 +144,11 @@ class Generator(nn.Module):
         return self.read(state, memory, token_ids, rows)
 
     def read(
-        self, state: Tensors, memory: Tensors, token_ids: Tensor, rows: Tensor | None = None
+        self,
+        state: Tensors,
+        memory: Tensors,
+        token_ids: Tensor,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """`forward` from what `start` prepared once, for several readings of the same rows."""
         plan = _ReadingPlan(token_ids)
@@ -144,7 +157,9 @@ class Generator(nn.Module):
         memory = tuple(tensor.index_select(0, text_rows) for tensor in memory)
         outputs, attention = self._read_steps(plan, state, memory)
         logits = self.output(self.dropout(outputs))  # (W, V)
-        return plan.spread(logits), None if attention is None else plan.spread(attention)
+        return plan.spread(logits), None if attention is None else plan.spread(
+            attention
+        )
 
     def _read_steps(
         self, plan: _ReadingPlan, state: Tensors, memory: Tensors
@@ -179,7 +194,9 @@ class Generator(nn.Module):
         """
         embedded = self.embed(token_ids)
         drive = self.word_drive(embedded)
-        state, context, weights = self._advance(drive, token_ids == START, state, memory)
+        state, context, weights = self._advance(
+            drive, token_ids == START, state, memory
+        )
         logits = self.output(self._hidden_output(embedded, state[0], context))
         return logits.float().log_softmax(-1), state, weights
 
@@ -207,7 +224,9 @@ class Generator(nn.Module):
         drive = drive + self.context_drive(context)
         return self.cell(drive, state), context, weights
 
-    def _hidden_output(self, embedded: Tensor, h: Tensor, context: Tensor | None) -> Tensor:
+    def _hidden_output(
+        self, embedded: Tensor, h: Tensor, context: Tensor | None
+    ) -> Tensor:
         """What the softmax of eq. 15 reads: h alone, or with attention the deep output of [2]."""
         if context is None:
             return h
@@ -232,7 +251,9 @@ class _ReadingPlan:
         lengths = ((token_ids != PAD) * (1 + steps)).amax(1)  # (S,)
         lengths, self.order = lengths.sort(descending=True, stable=True)
         goes_on = lengths > steps[:, None]  # (T, S)
-        cells = self.order * longest + steps[:, None]  # (T, S), where each stands in (S, T)
+        cells = (
+            self.order * longest + steps[:, None]
+        )  # (T, S), where each stands in (S, T)
         self._cells = cells[goes_on]  # (W,)
         self.token_ids = token_ids.flatten()[self._cells]
         self.live_counts: list[int] = goes_on.sum(1).tolist()
@@ -248,7 +269,9 @@ def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
     """Log unigram frequency (V,) of every word; END counts as often as the most frequent word, the others hardly."""
     counts = torch.full((len(vocabulary),), 1e-2)
     counts[len(SPECIAL) :] = torch.tensor(vocabulary.counts, dtype=torch.float32)
-    counts[END] = counts.max()  # a sentence has one END and, in this data, about one "a"
+    counts[END] = (
+        counts.max()
+    )  # a sentence has one END and, in this data, about one "a"
     frequencies = counts / counts.sum()
     return frequencies.log()
 

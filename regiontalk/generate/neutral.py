@@ -53,7 +53,9 @@ def swapped(words: Sequence[str]) -> list[str] | None:
     has_pronoun = not _PRONOUNS.isdisjoint(words)
     if has_male == has_female or has_pronoun:
         return None
-    counterpart_of = {word: pair[0] for word, pair in (MALE if has_male else FEMALE).items()}
+    counterpart_of = {
+        word: pair[0] for word, pair in (MALE if has_male else FEMALE).items()
+    }
     return [counterpart_of.get(word, word) for word in words]
 
 

@@ -48,9 +48,13 @@ def _tag_dates(content: bytes) -> tuple[datetime | None, datetime | None]:
     try:
         with Image.open(io.BytesIO(content)) as picture:
             exif = picture.getexif()
-            dates = (date for text in _date_texts(picture, exif) if (date := _parsed(text)))
+            dates = (
+                date for text in _date_texts(picture, exif) if (date := _parsed(text))
+            )
             return next(dates, None), _parsed(str(exif.get(_CHANGED, "")))
-    except Exception:  # parsers raise whatever they meet; a broken block must not cost the photo
+    except (
+        Exception
+    ):  # parsers raise whatever they meet; a broken block must not cost the photo
         return None, None
 
 

@@ -35,7 +35,9 @@ def decode_photo(text: str) -> bytes:
         return base64.b64decode(compact + padding, validate=True)
     except (binascii.Error, ValueError) as error:
         got = f", got {plain[:40]!r}" if len(plain) < 300 else ""
-        raise ValueError(f"expected the bytes of a photo in base64{got} ({error})") from error
+        raise ValueError(
+            f"expected the bytes of a photo in base64{got} ({error})"
+        ) from error
 
 
 __getattr__ = renamed_names(__name__, {"decode_picture": "decode_photo"})

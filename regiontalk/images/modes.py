@@ -54,7 +54,11 @@ def to_rgb(picture: Image.Image, *, srgb: bool = False) -> Image.Image:
     if _is_deep(picture):
         return _windowed(picture).convert("RGB")
     transform = _to_srgb(picture) if srgb else None
-    if picture.mode == "RGB" and transform is None and not picture.has_transparency_data:
+    if (
+        picture.mode == "RGB"
+        and transform is None
+        and not picture.has_transparency_data
+    ):
         return picture
     converted = Image.new("RGB", picture.size)
     for box in _strips(picture.size):
@@ -67,7 +71,9 @@ def _is_deep(picture: Image.Image) -> bool:
     return picture.mode == "F" or picture.mode.startswith("I")
 
 
-def _strips(size_wh: tuple[int, int], step: int = 1) -> Iterator[tuple[int, int, int, int]]:
+def _strips(
+    size_wh: tuple[int, int], step: int = 1
+) -> Iterator[tuple[int, int, int, int]]:
     """Boxes over the whole width of at most a million pixels, or one row; a multiple of ``step`` rows each."""
     width, height = size_wh
     rows = max(1, _SAMPLE // max(1, width) // step) * step
@@ -75,7 +81,9 @@ def _strips(size_wh: tuple[int, int], step: int = 1) -> Iterator[tuple[int, int,
         yield 0, top, width, min(top + rows, height)
 
 
-def _strip_to_rgb(strip: Image.Image, transform: ImageCms.ImageCmsTransform | None) -> Image.Image:
+def _strip_to_rgb(
+    strip: Image.Image, transform: ImageCms.ImageCmsTransform | None
+) -> Image.Image:
     """RGB of a strip of a picture that is not deep."""
     mode = _coloured_mode(strip)
     if transform is not None:
@@ -138,7 +146,9 @@ def window(values: NDArray[Any]) -> NDArray[np.uint8]:
     """
     step = _sampling_step(values.size)
     height, width = values.shape
-    strips = (values[top:bottom] for _, top, _, bottom in _strips((width, height), step))
+    strips = (
+        values[top:bottom] for _, top, _, bottom in _strips((width, height), step)
+    )
     low, high = _window_limits(strips, step)
     return _shades(values, low, high)
 
@@ -156,7 +166,10 @@ def _window_limits(strips: Iterable[NDArray[Any]], step: int) -> tuple[float, fl
         samples.append(sample[np.isfinite(sample)])
         finite = strip[np.isfinite(strip)]
         if finite.size:
-            least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
+            least, greatest = (
+                min(least, float(finite.min())),
+                max(greatest, float(finite.max())),
+            )
     sampled = np.concatenate(samples)
     low, high = np.percentile(sampled, (0.5, 99.5)) if sampled.size else (0.0, 0.0)
     if high <= low and least <= greatest:
@@ -170,8 +183,12 @@ def _shades(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     if high <= low:
         return shades
     rows = max(1, _SAMPLE * len(values) // max(1, values.size))
-    for first in range(0, len(values), rows):  # the whole in float64 would take eight bytes a pixel
+    for first in range(
+        0, len(values), rows
+    ):  # the whole in float64 would take eight bytes a pixel
         block = values[first : first + rows].astype(np.float64)
         block = np.nan_to_num(block, nan=low, posinf=high, neginf=low)
-        shades[first : first + rows] = np.rint(((block - low) / (high - low)).clip(0, 1) * 255)
+        shades[first : first + rows] = np.rint(
+            ((block - low) / (high - low)).clip(0, 1) * 255
+        )
     return shades

@@ -27,9 +27,7 @@ MAX_PIXELS = 100_000_000
 # elsewhere, and Pillow decodes an icon (ICO) while it reads the header, before its size can be
 # refused.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA")
-_MOST_SCANS = (
-    100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
-)
+_MOST_SCANS = 100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
@@ -147,11 +145,15 @@ def _decoded(
 
 def _why_unknown(header: bytes) -> str:
     """What a file is that Pillow does not know, and what to do."""
-    kind = next((kind for head, kind in _OTHER_KINDS.items() if header.startswith(head)), None)
+    kind = next(
+        (kind for head, kind in _OTHER_KINDS.items() if header.startswith(head)), None
+    )
     if header[4:8] == b"ftyp":
         kind = _OTHER_BRANDS.get(header[8:11])
     if kind is not None:
-        return f"{kind}, which is not read; save it as JPEG, PNG or a TIFF of 8 or 16 bits"
+        return (
+            f"{kind}, which is not read; save it as JPEG, PNG or a TIFF of 8 or 16 bits"
+        )
     return (
         f"not a picture, or cut short in its header; expected {', '.join(_FORMATS)} or HEIC, "
         f"got bytes that begin {header[:12]!r}; check the file"
@@ -189,7 +191,9 @@ def _lacks_only_its_end(data: bytes) -> bool:
     pictures = []
     for more in (b"", _NOISE):
         try:
-            with Image.open(io.BytesIO(data + more + b"\xff\xd9"), formats=("JPEG",)) as picture:
+            with Image.open(
+                io.BytesIO(data + more + b"\xff\xd9"), formats=("JPEG",)
+            ) as picture:
                 pictures.append(picture.tobytes())
         except Exception:  # decoders raise whatever they meet
             return False
@@ -236,7 +240,9 @@ def _stream(source: str | Path | bytes, name: str) -> tuple[IO[bytes], bytes]:
     stream.seek(0)
     if not header:
         stream.close()
-        raise ImageError(f"{name}: expected a picture, got 0 bytes; copy or download it again")
+        raise ImageError(
+            f"{name}: expected a picture, got 0 bytes; copy or download it again"
+        )
     return stream, header
 
 
@@ -249,7 +255,9 @@ def _open_file(path: str | Path, name: str) -> IO[bytes]:
     except (OSError, ValueError) as error:  # ValueError: a zero character in the path
         raise ImageError(f"{name}: cannot be read ({error})") from error
     got = "a folder or a device" if exists else "no such file"
-    raise ImageError(f"{name}: expected the path of a picture file, got {got}; check the path")
+    raise ImageError(
+        f"{name}: expected the path of a picture file, got {got}; check the path"
+    )
 
 
 def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
@@ -259,7 +267,9 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
     set aside for the milliseconds that reading a header takes, and `_finish` applies ours.
     """
     formats: tuple[str, ...] = _FORMATS
-    if header[4:8] == b"ftyp":  # the same box begins HEIC and AVIF; "mif1" may be either
+    if (
+        header[4:8] == b"ftyp"
+    ):  # the same box begins HEIC and AVIF; "mif1" may be either
         heif = (_register_heif(name),) if header[8:12] in _HEIF_BRANDS else ()
         formats = (*heif, *_known("AVIF"))
     with _pillow_limit:
@@ -268,9 +278,7 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             return Image.open(stream, formats=formats)
         except UnidentifiedImageError:
             raise
-        except (
-            Exception
-        ) as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
+        except Exception as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
             raise _damaged(name, error) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
@@ -302,7 +310,9 @@ _OTHER_BRANDS = {
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NOISE = b"\xa5\x5a\x3c\x17\xe2\x81" * 20  # no marker among them
-_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")  # none of those that stand inside a scan
+_MARKER = re.compile(
+    rb"\xff([^\x00\xd0-\xd7\xff])"
+)  # none of those that stand inside a scan
 _WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 _SCAN, _END = 0xDA, 0xD9
 
@@ -364,7 +374,9 @@ def _finish(
             picture.draft(None, (at_least, at_least))
         announced_wh = picture.size
         picture.load()
-        if picture.size != announced_wh:  # pi-heif believes the coded picture, not the header
+        if (
+            picture.size != announced_wh
+        ):  # pi-heif believes the coded picture, not the header
             size_wh = picture.size
             _check_size(size_wh, name, max_pixels)
         turn = turn_of(picture)
@@ -381,7 +393,9 @@ def _finish(
     image = _shrunk(image, at_least)
     if turn is not None:
         image = image.transpose(turn)
-    elif image is picture:  # nothing was converted: the caller's picture stays the caller's
+    elif (
+        image is picture
+    ):  # nothing was converted: the caller's picture stays the caller's
         image = image.copy()
     # What the file said of turns, transparency and colours is now done, and must not be done again
     # when this picture is opened again.

@@ -39,16 +39,24 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+        if (
+            isinstance(self.size, bool)
+            or not isinstance(self.size, int)
+            or self.size < 1
+        ):
             raise ValueError(
                 f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}"
             )
         if self.fit not in ("squash", "pad"):
-            raise ValueError(f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}")
+            raise ValueError(
+                f"preprocessing fit: expected 'squash' or 'pad', got {self.fit!r}"
+            )
         for name in ("mean", "std"):
             object.__setattr__(self, name, _three(name, getattr(self, name)))
 
-    def to_pixels(self, image: Image.Image, size_wh: tuple[int, int] | None = None) -> FloatArray:
+    def to_pixels(
+        self, image: Image.Image, size_wh: tuple[int, int] | None = None
+    ) -> FloatArray:
         """Network input of an RGB image: float32 (3, size, size), normalised, bilinear with antialiasing.
 
         Args:
@@ -60,7 +68,9 @@ class Preprocessing:
         left, top, width, height = self._placement(size_wh or image.size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        square = np.zeros((3, self.size, self.size), dtype=np.float32)  # the mean colour
+        square = np.zeros(
+            (3, self.size, self.size), dtype=np.float32
+        )  # the mean colour
         inside = square[:, top : top + height, left : left + width]
         inside[:] = np.asarray(image).transpose(2, 0, 1)
         mean = np.array(self.mean, dtype=np.float32)[:, None, None]
@@ -97,7 +107,9 @@ class Preprocessing:
     def _placement(self, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
         """Where the image lies in the square: left, top, width, height in whole network pixels."""
         if size_wh[0] < 1 or size_wh[1] < 1:
-            raise ValueError(f"size_wh: expected a width and a height of at least 1, got {size_wh}")
+            raise ValueError(
+                f"size_wh: expected a width and a height of at least 1, got {size_wh}"
+            )
         if self.fit == "squash":
             return 0, 0, self.size, self.size
         scale = self.size / max(size_wh)
@@ -109,7 +121,9 @@ class Preprocessing:
 def _three(name: str, values: Any) -> tuple[float, ...]:
     """Three finite numbers, above 0 where they are deviations."""
     must_be_positive = name == "std"
-    expected = "three finite numbers above 0" if must_be_positive else "three finite numbers"
+    expected = (
+        "three finite numbers above 0" if must_be_positive else "three finite numbers"
+    )
     message = f"preprocessing {name}: expected {expected}, got {values!r}"
     try:
         numbers = tuple(float(value) for value in values)
@@ -127,5 +141,7 @@ def _rows(boxes_xyxy: Any) -> NDArray[np.float64]:
     if boxes.size == 0:
         return np.zeros((0, 4))
     if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}")
+        raise ValueError(
+            f"boxes: expected shape (N, 4) as x1,y1,x2,y2, got {boxes.shape}"
+        )
     return boxes

@@ -28,7 +28,9 @@ def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None
     Image.init()
     kind = Image.EXTENSION.get(path.suffix.lower())
     if kind is None:
-        raise ValueError(f"{path}: expected the name of a picture, such as a.jpg or a.png")
+        raise ValueError(
+            f"{path}: expected the name of a picture, such as a.jpg or a.png"
+        )
     stream = io.BytesIO()
     picture.save(stream, format=kind, quality=quality)
     write_data(path, stream.getvalue())

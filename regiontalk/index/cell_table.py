@@ -26,7 +26,9 @@ from regiontalk.index.projections import SIZE, Sketches
 from regiontalk.index.table import matrix, read_sketches
 
 TABLE = "cells"
-CROSSOVER = 20_000  # photos from which a library has cells (docs/scale.md, A search that grows)
+CROSSOVER = (
+    20_000  # photos from which a library has cells (docs/scale.md, A search that grows)
+)
 LOOSE = 5_000  # photos without cells that a search looks through by their sketches
 GROWTH = 4  # how many times more photos than the centers were learned from ask for new centers
 _TOGETHER = 20_000  # photos whose sketches are read at once
@@ -79,7 +81,12 @@ class CellTable:
         if self.version() is not None:
             self._table.checkout_latest()
             _, learned_from = _read_metadata(self._table.schema)
-            known = self._table.search().where("codes IS NOT NULL").select(["key"]).to_arrow()
+            known = (
+                self._table.search()
+                .where("codes IS NOT NULL")
+                .select(["key"])
+                .to_arrow()
+            )
             known = known["key"].to_numpy()
         if count > GROWTH * learned_from or len(known) > 2 * count:
             self._learn(photos, count)
@@ -88,7 +95,10 @@ class CellTable:
         is_new = ~np.isin(photo_keys(rows["sha256"]), known)
         if is_new.sum() > LOOSE // 2:
             centers = _read_centers(
-                self._table.search().where("codes IS NULL").select(["key", "center"]).to_arrow()
+                self._table.search()
+                .where("codes IS NULL")
+                .select(["key", "center"])
+                .to_arrow()
             )
             self._add(photos, rows["_rowid"].to_numpy()[is_new], centers)
 
@@ -102,10 +112,18 @@ class CellTable:
         sketches = fetch_sketches(photos, sample, self.about).regions
         centers = Centers.learn(sketches.reshape(-1, sketches.shape[-1]), branch)
         del sketches
-        metadata = {KEY: json.dumps({"about": asdict(self.about), "photos": count}).encode()}
+        metadata = {
+            KEY: json.dumps({"about": asdict(self.about), "photos": count}).encode()
+        }
         schema = _schema(self.about).with_metadata(metadata)
-        mode = "overwrite" if TABLE in self._connection.table_names(limit=1000) else "create"
-        self._table = self._connection.create_table(TABLE, _center_rows(centers, schema), mode=mode)
+        mode = (
+            "overwrite"
+            if TABLE in self._connection.table_names(limit=1000)
+            else "create"
+        )
+        self._table = self._connection.create_table(
+            TABLE, _center_rows(centers, schema), mode=mode
+        )
         self._add(photos, ids, centers)
 
     def _add(self, photos: Any, ids: NDArray[np.uint64], centers: Centers) -> None:
@@ -119,13 +137,17 @@ class CellTable:
             rows = rows.with_row_id().to_arrow()
             codes = centers.codes(read_sketches(rows, self.about).regions)
             order = rows["_rowid"].to_numpy().argsort()  # as `read_sketches` sorts
-            tables.append(_code_rows(photo_keys(rows["sha256"])[order], codes, self._table.schema))
+            tables.append(
+                _code_rows(photo_keys(rows["sha256"])[order], codes, self._table.schema)
+            )
         self._table.add(pa.concat_tables(tables))
 
 
 def fetch_sketches(photos: Any, ids: NDArray[np.uint64], about: About) -> Sketches:
     """The sketches of some rows of a table of photos."""
-    rows = photos.take_row_ids(ids.tolist()).select(["sketches"]).with_row_id().to_arrow()
+    rows = (
+        photos.take_row_ids(ids.tolist()).select(["sketches"]).with_row_id().to_arrow()
+    )
     return read_sketches(rows, about)
 
 

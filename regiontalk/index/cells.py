@@ -63,7 +63,10 @@ class Centers:
             sketches[random.permutation(len(sketches))[: 256 * branch]], branch, random
         )
         group_of = _nearest(sketches, groups)
-        cells = [_kmeans(sketches[group_of == number], branch, random) for number in range(branch)]
+        cells = [
+            _kmeans(sketches[group_of == number], branch, random)
+            for number in range(branch)
+        ]
         return cls(groups, np.stack(cells))
 
     def codes(self, sketches: Bytes) -> Codes:
@@ -74,7 +77,9 @@ class Centers:
         order = np.argsort(group_of, kind="stable")
         bounds = np.searchsorted(group_of[order], np.arange(1, len(self.groups)))
         for number, rows in enumerate(np.split(order, bounds)):
-            codes[rows] = number * self.cells.shape[1] + _nearest(flat[rows], self.cells[number])
+            codes[rows] = number * self.cells.shape[1] + _nearest(
+                flat[rows], self.cells[number]
+            )
         return codes.reshape(sketches.shape[:-1])
 
 
@@ -129,12 +134,17 @@ class Cells:
         """The best opened cell's product for each photo (P,); the least of them where none is opened."""
         lengths = np.diff(self._bounds)
         # four times the cells that the regions fill on average are enough, and all are not sorted
-        limit = min(len(products), 16 + 4 * postings * len(products) // max(1, len(self._photos)))
+        limit = min(
+            len(products),
+            16 + 4 * postings * len(products) // max(1, len(self._photos)),
+        )
         order = largest(products, limit)
         opened = order[: 1 + int(np.searchsorted(np.cumsum(lengths[order]), postings))]
         opened = opened[::-1]  # the best is written last and stays
         scores = np.full(self._count, products[opened[0]], dtype=np.float32)
-        slices = [self._photos[self._bounds[cell] : self._bounds[cell + 1]] for cell in opened]
+        slices = [
+            self._photos[self._bounds[cell] : self._bounds[cell + 1]] for cell in opened
+        ]
         scores[np.concatenate(slices)] = np.repeat(products[opened], lengths[opened])
         return scores
 
@@ -162,5 +172,7 @@ def _nearest(sketches: Bytes, centers: FloatArray) -> NDArray[np.int64]:
     lengths = (centers**2).sum(axis=1) / 2
     for start in range(0, len(sketches), _TOGETHER):
         block = sketches[start : start + _TOGETHER].astype(np.float32)
-        nearest[start : start + _TOGETHER] = (block @ centers.T - lengths).argmax(axis=1)
+        nearest[start : start + _TOGETHER] = (block @ centers.T - lengths).argmax(
+            axis=1
+        )
     return nearest

@@ -26,7 +26,9 @@ RowIds = NDArray[np.uint64]
 class FirstStage(Protocol):
     """Names the rows that may answer best, of one version of a table."""
 
-    def best(self, words: FloatArray, count: int, among: RowIds | None = None) -> RowIds:
+    def best(
+        self, words: FloatArray, count: int, among: RowIds | None = None
+    ) -> RowIds:
         """The ids of the ``count`` rows that answer best, best first.
 
         Args:
@@ -40,7 +42,9 @@ class FirstStage(Protocol):
 class CellStage:
     """The rows of a large library."""
 
-    def __init__(self, reader: Any, about: About, version: int, keys: Keys, cells: Cells) -> None:
+    def __init__(
+        self, reader: Any, about: About, version: int, keys: Keys, cells: Cells
+    ) -> None:
         """Join the cells to a table's rows.
 
         Args:
@@ -60,7 +64,9 @@ class CellStage:
         # photos with the same content share the slot, and so the cells
         self._ids, self._slots = ids[has_cells], slots[has_cells]
 
-    def best(self, words: FloatArray, count: int, among: RowIds | None = None) -> RowIds:
+    def best(
+        self, words: FloatArray, count: int, among: RowIds | None = None
+    ) -> RowIds:
         """As `FirstStage.best`."""
         shortlist = max(SHORTLIST, 2 * count)
         if among is not None and len(among) <= shortlist:
@@ -78,7 +84,9 @@ class CellStage:
         return sketches.join(loose).best(words, count)
 
 
-def first_stage(reader: Any, cell_table: CellTable, before: FirstStage | None) -> FirstStage:
+def first_stage(
+    reader: Any, cell_table: CellTable, before: FirstStage | None
+) -> FirstStage:
     """The first stage for a version of a table.
 
     Args:

@@ -70,11 +70,15 @@ class PhotoIndex:
     def __init__(self, store: Store) -> None:
         """Take an open table (`open` and `open_or_create` find one)."""
         self._store = store
-        self._fits: Predictor | None = None  # the last model whose fingerprint was compared
+        self._fits: Predictor | None = (
+            None  # the last model whose fingerprint was compared
+        )
         self._basis: FloatArray = np.zeros((0, 0), dtype=np.float32)  # of its sketches
 
     @classmethod
-    def open(cls, uri: str | Path, *, storage: Mapping[str, str] | None = None) -> PhotoIndex:
+    def open(
+        cls, uri: str | Path, *, storage: Mapping[str, str] | None = None
+    ) -> PhotoIndex:
         """The library at a folder or at any URI that LanceDB takes ("s3://bucket/photos").
 
         Args:
@@ -220,7 +224,9 @@ class PhotoIndex:
         self.check_model(captioner)
         files, report = _changed(paths, known, captioner)
         if files:
-            rows = photo_rows(captioner, files, regions=self.about.regions, captions=captions)
+            rows = photo_rows(
+                captioner, files, regions=self.about.regions, captions=captions
+            )
             self._store.write(rows, self._basis)
         return report
 
@@ -346,4 +352,6 @@ def _changed(
         for path, result in zip(paths, results, strict=True)
         if isinstance(result, str)
     ]
-    return files, Added(len(files) - changed, changed, results.count(None), tuple(failed))
+    return files, Added(
+        len(files) - changed, changed, results.count(None), tuple(failed)
+    )

@@ -41,4 +41,6 @@ class About:
             )
         if regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
-        return cls(model.config.name, model.fingerprint(), model.config.aligner.size, regions)
+        return cls(
+            model.config.name, model.fingerprint(), model.config.aligner.size, regions
+        )

@@ -26,7 +26,9 @@ Bytes = NDArray[np.int8]
 
 def sketch_basis(model: Predictor) -> FloatArray:
     """The directions (D, S) along which the regions of a model differ most, S = 96 or D where that is less."""
-    weight, bias = (model.tensor(f"aligner.regions.project.{name}") for name in ("weight", "bias"))
+    weight, bias = (
+        model.tensor(f"aligner.regions.project.{name}") for name in ("weight", "bias")
+    )
     weights = np.concatenate([weight, bias[:, None]], 1).astype(np.float64)
     basis = np.linalg.svd(weights, full_matrices=False).U[:, :SIZE]
     # the sign of a singular vector is nobody's choice
@@ -59,7 +61,9 @@ class Sketches:
         """These photos and those of another one, which are none of these."""
         ids = np.concatenate([self.ids, other.ids])
         order = ids.argsort()
-        return Sketches(ids[order], np.concatenate([self.regions, other.regions])[order])
+        return Sketches(
+            ids[order], np.concatenate([self.regions, other.regions])[order]
+        )
 
     def best(
         self, words: FloatArray, count: int, among: NDArray[np.uint64] | None = None

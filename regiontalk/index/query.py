@@ -21,10 +21,18 @@ from regiontalk.captioner import RegionCaptioner, visible
 from regiontalk.images.open import PictureSource, open_photo
 from regiontalk.index.rows import Row
 from regiontalk.index.table import Candidates
-from regiontalk.records import FloatArray, ImageResult, PhraseMatch, RegionCaption, checked_boxes
+from regiontalk.records import (
+    FloatArray,
+    ImageResult,
+    PhraseMatch,
+    RegionCaption,
+    checked_boxes,
+)
 from regiontalk.runtime.predictor import PhotoFeatures
 
-EXAMPLE_REGIONS = 7  # of an example photo, beside itself; each is one more vector of the query
+EXAMPLE_REGIONS = (
+    7  # of an example photo, beside itself; each is one more vector of the query
+)
 MOST = 16  # candidates are sought by the heaviest words of a query, so many
 
 
@@ -91,7 +99,10 @@ class Query:
 
 
 def read_query(
-    captioner: RegionCaptioner, text: str | None, photo: PictureSource | None, boxes_xyxy: Any
+    captioner: RegionCaptioner,
+    text: str | None,
+    photo: PictureSource | None,
+    boxes_xyxy: Any,
 ) -> Query:
     """The query of a text, of an example photo (or of boxes in it), or of both.
 
@@ -100,7 +111,9 @@ def read_query(
         ImageError: the photo cannot be used.
     """
     if text is None and photo is None:
-        raise ValueError("search: expected words, an example photo or both, got neither")
+        raise ValueError(
+            "search: expected words, an example photo or both, got neither"
+        )
     if boxes_xyxy is not None and photo is None:
         raise ValueError(
             "search: boxes belong to an example photo, got no photo; give one, or leave the boxes away"
@@ -128,21 +141,29 @@ def _of_text(captioner: RegionCaptioner, text: str) -> Query:
     return Query(" ".join(text.split()), names, vectors[0], counted[0], len(names))
 
 
-def _of_photo(captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any) -> Query:
+def _of_photo(
+    captioner: RegionCaptioner, photo: PictureSource, boxes_xyxy: Any
+) -> Query:
     predictor, preprocessing = captioner.predictor, captioner.preprocessing
-    opened = open_photo(photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size)
+    opened = open_photo(
+        photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size
+    )
     features = captioner.encode([opened])
     if boxes_xyxy is None:
         boxes, photo_boxes = _example_boxes(captioner, features, opened.size_wh)
     else:
         photo_boxes = checked_boxes(boxes_xyxy, opened.size_wh)
         if not len(photo_boxes):
-            raise ValueError("boxes: expected at least one box of the example photo, got none")
+            raise ValueError(
+                "boxes: expected at least one box of the example photo, got none"
+            )
         boxes = preprocessing.to_network(photo_boxes, opened.size_wh)[None]
     vectors = predictor.embed_regions(predictor.region_features(features, boxes))[0]
     names = tuple("box " + ",".join(map("{:.0f}".format, box)) for box in photo_boxes)
     counted = np.ones(len(vectors), dtype=bool)
-    return Query(f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors))
+    return Query(
+        f"like {opened.name}", names, vectors / len(vectors), counted, len(vectors)
+    )
 
 
 def _example_boxes(
@@ -241,7 +262,9 @@ def _matches(
 ) -> tuple[PhraseMatch, ...]:
     """The region of every vector of a query that has a name and a region; scores (T, N), mask (T,)."""
     matches = []
-    for name, scores, matched in zip(query.names, box_scores, has_region.tolist(), strict=True):
+    for name, scores, matched in zip(
+        query.names, box_scores, has_region.tolist(), strict=True
+    ):
         if name is not None and matched:
             best = int(scores.argmax())
             matches.append(PhraseMatch(name, regions[best].box, float(scores[best])))
@@ -250,7 +273,10 @@ def _matches(
 
 def _region_captions(row: Row) -> list[RegionCaption]:
     """The stored captions of a photo's N boxes, the whole photo first."""
-    boxes = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in row.boxes_xyxy]
+    boxes = [
+        (float(x1), float(y1), float(x2), float(y2))
+        for x1, y1, x2, y2 in row.boxes_xyxy
+    ]
     return [
         RegionCaption(box, text, float(confidence), float(quality))
         for box, text, confidence, quality in zip(

@@ -101,15 +101,21 @@ def read_file(
     if sha256 == unless_sha256:
         return None
     enough = captioner.preprocessing.size
-    photo = open_photo(content, max_pixels=captioner.max_pixels, at_least=enough, name=path)
-    taken = photo_date(content, Path(path).name) or datetime.fromtimestamp(modified / 1e9).replace(
-        microsecond=0
+    photo = open_photo(
+        content, max_pixels=captioner.max_pixels, at_least=enough, name=path
     )
+    taken = photo_date(content, Path(path).name) or datetime.fromtimestamp(
+        modified / 1e9
+    ).replace(microsecond=0)
     return PhotoFile(path, Stamp(size, modified, sha256), taken, photo)
 
 
 def photo_rows(
-    captioner: RegionCaptioner, files: Sequence[PhotoFile], *, regions: int, captions: int | None
+    captioner: RegionCaptioner,
+    files: Sequence[PhotoFile],
+    *,
+    regions: int,
+    captions: int | None,
 ) -> list[Row]:
     """The rows of photos, computed together from one run of the backbone.
 
@@ -121,7 +127,9 @@ def photo_rows(
     """
     predictor = captioner.predictor
     features = captioner.encode([file.photo for file in files])
-    boxes, scores = predictor.propose(features, regions)  # (B, 1 + regions, 4), (B, 1 + regions)
+    boxes, scores = predictor.propose(
+        features, regions
+    )  # (B, 1 + regions, 4), (B, 1 + regions)
     vectors = predictor.embed_regions(predictor.region_features(features, boxes))
     boxes_by_photo = tuple(
         captioner.preprocessing.to_original(photo_boxes, file.photo.size_wh)
@@ -133,8 +141,16 @@ def photo_rows(
     batch = RegionBatch(boxes, quality, boxes_by_photo)
     region_captions = _captions(captioner, files, features, batch, captions)
     return [
-        _row(file, vectors[number], boxes_by_photo[number], quality[number], photo_captions)
-        for number, (file, photo_captions) in enumerate(zip(files, region_captions, strict=True))
+        _row(
+            file,
+            vectors[number],
+            boxes_by_photo[number],
+            quality[number],
+            photo_captions,
+        )
+        for number, (file, photo_captions) in enumerate(
+            zip(files, region_captions, strict=True)
+        )
     ]
 
 
@@ -176,4 +192,8 @@ def _captions(
     results = captioner.caption_boxes(
         photos, features, batch.take(slice(count)), beams=1, threshold=None
     )
-    return [[result.caption, *result.regions] for result in results if result.caption is not None]
+    return [
+        [result.caption, *result.regions]
+        for result in results
+        if result.caption is not None
+    ]

@@ -30,9 +30,7 @@ from regiontalk.index.table import Candidates, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
-FRESH = (
-    0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
-)
+FRESH = 0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
 CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
 
 
@@ -54,7 +52,9 @@ def where(
     parts = []
     if below is not None:
         name = below.replace("'", "''")
-        parts.append(f"(path = '{name}' OR starts_with(path, '{name.rstrip(os.sep)}{os.sep}'))")
+        parts.append(
+            f"(path = '{name}' OR starts_with(path, '{name.rstrip(os.sep)}{os.sep}'))"
+        )
     for sign, moment in ((">=", after), ("<", before)):
         if moment is not None:
             parts.append(f"date {sign} timestamp '{_moment(moment)}'")
@@ -62,7 +62,11 @@ def where(
 
 
 def _moment(value: date | datetime) -> str:
-    moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+    moment = (
+        value
+        if isinstance(value, datetime)
+        else datetime(value.year, value.month, value.day)
+    )
     return moment.replace(tzinfo=None, microsecond=0).isoformat(" ")
 
 
@@ -132,7 +136,9 @@ class Store:
                 return store  # another process was faster
             folder = local_folder(uri)
             if folder is not None and (folder / f"{TABLE}.lance").exists():
-                shutil.rmtree(folder / f"{TABLE}.lance")  # LanceDB cannot drop what it cannot read
+                shutil.rmtree(
+                    folder / f"{TABLE}.lance"
+                )  # LanceDB cannot drop what it cannot read
             with _told(uri):
                 mode = "overwrite" if rebuild and folder is None else "create"
                 connection = _connect(uri, storage)
@@ -180,10 +186,13 @@ class Store:
         """Every photo's stamp, by its path."""
         with _told(self.uri):
             stamp_table = (
-                self._table.search().select(["path", "bytes", "modified", "sha256"]).to_arrow()
+                self._table.search()
+                .select(["path", "bytes", "modified", "sha256"])
+                .to_arrow()
             )
             columns = [
-                stamp_table[name].to_pylist() for name in ("path", "bytes", "modified", "sha256")
+                stamp_table[name].to_pylist()
+                for name in ("path", "bytes", "modified", "sha256")
             ]
         return {path: Stamp(*stamp) for path, *stamp in zip(*columns, strict=True)}
 
@@ -192,7 +201,10 @@ class Store:
         with _told(self.uri):
             return [
                 str(path)
-                for path in self._table.search().select(["path"]).to_arrow()["path"].to_pylist()
+                for path in self._table.search()
+                .select(["path"])
+                .to_arrow()["path"]
+                .to_pylist()
             ]
 
     def write(self, rows: Sequence[Row], basis: FloatArray) -> None:
@@ -222,7 +234,11 @@ class Store:
         return count
 
     def candidates(
-        self, words: FloatArray, k: int, condition: str | None = None, least: int = CANDIDATES
+        self,
+        words: FloatArray,
+        k: int,
+        condition: str | None = None,
+        least: int = CANDIDATES,
     ) -> Candidates:
         """Rows among which the ``k`` best photos are looked for; all rows where they are few.
 
@@ -259,9 +275,14 @@ class Store:
                 )
             ids = stage.best(words, max(least, 10 * k), among)
             vector_rows = (
-                reader.take_row_ids(ids.tolist()).select(["vectors"]).with_row_id().to_arrow()
+                reader.take_row_ids(ids.tolist())
+                .select(["vectors"])
+                .with_row_id()
+                .to_arrow()
             )
-            ids = vector_rows["_rowid"].to_numpy()  # LanceDB gives rows in an order of its own
+            ids = vector_rows[
+                "_rowid"
+            ].to_numpy()  # LanceDB gives rows in an order of its own
 
         def fetch(places: Sequence[int]) -> Any:
             wanted = ids[places]
@@ -275,7 +296,9 @@ class Store:
 
     def _read(self) -> tuple[Any, FirstStage]:
         """The table at its present version, which stays the same under the reader, and its first stage."""
-        now = time.monotonic()  # asking for the version costs as much as reading the words
+        now = (
+            time.monotonic()
+        )  # asking for the version costs as much as reading the words
         if self._reader is not None and now - self._looked < FRESH:
             return self._reader
         version, self._looked = self._table.version, now
@@ -315,13 +338,17 @@ class Store:
         size = (
             None
             if folder is None
-            else sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            else sum(
+                path.stat().st_size for path in folder.rglob("*") if path.is_file()
+            )
         )
         return {
             "index": self.uri,
             **asdict(self.about),
             "photos": len(dates),
-            "regions_in_all": sum(len(row) for row in photo_columns["scores"].to_pylist()),
+            "regions_in_all": sum(
+                len(row) for row in photo_columns["scores"].to_pylist()
+            ),
             "first": dates[0].isoformat() if dates else None,
             "last": dates[-1].isoformat() if dates else None,
             "bytes": size if size is not None else _field(stats, "total_bytes"),
@@ -389,7 +416,9 @@ def _begun(uri: str, folder: Path) -> bool:
     if any(table.glob("_versions/*")):
         return True
     if any(table.glob("data/*")):
-        raise ValueError(f"{uri}: the photo index is damaged, its versions are gone; {_again(uri)}")
+        raise ValueError(
+            f"{uri}: the photo index is damaged, its versions are gone; {_again(uri)}"
+        )
     return False
 
 

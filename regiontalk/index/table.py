@@ -56,28 +56,40 @@ def to_arrow(rows: Sequence[Row], about: About, basis: FloatArray) -> Any:
         "width": [row.size_wh[0] for row in rows],
         "height": [row.size_wh[1] for row in rows],
     }
-    columns = {name: pa.array(values, schema.field(name).type) for name, values in plain.items()}
+    columns = {
+        name: pa.array(values, schema.field(name).type)
+        for name, values in plain.items()
+    }
     columns |= _region_columns(rows, about, basis)
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _region_columns(rows: Sequence[Row], about: About, basis: FloatArray) -> dict[str, Any]:
+def _region_columns(
+    rows: Sequence[Row], about: About, basis: FloatArray
+) -> dict[str, Any]:
     """The columns whose cells hold a value for each region."""
     import pyarrow as pa
 
     offsets = np.cumsum([0, *(len(row.vectors) for row in rows)], dtype=np.int32)
 
     def fixed(arrays: Sequence[Any], width: int) -> Any:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(arrays).ravel()), width)
+        return pa.FixedSizeListArray.from_arrays(
+            pa.array(np.concatenate(arrays).ravel()), width
+        )
 
     ragged = {
         "vectors": fixed([row.vectors.astype(np.float16) for row in rows], about.size),
         "boxes": fixed([row.boxes_xyxy for row in rows], 4),
         "scores": pa.array(np.concatenate([row.scores for row in rows])),
-        "captions": pa.array([text for row in rows for text in row.captions], pa.string()),
+        "captions": pa.array(
+            [text for row in rows for text in row.captions], pa.string()
+        ),
         "confidences": pa.array(np.concatenate([row.confidences for row in rows])),
     }
-    columns = {name: pa.ListArray.from_arrays(offsets, values) for name, values in ragged.items()}
+    columns = {
+        name: pa.ListArray.from_arrays(offsets, values)
+        for name, values in ragged.items()
+    }
     sketches = [_sketch(row, about, basis) for row in rows]
     return {**columns, "sketches": fixed(sketches, _width(about))}
 
@@ -103,7 +115,9 @@ def read_sketches(rows: Any, about: About) -> Sketches:
 class Candidates:
     """Rows that a search brought: the vectors of all, the rest of those that are shown."""
 
-    def __init__(self, rows: Any, fetch: Callable[[Sequence[int]], Any] | None = None) -> None:
+    def __init__(
+        self, rows: Any, fetch: Callable[[Sequence[int]], Any] | None = None
+    ) -> None:
         """Take the rows.
 
         Args:
@@ -123,7 +137,9 @@ class Candidates:
 
         column = self._table["vectors"]
         region_vectors = (
-            pa.concat_arrays(column.chunks) if column.num_chunks != 1 else column.chunk(0)
+            pa.concat_arrays(column.chunks)
+            if column.num_chunks != 1
+            else column.chunk(0)
         )
         lengths = np.diff(region_vectors.offsets.to_numpy())
         values = matrix(region_vectors.flatten())  # the regions of all rows
@@ -135,13 +151,20 @@ class Candidates:
     def rows(self, places: Sequence[int]) -> list[Row]:
         """Rows as they were written."""
         rows_table = self._fetch(places)
-        return [self._row(rows_table.slice(number, 1)) for number in range(rows_table.num_rows)]
+        return [
+            self._row(rows_table.slice(number, 1))
+            for number in range(rows_table.num_rows)
+        ]
 
     def _row(self, cells: Any) -> Row:
         values = {
-            name: cells[name][0] for name in layout(About("", "", 1, 0)).names if name != "sketches"
+            name: cells[name][0]
+            for name in layout(About("", "", 1, 0)).names
+            if name != "sketches"
         }
-        vectors, boxes = (matrix(values.pop(name).values) for name in ("vectors", "boxes"))
+        vectors, boxes = (
+            matrix(values.pop(name).values) for name in ("vectors", "boxes")
+        )
         plain = {name: cell.as_py() for name, cell in values.items()}
         return Row(
             path=plain["path"],
@@ -163,4 +186,8 @@ def _width(about: About) -> int:
 
 def matrix(rows: Any) -> Any:
     """An Arrow array of lists of one length as a numpy matrix."""
-    return rows.flatten().to_numpy(zero_copy_only=False).reshape(len(rows), rows.type.list_size)
+    return (
+        rows.flatten()
+        .to_numpy(zero_copy_only=False)
+        .reshape(len(rows), rows.type.list_size)
+    )

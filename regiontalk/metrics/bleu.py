@@ -23,7 +23,10 @@ from regiontalk.metrics.ngrams import (
 )
 
 ORDERS = 4
-_TINY, _SMALL = 1e-15, 1e-9  # coco-caption's constants: an order without a match is tiny, not 0
+_TINY, _SMALL = (
+    1e-15,
+    1e-9,
+)  # coco-caption's constants: an order without a match is tiny, not 0
 
 
 def bleu_statistics(
@@ -73,7 +76,9 @@ def corpus_bleu(totals: NDArray[Any]) -> NDArray[np.float64]:
     precision = (matched + _TINY) / (offered + _SMALL)
     means = np.cumprod(precision, axis=-1) ** (1.0 / np.arange(1, ORDERS + 1))
     ratio = (length + _TINY) / (closest + _SMALL)
-    with np.errstate(over="ignore"):  # an empty corpus has ratio ~0; its penalty is exp(-huge) = 0
+    with np.errstate(
+        over="ignore"
+    ):  # an empty corpus has ratio ~0; its penalty is exp(-huge) = 0
         penalty = np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0)
     return np.asarray(means * penalty[..., None])
 
@@ -97,7 +102,9 @@ def _clipped(
     first = np.flatnonzero(np.diff(reference_keys, prepend=-1))
     if not len(first):
         return np.zeros(count, dtype=np.int64)
-    max_times = np.maximum.reduceat(reference_times, first)  # of the reference that has it most
+    max_times = np.maximum.reduceat(
+        reference_times, first
+    )  # of the reference that has it most
     sentence, times = rows.sentence[is_candidate], rows.times[is_candidate]
     candidate_keys = sentence * width + rows.gram[is_candidate]
     positions, in_references = lookup(reference_keys[first], candidate_keys)
@@ -105,7 +112,9 @@ def _clipped(
     return np.bincount(sentence, weights=matched, minlength=count).astype(np.int64)
 
 
-def _closest_lengths(lengths: IntArray, reference_lengths: IntArray, photo: IntArray) -> IntArray:
+def _closest_lengths(
+    lengths: IntArray, reference_lengths: IntArray, photo: IntArray
+) -> IntArray:
     """(C,) length of the reference closest to each candidate's, the shorter of two equally close."""
     distances = np.abs(reference_lengths - lengths[photo])
     order = np.lexsort((reference_lengths, distances, photo))

@@ -75,7 +75,9 @@ def bootstrap_interval(
     return interval(statistic(np.arange(photos)), np.asarray(draws), level)
 
 
-def interval(value: float, draws: NDArray[np.float64], level: float = LEVEL) -> Interval:
+def interval(
+    value: float, draws: NDArray[np.float64], level: float = LEVEL
+) -> Interval:
     """The figure with the middle ``level`` of its draws (resamples,); draws that are not a number are left out."""
     usable = draws[np.isfinite(draws)]
     if not len(usable):
@@ -112,7 +114,9 @@ def bootstrap_sums(
     """
     rows = _checked(statistics, resamples)
     figure = aggregate if aggregate is not None else lambda sums: sums / len(rows)
-    sums = np.concatenate([weights @ rows for weights in _draws(len(rows), resamples, seed)])
+    sums = np.concatenate(
+        [weights @ rows for weights in _draws(len(rows), resamples, seed)]
+    )
     values = np.asarray(figure(rows.sum(axis=0)), dtype=np.float64).reshape(-1)
     drawn = np.asarray(figure(sums), dtype=np.float64).reshape(resamples, len(values))
     return [interval(value, drawn[:, column]) for column, value in enumerate(values)]
@@ -148,7 +152,11 @@ def _draws(count: int, resamples: int, seed: int) -> Iterator[FloatArray]:
 
 
 def bootstrap_shares(
-    outcomes: NDArray[Any], photos: Sequence[Hashable], *, seed: int = 0, resamples: int = 1000
+    outcomes: NDArray[Any],
+    photos: Sequence[Hashable],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
 ) -> list[Interval]:
     """The mean of every column, with an interval from redrawn photos.
 
@@ -170,10 +178,15 @@ def bootstrap_shares(
             f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}"
         )
     rows, photo_count = number_names(photos)
-    sums = np.zeros((photo_count, table.shape[1] + 1))  # the last column counts the things
+    sums = np.zeros(
+        (photo_count, table.shape[1] + 1)
+    )  # the last column counts the things
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
     return bootstrap_sums(
-        sums, lambda total: total[..., :-1] / total[..., -1:], resamples=resamples, seed=seed
+        sums,
+        lambda total: total[..., :-1] / total[..., -1:],
+        resamples=resamples,
+        seed=seed,
     )
 
 

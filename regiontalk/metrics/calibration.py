@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval, number_names
+from regiontalk.metrics.bootstrap import (
+    Interval,
+    bootstrap_shares,
+    interval,
+    number_names,
+)
 
 Array = NDArray[np.float64]
 
@@ -81,13 +86,17 @@ def reliability(
     values, truth = _checked(confidences, is_correct, bins)
     names = list(range(len(values))) if photos is None else list(photos)
     if len(names) != len(values):
-        raise ValueError(f"photos: expected one an answer, {len(values)}, got {len(names)}")
+        raise ValueError(
+            f"photos: expected one an answer, {len(values)}, got {len(names)}"
+        )
     outcomes = np.stack([(values - truth) ** 2, truth], axis=1)
     brier, accuracy = bootstrap_shares(outcomes, names, resamples=resamples, seed=seed)
     bin_rows = np.minimum((values * bins).astype(np.int64), bins - 1)
     gaps = _Gaps(bin_rows, truth - values, *number_names(names), bins)
     return Reliability(
-        bins=tuple(_bin(row, bins, values, truth, bin_rows == row) for row in range(bins)),
+        bins=tuple(
+            _bin(row, bins, values, truth, bin_rows == row) for row in range(bins)
+        ),
         error=gaps.error(resamples, seed),
         brier=brier,
         accuracy=accuracy,
@@ -128,7 +137,9 @@ class _Gaps(NamedTuple):
     def error_of(self, drawn: NDArray[np.int64]) -> float:
         """The error of drawn photos, repeats and all: sum over bins of abs(sum of gaps) / answers."""
         times = np.bincount(drawn, minlength=self.photos)[self.photo]
-        sums = np.bincount(self.bin_rows, weights=times * self.gaps, minlength=self.bins)
+        sums = np.bincount(
+            self.bin_rows, weights=times * self.gaps, minlength=self.bins
+        )
         return float(np.abs(sums).sum() / times.sum())
 
 

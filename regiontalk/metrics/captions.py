@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from regiontalk.metrics.bleu import ORDERS, bleu_statistics, corpus_bleu
 from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
 from regiontalk.metrics.cider import cider_d
-from regiontalk.metrics.diversity import Diversity, diversity_intervals, measure_diversity
+from regiontalk.metrics.diversity import (
+    Diversity,
+    diversity_intervals,
+    measure_diversity,
+)
 from regiontalk.metrics.meteor.score import corpus_meteor, meteor_statistics
 from regiontalk.metrics.meteor.tables import MeteorTables
 from regiontalk.metrics.ngrams import IntArray, Tokens
@@ -67,13 +71,19 @@ class CaptionScores:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: null for what could not run."""
         return {
-            "figures": {name: figure and figure.to_dict() for name, figure in self.figures.items()},
+            "figures": {
+                name: figure and figure.to_dict()
+                for name, figure in self.figures.items()
+            },
             "reasons": dict(self.reasons),
             "diversity": self.diversity.to_dict(),
             "captions": self.captions,
             "counts": dict(self.counts),
             "problems": [problem.to_dict() for problem in self.problems],
-            "variety": {name: figure and figure.to_dict() for name, figure in self.variety.items()},
+            "variety": {
+                name: figure and figure.to_dict()
+                for name, figure in self.variety.items()
+            },
         }
 
 
@@ -127,7 +137,9 @@ def score_captions(
     reasons = {"SPICE": no_spice, "METEOR": no_meteor}
     return CaptionScores(
         figures=figures,
-        reasons={name: reason for name, reason in reasons.items() if reason is not None},
+        reasons={
+            name: reason for name, reason in reasons.items() if reason is not None
+        },
         diversity=measure_diversity(pairs.candidates, training_tokens),
         captions=len(pairs.ids),
         counts=_counts(bleu_rows.sum(axis=0)),
@@ -152,7 +164,9 @@ def _own_figures(
     return figures
 
 
-def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | None, str | None]:
+def _meteor(
+    pairs: Pairs, meteor: Statistics | None
+) -> tuple[str, IntArray | None, str | None]:
     """Name of the METEOR figure, its statistics (C, 23) or None, and why METEOR itself is None."""
     try:
         if meteor is not None:
@@ -164,7 +178,9 @@ def _meteor(pairs: Pairs, meteor: Statistics | None) -> tuple[str, IntArray | No
     return _TWO_STAGES, rows, _NO_METEOR
 
 
-def _spice(pairs: Pairs, spice: Scores | None) -> tuple[NDArray[np.float64] | None, str | None]:
+def _spice(
+    pairs: Pairs, spice: Scores | None
+) -> tuple[NDArray[np.float64] | None, str | None]:
     """SPICE of each caption (C,), or None and why."""
     if spice is None:
         return None, _NO_SPICE

@@ -89,16 +89,24 @@ def cider_d(
     table = SentenceTable.build([*candidates, *flat])
     similarity = np.zeros(len(flat))
     for rows in table.counts(ORDERS):
-        rarity = None if frequencies is None else _set_rarity(rows, table.names, frequencies)
+        rarity = (
+            None if frequencies is None else _set_rarity(rows, table.names, frequencies)
+        )
         similarity += _cosine(rows, photo, len(candidates), len(table.lengths), rarity)
-    bigrams = np.maximum(table.lengths - 1, 0)  # coco-caption measures a sentence in bigrams
+    bigrams = np.maximum(
+        table.lengths - 1, 0
+    )  # coco-caption measures a sentence in bigrams
     difference = bigrams[: len(candidates)][photo] - bigrams[len(candidates) :]
-    similarity *= np.exp(-(difference.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
+    similarity *= (
+        np.exp(-(difference.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS
+    )
     sums = np.bincount(photo, weights=similarity, minlength=len(candidates))
     return np.asarray(10.0 * sums / np.bincount(photo, minlength=len(candidates)))
 
 
-def _set_rarity(rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies) -> FloatArray:
+def _set_rarity(
+    rows: Counts, names: Sequence[str], frequencies: DocumentFrequencies
+) -> FloatArray:
     """(grams,) log of the photos of a set over those with the n-gram."""
     photo_counts = []
     for word_numbers in rows.words.tolist():
@@ -110,18 +118,26 @@ def _set_rarity(rows: Counts, names: Sequence[str], frequencies: DocumentFrequen
 
 
 def _cosine(
-    rows: Counts, photo: IntArray, count: int, sentences: int, rarity: FloatArray | None = None
+    rows: Counts,
+    photo: IntArray,
+    count: int,
+    sentences: int,
+    rarity: FloatArray | None = None,
 ) -> FloatArray:
     """(R,) clipped similarity of each reference to its photo's candidate for one order of n-gram."""
     is_candidate = rows.sentence < count
     reference = rows.sentence[~is_candidate] - count
     if rarity is None:
-        rarity = _reference_rarity(photo[reference], rows.gram[~is_candidate], count, rows.grams)
+        rarity = _reference_rarity(
+            photo[reference], rows.gram[~is_candidate], count, rows.grams
+        )
     weights = rows.times * rarity[rows.gram]
     products = _clipped_products(rows, weights, is_candidate, photo[reference])
     dots = np.bincount(reference, weights=products, minlength=len(photo))
     dots = dots.astype(np.float64)  # of nothing at all bincount makes whole numbers
-    lengths = np.sqrt(np.bincount(rows.sentence, weights=weights**2, minlength=sentences))
+    lengths = np.sqrt(
+        np.bincount(rows.sentence, weights=weights**2, minlength=sentences)
+    )
     both_lengths = lengths[:count][photo] * lengths[count:]
     return np.asarray(np.divide(dots, both_lengths, out=dots, where=both_lengths != 0))
 
@@ -140,7 +156,9 @@ def _clipped_products(
     return np.where(is_shared, clipped * reference_weights, 0.0)
 
 
-def _reference_rarity(photo: IntArray, gram: IntArray, count: int, grams: int) -> FloatArray:
+def _reference_rarity(
+    photo: IntArray, gram: IntArray, count: int, grams: int
+) -> FloatArray:
     """(grams,) log inverse share of the ``count`` photos whose references hold each n-gram."""
     pairs = np.unique(photo * grams + gram)
     photos_with = np.bincount(pairs % max(grams, 1), minlength=grams)

@@ -30,7 +30,9 @@ from regiontalk.records import FloatArray, checked_boxes
 IOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 METEOR_THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 MERGE_IOU = 0.7
-ANY_WORDS = -2.0  # below every METEOR, also the -1 of detections whose words were not looked at
+ANY_WORDS = (
+    -2.0
+)  # below every METEOR, also the -1 of detections whose words were not looked at
 Meteor = Callable[[str, Sequence[str]], float]
 """A prediction and its references to METEOR in 0..1."""
 
@@ -61,7 +63,10 @@ class DensePhoto:
     def __post_init__(self) -> None:
         boxes = np.asarray(self.boxes_xyxy, dtype=np.float32).reshape(-1, 4)
         scores = np.asarray(self.scores, dtype=np.float64)
-        if not len(boxes) == len(self.captions) == scores.size or not np.isfinite(scores).all():
+        if (
+            not len(boxes) == len(self.captions) == scores.size
+            or not np.isfinite(scores).all()
+        ):
             got = f"{len(boxes)} boxes, {scores.size} scores, {len(self.captions)} captions"
             raise ValueError(
                 f"{self.photo}: expected a finite score and a caption for every box, got {got}"
@@ -69,7 +74,9 @@ class DensePhoto:
         truths = checked_boxes(self.truths_xyxy)
         if len(truths) != len(self.truth_captions):
             got = f"{len(truths)} and {len(self.truth_captions)}"
-            raise ValueError(f"{self.photo}: expected a caption for every true box, got {got}")
+            raise ValueError(
+                f"{self.photo}: expected a caption for every true box, got {got}"
+            )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "scores", scores.reshape(-1))
         object.__setattr__(self, "truths_xyxy", truths)
@@ -121,7 +128,11 @@ class Ranking:
 
 
 def dense_captioning(
-    photos: Sequence[DensePhoto], meteor: Meteor, *, resamples: int = 1000, seed: int = 0
+    photos: Sequence[DensePhoto],
+    meteor: Meteor,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> DenseReport:
     """DenseCap's mean average precision.
 
@@ -168,7 +179,9 @@ class _Precisions(NamedTuple):
     def mean(self, first: int, count: int) -> Interval:
         """The mean of neighbouring ones with its interval."""
         columns = list(range(first, first + count))
-        return interval(float(self.values[columns].mean()), self.drawn[:, columns].mean(axis=1))
+        return interval(
+            float(self.values[columns].mean()), self.drawn[:, columns].mean(axis=1)
+        )
 
 
 def _rank_true_boxes(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
@@ -183,7 +196,9 @@ def _rank_true_boxes(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
 
 def _box_sanity(photos: Sequence[DensePhoto]) -> BoxSanity:
     """What looks wrong with the boxes."""
-    return box_sanity([(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos])
+    return box_sanity(
+        [(photo.size_wh, photo.boxes_xyxy, photo.truths_xyxy) for photo in photos]
+    )
 
 
 def _drawn_precisions(
@@ -309,12 +324,16 @@ def correct_detections(
     """Which detections are correct at each (smallest IoU, METEOR to be strictly above): (K, N) for K pairs."""
     is_correct = np.zeros((len(thresholds), len(ranking.photo)), dtype=np.bool_)
     for row, (min_iou, meteor) in enumerate(thresholds):
-        is_correct[row] = (ranking.overlap >= np.float32(min_iou)) & (ranking.meteor > meteor)
+        is_correct[row] = (ranking.overlap >= np.float32(min_iou)) & (
+            ranking.meteor > meteor
+        )
     return is_correct
 
 
 def average_precisions(
-    ranking: Ranking, is_correct: NDArray[np.bool_], times: NDArray[np.int64] | None = None
+    ranking: Ranking,
+    is_correct: NDArray[np.bool_],
+    times: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """101-point interpolated average precision of each row of correct detections.
 

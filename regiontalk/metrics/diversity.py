@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.metrics.bootstrap import Interval, bootstrap_shares, interval, number_names
+from regiontalk.metrics.bootstrap import (
+    Interval,
+    bootstrap_shares,
+    interval,
+    number_names,
+)
 from regiontalk.metrics.ngrams import Tokens, ngrams
 
 
@@ -97,7 +102,9 @@ def diversity_intervals(
     worded = [tuple(captions[row]) for row in rows]
     names = rows if photos is None else [photos[row] for row in rows]
     lengths = np.array([len(words) for words in worded], dtype=np.float64)
-    is_copied = np.zeros(len(worded)) if training is None else found_in(worded, training)
+    is_copied = (
+        np.zeros(len(worded)) if training is None else found_in(worded, training)
+    )
     length, novelty = bootstrap_shares(
         np.column_stack([lengths, is_copied]), names, resamples=resamples, seed=seed
     )
@@ -114,7 +121,11 @@ def diversity_intervals(
 
 
 def _drawn_types(
-    captions: Sequence[Tokens], photo: NDArray[np.int64], order: int, resamples: int, seed: int
+    captions: Sequence[Tokens],
+    photo: NDArray[np.int64],
+    order: int,
+    resamples: int,
+    seed: int,
 ) -> tuple[Interval | None, Interval | None]:
     """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``photo`` (C,) is the photo's number."""
     grams: list[tuple[str, ...]] = []
@@ -164,7 +175,9 @@ def distinct(captions: Sequence[Tokens], order: int) -> float | None:
     return _share(len(set(all_ngrams)), len(all_ngrams))
 
 
-def found_in(captions: Sequence[Tokens], training: Iterable[Tokens]) -> NDArray[np.bool_]:
+def found_in(
+    captions: Sequence[Tokens], training: Iterable[Tokens]
+) -> NDArray[np.bool_]:
     """(C,) True where the caption stands word for word among the training sentences.
 
     Letters and digits alone are compared: a model says "mans tshirt" where a tokeniser cuts "man 's

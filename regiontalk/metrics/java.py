@@ -33,7 +33,9 @@ def run_java(
     Raises:
         ValueError: java is missing, the program failed, or it took too long.
     """
-    return _run([f"-Xmx{memory_gib}G", *arguments], judge, folder, text, timeout_s).stdout
+    return _run(
+        [f"-Xmx{memory_gib}G", *arguments], judge, folder, text, timeout_s
+    ).stdout
 
 
 def java_version(judge: str) -> int:
@@ -74,7 +76,9 @@ def _run(
         ) from error
     if done.returncode != 0:
         lines = done.stderr.splitlines()
-        message = " ".join(line for line in lines if not line.startswith("\t"))  # no stack frames
+        message = " ".join(
+            line for line in lines if not line.startswith("\t")
+        )  # no stack frames
         raise ValueError(
             f"{judge}: java ended with {done.returncode}, saying {message[-_SHOWN:]!r}"
         )

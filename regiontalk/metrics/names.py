@@ -117,12 +117,20 @@ def score_names(
     def figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         worded, judged, correct, large, named = np.moveaxis(sums, -1, 0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.stack([worded / len(photos), correct / judged, named / large], axis=-1)
+            return np.stack(
+                [worded / len(photos), correct / judged, named / large], axis=-1
+            )
 
-    words, precision, coverage = bootstrap_sums(np.array(counts), figures, resamples=resamples)
+    words, precision, coverage = bootstrap_sums(
+        np.array(counts), figures, resamples=resamples
+    )
     _, judged, correct, large, named = map(sum, zip(*counts, strict=True))
-    totals = {name: (objects[0], objects[1]) for name, objects in sorted(by_class.items())}
-    return NameFigures(words, precision, coverage, judged, correct, large, named, totals)
+    totals = {
+        name: (objects[0], objects[1]) for name, objects in sorted(by_class.items())
+    }
+    return NameFigures(
+        words, precision, coverage, judged, correct, large, named, totals
+    )
 
 
 def threshold_curve(
@@ -131,7 +139,10 @@ def threshold_curve(
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> dict[float, NameFigures]:
     """The figures at each threshold, without intervals worth reading (one draw each)."""
-    return {value: score_names(photos, class_words, value, resamples=1) for value in thresholds}
+    return {
+        value: score_names(photos, class_words, value, resamples=1)
+        for value in thresholds
+    }
 
 
 def judge_regions(
@@ -177,7 +188,10 @@ class _Counts(NamedTuple):
 
 
 def _count(
-    photo: NamedPhoto, class_words: ClassWords, threshold: float, by_class: dict[str, list[int]]
+    photo: NamedPhoto,
+    class_words: ClassWords,
+    threshold: float,
+    by_class: dict[str, list[int]],
 ) -> _Counts:
     """The counts of one photo; adds its large objects, all and named, to those of their classes."""
     texts = [

@@ -59,7 +59,9 @@ class SentenceTable:
         flat = list(chain.from_iterable(sentences))
         names = tuple(dict.fromkeys(flat))
         number = {word: index for index, word in enumerate(names)}
-        words = np.fromiter(map(number.__getitem__, flat), dtype=np.int64, count=len(flat))
+        words = np.fromiter(
+            map(number.__getitem__, flat), dtype=np.int64, count=len(flat)
+        )
         return cls(words, lengths, names)
 
     def counts(self, longest: int = 4) -> Iterator[Counts]:
@@ -72,11 +74,17 @@ class SentenceTable:
         words = np.arange(len(self.names))[:, None]
         for order in range(1, longest + 1):
             if order > 1:
-                is_long_enough = ends[starts] - starts >= order  # words left in the sentence
+                is_long_enough = (
+                    ends[starts] - starts >= order
+                )  # words left in the sentence
                 starts = starts[is_long_enough]
-                keys = gram[is_long_enough] * word_count + self.words[starts + order - 1]
+                keys = (
+                    gram[is_long_enough] * word_count + self.words[starts + order - 1]
+                )
                 distinct, gram = np.unique(keys, return_inverse=True)
-                words = np.column_stack([words[distinct // word_count], distinct % word_count])
+                words = np.column_stack(
+                    [words[distinct // word_count], distinct % word_count]
+                )
             yield _count(sentence[starts], gram, words)
 
 
@@ -84,7 +92,9 @@ def _count(sentence: IntArray, gram: IntArray, words: IntArray) -> Counts:
     """The counts of n-grams, given sentence and number of each and the words of each number."""
     width = max(len(words), 1)
     keys, times = np.unique(sentence * width + gram, return_counts=True)
-    return Counts(keys // width, keys % width, times.astype(np.int64), len(words), words)
+    return Counts(
+        keys // width, keys % width, times.astype(np.int64), len(words), words
+    )
 
 
 def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:
@@ -111,12 +121,16 @@ def lookup(keys: IntArray, wanted: IntArray) -> tuple[IntArray, NDArray[np.bool_
     (array([1, 2]), array([ True, False]))
     """
     if not len(keys):
-        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(
+            len(wanted), dtype=np.bool_
+        )
     positions = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return positions, keys[positions] == wanted
 
 
-def require_pairs(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> None:
+def require_pairs(
+    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]
+) -> None:
     """Refuse lists that do not belong together.
 
     Raises:

@@ -36,7 +36,9 @@ class Problem:
 
     def line(self) -> str:
         """One line for people."""
-        return f"{self.kind}: {self.count} ({', '.join(self.examples)}); {self.treatment}"
+        return (
+            f"{self.kind}: {self.count} ({', '.join(self.examples)}); {self.treatment}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -61,7 +63,10 @@ class Pairs:
 
 
 def pair(
-    predictions: Predictions, references: Mapping[Any, Sequence[str]], *, tokenized: bool = False
+    predictions: Predictions,
+    references: Mapping[Any, Sequence[str]],
+    *,
+    tokenized: bool = False,
 ) -> Pairs:
     """Pair predictions with references.
 
@@ -77,7 +82,9 @@ def pair(
     Raises:
         ValueError: there are no references, no id is in both, or an id's references are a string.
     """
-    rows = list(predictions.items() if isinstance(predictions, Mapping) else predictions)
+    rows = list(
+        predictions.items() if isinstance(predictions, Mapping) else predictions
+    )
     captions = dict(reversed(rows))  # of several for one id the first
     cut = str.split if tokenized else ptb_tokenize
     groups = _cut_references(references, cut)

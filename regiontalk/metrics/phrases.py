@@ -90,7 +90,11 @@ class PhraseReport:
 
 
 def localisation(
-    answers: Iterable[PhraseAnswer], *, threshold: float = 0.5, resamples: int = 1000, seed: int = 0
+    answers: Iterable[PhraseAnswer],
+    *,
+    threshold: float = 0.5,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> PhraseReport:
     """All phrase figures of a data set.
 

@@ -87,10 +87,14 @@ def proposal_recall(
         raise ValueError(
             "recall: expected a photo with a true box, got none; check the annotations"
         )
-    best = np.concatenate([best_overlaps(photo, counts) for photo in used])  # (truths, counts)
+    best = np.concatenate(
+        [best_overlaps(photo, counts) for photo in used]
+    )  # (truths, counts)
     is_covered = _covered(best, thresholds).reshape(len(best), -1)
     averages = _covered(best, COCO_THRESHOLDS).mean(axis=2)
-    names = np.repeat([photo.photo for photo in used], [len(photo.truths_xyxy) for photo in used])
+    names = np.repeat(
+        [photo.photo for photo in used], [len(photo.truths_xyxy) for photo in used]
+    )
     figures = bootstrap_shares(
         np.concatenate([is_covered, averages], axis=1),
         names.tolist(),
@@ -108,7 +112,9 @@ def proposal_recall(
 
 def _covered(best: FloatArray, thresholds: Sequence[float]) -> NDArray[np.bool_]:
     """Which best IoUs (M, counts) reach each threshold: (M, counts, thresholds)."""
-    is_covered: NDArray[np.bool_] = best[:, :, None] >= np.array(thresholds, dtype=best.dtype)
+    is_covered: NDArray[np.bool_] = best[:, :, None] >= np.array(
+        thresholds, dtype=best.dtype
+    )
     return is_covered
 
 

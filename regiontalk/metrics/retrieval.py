@@ -20,7 +20,9 @@ from regiontalk.metrics.bootstrap import Interval, bootstrap_interval, bootstrap
 AT = (1, 5, 10)
 # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
 BLOCK = (128, 640)
-KEPT_BYTES = 100_000_000  # of blocks with true pairs, kept so that most are not made twice
+KEPT_BYTES = (
+    100_000_000  # of blocks with true pairs, kept so that most are not made twice
+)
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
 Blocks = Callable[[IntArray, IntArray], ScoreArray]
@@ -101,7 +103,9 @@ def retrieval(
     folds = tuple(len(fold_result.photo_to_sentence) for fold_result in ranks_by_fold)
     return RetrievalReport(
         photos=sum(folds),
-        sentences=sum(len(fold_result.sentence_to_photo) for fold_result in ranks_by_fold),
+        sentences=sum(
+            len(fold_result.sentence_to_photo) for fold_result in ranks_by_fold
+        ),
         folds=folds,
         photo_to_sentence=_figures(forward, resamples, seed),
         sentence_to_photo=_figures(backward, resamples, seed),
@@ -137,7 +141,10 @@ def ranks(
     make = _blocks_of(scores)
     tiles = list(_tiles(owner, count, block))
     truths, cached_tiles = _true_scores(make, tiles, owner, count)
-    forward, backward = np.ones(count, dtype=np.int64), np.ones(len(owner), dtype=np.int64)
+    forward, backward = (
+        np.ones(count, dtype=np.int64),
+        np.ones(len(owner), dtype=np.int64),
+    )
     for number, (rows, columns) in enumerate(tiles):
         tile = cached_tiles.pop(number, None)
         if tile is None:
@@ -145,7 +152,9 @@ def ranks(
         is_earlier = columns < truths.best_sentence[rows, None]
         forward[rows] += _count_above(tile, truths.best[rows, None], is_earlier, axis=1)
         is_earlier = rows[:, None] < owner[columns]
-        backward[columns] += _count_above(tile, truths.of_sentence[columns], is_earlier, axis=0)
+        backward[columns] += _count_above(
+            tile, truths.of_sentence[columns], is_earlier, axis=0
+        )
     return Ranks(forward, backward, owner)
 
 
@@ -164,7 +173,10 @@ class _TrueScores(NamedTuple):
 
 
 def _true_scores(
-    make: Blocks, tiles: Sequence[tuple[IntArray, IntArray]], owner: IntArray, count: int
+    make: Blocks,
+    tiles: Sequence[tuple[IntArray, IntArray]],
+    owner: IntArray,
+    count: int,
 ) -> tuple[_TrueScores, dict[int, ScoreArray]]:
     """The scores of true pairs, and by their numbers the blocks that hold some, as many as `KEPT_BYTES` allow."""
     truths = _TrueScores(
@@ -187,12 +199,16 @@ def _true_scores(
     return truths, cached_tiles
 
 
-def _photo_count(scores: ScoreArray | Blocks, owner: IntArray, photos: int | None) -> int:
+def _photo_count(
+    scores: ScoreArray | Blocks, owner: IntArray, photos: int | None
+) -> int:
     """N, once the shapes agree."""
     if not callable(scores):
         count = _matrix_rows(scores, owner, photos)
     elif photos is None:
-        raise ValueError("photos: expected their number with a callable, got None; pass photos=N")
+        raise ValueError(
+            "photos: expected their number with a callable, got None; pass photos=N"
+        )
     else:
         count = photos
     if owner.ndim != 1 or not len(owner) or owner.min() < 0 or owner.max() >= count:
@@ -242,7 +258,9 @@ def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArra
     """One block, refused where its shape is wrong or a score is not finite (NaN would rank first for free)."""
     tile = np.asarray(make(rows, columns))
     if tile.shape != (len(rows), len(columns)):
-        raise ValueError(f"block: expected shape ({len(rows)}, {len(columns)}), got {tile.shape}")
+        raise ValueError(
+            f"block: expected shape ({len(rows)}, {len(columns)}), got {tile.shape}"
+        )
     if not np.isfinite(tile).all():
         raise ValueError(
             "scores: expected finite numbers, got NaN or infinity; look at the model's output"
@@ -250,9 +268,13 @@ def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArra
     return tile
 
 
-def _raise_best(truths: _TrueScores, rows: IntArray, columns: IntArray, masked: ScoreArray) -> None:
+def _raise_best(
+    truths: _TrueScores, rows: IntArray, columns: IntArray, masked: ScoreArray
+) -> None:
     """Take over, in place, each photo's best true sentence of one block; of equal ones the lower row number stays."""
-    position = masked.argmax(axis=1)  # columns rise inside a photo: argmax takes the lower one
+    position = masked.argmax(
+        axis=1
+    )  # columns rise inside a photo: argmax takes the lower one
     scores = masked[np.arange(len(rows)), position]
     is_better = scores > truths.best[rows]
     truths.best[rows[is_better]] = scores[is_better]
@@ -303,7 +325,9 @@ def _fold_blocks(make: Blocks, start: int, inside: IntArray) -> Blocks:
     return lambda rows, columns: make(rows + start, inside[columns])
 
 
-def _figures(folds: Sequence[FoldRanks], resamples: int, seed: int) -> dict[str, Interval]:
+def _figures(
+    folds: Sequence[FoldRanks], resamples: int, seed: int
+) -> dict[str, Interval]:
     """Figures of all folds, averaged over them.
 
     Folds hold as many photos each, so the mean over all ranks is the mean of the folds' (nearly,
@@ -316,7 +340,11 @@ def _figures(folds: Sequence[FoldRanks], resamples: int, seed: int) -> dict[str,
     columns = np.stack([*(all_ranks <= depth for depth in AT), all_ranks], axis=1)
     *recalls, mean = bootstrap_shares(columns, names, resamples=resamples, seed=seed)
     figures = {f"R@{depth}": recall for depth, recall in zip(AT, recalls, strict=True)}
-    return {**figures, "median rank": _median_rank(folds, resamples, seed), "mean rank": mean}
+    return {
+        **figures,
+        "median rank": _median_rank(folds, resamples, seed),
+        "mean rank": mean,
+    }
 
 
 def _median_rank(folds: Sequence[FoldRanks], resamples: int, seed: int) -> Interval:
@@ -325,7 +353,9 @@ def _median_rank(folds: Sequence[FoldRanks], resamples: int, seed: int) -> Inter
     starts = np.cumsum([0, *sizes])
 
     def median(drawn: IntArray) -> float:
-        draws = np.bincount(drawn, minlength=starts[-1])  # how often each photo was drawn
+        draws = np.bincount(
+            drawn, minlength=starts[-1]
+        )  # how often each photo was drawn
         medians = []
         for (fold_ranks, photos), start in zip(folds, starts[:-1], strict=True):
             drawn_ranks = np.repeat(fold_ranks, draws[start + photos])

@@ -24,7 +24,10 @@ Photo = tuple[tuple[int, int], FloatArray, FloatArray]
 
 SLACK = 1.0  # pixels beyond the edge that rounding explains
 PHOTOS = 300  # looked at for the readings: enough for a mean, a second of work
-CLEARLY = (1.25, 0.05)  # another reading must be better by this factor and by this much IoU
+CLEARLY = (
+    1.25,
+    0.05,
+)  # another reading must be better by this factor and by this much IoU
 AS_GIVEN = "x1,y1,x2,y2 in pixels"
 
 
@@ -75,7 +78,9 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
         )
     readings = compare_readings(photos)
     lines += _better_reading(readings)
-    return BoxSanity(detections, broken, outside, truths_outside, readings, tuple(lines))
+    return BoxSanity(
+        detections, broken, outside, truths_outside, readings, tuple(lines)
+    )
 
 
 def _better_reading(readings: dict[str, float]) -> list[str]:
@@ -137,13 +142,17 @@ def _leaves(boxes_xyxy: FloatArray, size_wh: tuple[int, int]) -> NDArray[np.bool
     return np.asarray(low | high, dtype=np.bool_)
 
 
-def _readings(boxes: FloatArray, size_wh: tuple[int, int], largest: float) -> dict[str, FloatArray]:
+def _readings(
+    boxes: FloatArray, size_wh: tuple[int, int], largest: float
+) -> dict[str, FloatArray]:
     """The same numbers (N, 4) read in every way, as x1, y1, x2, y2 in pixels of the photo."""
     readings: dict[str, FloatArray] = {}
     for scale, factor_wh in _scales(size_wh, largest).items():
         factors = np.array([*factor_wh, *factor_wh])
         for form, pixels in _forms(boxes).items():
-            readings[f"{form} in {scale}"] = np.asarray(pixels * factors, dtype=np.float32)
+            readings[f"{form} in {scale}"] = np.asarray(
+                pixels * factors, dtype=np.float32
+            )
     return readings
 
 
@@ -153,7 +162,9 @@ def _forms(boxes: FloatArray) -> dict[str, FloatArray]:
     return {
         "x1,y1,x2,y2": boxes,
         "x,y,width,height": np.concatenate([first, first + second], axis=1),
-        "centre x,y,width,height": np.concatenate([first - second / 2, first + second / 2], axis=1),
+        "centre x,y,width,height": np.concatenate(
+            [first - second / 2, first + second / 2], axis=1
+        ),
         "y1,x1,y2,x2": boxes[:, [1, 0, 3, 2]],
     }
 
@@ -162,12 +173,18 @@ def _scales(size_wh: tuple[int, int], largest: float) -> dict[str, tuple[float, 
     """What takes the numbers to pixels of the photo, for every size that they may refer to."""
     width, height = size_wh
     largest = max(largest, 1e-6)
-    side, square = largest, f"pixels of a picture squashed to {largest:.0f}x{largest:.0f}"
+    side, square = (
+        largest,
+        f"pixels of a picture squashed to {largest:.0f}x{largest:.0f}",
+    )
     if largest <= 1.01:
         side, square = 1.0, "shares 0..1 of the photo"
     long_side = max(size_wh) / largest
     return {
         "pixels": (1.0, 1.0),
         square: (width / side, height / side),
-        f"pixels of a picture scaled to a long side of {largest:.0f}": (long_side, long_side),
+        f"pixels of a picture scaled to a long side of {largest:.0f}": (
+            long_side,
+            long_side,
+        ),
     }

@@ -25,7 +25,9 @@ from regiontalk.metrics.ngrams import Tokens, require_pairs
 
 MEMORY_GIB = 8  # the most that its published wrapper gives it
 TIMEOUT_S = 7200.0  # it parses every reference
-_LAST_JAVA = 14  # it writes its output with the JavaScript engine, which Java 15 no longer has
+_LAST_JAVA = (
+    14  # it writes its output with the JavaScript engine, which Java 15 no longer has
+)
 _JUDGE = "SPICE's jar"
 
 
@@ -90,7 +92,9 @@ def missing_libraries(jar: Path) -> list[str]:
         with zipfile.ZipFile(jar) as file:
             manifest = file.read("META-INF/MANIFEST.MF").decode("utf-8")
     except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{_JUDGE}: expected spice-1.0.jar, got {jar} ({error})") from error
+        raise ValueError(
+            f"{_JUDGE}: expected spice-1.0.jar, got {jar} ({error})"
+        ) from error
     # a long line goes on after a blank
     unfolded = manifest.replace("\r\n", "\n").replace("\n ", "")
     missing: list[str] = []
@@ -118,13 +122,17 @@ def _ask(
         )
         try:
             rows = json.loads((folder / "output.json").read_text(encoding="utf-8"))
-            scores_by_row = {int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows}
+            scores_by_row = {
+                int(row["image_id"]): float(row["scores"]["All"]["f"]) for row in rows
+            }
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"{_JUDGE}: expected scores with All.f in its output ({error!r})"
             ) from error
     wanted = {row["image_id"] for row in asked}
-    is_valid = all(math.isfinite(score) and 0 <= score <= 1 for score in scores_by_row.values())
+    is_valid = all(
+        math.isfinite(score) and 0 <= score <= 1 for score in scores_by_row.values()
+    )
     if set(scores_by_row) != wanted or not is_valid:
         raise ValueError(
             f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(scores_by_row)} answers"

@@ -48,8 +48,21 @@ _SPELT = {
     "}": "-rcb-",
     '"': "''",
 }
-_SIGNS = {"\u00a3": "#", "\u20ac": "$", "\u00bd": "1/2", "\u00bc": "1/4", "\u00be": "3/4"}
-_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'", "&nbsp;": " "}
+_SIGNS = {
+    "\u00a3": "#",
+    "\u20ac": "$",
+    "\u00bd": "1/2",
+    "\u00bc": "1/4",
+    "\u00be": "3/4",
+}
+_ENTITIES = {
+    "&amp;": "&",
+    "&lt;": "<",
+    "&gt;": ">",
+    "&quot;": '"',
+    "&apos;": "'",
+    "&nbsp;": " ",
+}
 _QUOTES = str.maketrans(
     {
         "\u2019": "'",
@@ -112,7 +125,10 @@ _RULES = (
     ("number", r"[-+]?\d*(?:[.,:-]\d+)+(?:/\d+)?(?!-?[a-z]*-|\d)|[-+]\d+(?![\w-])"),
     ("aphetic", r"'t(?=is|was)|'n'|'(?:em|cause|till?)(?![a-z])|y'(?=all)"),
     ("clitic", r"'(?:s|m|d|ll|re|ve|n)(?![a-z])|n't(?![a-z])"),
-    ("joined", r"can(?=not\b)|got(?=ta\b)|gon(?=na\b)|wan(?=na\b)|gim(?=me\b)|lem(?=me\b)"),
+    (
+        "joined",
+        r"can(?=not\b)|got(?=ta\b)|gon(?=na\b)|wan(?=na\b)|gim(?=me\b)|lem(?=me\b)",
+    ),
     (
         "elided",
         r"(?:[dlcn]|qu)'[^\W\d_][\w-]+|(?:o|e|ne)'[a-z][\w-]+|[dlj]'(?!\w)|j'|ma'am|cap'n|ol'(?![a-z])|s'mores|(?:dunk|someth)in'",
@@ -127,7 +143,9 @@ _RULES = (
     ("marks", r"[?!]+"),
     ("other", r"[^\s\U00010000-\U0010ffff]"),
 )
-_TOKEN = re.compile("|".join(f"(?P<{name}>{rule})" for name, rule in _RULES), re.IGNORECASE)
+_TOKEN = re.compile(
+    "|".join(f"(?P<{name}>{rule})" for name, rule in _RULES), re.IGNORECASE
+)
 # What a blank does not part: tags, and full stops whose meaning hangs on the next word.
 _HANGS = re.compile(r"<.|(?:.*[^\w.])?(?:[a-z]|nos?)\.$", re.IGNORECASE)
 

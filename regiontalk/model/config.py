@@ -43,11 +43,16 @@ class DecodingConfig(BaseModel):
 
     beams: int = Field(3, ge=1, le=1000, description="K of the beam search")
     length_power: float = Field(
-        0.7, ge=0, description="captions are ranked by log-probability / length ** power"
+        0.7,
+        ge=0,
+        description="captions are ranked by log-probability / length ** power",
     )
     max_words: int = Field(20, ge=1, le=1000, description="longest caption")
     photo_min_words: int = Field(
-        0, ge=0, le=1000, description="a whole photo's sentence has at least so many words"
+        0,
+        ge=0,
+        le=1000,
+        description="a whole photo's sentence has at least so many words",
     )
     photo_beams: int | None = Field(
         None, ge=1, description="K of whole photos, where it is not `beams`"
@@ -58,19 +63,29 @@ class DecodingConfig(BaseModel):
         description="of a photo's K sentences the one with the best rank plus so much times eq. 8 is taken",
     )
     photo_repetition: float = Field(
-        0.0, ge=0, description="what a sentence that says a content word twice loses of its rank"
+        0.0,
+        ge=0,
+        description="what a sentence that says a content word twice loses of its rank",
     )
     threshold: float = Field(
         0.3, ge=0, le=1, description="a region below this confidence gets no words"
     )
     photo_threshold: float = Field(
-        0.5, ge=0, le=1, description="a photo's sentence below this confidence is hedged"
+        0.5,
+        ge=0,
+        le=1,
+        description="a photo's sentence below this confidence is hedged",
     )
     region_beams: int | None = Field(
-        None, ge=1, le=1000, description="K of regions, where it is not that of whole photos"
+        None,
+        ge=1,
+        le=1000,
+        description="K of regions, where it is not that of whole photos",
     )
     region_length_power: float | None = Field(
-        None, ge=0, description="length_power of regions, where it is not that of whole photos"
+        None,
+        ge=0,
+        description="length_power of regions, where it is not that of whole photos",
     )
     candidates: int = Field(
         0,
@@ -85,7 +100,10 @@ class DecodingConfig(BaseModel):
         description="share of the smaller of two boxes of one kind of thing that makes them one",
     )
     photo_check: float = Field(
-        0.0, ge=0, le=1, description="an image less likely a photo gets no words; 0 = not asked"
+        0.0,
+        ge=0,
+        le=1,
+        description="an image less likely a photo gets no words; 0 = not asked",
     )
     neutral_margin: float = Field(
         0.0,
@@ -95,7 +113,9 @@ class DecodingConfig(BaseModel):
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
     beta: float = Field(
-        0.0, ge=0, description="smoothing of word paths where snippets are inferred (eq. 12)"
+        0.0,
+        ge=0,
+        description="smoothing of word paths where snippets are inferred (eq. 12)",
     )
     phrases: bool = Field(
         False, description="those paths change regions only where a phrase may begin"
@@ -122,12 +142,16 @@ class ModelConfig(BaseModel):
         description="region vectors come from somebody else, not from the photo",
         serialization_alias="given",  # in fingerprints, which never change
     )
-    photo_check: bool = Field(False, description="the model tells photos from other images")
+    photo_check: bool = Field(
+        False, description="the model tells photos from other images"
+    )
     folded: bool = Field(
-        False, description="batch norms are folded into their convolutions, for use only"
+        False,
+        description="batch norms are folded into their convolutions, for use only",
     )
     int8: bool = Field(
-        False, description="the decoder's largest layers are in int8 (`model.int8`), for use only"
+        False,
+        description="the decoder's largest layers are in int8 (`model.int8`), for use only",
     )
 
     @model_validator(mode="before")
@@ -146,7 +170,9 @@ def preprocessing_of(sizes: ExtractorConfig) -> Preprocessing:
     return replace(imagenet, mean=half, std=half)
 
 
-def chain_of(decoding: DecodingConfig, vocabulary: Vocabulary, beta: float | None = None) -> Chain:
+def chain_of(
+    decoding: DecodingConfig, vocabulary: Vocabulary, beta: float | None = None
+) -> Chain:
     """How a model's snippets are inferred; ``beta`` None takes its own."""
 
     def starts(sentence: Sequence[int]) -> list[bool]:

@@ -28,8 +28,14 @@ def resolve_model(name: str | Path) -> Path:
     if is_bundled:
         return bundled
     text = str(name)
-    if isinstance(name, Path) or _looks_like_a_path(text) or not _HUB_NAME.fullmatch(text):
-        names = ", ".join(sorted(file.parent.name for file in BUNDLED.glob("*/config.json")))
+    if (
+        isinstance(name, Path)
+        or _looks_like_a_path(text)
+        or not _HUB_NAME.fullmatch(text)
+    ):
+        names = ", ".join(
+            sorted(file.parent.name for file in BUNDLED.glob("*/config.json"))
+        )
         raise ValueError(
             f"model: expected a bundled name ({names or 'none'}), a model folder or owner/name, got {text!r}"
         )

@@ -34,7 +34,9 @@ class Int8Linear(nn.Module):
     @torch.no_grad()
     def from_linear(cls, linear: nn.Linear) -> Int8Linear:
         """The nearest layer in int8; each row's largest weight takes the grid's last step."""
-        layer = cls(linear.in_features, linear.out_features, bias=linear.bias is not None)
+        layer = cls(
+            linear.in_features, linear.out_features, bias=linear.bias is not None
+        )
         weight = linear.weight.detach()
         # as fp16 will hold it, so that a saved model is the one that was measured
         scale = (weight.abs().amax(1).clamp_min(1e-4) / LARGEST_WEIGHT).half().float()
@@ -57,7 +59,9 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(R, enter) to (R, leave)."""
-        input_scale = inputs.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST) / LARGEST_INPUT
+        input_scale = (
+            inputs.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST) / LARGEST_INPUT
+        )
         steps = (inputs / input_scale).round()
         # sums of whole numbers below 2^24 are exact in float32
         products = functional.linear(steps, self.weight.float())

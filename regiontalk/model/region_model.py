@@ -46,7 +46,9 @@ class RegionModel(nn.Module):
         self.preprocessing = preprocessing_of(config.extractor)
         self.extractor = self._extractor(backbone, crops)
         self.aligner = Aligner(
-            features=self.extractor.vector_size, vocabulary=len(vocabulary), config=config.aligner
+            features=self.extractor.vector_size,
+            vocabulary=len(vocabulary),
+            config=config.aligner,
         )
         self.generator = Generator(
             features=self.condition_size(),
@@ -54,9 +56,13 @@ class RegionModel(nn.Module):
             vocabulary=vocabulary,
             config=config.generator,
         )
-        self.photo_check = nn.Linear(self.extractor.vector_size, 1) if config.photo_check else None
+        self.photo_check = (
+            nn.Linear(self.extractor.vector_size, 1) if config.photo_check else None
+        )
 
-    def _extractor(self, backbone: Backbone | None, crops: CropNetwork | None) -> OnePassExtractor:
+    def _extractor(
+        self, backbone: Backbone | None, crops: CropNetwork | None
+    ) -> OnePassExtractor:
         """The extractor that the settings describe, on ready networks where there are any."""
         sizes = self.config.extractor
         if self.config.precomputed is not None:
@@ -85,7 +91,9 @@ class RegionModel(nn.Module):
         """C, the length of what the generator is conditioned on."""
         config = self.config.generator
         is_embedded = config.source == "embedding"
-        vector_size = self.config.aligner.size if is_embedded else self.extractor.vector_size
+        vector_size = (
+            self.config.aligner.size if is_embedded else self.extractor.vector_size
+        )
         vectors = 2 if config.with_photo else 1
         geometry_size = GEOMETRY_SIZE if config.geometry else 0
         return vectors * vector_size + geometry_size
@@ -93,7 +101,9 @@ class RegionModel(nn.Module):
     def annotation_size(self) -> int:
         """The length of an annotation vector, of a region or of a cell."""
         config = self.config.generator
-        vector_size = self.extractor.vector_size if config.regions else self.extractor.cell_size
+        vector_size = (
+            self.extractor.vector_size if config.regions else self.extractor.cell_size
+        )
         return vector_size + (PLACE_SIZE if config.places else 0)
 
     def conditions(
@@ -119,7 +129,9 @@ class RegionModel(nn.Module):
         whole_photos = self._whole_photos(boxes_xyxy)
         vectors = self.extractor.vectors(maps, torch.cat([whole_photos, boxes_xyxy], 1))
         photo_vectors, region_vectors = vectors[:, :1], vectors[:, 1:]
-        conditions = self.condition(region_vectors, photo_vectors, boxes_xyxy).flatten(0, 1)
+        conditions = self.condition(region_vectors, photo_vectors, boxes_xyxy).flatten(
+            0, 1
+        )
         if not config.attention:
             return conditions, None
         attended_xyxy = boxes_xyxy
@@ -127,9 +139,13 @@ class RegionModel(nn.Module):
             proposed, _ = self.extractor.propose(maps, config.regions)
             attended_xyxy = proposed if seen_xyxy is None else seen_xyxy
         annotations = self.annotation_vectors(maps, attended_xyxy)
-        return conditions, self.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(0, 1)
+        return conditions, self.of_each_box(annotations, boxes_xyxy.shape[1]).flatten(
+            0, 1
+        )
 
-    def condition(self, vectors: Tensor, photo_vectors: Tensor, boxes_xyxy: Tensor) -> Tensor:
+    def condition(
+        self, vectors: Tensor, photo_vectors: Tensor, boxes_xyxy: Tensor
+    ) -> Tensor:
         """What the generator reads of boxes, from their region vectors.
 
         Args:
@@ -192,7 +208,9 @@ class RegionModel(nn.Module):
         with skip_init():
             backbone = None
             if config.precomputed is None:  # else there is nothing to build
-                backbone = Backbone(sizes.backbone, same_padding=sizes.same_padding, light=True)
+                backbone = Backbone(
+                    sizes.backbone, same_padding=sizes.same_padding, light=True
+                )
             model = cls(config=config, vocabulary=vocabulary, backbone=backbone)
         if config.folded:
             model.extractor.fold()
@@ -234,7 +252,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     try:
         return torch.zeros(1, device=device).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # each backend has its own
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+    ) as error:  # each backend has its own
         first_line = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(
             f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first_line})"

@@ -28,14 +28,18 @@ def open_folder(folder: Path, record: type[Config]) -> tuple[Config, Vocabulary]
     """
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        raise ValueError(f"{folder}: not a complete model folder; missing {', '.join(missing)}")
+        raise ValueError(
+            f"{folder}: not a complete model folder; missing {', '.join(missing)}"
+        )
     try:
         text = (folder / "config.json").read_bytes()
         config = record.model_validate_json(text, context=WRITTEN_BY_US)
     except ValidationError as error:
         description = describe_errors(error, record)
         # another kind of model has other settings throughout: its kind says it all
-        of_kind = [text for text in description.split("; ") if text.startswith("kind: ")]
+        of_kind = [
+            text for text in description.split("; ") if text.startswith("kind: ")
+        ]
         reason = of_kind[0] if of_kind else description
         raise ValueError(f"{folder / 'config.json'}: {reason}") from error
     return config, Vocabulary.load(folder / "vocabulary.json")

@@ -19,16 +19,24 @@ from regiontalk.text.vocabulary import Vocabulary
 
 
 def save_folder(
-    folder: Path, module: nn.Module, config: BaseModel, vocabulary: Vocabulary, card: str
+    folder: Path,
+    module: nn.Module,
+    config: BaseModel,
+    vocabulary: Vocabulary,
+    card: str,
 ) -> None:
     """Write the four files of any model, ``config.json`` last; graphs of the weights that stood there before go."""
     folder.mkdir(parents=True, exist_ok=True)
     for graph in folder.glob("*.onnx"):
         graph.unlink()
     tensors = {key: _half(value) for key, value in module.state_dict().items()}
-    atomic_write(folder / "model.safetensors", lambda path: _save_tensors(tensors, path))
+    atomic_write(
+        folder / "model.safetensors", lambda path: _save_tensors(tensors, path)
+    )
     atomic_write(folder / "vocabulary.json", vocabulary.save)
-    atomic_write(folder / "README.md", lambda path: path.write_text(card, encoding="utf-8"))
+    atomic_write(
+        folder / "README.md", lambda path: path.write_text(card, encoding="utf-8")
+    )
     settings = config.model_dump_json(indent=2) + "\n"
     atomic_write(folder / "config.json", lambda path: path.write_text(settings))
 
@@ -40,7 +48,9 @@ def _half(value: Tensor) -> Tensor:
         return value
     largest = value.abs().max()
     if largest > torch.finfo(torch.float16).max:
-        raise ValueError(f"weights: expected values that fp16 can hold, got {float(largest):g}")
+        raise ValueError(
+            f"weights: expected values that fp16 can hold, got {float(largest):g}"
+        )
     return value.half()
 
 
@@ -93,7 +103,8 @@ def load_strictly(model: nn.Module, path: Path) -> None:
     for key, value in wanted.items():
         _check_alike(f"{path}: {key}", value, tensors[key])
     state = {
-        key: value.float() if value.is_floating_point() else value for key, value in tensors.items()
+        key: value.float() if value.is_floating_point() else value
+        for key, value in tensors.items()
     }
     model.load_state_dict(state, assign=True)
 

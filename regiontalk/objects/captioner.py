@@ -40,7 +40,12 @@ MANY = "many"
 LARGE, SMALL = 0.25, 0.02  # shares of the photo's area
 SIZES = ("large", "small")
 PLACES = ("left", "middle", "right", "top", "bottom")
-DESCRIBING = (*NUMBERS, MANY, *SIZES, *PLACES)  # every word that `describe` adds to the labels
+DESCRIBING = (
+    *NUMBERS,
+    MANY,
+    *SIZES,
+    *PLACES,
+)  # every word that `describe` adds to the labels
 
 
 @renamed_argument(things="detections", most="max_count")
@@ -73,7 +78,9 @@ def _described(
     label: str, detections: Sequence[Detection], size_wh: tuple[int, int]
 ) -> tuple[float, list[str]]:
     """The largest area of one label's boxes as a share of the photo, and the words for all of them."""
-    boxes = np.array([detection.box for detection in detections]) / np.array([*size_wh, *size_wh])
+    boxes = np.array([detection.box for detection in detections]) / np.array(
+        [*size_wh, *size_wh]
+    )
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = (high - low).prod(1)
     total_area = max(float(areas.sum()), 1e-12)
@@ -120,7 +127,8 @@ class ObjectsConfig(BaseModel):
     kind: Literal["objects"] = "objects"
     name: str = Field("unnamed", description="what results call the model")
     reads: Reads = Field(
-        "labels", description="what it was taught on: a detector's class names, or region captions"
+        "labels",
+        description="what it was taught on: a detector's class names, or region captions",
     )
     max_descriptions: int = Field(
         12,
@@ -128,11 +136,17 @@ class ObjectsConfig(BaseModel):
         description="descriptions of a photo that it reads",
         serialization_alias="most",  # in fingerprints, which never change
     )
-    word_size: int = Field(128, ge=1, description="length of a word vector of the encoder")
-    size: int = Field(
-        256, ge=1, description="D, what the encoder says of each word, and its hidden size"
+    word_size: int = Field(
+        128, ge=1, description="length of a word vector of the encoder"
     )
-    dropout: float = Field(0.2, ge=0, lt=1, description="on the encoder's word vectors and states")
+    size: int = Field(
+        256,
+        ge=1,
+        description="D, what the encoder says of each word, and its hidden size",
+    )
+    dropout: float = Field(
+        0.2, ge=0, lt=1, description="on the encoder's word vectors and states"
+    )
     generator: GeneratorConfig = GeneratorConfig(
         cell="gru", hidden=256, word_size=256, image="state", attention=128
     )
@@ -193,7 +207,9 @@ class ObjectSpeaker(nn.Module):
         Returns:
             condition (B, D), annotation vectors (B, P, D) and their mask (B, P), True = a word.
         """
-        texts = [self._closed(photo_descriptions) for photo_descriptions in descriptions]
+        texts = [
+            self._closed(photo_descriptions) for photo_descriptions in descriptions
+        ]
         padded, is_word = pad_token_ids(texts)
         device = self.generator.output.weight.device
         token_ids = torch.from_numpy(padded).to(device)
@@ -302,7 +318,9 @@ class ObjectCaptioner:
             whole_photo = (0.0, 0.0, float(width), float(height))
             caption = RegionCaption(whole_photo, text or None, confidence)
             regions = tuple(_as_region(detection) for detection in photo_detections)
-            results.append(ImageResult(photo.name, photo.size_wh, config.name, caption, regions))
+            results.append(
+                ImageResult(photo.name, photo.size_wh, config.name, caption, regions)
+            )
         return results
 
     @torch.inference_mode()
@@ -319,7 +337,9 @@ class ObjectCaptioner:
         )
         sentences: list[tuple[str, float]] = []
         for caption in captions:
-            mean_log_prob = max(caption.log_probability, -1e3) / (len(caption.words) + 1)
+            mean_log_prob = max(caption.log_probability, -1e3) / (
+                len(caption.words) + 1
+            )
             confidence = calibrated(decoding.photo, mean_log_prob, 0.0)
             sentences.append((model.vocabulary.decode(caption.words), confidence))
         return sentences
@@ -327,4 +347,6 @@ class ObjectCaptioner:
 
 def _as_region(detection: Detection) -> RegionCaption:
     """A detection as a region of the result; its score is its confidence."""
-    return RegionCaption(detection.box, detection.label, detection.score, detection.score)
+    return RegionCaption(
+        detection.box, detection.label, detection.score, detection.score
+    )

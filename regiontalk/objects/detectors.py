@@ -71,7 +71,11 @@ class YoloxDetector:
 
     @renamed_argument(threshold="min_score", overlap="nms_iou")
     def __init__(
-        self, session: Any, names: Sequence[str], min_score: float = 0.35, nms_iou: float = 0.5
+        self,
+        session: Any,
+        names: Sequence[str],
+        min_score: float = 0.35,
+        nms_iou: float = 0.5,
     ) -> None:
         """Take an open session.
 
@@ -87,7 +91,9 @@ class YoloxDetector:
         first_input, *more_inputs = session.get_inputs()
         shape = list(first_input.shape)
         side = shape[-1] if shape else None
-        is_square = isinstance(side, int) and shape[1:] == [3, side, side] and len(shape) == 4
+        is_square = (
+            isinstance(side, int) and shape[1:] == [3, side, side] and len(shape) == 4
+        )
         if more_inputs or not is_square:
             raise ValueError(
                 f"yolox: expected one input (1, 3, S, S), got {shape}; is this a YOLOX export?"
@@ -123,7 +129,9 @@ class YoloxDetector:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime raises a class of its own for every kind of damage
+        except (
+            Exception
+        ) as error:  # onnxruntime raises a class of its own for every kind of damage
             raise ValueError(
                 f"{path}: expected an ONNX network ({str(error).splitlines()[0]})"
             ) from error
@@ -167,7 +175,9 @@ def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
     return np.ascontiguousarray(bgr), scale
 
 
-def decode_yolox(raw: NDArray[Any], size: int) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+def decode_yolox(
+    raw: NDArray[Any], size: int
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
     """What the cells of a YOLOX network say: centre = (cell + offset) * stride, side = exp(value) * stride.
 
     Args:
@@ -206,7 +216,9 @@ class TorchvisionDetector:
     reads: Reads = "labels"
 
     @renamed_argument(threshold="min_score")
-    def __init__(self, network: Any, names: Sequence[str], min_score: float = 0.5) -> None:
+    def __init__(
+        self, network: Any, names: Sequence[str], min_score: float = 0.5
+    ) -> None:
         """Take a built detector.
 
         Args:
@@ -272,7 +284,9 @@ class RegionDetector:
         result = self._captioner.caption(image, regions=self._regions)
         captioned = [region for region in result.regions if region.text]
         captioned.sort(key=lambda region: -region.confidence)
-        surest = {region.text: region for region in reversed(captioned)}  # of each wording
+        surest = {
+            region.text: region for region in reversed(captioned)
+        }  # of each wording
         return [
             Detection(str(region.text), region.box, region.confidence)
             for region in captioned
@@ -301,7 +315,9 @@ def find_detector(text: str, device: str = "cpu") -> Detector:
                 "name a local file with torchvision:WEIGHTS.safetensors"
             ) from error
     if kind == "regions":
-        return RegionDetector(RegionCaptioner.from_pretrained(argument or "mini", device=device))
+        return RegionDetector(
+            RegionCaptioner.from_pretrained(argument or "mini", device=device)
+        )
     raise ValueError(f"detector: expected one of {', '.join(KINDS)}, got {text!r}")
 
 

@@ -73,11 +73,15 @@ class Backbone(nn.Module):
         self._levels = [levels[8], levels[16]]
         fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
         self.channels = (fine, middle, int(net.num_features))
-        self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"  # Swin, MambaOut
+        self._channels_last = (
+            getattr(net, "output_fmt", "NCHW") == "NHWC"
+        )  # Swin, MambaOut
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""
-        final, (fine, middle) = self.net.forward_intermediates(pixels, indices=self._levels)
+        final, (fine, middle) = self.net.forward_intermediates(
+            pixels, indices=self._levels
+        )
         if self._channels_last:
             final = final.permute(0, 3, 1, 2)
         return fine, middle, final
@@ -91,7 +95,9 @@ class Backbone(nn.Module):
         parameters = list(self.net.named_parameters())
         frozen = 0
         if stride:
-            modules = {info["reduction"]: str(info["module"]) for info in self.net.feature_info}
+            modules = {
+                info["reduction"]: str(info["module"]) for info in self.net.feature_info
+            }
             if stride not in modules:
                 raise ValueError(
                     f"frozen stride: expected 0 or one of {sorted(modules)}, got {stride}"
@@ -99,7 +105,9 @@ class Backbone(nn.Module):
             last_module = f"{modules[stride]}."
             # parameters stand in the order of the layers
             frozen = 1 + max(
-                row for row, (name, _) in enumerate(parameters) if name.startswith(last_module)
+                row
+                for row, (name, _) in enumerate(parameters)
+                if name.startswith(last_module)
             )
         for row, (_, parameter) in enumerate(parameters):
             parameter.requires_grad_(row >= frozen)
@@ -136,7 +144,9 @@ def load_local(net: nn.Module, path: Path) -> None:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
     except RuntimeError as error:
         first = str(error).splitlines()[1].strip()
-        raise ValueError(f"{path}: expected the weights of this backbone; {first}") from error
+        raise ValueError(
+            f"{path}: expected the weights of this backbone; {first}"
+        ) from error
 
 
 _TIMM_NAME = re.compile(r"[\w.-]+")
@@ -154,8 +164,12 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
     """
     import timm  # here, because it takes seconds
 
-    if not _TIMM_NAME.fullmatch(name):  # "hf-hub:..." and "local-dir:..." are read from elsewhere
-        raise ValueError(f"backbone {name!r}: expected a timm model name, such as resnet50")
+    if not _TIMM_NAME.fullmatch(
+        name
+    ):  # "hf-hub:..." and "local-dir:..." are read from elsewhere
+        raise ValueError(
+            f"backbone {name!r}: expected a timm model name, such as resnet50"
+        )
     options: dict[str, Any] = {"pad_type": "same"} if same_padding else {}
     try:
         if not pretrained:
@@ -270,7 +284,9 @@ def fold_batch_norm(module: nn.Module) -> None:
 
 
 @torch.no_grad()
-def fold_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Conv2d] = ()) -> None:
+def fold_pair(
+    conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Conv2d] = ()
+) -> None:
     """W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma, the batch norm as an affine map of its input.
 
     Args:

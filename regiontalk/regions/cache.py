@@ -58,12 +58,17 @@ class FeatureCache:
         if block < 1:
             raise ValueError(f"block: expected at least 1 photo, got {block}")
         bad = {
-            name: value for name, value in key.items() if not isinstance(value, str | int | float)
+            name: value
+            for name, value in key.items()
+            if not isinstance(value, str | int | float)
         }
         if bad:
             raise ValueError(f"key: expected texts and numbers, got {bad}")
         stem = path.name.removesuffix(".npy")
-        self.data, self.header = path.parent / f"{stem}.npy", path.parent / f"{stem}.json"
+        self.data, self.header = (
+            path.parent / f"{stem}.npy",
+            path.parent / f"{stem}.json",
+        )
         self._key = dict(key)
         self._block = block
 
@@ -98,7 +103,9 @@ class FeatureCache:
         fingerprint = _fingerprint(self._key, names, dtype, self._block)
         checksums = _read(self.header, self.data, fingerprint, len(names), dtype)
         if checksums is None or _missing(self.data, checksums, self._block):
-            with locked(self.data.with_name(f".{self.data.stem}.lock"), f"cache {self.data}"):
+            with locked(
+                self.data.with_name(f".{self.data.stem}.lock"), f"cache {self.data}"
+            ):
                 self._build(fingerprint, build, dtype, len(names), progress)
         rows = np.load(self.data, mmap_mode="r", allow_pickle=False)
         return {name: rows[name] for name in arrays}
@@ -131,14 +138,21 @@ class FeatureCache:
         os.replace(header, self.header)
 
     def _resume(
-        self, data: Path, header: Path, fingerprint: str, count: int, dtype: np.dtype[Any]
+        self,
+        data: Path,
+        header: Path,
+        fingerprint: str,
+        count: int,
+        dtype: np.dtype[Any],
     ) -> list[int | None]:
         """Checksums of the blocks already built: of a build that was stopped, a damaged cache, or none."""
         checksums = _read(header, data, fingerprint, count, dtype)
         if checksums is not None:
             return checksums
         checksums = _read(self.header, self.data, fingerprint, count, dtype)
-        if checksums is not None:  # the right cache with damaged blocks: keep the others
+        if (
+            checksums is not None
+        ):  # the right cache with damaged blocks: keep the others
             os.replace(self.data, data)
             os.replace(self.header, header)
             return checksums
@@ -149,9 +163,15 @@ class FeatureCache:
         return checksums
 
 
-def _row_dtype(arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> np.dtype[Any]:
+def _row_dtype(
+    arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
+) -> np.dtype[Any]:
     """The record of one photo."""
-    bad = [name for name, (_, dtype) in arrays.items() if np.dtype(dtype).kind not in "biuf"]
+    bad = [
+        name
+        for name, (_, dtype) in arrays.items()
+        if np.dtype(dtype).kind not in "biuf"
+    ]
     if bad or not arrays:
         raise ValueError(
             f"arrays: expected numbers or bools under at least one name, got {bad or 'none'}"
@@ -160,7 +180,9 @@ def _row_dtype(arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]]) -> np.dt
     return np.dtype(fields)
 
 
-def _fingerprint(key: Key, names: Sequence[str], dtype: np.dtype[Any], block: int) -> str:
+def _fingerprint(
+    key: Key, names: Sequence[str], dtype: np.dtype[Any], block: int
+) -> str:
     """One text for all that a row depends on; any change of it makes the cache stale."""
     values = {
         "format": FORMAT,
@@ -172,7 +194,9 @@ def _fingerprint(key: Key, names: Sequence[str], dtype: np.dtype[Any], block: in
     return _hash(values)
 
 
-def _write_header(path: Path, fingerprint: str, checksums: Sequence[int | None], key: Key) -> None:
+def _write_header(
+    path: Path, fingerprint: str, checksums: Sequence[int | None], key: Key
+) -> None:
     """Write the header under a temporary name, then rename it; it carries its own hash."""
     values = {
         "format": FORMAT,
@@ -220,7 +244,10 @@ def _missing(data: Path, checksums: Sequence[int | None], block: int) -> list[in
     missing: list[int] = []
     for number, checksum in enumerate(checksums):
         first = number * block
-        if checksum is None or zlib.crc32(rows[first : first + block].tobytes()) != checksum:
+        if (
+            checksum is None
+            or zlib.crc32(rows[first : first + block].tobytes()) != checksum
+        ):
             missing.append(number)
     return missing
 
@@ -234,7 +261,9 @@ def _fill(
     """Put what `build` returned into its rows."""
     names = dtype.names or ()
     if set(values) != set(names):
-        raise ValueError(f"build: expected the arrays {sorted(names)}, got {sorted(values)}")
+        raise ValueError(
+            f"build: expected the arrays {sorted(names)}, got {sorted(values)}"
+        )
     for name in names:
         expected = (len(row_numbers), *dtype[name].shape)
         shape = values[name].shape

@@ -20,14 +20,22 @@ class ExtractorConfig(BaseModel):
     same_padding: bool = Field(
         True, description="TensorFlow's padding, as the backbone's weights want it"
     )
-    size: int = Field(224, ge=32, le=4096, description="side of the square network image in pixels")
-    fit: Literal["squash", "pad"] = Field("squash", description="how a photo becomes square")
-    features: int = Field(512, ge=1, le=1_000_000, description="F, the length of a region vector")
+    size: int = Field(
+        224, ge=32, le=4096, description="side of the square network image in pixels"
+    )
+    fit: Literal["squash", "pad"] = Field(
+        "squash", description="how a photo becomes square"
+    )
+    features: int = Field(
+        512, ge=1, le=1_000_000, description="F, the length of a region vector"
+    )
     neck: bool = Field(
         True,
         description="learn the region map from strides 16 and 32; else it is those two maps, standardised",
     )
-    proposal_width: int = Field(96, ge=8, le=100_000, description="channels of the proposal head")
+    proposal_width: int = Field(
+        96, ge=8, le=100_000, description="channels of the proposal head"
+    )
     nms_iou: float = Field(
         0.5,
         gt=0,
@@ -39,10 +47,12 @@ class ExtractorConfig(BaseModel):
         "mean", description="a region vector is its mean cell, or all 7x7 in a row"
     )
     crops: str | None = Field(
-        None, description="a network that runs on every box's crop, such as vgg19 or alexnet"
+        None,
+        description="a network that runs on every box's crop, such as vgg19 or alexnet",
     )
     pixels: Literal["imagenet", "unit"] = Field(
-        "imagenet", description="normalised by ImageNet's mean and deviation, or to -1..1"
+        "imagenet",
+        description="normalised by ImageNet's mean and deviation, or to -1..1",
     )
 
     @model_validator(mode="before")
@@ -57,7 +67,9 @@ class PrecomputedConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    features: int = Field(ge=1, le=1_000_000, description="F, the length of a region vector")
+    features: int = Field(
+        ge=1, le=1_000_000, description="F, the length of a region vector"
+    )
     regions: int = Field(
         ge=0,
         le=10_000,

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.regions.backbones import Backbone, load_local, published_torchvision, timm_network
+from regiontalk.regions.backbones import (
+    Backbone,
+    load_local,
+    published_torchvision,
+    timm_network,
+)
 from regiontalk.regions.config import CELLS, ExtractorConfig
 from regiontalk.regions.extractor import Maps, OnePassExtractor
 from regiontalk.regions.features import axis_weights
@@ -54,7 +59,9 @@ class CropNetwork(nn.Module):
         else:
             self.net = timm_network(name, pretrained)
             self.cell_size = int(self.net.num_features)
-            self.vector_size = int(getattr(self.net, "head_hidden_size", None) or self.cell_size)
+            self.vector_size = int(
+                getattr(self.net, "head_hidden_size", None) or self.cell_size
+            )
         self._channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, crops: Tensor) -> Tensor:
@@ -114,7 +121,9 @@ class CropExtractor(OnePassExtractor):
     @torch.no_grad()
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
         """Annotation vectors (B, N, bins * bins, C) of boxes (B, N, 4) in network pixels, for soft attention."""
-        cells = [self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)]
+        cells = [
+            self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)
+        ]
         return _by_photo(cells, boxes_xyxy, bins * bins, self.cell_size)
 
     def train(self, mode: bool = True) -> Self:

@@ -65,7 +65,9 @@ class OnePassExtractor(nn.Module):
             regions = self.norm(torch.cat([coarse, middle], 1))
         return Maps(regions, objectness, boxes_xyxy)
 
-    def in_chunks(self, pixels: Tensor, photos: int = 16, *, recompute: bool = False) -> Maps:
+    def in_chunks(
+        self, pixels: Tensor, photos: int = 16, *, recompute: bool = False
+    ) -> Maps:
         """`forward`, so many photos at a time: their maps fit a processor's cache, and memory stays low.
 
         Args:
@@ -112,7 +114,11 @@ class OnePassExtractor(nn.Module):
         objectness = maps.objectness.float().cpu().numpy()
         candidates = maps.boxes_xyxy.float().cpu().numpy()
         boxes, scores = select_regions(
-            objectness, candidates, count, size=self.config.size, nms_iou=self.config.nms_iou
+            objectness,
+            candidates,
+            count,
+            size=self.config.size,
+            nms_iou=self.config.nms_iou,
         )
         device = maps.boxes_xyxy.device
         return torch.from_numpy(boxes).to(device), torch.from_numpy(scores).to(device)
@@ -135,7 +141,9 @@ class OnePassExtractor(nn.Module):
 def _resize(features: Tensor, like: Tensor) -> Tensor:
     """A map (B, C, h, w) brought to the cells of another, bilinearly."""
     cells = like.shape[-2:]
-    return functional.interpolate(features, size=cells, mode="bilinear", align_corners=False)
+    return functional.interpolate(
+        features, size=cells, mode="bilinear", align_corners=False
+    )
 
 
 def _of_crops(key: str) -> bool:

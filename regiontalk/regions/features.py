@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 
-def axis_weights(low: Tensor, high: Tensor, length: int, bins: int, samples: int = 2) -> Tensor:
+def axis_weights(
+    low: Tensor, high: Tensor, length: int, bins: int, samples: int = 2
+) -> Tensor:
     """Weights of ``length`` cells for the ``bins`` equal parts of the intervals [low, high].
 
     Args:
@@ -77,7 +79,9 @@ def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
     Returns:
         (B, N, bins * bins, PLACE_SIZE), row by row.
     """
-    steps = (torch.arange(bins, device=boxes_xyxy.device, dtype=torch.float32) + 0.5) / bins
+    steps = (
+        torch.arange(bins, device=boxes_xyxy.device, dtype=torch.float32) + 0.5
+    ) / bins
     low = boxes_xyxy[..., :2, None].float()
     high = boxes_xyxy[..., 2:, None].float()
     centres = (low + (high - low) * steps) / size * 2 - 1  # (B, N, 2, bins), x and y
@@ -109,7 +113,9 @@ def box_geometry(boxes_xyxy: Tensor, size: int) -> Tensor:
     return torch.cat([corners, sides, is_whole.to(sides.dtype)], -1)
 
 
-def roi_mean(feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7) -> Tensor:
+def roi_mean(
+    feature_map: Tensor, boxes_xyxy: Tensor, stride: int, bins: int = 7
+) -> Tensor:
     """The mean of `roi_grid` over its cells: (B, N, F), at a fraction of its cost."""
     batch, _, height, width = feature_map.shape
     x1, y1, x2, y2 = (boxes_xyxy.flatten(0, 1) / stride).unbind(-1)

@@ -63,7 +63,9 @@ def _lite(width: float, depth: float) -> Network:
         expansions = (6,) * math.ceil(blocks * depth)
         stages.append(Stage("inverted", kernel, stride, channels, expansions))
     stages.append(Stage("inverted", 3, 1, _round_channels(320 * width), (6,)))
-    return Network(tuple(stages), (0, 1, 2, 4, 6), same_padding=True, norm_eps=1e-3, largest=6.0)
+    return Network(
+        tuple(stages), (0, 1, 2, 4, 6), same_padding=True, norm_eps=1e-3, largest=6.0
+    )
 
 
 def _round_channels(channels: float) -> int:
@@ -212,7 +214,9 @@ class _Builder:
             channels = stage.channels
         return nn.Sequential(*blocks)
 
-    def conv(self, enter: int, leave: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
+    def conv(
+        self, enter: int, leave: int, kernel: int, stride: int, groups: int = 1
+    ) -> nn.Conv2d:
         """A convolution without bias; with stride 1 the two paddings are the same."""
         if self._same_padding and stride > 1:
             return SameConv2d(enter, leave, kernel, stride, groups=groups, bias=False)
@@ -223,7 +227,10 @@ class _Builder:
     def norm(self, channels: int, *, rectify: bool = True) -> NormAct:
         """A batch norm with the network's activation."""
         return NormAct(
-            channels, eps=self._network.norm_eps, rectify=rectify, largest=self._network.largest
+            channels,
+            eps=self._network.norm_eps,
+            rectify=rectify,
+            largest=self._network.largest,
         )
 
     def block(
@@ -249,7 +256,9 @@ class _Sizes(NamedTuple):
     groups: int = 1
 
 
-def _convolutions(stage: Stage, enter: int, expansion: int, stride: int) -> dict[str, _Sizes]:
+def _convolutions(
+    stage: Stage, enter: int, expansion: int, stride: int
+) -> dict[str, _Sizes]:
     """The convolutions of a block in their order, by timm's names."""
     inside, kernel, leave = enter * expansion, stage.kernel, stage.channels
     if stage.kind == "plain":

@@ -46,7 +46,9 @@ def precomputed_features(
         regions = all_regions[:width]
         count = len(regions)
         vectors[row, :count] = region_features[:width]
-        boxes[row, :count] = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
+        boxes[row, :count] = preprocessing.to_network(
+            regions.boxes_xyxy, regions.size_wh
+        )
         boxes[row, 0] = [0, 0, size, size]
         scores[row, :count] = regions.scores.clip(min=1e-6)  # 0 is an empty place
     return vectors, scores, boxes
@@ -134,5 +136,6 @@ def _check_names(photos: Sequence[Path]) -> None:
 
 
 __getattr__ = renamed_names(
-    __name__, {"given_features": "precomputed_features", "read_given": "read_precomputed"}
+    __name__,
+    {"given_features": "precomputed_features", "read_given": "read_precomputed"},
 )

@@ -29,7 +29,11 @@ def anchor_boxes(size: int) -> Tensor:
         positions = (torch.arange(cells, dtype=torch.float32) + 0.5) * stride
         y, x = torch.meshgrid(positions, positions, indexing="ij")
         centres = torch.stack([x, y], -1).reshape(-1, 1, 2)  # (cells^2, 1, 2)
-        shapes = [(side / ratio**0.5, side * ratio**0.5) for side in sides for ratio in _RATIOS]
+        shapes = [
+            (side / ratio**0.5, side * ratio**0.5)
+            for side in sides
+            for ratio in _RATIOS
+        ]
         half_wh = torch.tensor(shapes) * (size / 224 / 2)  # (A/cell, 2)
         anchors = torch.cat([centres - half_wh, centres + half_wh], -1)
         levels.append(anchors.reshape(-1, 4))
@@ -39,7 +43,9 @@ def anchor_boxes(size: int) -> Tensor:
 class ProposalHead(nn.Module):
     """Feature pyramid and shared head."""
 
-    def __init__(self, channels: tuple[int, ...], *, size: int, width: int = 96) -> None:
+    def __init__(
+        self, channels: tuple[int, ...], *, size: int, width: int = 96
+    ) -> None:
         """Build for maps of ``channels`` at strides 8, 16, 32 of a ``size``-pixel image."""
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
@@ -73,7 +79,9 @@ class ProposalHead(nn.Module):
             features = self.lateral[level](maps[level])
             if coarser is not None:
                 size = features.shape[-2:]
-                features = features + functional.interpolate(coarser, size=size, mode="nearest")
+                features = features + functional.interpolate(
+                    coarser, size=size, mode="nearest"
+                )
             coarser = features
             levels.append(self.tower(functional.relu(self.smooth[level](features))))
         predictions = []
@@ -95,7 +103,11 @@ def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
 
 
 def proposal_loss(
-    objectness: Tensor, boxes_xyxy: Tensor, anchors: Tensor, truth_xyxy: Tensor, truth_mask: Tensor
+    objectness: Tensor,
+    boxes_xyxy: Tensor,
+    anchors: Tensor,
+    truth_xyxy: Tensor,
+    truth_mask: Tensor,
 ) -> dict[str, Tensor]:
     """Quality focal loss on objectness and GIoU loss on boxes.
 
@@ -114,7 +126,9 @@ def proposal_loss(
     Returns:
         ``objectness`` and ``box`` terms, each a mean over the batch's positives.
     """
-    from torchvision.ops import generalized_box_iou_loss  # here: using a model needs no torchvision
+    from torchvision.ops import (
+        generalized_box_iou_loss,
+    )  # here: using a model needs no torchvision
 
     positive, ignored, owner = _assign_anchors(anchors, truth_xyxy, truth_mask)
     photo, anchor = positive.nonzero(as_tuple=True)  # (P,) each
@@ -123,7 +137,9 @@ def proposal_loss(
     count = max(1, len(photo))
     quality = torch.zeros_like(objectness)
     quality[photo, anchor] = _paired_iou(predicted.detach(), target)
-    entropy = functional.binary_cross_entropy_with_logits(objectness, quality, reduction="none")
+    entropy = functional.binary_cross_entropy_with_logits(
+        objectness, quality, reduction="none"
+    )
     focus = (objectness.detach().sigmoid() - quality).abs().square()
     has_boxes = truth_mask.any(1)[:, None]
     counted = (positive | ~ignored) & has_boxes

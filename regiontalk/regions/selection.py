@@ -12,7 +12,12 @@ _CANDIDATES = 400  # boxes that suppression looks at, at least
 
 
 def select_regions(
-    objectness: FloatArray, boxes_xyxy: FloatArray, count: int, *, size: int, nms_iou: float
+    objectness: FloatArray,
+    boxes_xyxy: FloatArray,
+    count: int,
+    *,
+    size: int,
+    nms_iou: float,
 ) -> tuple[FloatArray, FloatArray]:
     """The whole image and the ``count`` best proposals of each of B images.
 
@@ -32,8 +37,12 @@ def select_regions(
     boxes = np.tile(whole_image, (images, 1 + count, 1))
     scores = np.zeros((images, 1 + count), dtype=np.float32)
     scores[:, 0] = 1.0
-    for image, (logits, candidates) in enumerate(zip(objectness, boxes_xyxy, strict=True)):
-        best, quality = select_best(logits, candidates, count, size=size, nms_iou=nms_iou)
+    for image, (logits, candidates) in enumerate(
+        zip(objectness, boxes_xyxy, strict=True)
+    ):
+        best, quality = select_best(
+            logits, candidates, count, size=size, nms_iou=nms_iou
+        )
         rows = slice(1, 1 + len(best))
         boxes[image, rows] = best
         scores[image, rows] = quality
@@ -41,7 +50,12 @@ def select_regions(
 
 
 def select_best(
-    objectness: FloatArray, boxes_xyxy: FloatArray, count: int, *, size: int, nms_iou: float
+    objectness: FloatArray,
+    boxes_xyxy: FloatArray,
+    count: int,
+    *,
+    size: int,
+    nms_iou: float,
 ) -> tuple[FloatArray, FloatArray]:
     """The best proposals of one image by soft suppression: at most ``count`` boxes and their objectness."""
     # ten candidates a place: with fewer, one large thing that fills the image leaves no others

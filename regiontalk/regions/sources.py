@@ -133,7 +133,9 @@ class DetectorBoxes:
         sides_wh = detected[:, 2:] - detected[:, :2]
         is_solid = sides_wh.min(axis=1) >= 1
         detected, scores = detected[is_solid], scores[is_solid]
-        chosen = boxes.non_maximum_suppression(detected, scores, self._nms_iou, self._count)
+        chosen = boxes.non_maximum_suppression(
+            detected, scores, self._nms_iou, self._count
+        )
         return _with_whole_photo(detected[chosen], scores[chosen], image.size)
 
 
@@ -144,7 +146,9 @@ def detector_network(architecture: str, weights: str | Path | None) -> Any:
             f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}"
         )
     published = "DEFAULT" if weights == "DEFAULT" else None
-    from torchvision.models import get_model  # here: without a detector nothing needs torchvision
+    from torchvision.models import (
+        get_model,
+    )  # here: without a detector nothing needs torchvision
 
     # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than
     # the default 0.05.
@@ -292,7 +296,9 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
             values = {key: archive[key] for key in archive.files}
     # zipfile, zlib and numpy each have their own errors for a damaged archive
     except Exception as error:
-        raise ValueError(f"{file}: expected an npz file of plain arrays ({error})") from error
+        raise ValueError(
+            f"{file}: expected an npz file of plain arrays ({error})"
+        ) from error
     if missing := {"features", "boxes"} - set(values):
         raise ValueError(
             f"{file}: expected the keys features and boxes, {sorted(missing)} missing in {sorted(values)}"
@@ -314,7 +320,9 @@ def _read_pair(file: Path, name: str) -> dict[str, NDArray[Any]]:
             f"got {features.shape} and {region_boxes.shape}"
         )
     if not name.isdecimal() or int(name) >= len(features):
-        raise ValueError(f"{file}: expected a row number below {len(features)}, got {name!r}")
+        raise ValueError(
+            f"{file}: expected a row number below {len(features)}, got {name!r}"
+        )
     row = int(name)
     return {"features": features[row], "boxes": region_boxes[row]}
 
@@ -324,7 +332,9 @@ def _read_npy(file: Path) -> NDArray[Any]:
     try:
         values: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{file}: expected npy files of plain numbers ({error})") from error
+        raise ValueError(
+            f"{file}: expected npy files of plain numbers ({error})"
+        ) from error
     return values
 
 
@@ -342,13 +352,17 @@ def _regions(
     annotated_wh = _annotated_size(arrays) or size_wh  # what the boxes refer to
     size_wh = size_wh or annotated_wh
     if size_wh is None or annotated_wh is None:
-        raise ValueError(f"{file}: has no image_w and image_h; give the photo's size_wh")
+        raise ValueError(
+            f"{file}: has no image_w and image_h; give the photo's size_wh"
+        )
     scores = _scores(arrays, len(features), file)
     order = np.argsort(-scores, kind="stable")
     try:
         rescaled = boxes.rescale(region_boxes, annotated_wh, size_wh)
         checked = checked_boxes(boxes.clip(rescaled, size_wh))
-        return _with_whole_photo(checked[order], scores[order], size_wh, features[order])
+        return _with_whole_photo(
+            checked[order], scores[order], size_wh, features[order]
+        )
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -384,7 +398,9 @@ def in_network_pixels(
     for row, regions in enumerate(photos):
         inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
         network_boxes[row, : len(regions)] = inside
-        scores[row, : len(regions)] = regions.scores.clip(min=1e-6)  # 0 is an empty place
+        scores[row, : len(regions)] = regions.scores.clip(
+            min=1e-6
+        )  # 0 is an empty place
     return network_boxes, scores
 
 
@@ -406,4 +422,6 @@ def _with_whole_photo(
             features = np.concatenate([photo_features, features]).astype(np.float32)
     all_boxes = np.concatenate([whole_photo, boxes_xyxy.reshape(-1, 4)])
     all_scores = np.concatenate([[1.0], scores])
-    return Regions(all_boxes.astype(np.float32), all_scores.astype(np.float32), size_wh, features)
+    return Regions(
+        all_boxes.astype(np.float32), all_scores.astype(np.float32), size_wh, features
+    )

@@ -15,7 +15,11 @@ ENGINES = ("auto", "onnx", "torch")
 
 
 def load_predictor(
-    folder: Path, *, engine: str = "auto", device: str = "cpu", threads: int | None = None
+    folder: Path,
+    *,
+    engine: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Predictor:
     """A model folder on one of the two engines.
 
@@ -31,11 +35,17 @@ def load_predictor(
         ImportError: torch was asked for and is not installed.
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+        raise ValueError(
+            f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}"
+        )
     has_torch = find_spec("torch") is not None
     if engine == "torch" and not has_torch:
         raise ImportError("engine torch needs torch: pip install 'regiontalk[train]'")
-    if engine == "onnx" or not has_torch or (engine == "auto" and _suits_onnx(folder, device)):
+    if (
+        engine == "onnx"
+        or not has_torch
+        or (engine == "auto" and _suits_onnx(folder, device))
+    ):
         return OnnxPredictor(folder, device=device, threads=threads)
     from regiontalk.model.region_model import RegionModel
     from regiontalk.runtime.torch_engine import TorchPredictor

@@ -27,11 +27,12 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 
-_MAX_INLINE = (
-    16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
-)
+_MAX_INLINE = 16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
 _INT8 = 3  # of onnx.TensorProto.DataType
-_OFFSET, _ZERO_POINT = "int8.offset", "int8.zero_point"  # constants of graphs that multiply in int8
+_OFFSET, _ZERO_POINT = (
+    "int8.offset",
+    "int8.zero_point",
+)  # constants of graphs that multiply in int8
 _MAX_FOLDED = 1024  # elements of a constant that is computed when a graph is made
 
 
@@ -74,7 +75,9 @@ def export_runtime(folder: Path) -> list[Path]:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ImportError("graphs are made with onnx: pip install 'regiontalk[train]'") from error
+        raise ImportError(
+            "graphs are made with onnx: pip install 'regiontalk[train]'"
+        ) from error
     model = RegionModel.from_folder(folder)
     weights = folder / "model.safetensors"
     stored, made_for = stored_tensors(weights), hash_of(weights)
@@ -95,7 +98,9 @@ def store_in_int8(folder: Path) -> None:
     """
     model = RegionModel.from_folder(folder)
     if model.config.precomputed is not None:
-        raise ValueError(f"{folder}: expected a model that writes captions; this one only aligns")
+        raise ValueError(
+            f"{folder}: expected a model that writes captions; this one only aligns"
+        )
     card = (folder / "README.md").read_text(encoding="utf-8")
     model.in_int8().save_pretrained(folder, card)
 
@@ -106,9 +111,7 @@ def why_not(model: RegionModel) -> str | None:
     if sizes.crops is not None:
         return f"region features of crops ({sizes.crops}) run on torch only"
     if aligner.sentence == "words" and aligner.cell == "relu":
-        return (
-            "a sentence encoder of rectified recurrences (aligner.cell = relu) runs on torch only"
-        )
+        return "a sentence encoder of rectified recurrences (aligner.cell = relu) runs on torch only"
     return None
 
 
@@ -158,9 +161,16 @@ def _decoder_graphs(model: RegionModel, vectors: Tensor) -> list[Graph]:
             inputs.append(_annotations(model, region_map, boxes))
             dynamic.append([0, 1])
         state = _decoder_start(model, *inputs)
-    cell, memory = state[: model.generator.cell_parts], state[model.generator.cell_parts :]
+    cell, memory = (
+        state[: model.generator.cell_parts],
+        state[model.generator.cell_parts :],
+    )
     words = torch.full((len(memory[0]),), 4)
-    axes = [[0], [_axes(tensor) for tensor in cell], [_axes(tensor) for tensor in memory]]
+    axes = [
+        [0],
+        [_axes(tensor) for tensor in cell],
+        [_axes(tensor) for tensor in memory],
+    ]
     return [
         Graph("decoder_start", _decoder_start, inputs, dynamic),
         Graph("decoder_step", _decoder_step, [words, [*cell], [*memory]], axes),
@@ -191,12 +201,16 @@ def _encode_photos(model: RegionModel, pixels: Tensor) -> tuple[Tensor, ...]:
     return tuple(model.extractor(pixels))
 
 
-def _region_features(model: RegionModel, region_map: Tensor, boxes_xyxy: Tensor) -> Tensor:
+def _region_features(
+    model: RegionModel, region_map: Tensor, boxes_xyxy: Tensor
+) -> Tensor:
     return model.extractor.vectors(Maps(region_map, boxes_xyxy, boxes_xyxy), boxes_xyxy)
 
 
 def _annotations(model: RegionModel, region_map: Tensor, boxes_xyxy: Tensor) -> Tensor:
-    return model.annotation_vectors(Maps(region_map, boxes_xyxy, boxes_xyxy), boxes_xyxy)
+    return model.annotation_vectors(
+        Maps(region_map, boxes_xyxy, boxes_xyxy), boxes_xyxy
+    )
 
 
 def _decoder_start(
@@ -217,7 +231,9 @@ def _decoder_start(
 def _decoder_step(
     model: RegionModel, words: Tensor, cell: Sequence[Tensor], memory: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    scores, next_cell, looks = model.generator.look_step(words, tuple(cell), tuple(memory))
+    scores, next_cell, looks = model.generator.look_step(
+        words, tuple(cell), tuple(memory)
+    )
     return (scores, *next_cell, *([] if looks is None else [looks]))
 
 
@@ -240,7 +256,9 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
         shape = tuple(entry["shape"])
-        tensors[name] = StoredTensor(entry["dtype"], shape, 8 + size + begin, end - begin)
+        tensors[name] = StoredTensor(
+            entry["dtype"], shape, 8 + size + begin, end - begin
+        )
     return tensors
 
 
@@ -279,7 +297,12 @@ def _export(
     _multiply_integers(proto.graph)
     if graph.name == "encode_text":
         _tell_lengths(proto.graph)
-    for entry in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output):
+    for entry in (
+        proto.graph,
+        *proto.graph.node,
+        *proto.graph.input,
+        *proto.graph.output,
+    ):
         entry.ClearField("metadata_props")
         entry.ClearField("doc_string")
     del proto.graph.value_info[:], proto.metadata_props[:]
@@ -290,7 +313,9 @@ def _export(
 
 def _should_fold(node: Any) -> bool | None:
     """False for what would leave a copy of a weight in the graph, else None: the optimiser decides."""
-    reads_int8 = any(value is not None and value.dtype == _INT8 for value in node.inputs)
+    reads_int8 = any(
+        value is not None and value.dtype == _INT8 for value in node.inputs
+    )
     return False if reads_int8 or node.op_type == "Transpose" else None
 
 
@@ -312,17 +337,27 @@ def _refer(graph: Any, name: str, stored: Mapping[str, StoredTensor]) -> None:
     casts = []
     for tensor in graph.initializer:
         weight = stored.get(tensor.name.removeprefix("model."))
-        if weight is not None and weight.dtype == "I8" and weight.shape == tuple(tensor.dims):
+        if (
+            weight is not None
+            and weight.dtype == "I8"
+            and weight.shape == tuple(tensor.dims)
+        ):
             tensor.CopyFrom(_reference(tensor.name, TensorProto.INT8, weight))
             continue
-        if weight is None or weight.dtype != "F16" or weight.shape != tuple(tensor.dims):
+        if (
+            weight is None
+            or weight.dtype != "F16"
+            or weight.shape != tuple(tensor.dims)
+        ):
             if tensor.ByteSize() > _MAX_INLINE:
                 raise ValueError(
                     f"graph {name}: {tensor.name} {tuple(tensor.dims)} is no weight of the model"
                 )
             continue
         casts.append(
-            helper.make_node("Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT)
+            helper.make_node(
+                "Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT
+            )
         )
         tensor.CopyFrom(_reference(f"{tensor.name}.half", TensorProto.FLOAT16, weight))
     nodes = [*casts, *graph.node]
@@ -351,7 +386,9 @@ def _multiply_integers(graph: Any) -> None:
     from onnx import TensorProto, numpy_helper
 
     int8_weights = {
-        tensor.name for tensor in graph.initializer if tensor.data_type == TensorProto.INT8
+        tensor.name
+        for tensor in graph.initializer
+        if tensor.data_type == TensorProto.INT8
     }
     weight_of_cast = {
         node.output[0]: node.input[0]
@@ -369,7 +406,9 @@ def _multiply_integers(graph: Any) -> None:
     nodes: list[Any] = []
     for node in graph.node:
         if node.op_type == "Gemm" and node.input[1] in weight_of_cast:
-            nodes += _integer_product(node.input[0], weight_of_cast[node.input[1]], node.output[0])
+            nodes += _integer_product(
+                node.input[0], weight_of_cast[node.input[1]], node.output[0]
+            )
         elif node.output[0] not in weight_of_cast:
             nodes.append(node)
     graph.ClearField("node")
@@ -409,7 +448,9 @@ def _tell_lengths(graph: Any) -> None:
         node.input.extend(inputs)
     counted = [
         helper.make_node("Cast", [mask], ["lengths.mask"], to=TensorProto.INT32),
-        helper.make_node("ReduceSum", ["lengths.mask", axis.name], ["lengths"], keepdims=0),
+        helper.make_node(
+            "ReduceSum", ["lengths.mask", axis.name], ["lengths"], keepdims=0
+        ),
     ]
     nodes = [*counted, *graph.node]
     graph.ClearField("node")
@@ -419,7 +460,9 @@ def _tell_lengths(graph: Any) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's reports on every step, which nobody can act on."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    loggers = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")
+    ]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

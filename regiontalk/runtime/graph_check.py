@@ -13,7 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 WEIGHTS_FILE = b"model.safetensors"
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types; those of groups are no longer used
+_VARINT, _FIXED64, _BYTES, _FIXED32 = (
+    0,
+    1,
+    2,
+    5,
+)  # wire types; those of groups are no longer used
 _MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
 _GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_SPARSE = 1, 5, 15
 _NODE_OPERATOR, _NODE_ATTRIBUTE, _NODE_DOMAIN = 4, 5, 7
@@ -80,7 +85,9 @@ def _check_tensor(tensor: memoryview) -> None:
         values = [bytes(value) for number, value in pairs if number == _ENTRY_VALUE]
         if b"location" in keys and values != [WEIGHTS_FILE]:
             location = values[-1][:80] if values else b""
-            raise ValueError(f"has weights in {location!r}; expected {WEIGHTS_FILE.decode()}")
+            raise ValueError(
+                f"has weights in {location!r}; expected {WEIGHTS_FILE.decode()}"
+            )
 
 
 def _messages(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -17,7 +17,12 @@ from regiontalk.model.storage import open_folder
 from regiontalk.records import FloatArray
 from regiontalk.runtime.graph_check import check_graph
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
-from regiontalk.runtime.predictor import DecoderState, DecoderStep, PhotoFeatures, Predictor
+from regiontalk.runtime.predictor import (
+    DecoderState,
+    DecoderStep,
+    PhotoFeatures,
+    Predictor,
+)
 from regiontalk.runtime.search import IntArray
 from regiontalk.text.vocabulary import END, pad_token_ids
 
@@ -27,13 +32,17 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-SENTENCES_TOGETHER = 256  # read in one run: enough to be quick, few enough for little memory
+SENTENCES_TOGETHER = (
+    256  # read in one run: enough to be quick, few enough for little memory
+)
 
 
 class OnnxPredictor(Predictor):
     """The graphs of a model folder, each loaded when it is first asked."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, device: str = "cpu", threads: int | None = None
+    ) -> None:
         """Open a folder.
 
         Args:
@@ -57,7 +66,9 @@ class OnnxPredictor(Predictor):
         """Features of network input (B, 3, S, S)."""
         return PhotoFeatures(*self._run("photo", pixels))
 
-    def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
+    def region_features(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray
+    ) -> FloatArray:
         """Region features (B, N, F) of boxes (B, N, 4) in network pixels.
 
         Raises:
@@ -85,7 +96,9 @@ class OnnxPredictor(Predictor):
         words, mask = pad_token_ids([[*sentence, *closing] for sentence in sentences])
         lengths = mask.sum(1)
         vectors = np.zeros((*words.shape, aligner.size), dtype=np.float32)
-        order = np.argsort(lengths, kind="stable")  # sentences of like length are read together
+        order = np.argsort(
+            lengths, kind="stable"
+        )  # sentences of like length are read together
         for first in range(0, len(order), SENTENCES_TOGETHER):
             rows = order[first : first + SENTENCES_TOGETHER]
             width = lengths[rows[-1]]
@@ -98,13 +111,18 @@ class OnnxPredictor(Predictor):
         return vectors, mask
 
     def start(
-        self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        attended: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos."""
         self._refuse_to_write()
         generator = self.config.generator
         whole_photos = self.whole_photos(len(boxes_xyxy))
-        vectors = self.region_features(features, np.concatenate([whole_photos, boxes_xyxy], 1))
+        vectors = self.region_features(
+            features, np.concatenate([whole_photos, boxes_xyxy], 1)
+        )
         inputs = [vectors[:, 1:], vectors[:, :1], boxes_xyxy]
         if generator.attention:
             if not generator.regions:
@@ -118,7 +136,9 @@ class OnnxPredictor(Predictor):
 
     def step(self, words: IntArray, state: DecoderState) -> DecoderStep:
         """One word further."""
-        log_probabilities, *cell = self._run("decoder_step", words, *state.cell, *state.memory)
+        log_probabilities, *cell = self._run(
+            "decoder_step", words, *state.cell, *state.memory
+        )
         attention = cell.pop() if self.config.generator.attention else None
         return DecoderStep(log_probabilities, tuple(cell), attention)
 
@@ -132,7 +152,9 @@ class OnnxPredictor(Predictor):
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path}: expected a safetensors file ({error})") from error
+            raise ValueError(
+                f"{path}: expected a safetensors file ({error})"
+            ) from error
 
     def weights(self) -> Mapping[str, NDArray[Any]]:
         """All weights as they stand on disk, float16."""
@@ -151,8 +173,12 @@ class OnnxPredictor(Predictor):
                 f"{graph_file(self._folder, graph)}: expected a graph with {len(inputs)} inputs, got {len(names)}"
             )
         try:
-            results: list[FloatArray] = session.run(None, dict(zip(names, inputs, strict=True)))
-        except Exception as error:  # as in `_load`: a graph that does not fit its settings
+            results: list[FloatArray] = session.run(
+                None, dict(zip(names, inputs, strict=True))
+            )
+        except (
+            Exception
+        ) as error:  # as in `_load`: a graph that does not fit its settings
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
                 f"{graph_file(self._folder, graph)}: does not work with the model's settings ({reason})"
@@ -185,7 +211,9 @@ class OnnxPredictor(Predictor):
         try:
             check_graph(path.read_bytes())
         except ValueError as error:
-            raise ValueError(f"{path}: expected an ONNX graph of this model ({error})") from error
+            raise ValueError(
+                f"{path}: expected an ONNX graph of this model ({error})"
+            ) from error
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         # threads of one graph that wait busily take the processor from the next graph's: on two
@@ -194,10 +222,16 @@ class OnnxPredictor(Predictor):
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=self._providers)
-        except Exception as error:  # onnxruntime raises a class of its own for every kind of damage
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=self._providers
+            )
+        except (
+            Exception
+        ) as error:  # onnxruntime raises a class of its own for every kind of damage
             reason = " ".join(str(error).split())[:300]
-            raise ValueError(f"{path}: expected an ONNX graph of this model ({reason})") from error
+            raise ValueError(
+                f"{path}: expected an ONNX graph of this model ({reason})"
+            ) from error
         made_for = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
         if made_for != self._hash:
             raise ValueError(

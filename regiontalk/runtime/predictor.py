@@ -22,7 +22,12 @@ from numpy.typing import NDArray
 
 from regiontalk.align.pairs import Pair, infer_pairs
 from regiontalk.align.score import SCORES
-from regiontalk.model.config import DecodingConfig, ModelConfig, chain_of, preprocessing_of
+from regiontalk.model.config import (
+    DecodingConfig,
+    ModelConfig,
+    chain_of,
+    preprocessing_of,
+)
 from regiontalk.records import FloatArray
 from regiontalk.regions.selection import select_regions
 from regiontalk.runtime.search import Fixed, Hypothesis, IntArray, Step, beam, reorder
@@ -94,7 +99,9 @@ class Predictor(ABC):
         """Features of network input (B, 3, S, S)."""
 
     @abstractmethod
-    def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
+    def region_features(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray
+    ) -> FloatArray:
         """Region features (B, N, F) of boxes (B, N, 4) in network pixels."""
 
     @abstractmethod
@@ -112,7 +119,10 @@ class Predictor(ABC):
 
     @abstractmethod
     def start(
-        self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        attended: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos, R = B * N rows.
 
@@ -137,7 +147,9 @@ class Predictor(ABC):
 
     # what follows from that
 
-    def propose(self, features: PhotoFeatures, count: int) -> tuple[FloatArray, FloatArray]:
+    def propose(
+        self, features: PhotoFeatures, count: int
+    ) -> tuple[FloatArray, FloatArray]:
         """The whole photo and its ``count`` best proposals.
 
         Returns:
@@ -146,7 +158,9 @@ class Predictor(ABC):
             their own, perhaps fewer.
         """
         if self.config.precomputed is not None:
-            return features.boxes_xyxy[:, : 1 + count], features.objectness[:, : 1 + count]
+            return features.boxes_xyxy[:, : 1 + count], features.objectness[
+                :, : 1 + count
+            ]
         sizes = self.config.extractor
         return select_regions(
             features.objectness,
@@ -158,7 +172,11 @@ class Predictor(ABC):
 
     def competing_regions(self, default: int) -> int:
         """How many boxes compete beside the whole photo: ``default``, or as many as precomputed features have."""
-        return default if self.config.precomputed is None else self.config.precomputed.regions
+        return (
+            default
+            if self.config.precomputed is None
+            else self.config.precomputed.regions
+        )
 
     def whole_photos(self, count: int) -> FloatArray:
         """The whole photo as the one box of B = ``count`` photos, (B, 1, 4) in network pixels."""
@@ -167,13 +185,18 @@ class Predictor(ABC):
 
     def photo_features(self, features: PhotoFeatures) -> FloatArray:
         """The region features (B, F) of the whole photos."""
-        return self.region_features(features, self.whole_photos(len(features.regions)))[:, 0]
+        return self.region_features(features, self.whole_photos(len(features.regions)))[
+            :, 0
+        ]
 
     def photo_probability(self, features: PhotoFeatures) -> FloatArray:
         """How likely each of B pictures is a photo, (B,) in 0..1; ones for a model without that check."""
         if not self.config.photo_check:
             return np.ones(len(features.regions), dtype=np.float32)
-        weight, bias = self.tensor("photo_check.weight"), self.tensor("photo_check.bias")
+        weight, bias = (
+            self.tensor("photo_check.weight"),
+            self.tensor("photo_check.bias"),
+        )
         logits = self.photo_features(features) @ weight[0] + bias
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
 
@@ -181,7 +204,9 @@ class Predictor(ABC):
         """What a word may choose: the regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D)."""
         if not self.config.aligner.null:
             return regions
-        null = np.broadcast_to(self.tensor("aligner.null"), (len(regions), 1, regions.shape[2]))
+        null = np.broadcast_to(
+            self.tensor("aligner.null"), (len(regions), 1, regions.shape[2])
+        )
         return np.concatenate([regions, null], 1)
 
     def score(

@@ -37,7 +37,9 @@ FORBIDDEN = (
     UNKNOWN,
 )  # numbers that are no words: never written unless the caller says so
 
-MAX_PASSES = 16  # up to so many are found by a pass each, ten times as fast as sorting for a few
+MAX_PASSES = (
+    16  # up to so many are found by a pass each, ten times as fast as sorting for a few
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def greedy(
         ValueError: an argument is out of range, or the step returns another shape or NaN.
     """
 
-    def choose(log_probabilities: FloatArray, alive: IntArray, position: int) -> IntArray:
+    def choose(
+        log_probabilities: FloatArray, alive: IntArray, position: int
+    ) -> IntArray:
         return np.asarray(log_probabilities.argmax(1))
 
     return _follow(step, state, rows, max_words, forbidden, length_power, choose)
@@ -143,7 +147,9 @@ def sample(
     source = np.random.default_rng() if generator is None else generator
     chances = source.random((max(rows, 0), max(max_words, 0)))
 
-    def choose(log_probabilities: FloatArray, alive: IntArray, position: int) -> IntArray:
+    def choose(
+        log_probabilities: FloatArray, alive: IntArray, position: int
+    ) -> IntArray:
         scaled = log_probabilities.astype(np.float64) / temperature
         highest = scaled.max(1, keepdims=True)
         mass = np.exp(scaled - np.where(np.isfinite(highest), highest, 0.0)).cumsum(1)
@@ -176,7 +182,9 @@ def _follow(
         allowed = log_probabilities.copy()
         allowed[:, list(forbidden)] = -np.inf
         is_last = position == max_words
-        words = np.full_like(alive, END) if is_last else choose(allowed, alive, position)
+        words = (
+            np.full_like(alive, END) if is_last else choose(allowed, alive, position)
+        )
         words, chosen = _stop_impossible(words, allowed)
         totals[alive] += chosen
         if not is_last:
@@ -195,7 +203,9 @@ def _drop_finished(
     return alive[still_alive], words[still_alive], reorder(state, still_alive)
 
 
-def _stop_impossible(words: IntArray, allowed: FloatArray) -> tuple[IntArray, NDArray[np.float64]]:
+def _stop_impossible(
+    words: IntArray, allowed: FloatArray
+) -> tuple[IntArray, NDArray[np.float64]]:
     """The words (R,) chosen of (R, V), END where none is possible, and their log-probabilities (R,)."""
     chosen = allowed[np.arange(len(words)), words].astype(np.float64)
     return np.where(np.isneginf(chosen), END, words), chosen
@@ -208,8 +218,12 @@ def _one_each(
     lengths = (written != END).sum(1) + 1
     scores = totals / lengths**length_power
     hypotheses = []
-    for words, total, score in zip(written.tolist(), totals.tolist(), scores.tolist(), strict=True):
-        hypotheses.append([_hypothesis(words if total > -math.inf else [], total, score)])
+    for words, total, score in zip(
+        written.tolist(), totals.tolist(), scores.tolist(), strict=True
+    ):
+        hypotheses.append(
+            [_hypothesis(words if total > -math.inf else [], total, score)]
+        )
     return hypotheses
 
 
@@ -261,8 +275,12 @@ def beam(
         if not len(hunt.rows):
             break
         log_probs, state = _ask(step, words, state, forbidden)
-        hunt, parents, words = hunt.grow(log_probs, beams, position, forbidden, length_power)
-        is_hopeful = hunt.hopeful(min(position + 2 + horizon, max_words + 1), length_power)
+        hunt, parents, words = hunt.grow(
+            log_probs, beams, position, forbidden, length_power
+        )
+        is_hopeful = hunt.hopeful(
+            min(position + 2 + horizon, max_words + 1), length_power
+        )
         hunt.select(~is_hopeful).report(sentences)
         hunt, words = hunt.select(is_hopeful), words[is_hopeful].ravel()
         state = reorder(
@@ -307,7 +325,9 @@ class _Hunt(NamedTuple):
     ) -> tuple[_Hunt, IntArray, IntArray]:
         """One word further: the next hunt, and of each of its prefixes the state's row and the last word, (R, K)."""
         vocabulary = log_probabilities.shape[1]
-        sums = self.total[:, :, None] + log_probabilities.reshape(*self.total.shape, vocabulary)
+        sums = self.total[:, :, None] + log_probabilities.reshape(
+            *self.total.shape, vocabulary
+        )
         ends = sums[:, :, END].copy()
         if position == self.written.shape[2]:
             return self.end(ends, position, length_power)
@@ -400,13 +420,17 @@ def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State
         return state if inside_rows else cast(State, Fixed(reorder(state.value, rows)))
     if isinstance(state, tuple):
         items = [reorder(item, rows, inside_rows=inside_rows) for item in state]
-        return cast(State, type(state)(*items) if hasattr(state, "_fields") else tuple(items))
+        return cast(
+            State, type(state)(*items) if hasattr(state, "_fields") else tuple(items)
+        )
     raise ValueError(
         f"state: expected arrays in nested tuples, Fixed or None, got {type(state).__name__}"
     )
 
 
-def _best_continuations(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray, IntArray]:
+def _best_continuations(
+    sums: FloatArray, count: int
+) -> tuple[FloatArray, IntArray, IntArray]:
     """Of the sums (R, K, V) of prefixes and words the ``count`` best: log-probability, prefix and word, (R, count).
 
     The word is END where a row has not so many.
@@ -451,7 +475,9 @@ def _hypothesis(words: Sequence[int], total: float, score: float) -> Hypothesis:
     return Hypothesis(tuple(takewhile(lambda word: word != END, words)), total, score)
 
 
-def _check(rows: int, max_words: int, forbidden: Sequence[int], length_power: float) -> None:
+def _check(
+    rows: int, max_words: int, forbidden: Sequence[int], length_power: float
+) -> None:
     """Refuse arguments that no search can work with."""
     if rows < 0 or max_words < 1:
         raise ValueError(
@@ -489,7 +515,9 @@ def _ask(
     return log_probs, next_state
 
 
-def _check_step(log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]) -> None:
+def _check_step(
+    log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]
+) -> None:
     """Refuse what a step returned unless it is (R, V) without NaN, with room for END and all that is forbidden."""
     least = max([END, *forbidden]) + 1
     if (
@@ -501,7 +529,9 @@ def _check_step(log_probabilities: FloatArray, rows: int, forbidden: Sequence[in
         raise ValueError(
             f"step: expected log-probabilities ({rows}, V) with V >= {least}, got {shape}"
         )
-    if np.isnan(log_probabilities.max(initial=-np.inf)):  # the largest is NaN as soon as one is
+    if np.isnan(
+        log_probabilities.max(initial=-np.inf)
+    ):  # the largest is NaN as soon as one is
         raise ValueError(
             "step: expected log-probabilities, got NaN; are the weights or the features finite?"
         )

@@ -45,9 +45,13 @@ class TorchPredictor(Predictor):
         return PhotoFeatures(*map(_array, self.model.extractor(values)))
 
     @torch.inference_mode()
-    def region_features(self, features: PhotoFeatures, boxes_xyxy: FloatArray) -> FloatArray:
+    def region_features(
+        self, features: PhotoFeatures, boxes_xyxy: FloatArray
+    ) -> FloatArray:
         """Region features (B, N, F) of boxes (B, N, 4) in network pixels."""
-        vectors = self.model.extractor.vectors(self._maps(features), self._tensor(boxes_xyxy))
+        vectors = self.model.extractor.vectors(
+            self._maps(features), self._tensor(boxes_xyxy)
+        )
         return _array(vectors)
 
     @torch.inference_mode()
@@ -65,20 +69,29 @@ class TorchPredictor(Predictor):
 
     @torch.inference_mode()
     def start(
-        self, features: PhotoFeatures, boxes_xyxy: FloatArray, attended: FloatArray | None = None
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        attended: FloatArray | None = None,
     ) -> DecoderState:
         """Prepare to write about the boxes (B, N, 4) of B photos."""
         attended_boxes = None if attended is None else self._tensor(attended)
         boxes = self._tensor(boxes_xyxy)
-        condition, annotations = self.model.conditions(self._maps(features), boxes, attended_boxes)
+        condition, annotations = self.model.conditions(
+            self._maps(features), boxes, attended_boxes
+        )
         return DecoderState(*self.model.generator.start(condition, annotations))
 
     @torch.inference_mode()
     def step(self, words: IntArray, state: DecoderState) -> DecoderStep:
         """One word further."""
         tokens = torch.from_numpy(words).to(self.device)
-        scores, cell, looks = self.model.generator.look_step(tokens, state.cell, state.memory)
-        return DecoderStep(_array(scores), cell, None if looks is None else _array(looks))
+        scores, cell, looks = self.model.generator.look_step(
+            tokens, state.cell, state.memory
+        )
+        return DecoderStep(
+            _array(scores), cell, None if looks is None else _array(looks)
+        )
 
     def tensor(self, name: str) -> FloatArray:
         """One weight by its name, float32."""
@@ -86,9 +99,14 @@ class TorchPredictor(Predictor):
 
     def weights(self) -> Mapping[str, NDArray[Any]]:
         """All weights as they stand on disk, float16."""
-        state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+        state = {
+            name: value.detach().cpu()
+            for name, value in self.model.state_dict().items()
+        }
         return {
-            name: (value.half() if value.is_floating_point() else value).contiguous().numpy()
+            name: (value.half() if value.is_floating_point() else value)
+            .contiguous()
+            .numpy()
             for name, value in state.items()
         }
 

@@ -17,7 +17,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from regiontalk.scale.identities import SIZE, Digests, Identities, digests, identity, is_in
+from regiontalk.scale.identities import (
+    SIZE,
+    Digests,
+    Identities,
+    digests,
+    identity,
+    is_in,
+)
 from regiontalk.scale.output import Job, Output, Part
 from regiontalk.scale.ray_session import ray_data
 from regiontalk.scale.rows import CaptionSettings, caption_rows, to_arrow
@@ -28,7 +35,9 @@ if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
 
 MODEL_FILES = ("config.json", "vocabulary.json", "model.safetensors")
-RETRIES = 4  # of a batch whose worker died; then one of its photos is likely what kills it
+RETRIES = (
+    4  # of a batch whose worker died; then one of its photos is likely what kills it
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +101,13 @@ class Workers:
             self.model, device=self.device, max_pixels=max_pixels, threads=self.threads
         )
 
-    def map(self, dataset: Dataset, worker: type, arguments: Mapping[str, Any]) -> Dataset:
+    def map(
+        self, dataset: Dataset, worker: type, arguments: Mapping[str, Any]
+    ) -> Dataset:
         """A dataset whose blocks pass through workers, each made of a class with the arguments."""
-        with warnings.catch_warnings():  # the one way to bound retries goes away with Ray 2.64
+        with (
+            warnings.catch_warnings()
+        ):  # the one way to bound retries goes away with Ray 2.64
             warnings.simplefilter("ignore", DeprecationWarning)
             result: Dataset = dataset.map_batches(
                 worker,
@@ -141,7 +154,9 @@ def with_hashes(table: Any, finished: Any = None) -> Any:
     import pyarrow as pa
 
     data = table["data"].to_pylist()
-    hashes = [None if value is None else hashlib.sha256(value).hexdigest() for value in data]
+    hashes = [
+        None if value is None else hashlib.sha256(value).hexdigest() for value in data
+    ]
     if "error" not in table.column_names:
         missing = [
             f"{key}: expected the bytes of a photo, got none" if value is None else None
@@ -152,7 +167,9 @@ def with_hashes(table: Any, finished: Any = None) -> Any:
     if finished is None:
         return table
     keys = table["key"].to_pylist()
-    values = digests(identity(key, sha or "") for key, sha in zip(keys, hashes, strict=True))
+    values = digests(
+        identity(key, sha or "") for key, sha in zip(keys, hashes, strict=True)
+    )
     return table.filter(pa.array(~is_in(values, _fetch(finished))))
 
 
@@ -175,14 +192,21 @@ class RowWorker:
 
     def __call__(self, table: Any) -> Any:
         """The rows of a block, as an Arrow table (`rows.schema`)."""
-        return to_arrow(caption_rows(self._captioner, table.to_pylist(), self._settings))
+        return to_arrow(
+            caption_rows(self._captioner, table.to_pylist(), self._settings)
+        )
 
 
 class PartWorker:
     """Blocks of photos to parts of an output; what is wrong with the worker is a row too."""
 
     def __init__(
-        self, workers: Workers, settings: CaptionSettings, output: str, run: str, form: str
+        self,
+        workers: Workers,
+        settings: CaptionSettings,
+        output: str,
+        run: str,
+        form: str,
     ) -> None:
         """Take what is needed; the model is loaded with the first block."""
         self._workers, self._settings = workers, settings
@@ -209,7 +233,9 @@ class PartWorker:
             except (ValueError, OSError, ImportError) as error:
                 values = [None, None, None, 0, " ".join(str(error).split())]
         row = [dict(zip(names, values, strict=True))] if values else []
-        return pa.Table.from_pylist(row, schema=pa.schema(list(zip(names, types, strict=True))))
+        return pa.Table.from_pylist(
+            row, schema=pa.schema(list(zip(names, types, strict=True)))
+        )
 
     def _write(self, table: Any) -> Part:
         if self._ready is None:
@@ -315,7 +341,10 @@ def _parts(
 
     finished = [ray.put(known.to_array())] if len(known) else None
     hashed = dataset.map_batches(
-        with_hashes, batch_size=None, batch_format="pyarrow", fn_kwargs={"finished": finished}
+        with_hashes,
+        batch_size=None,
+        batch_format="pyarrow",
+        fn_kwargs={"finished": finished},
     )
     arguments = {
         "workers": workers,

@@ -21,7 +21,9 @@ from regiontalk.scale.ray_session import ray_data
 if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
 
-JOIN_SECONDS = 60.0  # after which the driver joins small files, which every commit would read
+JOIN_SECONDS = (
+    60.0  # after which the driver joins small files, which every commit would read
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class IndexSettings:
 
     def __post_init__(self) -> None:
         if self.captions is not None and self.captions < 0:
-            raise ValueError(f"captions: expected 0 or more regions, got {self.captions}")
+            raise ValueError(
+                f"captions: expected 0 or more regions, got {self.captions}"
+            )
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,9 @@ class IndexWorker:
             known: what `PhotoIndex.known` gave, or a Ray reference to it in a list of one.
         """
         self._workers, self._settings, self._known = workers, settings, known
-        self._ready: tuple[RegionCaptioner, PhotoIndex, Mapping[str, Stamp]] | None = None
+        self._ready: tuple[RegionCaptioner, PhotoIndex, Mapping[str, Stamp]] | None = (
+            None
+        )
 
     def __call__(self, table: Any) -> Any:
         """A table of one row: what `Added` says, or what is wrong; of none where the block is empty."""
@@ -93,7 +99,9 @@ class IndexWorker:
             library = PhotoIndex.open(self._settings.uri)
             self._ready = captioner, library, _fetch(self._known)
         captioner, library, known = self._ready
-        return library.add_batch(captioner, paths, known, captions=self._settings.captions)
+        return library.add_batch(
+            captioner, paths, known, captions=self._settings.captions
+        )
 
 
 def add_to_index(
@@ -121,12 +129,16 @@ def add_to_index(
     """
     start = joined = time.monotonic()
     names = [path for path in paths if _is_text(path)]
-    nameless = [(path, "its name is no text; rename it") for path in paths if not _is_text(path)]
+    nameless = [
+        (path, "its name is no text; rename it") for path in paths if not _is_text(path)
+    ]
     progress = IndexProgress(Added(failed=tuple(nameless)), 0.0)
     with library.writing():
         for added in _batches(library, names, workers, settings, batch):
             now = time.monotonic()
-            progress = replace(progress, report=progress.report + added, seconds=now - start)
+            progress = replace(
+                progress, report=progress.report + added, seconds=now - start
+            )
             report(progress)
             if now - joined > JOIN_SECONDS:
                 library.join()
@@ -152,7 +164,11 @@ def _batches(
 
     names = ray_data().from_arrow(pa.table({"path": pa.array(paths, pa.string())}))
     blocks = names.repartition(target_num_rows_per_block=batch)
-    arguments = {"workers": workers, "settings": settings, "known": [ray.put(library.known())]}
+    arguments = {
+        "workers": workers,
+        "settings": settings,
+        "known": [ray.put(library.known())],
+    }
     try:
         for row in workers.map(blocks, IndexWorker, arguments).iter_rows():
             if row["trouble"] is not None:

@@ -30,7 +30,9 @@ from regiontalk.scale.rows import CaptionSettings, Row, decode, encode
 from regiontalk.scale.storage import is_local, open_storage, shown, storage_errors
 
 FORMAT = 1  # of _job.json
-LEASE_SECONDS = 60.0  # after which the lock of a job on an object store counts as left behind
+LEASE_SECONDS = (
+    60.0  # after which the lock of a job on an object store counts as left behind
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ class Output:
             _check_job(shown(self.uri), json.loads(self._read(path)), job)
         else:
             self._check_empty()
-            self._write(path, json.dumps({"format": FORMAT, **asdict(job)}, indent=2).encode())
+            self._write(
+                path, json.dumps({"format": FORMAT, **asdict(job)}, indent=2).encode()
+            )
         self.end()
         return self._finished(job.form)
 
@@ -110,7 +114,9 @@ class Output:
         """
         job = f"{self._root}/_job.json"
         if not self._exists(job):
-            raise ValueError(f"{shown(self.uri)}: expected the output of a job, got another folder")
+            raise ValueError(
+                f"{shown(self.uri)}: expected the output of a job, got another folder"
+            )
         form = json.loads(self._read(job))["form"]
         for path in self._parts(form):
             yield from decode(self._read(path), form, columns)
@@ -140,7 +146,9 @@ class Output:
             OSError: the staged file is not here, or cannot be moved.
         """
         if self._lock_lost:
-            raise _locked(shown(self.uri), "it took the lock, which was not renewed in time")
+            raise _locked(
+                shown(self.uri), "it took the lock, which was not renewed in time"
+            )
         if not self._exists(part.staged):
             raise OSError(
                 f"{shown(self.uri)}: what a worker wrote is not here; expected an output that all machines "
@@ -149,7 +157,9 @@ class Output:
         name, new = part.name, is_new(part.identities, known)
         if not new.all():
             rows = decode(self._read(part.staged), form)
-            rows = [row for row, counts in zip(rows, new.tolist(), strict=True) if counts]
+            rows = [
+                row for row, counts in zip(rows, new.tolist(), strict=True) if counts
+            ]
             name = part_name(part.identities[new], form)
             self._write(part.staged, encode(rows, form))
         with storage_errors(self.uri):
@@ -191,14 +201,18 @@ class Output:
         path, owner = f"{self._root}/_lock", uuid.uuid4().hex
 
         def renew() -> None:
-            self._lock_lost = (self._lease_at(path) or {"owner": owner})["owner"] != owner
+            self._lock_lost = (self._lease_at(path) or {"owner": owner})[
+                "owner"
+            ] != owner
             if not self._lock_lost:
                 values = {"owner": owner, "renewed": time.time()}
                 self._write(path, json.dumps(values).encode())
 
         self._clear_lease(path)
         renew()
-        time.sleep(1.0)  # of two jobs that begin at once, one sees the lock of the other
+        time.sleep(
+            1.0
+        )  # of two jobs that begin at once, one sees the lock of the other
         renew()
         if self._lock_lost:
             raise _locked(shown(self.uri), "it began at the same moment")
@@ -245,7 +259,9 @@ class Output:
 
     def _check_empty(self) -> None:
         """Refuse a folder that holds something of somebody else's."""
-        names = [name for path in self._names() if (name := Path(path).name)[0] not in "._"]
+        names = [
+            name for path in self._names() if (name := Path(path).name)[0] not in "._"
+        ]
         if names:
             raise ValueError(
                 f"{shown(self.uri)}: expected a new or empty folder, or the output of an earlier run, got one that "

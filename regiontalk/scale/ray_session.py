@@ -13,7 +13,9 @@ ANSWER_SECONDS = 5.0  # in which a cluster must take a connection
 CLIENT_PORT = 10001  # of an address ray://host, as Ray's documentation says
 # tries to reach a cluster; by itself Ray goes on for two minutes
 TRIES = ("RAY_gcs_server_port_wait_time_s", "1")
-LOCAL_STORE = 1 << 30  # bytes of Ray's object store on this machine: what waits between steps
+LOCAL_STORE = (
+    1 << 30
+)  # bytes of Ray's object store on this machine: what waits between steps
 
 
 def ray_data() -> Any:
@@ -131,7 +133,9 @@ def _check_answer(address: str) -> None:
 
     if address.startswith("ray://"):
         host, _, port = address.removeprefix("ray://").partition(":")
-        socket.create_connection((host, int(port or CLIENT_PORT)), ANSWER_SECONDS).close()
+        socket.create_connection(
+            (host, int(port or CLIENT_PORT)), ANSWER_SECONDS
+        ).close()
         return
     # "auto" also names a cluster of this machine that was killed; None where there never was one
     where = canonicalize_bootstrap_address(address)

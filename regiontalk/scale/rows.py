@@ -48,11 +48,15 @@ class CaptionSettings:
         if self.regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {self.regions}")
         if self.together < 1:
-            raise ValueError(f"together: expected 1 or more photos, got {self.together}")
+            raise ValueError(
+                f"together: expected 1 or more photos, got {self.together}"
+            )
 
 
 def caption_rows(
-    captioner: RegionCaptioner, photos: Sequence[Mapping[str, Any]], settings: CaptionSettings
+    captioner: RegionCaptioner,
+    photos: Sequence[Mapping[str, Any]],
+    settings: CaptionSettings,
 ) -> list[Row]:
     """The rows of photos, in their order.
 
@@ -74,7 +78,9 @@ def caption_rows(
                 rows[number]["error"] = _about(photo["key"], error, len(photo["data"]))
     for start in range(0, len(opened), settings.together):
         group = opened[start : start + settings.together]
-        for (number, _), outcome in zip(group, _captions(captioner, group, settings), strict=True):
+        for (number, _), outcome in zip(
+            group, _captions(captioner, group, settings), strict=True
+        ):
             rows[number] |= outcome
     return rows
 
@@ -102,7 +108,9 @@ def _about(key: str, error: BaseException, size: int = 0) -> str:
 
 
 def _captions(
-    captioner: RegionCaptioner, group: Sequence[tuple[int, Photo]], settings: CaptionSettings
+    captioner: RegionCaptioner,
+    group: Sequence[tuple[int, Photo]],
+    settings: CaptionSettings,
 ) -> list[Row]:
     """The documents of opened photos; where one of them fails, each is tried alone."""
 

@@ -49,7 +49,9 @@ class StoredFile(NamedTuple):
         """The name by which the output knows it, always text, without credentials."""
         scheme = self.storage.partition("://")[0]
         text = f"{scheme}://{self.path}" if scheme else self.path
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return text.encode("utf-8", "surrogateescape").decode(
+            "utf-8", "backslashreplace"
+        )
 
     @property
     def kind(self) -> str:
@@ -77,7 +79,11 @@ def _storage(uri: str) -> tuple[Any, str]:
 
 
 def read_photos(
-    inputs: Sequence[str], *, batch: int = 64, column: str | None = None, key: str | None = None
+    inputs: Sequence[str],
+    *,
+    batch: int = 64,
+    column: str | None = None,
+    key: str | None = None,
 ) -> Dataset:
     """The photos of folders (with all below), patterns, files, Parquet files and tars.
 
@@ -102,9 +108,13 @@ def read_photos(
     if kinds == ["Parquet files"]:
         return _read_parquet(files, batch, column, key)
     if column or key:
-        raise ValueError(f"column, key: expected Parquet files as input, got {kinds[0]}")
+        raise ValueError(
+            f"column, key: expected Parquet files as input, got {kinds[0]}"
+        )
     step = batch * NAMES if kinds == ["photos"] else 1
-    tables = [_to_table(files[start : start + step]) for start in range(0, len(files), step)]
+    tables = [
+        _to_table(files[start : start + step]) for start in range(0, len(files), step)
+    ]
     names = ray_data().from_arrow(tables)
     photos: Dataset
     if kinds == ["photos"]:
@@ -128,7 +138,9 @@ def find_files(text: str) -> list[StoredFile]:
     """
     if is_local(text):
         # absolute, since a worker has a working folder of its own
-        paths = _local_paths(os.path.abspath(os.path.expanduser(text.removeprefix("file://"))))
+        paths = _local_paths(
+            os.path.abspath(os.path.expanduser(text.removeprefix("file://")))
+        )
         files = [StoredFile("", path) for path in sorted(paths)]
     else:
         files = sorted(_stored_files(text))
@@ -144,10 +156,14 @@ def _local_paths(path: str) -> Iterator[str]:
         yield path
     elif os.path.isdir(path):
         for folder, _, names in os.walk(path):
-            yield from (os.path.join(folder, name) for name in names if _is_wanted(name))
+            yield from (
+                os.path.join(folder, name) for name in names if _is_wanted(name)
+            )
     else:
         matches = glob.iglob(path, recursive=True)
-        yield from (name for name in matches if _is_wanted(name) and os.path.isfile(name))
+        yield from (
+            name for name in matches if _is_wanted(name) and os.path.isfile(name)
+        )
 
 
 def _stored_files(uri: str) -> Iterator[StoredFile]:
@@ -176,7 +192,9 @@ def _stored_files(uri: str) -> Iterator[StoredFile]:
 def _is_wanted(name: str) -> bool:
     """Whether a file in a folder is taken: a photo, tar or Parquet file that is not hidden."""
     suffixes = (*SUFFIXES, *TARS, ".parquet")
-    return name.lower().endswith(suffixes) and not os.path.basename(name).startswith((".", "_"))
+    return name.lower().endswith(suffixes) and not os.path.basename(name).startswith(
+        (".", "_")
+    )
 
 
 def _to_table(files: Sequence[StoredFile]) -> Any:
@@ -186,7 +204,10 @@ def _to_table(files: Sequence[StoredFile]) -> Any:
     storages = [file.storage for file in files]
     paths = [os.fsencode(file.path) for file in files]
     return pa.table(
-        {"storage": pa.array(storages, pa.string()), "path": pa.array(paths, pa.binary())}
+        {
+            "storage": pa.array(storages, pa.string()),
+            "path": pa.array(paths, pa.binary()),
+        }
     )
 
 
@@ -233,7 +254,9 @@ def _unreadable(file: StoredFile, error: BaseException) -> str:
 def _load_tars(table: Any) -> Iterator[Any]:
     """The photos in a block of tars, one after the other, so that memory holds one of them."""
     for file in _to_files(table):
-        yield from (photo_table([key], [data], [error]) for key, data, error in _members(file))
+        yield from (
+            photo_table([key], [data], [error]) for key, data, error in _members(file)
+        )
 
 
 class _Member(tarfile.TarInfo):
@@ -290,21 +313,33 @@ def _read_parquet(
         try:
             names = pq.read_schema(pa.BufferReader(stream.read())).names
         except pa.ArrowInvalid as error:
-            raise ValueError(f"{first.key}: expected a Parquet file ({error})") from None
+            raise ValueError(
+                f"{first.key}: expected a Parquet file ({error})"
+            ) from None
     data = _column(first.key, names, column, DATA, "column")
-    keys = _column(first.key, names, key, KEYS, "key") if key or set(KEYS) & set(names) else None
+    keys = (
+        _column(first.key, names, key, KEYS, "key")
+        if key or set(KEYS) & set(names)
+        else None
+    )
     dataset = ray_data().read_parquet(
         [file.path for file in files],
         filesystem=filesystem,
         columns=[data] if keys is None else [keys, data],
     )
-    rows = dataset.map_batches(_load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS)
+    rows = dataset.map_batches(
+        _load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS
+    )
     photos: Dataset = rows.repartition(target_num_rows_per_block=batch)
     return photos
 
 
 def _column(
-    file: str, names: Sequence[str], wanted: str | None, usual: Sequence[str], option: str
+    file: str,
+    names: Sequence[str],
+    wanted: str | None,
+    usual: Sequence[str],
+    option: str,
 ) -> str:
     """The column of a Parquet file that a user named, or the first of the usual ones.
 
@@ -323,7 +358,9 @@ def _column(
 def _load_column(table: Any, data: str, key: str | None) -> Any:
     """The photos of a block of a Parquet file; a struct is one of Hugging Face's images."""
     values = table[data].to_pylist()
-    values = [value.get("bytes") if isinstance(value, dict) else value for value in values]
+    values = [
+        value.get("bytes") if isinstance(value, dict) else value for value in values
+    ]
     keys = [None] * len(values) if key is None else table[key].to_pylist()
     photos: list[bytes | None] = []
     errors: list[str | None] = []

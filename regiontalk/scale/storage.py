@@ -73,4 +73,6 @@ def storage_errors(uri: str) -> Iterator[None]:
             if is_local(uri)
             else "check the address, and the credentials in the environment"
         )
-        raise OSError(f"{shown(uri)}: cannot be read or written ({why}); {advice}") from None
+        raise OSError(
+            f"{shown(uri)}: cannot be read or written ({why}); {advice}"
+        ) from None

@@ -63,7 +63,10 @@ def create_app(
     limits = limits or Limits()
     metrics = Metrics(lambda: engine.inside)
     engine = Engine(
-        captioner.caption_many, waiting=limits.waiting, batch=limits.batch, saw_batch=metrics.batch
+        captioner.caption_many,
+        waiting=limits.waiting,
+        batch=limits.batch,
+        saw_batch=metrics.batch,
     )
 
     decoders = make_decoders()
@@ -76,14 +79,24 @@ def create_app(
         finally:
             decoders.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(title="RegionTalk", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = Service(captioner, engine, limits, metrics, library, decoders, licence)
+    app = FastAPI(
+        title="RegionTalk",
+        version="1",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = Service(
+        captioner, engine, limits, metrics, library, decoders, licence
+    )
     app.include_router(router)
     app.include_router(side)
     for more in routers:
         app.include_router(more)
     app.mount(
-        "/", StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True), name="page"
+        "/",
+        StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True),
+        name="page",
     )
     app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
     for kind, handler in _handlers().items():
@@ -107,13 +120,17 @@ async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else "unknown"
     return answer(
-        status, f"{request.method} {request.url.path}: {detail}", getattr(error, "headers", None)
+        status,
+        f"{request.method} {request.url.path}: {detail}",
+        getattr(error, "headers", None),
     )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     status, reason = (
-        (error.status, error.reason) if isinstance(error, RefusedError) else (500, "unknown")
+        (error.status, error.reason)
+        if isinstance(error, RefusedError)
+        else (500, "unknown")
     )
     return answer(status, reason)
 

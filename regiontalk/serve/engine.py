@@ -123,7 +123,9 @@ class Engine:
 
     async def caption(self, photo: Photo, settings: Speaking) -> ImageResult:
         """`caption_many` of one photo, perhaps together with other requests'."""
-        result: ImageResult = await self._wait(_Job(self._future(), photo=photo, settings=settings))
+        result: ImageResult = await self._wait(
+            _Job(self._future(), photo=photo, settings=settings)
+        )
         return result
 
     async def call(self, work: Callable[[], T]) -> T:
@@ -153,9 +155,7 @@ class Engine:
                     thread, self._compute, jobs
                 )
                 _settle(jobs, outcomes)
-            except (
-                Exception
-            ) as error:  # a fault of ours must not end the loop, and with it every answer to come
+            except Exception as error:  # a fault of ours must not end the loop, and with it every answer to come
                 fault = RuntimeError("the engine failed")
                 fault.__cause__ = error
                 _settle(jobs, [fault] * len(jobs))
@@ -185,7 +185,9 @@ class Engine:
             regions, beams, threshold = jobs[0].settings or Speaking(0, None, None)
             photos = [job.photo for job in jobs if job.photo is not None]
             return list(
-                self.caption_many(photos, regions=regions, beams=beams, threshold=threshold)
+                self.caption_many(
+                    photos, regions=regions, beams=beams, threshold=threshold
+                )
             )
         except Exception as error:  # handed to whoever asked
             return (

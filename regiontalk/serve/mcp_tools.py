@@ -35,12 +35,18 @@ AllowedPath = Annotated[
     str | None, Field(description="path of a picture file under an allowed folder")
 ]
 Bytes = Annotated[
-    str | None, Field(description="the bytes of a picture file in base64, instead of a path")
+    str | None,
+    Field(description="the bytes of a picture file in base64, instead of a path"),
 ]
-Count = Annotated[int, Field(ge=0, le=MOST_BOXES, description="boxes beside the whole photo")]
+Count = Annotated[
+    int, Field(ge=0, le=MOST_BOXES, description="boxes beside the whole photo")
+]
 Boxes = Annotated[
     list[tuple[float, float, float, float]] | None,
-    Field(max_length=MOST_BOXES, description="x1, y1, x2, y2 in pixels: caption these instead"),
+    Field(
+        max_length=MOST_BOXES,
+        description="x1, y1, x2, y2 in pixels: caption these instead",
+    ),
 ]
 Parts = Annotated[
     list[tuple[float, float, float, float]] | None,
@@ -52,17 +58,24 @@ Parts = Annotated[
 ]
 Beams = Annotated[
     int | None,
-    Field(ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset"),
+    Field(
+        ge=1,
+        le=MOST_BEAMS,
+        description="K of the beam search; the model's own if unset",
+    ),
 ]
 Share = Annotated[
-    float | None, Field(ge=0, le=1, description="regions less confident than this get no words")
+    float | None,
+    Field(ge=0, le=1, description="regions less confident than this get no words"),
 ]
 MinConfidence = Annotated[
-    float, Field(ge=0, le=1, description="captions less confident than this are not used")
+    float,
+    Field(ge=0, le=1, description="captions less confident than this are not used"),
 ]
 Letters = Annotated[int, Field(ge=SHORTEST, le=5000, description="most characters")]
 Smooth = Annotated[
-    FiniteFloat, Field(ge=0, le=1000, description="how much a word gains on its neighbour's box")
+    FiniteFloat,
+    Field(ge=0, le=1000, description="how much a word gains on its neighbour's box"),
 ]
 Below = Annotated[str | None, Field(description="only photos whose path begins so")]
 Time = Annotated[datetime, AfterValidator(local)] | None
@@ -94,12 +107,21 @@ def create_mcp(
     """
     for folder in folders:
         if not folder.is_dir():
-            raise ValueError(f"{folder}: expected a folder that may be read, got no folder")
+            raise ValueError(
+                f"{folder}: expected a folder that may be read, got no folder"
+            )
     if library is not None:
         library.check_model(captioner)
     server = MCPServer("regiontalk", instructions=_ABOUT)
-    tools = Tools(captioner, [folder.resolve() for folder in folders], limits or Limits(), library)
-    offered: list[Callable[..., Any]] = [tools.caption, tools.align, tools.locate, tools.alt_text]
+    tools = Tools(
+        captioner, [folder.resolve() for folder in folders], limits or Limits(), library
+    )
+    offered: list[Callable[..., Any]] = [
+        tools.caption,
+        tools.align,
+        tools.locate,
+        tools.alt_text,
+    ]
     for tool in [*offered, *([tools.search] if library is not None else [])]:
         server.add_tool(_said(tool), structured_output=False)
     return server
@@ -145,13 +167,19 @@ class Tools:
             ).to_dict()
 
     def align(
-        self, sentence: str, path: AllowedPath = None, base64: Bytes = None, beta: Smooth = 0.0
+        self,
+        sentence: str,
+        path: AllowedPath = None,
+        base64: Bytes = None,
+        beta: Smooth = 0.0,
     ) -> dict[str, Any]:
         """Find the box of every word of a sentence about a photo."""
         photo = self.open(path, base64)
         with self._turn:
             result = self._captioner.align(photo, sentence, beta=beta).to_dict()
-            return result | {"unknown_words": self._captioner.vocabulary.unknown(sentence)}
+            return result | {
+                "unknown_words": self._captioner.vocabulary.unknown(sentence)
+            }
 
     def locate(
         self, phrase: str, path: AllowedPath = None, base64: Bytes = None, k: Few = 1
@@ -160,7 +188,9 @@ class Tools:
         photo = self.open(path, base64)
         with self._turn:
             result = self._captioner.locate(photo, phrase, k=k).to_dict()
-            return result | {"unknown_words": self._captioner.vocabulary.unknown(phrase)}
+            return result | {
+                "unknown_words": self._captioner.vocabulary.unknown(phrase)
+            }
 
     def alt_text(
         self,
@@ -176,7 +206,9 @@ class Tools:
         with self._turn:
             result = self._captioner.caption(photo, regions=regions)
         return {
-            "alt_text": narrate(result, limit=limit, min_confidence=min_confidence, neutral=neutral)
+            "alt_text": narrate(
+                result, limit=limit, min_confidence=min_confidence, neutral=neutral
+            )
         }
 
     def search(
@@ -236,7 +268,9 @@ class Tools:
 
     def _opened(self, source: Path | bytes, name: str) -> Photo:
         size = self._captioner.preprocessing.size
-        return open_photo(source, max_pixels=self._limits.pixels, at_least=size, name=name)
+        return open_photo(
+            source, max_pixels=self._limits.pixels, at_least=size, name=name
+        )
 
     def allowed(self, path: str) -> Path:
         """The file that a path leads to, if it lies under an allowed folder.
@@ -245,7 +279,11 @@ class Tools:
             ValueError: it does not; the same words whether it exists or not.
         """
         try:
-            local = url2pathname(urlsplit(path).path) if path.startswith("file://") else path
+            local = (
+                url2pathname(urlsplit(path).path)
+                if path.startswith("file://")
+                else path
+            )
             target = Path(local).expanduser().resolve()
         except (
             OSError,

@@ -33,9 +33,14 @@ class Metrics:
         )
         name = "regiontalk_batch_photos"
         self._batch = Histogram(
-            name, "Photos computed together", buckets=(1, 2, 4, 8, 16), registry=self._registry
+            name,
+            "Photos computed together",
+            buckets=(1, 2, 4, 8, 16),
+            registry=self._registry,
         )
-        Gauge("regiontalk_inside", "Requests inside", registry=self._registry).set_function(inside)
+        Gauge(
+            "regiontalk_inside", "Requests inside", registry=self._registry
+        ).set_function(inside)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count one answer."""

@@ -40,9 +40,13 @@ _HEADERS = {
 _CLIENT_LEFT = 499  # in the metrics alone: as nginx counts them
 
 
-def answer(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+def answer(
+    status: int, reason: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """The JSON of a request that failed."""
-    return Response(json.dumps({"error": reason}), status, dict(headers or {}), "application/json")
+    return Response(
+        json.dumps({"error": reason}), status, dict(headers or {}), "application/json"
+    )
 
 
 def _plain_path(scope: Scope) -> Scope:
@@ -86,7 +90,9 @@ class Gate:
             self._check(scope)
             await self._pass(scope, watched)
         except RefusedError as error:
-            await watched.refuse(scope, answer(error.status, error.reason, _ask(error.status)))
+            await watched.refuse(
+                scope, answer(error.status, error.reason, _ask(error.status))
+            )
         except BusyError as error:
             await watched.refuse(
                 scope, answer(503, str(error), {"retry-after": str(error.seconds)})
@@ -107,7 +113,8 @@ class Gate:
         host = headers.get("host", "")
         if self.token is None and not is_local(_name(host)):
             raise RefusedError(
-                421, "host: expected localhost or 127.0.0.1; for others, start with a token"
+                421,
+                "host: expected localhost or 127.0.0.1; for others, start with a token",
             )
         origin = headers.get("origin")
         if origin is not None and scope["method"] != "GET" and _home(origin) != host:
@@ -134,12 +141,16 @@ class Gate:
         with (
             self.engine.admitted()
         ):  # until the application has ended, also where nobody waits for it
-            answering = asyncio.ensure_future(self.app(scope, watched.receive, watched.send))
+            answering = asyncio.ensure_future(
+                self.app(scope, watched.receive, watched.send)
+            )
             leaving = asyncio.create_task(watched.left())
             try:
                 both = {answering, leaving}
                 await asyncio.wait(
-                    both, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED
+                    both,
+                    timeout=self.limits.seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
                 gone = leaving.done()
@@ -152,9 +163,13 @@ class Gate:
             watched.status = watched.status or _CLIENT_LEFT
         else:
             status, what = (
-                (504, "computing") if watched.complete else (408, "receiving the request")
+                (504, "computing")
+                if watched.complete
+                else (408, "receiving the request")
             )
-            raise RefusedError(status, f"{what} took longer than {self.limits.seconds:g} s")
+            raise RefusedError(
+                status, f"{what} took longer than {self.limits.seconds:g} s"
+            )
 
 
 class _Watched:
@@ -171,7 +186,9 @@ class _Watched:
         return self._whole.is_set()
 
     async def receive(self) -> Message:
-        if self.complete:  # `left` listens: what comes now can only be that the client has gone
+        if (
+            self.complete
+        ):  # `left` listens: what comes now can only be that the client has gone
             await self._gone.wait()
             return {"type": "http.disconnect"}
         message = await self._receive()
@@ -239,7 +256,9 @@ def _ask(status: int) -> dict[str, str]:
 def _bears(header: str, token: str) -> bool:
     """Whether an Authorization header shows the token; takes as long for a wrong one as for the right one."""
     kind, _, shown = header.partition(" ")
-    return kind.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+    return kind.lower() == "bearer" and hmac.compare_digest(
+        shown.strip().encode(), token.encode()
+    )
 
 
 def _home(origin: str) -> str:

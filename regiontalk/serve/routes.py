@@ -60,7 +60,9 @@ class Service:
         """The photo in an upload, decoded and kept no larger than the model needs."""
         size = self.captioner.preprocessing.size
         return await self.decode(
-            lambda: open_photo(content, max_pixels=self.limits.pixels, at_least=size, name=name)
+            lambda: open_photo(
+                content, max_pixels=self.limits.pixels, at_least=size, name=name
+            )
         )
 
     async def decode(self, work: Callable[[], T]) -> T:
@@ -82,7 +84,9 @@ def _service(request: Request) -> Service:
 
 
 @router.post(
-    "/caption", response_model=responses.Image, openapi_extra=schemas.body_of(schemas.CaptionForm)
+    "/caption",
+    response_model=responses.Image,
+    openapi_extra=schemas.body_of(schemas.CaptionForm),
 )
 async def caption(request: Request) -> dict[str, Any]:
     """Words on the regions of a photo, or on your boxes."""
@@ -91,7 +95,9 @@ async def caption(request: Request) -> dict[str, Any]:
     if form.boxes is None:
         regions = _USUAL if form.regions is None else form.regions
         return (
-            await service.engine.caption(photo, Speaking(regions, form.beams, form.threshold))
+            await service.engine.caption(
+                photo, Speaking(regions, form.beams, form.threshold)
+            )
         ).to_dict()
     boxes = checked_boxes(form.boxes, photo.size_wh)
 
@@ -104,7 +110,9 @@ async def caption(request: Request) -> dict[str, Any]:
 
 
 @router.post(
-    "/align", response_model=responses.Aligned, openapi_extra=schemas.body_of(schemas.AlignForm)
+    "/align",
+    response_model=responses.Aligned,
+    openapi_extra=schemas.body_of(schemas.AlignForm),
 )
 async def align(request: Request) -> dict[str, Any]:
     """The box of every word of a sentence, and every word's score on every box."""
@@ -119,7 +127,9 @@ async def align(request: Request) -> dict[str, Any]:
             attention = captioner.look(photo, form.sentence)
             looks = _matrix(attention.words, attention.boxes_xyxy, attention.weights)
         boxes_xyxy = word_scores.boxes_xyxy
-        matrix = _matrix(word_scores.words, boxes_xyxy, word_scores.scores[:, : len(boxes_xyxy)])
+        matrix = _matrix(
+            word_scores.words, boxes_xyxy, word_scores.scores[:, : len(boxes_xyxy)]
+        )
         aligned = captioner.decode_alignment(word_scores, beta=form.beta).to_dict()
         return aligned | {
             "matrix": matrix,
@@ -131,7 +141,9 @@ async def align(request: Request) -> dict[str, Any]:
 
 
 @router.post(
-    "/locate", response_model=responses.Located, openapi_extra=schemas.body_of(schemas.LocateForm)
+    "/locate",
+    response_model=responses.Located,
+    openapi_extra=schemas.body_of(schemas.LocateForm),
 )
 async def locate(request: Request) -> dict[str, Any]:
     """The places of a phrase."""
@@ -140,7 +152,9 @@ async def locate(request: Request) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         result = service.captioner.locate(photo, form.phrase, k=form.k).to_dict()
-        return result | {"unknown_words": service.captioner.vocabulary.unknown(form.phrase)}
+        return result | {
+            "unknown_words": service.captioner.vocabulary.unknown(form.phrase)
+        }
 
     return await service.engine.call(work)
 
@@ -156,13 +170,18 @@ async def narrate(request: Request) -> dict[str, Any]:
     form, photo = await service.read(request, schemas.NarrateForm)
     result = await service.engine.caption(photo, Speaking(form.regions, None, None))
     text = compose(
-        result, limit=form.limit, min_confidence=form.min_confidence, neutral=form.neutral
+        result,
+        limit=form.limit,
+        min_confidence=form.min_confidence,
+        neutral=form.neutral,
     )
     return result.to_dict() | {"alt_text": text}
 
 
 @router.post(
-    "/search", response_model=responses.Hits, openapi_extra=schemas.body_of(schemas.SearchForm)
+    "/search",
+    response_model=responses.Hits,
+    openapi_extra=schemas.body_of(schemas.SearchForm),
 )
 async def search(request: Request) -> dict[str, Any]:
     """Photos of the library, best first, each with the region that answers."""
@@ -171,7 +190,8 @@ async def search(request: Request) -> dict[str, Any]:
     library = service.library
     if library is None:
         raise schemas.RefusedError(
-            404, "search: this server has no library; start it with --index (regiontalk index)"
+            404,
+            "search: this server has no library; start it with --index (regiontalk index)",
         )
     photo = None if form.photo is None else await service.open(form.photo, name)
     form = form.model_copy(update={"photo": None})
@@ -187,7 +207,10 @@ async def search(request: Request) -> dict[str, Any]:
 
 
 def _search_library(
-    captioner: RegionCaptioner, library: PhotoIndex, form: schemas.SearchForm, photo: Photo | None
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    form: schemas.SearchForm,
+    photo: Photo | None,
 ) -> tuple[Sequence[Hit], list[str]]:
     """The photos that a form asks for, and the words of its text that the model does not know."""
     hits = library.search(
@@ -217,7 +240,11 @@ async def models(request: Request) -> dict[str, Any]:
         "attends": service.captioner.attends,
         "licence": service.licence,
     }
-    library = None if service.library is None else await asyncio.to_thread(len, service.library)
+    library = (
+        None
+        if service.library is None
+        else await asyncio.to_thread(len, service.library)
+    )
     return {"models": [about], "library": library, "limits": asdict(service.limits)}
 
 
@@ -233,10 +260,14 @@ async def healthz() -> dict[str, str]:
 @side.get("/metrics", responses={401: responses.PROBLEMS[401]})
 async def metrics(request: Request) -> Response:
     """Counts and times in Prometheus's text format."""
-    return Response(_service(request).metrics.text(), media_type="text/plain; version=0.0.4")
+    return Response(
+        _service(request).metrics.text(), media_type="text/plain; version=0.0.4"
+    )
 
 
-async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list[str | None]:
+async def _thumbnails(
+    service: Service, paths: Sequence[str], side: int
+) -> list[str | None]:
     """Photos of the library, small; None for those that are gone, or for which there is no time.
 
     One after another, so that uploads find a decoder between them; together a third of a request's
@@ -249,7 +280,9 @@ async def _thumbnails(service: Service, paths: Sequence[str], side: int) -> list
     with suppress(TimeoutError):
         async with asyncio.timeout(service.limits.seconds / 3):
             for path in paths if side else []:
-                small.append(await service.decode(partial(thumbnail, path, side, pixels)))
+                small.append(
+                    await service.decode(partial(thumbnail, path, side, pixels))
+                )
     return small + [None] * (len(paths) - len(small))
 
 
@@ -257,12 +290,16 @@ def thumbnail(path: str, side: int, pixels: int) -> str | None:
     """A photo as a data: URI, its longer side at most ``side``; None where it is gone."""
     try:
         photo = open_photo(path, max_pixels=pixels, at_least=side, srgb=True)
-    except ImageError:  # vanished or damaged since it was indexed: the answer says so by its null
+    except (
+        ImageError
+    ):  # vanished or damaged since it was indexed: the answer says so by its null
         return None
     scale = min(1, side / max(photo.size_wh))
     wide, high = (max(1, round(scale * length)) for length in photo.size_wh)
     target = io.BytesIO()
-    photo.image.resize((wide, high), Image.Resampling.BICUBIC).save(target, "JPEG", quality=80)
+    photo.image.resize((wide, high), Image.Resampling.BICUBIC).save(
+        target, "JPEG", quality=80
+    )
     return f"data:image/jpeg;base64,{base64.b64encode(target.getvalue()).decode()}"
 
 

@@ -100,10 +100,14 @@ def run(
         ValueError: no such model or library, or an address that needs a token.
         OSError: the port is taken.
     """
-    bound = address.listen()  # first: a taken port should not cost the loading of a model
+    bound = (
+        address.listen()
+    )  # first: a taken port should not cost the loading of a model
     with bound:
         folder = resolve_model(model)
-        captioner = RegionCaptioner.from_pretrained(folder, max_pixels=limits.pixels, **compute)
+        captioner = RegionCaptioner.from_pretrained(
+            folder, max_pixels=limits.pixels, **compute
+        )
         library = None
         if index is not None:
             from regiontalk.index.library import PhotoIndex
@@ -111,12 +115,18 @@ def run(
             library = PhotoIndex.open(index)
         card = (folder / "README.md").read_text(encoding="utf-8")
         app = create_app(
-            captioner, limits=limits, library=library, token=address.token, licence=licence(card)
+            captioner,
+            limits=limits,
+            library=library,
+            token=address.token,
+            licence=licence(card),
         )
         serve_app(app, bound, address.page(bound.getsockname()[1]), open_page=open_page)
 
 
-def serve_app(app: FastAPI, bound: socket.socket, page: str, *, open_page: bool) -> None:
+def serve_app(
+    app: FastAPI, bound: socket.socket, page: str, *, open_page: bool
+) -> None:
     """Serve an application on a bound socket until interrupted.
 
     Args:
@@ -125,7 +135,9 @@ def serve_app(app: FastAPI, bound: socket.socket, page: str, *, open_page: bool)
         page: the address that is told, and opened in a browser on request.
         open_page: open it.
     """
-    config = uvicorn.Config(app, log_level="info", server_header=False, proxy_headers=False)
+    config = uvicorn.Config(
+        app, log_level="info", server_header=False, proxy_headers=False
+    )
     with contextlib.suppress(
         KeyboardInterrupt
     ):  # raised again once all is closed: it ended as it was asked to

@@ -44,7 +44,9 @@ class RefusedError(Exception):
         super().__init__(reason)
         self.status = status
         self.reason = (
-            reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+            reason
+            if len(reason) <= _LONGEST_REASON
+            else reason[: _LONGEST_REASON - 1] + "…"
         )
 
 
@@ -80,7 +82,8 @@ OneBox = Annotated[Box, BeforeValidator(_from_json)]
 Words = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
 Time = Annotated[datetime, AfterValidator(local)]
 Picture = Annotated[
-    bytes, Field(min_length=1, description="the bytes of a picture file; in JSON base64")
+    bytes,
+    Field(min_length=1, description="the bytes of a picture file; in JSON base64"),
 ]
 
 
@@ -100,13 +103,19 @@ class CaptionForm(PhotoForm):
     """Captions: on boxes that the model finds, or on yours."""
 
     regions: int | None = Field(
-        None, ge=0, le=MOST_BOXES, description="boxes beside the whole photo; 10 if unset"
+        None,
+        ge=0,
+        le=MOST_BOXES,
+        description="boxes beside the whole photo; 10 if unset",
     )
     boxes: Boxes | None = Field(
         None, description="x1, y1, x2, y2 in pixels of the photo: caption these instead"
     )
     beams: int | None = Field(
-        None, ge=1, le=MOST_BEAMS, description="K of the beam search; the model's own if unset"
+        None,
+        ge=1,
+        le=MOST_BEAMS,
+        description="K of the beam search; the model's own if unset",
     )
     threshold: float | None = Field(
         None, ge=0, le=1, description="what is less confident than this gets no words"
@@ -126,10 +135,14 @@ class AlignForm(PhotoForm):
 
     sentence: Words
     beta: FiniteFloat = Field(
-        0.0, ge=0, le=1000, description="how much a word gains on its neighbour's box (eq. 12)"
+        0.0,
+        ge=0,
+        le=1000,
+        description="how much a word gains on its neighbour's box (eq. 12)",
     )
     looks: bool = Field(
-        False, description="also say where the model looks at each word, if it is one that attends"
+        False,
+        description="also say where the model looks at each word, if it is one that attends",
     )
 
 
@@ -144,11 +157,17 @@ class NarrateForm(PhotoForm):
     """An alt text."""
 
     regions: int = Field(
-        10, ge=0, le=MOST_BOXES, description="boxes that may be named beside the whole photo"
+        10,
+        ge=0,
+        le=MOST_BOXES,
+        description="boxes that may be named beside the whole photo",
     )
     limit: int = Field(LIMIT, ge=SHORTEST, le=5000, description="most characters")
     min_confidence: float = Field(
-        MIN_CONFIDENCE, ge=0, le=1, description="captions less confident than this are not used"
+        MIN_CONFIDENCE,
+        ge=0,
+        le=1,
+        description="captions less confident than this are not used",
     )
     neutral: bool = Field(False, description="words that do not guess a sex")
 
@@ -165,16 +184,22 @@ class SearchForm(Form):
     text: Words | None = None
     photo: Picture | None = None
     boxes: Boxes | None = Field(
-        None, description="x1, y1, x2, y2 in pixels of the example: only these parts count"
+        None,
+        description="x1, y1, x2, y2 in pixels of the example: only these parts count",
     )
     k: int = Field(10, ge=1, le=100, description="how many photos, best first")
     folder: str | None = Field(
         None, max_length=MOST_LETTERS, description="only photos whose path begins so"
     )
-    after: Time | None = Field(None, description="only photos taken at this time or later")
+    after: Time | None = Field(
+        None, description="only photos taken at this time or later"
+    )
     before: Time | None = Field(None, description="only photos taken before this time")
     thumbnail: int = Field(
-        320, ge=0, le=1024, description="longer side of the small pictures in pixels; 0 for none"
+        320,
+        ge=0,
+        le=1024,
+        description="longer side of the small pictures in pixels; 0 for none",
     )
 
 
@@ -188,12 +213,16 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     content = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content == "application/json":
         # not request.body(), which would keep it for as long as the request lasts
-        values, name = _decoded(b"".join([chunk async for chunk in request.stream()])), "photo"
+        values, name = (
+            _decoded(b"".join([chunk async for chunk in request.stream()])),
+            "photo",
+        )
     elif content == "multipart/form-data":
         values, name = await _fields(request)
     else:
         raise RefusedError(
-            415, f"content-type: expected multipart/form-data or application/json, got {content!r}"
+            415,
+            f"content-type: expected multipart/form-data or application/json, got {content!r}",
         )
     try:
         return kind.model_validate(values), name
@@ -209,9 +238,13 @@ def _decoded(body: bytes) -> dict[str, Any]:
     try:
         values = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"body: expected JSON ({' '.join(str(error).split())})") from error
+        raise RefusedError(
+            400, f"body: expected JSON ({' '.join(str(error).split())})"
+        ) from error
     if not isinstance(values, dict):
-        raise RefusedError(400, f"body: expected a JSON object, got a {type(values).__name__}")
+        raise RefusedError(
+            400, f"body: expected a JSON object, got a {type(values).__name__}"
+        )
     if isinstance(values.get("photo"), str):
         try:
             values["photo"] = decode_photo(values["photo"])
@@ -233,7 +266,9 @@ async def _form(request: Request) -> FormData:
         try:
             return await _InMemory(request.headers, stream, **few).parse()
         except MultiPartException as error:
-            raise RefusedError(400, f"body: expected a multipart form ({error.message})") from error
+            raise RefusedError(
+                400, f"body: expected a multipart form ({error.message})"
+            ) from error
 
 
 async def _fields(request: Request) -> tuple[dict[str, Any], str]:
@@ -253,7 +288,8 @@ async def _fields(request: Request) -> tuple[dict[str, Any], str]:
             if isinstance(value, UploadFile) != (key == "photo"):
                 got = "text" if key == "photo" else "a file"
                 raise RefusedError(
-                    422, f"{key}: expected {'a file' if key == 'photo' else 'text'}, got {got}"
+                    422,
+                    f"{key}: expected {'a file' if key == 'photo' else 'text'}, got {got}",
                 )
             if isinstance(value, UploadFile):
                 name = _plain(value.filename or name)
@@ -268,7 +304,10 @@ async def _fields(request: Request) -> tuple[dict[str, Any], str]:
 def _plain(name: str) -> str:
     """The last part of a file name, short and printable: it is only ever shown."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return "".join(letter for letter in last if letter.isprintable())[:_LONGEST_NAME] or "photo"
+    return (
+        "".join(letter for letter in last if letter.isprintable())[:_LONGEST_NAME]
+        or "photo"
+    )
 
 
 def body_of(kind: type[Form]) -> dict[str, Any]:
@@ -287,5 +326,8 @@ def body_of(kind: type[Form]) -> dict[str, Any]:
         if name in ("boxes", "box")
     }
     form = {**schema, "properties": {**schema["properties"], **lists}}
-    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": plain}}
+    content = {
+        "multipart/form-data": {"schema": form},
+        "application/json": {"schema": plain},
+    }
     return {"requestBody": {"required": True, "content": content}}

@@ -54,7 +54,9 @@ class AnswerForm(Form):
     """What a person says of a photo; without words it is skipped."""
 
     name: Text = Field(description="of the photo, as the question has it")
-    captions: Annotated[tuple[Text, ...], BeforeValidator(_from_json), Field(max_length=20)] = ()
+    captions: Annotated[
+        tuple[Text, ...], BeforeValidator(_from_json), Field(max_length=20)
+    ] = ()
     boxes: Annotated[
         tuple[NamedBox, ...], BeforeValidator(_from_json), Field(max_length=MOST_BOXES)
     ] = ()
@@ -69,7 +71,9 @@ class Session:
         folder: of the photos, which are named as seen from it.
     """
 
-    def __init__(self, teacher: Teacher, training: BackgroundTraining, folder: Path) -> None:
+    def __init__(
+        self, teacher: Teacher, training: BackgroundTraining, folder: Path
+    ) -> None:
         """Begin; no photo is looked at yet."""
         self.teacher, self.training, self.folder = teacher, training, folder
         self.used_round = 0
@@ -96,7 +100,8 @@ class Session:
         question = self.teacher.question(photo)
         if question is None:
             raise RefusedError(
-                422, f"name: expected the photo that was asked about, got {form.name[:80]!r}"
+                422,
+                f"name: expected the photo that was asked about, got {form.name[:80]!r}",
             )
         boxes = tuple((named.box, named.phrase) for named in form.boxes)
         size_wh = question.result.size_wh
@@ -141,7 +146,9 @@ def create_teaching_app(session: Session, *, token: str | None = None) -> FastAP
         token: as `create_app` has it.
     """
     limits = Limits(seconds=120.0)
-    app = create_app(session.teacher.captioner, limits=limits, token=token, routers=[router])
+    app = create_app(
+        session.teacher.captioner, limits=limits, token=token, routers=[router]
+    )
     app.state.teaching = session
     return app
 

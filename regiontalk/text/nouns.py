@@ -32,7 +32,9 @@ PEOPLE = frozenset(
     "man men woman women boy boys girl girls child children person people lady ladies guy guys kid kids baby babies "
     "toddler toddlers male female adult adults someone somebody".split()
 )
-_COUNTS = frozenset("one two three four five six several some many few another other".split())
+_COUNTS = frozenset(
+    "one two three four five six several some many few another other".split()
+)
 _GROUPS = frozenset("group crowd bunch pair couple lot number line row team".split())
 _IRREGULAR_PLURALS = {
     "men": "man",
@@ -109,7 +111,9 @@ def stem(word: str) -> str:
     if word.endswith("ing") and len(word) > 5:
         word = word[:-3]
         last_letter = word[-1]
-        if last_letter == word[-2] and last_letter not in "ls":  # runn -> run, but fall, dress
+        if (
+            last_letter == word[-2] and last_letter not in "ls"
+        ):  # runn -> run, but fall, dress
             word = word[:-1]
     if word.endswith("e") and len(word) > 3:
         return word[:-1]

@@ -58,7 +58,9 @@ def _word(token: str) -> str:
 def _combines(letter: str) -> bool:
     """Whether a letter is a mark on the one before; those that only choose a glyph are not."""
     is_mark = unicodedata.category(letter).startswith("M")
-    chooses_glyph = "\ufe00" <= letter <= "\ufe0f" or letter == "\u20e3" or letter >= "\U000e0100"
+    chooses_glyph = (
+        "\ufe00" <= letter <= "\ufe0f" or letter == "\u20e3" or letter >= "\U000e0100"
+    )
     return is_mark and not chooses_glyph
 
 
@@ -97,7 +99,9 @@ def phrase_starts(words: Sequence[str]) -> list[bool]:
 class Vocabulary:
     """Words and their token ids; 0..3 are ``<pad> <start> <end> <unk>``."""
 
-    def __init__(self, words: Sequence[str], counts: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, words: Sequence[str], counts: Sequence[int] | None = None
+    ) -> None:
         """Take the words in order, without the four special ones.
 
         Args:
@@ -112,7 +116,9 @@ class Vocabulary:
                 "vocabulary: expected distinct words without <pad>, <start>, <end>, <unk>"
             )
         if counts is not None and len(counts) != len(words):
-            raise ValueError(f"vocabulary: expected {len(words)} counts, got {len(counts)}")
+            raise ValueError(
+                f"vocabulary: expected {len(words)} counts, got {len(counts)}"
+            )
         self.words = [*SPECIAL, *words]
         self.counts = [1] * len(words) if counts is None else list(counts)
         self._token_ids = {word: token_id for token_id, word in enumerate(self.words)}
@@ -131,7 +137,9 @@ class Vocabulary:
         for sentence in sentences:
             counts.update(tokenize(sentence))
         frequent = [
-            word for word, count in counts.items() if count >= min_count and word not in SPECIAL
+            word
+            for word, count in counts.items()
+            if count >= min_count and word not in SPECIAL
         ]
         frequent.sort(key=lambda word: (-counts[word], word))
         return cls(frequent, [counts[word] for word in frequent])
@@ -175,7 +183,9 @@ class Vocabulary:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             words, counts = values["words"], values["counts"]
-            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            if not isinstance(words, list) or not all(
+                isinstance(word, str) for word in words
+            ):
                 raise TypeError("words is no list of texts")
             return cls(words, counts)
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -123,11 +123,17 @@ def _wanted_word(word: str, wanted: frozenset[str]) -> str | None:
     return None
 
 
-def _text_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
+def _text_rows(
+    file: BinaryIO, size: int, is_wanted: Callable[[str], bool]
+) -> Iterator[Row]:
     """The wanted rows of a text file; every line is checked for its count of numbers."""
     for number, raw in enumerate(file, start=1):
         fields = _fields(raw)
-        if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
+        if (
+            number == 1
+            and len(fields) == 2
+            and all(field.isdecimal() for field in fields)
+        ):
             _check_size(int(fields[1]), size, "line 1")
             continue
         if not fields:
@@ -169,12 +175,16 @@ def _fields(raw: bytes) -> list[str]:
     return [field for field in fields if field]
 
 
-def _binary_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) -> Iterator[Row]:
+def _binary_rows(
+    file: BinaryIO, size: int, is_wanted: Callable[[str], bool]
+) -> Iterator[Row]:
     """The wanted rows of word2vec's binary form."""
     count = _read_header(file, size)
     buffer, start = b"", 0
     for number in range(1, count + 1):
-        while (blank := buffer.find(b" ", start)) < 0 or len(buffer) < blank + 1 + 4 * size:
+        while (blank := buffer.find(b" ", start)) < 0 or len(
+            buffer
+        ) < blank + 1 + 4 * size:
             chunk = file.read(_CHUNK)
             if not chunk:
                 raise ValueError(
@@ -183,7 +193,9 @@ def _binary_rows(file: BinaryIO, size: int, is_wanted: Callable[[str], bool]) ->
             buffer, start = buffer[start:] + chunk, 0
         word = buffer[start:blank].lstrip(b"\n").decode("utf-8", errors="replace")
         if is_wanted(word):
-            vector = np.frombuffer(buffer, dtype="<f4", count=size, offset=blank + 1).copy()
+            vector = np.frombuffer(
+                buffer, dtype="<f4", count=size, offset=blank + 1
+            ).copy()
             yield f"word {number}", word, vector
         start = blank + 1 + 4 * size
 
@@ -192,7 +204,9 @@ def _read_header(file: BinaryIO, size: int) -> int:
     """How many words a binary file has, by its first line."""
     header = file.readline(100).split()
     if len(header) != 2 or not all(field.isdigit() for field in header):
-        raise ValueError(f"line 1: expected COUNT and DIMENSION of a binary file, got {header[:3]}")
+        raise ValueError(
+            f"line 1: expected COUNT and DIMENSION of a binary file, got {header[:3]}"
+        )
     count, dimension = map(int, header)
     _check_size(dimension, size, "line 1")
     return count

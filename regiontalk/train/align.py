@@ -18,7 +18,12 @@ from regiontalk.records import Example
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.processes import ALONE, Processes
-from regiontalk.train.sentences import Sentences, batch_rows, random_spans, sentence_numbers
+from regiontalk.train.sentences import (
+    Sentences,
+    batch_rows,
+    random_spans,
+    sentence_numbers,
+)
 from regiontalk.train.vocabulary import phrase_texts
 
 HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
@@ -48,13 +53,20 @@ class AlignConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     optimiser: OptimiserConfig = OptimiserConfig()
-    batch: int = Field(100, ge=2, description="photos a step; the paper takes 100 pairs")
-    captions: int = Field(1, ge=1, description="sentences a photo in a step; the paper takes 1")
-    spans: int = Field(0, ge=0, description="random spans of sentences a photo in a step")
+    batch: int = Field(
+        100, ge=2, description="photos a step; the paper takes 100 pairs"
+    )
+    captions: int = Field(
+        1, ge=1, description="sentences a photo in a step; the paper takes 1"
+    )
+    spans: int = Field(
+        0, ge=0, description="random spans of sentences a photo in a step"
+    )
     span_words: int = Field(5, ge=1, description="longest span")
     weight_span: float = Field(0.5, ge=0, description="of the spans' loss")
     phrases: bool = Field(
-        False, description="a photo without sentences is read by the phrases on its boxes"
+        False,
+        description="a photo without sentences is read by the phrases on its boxes",
     )
     noise: float = Field(
         0.0,
@@ -67,7 +79,8 @@ class AlignConfig(BaseModel):
     )
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     shuffle: bool = Field(
-        False, description="give every photo another photo's sentences: what chance looks like"
+        False,
+        description="give every photo another photo's sentences: what chance looks like",
     )
     fragments: FragmentConfig = FragmentConfig()
 
@@ -125,7 +138,9 @@ class AlignTerms:
         if config.phrases:
             for row, example in enumerate(examples):
                 texts = dict.fromkeys(phrase_texts(example))
-                sentences[row] = sentences[row] or [model.vocabulary.encode(text) for text in texts]
+                sentences[row] = sentences[row] or [
+                    model.vocabulary.encode(text) for text in texts
+                ]
         return cls(model.aligner, features, sentences, config, processes)
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -133,7 +148,9 @@ class AlignTerms:
         batch = self._choose(step)
         vectors, mask = self._read(self.processes.share(batch.rows))
         with torch.autocast(
-            vectors.device.type, dtype=torch.bfloat16, enabled=self.aligner.config.normalise
+            vectors.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.aligner.config.normalise,
         ):
             # (B, N, D), (B, N): from here on of all processes
             regions = self.processes.gather(self.aligner.embed_regions(vectors))
@@ -145,15 +162,23 @@ class AlignTerms:
         config = self.config
         chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
-        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        rows = [
+            photo + self.features.photos * chooser.randrange(self.views)
+            for photo in photos
+        ]
         sentences = [self.sentences[photo] for photo in photos]
-        captions = [chooser.sample(texts, min(config.captions, len(texts))) for texts in sentences]
+        captions = [
+            chooser.sample(texts, min(config.captions, len(texts)))
+            for texts in sentences
+        ]
         spans: list[Sentences] = []
         if config.spans:
             spans = random_spans(sentences, config.spans, config.span_words, chooser)
         return Batch(rows, captions, spans)
 
-    def _terms(self, batch: Batch, regions: Tensor, mask: Tensor, step: int) -> dict[str, Tensor]:
+    def _terms(
+        self, batch: Batch, regions: Tensor, mask: Tensor, step: int
+    ) -> dict[str, Tensor]:
         """Named terms of encoded regions (B, N, D), mask (B, N), and the texts of the batch."""
         config = self.config
         captions = Texts.read(self.aligner, batch.captions, self.processes)
@@ -163,7 +188,9 @@ class AlignTerms:
             losses["fragments"] = config.fragments.weight * fragments
         if config.spans:
             spans = Texts.read(self.aligner, batch.spans, self.processes)
-            losses["spans"] = config.weight_span * self._loss(regions, spans, mask, 0.5, step)
+            losses["spans"] = config.weight_span * self._loss(
+                regions, spans, mask, 0.5, step
+            )
         return losses
 
     def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -176,7 +203,9 @@ class AlignTerms:
             vectors = (vectors - centre.to(device)) / scale
         if self.config.noise:
             real = vectors if mask.all() else vectors[mask]
-            vectors = vectors + self.config.noise * real.std() * torch.randn_like(vectors)
+            vectors = vectors + self.config.noise * real.std() * torch.randn_like(
+                vectors
+            )
         return vectors, mask
 
     def _loss(
@@ -194,14 +223,21 @@ class AlignTerms:
             processes=self.processes,
         )
 
-    def _fragments(self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int) -> Tensor:
+    def _fragments(
+        self, regions: Tensor, region_mask: Tensor, texts: Texts, step: int
+    ) -> Tensor:
         """The loss of [3] over every region (B, N, D), mask (B, N), and word of the batch."""
         config = self.config.fragments
         warm = step < config.warm * self.config.optimiser.steps
         products = word_products(regions, texts.words, texts.mask)
         photo_of_word = texts.owner[:, None].expand_as(texts.mask)[texts.mask]
         return fragment_loss(
-            products, photo_of_word, region_mask, len(texts.owner), warm=warm, over=config.over
+            products,
+            photo_of_word,
+            region_mask,
+            len(texts.owner),
+            warm=warm,
+            over=config.over,
         )
 
 
@@ -254,13 +290,17 @@ class Texts(NamedTuple):
             bounds: the first and last + 1 of this process's photos; None = an equal part.
         """
         first, last = bounds or processes.bounds(len(texts))
-        words, mask = read_words(aligner, [text for group in texts[first:last] for text in group])
+        words, mask = read_words(
+            aligner, [text for group in texts[first:last] for text in group]
+        )
         photo_of_text = [photo for photo, group in enumerate(texts) for _ in group]
         owner = torch.tensor(photo_of_text, device=words.device)
         return cls(owner, processes.gather(words), processes.gather(mask))
 
 
-def read_words(aligner: Aligner, texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def read_words(
+    aligner: Aligner, texts: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
     """Word vectors (C, T, D) and mask (C, T) of texts as word numbers; C may be 0."""
     if texts:
         return aligner.encode_text(texts)
@@ -295,5 +335,7 @@ def alignment_loss(
     (chance,) = processes.agree([torch.rand(len(regions), device=regions.device)])
     region_mask[:, 0] = chance >= drop_whole
     return aligner.loss(
-        aligner.score(regions, texts.words, region_mask, texts.mask), texts.owner, warm=warm
+        aligner.score(regions, texts.words, region_mask, texts.mask),
+        texts.owner,
+        warm=warm,
     )

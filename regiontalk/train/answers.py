@@ -60,7 +60,9 @@ class Answer:
         if self.captions:
             row["captions"] = list(self.captions)
         if self.boxes:
-            row["boxes"] = [{"box": list(box), "phrase": phrase} for box, phrase in self.boxes]
+            row["boxes"] = [
+                {"box": list(box), "phrase": phrase} for box, phrase in self.boxes
+            ]
         if row:
             row["width"], row["height"] = self.size_wh
         return row
@@ -115,7 +117,9 @@ class Answers:
         for photo, row in rows:
             key = self._key(photo)
             changed[key] = {"photo": relative(str(key), folder), **row}
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in changed.values())
+        text = "".join(
+            json.dumps(row, ensure_ascii=False) + "\n" for row in changed.values()
+        )
         write_data(self.path, text.encode())
         self._rows = changed
 
@@ -129,7 +133,9 @@ def _parsed(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where}: expected a JSON object, got {line[:60]!r}") from error
+        raise ValueError(
+            f"{where}: expected a JSON object, got {line[:60]!r}"
+        ) from error
     if not isinstance(row, dict) or not isinstance(row.get("photo"), str):
         raise ValueError(f'{where}: expected an object with "photo", got {line[:60]!r}')
     return row

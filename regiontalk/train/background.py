@@ -50,7 +50,9 @@ class Progress:
 class BackgroundTraining:
     """Trains model after model in ``out/round_1``, ``out/round_2`` ..., each from the start model on all answers."""
 
-    def __init__(self, answers: Answers, out: Path, start: str, threads: int | None = None) -> None:
+    def __init__(
+        self, answers: Answers, out: Path, start: str, threads: int | None = None
+    ) -> None:
         """Say what is trained; nothing runs yet.
 
         Args:
@@ -59,7 +61,12 @@ class BackgroundTraining:
             start: the model that goes on learning.
             threads: of the processor; None takes all.
         """
-        self.answers, self.out, self.start_model, self.threads = answers, out, start, threads
+        self.answers, self.out, self.start_model, self.threads = (
+            answers,
+            out,
+            start,
+            threads,
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._round = 0
 
@@ -75,7 +82,9 @@ class BackgroundTraining:
             ValueError: one is at work, or there are too few answers with words.
         """
         if self.is_running:
-            raise ValueError("train: expected the last training to have ended, it is still at work")
+            raise ValueError(
+                "train: expected the last training to have ended, it is still at work"
+            )
         lacking = MIN_ANSWERS - self.answers.with_words
         if lacking > 0:
             raise ValueError(
@@ -92,7 +101,10 @@ class BackgroundTraining:
             command += ["--threads", str(self.threads)]
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     def progress(self) -> Progress | None:
@@ -104,7 +116,10 @@ class BackgroundTraining:
         gain: dict[str, tuple[float | None, float | None]] = {}
         if state == "done":
             text = (self._folder / RUN_FOLDER / GAIN).read_text(encoding="utf-8")
-            gain = {name: (before, after) for name, (before, after) in json.loads(text).items()}
+            gain = {
+                name: (before, after)
+                for name, (before, after) in json.loads(text).items()
+            }
         return Progress(self._round, state, self._last_line(), gain, self._folder)
 
     def stop(self) -> None:
@@ -122,5 +137,10 @@ class BackgroundTraining:
         return self.out / f"round_{self._round}.txt"
 
     def _last_line(self) -> str:
-        lines = self._output.read_bytes()[-TAIL:].decode(errors="replace").strip().splitlines()
+        lines = (
+            self._output.read_bytes()[-TAIL:]
+            .decode(errors="replace")
+            .strip()
+            .splitlines()
+        )
         return lines[-1] if lines else ""

@@ -47,7 +47,9 @@ def build_model(
     torch.manual_seed(recipe.seed)
     if inputs.base is not None:
         return _grow(inputs, inputs.base).to(inputs.device)
-    start_model = None if start is None else RegionModel.from_folder(resolve_model(start))
+    start_model = (
+        None if start is None else RegionModel.from_folder(resolve_model(start))
+    )
     config = _config(inputs, extractor_sizes(recipe, start))
     if start_model is None and inputs.given is None:
         _warn_of_random_boxes(inputs)
@@ -58,14 +60,18 @@ def build_model(
         backbone, crops = _networks(
             config.extractor, weights, fetched=fetched, crops_fetched=published
         )
-    model = RegionModel(config=config, vocabulary=vocabulary, backbone=backbone, crops=crops)
+    model = RegionModel(
+        config=config, vocabulary=vocabulary, backbone=backbone, crops=crops
+    )
     if start_model is not None:
         _take_over(model, start_model)
     inputs.vectors = _begin_with_vectors(model, inputs, vectors)
     return model.to(inputs.device)
 
 
-def _begin_with_vectors(model: RegionModel, inputs: Inputs, vectors: Path | None) -> str:
+def _begin_with_vectors(
+    model: RegionModel, inputs: Inputs, vectors: Path | None
+) -> str:
     """Fill the model's word embeddings from a file, as the recipe wants it; a hash of the vectors."""
     uses = inputs.recipe.vectors
     embeddings = [
@@ -123,10 +129,16 @@ def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
 
 
 def _networks(
-    extractor: ExtractorConfig, weights: Path | None, *, fetched: bool, crops_fetched: bool
+    extractor: ExtractorConfig,
+    weights: Path | None,
+    *,
+    fetched: bool,
+    crops_fetched: bool,
 ) -> tuple[Backbone, CropNetwork | None]:
     """The backbone and, where boxes are read as crops, the network that reads them; one takes the local weights."""
-    backbone = Backbone(extractor.backbone, pretrained=fetched, same_padding=extractor.same_padding)
+    backbone = Backbone(
+        extractor.backbone, pretrained=fetched, same_padding=extractor.same_padding
+    )
     crops = None
     if extractor.crops is not None:
         crops = CropNetwork(extractor.crops, pretrained=crops_fetched)
@@ -154,7 +166,9 @@ def _grow(inputs: Inputs, base: RegionModel) -> RegionModel:
     vocabulary = grown_vocabulary(base.vocabulary, texts, recipe.min_count)
     new_words = vocabulary.words[len(base.vocabulary) :]
     some = ", ".join(new_words[:8]) + (", ..." if len(new_words) > 8 else "")
-    inputs.log(f"vocabulary: {len(base.vocabulary)} words and {len(new_words)} new ones: {some}")
+    inputs.log(
+        f"vocabulary: {len(base.vocabulary)} words and {len(new_words)} new ones: {some}"
+    )
     model = grow_model(base, vocabulary, texts)
     update = {"name": recipe.name, "decoding": recipe.decoding}
     model.config = model.config.model_copy(update=update)

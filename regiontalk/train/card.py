@@ -18,7 +18,12 @@ print(captioner.caption("photo.jpg"))
 
 
 def model_card(
-    recipe: Recipe, *, extractor: ExtractorConfig, data: str, photos: int, start: str | None = None
+    recipe: Recipe,
+    *,
+    extractor: ExtractorConfig,
+    data: str,
+    photos: int,
+    start: str | None = None,
 ) -> str:
     """A README.md in the form of the Hugging Face Hub.
 
@@ -31,7 +36,11 @@ def model_card(
     """
     # of a start model's path only the name: the rest is of the machine that trained
     origin = "" if start is None else f", with the extractor of `{Path(start).name}`"
-    sections = {"extractor": extractor, "aligner": recipe.aligner, "generator": recipe.generator}
+    sections = {
+        "extractor": extractor,
+        "aligner": recipe.aligner,
+        "generator": recipe.generator,
+    }
     sections |= {
         "vectors": recipe.vectors,
         **{name: getattr(recipe, name) for name in stages_of(recipe)},
@@ -47,7 +56,13 @@ def model_card(
 
 
 def own_card(
-    recipe: Recipe, *, data: str, photos: int, start: str, figures: Sequence[str], dev: int
+    recipe: Recipe,
+    *,
+    data: str,
+    photos: int,
+    start: str,
+    figures: Sequence[str],
+    dev: int,
 ) -> str:
     """The same for a model that went on learning from somebody's own photos.
 
@@ -66,11 +81,15 @@ def own_card(
     parts = "\n".join([f"- started as the whole model `{Path(start).name}`", *lines])
     does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
     measured = "\n".join(f"- {line}" for line in figures)
-    figures_text = f"On {dev} photos of the same folder that it has not learnt from:\n\n{measured}"
+    figures_text = (
+        f"On {dev} photos of the same folder that it has not learnt from:\n\n{measured}"
+    )
     return _card(recipe.name, does, _USE, parts, figures_text, data, photos)
 
 
-def aligner_card(recipe: Recipe, *, given: PrecomputedConfig, data: str, photos: int) -> str:
+def aligner_card(
+    recipe: Recipe, *, given: PrecomputedConfig, data: str, photos: int
+) -> str:
     """The same for a model that only aligns, on features that somebody else computed.
 
     Args:
@@ -94,7 +113,9 @@ def aligner_card(recipe: Recipe, *, given: PrecomputedConfig, data: str, photos:
     parts = "\n".join(
         [f"- region features: given, {given.features} numbers a region, {most}", *lines]
     )
-    measure = "regiontalk evaluate retrieval --model this_folder --data DIR --features PATH"
+    measure = (
+        "regiontalk evaluate retrieval --model this_folder --data DIR --features PATH"
+    )
     return _card(recipe.name, does, use, parts, _unmeasured(measure), data, photos)
 
 
@@ -108,7 +129,9 @@ def objects_card(config: ObjectsConfig, *, data: str, photos: int, source: str) 
         source: the detector whose finds it was taught on.
     """
     does = f"Writes one sentence about the things that a detector found in a photo; it reads {config.reads}."
-    use = "```\nregiontalk objects photo.jpg --model this_folder --detector DETECTOR\n```"
+    use = (
+        "```\nregiontalk objects photo.jpg --model this_folder --detector DETECTOR\n```"
+    )
     # only the kind of the detector: its file is a path of the machine that trained
     parts = f"- things found by: {source.partition(':')[0]}\n- model: `{config.model_dump_json(exclude_defaults=True)}`"
     measure = "python benchmarks/objects_to_sentence.py --model this_folder --detector DETECTOR --data DIR"
@@ -119,7 +142,9 @@ def _unmeasured(command: str) -> str:
     return f"None were measured when this card was written; `{command}` measures them."
 
 
-def _card(name: str, does: str, use: str, parts: str, figures: str, data: str, photos: int) -> str:
+def _card(
+    name: str, does: str, use: str, parts: str, figures: str, data: str, photos: int
+) -> str:
     return f"""---
 library_name: regiontalk
 pipeline_tag: image-to-text

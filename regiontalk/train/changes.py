@@ -23,7 +23,10 @@ from regiontalk.train.checkpoint import differing_settings, set_aside, written_s
 from regiontalk.train.loop import Log
 
 MANIFEST = "data.json"
-DATA_KEYS = {"photos", "read"}  # of a stage's settings: hashes of all that a data set teaches
+DATA_KEYS = {
+    "photos",
+    "read",
+}  # of a stage's settings: hashes of all that a data set teaches
 # What follows from the data: the vocabulary, and with it first weights, and what earlier stages
 # have learnt.
 FOLLOWING = {"begin", "before", "features.extractor", "pairs.aligner"}
@@ -98,7 +101,9 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     '1 photo, 1 box changed; 1 photo added'
     """
     common = [name for name in now if name in before]
-    changed = [(before[name], now[name]) for name in common if now[name] != before[name]]
+    changed = [
+        (before[name], now[name]) for name in common if now[name] != before[name]
+    ]
     clauses = []
     if changed:
         counts = [_count(len(changed), "photo"), *_count_changes(changed)]
@@ -109,10 +114,15 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     gone = len(before) - len(common)
     if gone:
         clauses.append(f"{_count(gone, 'photo')} gone")
-    return "; ".join(clauses) or "the data changed in its order or in sentences without photos"
+    return (
+        "; ".join(clauses)
+        or "the data changed in its order or in sentences without photos"
+    )
 
 
-def _count_changes(changed: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[str]:
+def _count_changes(
+    changed: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+) -> list[str]:
     """How many pictures, captions and boxes differ between photos before and now, such as "2 boxes"."""
     counts = {
         "picture": sum(old["picture"] != new["picture"] for old, new in changed),
@@ -133,7 +143,9 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name if number == 1 else plural}"
 
 
-def restart_changed(folder: Path, settings: str, usual: str, manifest: Manifest, log: Log) -> None:
+def restart_changed(
+    folder: Path, settings: str, usual: str, manifest: Manifest, log: Log
+) -> None:
     """Start a stage again where its data changed and nothing else did; keeps the manifest of its data.
 
     Args:
@@ -147,9 +159,13 @@ def restart_changed(folder: Path, settings: str, usual: str, manifest: Manifest,
     differing = {name for name, _, _ in differing_settings(written, settings, usual)}
     if differing & DATA_KEYS and differing <= DATA_KEYS | FOLLOWING:
         before = _read_manifest(path)
-        what = "the data changed" if before is None else describe_changes(before, manifest)
+        what = (
+            "the data changed" if before is None else describe_changes(before, manifest)
+        )
         old = set_aside(folder)
-        log(f"{what}: stage {folder.name} starts again (what it had learnt is kept in {old})")
+        log(
+            f"{what}: stage {folder.name} starts again (what it had learnt is kept in {old})"
+        )
     elif written:
         if not path.exists() and not differing:
             _write_manifest(path, manifest)
@@ -166,4 +182,7 @@ def _read_manifest(path: Path) -> Manifest | None:
 
 
 def _write_manifest(path: Path, manifest: Manifest) -> None:
-    write_data(path, json.dumps(manifest, ensure_ascii=False).encode("utf-8", "surrogateescape"))
+    write_data(
+        path,
+        json.dumps(manifest, ensure_ascii=False).encode("utf-8", "surrogateescape"),
+    )

@@ -48,14 +48,18 @@ def save_checkpoint(
         settings: all else that shapes the stage, as JSON.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.{key}": value.contiguous() for key, value in module.state_dict().items()}
+    tensors = {
+        f"model.{key}": value.contiguous() for key, value in module.state_dict().items()
+    }
     for number, entry in optimiser.state_dict()["state"].items():
         tensors |= {
             f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous()
             for key, value in entry.items()
         }
     metadata = {"step": str(step), "config": json.dumps(config), "settings": settings}
-    atomic_write(folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata))
+    atomic_write(
+        folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata)
+    )
 
 
 def load_checkpoint(
@@ -103,12 +107,17 @@ def load_checkpoint(
 
 
 def _refuse_other_settings(
-    path: Path, written: Mapping[str, str], wanted: Mapping[str, str], usual: Mapping[str, str]
+    path: Path,
+    written: Mapping[str, str],
+    wanted: Mapping[str, str],
+    usual: Mapping[str, str],
 ) -> None:
     """Refuse a checkpoint whose metadata contradict the settings that are wanted."""
     differences: list[str] = []
     for key, prefix in (("config", "optimiser."), ("settings", "")):
-        differing = differing_settings(written.get(key, ""), wanted[key], usual.get(key, ""))
+        differing = differing_settings(
+            written.get(key, ""), wanted[key], usual.get(key, "")
+        )
         for name, before, now in differing:
             text = _described(prefix + name, before, now)
             if not any(f".{earlier}" in text for earlier in differences):
@@ -123,7 +132,9 @@ def _refuse_other_settings(
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, without it."""
     return {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
+        key.removeprefix(prefix): value
+        for key, value in tensors.items()
+        if key.startswith(prefix)
     }
 
 
@@ -163,7 +174,9 @@ def set_aside(folder: Path) -> Path:
     return old
 
 
-def differing_settings(written: str, wanted: str, usual: str) -> list[tuple[str, Any, Any]]:
+def differing_settings(
+    written: str, wanted: str, usual: str
+) -> list[tuple[str, Any, Any]]:
     """The settings that differ: a dotted name, the value written and the value wanted.
 
     A setting that is not written was usual, and where nothing is usual, as is wanted.
@@ -173,16 +186,24 @@ def differing_settings(written: str, wanted: str, usual: str) -> list[tuple[str,
     """
     if not written or not wanted:
         return []
-    return list(_differing(json.loads(written), json.loads(wanted), json.loads(usual or "{}"), ""))
+    return list(
+        _differing(
+            json.loads(written), json.loads(wanted), json.loads(usual or "{}"), ""
+        )
+    )
 
 
-def _differing(written: Any, wanted: Any, usual: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+def _differing(
+    written: Any, wanted: Any, usual: Any, name: str
+) -> Iterator[tuple[str, Any, Any]]:
     """`differing_settings` of values of JSON."""
     if isinstance(written, dict) and isinstance(wanted, dict):
         usual = usual if isinstance(usual, dict) else {}
         for key, value in wanted.items():
             before = written.get(key, usual.get(key, value))
-            yield from _differing(before, value, usual.get(key), f"{name}.{key}".lstrip("."))
+            yield from _differing(
+                before, value, usual.get(key), f"{name}.{key}".lstrip(".")
+            )
     elif written != wanted:
         yield name, written, wanted
 

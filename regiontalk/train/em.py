@@ -22,7 +22,10 @@ from regiontalk.train.sentences import teacher_words
 
 @torch.inference_mode()
 def responsibilities(
-    model: RegionModel, maps: Maps, boxes_xyxy: Tensor, sentences: Sequence[Sequence[int]]
+    model: RegionModel,
+    maps: Maps,
+    boxes_xyxy: Tensor,
+    sentences: Sequence[Sequence[int]],
 ) -> Tensor:
     """How much each region of one photo accounts for each word of its sentences.
 
@@ -38,17 +41,24 @@ def responsibilities(
         or an unknown one.
     """
     device = next(model.parameters()).device
-    maps, boxes_xyxy = Maps(*(values.to(device) for values in maps)), boxes_xyxy.to(device)
+    maps, boxes_xyxy = (
+        Maps(*(values.to(device) for values in maps)),
+        boxes_xyxy.to(device),
+    )
     attended = model.config.generator.regions
     attended_boxes = boxes_xyxy[:, : 1 + attended] if attended else None
-    condition, annotations = model.conditions(maps, boxes_xyxy, attended_boxes)  # (N, C), (N, P, F)
+    condition, annotations = model.conditions(
+        maps, boxes_xyxy, attended_boxes
+    )  # (N, C), (N, P, F)
     start = model.generator.start(condition, annotations)
     inputs, targets = teacher_words(sentences)
     # END names no region
     inputs, targets = inputs[:, :-1].to(device), targets[:, :-1].to(device)
     tables = []
     for words, goals in zip(inputs, targets, strict=True):
-        log_likelihood = _log_likelihood(model.generator, start, words, goals, len(condition))
+        log_likelihood = _log_likelihood(
+            model.generator, start, words, goals, len(condition)
+        )
         tables.append(_log_shares(log_likelihood, goals))
     return torch.stack(tables)
 
@@ -60,7 +70,11 @@ def _log_shares(log_likelihood: Tensor, goals: Tensor) -> Tensor:
 
 
 def _log_likelihood(
-    generator: Generator, start: tuple[Tensors, Tensors], words: Tensor, goals: Tensor, regions: int
+    generator: Generator,
+    start: tuple[Tensors, Tensors],
+    words: Tensor,
+    goals: Tensor,
+    regions: int,
 ) -> Tensor:
     """The log-probability (N, T) of each word of a sentence given the words before it, on each of N regions.
 

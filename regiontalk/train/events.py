@@ -15,7 +15,10 @@ class EventWriter:
     """Writes the rows of a stage's log as scalars: ``loss/NAME`` of training and ``dev/FIGURE``."""
 
     def __init__(
-        self, folder: Path, rows: Sequence[Mapping[str, Any]], log: Callable[[str], None]
+        self,
+        folder: Path,
+        rows: Sequence[Mapping[str, Any]],
+        log: Callable[[str], None],
     ) -> None:
         """Begin anew with the rows that the log already has, so that both always agree.
 
@@ -42,7 +45,9 @@ class EventWriter:
             return
         for group in ("loss", "dev"):
             for name, value in row[group].items():
-                self._writer.add_scalar(f"{group}/{name}".replace(" ", "_"), value, row["step"])
+                self._writer.add_scalar(
+                    f"{group}/{name}".replace(" ", "_"), value, row["step"]
+                )
 
     def close(self) -> None:
         """Finish the file."""

@@ -70,7 +70,9 @@ class FrozenFeatures:
 
     def read_vectors(self, rows: Sequence[int]) -> Tensor:
         """Region vectors (B, 1 + N, F) in float32."""
-        return torch.from_numpy(self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float32))
+        return torch.from_numpy(
+            self.vectors[np.asarray(rows, dtype=np.int64)].astype(np.float32)
+        )
 
     def read_boxes(self, rows: Sequence[int]) -> Tensor:
         """Boxes (B, 1 + N, 4) in network pixels."""
@@ -91,9 +93,9 @@ class FrozenFeatures:
             return torch.ones(len(rows), len(places), dtype=torch.bool)
         return (
             places
-            <= torch.from_numpy(self.found[np.asarray(rows, dtype=np.int64)].astype(np.int64))[
-                :, None
-            ]
+            <= torch.from_numpy(
+                self.found[np.asarray(rows, dtype=np.int64)].astype(np.int64)
+            )[:, None]
         )
 
     def find_vectors(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
@@ -101,10 +103,16 @@ class FrozenFeatures:
         indices = np.asarray(rows, dtype=np.int64)
         cached_boxes, cached_vectors = self.boxes_xyxy[indices], self.vectors[indices]
         if self.taught_boxes is not None and self.taught is not None:
-            cached_boxes = np.concatenate([cached_boxes, self.taught_boxes[indices]], axis=1)
-            cached_vectors = np.concatenate([cached_vectors, self.taught[indices]], axis=1)
+            cached_boxes = np.concatenate(
+                [cached_boxes, self.taught_boxes[indices]], axis=1
+            )
+            cached_vectors = np.concatenate(
+                [cached_vectors, self.taught[indices]], axis=1
+            )
         distances = (
-            (boxes_xyxy[:, :, None] - torch.from_numpy(cached_boxes)[:, None]).abs().amax(-1)
+            (boxes_xyxy[:, :, None] - torch.from_numpy(cached_boxes)[:, None])
+            .abs()
+            .amax(-1)
         )  # (B, M, K)
         nearest = distances.min(2)
         is_padding = (boxes_xyxy == 0).all(2)
@@ -113,7 +121,9 @@ class FrozenFeatures:
                 "features: expected boxes whose vectors were cached, got another; build them anew"
             )
         vectors = torch.from_numpy(cached_vectors.astype(np.float32))
-        return vectors.gather(1, nearest.indices[..., None].expand(-1, -1, vectors.shape[2]))
+        return vectors.gather(
+            1, nearest.indices[..., None].expand(-1, -1, vectors.shape[2])
+        )
 
     def fingerprint(self) -> str:
         """A hash of every vector and box, so that another set is never taken for this one."""
@@ -126,9 +136,15 @@ class FrozenFeatures:
     def read_maps(self, rows: Sequence[int]) -> Maps:
         """Region maps as the extractor leaves them, without its proposals."""
         if self.maps is None:
-            raise ValueError("features: expected region maps, got a set cached without them")
-        regions = torch.from_numpy(self.maps[np.asarray(rows, dtype=np.int64)].astype(np.float32))
-        return Maps(regions, regions.new_zeros(len(rows), 0), regions.new_zeros(len(rows), 0, 4))
+            raise ValueError(
+                "features: expected region maps, got a set cached without them"
+            )
+        regions = torch.from_numpy(
+            self.maps[np.asarray(rows, dtype=np.int64)].astype(np.float32)
+        )
+        return Maps(
+            regions, regions.new_zeros(len(rows), 0), regions.new_zeros(len(rows), 0, 4)
+        )
 
 
 def freeze_features(
@@ -160,7 +176,9 @@ def freeze_features(
         changes: how the copies differ from the photos.
         log: takes one line of progress now and then.
     """
-    views_of_photos = _Views(extractor, len(examples), store, regions, maps, taught, changes)
+    views_of_photos = _Views(
+        extractor, len(examples), store, regions, maps, taught, changes
+    )
     key = views_of_photos.key(examples, views)
 
     def progress(done: int, total: int) -> None:
@@ -197,7 +215,12 @@ class _Views:
     ) -> None:
         """Take the arguments of `freeze_features`; ``photos`` is the length of the data set."""
         self.extractor, self.photos, self.store = extractor, photos, store
-        self.regions, self.has_maps, self.taught, self.changes = regions, maps, taught, changes
+        self.regions, self.has_maps, self.taught, self.changes = (
+            regions,
+            maps,
+            taught,
+            changes,
+        )
         self.taught_count = max(map(len, taught), default=0)
         self.device = next(extractor.parameters()).device
 
@@ -328,8 +351,13 @@ def settle_statistics(
 
     def build(rows: Sequence[int]) -> Mapping[str, NDArray[Any]]:
         log(f"statistics of the map from {len(first_photos)} photos")
-        mean, variance = _measure_map(extractor, norm, PictureStore(first_photos, preprocessing))
-        return {"mean": mean.cpu().numpy()[None], "variance": variance.cpu().numpy()[None]}
+        mean, variance = _measure_map(
+            extractor, norm, PictureStore(first_photos, preprocessing)
+        )
+        return {
+            "mean": mean.cpu().numpy()[None],
+            "variance": variance.cpu().numpy()[None],
+        }
 
     shape = ((extractor.map_size,), "float32")
     key: Key = {
@@ -375,7 +403,9 @@ def _measure_map(
     """Mean (F,) and variance (F,) of a map before its norm, over all photos of a store."""
     device = next(extractor.parameters()).device
     # momentum None: the mean of all batches
-    measuring = nn.BatchNorm2d(extractor.map_size, affine=False, momentum=None).to(device)
+    measuring = nn.BatchNorm2d(extractor.map_size, affine=False, momentum=None).to(
+        device
+    )
     extractor.norm = measuring
     try:
         for first in range(0, len(store.pixels), _TOGETHER):

@@ -33,18 +33,32 @@ from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.loop import Log
 from regiontalk.train.watch import read_rows
 
-MIN_JUDGED = 40  # captions from which a calibration is fitted; fewer keep the start model's
+MIN_JUDGED = (
+    40  # captions from which a calibration is fitted; fewer keep the start model's
+)
 REPORT_PHOTOS = 200
 MAX_REFUSED = 0.02  # share of one's own photos that may look like no photos
 HEADLINES = (
-    ("retrieval", "photo to sentence", "R@1", "own sentence found first for a photo (R@1)"),
-    ("retrieval", "sentence to photo", "R@1", "own photo found first for a sentence (R@1)"),
+    (
+        "retrieval",
+        "photo to sentence",
+        "R@1",
+        "own sentence found first for a photo (R@1)",
+    ),
+    (
+        "retrieval",
+        "sentence to photo",
+        "R@1",
+        "own photo found first for a sentence (R@1)",
+    ),
     ("captions", "model", "CIDEr-D", "sentences of photos (CIDEr-D)"),
     ("regions", "model", "CIDEr-D", "words on your boxes (CIDEr-D)"),
 )
 
 
-def settle_photo_check(model: RegionModel, photo_vectors: torch.Tensor, log: Log) -> None:
+def settle_photo_check(
+    model: RegionModel, photo_vectors: torch.Tensor, log: Log
+) -> None:
     """Switch the check for photos off where it would refuse one's own pictures: screens and scans are what they are.
 
     Args:
@@ -83,7 +97,9 @@ def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
             )
             continue
         update[kind] = _fit(rows)
-        log(f"confidence, {kind}: fitted on {len(rows)} captions, {share:.0%} of them right")
+        log(
+            f"confidence, {kind}: fitted on {len(rows)} captions, {share:.0%} of them right"
+        )
     decoding = model.config.decoding.model_copy(update=update)
     model.config = model.config.model_copy(update={"decoding": decoding})
 
@@ -96,7 +112,9 @@ def _judge_photos(photos: EncodedPhotos) -> list[Judged]:
         is_right = is_photo_correct(caption.text, sentences[name])
         if is_right is not None:
             judged.append(
-                Judged(name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right)
+                Judged(
+                    name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right
+                )
             )
     return judged
 
@@ -108,7 +126,9 @@ def _fit(rows: Sequence[Judged]) -> Calibration:
         (row.mean_log_prob, row.alignment_score, math.log(max(row.objectness, 1e-6)))
         for row in rows
     ]
-    return fit_logistic(np.array(evidence), np.array([row.is_correct for row in rows]), ridge=0.05)
+    return fit_logistic(
+        np.array(evidence), np.array([row.is_correct for row in rows]), ridge=0.05
+    )
 
 
 @dataclass(frozen=True)
@@ -127,12 +147,17 @@ class BeforeAfter:
 
 
 def before_and_after(
-    before: RegionModel, after: RegionModel, dev: Sequence[Example], resamples: int = 300
+    before: RegionModel,
+    after: RegionModel,
+    dev: Sequence[Example],
+    resamples: int = 300,
 ) -> BeforeAfter:
     """Measure both models by every protocol that the dev photos allow."""
     examples = list(dev)[:REPORT_PHOTOS]
     photos_by_model = {
-        name: EncodedPhotos(RegionCaptioner(predictor=TorchPredictor(model)), examples, keep=True)
+        name: EncodedPhotos(
+            RegionCaptioner(predictor=TorchPredictor(model)), examples, keep=True
+        )
         for name, model in (("before", before), ("after", after))
     }
     timed: list[Timed] = []
@@ -156,7 +181,9 @@ def _protocols(
         protocols["retrieval"] = partial(evaluate_retrieval, resamples=resamples)
         protocols["captions"] = partial(evaluate_captions, resamples=resamples)
     if any(one_box_things(example) for example in examples):
-        protocols["regions"] = partial(evaluate_regions, crops=False, resamples=resamples)
+        protocols["regions"] = partial(
+            evaluate_regions, crops=False, resamples=resamples
+        )
     return protocols
 
 
@@ -203,7 +230,9 @@ def curves(path: Path) -> tuple[Chart, ...]:
     for stage in dict.fromkeys(row["stage"] for row in rows):
         stage_rows = [row for row in rows if row["stage"] == stage]
         for kind, title in (("loss", "training loss"), ("dev", "on dev")):
-            names = [name for name in stage_rows[0][kind] if name not in ("score", "loss")]
+            names = [
+                name for name in stage_rows[0][kind] if name not in ("score", "loss")
+            ]
             lines = tuple(_curve(stage_rows, kind, name) for name in names)
             if lines:
                 charts.append(Chart("lines", f"{stage}, {title}", "epoch", "", lines))
@@ -222,7 +251,9 @@ def _curve(rows: Sequence[Mapping[str, Any]], kind: str, name: str) -> Line:
 def _side_by_side(results: Mapping[str, Result]) -> Result:
     """One result with the rows and examples of both."""
     figures: dict[str, Mapping[str, Figure]] = {}
-    names = list(dict.fromkeys(row for result in results.values() for row in result.figures))
+    names = list(
+        dict.fromkeys(row for result in results.values() for row in result.figures)
+    )
     for row in names:
         for when, result in results.items():
             if row in result.figures:

@@ -22,7 +22,11 @@ from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.loop import OptimiserConfig
 from regiontalk.train.processes import ALONE, Item, Processes
 from regiontalk.train.region_texts import BoxText, region_texts
-from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
+from regiontalk.train.self_critical import (
+    CiderReward,
+    self_critical_loss,
+    with_own_words,
+)
 from regiontalk.train.sentences import (
     Sentences,
     batch_rows,
@@ -56,23 +60,32 @@ class GenerateConfig(BaseModel):
         ge=1,
         description="a batch that does not fit is computed in so many parts, with the same gradient",
     )
-    captions: int = Field(2, ge=0, description="whole-photo sentences a photo in a step")
+    captions: int = Field(
+        2, ge=0, description="whole-photo sentences a photo in a step"
+    )
     pairs: int = Field(2, ge=0, description="(region, snippet) pairs a photo in a step")
     phrases: int = Field(
         0, ge=0, description="(true box, annotated phrase) pairs a photo in a step"
     )
     names: int = Field(0, ge=0, description="(box, class name) pairs a photo in a step")
     unseen: int = Field(
-        0, ge=0, description="sentences without a photo in a step; the condition is blank"
+        0,
+        ge=0,
+        description="sentences without a photo in a step; the condition is blank",
     )
     unseen_until: float = Field(
-        1.0, ge=0, le=1, description="share of the steps that read them: speak first, then see"
+        1.0,
+        ge=0,
+        le=1,
+        description="share of the steps that read them: speak first, then see",
     )
     weight_captions: float = Field(1.0, ge=0, description="of the photos' sentences")
     weight_pairs: float = Field(1.0, ge=0, description="of the inferred pairs")
     weight_phrases: float = Field(1.0, ge=0, description="of the annotated phrases")
     weight_names: float = Field(1.0, ge=0, description="of the class names")
-    weight_unseen: float = Field(1.0, ge=0, description="of the sentences without a photo")
+    weight_unseen: float = Field(
+        1.0, ge=0, description="of the sentences without a photo"
+    )
     smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing")
     # serialization aliases: fingerprints of checkpoints never change
     attention_penalty: float = Field(
@@ -96,7 +109,9 @@ class GenerateConfig(BaseModel):
         serialization_alias="reward",
     )
     rounds: int = Field(
-        0, ge=0, description="EM: how often pairs are inferred anew with the generator, and learnt"
+        0,
+        ge=0,
+        description="EM: how often pairs are inferred anew with the generator, and learnt",
     )
     responsibility: float = Field(
         0.1, ge=0, description="weight of the generator where pairs are inferred anew"
@@ -168,14 +183,20 @@ class GenerateTerms:
         self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
         self.names, self.unseen = names, unseen
         self._none: list[list[BoxText]] = [[] for _ in sentences]
-        self.usable = [row for row, texts in enumerate(sentences) if texts or self.box_texts(row)]
+        self.usable = [
+            row for row, texts in enumerate(sentences) if texts or self.box_texts(row)
+        ]
         # a phrase's box is only known on the photo as it is
-        self.views = 1 if config.reads_boxes else len(features.boxes_xyxy) // features.photos
+        self.views = (
+            1 if config.reads_boxes else len(features.boxes_xyxy) // features.photos
+        )
         self._device = next(model.parameters()).device
         size = model.config.extractor.size
         self._photo_box = torch.tensor([0.0, 0.0, size, size])
         self._rewarded_from = (1 - config.self_critical) * config.optimiser.steps
-        self._reward = CiderReward(sentences, model.vocabulary) if config.self_critical else None
+        self._reward = (
+            CiderReward(sentences, model.vocabulary) if config.self_critical else None
+        )
 
     @classmethod
     def of_examples(
@@ -250,10 +271,17 @@ class GenerateTerms:
         config = self.config
         chooser = random.Random(config.optimiser.step_seed(step))
         photos = batch_rows(self.usable, config.batch, step, config.optimiser.seed)
-        rows = [photo + self.features.photos * chooser.randrange(self.views) for photo in photos]
+        rows = [
+            photo + self.features.photos * chooser.randrange(self.views)
+            for photo in photos
+        ]
         texts = self._choose_texts(photos, rows, chooser)
         unseen: list[list[int]] = []
-        if config.unseen and self.unseen and step < config.unseen_until * config.optimiser.steps:
+        if (
+            config.unseen
+            and self.unseen
+            and step < config.unseen_until * config.optimiser.steps
+        ):
             unseen = _some(self.unseen, config.unseen, chooser)
         return Batch(photos, rows, texts, unseen)
 
@@ -271,7 +299,9 @@ class GenerateTerms:
         chosen: dict[str, list[list[BoxText]]] = {"captions": []}
         for photo in photos:
             sentences = _some(self.sentences[photo], config.captions, chooser)
-            chosen["captions"].append([BoxText(self._photo_box, words) for words in sentences])
+            chosen["captions"].append(
+                [BoxText(self._photo_box, words) for words in sentences]
+            )
         sources = {
             "pairs": (self.pairs, rows, config.pairs),
             "phrases": (self.phrases, photos, config.phrases),
@@ -279,7 +309,9 @@ class GenerateTerms:
         }
         for kind, (box_words, numbers, count) in sources.items():
             if count:
-                chosen[kind] = [_some(box_words[number], count, chooser) for number in numbers]
+                chosen[kind] = [
+                    _some(box_words[number], count, chooser) for number in numbers
+                ]
         return chosen
 
     def _take_part(self, items: Sequence[Item], part: int) -> Sequence[Item]:
@@ -299,13 +331,17 @@ class GenerateTerms:
         part_texts = self._take_part(texts, part)
         if not any(part_texts):
             return self._terms(kind, None, [], batch_words, step)
-        return self._terms(kind, conditions(part_texts), _words_of(part_texts), batch_words, step)
+        return self._terms(
+            kind, conditions(part_texts), _words_of(part_texts), batch_words, step
+        )
 
     def _reward_term(
         self, photos: Sequence[int], conditions: Conditions, reward: CiderReward
     ) -> Tensor:
         """What captions that the generator draws for whole photos are worth."""
-        condition, annotations, _ = conditions([[BoxText(self._photo_box, [])] for _ in photos])
+        condition, annotations, _ = conditions(
+            [[BoxText(self._photo_box, [])] for _ in photos]
+        )
         return self_critical_loss(
             self.model.generator,
             condition,
@@ -317,7 +353,9 @@ class GenerateTerms:
             processes=self.processes,
         )
 
-    def _unseen_terms(self, batch_texts: Sequence[list[int]], step: int) -> dict[str, Tensor]:
+    def _unseen_terms(
+        self, batch_texts: Sequence[list[int]], step: int
+    ) -> dict[str, Tensor]:
         """Cross-entropy of sentences without a photo, read under a blank condition."""
         if not batch_texts:
             return {}
@@ -329,12 +367,19 @@ class GenerateTerms:
                 1, 1, self.model.generator.annotate.in_features, device=self._device
             )
         rows = torch.zeros(len(texts), dtype=torch.int64, device=self._device)
-        terms = self._terms("unseen", (blank, annotations, rows), texts, batch_texts, step)
-        return {name: self.config.weight_unseen * value for name, value in terms.items()}
+        terms = self._terms(
+            "unseen", (blank, annotations, rows), texts, batch_texts, step
+        )
+        return {
+            name: self.config.weight_unseen * value for name, value in terms.items()
+        }
 
     def box_texts(self, photo: int) -> list[BoxText]:
         """The phrases and the names on boxes of a photo."""
-        return [*(self.phrases or self._none)[photo], *(self.names or self._none)[photo]]
+        return [
+            *(self.phrases or self._none)[photo],
+            *(self.names or self._none)[photo],
+        ]
 
     def conditions(self, rows: Sequence[int]) -> Conditions:
         """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
@@ -347,7 +392,9 @@ class GenerateTerms:
 
     def _from_maps(self, rows: Sequence[int]) -> Conditions:
         """`conditions` of a model that attends to cells of the maps, or to the first regions."""
-        maps = Maps(*(values.to(self._device) for values in self.features.read_maps(rows)))
+        maps = Maps(
+            *(values.to(self._device) for values in self.features.read_maps(rows))
+        )
         attended = self.model.config.generator.regions
         attended_boxes = None
         if attended:
@@ -371,7 +418,9 @@ class GenerateTerms:
             boxes, places = _gather_boxes(texts)
             vectors = self.features.find_vectors(rows, torch.cat([photo_box, boxes], 1))
             vectors = vectors.to(self._device)
-            condition = self.model.condition(vectors[:, 1:], vectors[:, :1], boxes.to(self._device))
+            condition = self.model.condition(
+                vectors[:, 1:], vectors[:, :1], boxes.to(self._device)
+            )
             return condition.flatten(0, 1), None, places.to(self._device)
 
         return read
@@ -394,7 +443,9 @@ class GenerateTerms:
             step: of the stage.
         """
         counted, counted_by_all = count_targets(texts), count_targets(batch_texts)
-        has_penalty = bool(self.config.attention_penalty and self.model.generator.config.attention)
+        has_penalty = bool(
+            self.config.attention_penalty and self.model.generator.config.attention
+        )
         loss = penalty = torch.zeros((), device=self._device)
         if condition is not None and texts:
             loss, penalty = self._teach(condition, texts, step)

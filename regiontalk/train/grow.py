@@ -20,7 +20,9 @@ from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
 WINDOW = 2  # words to either side that are neighbours
 ALIKE = 3  # old words that are spelt alike, of which rows are taken
 NGRAM = 3  # letters
-LEAST_ALIKE = 0.3  # Jaccard overlap of their letter groups from which two words are spelt alike
+LEAST_ALIKE = (
+    0.3  # Jaccard overlap of their letter groups from which two words are spelt alike
+)
 WORD_ROWS = (
     "aligner.words.embed.weight",
     "generator.embed.weight",
@@ -29,7 +31,9 @@ WORD_ROWS = (
 )
 
 
-def grown_vocabulary(old: Vocabulary, texts: Sequence[str], min_count: int) -> Vocabulary:
+def grown_vocabulary(
+    old: Vocabulary, texts: Sequence[str], min_count: int
+) -> Vocabulary:
     """The old words and, after them, those that occur so often in the texts; counts of old words stay.
 
     >>> grown = grown_vocabulary(Vocabulary(["a", "dog"], [9, 3]), ["a gnu", "a gnu, a dog"], 2)
@@ -38,14 +42,20 @@ def grown_vocabulary(old: Vocabulary, texts: Sequence[str], min_count: int) -> V
     """
     counts = Counter(word for text in texts for word in tokenize(text))
     new_words = sorted(
-        (word for word, count in counts.items() if count >= min_count and word not in old),
+        (
+            word
+            for word, count in counts.items()
+            if count >= min_count and word not in old
+        ),
         key=lambda word: (-counts[word], word),
     )
     words = [*old.words[len(SPECIAL) :], *new_words]
     return Vocabulary(words, [*old.counts, *(counts[word] for word in new_words)])
 
 
-def grow_model(start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str]) -> RegionModel:
+def grow_model(
+    start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str]
+) -> RegionModel:
     """The start model with a larger vocabulary.
 
     Args:
@@ -58,13 +68,16 @@ def grow_model(start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str])
     """
     old_count = len(start.vocabulary)
     if vocabulary.words[:old_count] != start.vocabulary.words:
-        raise ValueError("vocabulary: expected one that begins with the start model's words")
+        raise ValueError(
+            "vocabulary: expected one that begins with the start model's words"
+        )
     model = RegionModel(
         config=start.config, vocabulary=vocabulary, backbone=start.extractor.backbone
     )
     model.extractor = start.extractor
     relatives = {
-        word: related_words(word, start.vocabulary, texts) for word in vocabulary.words[old_count:]
+        word: related_words(word, start.vocabulary, texts)
+        for word in vocabulary.words[old_count:]
     }
     frequency = model.generator.output.bias.detach().clone()
     state = dict(start.state_dict())
@@ -77,14 +90,18 @@ def grow_model(start: RegionModel, vocabulary: Vocabulary, texts: Sequence[str])
     return model
 
 
-def related_words(word: str, old: Vocabulary, texts: Sequence[str]) -> Mapping[int, float]:
+def related_words(
+    word: str, old: Vocabulary, texts: Sequence[str]
+) -> Mapping[int, float]:
     """Old words by number, with their weights (sum 1), whose rows a new word begins with; empty where there is none."""
     counters = (_spelt_alike(word, old), _neighbours(word, old, texts))
     groups = [group for group in counters if group]
     weights: dict[int, float] = {}
     for group in groups:
         for number, count in group.items():
-            weights[number] = weights.get(number, 0.0) + count / group.total() / len(groups)
+            weights[number] = weights.get(number, 0.0) + count / group.total() / len(
+                groups
+            )
     return weights
 
 
@@ -106,7 +123,9 @@ def _neighbours(word: str, old: Vocabulary, texts: Sequence[str]) -> Counter[int
         for position, token in enumerate(tokens):
             if token == word:
                 near = tokens[max(0, position - WINDOW) : position + WINDOW + 1]
-                counts.update(number for number in old.encode(near) if number >= len(SPECIAL))
+                counts.update(
+                    number for number in old.encode(near) if number >= len(SPECIAL)
+                )
     return counts
 
 
@@ -128,12 +147,15 @@ def _with_rows(table: Tensor, relatives: Mapping[str, Mapping[int, float]]) -> T
     return torch.cat([table, torch.stack(rows)]) if rows else table.clone()
 
 
-def _weighted_row(table: Tensor, weights: Mapping[int, float], default: Tensor) -> Tensor:
+def _weighted_row(
+    table: Tensor, weights: Mapping[int, float], default: Tensor
+) -> Tensor:
     """The weighted sum of rows of a table, or ``default`` where no row has a weight."""
     if not weights:
         return default
     return sum(
-        (weight * table[number] for number, weight in weights.items()), torch.zeros_like(default)
+        (weight * table[number] for number, weight in weights.items()),
+        torch.zeros_like(default),
     )
 
 
@@ -149,4 +171,7 @@ def _letter_overlap(first: str, second: str) -> float:
 
 def _letter_groups(word: str) -> set[str]:
     marked = f"<{word}>"
-    return {marked[first : first + NGRAM] for first in range(max(1, len(marked) - NGRAM + 1))}
+    return {
+        marked[first : first + NGRAM]
+        for first in range(max(1, len(marked) - NGRAM + 1))
+    }

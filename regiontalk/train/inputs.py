@@ -87,7 +87,9 @@ class Inputs:
             examples = read_folders(folders, log)
         self.examples = list(examples[:limit])
         for path in names:
-            self.examples = name_boxes(self.examples, path, recipe.sources.min_score, log)
+            self.examples = name_boxes(
+                self.examples, path, recipe.sources.min_score, log
+            )
         self.dev, self.base, self.memory = list(dev), base, memory
         self.unseen = _read_unseen(sentences, log)
         self.given = None if given is None else self._take_given(given, recipe)
@@ -226,7 +228,8 @@ def name_boxes(
     contradictions: list[str] = []
     named = add_names(examples, read_results(path, min_score=min_score), contradictions)
     changed = sum(
-        len(new.phrases) > len(old.phrases) for new, old in zip(named, examples, strict=True)
+        len(new.phrases) > len(old.phrases)
+        for new, old in zip(named, examples, strict=True)
     )
     log(f"{path.name}: names on boxes of {changed} photos")
     if contradictions:

@@ -69,7 +69,9 @@ class JointConfig(BaseModel):
         2, ge=0, description="sentences a photo that the generator learns in a step"
     )
     spans: int = Field(
-        3, ge=0, description="random spans of sentences a photo that the aligner reads in a step"
+        3,
+        ge=0,
+        description="random spans of sentences a photo that the aligner reads in a step",
     )
     span_words: int = Field(5, ge=1, description="longest span")
     phrases: int = Field(
@@ -77,12 +79,18 @@ class JointConfig(BaseModel):
         ge=0,
         description="annotated (box, phrase) pairs a photo that the aligner reads in a step",
     )
-    weight_sentence: float = Field(1.0, ge=0, description="of the sentences' alignment loss")
+    weight_sentence: float = Field(
+        1.0, ge=0, description="of the sentences' alignment loss"
+    )
     weight_span: float = Field(0.5, ge=0, description="of the spans' alignment loss")
-    weight_phrase: float = Field(1.0, ge=0, description="of the phrases' alignment loss")
+    weight_phrase: float = Field(
+        1.0, ge=0, description="of the phrases' alignment loss"
+    )
     weight_proposal: float = Field(0.5, ge=0, description="of the proposal losses")
     weight_caption: float = Field(0.5, ge=0, description="of the generator's loss")
-    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the generator's loss")
+    smoothing: float = Field(
+        0.1, ge=0, lt=1, description="label smoothing of the generator's loss"
+    )
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     spare_alike: bool = Field(
         False,
@@ -109,7 +117,9 @@ class JointConfig(BaseModel):
     @property
     def only_places(self) -> bool:
         """Whether boxes are all that it learns from."""
-        sentences = self.weight_sentence or (self.weight_span and self.spans) or self.speaks
+        sentences = (
+            self.weight_sentence or (self.weight_span and self.spans) or self.speaks
+        )
         return not sentences
 
 
@@ -152,21 +162,32 @@ class JointTerms:
         processes: Processes = ALONE,
     ) -> None:
         """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
-        self.model, self.store, self.config, self.changes = model, store, config, changes
+        self.model, self.store, self.config, self.changes = (
+            model,
+            store,
+            config,
+            changes,
+        )
         self.processes = processes
         vocabulary = model.vocabulary
         self.sentences = sentence_numbers(examples, vocabulary)
         self.phrases: list[list[BoxPhrase]] = []
         self.names: list[dict[int, set[int]]] = []
         if config.phrases:
-            self.phrases = [one_box_phrases(example, vocabulary) for example in examples]
+            self.phrases = [
+                one_box_phrases(example, vocabulary) for example in examples
+            ]
         if config.spare_alike:
             self.names = [box_names(phrases, vocabulary) for phrases in self.phrases]
-        self.boxes = [network_boxes(example, model.preprocessing) for example in examples]
+        self.boxes = [
+            network_boxes(example, model.preprocessing) for example in examples
+        ]
         self.usable = [
             row
             for row in range(len(examples))
-            if self.sentences[row] or len(self.boxes[row]) or (self.phrases and self.phrases[row])
+            if self.sentences[row]
+            or len(self.boxes[row])
+            or (self.phrases and self.phrases[row])
         ]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -181,7 +202,9 @@ class JointTerms:
             if config.phrases:
                 losses |= self._phrase_terms(batch, maps)
             if batch.captioned and config.speaks:
-                losses["captions"] = config.weight_caption * self._caption_loss(batch, maps)
+                losses["captions"] = config.weight_caption * self._caption_loss(
+                    batch, maps
+                )
         places = proposal_loss(
             self.processes.gather(maps.objectness),
             self.processes.gather(maps.boxes_xyxy),
@@ -189,7 +212,9 @@ class JointTerms:
             batch.boxes_xyxy,
             batch.mask,
         )
-        return losses | {name: config.weight_proposal * value for name, value in places.items()}
+        return losses | {
+            name: config.weight_proposal * value for name, value in places.items()
+        }
 
     def _read(self, step: int) -> Batch:
         """The photos of a step, this process's part of them augmented; what stands still in the step is frozen."""
@@ -217,7 +242,9 @@ class JointTerms:
         config = self.config
         is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
         if config.frozen_stride and config.optimiser.backbone_learning_rate:
-            self.model.extractor.backbone.freeze(config.frozen_stride if is_frozen else 0)
+            self.model.extractor.backbone.freeze(
+                config.frozen_stride if is_frozen else 0
+            )
         return is_frozen
 
     def _augment(self, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -257,7 +284,9 @@ class JointTerms:
             loss = self._alignment_loss(batch, regions, batch.sentences, bounds, 0.0)
             losses["sentences"] = config.weight_sentence * loss
         if has_spans:
-            spans = random_spans(batch.sentences, config.spans, config.span_words, batch.chooser)
+            spans = random_spans(
+                batch.sentences, config.spans, config.span_words, batch.chooser
+            )
             loss = self._alignment_loss(batch, regions, spans, bounds, 0.5)
             losses["spans"] = config.weight_span * loss
         return losses
@@ -268,7 +297,9 @@ class JointTerms:
         if not len(maps.regions):
             return model.aligner.log_scale.new_zeros(0, 1, model.aligner.config.size)
         boxes, _ = model.extractor.propose(maps, self.config.regions)
-        regions: Tensor = model.aligner.embed_regions(model.extractor.vectors(maps, boxes))
+        regions: Tensor = model.aligner.embed_regions(
+            model.extractor.vectors(maps, boxes)
+        )
         return regions
 
     def _alignment_loss(
@@ -331,13 +362,19 @@ class JointTerms:
     def _teach_captions(self, maps: Maps, chosen: Sequence[Sentences]) -> Tensor:
         """Mean cross-entropy of sentences of whole photos, those of B photos."""
         model = self.model
-        owner = torch.tensor([photo for photo, texts in enumerate(chosen) for _ in texts])
+        owner = torch.tensor(
+            [photo for photo, texts in enumerate(chosen) for _ in texts]
+        )
         size = model.config.extractor.size
-        photo_boxes = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(len(chosen), 1, 4)
+        photo_boxes = maps.boxes_xyxy.new_tensor([0, 0, size, size]).expand(
+            len(chosen), 1, 4
+        )
         condition, grids = model.conditions(maps, photo_boxes)
         device = condition.device
         inputs, targets = teacher_words(list(chain.from_iterable(chosen)))
-        logits, _ = model.generator(condition, grids, inputs.to(device), rows=owner.to(device))
+        logits, _ = model.generator(
+            condition, grids, inputs.to(device), rows=owner.to(device)
+        )
         return caption_loss(logits, targets.to(device), self.config.smoothing)
 
 
@@ -346,7 +383,9 @@ def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
     model.to(memory_format=torch.channels_last)
     model.train()
     moving = config.optimiser.backbone_learning_rate > 0
-    model.extractor.backbone.requires_grad_(moving).train(moving and not config.fixed_statistics)
+    model.extractor.backbone.requires_grad_(moving).train(
+        moving and not config.fixed_statistics
+    )
     if moving:
         silence_dead_channels(model.extractor.backbone)
         depthwise_in_float32(model.extractor.backbone)

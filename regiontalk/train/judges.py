@@ -116,10 +116,13 @@ def _judge_boxes(terms: GenerateTerms, photos: Sequence[int]) -> dict[str, float
     """CIDEr-D of the captions of the boxes of some photos, and the share that is right."""
     decode = terms.model.vocabulary.decode
     boxes = [_one_text_a_box(terms.box_texts(row)) for row in photos]
-    written = [decode(hypothesis.words) for hypothesis in _write(terms, photos, boxes, 0)]
+    written = [
+        decode(hypothesis.words) for hypothesis in _write(terms, photos, boxes, 0)
+    ]
     phrases = [decode(words) for _, words in chain.from_iterable(boxes)]
     verdicts = [
-        is_region_correct(text, [phrase]) for text, phrase in zip(written, phrases, strict=True)
+        is_region_correct(text, [phrase])
+        for text, phrase in zip(written, phrases, strict=True)
     ]
     judged = [verdict for verdict in verdicts if verdict is not None]
     return {
@@ -134,14 +137,19 @@ def _one_text_a_box(texts: Sequence[BoxText]) -> list[BoxText]:
 
 
 def _write(
-    terms: GenerateTerms, rows: Sequence[int], boxes: Sequence[Sequence[BoxText]], min_words: int
+    terms: GenerateTerms,
+    rows: Sequence[int],
+    boxes: Sequence[Sequence[BoxText]],
+    min_words: int,
 ) -> list[Hypothesis]:
     """The caption of every box of some photos, in order."""
     model = terms.model
     hypotheses: list[Hypothesis] = []
     for first in range(0, len(rows), TOGETHER):
         texts = boxes[first : first + TOGETHER]
-        condition, annotations, places = terms.conditions(rows[first : first + TOGETHER])(texts)
+        condition, annotations, places = terms.conditions(
+            rows[first : first + TOGETHER]
+        )(texts)
         hypotheses += write_captions(
             model.generator,
             model.config.decoding,
@@ -160,8 +168,12 @@ def _photo_confidence(
     model = terms.model
     device = model.aligner.log_scale.device
     model.aligner.eval()
-    vectors = model.aligner.embed_regions(terms.features.read_vectors(rows)[:, 0].to(device))
-    words, mask = model.aligner.encode_text([hypothesis.words for hypothesis in hypotheses])
+    vectors = model.aligner.embed_regions(
+        terms.features.read_vectors(rows)[:, 0].to(device)
+    )
+    words, mask = model.aligner.encode_text(
+        [hypothesis.words for hypothesis in hypotheses]
+    )
     matches = torch.einsum("rtd,rd->r", words * mask[..., None], vectors).tolist()
     confidences = [
         calibrated(

@@ -54,7 +54,8 @@ class Memory:
         """The memory of photos with frozen features: the whole and the first proposals."""
         rows = range(features.photos)
         return cls(
-            features.read_vectors(rows)[:, : 1 + boxes], features.read_boxes(rows)[:, : 1 + boxes]
+            features.read_vectors(rows)[:, : 1 + boxes],
+            features.read_boxes(rows)[:, : 1 + boxes],
         )
 
     def save(self, path: Path, extractor: nn.Module, components: int) -> None:
@@ -75,7 +76,9 @@ class Memory:
             "boxes": self.boxes_xyxy.half(),
         }
         metadata = {"extractor": fingerprint(extractor)}
-        atomic_write(path, lambda temporary: save_file(tensors, temporary, metadata=metadata))
+        atomic_write(
+            path, lambda temporary: save_file(tensors, temporary, metadata=metadata)
+        )
 
     @classmethod
     def load(cls, path: Path, extractor: nn.Module) -> Memory | None:
@@ -152,7 +155,11 @@ class Kept:
     def texts(self, rows: Tensor) -> list[tuple[int, ...]]:
         """What the teacher says of the boxes of some photos."""
         width = self.memory.vectors.shape[1]
-        return [self.captions[row * width + box] for row in rows.tolist() for box in range(width)]
+        return [
+            self.captions[row * width + box]
+            for row in rows.tolist()
+            for box in range(width)
+        ]
 
     def generate_loss(self, model: RegionModel, step: int) -> Tensor:
         """Cross-entropy of the model's words with the teacher's distributions."""
@@ -176,7 +183,9 @@ class Kept:
         with torch.no_grad():
             regions = self.teacher.aligner.embed_regions(vectors)
             words, mask = self.teacher.aligner.encode_text(texts)
-        moved = 1 - functional.cosine_similarity(aligner.embed_regions(vectors), regions, dim=-1)
+        moved = 1 - functional.cosine_similarity(
+            aligner.embed_regions(vectors), regions, dim=-1
+        )
         own_words, _ = aligner.encode_text(texts)
         apart = 1 - functional.cosine_similarity(own_words[mask], words[mask], dim=-1)
         weights = (own_words[mask].norm(dim=-1) - words[mask].norm(dim=-1)).abs()
@@ -184,7 +193,9 @@ class Kept:
         return loss
 
 
-def mix_weights(model: nn.Module, before: Mapping[str, Tensor], share: float = SHARE) -> None:
+def mix_weights(
+    model: nn.Module, before: Mapping[str, Tensor], share: float = SHARE
+) -> None:
     """Go back a part of the way to the weights before training (Wortsman et al., CVPR 2022), in place.
 
     Args:
@@ -194,14 +205,18 @@ def mix_weights(model: nn.Module, before: Mapping[str, Tensor], share: float = S
     """
     state = model.state_dict()
     mixed = {
-        name: torch.lerp(before[name], value, share) if value.is_floating_point() else value
+        name: torch.lerp(before[name], value, share)
+        if value.is_floating_point()
+        else value
         for name, value in state.items()
     }
     model.load_state_dict(mixed)
 
 
 def with_kept(
-    terms: Callable[[int], Mapping[str, Tensor]], kept: Callable[[int], Tensor], weight: float
+    terms: Callable[[int], Mapping[str, Tensor]],
+    kept: Callable[[int], Tensor],
+    weight: float,
 ) -> Callable[[int], Mapping[str, Tensor]]:
     """Terms of a step with one more, which holds what is known."""
 

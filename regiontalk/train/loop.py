@@ -45,17 +45,24 @@ class OptimiserConfig(BaseModel):
 
     steps: int = Field(1000, ge=1, description="optimiser steps")
     epochs: float | None = Field(
-        None, gt=0, description="walks over the data, from which the steps follow; instead of steps"
+        None,
+        gt=0,
+        description="walks over the data, from which the steps follow; instead of steps",
     )
     stop: int | None = Field(
-        None, ge=1, description="end after so many of them: early stopping, chosen on dev"
+        None,
+        ge=1,
+        description="end after so many of them: early stopping, chosen on dev",
     )
     name: Literal["adamw", "sgd", "rmsprop"] = Field(
         "adamw", description="sgd and rmsprop are the paper's"
     )
     # serialization aliases: fingerprints of checkpoints never change
     learning_rate: float = Field(
-        1e-3, gt=0, description="the largest of the schedule", serialization_alias="rate"
+        1e-3,
+        gt=0,
+        description="the largest of the schedule",
+        serialization_alias="rate",
     )
     backbone_learning_rate: float = Field(
         3e-4,
@@ -64,10 +71,16 @@ class OptimiserConfig(BaseModel):
         serialization_alias="backbone_rate",
     )
     weight_decay: float = Field(
-        0.02, ge=0, description="decoupled from the gradient (adamw)", serialization_alias="decay"
+        0.02,
+        ge=0,
+        description="decoupled from the gradient (adamw)",
+        serialization_alias="decay",
     )
     grad_clip: float = Field(
-        5.0, gt=0, description="largest norm or element of a gradient", serialization_alias="clip"
+        5.0,
+        gt=0,
+        description="largest norm or element of a gradient",
+        serialization_alias="clip",
     )
     grad_clip_by: Literal["norm", "element"] = Field(
         "norm", description="element is the paper's", serialization_alias="clip_by"
@@ -87,7 +100,9 @@ class OptimiserConfig(BaseModel):
     @model_validator(mode="after")
     def _counts_once(self) -> Self:
         if self.epochs is not None and "steps" in self.model_fields_set:
-            raise ValueError("steps and epochs cannot meet: each says how long; leave one out")
+            raise ValueError(
+                "steps and epochs cannot meet: each says how long; leave one out"
+            )
         return self
 
     def in_steps(self, photos: int, batch: int) -> OptimiserConfig:
@@ -124,12 +139,18 @@ def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Op
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault(("backbone." in name, parameter.ndim > 1), []).append(parameter)
+            groups.setdefault(("backbone." in name, parameter.ndim > 1), []).append(
+                parameter
+            )
     settings = [
         {
             "params": parameters,
-            "lr": config.backbone_learning_rate if in_backbone else config.learning_rate,
-            "weight_decay": config.weight_decay if is_matrix and config.name == "adamw" else 0.0,
+            "lr": config.backbone_learning_rate
+            if in_backbone
+            else config.learning_rate,
+            "weight_decay": config.weight_decay
+            if is_matrix and config.name == "adamw"
+            else 0.0,
         }
         for (in_backbone, is_matrix), parameters in groups.items()
     ]
@@ -192,12 +213,17 @@ def train(
     """
     optimiser = make_optimiser(module, config)
     largest_rates = [group["lr"] for group in optimiser.param_groups]
-    begin, last = _resume(module, optimiser, config, folder, settings, usual), config.last
+    begin, last = (
+        _resume(module, optimiser, config, folder, settings, usual),
+        config.last,
+    )
     pace = _Pace(begin, config, log)
     processes.copy_main(module)
     for step in _steps(begin, last, watch):
         _set_rates(optimiser, largest_rates, rate_at(step, config))
-        values = _take_step(module, _parts(terms, rest, step), optimiser, config, step, processes)
+        values = _take_step(
+            module, _parts(terms, rest, step), optimiser, config, step, processes
+        )
         pace.add(values)
         done = step + 1
         # before the checkpoint: one is only left once it is judged
@@ -206,7 +232,9 @@ def train(
             if watch is None:
                 pace.tell(done)
             if processes.is_main:
-                save_checkpoint(folder, module, optimiser, done, config.fingerprint(), settings)
+                save_checkpoint(
+                    folder, module, optimiser, done, config.fingerprint(), settings
+                )
         after(done)
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
@@ -266,7 +294,9 @@ def _take_step(
     return sums
 
 
-def _judge(watch: Watch, values: Mapping[str, float], done: int, module: nn.Module) -> bool:
+def _judge(
+    watch: Watch, values: Mapping[str, float], done: int, module: nn.Module
+) -> bool:
     """Tell the watch of a step, and let it judge where that is due; whether it has."""
     for name, value in values.items():
         watch.add(name, value)
@@ -293,16 +323,25 @@ class _Pace:
         """Log the line after so many steps."""
         count = (done - 1) % self._config.checkpoint_every + 1
         seconds = (time.perf_counter() - self._started) / (done - self._begin)
-        text = " ".join(f"{name} {value / count:.3f}" for name, value in self._sums.items())
+        text = " ".join(
+            f"{name} {value / count:.3f}" for name, value in self._sums.items()
+        )
         self._log(f"step {done}/{self._config.last} {text} | {seconds:.2f} s a step")
         self._sums = {}
 
 
 def recall(
-    module: nn.Module, config: OptimiserConfig, *, folder: Path, settings: str = "", usual: str = ""
+    module: nn.Module,
+    config: OptimiserConfig,
+    *,
+    folder: Path,
+    settings: str = "",
+    usual: str = "",
 ) -> int:
     """Only load what `train` has left in a folder; the number of steps done, 0 where there is nothing."""
-    return _resume(module, make_optimiser(module, config), config, folder, settings, usual)
+    return _resume(
+        module, make_optimiser(module, config), config, folder, settings, usual
+    )
 
 
 def _resume(
@@ -314,8 +353,13 @@ def _resume(
     usual: str,
 ) -> int:
     """The step to go on from, the checkpoint in ``folder`` loaded."""
-    defaults = {"config": json.dumps(OptimiserConfig().fingerprint()), "settings": usual}
-    return load_checkpoint(folder, module, optimiser, config.fingerprint(), settings, defaults)
+    defaults = {
+        "config": json.dumps(OptimiserConfig().fingerprint()),
+        "settings": usual,
+    }
+    return load_checkpoint(
+        folder, module, optimiser, config.fingerprint(), settings, defaults
+    )
 
 
 def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
@@ -331,7 +375,9 @@ def _update(
     optimiser: torch.optim.Optimizer, config: OptimiserConfig, processes: Processes
 ) -> None:
     """Average the gradients of all processes, clip and step."""
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    parameters = [
+        parameter for group in optimiser.param_groups for parameter in group["params"]
+    ]
     processes.average_gradients(parameters)
     if config.grad_clip_by == "norm":
         nn.utils.clip_grad_norm_(parameters, config.grad_clip)

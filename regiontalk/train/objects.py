@@ -25,7 +25,12 @@ from regiontalk.files import atomic_write
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
-from regiontalk.objects.captioner import DESCRIBING, ObjectsConfig, ObjectSpeaker, describe
+from regiontalk.objects.captioner import (
+    DESCRIBING,
+    ObjectsConfig,
+    ObjectSpeaker,
+    describe,
+)
 from regiontalk.objects.detectors import Detection, Detector
 from regiontalk.records import Example
 from regiontalk.text.vocabulary import Vocabulary
@@ -33,7 +38,12 @@ from regiontalk.train.card import objects_card
 from regiontalk.train.changes import data_manifest, photo_hash, restart_changed
 from regiontalk.train.loop import Log, OptimiserConfig, train
 from regiontalk.train.recipe import read_recipe
-from regiontalk.train.sentences import Sentences, batch_rows, sentence_numbers, teacher_words
+from regiontalk.train.sentences import (
+    Sentences,
+    batch_rows,
+    sentence_numbers,
+    teacher_words,
+)
 
 SAVE_EVERY = 500  # photos between two writings of what was found
 
@@ -102,20 +112,30 @@ class ObjectsTerms:
         recipe = self.recipe
         chooser = random.Random(recipe.optimiser.step_seed(step))
         photos = batch_rows(self.usable, recipe.batch, step, recipe.optimiser.seed)
-        descriptions = [self._miss_some(self.descriptions[row], chooser) for row in photos]
+        descriptions = [
+            self._miss_some(self.descriptions[row], chooser) for row in photos
+        ]
         groups = [self.sentences[row] for row in photos]
-        chosen = [chooser.sample(texts, min(recipe.captions, len(texts))) for texts in groups]
+        chosen = [
+            chooser.sample(texts, min(recipe.captions, len(texts))) for texts in groups
+        ]
         condition, annotations, mask = self.model.read(descriptions)
         device = condition.device
         photo_of_text = [photo for photo, texts in enumerate(chosen) for _ in texts]
         owner = torch.tensor(photo_of_text, device=device)
         inputs, targets = teacher_words(list(chain.from_iterable(chosen)))
-        logits, _ = self.model.generator(condition, annotations, inputs.to(device), mask, owner)
+        logits, _ = self.model.generator(
+            condition, annotations, inputs.to(device), mask, owner
+        )
         return {"captions": caption_loss(logits, targets.to(device), recipe.smoothing)}
 
-    def _miss_some(self, descriptions: Descriptions, chooser: random.Random) -> Descriptions:
+    def _miss_some(
+        self, descriptions: Descriptions, chooser: random.Random
+    ) -> Descriptions:
         """The descriptions of a photo less some by chance, as a detector may miss them."""
-        return [words for words in descriptions if chooser.random() >= self.recipe.missed]
+        return [
+            words for words in descriptions if chooser.random() >= self.recipe.missed
+        ]
 
 
 def train_objects(
@@ -147,7 +167,9 @@ def train_objects(
     torch_device = resolve_device(device)
     examples = _read_examples(data, limit, log)
     out.mkdir(parents=True, exist_ok=True)
-    config = recipe.objects.model_copy(update={"name": recipe.name, "reads": detector.reads})
+    config = recipe.objects.model_copy(
+        update={"name": recipe.name, "reads": detector.reads}
+    )
     detections = find_things(examples, detector, source, out / "things.jsonl", log)
     descriptions = _describe_all(detections, config, log)
     vocabulary = shared_vocabulary(examples, descriptions, recipe.min_count)
@@ -157,7 +179,15 @@ def train_objects(
     folder = out / "objects"
     restart_changed(folder, settings, usual, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    train(model, terms, recipe.optimiser, folder=folder, log=log, settings=settings, usual=usual)
+    train(
+        model,
+        terms,
+        recipe.optimiser,
+        folder=folder,
+        log=log,
+        settings=settings,
+        usual=usual,
+    )
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"
@@ -170,14 +200,17 @@ def _describe_all(
 ) -> list[Descriptions]:
     """The things of every photo in words; a line in the log says how many there are."""
     descriptions = [
-        describe(things, size_wh, config.max_descriptions) for things, size_wh in detections
+        describe(things, size_wh, config.max_descriptions)
+        for things, size_wh in detections
     ]
     count, empty = sum(map(len, descriptions)), descriptions.count([])
     log(f"{count} descriptions of {len(descriptions)} photos, none of {empty}")
     return descriptions
 
 
-def _first_model(config: ObjectsConfig, vocabulary: Vocabulary, seed: int) -> ObjectSpeaker:
+def _first_model(
+    config: ObjectsConfig, vocabulary: Vocabulary, seed: int
+) -> ObjectSpeaker:
     """A model that has learnt nothing yet."""
     torch.manual_seed(seed)
     return ObjectSpeaker(config=config, vocabulary=vocabulary)
@@ -276,15 +309,24 @@ def _look_at(
 
 def _things_of(row: Mapping[str, Any]) -> tuple[list[Detection], tuple[int, int]]:
     """The things in a photo and the size that their boxes refer to, from its row in the file."""
-    things = [Detection(label, tuple(box), score) for label, box, score in row["things"]]
+    things = [
+        Detection(label, tuple(box), score) for label, box, score in row["things"]
+    ]
     width, height = row["size"]
     return things, (width, height)
 
 
-def _write_found(path: Path, source: str, known: Mapping[str, Mapping[str, Any]]) -> None:
+def _write_found(
+    path: Path, source: str, known: Mapping[str, Mapping[str, Any]]
+) -> None:
     """The file of what was found."""
-    lines = [json.dumps({"detector": source}), *(json.dumps(row) for row in known.values())]
-    atomic_write(path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+    lines = [
+        json.dumps({"detector": source}),
+        *(json.dumps(row) for row in known.values()),
+    ]
+    atomic_write(
+        path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    )
 
 
 def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:
@@ -296,7 +338,9 @@ def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        head, *rows = (
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+        )
         return {row["photo"]: row for row in rows} if head["detector"] == source else {}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -182,7 +182,10 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
     epochs = epochs_for(count)
     sentences = any(example.captions for example in photos.train)
     sources = {
-        phrase.source for example in photos.train for phrase in example.phrases if phrase.boxes
+        phrase.source
+        for example in photos.train
+        for phrase in example.phrases
+        if phrase.boxes
     }
     align = AlignConfig(
         batch=max(8, min(128, count // 4)),
@@ -191,7 +194,10 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
         noise=0.1,
         phrases=True,
         optimiser=OptimiserConfig(
-            epochs=max(4, epochs / 2), learning_rate=6e-4, weight_decay=0.0, checkpoint_every=10**6
+            epochs=max(4, epochs / 2),
+            learning_rate=6e-4,
+            weight_decay=0.0,
+            checkpoint_every=10**6,
         ),
     )
     generate = GenerateConfig(
@@ -242,16 +248,24 @@ def summary(photos: OwnPhotos) -> str:
     boxes = sum(len(example.boxes_xyxy) for example in rows)
     named = sum(len(phrase_texts(example)) for example in rows)
     sentences = sum(len(example.captions) for example in rows)
-    parts = [f"{sentences} sentences", f"{boxes} boxes", f"{named} phrases and names on boxes"]
+    parts = [
+        f"{sentences} sentences",
+        f"{boxes} boxes",
+        f"{named} phrases and names on boxes",
+    ]
     return f"{len(rows)} photos to learn from and {len(photos.dev)} to judge by: {', '.join(parts)}"
 
 
 def _read(folder: Path, log: Log) -> tuple[list[Example], list[Example]]:
     """The training and the dev photos, as the files have them."""
     if not folder.exists():
-        raise ValueError(f"{folder}: expected a folder with your photos, got nothing there")
+        raise ValueError(
+            f"{folder}: expected a folder with your photos, got nothing there"
+        )
     lists = (
-        sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")]) if folder.is_dir() else [folder]
+        sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")])
+        if folder.is_dir()
+        else [folder]
     )
     photo_lists = [path for path in lists if path.suffix.lower() in (".jsonl", ".csv")]
     in_splits = {path.stem for path in photo_lists} & set(SPLITS)
@@ -288,10 +302,14 @@ def _usable(examples: Sequence[Example], log: Log) -> list[Example]:
     by_photo: dict[Path, Example] = {}
     for example in examples:
         known = by_photo.get(example.photo)
-        captions = example.captions if known is None else (*known.captions, *example.captions)
+        captions = (
+            example.captions if known is None else (*known.captions, *example.captions)
+        )
         by_photo[example.photo] = replace(known or example, captions=captions)
     if len(by_photo) < len(examples):
-        log(f"{len(examples) - len(by_photo)} entries name a photo that another names too")
+        log(
+            f"{len(examples) - len(by_photo)} entries name a photo that another names too"
+        )
     return list(by_photo.values())
 
 

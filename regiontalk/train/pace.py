@@ -22,9 +22,7 @@ from regiontalk.train.watch import JUDGEMENTS
 
 Measured = TypeVar("Measured")
 SAMPLE = 16  # photos that are timed
-END_SHARE = (
-    8.0  # judgements of the generator that calibration and the page of before and after take, about
-)
+END_SHARE = 8.0  # judgements of the generator that calibration and the page of before and after take, about
 
 
 def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
@@ -39,7 +37,9 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
         features, feature_seconds = _timed(lambda: sample.features(model, "generate"))
         photo = feature_seconds / len(sample.examples)
         seconds = {"features": photo * (len(run.examples) + len(run.dev))}
-        seconds |= _stages_seconds(run, sample.examples, copy.deepcopy(model), features, photo)
+        seconds |= _stages_seconds(
+            run, sample.examples, copy.deepcopy(model), features, photo
+        )
     return seconds
 
 
@@ -71,7 +71,9 @@ def _stages_seconds(
     if isinstance(generate, GenerateConfig):
         captioning = GenerateTerms.of_examples(model, generate, examples, features)
         step = _step_seconds(captioning, model.generator)
-        _, judge = _timed(generate_judge(captioning, [example.captions for example in examples]))
+        _, judge = _timed(
+            generate_judge(captioning, [example.captions for example in examples])
+        )
         seconds["generate"] = _stage_seconds(generate, step, count, judge * samples)
         seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
     return seconds
@@ -81,7 +83,9 @@ def _stage_seconds(
     config: AlignConfig | GenerateConfig, step: float, photos: int, judgement: float
 ) -> float:
     """Seconds of a stage, given those of a step on so many photos and of a judgement."""
-    return step * config.batch / photos * config.optimiser.steps + judgement * JUDGEMENTS
+    return (
+        step * config.batch / photos * config.optimiser.steps + judgement * JUDGEMENTS
+    )
 
 
 def _sample_run(run: Run, out: Path) -> Run:

@@ -63,12 +63,18 @@ def _embed(
     """What words may choose (B, N, D), and the words (C, T, D) of all sentences of B photos."""
     device = aligner.log_scale.device
     choices = aligner.choices(aligner.embed_regions(vectors.float().to(device)))
-    words, _ = aligner.encode_text([sentence for group in sentences for sentence in group])
+    words, _ = aligner.encode_text(
+        [sentence for group in sentences for sentence in group]
+    )
     return choices.float().cpu().numpy(), words.float().cpu().numpy()
 
 
 def _teachable(
-    boxes: Tensor, pairs: Sequence[Pair], vocabulary: Vocabulary, min_words: int, trim: bool
+    boxes: Tensor,
+    pairs: Sequence[Pair],
+    vocabulary: Vocabulary,
+    min_words: int,
+    trim: bool,
 ) -> list[BoxText]:
     """The pairs worth learning: of a part of the photo, long enough, each wording once a region."""
     teachable: set[tuple[int, tuple[int, ...]]] = set()

@@ -25,9 +25,13 @@ class PhotoCheckConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     photos: int = Field(3000, ge=1, description="training photos")
-    pictures: int = Field(80, ge=1, description="drawn pictures of each kind that is not held out")
+    pictures: int = Field(
+        80, ge=1, description="drawn pictures of each kind that is not held out"
+    )
     ridge: float = Field(
-        0.02, gt=0, description="of the weights on standardised features, for a mean loss"
+        0.02,
+        gt=0,
+        description="of the weights on standardised features, for a mean loss",
     )
     seed: int = Field(0, description="of the first drawn picture")
 
@@ -56,10 +60,16 @@ def fit_photo_check(
         )
     features = torch.cat([photo_vectors, other_vectors]).double()
     center, spread = features.mean(0), features.std(0).clamp(min=1e-6)
-    is_photo = torch.cat([torch.ones(len(photo_vectors)), torch.zeros(len(other_vectors))]).double()
-    class_sizes = torch.where(is_photo > 0, float(len(photo_vectors)), float(len(other_vectors)))
+    is_photo = torch.cat(
+        [torch.ones(len(photo_vectors)), torch.zeros(len(other_vectors))]
+    ).double()
+    class_sizes = torch.where(
+        is_photo > 0, float(len(photo_vectors)), float(len(other_vectors))
+    )
     row_weights = len(features) / 2 / class_sizes
-    weight, bias = _fit_logistic((features - center) / spread, is_photo, row_weights, ridge)
+    weight, bias = _fit_logistic(
+        (features - center) / spread, is_photo, row_weights, ridge
+    )
     plain_weight = weight / spread
     return plain_weight.float(), (bias - (plain_weight * center).sum()).float()
 
@@ -77,12 +87,16 @@ def _fit_logistic(
     """
     weight = torch.zeros(features.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=200, line_search_fn="strong_wolfe"
+    )
 
     def loss() -> float:
         optimizer.zero_grad()
         logits = features @ weight + bias
-        entropy = functional.binary_cross_entropy_with_logits(logits, targets, row_weights)
+        entropy = functional.binary_cross_entropy_with_logits(
+            logits, targets, row_weights
+        )
         total = entropy + ridge * weight.square().sum() / 2
         torch.autograd.backward([total])
         return float(total.detach())
@@ -103,10 +117,18 @@ def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
     device = next(model.parameters()).device
     rows = []
     for first in range(0, len(names), BATCH):
-        images = [draw_image(kind, number) for kind, number in names[first : first + BATCH]]
+        images = [
+            draw_image(kind, number) for kind, number in names[first : first + BATCH]
+        ]
         arrays = np.stack([model.preprocessing.to_pixels(image) for image in images])
-        pixels = torch.from_numpy(arrays).to(device).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, dtype=torch.bfloat16):  # as the photos' vectors were made
+        pixels = (
+            torch.from_numpy(arrays)
+            .to(device)
+            .contiguous(memory_format=torch.channels_last)
+        )
+        with torch.autocast(
+            device.type, dtype=torch.bfloat16
+        ):  # as the photos' vectors were made
             maps = model.extractor(pixels)
         rows.append(model.photo_vectors(maps).float().cpu())
     return torch.cat(rows)
@@ -127,7 +149,9 @@ def train_photo_check(
         ValueError: the model has no check.
     """
     if model.photo_check is None:
-        raise ValueError("photo check: expected a model that has one, got none; its config says so")
+        raise ValueError(
+            "photo check: expected a model that has one, got none; its config says so"
+        )
     others = drawn_vectors(model, config.pictures, config.seed)
     weight, bias = fit_photo_check(photo_vectors, others, config.ridge)
     with torch.no_grad():

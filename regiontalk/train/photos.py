@@ -32,15 +32,26 @@ class AugmentConfig(BaseModel):
         serialization_alias="least",  # in fingerprints, which never change
     )
     flip: float = Field(
-        0.5, ge=0, le=1, description="share of mirrored pictures; 0 where words say left and right"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of mirrored pictures; 0 where words say left and right",
     )
     colour: float = Field(
-        0.3, ge=0, le=1, description="largest relative change of brightness, contrast, saturation"
+        0.3,
+        ge=0,
+        le=1,
+        description="largest relative change of brightness, contrast, saturation",
     )
     hue: float = Field(
-        0.0, ge=0, le=0.5, description="largest turn of the hue, as a share of the colour circle"
+        0.0,
+        ge=0,
+        le=0.5,
+        description="largest turn of the hue, as a share of the colour circle",
     )
-    turn: float = Field(0.0, ge=0, le=45, description="largest rotation either way, in degrees")
+    turn: float = Field(
+        0.0, ge=0, le=45, description="largest rotation either way, in degrees"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +66,9 @@ AUGMENT: Final = AugmentConfig()
 class PictureStore:
     """Pictures of a data set as uint8 (M, 3, S, S), decoded once; 6,000 of 224 pixels take 0.9 GB."""
 
-    def __init__(self, examples: Sequence[Example], preprocessing: Preprocessing) -> None:
+    def __init__(
+        self, examples: Sequence[Example], preprocessing: Preprocessing
+    ) -> None:
         """Decode every photo; one that cannot be read stays grey and its name stands in ``broken``."""
         size = preprocessing.size
         self.pixels = torch.full((len(examples), 3, size, size), 127, dtype=torch.uint8)
@@ -107,7 +120,9 @@ class Changes(NamedTuple):
         angle = None if self.angle is None else self.angle[rows]
         hue = None if self.hue is None else self.hue[rows]
         colour = self.colour[:, rows]
-        return Changes(self.side[rows], self.start[rows], self.flip[rows], angle, hue, colour)
+        return Changes(
+            self.side[rows], self.start[rows], self.flip[rows], angle, hue, colour
+        )
 
 
 def draw_changes(photos: int, config: AugmentConfig) -> Changes:
@@ -146,7 +161,9 @@ def augment(
 
 def change_pixels(pixels: Tensor, changes: Changes) -> Tensor:
     """Changed pixels (B, 3, S, S) in 0..255; what comes in from outside repeats the picture's edge."""
-    grid = functional.affine_grid(_sampling(changes), list(pixels.shape), align_corners=False)
+    grid = functional.affine_grid(
+        _sampling(changes), list(pixels.shape), align_corners=False
+    )
     cropped = functional.grid_sample(
         pixels, grid, mode="bilinear", padding_mode="border", align_corners=False
     )
@@ -196,7 +213,9 @@ def _sampling(changes: Changes) -> Tensor:
 
 def _crop_boxes(boxes_xyxy: Tensor, changes: Changes, size: int) -> Tensor:
     """Boxes (B, G, 4) in a picture that is cropped and perhaps mirrored, not rotated."""
-    start, side = (values.repeat(1, 2)[:, None] for values in (changes.start, changes.side))
+    start, side = (
+        values.repeat(1, 2)[:, None] for values in (changes.start, changes.side)
+    )
     moved = (boxes_xyxy / size - start) / side * size
     left, top, right, bottom = moved.unbind(-1)
     mirrored = torch.stack([size - right, top, size - left, bottom], -1)
@@ -206,7 +225,9 @@ def _crop_boxes(boxes_xyxy: Tensor, changes: Changes, size: int) -> Tensor:
 def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
     """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3): the boxes around their moved corners."""
     corners = (
-        boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2) / size * 2
+        boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2)
+        / size
+        * 2
         - 1
     )
     # theta leads from the new picture to the old one, so its inverse moves a corner

@@ -42,16 +42,22 @@ def one_box_phrases(
         for phrase in example.phrases
         if len(phrase.boxes) == 1 and source in (None, phrase.source)
     ]
-    phrases = [BoxPhrase(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single]
+    phrases = [
+        BoxPhrase(phrase.boxes[0], vocabulary.encode(phrase.text)) for phrase in single
+    ]
     return [phrase for phrase in phrases if phrase.token_ids]
 
 
-def box_names(phrases: Sequence[BoxPhrase], vocabulary: Vocabulary) -> dict[int, set[int]]:
+def box_names(
+    phrases: Sequence[BoxPhrase], vocabulary: Vocabulary
+) -> dict[int, set[int]]:
     """The content words by which people name each box of a photo, by its row."""
     names: dict[int, set[int]] = {}
     for phrase in phrases:
         known = [number for number in phrase.token_ids if number > UNKNOWN]
-        content = {number for number in known if vocabulary.words[number] not in FUNCTION_WORDS}
+        content = {
+            number for number in known if vocabulary.words[number] not in FUNCTION_WORDS
+        }
         names.setdefault(phrase.row, set()).update(content)
     return names
 
@@ -78,7 +84,10 @@ def likely_true(
 
 
 def choose_phrases(
-    phrases: Sequence[Sequence[BoxPhrase]], mask: Tensor, count: int, chooser: random.Random
+    phrases: Sequence[Sequence[BoxPhrase]],
+    mask: Tensor,
+    count: int,
+    chooser: random.Random,
 ) -> list[list[BoxPhrase]]:
     """For each of B photos up to ``count`` of its pairs of a box and a phrase.
 
@@ -96,7 +105,11 @@ def choose_phrases(
         photo_chosen: list[BoxPhrase] = []
         for phrase in chooser.sample(photo_phrases, len(photo_phrases)):
             wording = tuple(phrase.token_ids)
-            if len(photo_chosen) < count and is_visible[phrase.row] and wording not in taken:
+            if (
+                len(photo_chosen) < count
+                and is_visible[phrase.row]
+                and wording not in taken
+            ):
                 taken.add(wording)
                 photo_chosen.append(phrase)
         chosen.append(photo_chosen)
@@ -129,7 +142,9 @@ def embed_phrases(
     boxes = boxes_xyxy.new_zeros(len(chosen), most, 4)
     is_pair = torch.zeros(len(chosen), most, dtype=torch.bool, device=boxes.device)
     for photo, phrases in enumerate(chosen):
-        boxes[photo, : len(phrases)] = boxes_xyxy[photo, [phrase.row for phrase in phrases]]
+        boxes[photo, : len(phrases)] = boxes_xyxy[
+            photo, [phrase.row for phrase in phrases]
+        ]
         is_pair[photo, : len(phrases)] = True
     region_features = model.extractor.vectors(maps, boxes)[is_pair]  # (P, F)
     regions = aligner.embed_regions(region_features)
@@ -159,4 +174,6 @@ def phrase_loss(
     scores = aligner.score(regions, words, region_mask, word_mask)
     if spared is not None:
         scores = scores.masked_fill(spared.to(scores.device), NEVER)
-    return aligner.loss(scores, torch.arange(len(regions), device=regions.device), warm=warm)
+    return aligner.loss(
+        scores, torch.arange(len(regions), device=regions.device), warm=warm
+    )

@@ -92,7 +92,10 @@ class GivenFeatures:
         """
         names = [example.id for example in self.examples]
         cached = FeatureCache(self._path, self._key(preprocessing)).open_or_build(
-            names, partial(self._copy, preprocessing), self._arrays(), self._log_progress
+            names,
+            partial(self._copy, preprocessing),
+            self._arrays(),
+            self._log_progress,
         )
         region_counts = np.array(cached["found"])
         self._tell_surplus(region_counts)
@@ -138,7 +141,9 @@ class GivenFeatures:
                 f"up to {region_counts.max()}: the best by score are read; regions = N in [features] reads more"
             )
 
-    def _copy(self, preprocessing: Preprocessing, rows: Sequence[int]) -> dict[str, NDArray[Any]]:
+    def _copy(
+        self, preprocessing: Preprocessing, rows: Sequence[int]
+    ) -> dict[str, NDArray[Any]]:
         """The arrays of some rows, from the files of their photos."""
         photos = [self.examples[row].photo for row in rows]
         read = [

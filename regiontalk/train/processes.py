@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-PATIENCE = timedelta(days=7)  # for a process that computes features while the others wait
+PATIENCE = timedelta(
+    days=7
+)  # for a process that computes features while the others wait
 SEED_DISTANCE = 2**40  # between the seeds of two processes
 
 Statistics = dict[str, tuple[Tensor, Tensor, int]]
@@ -182,14 +184,17 @@ class LaunchedProcesses(Processes):
         """See `Processes.gather`."""
         from accelerate.utils import gather
 
-        lengths = gather(torch.tensor([values.shape], device=self.state.device))  # (W, dimensions)
+        lengths = gather(
+            torch.tensor([values.shape], device=self.state.device)
+        )  # (W, dimensions)
         longest = lengths.amax(0).tolist()
         numbers = _to_numbers(values.detach()).to(self.state.device)
         padded = numbers.new_zeros(longest)
         padded[tuple(slice(length) for length in values.shape)] = numbers
         blocks = gather(padded[None]).to(values.dtype)  # (W, longest R, ...)
         rows = [
-            block[:length] for block, length in zip(blocks, lengths[:, 0].tolist(), strict=True)
+            block[:length]
+            for block, length in zip(blocks, lengths[:, 0].tolist(), strict=True)
         ]
         if values.requires_grad:
             fitted = nn.functional.pad(values, _filling(values.shape, longest))
@@ -214,11 +219,17 @@ class LaunchedProcesses(Processes):
             for parameter in parameters
         ]
         flags = torch.tensor(has_gradient, device=self.state.device)
-        flat = torch.cat([flags, *(gradient.float().flatten() for gradient in gradients)])
+        flat = torch.cat(
+            [flags, *(gradient.float().flatten() for gradient in gradients)]
+        )
         lengths = [len(parameters), *(parameter.numel() for parameter in parameters)]
         flags, *averages = torch.split(self.mean(flat), lengths)
-        for parameter, flag, average in zip(parameters, flags.tolist(), averages, strict=True):
-            parameter.grad = average.view_as(parameter).to(parameter.dtype) if flag else None
+        for parameter, flag, average in zip(
+            parameters, flags.tolist(), averages, strict=True
+        ):
+            parameter.grad = (
+                average.view_as(parameter).to(parameter.dtype) if flag else None
+            )
 
     def statistics(self, module: nn.Module) -> Statistics:
         """See `Processes.statistics`."""
@@ -302,12 +313,21 @@ def launched_processes(device: str) -> Processes:
     return LaunchedProcesses(PartialState(cpu=device == "cpu", timeout=PATIENCE))
 
 
-def _norm_statistics(module: nn.Module) -> Iterator[tuple[str, tuple[Tensor, Tensor, int]]]:
+def _norm_statistics(
+    module: nn.Module,
+) -> Iterator[tuple[str, tuple[Tensor, Tensor, int]]]:
     """Name, mean, variance and number of batches of every batch norm with running statistics."""
     for name, norm in module.named_modules():
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.momentum is None:
+        if (
+            not isinstance(norm, nn.modules.batchnorm._BatchNorm)
+            or norm.momentum is None
+        ):
             continue
-        mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+        mean, variance, batches = (
+            norm.running_mean,
+            norm.running_var,
+            norm.num_batches_tracked,
+        )
         if mean is not None and variance is not None and batches is not None:
             yield name, (mean, variance, int(batches))
 

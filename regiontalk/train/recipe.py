@@ -43,7 +43,9 @@ class FeaturesConfig(BaseModel):
 
     regions: int = Field(19, ge=0, description="proposals beside the whole photo")
     views: int = Field(
-        1, ge=1, description="1 for the photos as they are; each more is an augmented copy"
+        1,
+        ge=1,
+        description="1 for the photos as they are; each more is an augmented copy",
     )
     min_words: int = Field(
         2,
@@ -69,10 +71,15 @@ class SourcesConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_score: float = Field(
-        0.45, ge=0, le=1, description="names that a detector gives below it are left out"
+        0.45,
+        ge=0,
+        le=1,
+        description="names that a detector gives below it are left out",
     )
     unseen_min_count: int = Field(
-        20, ge=1, description="words seen so often in sentences without photos are kept too"
+        20,
+        ge=1,
+        description="words seen so often in sentences without photos are kept too",
     )
 
 
@@ -83,7 +90,9 @@ class Recipe(BaseModel):
 
     name: str = Field(description="what results call the model")
     seed: int = Field(0, description="of the first weights")
-    min_count: int = Field(5, ge=1, description="words seen less often in training are unknown")
+    min_count: int = Field(
+        5, ge=1, description="words seen less often in training are unknown"
+    )
     extractor: ExtractorConfig = ExtractorConfig()
     aligner: AlignerConfig = AlignerConfig()
     generator: GeneratorConfig = GeneratorConfig()
@@ -125,7 +134,9 @@ class Recipe(BaseModel):
     @property
     def reads_maps(self) -> bool:
         """Whether the generator's stage needs whole region maps: attention and EM rounds do."""
-        return self.generate is not None and bool(self.generator.attention or self.generate.rounds)
+        return self.generate is not None and bool(
+            self.generator.attention or self.generate.rounds
+        )
 
     @property
     def reads_aligner(self) -> bool:
@@ -157,7 +168,11 @@ class Recipe(BaseModel):
 
 def _clashes_of_generator(recipe: Recipe) -> Iterator[str]:
     """Choices about the generator and its stage that contradict others."""
-    stage, generator, regions = recipe.generate, recipe.generator, recipe.features.regions
+    stage, generator, regions = (
+        recipe.generate,
+        recipe.generator,
+        recipe.features.regions,
+    )
     if stage is None:
         return
     if not (stage.captions or stage.pairs or stage.phrases or stage.names):
@@ -218,7 +233,9 @@ def _clashes_of_aligner(recipe: Recipe) -> Iterator[str]:
             "the aligner has learnt features as they are"
         )
     loss = recipe.aligner.loss
-    if loss != "hardest" and any(stage and stage.hardest_after for stage in (warm, joint, align)):
+    if loss != "hardest" and any(
+        stage and stage.hardest_after for stage in (warm, joint, align)
+    ):
         yield f"hardest_after and aligner.loss = {loss}: it is about hardest negatives"
     has_fragments = any(stage and stage.fragments.weight for stage in (warm, align))
     if recipe.aligner.normalise and has_fragments:

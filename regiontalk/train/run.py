@@ -82,7 +82,9 @@ class Run(Inputs):
             self.log(f"stage {name}: {stage.config.optimiser.steps} steps")
         for checkpoint in self._checkpoints(stage, model):
             if checkpoint.number:
-                self.log(f"stage {name}: EM round {checkpoint.number} of {stage.rounds - 1}")
+                self.log(
+                    f"stage {name}: EM round {checkpoint.number} of {stage.rounds - 1}"
+                )
             self._restart_changed(checkpoint)
             if steps_done(checkpoint.folder) >= stage.config.optimiser.last:
                 self._load(stage, model, checkpoint)
@@ -120,13 +122,21 @@ class Run(Inputs):
         for number in range(1, stage.rounds):
             before = fingerprint(stage.learns(model))
             text = json.dumps(settings | {"round": number, "before": before})
-            yield Checkpoint(number, self.out / f"{stage.name}_{number + 1}", text, usual)
+            yield Checkpoint(
+                number, self.out / f"{stage.name}_{number + 1}", text, usual
+            )
 
     def _restart_changed(self, checkpoint: Checkpoint) -> None:
         """Set the checkpoint of a round aside where its data have changed."""
         if self.processes.is_main:
-            folder, settings, usual = checkpoint.folder, checkpoint.settings, checkpoint.usual
-            restart_changed(folder, settings, usual, data_manifest(self.examples), self.log)
+            folder, settings, usual = (
+                checkpoint.folder,
+                checkpoint.settings,
+                checkpoint.usual,
+            )
+            restart_changed(
+                folder, settings, usual, data_manifest(self.examples), self.log
+            )
         self.processes.wait()
 
     def _train(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> None:

@@ -29,7 +29,11 @@ Reward = Callable[[Sequence[int], Sequence[Sequence[int]]], Tensor]
 
 @torch.no_grad()
 def with_own_words(
-    generator: Generator, condition: Tensor, annotations: Tensor | None, words: Tensor, share: float
+    generator: Generator,
+    condition: Tensor,
+    annotations: Tensor | None,
+    words: Tensor,
+    share: float,
 ) -> Tensor:
     """The inputs of teacher forcing, some of them drawn from the model that has read the others.
 
@@ -48,11 +52,17 @@ def with_own_words(
     mixed = words.clone()
     never = torch.tensor([END, *FORBIDDEN], device=words.device)
     for index in range(words.shape[1] - 1):
-        log_probabilities, state, _ = generator.look_step(mixed[:, index], state, memory)
+        log_probabilities, state, _ = generator.look_step(
+            mixed[:, index], state, memory
+        )
         chances = log_probabilities.exp().clamp(min=1e-30).index_fill(1, never, 0.0)
         following = words[:, index + 1]
-        is_drawn = (torch.rand(len(words)) < share).to(words.device) & (following != PAD)
-        mixed[:, index + 1] = torch.where(is_drawn, chances.multinomial(1).squeeze(1), following)
+        is_drawn = (torch.rand(len(words)) < share).to(words.device) & (
+            following != PAD
+        )
+        mixed[:, index + 1] = torch.where(
+            is_drawn, chances.multinomial(1).squeeze(1), following
+        )
     return mixed
 
 
@@ -69,11 +79,15 @@ class CiderReward:
         self._references = [list(map(self._tokens, group)) for group in sentences]
         self._frequencies = document_frequencies(list(filter(None, self._references)))
 
-    def __call__(self, photos: Sequence[int], captions: Sequence[Sequence[int]]) -> Tensor:
+    def __call__(
+        self, photos: Sequence[int], captions: Sequence[Sequence[int]]
+    ) -> Tensor:
         """(R,) in 0..10."""
         candidates = [self._tokens(caption) for caption in captions]
         references = [self._references[photo] for photo in photos]
-        return torch.from_numpy(cider_d(candidates, references, self._frequencies)).float()
+        return torch.from_numpy(
+            cider_d(candidates, references, self._frequencies)
+        ).float()
 
     def _tokens(self, numbers: Sequence[int]) -> list[str]:
         return [self._words[number] for number in [*numbers, END]]
@@ -106,17 +120,25 @@ def self_critical_loss(
         processes: those that draw captions for other photos of the same batch.
     """
     if draws < 2:
-        raise ValueError(f"draws: expected 2 or more captions a photo to compare, got {draws}")
-    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(draws)  # (R*K,)
+        raise ValueError(
+            f"draws: expected 2 or more captions a photo to compare, got {draws}"
+        )
+    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(
+        draws
+    )  # (R*K,)
     was_training = generator.training
     generator.eval()
-    drawn, targets, logits = _draw_and_read(generator, condition, annotations, owner, max_words)
+    drawn, targets, logits = _draw_and_read(
+        generator, condition, annotations, owner, max_words
+    )
     generator.train(was_training)
     photo_of_caption = [photo for photo in photos for _ in range(draws)]
     rewards = reward(photo_of_caption, drawn).view(-1, draws)
     advantages = _advantages(rewards).flatten().to(condition.device)  # (R*K,)
     is_chosen = targets != PAD
-    is_chosen[:, max_words:] = False  # END after the longest caption was nobody's choice
+    is_chosen[:, max_words:] = (
+        False  # END after the longest caption was nobody's choice
+    )
     words = processes.mean(is_chosen.sum().float()).clamp(min=1)
     scores = _log_probabilities_of(targets, logits)
     loss: Tensor = -(advantages[:, None] * scores * is_chosen).sum() / words

@@ -15,12 +15,21 @@ from regiontalk.datasets.checks import LONGEST
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray
-from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_token_ids
+from regiontalk.text.vocabulary import (
+    END,
+    PAD,
+    START,
+    UNKNOWN,
+    Vocabulary,
+    pad_token_ids,
+)
 
 Sentences = list[list[int]]  # of one photo, as word numbers
 
 
-def sentence_numbers(examples: Sequence[Example], vocabulary: Vocabulary) -> list[Sentences]:
+def sentence_numbers(
+    examples: Sequence[Example], vocabulary: Vocabulary
+) -> list[Sentences]:
     """The first `LONGEST` word numbers of every sentence of every photo; a sentence without a word is left out."""
     return [_numbers_of_photo(example, vocabulary) for example in examples]
 
@@ -43,7 +52,9 @@ def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[in
     return [rows[row] for row in order[number * batch : (number + 1) * batch]]
 
 
-def random_span(sentence: Sequence[int], longest: int, chooser: random.Random) -> list[int]:
+def random_span(
+    sentence: Sequence[int], longest: int, chooser: random.Random
+) -> list[int]:
     """A run of 1 to ``longest`` words of a sentence."""
     length = min(len(sentence), chooser.randint(1, longest))
     first = chooser.randint(0, len(sentence) - length)
@@ -56,14 +67,20 @@ def random_spans(
     """For each photo, ``count`` random runs of words out of its sentences."""
     spans: list[Sentences] = []
     for group in sentences:
-        spans.append([random_span(chooser.choice(group), longest, chooser) for _ in range(count)])
+        spans.append(
+            [random_span(chooser.choice(group), longest, chooser) for _ in range(count)]
+        )
     return spans
 
 
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
-    inputs = torch.from_numpy(pad_token_ids([[START, *sentence] for sentence in sentences])[0])
-    targets = torch.from_numpy(pad_token_ids([[*sentence, END] for sentence in sentences])[0])
+    inputs = torch.from_numpy(
+        pad_token_ids([[START, *sentence] for sentence in sentences])[0]
+    )
+    targets = torch.from_numpy(
+        pad_token_ids([[*sentence, END] for sentence in sentences])[0]
+    )
     return inputs, targets.masked_fill(targets == UNKNOWN, PAD)
 
 
@@ -81,9 +98,13 @@ def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
     """An example's boxes in pixels of the network picture."""
     if example.size_wh is None or not len(example.boxes_xyxy):
         return np.zeros((0, 4), dtype=np.float32)
-    if preprocessing.fit == "squash":  # the same square, in whatever size the photo is stored
+    if (
+        preprocessing.fit == "squash"
+    ):  # the same square, in whatever size the photo is stored
         return box_ops.rescale(
-            example.boxes_xyxy, example.size_wh, (preprocessing.size, preprocessing.size)
+            example.boxes_xyxy,
+            example.size_wh,
+            (preprocessing.size, preprocessing.size),
         )
     try:  # its aspect places it in the square; it may be stored in another than the annotators saw
         stored_wh = open_photo(example.photo, at_least=1).size_wh

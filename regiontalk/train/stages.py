@@ -120,7 +120,9 @@ class Stage(ABC):
         values: dict[str, dict[str, Any]] = {}
         for name in (self.name, *SHAPING, *self.sections()):
             section = getattr(self.inputs.recipe, name)
-            values[name] = (type(section)() if defaults else section).model_dump(by_alias=True)
+            values[name] = (type(section)() if defaults else section).model_dump(
+                by_alias=True
+            )
         values["vectors"]["file"] = ""
         return values
 
@@ -132,8 +134,14 @@ class PhotoStage(Stage):
 
     def why_left_out(self) -> str | None:
         """Proposals need boxes; ``joint`` learns from sentences as well."""
-        if self.name != "joint" and self.config.only_places and not self.inputs.has_boxes:
-            return "no photo of the data has a box; --start mini has proposals that learnt"
+        if (
+            self.name != "joint"
+            and self.config.only_places
+            and not self.inputs.has_boxes
+        ):
+            return (
+                "no photo of the data has a box; --start mini has proposals that learnt"
+            )
         return None
 
     def learns(self, model: RegionModel) -> nn.Module:
@@ -149,7 +157,12 @@ class PhotoStage(Stage):
         inputs = self.inputs
         store, changes = inputs.store(model), inputs.recipe.augment
         terms = JointTerms(
-            model, inputs.examples, store, self.config, changes, processes=inputs.processes
+            model,
+            inputs.examples,
+            store,
+            self.config,
+            changes,
+            processes=inputs.processes,
         )
         return Lesson(terms)
 
@@ -226,7 +239,9 @@ class AlignStage(FrozenStage):
             dev_features = inputs.dev_features(model)
             dev_terms = AlignTerms.of_examples(model, config, inputs.dev, dev_features)
             watch = self.watch(align_judge(dev_terms), len(terms.usable))
-        held = inputs.with_memory(terms, lambda kept, step: kept.align_loss(model.aligner, step))
+        held = inputs.with_memory(
+            terms, lambda kept, step: kept.align_loss(model.aligner, step)
+        )
         return Lesson(held, watch)
 
     def finish(self, model: RegionModel) -> None:
@@ -273,10 +288,16 @@ class GenerateStage(FrozenStage):
         watch = None
         if inputs.dev and not number:
             dev_features = inputs.dev_features(model)
-            dev_terms = GenerateTerms.of_examples(model, config, inputs.dev, dev_features)
-            judge = generate_judge(dev_terms, [example.captions for example in inputs.dev])
+            dev_terms = GenerateTerms.of_examples(
+                model, config, inputs.dev, dev_features
+            )
+            judge = generate_judge(
+                dev_terms, [example.captions for example in inputs.dev]
+            )
             watch = self.watch(judge, len(terms.usable))
-        held = inputs.with_memory(terms, lambda kept, step: kept.generate_loss(model, step))
+        held = inputs.with_memory(
+            terms, lambda kept, step: kept.generate_loss(model, step)
+        )
         return Lesson(held, watch, terms.rest)
 
     def pairs(
@@ -300,7 +321,9 @@ class GenerateStage(FrozenStage):
             weight=weight,
         )
         count = sum(map(len, pairs_by_row))
-        self.inputs.log(f"{count} inferred pairs in {len(pairs_by_row)} views of photos")
+        self.inputs.log(
+            f"{count} inferred pairs in {len(pairs_by_row)} views of photos"
+        )
         return pairs_by_row
 
     def sections(self) -> Sequence[str]:
@@ -336,7 +359,9 @@ class PhotoCheckStage(Stage):
     def learns(self, model: RegionModel) -> nn.Module:
         """The check."""
         if model.photo_check is None:
-            raise ValueError("photo check: expected a model that has one; its config has none")
+            raise ValueError(
+                "photo check: expected a model that has one; its config has none"
+            )
         return model.photo_check
 
     def lesson(self, model: RegionModel, number: int) -> Lesson:
@@ -373,5 +398,7 @@ def make_stage(name: str, inputs: Inputs) -> Stage:
         ValueError: the recipe has no such section.
     """
     if getattr(inputs.recipe, name, None) is None:
-        raise ValueError(f"recipe {inputs.recipe.name!r}: expected a section [{name}], got none")
+        raise ValueError(
+            f"recipe {inputs.recipe.name!r}: expected a section [{name}], got none"
+        )
     return KINDS[name](name, inputs)

@@ -129,7 +129,9 @@ def ask(photo: Path, result: ImageResult, regions: int) -> Question:
         regions: how many are asked about: those that are likeliest something, for words on what is
             nothing teach nothing.
     """
-    likely = sorted(result.regions, key=lambda region: region.score, reverse=True)[:regions]
+    likely = sorted(result.regions, key=lambda region: region.score, reverse=True)[
+        :regions
+    ]
     texts = [*likely, *([] if result.caption is None else [result.caption])]
     sureness = sum(region.confidence for region in texts) / max(1, len(texts))
     asked = ImageResult(

@@ -40,7 +40,9 @@ def build_vocabulary(
     min_count = _fitting_min_count(photo_counts, min_count, log)
     annotated = photo_counts + name_counts
     known = {word for word, count in annotated.items() if count >= min_count}
-    known |= {word for word, count in unseen_counts.items() if count >= unseen_min_count}
+    known |= {
+        word for word, count in unseen_counts.items() if count >= unseen_min_count
+    }
     known -= set(SPECIAL)
     counts = annotated + unseen_counts
     words = sorted(known, key=lambda word: (-counts[word], word))
@@ -74,7 +76,9 @@ def _fitting_min_count(counts: Counter[str], min_count: int, log: Log) -> int:
     total = counts.total()
 
     def covered(min_count: int) -> float:
-        return sum(count for count in counts.values() if count >= min_count) / max(1, total)
+        return sum(count for count in counts.values() if count >= min_count) / max(
+            1, total
+        )
 
     if min_count == 1 or covered(min_count) >= ENOUGH_COVERED:
         return min_count

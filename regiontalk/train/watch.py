@@ -78,7 +78,9 @@ class Watch:
             return False
         best_step = self.best["step"]
         if all("loss" in row["dev"] for row in self.rows):
-            best_step = max(best_step, min(self.rows, key=lambda row: row["dev"]["loss"])["step"])
+            best_step = max(
+                best_step, min(self.rows, key=lambda row: row["dev"]["loss"])["step"]
+            )
         later = sum(bool(row["step"] > best_step) for row in self.rows)
         return later >= self.patience
 
@@ -86,14 +88,18 @@ class Watch:
         """Go on at a step of ``last``."""
         every_row = read_rows(self.path)
         self.rows = [
-            row for row in every_row if row["stage"] == self.stage and row["step"] <= begin
+            row
+            for row in every_row
+            if row["stage"] == self.stage and row["step"] <= begin
         ]
         others = [row for row in every_row if row["stage"] != self.stage]
         write_rows(self.path, [*others, *self.rows])
         epochs = max(1, last // self.epoch)
         self._every = self.epoch * -(-epochs // JUDGEMENTS)
         self._begin, self._last, self._started = begin, last, time.perf_counter()
-        self._events = EventWriter(self.path.parent / EVENTS / self.stage, self.rows, self.log)
+        self._events = EventWriter(
+            self.path.parent / EVENTS / self.stage, self.rows, self.log
+        )
 
     def add(self, name: str, value: float) -> None:
         """Take note of a loss term of a step."""
@@ -142,7 +148,9 @@ class Watch:
 
     def _save_best(self, module: nn.Module) -> None:
         """Keep the weights as the best so far."""
-        tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+        tensors = {
+            name: value.contiguous() for name, value in module.state_dict().items()
+        }
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic_write(self.folder / BEST, lambda path: save_file(tensors, path))
 
@@ -165,7 +173,9 @@ class Watch:
         losses = " ".join(f"{name} {value:.2f}" for name, value in row["loss"].items())
         figures = " ".join(f"{name} {value:.3f}" for name, value in row["dev"].items())
         left = row["seconds_left"]
-        remaining = f"{left // 60} min {left % 60} s left" if left >= 60 else f"{left} s left"
+        remaining = (
+            f"{left // 60} min {left % 60} s left" if left >= 60 else f"{left} s left"
+        )
         epochs = f"{row['epoch']:g}/{self._last / self.epoch:g}"
         star = " (best)" if is_best else ""
         return f"{self.stage} epoch {epochs}: loss {losses} | dev {figures}{star} | {remaining}"
@@ -198,4 +208,6 @@ def write_rows(path: Path, rows: list[dict[str, Any]], append: bool = False) -> 
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     else:
-        atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        atomic_write(
+            path, lambda temporary: temporary.write_text(text, encoding="utf-8")
+        )

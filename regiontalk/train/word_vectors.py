@@ -39,7 +39,9 @@ class VectorsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    aligner: Use = Field("random", description="random, or a file's, trained further or fixed")
+    aligner: Use = Field(
+        "random", description="random, or a file's, trained further or fixed"
+    )
     generator: Use = Field("random", description="the same for the generator")
 
 
@@ -92,7 +94,9 @@ def make_vectors(
             f"{len(words)}; give more sentences or a smaller --size"
         )
     table = association(
-        neighbours([vocabulary.encode(sentence) for sentence in sentences], len(vocabulary))
+        neighbours(
+            [vocabulary.encode(sentence) for sentence in sentences], len(vocabulary)
+        )
     )
     torch.manual_seed(0)
     left, strength, _ = torch.svd_lowrank(table, q=size, niter=2)
@@ -100,7 +104,9 @@ def make_vectors(
     return words, (vectors / vectors.std()).numpy()
 
 
-def neighbours(sentences: Sequence[Sequence[int]], count: int, window: int = WINDOW) -> Tensor:
+def neighbours(
+    sentences: Sequence[Sequence[int]], count: int, window: int = WINDOW
+) -> Tensor:
     """How often words stand near each other: a sparse symmetric table (count, count); a distance of k counts 1 / k.
 
     Words that are not known take their place but are nobody's neighbours.
@@ -141,7 +147,9 @@ def association(counts: Tensor) -> Tensor:
 
 def _sparse(cells: Tensor, values: Tensor, count: int) -> Tensor:
     """A table (count, count) of values at cells (2, P); those of the same cell are added."""
-    table = torch.sparse_coo_tensor(cells, values, (count, count), check_invariants=True)
+    table = torch.sparse_coo_tensor(
+        cells, values, (count, count), check_invariants=True
+    )
     return table.coalesce()
 
 
@@ -166,7 +174,9 @@ def begin_with_vectors(
         ValueError: vectors are wanted and no file is named, or the other way round, or the file
             does not fit.
     """
-    users = [(name, embedding, use) for name, embedding, use in parts if use != "random"]
+    users = [
+        (name, embedding, use) for name, embedding, use in parts if use != "random"
+    ]
     if path is None and users:
         name, _, use = users[0]
         raise ValueError(
@@ -184,7 +194,9 @@ def begin_with_vectors(
                 Path(str(path)), wanted_words(vocabulary), embedding.embedding_dim
             )
         except ValueError as error:
-            raise ValueError(f"{name}.word_size = {embedding.embedding_dim}: {error}") from error
+            raise ValueError(
+                f"{name}.word_size = {embedding.embedding_dim}: {error}"
+            ) from error
         fill_embedding(embedding, vocabulary, word_vectors)
         embedding.weight.requires_grad_(use == "trained")
         log(f"word vectors of the {name}, {use}: {word_vectors.report()}")

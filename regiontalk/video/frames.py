@@ -37,7 +37,9 @@ _USER = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")
 # none.
 _BROKEN = re.compile(r"(?<=//)([^/?#:@[]*):(?!\d*(?:[/?#]|$)).*@")
 # In the query or, as some cameras have it, in the path: password=..., access_token=...
-_SECRET = re.compile(r"([\w.-]*(?:pass|pwd|token|secret|key|auth)[\w.-]*=)[^&]*", re.IGNORECASE)
+_SECRET = re.compile(
+    r"([\w.-]*(?:pass|pwd|token|secret|key|auth)[\w.-]*=)[^&]*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,11 @@ class Video:
     """
 
     def __init__(
-        self, capture: Any, name: str, live: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        capture: Any,
+        name: str,
+        live: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take an open `cv2.VideoCapture` (`open_video` opens one)."""
         import cv2
@@ -101,7 +107,9 @@ class Video:
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.size_wh = (width, height)
-        self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)  # frames a second
+        self._rate = max(
+            0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0
+        )  # frames a second
         self._frame = 1 / self._rate if self._rate else _FRAME  # seconds a frame
         self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.grabbed = 0
@@ -110,7 +118,10 @@ class Video:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        _: TracebackType | None,
     ) -> None:
         self._capture.release()
 
@@ -123,7 +134,10 @@ class Video:
 
     @renamed_argument(most="max_seconds")
     def frames(
-        self, every: float, change: float | None = None, max_seconds: float | None = None
+        self,
+        every: float,
+        change: float | None = None,
+        max_seconds: float | None = None,
     ) -> Iterator[Frame]:
         """Frames in order. While the caller computes, a live video goes on: what was missed is passed over.
 
@@ -154,7 +168,10 @@ class Video:
             due = self._next_due(now, every)
             if change is not None:
                 colours = histogram(image)
-                if last_colours is not None and _difference(colours, last_colours) < change:
+                if (
+                    last_colours is not None
+                    and _difference(colours, last_colours) < change
+                ):
                     continue
                 last_colours = colours
             yield Frame(now, np.ascontiguousarray(image[..., ::-1]))
@@ -231,7 +248,12 @@ def _capture(source: str) -> Any:
     if camera:
         return cv2.VideoCapture(int(camera[1]))
     if _is_stream(source):
-        waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, WAIT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, WAIT_MS]
+        waits = [
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+            WAIT_MS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+            WAIT_MS,
+        ]
         return cv2.VideoCapture(source, cv2.CAP_FFMPEG, waits)
     if Path(source).is_file():
         return cv2.VideoCapture(source)
@@ -243,7 +265,9 @@ def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     height, width, _ = image.shape
     small = image[:: max(1, height // 128), :: max(1, width // 128)]
     bins = small >> 4  # 16 of 256 values each
-    counts = [np.bincount(bins[..., channel].ravel(), minlength=_BINS) for channel in range(3)]
+    counts = [
+        np.bincount(bins[..., channel].ravel(), minlength=_BINS) for channel in range(3)
+    ]
     shares = np.concatenate(counts) / (3 * small.shape[0] * small.shape[1])
     return np.asarray(shares, dtype=np.float64)
 
@@ -264,7 +288,9 @@ def _hint(source: str) -> str:
     if _CAMERA.fullmatch(source):
         return "no such camera, or another program uses it; camera:0 is the first"
     if _is_stream(source):
-        host = urlsplit(shown_name(source)).hostname  # its errors quote what they were given
+        host = urlsplit(
+            shown_name(source)
+        ).hostname  # its errors quote what they were given
         return f"{host} does not answer with a film within {WAIT_MS // 1000} s; check the address"
     return "expected a video file, got something else or a file that is cut short; check it with a player"
 

@@ -111,7 +111,9 @@ class _OpenTrack:
     boxes: list[Box] = field(default_factory=list)
     votes: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, frame: int, time: float, region: RegionCaption, with_box: bool) -> None:
+    def add(
+        self, frame: int, time: float, region: RegionCaption, with_box: bool
+    ) -> None:
         """Take another sight of it."""
         self.last = frame
         self.times.append(time)
@@ -147,7 +149,10 @@ class Tracker:
         self._times: list[float] = []
 
     def add(
-        self, time: float, caption: RegionCaption | None, regions: Sequence[RegionCaption]
+        self,
+        time: float,
+        caption: RegionCaption | None,
+        regions: Sequence[RegionCaption],
     ) -> tuple[bool, list[RegionCaption]]:
         """Take the next frame.
 
@@ -253,7 +258,10 @@ def webvtt(timeline: Timeline, end: float) -> str:
         timeline: of a video.
         end: seconds at which what the last frame shows is over, later than that frame.
     """
-    cues = [_cue(track, timeline.times, end) for track in (*timeline.scenes, *timeline.things)]
+    cues = [
+        _cue(track, timeline.times, end)
+        for track in (*timeline.scenes, *timeline.things)
+    ]
     # of cues that begin together the sentence about the whole frame comes first
     cues.sort(key=lambda cue: cue[0])
     rows = [f"{_clock(start)} --> {_clock(end)}\n{text}" for start, end, text in cues]

@@ -8,7 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regiontalk.align.encoders import GRUSentenceEncoder, RegionEncoder, ReluRNN, SentenceEncoder
+from regiontalk.align.encoders import (
+    GRUSentenceEncoder,
+    RegionEncoder,
+    ReluRNN,
+    SentenceEncoder,
+)
 
 LENGTHS = [
     pytest.param([4], id="one sentence"),
@@ -22,7 +27,13 @@ LENGTHS = [
 def encoder(cell: Literal["relu", "gru"], normalise: bool) -> SentenceEncoder:
     torch.manual_seed(1)
     return SentenceEncoder(
-        vocabulary=11, word_size=5, hidden=6, size=7, cell=cell, normalise=normalise, dropout=0.5
+        vocabulary=11,
+        word_size=5,
+        hidden=6,
+        size=7,
+        cell=cell,
+        normalise=normalise,
+        dropout=0.5,
     ).eval()
 
 
@@ -41,10 +52,15 @@ def slow_directions(model: SentenceEncoder, inputs: list[Tensor]) -> list[Tensor
     """hf_t + hb_t of one sentence: eq. 4 and 5, or two GRUs run by hand over the very words."""
     if model.cell == "relu":
         both = []
-        for recurrence, order in ((model.forwards, inputs), (model.backwards, inputs[::-1])):
+        for recurrence, order in (
+            (model.forwards, inputs),
+            (model.backwards, inputs[::-1]),
+        ):
             state, states = torch.zeros(6), []
             for e in order:
-                state = relu(e + recurrence.recur.weight @ state + recurrence.recur.bias)
+                state = relu(
+                    e + recurrence.recur.weight @ state + recurrence.recur.bias
+                )
                 states.append(state)
             both.append(states)
         return [f + b for f, b in zip(both[0], both[1][::-1], strict=True)]
@@ -52,7 +68,9 @@ def slow_directions(model: SentenceEncoder, inputs: list[Tensor]) -> list[Tensor
     for suffix, order in (("", inputs), ("_reverse", inputs[::-1])):
         cell = nn.GRUCell(6, 6)
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            getattr(cell, name).data = getattr(model.recurrent, f"{name}_l0{suffix}").data
+            getattr(cell, name).data = getattr(
+                model.recurrent, f"{name}_l0{suffix}"
+            ).data
         state, states = torch.zeros(1, 6), []
         for e in order:
             state = cell(e[None], state)
@@ -64,7 +82,8 @@ def slow_directions(model: SentenceEncoder, inputs: list[Tensor]) -> list[Tensor
 def slow_sentence(model: SentenceEncoder, words: list[int]) -> list[Tensor]:
     """s_t of the words of one sentence, without padding: eq. 2, 3, 4, 5 and 6 in order."""
     inputs = [
-        relu(model.input.weight @ model.embed.weight[word] + model.input.bias) for word in words
+        relu(model.input.weight @ model.embed.weight[word] + model.input.bias)
+        for word in words
     ]
     states = slow_directions(model, inputs)
     vectors = [model.output.weight @ state + model.output.bias for state in states]
@@ -95,7 +114,9 @@ def test_sentence_encoder(
         assert got.shape == (*words.shape, 7)
         for row, length in enumerate(lengths):
             assert not got[row, length:].any()
-            for t, expected in enumerate(slow_sentence(model, words[row, :length].tolist())):
+            for t, expected in enumerate(
+                slow_sentence(model, words[row, :length].tolist())
+            ):
                 torch.testing.assert_close(got[row, t], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -123,7 +144,10 @@ def test_recurrence_by_hand() -> None:
     # H = 1, W = 1, b = -1: forwards over e = 3, 1, (padding), backwards the same words
     recurrence = ReluRNN(1)
     recurrence.recur.weight.fill_(1.0), recurrence.recur.bias.fill_(-1.0)
-    inputs, mask = torch.tensor([[[3.0], [1.0], [9.0]]]), torch.tensor([[True, True, False]])
+    inputs, mask = (
+        torch.tensor([[[3.0], [1.0], [9.0]]]),
+        torch.tensor([[True, True, False]]),
+    )
     # h_1 = 3 + 0 - 1 = 2; h_2 = 1 + 2 - 1 = 2; padding keeps 2
     assert recurrence(inputs, mask, backward=False).flatten().tolist() == [2, 2, 2]
     # from the right: padding 0; h_2 = 1 + 0 - 1 = 0; h_1 = 3 + 0 - 1 = 2
@@ -178,7 +202,10 @@ def test_last_state(lengths: list[int]) -> None:
             for t in range(length):
                 state = cell(model.embed.weight[words[row, t]][None], state[None])[0]
                 torch.testing.assert_close(
-                    got[row, t], state / state.square().sum().sqrt(), rtol=1e-4, atol=1e-5
+                    got[row, t],
+                    state / state.square().sum().sqrt(),
+                    rtol=1e-4,
+                    atol=1e-5,
                 )
 
 

@@ -25,12 +25,18 @@ BLOCKS = [
 
 def random_scores(photos: int, sentences: int) -> Tensor:
     return (
-        torch.randn(photos, sentences, generator=torch.Generator().manual_seed(photos + sentences))
+        torch.randn(
+            photos,
+            sentences,
+            generator=torch.Generator().manual_seed(photos + sentences),
+        )
         * 2
     )
 
 
-def slow_margin(scores: Tensor, owner: list[int], margin: float, hardest: bool) -> float:
+def slow_margin(
+    scores: Tensor, owner: list[int], margin: float, hardest: bool
+) -> float:
     """Eq. 9 of [1] for every true pair (k, sentence), captions of one photo never being negatives."""
     terms = []
     for own, k in enumerate(owner):
@@ -41,7 +47,9 @@ def slow_margin(scores: Tensor, owner: list[int], margin: float, hardest: bool) 
             if owner[i] != k
         ]
         photos = [
-            max(0.0, float(scores[i, own]) - true + margin) for i in range(len(scores)) if i != k
+            max(0.0, float(scores[i, own]) - true + margin)
+            for i in range(len(scores))
+            if i != k
         ]
         reduce = max if hardest else sum
         terms.append(reduce(sentences or [0.0]) + reduce(photos or [0.0]))
@@ -53,9 +61,13 @@ def slow_info_nce(scores: Tensor, owner: list[int], scale: float) -> float:
     terms = []
     for own, k in enumerate(owner):
         true = math.exp(scale * float(scores[k, own]))
-        photos = sum(math.exp(scale * float(scores[i, own])) for i in range(len(scores)))
+        photos = sum(
+            math.exp(scale * float(scores[i, own])) for i in range(len(scores))
+        )
         others = sum(
-            math.exp(scale * float(scores[k, i])) for i in range(len(owner)) if owner[i] != k
+            math.exp(scale * float(scores[k, i]))
+            for i in range(len(owner))
+            if owner[i] != k
         )
         terms.append(-math.log(true / photos) - math.log(true / (true + others)))
     return sum(terms) / len(terms) / 2
@@ -79,14 +91,19 @@ def test_max_margin(
 def test_info_nce(photos: int, owner: list[int], scale: float) -> None:
     scores = random_scores(photos, len(owner)).requires_grad_()
     got = info_nce(scores, torch.tensor(owner), scale)
-    assert got.item() == pytest.approx(slow_info_nce(scores.detach(), owner, scale), abs=1e-5)
+    assert got.item() == pytest.approx(
+        slow_info_nce(scores.detach(), owner, scale), abs=1e-5
+    )
     got.backward()
     assert scores.grad is not None and scores.grad.isfinite().all()
 
 
 def test_by_hand() -> None:
     # photos 0, 1; sentences a, b of photo 0 and c of photo 1; margin 1
-    scores, owner = torch.tensor([[2.0, 1.0, 1.5], [0.0, 0.5, 3.0]]), torch.tensor([0, 0, 1])
+    scores, owner = (
+        torch.tensor([[2.0, 1.0, 1.5], [0.0, 0.5, 3.0]]),
+        torch.tensor([0, 0, 1]),
+    )
     assert true_pairs(owner, 2).tolist() == [[True, True, False], [False, False, True]]
     # a (true 2): photo 1: 0 - 2 + 1 < 0 -> 0; sentence c: 1.5 - 2 + 1 = .5; b is photo 0's own ->
     # .5 b (true 1): photo 1: .5 - 1 + 1 = .5; sentence c: 1.5 - 1 + 1 = 1.5 -> 2 c (true 3): photo
@@ -96,13 +113,13 @@ def test_by_hand() -> None:
     # sum: a 1 + 2.5, b 2.5 + 3.5, c 1.5 + .5 = 11.5; nothing here has two violations a side, so the
     # hardest are the sum
     assert float(max_margin(scores, owner, margin=3.0)) == pytest.approx(11.5 / 3)
-    assert float(max_margin(scores, owner, margin=3.0, negatives="hardest")) == pytest.approx(
-        11.5 / 3
-    )
+    assert float(
+        max_margin(scores, owner, margin=3.0, negatives="hardest")
+    ) == pytest.approx(11.5 / 3)
     # InfoNCE of two photos with equal scores everywhere: half the mass each way, log 2
-    assert float(info_nce(torch.zeros(2, 2), torch.tensor([0, 1]), 5.0)) == pytest.approx(
-        math.log(2)
-    )
+    assert float(
+        info_nce(torch.zeros(2, 2), torch.tensor([0, 1]), 5.0)
+    ) == pytest.approx(math.log(2))
 
 
 def test_own_captions_are_never_negatives() -> None:
@@ -138,11 +155,17 @@ def slow_fragments(
             for t in range(products.shape[2]):
                 row = [float(value) for value in products[photo, sentence, t]]
                 real = [
-                    i for i in range(len(row)) if region_mask[photo, i] and word_mask[sentence, t]
+                    i
+                    for i in range(len(row))
+                    if region_mask[photo, i] and word_mask[sentence, t]
                 ]
                 best = max((row[i] for i in real), default=0.0)
                 for i in real:
-                    y = 1 if own == photo and (warm or row[i] > 0 or row[i] == best) else -1
+                    y = (
+                        1
+                        if own == photo and (warm or row[i] > 0 or row[i] == best)
+                        else -1
+                    )
                     hinges[y].append(max(0.0, 1 - y * row[i]))
     if over == "sum":
         return (sum(hinges[1]) + sum(hinges[-1])) / len(owner)
@@ -154,10 +177,16 @@ def slow_fragments(
 @pytest.mark.parametrize("warm", [False, True], ids=["guessed labels", "warm"])
 @pytest.mark.parametrize("padded", [False, True], ids=["full", "padded"])
 def test_fragments(
-    photos: int, owner: list[int], over: Literal["sum", "mean"], warm: bool, padded: bool
+    photos: int,
+    owner: list[int],
+    over: Literal["sum", "mean"],
+    warm: bool,
+    padded: bool,
 ) -> None:
     chance = torch.Generator().manual_seed(photos)
-    products = torch.randn(photos, len(owner), 4, 3, generator=chance, requires_grad=True)
+    products = torch.randn(
+        photos, len(owner), 4, 3, generator=chance, requires_grad=True
+    )
     share = 0.4 if padded else -1.0
     masks = (
         torch.rand(photos, 3, generator=chance) > share,
@@ -165,7 +194,12 @@ def test_fragments(
     )
     photo_of_word = torch.tensor(owner)[:, None].expand_as(masks[1])[masks[1]]
     got = fragment_loss(
-        packed(products, masks[1]), photo_of_word, masks[0], len(owner), warm=warm, over=over
+        packed(products, masks[1]),
+        photo_of_word,
+        masks[0],
+        len(owner),
+        warm=warm,
+        over=over,
     )
     assert float(got.detach()) == pytest.approx(
         slow_fragments(products.detach(), owner, *masks, warm, over), rel=1e-5
@@ -184,7 +218,9 @@ def packed(products: Tensor, word_mask: Tensor) -> Tensor:
 
 def test_fragments_by_hand() -> None:
     # photos 0 and 1, one sentence of two words, of photo 0; two regions each
-    products = torch.tensor([[[[2.0, -0.5], [-0.3, -0.4]]], [[[0.5, -2.0], [-1.0, 0.25]]]])
+    products = torch.tensor(
+        [[[[2.0, -0.5], [-0.3, -0.4]]], [[[0.5, -2.0], [-1.0, 0.25]]]]
+    )
     owner, regions, words = (
         torch.tensor([0, 0]),
         torch.ones(2, 2, dtype=torch.bool),
@@ -198,15 +234,22 @@ def test_fragments_by_hand() -> None:
     assert float(fragment_loss(products, owner, regions, 1)) == pytest.approx(
         sum(together) + sum(apart)
     )
-    assert float(fragment_loss(products, owner, regions, 1, over="mean")) == pytest.approx(
-        1.3 / 2 + 3.85 / 6
-    )
+    assert float(
+        fragment_loss(products, owner, regions, 1, over="mean")
+    ) == pytest.approx(1.3 / 2 + 3.85 / 6)
     # warm: all four of photo 0 have y = +1: 0 + 1.5 + 1.3 + 1.4
-    assert float(fragment_loss(products, owner, regions, 1, warm=True)) == pytest.approx(4.2 + 2.75)
+    assert float(
+        fragment_loss(products, owner, regions, 1, warm=True)
+    ) == pytest.approx(4.2 + 2.75)
 
 
 def test_hardest_negatives_begin_with_all() -> None:
-    scores, owner = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+    scores, owner = (
+        torch.randn(4, 4, generator=torch.Generator().manual_seed(0)),
+        torch.arange(4),
+    )
     hardest = Aligner(features=3, vocabulary=9, config=AlignerConfig(loss="hardest"))
-    assert hardest.loss(scores, owner, warm=True) == max_margin(scores, owner, negatives="sum")
+    assert hardest.loss(scores, owner, warm=True) == max_margin(
+        scores, owner, negatives="sum"
+    )
     assert hardest.loss(scores, owner) == max_margin(scores, owner, negatives="hardest")

@@ -24,12 +24,18 @@ LAST = {
 
 def build(**settings: Any) -> Aligner:
     torch.manual_seed(0)
-    return Aligner(features=7, vocabulary=12, config=AlignerConfig(**(SIZES | settings))).eval()
+    return Aligner(
+        features=7, vocabulary=12, config=AlignerConfig(**(SIZES | settings))
+    ).eval()
 
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("maxsim", maxsim), ("sum_positive", sum_positive), ("mean_positive", mean_positive)],
+    [
+        ("maxsim", maxsim),
+        ("sum_positive", sum_positive),
+        ("mean_positive", mean_positive),
+    ],
 )
 @pytest.mark.parametrize("null", [False, True], ids=["regions", "regions and NULL"])
 @torch.no_grad()
@@ -50,7 +56,9 @@ def test_score(name: str, function: Any, null: bool) -> None:
 def test_null_adds_one_vector_that_learns_and_nothing_else() -> None:
     plain, model = build(), build(null=True)
     assert set(model.state_dict()) - set(plain.state_dict()) == {"null"}
-    assert "null" not in plain.state_dict() and plain.choices(torch.ones(2, 3, 6)).shape == (
+    assert "null" not in plain.state_dict() and plain.choices(
+        torch.ones(2, 3, 6)
+    ).shape == (
         2,
         3,
         6,
@@ -69,11 +77,17 @@ def test_null_adds_one_vector_that_learns_and_nothing_else() -> None:
 def test_the_last_word_counts_alone() -> None:
     model = build(**LAST)
     words, mask = model.encode_text([[4, 5, 6], [7], []])
-    assert mask.tolist() == [[False, False, True], [True, False, False], [False, False, False]]
+    assert mask.tolist() == [
+        [False, False, True],
+        [True, False, False],
+        [False, False, False],
+    ]
     torch.testing.assert_close(words.norm(dim=2)[0], torch.ones(3))
     regions = model.embed_regions(torch.randn(2, 3, 7))
     scores = model.score(regions, words, torch.ones(2, 3, dtype=torch.bool), mask)
-    cosines = torch.einsum("bnd,cd->bcn", regions, torch.stack([words[0, 2], words[1, 0]])).amax(2)
+    cosines = torch.einsum(
+        "bnd,cd->bcn", regions, torch.stack([words[0, 2], words[1, 0]])
+    ).amax(2)
     torch.testing.assert_close(scores[:, :2], cosines)
     assert not scores[:, 2].any()
 
@@ -81,13 +95,17 @@ def test_the_last_word_counts_alone() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        pytest.param({"cell": "relu"}, "sentence = last and cell = relu cannot meet", id="no GRU"),
+        pytest.param(
+            {"cell": "relu"}, "sentence = last and cell = relu cannot meet", id="no GRU"
+        ),
         pytest.param(
             {"normalise": False},
             "sentence = last and normalise = false cannot meet",
             id="free lengths",
         ),
-        pytest.param({"hidden": 5}, "hidden = 5 and size = 6 cannot meet", id="another length"),
+        pytest.param(
+            {"hidden": 5}, "hidden = 5 and size = 6 cannot meet", id="another length"
+        ),
     ],
 )
 def test_parts_that_cannot_meet(changed: dict[str, Any], message: str) -> None:

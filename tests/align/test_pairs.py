@@ -33,7 +33,9 @@ class ByHand:
         for row, sentence in enumerate(sentences):
             for place, word in enumerate(sentence):
                 words[row, place, word] = 1
-            words[row, len(sentence)] = 9  # would win everywhere if it were counted as a word
+            words[row, len(sentence)] = (
+                9  # would win everywhere if it were counted as a word
+            )
             mask[row, : len(sentence) + 1] = True
         return words, mask
 
@@ -49,11 +51,15 @@ def infer_pairs(
     """`pairs.infer_pairs` on what an aligner makes of region features."""
     flat = [sentence for own in sentences for sentence in own]
     if not flat:
-        return pairing.infer_pairs(np.zeros(0), np.zeros(0), np.zeros(0), sentences, chain)
+        return pairing.infer_pairs(
+            np.zeros(0), np.zeros(0), np.zeros(0), sentences, chain
+        )
     with torch.no_grad():
         regions = aligner.choices(aligner.embed_regions(vectors)).numpy()
         words = aligner.encode_text(flat)[0].numpy()
-    return pairing.infer_pairs(regions, objectness.numpy(), words, sentences, chain, opinion)
+    return pairing.infer_pairs(
+        regions, objectness.numpy(), words, sentences, chain, opinion
+    )
 
 
 # Region r answers word w with REGIONS[r][w].
@@ -67,12 +73,18 @@ ONES = torch.ones(2, 2)  # objectness that says nothing
         # words 0 1 2: the best regions are 0, 1, 0
         pytest.param(
             0.0,
-            [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1,), 1, 1.0), Pair(0, 2, (2,), 0, 0.25)],
+            [
+                Pair(0, 0, (0,), 0, 0.5),
+                Pair(0, 1, (1,), 1, 1.0),
+                Pair(0, 2, (2,), 0, 0.25),
+            ],
             id="every word for itself",
         ),
         # staying on 1 pays 0.3 and costs 0.25: 0.5 + 1 + 0 + 0.3 against 0.5 + 1 + 0.25
         pytest.param(
-            0.3, [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)], id="the last word stays"
+            0.3,
+            [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)],
+            id="the last word stays",
         ),
         # all on 1: 0 + 1 + 0 + 2 * 0.6 = 2.2; 0, 1, 1: 0.5 + 1 + 0 + 0.6 = 2.1; all on 0: 0.75 +
         # 1.2 = 1.95
@@ -80,7 +92,9 @@ ONES = torch.ones(2, 2)  # objectness that says nothing
     ],
 )
 def test_by_hand(beta: float, pairs: list[Pair]) -> None:
-    (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain(beta))
+    (found,) = infer_pairs(
+        ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain(beta)
+    )
     assert found == pairs
 
 
@@ -92,7 +106,12 @@ def test_another_opinion_by_hand() -> None:
         return np.array([[[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]], dtype=np.float32)
 
     found = infer_pairs(
-        ByHand(), torch.tensor([REGIONS, REGIONS]), ONES, [[], [[0, 1, 2]]], Chain(), opinion
+        ByHand(),
+        torch.tensor([REGIONS, REGIONS]),
+        ONES,
+        [[], [[0, 1, 2]]],
+        Chain(),
+        opinion,
     )
     assert found == [[], [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]], (
         "the score is v . s alone"
@@ -104,11 +123,18 @@ def test_words_on_the_null_region_are_in_no_pair() -> None:
         def choices(self, regions: Tensor) -> Tensor:
             return torch.cat([regions, torch.tensor([[[0.6, 0.0, 0.0]]])], 1)
 
-    (found,) = infer_pairs(WithNull(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain())
-    assert found == [Pair(0, 1, (1,), 1, 1.0), Pair(0, 2, (2,), 0, 0.25)]  # word 0: 0.6 beats 0.5
+    (found,) = infer_pairs(
+        WithNull(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], Chain()
+    )
+    assert found == [
+        Pair(0, 1, (1,), 1, 1.0),
+        Pair(0, 2, (2,), 0, 0.25),
+    ]  # word 0: 0.6 beats 0.5
 
 
-def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -> list[list[Pair]]:
+def slow_pairs(
+    aligner: Aligner, vectors: Tensor, sentences: Any, beta: float
+) -> list[list[Pair]]:
     """One sentence at a time: every path of regions is tried, then runs are read off."""
     found: list[list[Pair]] = []
     for photo, own in enumerate(sentences):
@@ -127,7 +153,9 @@ def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -
             for code in range(count ** len(sentence)):
                 labels = [code // count**t % count for t in range(len(sentence))]
                 total = sum(worth[t][r] for t, r in enumerate(labels))
-                total += beta * sum(labels[t] == labels[t + 1] for t in range(len(labels) - 1))
+                total += beta * sum(
+                    labels[t] == labels[t + 1] for t in range(len(labels) - 1)
+                )
                 if total > best:
                     best, path = total, tuple(labels)
             first = 0
@@ -135,7 +163,9 @@ def slow_pairs(aligner: Aligner, vectors: Tensor, sentences: Any, beta: float) -
                 if t == len(path) or path[t] != path[first]:
                     score = sum(worth[k][path[first]] for k in range(first, t))
                     found[-1].append(
-                        Pair(caption, first, tuple(sentence[first:t]), path[first], score)
+                        Pair(
+                            caption, first, tuple(sentence[first:t]), path[first], score
+                        )
                     )
                     first = t
     return found
@@ -156,20 +186,27 @@ def test_against_plain_loops(beta: float, token: bool) -> None:
     found = infer_pairs(aligner, vectors, torch.ones(4, 3), sentences, Chain(beta))
     with torch.no_grad():
         slow = slow_pairs(aligner, vectors, sentences, beta)
-    assert [[(p.caption, p.first, p.words, p.region) for p in own] for own in found] == [
-        [(p.caption, p.first, p.words, p.region) for p in own] for own in slow
-    ]
+    assert [
+        [(p.caption, p.first, p.words, p.region) for p in own] for own in found
+    ] == [[(p.caption, p.first, p.words, p.region) for p in own] for own in slow]
     scores = [p.score for own in found for p in own]
     assert scores == pytest.approx([p.score for own in slow for p in own], abs=1e-5)
 
 
 @pytest.mark.parametrize(
     "sentences",
-    [pytest.param([[], []], id="photos without sentences"), pytest.param([], id="no photo")],
+    [
+        pytest.param([[], []], id="photos without sentences"),
+        pytest.param([], id="no photo"),
+    ],
 )
 def test_nothing_to_pair(sentences: list[list[list[int]]]) -> None:
     assert infer_pairs(
-        ByHand(), torch.zeros(len(sentences), 2, 3), ONES[: len(sentences)], sentences, Chain()
+        ByHand(),
+        torch.zeros(len(sentences), 2, 3),
+        ONES[: len(sentences)],
+        sentences,
+        Chain(),
     ) == [[] for _ in sentences]
 
 
@@ -177,7 +214,9 @@ def test_phrases_stay_whole_by_hand() -> None:
     # the last word may not begin a phrase: with the second it is worth 1.0 on region 1 and 0.25 on
     # region 0
     chain = Chain(starts=lambda sentence: [True, True, False])
-    (found,) = infer_pairs(ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], chain)
+    (found,) = infer_pairs(
+        ByHand(), torch.tensor([REGIONS]), ONES[:1], [[[0, 1, 2]]], chain
+    )
     assert found == [Pair(0, 0, (0,), 0, 0.5), Pair(0, 1, (1, 2), 1, 1.0)]
 
 
@@ -188,8 +227,14 @@ def test_a_prior_on_regions_by_hand() -> None:
     regions = torch.tensor([[[0.5, 0.0, 0.1], [0.4, 1.0, 0.3], [0.6, 0.0, 0.1]]])
     (plain,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain())
     assert [pair.region for pair in plain] == [2, 1]
-    (found,) = infer_pairs(ByHand(), regions, objectness, [[[0, 1, 2]]], Chain(prior=0.3))
-    assert [(pair.words, pair.region) for pair in found] == [((0,), 2), ((1,), 1), ((2,), 0)]
+    (found,) = infer_pairs(
+        ByHand(), regions, objectness, [[[0, 1, 2]]], Chain(prior=0.3)
+    )
+    assert [(pair.words, pair.region) for pair in found] == [
+        ((0,), 2),
+        ((1,), 1),
+        ((2,), 0),
+    ]
     assert [pair.score for pair in found] == pytest.approx([0.6, 1.0, 0.1]), (
         "the prior chooses only"
     )

@@ -48,7 +48,9 @@ def batch(
     photos: int, regions: int, sentences: int, words: int, holes: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random vectors; with holes, half the regions and words are padding, some photos and sentences empty."""
-    chance = torch.Generator().manual_seed(photos + 10 * regions + 100 * sentences + 1000 * words)
+    chance = torch.Generator().manual_seed(
+        photos + 10 * regions + 100 * sentences + 1000 * words
+    )
     share = 0.5 if holes else -1.0
     return (
         torch.randn(photos, regions, 4, generator=chance),
@@ -69,20 +71,29 @@ def batch(
     [(maxsim, "max"), (sum_positive, "sum"), (mean_positive, "mean")],
     ids=["eq8", "eq7", "eq7 of [3]"],
 )
-def test_scores(score: Score, printed: str, sizes: tuple[int, int, int, int], holes: bool) -> None:
+def test_scores(
+    score: Score, printed: str, sizes: tuple[int, int, int, int], holes: bool
+) -> None:
     given = batch(*sizes, holes)
     expected = slow_scores(*given, printed)
     torch.testing.assert_close(score(*given), expected, rtol=1e-4, atol=1e-5)
     on_arrays = getattr(array_score, score.__name__)(*(part.numpy() for part in given))
-    torch.testing.assert_close(torch.from_numpy(on_arrays), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        torch.from_numpy(on_arrays), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_by_hand() -> None:
     # one photo: v_1 = (1, 0), v_2 = (0, 2); one sentence: s_1 = (3, 1), s_2 = (-1, -1)
-    regions, words = torch.tensor([[[1.0, 0], [0, 2]]]), torch.tensor([[[3.0, 1], [-1, -1]]])
+    regions, words = (
+        torch.tensor([[[1.0, 0], [0, 2]]]),
+        torch.tensor([[[3.0, 1], [-1, -1]]]),
+    )
     every = torch.ones(1, 2, dtype=torch.bool)
     # products: s_1 with v_1 3, with v_2 2; s_2 with v_1 -1, with v_2 -2
-    assert array_score.affinity(regions.numpy(), words.numpy()).tolist() == [[[[3, 2], [-1, -2]]]]
+    assert array_score.affinity(regions.numpy(), words.numpy()).tolist() == [
+        [[[3, 2], [-1, -2]]]
+    ]
     assert maxsim(regions, words, every, every).tolist() == [
         [3 - 1]
     ]  # eq. 8: the best may be negative
@@ -100,7 +111,10 @@ def test_by_hand() -> None:
 @pytest.mark.parametrize("score", [maxsim, sum_positive, mean_positive])
 def test_padding_has_no_gradient(score: Score) -> None:
     regions, words, region_mask, word_mask = batch(3, 4, 5, 6, True)
-    region_mask[0], word_mask[0] = False, False  # a photo without regions, a sentence without words
+    region_mask[0], word_mask[0] = (
+        False,
+        False,
+    )  # a photo without regions, a sentence without words
     regions.requires_grad_(), words.requires_grad_()
     scores = score(regions, words, region_mask, word_mask)
     assert not scores[0].any() and not scores[:, 0].any()
@@ -111,4 +125,8 @@ def test_padding_has_no_gradient(score: Score) -> None:
         and not regions.grad[~region_mask].any()
         and regions.grad.any()
     )
-    assert words.grad.isfinite().all() and not words.grad[~word_mask].any() and words.grad.any()
+    assert (
+        words.grad.isfinite().all()
+        and not words.grad[~word_mask].any()
+        and words.grad.any()
+    )

@@ -32,7 +32,10 @@ def brute_force(affinity: np.ndarray, beta: float) -> tuple[tuple[int, ...], flo
 
     def from_the_end(path: tuple[int, ...]) -> list[tuple[bool, int]]:
         after = (None, *path[::-1])
-        return [(label != later, label) for label, later in zip(path[::-1], after, strict=False)]
+        return [
+            (label != later, label)
+            for label, later in zip(path[::-1], after, strict=False)
+        ]
 
     winners = [path for path in paths if total_of(affinity, path, beta) == best]
     return min(winners, key=from_the_end), best
@@ -45,7 +48,9 @@ def brute_force(affinity: np.ndarray, beta: float) -> tuple[tuple[int, ...], flo
     ids=lambda size: str(size),
 )
 @pytest.mark.parametrize("kind", ["quarters", "equal", "normal"])
-def test_against_every_labelling(length: int, count: int, beta: float, kind: str) -> None:
+def test_against_every_labelling(
+    length: int, count: int, beta: float, kind: str
+) -> None:
     for seed in range(6):
         chance = np.random.default_rng(seed)
         # quarters are exact in floating point, so ties are real ties
@@ -134,7 +139,8 @@ def test_a_huge_beta_still_finds_the_best_region() -> None:
 def test_more_beta_never_gives_more_snippets() -> None:
     affinity = np.random.default_rng(0).normal(size=(12, 6))
     counts = [
-        len(snippets(viterbi(affinity, beta)[0])) for beta in (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 100.0)
+        len(snippets(viterbi(affinity, beta)[0]))
+        for beta in (0.0, 0.2, 0.5, 1.0, 2.0, 5.0, 100.0)
     ]
     assert counts == sorted(counts, reverse=True) and counts[0] > 5 and counts[-1] == 1
 
@@ -148,7 +154,9 @@ def test_more_beta_never_gives_more_snippets() -> None:
         pytest.param((0, 4, 3), (0, 4), (0,), id="batch of none"),
     ],
 )
-def test_empty(shape: tuple[int, ...], labels: tuple[int, ...], total: tuple[int, ...]) -> None:
+def test_empty(
+    shape: tuple[int, ...], labels: tuple[int, ...], total: tuple[int, ...]
+) -> None:
     got, totals = viterbi(np.zeros(shape), 1.0)
     assert got.shape == labels and totals.shape == total and not totals.any()
 
@@ -166,15 +174,27 @@ TRUE = np.ones(2, dtype=bool)
     [
         pytest.param((np.zeros(3), 1.0), "words by regions, got", id="one dimension"),
         pytest.param(
-            (np.zeros((2, 2)), -0.5), "beta: expected .* at least 0, got -0.5", id="negative beta"
+            (np.zeros((2, 2)), -0.5),
+            "beta: expected .* at least 0, got -0.5",
+            id="negative beta",
         ),
-        pytest.param((np.zeros((2, 2)), math.inf), "beta: expected a finite", id="infinite beta"),
-        pytest.param((np.zeros((2, 2)), math.nan), "beta: expected a finite", id="beta NaN"),
+        pytest.param(
+            (np.zeros((2, 2)), math.inf), "beta: expected a finite", id="infinite beta"
+        ),
+        pytest.param(
+            (np.zeros((2, 2)), math.nan), "beta: expected a finite", id="beta NaN"
+        ),
         pytest.param((np.zeros((2, 0)), 1.0), "at least one region", id="no region"),
         pytest.param(
-            (np.zeros((2, 2)), 1.0, TRUE, ~TRUE), "at least one region", id="all regions masked"
+            (np.zeros((2, 2)), 1.0, TRUE, ~TRUE),
+            "at least one region",
+            id="all regions masked",
         ),
-        pytest.param((np.full((2, 2), math.nan), 1.0), "finite numbers where words meet", id="NaN"),
+        pytest.param(
+            (np.full((2, 2), math.nan), 1.0),
+            "finite numbers where words meet",
+            id="NaN",
+        ),
         pytest.param(
             (np.zeros((2, 2)), 1.0, np.ones(3, dtype=bool)),
             r"words: expected .* \(2,\)",
@@ -197,19 +217,25 @@ def test_viterbi_errors(arguments: Any, message: str) -> None:
     [
         pytest.param([], [], id="no words"),
         pytest.param([4], [(0, 0, 4)], id="one word"),
-        pytest.param([4, 4, 0, 0, 4], [(0, 1, 4), (2, 3, 0), (4, 4, 4)], id="a region comes back"),
+        pytest.param(
+            [4, 4, 0, 0, 4], [(0, 1, 4), (2, 3, 0), (4, 4, 4)], id="a region comes back"
+        ),
         pytest.param([2, 2, -1, -1], [(0, 1, 2)], id="padding"),
         pytest.param([1, -1, 1], [(0, 0, 1), (2, 2, 1)], id="a hole breaks the run"),
         pytest.param([-1, -1], [], id="nothing but padding"),
         pytest.param(np.array([3, 3]), [(0, 1, 3)], id="tensor"),
-        pytest.param(np.array([0, 1], dtype=np.int32), [(0, 0, 0), (1, 1, 1)], id="array"),
+        pytest.param(
+            np.array([0, 1], dtype=np.int32), [(0, 0, 0), (1, 1, 1)], id="array"
+        ),
     ],
 )
 def test_snippets(labels: Any, expected: list[tuple[int, int, int]]) -> None:
     found = snippets(labels)
     assert found == [Snippet(*item) for item in expected]
     slow: list[tuple[int, int, int]] = []
-    for region, run in itertools.groupby(enumerate(list(labels)), key=lambda item: int(item[1])):
+    for region, run in itertools.groupby(
+        enumerate(list(labels)), key=lambda item: int(item[1])
+    ):
         places = [place for place, _ in run]
         slow += [(places[0], places[-1], region)] if region >= 0 else []
     assert slow == expected
@@ -220,7 +246,11 @@ def test_snippets(labels: Any, expected: list[tuple[int, int, int]]) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        pytest.param(lambda: snippets([[1, 2]]), r"one sentence, got int64 \(1, 2\)", id="a batch"),
+        pytest.param(
+            lambda: snippets([[1, 2]]),
+            r"one sentence, got int64 \(1, 2\)",
+            id="a batch",
+        ),
         pytest.param(lambda: snippets([0.5]), "whole numbers", id="fractions"),
         pytest.param(lambda: Snippet(2, 1, 0), "first <= last", id="inverted"),
         pytest.param(lambda: Snippet(0, 1, -1), "region of at least 0", id="no region"),

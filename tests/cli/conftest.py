@@ -39,7 +39,14 @@ class FakeCaptioner:
     ) -> list[ImageResult]:
         names = tuple(Path(photo).name for photo in photos)
         self.calls.append(
-            ("caption_many", names, regions, beams, threshold, *([] if merge else ["all boxes"]))
+            (
+                "caption_many",
+                names,
+                regions,
+                beams,
+                threshold,
+                *([] if merge else ["all boxes"]),
+            )
         )
         sizes = [open_image(photo).size for photo in photos]
         return [
@@ -57,20 +64,31 @@ class FakeCaptioner:
         ]
 
     def describe(
-        self, photo: str, boxes_xyxy: Sequence[Any], *, beams: int | None, threshold: float | None
+        self,
+        photo: str,
+        boxes_xyxy: Sequence[Any],
+        *,
+        beams: int | None,
+        threshold: float | None,
     ) -> ImageResult:
-        self.calls.append(("describe", Path(photo).name, list(boxes_xyxy), beams, threshold))
+        self.calls.append(
+            ("describe", Path(photo).name, list(boxes_xyxy), beams, threshold)
+        )
         regions = tuple(RegionCaption(box, "a part", 0.75) for box in boxes_xyxy)
         return ImageResult(photo, open_image(photo).size, "fake", regions=regions)
 
     def align(self, photo: str, sentence: str) -> ImageResult:
         if not sentence.split():
             raise ValueError("sentence: expected at least one word, got none")
-        matches = tuple(PhraseMatch(word, (1, 2, 3, 4), 1.5) for word in sentence.split())
+        matches = tuple(
+            PhraseMatch(word, (1, 2, 3, 4), 1.5) for word in sentence.split()
+        )
         return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
 
     def locate(self, photo: str, phrase: str, *, k: int) -> ImageResult:
-        matches = tuple(PhraseMatch(phrase, (1, 2, 3, 4 + n), 1.5 - n) for n in range(k))
+        matches = tuple(
+            PhraseMatch(phrase, (1, 2, 3, 4 + n), 1.5 - n) for n in range(k)
+        )
         return ImageResult(photo, open_image(photo).size, "fake", matches=matches)
 
 
@@ -79,7 +97,9 @@ def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
     """The fake, which `load_captioner` returns for the model "mini"."""
     fake = FakeCaptioner()
 
-    def load(model: str, device: str | None, max_pixels: int, source: Any = None) -> FakeCaptioner:
+    def load(
+        model: str, device: str | None, max_pixels: int, source: Any = None
+    ) -> FakeCaptioner:
         fake.calls.append(("load", model, device, max_pixels))
         if model != "mini":
             raise KeyError(f"model: expected one of mini, got {model!r}")
@@ -90,7 +110,9 @@ def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
 
 
 @pytest.fixture
-def run(captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """Run the command line in a folder with ``a.png``, ``b.jpg``, ``broken.jpg`` and ``album/`` (two good, one bad)."""
     (tmp_path / "album").mkdir()
     for name in ("a.png", "b.jpg", "album/one.png", "album/two.PNG"):
@@ -146,7 +168,9 @@ def refused() -> Callable[[Any, str], None]:
     def check(result: Any, message: str) -> None:
         assert result.exit_code == 2, (result.output, result.exception)
         assert result.stdout == ""
-        assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("regiontalk: ")
+        assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith(
+            "regiontalk: "
+        )
         assert message in result.stderr
 
     return check

@@ -32,7 +32,8 @@ def tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Damage:
 
     def damage(folder: Path) -> None:
         values = {
-            key: value.clone() for key, value in load_file(folder / "model.safetensors").items()
+            key: value.clone()
+            for key, value in load_file(folder / "model.safetensors").items()
         }  # not mapped
         change(values)
         save_file(values, folder / "model.safetensors")
@@ -52,11 +53,14 @@ BIAS = "generator.output.bias"
             id="no config",
         ),
         pytest.param(
-            lambda folder: (folder / "README.md").unlink(), ["missing README.md"], id="no card"
+            lambda folder: (folder / "README.md").unlink(),
+            ["missing README.md"],
+            id="no card",
         ),
         pytest.param(
             lambda folder: [
-                (folder / name).unlink() for name in ("model.safetensors", "vocabulary.json")
+                (folder / name).unlink()
+                for name in ("model.safetensors", "vocabulary.json")
             ],
             ["not a complete model folder; missing model.safetensors, vocabulary.json"],
             id="two files missing",
@@ -149,7 +153,9 @@ BIAS = "generator.output.bias"
         ),
     ],
 )
-def test_bad_model_folders(real: Any, refused: Any, damage: Damage, messages: list[str]) -> None:
+def test_bad_model_folders(
+    real: Any, refused: Any, damage: Damage, messages: list[str]
+) -> None:
     damage(Path("tiny"))
     result = real("caption", "good.jpg", "--json", "--model", "tiny", "--draw", "drawn")
     for message in messages:
@@ -184,7 +190,8 @@ def test_a_hub_that_cannot_be_reached(
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     refused(
-        real("caption", "good.jpg", "--model", "somebody/something"), "the Hub cannot be reached"
+        real("caption", "good.jpg", "--model", "somebody/something"),
+        "the Hub cannot be reached",
     )
 
 
@@ -224,8 +231,12 @@ batch = 0
             ["recipe.toml: expected a recipe, a TOML file or one of attend, cosine,"],
             id="missing",
         ),
-        pytest.param("align", 'name = "x"', ["expected a section [align]"], id="no such section"),
-        pytest.param("dance", 'name = "x"', ["stage: expected one of"], id="unknown stage"),
+        pytest.param(
+            "align", 'name = "x"', ["expected a section [align]"], id="no such section"
+        ),
+        pytest.param(
+            "dance", 'name = "x"', ["stage: expected one of"], id="unknown stage"
+        ),
         pytest.param("all", 'name = "x"\n[align]\n', ["folder"], id="no data set"),
     ],
 )

@@ -20,15 +20,23 @@ COMPUTE = {"device": "cpu", "engine": "auto", "threads": None}
     ("arguments", "photos", "code"),
     [
         pytest.param(["a.png"], ["a.png"], 0, id="one photo"),
-        pytest.param(["b.jpg", "a.png"], ["b.jpg", "a.png"], 0, id="two, in the user's order"),
+        pytest.param(
+            ["b.jpg", "a.png"], ["b.jpg", "a.png"], 0, id="two, in the user's order"
+        ),
         pytest.param(["a.png", "a.png"], ["a.png"], 0, id="the same twice"),
         pytest.param(
-            ["album"], ["album/one.png", "album/two.PNG"], 1, id="folder with a broken one"
+            ["album"],
+            ["album/one.png", "album/two.PNG"],
+            1,
+            id="folder with a broken one",
         ),
         pytest.param(["album/*.png"], ["album/one.png"], 0, id="pattern"),
         pytest.param(["**/o*.png"], ["album/one.png"], 0, id="pattern over folders"),
         pytest.param(
-            ["a.png", "gone.png", "b.jpg"], ["a.png", "b.jpg"], 1, id="one of three is missing"
+            ["a.png", "gone.png", "b.jpg"],
+            ["a.png", "b.jpg"],
+            1,
+            id="one of three is missing",
         ),
         pytest.param(["broken.jpg", "a.png"], ["a.png"], 1, id="one of two is broken"),
     ],
@@ -77,7 +85,9 @@ def test_lines(run: Any) -> None:
             id="only the whole photo",
         ),
         pytest.param(
-            ["--box", "1,2,3,4"], ("describe", "a.png", [(1, 2, 3, 4)], None, None), id="a box"
+            ["--box", "1,2,3,4"],
+            ("describe", "a.png", [(1, 2, 3, 4)], None, None),
+            id="a box",
         ),
         pytest.param(
             ["--box", "1,2,3,4", "--box", "0,0,9.5,9", "--beam", "2"],
@@ -106,25 +116,37 @@ def test_photos_go_together(run: Any, captioner: Any) -> None:
         pytest.param(["gone.png"], "gone.png: no such photo", id="no such file"),
         pytest.param(["broken.jpg"], "broken.jpg", id="no picture"),
         pytest.param(["empty"], "no picture in this folder", id="empty folder"),
-        pytest.param(["*.gif"], "no picture in this pattern", id="pattern without a match"),
+        pytest.param(
+            ["*.gif"], "no picture in this pattern", id="pattern without a match"
+        ),
         pytest.param(
             ["a.png", "--box", "1,2,3"],
             "expected x1,y1,x2,y2 in pixels, got '1,2,3'",
             id="three numbers",
         ),
-        pytest.param(["a.png", "--box", "x,y,z,w"], "expected x1,y1,x2,y2", id="letters"),
+        pytest.param(
+            ["a.png", "--box", "x,y,z,w"], "expected x1,y1,x2,y2", id="letters"
+        ),
         pytest.param(["a.png", "--box", ""], "expected x1,y1,x2,y2", id="nothing"),
         pytest.param(
-            ["a.png", "--box", "9,9,1,1"], "--box 9,9,1,1: expected 0 <= x1 < x2", id="inverted"
+            ["a.png", "--box", "9,9,1,1"],
+            "--box 9,9,1,1: expected 0 <= x1 < x2",
+            id="inverted",
         ),
-        pytest.param(["a.png", "--box", "nan,0,1,1"], "expected 0 <= x1", id="not a number"),
-        pytest.param(["a.png", "--box", "0,0,inf,1"], "expected 0 <= x1", id="infinite"),
+        pytest.param(
+            ["a.png", "--box", "nan,0,1,1"], "expected 0 <= x1", id="not a number"
+        ),
+        pytest.param(
+            ["a.png", "--box", "0,0,inf,1"], "expected 0 <= x1", id="infinite"
+        ),
         pytest.param(
             ["a.png", "--box", "0,0,99,9"],
             "outside the photo, which is 40x30",
             id="outside the photo",
         ),
-        pytest.param(["5,6,7,8"], "a second box needs its own --box", id="box taken for a photo"),
+        pytest.param(
+            ["5,6,7,8"], "a second box needs its own --box", id="box taken for a photo"
+        ),
         pytest.param(
             ["a.png", "--box", "0,0,9,9", "--regions", "3"],
             "exclude each other",
@@ -194,7 +216,9 @@ def test_draw_beside_the_photo_leaves_it(run: Any) -> None:
     assert Path("b.jpg").read_bytes() == before and Path("b_regions.jpg").exists()
 
 
-def test_a_failed_drawing_is_that_photos_failure(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_drawing_is_that_photos_failure(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError("no space left")
 
@@ -206,7 +230,8 @@ def test_a_failed_drawing_is_that_photos_failure(run: Any, monkeypatch: pytest.M
 
 def test_largest_photo(run: Any, captioner: Any) -> None:
     assert (
-        run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code == 0
+        run("caption", "a.png", "--max-pixels", "1200", "--draw", "drawn").exit_code
+        == 0
     )  # 40 x 30
     assert captioner.calls[0] == ("load", "mini", COMPUTE, 1200)
     assert MAX_PIXELS == images.MAX_PIXELS
@@ -214,10 +239,22 @@ def test_largest_photo(run: Any, captioner: Any) -> None:
 
 def test_attention(real: Any) -> None:
     result = real(
-        "caption", "good.jpg", "album/a.jpg", "--draw", "drawn", "--attention", "--model", "tiny"
+        "caption",
+        "good.jpg",
+        "album/a.jpg",
+        "--draw",
+        "drawn",
+        "--attention",
+        "--model",
+        "tiny",
     )
     assert result.exit_code == 0, result.output
-    names = ["a_attention.jpg", "a_regions.jpg", "good_attention.jpg", "good_regions.jpg"]
+    names = [
+        "a_attention.jpg",
+        "a_regions.jpg",
+        "good_attention.jpg",
+        "good_regions.jpg",
+    ]
     assert sorted(path.name for path in Path("drawn").iterdir()) == names
     sheet = Image.open("drawn/good_attention.jpg")
     assert sheet.width > 640, "the photo and at least one word"
@@ -226,6 +263,8 @@ def test_attention(real: Any) -> None:
 def test_attention_of_a_model_without(run: Any, captioner: Any) -> None:
     captioner.attends = False
     result = run("caption", "a.png", "--draw", "drawn", "--attention")
-    assert result.exit_code == 2 and "expected a model that attends, got 'mini'" in " ".join(
-        result.stderr.split()
+    assert (
+        result.exit_code == 2
+        and "expected a model that attends, got 'mini'"
+        in " ".join(result.stderr.split())
     )

@@ -35,7 +35,11 @@ def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     config = ModelConfig(
         name="tiny",
         extractor=ExtractorConfig(
-            backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8
+            backbone="lcnet_050",
+            same_padding=False,
+            size=64,
+            features=16,
+            proposal_width=8,
         ),
         aligner=AlignerConfig(size=8, word_size=8, hidden=8),
         generator=GeneratorConfig(hidden=8, word_size=8),
@@ -44,7 +48,9 @@ def model_folder(toy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     vocabulary = Vocabulary.build(
         (text for example in examples for text in example.captions), min_count=1
     )
-    RegionModel(config=config, vocabulary=vocabulary).save_pretrained(folder, "# tiny\n")
+    RegionModel(config=config, vocabulary=vocabulary).save_pretrained(
+        folder, "# tiny\n"
+    )
     return folder
 
 
@@ -71,9 +77,22 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
     )
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "all.json").read_text())
-    names = ["retrieval", "captions", "regions", "phrases", "proposals", "dense", "alignment"]
+    names = [
+        "retrieval",
+        "captions",
+        "regions",
+        "phrases",
+        "proposals",
+        "dense",
+        "alignment",
+    ]
     assert [part["protocol"] for part in found["results"]] == names
-    assert (found["model"], found["split"], found["photos"], len(found["model_sha256"])) == (
+    assert (
+        found["model"],
+        found["split"],
+        found["photos"],
+        len(found["model_sha256"]),
+    ) == (
         "tiny",
         "dev",
         4,
@@ -92,7 +111,9 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
         and page.count("data:image/svg+xml") >= 10
     )
     assert all(page.count(f"<h3>{kind}</h3>") == 7 for kind in ("Best", "Worst"))
-    said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()]
+    said = [
+        json.loads(line) for line in (tmp_path / "said.jsonl").read_text().splitlines()
+    ]
     assert {"captions", "regions", "dense"} == {row["protocol"] for row in said}
 
 
@@ -118,11 +139,15 @@ def test_all_goes_on_where_one_protocol_has_nothing(
     )
     assert invoke("all", *common, "--report", tmp_path / "page").exit_code == 0
     assert "not measured: " in (tmp_path / "page" / "index.html").read_text()
-    found = {part["protocol"]: part for part in json.loads((tmp_path / "a").read_text())["results"]}
+    found = {
+        part["protocol"]: part
+        for part in json.loads((tmp_path / "a").read_text())["results"]
+    }
     assert found["captions"]["figures"] and not found["phrases"]["figures"]
     assert found["phrases"]["notes"][0].startswith("not measured: ")
     assert any(
-        "photos that cannot be opened, left out: 1" in note for note in found["retrieval"]["notes"]
+        "photos that cannot be opened, left out: 1" in note
+        for note in found["retrieval"]["notes"]
     )
     assert invoke("phrases", *common).exit_code == 2
 
@@ -171,10 +196,18 @@ def test_a_folder_with_only_a_test_split(
     alone = invoke(*common)
     assert alone.exit_code == 0 and "no training split" in alone.stdout
     beside = invoke(
-        *common, "--train-data", toy_folder, "--train-limit", 3, "--json", tmp_path / "figures.json"
+        *common,
+        "--train-data",
+        toy_folder,
+        "--train-limit",
+        3,
+        "--json",
+        tmp_path / "figures.json",
     )
     assert beside.exit_code == 0
-    figures = json.loads((tmp_path / "figures.json").read_text())["results"][0]["figures"]
+    figures = json.loads((tmp_path / "figures.json").read_text())["results"][0][
+        "figures"
+    ]
     assert list(figures) == ["model", "nearest training photo"]
 
 
@@ -186,7 +219,12 @@ def test_calibrate_writes_into_the_model(
     before = json.loads((folder / "config.json").read_text())
     assert invoke("calibrate", "--model", folder, "--data", toy_folder).exit_code == 0
     assert json.loads((folder / "config.json").read_text()) == before
-    assert invoke("calibrate", "--model", folder, "--data", toy_folder, "--write").exit_code == 0
+    assert (
+        invoke(
+            "calibrate", "--model", folder, "--data", toy_folder, "--write"
+        ).exit_code
+        == 0
+    )
     after = json.loads((folder / "config.json").read_text())
     assert after["decoding"].pop("photo") != before["decoding"].pop("photo")
     assert after["decoding"].pop("region") != before["decoding"].pop("region")
@@ -197,23 +235,44 @@ def test_captions_from_files_need_no_model(tmp_path: Path) -> None:
     rows = [{"image_id": 1, "caption": "a dog runs"}]
     (tmp_path / "said.json").write_text(json.dumps(rows))
     (tmp_path / "truth.json").write_text(json.dumps({"annotations": rows}))
-    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
+    files = (
+        "--predictions",
+        tmp_path / "said.json",
+        "--references",
+        tmp_path / "truth.json",
+    )
     result = invoke("captions", *files, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found["results"][0]["figures"]["predictions"]["BLEU-1"]["value"] == pytest.approx(1.0)
+    assert found["results"][0]["figures"]["predictions"]["BLEU-1"][
+        "value"
+    ] == pytest.approx(1.0)
     assert "command" in found and "model" not in found
-    assert "no training sentences: no novelty; give --train-data" in found["results"][0]["notes"]
+    assert (
+        "no training sentences: no novelty; give --train-data"
+        in found["results"][0]["notes"]
+    )
 
 
 def test_novelty_of_captions_from_files(toy_folder: Path, tmp_path: Path) -> None:
     text = read_split(toy_folder, "train")[0][0].captions[0]
-    (tmp_path / "said.json").write_text(json.dumps({"1": text, "2": "nobody \ud83d wrote this"}))
+    (tmp_path / "said.json").write_text(
+        json.dumps({"1": text, "2": "nobody \ud83d wrote this"})
+    )
     (tmp_path / "truth.json").write_text(json.dumps({"1": [text], "2": ["a dog"]}))
-    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
-    result = invoke("captions", *files, "--train-data", toy_folder, "--json", tmp_path / "out.json")
+    files = (
+        "--predictions",
+        tmp_path / "said.json",
+        "--references",
+        tmp_path / "truth.json",
+    )
+    result = invoke(
+        "captions", *files, "--train-data", toy_folder, "--json", tmp_path / "out.json"
+    )
     assert result.exit_code == 0, result.output
-    found = json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+    found = json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"][
+        "predictions"
+    ]
     assert found["in training"]["value"] == 0.5
     assert invoke("captions", *files, "--limit", 3).exit_code == 2
 
@@ -232,16 +291,22 @@ def test_meteor_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     )
     monkeypatch.setattr(judges, "installed_folder", lambda: None)
     result = invoke("captions", *files)
-    assert result.exit_code == 2 and "expected an installed pycocoevalcap" in result.stderr
+    assert (
+        result.exit_code == 2 and "expected an installed pycocoevalcap" in result.stderr
+    )
     monkeypatch.setattr(judges, "installed_folder", lambda: tmp_path)
     monkeypatch.setattr(
-        judges, "jar_statistics", lambda said, truths, folder: np.zeros((len(said), SIZE), np.int64)
+        judges,
+        "jar_statistics",
+        lambda said, truths, folder: np.zeros((len(said), SIZE), np.int64),
     )
     result = invoke("captions", *files, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     assert (
         "METEOR"
-        in json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"]["predictions"]
+        in json.loads((tmp_path / "out.json").read_text())["results"][0]["figures"][
+            "predictions"
+        ]
     )
     assert invoke("captions", "--data", tmp_path, "--meteor-jar").exit_code == 2
 
@@ -249,7 +314,9 @@ def test_meteor_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_spice_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from regiontalk.evaluate import judges
 
-    (tmp_path / "said.json").write_text(json.dumps([{"image_id": 1, "caption": "a dog runs"}]))
+    (tmp_path / "said.json").write_text(
+        json.dumps([{"image_id": 1, "caption": "a dog runs"}])
+    )
     files = (
         "--predictions",
         tmp_path / "said.json",
@@ -266,17 +333,22 @@ def test_spice_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         "captions", *files, "--spice-jar", jar
     )  # whatever else is missing is a reason beside the figures
     assert (
-        result.exit_code == 0 and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout
+        result.exit_code == 0
+        and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout
     )
     assert (
-        json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"]["SPICE"]
+        json.loads((tmp_path / "o").read_text())["results"][0]["figures"][
+            "predictions"
+        ]["SPICE"]
         is None
     )
-    monkeypatch.setattr(judges, "spice_scores", lambda said, truths, jar: np.full(len(said), 0.25))
+    monkeypatch.setattr(
+        judges, "spice_scores", lambda said, truths, jar: np.full(len(said), 0.25)
+    )
     assert invoke("captions", *files, "--spice-jar", jar).exit_code == 0
-    found = json.loads((tmp_path / "o").read_text())["results"][0]["figures"]["predictions"][
-        "SPICE"
-    ]
+    found = json.loads((tmp_path / "o").read_text())["results"][0]["figures"][
+        "predictions"
+    ]["SPICE"]
     assert found == {"value": 0.25, "low": 0.25, "high": 0.25}
     assert invoke("captions", "--data", tmp_path, "--spice-jar", jar).exit_code == 2
 
@@ -290,7 +362,12 @@ def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
     truth = [{"image_id": name, "caption": "a dog runs"} for name in range(1, 7)]
     (tmp_path / "said.json").write_text(json.dumps(rows))
     (tmp_path / "truth.json").write_text(json.dumps(truth))
-    files = ("--predictions", tmp_path / "said.json", "--references", tmp_path / "truth.json")
+    files = (
+        "--predictions",
+        tmp_path / "said.json",
+        "--references",
+        tmp_path / "truth.json",
+    )
     result = invoke("captions", *files, "--report", tmp_path)
     assert result.exit_code == 0, result.output
     for line in (
@@ -308,11 +385,15 @@ def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         pytest.param(
-            ["captoins", "--data", "."], "expected one of retrieval", id="unknown protocol"
+            ["captoins", "--data", "."],
+            "expected one of retrieval",
+            id="unknown protocol",
         ),
         pytest.param(["captions"], "--data: expected the folder", id="no data"),
         pytest.param(
-            ["captions", "--predictions", "a.json"], "expected both", id="predictions alone"
+            ["captions", "--predictions", "a.json"],
+            "expected both",
+            id="predictions alone",
         ),
         pytest.param(
             ["retrieval", "--predictions", "a", "--references", "b"],
@@ -325,19 +406,25 @@ def test_trouble_in_files_is_counted_and_said(tmp_path: Path) -> None:
             id="no folder for the page",
         ),
         pytest.param(
-            ["retrieval", "--data", ".", "--model", "./gone"], "model: expected", id="no model"
+            ["retrieval", "--data", ".", "--model", "./gone"],
+            "model: expected",
+            id="no model",
         ),
     ],
 )
 def test_the_users_mistakes(arguments: list[str], message: str, tmp_path: Path) -> None:
     result = invoke(*arguments)
     assert (
-        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+        result.exit_code == 2
+        and message in result.stderr
+        and len(result.stderr.splitlines()) == 1
     )
 
 
 def test_a_missing_split_is_told(model_folder: Path, toy_folder: Path) -> None:
-    result = invoke("retrieval", "--model", model_folder, "--data", toy_folder, "--split", "test")
+    result = invoke(
+        "retrieval", "--model", model_folder, "--data", toy_folder, "--split", "test"
+    )
     assert result.exit_code == 2 and "list of test photos" in result.stderr
     result = invoke(
         "captions",
@@ -387,7 +474,15 @@ def test_names(model_folder: Path, things_folder: Path, tmp_path: Path) -> None:
     words.write_text('{"dog": ["dog"]}', encoding="utf-8")
     data = things_folder / "dev_captions.json"
     out, page = tmp_path / "names.json", tmp_path / "page"
-    arguments = ["names", "--model", model_folder, "--data", data, "--class-words", words]
+    arguments = [
+        "names",
+        "--model",
+        model_folder,
+        "--data",
+        data,
+        "--class-words",
+        words,
+    ]
     result = invoke(*arguments, "--json", out, "--report", page)
     assert result.exit_code == 0, result.output
     (measured,) = json.loads(out.read_text(encoding="utf-8"))["results"]
@@ -399,20 +494,36 @@ def test_names(model_folder: Path, things_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param('{"cat": ["cat"]}', "expected words for 'dog'", id="class not in the file"),
-        pytest.param('{"dog": "dog"}', "expected class words", id="a string for a list"),
+        pytest.param(
+            '{"cat": ["cat"]}', "expected words for 'dog'", id="class not in the file"
+        ),
+        pytest.param(
+            '{"dog": "dog"}', "expected class words", id="a string for a list"
+        ),
         pytest.param("{", "expected class words", id="no JSON"),
         pytest.param(None, "expected class words", id="no file"),
     ],
 )
 def test_names_bad_class_words(
-    model_folder: Path, things_folder: Path, tmp_path: Path, content: str | None, message: str
+    model_folder: Path,
+    things_folder: Path,
+    tmp_path: Path,
+    content: str | None,
+    message: str,
 ) -> None:
     words = tmp_path / "words.json"
     if content is not None:
         words.write_text(content, encoding="utf-8")
     data = things_folder / "dev_captions.json"
-    arguments = ["names", "--model", model_folder, "--data", data, "--class-words", words]
+    arguments = [
+        "names",
+        "--model",
+        model_folder,
+        "--data",
+        data,
+        "--class-words",
+        words,
+    ]
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())

@@ -52,7 +52,9 @@ def test_one_box_a_thing(run: Any, captioner: Any) -> None:
         (["--regions", "3", "--all-boxes"], 2),
         (["--min-confidence", ".3"], 0),
     ):
-        assert run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
+        assert (
+            run("export", "coco", "a.png", "--out", "a.json", *options).exit_code == 0
+        )
         rows = json.loads(Path("a.json").read_text())["annotations"]
         assert len([row for row in rows if row["caption"] == "a corner"]) == count
         assert ("all boxes" in captioner.calls[-1]) == ("--all-boxes" in options), (
@@ -69,7 +71,8 @@ def test_photos_that_fail_leave_the_others(run: Any) -> None:
     result = run("export", "xmp-copy", "album", "--out", "x")
     assert (
         result.exit_code == 1
-        and "a.gif: XMP can be written into JPEG, PNG and WebP files only" in result.stderr
+        and "a.gif: XMP can be written into JPEG, PNG and WebP files only"
+        in result.stderr
     )
     assert sorted(path.name for path in Path("x").iterdir()) == ["one.png", "two.PNG"]
 
@@ -77,10 +80,15 @@ def test_photos_that_fail_leave_the_others(run: Any) -> None:
 def test_texts_that_are_there(run: Any) -> None:
     assert run("export", "xmp-copy", "b.jpg", "--out", "x").exit_code == 0
     Path("again.jpg").write_bytes(
-        Path("x/b.jpg").read_bytes().replace(b"A plain wall. On", b"Somebody wrote On"[:16])
+        Path("x/b.jpg")
+        .read_bytes()
+        .replace(b"A plain wall. On", b"Somebody wrote On"[:16])
     )
     for options, kept in (([], True), (["--replace"], False)):
-        assert run("export", "xmp-copy", "again.jpg", "--out", "y", *options).exit_code == 0
+        assert (
+            run("export", "xmp-copy", "again.jpg", "--out", "y", *options).exit_code
+            == 0
+        )
         packet = find_packet(Path("y/again.jpg").read_bytes()) or b""
         assert (b"Somebody wrote" in packet) == kept
 
@@ -90,17 +98,21 @@ def test_from_results(run: Any, captioner: Any, several: bool) -> None:
     photos = ["a.png", "b.jpg"] if several else ["a.png"]
     Path("said.json").write_text(run("caption", *photos, "--json").stdout)
     captioner.calls.clear()
-    assert run("export", "csv", "--results", "said.json", "--out", "a.csv").exit_code == 0
-    assert captioner.calls == [] and len(Path("a.csv").read_text().splitlines()) == 1 + 2 * len(
-        photos
+    assert (
+        run("export", "csv", "--results", "said.json", "--out", "a.csv").exit_code == 0
     )
+    assert captioner.calls == [] and len(
+        Path("a.csv").read_text().splitlines()
+    ) == 1 + 2 * len(photos)
 
 
 PAGE = b'<p><img src="../a.png"><img src="one.png"><img src="gone.png"><img src="one.png" alt="mine">\r\n'
 
 
 @pytest.mark.parametrize(
-    ("out", "page"), [("web", "web/album/p.html"), (".", "album/p.html")], ids=["copy", "in place"]
+    ("out", "page"),
+    [("web", "web/album/p.html"), (".", "album/p.html")],
+    ids=["copy", "in place"],
 )
 def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
     Path("album/p.html").write_bytes(PAGE + "é".encode("latin-1"))
@@ -108,11 +120,18 @@ def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
     result = run("export", "html", ".", "--out", out, "--limit", "20")
     assert result.exit_code == 0, result.output
     text = b'<p><img alt="A plain wall." src="../a.png"><img alt="A plain wall." src="one.png"><img src="gone.png">'
-    assert Path(page).read_bytes() == text + b'<img src="one.png" alt="mine">\r\n' + "é".encode(
+    assert Path(
+        page
+    ).read_bytes() == text + b'<img src="one.png" alt="mine">\r\n' + "é".encode(
         "latin-1"
     )
     assert not Path("web/plain.html").exists() and "2 alt texts" in result.stderr
-    asked = [name for call in captioner.calls if call[0] == "caption_many" for name in call[1]]
+    asked = [
+        name
+        for call in captioner.calls
+        if call[0] == "caption_many"
+        for name in call[1]
+    ]
     assert sorted(asked) == ["a.png", "one.png"]  # each once
     run("export", "html", ".", "--out", out, "--limit", "20", "--replace")
     assert b'alt="mine"' not in Path(page).read_bytes()
@@ -131,12 +150,17 @@ def test_accepted_texts(run: Any) -> None:
         ("xmp-copy", "x/a.png"),
         ("gallery", "g/index.html"),
     ):
-        result = run("export", format, "a.png", "b.jpg", "--out", made.split("/")[0], *arguments)
-        assert result.exit_code == 0 and "--texts: no photo found for gone.jpg" in result.stderr, (
-            result.output
+        result = run(
+            "export", format, "a.png", "b.jpg", "--out", made.split("/")[0], *arguments
         )
+        assert (
+            result.exit_code == 0
+            and "--texts: no photo found for gone.jpg" in result.stderr
+        ), result.output
         assert b"Mine &lt;&amp;&gt;." in Path(made).read_bytes()
-    assert b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()  # without a text of its own
+    assert (
+        b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()
+    )  # without a text of its own
     Path("p.html").write_bytes(b'<img src="a.png"><img src="b.jpg">')
     assert run("export", "html", ".", "--out", ".", *arguments).exit_code == 0
     wanted = b'<img alt="Mine &lt;&amp;&gt;." src="a.png"><img alt="A plain wall." src="b.jpg">'
@@ -147,7 +171,11 @@ def test_a_gallery_and_drawings_have_the_colours_of_the_photo(run: Any) -> None:
     """A profile is applied, as the new file has none."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     blue = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    blue = blue.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+    blue = (
+        blue.replace(b"rXYZ", b"tXYZ")
+        .replace(b"bXYZ", b"rXYZ")
+        .replace(b"tXYZ", b"bXYZ")
+    )
     Image.new("RGB", (400, 300), "red").save("red.png", icc_profile=blue)
     Image.new("RGB", (400, 300), "red").save("odd.png", icc_profile=profile)
     assert run("export", "gallery", "red.png", "odd.png", "--out", "g").exit_code == 0
@@ -159,7 +187,10 @@ def test_a_gallery_and_drawings_have_the_colours_of_the_photo(run: Any) -> None:
     ):
         with Image.open(path) as picture:
             colour = picture.getpixel((picture.width // 2, 200))
-        assert isinstance(colour, tuple) and colour[channel] > 200 > sum(colour) - colour[channel]
+        assert (
+            isinstance(colour, tuple)
+            and colour[channel] > 200 > sum(colour) - colour[channel]
+        )
 
 
 def test_html_unsure(run: Any) -> None:
@@ -176,7 +207,9 @@ def test_html_unsure(run: Any) -> None:
     ("arguments", "message"),
     [
         pytest.param(
-            ["yaml", "a.png", "--out", "x"], "format: expected one of xmp, xmp-copy", id="format"
+            ["yaml", "a.png", "--out", "x"],
+            "format: expected one of xmp, xmp-copy",
+            id="format",
         ),
         pytest.param(
             ["coco", "a.png", "--out", "album"],
@@ -188,12 +221,18 @@ def test_html_unsure(run: Any) -> None:
             "--out b.jpg: expected a folder for gallery",
             id="file",
         ),
-        pytest.param(["coco", "--out", "x"], "expected photos or --results FILE", id="nothing"),
         pytest.param(
-            ["csv", "a.png", "--results", "a.png", "--out", "x"], "either of them", id="both"
+            ["coco", "--out", "x"], "expected photos or --results FILE", id="nothing"
         ),
         pytest.param(
-            ["csv", "--results", "b.jpg", "--out", "x"], "--results b.jpg", id="no results"
+            ["csv", "a.png", "--results", "a.png", "--out", "x"],
+            "either of them",
+            id="both",
+        ),
+        pytest.param(
+            ["csv", "--results", "b.jpg", "--out", "x"],
+            "--results b.jpg",
+            id="no results",
         ),
         pytest.param(
             ["csv", "--results", "gone.json", "--out", "x"],
@@ -206,10 +245,14 @@ def test_html_unsure(run: Any) -> None:
             id="no site",
         ),
         pytest.param(
-            ["html", "album", "--out", "x"], "album: no page in this folder", id="no page"
+            ["html", "album", "--out", "x"],
+            "album: no page in this folder",
+            id="no page",
         ),
         pytest.param(
-            ["xmp-copy", "a.png", "--out", "."], "would replace the photo", id="the photo itself"
+            ["xmp-copy", "a.png", "--out", "."],
+            "would replace the photo",
+            id="the photo itself",
         ),
         pytest.param(
             ["label-studio", "a.png", "--out", "t.xml"],
@@ -217,7 +260,9 @@ def test_html_unsure(run: Any) -> None:
             id="xml",
         ),
         pytest.param(
-            ["coco", "gone.png", "--out", "x"], "gone.png: no such photo", id="no such photo"
+            ["coco", "gone.png", "--out", "x"],
+            "gone.png: no such photo",
+            id="no such photo",
         ),
         pytest.param(
             ["coco", "a.png", "--out", "x", "--texts", "t"],
@@ -225,10 +270,14 @@ def test_html_unsure(run: Any) -> None:
             id="no alts",
         ),
         pytest.param(
-            ["xmp", "a.png", "--out", "x", "--texts", "gone.json"], "gone.json", id="no texts"
+            ["xmp", "a.png", "--out", "x", "--texts", "gone.json"],
+            "gone.json",
+            id="no texts",
         ),
         pytest.param(
-            ["xmp", "a.png", "--out", "x", "--texts", "b.jpg"], "--texts b.jpg", id="not texts"
+            ["xmp", "a.png", "--out", "x", "--texts", "b.jpg"],
+            "--texts b.jpg",
+            id="not texts",
         ),
         pytest.param(
             ["label-studio", "a.png", "--out", "x/t.json"],
@@ -250,7 +299,9 @@ def test_a_photo_that_is_not_above_stops_before_the_model(
     run: Any, refused: Any, captioner: Any
 ) -> None:
     refused(
-        run("export", "label-studio", "album/one.png", "a.png", "--out", "album/t.json"),
+        run(
+            "export", "label-studio", "album/one.png", "a.png", "--out", "album/t.json"
+        ),
         "choose --out above",
     )
     assert captioner.calls == []
@@ -263,14 +314,20 @@ def test_a_name_that_no_document_can_hold(run: Any, format: str) -> None:
     except OSError:
         pytest.skip("this file system has only names in UTF-8")
     Path("album/middle.jpg").unlink()
-    result = run("export", format, "album", "--out", "x" if format in FOLDERS else "t.json")
-    assert result.exit_code == 1 and "1 of 3 photos failed" in result.stderr, result.output
+    result = run(
+        "export", format, "album", "--out", "x" if format in FOLDERS else "t.json"
+    )
+    assert result.exit_code == 1 and "1 of 3 photos failed" in result.stderr, (
+        result.output
+    )
     assert "expected a name in UTF-8" in result.stderr
     made = [*Path().glob("t.json"), *Path().glob("x/*.json"), *Path().glob("x/*.html")]
     assert made and any("one.png" in path.read_text() for path in made)
 
 
-@pytest.mark.parametrize(("format", "name"), [("xmp", "one.png.xmp"), ("xmp-copy", "one.png")])
+@pytest.mark.parametrize(
+    ("format", "name"), [("xmp", "one.png.xmp"), ("xmp-copy", "one.png")]
+)
 def test_photos_of_one_name(run: Any, format: str, name: str) -> None:
     Path("other").mkdir()
     Image.new("RGB", (50, 40)).save("other/one.png")
@@ -298,7 +355,9 @@ def test_a_copy_does_not_replace_another_photo(run: Any, refused: Any) -> None:
     assert Path("other/one.png").read_bytes() == before
 
 
-def test_a_gallery_replaces_only_a_gallery(run: Any, refused: Any, captioner: Any) -> None:
+def test_a_gallery_replaces_only_a_gallery(
+    run: Any, refused: Any, captioner: Any
+) -> None:
     Path("trip/photos").mkdir(parents=True)
     Image.new("RGB", (50, 20)).save("trip/photos/a.jpg")
     before = Path("trip/photos/a.jpg").read_bytes()
@@ -307,7 +366,8 @@ def test_a_gallery_replaces_only_a_gallery(run: Any, refused: Any, captioner: An
         "expected no files beside a gallery",
     )
     refused(
-        run("export", "gallery", "a.png", "--out", "trip"), "expected no files beside a gallery"
+        run("export", "gallery", "a.png", "--out", "trip"),
+        "expected no files beside a gallery",
     )
     Path("album/index.html").write_text("<h1>My site</h1>")
     refused(
@@ -346,7 +406,9 @@ def test_a_page_that_cannot_be_read_leaves_the_others(
     assert result.exit_code == 1 and result.stdout == ""
     (line,) = [line for line in result.stderr.splitlines() if "a.html" in line]
     assert line.startswith("regiontalk: album/a.html: line 2: cannot be read as HTML")
-    assert b"alt=" in Path("web/p.html").read_bytes() and not Path("web/a.html").exists()
+    assert (
+        b"alt=" in Path("web/p.html").read_bytes() and not Path("web/a.html").exists()
+    )
 
 
 def test_a_page_stays_in_its_encoding(
@@ -354,9 +416,13 @@ def test_a_page_stays_in_its_encoding(
 ) -> None:
     monkeypatch.setattr(Wording, "alt", lambda *_: "a café…")
     for ending, encoding in (("", "ascii"), ("é", "utf-8"), ("é", "latin-1")):
-        Path("album/p.html").write_bytes(f'<img src="one.png">{ending}'.encode(encoding))
+        Path("album/p.html").write_bytes(
+            f'<img src="one.png">{ending}'.encode(encoding)
+        )
         assert run("export", "html", "album", "--out", "web").exit_code == 0
-        wanted = f'<img alt="a caf&#233;&#8230;" src="one.png">{ending}'.encode(encoding)
+        wanted = f'<img alt="a caf&#233;&#8230;" src="one.png">{ending}'.encode(
+            encoding
+        )
         assert Path("web/p.html").read_bytes() == wanted
 
 
@@ -374,7 +440,9 @@ def corrected() -> None:
 
 def test_there_and_back(run: Any) -> None:
     assert (
-        run("export", "label-studio", "a.png", "album/one.png", "--out", "tasks.json").exit_code
+        run(
+            "export", "label-studio", "a.png", "album/one.png", "--out", "tasks.json"
+        ).exit_code
         == 0
     )
     corrected()
@@ -406,7 +474,10 @@ def test_photos_that_are_not_there(run: Any) -> None:
     [
         pytest.param("no json", "t.jsonl", "e.json: ", id="no JSON"),
         pytest.param(
-            "{}", "t.jsonl", "e.json: expected a Label Studio export", id="another document"
+            "{}",
+            "t.jsonl",
+            "e.json: expected a Label Studio export",
+            id="another document",
         ),
         pytest.param(
             '[{"data": {"photo": "a"}}]',
@@ -415,11 +486,16 @@ def test_photos_that_are_not_there(run: Any) -> None:
             id="nothing",
         ),
         pytest.param(
-            "[]", "t.csv", "--out t.csv: expected a name that ends in .jsonl", id="another suffix"
+            "[]",
+            "t.csv",
+            "--out t.csv: expected a name that ends in .jsonl",
+            id="another suffix",
         ),
     ],
 )
-def test_import_mistakes(run: Any, refused: Any, text: str, out: str, message: str) -> None:
+def test_import_mistakes(
+    run: Any, refused: Any, text: str, out: str, message: str
+) -> None:
     Path("e.json").write_text(text)
     refused(run("import", "e.json", "--photos", ".", "--out", out), message)
     assert not Path(out).exists()

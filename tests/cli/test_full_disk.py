@@ -18,12 +18,17 @@ def full_disk(path: Path, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("verb", ["caption", "align", "locate"])
-def test_no_room_for_a_drawing(real: Any, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_no_room_for_a_drawing(
+    real: Any, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     words = [] if verb == "caption" else ["a red car"]
     result = real(verb, "good.jpg", *words, "--draw", "drawn", "--model", "tiny")
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
-    assert "drawn/good_regions.jpg: cannot be written (No space left on device)" in result.stderr
+    assert (
+        "drawn/good_regions.jpg: cannot be written (No space left on device)"
+        in result.stderr
+    )
     assert list(Path("drawn").iterdir()) == []
 
 
@@ -48,7 +53,9 @@ class Full:
         pytest.param("end", ["pairs.jsonl.partial"], id="when the file gets its name"),
     ],
 )
-def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: list[str]) -> None:
+def test_no_room_for_snippets(
+    real: Any, toy_folder: Path, moment: str, left: list[str]
+) -> None:
     words = [
         "snippets",
         "--data",
@@ -64,7 +71,11 @@ def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: li
     real_open, real_write = Path.open, Path.write_text
 
     def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
-        return Full() if mode == "a" and moment == "photos" else real_open(path, mode, **options)
+        return (
+            Full()
+            if mode == "a" and moment == "photos"
+            else real_open(path, mode, **options)
+        )
 
     def write_full(path: Path, text: str, **options: Any) -> int:
         if path.suffix == {"begin": ".partial", "end": ".jsonl"}.get(moment):
@@ -82,10 +93,21 @@ def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: li
         and "cannot be written (No space left on device)" in result.stderr
     )
     assert (
-        len([line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]) == 1
+        len(
+            [
+                line
+                for line in result.stderr.splitlines()
+                if line.startswith("regiontalk: ")
+            ]
+        )
+        == 1
     )
     assert sorted(path.name for path in Path("out").glob("[!.]*")) == left
-    assert real(*words, "out/pairs.jsonl").exit_code == real(*words, "again.jsonl").exit_code == 0
+    assert (
+        real(*words, "out/pairs.jsonl").exit_code
+        == real(*words, "again.jsonl").exit_code
+        == 0
+    )
     assert Path("out/pairs.jsonl").read_text() == Path("again.jsonl").read_text() != ""
 
 
@@ -103,16 +125,28 @@ def test_no_room_for_snippets(real: Any, toy_folder: Path, moment: str, left: li
             "expected a name that ends in",
             id="unknown picture",
         ),
-        pytest.param(["--out", "p.jsonl", "--split", "tent"], "tent", id="unknown split"),
-        pytest.param(["--out", "p.jsonl", "--model", "maxi"], "got 'maxi'", id="unknown model"),
+        pytest.param(
+            ["--out", "p.jsonl", "--split", "tent"], "tent", id="unknown split"
+        ),
+        pytest.param(
+            ["--out", "p.jsonl", "--model", "maxi"], "got 'maxi'", id="unknown model"
+        ),
     ],
 )
-def test_bad_snippets(real: Any, toy_folder: Path, options: list[str], message: str) -> None:
-    arguments = ["--data", str(toy_folder), *([] if "--model" in options else ["--model", "tiny"])]
+def test_bad_snippets(
+    real: Any, toy_folder: Path, options: list[str], message: str
+) -> None:
+    arguments = [
+        "--data",
+        str(toy_folder),
+        *([] if "--model" in options else ["--model", "tiny"]),
+    ]
     if "--split" not in options:
         arguments += ["--split", "dev"]
     result = real("snippets", *arguments, *options)
     assert result.exit_code == 2 and result.stdout == ""
-    said = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
+    said = [
+        line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")
+    ]
     assert len(said) == 1 and message in said[0] and "Traceback" not in result.stderr
     assert not list(Path().glob("p.jsonl*"))

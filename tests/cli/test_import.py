@@ -12,7 +12,15 @@ TASK = {
     "id": 7,
     "data": {"photo": "album\\A.JPG"},
     "annotations": [
-        {"result": [{"type": "textarea", "from_name": "caption", "value": {"text": ["a wall"]}}]}
+        {
+            "result": [
+                {
+                    "type": "textarea",
+                    "from_name": "caption",
+                    "value": {"text": ["a wall"]},
+                }
+            ]
+        }
     ],
 }
 COCO = {
@@ -46,7 +54,9 @@ def test_programs(real: Any, text: str, encoding: str) -> None:
     [
         pytest.param("[]", "expected annotated photos, got none", id="empty list"),
         pytest.param("[" * 100_000, "export: ", id="deep"),
-        pytest.param('[{"a": 1}]', "got an entry with the keys a", id="another document"),
+        pytest.param(
+            '[{"a": 1}]', "got an entry with the keys a", id="another document"
+        ),
         pytest.param("{", "export: ", id="cut short"),
         pytest.param("<a>", "expected CVAT's XML", id="cut XML"),
     ],

@@ -23,15 +23,20 @@ def filled(real: Run) -> Run:
     """The command line in a folder whose library holds album/{a,c}.jpg, album/e.png and album/deep/a.jpg."""
     Path("album/deep").mkdir()
     shutil.copy("good.jpg", "album/deep/a.jpg")
-    result = real("index", "add", "album", *LIBRARY, "--model", "tiny", "--regions", "3")
+    result = real(
+        "index", "add", "album", *LIBRARY, "--model", "tiny", "--regions", "3"
+    )
     assert result.exit_code == 1, (
         result.output,
         result.exception,
     )  # b.jpg is cut short, d.jpg empty
     assert result.stdout == "library: 4 added, 0 changed, 0 unchanged; 4 in all\n"
-    told = result.stderr.splitlines()[-3:]  # on a slow machine they follow how far it was
+    told = result.stderr.splitlines()[
+        -3:
+    ]  # on a slow machine they follow how far it was
     assert (
-        told[0] == "regiontalk: 2 of 6 photos failed:" and "b.jpg: damaged or cut short" in told[1]
+        told[0] == "regiontalk: 2 of 6 photos failed:"
+        and "b.jpg: damaged or cut short" in told[1]
     )
     assert "d.jpg: expected a picture, got 0 bytes" in told[2]
     return real
@@ -39,7 +44,15 @@ def filled(real: Run) -> Run:
 
 def test_add_again_and_remove(filled: Run) -> None:
     again = filled(
-        "index", "add", "album/a.jpg", "good.jpg", *LIBRARY, "--model", "tiny", "--captions", "0"
+        "index",
+        "add",
+        "album/a.jpg",
+        "good.jpg",
+        *LIBRARY,
+        "--model",
+        "tiny",
+        "--captions",
+        "0",
     )
     assert (again.exit_code, again.stdout) == (
         0,
@@ -52,17 +65,26 @@ def test_add_again_and_remove(filled: Run) -> None:
 
 def test_info(filled: Run) -> None:
     lines = filled("index", "info", *LIBRARY).stdout.splitlines()
-    assert lines[0].split() == ["index", "library"] and lines[2].startswith("photos   4, with ")
+    assert lines[0].split() == ["index", "library"] and lines[2].startswith(
+        "photos   4, with "
+    )
     values = json.loads(filled("index", "info", *LIBRARY, "--json").stdout)
     assert (values["photos"], values["model"], values["regions"]) == (4, "tiny", 3)
 
 
 def test_search_to_be_read(filled: Run) -> None:
     Path("album/c.jpg").unlink()
-    result = filled("search", "a red zyzzyva", *LIBRARY, "--model", "tiny", "--draw", "found")
+    result = filled(
+        "search", "a red zyzzyva", *LIBRARY, "--model", "tiny", "--draw", "found"
+    )
     assert result.exit_code == 0, (result.output, result.exception)
     lines = result.stdout.splitlines()
-    assert [line[:3] for line in lines if line[0] != " "] == ["1. ", "2. ", "3. ", "4. "]
+    assert [line[:3] for line in lines if line[0] != " "] == [
+        "1. ",
+        "2. ",
+        "3. ",
+        "4. ",
+    ]
     assert (
         sum(line.startswith("   answer: ") for line in lines)
         == sum(line.startswith("   red: ") for line in lines)
@@ -94,7 +116,11 @@ def test_search_as_json(filled: Run) -> None:
     )
     values = json.loads(filled(*words).stdout)
     assert values["format"] == 1 and len(values["hits"]) == 2
-    assert values["query"] == {"text": None, "photo": "album/e.png", "boxes": [[0, 0, 40, 30]]}
+    assert values["query"] == {
+        "text": None,
+        "photo": "album/e.png",
+        "boxes": [[0, 0, 40, 30]],
+    }
     assert set(values["hits"][0]) >= {
         "photo",
         "score",
@@ -110,7 +136,15 @@ def test_search_as_json(filled: Run) -> None:
 
 def test_filters_and_no_answer(filled: Run) -> None:
     found = filled(
-        "search", "a car", *LIBRARY, "--model", "tiny", "--folder", "album/deep", "--after", "2020"
+        "search",
+        "a car",
+        *LIBRARY,
+        "--model",
+        "tiny",
+        "--folder",
+        "album/deep",
+        "--after",
+        "2020",
     )
     assert [line[:3] for line in found.stdout.splitlines() if line[0] != " "] == ["1. "]
     none = filled("search", "a car", *LIBRARY, "--model", "tiny", "--before", "2020-05")
@@ -123,9 +157,13 @@ def test_filters_and_no_answer(filled: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(["search"], "expected words, --photo or both", id="nothing to look for"),
         pytest.param(
-            ["search", "", *LIBRARY, "--model", "tiny"], "at least one word", id="empty text"
+            ["search"], "expected words, --photo or both", id="nothing to look for"
+        ),
+        pytest.param(
+            ["search", "", *LIBRARY, "--model", "tiny"],
+            "at least one word",
+            id="empty text",
         ),
         pytest.param(
             ["search", "qwrk", *LIBRARY, "--model", "tiny"],
@@ -138,22 +176,32 @@ def test_filters_and_no_answer(filled: Run) -> None:
             id="box without photo",
         ),
         pytest.param(
-            ["search", "a car", "--after", "May"], "--after: expected a date such as", id="no date"
+            ["search", "a car", "--after", "May"],
+            "--after: expected a date such as",
+            id="no date",
         ),
         pytest.param(
-            ["search", "a car", "--index", "none"], "none: no photo index is here", id="no library"
+            ["search", "a car", "--index", "none"],
+            "none: no photo index is here",
+            id="no library",
         ),
         pytest.param(
             ["index", "info", "--index", "none"],
             "regiontalk index add FOLDER --index none",
             id="info of none",
         ),
-        pytest.param(["index", "remove", *LIBRARY], "got neither", id="nothing to forget"),
         pytest.param(
-            ["index", "remove", "none.jpg", *LIBRARY], "that is not in it", id="not in it"
+            ["index", "remove", *LIBRARY], "got neither", id="nothing to forget"
         ),
         pytest.param(
-            ["index", "add", "nowhere", *LIBRARY], "nowhere: no such photo", id="no such folder"
+            ["index", "remove", "none.jpg", *LIBRARY],
+            "that is not in it",
+            id="not in it",
+        ),
+        pytest.param(
+            ["index", "add", "nowhere", *LIBRARY],
+            "nowhere: no such photo",
+            id="no such folder",
         ),
         pytest.param(
             ["index", "add", "cut.jpg", *LIBRARY, "--model", "tiny"],
@@ -167,18 +215,24 @@ def test_filters_and_no_answer(filled: Run) -> None:
         ),
     ],
 )
-def test_mistakes(filled: Run, refused: Refused, words: list[str], message: str) -> None:
+def test_mistakes(
+    filled: Run, refused: Refused, words: list[str], message: str
+) -> None:
     refused(filled(*words), message)
 
 
-def test_a_damaged_library_says_how_to_rebuild_it(filled: Run, refused: Refused) -> None:
+def test_a_damaged_library_says_how_to_rebuild_it(
+    filled: Run, refused: Refused
+) -> None:
     for path in Path("library/photos.lance/_versions").iterdir():
         path.write_bytes(b"")
     refused(
         filled("search", "a car", *LIBRARY, "--model", "tiny"),
         "regiontalk index add FOLDER --index library --rebuild",
     )
-    again = filled("index", "add", "album/a.jpg", *LIBRARY, "--model", "tiny", "--rebuild")
+    again = filled(
+        "index", "add", "album/a.jpg", *LIBRARY, "--model", "tiny", "--rebuild"
+    )
     assert (again.exit_code, again.stdout) == (
         0,
         "library: 1 added, 0 changed, 0 unchanged; 1 in all\n",
@@ -192,5 +246,6 @@ def test_a_photo_that_cannot_be_drawn_leaves_the_others(filled: Run) -> None:
     assert result.exit_code == 1 and len(list(Path("found").iterdir())) == 3
     assert result.stdout.count("   answer: ") == 4
     assert (
-        "1 of 4 photos failed" in result.stderr and "c.jpg: damaged or cut short" in result.stderr
+        "1 of 4 photos failed" in result.stderr
+        and "c.jpg: damaged or cut short" in result.stderr
     )

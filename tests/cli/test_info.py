@@ -25,7 +25,9 @@ def make_model(folder: Path) -> Path:
         {"a": np.zeros((2, 3), np.float16), "b": np.zeros(4, np.float32)},
         folder / "model.safetensors",
     )
-    (folder / "vocabulary.json").write_text(json.dumps({"words": ["dog", "cat"], "counts": [2, 1]}))
+    (folder / "vocabulary.json").write_text(
+        json.dumps({"words": ["dog", "cat"], "counts": [2, 1]})
+    )
     (folder / "README.md").write_text(CARD)
     return folder
 
@@ -48,18 +50,26 @@ def test_json(run: Any) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        pytest.param({"model.safetensors": None}, "missing model.safetensors", id="no weights"),
+        pytest.param(
+            {"model.safetensors": None}, "missing model.safetensors", id="no weights"
+        ),
         pytest.param(
             {"config.json": None, "README.md": None},
             "missing config.json, README.md",
             id="two files",
         ),
         pytest.param(
-            {"config.json": "{"}, "config.json or vocabulary.json is damaged", id="damaged config"
+            {"config.json": "{"},
+            "config.json or vocabulary.json is damaged",
+            id="damaged config",
         ),
-        pytest.param({"vocabulary.json": "[]"}, "is damaged", id="vocabulary is a list"),
         pytest.param(
-            {"model.safetensors": "x"}, "expected a safetensors file", id="damaged weights"
+            {"vocabulary.json": "[]"}, "is damaged", id="vocabulary is a list"
+        ),
+        pytest.param(
+            {"model.safetensors": "x"},
+            "expected a safetensors file",
+            id="damaged weights",
         ),
     ],
 )
@@ -72,7 +82,9 @@ def test_bad_folder(run: Any, damage: dict[str, str | None], message: str) -> No
             (folder / name).write_text(content)
     result = run("info", "tiny")
     assert (
-        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+        result.exit_code == 2
+        and message in result.stderr
+        and len(result.stderr.splitlines()) == 1
     )
 
 
@@ -86,7 +98,9 @@ def test_unknown_model(run: Any) -> None:
     [
         pytest.param(CARD, "For research only.", id="section"),
         pytest.param(
-            "# x\n## License of the weights\nMIT", "MIT", id="American spelling, last section"
+            "# x\n## License of the weights\nMIT",
+            "MIT",
+            id="American spelling, last section",
         ),
         pytest.param("# x\nThe licence is unknown.", "", id="no such heading"),
         pytest.param("", "", id="empty"),

@@ -14,7 +14,10 @@ from regiontalk.export import alt_text as narration
 
 def test_one_photo(run: Any, captioner: Any) -> None:
     result = run("narrate", "a.png")
-    assert result.exit_code == 0 and result.stdout == "A plain wall. On the left, a corner.\n"
+    assert (
+        result.exit_code == 0
+        and result.stdout == "A plain wall. On the left, a corner.\n"
+    )
     assert captioner.calls[-1] == ("caption_many", ("a.png",), 20, None, 0.25)
 
 
@@ -24,7 +27,9 @@ def test_one_photo(run: Any, captioner: Any) -> None:
         pytest.param(["--limit", "20"], "A plain wall.", id="short"),
         pytest.param(["--min-confidence", "0.3"], "A plain wall.", id="surer"),
         pytest.param(["--min-confidence", "0.6"], "[not sure]", id="nothing is sure"),
-        pytest.param(["--regions", "0", "--neutral"], "A plain wall.", id="only the photo"),
+        pytest.param(
+            ["--regions", "0", "--neutral"], "A plain wall.", id="only the photo"
+        ),
     ],
 )
 def test_options(run: Any, options: list[str], text: str) -> None:
@@ -57,16 +62,22 @@ def test_speak(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(["gone.png"], "gone.png: no such photo", id="no such photo"),
         pytest.param(["broken.jpg"], "broken.jpg", id="no picture"),
         pytest.param(["a.png", "--limit", "5"], "--limit", id="limit"),
-        pytest.param(["a.png", "--min-confidence", "2"], "--min-confidence", id="least"),
+        pytest.param(
+            ["a.png", "--min-confidence", "2"], "--min-confidence", id="least"
+        ),
     ],
 )
 def test_mistakes(run: Any, refused: Any, arguments: list[str], message: str) -> None:
     refused(run("narrate", *arguments), message)
 
 
-def test_no_voice(run: Any, refused: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_voice(
+    run: Any, refused: Any, captioner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(narration.shutil, "which", lambda _: None)
-    refused(run("narrate", "a.png", "--speak"), "espeak-ng is not installed; install it")
+    refused(
+        run("narrate", "a.png", "--speak"), "espeak-ng is not installed; install it"
+    )
     assert captioner.calls == []  # before a model is loaded
 
 

@@ -15,7 +15,9 @@ from regiontalk.cli.run import for_each
 from regiontalk.records import ImageResult
 
 
-def test_a_failed_photo_keeps_nothing_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_photo_keeps_nothing_in_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     decoded: list[weakref.ref[np.ndarray]] = []
     alive: list[int] = []
 
@@ -32,7 +34,13 @@ def test_a_failed_photo_keeps_nothing_in_memory(capsys: pytest.CaptureFixture[st
     def use(path: str, result: ImageResult) -> None:
         alive.append(sum(reference() is not None for reference in decoded))
 
-    names = ("bad1", "bad2", "good1", "bad3", *(f"good{number}" for number in range(2, 8)))
+    names = (
+        "bad1",
+        "bad2",
+        "good1",
+        "bad3",
+        *(f"good{number}" for number in range(2, 8)),
+    )
     with pytest.raises(typer.Exit):
         for_each(Photos(names, single=False), speak, use)
     assert alive == [0] * 7

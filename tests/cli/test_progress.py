@@ -23,7 +23,10 @@ from regiontalk.cli.progress import Meter, Walks
     ],
 )
 def test_plain_lines(
-    capsys: pytest.CaptureFixture[str], seconds_a_photo: float, photos: int, lines: list[str]
+    capsys: pytest.CaptureFixture[str],
+    seconds_a_photo: float,
+    photos: int,
+    lines: list[str],
 ) -> None:
     now = [0.0]
     with Meter(photos, clock=lambda: now[0], terminal=False) as meter:

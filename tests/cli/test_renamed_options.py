@@ -15,7 +15,9 @@ def test_an_old_name_becomes_the_new_one(
     verb: str, old_name: str, joined: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     new_name = RENAMED_OPTIONS[verb, old_name]
-    old, new = [[f"{name}=0.3"] if joined else [name, "0.3"] for name in (old_name, new_name)]
+    old, new = [
+        [f"{name}=0.3"] if joined else [name, "0.3"] for name in (old_name, new_name)
+    ]
     assert rename_options(verb, ["a.png", *old]) == ["a.png", *new]
     assert capsys.readouterr().err == (
         f"regiontalk: {old_name} is called {new_name} now; the old name works for one more version\n"
@@ -32,7 +34,9 @@ def test_other_verbs_and_photos_keep_theirs(capsys: pytest.CaptureFixture[str]) 
     ("arguments", "text"),
     [
         pytest.param(["narrate", "a.png", "{} 0.6"], "[not sure]\n", id="narrate"),
-        pytest.param(["export", "csv", "a.png", "--out", "a.csv", "{} 0.6"], "", id="export"),
+        pytest.param(
+            ["export", "csv", "a.png", "--out", "a.csv", "{} 0.6"], "", id="export"
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["--least", "--min-confidence"])

@@ -24,7 +24,11 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("pre").mkdir()
     boxes = np.array([[20, 10, 60, 70], [0, 0, 40, 80]], np.float32)
     np.savez(
-        "pre/photo.npz", features=np.zeros((2, 5), np.float32), boxes=boxes, image_w=120, image_h=80
+        "pre/photo.npz",
+        features=np.zeros((2, 5), np.float32),
+        boxes=boxes,
+        image_w=120,
+        image_h=80,
     )
     return Path("pre")
 
@@ -37,8 +41,16 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param("grid:2x3", None, Grid, 6, id="grid: all its cells"),
         pytest.param("grid:2x3", 4, Grid, 4, id="grid: the first four"),
         pytest.param("grid:1x1", 0, Grid, 0, id="grid: none, only the photo"),
-        pytest.param("features:pre", None, PrecomputedRegions, 10, id="a folder of features"),
-        pytest.param("features:pre/photo.npz", 36, PrecomputedRegions, 36, id="a file of features"),
+        pytest.param(
+            "features:pre", None, PrecomputedRegions, 10, id="a folder of features"
+        ),
+        pytest.param(
+            "features:pre/photo.npz",
+            36,
+            PrecomputedRegions,
+            36,
+            id="a file of features",
+        ),
     ],
 )
 def test_parse_source(
@@ -52,7 +64,9 @@ def test_parse_source(
 @pytest.mark.parametrize(
     ("text", "regions", "asked"),
     [
-        pytest.param("detector", None, {"count": 10, "device": "cpu"}, id="published weights"),
+        pytest.param(
+            "detector", None, {"count": 10, "device": "cpu"}, id="published weights"
+        ),
         pytest.param(
             "detector",
             0,
@@ -77,7 +91,9 @@ def test_detector(
     monkeypatch.chdir(tmp_path)
     Path("a:b.safetensors").touch()
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(DetectorBoxes, "load", lambda **settings: calls.append(settings))
+    monkeypatch.setattr(
+        DetectorBoxes, "load", lambda **settings: calls.append(settings)
+    )
     parse_source(text, regions)
     assert calls == [asked]
 
@@ -87,7 +103,9 @@ def test_detector_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("no route")
 
     monkeypatch.setattr(DetectorBoxes, "load", unreachable)
-    with pytest.raises(OSError, match=r"cannot be downloaded \(no route\); name a local file"):
+    with pytest.raises(
+        OSError, match=r"cannot be downloaded \(no route\); name a local file"
+    ):
         parse_source("detector")
 
 
@@ -95,30 +113,50 @@ def test_detector_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "error", "message"),
     [
         pytest.param("", ValueError, "got ''", id="nothing"),
-        pytest.param("yolo", ValueError, ", ".join(KINDS), id="unknown: lists what there is"),
         pytest.param(
-            "proposals:5", ValueError, "got 'proposals:5'", id="proposals take no argument"
+            "yolo", ValueError, ", ".join(KINDS), id="unknown: lists what there is"
+        ),
+        pytest.param(
+            "proposals:5",
+            ValueError,
+            "got 'proposals:5'",
+            id="proposals take no argument",
         ),
         pytest.param("grid", ValueError, "grid:ROWSxCOLUMNS", id="grid without cells"),
         pytest.param("grid:3", ValueError, "got 'grid:3'", id="grid of one number"),
         pytest.param("grid:-1x2", ValueError, "got 'grid:-1x2'", id="negative"),
-        pytest.param("grid:0x2", ValueError, "at least 1x1 cells, got 0x2", id="no row"),
-        pytest.param("grid:9999x9999", ValueError, "got 'grid:9999x9999'", id="too many cells"),
-        pytest.param("detector:", ValueError, "got 'detector:'", id="detector without its file"),
+        pytest.param(
+            "grid:0x2", ValueError, "at least 1x1 cells, got 0x2", id="no row"
+        ),
+        pytest.param(
+            "grid:9999x9999", ValueError, "got 'grid:9999x9999'", id="too many cells"
+        ),
+        pytest.param(
+            "detector:", ValueError, "got 'detector:'", id="detector without its file"
+        ),
         pytest.param(
             "detector:gone.safetensors",
             OSError,
             "gone.safetensors: expected a safetensors",
             id="no weights",
         ),
-        pytest.param("features:", ValueError, "got 'features:'", id="features without a path"),
         pytest.param(
-            "features:gone", OSError, "gone: expected a folder or a file", id="no features"
+            "features:", ValueError, "got 'features:'", id="features without a path"
+        ),
+        pytest.param(
+            "features:gone",
+            OSError,
+            "gone: expected a folder or a file",
+            id="no features",
         ),
     ],
 )
 def test_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, error: type, message: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    error: type,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
@@ -135,7 +173,9 @@ def test_refused(
             id="cells of the photo, row by row",
         ),
         pytest.param(
-            ["--source", "grid:2x2", "--regions", "1"], [[0, 0, 30, 20]], id="the first cell"
+            ["--source", "grid:2x2", "--regions", "1"],
+            [[0, 0, 30, 20]],
+            id="the first cell",
         ),
         # boxes of a picture twice as large: halved
         pytest.param(
@@ -155,7 +195,9 @@ def test_caption(
     assert [region["box"] for region in json.loads(result.stdout)["regions"]] == boxes
 
 
-def test_a_photo_without_features_is_that_photos_failure(features: Path, tiny_folder: Path) -> None:
+def test_a_photo_without_features_is_that_photos_failure(
+    features: Path, tiny_folder: Path
+) -> None:
     Image.new("RGB", (60, 40)).save("other.png")
     arguments = [
         "caption",
@@ -178,5 +220,8 @@ def test_a_photo_without_features_is_that_photos_failure(features: Path, tiny_fo
 
 def test_source_and_box_exclude_each_other(run: Any, captioner: Any) -> None:
     result = run("caption", "a.png", "--box", "0,0,5,5", "--source", "grid:2x2")
-    assert result.exit_code == 2 and "--box and --source exclude each other" in result.stderr
+    assert (
+        result.exit_code == 2
+        and "--box and --source exclude each other" in result.stderr
+    )
     assert captioner.calls == []

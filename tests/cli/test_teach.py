@@ -25,7 +25,14 @@ def photos(tmp_path: Path) -> Path:
 
 
 def teach(folder: Path, model: Path, *arguments: object, lines: str = "q\n") -> Any:
-    command = ["teach", str(folder), "--terminal", "--model", str(model), *map(str, arguments)]
+    command = [
+        "teach",
+        str(folder),
+        "--terminal",
+        "--model",
+        str(model),
+        *map(str, arguments),
+    ]
     return CliRunner().invoke(app, command, input=lines)
 
 
@@ -46,11 +53,15 @@ def test_a_person_at_the_terminal(photos: Path, tiny_folder: Path) -> None:
     marked = photos.with_name("screens_taught") / "photo.jpg"
     assert marked.is_file()
     result = teach(photos, tiny_folder, lines="train\ns\n")
-    assert "answer 19 more" in result.output and "all photos are answered" in result.output
+    assert (
+        "answer 19 more" in result.output and "all photos are answered" in result.output
+    )
     assert len(saved(photos)) == 2 and "captions" not in saved(photos)[1]
 
 
-def test_an_answer_that_cannot_be_saved_is_told(photos: Path, tiny_folder: Path) -> None:
+def test_an_answer_that_cannot_be_saved_is_told(
+    photos: Path, tiny_folder: Path
+) -> None:
     result = teach(photos, tiny_folder, "--regions", "0", lines="?!\n\nq\n")
     assert "not saved" in result.output and "expected words" in result.output
 
@@ -60,9 +71,17 @@ def label_studio(folder: Path, name: str) -> Path:
     size = {"original_width": 320, "original_height": 400}
     pieces = [
         {"id": "r", "type": "rectanglelabels", "value": value, **size},
-        {"id": "r", "type": "textarea", "from_name": "words", "value": {"text": ["a slider"]}},
+        {
+            "id": "r",
+            "type": "textarea",
+            "from_name": "words",
+            "value": {"text": ["a slider"]},
+        },
     ]
-    task = {"data": {"image": f"/data/local-files/?d={name}"}, "annotations": [{"result": pieces}]}
+    task = {
+        "data": {"image": f"/data/local-files/?d={name}"},
+        "annotations": [{"result": pieces}],
+    }
     path = folder.with_name("export.json")
     path.write_text(json.dumps([task]))
     return path
@@ -90,9 +109,13 @@ def test_corrections_are_taken_over(photos: Path, tiny_folder: Path) -> None:
     assert result.exit_code == 0, result.output
     rows = saved(photos)
     assert [row["photo"] for row in rows] == list(NAMES)
-    assert rows[0]["boxes"] == [{"box": [32.0, 40.0, 192.0, 120.0], "phrase": "a slider"}]
+    assert rows[0]["boxes"] == [
+        {"box": [32.0, 40.0, 192.0, 120.0], "phrase": "a slider"}
+    ]
     # what the model wrote and nobody changed is no answer
-    assert rows[1]["boxes"] == [{"box": [32.0, 40.0, 160.0, 200.0], "phrase": "a red switch"}]
+    assert rows[1]["boxes"] == [
+        {"box": [32.0, 40.0, 160.0, 200.0], "phrase": "a red switch"}
+    ]
     assert "all photos are answered" in result.output
 
 
@@ -101,8 +124,12 @@ def test_corrections_are_taken_over(photos: Path, tiny_folder: Path) -> None:
     [
         pytest.param(["nowhere"], "expected a folder with photos", id="no folder"),
         pytest.param([".", "--answers", "a.csv"], "ends in .jsonl", id="a table"),
-        pytest.param([".", "--import", "other.json"], "other photos", id="other photos"),
-        pytest.param([".", "--import", "bad.json"], "Label Studio export", id="no export"),
+        pytest.param(
+            [".", "--import", "other.json"], "other photos", id="other photos"
+        ),
+        pytest.param(
+            [".", "--import", "bad.json"], "Label Studio export", id="no export"
+        ),
         pytest.param([".", "--import", "gone.json"], "gone.json", id="no file"),
     ],
 )

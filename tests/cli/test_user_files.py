@@ -82,9 +82,13 @@ MWG_FACES = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
 
 
-def image(path: str, seed: int = 0, size_wh: tuple[int, int] = (64, 48), **more: Any) -> str:
+def image(
+    path: str, seed: int = 0, size_wh: tuple[int, int] = (64, 48), **more: Any
+) -> str:
     """A photo of noise on disk; returns its path."""
-    values = np.random.default_rng(seed).integers(0, 256, (*size_wh[::-1], 3), dtype=np.uint8)
+    values = np.random.default_rng(seed).integers(
+        0, 256, (*size_wh[::-1], 3), dtype=np.uint8
+    )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values).save(path, **more)
     return path
@@ -93,7 +97,9 @@ def image(path: str, seed: int = 0, size_wh: tuple[int, int] = (64, 48), **more:
 def write_lines(path: str, *rows: Any) -> None:
     """JSON Lines on disk."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    Path(path).write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
 
 
 def own_data(
@@ -103,11 +109,16 @@ def own_data(
     names = [f"{number}.png" for number in range(photos)]
     for number, name in enumerate(names):
         image(f"{folder}/{name}", number)
-    rows = [{"photo": name, "captions": list(captions), "boxes": list(boxes)} for name in names]
+    rows = [
+        {"photo": name, "captions": list(captions), "boxes": list(boxes)}
+        for name in names
+    ]
     write_lines(f"{folder}/train.jsonl", *rows)
 
 
-def train(real: Any, data: str, out: str, *options: str, more: str = "", **numbers: int) -> Any:
+def train(
+    real: Any, data: str, out: str, *options: str, more: str = "", **numbers: int
+) -> Any:
     """Train on a data set by a recipe of a few steps."""
     values = {"least_count": 5, "batch": 4, "steps": 2} | numbers
     Path("r.toml").write_text(RECIPE.format(**values) + more)
@@ -116,10 +127,14 @@ def train(real: Any, data: str, out: str, *options: str, more: str = "", **numbe
 
 def words_of(model: str) -> list[str]:
     """The vocabulary of a trained model."""
-    return list(json.loads(Path(model, "vocabulary.json").read_text(encoding="utf-8"))["words"])
+    return list(
+        json.loads(Path(model, "vocabulary.json").read_text(encoding="utf-8"))["words"]
+    )
 
 
-def export(real: Any, format: str, *photos: str, out: str = ".", more: Sequence[str] = ()) -> Any:
+def export(
+    real: Any, format: str, *photos: str, out: str = ".", more: Sequence[str] = ()
+) -> Any:
     """Export with the tiny model, whatever its confidence."""
     options = ["--out", out, "--model", "tiny", "--min-confidence", "0", *more]
     return real("export", format, *photos, *options)
@@ -134,7 +149,10 @@ def test_api_clients(tiny_folder: Path, tmp_path: Path) -> None:
     with TestClient(app, base_url="http://127.0.0.1:8765") as client:
         answer = client.post("/v1/caption", files={"file": ("a.png", photo)})
         assert answer.status_code == 422 and "photo" in answer.json()["error"]
-        assert client.post("/v1/caption/", files={"photo": ("a.png", photo)}).status_code == 200
+        assert (
+            client.post("/v1/caption/", files={"photo": ("a.png", photo)}).status_code
+            == 200
+        )
         for value in (
             f"data:image/png;base64,{text}",
             wrapped,
@@ -160,25 +178,39 @@ def test_bom_files(real: Any, encoding: str) -> None:
     assert train(real, "data", "o", least_count=1).exit_code == 0
     Path("r.toml").write_text(Path("r.toml").read_text(), encoding=encoding)
     assert real("train", "all", "r.toml", "--data", "data", "--out", "o").exit_code == 0
-    Path("alt.jsonl").write_text('\n{"photo": "good.jpg", "alt": "My dog"}\n\n', encoding=encoding)
+    Path("alt.jsonl").write_text(
+        '\n{"photo": "good.jpg", "alt": "My dog"}\n\n', encoding=encoding
+    )
     result = export(real, "xmp", "good.jpg", more=["--texts", "alt.jsonl"])
-    assert result.exit_code == 0 and "My dog" in Path("good.jpg.xmp").read_text(), result.output
+    assert result.exit_code == 0 and "My dog" in Path("good.jpg.xmp").read_text(), (
+        result.output
+    )
     line = real("caption", "good.jpg", "--model", "tiny", "--json").stdout
     Path("r.jsonl").write_text(line + "\n", encoding=encoding)
-    assert real("export", "csv", "--results", "r.jsonl", "--out", "x.csv").exit_code == 0
+    assert (
+        real("export", "csv", "--results", "r.jsonl", "--out", "x.csv").exit_code == 0
+    )
     task = {"data": {"image": "good.jpg"}, "annotations": [{"result": [
         {"type": "textarea", "from_name": "caption", "value": {"text": ["a wall"]}}]}]}  # fmt: skip
     Path("ls.json").write_text(json.dumps([task]), encoding=encoding)
     result = real("import", "ls.json", "--photos", ".", "--out", "m.jsonl")
-    assert result.exit_code == 0 and "a wall" in Path("m.jsonl").read_text(), result.output
+    assert result.exit_code == 0 and "a wall" in Path("m.jsonl").read_text(), (
+        result.output
+    )
 
 
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        pytest.param([[0.1, 0.1, 0.5, 0.6]], "shares of the photo, 0 to 1", id="shares"),
-        pytest.param([[0.3, 0.3, 0.4, 0.5], [0.7, 0.6, 0.4, 0.5]], "YOLO's centre", id="YOLO"),
-        pytest.param([[5, 5, 20, 30], [40, 20, 20, 10]], "x, y, width, height", id="corner, size"),
+        pytest.param(
+            [[0.1, 0.1, 0.5, 0.6]], "shares of the photo, 0 to 1", id="shares"
+        ),
+        pytest.param(
+            [[0.3, 0.3, 0.4, 0.5], [0.7, 0.6, 0.4, 0.5]], "YOLO's centre", id="YOLO"
+        ),
+        pytest.param(
+            [[5, 5, 20, 30], [40, 20, 20, 10]], "x, y, width, height", id="corner, size"
+        ),
     ],
 )
 def test_box_conventions(real: Any, refused: Any, boxes: Any, message: str) -> None:
@@ -189,13 +221,19 @@ def test_box_conventions(real: Any, refused: Any, boxes: Any, message: str) -> N
 
 def test_box_conventions_one_bad_box(real: Any) -> None:
     """It costs that box, not the sentences and other boxes of its photo."""
-    boxes = [{"box": box, "phrase": "a dog"} for box in ([5, 5, 20, 30], [30, 5, 20, 30])]
+    boxes = [
+        {"box": box, "phrase": "a dog"} for box in ([5, 5, 20, 30], [30, 5, 20, 30])
+    ]
     own_data("data", ["a red car"], boxes[:1])
-    rows = [json.loads(line) for line in Path("data/train.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in Path("data/train.jsonl").read_text().splitlines()
+    ]
     rows[0]["boxes"] = boxes
     write_lines("data/train.jsonl", *rows)
     result = train(real, "data", "o", least_count=1)
-    assert result.exit_code == 0 and "4 captions, 4 boxes" in result.stderr, result.output
+    assert result.exit_code == 0 and "4 captions, 4 boxes" in result.stderr, (
+        result.output
+    )
     assert "1 bad box" in result.stderr and "train.jsonl:1" in result.stderr
 
 
@@ -207,7 +245,10 @@ def test_corrected_boxes_ignored(real: Any) -> None:
     before = Path("o/model/model.safetensors").read_bytes()
     own_data("data", ["a dog"], [box | {"box": [20, 10, 60, 40]}])
     result = train(real, "data", "o", least_count=1)
-    assert result.exit_code == 0 and "4 photos, 4 boxes changed: stage joint" in result.stderr
+    assert (
+        result.exit_code == 0
+        and "4 photos, 4 boxes changed: stage joint" in result.stderr
+    )
     assert Path("o/model/model.safetensors").read_bytes() != before
     for number in range(4):
         image(f"data/{number}.png", number + 10)  # other photos under the same names
@@ -250,9 +291,17 @@ def test_drawn_letters(real: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")  # as in the command, not as in tests
         result = real("align", "data/0.png", "一 只 猫", *options)
-    assert result.exit_code == 0 and Path("drawn/0_regions.jpg").is_file(), result.output
-    notes = [line for line in result.stderr.splitlines() if line.startswith("note: labels: ")]
-    assert notes and "no installed font has the letters" in notes[0] and labels.FONT in notes[0]
+    assert result.exit_code == 0 and Path("drawn/0_regions.jpg").is_file(), (
+        result.output
+    )
+    notes = [
+        line for line in result.stderr.splitlines() if line.startswith("note: labels: ")
+    ]
+    assert (
+        notes
+        and "no installed font has the letters" in notes[0]
+        and labels.FONT in notes[0]
+    )
     assert len(notes) <= 3, "each letter once"
     labels._font_file.cache_clear()
     labels._told_letters.clear()
@@ -285,9 +334,13 @@ def test_iptc_caption_shadowed(real: Any) -> None:
     exif[0x010E] = "Grandmother on her birthday"
     image("a.jpg", exif=exif)
     assert export(real, "xmp-copy", "a.jpg", out="out").exit_code == 0
-    description = b'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">Grandmother on her'
+    description = (
+        b'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">Grandmother on her'
+    )
     assert description in (find_packet(Path("out/a.jpg").read_bytes()) or b"")
-    assert export(real, "xmp-copy", "a.jpg", out="new", more=["--replace"]).exit_code == 0
+    assert (
+        export(real, "xmp-copy", "a.jpg", out="new", more=["--replace"]).exit_code == 0
+    )
     assert b"Grandmother" not in (find_packet(Path("new/a.jpg").read_bytes()) or b"")
 
 
@@ -295,18 +348,30 @@ def test_labelstudio_other_shapes(real: Any, refused: Any) -> None:
     """Polygons and ellipses become the box around them; what is left out is told with its task."""
     size = {"original_width": 64, "original_height": 48, "from_name": "shape"}
     polygon = {"points": [[10, 10], [50, 20], [20, 50]], "polygonlabels": ["a hat"]}
-    ellipse = {"x": 50, "y": 50, "radiusX": 10, "radiusY": 20, "ellipselabels": ["a cup"]}
+    ellipse = {
+        "x": 50,
+        "y": 50,
+        "radiusX": 10,
+        "radiusY": 20,
+        "ellipselabels": ["a cup"],
+    }
     results = [
         {"type": "polygonlabels", "value": polygon, **size},
         {"type": "ellipselabels", "value": ellipse, **size},
         {"type": "choices", "from_name": "c", "value": {"choices": ["indoors"]}},
     ]
-    task = {"id": 3, "data": {"image": "good.jpg"}, "annotations": [{"result": results}]}
+    task = {
+        "id": 3,
+        "data": {"image": "good.jpg"},
+        "annotations": [{"result": results}],
+    }
     Path("e.json").write_text(json.dumps([task]))
     result = real("import", "e.json", "--photos", ".", "--out", "m.jsonl")
     assert "task 3" in result.stderr and "choices" in result.stderr, result.output
     row = json.loads(Path("m.jsonl").read_text())
-    boxes = {box["phrase"]: [round(value, 1) for value in box["box"]] for box in row["boxes"]}
+    boxes = {
+        box["phrase"]: [round(value, 1) for value in box["box"]] for box in row["boxes"]
+    }
     assert boxes == {"a hat": [6.4, 4.8, 32.0, 24.0], "a cup": [25.6, 14.4, 38.4, 33.6]}
     Path("e.json").write_text(json.dumps([task | {"data": {"scan": 1, "page": 2}}]))
     refused(real("import", "e.json", "--photos", ".", "--out", "n.jsonl"), "scan, page")
@@ -319,7 +384,9 @@ def test_link_loop(real: Any) -> None:
     Path("pics/favourites").mkdir()
     Path("pics/2024/all").symlink_to("..")
     Path("pics/favourites/b.jpg").symlink_to("../b.jpg")
-    result = real("index", "add", "pics", "--index", "i", "--captions", "0", "--model", "tiny")
+    result = real(
+        "index", "add", "pics", "--index", "i", "--captions", "0", "--model", "tiny"
+    )
     assert result.exit_code == 0 and "2 added" in result.output, result.output
 
 
@@ -337,7 +404,9 @@ def test_mwg_things_become_people(real: Any) -> None:
 @pytest.mark.parametrize(
     ("caption", "message"),
     [
-        pytest.param("\U0001f431\U0001f680", "expected words of letters or digits", id="emoji"),
+        pytest.param(
+            "\U0001f431\U0001f680", "expected words of letters or digits", id="emoji"
+        ),
         pytest.param("\U0001f642!", "expected words of letters or digits", id="a mark"),
     ],
 )
@@ -345,13 +414,18 @@ def test_odd_captions_without_words(real: Any, caption: str, message: str) -> No
     own_data("data", [caption])
     result = train(real, "data", "o")
     assert result.exit_code == 2, result.output
-    (line,) = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
+    (line,) = [
+        line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")
+    ]
     assert message in line
 
 
 def test_odd_captions(real: Any) -> None:
     """<unk> is no word "unk"; very long captions are told."""
-    own_data("data", ["a <unk> in front of a <unk>", "<start> a dog <end>", "a dog runs " * 250])
+    own_data(
+        "data",
+        ["a <unk> in front of a <unk>", "<start> a dog <end>", "a dog runs " * 250],
+    )
     result = train(real, "data", "o", least_count=1)
     assert result.exit_code == 0, result.output
     assert not {"unk", "start", "end"} & set(words_of("o/model"))
@@ -399,7 +473,9 @@ def test_other_scripts_without_blanks(real: Any) -> None:
     ("written", "stored"),
     [
         pytest.param("img\\x.png", "img/x.png", id="backslash"),
-        pytest.param("img/K\u00e4fer.png", "img/Ka\u0308fer.png", id="NFC, stored as NFD"),
+        pytest.param(
+            "img/K\u00e4fer.png", "img/Ka\u0308fer.png", id="NFC, stored as NFD"
+        ),
         pytest.param("IMG/X.PNG", "img/x.png", id="letter case"),
     ],
 )
@@ -407,7 +483,9 @@ def test_photo_paths(real: Any, written: str, stored: str) -> None:
     image(f"data/{stored}")
     write_lines("data/train.jsonl", {"photo": written, "caption": "a dog"})
     result = train(real, "data", "o", least_count=1)
-    assert result.exit_code == 0 and "1 photos, 1 captions" in result.stderr, result.output
+    assert result.exit_code == 0 and "1 photos, 1 captions" in result.stderr, (
+        result.output
+    )
 
 
 def test_photo_paths_of_no_photo(real: Any, refused: Any) -> None:
@@ -417,7 +495,9 @@ def test_photo_paths_of_no_photo(real: Any, refused: Any) -> None:
     assert result.exit_code == 2 and "got 0 photos" in result.stderr, result.output
 
 
-PREDICTIONS = [{"image_id": number, "caption": f"a dog {number}"} for number in range(1, 5)]
+PREDICTIONS = [
+    {"image_id": number, "caption": f"a dog {number}"} for number in range(1, 5)
+]
 
 
 def predictions(fourth: Any) -> str:
@@ -427,7 +507,9 @@ def predictions(fourth: Any) -> str:
 
 def with_ids(change: Any) -> str:
     """The predictions with their ids in another form."""
-    return json.dumps([row | {"image_id": change(row["image_id"])} for row in PREDICTIONS])
+    return json.dumps(
+        [row | {"image_id": change(row["image_id"])} for row in PREDICTIONS]
+    )
 
 
 TABLE = "".join(f"{row['image_id']};{row['caption']}\r\n" for row in PREDICTIONS)
@@ -440,21 +522,37 @@ TABLE = "".join(f"{row['image_id']};{row['caption']}\r\n" for row in PREDICTIONS
         pytest.param("\ufeffimage_id;caption\r\n" + TABLE, "", id="a table"),
         pytest.param(with_ids(float), "", id="floats"),
         pytest.param(with_ids("{:012}".format), "", id="padded"),
-        pytest.param(json.dumps({"annotations": PREDICTIONS, "images": []}), "", id="wrapped"),
-        pytest.param(predictions(float("nan")), "entry 4, image_id 4: caption: expected", id="nan"),
-        pytest.param(predictions(["a dog"]), "entry 4, image_id 4: caption: exp", id="listed"),
-        pytest.param('[{"image_id": 1, "text": "a"}]', "got image_id, text", id="text key"),
+        pytest.param(
+            json.dumps({"annotations": PREDICTIONS, "images": []}), "", id="wrapped"
+        ),
+        pytest.param(
+            predictions(float("nan")),
+            "entry 4, image_id 4: caption: expected",
+            id="nan",
+        ),
+        pytest.param(
+            predictions(["a dog"]), "entry 4, image_id 4: caption: exp", id="listed"
+        ),
+        pytest.param(
+            '[{"image_id": 1, "text": "a"}]', "got image_id, text", id="text key"
+        ),
     ],
 )
 def test_predictions_files(real: Any, refused: Any, text: str, message: str) -> None:
-    references = [{"image_id": number, "caption": "a dog runs"} for number in range(1, 5)]
+    references = [
+        {"image_id": number, "caption": "a dog runs"} for number in range(1, 5)
+    ]
     Path("p.json").write_text(text)
     Path("refs.json").write_text(json.dumps({"annotations": references, "images": []}))
-    result = real("evaluate", "captions", "--predictions", "p.json", "--references", "refs.json")
+    result = real(
+        "evaluate", "captions", "--predictions", "p.json", "--references", "refs.json"
+    )
     if message:
         refused(result, message)
     else:
-        assert result.exit_code == 0 and "predictions: 4" in result.output, result.output
+        assert result.exit_code == 0 and "predictions: 4" in result.output, (
+            result.output
+        )
 
 
 def test_ptb_combining_marks(real: Any) -> None:
@@ -463,12 +561,19 @@ def test_ptb_combining_marks(real: Any) -> None:
     assert ptb_tokenize(prediction) == ["मेज़", "पर", "कॉफ़ी", "है", "।"]
     Path("p.json").write_text(json.dumps([{"image_id": 1, "caption": prediction}]))
     Path("refs.json").write_text(json.dumps({"1": [reference]}))
-    command = ("evaluate", "captions", "--predictions", "p.json", "--references", "refs.json")
+    command = (
+        "evaluate",
+        "captions",
+        "--predictions",
+        "p.json",
+        "--references",
+        "refs.json",
+    )
     assert real(*command, "--json", "out.json").exit_code == 0
     assert (
-        json.loads(Path("out.json").read_text())["results"][0]["figures"]["predictions"]["BLEU-4"][
-            "value"
-        ]
+        json.loads(Path("out.json").read_text())["results"][0]["figures"][
+            "predictions"
+        ]["BLEU-4"]["value"]
         < 1e-3
     )
 
@@ -490,7 +595,9 @@ def test_resume_changed(real: Any, refused: Any) -> None:
     own_data("data", ["a dog"])
     assert train(real, "data", "o", least_count=1).exit_code == 0
     result = train(real, "data", "o", least_count=1, batch=3)
-    assert result.exit_code == 2 and "joint.batch 4 -> 3" in result.stderr, result.output
+    assert result.exit_code == 2 and "joint.batch 4 -> 3" in result.stderr, (
+        result.output
+    )
     assert result.stderr.count("4 -> 3") == 1
     own_data("data", ["a dog"], photos=5)
     result = train(real, "data", "o", least_count=1)
@@ -500,7 +607,9 @@ def test_resume_changed(real: Any, refused: Any) -> None:
 def test_sidecar_hides_embedded(real: Any) -> None:
     """A first sidecar takes over what is inside the photo: description, rating, named faces."""
     image("party.jpg")
-    Path("party.jpg").write_bytes(with_packet(Path("party.jpg").read_bytes(), MWG_FACES))
+    Path("party.jpg").write_bytes(
+        with_packet(Path("party.jpg").read_bytes(), MWG_FACES)
+    )
     assert export(real, "xmp", "party.jpg").exit_code == 0
     text = Path("party.jpg.xmp").read_text()
     assert PEOPLES_WORDS in text and "<mwg-rs:Name>Aunt B.<" in text
@@ -514,7 +623,10 @@ def test_sidecar_symlink(real: Any) -> None:
     Path("annex/real.xmp").chmod(0o640)
     Path("good.jpg.xmp").symlink_to("annex/real.xmp")
     assert export(real, "xmp", "good.jpg").exit_code == 0
-    assert Path("good.jpg.xmp").is_symlink() and "ImageRegion" in Path("annex/real.xmp").read_text()
+    assert (
+        Path("good.jpg.xmp").is_symlink()
+        and "ImageRegion" in Path("annex/real.xmp").read_text()
+    )
     assert Path("annex/real.xmp").stat().st_mode & 0o777 == 0o640
 
 
@@ -537,7 +649,9 @@ def test_terminals(here: Path) -> None:
 
 def test_xmp_full_jpeg(real: Any) -> None:
     """A packet that is full already: a sidecar is offered; a sidecar in UTF-16 is read."""
-    ancestors = "".join(f"<rdf:li>xmp.did:{number:032}</rdf:li>" for number in range(1125))
+    ancestors = "".join(
+        f"<rdf:li>xmp.did:{number:032}</rdf:li>" for number in range(1125)
+    )
     full = MWG_FACES.replace(
         b"<xmp:Rating>5</xmp:Rating>",
         b'<p:DocumentAncestors xmlns:p="http://ns.adobe.com/photoshop/1.0/"><rdf:Bag>'

@@ -40,7 +40,10 @@ def test_lines(run: Any, arguments: list[str], lines: list[str]) -> None:
 
 def test_json_and_drawing(run: Any, tmp_path: Any) -> None:
     result = run("align", "a.png", "red car", "--json", "--draw", "drawn")
-    assert [match["phrase"] for match in json.loads(result.stdout)["matches"]] == ["red", "car"]
+    assert [match["phrase"] for match in json.loads(result.stdout)["matches"]] == [
+        "red",
+        "car",
+    ]
     assert (tmp_path / "drawn" / "a_regions.jpg").exists()
 
 
@@ -53,22 +56,32 @@ def test_json_and_drawing(run: Any, tmp_path: Any) -> None:
             "rtsp://me@door/1: no such photo",
             id="a password",
         ),
-        pytest.param(["align", "album", "x"], "expected one photo, got a folder", id="folder"),
-        pytest.param(["align", "a.png", " "], "expected at least one word", id="empty sentence"),
+        pytest.param(
+            ["align", "album", "x"], "expected one photo, got a folder", id="folder"
+        ),
+        pytest.param(
+            ["align", "a.png", " "], "expected at least one word", id="empty sentence"
+        ),
         pytest.param(["locate", "broken.jpg", "x"], "broken.jpg", id="no picture"),
         pytest.param(
-            ["locate", "a.png", "x", "--model", "maxi"], "expected one of mini", id="unknown model"
+            ["locate", "a.png", "x", "--model", "maxi"],
+            "expected one of mini",
+            id="unknown model",
         ),
     ],
 )
 def test_the_users_mistakes(run: Any, arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert (
-        result.exit_code == 2 and message in result.stderr and len(result.stderr.splitlines()) == 1
+        result.exit_code == 2
+        and message in result.stderr
+        and len(result.stderr.splitlines()) == 1
     )
 
 
-def test_missing_photo_is_told_before_the_model_is_loaded(run: Any, captioner: Any) -> None:
+def test_missing_photo_is_told_before_the_model_is_loaded(
+    run: Any, captioner: Any
+) -> None:
     run("locate", "gone.png", "x")
     run("caption", "gone.png")
     assert captioner.calls == []
@@ -81,7 +94,9 @@ def test_help_imports_nothing_heavy() -> None:
         "from regiontalk.cli.main import app\n"
         "print([name for name in ('torch', 'torchvision', 'timm', 'numpy', 'PIL') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 

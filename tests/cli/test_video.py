@@ -13,7 +13,9 @@ import pytest
 from regiontalk.cli import session
 from regiontalk.records import ImageResult, RegionCaption
 
-cv2: Any = pytest.importorskip("cv2", reason="OpenCV is not installed (the extra video)")
+cv2: Any = pytest.importorskip(
+    "cv2", reason="OpenCV is not installed (the extra video)"
+)
 
 
 class Watcher:
@@ -26,12 +28,18 @@ class Watcher:
         return [self._said(photo) for photo in photos]
 
     def describe(self, photo: Any, boxes_xyxy: Sequence[Any], **_: Any) -> ImageResult:
-        return self._said(photo, [RegionCaption(box, "a door", 0.9) for box in boxes_xyxy])
+        return self._said(
+            photo, [RegionCaption(box, "a door", 0.9) for box in boxes_xyxy]
+        )
 
-    def _said(self, photo: Any, regions: list[RegionCaption] | None = None) -> ImageResult:
+    def _said(
+        self, photo: Any, regions: list[RegionCaption] | None = None
+    ) -> ImageResult:
         self.frames += 1
         red = photo[..., 0].mean() > photo[..., 2].mean()
-        whole = RegionCaption((0, 0, 64, 48), "a red field" if red else "the blue sea", 0.8)
+        whole = RegionCaption(
+            (0, 0, 64, 48), "a red field" if red else "the blue sea", 0.8
+        )
         ball = RegionCaption((self.frames, 0, self.frames + 10, 10), "a ball", 0.6)
         return ImageResult("array", (64, 48), "fake", whole, tuple(regions or [ball]))
 
@@ -42,7 +50,9 @@ def film(run: Any, monkeypatch: pytest.MonkeyPatch) -> Watcher:
     writer = cv2.VideoWriter("film.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     for number in range(40):
         writer.write(
-            np.full((48, 64, 3), (0, 0, 200) if number < 20 else (200, 0, 0), dtype=np.uint8)
+            np.full(
+                (48, 64, 3), (0, 0, 200) if number < 20 else (200, 0, 0), dtype=np.uint8
+            )
         )
     writer.release()
     watcher = Watcher()
@@ -62,10 +72,18 @@ def test_lines(run: Any, film: Watcher) -> None:
 
 def test_timelines(run: Any, film: Watcher) -> None:
     result = run(
-        "caption", "film.avi", "--json", "--timeline", "out/t.vtt", "--timeline", "out/t.json"
+        "caption",
+        "film.avi",
+        "--json",
+        "--timeline",
+        "out/t.vtt",
+        "--timeline",
+        "out/t.json",
     )
     document = json.loads(result.stdout)
-    assert result.exit_code == 0 and document == json.loads(Path("out/t.json").read_text())
+    assert result.exit_code == 0 and document == json.loads(
+        Path("out/t.json").read_text()
+    )
     assert document["frames"] == [0, 1, 2, 3] and document["complete"] is True
     assert [(row["text"], row["first"], row["last"]) for row in document["scenes"]] == [
         ("a red field", 0, 1),
@@ -73,7 +91,9 @@ def test_timelines(run: Any, film: Watcher) -> None:
     ]
     (ball,) = document["things"]
     assert ball["text"] == "a ball" and len(ball["seen"]) == 4
-    assert "00:00:02.000 --> 00:00:04.000\nthe blue sea" in Path("out/t.vtt").read_text()
+    assert (
+        "00:00:02.000 --> 00:00:04.000\nthe blue sea" in Path("out/t.vtt").read_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,12 +116,15 @@ def test_a_film_that_ends_in_the_middle(run: Any, film: Watcher) -> None:
     Path("cut.avi").write_bytes(data[: len(data) * 3 // 4])
     result = run("caption", "cut.avi", "--timeline", "t.json")
     assert (
-        result.exit_code == 1 and "ended after 2.0 of 4.0 s: damaged or cut short" in result.stderr
+        result.exit_code == 1
+        and "ended after 2.0 of 4.0 s: damaged or cut short" in result.stderr
     )
     assert json.loads(Path("t.json").read_text())["complete"] is False
 
 
-def test_stopped_by_hand(run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopped_by_hand(
+    run: Any, film: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: Any, **__: Any) -> Any:
         if film.frames == 2:
             raise KeyboardInterrupt
@@ -152,7 +175,10 @@ def test_the_last_cue_of_a_film_that_was_stopped(
         return [film._said(np.zeros((48, 64, 3), dtype=np.uint8))]
 
     monkeypatch.setattr(film, "caption_many", stop)
-    for options, end in (["--scene", "0.3"], "00:00:02.100"), (["--every", "0.5"], "00:00:00.600"):
+    for options, end in (
+        (["--scene", "0.3"], "00:00:02.100"),
+        (["--every", "0.5"], "00:00:00.600"),
+    ):
         film.frames = 0
         run("caption", "film.avi", "--timeline", "t.vtt", *options)
         assert f"00:00:00.000 --> {end}\n" in Path("t.vtt").read_text()
@@ -174,7 +200,9 @@ def test_the_last_cue_of_a_film_that_was_stopped(
             id="not with its password",
         ),
         pytest.param(["film.avi", "--draw", "x"], "--draw: expected photos", id="draw"),
-        pytest.param(["film.avi", "--all-boxes"], "--all-boxes: expected photos", id="all boxes"),
+        pytest.param(
+            ["film.avi", "--all-boxes"], "--all-boxes: expected photos", id="all boxes"
+        ),
         pytest.param(
             ["film.avi", "--timeline", "t.srt"],
             "expected a name that ends in .json or .vtt",
@@ -185,7 +213,9 @@ def test_the_last_cue_of_a_film_that_was_stopped(
             "--every, --scene, --seconds and --timeline are for videos",
             id="a photo",
         ),
-        pytest.param(["film.avi", "--max-pixels", "99"], "raise --max-pixels", id="large frames"),
+        pytest.param(
+            ["film.avi", "--max-pixels", "99"], "raise --max-pixels", id="large frames"
+        ),
     ],
 )
 def test_mistakes(

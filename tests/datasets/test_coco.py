@@ -57,19 +57,32 @@ def test_read_coco_by_hand(tmp_path: Path) -> None:
     ]
     (first, second), report = read_coco(*write(tmp_path, objects=objects))
     assert first.captions == ("A dog.",)
-    assert first.boxes_xyxy.tolist() == [[1, 2, 11, 22], [0, 0, 50, 40], [45, 30, 50, 40]]
-    assert first.phrases == (Phrase("dog", (0, 2), types=("animal",)), Phrase("dining table", (1,)))
+    assert first.boxes_xyxy.tolist() == [
+        [1, 2, 11, 22],
+        [0, 0, 50, 40],
+        [45, 30, 50, 40],
+    ]
+    assert first.phrases == (
+        Phrase("dog", (0, 2), types=("animal",)),
+        Phrase("dining table", (1,)),
+    )
     assert (first.size_wh, second.size_wh) == ((50, 40), (30, 30))
-    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (
+    assert (
+        report.photos,
+        report.captions,
+        report.boxes,
+        report.phrases,
+        report.troubles,
+    ) == (
         2,
         2,
         3,
         2,
         {},
     )
-    assert len(read_coco(*write(tmp_path, objects=objects)[:2])[0][0].boxes_xyxy) == 0, (
-        "captions alone"
-    )
+    assert (
+        len(read_coco(*write(tmp_path, objects=objects)[:2])[0][0].boxes_xyxy) == 0
+    ), "captions alone"
 
 
 BAD_BOX = "bad box or unknown category, left out"
@@ -79,7 +92,9 @@ BAD_BOX = "bad box or unknown category, left out"
     ("item", "trouble"),
     [
         pytest.param(
-            thing(5, 1, 0, 0, 9, 9, iscrowd=1), "box around a crowd, left out", id="crowd"
+            thing(5, 1, 0, 0, 9, 9, iscrowd=1),
+            "box around a crowd, left out",
+            id="crowd",
         ),
         pytest.param(thing(5, 1, 0, 0, 0, 9), BAD_BOX, id="empty"),
         pytest.param(thing(5, 1, 60, 0, 9, 9), BAD_BOX, id="outside"),
@@ -88,18 +103,28 @@ BAD_BOX = "bad box or unknown category, left out"
         pytest.param(thing(5, 1, "a", 0, 9, 9), BAD_BOX, id="a word"),
         pytest.param(thing(5, 3, 0, 0, 9, 9), BAD_BOX, id="unknown category"),
         pytest.param(
-            thing(8, 1, 0, 0, 9, 9), "annotation of a photo that does not exist", id="unknown photo"
+            thing(8, 1, 0, 0, 9, 9),
+            "annotation of a photo that does not exist",
+            id="unknown photo",
         ),
         pytest.param(
-            {"image_id": 5}, "bad annotation (expected bbox, category_id)", id="keys lacking"
+            {"image_id": 5},
+            "bad annotation (expected bbox, category_id)",
+            id="keys lacking",
         ),
-        pytest.param("x", "bad annotation (expected bbox, category_id)", id="not an object"),
+        pytest.param(
+            "x", "bad annotation (expected bbox, category_id)", id="not an object"
+        ),
     ],
 )
 def test_bad_objects_are_counted(tmp_path: Path, item: Any, trouble: str) -> None:
-    examples, report = read_coco(*write(tmp_path, objects=[item, thing(6, 1, 0, 0, 9, 9)]))
+    examples, report = read_coco(
+        *write(tmp_path, objects=[item, thing(6, 1, 0, 0, 9, 9)])
+    )
     assert [len(example.boxes_xyxy) for example in examples] == [0, 1]
-    assert {kind: found.count for kind, found in report.troubles.items()} == {trouble: 1}
+    assert {kind: found.count for kind, found in report.troubles.items()} == {
+        trouble: 1
+    }
 
 
 @pytest.mark.parametrize(
@@ -137,10 +162,14 @@ def test_bad_objects_are_counted(tmp_path: Path, item: Any, trouble: str) -> Non
         ),
     ],
 )
-def test_bad_photos_are_counted(tmp_path: Path, photo: Any, trouble: str, kept: int) -> None:
+def test_bad_photos_are_counted(
+    tmp_path: Path, photo: Any, trouble: str, kept: int
+) -> None:
     examples, report = read_coco(*write(tmp_path, photos=[*PHOTOS, photo])[:2])
     assert len(examples) == kept
-    assert {kind: found.count for kind, found in report.troubles.items()} == {trouble: 1}
+    assert {kind: found.count for kind, found in report.troubles.items()} == {
+        trouble: 1
+    }
 
 
 def test_read_coco_refuses(tmp_path: Path) -> None:
@@ -181,12 +210,17 @@ def test_real_photos_against_a_plain_reading(shared: Path) -> None:
             for item in document["annotations"]
             if item["image_id"] == numbers[example.id] and not item["iscrowd"]
         ]
-        slow = [[x, y, x + wide, y + high] for x, y, wide, high in (item["bbox"] for item in mine)]
-        np.testing.assert_allclose(example.boxes_xyxy, np.reshape(slow, (-1, 4)), atol=1e-3)
+        slow = [
+            [x, y, x + wide, y + high]
+            for x, y, wide, high in (item["bbox"] for item in mine)
+        ]
+        np.testing.assert_allclose(
+            example.boxes_xyxy, np.reshape(slow, (-1, 4)), atol=1e-3
+        )
         for phrase in example.phrases:
-            assert [names[mine[row]["category_id"]] for row in phrase.boxes] == [phrase.text] * len(
-                phrase.boxes
-            )
+            assert [names[mine[row]["category_id"]] for row in phrase.boxes] == [
+                phrase.text
+            ] * len(phrase.boxes)
         assert sum(len(phrase.boxes) for phrase in example.phrases) == len(mine)
     assert report.troubles["box around a crowd, left out"].count == 8
     examples, report = read_coco(
@@ -201,9 +235,13 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "train2017" / "day" / "a.png")
     images = [{"id": "x", "file_name": "day\\a.png", "width": 20.0, "height": "10"}]
     texts = ["a cup", None, "nan"]
-    annotations = [{"id": n, "image_id": "x", "caption": text} for n, text in enumerate(texts)]
+    annotations = [
+        {"id": n, "image_id": "x", "caption": text} for n, text in enumerate(texts)
+    ]
     path = tmp_path / "captions.json"
-    path.write_bytes(json.dumps({"images": images, "annotations": annotations}).encode("utf-16"))
+    path.write_bytes(
+        json.dumps({"images": images, "annotations": annotations}).encode("utf-16")
+    )
     examples, report = read_coco(tmp_path / "train2017", path)
     assert examples[0].captions == ("a cup",) and examples[0].size_wh == (20, 10)
     assert {kind: trouble.count for kind, trouble in report.troubles.items()} == {

@@ -34,4 +34,6 @@ def test_groups_stay_whole() -> None:
         rows = held_out(groups, 3, seed)
         assert 1 <= len(rows) <= 3 and rows == sorted(rows)
         inside = {groups[row] for row in rows}
-        assert all((group in inside) == (row in rows) for row, group in enumerate(groups))
+        assert all(
+            (group in inside) == (row in rows) for row, group in enumerate(groups)
+        )

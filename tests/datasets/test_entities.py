@@ -38,7 +38,9 @@ def test_add_entities_by_hand(tmp_path: Path) -> None:
         "[/EN#1/people A man 's dog] barks at [/EN#0/notvisual it] .\n"
         "[/EN#1/people A cat] sleeps .\n"
     )
-    example = Example(Path("7_abc.jpg"), ("A man 's dog barks at it .", "Two men in a park ."))
+    example = Example(
+        Path("7_abc.jpg"), ("A man 's dog barks at it .", "Two men in a park .")
+    )
     (joined,), report = add_entities([example], write(tmp_path, objects, sentences))
     assert joined.boxes_xyxy.tolist() == [[1, 2, 10, 12], [5, 5, 40, 30]]
     assert joined.size_wh == (40, 30)
@@ -106,7 +108,9 @@ def test_read_annotation(tmp_path: Path, objects: str, kept: int, refused: int) 
     assert annotation.boxes_xyxy.shape == (kept, 4)
     assert annotation.boxes_xyxy.dtype == np.float32
     _, report = add_entities([Example(Path("7_x.jpg"), ("a dog",))], folder)
-    assert ("photo with empty or outside boxes, left out" in report.troubles) == bool(refused)
+    assert ("photo with empty or outside boxes, left out" in report.troubles) == bool(
+        refused
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +165,9 @@ def slow_sentence(line: str) -> tuple[str, list[tuple[str, int]]]:
 
 
 def test_read_sentence_against_walking(shared: Path) -> None:
-    files = sorted((shared / "data" / "flickr30k_entities" / "Sentences").iterdir())[:300]
+    files = sorted((shared / "data" / "flickr30k_entities" / "Sentences").iterdir())[
+        :300
+    ]
     lines = [
         line
         for path in files
@@ -171,7 +177,10 @@ def test_read_sentence_against_walking(shared: Path) -> None:
     assert len(lines) == 1500
     for line in lines:
         plain, phrases = read_sentence(line)
-        assert (plain, [(item.text, item.first_word) for item in phrases]) == slow_sentence(line)
+        assert (
+            plain,
+            [(item.text, item.first_word) for item in phrases],
+        ) == slow_sentence(line)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +197,10 @@ def test_the_real_counts(shared: Path, split: str, boxes: int, phrases: int) -> 
     assert time.process_time() - begin < 20, "xml of 6,000 photos: 3 s on two cores"
     assert (report.boxes, report.phrases) == (boxes, phrases)
     placed = [
-        (item, phrase) for item in joined for phrase in item.phrases if phrase.caption is not None
+        (item, phrase)
+        for item in joined
+        for phrase in item.phrases
+        if phrase.caption is not None
     ]
     assert len(placed) > 0.95 * sum(len(item.phrases) for item in joined)
     for item, phrase in placed:

@@ -24,11 +24,16 @@ TOKENS = """\
 
 
 def official(
-    folder: Path, tokens: str = TOKENS, names: str = "2_b.jpg\n1_a.jpg\n", split: str = "train"
+    folder: Path,
+    tokens: str = TOKENS,
+    names: str = "2_b.jpg\n1_a.jpg\n",
+    split: str = "train",
 ) -> Path:
     (folder / "images").mkdir(parents=True)
     (folder / "Flickr8k.token.txt").write_text(tokens, encoding="utf-8")
-    (folder / "Flickr8k.lemma.token.txt").write_text("1_a.jpg#0\ta lemma\n", encoding="utf-8")
+    (folder / "Flickr8k.lemma.token.txt").write_text(
+        "1_a.jpg#0\ta lemma\n", encoding="utf-8"
+    )
     (folder / f"Flickr_8k.{split}Images.txt").write_text(names, encoding="utf-8")
     for name, content in {
         "1_a.jpg": b"one",
@@ -46,8 +51,12 @@ def counts(report: Any) -> dict[str, int]:
 
 def test_read_flickr_by_hand(tmp_path: Path) -> None:
     examples, report = read_flickr(official(tmp_path / "f"), "train")
-    assert [item.id for item in examples] == ["2_b.jpg", "1_a.jpg"], "the order of the list"
-    assert examples[0].captions == ("Only one\u2028line .",), "only a line feed ends a line"
+    assert [item.id for item in examples] == ["2_b.jpg", "1_a.jpg"], (
+        "the order of the list"
+    )
+    assert examples[0].captions == ("Only one\u2028line .",), (
+        "only a line feed ends a line"
+    )
     assert examples[1].captions == ("A first .", "A second ."), (
         "the order of the numbers, not of the lines"
     )
@@ -105,7 +114,9 @@ def test_only_a_test_split_and_flickr30k_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("remove", "split", "message"),
     [
-        pytest.param("", "val", "expected one of train, dev, test, got 'val'", id="unknown split"),
+        pytest.param(
+            "", "val", "expected one of train, dev, test, got 'val'", id="unknown split"
+        ),
         pytest.param("", "dev", "expected a list of dev photos", id="no list"),
         pytest.param(
             "Flickr8k.token.txt",
@@ -113,10 +124,14 @@ def test_only_a_test_split_and_flickr30k_names(tmp_path: Path) -> None:
             "expected a token file",
             id="no tokens: a lemma file is none",
         ),
-        pytest.param("images", "train", "expected photos in one of images", id="no pictures"),
+        pytest.param(
+            "images", "train", "expected photos in one of images", id="no pictures"
+        ),
     ],
 )
-def test_read_flickr_refuses(tmp_path: Path, remove: str, split: str, message: str) -> None:
+def test_read_flickr_refuses(
+    tmp_path: Path, remove: str, split: str, message: str
+) -> None:
     folder = official(tmp_path / "f")
     if remove:
         (folder / remove).rename(tmp_path / "away")
@@ -125,7 +140,11 @@ def test_read_flickr_refuses(tmp_path: Path, remove: str, split: str, message: s
 
 
 def entry(name: str, split: str, *raw: str) -> dict[str, Any]:
-    return {"filename": name, "split": split, "sentences": [{"raw": text} for text in raw]}
+    return {
+        "filename": name,
+        "split": split,
+        "sentences": [{"raw": text} for text in raw],
+    }
 
 
 def test_read_karpathy(tmp_path: Path) -> None:
@@ -153,9 +172,9 @@ def test_read_karpathy(tmp_path: Path) -> None:
     ]
     assert examples[1].photo.parent.name == "val2014"
     assert list(counts(report).values()) == [1, 1, 1, 2]
-    assert [item.id for item in read_karpathy(path, tmp_path / "f" / "images", "dev")[0]] == [
-        "2_b.jpg"
-    ]
+    assert [
+        item.id for item in read_karpathy(path, tmp_path / "f" / "images", "dev")[0]
+    ] == ["2_b.jpg"]
     with pytest.raises(ValueError, match="expected one of train, dev, test, got 'val'"):
         read_karpathy(path, tmp_path / "f" / "images", "val")
 
@@ -165,7 +184,9 @@ def test_read_karpathy(tmp_path: Path) -> None:
     [
         pytest.param("{", "expected a JSON document", id="not JSON"),
         pytest.param(
-            '{"images": {}}', "expected a JSON object with lists images, notes", id="not a list"
+            '{"images": {}}',
+            "expected a JSON object with lists images, notes",
+            id="not a list",
         ),
         pytest.param("[]", "got none at images, notes", id="not an object"),
         pytest.param(None, "expected a JSON document", id="no file"),
@@ -190,10 +211,16 @@ def test_same_files_against_comparing_all_pairs(tmp_path: Path) -> None:
         path.write_bytes(content)
     slow = []
     for row, path in enumerate(paths):
-        first = next(other for other in paths[: row + 1] if other.read_bytes() == path.read_bytes())
+        first = next(
+            other
+            for other in paths[: row + 1]
+            if other.read_bytes() == path.read_bytes()
+        )
         if first != path:
             slow.append(f"{path.name} = {first.name}")
-    assert same_files(paths) == slow == ["2.jpg = 0.jpg", "4.jpg = 0.jpg", "5.jpg = 1.jpg"]
+    assert (
+        same_files(paths) == slow == ["2.jpg = 0.jpg", "4.jpg = 0.jpg", "5.jpg = 1.jpg"]
+    )
     assert same_files([]) == []
 
 
@@ -203,7 +230,9 @@ def test_the_real_training_split(shared: Path) -> None:
     assert report.troubles["photo stored twice"].names == (
         "3050606344_af711c726c.jpg = 2851198725_37b6027625.jpg",
     )
-    vocabulary = Vocabulary.build(caption for item in examples for caption in item.captions)
+    vocabulary = Vocabulary.build(
+        caption for item in examples for caption in item.captions
+    )
     assert len(vocabulary) - 4 in (2534, 2537), (
         "2,534 where a hyphen splits a word; 2,537 where it is dropped"
     )

@@ -52,7 +52,13 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
     )
     assert first.size_wh == (20, 10), "read from the photo"
     assert examples[1].size_wh is None
-    assert (report.photos, report.captions, report.boxes, report.phrases, report.troubles) == (
+    assert (
+        report.photos,
+        report.captions,
+        report.boxes,
+        report.phrases,
+        report.troubles,
+    ) == (
         2,
         3,
         3,
@@ -69,21 +75,27 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
     with (photos / "data.csv").open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows(rows)
     again, _ = read_folder(photos / "data.csv")
-    assert [vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in again] == [
-        vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in examples
-    ]
+    assert [
+        vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in again
+    ] == [vars(item) | {"boxes_xyxy": item.boxes_xyxy.tolist()} for item in examples]
 
 
 @pytest.mark.parametrize(
     ("row", "trouble"),
     [
         pytest.param("{", "data.jsonl:2 (Expecting property", id="not JSON"),
-        pytest.param("[1]", "data.jsonl:2 (expected an object, got list)", id="not an object"),
+        pytest.param(
+            "[1]", "data.jsonl:2 (expected an object, got list)", id="not an object"
+        ),
         pytest.param({"captions": ["x"]}, "photo: expected the path", id="no photo"),
         pytest.param(
-            {"photo": 5, "captions": ["x"]}, "photo: expected the path", id="photo is a number"
+            {"photo": 5, "captions": ["x"]},
+            "photo: expected the path",
+            id="photo is a number",
         ),
-        pytest.param({"photo": "a.png"}, "expected a sentence or a box", id="nothing said"),
+        pytest.param(
+            {"photo": "a.png"}, "expected a sentence or a box", id="nothing said"
+        ),
         pytest.param(
             {"photo": "a.png", "captions": [" "]},
             "expected a sentence or a box",
@@ -110,7 +122,9 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
             id="a phrase, no box",
         ),
         pytest.param(
-            {"photo": "a.png", "boxes": [{"box": [5, 2, 3, 4]}]}, "empty or inverted", id="inverted"
+            {"photo": "a.png", "boxes": [{"box": [5, 2, 3, 4]}]},
+            "empty or inverted",
+            id="inverted",
         ),
         pytest.param(
             {"photo": "a.png", "boxes": [CUP], "width": 5, "height": 5},
@@ -129,7 +143,9 @@ def test_the_two_kinds_say_the_same(photos: Path) -> None:
         ),
     ],
 )
-def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: str) -> None:
+def test_bad_rows_are_counted_with_their_line(
+    photos: Path, row: Any, trouble: str
+) -> None:
     good = {"photo": "turned.jpg", "captions": ["x"]}
     examples, report = read_folder(jsonl(photos, good, row, good))
     assert [item.captions for item in examples] == [("x", "x")]
@@ -142,9 +158,14 @@ def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: s
 @pytest.mark.parametrize(
     ("row", "kind", "kept"),
     [
-        pytest.param({"photo": "none.png", "captions": ["x"]}, "photo missing", 0, id="missing"),
         pytest.param(
-            {"photo": "empty.png", "captions": ["x"]}, "photo broken (0 bytes)", 0, id="0 bytes"
+            {"photo": "none.png", "captions": ["x"]}, "photo missing", 0, id="missing"
+        ),
+        pytest.param(
+            {"photo": "empty.png", "captions": ["x"]},
+            "photo broken (0 bytes)",
+            0,
+            id="0 bytes",
         ),
         pytest.param(
             {"photo": "text.png", "boxes": [CUP]},
@@ -165,12 +186,19 @@ def test_bad_rows_are_counted_with_their_line(photos: Path, row: Any, trouble: s
             id="EXIF turn: 10 x 20",
         ),
         pytest.param(
-            {"photo": "a.png", "boxes": [{"box": [0, 0, 40, 20]}], "width": 40, "height": 20},
+            {
+                "photo": "a.png",
+                "boxes": [{"box": [0, 0, 40, 20]}],
+                "width": 40,
+                "height": 20,
+            },
             None,
             1,
             id="boxes of another size",
         ),
-        pytest.param({"photo": "text.png", "captions": ["x"]}, None, 1, id="no box: not opened"),
+        pytest.param(
+            {"photo": "text.png", "captions": ["x"]}, None, 1, id="no box: not opened"
+        ),
     ],
 )
 def test_photos(photos: Path, row: Any, kind: str | None, kept: int) -> None:
@@ -234,13 +262,23 @@ def test_bad_lines_of_a_table(photos: Path, text: str, trouble: str) -> None:
             id="no photo column",
         ),
         pytest.param(
-            "data.csv", "", "expected a heading with photo in it, got none", id="empty table"
+            "data.csv",
+            "",
+            "expected a heading with photo in it, got none",
+            id="empty table",
         ),
-        pytest.param("data.txt", "", "expected a .jsonl or .csv file, got .txt", id="another kind"),
+        pytest.param(
+            "data.txt",
+            "",
+            "expected a .jsonl or .csv file, got .txt",
+            id="another kind",
+        ),
         pytest.param(None, "", "got nothing there", id="no file"),
     ],
 )
-def test_read_folder_refuses(photos: Path, name: str | None, text: str, message: str) -> None:
+def test_read_folder_refuses(
+    photos: Path, name: str | None, text: str, message: str
+) -> None:
     path = photos / (name or "none.jsonl")
     if name:
         path.write_text(text)
@@ -249,13 +287,17 @@ def test_read_folder_refuses(photos: Path, name: str | None, text: str, message:
 
 
 def test_a_folder_with_a_file_a_split(photos: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected one \.jsonl or \.csv file, got none"):
+    with pytest.raises(
+        ValueError, match=r"expected one \.jsonl or \.csv file, got none"
+    ):
         read_folder(photos)
     jsonl(photos, {"photo": "a.png", "captions": ["x"]}, name="train.jsonl")
     assert len(read_folder(photos)[0]) == 1
     jsonl(photos, name="dev.jsonl")
     assert [len(read_folder(photos, split)[0]) for split in ("train", "dev")] == [1, 0]
-    with pytest.raises(ValueError, match=r"got dev\.jsonl, train\.jsonl; name the file or a split"):
+    with pytest.raises(
+        ValueError, match=r"got dev\.jsonl, train\.jsonl; name the file or a split"
+    ):
         read_folder(photos)
     with pytest.raises(ValueError, match=r"expected one test\.jsonl"):
         read_folder(photos, "test")
@@ -265,10 +307,16 @@ def test_a_folder_with_a_file_a_split(photos: Path) -> None:
     "data",
     [
         pytest.param("photo,caption\na.png,a café\n".encode("cp1252"), id="cp1252"),
-        pytest.param("photo;caption\r\na.png;a café\r\n".encode("utf-8-sig"), id="Excel"),
-        pytest.param("photo\tcaption\na.png\ta café\n".encode("utf-16"), id="UTF-16, tabs"),
+        pytest.param(
+            "photo;caption\r\na.png;a café\r\n".encode("utf-8-sig"), id="Excel"
+        ),
+        pytest.param(
+            "photo\tcaption\na.png\ta café\n".encode("utf-16"), id="UTF-16, tabs"
+        ),
         pytest.param("sep=;\nPhoto;Caption;\na.png;a café;\n".encode(), id="sep="),
-        pytest.param("image,text\na.png,a cafe\u0301\n".encode(), id="other names, NFD"),
+        pytest.param(
+            "image,text\na.png,a cafe\u0301\n".encode(), id="other names, NFD"
+        ),
         pytest.param("photo,caption\ra.png,a café\r".encode(), id="old line ends"),
     ],
 )
@@ -285,12 +333,16 @@ def test_lines_of_any_encoding_and_marks_inside_sentences(photos: Path) -> None:
         assert read_folder(photos / "data.jsonl")[0][0].captions == ("a b é",), encoding
 
 
-@pytest.mark.parametrize("end", ['"\n', "\n"], ids=["closed by another quote", "never closed"])
+@pytest.mark.parametrize(
+    "end", ['"\n', "\n"], ids=["closed by another quote", "never closed"]
+)
 def test_an_open_quote_is_named(photos: Path, end: str) -> None:
     rows = [f"a.png,number {number}" for number in range(5000)]
     text = 'photo,caption\na.png,x\na.png,"it says open\n' + "\n".join(rows) + end
     (photos / "data.csv").write_text(text)
-    with pytest.raises(ValueError, match=r"data\.csv:3: a quote opens here .*5000 rows"):
+    with pytest.raises(
+        ValueError, match=r"data\.csv:3: a quote opens here .*5000 rows"
+    ):
         read_folder(photos / "data.csv")
     (photos / "data.csv").write_text('photo,caption\na.png,"two\nlines"\n')
     assert read_folder(photos / "data.csv")[0][0].captions == ("two lines",)
@@ -320,7 +372,11 @@ def test_percent_is_told(tmp_path: Path) -> None:
 
 def test_a_bad_box_costs_the_box(photos: Path) -> None:
     bad = [[5, 2, 3, 4], [1, 2, 3], [0, 0, float("nan"), 4], [-0.001, 1, 20.2, 9]]
-    row = {"photo": "a.png", "caption": "x", "boxes": [CUP, *({"box": box} for box in bad)]}
+    row = {
+        "photo": "a.png",
+        "caption": "x",
+        "boxes": [CUP, *({"box": box} for box in bad)],
+    }
     examples, report = read_folder(jsonl(photos, row))
     assert examples[0].captions == ("x",)
     assert examples[0].boxes_xyxy.tolist() == [[1, 2, 9, 9], [0, 1, 20, 9]]
@@ -350,11 +406,15 @@ def test_a_bad_box_costs_the_box(photos: Path) -> None:
         "blanks",
     ],
 )
-def test_photo_paths_of_other_systems(tmp_path: Path, written: str, stored: str) -> None:
+def test_photo_paths_of_other_systems(
+    tmp_path: Path, written: str, stored: str
+) -> None:
     (tmp_path / stored).parent.mkdir()
     Image.new("RGB", (20, 10)).save(tmp_path / stored)
     examples, report = read_folder(jsonl(tmp_path, {"photo": written, "caption": "x"}))
-    assert [item.photo for item in examples] == [tmp_path / stored] and not report.troubles
+    assert [item.photo for item in examples] == [
+        tmp_path / stored
+    ] and not report.troubles
 
 
 def test_photos_by_the_address_of_their_file(tmp_path: Path) -> None:
@@ -362,7 +422,9 @@ def test_photos_by_the_address_of_their_file(tmp_path: Path) -> None:
     address = (tmp_path / "my x.png").as_uri()
     assert "%20" in address
     examples, report = read_folder(jsonl(tmp_path, {"photo": address, "caption": "x"}))
-    assert [item.photo for item in examples] == [tmp_path / "my x.png"] and not report.troubles
+    assert [item.photo for item in examples] == [
+        tmp_path / "my x.png"
+    ] and not report.troubles
 
 
 def test_photos_that_are_no_paths_are_explained(photos: Path) -> None:
@@ -376,7 +438,15 @@ def test_photos_that_are_no_paths_are_explained(photos: Path) -> None:
 
 
 def test_suspicious_captions(photos: Path) -> None:
-    captions = ["nan", "🐱", "['a dog']", "一只猫看着镜头微笑", "a \ufffd", "a <unk>", "dog " * 101]
+    captions = [
+        "nan",
+        "🐱",
+        "['a dog']",
+        "一只猫看着镜头微笑",
+        "a \ufffd",
+        "a <unk>",
+        "dog " * 101,
+    ]
     _, report = read_folder(jsonl(photos, {"photo": "a.png", "captions": captions}))
     kinds = " ".join(report.troubles)
     for word in (
@@ -403,7 +473,9 @@ def test_image_folders_of_others(photos: Path) -> None:
         and "column label, not read" in report.troubles
     )
     (photos / "metadata.jsonl").unlink()
-    (photos / "captions.txt").write_text("image,caption\na.png,a dog , running\na.png,x\n")
+    (photos / "captions.txt").write_text(
+        "image,caption\na.png,a dog , running\na.png,x\n"
+    )
     assert read_folder(photos, "train")[1].captions == 1
     (photos / "captions.txt").unlink()
     (photos / "labels").mkdir()

@@ -25,7 +25,9 @@ def test_totals_by_hand() -> None:
         pytest.param([], {}, id="kinds that did not occur are absent"),
         pytest.param(["a"], {"k": Trouble(1, ("a",))}, id="one"),
         pytest.param(
-            list("abcdefg"), {"k": Trouble(7, tuple("abcde"))}, id="many keep a few names"
+            list("abcdefg"),
+            {"k": Trouble(7, tuple("abcde"))},
+            id="many keep a few names",
         ),
     ],
 )
@@ -34,5 +36,7 @@ def test_troubles(names: list[str], expected: dict[str, Trouble]) -> None:
 
 
 def test_lines_say_where_names_were_cut() -> None:
-    lines = report_on("s", [], {"k": [str(n) for n in range(NAMES_KEPT + 1)], "j": ["x"]}).lines()
+    lines = report_on(
+        "s", [], {"k": [str(n) for n in range(NAMES_KEPT + 1)], "j": ["x"]}
+    ).lines()
     assert lines[1:] == ["  6 k: 0, 1, 2, 3, 4, ...", "  1 j: x"]

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from regiontalk.datasets.folder import read_folder
-from regiontalk.datasets.screens import COLOURS, HEIGHT, WIDTH, draw_screen, write_screens
+from regiontalk.datasets.screens import (
+    COLOURS,
+    HEIGHT,
+    WIDTH,
+    draw_screen,
+    write_screens,
+)
 
 
 def test_a_seed_gives_the_same_screen() -> None:
@@ -25,7 +31,9 @@ def test_boxes_and_sentences_are_true(seed: int) -> None:
     for element in screen.elements:
         x1, y1, x2, y2 = element.box
         assert 0 <= x1 < x2 <= WIDTH and 0 <= y1 < y2 <= HEIGHT
-        colour = next((name for name in COLOURS if name in element.phrase.split()), None)
+        colour = next(
+            (name for name in COLOURS if name in element.phrase.split()), None
+        )
         if colour is not None:
             pixels = np.asarray(screen.image)[y1 : y2 + 1, x1 : x2 + 1].reshape(-1, 3)
             assert (pixels == COLOURS[colour]).all(axis=1).any()

@@ -24,12 +24,18 @@ def coco(tmp_path: Path) -> Path:
             images.append({"id": number, "file_name": name, "width": 20, "height": 10})
             captions.append({"image_id": number, "caption": f"this is {name}"})
         document = {"images": images, "annotations": captions}
-        (tmp_path / "annotations" / f"captions_{part}.json").write_text(json.dumps(document))
+        (tmp_path / "annotations" / f"captions_{part}.json").write_text(
+            json.dumps(document)
+        )
     things = {
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4]}
+        ],
         "categories": [{"id": 3, "name": "cup"}],
     }
-    (tmp_path / "annotations" / "instances_train2017.json").write_text(json.dumps(things))
+    (tmp_path / "annotations" / "instances_train2017.json").write_text(
+        json.dumps(things)
+    )
     return tmp_path
 
 
@@ -69,7 +75,13 @@ def test_karpathys_file(tmp_path: Path, folder: str) -> None:
     rows = []
     for name, split in (("a.jpg", "train"), ("b.jpg", "val"), ("c.jpg", "test")):
         (tmp_path / folder / name).write_bytes(b"photo")
-        rows.append({"filename": name, "split": split, "sentences": [{"raw": f"this is {name}"}]})
+        rows.append(
+            {
+                "filename": name,
+                "split": split,
+                "sentences": [{"raw": f"this is {name}"}],
+            }
+        )
     path = tmp_path / "dataset_tiny.json"
     path.write_text(json.dumps({"images": rows}))
     examples, reports = read_split(path, "dev")

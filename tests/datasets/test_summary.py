@@ -15,10 +15,15 @@ def test_a_folder_on_one_screen(tmp_path: Path) -> None:
     for number, name in enumerate(("a.png", "b.png")):
         Image.new("RGB", (20 + number, 10), (number, 0, 0)).save(tmp_path / name)
     (tmp_path / "c.png").write_bytes((tmp_path / "a.png").read_bytes())
-    rows = [{"photo": "a.png", "captions": ["a cup"] * 5}, {"photo": "b.png", "caption": "nan"}]
+    rows = [
+        {"photo": "a.png", "captions": ["a cup"] * 5},
+        {"photo": "b.png", "caption": "nan"},
+    ]
     rows.append({"photo": "gone.png", "caption": "x"})
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    (tmp_path / "dev.jsonl").write_text(json.dumps({"photo": "c.png", "caption": "a mug"}))
+    (tmp_path / "dev.jsonl").write_text(
+        json.dumps({"photo": "c.png", "caption": "a mug"})
+    )
     found = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
     assert found.exit_code == 0, found.output
     for text in (
@@ -36,7 +41,9 @@ def test_a_folder_on_one_screen(tmp_path: Path) -> None:
 
 def test_what_cannot_be_trained_on(tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / "a.png")
-    (tmp_path / "train.jsonl").write_text(json.dumps({"photo": "a.png", "caption": "\U0001f431"}))
+    (tmp_path / "train.jsonl").write_text(
+        json.dumps({"photo": "a.png", "caption": "\U0001f431"})
+    )
     found = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
     assert found.exit_code == 2 and "not to be trained on" in found.output
     missing = CliRunner().invoke(app, ["data", "check", str(tmp_path / "none")])

@@ -41,14 +41,20 @@ def test_sentences_by_hand() -> None:
 def true_of(sentence: str, shapes: tuple[ToyShape, ...]) -> bool:
     """Read the sentence as a stranger would: by the centres of the boxes, no grid."""
     words = sentence.split()
-    relation = next(word for word in words if word in ("left", "right", "above", "below"))
+    relation = next(
+        word for word in words if word in ("left", "right", "above", "below")
+    )
     first, second = sentence.split(
         f" {relation} of " if relation in ("left", "right") else f" {relation} "
     )
     (one,) = [shape for shape in shapes if shape.name == first]
     (two,) = [shape for shape in shapes if shape.name == second]
-    (x1, y1), (x2, y2) = (((a + c) / 2, (b + d) / 2) for a, b, c, d in (one.box, two.box))
-    return {"left": x1 < x2, "right": x1 > x2, "above": y1 < y2, "below": y1 > y2}[relation]
+    (x1, y1), (x2, y2) = (
+        ((a + c) / 2, (b + d) / 2) for a, b, c, d in (one.box, two.box)
+    )
+    return {"left": x1 < x2, "right": x1 > x2, "above": y1 < y2, "below": y1 > y2}[
+        relation
+    ]
 
 
 def test_captions_are_true_and_boxes_touch_the_drawn_pixels(scenes) -> None:
@@ -59,7 +65,9 @@ def test_captions_are_true_and_boxes_touch_the_drawn_pixels(scenes) -> None:
         pixels = np.asarray(scene.image)
         for shape in scene.shapes:
             top, left = (32 * place for place in shape.cell)
-            drawn = (pixels[top : top + 32, left : left + 32] == COLOURS[shape.colour]).all(-1)
+            drawn = (
+                pixels[top : top + 32, left : left + 32] == COLOURS[shape.colour]
+            ).all(-1)
             rows, columns = np.nonzero(drawn)
             box = (
                 left + columns.min(),
@@ -76,7 +84,9 @@ def test_phrases_stand_where_they_say(scenes) -> None:
         example = scene.example
         for phrase in example.phrases:
             words = tokenize(example.captions[phrase.caption])
-            assert words[phrase.first_word : phrase.first_word + 4] == tokenize(phrase.text)
+            assert words[phrase.first_word : phrase.first_word + 4] == tokenize(
+                phrase.text
+            )
             (row,) = phrase.boxes
             assert scene.shapes[row].name == phrase.text
             assert tuple(example.boxes_xyxy[row]) == scene.shapes[row].box
@@ -88,7 +98,10 @@ def test_a_sentence_is_true_of_one_scene_only(scenes) -> None:
         knows = [scene for scene in scenes if caption in scene.example.captions]
         assert len(knows) == 1
     words = Counter(
-        word for scene in scenes for caption in scene.example.captions for word in caption.split()
+        word
+        for scene in scenes
+        for caption in scene.example.captions
+        for word in caption.split()
     )
     assert {*COLOURS, *SHAPES, *SIZES, "left", "right", "above", "below"} <= set(words)
     assert 40 <= Counter(len(scene.shapes) for scene in scenes)[4] <= 95
@@ -97,9 +110,14 @@ def test_a_sentence_is_true_of_one_scene_only(scenes) -> None:
 def test_the_same_seed_gives_the_same_scenes() -> None:
     first, second, other = make_scenes(5, 8), make_scenes(5, 8), make_scenes(5, 9)
     assert [scene.shapes for scene in first] == [scene.shapes for scene in second]
-    assert all(a.image.tobytes() == b.image.tobytes() for a, b in zip(first, second, strict=True))
+    assert all(
+        a.image.tobytes() == b.image.tobytes()
+        for a, b in zip(first, second, strict=True)
+    )
     assert [scene.shapes for scene in first] != [scene.shapes for scene in other]
-    assert not {scene.example.id for scene in first} & {scene.example.id for scene in other}
+    assert not {scene.example.id for scene in first} & {
+        scene.example.id for scene in other
+    }
     assert make_scenes(5, 8, min_shapes=4)[0].shapes[3].cell == (1, 1)
 
 
@@ -132,7 +150,9 @@ def test_written_scenes_are_read_back(tmp_path: Path, suffix: str) -> None:
             id="one shape makes no sentence",
         ),
         pytest.param(
-            {"count": 1, "seed": 0, "max_shapes": 5}, "got 1, 0, 2, 5", id="more shapes than cells"
+            {"count": 1, "seed": 0, "max_shapes": 5},
+            "got 1, 0, 2, 5",
+            id="more shapes than cells",
         ),
     ],
 )
@@ -144,8 +164,12 @@ def test_make_scenes_refuses(arguments: dict[str, int], message: str) -> None:
 @pytest.mark.parametrize(
     ("splits", "suffix", "message"),
     [
-        pytest.param({"val": []}, ".png", "expected train, dev or test", id="unknown split"),
-        pytest.param({"dev": []}, ".gif", r"got \['dev'\], '.gif'", id="unknown suffix"),
+        pytest.param(
+            {"val": []}, ".png", "expected train, dev or test", id="unknown split"
+        ),
+        pytest.param(
+            {"dev": []}, ".gif", r"got \['dev'\], '.gif'", id="unknown suffix"
+        ),
         pytest.param(
             {"train": make_scenes(1, 1), "dev": make_scenes(1, 1)},
             ".png",
@@ -154,6 +178,8 @@ def test_make_scenes_refuses(arguments: dict[str, int], message: str) -> None:
         ),
     ],
 )
-def test_write_scenes_refuses(tmp_path: Path, splits: dict, suffix: str, message: str) -> None:
+def test_write_scenes_refuses(
+    tmp_path: Path, splits: dict, suffix: str, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         write_scenes(splits, tmp_path, suffix)

@@ -22,15 +22,26 @@ from regiontalk.cli.main import app
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 NEEDS = {"search": "lancedb", "evaluate": "jinja2"}  # extras
-PHOTOS = {"chelsea.png": "cat.png", "coffee.png": "coffee.png", "rocket.jpg": "rocket.jpg"}
+PHOTOS = {
+    "chelsea.png": "cat.png",
+    "coffee.png": "coffee.png",
+    "rocket.jpg": "rocket.jpg",
+}
 LEAVES = {
-    "caption": ["drawn/cat_regions.jpg", "captions.jsonl", "cat_regions.png", "album/index.html"],
+    "caption": [
+        "drawn/cat_regions.jpg",
+        "captions.jsonl",
+        "cat_regions.png",
+        "album/index.html",
+    ],
     "boxes": ["coffee_boxes.png", "drawn"],
     "train": ["runs/quick/model/model.safetensors"],
     "search": ["hits", "hits.json"],
     "evaluate": ["figures.json", "report/index.html"],
 }
-FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 class Block(NamedTuple):

@@ -10,17 +10,26 @@ import torch
 from PIL import Image
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.drawing.attention import AttentionMaps, attention_maps, draw_attention, heatmap
+from regiontalk.drawing.attention import (
+    AttentionMaps,
+    attention_maps,
+    draw_attention,
+    heatmap,
+)
 from regiontalk.model.region_model import RegionModel
 from regiontalk.runtime.predictor import PhotoFeatures
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import START
 
-PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8))
+PHOTO = Image.fromarray(
+    np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+)
 
 
 @torch.no_grad()
-def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionModel]) -> None:
+def test_the_looks_are_those_of_the_generator(
+    make_tiny: Callable[..., RegionModel],
+) -> None:
     model = make_tiny()
     maps = model.extractor(torch.linspace(-2, 2, 3 * 64 * 64).view(1, 3, 64, 64).sin())
     features = PhotoFeatures(*(part.numpy() for part in maps))
@@ -36,14 +45,22 @@ def test_the_looks_are_those_of_the_generator(make_tiny: Callable[..., RegionMod
             box * torch.tensor([2, 1, 2, 1])
         ).tolist()  # the photo is twice as wide as high
         np.testing.assert_allclose(
-            found.boxes_xyxy[0], [x1, y1, x1 + (x2 - x1) / 7, y1 + (y2 - y1) / 7], rtol=1e-5
+            found.boxes_xyxy[0],
+            [x1, y1, x1 + (x2 - x1) / 7, y1 + (y2 - y1) / 7],
+            rtol=1e-5,
         )
-        np.testing.assert_allclose(found.boxes_xyxy[1, :2], [x1 + (x2 - x1) / 7, y1], rtol=1e-5)
+        np.testing.assert_allclose(
+            found.boxes_xyxy[1, :2], [x1 + (x2 - x1) / 7, y1], rtol=1e-5
+        )
         np.testing.assert_allclose(found.boxes_xyxy[-1, 2:], [x2, y2], rtol=1e-5)
 
 
-def test_cells_in_the_padding_are_left_out(make_tiny: Callable[..., RegionModel]) -> None:
-    found = RegionCaptioner(predictor=TorchPredictor(make_tiny(fit="pad"))).look(PHOTO, "a dog")
+def test_cells_in_the_padding_are_left_out(
+    make_tiny: Callable[..., RegionModel],
+) -> None:
+    found = RegionCaptioner(predictor=TorchPredictor(make_tiny(fit="pad"))).look(
+        PHOTO, "a dog"
+    )
     assert 0 < len(found.boxes_xyxy) < 49 and (found.weights.sum(1) < 1).all()
     assert found.boxes_xyxy.min() >= 0 and (found.boxes_xyxy[:, 2:] <= (90, 60)).all()
 
@@ -64,9 +81,13 @@ def test_a_model_that_does_not_attend(make_tiny: Callable[..., RegionModel]) -> 
     captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
     assert captioner.attends
     plain = captioner.config.generator.model_copy(update={"attention": 0})
-    captioner.predictor.config = captioner.config.model_copy(update={"generator": plain})
+    captioner.predictor.config = captioner.config.model_copy(
+        update={"generator": plain}
+    )
     assert not captioner.attends
-    with pytest.raises(ValueError, match=r"attention: 'tiny' does not attend \(attention = 0\)"):
+    with pytest.raises(
+        ValueError, match=r"attention: 'tiny' does not attend \(attention = 0\)"
+    ):
         captioner.look(PHOTO, "a dog")
 
 
@@ -74,7 +95,10 @@ def halves(weights: list[list[float]]) -> AttentionMaps:
     """Words that look at the left and the right half of a photo of 40x20."""
     boxes = np.array([[0, 0, 20, 20], [20, 0, 40, 20]], dtype=np.float32)
     return AttentionMaps(
-        ("dog", "cat")[: len(weights)], boxes, np.array(weights, dtype=np.float32), (40, 20)
+        ("dog", "cat")[: len(weights)],
+        boxes,
+        np.array(weights, dtype=np.float32),
+        (40, 20),
     )
 
 
@@ -87,7 +111,9 @@ def halves(weights: list[list[float]]) -> AttentionMaps:
         pytest.param([0.0, 0.0], (0.0, 0.0), (0.0, 0.0), id="nowhere"),
     ],
 )
-def test_heat(weights: list[float], left: tuple[float, float], right: tuple[float, float]) -> None:
+def test_heat(
+    weights: list[float], left: tuple[float, float], right: tuple[float, float]
+) -> None:
     light = heatmap(halves([weights]), 0, (200, 100))
     assert light.shape == (100, 200)
     assert left[0] <= light[50, 5] <= left[1] and right[0] <= light[50, -5] <= right[1]
@@ -98,9 +124,13 @@ def test_heat(weights: list[float], left: tuple[float, float], right: tuple[floa
 
 def test_the_sheet() -> None:
     sheet = np.asarray(
-        draw_attention(Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]]))
+        draw_attention(
+            Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]])
+        )
     )
-    top = sheet[100].max(1).astype(int)  # through the three pictures: the photo, dog, cat
+    top = (
+        sheet[100].max(1).astype(int)
+    )  # through the three pictures: the photo, dog, cat
     photo, dog, cat = (top[8 + 328 * place :][:320] for place in range(3))
     assert photo.min() == 255
     assert dog[5] > 240 > 80 > dog[-5] and cat[-5] > 240 > 80 > cat[5]
@@ -108,8 +138,12 @@ def test_the_sheet() -> None:
 
 def test_weights_that_do_not_fit() -> None:
     with pytest.raises(
-        ValueError, match=r"weights: expected \(2, 2\), one a word and box, got \(1, 2\)"
+        ValueError,
+        match=r"weights: expected \(2, 2\), one a word and box, got \(1, 2\)",
     ):
         AttentionMaps(
-            ("dog", "cat"), halves([[1, 0]]).boxes_xyxy, np.ones((1, 2), np.float32), (40, 20)
+            ("dog", "cat"),
+            halves([[1, 0]]).boxes_xyxy,
+            np.ones((1, 2), np.float32),
+            (40, 20),
         )

@@ -44,7 +44,9 @@ def labels_of(
 
     def spy(page: Image.Image, label: _Label) -> None:
         left, top = label.corner
-        boxes.append((left, top, left + label.text.size[0], top + label.text.size[1], page.size))
+        boxes.append(
+            (left, top, left + label.text.size[0], top + label.text.size[1], page.size)
+        )
         write(page, label)
 
     monkeypatch.setattr(module, "_write_label", spy)
@@ -77,7 +79,14 @@ def test_box_and_label_by_hand() -> None:
     colour = colours(1)[0]
     # font 0.024 * sqrt(800 * 600) = 16.6 -> 17, line 17 / 6 = 2.8 -> 3 pixels inward from the
     # corner
-    for point in [(100, 390), (102, 390), (299, 390), (297, 390), (200, 399), (200, 397)]:
+    for point in [
+        (100, 390),
+        (102, 390),
+        (299, 390),
+        (297, 390),
+        (200, 399),
+        (200, 397),
+    ]:
         assert drawn.getpixel(point) == colour, point
     assert drawn.getpixel((200, 300)) == GREY
     # one line of 1.2 * 17 = 20 with 0.2 * 17 = 3 above and below: the label takes the 26 rows above
@@ -103,7 +112,9 @@ def test_bare_box_is_thin_and_wordless(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param((800, 600), 10, "a man in a red shirt", id="usual"),
         pytest.param((800, 600), 40, "a man in a red shirt", id="crowd"),
-        pytest.param((800, 600), 20, "a long caption that never comes to its end " * 4, id="long"),
+        pytest.param(
+            (800, 600), 20, "a long caption that never comes to its end " * 4, id="long"
+        ),
         pytest.param((60, 900), 6, "Donaudampfschifffahrtsgesellschaft", id="narrow"),
         pytest.param((900, 12), 6, "a man", id="flat"),
         pytest.param((1, 1), 3, "a man", id="one-pixel"),
@@ -114,7 +125,10 @@ def test_labels_never_cover_each_other(
     size_wh: tuple[int, int], count: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(count)
-    corners = np.sort(rng.random((count, 2, 2)), axis=1).reshape(count, 4) * [*size_wh, *size_wh]
+    corners = np.sort(rng.random((count, 2, 2)), axis=1).reshape(count, 4) * [
+        *size_wh,
+        *size_wh,
+    ]
     photo = Image.new("RGB", size_wh, GREY)
     scale = max(1, 640 / max(size_wh))
     boxes = labels_of(
@@ -124,16 +138,24 @@ def test_labels_never_cover_each_other(
     )
     for number, box in enumerate(boxes):
         assert box[0] >= 0 and box[1] >= 0
-        assert box[2] <= round(size_wh[0] * scale) and box[3] <= round(size_wh[1] * scale)
+        assert box[2] <= round(size_wh[0] * scale) and box[3] <= round(
+            size_wh[1] * scale
+        )
         for other in boxes[:number]:
             assert (
-                box[2] <= other[0] or other[2] <= box[0] or box[3] <= other[1] or other[3] <= box[1]
+                box[2] <= other[0]
+                or other[2] <= box[0]
+                or box[3] <= other[1]
+                or other[3] <= box[1]
             )
 
 
 def test_captions_without_room_are_listed_below() -> None:
     photo = Image.new("RGB", (640, 480), GREY)
-    region = ((10.0, 10.0, 600.0, 400.0), "a long caption that never comes to its end " * 3)
+    region = (
+        (10.0, 10.0, 600.0, 400.0),
+        "a long caption that never comes to its end " * 3,
+    )
     few, many = (
         draw(photo, said(region, size_wh=(640, 480))),
         draw(photo, said(*[region] * 12, size_wh=(640, 480))),
@@ -164,13 +186,18 @@ def test_whole_caption_stands_in_a_strip() -> None:
     ],
     ids=str,
 )
-def test_small_photos_are_enlarged(size_wh: tuple[int, int], page_wh: tuple[int, int]) -> None:
+def test_small_photos_are_enlarged(
+    size_wh: tuple[int, int], page_wh: tuple[int, int]
+) -> None:
     assert draw(Image.new("RGB", size_wh), said(size_wh=size_wh)).size == page_wh
 
 
 def test_boxes_follow_the_pictures_size() -> None:
     """A photo that was decoded at half its size gets its boxes at half."""
-    half, full = Image.new("RGB", (800, 600), GREY), ((200.0, 400.0, 600.0, 800.0), None)
+    half, full = (
+        Image.new("RGB", (800, 600), GREY),
+        ((200.0, 400.0, 600.0, 800.0), None),
+    )
     wanted = draw(half, said(((100.0, 200.0, 300.0, 400.0), None)))
     assert draw(half, said(full, size_wh=(1600, 1200))).tobytes() == wanted.tobytes()
 
@@ -204,9 +231,17 @@ def test_words_are_joined_to_their_boxes() -> None:
 def test_runs_group_neighbours_of_one_box() -> None:
     words = [("a", 0), ("dog", 0), ("and", 1), ("a", 0), ("cat", 0)]
     runs, height = _lay_sentence(words, 20, 2000)
-    assert [(run.words, run.target) for run in runs] == [("a dog", 0), ("and", 1), ("a cat", 0)]
-    assert all(first.left + first.width < second.left for first, second in pairwise(runs))
-    assert {run.top for run in runs} == {32} and height == 32 + 40  # 1.6 and 2 letter heights of 20
+    assert [(run.words, run.target) for run in runs] == [
+        ("a dog", 0),
+        ("and", 1),
+        ("a cat", 0),
+    ]
+    assert all(
+        first.left + first.width < second.left for first, second in pairwise(runs)
+    )
+    assert {run.top for run in runs} == {
+        32
+    } and height == 32 + 40  # 1.6 and 2 letter heights of 20
     assert _lay_sentence([], 20, 2000) == ([], 0)
 
 
@@ -220,7 +255,9 @@ def test_long_sentences_take_more_rows() -> None:
 
 def test_regions_and_matches_together() -> None:
     result = said(
-        ((10, 10, 200, 200), "a dog"), caption="a dog runs", matches=(match("dog", 0, 0, 800, 600),)
+        ((10, 10, 200, 200), "a dog"),
+        caption="a dog runs",
+        matches=(match("dog", 0, 0, 800, 600),),
     )
     drawn = draw(Image.new("RGB", (800, 600), GREY), result)
     assert drawn.width == 800 and drawn.height > 650
@@ -237,12 +274,18 @@ def test_transparent_and_grey_pictures_are_drawn_on_rgb() -> None:
     [(6, 3, (248, 86)), (4, 3, (248, 86)), (1, 3, (84, 44)), (3, 1, (84, 128))],
 )
 def test_contact_sheet_by_hand(count: int, columns: int, size: tuple[int, int]) -> None:
-    pictures = [Image.new("RGB", (200, 100), (number * 30, 0, 255)) for number in range(count)]
+    pictures = [
+        Image.new("RGB", (200, 100), (number * 30, 0, 255)) for number in range(count)
+    ]
     sheet = contact_sheet(pictures, columns, cell=80)
     assert sheet.size == size
     for number in range(count):
         row, column = divmod(number, columns)
-        assert sheet.getpixel((2 + column * 82 + 40, 2 + row * 42 + 20)) == (number * 30, 0, 255)
+        assert sheet.getpixel((2 + column * 82 + 40, 2 + row * 42 + 20)) == (
+            number * 30,
+            0,
+            255,
+        )
 
 
 @pytest.mark.parametrize(
@@ -253,7 +296,9 @@ def test_contact_sheet_by_hand(count: int, columns: int, size: tuple[int, int]) 
         (1, 1, 0, "columns and cell"),
     ],
 )
-def test_contact_sheet_errors(count: int, columns: int, cell: int, message: str) -> None:
+def test_contact_sheet_errors(
+    count: int, columns: int, cell: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         contact_sheet([Image.new("RGB", (9, 9))] * count, columns, cell)
 
@@ -262,7 +307,8 @@ def test_real_photo(shared: Path) -> None:
     photo = open_image(min((shared / "data/coco/val2017").glob("*.jpg")))
     box = (0.1 * photo.width, 0.2 * photo.height, 0.5 * photo.width, 0.9 * photo.height)
     drawn = draw(
-        photo, said((box, "a bear"), (box, None), size_wh=photo.size, caption="a bear sits")
+        photo,
+        said((box, "a bear"), (box, None), size_wh=photo.size, caption="a bear sits"),
     )
     assert drawn.width >= photo.width and drawn.height > photo.height
 
@@ -273,7 +319,8 @@ def test_a_sentence_that_is_not_sure_is_hedged(monkeypatch: pytest.MonkeyPatch) 
     result = ImageResult("a.jpg", (800, 600), "test", caption)
     strips: list[str] = []
     monkeypatch.setattr(
-        "regiontalk.drawing.draw._caption_strip", lambda text, *_: strips.append(text) or photo
+        "regiontalk.drawing.draw._caption_strip",
+        lambda text, *_: strips.append(text) or photo,
     )
     draw(photo, result)
     assert strips == ["perhaps: a dog runs"]

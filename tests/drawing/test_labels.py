@@ -30,7 +30,11 @@ def shared_area(first: Box, second: Box) -> int:
 
 
 def slow_place(
-    boxes: list[Box], options: list[list[Size]], size_wh: Size, taken: list[Box], most: float
+    boxes: list[Box],
+    options: list[list[Size]],
+    size_wh: Size,
+    taken: list[Box],
+    most: float,
 ) -> list[Placed | None]:
     """The rule of `place_labels` in plain loops: every spot is tried, the first cheapest is taken."""
     stand, placed = list(taken), []
@@ -47,12 +51,18 @@ def slow_place(
             spots = []
             for rank, top in enumerate((y1 - high, y1, y2, y2 - high)):
                 spots += [
-                    (left, top, 0.05 * rank) for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)
+                    (left, top, 0.05 * rank)
+                    for left in (x1, x2 - wide, (x1 + x2 - wide) // 2)
                 ]
             for left in (x2, x1 - wide):
-                spots += [(left, top, 0.25) for top in (y1, (y1 + y2 - high) // 2, y2 - high)]
+                spots += [
+                    (left, top, 0.25) for top in (y1, (y1 + y2 - high) // 2, y2 - high)
+                ]
             for left, top, cost in spots:
-                x, y = max(0, min(left, size_wh[0] - wide)), max(0, min(top, size_wh[1] - high))
+                x, y = (
+                    max(0, min(left, size_wh[0] - wide)),
+                    max(0, min(top, size_wh[1] - high)),
+                )
                 spot = (x, y, x + wide, y + high)
                 if any(
                     shared_area(spot, (box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2))
@@ -65,7 +75,8 @@ def slow_place(
                     + 0.01 * (left != x1)
                 )
                 cost += sum(
-                    shared_area(spot, box) / max(1, (box[2] - box[0]) * (box[3] - box[1]))
+                    shared_area(spot, box)
+                    / max(1, (box[2] - box[0]) * (box[3] - box[1]))
                     for box in boxes
                 )
                 if cost < best_cost - 1e-12:
@@ -77,7 +88,9 @@ def slow_place(
 
 
 def random_boxes(count: int, size_wh: Size, seed: int) -> list[Box]:
-    corners = np.random.default_rng(seed).integers(0, np.array(size_wh) + 1, (count, 2, 2))
+    corners = np.random.default_rng(seed).integers(
+        0, np.array(size_wh) + 1, (count, 2, 2)
+    )
     return [tuple(map(int, (*pair.min(axis=0), *pair.max(axis=0)))) for pair in corners]  # type: ignore[misc]
 
 
@@ -94,15 +107,25 @@ def random_boxes(count: int, size_wh: Size, seed: int) -> list[Box]:
     ],
     ids=str,
 )
-def test_place_labels_against_loops(count: int, size_wh: Size, most: float, seed: int) -> None:
+def test_place_labels_against_loops(
+    count: int, size_wh: Size, most: float, seed: int
+) -> None:
     boxes = random_boxes(count, size_wh, seed)
     rng = np.random.default_rng(seed)
-    options = [[(int(wide), 18), (int(wide) // 2 + 4, 34)] for wide in rng.integers(20, 220, count)]
+    options = [
+        [(int(wide), 18), (int(wide) // 2 + 4, 34)]
+        for wide in rng.integers(20, 220, count)
+    ]
     taken = [(0, 0, min(30, size_wh[0]), min(12, size_wh[1]))]
     placed = place_labels(boxes, options, size_wh, taken, most)
     stand = [*taken, *(place.box for place in placed if place)]
     for number, box in enumerate(stand):
-        assert box[0] >= 0 and box[1] >= 0 and box[2] <= size_wh[0] and box[3] <= size_wh[1]
+        assert (
+            box[0] >= 0
+            and box[1] >= 0
+            and box[2] <= size_wh[0]
+            and box[3] <= size_wh[1]
+        )
         assert not any(shared_area(box, other) for other in stand[:number])
     assert placed == slow_place(boxes, options, size_wh, taken, most)
 
@@ -117,7 +140,9 @@ def test_place_labels_against_loops(count: int, size_wh: Size, most: float, seed
         # is
         pytest.param([(0, 0, 50, 80)], [[(30, 10)]], [(0, 80, 30, 90)], id="below"),
         # the box is the picture: only inside is left; at the top (0.05) before the bottom (0.15)
-        pytest.param([(0, 0, 100, 100)], [[(30, 10)]], [(0, 0, 30, 10)], id="whole-photo"),
+        pytest.param(
+            [(0, 0, 100, 100)], [[(30, 10)]], [(0, 0, 30, 10)], id="whole-photo"
+        ),
         # the second of two equal boxes keeps 2 pixels off the first label (30 wide): the right
         # edge, 100 - 30 = 70
         pytest.param(
@@ -126,19 +151,28 @@ def test_place_labels_against_loops(count: int, size_wh: Size, most: float, seed
             [(20, 30, 50, 40), (70, 30, 100, 40)],
             id="twice",
         ),
-        pytest.param([(90, 40, 100, 80)], [[(30, 10)]], [(70, 30, 100, 40)], id="right-edge"),
+        pytest.param(
+            [(90, 40, 100, 80)], [[(30, 10)]], [(70, 30, 100, 40)], id="right-edge"
+        ),
         pytest.param([(0, 0, 100, 100)], [[(101, 10)]], [None], id="too-wide"),
         pytest.param(
-            [(0, 0, 100, 100)], [[(101, 10), (40, 20)]], [(0, 0, 40, 20)], id="second-size"
+            [(0, 0, 100, 100)],
+            [[(101, 10), (40, 20)]],
+            [(0, 0, 40, 20)],
+            id="second-size",
         ),
-        pytest.param([(0, 0, 100, 100)], [[(60, 60)]], [None], id="hides-more-than-a-third"),
+        pytest.param(
+            [(0, 0, 100, 100)], [[(60, 60)]], [None], id="hides-more-than-a-third"
+        ),
         pytest.param([], [], [], id="nothing"),
     ],
 )
 def test_place_labels_by_hand(
     boxes: list[Box], options: list[list[Size]], wanted: list[Box | None]
 ) -> None:
-    assert [place and place.box for place in place_labels(boxes, options, (100, 100))] == wanted
+    assert [
+        place and place.box for place in place_labels(boxes, options, (100, 100))
+    ] == wanted
 
 
 def test_a_label_keeps_off_a_small_box() -> None:
@@ -184,7 +218,9 @@ def slow_pieces(word: str, room: int) -> list[str]:
 
 
 @pytest.mark.parametrize("room", [1, 12, 50, 1000])
-@pytest.mark.parametrize("word", ["Donaudampfschifffahrtsgesellschaft", "ill", "W", "AVAVAVAVAV"])
+@pytest.mark.parametrize(
+    "word", ["Donaudampfschifffahrtsgesellschaft", "ill", "W", "AVAVAVAVAV"]
+)
 def test_pieces_against_loops(word: str, room: int) -> None:
     assert pieces(word, 14, room) == slow_pieces(word, room)
 
@@ -213,7 +249,12 @@ def test_colours_differ_and_carry_words(count: int) -> None:
 @pytest.mark.parametrize(
     ("colour", "wanted"),
     # 128 / 255 = 0.50196; ((0.50196 + 0.055) / 1.055) ** 2.4 = 0.2159 of green's 0.7152 = 0.1544
-    [((0, 0, 0), 0.0), ((255, 255, 255), 1.0), ((0, 128, 0), 0.1544), ((10, 10, 10), 0.00304)],
+    [
+        ((0, 0, 0), 0.0),
+        ((255, 255, 255), 1.0),
+        ((0, 128, 0), 0.1544),
+        ((10, 10, 10), 0.00304),
+    ],
 )
 def test_brightness_by_hand(colour: tuple[int, int, int], wanted: float) -> None:
     assert brightness(colour) == pytest.approx(wanted, abs=1e-4)

@@ -31,18 +31,25 @@ def captioner(toy_folder: Path) -> RegionCaptioner:
     config = ModelConfig(
         name="tiny",
         extractor=ExtractorConfig(
-            backbone="lcnet_050", same_padding=False, size=64, features=16, proposal_width=8
+            backbone="lcnet_050",
+            same_padding=False,
+            size=64,
+            features=16,
+            proposal_width=8,
         ),
         aligner=AlignerConfig(
-            size=8, word_size=8, hidden=8, cell="gru", normalise=True, sentence_token=True
+            size=8,
+            word_size=8,
+            hidden=8,
+            cell="gru",
+            normalise=True,
+            sentence_token=True,
         ),
         generator=GeneratorConfig(cell="gru", hidden=12, word_size=8),
     )
     torch.manual_seed(0)
     model = RegionModel(config=config, vocabulary=vocabulary)
-    with (
-        torch.no_grad()
-    ):  # first weights would say nothing at all: END is unlikely here, and photos make a difference
+    with torch.no_grad():  # first weights would say nothing at all: END is unlikely here, and photos make a difference
         model.generator.output.bias[END] -= 3.0
         model.generator.picture.weight.mul_(20.0)
         model.generator.output.weight.mul_(20.0)

@@ -27,17 +27,24 @@ from regiontalk.text.vocabulary import tokenize
     ("scores", "own", "expected"),
     [
         # own 3 and 1 against 2: the best is first; of two pairs one is in order; chance 2 of 3
-        pytest.param([3.0, 1.0, 2.0], [1, 1, 0], (1.0, 0.5, 2 / 3, 0.5), id="two against one"),
+        pytest.param(
+            [3.0, 1.0, 2.0], [1, 1, 0], (1.0, 0.5, 2 / 3, 0.5), id="two against one"
+        ),
         pytest.param([1.0, 2.0, 3.0], [0, 0, 1], (1.0, 1.0, 1 / 3, 0.5), id="first"),
         pytest.param(
-            [2.0, 2.0], [1, 0], (0.0, 0.5, 0.5, 0.5), id="a tie is no win, and half a pair"
+            [2.0, 2.0],
+            [1, 0],
+            (0.0, 0.5, 0.5, 0.5),
+            id="a tie is no win, and half a pair",
         ),
         pytest.param([2.0], [1], (1.0, 1.0, 1.0, 1.0), id="nobody else"),
     ],
 )
 def test_outranks(scores: list[float], own: list[int], expected: Any) -> None:
     mine = np.array(own, dtype=bool)
-    assert _outranks(np.array(scores, dtype=np.float32), mine, ~mine) == pytest.approx(expected)
+    assert _outranks(np.array(scores, dtype=np.float32), mine, ~mine) == pytest.approx(
+        expected
+    )
 
 
 def test_judge_by_hand() -> None:
@@ -48,12 +55,19 @@ def test_judge_by_hand() -> None:
         Phrase("elsewhere", (0,)),  # stands in no sentence
         Phrase("nothing", (), caption=0, first_word=2),
     )
-    example = Example(Path("a.jpg"), boxes_xyxy=boxes, phrases=phrases, size_wh=(20, 20))
+    example = Example(
+        Path("a.jpg"), boxes_xyxy=boxes, phrases=phrases, size_wh=(20, 20)
+    )
     # regions: the photo (IoU .25; its centre 10,10 is a corner of both), the first box cut to 10x6
     # (IoU .6), a far one
     places = checked_boxes([[0, 0, 20, 20], [0, 0, 10, 6], [12, 0, 20, 8]])
     labels = torch.tensor([[1, 2, 0, 0, 1]])  # a man ... two hats
-    fixed = [0.0, 1.0, 1.0, 1.0]  # the whole photo: no IoU, centre inside; some region: both
+    fixed = [
+        0.0,
+        1.0,
+        1.0,
+        1.0,
+    ]  # the whole photo: no IoU, centre inside; some region: both
     assert _judge_words(example, places, labels, np.ones(3, dtype=np.bool_)) == [
         [1.0, 1.0, *fixed],
         [0.0, 0.0, *fixed],
@@ -62,13 +76,16 @@ def test_judge_by_hand() -> None:
     ]
 
 
-def test_words_are_aligned_as_the_facade_aligns(captioner: RegionCaptioner, photos: Any) -> None:
+def test_words_are_aligned_as_the_facade_aligns(
+    captioner: RegionCaptioner, photos: Any
+) -> None:
     batch = next(iter(photos(batch=3)))
     found, spoken, _ = word_outcomes(captioner, batch, 0.0)
     slow = []
     for example in batch.examples:
         answers = [
-            captioner.align(str(example.photo), caption).matches for caption in example.captions
+            captioner.align(str(example.photo), caption).matches
+            for caption in example.captions
         ]
         for phrase in example.phrases:
             if phrase.caption is None or phrase.first_word is None or not phrase.boxes:
@@ -78,7 +95,10 @@ def test_words_are_aligned_as_the_facade_aligns(captioner: RegionCaptioner, phot
                 truths = example.boxes_xyxy[list(phrase.boxes)].tolist()
                 x, y = (x1 + x2) / 2, (y1 + y2) / 2
                 slow.append(
-                    any(left <= x <= right and top <= y <= low for left, top, right, low in truths)
+                    any(
+                        left <= x <= right and top <= y <= low
+                        for left, top, right, low in truths
+                    )
                 )
     assert [bool(row[1]) for _, row in found] == slow
     assert sum(spoken.count.values()) == sum(
@@ -123,18 +143,25 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
     ]
     again = evaluate_alignment(photos(), untrained=False, resamples=5)
     assert (
-        again.figures["model"] == found.figures["model"] and "untrained model" not in again.figures
+        again.figures["model"] == found.figures["model"]
+        and "untrained model" not in again.figures
     )
 
 
 def test_untrained_weights_are_the_same_every_time(captioner: RegionCaptioner) -> None:
     state = torch.random.get_rng_state()
-    first, second = (untrained_captioner(captioner).predictor.weights() for _ in range(2))
+    first, second = (
+        untrained_captioner(captioner).predictor.weights() for _ in range(2)
+    )
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    assert torch.equal(state, torch.random.get_rng_state())  # nobody else's chance is touched
+    assert torch.equal(
+        state, torch.random.get_rng_state()
+    )  # nobody else's chance is touched
 
 
 def test_nothing_to_measure(captioner: RegionCaptioner, photos: Any) -> None:
     bare = Example(photos().examples[0].photo, ("a dog",))
-    with pytest.raises(ValueError, match="expected boxes with phrases inside sentences"):
+    with pytest.raises(
+        ValueError, match="expected boxes with phrases inside sentences"
+    ):
         evaluate_alignment(EncodedPhotos(captioner, [bare]))

@@ -37,13 +37,16 @@ def test_fit_is_the_least_loss() -> None:
     random = np.random.default_rng(1)
     evidence, right = random.normal(size=(60, 3)), random.random(60) < 0.4
     found = fit_logistic(evidence, right)
-    target = np.where(right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2))
+    target = np.where(
+        right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2)
+    )
 
     def loss(bias: float, *weights: float) -> float:
         logits = bias + evidence @ weights
         slopes = np.array(weights) * evidence.std(axis=0)
         return float(
-            (np.logaddexp(0, logits) - target * logits).mean() + 1e-3 * (slopes**2).sum() / 2
+            (np.logaddexp(0, logits) - target * logits).mean()
+            + 1e-3 * (slopes**2).sum() / 2
         )
 
     best = (found.bias, found.per_word, found.per_match, found.per_box)
@@ -78,9 +81,16 @@ def test_fit_half_judges_the_other_half() -> None:
         Judged(f"p{row}", float(value), 0.0, 1.0, bool(right[row]))
         for row, value in enumerate(values)
     ]
-    found = fit_half(rows[:1000], rows[1000:], before=Calibration(bias=-3.0), resamples=5)
-    assert found.after.error.value < 0.06 < found.before.error.value and found.fitted_on == 1000
-    with pytest.raises(ValueError, match="expected captions in both halves, got 1000 and 0"):
+    found = fit_half(
+        rows[:1000], rows[1000:], before=Calibration(bias=-3.0), resamples=5
+    )
+    assert (
+        found.after.error.value < 0.06 < found.before.error.value
+        and found.fitted_on == 1000
+    )
+    with pytest.raises(
+        ValueError, match="expected captions in both halves, got 1000 and 0"
+    ):
         fit_half(rows[:1000], [], before=Calibration())
 
 
@@ -90,7 +100,11 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
     fitted = ["photo, before", "photo, after", "region, before", "region, after"]
     assert list(result.figures)[:4] == fitted
     assert "region, phrases, annotated boxes" in result.figures
-    assert result.counts["photo captions fitted on"] == result.counts["photo captions judged"] == 3
+    assert (
+        result.counts["photo captions fitted on"]
+        == result.counts["photo captions judged"]
+        == 3
+    )
     assert len(result.outputs) == 20  # ten bins each
     config = with_fit(captioner.config, fit)
     assert (

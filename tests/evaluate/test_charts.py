@@ -8,7 +8,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from regiontalk.evaluate.charts import Chart, Line, histogram, rank_curve, reliability_chart
+from regiontalk.evaluate.charts import (
+    Chart,
+    Line,
+    histogram,
+    rank_curve,
+    reliability_chart,
+)
 from regiontalk.evaluate.plots import svg
 from regiontalk.metrics.calibration import reliability
 
@@ -16,10 +22,13 @@ from regiontalk.metrics.calibration import reliability
 def test_rank_curve_by_hand() -> None:
     # ranks 1, 2, 4 and 12 of two photos: one of four at 1, two at 2 and 3, three at 5 and 10; K
     # ends at the last rank
-    line = rank_curve("found", np.array([1, 2, 4, 12]), ["a", "a", "b", "b"], 10, resamples=20)
+    line = rank_curve(
+        "found", np.array([1, 2, 4, 12]), ["a", "a", "b", "b"], 10, resamples=20
+    )
     assert line.x == (1, 2, 3, 5, 10) and line.y == (0.25, 0.5, 0.5, 0.75, 0.75)
     assert all(
-        low <= value <= high for low, value, high in zip(line.low, line.y, line.high, strict=True)
+        low <= value <= high
+        for low, value, high in zip(line.low, line.y, line.high, strict=True)
     )
 
 
@@ -27,7 +36,9 @@ def test_rank_curve_by_hand() -> None:
     ("groups", "lines"),
     [
         # 0..4 in four bins: 0 | 1 | - | 3 and 4
-        pytest.param({"a": [0.0, 1.0, 3.0, 4.0]}, {"a": (0.25, 0.25, 0.0, 0.5)}, id="one"),
+        pytest.param(
+            {"a": [0.0, 1.0, 3.0, 4.0]}, {"a": (0.25, 0.25, 0.0, 0.5)}, id="one"
+        ),
         pytest.param(
             {"a": [0.0, 4.0], "b": [4.0]},
             {"a": (0.5, 0, 0, 0.5), "b": (0, 0, 0, 1.0)},
@@ -37,7 +48,9 @@ def test_rank_curve_by_hand() -> None:
         pytest.param({"a": []}, {}, id="nothing"),
     ],
 )
-def test_histogram(groups: dict[str, list[float]], lines: dict[str, tuple[float, ...]]) -> None:
+def test_histogram(
+    groups: dict[str, list[float]], lines: dict[str, tuple[float, ...]]
+) -> None:
     found = histogram("title", "value", groups, bins=4)
     assert {line.name: line.y for line in found.lines} == lines
     assert all(len(line.x) == len(line.y) + 1 for line in found.lines)

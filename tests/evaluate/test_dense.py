@@ -21,7 +21,9 @@ EMPTY = MeteorTables()  # exact words and stems only
 def test_detections_are_the_proposals(captioner: Any, photos: Any) -> None:
     encoded = photos(batch=4)
     found = detect(encoded, 5, 2, nms_iou=1)
-    assert [photo.photo for photo in found] == [example.id for example in encoded.examples]
+    assert [photo.photo for photo in found] == [
+        example.id for example in encoded.examples
+    ]
     for photo, example in zip(found, encoded.examples, strict=True):
         said = captioner.caption(
             str(example.photo), regions=5, beams=2, threshold=0.0, merge=False
@@ -47,9 +49,9 @@ def test_what_overlaps_is_suppressed(photos: Any) -> None:
             if len(kept) < 5 and (iou(box[None], every.boxes_xyxy[kept]) <= 0.3).all():
                 kept.append(row)
         assert np.allclose(few.boxes_xyxy, every.boxes_xyxy[kept], atol=1e-3)
-        assert list(few.captions) == [every.captions[row] for row in kept] and 0 < len(kept) < len(
-            every.captions
-        )
+        assert list(few.captions) == [every.captions[row] for row in kept] and 0 < len(
+            kept
+        ) < len(every.captions)
         assert few.scores == pytest.approx(every.scores[kept], abs=1e-5)
 
 
@@ -59,7 +61,9 @@ def test_the_look_up_is_meteor(photos: Any) -> None:
 
     def slow(said: str, references: Any) -> float:
         groups = [[ptb_tokenize(text) for text in references]]
-        value = float(corpus_meteor(meteor_statistics([ptb_tokenize(said)], groups, EMPTY)[0]))
+        value = float(
+            corpus_meteor(meteor_statistics([ptb_tokenize(said)], groups, EMPTY)[0])
+        )
         assert quick(said, references) == pytest.approx(value)
         return value
 
@@ -75,12 +79,18 @@ def test_with_and_without_tables(photos: Any, monkeypatch: pytest.MonkeyPatch) -
     assert row["mean AP"] is not None and row["AP at IoU 0.3"] is not None
     monkeypatch.setattr(dense, "find_tables", lambda: (None, "no tables"))
     found = evaluate_dense(encoded, regions=3, resamples=5)
-    assert found.figures["model"]["mean AP"] is None and "mean AP: no tables" in found.notes
+    assert (
+        found.figures["model"]["mean AP"] is None
+        and "mean AP: no tables" in found.notes
+    )
     assert (
         found.figures["model"]["mean AP (METEOR exact, stem)"] == row["mean AP"]
     )  # the tables above are empty too
     assert found.figures["model"]["localisation AP"] == row["localisation AP"]
-    assert [chart.kind for chart in found.charts] == ["lines", "histogram"] and found.cases["best"]
+    assert [chart.kind for chart in found.charts] == [
+        "lines",
+        "histogram",
+    ] and found.cases["best"]
 
 
 def test_without_a_stemmer(photos: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,4 +103,7 @@ def test_without_a_stemmer(photos: Any, monkeypatch: pytest.MonkeyPatch) -> None
         set(found.figures["model"]) == {"mean AP", "localisation AP"}
         and found.figures["model"]["mean AP"] is None
     )
-    assert any("snowballstemmer" in note for note in found.notes) and len(found.charts) == 1
+    assert (
+        any("snowballstemmer" in note for note in found.notes)
+        and len(found.charts) == 1
+    )

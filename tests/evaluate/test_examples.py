@@ -15,7 +15,9 @@ from regiontalk.records import Example, checked_boxes
 @pytest.mark.parametrize(
     ("values", "photos", "chosen"),
     [
-        pytest.param([1, 5, 3, 2, 4, 0], "abcdef", ([1, 4], [3, 2], [5, 0]), id="two of each"),
+        pytest.param(
+            [1, 5, 3, 2, 4, 0], "abcdef", ([1, 4], [3, 2], [5, 0]), id="two of each"
+        ),
         pytest.param([5, 4, 3, 2, 1], "aabcc", ([0], [2], [4]), id="a photo once"),
         pytest.param([1, 1, 1], "abc", ([0], [1], [2]), id="ties by order"),
         pytest.param([1.0, 2.0], "ab", ([1], [], [0]), id="two photos"),
@@ -25,11 +27,15 @@ from regiontalk.records import Example, checked_boxes
 def test_pick(values: list[float], photos: str, chosen: tuple[list[int], ...]) -> None:
     found = pick(values, photos, lambda row: Case(str(row), ()), each=2)
     assert list(found) == ["best", "median", "worst"]
-    assert tuple([int(case.value) for case in cases] for cases in found.values()) == chosen
+    assert (
+        tuple([int(case.value) for case in cases] for cases in found.values()) == chosen
+    )
 
 
 def test_boxes_are_cut_at_the_edge_and_truths_stay_bare() -> None:
-    example = Example(Path("a.jpg"), boxes_xyxy=checked_boxes([[0, 0, 5, 5]]), size_wh=(10, 8))
+    example = Example(
+        Path("a.jpg"), boxes_xyxy=checked_boxes([[0, 0, 5, 5]]), size_wh=(10, 8)
+    )
     boxes = [((2.0, 2.0, 10.001, 8.0), "a dog"), ((10.0, 0.0, 10.001, 4.0), "gone")]
     drawn = on_boxes(example, boxes, example.boxes_xyxy)
     assert [(region.box, region.text) for region in drawn.regions] == [
@@ -47,4 +53,6 @@ def test_words_on_their_boxes(captioner: RegionCaptioner, photos: Any) -> None:
         on_words(captioner, example, sentence).matches
         == captioner.align(example.photo, sentence).matches
     )
-    assert on_words(captioner, example, "xyzzy").matches == ()  # no word that the model knows
+    assert (
+        on_words(captioner, example, "xyzzy").matches == ()
+    )  # no word that the model knows

@@ -37,7 +37,9 @@ def examples(toy_folder: Path) -> list[Example]:
     boxes = np.array([[0, 0, 50, 100], [90, 90, 99, 99]], np.float32)
     phrases = (Phrase("dog", (0,)), Phrase("cat", (1,)))
     photos = [example.photo for example in read_split(toy_folder, "dev")[0]]
-    return [Example(photo, (), boxes, phrases, (100, 100), photo.stem) for photo in photos]
+    return [
+        Example(photo, (), boxes, phrases, (100, 100), photo.stem) for photo in photos
+    ]
 
 
 WORDS = {"dog": ["dog"], "cat": ["cat"]}
@@ -60,13 +62,19 @@ def test_rows_and_counts(captioner: RegionCaptioner, examples: list[Example]) ->
     detector = result.figures["fixed"]
     values = {name: figure.value for name, figure in detector.items()}  # type: ignore[union-attr]
     assert values == {"words a photo": 1.0, "precision": 1.0, "coverage": 1.0}
-    assert {"recall by 19 proposals", "recall by 50 proposals"} <= set(result.figures["model"])
+    assert {"recall by 19 proposals", "recall by 50 proposals"} <= set(
+        result.figures["model"]
+    )
 
 
-def test_words_are_those_of_a_user(captioner: RegionCaptioner, examples: list[Example]) -> None:
+def test_words_are_those_of_a_user(
+    captioner: RegionCaptioner, examples: list[Example]
+) -> None:
     result = evaluate_names(captioner, examples, WORDS, resamples=10)
     captioned = captioner.caption_many([example.photo for example in examples])
-    texts = [region.text for item in captioned for region in item.regions if region.text]
+    texts = [
+        region.text for item in captioned for region in item.regions if region.text
+    ]
     words = result.figures["model"]["words a photo"].value  # type: ignore[union-attr]
     assert words == pytest.approx(len(texts) / len(examples))
 

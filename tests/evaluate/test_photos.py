@@ -22,7 +22,9 @@ from regiontalk.regions.extractor import Maps
 
 
 def batch(
-    size_wh: tuple[int, int] | None, photo_wh: tuple[int, int], preprocessing: Preprocessing
+    size_wh: tuple[int, int] | None,
+    photo_wh: tuple[int, int],
+    preprocessing: Preprocessing,
 ) -> PhotoBatch:
     nothing = torch.zeros(1, 1)
     return PhotoBatch(
@@ -47,11 +49,21 @@ def batch(
         ),
         # no annotation size: the file's 200x50 to 100x100: x / 2, y * 2
         pytest.param(
-            None, (200, 50), "squash", [20, 10, 40, 50], [10, 20, 20, 100], id="the file's own size"
+            None,
+            (200, 50),
+            "squash",
+            [20, 10, 40, 50],
+            [10, 20, 20, 100],
+            id="the file's own size",
         ),
         # annotated 400x200, stored 200x100, letterboxed to 100x50 with 25 above: x / 4, y / 4 + 25
         pytest.param(
-            (400, 200), (200, 100), "pad", [40, 20, 80, 60], [10, 30, 20, 40], id="letterboxed"
+            (400, 200),
+            (200, 100),
+            "pad",
+            [40, 20, 80, 60],
+            [10, 30, 20, 40],
+            id="letterboxed",
         ),
         # annotated 400x200 but stored as a square: the network saw the square, so nothing is
         # letterboxed
@@ -79,7 +91,10 @@ def test_boxes_there_and_back(
 
 
 def test_pad_with_whole() -> None:
-    rows = [np.array([[1, 2, 3, 4]], dtype=np.float32), np.zeros((0, 4), dtype=np.float32)]
+    rows = [
+        np.array([[1, 2, 3, 4]], dtype=np.float32),
+        np.zeros((0, 4), dtype=np.float32),
+    ]
     padded = pad_with_whole(rows, 64)
     assert padded.tolist() == [[[1, 2, 3, 4]], [[0, 0, 64, 64]]]
 
@@ -99,14 +114,19 @@ def test_batches_cover_all_photos_in_order(photos: Any) -> None:
 def test_take_slices_all_fields(photos: Any) -> None:
     whole = next(iter(photos(batch=6)))
     part = whole.take([3, 1])
-    assert [example.id for example in part.examples] == [whole.examples[3].id, whole.examples[1].id]
+    assert [example.id for example in part.examples] == [
+        whole.examples[3].id,
+        whole.examples[1].id,
+    ]
     assert all(
         np.array_equal(some, every[[3, 1]])
         for some, every in zip(part.features, whole.features, strict=True)
     )
 
 
-def test_box_vectors_leave_the_padding_out(captioner: RegionCaptioner, photos: Any) -> None:
+def test_box_vectors_leave_the_padding_out(
+    captioner: RegionCaptioner, photos: Any
+) -> None:
     part = next(iter(photos(batch=2)))
     boxes = [
         np.array([[0, 0, 64, 64], [8, 8, 40, 40]], dtype=np.float32),
@@ -124,7 +144,9 @@ def test_a_broken_photo_is_left_out_and_named(
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     good = photos().examples[0]
-    encoded = EncodedPhotos(captioner, [Example(broken), good, Example(broken)], batch=1)
+    encoded = EncodedPhotos(
+        captioner, [Example(broken), good, Example(broken)], batch=1
+    )
     assert [example.id for part in encoded for example in part.examples] == [good.id]
     assert len(encoded.broken) == 2 and "broken.jpg" in encoded.broken[0]
 

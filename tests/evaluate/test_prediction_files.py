@@ -24,18 +24,28 @@ RESULTS = [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "a ca
         ),
         pytest.param({"1": "a dog"}, [("1", "a dog")], id="id to caption"),
         pytest.param(
-            {"1": ["a dog", "a cat"]}, [("1", "a dog"), ("1", "a cat")], id="id to captions"
+            {"1": ["a dog", "a cat"]},
+            [("1", "a dog"), ("1", "a cat")],
+            id="id to captions",
         ),
         pytest.param(
             {"1": [{"caption": "a dog"}]},
             [("1", "a dog")],
             id="id to records, as coco-caption holds them",
         ),
-        pytest.param({"results": RESULTS}, [("1", "a dog"), ("2", "a cat")], id="wrapped"),
-        pytest.param([{"image_id": 6.0, "caption": "x"}], [("6", "x")], id="float ids"),
-        pytest.param([{"image_id": "006", "caption": None}], [("6", "")], id="padded, null"),
         pytest.param(
-            {"images": [{"filename": "a.jpg", "sentences": [{"raw": "x"}, {"raw": "y"}]}]},
+            {"results": RESULTS}, [("1", "a dog"), ("2", "a cat")], id="wrapped"
+        ),
+        pytest.param([{"image_id": 6.0, "caption": "x"}], [("6", "x")], id="float ids"),
+        pytest.param(
+            [{"image_id": "006", "caption": None}], [("6", "")], id="padded, null"
+        ),
+        pytest.param(
+            {
+                "images": [
+                    {"filename": "a.jpg", "sentences": [{"raw": "x"}, {"raw": "y"}]}
+                ]
+            },
             [("a.jpg", "x"), ("a.jpg", "y")],
             id="Karpathy's file",
         ),
@@ -73,7 +83,9 @@ def test_caption_pairs(values: Any, pairs: list[Any], tmp_path: Path) -> None:
             id="a list",
         ),
         pytest.param("3", "expected a list of image_id and caption", id="a number"),
-        pytest.param('{"1": [3]}', "expected a list of image_id and caption", id="no text"),
+        pytest.param(
+            '{"1": [3]}', "expected a list of image_id and caption", id="no text"
+        ),
     ],
 )
 def test_bad_caption_files(text: str | None, message: str, tmp_path: Path) -> None:

@@ -26,8 +26,12 @@ def test_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) -> None:
         for truth in batch.examples[0].boxes_xyxy:
             overlap = box_ops.iou(places, truth[None])[:, 0]
             for count in (20, 100):
-                covered["proposals alone", count] += bool((overlap[1 : count + 1] >= 0.5).any())
-                covered["whole photo among them", count] += bool((overlap[:count] >= 0.5).any())
+                covered["proposals alone", count] += bool(
+                    (overlap[1 : count + 1] >= 0.5).any()
+                )
+                covered["whole photo among them", count] += bool(
+                    (overlap[:count] >= 0.5).any()
+                )
             total += 1
     for (name, count), times in covered.items():
         figure = found.figures[name][f"{count} boxes IoU 0.5"]

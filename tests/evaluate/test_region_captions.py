@@ -59,7 +59,8 @@ def example(*phrases: Phrase) -> Example:
 )
 def test_one_box_things(phrases: list[Phrase], things: list[Any]) -> None:
     found = [
-        (thing.entity, thing.box, thing.phrases) for thing in one_box_things(example(*phrases))
+        (thing.entity, thing.box, thing.phrases)
+        for thing in one_box_things(example(*phrases))
     ]
     assert found == things
 
@@ -81,13 +82,15 @@ def test_left_out_counts_phrases_and_chains() -> None:
     }
 
 
-def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any) -> None:
+def test_speak_equals_one_box_at_a_time(
+    captioner: RegionCaptioner, photos: Any
+) -> None:
     batch = next(iter(photos(batch=6)))
     random = np.random.default_rng(0)
     corner = random.uniform(0, 30, (6, 3, 2))
-    boxes = np.concatenate([corner, corner + random.uniform(10, 30, (6, 3, 2))], axis=2).astype(
-        np.float32
-    )
+    boxes = np.concatenate(
+        [corner, corner + random.uniform(10, 30, (6, 3, 2))], axis=2
+    ).astype(np.float32)
     wanted = [boxes[row, : (1, 3, 0, 2, 3, 1)[row]] for row in range(6)]
     found = caption_boxes(captioner, batch, wanted, beams=2)
     assert [len(own) for own in found] == [1, 3, 0, 2, 3, 1]
@@ -96,7 +99,9 @@ def test_speak_equals_one_box_at_a_time(captioner: RegionCaptioner, photos: Any)
         for box, spoken in zip(own, found[row], strict=True):
             alone = box[None, None]
             caption = captioner.write(features, alone, 2)
-            fluency, match = captioner.confidence_features(features, alone, caption)[0].tolist()
+            fluency, match = captioner.confidence_features(features, alone, caption)[
+                0
+            ].tolist()
             assert spoken.text == captioner.vocabulary.decode(caption[0].words) != ""
             assert (spoken.mean_log_prob, spoken.alignment_score) == pytest.approx(
                 (fluency, match), abs=1e-4
@@ -112,7 +117,9 @@ def test_whole_photos(captioner: RegionCaptioner, photos: Any) -> None:
         == [example.id for example in examples]
         == [example.id for example in encoded.examples]
     )
-    single = captioner.caption_many([encoded.examples[5].photo], regions=0, beams=2)[0].caption
+    single = captioner.caption_many([encoded.examples[5].photo], regions=0, beams=2)[
+        0
+    ].caption
     assert single is not None and said[encoded.examples[5].id].text == single.text
     last = list(encoded)[-1]
     whole = captioner.predictor.photo_features(last.features)

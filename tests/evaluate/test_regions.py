@@ -52,7 +52,11 @@ def test_rows_and_counts(photos: Any, snippet_file: Path) -> None:
     found = evaluate_regions(photos(batch=4), training, beams=2, resamples=5)
     baselines = ["model", "ranking", "nearest region", "photo model on the crop"]
     assert list(found.figures) == [*baselines, MATCHED, UNMOVED, SAME, HUMAN]
-    assert [chart.kind for chart in found.charts] == ["histogram", "reliability", "histogram"]
+    assert [chart.kind for chart in found.charts] == [
+        "histogram",
+        "reliability",
+        "histogram",
+    ]
     assert set(found.cases) == {"best", "median", "worst"}
     # the nearest training region of a box is the box itself, and its snippet is the truth
     assert found.figures["nearest region"]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
@@ -75,14 +79,20 @@ def test_the_ranking_takes_the_highest_alignment(
     found = evaluate_regions(encoded, training, crops=False, resamples=5)
     assert training.bank is not None
     for output in found.outputs[:4]:
-        example = next(example for example in encoded.examples if example.id == output["photo"])
+        example = next(
+            example for example in encoded.examples if example.id == output["photo"]
+        )
         scores = []
-        for (
-            text
-        ) in training.bank.texts:  # one snippet and one box at a time, through the model's parts
-            words, mask = captioner.predictor.encode_text([captioner.vocabulary.encode(text)])
+        for text in (
+            training.bank.texts
+        ):  # one snippet and one box at a time, through the model's parts
+            words, mask = captioner.predictor.encode_text(
+                [captioner.vocabulary.encode(text)]
+            )
             maps = captioner.encode([open_photo(example.photo)])
-            box = captioner.preprocessing.to_network([output["box"]], example.size_wh or (0, 0))
+            box = captioner.preprocessing.to_network(
+                [output["box"]], example.size_wh or (0, 0)
+            )
             vector = captioner.predictor.embed_regions(
                 captioner.predictor.region_features(maps, torch.from_numpy(box)[None])
             )
@@ -98,12 +108,18 @@ def test_crops_are_the_pixels_of_the_box(
     boxes = np.array(
         [[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32
     )  # annotated on a picture of 100x200
-    phrases = (Phrase("everything", (0,), entity="1"), Phrase("a part", (1,), entity="2"))
+    phrases = (
+        Phrase("everything", (0,), entity="1"),
+        Phrase("a part", (1,), entity="2"),
+    )
     photo = EncodedPhotos(
-        captioner, [replace(example, boxes_xyxy=boxes, phrases=phrases, size_wh=(100, 200))]
+        captioner,
+        [replace(example, boxes_xyxy=boxes, phrases=phrases, size_wh=(100, 200))],
     )
     said = list(caption_crops(photo, describe_boxes(photo, 2), 2).values())
-    open_image(example.photo).crop((wide // 2, high // 4, wide, high)).save(tmp_path / "part.png")
+    open_image(example.photo).crop((wide // 2, high // 4, wide, high)).save(
+        tmp_path / "part.png"
+    )
     slow = captioner.caption_many(
         [str(example.photo), str(tmp_path / "part.png")], regions=0, beams=2
     )
@@ -125,7 +141,9 @@ def test_matched_proposals_equal_loops(captioner: RegionCaptioner, photos: Any) 
             if thing.id in found:
                 own = found[thing.id]
                 assert own.iou == pytest.approx(float(overlaps[best]), abs=1e-5)
-                said = captioner.write(batch.features, boxes[:, best : best + 1], 2)[0].words
+                said = captioner.write(batch.features, boxes[:, best : best + 1], 2)[
+                    0
+                ].words
                 assert own.caption.text == captioner.vocabulary.decode(said)
 
 

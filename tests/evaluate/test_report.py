@@ -61,13 +61,20 @@ def test_everything_is_in_one_file(timed: Timed, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     reader = Reader()
     reader.feed(text)
-    assert {tag for tag, _ in reader.tags} & {"script", "link", "iframe", "object"} == set()
+    assert {tag for tag, _ in reader.tags} & {
+        "script",
+        "link",
+        "iframe",
+        "object",
+    } == set()
     sources = [values["src"] or "" for tag, values in reader.tags if "src" in values]
     assert [source.partition(";")[0] for source in sources] == [
         "data:image/svg+xml",
         "data:image/jpeg",
     ]
-    assert all(values["href"] == "#captions" for tag, values in reader.tags if "href" in values)
+    assert all(
+        values["href"] == "#captions" for tag, values in reader.tags if "href" in values
+    )
     assert all(values.get("alt") for tag, values in reader.tags if tag == "img")
     assert not re.search(r"url\(|@import", text) and "default-src 'none'" in text
     for said in (

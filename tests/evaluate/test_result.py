@@ -26,9 +26,14 @@ NAN = float("nan")
     ("column", "figure", "text"),
     [
         pytest.param(
-            "R@1", Interval(0.125, 0.1, 0.15), "12.5\n10.0-15.0", id="share with interval"
+            "R@1",
+            Interval(0.125, 0.1, 0.15),
+            "12.5\n10.0-15.0",
+            id="share with interval",
         ),
-        pytest.param("median rank", Interval(12.5, 3.5, 26.0), "12.5\n3.5-26.0", id="rank"),
+        pytest.param(
+            "median rank", Interval(12.5, 3.5, 26.0), "12.5\n3.5-26.0", id="rank"
+        ),
         pytest.param("R@1", Interval(0.5, NAN, NAN), "50.0", id="no interval"),
         pytest.param("distinct-1", 0.25, "25.0", id="number"),
         pytest.param("METEOR", None, "-", id="could not run"),
@@ -42,7 +47,9 @@ def test_cell(column: str, figure: Figure, text: str) -> None:
     ("figure", "value"),
     [
         pytest.param(
-            Interval(0.5, 0.25, NAN), {"value": 0.5, "low": 0.25, "high": None}, id="interval"
+            Interval(0.5, 0.25, NAN),
+            {"value": 0.5, "low": 0.25, "high": None},
+            id="interval",
         ),
         pytest.param(NAN, None, id="not a number"),
         pytest.param(None, None, id="none"),
@@ -74,17 +81,23 @@ def test_result_is_plain_json() -> None:
 
 def test_caption_row_and_notes() -> None:
     scores = score_captions(
-        {1: "a dog", 2: ""}, {1: ["a dog"], 2: ["a cat"]}, training=["a dog"], resamples=5
+        {1: "a dog", 2: ""},
+        {1: ["a dog"], 2: ["a cat"]},
+        training=["a dog"],
+        resamples=5,
     )
     row = caption_row(scores)
     # spoken words: a, dog; both distinct; the one caption with words stands in training; two words
     # a caption
     variety = [
-        row[name].value for name in ("distinct-1", "vocabulary", "mean length", "in training")
+        row[name].value
+        for name in ("distinct-1", "vocabulary", "mean length", "in training")
     ]  # type: ignore[union-attr]
     assert variety == [1.0, 2.0, 2.0, 1.0]
     assert {"BLEU-4", "CIDEr-D", "ROUGE-L"} <= set(row)
-    assert any("model: empty prediction: 1" in line for line in caption_notes("model", scores))
+    assert any(
+        "model: empty prediction: 1" in line for line in caption_notes("model", scores)
+    )
 
 
 def test_unique_keeps_the_order() -> None:

@@ -11,7 +11,12 @@ import pytest
 import torch
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.evaluate.training_bank import embed_texts, nearest, read_snippets, read_training
+from regiontalk.evaluate.training_bank import (
+    embed_texts,
+    nearest,
+    read_snippets,
+    read_training,
+)
 from regiontalk.export.snippets import photo_snippets
 from regiontalk.text.vocabulary import tokenize
 
@@ -26,7 +31,9 @@ def test_nearest_takes_the_first_of_equals() -> None:
     )
 
 
-def test_bags_give_the_scores_of_the_facade(captioner: RegionCaptioner, photos: Any) -> None:
+def test_bags_give_the_scores_of_the_facade(
+    captioner: RegionCaptioner, photos: Any
+) -> None:
     texts = [
         "a small red circle",
         "square",
@@ -37,14 +44,20 @@ def test_bags_give_the_scores_of_the_facade(captioner: RegionCaptioner, photos: 
     numbers = [captioner.vocabulary.encode(text) for text in texts]
     boxes, scores = captioner.phrase_scores(batch.features, [numbers], 3)
     predictor = captioner.predictor
-    regions = predictor.embed_regions(predictor.region_features(batch.features, boxes))[0]
-    np.testing.assert_allclose(embed_texts(captioner, texts) @ regions.T, scores[0], atol=1e-5)
+    regions = predictor.embed_regions(predictor.region_features(batch.features, boxes))[
+        0
+    ]
+    np.testing.assert_allclose(
+        embed_texts(captioner, texts) @ regions.T, scores[0], atol=1e-5
+    )
 
 
 def test_inferred_snippets_are_those_of_the_snippets_verb(
     captioner: RegionCaptioner, photos: Any
 ) -> None:
-    encoded = photos("train", batch=1)  # as the verb does: other batches round otherwise
+    encoded = photos(
+        "train", batch=1
+    )  # as the verb does: other batches round otherwise
     found = read_training(encoded, infer=True)
     best: dict[tuple[str, tuple[float, ...]], tuple[float, str]] = {}
     texts: set[str] = set()
@@ -56,9 +69,13 @@ def test_inferred_snippets_are_those_of_the_snippets_verb(
                 best[key] = (row["score"], row["text"])
     assert found.bank is not None and set(found.bank.texts) == texts
     assert len(found.bank.best) == len(found.bank.features) == len(best)
-    np.testing.assert_allclose(np.linalg.norm(found.bank.features, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(found.bank.features, axis=1), 1, atol=1e-5
+    )
     whole = [
-        " ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions
+        " ".join(tokenize(caption))
+        for example in encoded.examples
+        for caption in example.captions
     ]
     assert all(any(text in sentence for sentence in whole) for text in texts)
     assert list(found.sentences()) == [
@@ -70,7 +87,9 @@ def test_a_large_beta_gives_whole_sentences(photos: Any) -> None:
     encoded = photos("train", batch=4)
     found = read_training(encoded, infer=True, beta=1e6)
     whole = {
-        " ".join(tokenize(caption)) for example in encoded.examples for caption in example.captions
+        " ".join(tokenize(caption))
+        for example in encoded.examples
+        for caption in example.captions
     }
     assert found.bank is not None and set(found.bank.texts) == whole
 
@@ -80,7 +99,12 @@ def test_snippets_from_a_file(photos: Any, tmp_path: Path) -> None:
     name = encoded.examples[1].id
     rows = [
         {"photo": name, "box": [0, 0, 30, 30], "text": "a circle", "score": 0.5},
-        {"photo": f"somewhere/{name}", "box": [0, 0, 30, 30], "text": "red", "score": 0.75},
+        {
+            "photo": f"somewhere/{name}",
+            "box": [0, 0, 30, 30],
+            "text": "red",
+            "score": 0.75,
+        },
         {"photo": name, "box": [10, 10, 60, 60], "text": "a square"},
         {"photo": "another.jpg", "box": [0, 0, 1, 1], "text": "never used"},
     ]
@@ -102,10 +126,14 @@ def test_snippets_from_a_file(photos: Any, tmp_path: Path) -> None:
     [
         pytest.param("no json", ":1: expected photo, box and text", id="not JSON"),
         pytest.param(
-            '{"photo": "a.jpg", "box": [0, 0, 1, 1]}', "expected photo, box and text", id="no text"
+            '{"photo": "a.jpg", "box": [0, 0, 1, 1]}',
+            "expected photo, box and text",
+            id="no text",
         ),
         pytest.param(
-            '{"photo": "a.jpg", "box": 3, "text": "x"}', "expected photo, box and text", id="no box"
+            '{"photo": "a.jpg", "box": 3, "text": "x"}',
+            "expected photo, box and text",
+            id="no box",
         ),
         pytest.param(None, "expected snippets, one JSON object a line", id="no file"),
     ],
@@ -120,5 +148,7 @@ def test_bad_snippet_files(text: str | None, message: str, tmp_path: Path) -> No
 
 def test_blank_snippets_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
-    path.write_text('{"photo": "a.jpg", "box": [0, 0, 1, 1], "text": " ", "score": null}\n')
+    path.write_text(
+        '{"photo": "a.jpg", "box": [0, 0, 1, 1], "text": " ", "score": null}\n'
+    )
     assert read_snippets(path) == {}

@@ -38,19 +38,27 @@ def spoken(rows: list[tuple[str, list[float]]]) -> SpokenWords:
         ),
         # a: 3 and 1 (mean 2, variance with n - 1: 2), b the same below 0; centre 0, spread (9 + 1 +
         # 9 + 1) / 4 = 5: 1 - 2 / 5
-        pytest.param([("a", [3.0]), ("a", [1.0]), ("b", [-3.0]), ("b", [-1.0])], 0.6, id="both"),
+        pytest.param(
+            [("a", [3.0]), ("a", [1.0]), ("b", [-3.0]), ("b", [-1.0])], 0.6, id="both"
+        ),
         pytest.param([("a", [1.0]), ("a", [1.0])], None, id="no spread"),
         pytest.param([("a", [1.0]), ("b", [2.0])], None, id="too rare"),
     ],
 )
-def test_share_of_word(rows: list[tuple[str, list[float]]], share: float | None) -> None:
+def test_share_of_word(
+    rows: list[tuple[str, list[float]]], share: float | None
+) -> None:
     found = share_of_word(spoken(rows), min_count=2)
     assert found == (None if share is None else pytest.approx(share))
 
 
 def test_share_of_word_has_no_bias() -> None:
     random = np.random.default_rng(0)
-    rows = [(f"w{word}", random.normal(size=3).tolist()) for word in range(200) for _ in range(3)]
+    rows = [
+        (f"w{word}", random.normal(size=3).tolist())
+        for word in range(200)
+        for _ in range(3)
+    ]
     found = share_of_word(spoken(rows), min_count=2)
     assert found is not None and found < 0.1  # without n - 1 it would say a third
 
@@ -58,7 +66,8 @@ def test_share_of_word_has_no_bias() -> None:
 def test_spreads_add_up_to_the_share() -> None:
     random = np.random.default_rng(1)
     sentences = [
-        [str(word) for word in random.choice(list("abcd"), size=size)] for size in (3, 5, 4, 6)
+        [str(word) for word in random.choice(list("abcd"), size=size)]
+        for size in (3, 5, 4, 6)
     ]
     photos = []
     words = SpokenWords.empty()
@@ -94,7 +103,9 @@ def test_by_length() -> None:
 def test_sums_and_padding() -> None:
     vectors = np.array([[[1.0], [9.0]], [[2.0], [3.0]]], dtype=np.float32)
     mask = np.array([[True, False], [True, True]])
-    both = SpokenWords.of([["a"], ["a", "b"]], vectors, mask).joined(spoken([("b", [1.0])]))
+    both = SpokenWords.of([["a"], ["a", "b"]], vectors, mask).joined(
+        spoken([("b", [1.0])])
+    )
     assert both.count == {"a": 2, "b": 2} and both.lengths == {"a": 3.0, "b": 4.0}
 
 

@@ -17,7 +17,11 @@ DOG = hashlib.sha256(b"dog").hexdigest()
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """``a/image.png`` and ``b/image.png`` of different bytes, and a copy of the first under another name."""
     monkeypatch.chdir(tmp_path)
-    for name, content in (("a/image.png", b"dog"), ("b/image.png", b"cat"), ("b/copy.png", b"dog")):
+    for name, content in (
+        ("a/image.png", b"dog"),
+        ("b/image.png", b"cat"),
+        ("b/copy.png", b"dog"),
+    ):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(content)
 
@@ -31,12 +35,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             id="hash",
         ),
         pytest.param({"photo": "gone.png", "sha256": "0" * 64}, {}, id="other bytes"),
-        pytest.param({"photo": "image.png", "sha256": "0" * 64}, {}, id="other bytes of one name"),
+        pytest.param(
+            {"photo": "image.png", "sha256": "0" * 64}, {}, id="other bytes of one name"
+        ),
         pytest.param({"photo": "b/image.png"}, {"b/image.png": "A dog."}, id="path"),
         pytest.param(
-            {"photo": "b/../a/image.png"}, {"a/image.png": "A dog."}, id="a path in another form"
+            {"photo": "b/../a/image.png"},
+            {"a/image.png": "A dog."},
+            id="a path in another form",
         ),
-        pytest.param({"photo": "copy.png", "sha256": None}, {"b/copy.png": "A dog."}, id="name"),
+        pytest.param(
+            {"photo": "copy.png", "sha256": None}, {"b/copy.png": "A dog."}, id="name"
+        ),
         pytest.param({"photo": "copy.png", "alt": ""}, {}, id="no text"),
     ],
 )
@@ -55,7 +65,8 @@ def test_a_name_is_one_photo() -> None:
     texts = AcceptedTexts([AcceptedText(photo="image.png", alt="A dog.")])
     assert [texts.of("a/image.png") for _ in range(2)] == ["A dog."] * 2
     with pytest.raises(
-        ValueError, match=r"b/image.png: the text for image.png was given to a/image.png; put paths"
+        ValueError,
+        match=r"b/image.png: the text for image.png was given to a/image.png; put paths",
     ):
         texts.of("b/image.png")
 
@@ -72,11 +83,19 @@ def test_lines() -> None:
     ("text", "message"),
     [
         pytest.param(
-            "no json", "--texts t.json: expected alt-texts.json of the page", id="no JSON"
+            "no json",
+            "--texts t.json: expected alt-texts.json of the page",
+            id="no JSON",
         ),
         pytest.param('[{"photo": "a"}]', "0.alt: Field required", id="no text"),
-        pytest.param('[{"photo": "a", "alt": "b", "sha256": "1"}]', "0.sha256", id="no hash"),
-        pytest.param('[{"photo": "a", "alt": "b", "c": 1}]', "0.c: Extra inputs", id="unknown key"),
+        pytest.param(
+            '[{"photo": "a", "alt": "b", "sha256": "1"}]', "0.sha256", id="no hash"
+        ),
+        pytest.param(
+            '[{"photo": "a", "alt": "b", "c": 1}]',
+            "0.c: Extra inputs",
+            id="unknown key",
+        ),
         pytest.param(
             '{"photo": "a", "alt": "b"}\n{"photo": "a", "alt": "c"}',
             "got two; keep one",

@@ -52,12 +52,17 @@ def test_cvat_labels_name_every_attribute() -> None:
     attributes = {label["name"]: label["attributes"][0]["name"] for label in labels}
     for shape in ElementTree.fromstring(xml().encode()).iter():
         if shape.get("label"):
-            assert [node.get("name") for node in shape] == [attributes[shape.get("label") or ""]]
+            assert [node.get("name") for node in shape] == [
+                attributes[shape.get("label") or ""]
+            ]
 
 
 def test_a_box_moved_in_cvat_comes_back() -> None:
     moved = xml().replace('xtl="20.00"', 'xtl="30.50"').replace('a "ball"', "a bowl")
-    assert read_cvat(moved).rows[0]["boxes"][0] == {"box": [30.5, 10, 60, 50], "phrase": "a bowl"}
+    assert read_cvat(moved).rows[0]["boxes"][0] == {
+        "box": [30.5, 10, 60, 50],
+        "phrase": "a bowl",
+    }
 
 
 def test_coco_there_and_back() -> None:
@@ -89,19 +94,31 @@ def test_coco_there_and_back() -> None:
             {"box": [5, 6, 15, 26], "phrase": "cup"},
             id="mask",
         ),
-        pytest.param('<box label="a" xtl="-9" ytl="0" xbr="9" ybr="9"/>', [0, 0, 9, 9], id="cut"),
-        pytest.param('<points label="eye" points="1,2"/>', "points 'eye': has no box", id="points"),
-        pytest.param('<box label="a" xtl="9" ytl="0" xbr="9" ybr="9"/>', "is empty", id="empty"),
-        pytest.param('<box label="a" xtl="nan" ytl="0" xbr="9" ybr="9"/>', "no box", id="nan"),
+        pytest.param(
+            '<box label="a" xtl="-9" ytl="0" xbr="9" ybr="9"/>', [0, 0, 9, 9], id="cut"
+        ),
+        pytest.param(
+            '<points label="eye" points="1,2"/>',
+            "points 'eye': has no box",
+            id="points",
+        ),
+        pytest.param(
+            '<box label="a" xtl="9" ytl="0" xbr="9" ybr="9"/>', "is empty", id="empty"
+        ),
+        pytest.param(
+            '<box label="a" xtl="nan" ytl="0" xbr="9" ybr="9"/>', "no box", id="nan"
+        ),
         pytest.param('<box label="a" ytl="0" xbr="9" ybr="9"/>', "'xtl'", id="lacking"),
-        pytest.param('<polygon label="a" points="1;2"/>', "polygon 'a'", id="bad points"),
-        pytest.param('<tag label="photo"/>', "the tag photo has no caption", id="empty tag"),
+        pytest.param(
+            '<polygon label="a" points="1;2"/>', "polygon 'a'", id="bad points"
+        ),
+        pytest.param(
+            '<tag label="photo"/>', "the tag photo has no caption", id="empty tag"
+        ),
     ],
 )
 def test_shapes_of_cvat(shape: str, expected: Any) -> None:
-    text = (
-        f'<annotations><image name="a.jpg" width="100" height="100">{shape}</image></annotations>'
-    )
+    text = f'<annotations><image name="a.jpg" width="100" height="100">{shape}</image></annotations>'
     found = read_cvat(text)
     if isinstance(expected, str):
         assert found.rows == () and expected in found.left_out[0]
@@ -119,7 +136,9 @@ def test_shapes_of_cvat(shape: str, expected: Any) -> None:
     [
         pytest.param("<!DOCTYPE a><annotations/>", "declares entities", id="entities"),
         pytest.param("<annotations>", "expected CVAT's XML", id="cut short"),
-        pytest.param("<html/>", "the element annotations, got html", id="another document"),
+        pytest.param(
+            "<html/>", "the element annotations, got html", id="another document"
+        ),
     ],
 )
 def test_no_cvat(text: str, message: str) -> None:
@@ -144,14 +163,24 @@ IMAGE = {"id": 1, "file_name": "x\\a.jpg", "width": 100.0, "height": 50}
             id="CVAT's attributes",
         ),
         pytest.param(
-            {"image_id": 1, "caption": "a\n cat"}, {"captions": ["a cat"]}, id="a caption alone"
+            {"image_id": 1, "caption": "a\n cat"},
+            {"captions": ["a cat"]},
+            id="a caption alone",
         ),
-        pytest.param({"image_id": 2, "bbox": [1, 2, 3, 4]}, "image 2 is not there", id="lost"),
+        pytest.param(
+            {"image_id": 2, "bbox": [1, 2, 3, 4]}, "image 2 is not there", id="lost"
+        ),
         pytest.param({"image_id": 1, "bbox": [1, 2, 0, 4]}, "is empty", id="empty"),
-        pytest.param({"image_id": 1, "bbox": [1, 2, float("nan"), 4]}, "is empty", id="nan"),
-        pytest.param({"image_id": 1, "bbox": [1, 2]}, "expected a bbox", id="two numbers"),
+        pytest.param(
+            {"image_id": 1, "bbox": [1, 2, float("nan"), 4]}, "is empty", id="nan"
+        ),
+        pytest.param(
+            {"image_id": 1, "bbox": [1, 2]}, "expected a bbox", id="two numbers"
+        ),
         pytest.param({"image_id": 1, "caption": None}, "expected a bbox", id="nothing"),
-        pytest.param({"image_id": 1, "bbox": ["a", 2, 3, 4]}, "annotation 1", id="letters"),
+        pytest.param(
+            {"image_id": 1, "bbox": ["a", 2, 3, 4]}, "annotation 1", id="letters"
+        ),
     ],
 )
 def test_annotations_of_coco(annotation: dict[str, Any], expected: Any) -> None:
@@ -165,4 +194,6 @@ def test_annotations_of_coco(annotation: dict[str, Any], expected: Any) -> None:
     if isinstance(expected, str):
         assert found.rows == () and expected in found.left_out[1]
     else:
-        assert found.rows == ({"photo": "x/a.jpg", "width": 100, "height": 50, **expected},)
+        assert found.rows == (
+            {"photo": "x/a.jpg", "width": 100, "height": 50, **expected},
+        )

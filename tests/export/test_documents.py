@@ -54,14 +54,18 @@ def test_coco() -> None:
         ball["segmentation"] == [[20.0, 10.0, 60.2, 10.0, 60.2, 50.0, 20.0, 50.0]]
         and ball["iscrowd"] == 0
     )
-    assert [row["id"] for row in document["annotations"]] == [1, 2, 3] and thread["image_id"] == 1
+    assert [row["id"] for row in document["annotations"]] == [1, 2, 3] and thread[
+        "image_id"
+    ] == 1
     assert {row["category_id"] for row in document["annotations"]} <= {
         row["id"] for row in document["categories"]
     }
 
 
 def test_pycocotools_reads_it(tmp_path: Path) -> None:
-    tool: Any = pytest.importorskip("pycocotools.coco", reason="pycocotools is not installed")
+    tool: Any = pytest.importorskip(
+        "pycocotools.coco", reason="pycocotools is not installed"
+    )
     path = tmp_path / "a.json"
     path.write_text(coco.files(RESULTS, path)[path])
     found = tool.COCO(str(path))
@@ -96,10 +100,14 @@ def test_genome() -> None:
 def test_web_annotation() -> None:
     page = json.loads(annotation.files(RESULTS, OUT)[OUT])
     assert (
-        page["@context"] == "http://www.w3.org/ns/anno.jsonld" and page["type"] == "AnnotationPage"
+        page["@context"] == "http://www.w3.org/ns/anno.jsonld"
+        and page["type"] == "AnnotationPage"
     )
     whole, ball, thread = page["items"]
-    assert whole["target"] == "../album/one%20dog.jpg" and whole["body"]["value"] == "a dog runs"
+    assert (
+        whole["target"] == "../album/one%20dog.jpg"
+        and whole["body"]["value"] == "a dog runs"
+    )
     assert ball["target"]["source"] == "../album/one%20dog.jpg"
     assert ball["target"]["selector"]["value"] == "xywh=pixel:20,10,40,40"
     assert thread["target"]["selector"]["value"] == "xywh=pixel:0,0,1,10"
@@ -129,7 +137,10 @@ def test_no_photos(module: Any) -> None:
 
 
 def test_names() -> None:
-    assert relative("a/b.jpg", Path("a")) == "b.jpg" and iri("ä#.jpg", Path()) == "%C3%A4%23.jpg"
+    assert (
+        relative("a/b.jpg", Path("a")) == "b.jpg"
+        and iri("ä#.jpg", Path()) == "%C3%A4%23.jpg"
+    )
 
 
 def test_names_that_no_document_can_hold() -> None:

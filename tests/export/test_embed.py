@@ -45,7 +45,9 @@ def pieces(data: bytes) -> list[bytes]:
             end = place + 2 + struct.unpack(">H", data[place + 2 : place + 4])[0]
             found.append(data[place:end])
             place = end
-        return [one for one in found if not one[4:].startswith(JPEG_MARK)] + [data[place:]]
+        return [one for one in found if not one[4:].startswith(JPEG_MARK)] + [
+            data[place:]
+        ]
     found, place = [], 8 if data[:4] == b"\x89PNG" else 12
     order = ">I" if data[:4] == b"\x89PNG" else "<I"
     while place < len(data):
@@ -54,23 +56,37 @@ def pieces(data: bytes) -> list[bytes]:
         end = place + 8 + size + (4 if order == ">I" else size % 2)
         found.append(data[place:end])
         place = end
-    return [one for one in found if PNG_MARK not in one[:40] and one[:4] not in (b"XMP ", b"VP8X")]
+    return [
+        one
+        for one in found
+        if PNG_MARK not in one[:40] and one[:4] not in (b"XMP ", b"VP8X")
+    ]
 
 
 FILES: dict[str, Callable[[], bytes]] = {
     "jpeg": lambda: saved("JPEG"),
     "progressive jpeg with exif and profile": lambda: saved(
-        "JPEG", progressive=True, exif=exif(), icc_profile=b"profile" * 30000, comment=b"hello"
+        "JPEG",
+        progressive=True,
+        exif=exif(),
+        icc_profile=b"profile" * 30000,
+        comment=b"hello",
     ),
     "jpeg with xmp": lambda: saved("JPEG", exif=exif(), xmp=OLD),
-    "jpeg with fill bytes": lambda: saved("JPEG")[:2] + b"\xff\xff\xff" + saved("JPEG")[3:],
+    "jpeg with fill bytes": lambda: (
+        saved("JPEG")[:2] + b"\xff\xff\xff" + saved("JPEG")[3:]
+    ),
     "jpeg with something after its end": lambda: saved("JPEG") + b"a film",
     "png": lambda: saved("PNG"),
-    "png with text and packed xmp": lambda: saved("PNG", pnginfo=png_text(), exif=exif()),
+    "png with text and packed xmp": lambda: saved(
+        "PNG", pnginfo=png_text(), exif=exif()
+    ),
     "lossy webp": lambda: saved("WEBP"),
     "lossless webp": lambda: saved("WEBP", lossless=True),
     "lossless webp with alpha": lambda: saved("WEBP", alpha=True, lossless=True),
-    "webp with alpha, exif and xmp": lambda: saved("WEBP", alpha=True, exif=exif(), xmp=OLD),
+    "webp with alpha, exif and xmp": lambda: saved(
+        "WEBP", alpha=True, exif=exif(), xmp=OLD
+    ),
 }
 
 
@@ -88,7 +104,10 @@ def test_only_the_packet_changes(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_pillow_reads_the_same_picture(name: str) -> None:
     data = FILES[name]()
-    before, after = Image.open(io.BytesIO(data)), Image.open(io.BytesIO(with_packet(data, NEW)))
+    before, after = (
+        Image.open(io.BytesIO(data)),
+        Image.open(io.BytesIO(with_packet(data, NEW))),
+    )
     assert after.mode == before.mode
     np.testing.assert_array_equal(np.asarray(after), np.asarray(before))
     assert dict(after.getexif()) == dict(before.getexif())
@@ -100,7 +119,9 @@ def test_pillow_reads_the_same_picture(name: str) -> None:
 
 def test_exif_comes_before_xmp() -> None:
     fresh = with_packet(saved("JPEG", exif=exif()), NEW)
-    assert fresh.index(b"JFIF" if b"JFIF" in fresh else b"Exif") < fresh.index(JPEG_MARK)
+    assert fresh.index(b"JFIF" if b"JFIF" in fresh else b"Exif") < fresh.index(
+        JPEG_MARK
+    )
     assert fresh.index(b"Exif\x00") < fresh.index(JPEG_MARK) < fresh.index(b"\xff\xdb")
 
 
@@ -110,7 +131,10 @@ def segment(marker: int, body: bytes) -> bytes:
 
 def several_pictures(xmp_first: bool) -> bytes:
     """A JPEG with an index of further pictures, whose offsets count from the index."""
-    data, parts = saved("JPEG"), [segment(0xE1, JPEG_MARK + OLD), segment(0xE2, b"MPF\x00index")]
+    data, parts = (
+        saved("JPEG"),
+        [segment(0xE1, JPEG_MARK + OLD), segment(0xE2, b"MPF\x00index")],
+    )
     return data[:2] + b"".join(parts if xmp_first else parts[::-1]) + data[2:]
 
 
@@ -160,6 +184,11 @@ def test_refused(data: bytes, message: str) -> None:
 
 
 def test_too_long_for_a_jpeg() -> None:
-    assert find_packet(with_packet(saved("JPEG"), b"x" * (65533 - len(JPEG_MARK)))) is not None
-    with pytest.raises(ValueError, match=r"65,505 bytes, a JPEG holds 65,504; take fewer regions"):
+    assert (
+        find_packet(with_packet(saved("JPEG"), b"x" * (65533 - len(JPEG_MARK))))
+        is not None
+    )
+    with pytest.raises(
+        ValueError, match=r"65,505 bytes, a JPEG holds 65,504; take fewer regions"
+    ):
         with_packet(saved("JPEG"), b"x" * (65534 - len(JPEG_MARK)))

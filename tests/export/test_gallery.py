@@ -23,7 +23,10 @@ RESULT = ImageResult(
     (200, 100),
     "mini",
     RegionCaption((0, 0, 200, 100), "a dog & a man", 0.8),
-    (RegionCaption((20, 10, 60, 50), '"ball"', 0.7), RegionCaption((0, 0, 9, 9), None, 0.1)),
+    (
+        RegionCaption((20, 10, 60, 50), '"ball"', 0.7),
+        RegionCaption((0, 0, 9, 9), None, 0.1),
+    ),
 )
 
 
@@ -47,8 +50,12 @@ def test_page() -> None:
         and image["width"] == "200"
     )
     (box,) = [values for tag, values in tags if tag == "span"]
-    assert (box["style"] or "").startswith("left:10.00%;top:10.00%;width:20.00%;height:40.00%")
-    assert len([tag for tag, _ in tags if tag == "li"]) == 1  # a region without words is not shown
+    assert (box["style"] or "").startswith(
+        "left:10.00%;top:10.00%;width:20.00%;height:40.00%"
+    )
+    assert (
+        len([tag for tag, _ in tags if tag == "li"]) == 1
+    )  # a region without words is not shown
     assert (
         "<b>.jpg" not in html
         and "a dog &amp; a man" in html
@@ -62,8 +69,12 @@ def test_empty_pages() -> None:
     assert "[not sure]" in page([unsure], Path()) and "<main>" in page([], Path())
 
 
-@pytest.mark.parametrize(("size", "wanted"), [((3000, 1500), (1280, 640)), ((40, 30), (40, 30))])
-def test_picture(tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("size", "wanted"), [((3000, 1500), (1280, 640)), ((40, 30), (40, 30))]
+)
+def test_picture(
+    tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int]
+) -> None:
     image = Image.new("RGB", size)
     path = picture_path("x/a.png", tmp_path / "web", set())
     write_picture(image, path)
@@ -76,7 +87,9 @@ def test_picture(tmp_path: Path, size: tuple[int, int], wanted: tuple[int, int])
     [
         pytest.param({}, None, id="nothing"),
         pytest.param({"notes.txt": ""}, None, id="other files"),
-        pytest.param({"index.html": "ours", "photos/a.jpg": ""}, None, id="an earlier gallery"),
+        pytest.param(
+            {"index.html": "ours", "photos/a.jpg": ""}, None, id="an earlier gallery"
+        ),
         pytest.param(
             {"index.html": "<h1>My site</h1>"},
             r"index\.html: .* got another page",
@@ -114,7 +127,9 @@ def test_photos_where_the_gallerys_own_go(tmp_path: Path) -> None:
     inside, link = tmp_path / "web" / "photos" / "a.jpg", tmp_path / "link.jpg"
     inside.touch()
     link.symlink_to(inside)
-    check_photos([str(tmp_path / "a.jpg"), str(tmp_path / "gone" / "a.jpg")], tmp_path / "web")
+    check_photos(
+        [str(tmp_path / "a.jpg"), str(tmp_path / "gone" / "a.jpg")], tmp_path / "web"
+    )
     for photo in (inside, link):
         with pytest.raises(ValueError, match="expected a photo outside"):
             check_photos([str(photo)], tmp_path / "web")

@@ -30,27 +30,38 @@ def test_pictures() -> None:
         ("five.jpg", ""),
     ]
     assert all(
-        PAGE[one.start : one.end].lower().startswith("<img") and PAGE[one.end - 1] == ">"
+        PAGE[one.start : one.end].lower().startswith("<img")
+        and PAGE[one.end - 1] == ">"
         for one in found
     )
 
 
 def test_only_the_attribute_is_put_in() -> None:
     text, count = with_alts(
-        PAGE, lambda picture: f'a "{picture.source}" & more' if picture.source != "one.jpg" else ""
+        PAGE,
+        lambda picture: (
+            f'a "{picture.source}" & more' if picture.source != "one.jpg" else ""
+        ),
     )
     assert count == 1
     assert text == PAGE.replace(
-        '<img\n   src = "two', '<img alt="a &quot;two.jpg&quot; &amp; more"\n   src = "two'
+        '<img\n   src = "two',
+        '<img alt="a &quot;two.jpg&quot; &amp; more"\n   src = "two',
     )
-    assert {one.source: one.alt for one in pictures(text)}["two.jpg"] == 'a "two.jpg" & more'
+    assert {one.source: one.alt for one in pictures(text)}[
+        "two.jpg"
+    ] == 'a "two.jpg" & more'
 
 
 @pytest.mark.parametrize(
     ("tag", "wanted_tag"),
     [
-        pytest.param("<img src=a alt='old'>", '<img src=a alt="new">', id="single quotes"),
-        pytest.param('<img ALT = "o > l" src=a>', '<img alt="new" src=a>', id="a bracket inside"),
+        pytest.param(
+            "<img src=a alt='old'>", '<img src=a alt="new">', id="single quotes"
+        ),
+        pytest.param(
+            '<img ALT = "o > l" src=a>', '<img alt="new" src=a>', id="a bracket inside"
+        ),
         pytest.param("<img alt=old src=a>", '<img alt="new" src=a>', id="no quotes"),
         pytest.param(
             "<img data-alt=x src=a alt=old/>",
@@ -63,7 +74,9 @@ def test_only_the_attribute_is_put_in() -> None:
             id="in a value",
         ),
         pytest.param('<img alt="" src=a>', '<img alt="" src=a>', id="decoration stays"),
-        pytest.param("<img alt src=a>", "<img alt src=a>", id="decoration without a value stays"),
+        pytest.param(
+            "<img alt src=a>", "<img alt src=a>", id="decoration without a value stays"
+        ),
         pytest.param("<img src=a>", '<img alt="new" src=a>', id="none"),
     ],
 )
@@ -116,12 +129,16 @@ def test_what_is_put_in_is_ascii() -> None:
     )
 
 
-def test_a_declaration_that_the_parser_gives_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_declaration_that_the_parser_gives_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def give_up(
         *_: object,
     ) -> int:  # as Python's own does until 3.13; later it takes this for a comment
         raise AssertionError("unknown status keyword 'foo' in marked section")
 
     monkeypatch.setattr(HTMLParser, "parse_html_declaration", give_up)
-    with pytest.raises(ValueError, match=r"line 2: cannot be read as HTML .unknown status keyword"):
+    with pytest.raises(
+        ValueError, match=r"line 2: cannot be read as HTML .unknown status keyword"
+    ):
         pictures("<p>\n<![foo[<img src=a>")

@@ -18,7 +18,9 @@ from regiontalk.export.metadata import orientation, write_copy, write_sidecar
 from regiontalk.export.xmp import Texts, packet
 from regiontalk.records import ImageResult, RegionCaption
 
-TEXTS = Texts("A dog runs.", "A dog runs on grass.", "A dog runs on grass. On the left, a ball.")
+TEXTS = Texts(
+    "A dog runs.", "A dog runs on grass.", "A dog runs on grass. On the left, a ball."
+)
 
 
 def photo(path: Path, turn: int = 1) -> ImageResult:
@@ -37,7 +39,10 @@ def exiftool(path: Path) -> dict[str, Any]:
     if shutil.which("exiftool") is None:
         pytest.skip("exiftool is not installed")
     run = subprocess.run(
-        ["exiftool", "-j", "-struct", "-n", str(path)], capture_output=True, text=True, check=True
+        ["exiftool", "-j", "-struct", "-n", str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     (values,) = json.loads(run.stdout)
     assert "Warning" not in values and "Error" not in values
@@ -51,8 +56,13 @@ def test_copy(tmp_path: Path, name: str) -> None:
     before = Path(said.photo).read_bytes()
     path = write_copy(said, TEXTS, tmp_path / "new")
     assert path == tmp_path / "new" / name and path.stat().st_mtime == 1e9
-    assert Path(said.photo).read_bytes() == before and find_packet(path.read_bytes()) is not None
-    np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(said.photo)))
+    assert (
+        Path(said.photo).read_bytes() == before
+        and find_packet(path.read_bytes()) is not None
+    )
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(path)), np.asarray(Image.open(said.photo))
+    )
     assert list((tmp_path / "new").iterdir()) == [path]
 
 
@@ -71,11 +81,20 @@ def test_exiftool_reads_it(tmp_path: Path, name: str, kind: str) -> None:
     (region,) = values["ImageRegion"]
     assert region["Name"] == "a ball" and region["RId"].startswith("regiontalk-mini-1-")
     boundary = region["RegionBoundary"]
-    assert [boundary[key] for key in ("RbX", "RbY", "RbW", "RbH")] == [0, 0.5, 0.25, 0.5]
+    assert [boundary[key] for key in ("RbX", "RbY", "RbW", "RbH")] == [
+        0,
+        0.5,
+        0.25,
+        0.5,
+    ]
     (region,) = values["RegionInfo"]["RegionList"]
     assert [region["Area"][key] for key in "XYWH"] == [0.125, 0.75, 0.25, 0.5]
     assert region["Description"] == "a ball" and "Name" not in region
-    assert values["RegionInfo"]["AppliedToDimensions"] == {"W": 80, "H": 60, "Unit": "pixel"}
+    assert values["RegionInfo"]["AppliedToDimensions"] == {
+        "W": 80,
+        "H": 60,
+        "Unit": "pixel",
+    }
     if kind == "copy":
         assert values["Make"] == "A camera" and values["Orientation"] == 6
 
@@ -96,13 +115,20 @@ def test_a_sidecar_is_added_to(tmp_path: Path) -> None:
 
 def test_refused(tmp_path: Path) -> None:
     said = photo(tmp_path / "a.jpg")
-    with pytest.raises(ValueError, match="the copy would replace the photo; choose another folder"):
+    with pytest.raises(
+        ValueError, match="the copy would replace the photo; choose another folder"
+    ):
         write_copy(said, TEXTS, tmp_path)
     (tmp_path / "a.gif").write_bytes(b"GIF89a")
     with pytest.raises(
-        ValueError, match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only"
+        ValueError,
+        match=r"a\.gif: XMP can be written into JPEG, PNG and WebP files only",
     ):
-        write_copy(ImageResult(str(tmp_path / "a.gif"), (1, 1), "mini"), TEXTS, tmp_path / "new")
+        write_copy(
+            ImageResult(str(tmp_path / "a.gif"), (1, 1), "mini"),
+            TEXTS,
+            tmp_path / "new",
+        )
     assert not (tmp_path / "new").exists()
 
 
@@ -114,7 +140,9 @@ def other_photo(path: Path) -> None:
 def rated(path: Path) -> None:
     """The copy as somebody leaves it who adds to its XMP."""
     path.write_bytes(
-        with_packet(path.read_bytes(), packet(ImageResult("", (8, 6), "mini"), Texts("Rex")))
+        with_packet(
+            path.read_bytes(), packet(ImageResult("", (8, 6), "mini"), Texts("Rex"))
+        )
     )
 
 
@@ -123,11 +151,15 @@ def rated(path: Path) -> None:
     ("change", "time", "replaced"),
     [
         pytest.param(lambda path: None, 1e9, True, id="an earlier copy"),
-        pytest.param(lambda path: None, 1e9 + 1, True, id="on a disk that keeps even seconds"),
+        pytest.param(
+            lambda path: None, 1e9 + 1, True, id="on a disk that keeps even seconds"
+        ),
         pytest.param(rated, 1e9, True, id="the same but for its XMP"),
         pytest.param(rated, 1e9 + 60, False, id="whose XMP was changed since"),
         pytest.param(other_photo, 1e9, False, id="another photo of the same second"),
-        pytest.param(lambda path: path.write_text("words"), 1e9, False, id="no picture"),
+        pytest.param(
+            lambda path: path.write_text("words"), 1e9, False, id="no picture"
+        ),
     ],
 )
 def test_only_an_earlier_copy_is_replaced(
@@ -144,7 +176,8 @@ def test_only_an_earlier_copy_is_replaced(
         assert b"After." in path.read_bytes()
         return
     with pytest.raises(
-        ValueError, match="is there and no earlier copy of this photo; remove it or choose"
+        ValueError,
+        match="is there and no earlier copy of this photo; remove it or choose",
     ):
         write_copy(said, Texts("After."), tmp_path / "new")
     assert path.read_bytes() == before
@@ -162,13 +195,17 @@ def test_many_regions(tmp_path: Path) -> None:
         write_copy(more, TEXTS, tmp_path / "new")
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe1\x00\x08Exif\x00\x00"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no picture", b"\xff\xd8\xff\xe1\x00\x08Exif\x00\x00"]
+)
 def test_orientation_of_broken_files(data: bytes) -> None:
     assert orientation(data) == 1
 
 
 @pytest.mark.parametrize("where", ["inside", "a.xmp", "a.jpg.xmp"])
-def test_what_is_there_is_not_hidden_by_a_new_sidecar(tmp_path: Path, where: str) -> None:
+def test_what_is_there_is_not_hidden_by_a_new_sidecar(
+    tmp_path: Path, where: str
+) -> None:
     said = photo(tmp_path / "a.jpg")
     words = packet(ImageResult("a", (2, 2), "m"), Texts("Our dog Rex."))
     if where == "inside":
@@ -193,11 +230,15 @@ def iptc(caption: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["IPTC", "EXIF", "camera"])
-def test_captions_of_older_programs_stay_the_description(tmp_path: Path, kind: str) -> None:
+def test_captions_of_older_programs_stay_the_description(
+    tmp_path: Path, kind: str
+) -> None:
     said = photo(tmp_path / "a.jpg")
     if kind == "IPTC":
         data = Path(said.photo).read_bytes()
-        Path(said.photo).write_bytes(data[:2] + iptc("Caf\u00e9 Rex".encode()) + data[2:])
+        Path(said.photo).write_bytes(
+            data[:2] + iptc("Caf\u00e9 Rex".encode()) + data[2:]
+        )
     else:
         exif = Image.Exif()
         exif[0x010E] = "Cafe Rex" if kind == "EXIF" else "OLYMPUS DIGITAL CAMERA"

@@ -74,7 +74,9 @@ def test_the_file_holds_every_photo_in_order(
     count, broken = write_snippets(
         captioner, examples, path, beta=0.1, done=lambda: ticks.append(1)
     )
-    expected = [row for example in examples for row in photo_snippets(captioner, example, 0.1)]
+    expected = [
+        row for example in examples for row in photo_snippets(captioner, example, 0.1)
+    ]
     assert rows_of(path) == expected and (count, broken) == (len(expected), [])
     names = sorted(item.name for item in path.parent.iterdir())
     assert len(ticks) == len(examples) and names == [".pairs.jsonl.lock", "pairs.jsonl"]
@@ -86,7 +88,9 @@ def test_two_runs_on_one_file(
     path = tmp_path / "pairs.jsonl"
     with (
         locked(tmp_path / ".pairs.jsonl.lock", "a run before"),
-        pytest.raises(ValueError, match=r"pairs\.jsonl: another process is at work here"),
+        pytest.raises(
+            ValueError, match=r"pairs\.jsonl: another process is at work here"
+        ),
     ):
         write_snippets(captioner, examples, path)
     assert not path.exists() and write_snippets(captioner, examples, path)[0]
@@ -97,7 +101,9 @@ def test_two_runs_on_one_file(
     [
         pytest.param(2, "", id="between two photos"),
         pytest.param(
-            2, '{"photo": "half of the third", "caption": 0}\n{"photo"', id="inside a photo"
+            2,
+            '{"photo": "half of the third", "caption": 0}\n{"photo"',
+            id="inside a photo",
         ),
         pytest.param(0, "", id="before the first"),
     ],
@@ -159,7 +165,10 @@ def begun(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(snippets, "photo_snippets", stopping)
         write_snippets(
-            captioner, [Example(tmp_path / "bad.png", ("a dog",)), *examples], path, beta=0.5
+            captioner,
+            [Example(tmp_path / "bad.png", ("a dog",)), *examples],
+            path,
+            beta=0.5,
         )
     return path
 
@@ -192,7 +201,9 @@ def test_other_photos_of_a_stopped_run_are_left_out(
 ) -> None:
     write_snippets(captioner, examples[chosen], begun, beta=0.5)
     assert rows_of(begun) == [
-        row for example in examples[chosen] for row in photo_snippets(captioner, example, 0.5)
+        row
+        for example in examples[chosen]
+        for row in photo_snippets(captioner, example, 0.5)
     ]
 
 
@@ -207,7 +218,9 @@ def test_a_run_that_goes_on_remembers_what_failed(
     _, broken = write_snippets(captioner, mixed, begun, beta=0.5)
     assert [("bad.png" in line) for line in broken] == [True] * (not repaired)
     rows = [
-        row for example in mixed[not repaired :] for row in photo_snippets(captioner, example, 0.5)
+        row
+        for example in mixed[not repaired :]
+        for row in photo_snippets(captioner, example, 0.5)
     ]
     assert rows_of(begun) == rows, "in the order of the data"
 
@@ -221,12 +234,19 @@ def test_a_broken_photo_is_named_and_the_others_are_there(
     count, broken = write_snippets(captioner, mixed, tmp_path / "pairs.jsonl")
     assert len(broken) == 1 and "bad.png" in broken[0]
     rows = rows_of(tmp_path / "pairs.jsonl")
-    assert len(rows) == count and {row["photo"] for row in rows} == {examples[0].id, examples[1].id}
+    assert len(rows) == count and {row["photo"] for row in rows} == {
+        examples[0].id,
+        examples[1].id,
+    }
 
 
-def test_contact_sheet(captioner: RegionCaptioner, examples: list[Example], tmp_path: Path) -> None:
+def test_contact_sheet(
+    captioner: RegionCaptioner, examples: list[Example], tmp_path: Path
+) -> None:
     sheet = draw_sheet(captioner, examples[:5])
-    assert sheet.width >= 4 * 448 and sheet.height >= 2 * 448, "four photos a row, five in two"
+    assert sheet.width >= 4 * 448 and sheet.height >= 2 * 448, (
+        "four photos a row, five in two"
+    )
     assert len(np.unique(np.asarray(sheet))) > 20
 
 
@@ -243,11 +263,22 @@ def test_the_verb(
         "--model",
         str(tiny_folder),
     ]
-    arguments += ["--out", str(out), "--sheet", str(sheet), "--limit", "3", "--beta", "0.1"]
+    arguments += [
+        "--out",
+        str(out),
+        "--sheet",
+        str(sheet),
+        "--limit",
+        "3",
+        "--beta",
+        "0.1",
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     examples = read_split(toy_folder, "dev")[0][:3]
-    expected = [row for example in examples for row in photo_snippets(captioner, example, 0.1)]
+    expected = [
+        row for example in examples for row in photo_snippets(captioner, example, 0.1)
+    ]
     assert rows_of(out) == expected
     assert f"{len(expected)} pairs of 3 photos" in " ".join(result.stderr.split())
     with Image.open(sheet) as drawn:
@@ -269,7 +300,8 @@ def test_photos_over_the_limit_are_left_out(
         "2",
     ]
     result = CliRunner().invoke(
-        app, [*arguments, "--out", str(tmp_path / "pairs.jsonl"), "--max-pixels", "4095"]
+        app,
+        [*arguments, "--out", str(tmp_path / "pairs.jsonl"), "--max-pixels", "4095"],
     )
     assert (
         result.exit_code == 1
@@ -286,10 +318,24 @@ def test_photos_over_the_limit_are_left_out(
     ],
 )
 def test_the_users_mistakes(
-    tiny_folder: Path, toy_folder: Path, tmp_path: Path, arguments: list[str], message: str
+    tiny_folder: Path,
+    toy_folder: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
 ) -> None:
-    base = ["snippets", "--data", str(toy_folder), "--split", "dev", "--model", str(tiny_folder)]
-    result = CliRunner().invoke(app, [*base, "--out", str(tmp_path / "pairs.jsonl"), *arguments])
+    base = [
+        "snippets",
+        "--data",
+        str(toy_folder),
+        "--split",
+        "dev",
+        "--model",
+        str(tiny_folder),
+    ]
+    result = CliRunner().invoke(
+        app, [*base, "--out", str(tmp_path / "pairs.jsonl"), *arguments]
+    )
     assert (
         result.exit_code == 2
         and message in result.stderr

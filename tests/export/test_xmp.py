@@ -50,7 +50,9 @@ def read(data: bytes) -> ElementTree.Element:
 
 def text(tree: ElementTree.Element, address: str, name: str) -> list[str]:
     """The words of a language property."""
-    return ["".join(node.itertext()).strip() for node in tree.iter(f"{{{address}}}{name}")]
+    return [
+        "".join(node.itertext()).strip() for node in tree.iter(f"{{{address}}}{name}")
+    ]
 
 
 def iptc_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
@@ -58,17 +60,21 @@ def iptc_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
     found = {}
     for item in tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li"):
         (name,) = text(item, EXT, "Name")
-        assert text(item, EXT, "rbShape") == ["rectangle"] and text(item, EXT, "rbUnit") == [
-            "relative"
+        assert text(item, EXT, "rbShape") == ["rectangle"] and text(
+            item, EXT, "rbUnit"
+        ) == ["relative"]
+        found[name] = [
+            float(text(item, EXT, key)[0]) for key in ("rbX", "rbY", "rbW", "rbH")
         ]
-        found[name] = [float(text(item, EXT, key)[0]) for key in ("rbX", "rbY", "rbW", "rbH")]
     return found
 
 
 def mwg_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
     """Name -> centre x, centre y, width, height."""
     found = {}
-    for item in tree.findall(f".//{{{MWG}}}Regions/{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li"):
+    for item in tree.findall(
+        f".//{{{MWG}}}Regions/{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li"
+    ):
         if text(item, MWG, "Description"):
             assert text(item, MWG, "Type") == ["Object"] and not text(item, MWG, "Name")
             found[text(item, MWG, "Description")[0]] = [
@@ -79,15 +85,27 @@ def mwg_boxes(tree: ElementTree.Element) -> dict[str, list[float]]:
 
 def test_new_packet() -> None:
     data = packet(RESULT, TEXTS)
-    assert data.startswith(b"<?xpacket begin=") and data.endswith(b'<?xpacket end="w"?>')
+    assert data.startswith(b"<?xpacket begin=") and data.endswith(
+        b'<?xpacket end="w"?>'
+    )
     tree = read(data)
     assert text(tree, DC, "description") == ["A dog runs."]
     assert text(tree, CORE, "AltTextAccessibility") == ["A dog runs & jumps."]
-    assert text(tree, CORE, "ExtDescrAccessibility") == ["A dog runs. On the left, a ball."]
+    assert text(tree, CORE, "ExtDescrAccessibility") == [
+        "A dog runs. On the left, a ball."
+    ]
     # 20..60 of 200 and 10..50 of 100; the box without words is not written
-    assert iptc_boxes(tree) == {"a <red> ball": [0.1, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
-    assert mwg_boxes(tree) == {"a <red> ball": [0.2, 0.3, 0.2, 0.4], "a dog": [0.75, 0.5, 0.5, 1]}
-    assert text(tree, DIMENSIONS, "w") == ["200"] and text(tree, DIMENSIONS, "h") == ["100"]
+    assert iptc_boxes(tree) == {
+        "a <red> ball": [0.1, 0.1, 0.2, 0.4],
+        "a dog": [0.5, 0, 0.5, 1],
+    }
+    assert mwg_boxes(tree) == {
+        "a <red> ball": [0.2, 0.3, 0.2, 0.4],
+        "a dog": [0.75, 0.5, 0.5, 1],
+    }
+    assert text(tree, DIMENSIONS, "w") == ["200"] and text(tree, DIMENSIONS, "h") == [
+        "100"
+    ]
 
 
 def test_nothing_to_write() -> None:
@@ -103,7 +121,9 @@ def test_what_is_there_is_kept(again: bool) -> None:
     assert text(tree, CORE, "AltTextAccessibility") == ["A dog runs & jumps."]
     rating = "{http://ns.adobe.com/xap/1.0/}Rating"
     assert next(node.get(rating) for node in tree.iter(f"{{{RDF}}}Description")) == "4"
-    names = [node.get(f"{{{MWG}}}Name") for node in tree.iter() if node.get(f"{{{MWG}}}Name")]
+    names = [
+        node.get(f"{{{MWG}}}Name") for node in tree.iter() if node.get(f"{{{MWG}}}Name")
+    ]
     assert names == ["Anna"] and list(mwg_boxes(tree)) == list(iptc_boxes(tree)) == [
         "a <red> ball",
         "a dog",
@@ -145,7 +165,9 @@ def as_adobe_writes(data: bytes) -> bytes:
             parent = parents[node]
             parent.remove(node)
             parent.attrib.pop(f"{{{RDF}}}parseType", None)
-            inner = ElementTree.Element(f"{{{RDF}}}Description", {field: node.text or ""})
+            inner = ElementTree.Element(
+                f"{{{RDF}}}Description", {field: node.text or ""}
+            )
             inner.extend(list(parent))
             for child in list(parent):
                 parent.remove(child)
@@ -156,11 +178,14 @@ def as_adobe_writes(data: bytes) -> bytes:
 def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
     rewritten = as_adobe_writes(packet(RESULT, TEXTS, FOREIGN))
     assert (
-        b'rId="regiontalk-mini-1-' in rewritten and b'identifier="regiontalk-mini-1-' in rewritten
+        b'rId="regiontalk-mini-1-' in rewritten
+        and b'identifier="regiontalk-mini-1-' in rewritten
     )
     tree = read(packet(RESULT, TEXTS, rewritten))
     assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
-    assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3  # with Anna
+    assert (
+        len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3
+    )  # with Anna
 
 
 @pytest.mark.parametrize(
@@ -169,7 +194,9 @@ def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
         pytest.param(b"<x:xmpmeta", "damaged", id="cut short"),
         pytest.param(b"<a/>", "expected an rdf:RDF element", id="another document"),
         pytest.param(
-            b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares entities", id="entities"
+            b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>',
+            "declares entities",
+            id="entities",
         ),
     ],
 )
@@ -199,7 +226,10 @@ def test_stored_box(orientation: int) -> None:
     np.testing.assert_allclose(found, (30 / 60, 4 / 40, 48 / 60, 12 / 40))
     tree = read(packet(ImageResult("a", seen.shape[::-1], "m", regions=(RegionCaption(box, "x", 1),)), Texts(),
                        orientation=orientation))  # fmt: skip
-    assert (text(tree, DIMENSIONS, "w"), text(tree, DIMENSIONS, "h")) == (["60"], ["40"])
+    assert (text(tree, DIMENSIONS, "w"), text(tree, DIMENSIONS, "h")) == (
+        ["60"],
+        ["40"],
+    )
 
 
 def test_an_unknown_orientation_is_none() -> None:
@@ -211,16 +241,25 @@ def test_things_are_no_people() -> None:
     tree = read(xmp.packet(RESULT, TEXTS))
     assert not list(tree.iter(f"{{{MWG}}}Regions")) and len(iptc_boxes(tree)) == 2
     roles = [
-        node for node in tree.iter(f"{{{RDF}}}li") if (node.text or "").endswith("subjectArea")
+        node
+        for node in tree.iter(f"{{{RDF}}}li")
+        if (node.text or "").endswith("subjectArea")
     ]
     assert len(roles) == 2
 
 
 @pytest.mark.parametrize("adobe", [False, True], ids=["plain", "as Adobe writes"])
 def test_a_corrected_region_stays(adobe: bool) -> None:
-    written = xmp.packet(RESULT, TEXTS).replace(b"a &lt;red&gt; ball", b"the ball of Rex")
-    tree = read(xmp.packet(RESULT, TEXTS, as_adobe_writes(written) if adobe else written))
-    assert iptc_boxes(tree) == {"the ball of Rex": [0.1, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
+    written = xmp.packet(RESULT, TEXTS).replace(
+        b"a &lt;red&gt; ball", b"the ball of Rex"
+    )
+    tree = read(
+        xmp.packet(RESULT, TEXTS, as_adobe_writes(written) if adobe else written)
+    )
+    assert iptc_boxes(tree) == {
+        "the ball of Rex": [0.1, 0.1, 0.2, 0.4],
+        "a dog": [0.5, 0, 0.5, 1],
+    }
 
 
 def moved(data: bytes, shift: float) -> bytes:
@@ -240,19 +279,29 @@ def test_a_moved_region_stays_and_is_not_said_again_where_it_stood(adobe: bool) 
             RESULT, TEXTS, as_adobe_writes(written) if adobe else written, mwg=True
         )
     tree = read(written)
-    assert iptc_boxes(tree) == {"a <red> ball": [0.35, 0.1, 0.2, 0.4], "a dog": [0.5, 0, 0.5, 1]}
-    assert mwg_boxes(tree) == {"a <red> ball": [0.45, 0.3, 0.2, 0.4], "a dog": [0.75, 0.5, 0.5, 1]}
+    assert iptc_boxes(tree) == {
+        "a <red> ball": [0.35, 0.1, 0.2, 0.4],
+        "a dog": [0.5, 0, 0.5, 1],
+    }
+    assert mwg_boxes(tree) == {
+        "a <red> ball": [0.45, 0.3, 0.2, 0.4],
+        "a dog": [0.75, 0.5, 0.5, 1],
+    }
     assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
     assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
 
 
 def test_a_rounded_box_is_not_moved() -> None:
     written = moved(xmp.packet(RESULT, TEXTS, mwg=True), 0.001)
-    assert iptc_boxes(read(xmp.packet(RESULT, TEXTS, written)))["a <red> ball"][0] == 0.1
+    assert (
+        iptc_boxes(read(xmp.packet(RESULT, TEXTS, written)))["a <red> ball"][0] == 0.1
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
 def test_packets_of_any_encoding(encoding: str) -> None:
     head = f'<?xml version="1.0" encoding="{encoding}"?>'
     existing = (head + FOREIGN.decode()).encode(encoding)
-    assert text(read(xmp.packet(RESULT, TEXTS, existing)), DC, "description") == ["Our dog Rex"]
+    assert text(read(xmp.packet(RESULT, TEXTS, existing)), DC, "description") == [
+        "Our dog Rex"
+    ]

@@ -11,11 +11,15 @@ from torch import Tensor
 from regiontalk.generate.attention import SoftAttention, doubly_stochastic
 
 
-def slow_attention(model: SoftAttention, h: Tensor, values: Tensor) -> tuple[Tensor, list[float]]:
+def slow_attention(
+    model: SoftAttention, h: Tensor, values: Tensor
+) -> tuple[Tensor, list[float]]:
     """One row: the energy of every place, their softmax, the gated mean of the annotation vectors."""
     energies = []
     for a in values:
-        hidden = torch.tanh(model.key.weight @ a + model.query.weight @ h + model.query.bias)
+        hidden = torch.tanh(
+            model.key.weight @ a + model.query.weight @ h + model.query.bias
+        )
         energies.append(float(model.energy.weight[0] @ hidden))
     mass = sum(math.exp(energy) for energy in energies)
     weights = [math.exp(energy) / mass for energy in energies]
@@ -50,13 +54,15 @@ def test_attention_by_hand() -> None:
     values = torch.tensor([[[1.0], [0.0]]])
     context, weights = model(torch.tensor([[2.0]]), values, model.key(values))
     # softmax(ln 3, 0) = 3/4, 1/4; the mean is .75; the gate is sigmoid(0) = .5
-    assert weights[0].tolist() == pytest.approx([0.75, 0.25]) and context.item() == pytest.approx(
-        0.375
-    )
+    assert weights[0].tolist() == pytest.approx(
+        [0.75, 0.25]
+    ) and context.item() == pytest.approx(0.375)
 
 
 @pytest.mark.parametrize(
-    "lengths", [[3], [4, 2, 0], [1, 1]], ids=["one row", "padded, one empty", "one word each"]
+    "lengths",
+    [[3], [4, 2, 0], [1, 1]],
+    ids=["one row", "padded, one empty", "one word each"],
 )
 def test_doubly_stochastic(lengths: list[int]) -> None:
     torch.manual_seed(0)
@@ -65,7 +71,9 @@ def test_doubly_stochastic(lengths: list[int]) -> None:
     expected = 0.0
     for row, length in enumerate(lengths):
         for place in range(3):
-            expected += (1 - sum(float(weights[row, t, place]) for t in range(length))) ** 2
+            expected += (
+                1 - sum(float(weights[row, t, place]) for t in range(length))
+            ) ** 2
     assert float(doubly_stochastic(weights, mask)) == pytest.approx(
         expected / len(lengths), abs=1e-6
     )

@@ -20,7 +20,9 @@ VOCABULARY = Vocabulary(["a", "dog", "runs", "grass"], [8, 4, 2, 2])
 def generator(**settings: Any) -> Generator:
     torch.manual_seed(0)
     config = GeneratorConfig(hidden=6, word_size=5, **settings)
-    model = Generator(features=3, annotation=4, vocabulary=VOCABULARY, config=config).eval()
+    model = Generator(
+        features=3, annotation=4, vocabulary=VOCABULARY, config=config
+    ).eval()
     with torch.no_grad():
         model.output.weight.mul_(5)
     return model
@@ -31,7 +33,9 @@ def given(model: Generator, rows: int) -> tuple[Tensor, Tensor | None, Tensor]:
     chance = torch.Generator().manual_seed(rows)
     words = torch.randint(4, 8, (rows, 4), generator=chance)
     words[:, 0] = START
-    annotations = torch.randn(rows, 3, 4, generator=chance) if model.config.attention else None
+    annotations = (
+        torch.randn(rows, 3, 4, generator=chance) if model.config.attention else None
+    )
     return torch.randn(rows, 3, generator=chance), annotations, words
 
 
@@ -43,12 +47,16 @@ def test_paper_equations(rows: int) -> None:
     logits, looks = model(condition, None, words)
     assert looks is None and logits.shape == (rows, 4, 8)
     for row in range(rows):
-        picture = model.picture.weight @ condition[row] + model.picture.bias  # eq. 13: b_v
+        picture = (
+            model.picture.weight @ condition[row] + model.picture.bias
+        )  # eq. 13: b_v
         h = torch.zeros(6)
         for t, word in enumerate(words[row].tolist()):
             x = model.embed.weight[word]
             drive = (
-                model.word_drive.weight @ x + model.word_drive.bias + model.cell.recur.weight @ h
+                model.word_drive.weight @ x
+                + model.word_drive.bias
+                + model.cell.recur.weight @ h
             )
             h = (drive + picture if t == 0 else drive).clamp(min=0)  # eq. 14
             y = model.output.weight @ h + model.output.bias  # eq. 15
@@ -63,11 +71,15 @@ def test_paper_equations(rows: int) -> None:
 @pytest.mark.parametrize("image", ["first", "every", "state"])
 @pytest.mark.parametrize("cell", ["relu", "gru", "lstm"])
 @torch.no_grad()
-def test_steps_are_teacher_forcing(cell: str, image: str, attends: dict[str, Any]) -> None:
+def test_steps_are_teacher_forcing(
+    cell: str, image: str, attends: dict[str, Any]
+) -> None:
     model = generator(cell=cell, image=image, **attends)
     condition, annotations, words = given(model, 3)
     logits, looks = model(condition, annotations, words)
-    assert (looks is None) == (not attends) and (looks is None or looks.shape == (3, 4, 3))
+    assert (looks is None) == (not attends) and (
+        looks is None or looks.shape == (3, 4, 3)
+    )
     state, memory = model.start(condition, annotations)
     for t in range(words.shape[1]):
         log_probabilities, state, look = model.look_step(words[:, t], state, memory)
@@ -75,7 +87,9 @@ def test_steps_are_teacher_forcing(cell: str, image: str, attends: dict[str, Any
         torch.testing.assert_close(log_probabilities, logits[:, t].log_softmax(-1))
     # the picture matters, and a row does not depend on its neighbours
     other, _ = model(condition.roll(1, 0), annotations, words)
-    alone, _ = model(condition[:1], None if annotations is None else annotations[:1], words[:1])
+    alone, _ = model(
+        condition[:1], None if annotations is None else annotations[:1], words[:1]
+    )
     assert not torch.allclose(other, logits, atol=1e-3)
     torch.testing.assert_close(alone[0], logits[0])
 
@@ -111,7 +125,9 @@ def test_what_a_look_has_read(look: str) -> None:
     assert torch.equal(changed[:, 2], looks[:, 2]) == (look == "before")
 
 
-@pytest.mark.parametrize(("name", "value"), [("regions", 1), ("places", True), ("look", "after")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("regions", 1), ("places", True), ("look", "after")]
+)
 def test_how_attention_looks_needs_attention(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"cannot meet: {name} and attention = 0"):
         GeneratorConfig.model_validate({name: value})
@@ -128,7 +144,9 @@ def test_search_finds_what_the_model_says(look: str) -> None:
             words = torch.tensor([[START, *hypothesis.words]])
             targets = [*hypothesis.words, END]
             assert annotations is not None
-            logits, _ = model(condition[row : row + 1], annotations[row : row + 1], words)
+            logits, _ = model(
+                condition[row : row + 1], annotations[row : row + 1], words
+            )
             table = logits[0].log_softmax(-1)
             total = sum(float(table[t, word]) for t, word in enumerate(targets))
             assert hypothesis.log_probability == pytest.approx(total, abs=1e-4)

@@ -58,7 +58,9 @@ def test_names(name: str, expected: datetime | None) -> None:
     assert name_date(name) == expected
 
 
-def picture(kind: str = "JPEG", camera: dict[int, str] | None = None, **more: Any) -> bytes:
+def picture(
+    kind: str = "JPEG", camera: dict[int, str] | None = None, **more: Any
+) -> bytes:
     stream = io.BytesIO()
     exif = Image.Exif()
     if changed := more.pop("changed", None):
@@ -82,7 +84,10 @@ def iptc() -> bytes:
         for number, text in ((55, b"20240131"), (60, b"102211+0100"))
     )
     block = (
-        b"8BIM\x04\x04\0\0" + len(records).to_bytes(4, "big") + records + b"\0" * (len(records) % 2)
+        b"8BIM\x04\x04\0\0"
+        + len(records).to_bytes(4, "big")
+        + records
+        + b"\0" * (len(records) % 2)
     )
     body = b"Photoshop 3.0\0" + block
     data = picture()
@@ -95,15 +100,23 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description %s</x:xmpmeta>'
 @pytest.mark.parametrize(
     ("content", "name", "expected"),
     [
-        pytest.param(picture(camera={0x9003: "2024:01:31 10:22:11"}), "", TIME, id="taken"),
-        pytest.param(picture(camera={0x9004: "2024:01:31 10:22:11"}), "", TIME, id="digitised"),
         pytest.param(
-            picture(camera={0x9003: "0000:00:00 00:00:00", 0x9004: "2024:01:31 10:22:11"}),
+            picture(camera={0x9003: "2024:01:31 10:22:11"}), "", TIME, id="taken"
+        ),
+        pytest.param(
+            picture(camera={0x9004: "2024:01:31 10:22:11"}), "", TIME, id="digitised"
+        ),
+        pytest.param(
+            picture(
+                camera={0x9003: "0000:00:00 00:00:00", 0x9004: "2024:01:31 10:22:11"}
+            ),
             "",
             TIME,
             id="a clock that was never set",
         ),
-        pytest.param(picture("WEBP", camera={0x9003: "2024:01:31 10:22:11"}), "", TIME, id="WebP"),
+        pytest.param(
+            picture("WEBP", camera={0x9003: "2024:01:31 10:22:11"}), "", TIME, id="WebP"
+        ),
         pytest.param(
             picture(xmp=XMP % b'photoshop:DateCreated="2024-01-31T10:22:11+01:00"/>'),
             "",
@@ -111,11 +124,17 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description %s</x:xmpmeta>'
             id="XMP, attribute",
         ),
         pytest.param(
-            picture(xmp=XMP % b"><xmp:CreateDate>2024-01-31</xmp:CreateDate>"), "", DAY, id="XMP"
+            picture(xmp=XMP % b"><xmp:CreateDate>2024-01-31</xmp:CreateDate>"),
+            "",
+            DAY,
+            id="XMP",
         ),
         pytest.param(iptc(), "", TIME, id="IPTC-IIM"),
         pytest.param(
-            picture("PNG", pnginfo=png_text("2024:01:31 10:22:11")), "", TIME, id="PNG text"
+            picture("PNG", pnginfo=png_text("2024:01:31 10:22:11")),
+            "",
+            TIME,
+            id="PNG text",
         ),
         pytest.param(
             picture(camera={0x9003: "2024:01:31 10:22:11"}),
@@ -129,9 +148,16 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description %s</x:xmpmeta>'
             TIME,
             id="the name before the time of change",
         ),
-        pytest.param(picture(changed="2024:01:31 10:22:11"), "a.jpg", TIME, id="time of change"),
+        pytest.param(
+            picture(changed="2024:01:31 10:22:11"), "a.jpg", TIME, id="time of change"
+        ),
         pytest.param(picture(), "a.jpg", None, id="nothing"),
-        pytest.param(picture(camera={0x9003: "yesterday"}), "a.jpg", None, id="no date but a text"),
+        pytest.param(
+            picture(camera={0x9003: "yesterday"}),
+            "a.jpg",
+            None,
+            id="no date but a text",
+        ),
         pytest.param(b"no picture", "20240131_102211.jpg", TIME, id="no picture"),
         pytest.param(
             picture(camera={0x9003: "2024:01:31 10:22:11"}).replace(

@@ -24,7 +24,15 @@ PLAIN = base64.b64encode(DATA).decode()
         f"data:image/png;charset=utf-8;base64,\n{PLAIN}\n",
         f"data:;base64,{PLAIN}",
     ],
-    ids=["plain", "no padding", "URL-safe", "wrapped", "data URL", "with charset", "no type"],
+    ids=[
+        "plain",
+        "no padding",
+        "URL-safe",
+        "wrapped",
+        "data URL",
+        "with charset",
+        "no type",
+    ],
 )
 def test_forms(text: str) -> None:
     assert decode_photo(text) == DATA

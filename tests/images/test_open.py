@@ -71,14 +71,26 @@ def deep(kind: str) -> bytes:
     ("source", "left", "right"),
     [
         pytest.param(lambda: encoded(halves(), "PNG"), RED, BLUE, id="png"),
-        pytest.param(lambda: encoded(halves(), "JPEG", quality=95), RED, BLUE, id="jpeg"),
         pytest.param(
-            lambda: encoded(halves().convert("CMYK"), "JPEG", quality=95), RED, BLUE, id="cmyk-jpeg"
+            lambda: encoded(halves(), "JPEG", quality=95), RED, BLUE, id="jpeg"
         ),
-        pytest.param(lambda: encoded(halves().convert("CMYK"), "TIFF"), RED, BLUE, id="cmyk-tiff"),
-        pytest.param(lambda: encoded(halves().quantize(4), "PNG"), RED, BLUE, id="palette"),
         pytest.param(
-            lambda: encoded(half_glass_palette(), "PNG"), RED, WHITE, id="palette-transparent"
+            lambda: encoded(halves().convert("CMYK"), "JPEG", quality=95),
+            RED,
+            BLUE,
+            id="cmyk-jpeg",
+        ),
+        pytest.param(
+            lambda: encoded(halves().convert("CMYK"), "TIFF"), RED, BLUE, id="cmyk-tiff"
+        ),
+        pytest.param(
+            lambda: encoded(halves().quantize(4), "PNG"), RED, BLUE, id="palette"
+        ),
+        pytest.param(
+            lambda: encoded(half_glass_palette(), "PNG"),
+            RED,
+            WHITE,
+            id="palette-transparent",
         ),
         pytest.param(lambda: encoded(glass(), "PNG"), RED, WHITE, id="rgba-on-white"),
         pytest.param(
@@ -90,11 +102,17 @@ def deep(kind: str) -> bytes:
         pytest.param(lambda: deep("PNG"), (0, 0, 0), WHITE, id="16-bit-png-windowed"),
         pytest.param(lambda: deep("TIFF"), (0, 0, 0), WHITE, id="16-bit-tiff-windowed"),
         pytest.param(
-            lambda: encoded(halves().convert("F"), "TIFF"), WHITE, (0, 0, 0), id="float-windowed"
+            lambda: encoded(halves().convert("F"), "TIFF"),
+            WHITE,
+            (0, 0, 0),
+            id="float-windowed",
         ),
         pytest.param(
             lambda: encoded(
-                halves(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "lime")]
+                halves(),
+                "GIF",
+                save_all=True,
+                append_images=[Image.new("RGB", (64, 48), "lime")],
             ),
             RED,
             BLUE,
@@ -116,8 +134,12 @@ def deep(kind: str) -> bytes:
         pytest.param(glass, RED, WHITE, id="pil-rgba"),
         pytest.param(lambda: np.asarray(halves()), RED, BLUE, id="array-rgb"),
         pytest.param(lambda: np.asarray(glass()), RED, WHITE, id="array-rgba"),
-        pytest.param(lambda: np.asarray(halves())[:, ::-1], BLUE, RED, id="array-not-contiguous"),
-        pytest.param(lambda: np.asarray(halves())[:, :, 0], WHITE, (0, 0, 0), id="array-grey"),
+        pytest.param(
+            lambda: np.asarray(halves())[:, ::-1], BLUE, RED, id="array-not-contiguous"
+        ),
+        pytest.param(
+            lambda: np.asarray(halves())[:, :, 0], WHITE, (0, 0, 0), id="array-grey"
+        ),
     ],
 )
 def test_open_image(
@@ -129,14 +151,18 @@ def test_open_image(
     assert np.abs(np.subtract(image.getpixel((59, 24)), right)).max() <= 3
 
 
-@pytest.mark.parametrize("form", [str, Path, Path.read_bytes], ids=["str", "path", "bytes"])
+@pytest.mark.parametrize(
+    "form", [str, Path, Path.read_bytes], ids=["str", "path", "bytes"]
+)
 def test_open_image_from_disk(form: Callable[[Path], Any], tmp_path: Path) -> None:
     path = tmp_path / "halves.png"
     halves().save(path)
     photo = open_photo(form(path))
     assert np.array_equal(np.asarray(photo.image), np.asarray(halves()))
     assert photo.name == (
-        str(path) if form is not Path.read_bytes else f"picture of {path.stat().st_size} bytes"
+        str(path)
+        if form is not Path.read_bytes
+        else f"picture of {path.stat().st_size} bytes"
     )
 
 
@@ -148,7 +174,10 @@ def test_the_content_decides_not_the_suffix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "PPM"])
 def test_one_pixel(kind: str) -> None:
-    assert open_image(encoded(Image.new("RGB", (1, 1), WHITE), kind)).getpixel((0, 0)) == WHITE
+    assert (
+        open_image(encoded(Image.new("RGB", (1, 1), WHITE), kind)).getpixel((0, 0))
+        == WHITE
+    )
 
 
 def test_heic_is_read_and_upright() -> None:
@@ -177,7 +206,9 @@ def test_exif_turn_against_pillow(kind: str, orientation: int) -> None:
     assert np.array_equal(np.asarray(photo.image), np.asarray(wanted))
     assert photo.size_wh == wanted.size
     assert open_photo(data, at_least=8).size_wh == wanted.size
-    assert np.array_equal(np.asarray(open_image(photo.image)), np.asarray(wanted)), "turned twice"
+    assert np.array_equal(np.asarray(open_image(photo.image)), np.asarray(wanted)), (
+        "turned twice"
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -202,7 +233,13 @@ def test_the_callers_picture_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("at_least", "size"),
-    [(None, (800, 600)), (600, (800, 600)), (300, (400, 300)), (75, (100, 75)), (9, (20, 19))],
+    [
+        (None, (800, 600)),
+        (600, (800, 600)),
+        (300, (400, 300)),
+        (75, (100, 75)),
+        (9, (20, 19)),
+    ],
 )
 def test_jpeg_decoded_small_keeps_the_original_size(
     at_least: int | None, size: tuple[int, int]
@@ -215,24 +252,35 @@ def test_jpeg_decoded_small_keeps_the_original_size(
     ("size_wh", "small"),
     [
         pytest.param(
-            (1599, 1200), (229, 200), id="each side by its own factor, no less than twice"
+            (1599, 1200),
+            (229, 200),
+            id="each side by its own factor, no less than twice",
         ),
         pytest.param((399, 399), (399, 399), id="too small for it"),
         pytest.param((2000, 100), (200, 100), id="a panorama"),
     ],
 )
-def test_other_files_are_shrunk_and_look_the_same_to_the_network(size_wh: Any, small: Any) -> None:
+def test_other_files_are_shrunk_and_look_the_same_to_the_network(
+    size_wh: Any, small: Any
+) -> None:
     picture = noise(12).resize(size_wh, Image.Resampling.BICUBIC)
     whole, photo = (
         open_photo(encoded(picture, "PNG")),
         open_photo(encoded(picture, "PNG"), at_least=100),
     )
-    assert (photo.image.size, photo.size_wh, whole.image.size) == (small, size_wh, size_wh)
+    assert (photo.image.size, photo.size_wh, whole.image.size) == (
+        small,
+        size_wh,
+        size_wh,
+    )
     for fit in ("squash", "pad"):
         seen = [
-            Preprocessing(100, fit).to_pixels(each.image, each.size_wh) for each in (whole, photo)
+            Preprocessing(100, fit).to_pixels(each.image, each.size_wh)
+            for each in (whole, photo)
         ]
-        assert np.abs(seen[0] - seen[1]).mean() < 0.02  # of values that spread over about 4
+        assert (
+            np.abs(seen[0] - seen[1]).mean() < 0.02
+        )  # of values that spread over about 4
 
 
 def test_a_small_photo_is_turned_after_it_is_shrunk() -> None:
@@ -240,7 +288,10 @@ def test_a_small_photo_is_turned_after_it_is_shrunk() -> None:
     exif[0x0112] = 6
     photo = open_photo(encoded(halves((800, 400)), "PNG", exif=exif), at_least=50)
     assert (photo.image.size, photo.size_wh) == ((100, 100), (400, 800))
-    assert (photo.image.getpixel((50, 9)), photo.image.getpixel((50, 90))) == (RED, BLUE)
+    assert (photo.image.getpixel((50, 9)), photo.image.getpixel((50, 90))) == (
+        RED,
+        BLUE,
+    )
 
 
 def test_an_opened_photo_stays_as_it_is() -> None:
@@ -261,7 +312,10 @@ def bomb() -> bytes:
 def icon() -> bytes:
     """An icon that announces 16x16 and holds a PNG of 10,000x10,000 and not one pixel."""
     inside = bomb()
-    return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22) + inside
+    return (
+        struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inside), 22)
+        + inside
+    )
 
 
 def many_scans(more: int, *, hide: bool = False) -> bytes:
@@ -291,7 +345,9 @@ def test_a_header_that_lies_about_the_size() -> None:
         return picture
 
     assert open_photo(liar()).size_wh == (70, 50)
-    with pytest.raises(ImageError, match="70x50 = 3,500 pixels, expected at most 3,499"):
+    with pytest.raises(
+        ImageError, match="70x50 = 3,500 pixels, expected at most 3,499"
+    ):
         open_photo(liar(), max_pixels=3499)
 
 
@@ -305,12 +361,18 @@ def test_a_header_that_lies_about_the_size() -> None:
             "not a picture",
             id="eps-never-run",
         ),
-        pytest.param(lambda: b"\xff\xd8\xff", "not a picture|damaged", id="three-bytes-of-jpeg"),
+        pytest.param(
+            lambda: b"\xff\xd8\xff", "not a picture|damaged", id="three-bytes-of-jpeg"
+        ),
         pytest.param(lambda: HEIC[:-20], "not a picture|damaged", id="heic-cut"),
         pytest.param(
-            lambda: "no/such/photo.jpg", "no/such/photo.jpg: .*no such file", id="missing"
+            lambda: "no/such/photo.jpg",
+            "no/such/photo.jpg: .*no such file",
+            id="missing",
         ),
-        pytest.param(lambda: "a\0b.jpg", "cannot be read|no such file", id="zero-in-path"),
+        pytest.param(
+            lambda: "a\0b.jpg", "cannot be read|no such file", id="zero-in-path"
+        ),
         pytest.param(lambda: Path(__file__).parent, "a folder", id="folder"),
         pytest.param(
             lambda: 7,
@@ -331,20 +393,32 @@ def test_a_header_that_lies_about_the_size() -> None:
         ),
         pytest.param(lambda: Image.new("RGB", (0, 5)), "at least 1x1", id="no-pixels"),
         pytest.param(
-            lambda: np.zeros((4, 4, 3), dtype=np.float32), "uint8.*float32", id="array-float"
+            lambda: np.zeros((4, 4, 3), dtype=np.float32),
+            "uint8.*float32",
+            id="array-float",
         ),
-        pytest.param(lambda: np.zeros((4, 4), dtype=np.uint16), "uint8.*uint16", id="array-16-bit"),
         pytest.param(
-            lambda: np.zeros((4, 4, 2), dtype=np.uint8), r"got \(4, 4, 2\)", id="array-two-channels"
+            lambda: np.zeros((4, 4), dtype=np.uint16),
+            "uint8.*uint16",
+            id="array-16-bit",
+        ),
+        pytest.param(
+            lambda: np.zeros((4, 4, 2), dtype=np.uint8),
+            r"got \(4, 4, 2\)",
+            id="array-two-channels",
         ),
         pytest.param(
             lambda: np.zeros((3, 4, 4), dtype=np.uint8)[..., :1],
             r"got \(3, 4, 1\)",
             id="array-one-channel",
         ),
-        pytest.param(lambda: np.zeros(4, dtype=np.uint8), r"got \(4,\)", id="array-flat"),
         pytest.param(
-            lambda: np.zeros((0, 4, 3), dtype=np.uint8), r"got \(0, 4, 3\)", id="array-empty"
+            lambda: np.zeros(4, dtype=np.uint8), r"got \(4,\)", id="array-flat"
+        ),
+        pytest.param(
+            lambda: np.zeros((0, 4, 3), dtype=np.uint8),
+            r"got \(0, 4, 3\)",
+            id="array-empty",
         ),
     ],
 )
@@ -371,7 +445,9 @@ def test_refused(source: Callable[[], Any], message: str) -> None:
         ("JPEG2000", {}),
     ],
 )
-def test_cut_short_is_refused_wherever_it_is_cut(kind: str, options: dict[str, Any]) -> None:
+def test_cut_short_is_refused_wherever_it_is_cut(
+    kind: str, options: dict[str, Any]
+) -> None:
     data = encoded(noise(), kind, **options)
     whole = np.asarray(open_image(data))
     for share in np.linspace(0.02, 0.998, 40):
@@ -380,18 +456,24 @@ def test_cut_short_is_refused_wherever_it_is_cut(kind: str, options: dict[str, A
         except ImageError as error:
             assert "\n" not in str(error)
         else:  # what was lost held no pixel (an end mark, a directory of TIFF)
-            assert np.array_equal(np.asarray(image), whole), f"half a picture passed at {share:.0%}"
+            assert np.array_equal(np.asarray(image), whole), (
+                f"half a picture passed at {share:.0%}"
+            )
 
 
 def test_max_pixels_both_ways() -> None:
     data = encoded(halves(), "PNG")  # 64 * 48 = 3072 pixels
     assert open_image(data, max_pixels=3072).size == (64, 48)
     for source in (data, halves(), np.asarray(halves())):
-        with pytest.raises(ImageError, match="64x48 = 3,072 pixels, expected at most 3,071"):
+        with pytest.raises(
+            ImageError, match="64x48 = 3,072 pixels, expected at most 3,071"
+        ):
             open_image(source, max_pixels=3071)
 
 
-def test_raised_limit_passes_pillows_own_and_restores_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raised_limit_passes_pillows_own_and_restores_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert open_image(encoded(halves(), "PNG"), max_pixels=4000).size == (64, 48)
     with pytest.raises(ImageError):
@@ -405,13 +487,16 @@ def test_settings_out_of_range(options: dict[str, int]) -> None:
         open_photo(halves(), **options)  # type: ignore[arg-type]
 
 
-def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_not_called_damage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(_: Image.Image, **__: Any) -> Image.Image:
         raise MemoryError
 
     monkeypatch.setattr("regiontalk.images.open.to_rgb", fail)
     with pytest.raises(
-        ImageError, match=r"^a.png: 64x48 pixels need more memory than there is; shrink it$"
+        ImageError,
+        match=r"^a.png: 64x48 pixels need more memory than there is; shrink it$",
     ):
         open_photo(encoded(halves(), "PNG"), name="a.png")
 
@@ -419,7 +504,8 @@ def test_too_little_memory_is_not_called_damage(monkeypatch: pytest.MonkeyPatch)
 def test_threads_open_pictures_together() -> None:
     data, sizes = encoded(noise(), "JPEG"), []
     threads = [
-        threading.Thread(target=lambda: sizes.append(open_image(data).size)) for _ in range(8)
+        threading.Thread(target=lambda: sizes.append(open_image(data).size))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -440,10 +526,16 @@ def test_photo_decoded_small_is_placed_where_its_boxes_are() -> None:
     assert photo.image.size == (101, 76)
     tensor = Preprocessing(size=100, fit="pad").to_pixels(photo.image, photo.size_wh)
     left, top, right, bottom = (
-        Preprocessing(size=100, fit="pad").to_network([[0, 0, 801, 603]], (801, 603))[0].astype(int)
+        Preprocessing(size=100, fit="pad")
+        .to_network([[0, 0, 801, 603]], (801, 603))[0]
+        .astype(int)
     )
     drawn = (tensor != 0).all(axis=0)
-    assert drawn.sum() == drawn[top:bottom, left:right].sum() == (right - left) * (bottom - top)
+    assert (
+        drawn.sum()
+        == drawn[top:bottom, left:right].sum()
+        == (right - left) * (bottom - top)
+    )
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
@@ -484,7 +576,10 @@ def swapped_profile() -> bytes:
     ("source", "left", "right"),
     [
         pytest.param(
-            lambda: encoded(halves(), "PNG", icc_profile=swapped_profile()), BLUE, RED, id="png"
+            lambda: encoded(halves(), "PNG", icc_profile=swapped_profile()),
+            BLUE,
+            RED,
+            id="png",
         ),
         pytest.param(
             lambda: encoded(halves().quantize(4), "PNG", icc_profile=swapped_profile()),
@@ -506,7 +601,9 @@ def swapped_profile() -> bytes:
             id="a broken profile",
         ),
         pytest.param(
-            lambda: encoded(halves().convert("CMYK"), "TIFF", icc_profile=swapped_profile()),
+            lambda: encoded(
+                halves().convert("CMYK"), "TIFF", icc_profile=swapped_profile()
+            ),
             RED,
             BLUE,
             id="a profile of other channels",
@@ -524,9 +621,13 @@ def test_colour_profiles(
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "CMYK", "P", "1", "I;16", "I", "F"])
-def test_large_pictures_are_converted_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_pictures_are_converted_in_strips(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A strip of ten rows and a whole picture give the same."""
-    picture = noise().convert("L").convert(mode) if mode[0] in "IF" else noise().convert(mode)
+    picture = (
+        noise().convert("L").convert(mode) if mode[0] in "IF" else noise().convert(mode)
+    )
     profile = swapped_profile() if mode == "RGBA" else None
     picture.info["icc_profile"] = profile
     whole = modes.to_rgb(picture, srgb=True)

@@ -32,7 +32,10 @@ def slow_window(values: np.ndarray) -> list[list[int]]:
     if high <= low:
         return [[128] * values.shape[1] for _ in values]
     return [
-        [round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low)))) for value in row]
+        [
+            round(255 * min(1.0, max(0.0, (float(value) - low) / (high - low))))
+            for value in row
+        ]
         for row in values
     ]
 
@@ -45,9 +48,12 @@ def slow_window(values: np.ndarray) -> list[list[int]]:
             id="random-16-bit",
         ),
         pytest.param(
-            np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32), id="random-float"
+            np.random.default_rng(2).normal(size=(20, 30)).astype(np.float32),
+            id="random-float",
         ),
-        pytest.param(np.pad(np.full((1, 1), 60_000, dtype=np.uint16), 20), id="one-bright-dot"),
+        pytest.param(
+            np.pad(np.full((1, 1), 60_000, dtype=np.uint16), 20), id="one-bright-dot"
+        ),
         pytest.param(np.full((3, 4), 777, dtype=np.uint16), id="constant"),
         pytest.param(np.full((1, 1), 65_535, dtype=np.uint16), id="one-pixel"),
     ],
@@ -64,7 +70,9 @@ def test_window_against_loops(values: np.ndarray) -> None:
         # 0.5 % of the way from 0 to 200 is 1, 99.5 % is 199; (100 - 1) / 198 * 255 = 127.5, which
         # rounds to even: 128
         pytest.param([[0, 100, 200]], [[0, 128, 255]], id="by-hand"),
-        pytest.param([[float("nan"), 0.0, 1.0]], [[0, 0, 255]], id="not-a-number-is-dark"),
+        pytest.param(
+            [[float("nan"), 0.0, 1.0]], [[0, 0, 255]], id="not-a-number-is-dark"
+        ),
         pytest.param([[float("nan")]], [[128]], id="nothing-finite"),
     ],
 )
@@ -72,15 +80,22 @@ def test_window_by_hand(values: list[list[float]], wanted: list[list[int]]) -> N
     assert window(np.array(values)).tolist() == wanted
 
 
-def test_window_of_a_large_picture_takes_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_window_of_a_large_picture_takes_little_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     values = (
-        np.random.default_rng(3).normal(9000, 500, (2500, 3000)).clip(0, 65_535).astype(np.uint16)
+        np.random.default_rng(3)
+        .normal(9000, 500, (2500, 3000))
+        .clip(0, 65_535)
+        .astype(np.uint16)
     )
     tracemalloc.start()
     found = window(values)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8 * values.size, "under eight bytes a pixel, where one float64 copy has eight"
+    assert peak < 8 * values.size, (
+        "under eight bytes a pixel, where one float64 copy has eight"
+    )
     monkeypatch.setattr(pixels, "_SAMPLE", values.size)
     assert np.abs(window(values).astype(int) - found).max() <= 2
     values[:] = 0
@@ -89,7 +104,9 @@ def test_window_of_a_large_picture_takes_little_memory(monkeypatch: pytest.Monke
     assert window(values)[1, 1] == 255 and window(values).sum() == 255
 
 
-def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: str) -> list[float]:
+def slow_to_network(
+    box: list[float], size_wh: tuple[int, int], size: int, fit: str
+) -> list[float]:
     wide, high, left, top = size, size, 0, 0
     if fit == "pad":
         longer = max(size_wh)
@@ -109,19 +126,27 @@ def slow_to_network(box: list[float], size_wh: tuple[int, int], size: int, fit: 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 @pytest.mark.parametrize(
-    "size_wh", [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)], ids=str
+    "size_wh",
+    [(640, 480), (480, 640), (224, 224), (1, 1), (1000, 3), (333, 777)],
+    ids=str,
 )
 def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
     preprocessing = Preprocessing(size=224, fit=fit)
     corners = np.random.default_rng(3).random((50, 2, 2)) * size_wh
-    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(np.float32)
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1).astype(
+        np.float32
+    )
     moved = preprocessing.to_network(boxes, size_wh)
     assert moved.dtype == np.float32
     assert np.allclose(
-        moved, [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()], atol=1e-3
+        moved,
+        [slow_to_network(box, size_wh, 224, fit) for box in boxes.tolist()],
+        atol=1e-3,
     )
     assert moved.min() >= 0 and moved.max() <= 224
-    assert np.allclose(preprocessing.to_original(moved, size_wh), boxes, atol=1e-4 * max(size_wh))
+    assert np.allclose(
+        preprocessing.to_original(moved, size_wh), boxes, atol=1e-4 * max(size_wh)
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +160,9 @@ def test_boxes_there_and_back(fit: str, size_wh: tuple[int, int]) -> None:
     ],
 )
 def test_to_network_by_hand(fit: str, box: list[float], wanted: list[float]) -> None:
-    assert Preprocessing(size=100, fit=fit).to_network([box], (200, 50)).tolist() == [wanted]
+    assert Preprocessing(size=100, fit=fit).to_network([box], (200, 50)).tolist() == [
+        wanted
+    ]
 
 
 def test_boxes_of_the_padding_are_cut_at_the_photo() -> None:
@@ -158,12 +185,18 @@ def test_boxes_empty_and_wrong(method: str) -> None:
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-@pytest.mark.parametrize("size_wh", [(150, 100), (90, 130), (64, 64), (1, 1), (300, 2)], ids=str)
+@pytest.mark.parametrize(
+    "size_wh", [(150, 100), (90, 130), (64, 64), (1, 1), (300, 2)], ids=str
+)
 def test_to_pixels_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (*size_wh[::-1], 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(
+        0, 256, (*size_wh[::-1], 3), dtype=np.uint8
+    )
     image = Image.fromarray(noise)
     preprocessing = Preprocessing(size=64, fit=fit)
-    left, top, right, bottom = preprocessing.to_network([[0, 0, *size_wh]], size_wh)[0].astype(int)
+    left, top, right, bottom = preprocessing.to_network([[0, 0, *size_wh]], size_wh)[
+        0
+    ].astype(int)
     canvas = np.tile(np.array(preprocessing.mean), (64, 64, 1))
     small = image.resize(
         (right - left, bottom - top), Image.Resampling.BILINEAR
@@ -215,7 +248,9 @@ def test_network_input_is_torchvisions(size: tuple[int, int], fit: str) -> None:
     road = Preprocessing(fit=fit)
     pixels = road.to_pixels(picture)
     left, top, wide, high = road._placement(size)
-    judge = transforms.resize(transforms.pil_to_tensor(picture), [high, wide], antialias=True)
+    judge = transforms.resize(
+        transforms.pil_to_tensor(picture), [high, wide], antialias=True
+    )
     judge = transforms.normalize(
         transforms.to_dtype(judge, torch.float32, scale=True), road.mean, road.std
     )

@@ -26,7 +26,9 @@ def test_no_format(tmp_path: Path) -> None:
         save_picture(Image.new("RGB", (8, 8)), tmp_path / "a.doc")
 
 
-def test_a_disk_that_takes_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_takes_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last blocks of a disk take a part of the file, and Pillow does not look."""
 
     def write_part(path: Path, data: bytes) -> int:

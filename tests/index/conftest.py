@@ -52,7 +52,9 @@ def photos(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def library(captioner: RegionCaptioner, photos: Sequence[Path], tmp_path: Path) -> PhotoIndex:
+def library(
+    captioner: RegionCaptioner, photos: Sequence[Path], tmp_path: Path
+) -> PhotoIndex:
     """All six photos, in two batches."""
     index = PhotoIndex.open_or_create(tmp_path / "index", captioner, regions=REGIONS)
     index.add(captioner, photos, captions=2, batch=4)

@@ -48,15 +48,23 @@ def test_few_photos_have_no_cells(library: PhotoIndex, tmp_path: Path) -> None:
     assert not (tmp_path / "index" / "cells.lance").exists()
 
 
-def test_the_same_answers_as_by_all_sketches(many: PhotoIndex, captioner: RegionCaptioner) -> None:
+def test_the_same_answers_as_by_all_sketches(
+    many: PhotoIndex, captioner: RegionCaptioner
+) -> None:
     cells = stage(many)
     assert isinstance(cells, CellStage) and len(cells.cells) == PHOTOS
     rows = many._store._table.search().select(["sketches"]).with_row_id(True).to_arrow()
     sketches = first_stage.read_sketches(rows, many.about)
-    words = np.random.default_rng(3).normal(size=(3, sketches.regions.shape[2])).astype(np.float32)
+    words = (
+        np.random.default_rng(3)
+        .normal(size=(3, sketches.regions.shape[2]))
+        .astype(np.float32)
+    )
     best = sketches.best(words, 10).tolist()
     assert len(set(cells.best(words, 10).tolist()) & set(best)) >= 9
-    assert set(cells.best(words, 3, np.array(best[:3], dtype=np.uint64)).tolist()) == set(best[:3])
+    assert set(
+        cells.best(words, 3, np.array(best[:3], dtype=np.uint64)).tolist()
+    ) == set(best[:3])
     half = sketches.ids[::2][:140]
     assert set(cells.best(words, 50, half).tolist()) <= set(half.tolist())
     most = sketches.ids[10:]
@@ -92,7 +100,9 @@ def test_copies_of_a_photo_are_all_found(
 
 
 def test_new_photos_get_cells_and_a_larger_library_new_centers(
-    many: PhotoIndex, made_up: Callable[[int], list[Row]], monkeypatch: pytest.MonkeyPatch
+    many: PhotoIndex,
+    made_up: Callable[[int], list[Row]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = many._store._cell_table.read()[1].centers
     many._store.write(made_up(PHOTOS + 50), many._basis)
@@ -105,7 +115,8 @@ def test_new_photos_get_cells_and_a_larger_library_new_centers(
     keys, cells = many._store._cell_table.read()
     assert len(keys) == PHOTOS + 50
     assert (
-        cells.centers.flat.shape != before.flat.shape or (cells.centers.flat != before.flat).any()
+        cells.centers.flat.shape != before.flat.shape
+        or (cells.centers.flat != before.flat).any()
     )
 
 

@@ -52,7 +52,9 @@ def test_scores_against_plain_loops(postings: int) -> None:
     expected = np.zeros(100)
     for products in words @ centers.flat.T:
         opened: list[int] = []
-        for cell in largest(products, len(products)).tolist():  # of equal centers the same first
+        for cell in largest(
+            products, len(products)
+        ).tolist():  # of equal centers the same first
             if np.isin(codes, opened).sum() >= postings:
                 break
             opened.append(cell)
@@ -82,5 +84,9 @@ def test_centers_of_few_sketches(count: int) -> None:
 
 
 def test_cells_grow_with_the_regions() -> None:
-    branches = [branch_for(count) for count in (0, 10**3, 10**5, 10**6, 2 * 10**7, 10**12)]
-    assert branches == sorted(branches) and branches[0] >= 2 and branches[-1] == MAX_BRANCH
+    branches = [
+        branch_for(count) for count in (0, 10**3, 10**5, 10**6, 2 * 10**7, 10**12)
+    ]
+    assert (
+        branches == sorted(branches) and branches[0] >= 2 and branches[-1] == MAX_BRANCH
+    )

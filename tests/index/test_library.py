@@ -53,11 +53,14 @@ def test_add_passes_over_what_it_holds(
     paint(8, tmp_path / "new.png")
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     report = library.add(
-        captioner, [*photos, tmp_path / "new.png", tmp_path / "broken.jpg", tmp_path / "none.jpg"]
+        captioner,
+        [*photos, tmp_path / "new.png", tmp_path / "broken.jpg", tmp_path / "none.jpg"],
     )
     assert (report.added, report.changed, report.unchanged) == (1, 1, 5)
     assert [Path(path).name for path, _ in report.failed] == ["broken.jpg", "none.jpg"]
-    assert "not a picture" in report.failed[0][1] and "no such file" in report.failed[1][1]
+    assert (
+        "not a picture" in report.failed[0][1] and "no such file" in report.failed[1][1]
+    )
     then = stamps(library)
     assert len(then) == 7 and [path for path in first if first[path] != then[path]] == [
         str(photos[5])
@@ -84,11 +87,14 @@ def test_files_are_joined_meanwhile(
     monkeypatch.setattr(library._store, "join", watched)
     library.add(captioner, photos[:5], captions=0, batch=1, done=joined.append)
     assert joined == [1] * 5 and len(stamps(library)) == 5
-    assert before == [
-        2,
-        3,
-        2,
-    ]  # after two, after two more beside what was joined, and at the end the fifth beside it
+    assert (
+        before
+        == [
+            2,
+            3,
+            2,
+        ]
+    )  # after two, after two more beside what was joined, and at the end the fifth beside it
     assert library._store._table.stats()["fragment_stats"]["num_fragments"] == 1
 
 
@@ -101,7 +107,9 @@ def test_a_name_that_is_no_text_fails_alone(
 
 def test_remove(library: PhotoIndex, photos: Sequence[Path]) -> None:
     with pytest.raises(ValueError, match="that is not in it"):
-        library.remove([photos[0], photos[0].parent / "o"])  # no folder: only the beginning of one
+        library.remove(
+            [photos[0], photos[0].parent / "o"]
+        )  # no folder: only the beginning of one
     assert len(library) == 6  # nothing was removed
     assert library.remove([photos[4].parent]) == 2 and library.remove([photos[0]]) == 1
     photos[1].unlink()
@@ -128,16 +136,24 @@ def test_info(library: PhotoIndex) -> None:
         pytest.param({"folder": "o'hara"}, "4.png 5.png", id="folder"),
         pytest.param({"folder": "o"}, "", id="beginning of a folder's name"),
         pytest.param({"folder": "0.jpg"}, "0.jpg", id="a photo"),
-        pytest.param({"after": date(2024, 5, 3)}, "2.jpg 3.jpg 4.png 5.png", id="from a day on"),
+        pytest.param(
+            {"after": date(2024, 5, 3)}, "2.jpg 3.jpg 4.png 5.png", id="from a day on"
+        ),
         pytest.param({"before": date(2024, 5, 3)}, "0.jpg 1.jpg", id="before a day"),
         pytest.param(
-            {"before": datetime(2024, 5, 3, 13)}, "0.jpg 1.jpg 2.jpg", id="before an hour"
+            {"before": datetime(2024, 5, 3, 13)},
+            "0.jpg 1.jpg 2.jpg",
+            id="before an hour",
         ),
         pytest.param(
-            {"after": date(2024, 5, 2), "before": date(2024, 5, 4)}, "1.jpg 2.jpg", id="between"
+            {"after": date(2024, 5, 2), "before": date(2024, 5, 4)},
+            "1.jpg 2.jpg",
+            id="between",
         ),
         pytest.param(
-            {"after": date(2024, 5, 2), "folder": "o'hara"}, "4.png 5.png", id="both kinds"
+            {"after": date(2024, 5, 2), "folder": "o'hara"},
+            "4.png 5.png",
+            id="both kinds",
         ),
     ],
 )
@@ -150,25 +166,39 @@ def test_filters(
 ) -> None:
     if "folder" in filters:
         filters = filters | {"folder": photos[0].parent / filters["folder"]}
-    assert " ".join(sorted(names(library.search(captioner, "a red car", **filters)))) == found
+    assert (
+        " ".join(sorted(names(library.search(captioner, "a red car", **filters))))
+        == found
+    )
 
 
 def test_a_photo_finds_itself(
     captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path]
 ) -> None:
     hits = library.search(captioner, photo=photos[3], k=2)
-    assert names(hits)[0] == "3.jpg" and len(hits) == 2 and hits[0].score > 0.99  # float16 vectors
+    assert (
+        names(hits)[0] == "3.jpg" and len(hits) == 2 and hits[0].score > 0.99
+    )  # float16 vectors
     assert hits[0].date == datetime(2024, 5, 4, 12, 30) and not hits[0].missing
-    part = library.search(captioner, photo=photos[3], boxes=[hits[0].result.regions[0].box], k=1)
-    assert names(part) == ["3.jpg"] and part[0].answer.box == hits[0].result.regions[0].box
+    part = library.search(
+        captioner, photo=photos[3], boxes=[hits[0].result.regions[0].box], k=1
+    )
+    assert (
+        names(part) == ["3.jpg"] and part[0].answer.box == hits[0].result.regions[0].box
+    )
 
 
 def test_a_photo_that_vanished_is_told(
     captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path]
 ) -> None:
     photos[2].unlink()
-    missing = {Path(hit.photo).name: hit.missing for hit in library.search(captioner, "a red car")}
-    assert [name for name, gone in missing.items() if gone] == ["2.jpg"] and len(missing) == 6
+    missing = {
+        Path(hit.photo).name: hit.missing
+        for hit in library.search(captioner, "a red car")
+    }
+    assert [name for name, gone in missing.items() if gone] == ["2.jpg"] and len(
+        missing
+    ) == 6
 
 
 @pytest.mark.parametrize(
@@ -176,13 +206,19 @@ def test_a_photo_that_vanished_is_told(
     [
         pytest.param({}, "got neither", id="nothing"),
         pytest.param({"text": "  "}, "expected at least one word", id="no word"),
-        pytest.param({"text": "zyzzyva qwrk"}, "none of its words is known", id="unknown words"),
+        pytest.param(
+            {"text": "zyzzyva qwrk"}, "none of its words is known", id="unknown words"
+        ),
         pytest.param({"text": "a car", "k": 0}, "k: expected 1 or more", id="k"),
         pytest.param(
-            {"text": "a car", "boxes": [[0, 0, 5, 5]]}, "got no photo", id="box without photo"
+            {"text": "a car", "boxes": [[0, 0, 5, 5]]},
+            "got no photo",
+            id="box without photo",
         ),
         pytest.param(
-            {"photo": "1", "boxes": [[0, 0, 999, 5]]}, "outside the photo", id="box outside"
+            {"photo": "1", "boxes": [[0, 0, 999, 5]]},
+            "outside the photo",
+            id="box outside",
         ),
         pytest.param({"photo": "1", "boxes": []}, "at least one box", id="no box"),
         pytest.param({"photo": b"no picture"}, "not a picture", id="example"),
@@ -225,14 +261,19 @@ def test_another_model_is_refused(
 
 
 def test_two_writers(
-    captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path], tmp_path: Path
+    captioner: RegionCaptioner,
+    library: PhotoIndex,
+    photos: Sequence[Path],
+    tmp_path: Path,
 ) -> None:
     with writing(str(tmp_path / "index")):
         for write in (
             lambda: library.add(captioner, photos),
             lambda: library.remove(photos),
             library.remove_missing,
-            lambda: PhotoIndex.open_or_create(tmp_path / "index", captioner, rebuild=True),
+            lambda: PhotoIndex.open_or_create(
+                tmp_path / "index", captioner, rebuild=True
+            ),
         ):
             with pytest.raises(BlockingIOError, match="another process is writing"):
                 write()
@@ -304,7 +345,8 @@ def test_kill_loses_and_doubles_nothing(
     )
     assert set(stamps(library)) == set(map(str, paths))
     assert all(
-        names(library.search(captioner, photo=path, k=1)) == [path.name] for path in paths[::7]
+        names(library.search(captioner, photo=path, k=1)) == [path.name]
+        for path in paths[::7]
     )
 
 

@@ -31,7 +31,9 @@ def test_how_it_decodes_is_no_part(tiny_folder: Path) -> None:
     model = RegionModel.from_folder(tiny_folder)
     first = fingerprint(model)
     decoding = model.config.decoding.model_copy(update={"beams": 7})
-    model.config = model.config.model_copy(update={"decoding": decoding, "name": "other"})
+    model.config = model.config.model_copy(
+        update={"decoding": decoding, "name": "other"}
+    )
     assert fingerprint(model) == first
 
 
@@ -39,7 +41,9 @@ def test_vectors_without_unit_length_are_refused(tiny_folder: Path) -> None:
     model = RegionModel.from_folder(tiny_folder)
     aligner = model.config.aligner.model_copy(update={"normalise": False})
     model.config = model.config.model_copy(update={"aligner": aligner})
-    with pytest.raises(ValueError, match=r"are compared by cosine.*aligner.normalise = true"):
+    with pytest.raises(
+        ValueError, match=r"are compared by cosine.*aligner.normalise = true"
+    ):
         About.of(TorchPredictor(model), 19)
 
 

@@ -19,13 +19,19 @@ def test_by_hand() -> None:
     model = SimpleNamespace(tensor=lambda name: weights[name.rpartition(".")[2]])
     basis = sketch_basis(cast(Any, model))
     np.testing.assert_allclose(basis, [[0, 1], [1, 0]], atol=1e-7)
-    assert sketch(np.array([[0.9, 0.25], [-0.9, -0.1]]), basis).tolist() == [[64, 127], [-25, -127]]
+    assert sketch(np.array([[0.9, 0.25], [-0.9, -0.1]]), basis).tolist() == [
+        [64, 127],
+        [-25, -127],
+    ]
 
 
 def test_the_best_photo_by_weighted_words() -> None:
     """Photo 7: 0.8 + 0; photo 8: 0.8 * 0.6 + 0.2 * 0.8 = 0.64 from one region; photo 9: 0 + 0.2."""
     vectors = (
-        np.array([[[1, 0], [0, 0]], [[0.6, 0.8], [0, 0]], [[0, 1], [0, 0]]], dtype=np.float32) / 2
+        np.array(
+            [[[1, 0], [0, 0]], [[0.6, 0.8], [0, 0]], [[0, 1], [0, 0]]], dtype=np.float32
+        )
+        / 2
     )
     found = Sketches(
         np.array([7, 8, 9], dtype=np.uint64),
@@ -52,7 +58,12 @@ def test_candidates_hold_the_best_ten(count: int) -> None:
     basis = sketch_basis(predictor)
     photos = Sketches(np.arange(count, dtype=np.uint64), sketch(vectors, basis))
     words *= np.array([[0.4], [0.2], [0.2], [0.1], [0.05], [0.05]], dtype=np.float32)
-    exact = (vectors.reshape(-1, 256) @ words.T).reshape(count, 4, -1).max(axis=1).sum(axis=1)
+    exact = (
+        (vectors.reshape(-1, 256) @ words.T)
+        .reshape(count, 4, -1)
+        .max(axis=1)
+        .sum(axis=1)
+    )
     best = np.argsort(-exact)[:10]
     assert len(set(photos.best(words @ basis, 200).tolist()) & set(best.tolist())) >= 9
 

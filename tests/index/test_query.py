@@ -52,7 +52,9 @@ def candidates(*rows: Row) -> Candidates:
 
 def query(vectors: Sequence[np.ndarray], names: Sequence[str | None]) -> Query:
     values = np.stack(vectors).astype(np.float32)
-    return Query("red car", tuple(names), values, np.ones(len(values), dtype=bool), len(values))
+    return Query(
+        "red car", tuple(names), values, np.ones(len(values), dtype=bool), len(values)
+    )
 
 
 def test_by_hand(captioner: RegionCaptioner) -> None:
@@ -70,18 +72,25 @@ def test_by_hand(captioner: RegionCaptioner) -> None:
         row("a", unit(0, 1), unit(1, 0)),
     )
     hits = best_hits(
-        captioner, query([0.7 * unit(1), 0.3 * unit(0, 1)], ["red", "car"]), candidates(*rows), 2
+        captioner,
+        query([0.7 * unit(1), 0.3 * unit(0, 1)], ["red", "car"]),
+        candidates(*rows),
+        2,
     )
     assert [hit.photo for hit in hits] == ["/a", "/b"]
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.94], abs=1e-3)
     first, second = (0.0, 0.0, 10.0, 100.0), (0.0, 0.0, 20.0, 100.0)
-    assert [[(match.phrase, match.box) for match in hit.result.matches] for hit in hits] == [
+    assert [
+        [(match.phrase, match.box) for match in hit.result.matches] for hit in hits
+    ] == [
         [("red", second), ("car", first)],
         [("red", first), ("car", second)],
     ]
     assert [hit.answer.box for hit in hits] == [second, first]
     assert [hit.answer.score for hit in hits] == pytest.approx([0.7, 0.7], abs=1e-3)
-    assert hits[0].result.caption is not None and hits[0].result.caption.text == "words 0"
+    assert (
+        hits[0].result.caption is not None and hits[0].result.caption.text == "words 0"
+    )
     assert [region.text for region in hits[0].result.regions] == ["words 1"]
     assert hits[0].date == datetime(2024, 5, 6) and hits[0].missing
     values = hits[0].to_dict()
@@ -101,11 +110,15 @@ def test_slow_twin(captioner: RegionCaptioner) -> None:
         rows.append(
             row(
                 str(number),
-                *(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16),
+                *(vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+                    np.float16
+                ),
             )
         )
     words = chance.normal(size=(3, SIZE)).astype(np.float16)
-    hits = best_hits(captioner, query(words, ["red", "car", None]), candidates(*rows), 20)
+    hits = best_hits(
+        captioner, query(words, ["red", "car", None]), candidates(*rows), 20
+    )
     scores = {}
     for one in rows:
         products = [
@@ -119,7 +132,8 @@ def test_slow_twin(captioner: RegionCaptioner) -> None:
     assert [hit.photo for hit in hits] == sorted(scores, key=lambda path: -scores[path])
     for hit in hits:
         assert (
-            hit.score == pytest.approx(scores[hit.photo], abs=1e-3) and len(hit.result.matches) == 2
+            hit.score == pytest.approx(scores[hit.photo], abs=1e-3)
+            and len(hit.result.matches) == 2
         )
 
 
@@ -131,15 +145,29 @@ def test_a_text_and_a_photo_both_count(
         read_query(captioner, None, photos[1], None),
     )
     both = read_query(captioner, "a red car", photos[1], None)
-    np.testing.assert_allclose(both.vectors, np.concatenate([text.vectors, example.vectors]))
-    assert both.names == (*text.names, *example.names) and (both.phrase, both.spoken) == (
+    np.testing.assert_allclose(
+        both.vectors, np.concatenate([text.vectors, example.vectors])
+    )
+    assert both.names == (*text.names, *example.names) and (
+        both.phrase,
+        both.spoken,
+    ) == (
         "a red car",
         text.spoken,
     )
-    assert text.names == ("a", "red", "car", None)  # what the sentence says as a whole is not shown
+    assert text.names == (
+        "a",
+        "red",
+        "car",
+        None,
+    )  # what the sentence says as a whole is not shown
     by_photo: list[dict[str, Hit]] = [
         {hit.photo: hit for hit in library.search(captioner, words, photo=picture)}
-        for words, picture in (("a red car", None), (None, photos[1]), ("a red car", photos[1]))
+        for words, picture in (
+            ("a red car", None),
+            (None, photos[1]),
+            ("a red car", photos[1]),
+        )
     ]
     for path, hit in by_photo[2].items():
         assert hit.score == pytest.approx(
@@ -157,22 +185,32 @@ def test_a_text_and_a_photo_both_count(
         pytest.param([0.05] * 20, list(range(16)), id="a long sentence"),
     ],
 )
-def test_which_words_are_sought_by(weights: Sequence[float], chosen: Sequence[int]) -> None:
+def test_which_words_are_sought_by(
+    weights: Sequence[float], chosen: Sequence[int]
+) -> None:
     directions = np.eye(len(weights), 24, dtype=np.float32)
     asked = query(
         [weight * own for weight, own in zip(weights, directions, strict=True)],
         ["x"] * len(weights),
     )
-    wanted = np.array(weights, dtype=np.float32)[list(chosen), None] * directions[list(chosen)]
+    wanted = (
+        np.array(weights, dtype=np.float32)[list(chosen), None]
+        * directions[list(chosen)]
+    )
     np.testing.assert_allclose(asked.heaviest(), wanted)
 
 
 def test_words_that_are_not_known(captioner: RegionCaptioner) -> None:
-    assert captioner.vocabulary.unknown("a Zyzzyva in the red canoe") == ["zyzzyva", "canoe"]
+    assert captioner.vocabulary.unknown("a Zyzzyva in the red canoe") == [
+        "zyzzyva",
+        "canoe",
+    ]
 
 
 def test_no_candidate(captioner: RegionCaptioner) -> None:
-    empty: Any = to_arrow([row("a", unit(1))], About("tiny", "", SIZE, 4), BASIS).slice(0, 0)
+    empty: Any = to_arrow([row("a", unit(1))], About("tiny", "", SIZE, 4), BASIS).slice(
+        0, 0
+    )
     assert best_hits(captioner, query([unit(1)], ["red"]), Candidates(empty), 3) == []
 
 
@@ -188,5 +226,7 @@ def test_a_drive_that_does_not_answer(
         return real(path, *rest, **named)
 
     monkeypatch.setattr(os, "stat", stat)
-    (hit,) = best_hits(captioner, query([unit(1)], ["red"]), candidates(row("a", unit(1))), 1)
+    (hit,) = best_hits(
+        captioner, query([unit(1)], ["red"]), candidates(row("a", unit(1))), 1
+    )
     assert hit.missing

@@ -20,7 +20,9 @@ def test_read_file(captioner: RegionCaptioner, photos: Sequence[Path]) -> None:
     path = str(photos[4])  # no camera's date: the file's own, to the second
     os.utime(path, (1_700_000_000.75, 1_700_000_000.75))
     file = read_file(path, captioner)
-    assert file is not None and file.photo.size_wh == (90, 70) and file.photo.name == path
+    assert (
+        file is not None and file.photo.size_wh == (90, 70) and file.photo.name == path
+    )
     assert file.stamp.sha256 == hashlib.sha256(photos[4].read_bytes()).hexdigest()
     assert (file.stamp.size, file.stamp.modified) == read_stamp(path)
     assert file.date == datetime.fromtimestamp(1_700_000_000)
@@ -31,7 +33,9 @@ def test_read_file(captioner: RegionCaptioner, photos: Sequence[Path]) -> None:
 @pytest.mark.parametrize(
     ("name", "got"), [("nowhere.jpg", "no such file"), (".", "a folder or a device")]
 )
-def test_what_is_no_file(captioner: RegionCaptioner, tmp_path: Path, name: str, got: str) -> None:
+def test_what_is_no_file(
+    captioner: RegionCaptioner, tmp_path: Path, name: str, got: str
+) -> None:
     with pytest.raises(ImageError, match=f"expected a picture file, got {got}"):
         read_file(str(tmp_path / name), captioner)
 
@@ -41,7 +45,11 @@ def test_a_row_is_what_the_captioner_says(
     captioner: RegionCaptioner, photos: Sequence[Path], captions: int | None
 ) -> None:
     """Row 0 is the whole photo, the others its proposals by falling score."""
-    files = [file for path in photos[:3] if (file := read_file(str(path), captioner)) is not None]
+    files = [
+        file
+        for path in photos[:3]
+        if (file := read_file(str(path), captioner)) is not None
+    ]
     for row, path in zip(
         photo_rows(captioner, files, regions=4, captions=captions), photos, strict=False
     ):
@@ -55,7 +63,9 @@ def test_a_row_is_what_the_captioner_says(
             == len(row.confidences)
             == len(every)
         )
-        np.testing.assert_allclose(row.boxes_xyxy, [one.box for one in every], atol=1e-2)
+        np.testing.assert_allclose(
+            row.boxes_xyxy, [one.box for one in every], atol=1e-2
+        )
         np.testing.assert_allclose(row.scores, [one.score for one in every], atol=1e-4)
         np.testing.assert_allclose(
             np.linalg.norm(row.vectors.astype(np.float32), axis=1), 1, atol=2e-3

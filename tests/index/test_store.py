@@ -87,11 +87,15 @@ def test_no_library(captioner: RegionCaptioner, tmp_path: Path) -> None:
         PhotoIndex.open(tmp_path / "index")
     assert not (tmp_path / "index").exists()
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="expected a folder for the photo index, got a file"):
+    with pytest.raises(
+        ValueError, match="expected a folder for the photo index, got a file"
+    ):
         PhotoIndex.open_or_create(tmp_path / "file", captioner)
 
 
-def test_killed_before_the_first_version(captioner: RegionCaptioner, tmp_path: Path) -> None:
+def test_killed_before_the_first_version(
+    captioner: RegionCaptioner, tmp_path: Path
+) -> None:
     """What creating leaves when it is stopped at once is no library yet, and no damaged one."""
     (tmp_path / "index" / "photos.lance" / "_transactions").mkdir(parents=True)
     assert len(PhotoIndex.open_or_create(tmp_path / "index", captioner)) == 0
@@ -100,7 +104,9 @@ def test_killed_before_the_first_version(captioner: RegionCaptioner, tmp_path: P
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        pytest.param({}, "holds a table 'photos' that is no photo index", id="another table"),
+        pytest.param(
+            {}, "holds a table 'photos' that is no photo index", id="another table"
+        ),
         pytest.param({"regiontalk": "[]"}, "that is no photo index", id="no record"),
         pytest.param(
             {

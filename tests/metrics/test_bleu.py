@@ -12,13 +12,19 @@ from regiontalk.metrics.bleu import bleu_statistics, corpus_bleu
 
 
 def slow_statistics(candidate: list[str], references: list[list[str]]) -> list[int]:
-    closest = min((abs(len(other) - len(candidate)), len(other)) for other in references)[1]
+    closest = min(
+        (abs(len(other) - len(candidate)), len(other)) for other in references
+    )[1]
     offered, found = [], []
     for order in range(1, 5):
-        mine = Counter(tuple(candidate[i : i + order]) for i in range(len(candidate) - order + 1))
+        mine = Counter(
+            tuple(candidate[i : i + order]) for i in range(len(candidate) - order + 1)
+        )
         most: Counter[tuple[str, ...]] = Counter()
         for other in references:
-            most |= Counter(tuple(other[i : i + order]) for i in range(len(other) - order + 1))
+            most |= Counter(
+                tuple(other[i : i + order]) for i in range(len(other) - order + 1)
+            )
         offered.append(sum(mine.values()))
         found.append(sum((mine & most).values()))
     return [len(candidate), closest, *offered, *found]
@@ -50,7 +56,9 @@ def test_slow_twin(seed: int) -> None:
         return random.choice(words, size=random.integers(0, 9)).tolist()
 
     candidates = [sentence() for _ in range(12)]
-    references = [[sentence() for _ in range(random.integers(1, 5))] for _ in candidates]
+    references = [
+        [sentence() for _ in range(random.integers(1, 5))] for _ in candidates
+    ]
     wanted = [
         slow_statistics(candidate, group)
         for candidate, group in zip(candidates, references, strict=True)
@@ -67,7 +75,9 @@ def test_sums_of_many_at_once() -> None:
     ("candidates", "references", "message"),
     [
         pytest.param([["a"]], [], "one group a candidate", id="other-number"),
-        pytest.param([["a"]], [[]], "at least one for every candidate", id="no-reference"),
+        pytest.param(
+            [["a"]], [[]], "at least one for every candidate", id="no-reference"
+        ),
         pytest.param(["a"], [[["a"]]], "lists of tokens", id="string"),
     ],
 )

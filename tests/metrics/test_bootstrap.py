@@ -19,12 +19,16 @@ def test_hand_worked() -> None:
     # Two photos with values 0 and 1: draws are 0 0 (mean 0, a quarter of them), 0 1 (0.5), 1 1 (1,
     # a quarter).
     values = np.array([0.0, 1.0])
-    assert bootstrap_interval(lambda rows: values[rows].mean(), 2, resamples=400) == Interval(
-        0.5, 0.0, 1.0
-    )
+    assert bootstrap_interval(
+        lambda rows: values[rows].mean(), 2, resamples=400
+    ) == Interval(0.5, 0.0, 1.0)
     # 0, 1 ... 100: the 2.5 and 97.5 % quantiles.
     assert interval(7.0, np.arange(101.0)).low == pytest.approx(2.5)
-    assert Interval(7.0, 2.5, 97.5).to_dict() == {"value": 7.0, "low": 2.5, "high": 97.5}
+    assert Interval(7.0, 2.5, 97.5).to_dict() == {
+        "value": 7.0,
+        "low": 2.5,
+        "high": 97.5,
+    }
 
 
 def test_width_is_the_normal_one() -> None:
@@ -75,7 +79,9 @@ def test_sums_slow_twin() -> None:
     rows = random.integers(0, 9, (40, 2)).astype(float) + 1
     drawn = [rows[random.integers(40, size=40)].sum(axis=0) for _ in range(4000)]
     wanted = np.quantile([first / second for first, second in drawn], [0.025, 0.975])
-    (found,) = bootstrap_sums(rows, lambda total: total[..., 0] / total[..., 1], resamples=4000)
+    (found,) = bootstrap_sums(
+        rows, lambda total: total[..., 0] / total[..., 1], resamples=4000
+    )
     assert [found.low, found.high] == pytest.approx(wanted, abs=0.02)
 
 
@@ -89,14 +95,18 @@ def test_sums_blocks_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(bootstrap, "_BLOCK", 100)  # three draws at a time
     blocks = bootstrap_sums(rows, resamples=50, seed=3)
-    assert [figure.low for figure in blocks] == pytest.approx([figure.low for figure in whole])
+    assert [figure.low for figure in blocks] == pytest.approx(
+        [figure.low for figure in whole]
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "resamples", "message"),
     [
         pytest.param(np.zeros((0, 2)), 10, "at least one row", id="no-rows"),
-        pytest.param(np.zeros((2, 2, 2)), 10, "expected statistics", id="three-dimensions"),
+        pytest.param(
+            np.zeros((2, 2, 2)), 10, "expected statistics", id="three-dimensions"
+        ),
         pytest.param(np.array([np.nan]), 10, "finite", id="nan"),
         pytest.param(np.ones(3), 0, "at least one draw", id="no-draws"),
     ],
@@ -108,7 +118,9 @@ def test_sums_errors(rows: np.ndarray, resamples: int, message: str) -> None:
 
 def test_shares_hand_worked() -> None:
     # Photo a: 1 and 0; photo b: 1. Mean 2 / 3. Draws: a a -> 1/2, a b -> 2/3, b b -> 1/1.
-    (figure,) = bootstrap_shares(np.array([[1], [0], [1]]), ["a", "a", "b"], resamples=400)
+    (figure,) = bootstrap_shares(
+        np.array([[1], [0], [1]]), ["a", "a", "b"], resamples=400
+    )
     assert figure.value == pytest.approx(2 / 3)
     assert (figure.low, figure.high) == (0.5, 1.0)
 
@@ -125,13 +137,18 @@ def test_shares_twin() -> None:
     means = []
     for _ in range(4000):
         rows = np.concatenate(
-            [np.flatnonzero(photos == photo) for photo in generator.choice(np.unique(photos), 50)]
+            [
+                np.flatnonzero(photos == photo)
+                for photo in generator.choice(np.unique(photos), 50)
+            ]
         )
         means.append(table[rows].mean(axis=0))
     wanted = np.quantile(means, [0.025, 0.975], axis=0)
     found = bootstrap_shares(table, photos.tolist(), resamples=4000)
     for column, figure in enumerate(found):
-        assert [figure.low, figure.high] == pytest.approx(wanted[:, column].tolist(), abs=0.015)
+        assert [figure.low, figure.high] == pytest.approx(
+            wanted[:, column].tolist(), abs=0.015
+        )
 
 
 @pytest.mark.parametrize(

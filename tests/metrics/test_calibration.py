@@ -20,7 +20,10 @@ def test_reliability_by_hand() -> None:
     assert report.error.value == pytest.approx(0.24)
     assert report.brier.value == pytest.approx(0.148)
     assert report.accuracy.value == 0.8
-    assert [(item.low, item.high, item.count) for item in report.bins] == [(0, 0.5, 2), (0.5, 1, 3)]
+    assert [(item.low, item.high, item.count) for item in report.bins] == [
+        (0, 0.5, 2),
+        (0.5, 1, 3),
+    ]
     assert [item.confidence for item in report.bins] == pytest.approx([0.3, 2.2 / 3])
     assert [item.accuracy for item in report.bins] == [0.5, 1.0]
 
@@ -56,7 +59,9 @@ def test_reliability_twin(seed: int) -> None:
     report = reliability(
         values, right, generator.integers(0, 20, 60).tolist(), bins=7, resamples=50
     )
-    assert report.error.value == pytest.approx(slow_error(values.tolist(), right.tolist(), 7))
+    assert report.error.value == pytest.approx(
+        slow_error(values.tolist(), right.tolist(), 7)
+    )
     assert report.error.low <= report.error.value <= report.error.high
 
 
@@ -64,8 +69,14 @@ def test_reliability_twin(seed: int) -> None:
     ("call", "message"),
     [
         pytest.param(lambda: reliability([], []), "P >= 1", id="nothing"),
-        pytest.param(lambda: reliability([0.5], [1, 0]), "got \\(1,\\) and \\(2,\\)", id="lengths"),
-        pytest.param(lambda: reliability([1.5], [1]), "expected 0..1", id="confidence-above-one"),
+        pytest.param(
+            lambda: reliability([0.5], [1, 0]),
+            "got \\(1,\\) and \\(2,\\)",
+            id="lengths",
+        ),
+        pytest.param(
+            lambda: reliability([1.5], [1]), "expected 0..1", id="confidence-above-one"
+        ),
         pytest.param(
             lambda: reliability([0.5], [1], ["a", "b"]),
             "photos: expected one an answer",

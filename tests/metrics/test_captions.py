@@ -30,7 +30,9 @@ def read(path: Path) -> Any:
 
 def fake(shared: Path) -> tuple[dict[str, str], dict[str, list[str]], dict[str, Any]]:
     folder = shared / FIXTURES / "captionmetrics_fakecap1000"
-    predictions = {name: captions[0] for name, captions in read(folder / "res.json").items()}
+    predictions = {
+        name: captions[0] for name, captions in read(folder / "res.json").items()
+    }
     return predictions, read(folder / "gts.json"), read(folder / "expected_scores.json")
 
 
@@ -69,17 +71,24 @@ def test_raw_fixture_to_the_printed_digits(shared: Path) -> None:
 def test_nlgeval_to_five_places(shared: Path) -> None:
     folder = shared / FIXTURES / "nlgeval"
     said, first, second = (
-        (folder / name).read_text().splitlines()[:2] for name in ("hyp.txt", "ref1.txt", "ref2.txt")
+        (folder / name).read_text().splitlines()[:2]
+        for name in ("hyp.txt", "ref1.txt", "ref2.txt")
     )
     wanted = read(folder / "expected_scores.json")
-    references = {row: list(pair) for row, pair in enumerate(zip(first, second, strict=True))}
-    scores = score_captions(dict(enumerate(said)), references, tokenized=True, resamples=5)
+    references = {
+        row: list(pair) for row, pair in enumerate(zip(first, second, strict=True))
+    }
+    scores = score_captions(
+        dict(enumerate(said)), references, tokenized=True, resamples=5
+    )
     names = [f"Bleu_{order}" for order in range(1, 5)] + ["ROUGE_L", "CIDEr"]
     assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx(
         [wanted[name] for name in names], abs=5e-6
     )
     pair = wanted["single_pair"]
-    scores = score_captions({0: pair["hyp"]}, {0: pair["refs"]}, tokenized=True, resamples=5)
+    scores = score_captions(
+        {0: pair["hyp"]}, {0: pair["refs"]}, tokenized=True, resamples=5
+    )
     assert values(scores, *BLEUS, "ROUGE-L", "CIDEr-D") == pytest.approx(
         [pair[name] for name in names], abs=5e-6
     )
@@ -94,19 +103,27 @@ def test_meteor_without_java(shared: Path, make: Any, tokenized: bool) -> None:
         pytest.skip("pycocoevalcap is not installed: its tables are needed")
     predictions, references, wanted = make(shared)
     ours = partial(meteor_statistics, tables=read_tables(folder))
-    scores = score_captions(predictions, references, meteor=ours, tokenized=tokenized, resamples=20)
+    scores = score_captions(
+        predictions, references, meteor=ours, tokenized=tokenized, resamples=20
+    )
     assert values(scores, "METEOR") == pytest.approx([wanted["METEOR"]], abs=0.001)
-    assert "METEOR" not in scores.reasons and "METEOR (exact, stem)" not in scores.figures
+    assert (
+        "METEOR" not in scores.reasons and "METEOR (exact, stem)" not in scores.figures
+    )
 
 
 def test_what_cannot_run_says_why() -> None:
-    scores = score_captions({1: "a dog", 2: "a cat"}, {1: ["a dog"], 2: ["the cat"]}, resamples=5)
+    scores = score_captions(
+        {1: "a dog", 2: "a cat"}, {1: ["a dog"], 2: ["the cat"]}, resamples=5
+    )
     document = scores.to_dict()
     assert (
         document["figures"]["METEOR"] is None
         and "pip install pycocoevalcap" in document["reasons"]["METEOR"]
     )
-    assert document["figures"]["SPICE"] is None and "Java" in document["reasons"]["SPICE"]
+    assert (
+        document["figures"]["SPICE"] is None and "Java" in document["reasons"]["SPICE"]
+    )
     assert document["figures"]["METEOR (exact, stem)"]["value"] > 0.3
     assert json.loads(json.dumps(document)) == document
 
@@ -123,7 +140,9 @@ def test_intervals_hold_the_figures() -> None:
 
 def test_problems_are_said() -> None:
     scores = score_captions(
-        [(1, "a dog"), (1, "x"), (3, "!")], {1: ["a dog"], 2: ["b"], 3: ["c"]}, resamples=5
+        [(1, "a dog"), (1, "x"), (3, "!")],
+        {1: ["a dog"], 2: ["b"], 3: ["c"]},
+        resamples=5,
     )
     assert [problem.kind for problem in scores.problems] == [
         "missing prediction",

@@ -17,19 +17,26 @@ def grams(words: list[str], order: int) -> Grams:
     return Counter(tuple(words[i : i + order]) for i in range(len(words) - order + 1))
 
 
-def slow_cider(candidates: list[list[str]], references: list[list[list[str]]]) -> list[float]:
+def slow_cider(
+    candidates: list[list[str]], references: list[list[list[str]]]
+) -> list[float]:
     scores = []
     for candidate, group in zip(candidates, references, strict=True):
         total = 0.0
         for other in group:
-            damp = exp(-((max(len(candidate) - 1, 0) - max(len(other) - 1, 0)) ** 2) / 72)
+            damp = exp(
+                -((max(len(candidate) - 1, 0) - max(len(other) - 1, 0)) ** 2) / 72
+            )
             for order in range(1, 5):
                 photos = [
-                    set().union(*(grams(words, order) for words in each)) for each in references
+                    set().union(*(grams(words, order) for words in each))
+                    for each in references
                 ]
 
                 def weigh(
-                    words: list[str], order: int = order, photos: list[set[str]] = photos
+                    words: list[str],
+                    order: int = order,
+                    photos: list[set[str]] = photos,
                 ) -> dict[str, float]:
                     return {
                         gram: times
@@ -45,7 +52,9 @@ def slow_cider(candidates: list[list[str]], references: list[list[list[str]]]) -
                     sum(x * x for x in theirs.values())
                 )
                 dot = sum(
-                    min(mine[gram], theirs[gram]) * theirs[gram] for gram in mine if gram in theirs
+                    min(mine[gram], theirs[gram]) * theirs[gram]
+                    for gram in mine
+                    if gram in theirs
                 )
                 total += damp * (dot / norm if norm else 0.0)
         scores.append(10 * total / 4 / len(group))
@@ -70,7 +79,9 @@ def test_slow_twin(seed: int) -> None:
         return random.choice(list("abcdef"), size=random.integers(0, 9)).tolist()
 
     candidates = [sentence() for _ in range(8)]
-    references = [[sentence() for _ in range(random.integers(1, 4))] for _ in candidates]
+    references = [
+        [sentence() for _ in range(random.integers(1, 4))] for _ in candidates
+    ]
     assert cider_d(candidates, references) == pytest.approx(
         slow_cider(candidates, references), abs=1e-12
     )
@@ -79,17 +90,27 @@ def test_slow_twin(seed: int) -> None:
 def test_a_part_of_a_set_gets_the_figures_of_the_whole() -> None:
     random = np.random.default_rng(7)
     sentences = [
-        [random.choice(list("abcd"), size=random.integers(0, 9)).tolist() for _ in "123"]
+        [
+            random.choice(list("abcd"), size=random.integers(0, 9)).tolist()
+            for _ in "123"
+        ]
         for _ in range(9)
     ]
-    candidates, references = [own[0] for own in sentences], [own[1:] for own in sentences]
+    candidates, references = (
+        [own[0] for own in sentences],
+        [own[1:] for own in sentences],
+    )
     whole = cider_d(candidates, references)
     frequencies = document_frequencies(references)
     assert frequencies.photos == 9 and frequencies.of[("a",)] == sum(
         "a" in x + y for x, y in references
     )
-    assert cider_d(candidates[2:4], references[2:4], frequencies) == pytest.approx(whole[2:4])
-    assert cider_d(candidates[:1], references[:1], frequencies) == pytest.approx(whole[:1])
+    assert cider_d(candidates[2:4], references[2:4], frequencies) == pytest.approx(
+        whole[2:4]
+    )
+    assert cider_d(candidates[:1], references[:1], frequencies) == pytest.approx(
+        whole[:1]
+    )
 
 
 def test_one_photo_scores_nothing() -> None:

@@ -27,7 +27,11 @@ def meteor(prediction: str, references: Sequence[str]) -> float:
 
 
 def photo(
-    boxes: object, scores: object, captions: Sequence[str], truths: object, name: str = "a"
+    boxes: object,
+    scores: object,
+    captions: Sequence[str],
+    truths: object,
+    name: str = "a",
 ) -> DensePhoto:
     words = tuple("same" for _ in truths)
     return DensePhoto(
@@ -54,7 +58,12 @@ def test_perfect() -> None:
     report = run(photo([LEFT, RIGHT], [0.9, 0.8], ["same", "same"], [LEFT, RIGHT]))
     assert report.mean_ap.value == 1.0
     assert set(report.ap.values()) == {1.0}
-    assert (report.photos, report.detections, report.truths, report.merged) == (1, 2, 2, 2)
+    assert (report.photos, report.detections, report.truths, report.merged) == (
+        1,
+        2,
+        2,
+        2,
+    )
     assert report.sanity.lines == ()
 
 
@@ -62,7 +71,9 @@ def test_one_of_two_behind_a_miss() -> None:
     # Ranks: a miss (.9), then LEFT (.8). Recall reaches 1/2 at precision 1/2. Recalls 0, .01 ...
     # .50 are 51 points of 101 with precision 1/2, the other 50 have 0: AP = 51 * 0.5 / 101 at every
     # threshold.
-    report = run(photo([[45, 0, 55, 10], LEFT], [0.9, 0.8], ["same", "same"], [LEFT, RIGHT]))
+    report = run(
+        photo([[45, 0, 55, 10], LEFT], [0.9, 0.8], ["same", "same"], [LEFT, RIGHT])
+    )
     assert report.mean_ap.value == pytest.approx(51 * 0.5 / 101)
 
 
@@ -83,7 +94,9 @@ def test_meteor_of_zero_is_never_enough() -> None:
 def test_second_detection_of_a_truth_is_wrong() -> None:
     # Ranks: RIGHT (.9) right, RIGHT again (.8) wrong, LEFT (.7) right. Precisions at recall 1/2: 1,
     # at recall 1: 2/3. 51 points with 1, 50 points with 2/3.
-    report = run(photo([RIGHT, RIGHT, LEFT], [0.9, 0.8, 0.7], ["same"] * 3, [LEFT, RIGHT]))
+    report = run(
+        photo([RIGHT, RIGHT, LEFT], [0.9, 0.8, 0.7], ["same"] * 3, [LEFT, RIGHT])
+    )
     assert report.mean_ap.value == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
@@ -91,7 +104,10 @@ def test_a_poor_box_with_a_high_score_uses_the_truth_up() -> None:
     # IoU 4 * 40 / 1,600 = 0.1 comes first and keeps LEFT; the exact box then has none: nothing is
     # right.
     assert (
-        run(photo([[0, 0, 4, 40], LEFT], [0.9, 0.8], ["same", "same"], [LEFT])).mean_ap.value == 0.0
+        run(
+            photo([[0, 0, 4, 40], LEFT], [0.9, 0.8], ["same", "same"], [LEFT])
+        ).mean_ap.value
+        == 0.0
     )
 
 
@@ -107,7 +123,8 @@ def test_merged_truths_share_their_captions() -> None:
     # [0 0 40 40] and [0 0 40 36]: IoU 1,440 / 1,600 = 0.9 >= 0.7: one truth [0 0 40 38] with both
     # captions.
     boxes, references = merge_truths(
-        np.array([LEFT, RIGHT, [0, 0, 40, 36]], dtype=np.float32), ["one", "two", "three"]
+        np.array([LEFT, RIGHT, [0, 0, 40, 36]], dtype=np.float32),
+        ["one", "two", "three"],
     )
     assert boxes.tolist() == [[0, 0, 40, 38], RIGHT]
     assert references == [("one", "three"), ("two",)]
@@ -131,7 +148,11 @@ def test_merging_starts_at_the_box_with_most_neighbours() -> None:
         pytest.param([LEFT, LEFT], [1, 1], [LEFT], [0, -1], id="tie-of-scores"),
         pytest.param([LEFT, LEFT], [1, 2], [LEFT], [-1, 0], id="higher-score-first"),
         pytest.param(
-            [[0, 0, 10, 10]], [1], [[0, 0, 10, 5], [0, 5, 10, 10]], [0], id="tie-of-overlaps"
+            [[0, 0, 10, 10]],
+            [1],
+            [[0, 0, 10, 5], [0, 5, 10, 10]],
+            [0],
+            id="tie-of-overlaps",
         ),
         pytest.param([[41, 0, 50, 9]], [1], [LEFT], [-1], id="no-overlap"),
         pytest.param(
@@ -143,8 +164,12 @@ def test_merging_starts_at_the_box_with_most_neighbours() -> None:
         ),
     ],
 )
-def test_keep_truths(boxes: object, scores: object, truths: object, want: list[int]) -> None:
-    shaped = (np.array(values, dtype=np.float32).reshape(-1, 4) for values in (boxes, truths))
+def test_keep_truths(
+    boxes: object, scores: object, truths: object, want: list[int]
+) -> None:
+    shaped = (
+        np.array(values, dtype=np.float32).reshape(-1, 4) for values in (boxes, truths)
+    )
     detections, true = shaped
     kept, overlaps = keep_truths(detections, np.array(scores, dtype=np.float64), true)
     assert kept.tolist() == want
@@ -161,7 +186,9 @@ def slow_iou(first: list[float], second: list[float]) -> float:
 def slow_merge(boxes: list[list[float]]) -> list[list[float]]:
     left, merged = list(range(len(boxes))), []
     while left:
-        groups = [[j for j in left if slow_iou(boxes[i], boxes[j]) >= 0.7] for i in left]
+        groups = [
+            [j for j in left if slow_iou(boxes[i], boxes[j]) >= 0.7] for i in left
+        ]
         group = max(groups, key=len)  # max takes the first of equals
         merged.append([sum(boxes[j][k] for j in group) / len(group) for k in range(4)])
         left = [j for j in left if j not in group]
@@ -176,8 +203,12 @@ def slow_mean_ap(photos: list[DensePhoto]) -> float:
         positives += len(truths)
         free = set(range(len(truths)))
         for row in sorted(range(len(item.scores)), key=lambda row: -item.scores[row]):
-            overlaps = [slow_iou(item.boxes_xyxy[row].tolist(), truth) for truth in truths]
-            best = max(range(len(truths)), key=lambda truth: overlaps[truth], default=-1)
+            overlaps = [
+                slow_iou(item.boxes_xyxy[row].tolist(), truth) for truth in truths
+            ]
+            best = max(
+                range(len(truths)), key=lambda truth: overlaps[truth], default=-1
+            )
             own = best if best in free and overlaps[best] > 0 else -1
             free.discard(own)
             words = meteor(item.captions[row], ["same"])
@@ -199,7 +230,9 @@ def slow_mean_ap(photos: list[DensePhoto]) -> float:
                 points.append((right, right / seen))
             for recall in range(101):
                 reached = [
-                    precision for right, precision in points if 100 * right >= recall * positives
+                    precision
+                    for right, precision in points
+                    if 100 * right >= recall * positives
                 ]
                 total += max(reached, default=0.0) / 101
     return total / 30
@@ -211,17 +244,27 @@ def test_twin(seed: int) -> None:
 
     def boxes(count: int) -> np.ndarray:
         low = generator.integers(0, 25, (count, 2))
-        return np.concatenate([low, low + generator.integers(15, 45, (count, 2))], axis=1).astype(
-            np.float32
-        )
+        return np.concatenate(
+            [low, low + generator.integers(15, 45, (count, 2))], axis=1
+        ).astype(np.float32)
 
     photos = []
     for row in range(int(generator.integers(1, 5))):
         count = int(generator.integers(0, 12))
-        words = [f"{value:.2f}" for value in generator.choice([0, 0.04, 0.1, 0.3], count)]
-        scores = generator.permutation(100)[:count] / 100 + row / 1000  # no ties across photos
+        words = [
+            f"{value:.2f}" for value in generator.choice([0, 0.04, 0.1, 0.3], count)
+        ]
+        scores = (
+            generator.permutation(100)[:count] / 100 + row / 1000
+        )  # no ties across photos
         photos.append(
-            photo(boxes(count), scores, words, boxes(int(generator.integers(1, 6))), str(row))
+            photo(
+                boxes(count),
+                scores,
+                words,
+                boxes(int(generator.integers(1, 6))),
+                str(row),
+            )
         )
     assert run(*photos).mean_ap.value == pytest.approx(slow_mean_ap(photos), abs=1e-9)
 
@@ -232,13 +275,23 @@ def test_interval_against_plain_resampling() -> None:
     for row in range(12):
         words = "same" if row % 3 else "0"
         photos.append(
-            photo([LEFT, RIGHT], generator.random(2), [words, "0.07"], [LEFT, RIGHT], str(row))
+            photo(
+                [LEFT, RIGHT],
+                generator.random(2),
+                [words, "0.07"],
+                [LEFT, RIGHT],
+                str(row),
+            )
         )
     pairs = [(least, above) for least in IOU_THRESHOLDS for above in METEOR_THRESHOLDS]
     values = []
     for _ in range(60):
-        ranking = rank_detections([photos[row] for row in generator.integers(0, 12, 12)], meteor)
-        values.append(average_precisions(ranking, correct_detections(ranking, pairs)).mean())
+        ranking = rank_detections(
+            [photos[row] for row in generator.integers(0, 12, 12)], meteor
+        )
+        values.append(
+            average_precisions(ranking, correct_detections(ranking, pairs)).mean()
+        )
     found = dense_captioning(photos, meteor, resamples=200).mean_ap
     assert [found.low, found.high] == pytest.approx(
         np.quantile(values, [0.025, 0.975]).tolist(), abs=0.1
@@ -258,7 +311,12 @@ def test_meteor_is_asked_only_where_it_matters() -> None:
         [60, 60, 64, 64],
         [45, 0, 50, 9],
     ]  # kept; truth taken; IoU 0.01; touches nothing
-    item = photo(boxes, [0.9, 0.8, 0.7, 0.6], ["first", "second", "third", "fourth"], [LEFT, RIGHT])
+    item = photo(
+        boxes,
+        [0.9, 0.8, 0.7, 0.6],
+        ["first", "second", "third", "fourth"],
+        [LEFT, RIGHT],
+    )
     dense_captioning([item], listening, resamples=1)
     assert asked == ["first"]
 
@@ -267,7 +325,9 @@ def test_meteor_is_asked_only_where_it_matters() -> None:
     ("call", "message"),
     [
         pytest.param(
-            lambda: run(photo([LEFT], [1.0], ["same"], [])), "got none in 1", id="no-truths"
+            lambda: run(photo([LEFT], [1.0], ["same"], [])),
+            "got none in 1",
+            id="no-truths",
         ),
         pytest.param(lambda: run(), "got none in 0", id="no-photos"),
         pytest.param(
@@ -276,10 +336,14 @@ def test_meteor_is_asked_only_where_it_matters() -> None:
             id="no-caption",
         ),
         pytest.param(
-            lambda: photo([LEFT], [np.nan], ["a"], [LEFT]), "finite score", id="nan-score"
+            lambda: photo([LEFT], [np.nan], ["a"], [LEFT]),
+            "finite score",
+            id="nan-score",
         ),
         pytest.param(
-            lambda: photo([LEFT], [1.0], ["a"], [[9, 9, 0, 0]]), "inverted", id="bad-truth"
+            lambda: photo([LEFT], [1.0], ["a"], [[9, 9, 0, 0]]),
+            "inverted",
+            id="bad-truth",
         ),
         pytest.param(
             lambda: DensePhoto(

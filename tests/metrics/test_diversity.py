@@ -14,9 +14,16 @@ def test_by_hand() -> None:
     # "a dog runs", "a dog": 5 words of which a, dog, runs are distinct, 3 pairs of which "a dog",
     # "dog runs" are distinct, mean length 5/2; the empty caption counts nowhere; "a dog" stands in
     # training, "a dog runs" does not.
-    found = measure_diversity([["a", "dog", "runs"], ["a", "dog"], []], [["a", "dog"], ["runs"]])
+    found = measure_diversity(
+        [["a", "dog", "runs"], ["a", "dog"], []], [["a", "dog"], ["runs"]]
+    )
     assert (found.distinct_1, found.distinct_2) == (3 / 5, 2 / 3)
-    assert (found.vocabulary, found.mean_length, found.distinct_captions, found.in_training) == (
+    assert (
+        found.vocabulary,
+        found.mean_length,
+        found.distinct_captions,
+        found.in_training,
+    ) == (
         3,
         2.5,
         1.0,
@@ -48,7 +55,10 @@ def test_nothing_said() -> None:
 
 def test_slow_twin() -> None:
     random = np.random.default_rng(0)
-    captions = [random.choice(list("abc"), size=random.integers(1, 6)).tolist() for _ in range(30)]
+    captions = [
+        random.choice(list("abc"), size=random.integers(1, 6)).tolist()
+        for _ in range(30)
+    ]
     pairs = [pair for words in captions for pair in pairwise(words)]
     assert distinct(captions, 2) == len(set(pairs)) / len(pairs)
     assert found_in(captions, captions[:10]).tolist() == [

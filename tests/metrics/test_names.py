@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from regiontalk.metrics.names import NamedPhoto, names_class, score_names, threshold_curve
+from regiontalk.metrics.names import (
+    NamedPhoto,
+    names_class,
+    score_names,
+    threshold_curve,
+)
 
 WORDS = {"dog": ["dog", "puppy"], "cat": ["cat"], "stop sign": ["stop sign"]}
 
@@ -31,10 +36,15 @@ def slow(photos: list[NamedPhoto], threshold: float) -> tuple[float, float, floa
         ]
         worded += len(shown)
         for row in shown:
-            met = [place for place, box in enumerate(objects) if iou(boxes[row], box) >= 0.5]
+            met = [
+                place
+                for place, box in enumerate(objects)
+                if iou(boxes[row], box) >= 0.5
+            ]
             judged += bool(met)
             correct += any(
-                names_class(photo.texts[row], WORDS[photo.classes[place]]) for place in met
+                names_class(photo.texts[row], WORDS[photo.classes[place]])
+                for place in met
             )
         for place, box in enumerate(objects):
             area = (box[2] - box[0]) * (box[3] - box[1])
@@ -55,7 +65,9 @@ def test_equals_plain_loops() -> None:
         objects = np.sort(random.integers(0, 12, (4, 2, 2)), axis=1).reshape(4, 4) * 8.0
         objects[:, 2:] += 8
         regions = objects[random.permutation(4)] + random.integers(0, 4, (4, 4))
-        texts = [str(random.choice(["a dog", "a cat", "", "a puppy"])) for _ in range(4)]
+        texts = [
+            str(random.choice(["a dog", "a cat", "", "a puppy"])) for _ in range(4)
+        ]
         classes = [str(random.choice(["dog", "cat"])) for _ in range(4)]
         confidences = random.random(4).tolist()
         shapes = (regions.astype(np.float32), classes, objects.astype(np.float32))
@@ -70,14 +82,24 @@ def test_by_hand() -> None:
     # nothing. The sign of 5x5 is 25 of 10,000 pixels and too small to be asked for. Words 3; judged
     # 2, right 1: 0.5; large objects 2, named 1: 0.5.
     boxes = np.array([[0, 0, 40, 40], [50, 0, 90, 40], [0, 60, 20, 99]], np.float32)
-    objects = np.array([[0, 0, 40, 40], [50, 0, 90, 38], [95, 95, 100, 100]], np.float32)
+    objects = np.array(
+        [[0, 0, 40, 40], [50, 0, 90, 38], [95, 95, 100, 100]], np.float32
+    )
     texts, classes = ["a dog", "a dog", "grass"], ["dog", "cat", "stop sign"]
     photo = NamedPhoto(texts, [0.9, 0.8, 0.7], boxes, classes, objects, (100, 100))
     figures = score_names([photo], WORDS)
-    assert (figures.words.value, figures.precision.value, figures.coverage.value) == (3, 0.5, 0.5)
+    assert (figures.words.value, figures.precision.value, figures.coverage.value) == (
+        3,
+        0.5,
+        0.5,
+    )
     assert figures.by_class == {"cat": (1, 0), "dog": (1, 1)}
     surer = score_names([photo], WORDS, 0.85)
-    assert (surer.words.value, surer.precision.value, surer.coverage.value) == (1, 1.0, 0.5)
+    assert (surer.words.value, surer.precision.value, surer.coverage.value) == (
+        1,
+        1.0,
+        0.5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,11 +117,15 @@ def test_names_class(text: str, words: list[str], named: bool) -> None:
 
 def test_without_words_or_photos() -> None:
     empty = np.zeros((0, 4), np.float32)
-    photo = NamedPhoto([], [], empty, ["dog"], np.array([[0, 0, 9, 9]], np.float32), (10, 10))
+    photo = NamedPhoto(
+        [], [], empty, ["dog"], np.array([[0, 0, 9, 9]], np.float32), (10, 10)
+    )
     figures = score_names([photo], WORDS)
     assert (figures.words.value, figures.coverage.value) == (0, 0)
     assert math.isnan(figures.precision.value)
     with pytest.raises(ValueError, match="expected at least one photo"):
         score_names([], WORDS)
     with pytest.raises(ValueError, match="expected words for 'horse'"):
-        score_names([NamedPhoto([], [], empty, ["horse"], photo.objects_xyxy, (10, 10))], WORDS)
+        score_names(
+            [NamedPhoto([], [], empty, ["horse"], photo.objects_xyxy, (10, 10))], WORDS
+        )

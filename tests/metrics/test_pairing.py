@@ -15,7 +15,9 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
     ("predictions", "references", "wanted"),
     [
         pytest.param({1: "a dog", 2: "cat"}, REFERENCES, {}, id="all-well"),
-        pytest.param({1: "a dog"}, REFERENCES, {"missing prediction": ("2",)}, id="missing"),
+        pytest.param(
+            {1: "a dog"}, REFERENCES, {"missing prediction": ("2",)}, id="missing"
+        ),
         pytest.param(
             {1: "a", 2: "b", 9: "c"},
             REFERENCES,
@@ -28,7 +30,9 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
             {"duplicate prediction": ("1",)},
             id="duplicate",
         ),
-        pytest.param({1: " ", 2: "b"}, REFERENCES, {"empty prediction": ("1",)}, id="empty"),
+        pytest.param(
+            {1: " ", 2: "b"}, REFERENCES, {"empty prediction": ("1",)}, id="empty"
+        ),
         pytest.param(
             {1: "...", 2: "b"},
             REFERENCES,
@@ -36,10 +40,16 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
             id="marks-only",
         ),
         pytest.param(
-            {1: "caf\u00e9", 2: "b"}, REFERENCES, {"non-ASCII text": ("1",)}, id="non-ascii"
+            {1: "caf\u00e9", 2: "b"},
+            REFERENCES,
+            {"non-ASCII text": ("1",)},
+            id="non-ascii",
         ),
         pytest.param(
-            {1: "a"}, {1: ["a", "."]}, {"reference without words": ("1",)}, id="wordless-reference"
+            {1: "a"},
+            {1: ["a", "."]},
+            {"reference without words": ("1",)},
+            id="wordless-reference",
         ),
         pytest.param(
             {1: "a", 2: "b"},
@@ -50,11 +60,16 @@ REFERENCES = {1: ["a dog"], 2: ["a cat"]}
     ],
 )
 def test_problems(
-    predictions: Any, references: dict[int, list[str]], wanted: dict[str, tuple[str, ...]]
+    predictions: Any,
+    references: dict[int, list[str]],
+    wanted: dict[str, tuple[str, ...]],
 ) -> None:
     found = pair(predictions, references)
     assert {problem.kind: problem.examples for problem in found.problems} == wanted
-    assert all(problem.count == 1 and problem.kind in problem.line() for problem in found.problems)
+    assert all(
+        problem.count == 1 and problem.kind in problem.line()
+        for problem in found.problems
+    )
     assert len(found.ids) == len(found.candidates) == len(found.references)
 
 
@@ -69,13 +84,17 @@ def test_what_is_scored() -> None:
 
 
 def test_tokenized_text_is_left_alone() -> None:
-    assert pair({1: "A dog ."}, {1: ["a"]}, tokenized=True).candidates == (["A", "dog", "."],)
+    assert pair({1: "A dog ."}, {1: ["a"]}, tokenized=True).candidates == (
+        ["A", "dog", "."],
+    )
 
 
 @pytest.mark.parametrize(
     ("predictions", "references", "message"),
     [
-        pytest.param({"1": "a"}, {1: ["a"]}, "of one data set and type", id="ids-of-another-type"),
+        pytest.param(
+            {"1": "a"}, {1: ["a"]}, "of one data set and type", id="ids-of-another-type"
+        ),
         pytest.param({1: "a"}, {}, "expected predictions", id="no-references"),
         pytest.param({1: "a"}, {1: "a dog"}, "list of sentences", id="string"),
     ],

@@ -7,13 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regiontalk.metrics.phrases import AT, PhraseAnswer, centred_box, hits, localisation, ranked
+from regiontalk.metrics.phrases import (
+    AT,
+    PhraseAnswer,
+    centred_box,
+    hits,
+    localisation,
+    ranked,
+)
 
 
 def answer(
     candidates: object, truths: object, photo: str = "a", types: tuple[str, ...] = ()
 ) -> PhraseAnswer:
-    return PhraseAnswer(photo, np.array(candidates), np.array(truths), (100, 100), types)
+    return PhraseAnswer(
+        photo, np.array(candidates), np.array(truths), (100, 100), types
+    )
 
 
 def slow_iou(first: list[float], second: list[float]) -> float:
@@ -31,10 +40,15 @@ def slow_hits(candidates: list[list[float]], truths: list[list[float]]) -> list[
         max(b[2] for b in truths),
         max(b[3] for b in truths),
     ]
-    any_box = [any(slow_iou(box, truth) >= 0.5 for truth in truths) for box in candidates]
+    any_box = [
+        any(slow_iou(box, truth) >= 0.5 for truth in truths) for box in candidates
+    ]
     merged = [slow_iou(box, union) >= 0.5 for box in candidates]
     x, y = (
-        [(candidates[0][0] + candidates[0][2]) / 2, (candidates[0][1] + candidates[0][3]) / 2]
+        [
+            (candidates[0][0] + candidates[0][2]) / 2,
+            (candidates[0][1] + candidates[0][3]) / 2,
+        ]
         if candidates
         else [-1, -1]
     )
@@ -44,7 +58,10 @@ def slow_hits(candidates: list[list[float]], truths: list[list[float]]) -> list[
 
 
 T, F = True, False
-LEFT, RIGHT = [0, 0, 40, 100], [60, 0, 100, 100]  # two people; their union is the whole photo
+LEFT, RIGHT = (
+    [0, 0, 40, 100],
+    [60, 0, 100, 100],
+)  # two people; their union is the whole photo
 
 
 @pytest.mark.parametrize(
@@ -52,31 +69,51 @@ LEFT, RIGHT = [0, 0, 40, 100], [60, 0, 100, 100]  # two people; their union is t
     [
         # IoU 1 with LEFT; LEFT against the union 40 * 100 / 10,000 = 0.4, a miss. Centre (20, 50)
         # is inside LEFT.
-        pytest.param([LEFT], [LEFT, RIGHT], [T, T, T, F, F, F, T, T, F], id="one-of-two"),
+        pytest.param(
+            [LEFT], [LEFT, RIGHT], [T, T, T, F, F, F, T, T, F], id="one-of-two"
+        ),
         # The whole photo: 0.4 with each truth, 1 with the union; centre (50, 50) falls between the
         # two.
         pytest.param(
-            [[0, 0, 100, 100]], [LEFT, RIGHT], [F, F, F, T, T, T, F, F, T], id="union-only"
+            [[0, 0, 100, 100]],
+            [LEFT, RIGHT],
+            [F, F, F, T, T, T, F, F, T],
+            id="union-only",
         ),
         # 50 x 100 of 100 x 100: IoU is exactly 0.5, which counts.
         pytest.param(
-            [[0, 0, 50, 100]], [[0, 0, 100, 100]], [T, T, T, T, T, T, T, T, T], id="exactly-half"
+            [[0, 0, 50, 100]],
+            [[0, 0, 100, 100]],
+            [T, T, T, T, T, T, T, T, T],
+            id="exactly-half",
         ),
         # 49 / 100 does not.
         pytest.param(
-            [[0, 0, 49, 100]], [[0, 0, 100, 100]], [F, F, F, F, F, F, T, F, F], id="just-below-half"
+            [[0, 0, 49, 100]],
+            [[0, 0, 100, 100]],
+            [F, F, F, F, F, F, T, F, F],
+            id="just-below-half",
         ),
         # Right at rank 6: within 10, not within 5.
         pytest.param(
-            [[90, 90, 95, 95]] * 5 + [LEFT], [LEFT], [F, F, T, F, F, T, F, T, T], id="rank-six"
+            [[90, 90, 95, 95]] * 5 + [LEFT],
+            [LEFT],
+            [F, F, T, F, F, T, F, T, T],
+            id="rank-six",
         ),
         # Right at rank 11: only the bound knows.
         pytest.param(
-            [[90, 90, 95, 95]] * 10 + [LEFT], [LEFT], [F, F, F, F, F, F, F, T, T], id="rank-eleven"
+            [[90, 90, 95, 95]] * 10 + [LEFT],
+            [LEFT],
+            [F, F, F, F, F, F, F, T, T],
+            id="rank-eleven",
         ),
         pytest.param([], [LEFT], [F] * 9, id="no-candidates"),
         pytest.param(
-            [[30, 0, 50, 100]], [LEFT], [F, F, F, F, F, F, T, F, F], id="centre-on-the-edge"
+            [[30, 0, 50, 100]],
+            [LEFT],
+            [F, F, F, F, F, F, T, F, F],
+            id="centre-on-the-edge",
         ),
     ],
 )
@@ -90,9 +127,14 @@ def test_hits_twin(seed: int) -> None:
 
     def boxes(count: int) -> list[list[float]]:
         low = generator.integers(0, 50, (count, 2))
-        return np.concatenate([low, low + generator.integers(5, 50, (count, 2))], axis=1).tolist()
+        return np.concatenate(
+            [low, low + generator.integers(5, 50, (count, 2))], axis=1
+        ).tolist()
 
-    candidates, truths = boxes(int(generator.integers(1, 30))), boxes(int(generator.integers(1, 4)))
+    candidates, truths = (
+        boxes(int(generator.integers(1, 30))),
+        boxes(int(generator.integers(1, 4))),
+    )
     assert hits(answer(candidates, truths)).tolist() == slow_hits(candidates, truths)
 
 
@@ -109,10 +151,17 @@ def test_report_counts_types_and_leaves_out() -> None:
     assert (report.photos, report.left_out, report.overall.phrases) == (2, 1, 3)
     assert report.overall.any_box["R@1"].value == pytest.approx(2 / 3)
     assert list(report.by_type) == ["people", "clothing", "other"]
-    assert [report.by_type[kind].any_box["R@1"].value for kind in report.by_type] == [0.5, 0.0, 1.0]
+    assert [report.by_type[kind].any_box["R@1"].value for kind in report.by_type] == [
+        0.5,
+        0.0,
+        1.0,
+    ]
     # Draws of the two photos: a a -> 2 of 4, a b -> 2 of 3, b b -> 1 of 1: the ends are a quarter
     # of the draws each.
-    assert (report.overall.any_box["R@1"].low, report.overall.any_box["R@1"].high) == (0.5, 1.0)
+    assert (report.overall.any_box["R@1"].low, report.overall.any_box["R@1"].high) == (
+        0.5,
+        1.0,
+    )
     # The centred box 10..90 with LEFT: 30 * 80 / (6,400 + 4,000 - 2,400) = 0.3.
     assert report.floors["centred 0.8"].any_box["R@1"].value == 0.0
     assert report.floors["whole picture"].pointing.value == 0.0
@@ -152,7 +201,12 @@ def test_floors_of_flickr8k_dev(shared: Path) -> None:
         centred.any_box["R@1"],
         report.overall.any_box["R@1"],
     ]
-    assert [round(100 * figure.value, 1) for figure in found] == [17.8, 23.4, 21.2, 17.8]
+    assert [round(100 * figure.value, 1) for figure in found] == [
+        17.8,
+        23.4,
+        21.2,
+        17.8,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,15 +214,23 @@ def test_floors_of_flickr8k_dev(shared: Path) -> None:
     [
         pytest.param(lambda: localisation([]), "got none", id="no-phrases"),
         pytest.param(
-            lambda: localisation([answer([LEFT], np.zeros((0, 4)))]), "1 without", id="no-truths"
+            lambda: localisation([answer([LEFT], np.zeros((0, 4)))]),
+            "1 without",
+            id="no-truths",
         ),
         pytest.param(
-            lambda: answer([[5, 5, 5, 9]], [LEFT]), "empty or inverted", id="bad-candidate"
+            lambda: answer([[5, 5, 5, 9]], [LEFT]),
+            "empty or inverted",
+            id="bad-candidate",
         ),
         pytest.param(
-            lambda: ranked(np.array([LEFT]), [1.0, 2.0]), "one a box", id="scores-do-not-match"
+            lambda: ranked(np.array([LEFT]), [1.0, 2.0]),
+            "one a box",
+            id="scores-do-not-match",
         ),
-        pytest.param(lambda: ranked(np.array([LEFT]), [np.nan]), "finite", id="nan-score"),
+        pytest.param(
+            lambda: ranked(np.array([LEFT]), [np.nan]), "finite", id="nan-score"
+        ),
     ],
 )
 def test_errors(call: object, message: str) -> None:

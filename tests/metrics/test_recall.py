@@ -24,7 +24,9 @@ def test_hand_worked() -> None:
         [
             # First proposal: 50 / 100 with the first truth. Second proposal: 80 / 100 with the
             # second truth.
-            photo("a", [[0, 0, 10, 5], [20, 0, 30, 8]], [[0, 0, 10, 10], [20, 0, 30, 10]]),
+            photo(
+                "a", [[0, 0, 10, 5], [20, 0, 30, 8]], [[0, 0, 10, 10], [20, 0, 30, 10]]
+            ),
             photo("b", [], [[0, 0, 10, 10]]),
             photo("c", [[0, 0, 10, 10]], []),  # nothing to find: counts for nothing
         ],
@@ -49,14 +51,18 @@ def test_twin(seed: int) -> None:
 
     def boxes(count: int) -> list[list[float]]:
         low = generator.integers(0, 30, (count, 2))
-        return np.concatenate([low, low + generator.integers(10, 40, (count, 2))], axis=1).tolist()
+        return np.concatenate(
+            [low, low + generator.integers(10, 40, (count, 2))], axis=1
+        ).tolist()
 
     data = [
         (boxes(int(generator.integers(0, 8))), boxes(int(generator.integers(1, 4))))
         for _ in range(6)
     ]
     report = proposal_recall(
-        [photo(str(row), *pair) for row, pair in enumerate(data)], counts=(1, 3, 10), resamples=5
+        [photo(str(row), *pair) for row, pair in enumerate(data)],
+        counts=(1, 3, 10),
+        resamples=5,
     )
     for (count, threshold), figure in report.recall.items():
         covered = [
@@ -72,11 +78,19 @@ def test_twin(seed: int) -> None:
     ("photos", "counts", "message"),
     [
         pytest.param([], (1,), "got none", id="no-photos"),
-        pytest.param([photo("a", [[0, 0, 1, 1]], [])], (1,), "got none", id="no-truths"),
-        pytest.param([photo("a", [], [[0, 0, 1, 1]])], (0, 1), "at least 1", id="count-of-zero"),
-        pytest.param([photo("a", [], [[0, 0, 1, 1]])], (), "at least 1", id="no-counts"),
+        pytest.param(
+            [photo("a", [[0, 0, 1, 1]], [])], (1,), "got none", id="no-truths"
+        ),
+        pytest.param(
+            [photo("a", [], [[0, 0, 1, 1]])], (0, 1), "at least 1", id="count-of-zero"
+        ),
+        pytest.param(
+            [photo("a", [], [[0, 0, 1, 1]])], (), "at least 1", id="no-counts"
+        ),
     ],
 )
-def test_errors(photos: list[PhotoProposals], counts: tuple[int, ...], message: str) -> None:
+def test_errors(
+    photos: list[PhotoProposals], counts: tuple[int, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         proposal_recall(photos, counts=counts)

@@ -19,7 +19,14 @@ HAND = np.array(
             0.3,
             0.4,
         ],  # sorted: s0 s2 s5 s4 s3 s1; true s0, s1: closest is s0, rank 1
-        [0.7, 0.6, 0.5, 0.1, 0.2, 0.0],  # sorted: s0 s1 s2 ...; true s2, s3: closest is s2, rank 3
+        [
+            0.7,
+            0.6,
+            0.5,
+            0.1,
+            0.2,
+            0.0,
+        ],  # sorted: s0 s1 s2 ...; true s2, s3: closest is s2, rank 3
         [
             0.8,
             0.9,
@@ -40,7 +47,11 @@ def slow_ranks(scores: np.ndarray, owner: list[int]) -> tuple[list[int], list[in
         order = sorted(range(len(row)), key=lambda sentence: (-row[sentence], sentence))
         forward.append(
             1
-            + min(order.index(sentence) for sentence in range(len(row)) if owner[sentence] == photo)
+            + min(
+                order.index(sentence)
+                for sentence in range(len(row))
+                if owner[sentence] == photo
+            )
         )
     backward = []
     for sentence, column in enumerate(scores.T.tolist()):
@@ -70,7 +81,10 @@ def test_hand_worked() -> None:
     assert report.sentence_to_photo["R@1"].value == pytest.approx(2 / 6)
     assert report.sentence_to_photo["median rank"].value == 2.5
     assert report.sentence_to_photo["mean rank"].value == pytest.approx(13 / 6)
-    for value in (*report.photo_to_sentence.values(), *report.sentence_to_photo.values()):
+    for value in (
+        *report.photo_to_sentence.values(),
+        *report.sentence_to_photo.values(),
+    ):
         assert value.low <= value.value <= value.high
 
 
@@ -88,14 +102,23 @@ def test_hand_worked() -> None:
 @pytest.mark.parametrize("shuffled", [False, True], ids=["in-order", "shuffled"])
 @pytest.mark.parametrize("form", ["matrix", "callable"])
 def test_twin(
-    photos: int, sentences: int, levels: int, block: tuple[int, int], shuffled: bool, form: str
+    photos: int,
+    sentences: int,
+    levels: int,
+    block: tuple[int, int],
+    shuffled: bool,
+    form: str,
 ) -> None:
     generator = np.random.default_rng(photos * sentences + levels)
     owner = [index * photos // sentences for index in range(sentences)]
     if shuffled:
         generator.shuffle(owner)
     scores = generator.integers(0, levels, (photos, sentences)).astype(np.float32)
-    source = scores if form == "matrix" else lambda rows, columns: scores[np.ix_(rows, columns)]
+    source = (
+        scores
+        if form == "matrix"
+        else lambda rows, columns: scores[np.ix_(rows, columns)]
+    )
     found = ranks(source, owner, photos=photos, block=block)
     forward, backward = slow_ranks(scores, owner)
     assert found.photo_to_sentence.tolist() == forward
@@ -112,7 +135,10 @@ def test_blocks_with_true_pairs_are_kept(
     # 4 photos, 8 sentences by photo 0 1 1 1 | 2 2 2 3, blocks of 2 x 4: two of the four blocks hold
     # true pairs.
     monkeypatch.setattr("regiontalk.metrics.retrieval.KEPT_BYTES", kept_bytes)
-    scores, owner = np.random.default_rng(7).integers(0, 3, (4, 8)), [0, 1, 1, 2, 1, 2, 2, 3]
+    scores, owner = (
+        np.random.default_rng(7).integers(0, 3, (4, 8)),
+        [0, 1, 1, 2, 1, 2, 2, 3],
+    )
     asked = []
 
     def block(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -121,14 +147,17 @@ def test_blocks_with_true_pairs_are_kept(
 
     found = ranks(block, owner, photos=4, block=(2, 4))
     assert len(asked) == calls
-    assert (found.photo_to_sentence.tolist(), found.sentence_to_photo.tolist()) == slow_ranks(
-        scores, owner
-    )
+    assert (
+        found.photo_to_sentence.tolist(),
+        found.sentence_to_photo.tolist(),
+    ) == slow_ranks(scores, owner)
 
 
 def test_constant_scores_are_chance_never_perfect() -> None:
     report = retrieval(
-        np.zeros((100, 500), dtype=np.float32), np.repeat(np.arange(100), 5), resamples=20
+        np.zeros((100, 500), dtype=np.float32),
+        np.repeat(np.arange(100), 5),
+        resamples=20,
     )
     # Every photo answers sentence 0 first, so only photo 0 is right; every sentence answers photo
     # 0: 5 of 500.
@@ -149,14 +178,18 @@ def test_folds_are_the_means_of_separate_runs() -> None:
     report = retrieval(scores, owner, fold=5, resamples=20)
     assert report.folds == (5, 5)
     medians = [np.median(part.sentence_to_photo) for part in parts]
-    assert report.sentence_to_photo["median rank"].value == pytest.approx(np.mean(medians))
+    assert report.sentence_to_photo["median rank"].value == pytest.approx(
+        np.mean(medians)
+    )
     recalls = [np.mean(part.photo_to_sentence <= 1) for part in parts]
     assert report.photo_to_sentence["R@1"].value == pytest.approx(np.mean(recalls))
 
 
 def test_the_5k_and_the_five_folds_of_1k() -> None:
     generator = np.random.default_rng(9)
-    vectors = generator.normal(size=(5000, 8))  # a set of 5,000 photos, two sentences each
+    vectors = generator.normal(
+        size=(5000, 8)
+    )  # a set of 5,000 photos, two sentences each
     owner = np.repeat(np.arange(5000), 2)
     words = vectors[owner] + generator.normal(size=(10000, 8))
 
@@ -173,9 +206,12 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
             words[number * 2000 : (number + 1) * 2000],
         )
         scores = photos @ sentences.T
-        true = scores[np.arange(1000)[:, None], np.arange(2000).reshape(1000, 2)].max(axis=1)
+        true = scores[np.arange(1000)[:, None], np.arange(2000).reshape(1000, 2)].max(
+            axis=1
+        )
         assert (
-            part.photo_to_sentence.tolist() == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
+            part.photo_to_sentence.tolist()
+            == (1 + (scores > true[:, None]).sum(axis=1)).tolist()
         )
     assert folds.photo_to_sentence["R@1"].value == pytest.approx(
         np.mean([(part.photo_to_sentence == 1).mean() for part in folds.ranks_by_fold])
@@ -196,7 +232,9 @@ def test_median_interval_against_plain_resampling() -> None:
     medians = []
     for _ in range(3000):
         drawn = generator.integers(0, 60, 60)
-        medians.append(np.median(np.concatenate([rank[owner == photo] for photo in drawn])))
+        medians.append(
+            np.median(np.concatenate([rank[owner == photo] for photo in drawn]))
+        )
     low, high = np.quantile(medians, [0.025, 0.975])
     found = retrieval(scores, owner, resamples=3000).sentence_to_photo["median rank"]
     assert found.low == pytest.approx(low, abs=1.0)
@@ -212,8 +250,12 @@ def nan_scores() -> np.ndarray:
 @pytest.mark.parametrize(
     ("scores", "owner", "options", "message"),
     [
-        pytest.param(HAND, [0, 0, 1, 1, 2], {}, "expected \\(6,\\)", id="too-few-owners"),
-        pytest.param(HAND, [0, 0, 1, 1, 3, 3], {}, "rows 0..2", id="owner-out-of-range"),
+        pytest.param(
+            HAND, [0, 0, 1, 1, 2], {}, "expected \\(6,\\)", id="too-few-owners"
+        ),
+        pytest.param(
+            HAND, [0, 0, 1, 1, 3, 3], {}, "rows 0..2", id="owner-out-of-range"
+        ),
         pytest.param(
             HAND,
             [0, 0, 0, 1, 1, 1],
@@ -225,7 +267,11 @@ def nan_scores() -> np.ndarray:
         pytest.param(HAND[0], OWNER, {}, "got shape \\(6,\\)", id="not-a-matrix"),
         pytest.param(nan_scores(), OWNER, {}, "finite", id="nan"),
         pytest.param(
-            lambda rows, columns: HAND, OWNER, {}, "pass photos=N", id="callable-without-count"
+            lambda rows, columns: HAND,
+            OWNER,
+            {},
+            "pass photos=N",
+            id="callable-without-count",
         ),
         pytest.param(
             lambda rows, columns: HAND[:1],
@@ -234,9 +280,13 @@ def nan_scores() -> np.ndarray:
             "block: expected shape",
             id="bad-block",
         ),
-        pytest.param(HAND, OWNER, {"fold": 4}, "fold: expected 1..3", id="fold-too-large"),
+        pytest.param(
+            HAND, OWNER, {"fold": 4}, "fold: expected 1..3", id="fold-too-large"
+        ),
     ],
 )
-def test_errors(scores: object, owner: list[int], options: dict[str, int], message: str) -> None:
+def test_errors(
+    scores: object, owner: list[int], options: dict[str, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         retrieval(scores, owner, **options)

@@ -13,7 +13,9 @@ def slow_subsequence(first: list[str], second: list[str]) -> int:
     for i, word in enumerate(first):
         for j, other in enumerate(second):
             table[i + 1][j + 1] = (
-                table[i][j] + 1 if word == other else max(table[i][j + 1], table[i + 1][j])
+                table[i][j] + 1
+                if word == other
+                else max(table[i][j + 1], table[i + 1][j])
             )
     return table[-1][-1]
 
@@ -21,7 +23,9 @@ def slow_subsequence(first: list[str], second: list[str]) -> int:
 def slow_rouge(candidate: list[str], group: list[list[str]]) -> float:
     shared = [slow_subsequence(candidate, other) for other in group]
     precision = max(common / max(len(candidate), 1) for common in shared)
-    recall = max(common / max(len(other), 1) for common, other in zip(shared, group, strict=True))
+    recall = max(
+        common / max(len(other), 1) for common, other in zip(shared, group, strict=True)
+    )
     if precision == 0 or recall == 0:
         return 0.0
     return (1 + 1.2**2) * precision * recall / (recall + 1.2**2 * precision)
@@ -39,13 +43,17 @@ def test_by_hand() -> None:
 def test_slow_twin(seed: int) -> None:
     random = np.random.default_rng(seed)
     sentences = [
-        random.choice(list("abcd"), size=random.integers(0, 80)).tolist() for _ in range(24)
+        random.choice(list("abcd"), size=random.integers(0, 80)).tolist()
+        for _ in range(24)
     ]
     for first, second in zip(sentences[::2], sentences[1::2], strict=True):
-        assert longest_common_subsequence(first, second) == slow_subsequence(first, second)
+        assert longest_common_subsequence(first, second) == slow_subsequence(
+            first, second
+        )
     groups = [sentences[i : i + 3] for i in range(1, 20)]
     wanted = [
-        slow_rouge(candidate, group) for candidate, group in zip(sentences, groups, strict=False)
+        slow_rouge(candidate, group)
+        for candidate, group in zip(sentences, groups, strict=False)
     ]
     assert rouge_l(sentences[:19], groups) == pytest.approx(wanted)
 

@@ -16,13 +16,16 @@ def some_photos(change: object) -> list[Photo]:
         size = (500, 333 + 4 * row) if row % 2 else (375 + 3 * row, 500)
         low = generator.random((4, 2)) * np.array(size) * 0.6
         truths = np.concatenate(
-            [low, low + (0.15 + 0.25 * generator.random((4, 2))) * np.array(size)], axis=1
+            [low, low + (0.15 + 0.25 * generator.random((4, 2))) * np.array(size)],
+            axis=1,
         )
         boxes = np.clip(truths + generator.normal(0, 4, (4, 4)), 0, [*size, *size])
         boxes = np.concatenate(
             [boxes, [[0, 0, *size]]]
         )  # the whole photo, as every proposer gives it
-        found.append((size, change(boxes, size).astype(np.float32), truths.astype(np.float32)))
+        found.append(
+            (size, change(boxes, size).astype(np.float32), truths.astype(np.float32))
+        )
     return found
 
 
@@ -31,7 +34,9 @@ def as_xywh(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def as_centres(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    return np.concatenate(
+        [(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1
+    )
 
 
 def shares(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -45,7 +50,9 @@ def shares(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         pytest.param(as_xywh, "x,y,width,height in pixels", id="xywh"),
         pytest.param(as_centres, "centre x,y,width,height in pixels", id="centre"),
         pytest.param(
-            lambda boxes, size: boxes[:, [1, 0, 3, 2]], "y1,x1,y2,x2 in pixels", id="rows-first"
+            lambda boxes, size: boxes[:, [1, 0, 3, 2]],
+            "y1,x1,y2,x2 in pixels",
+            id="rows-first",
         ),
         pytest.param(shares, "x1,y1,x2,y2 in shares 0..1 of the photo", id="shares"),
         pytest.param(
@@ -78,14 +85,32 @@ def test_readings(change: object, reading: str | None) -> None:
 
 def test_counts_by_hand() -> None:
     boxes = np.array(
-        [[0, 0, 9, 9], [5, 5, 2, 9], [0, 0, np.nan, 9], [0, 0, 12, 9], [-2, 0, 5, 5], [0, 0, 11, 9]]
+        [
+            [0, 0, 9, 9],
+            [5, 5, 2, 9],
+            [0, 0, np.nan, 9],
+            [0, 0, 12, 9],
+            [-2, 0, 5, 5],
+            [0, 0, 11, 9],
+        ]
     )
     report = box_sanity(
-        [((10, 10), boxes.astype(np.float32), np.array([[0, 0, 30, 9]], dtype=np.float32))]
+        [
+            (
+                (10, 10),
+                boxes.astype(np.float32),
+                np.array([[0, 0, 30, 9]], dtype=np.float32),
+            )
+        ]
     )
     # Broken: the inverted one and the NaN. Outside by more than a pixel: 12 and -2; 11 is within
     # it.
-    assert (report.detections, report.broken, report.outside, report.truths_outside) == (6, 2, 2, 1)
+    assert (
+        report.detections,
+        report.broken,
+        report.outside,
+        report.truths_outside,
+    ) == (6, 2, 2, 1)
     assert [line.split(" ")[0] for line in report.lines[:3]] == ["2", "2", "1"]
 
 
@@ -98,7 +123,13 @@ def test_counts_by_hand() -> None:
             id="no-detections",
         ),
         pytest.param(
-            [((9, 9), np.array([[0, 0, 5, 5]], np.float32), np.zeros((0, 4), np.float32))],
+            [
+                (
+                    (9, 9),
+                    np.array([[0, 0, 5, 5]], np.float32),
+                    np.zeros((0, 4), np.float32),
+                )
+            ],
             id="no-truths",
         ),
     ],

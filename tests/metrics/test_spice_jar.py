@@ -45,7 +45,11 @@ def java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(body: str, version: str = "1.8.0_392") -> Path:
         (tmp_path / "bin").mkdir(exist_ok=True)
         program = tmp_path / "bin" / "java"
-        lines = [f"#!{sys.executable}", "import json, sys, time", "arguments = sys.argv[1:]"]
+        lines = [
+            f"#!{sys.executable}",
+            "import json, sys, time",
+            "arguments = sys.argv[1:]",
+        ]
         lines += [
             "if arguments == ['-version']:",
             f"    sys.exit(print('openjdk version \"{version}\"', file=sys.stderr))",
@@ -71,12 +75,23 @@ def test_what_the_jar_is_asked(
         0.2,
     ]  # the empty one is not sent
     arguments, asked = json.loads((tmp_path / "seen").read_text())
-    assert arguments == ["-Xmx8G", "-jar", str(jar), "input.json", "-out", "output.json", "-silent"]
+    assert arguments == [
+        "-Xmx8G",
+        "-jar",
+        str(jar),
+        "input.json",
+        "-out",
+        "output.json",
+        "-silent",
+    ]
     assert json.loads(asked) == [
         {"image_id": 0, "test": "a dog", "refs": ["the dog", "a dog"]},
         {"image_id": 2, "test": "un café", "refs": ["coffee"]},
     ]
-    assert sorted(path.name for path in jar.parent.iterdir()) == ["lib", "spice-1.0.jar"]
+    assert sorted(path.name for path in jar.parent.iterdir()) == [
+        "lib",
+        "spice-1.0.jar",
+    ]
     assert spice_scores([[]], [[["a"]]], jar).tolist() == [0.0]
 
 
@@ -84,16 +99,25 @@ def test_the_mean_with_its_interval(jar: Path, java: Any) -> None:
     java(ANSWER)
     said, truth = {1: "a", 2: "b", 3: "c"}, {1: ["a"], 2: ["b"], 3: ["c"]}
     scores = score_captions(
-        said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=200
+        said,
+        truth,
+        spice=lambda own, groups: spice_scores(own, groups, jar),
+        resamples=200,
     )
     found = scores.figures["SPICE"]
     assert found is not None and found.value == pytest.approx((0 + 0.1 + 0.2) / 3)
     assert found.low < found.value < found.high and "SPICE" not in scores.reasons
     java("sys.exit(1)")
     scores = score_captions(
-        said, truth, spice=lambda own, groups: spice_scores(own, groups, jar), resamples=2
+        said,
+        truth,
+        spice=lambda own, groups: spice_scores(own, groups, jar),
+        resamples=2,
     )
-    assert scores.figures["SPICE"] is None and "java ended with 1" in scores.reasons["SPICE"]
+    assert (
+        scores.figures["SPICE"] is None
+        and "java ended with 1" in scores.reasons["SPICE"]
+    )
     assert scores.figures["BLEU-1"] is not None
 
 
@@ -107,13 +131,19 @@ def test_the_mean_with_its_interval(jar: Path, java: Any) -> None:
         ),
         pytest.param("", "expected scores with All.f", id="no output"),
         pytest.param(
-            "open('output.json', 'w').write('{')", "expected scores with All.f", id="no JSON"
+            "open('output.json', 'w').write('{')",
+            "expected scores with All.f",
+            id="no JSON",
         ),
         pytest.param(
-            "open('output.json', 'w').write('7')", "expected scores with All.f", id="another form"
+            "open('output.json', 'w').write('7')",
+            "expected scores with All.f",
+            id="another form",
         ),
         pytest.param(
-            ANSWER.replace('"All"', '"Object"'), "expected scores with All.f", id="no All"
+            ANSWER.replace('"All"', '"Object"'),
+            "expected scores with All.f",
+            id="no All",
         ),
         pytest.param(ANSWER.replace("/ 10", "* 0 - 1"), "All.f in 0..1", id="below 0"),
         pytest.param(
@@ -126,13 +156,17 @@ def test_the_mean_with_its_interval(jar: Path, java: Any) -> None:
             "expected 2 captions .* got 1",
             id="one is not answered",
         ),
-        pytest.param("time.sleep(30)", "expected an answer within 0.5 s", id="too slow"),
+        pytest.param(
+            "time.sleep(30)", "expected an answer within 0.5 s", id="too slow"
+        ),
     ],
 )
 def test_a_jar_that_fails(jar: Path, java: Any, body: str, message: str) -> None:
     java(body)
     with pytest.raises(ValueError, match=message):
-        spice_scores(CANDIDATES, REFERENCES, jar, timeout_s=0.5 if "sleep" in body else 60)
+        spice_scores(
+            CANDIDATES, REFERENCES, jar, timeout_s=0.5 if "sleep" in body else 60
+        )
 
 
 def test_what_is_missing(
@@ -143,7 +177,9 @@ def test_what_is_missing(
         spice_scores(CANDIDATES, REFERENCES, jar)
     assert missing_libraries(jar) == []
     (jar.parent / "lib" / "models.jar").unlink()
-    with pytest.raises(ValueError, match=r"jar: lib/models\.jar missing beside spice-1\.0\.jar"):
+    with pytest.raises(
+        ValueError, match=r"jar: lib/models\.jar missing beside spice-1\.0\.jar"
+    ):
         spice_scores(CANDIDATES, REFERENCES, jar)
     with pytest.raises(ValueError, match=r"expected spice-1\.0\.jar, got .*gone\.jar"):
         spice_scores(CANDIDATES, REFERENCES, tmp_path / "gone.jar")
@@ -158,7 +194,9 @@ def test_what_is_missing(
         spice_scores(CANDIDATES, REFERENCES, jar)
 
 
-@pytest.mark.parametrize(("version", "number"), [("1.8.0_392", 8), ("17.0.15", 17), ("21", 21)])
+@pytest.mark.parametrize(
+    ("version", "number"), [("1.8.0_392", 8), ("17.0.15", 17), ("21", 21)]
+)
 def test_versions_of_java(java: Any, version: str, number: int) -> None:
     java("", version)
     assert java_version("a judge") == number
@@ -167,7 +205,9 @@ def test_versions_of_java(java: Any, version: str, number: int) -> None:
 def test_a_java_that_is_none(java: Any, tmp_path: Path) -> None:
     program = java("")
     program.write_text(f"#!{sys.executable}\n")
-    with pytest.raises(ValueError, match="a judge: expected java -version to name its version"):
+    with pytest.raises(
+        ValueError, match="a judge: expected java -version to name its version"
+    ):
         java_version("a judge")
     program.write_text("#!/nowhere\n")
     with pytest.raises(ValueError, match="a judge: expected an answer"):

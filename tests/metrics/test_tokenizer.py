@@ -30,7 +30,11 @@ CASES = [
         "o'clock ma'am l'oreal d'oeuvres o'brien",
     ),
     ("and-between", "rock 'n' roll rock'n'roll", "rock 'n' roll rock 'n' roll"),
-    ("brackets-stay", "(red) [blue] {green}", "-lrb- red -rrb- -lsb- blue -rsb- -lcb- green -rcb-"),
+    (
+        "brackets-stay",
+        "(red) [blue] {green}",
+        "-lrb- red -rrb- -lsb- blue -rsb- -lcb- green -rcb-",
+    ),
     ("hyphens", "black-and-white T-shirt - x- -y", "black-and-white t-shirt x y"),
     ("dashes", "a--b a\u2014b a---b -----", "a b a b a b -----"),
     ("slashes", "and/or 1/2 a/b/c/d w/ 24/7", "and/or 1/2 a/b/c / d w / 24/7"),
@@ -42,7 +46,11 @@ CASES = [
     ("signed-numbers", "+5 -5 5-10", "+5 -5 5-10"),
     ("money", "$5.00 5% US$5 \u00a310 \u20ac20", "$ 5.00 5 % us$ 5 # 10 $ 20"),
     ("fractions", "\u00bd cup", "1/2 cup"),
-    ("abbreviations", "Mr. Smith of St. Louis etc. Ave.", "mr. smith of st. louis etc. ave."),
+    (
+        "abbreviations",
+        "Mr. Smith of St. Louis etc. Ave.",
+        "mr. smith of st. louis etc. ave.",
+    ),
     ("words-not-abbreviations", "in the sun. by the bart.", "in the sun by the bart"),
     ("capital-abbreviation", "Mass. but mass. too", "mass. but mass too"),
     ("acronyms", "U.S. flag in D.C. U.S.A.F", "u.s. flag in d.c. u.s.a.f"),
@@ -86,7 +94,9 @@ def test_marks_leave_but_bracket_names_stay() -> None:
 
 def test_fixture_has_the_known_number_of_words(shared: Path) -> None:
     rows = json.loads(
-        (shared / "data/eval_fixtures/magic_karpathy_test/mscoco_magic_result.json").read_text()
+        (
+            shared / "data/eval_fixtures/magic_karpathy_test/mscoco_magic_result.json"
+        ).read_text()
     )
     assert sum(len(ptb_tokenize(row["prediction"])) for row in rows) == 47153
 

@@ -21,7 +21,10 @@ def test_a_layer_is_near_the_one_it_was_made_from(bias: bool) -> None:
     outputs = linear(inputs).detach()
     layer = Int8Linear.from_linear(linear)
     assert layer.weight.abs().amax(1).tolist() == [LARGEST_WEIGHT] * 9
-    error, largest = (layer(inputs) - outputs).abs().max().item(), outputs.abs().max().item()
+    error, largest = (
+        (layer(inputs) - outputs).abs().max().item(),
+        outputs.abs().max().item(),
+    )
     assert 0 < error < 0.02 * largest
     torch.testing.assert_close(layer.to_linear()(inputs), outputs, atol=0.02, rtol=0.02)
 
@@ -29,7 +32,10 @@ def test_a_layer_is_near_the_one_it_was_made_from(bias: bool) -> None:
 def test_by_hand() -> None:
     """Weights 63 and -21 steps of 1/63, inputs 127 and 64 steps of 2/127: (63 * 127 - 21 * 64) * 2 / 127 / 63 + 5."""
     linear = nn.Linear(2, 1)
-    linear.weight.data, linear.bias.data = torch.tensor([[1.0, -1 / 3]]), torch.tensor([5.0])
+    linear.weight.data, linear.bias.data = (
+        torch.tensor([[1.0, -1 / 3]]),
+        torch.tensor([5.0]),
+    )
     layer = Int8Linear.from_linear(linear)
     assert layer.weight.tolist() == [[63, -21]]
     wanted = (63 * 127 - 21 * 64) * 2 / 127 / 63 + 5
@@ -57,10 +63,14 @@ def test_saved_loaded_and_trainable_again(
     again.trainable()
     assert not again.config.int8
     assert all(parameter.requires_grad for parameter in again.generator.parameters())
-    assert again.in_int8().generator.output.weight.equal(model.generator.output.weight), "the grid"
+    assert again.in_int8().generator.output.weight.equal(
+        model.generator.output.weight
+    ), "the grid"
 
 
-def test_a_folder_is_stored_in_int8(make_tiny: Callable[..., RegionModel], tmp_path: Path) -> None:
+def test_a_folder_is_stored_in_int8(
+    make_tiny: Callable[..., RegionModel], tmp_path: Path
+) -> None:
     make_tiny().save_pretrained(tmp_path, "# tiny\n")
     size = (tmp_path / "model.safetensors").stat().st_size
     (tmp_path / "photo.onnx").write_bytes(b"a graph of the weights before")

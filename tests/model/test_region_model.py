@@ -30,11 +30,20 @@ def config(backbone: str = "test_byobnet", **generator: Any) -> ModelConfig:
     return ModelConfig(
         name="small",
         extractor=ExtractorConfig(
-            backbone=backbone, same_padding=False, size=64, features=16, proposal_width=8
+            backbone=backbone,
+            same_padding=False,
+            size=64,
+            features=16,
+            proposal_width=8,
         ),
-        aligner=AlignerConfig(size=6, word_size=5, hidden=4, cell="gru", normalise=True),
+        aligner=AlignerConfig(
+            size=6, word_size=5, hidden=4, cell="gru", normalise=True
+        ),
         generator=GeneratorConfig(
-            **({"cell": "lstm", "hidden": 8, "word_size": 5, "attention": 4} | generator)
+            **(
+                {"cell": "lstm", "hidden": 8, "word_size": 5, "attention": 4}
+                | generator
+            )
         ),
     )
 
@@ -67,8 +76,12 @@ def folder(model: RegionModel, tmp_path: Path) -> Path:
 @torch.no_grad()
 def test_attention_over_regions(places: bool) -> None:
     torch.manual_seed(0)
-    model = settled(RegionModel(config=config(regions=3, places=places), vocabulary=WORDS))
-    maps = model.extractor(torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin())
+    model = settled(
+        RegionModel(config=config(regions=3, places=places), vocabulary=WORDS)
+    )
+    maps = model.extractor(
+        torch.linspace(-2, 2, 2 * 3 * 64 * 64).view(2, 3, 64, 64).sin()
+    )
     boxes = torch.tensor([[[0.0, 0, 64, 64], [8, 8, 40, 40]]]).expand(2, -1, -1)
     condition, annotations = model.conditions(maps, boxes)
     assert annotations is not None and annotations.shape == (4, 4, 24 if places else 16)
@@ -76,14 +89,18 @@ def test_attention_over_regions(places: bool) -> None:
     for photo in range(2):
         for place in range(2):  # both boxes look at the same regions of their photo
             seen = annotations[photo * 2 + place]
-            torch.testing.assert_close(seen[:, :16], model.extractor.vectors(maps, proposed)[photo])
+            torch.testing.assert_close(
+                seen[:, :16], model.extractor.vectors(maps, proposed)[photo]
+            )
             if places:
                 torch.testing.assert_close(
                     seen[:, 16:], model.extractor.places(proposed, 1)[photo, :, 0]
                 )
     _, given = model.conditions(maps, boxes, proposed)
     assert given is not None and torch.equal(given, annotations)
-    logits, looks = model.generator(condition, annotations, torch.ones(4, 2, dtype=torch.int64))
+    logits, looks = model.generator(
+        condition, annotations, torch.ones(4, 2, dtype=torch.int64)
+    )
     assert logits.shape == (4, 2, 7) and looks is not None and looks.shape == (4, 2, 4)
 
 
@@ -97,14 +114,18 @@ def answers(model: RegionModel) -> list[torch.Tensor]:
         logits, _ = model.generator(condition, grids, torch.tensor([[1, 4, 5]] * 4))
         words, mask = model.aligner.encode_text([[4, 5, 6], [6]])
         regions = model.aligner.embed_regions(model.extractor.vectors(maps, boxes))
-        scores = model.aligner.score(regions, words, torch.ones(2, 2, dtype=torch.bool), mask)
+        scores = model.aligner.score(
+            regions, words, torch.ones(2, 2, dtype=torch.bool), mask
+        )
     return [*maps, logits, scores]
 
 
 @pytest.mark.parametrize(
     "folded", [pytest.param(False, id="as trained"), pytest.param(True, id="folded")]
 )
-def test_saved_and_loaded_again(model: RegionModel, tmp_path: Path, folded: bool) -> None:
+def test_saved_and_loaded_again(
+    model: RegionModel, tmp_path: Path, folded: bool
+) -> None:
     before = answers(model)
     if folded:
         model.folded()
@@ -112,14 +133,19 @@ def test_saved_and_loaded_again(model: RegionModel, tmp_path: Path, folded: bool
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     again = RegionModel.from_folder(tmp_path)
     assert again.config == model.config and again.config.folded == folded
-    assert (again.vocabulary.words, again.vocabulary.counts) == (WORDS.words, WORDS.counts)
+    assert (again.vocabulary.words, again.vocabulary.counts) == (
+        WORDS.words,
+        WORDS.counts,
+    )
     assert not again.training and all(
         value.dtype != torch.float16 for value in again.state_dict().values()
     )
     for value, wanted in zip(
         answers(again), before, strict=True
     ):  # fp16 keeps 11 bits of every weight
-        torch.testing.assert_close(value, wanted, atol=0.03 * float(wanted.abs().max()), rtol=0)
+        torch.testing.assert_close(
+            value, wanted, atol=0.03 * float(wanted.abs().max()), rtol=0
+        )
 
 
 @pytest.mark.parametrize(
@@ -133,8 +159,12 @@ def test_folding_changes_nothing(backbone: str) -> None:
     model.folded()
     assert sum(isinstance(part, nn.BatchNorm2d) for part in model.modules()) < count
     for value, wanted in zip(answers(model), before, strict=True):
-        torch.testing.assert_close(value, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-3)
-    assert answers(model.folded())[0].equal(answers(model)[0]), "folding twice folds once"
+        torch.testing.assert_close(
+            value, wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-3
+        )
+    assert answers(model.folded())[0].equal(answers(model)[0]), (
+        "folding twice folds once"
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,13 +175,17 @@ def test_folding_changes_nothing(backbone: str) -> None:
         pytest.param({"source": "embedding"}, 12, id="their embeddings"),
         pytest.param({"places": True}, 32, id="cells that know their place"),
         pytest.param(
-            {"source": "embedding", "with_photo": False}, 6, id="the region's embedding alone"
+            {"source": "embedding", "with_photo": False},
+            6,
+            id="the region's embedding alone",
         ),
     ],
 )
 def test_conditions(generator: dict[str, Any], length: int) -> None:
     model = RegionModel(config=config(**generator), vocabulary=WORDS).eval()
-    boxes = torch.tensor([[[8.0, 4, 40, 60], [0, 0, 64, 64]], [[1, 2, 30, 31], [0, 0, 64, 64]]])
+    boxes = torch.tensor(
+        [[[8.0, 4, 40, 60], [0, 0, 64, 64]], [[1, 2, 30, 31], [0, 0, 64, 64]]]
+    )
     with torch.no_grad():
         maps = model.extractor(torch.randn(2, 3, 64, 64))
         condition, grids = model.conditions(maps, boxes)
@@ -161,9 +195,13 @@ def test_conditions(generator: dict[str, Any], length: int) -> None:
     assert model.condition_size() == length and condition.shape == (4, length)
     places = model.config.generator.places
     assert grids is not None and grids.shape == (4, 49, 16 + 8 * places)
-    torch.testing.assert_close(grids[..., :16], model.extractor.grids(maps, boxes).flatten(0, 1))
+    torch.testing.assert_close(
+        grids[..., :16], model.extractor.grids(maps, boxes).flatten(0, 1)
+    )
     if places:
-        torch.testing.assert_close(grids[..., 16:], model.extractor.places(boxes).flatten(0, 1))
+        torch.testing.assert_close(
+            grids[..., 16:], model.extractor.places(boxes).flatten(0, 1)
+        )
     for photo in range(2):
         for place in range(
             2
@@ -182,7 +220,9 @@ def change_config(**values: Any) -> Callable[[Path], None]:
     return spoil
 
 
-def change_tensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Callable[[Path], None]:
+def change_tensors(
+    change: Callable[[dict[str, torch.Tensor]], object],
+) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
@@ -215,14 +255,18 @@ def longer(tensors: dict[str, torch.Tensor]) -> None:
             "config.json: format: Input should be 1",
             id="wrong format number",
         ),
-        pytest.param(change_config(kind="captioner"), "config.json: kind: ", id="another kind"),
+        pytest.param(
+            change_config(kind="captioner"), "config.json: kind: ", id="another kind"
+        ),
         pytest.param(
             change_config(speed=3, colour=1),
             "config.json: speed: .*; colour: ",
             id="two unknown keys at once",
         ),
         pytest.param(write("config.json", b"{"), "config.json: ", id="config cut off"),
-        pytest.param(write("config.json", b"\xff\xff"), "config.json: ", id="config is no text"),
+        pytest.param(
+            write("config.json", b"\xff\xff"), "config.json: ", id="config is no text"
+        ),
         pytest.param(
             change_config(extractor={"backbone": "no_such_net"}),
             "backbone 'no_such_net': expected a timm model name",
@@ -288,9 +332,13 @@ def test_saving_that_is_cut_off_leaves_the_old_folder(
     RegionModel.from_folder(folder)
 
 
-def test_weights_that_fp16_cannot_hold_are_refused(model: RegionModel, tmp_path: Path) -> None:
+def test_weights_that_fp16_cannot_hold_are_refused(
+    model: RegionModel, tmp_path: Path
+) -> None:
     nn.init.constant_(model.aligner.log_scale, 7e4)  # fp16 ends at 65,504
-    with pytest.raises(ValueError, match="expected values that fp16 can hold, got 70000"):
+    with pytest.raises(
+        ValueError, match="expected values that fp16 can hold, got 70000"
+    ):
         model.save_pretrained(tmp_path, "# card\n")
 
 
@@ -299,7 +347,9 @@ def test_weights_that_fp16_cannot_hold_are_refused(model: RegionModel, tmp_path:
     [
         pytest.param("no_such_net", "expected a timm model name", id="unknown"),
         pytest.param(
-            "test_vit", r"expected maps at strides \(8, 16, 32\), got \[16\]", id="one stride only"
+            "test_vit",
+            r"expected maps at strides \(8, 16, 32\), got \[16\]",
+            id="one stride only",
         ),
     ],
 )

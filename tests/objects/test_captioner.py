@@ -37,12 +37,18 @@ def thing(label: str, *box: float) -> Detection:
     [
         pytest.param([], [], id="nothing"),
         pytest.param([thing("dog", 0, 20, 20, 40)], ["dog left"], id="one"),
-        pytest.param([thing("dog", 0, 0, 90, 60)], ["large dog middle"], id="the whole photo"),
         pytest.param(
-            [thing("dog", 80, 0, 85, 5)], ["small dog right top"], id="small, in a corner"
+            [thing("dog", 0, 0, 90, 60)], ["large dog middle"], id="the whole photo"
         ),
         pytest.param(
-            [thing("T-shirt", 35, 45, 55, 60)], ["tshirt middle bottom"], id="the token rule"
+            [thing("dog", 80, 0, 85, 5)],
+            ["small dog right top"],
+            id="small, in a corner",
+        ),
+        pytest.param(
+            [thing("T-shirt", 35, 45, 55, 60)],
+            ["tshirt middle bottom"],
+            id="the token rule",
         ),
         pytest.param(
             [
@@ -61,7 +67,9 @@ def thing(label: str, *box: float) -> Detection:
         ),
         pytest.param([thing("cat", 0, 20, 20, 40)] * 6, ["six cat left"], id="six"),
         pytest.param(
-            [thing("cat", 0, 20, 20, 40)] * 7, ["many cat left"], id="more than can be counted"
+            [thing("cat", 0, 20, 20, 40)] * 7,
+            ["many cat left"],
+            id="more than can be counted",
         ),
     ],
 )
@@ -71,13 +79,22 @@ def test_describe(things: Sequence[Detection], words: list[str]) -> None:
 
 def test_the_largest_are_kept() -> None:
     things = [thing(f"thing{side}", 0, 0, side, side) for side in range(10, 50, 5)]
-    assert [words[1] for words in describe(things, PHOTO.size, 2)] == ["thing45", "thing40"]
+    assert [words[1] for words in describe(things, PHOTO.size, 2)] == [
+        "thing45",
+        "thing40",
+    ]
 
 
 @pytest.fixture
 def model() -> ObjectSpeaker:
     torch.manual_seed(0)
-    generator = {"cell": "gru", "hidden": 8, "word_size": 6, "image": "state", "attention": 5}
+    generator = {
+        "cell": "gru",
+        "hidden": 8,
+        "word_size": 6,
+        "image": "state",
+        "attention": 5,
+    }
     config = ObjectsConfig.model_validate(
         {
             "name": "small",
@@ -98,7 +115,9 @@ def model() -> ObjectSpeaker:
 def test_a_photo_does_not_depend_on_its_neighbours(model: ObjectSpeaker) -> None:
     described = [[["two", "dog", "left"], ["cat", "right"]], [], [["dog", "middle"]]]
     condition, annotations, mask = model.read(described)
-    assert mask.sum(1).tolist() == [7, 1, 3], "words, and an END for each description or for none"
+    assert mask.sum(1).tolist() == [7, 1, 3], (
+        "words, and an END for each description or for none"
+    )
     words = torch.tensor([[START, 4, 5]]).expand(3, -1)
     logits, _ = model.generator(condition, annotations, words, mask)
     for row, own in enumerate(described):
@@ -120,12 +139,18 @@ class Finder:
 
 
 @pytest.mark.parametrize(
-    "things", [[], [thing("dog", 0, 20, 20, 40), thing("zebra", 30, 20, 60, 40)]], ids=len
+    "things",
+    [[], [thing("dog", 0, 20, 20, 40), thing("zebra", 30, 20, 60, 40)]],
+    ids=len,
 )
 def test_caption(model: ObjectSpeaker, things: list[Detection]) -> None:
-    found = ObjectCaptioner(model=model, detector=Finder(things)).caption(PHOTO, beams=2)
+    found = ObjectCaptioner(model=model, detector=Finder(things)).caption(
+        PHOTO, beams=2
+    )
     assert (
-        found.caption is not None and found.caption.box == (0, 0, 90, 60) and found.model == "small"
+        found.caption is not None
+        and found.caption.box == (0, 0, 90, 60)
+        and found.model == "small"
     )
     assert [(region.text, region.box, region.score) for region in found.regions] == [
         (one.label, one.box, 0.9) for one in things
@@ -139,7 +164,9 @@ def test_caption(model: ObjectSpeaker, things: list[Detection]) -> None:
             and one.caption.text == found.caption.text
             and one.regions == found.regions
         )
-        assert one.caption.confidence == pytest.approx(found.caption.confidence, abs=1e-5)
+        assert one.caption.confidence == pytest.approx(
+            found.caption.confidence, abs=1e-5
+        )
 
 
 def test_no_photos(model: ObjectSpeaker) -> None:
@@ -152,22 +179,30 @@ def test_what_is_saved_is_what_is_loaded(model: ObjectSpeaker, tmp_path: Path) -
     loaded = ObjectCaptioner.from_pretrained(tmp_path / "model", detector=Finder([]))
     assert loaded.model.config == model.config
     described = [[["two", "dog", "left"]], []]
-    assert loaded.write(described) == ObjectCaptioner(model=model, detector=Finder([])).write(
-        described
-    )
+    assert loaded.write(described) == ObjectCaptioner(
+        model=model, detector=Finder([])
+    ).write(described)
 
 
-def test_other_models_are_refused(model: ObjectSpeaker, tmp_path: Path, tiny_folder: Path) -> None:
+def test_other_models_are_refused(
+    model: ObjectSpeaker, tmp_path: Path, tiny_folder: Path
+) -> None:
     model.save_pretrained(tmp_path / "model", "# card")
-    with pytest.raises(ValueError, match=r"kind: Input should be 'regiontalk', got 'objects'$"):
+    with pytest.raises(
+        ValueError, match=r"kind: Input should be 'regiontalk', got 'objects'$"
+    ):
         RegionModel.from_folder(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"kind: Input should be 'objects', got 'regiontalk'$"):
+    with pytest.raises(
+        ValueError, match=r"kind: Input should be 'objects', got 'regiontalk'$"
+    ):
         ObjectSpeaker.from_folder(tiny_folder)
     with pytest.raises(
         ValueError,
         match="expected one that gives labels, as 'small' was taught to read, got one that",
     ):
-        ObjectCaptioner.from_pretrained(tmp_path / "model", detector=Finder([], "captions"))
+        ObjectCaptioner.from_pretrained(
+            tmp_path / "model", detector=Finder([], "captions")
+        )
 
 
 @pytest.mark.parametrize(

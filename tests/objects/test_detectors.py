@@ -41,13 +41,19 @@ CELLS = 64 + 16 + 4  # of a network of 64 pixels: 8x8, 4x4 and 2x2
         pytest.param((6400, 1), 0.01, (64, 1), id="a line"),
     ],
 )
-def test_letterbox(size_wh: tuple[int, int], scale: float, inside: tuple[int, int]) -> None:
+def test_letterbox(
+    size_wh: tuple[int, int], scale: float, inside: tuple[int, int]
+) -> None:
     pixels, found = letterbox(Image.new("RGB", size_wh, (10, 20, 30)), 64)
     assert (
-        found == pytest.approx(scale) and pixels.shape == (3, 64, 64) and pixels.dtype == np.float32
+        found == pytest.approx(scale)
+        and pixels.shape == (3, 64, 64)
+        and pixels.dtype == np.float32
     )
     expected = np.full((3, 64, 64), 114.0)
-    expected[:, : inside[1], : inside[0]] = np.array([30, 20, 10])[:, None, None]  # blue first
+    expected[:, : inside[1], : inside[0]] = np.array([30, 20, 10])[
+        :, None, None
+    ]  # blue first
     assert (pixels == expected).all()
 
 
@@ -57,7 +63,11 @@ def silent() -> np.ndarray:
 
 
 def seen(
-    raw: np.ndarray, cell: tuple[int, int, int], box: tuple[float, ...], score: float, name: str
+    raw: np.ndarray,
+    cell: tuple[int, int, int],
+    box: tuple[float, ...],
+    score: float,
+    name: str,
 ) -> None:
     """Let the cell (stride, column, row) say that a thing is at x1, y1, x2, y2 in network pixels."""
     stride, column, row = cell
@@ -83,7 +93,9 @@ def test_decoding_by_hand() -> None:
     assert (np.delete(scores, 70) == 0).all()
 
 
-@pytest.mark.parametrize("cell", [(8, 0, 0), (8, 7, 3), (16, 1, 2), (32, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "cell", [(8, 0, 0), (8, 7, 3), (16, 1, 2), (32, 1, 1)], ids=str
+)
 def test_decoding_backwards(cell: tuple[int, int, int]) -> None:
     raw = silent()
     seen(raw, cell, (3.0, 5.0, 30.0, 61.0), 0.7, "car")
@@ -96,7 +108,9 @@ def test_decoding_backwards(cell: tuple[int, int, int]) -> None:
 class FakeSession:
     """Answers with what it was given, as onnxruntime would."""
 
-    def __init__(self, raw: np.ndarray, shape: tuple[Any, ...] = (1, 3, 64, 64)) -> None:
+    def __init__(
+        self, raw: np.ndarray, shape: tuple[Any, ...] = (1, 3, 64, 64)
+    ) -> None:
         self.raw, self.shape = raw, shape
 
     def get_inputs(self) -> list[Any]:
@@ -111,7 +125,9 @@ def test_yolox() -> None:
     raw = silent()
     seen(raw, (8, 1, 1), (8, 8, 24, 24), 0.6, "dog")
     seen(raw, (8, 2, 1), (9, 8, 25, 24), 0.9, "dog")  # the same dog, better seen
-    seen(raw, (16, 1, 1), (8, 8, 24, 24), 0.5, "cat")  # another thing in the same place stays
+    seen(
+        raw, (16, 1, 1), (8, 8, 24, 24), 0.5, "cat"
+    )  # another thing in the same place stays
     seen(raw, (32, 0, 0), (40, 0, 90, 20), 0.4, "car")  # leaves the photo
     seen(raw, (32, 1, 0), (40, 30, 60, 60), 0.4, "car")  # lies in the grey
     seen(raw, (32, 1, 1), (0, 0, 60, 20), 0.2, "dog")  # not sure enough
@@ -128,7 +144,10 @@ def test_yolox() -> None:
 
 
 def test_nothing() -> None:
-    assert YoloxDetector(FakeSession(silent()), NAMES).detect(Image.new("RGB", (128, 48))) == []
+    assert (
+        YoloxDetector(FakeSession(silent()), NAMES).detect(Image.new("RGB", (128, 48)))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,7 +160,9 @@ def test_nothing() -> None:
             id="not square",
         ),
         pytest.param(
-            lambda: YoloxDetector(FakeSession(silent()), ["dog"]).detect(Image.new("RGB", (9, 9))),
+            lambda: YoloxDetector(FakeSession(silent()), ["dog"]).detect(
+                Image.new("RGB", (9, 9))
+            ),
             ValueError,
             r"expected output \(1, 84, 6\), got \(1, 84, 8\)",
             id="other classes",
@@ -172,7 +193,9 @@ def test_nothing() -> None:
         ),
     ],
 )
-def test_errors(make: Callable[[], object], error: type[Exception], message: str) -> None:
+def test_errors(
+    make: Callable[[], object], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         make()
 
@@ -184,7 +207,9 @@ def test_a_file_that_is_no_network(tmp_path: Path) -> None:
         find_detector(f"yolox:{tmp_path / 'words.onnx'}")
 
 
-def test_onnxruntime_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntime_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "net.onnx").touch()
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"pip install 'regiontalk\[objects\]'"):
@@ -197,14 +222,17 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(TorchvisionDetector, "load", offline)
     with pytest.raises(
-        OSError, match=r"cannot be downloaded \(no network\); name a local file with torchvision:"
+        OSError,
+        match=r"cannot be downloaded \(no network\); name a local file with torchvision:",
     ):
         find_detector("torchvision")
 
 
 def test_torchvision() -> None:
     class Fake(torch.nn.Linear):
-        def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        def forward(
+            self, pictures: list[torch.Tensor]
+        ) -> list[dict[str, torch.Tensor]]:
             assert pictures[0].shape == (3, 40, 60) and pictures[0].max() <= 1
             boxes = torch.tensor([[0.0, 0, 20, 20], [5, 5, 70, 30], [0, 0, 9, 9]])
             return [
@@ -228,7 +256,8 @@ def test_our_own_regions(
     captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
     said = [("a dog", 0.4), (None, 0.1), ("a cat", 0.8), ("a dog", 0.9)]
     regions = tuple(
-        RegionCaption((0, 0, 5 + place, 5), *one, score=0.5) for place, one in enumerate(said)
+        RegionCaption((0, 0, 5 + place, 5), *one, score=0.5)
+        for place, one in enumerate(said)
     )
     result = ImageResult(
         "photo", (60, 40), "tiny", RegionCaption((0, 0, 60, 40), "a park", 0.9), regions

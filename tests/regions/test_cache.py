@@ -29,7 +29,10 @@ class Builder:
             raise RuntimeError("power cut")
         self.asked += rows
         number = np.array(rows, dtype=np.float32)[:, None, None]
-        return {"features": np.tile(number, (1, 2, 3)), "boxes": np.tile(number, (1, 2, 4))}
+        return {
+            "features": np.tile(number, (1, 2, 3)),
+            "boxes": np.tile(number, (1, 2, 4)),
+        }
 
 
 def slow(count: int) -> dict[str, np.ndarray]:
@@ -64,7 +67,11 @@ def check(found: dict[str, np.ndarray], count: int = 7) -> None:
 def test_builds_once_then_maps(tmp_path: Path) -> None:
     first, second = Builder(), Builder()
     steps: list[tuple[int, int]] = []
-    check(cached(tmp_path, first, progress=lambda done, count: steps.append((done, count))))
+    check(
+        cached(
+            tmp_path, first, progress=lambda done, count: steps.append((done, count))
+        )
+    )
     found = cached(tmp_path, second)
     check(found)
     assert first.asked == list(range(7)) and second.asked == []
@@ -172,7 +179,9 @@ def test_damage_is_noticed(
         pytest.param(KEY, NAMES[:5], id="fewer photos"),
     ],
 )
-def test_stale_is_rebuilt(tmp_path: Path, key: dict[str, Any], names: list[str]) -> None:
+def test_stale_is_rebuilt(
+    tmp_path: Path, key: dict[str, Any], names: list[str]
+) -> None:
     cached(tmp_path, Builder())
     builder = Builder()
     check(cached(tmp_path, builder, key, names), len(names))
@@ -190,7 +199,11 @@ def test_stale_partial_is_not_continued(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param({"features": np.zeros((3, 2, 3))}, "expected the arrays", id="one is missing"),
+        pytest.param(
+            {"features": np.zeros((3, 2, 3))},
+            "expected the arrays",
+            id="one is missing",
+        ),
         pytest.param(
             {"features": np.zeros((3, 2, 4)), "boxes": np.zeros((3, 2, 4))},
             r"features: expected shape \(3, 2, 3\), got \(3, 2, 4\)",
@@ -202,7 +215,9 @@ def test_what_build_returns_is_checked(
     tmp_path: Path, values: dict[str, np.ndarray], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        FeatureCache(tmp_path / "x", KEY, block=3).open_or_build(NAMES, lambda rows: values, ARRAYS)
+        FeatureCache(tmp_path / "x", KEY, block=3).open_or_build(
+            NAMES, lambda rows: values, ARRAYS
+        )
 
 
 @pytest.mark.parametrize(
@@ -217,12 +232,21 @@ def test_what_build_returns_is_checked(
             id="list in the key",
         ),
         pytest.param(
-            {"x": float("nan")}, NAMES, ARRAYS, 3, "not JSON compliant", id="NaN in the key"
+            {"x": float("nan")},
+            NAMES,
+            ARRAYS,
+            3,
+            "not JSON compliant",
+            id="NaN in the key",
         ),
         pytest.param(KEY, [], ARRAYS, 3, "at least one photo", id="no photos"),
         pytest.param(KEY, NAMES, {}, 3, "expected numbers", id="no arrays"),
-        pytest.param(KEY, NAMES, {"x": ((1,), "O")}, 3, "expected numbers", id="objects"),
-        pytest.param(KEY, NAMES, ARRAYS, 0, "block: expected at least 1", id="block of 0"),
+        pytest.param(
+            KEY, NAMES, {"x": ((1,), "O")}, 3, "expected numbers", id="objects"
+        ),
+        pytest.param(
+            KEY, NAMES, ARRAYS, 0, "block: expected at least 1", id="block of 0"
+        ),
     ],
 )
 def test_bad_arguments(

@@ -17,8 +17,15 @@ from regiontalk.regions.config import CELLS, ExtractorConfig
 from regiontalk.regions.crops import SIDE, CropExtractor, CropNetwork, crop
 from regiontalk.regions.extractor import OnePassExtractor
 
-BOXES = torch.tensor([[[0.0, 0, 64, 64], [8, 4, 40, 60]], [[0, 0, 64, 64], [30, 30, 33, 62]]])
-SIZES = {"backbone": "test_efficientnet", "size": 64, "features": 16, "proposal_width": 8}
+BOXES = torch.tensor(
+    [[[0.0, 0, 64, 64], [8, 4, 40, 60]], [[0, 0, 64, 64], [30, 30, 33, 62]]]
+)
+SIZES = {
+    "backbone": "test_efficientnet",
+    "size": 64,
+    "features": 16,
+    "proposal_width": 8,
+}
 
 
 def extractor(**changes: str) -> CropExtractor:
@@ -32,7 +39,10 @@ def extractor(**changes: str) -> CropExtractor:
 
 @pytest.mark.parametrize("side", [1, 7, 50])
 def test_crop_is_roi_align_of_the_pixels(side: int) -> None:
-    pixels, boxes = torch.rand(2, 3, 40, 50), torch.tensor([[3.0, 4, 30, 20], [0, 0, 50, 40]])
+    pixels, boxes = (
+        torch.rand(2, 3, 40, 50),
+        torch.tensor([[3.0, 4, 30, 20], [0, 0, 50, 40]]),
+    )
     rows = torch.cat([torch.tensor([[0.0], [1.0]]), boxes], 1)
     expected = roi_align(pixels, rows, side, sampling_ratio=2, aligned=True)
     torch.testing.assert_close(crop(pixels, boxes, side), expected)
@@ -73,7 +83,11 @@ def test_proposals_are_the_one_pass_extractors() -> None:
     model, pixels = extractor(), torch.rand(1, 3, 64, 64)
     plain = OnePassExtractor(backbone=model.backbone, config=model.config).eval()
     plain.load_state_dict(
-        {key: value for key, value in model.state_dict().items() if not key.startswith("network.")}
+        {
+            key: value
+            for key, value in model.state_dict().items()
+            if not key.startswith("network.")
+        }
     )
     for got, expected in zip(
         model.propose(model(pixels), 3), plain.propose(plain(pixels), 3), strict=True
@@ -134,7 +148,8 @@ def test_the_papers_networks(name: str, vector: int, cell: int) -> None:
         pixels = torch.zeros(2, 3, SIDE, SIDE)
         assert network(pixels).shape == (2, vector) and network.vector_size == vector
         assert (
-            network.cells(pixels, CELLS).shape == (2, CELLS**2, cell) and network.cell_size == cell
+            network.cells(pixels, CELLS).shape == (2, CELLS**2, cell)
+            and network.cell_size == cell
         )
 
 
@@ -148,17 +163,25 @@ def test_an_unknown_name_lists_valid_ones() -> None:
 def test_local_weights(tmp_path: Path) -> None:
     torch.manual_seed(5)
     first, second = CropNetwork("test_byobnet"), CropNetwork("test_byobnet")
-    whole = first.net.state_dict() | {"head.fc.weight": torch.zeros(1000, first.vector_size)}
+    whole = first.net.state_dict() | {
+        "head.fc.weight": torch.zeros(1000, first.vector_size)
+    }
     save_file(whole, tmp_path / "w.safetensors")
     second.load_weights(tmp_path / "w.safetensors")
-    assert all(torch.equal(value, whole[key]) for key, value in second.net.state_dict().items())
+    assert all(
+        torch.equal(value, whole[key]) for key, value in second.net.state_dict().items()
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [
-        pytest.param(None, FileNotFoundError, "expected a safetensors file", id="no file"),
-        pytest.param(b"no tensors", ValueError, "expected a safetensors file", id="another file"),
+        pytest.param(
+            None, FileNotFoundError, "expected a safetensors file", id="no file"
+        ),
+        pytest.param(
+            b"no tensors", ValueError, "expected a safetensors file", id="another file"
+        ),
         pytest.param(
             {"a": torch.zeros(1)},
             ValueError,
@@ -167,7 +190,9 @@ def test_local_weights(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bad_weights(tmp_path: Path, content: object, error: type[Exception], message: str) -> None:
+def test_bad_weights(
+    tmp_path: Path, content: object, error: type[Exception], message: str
+) -> None:
     path = tmp_path / "w.safetensors"
     if isinstance(content, bytes):
         path.write_bytes(content)

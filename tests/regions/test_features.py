@@ -9,15 +9,21 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
-from regiontalk.regions.features import PLACE_SIZE, axis_weights, roi_grid, roi_mean, roi_places
+from regiontalk.regions.features import (
+    PLACE_SIZE,
+    axis_weights,
+    roi_grid,
+    roi_mean,
+    roi_places,
+)
 
 
 def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
     """Random boxes inside a picture, the whole picture first, a sliver and a box at each edge among them."""
     chance = torch.Generator().manual_seed(batch + count)
-    corners = torch.rand(batch, count, 2, 2, generator=chance).sort(2).values * torch.tensor(
-        [width, height]
-    )
+    corners = torch.rand(batch, count, 2, 2, generator=chance).sort(
+        2
+    ).values * torch.tensor([width, height])
     boxes = corners.flatten(2)
     boxes[..., 2:] = torch.maximum(boxes[..., 2:], boxes[..., :2] + 0.5).minimum(
         torch.tensor([width, height])
@@ -34,7 +40,9 @@ def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
     return boxes
 
 
-def slow_pool(feature_map: Tensor, box: Tensor, stride: int, bins: int, samples: int = 2) -> Tensor:
+def slow_pool(
+    feature_map: Tensor, box: Tensor, stride: int, bins: int, samples: int = 2
+) -> Tensor:
     """The definition of RoIAlign for one box: bilinear samples on a grid, their mean in each bin: (bins, bins, F)."""
     _, height, width = feature_map.shape
     x1, y1, x2, y2 = (float(value) / stride for value in box)
@@ -45,7 +53,10 @@ def slow_pool(feature_map: Tensor, box: Tensor, stride: int, bins: int, samples:
             y = min(max(y1 + (y2 - y1) * (row + 0.5) / points - 0.5, 0.0), height - 1)
             x = min(max(x1 + (x2 - x1) * (column + 0.5) / points - 0.5, 0.0), width - 1)
             top, left = math.floor(y), math.floor(x)
-            for cell_y, weight_y in ((top, 1 - (y - top)), (min(top + 1, height - 1), y - top)):
+            for cell_y, weight_y in (
+                (top, 1 - (y - top)),
+                (min(top + 1, height - 1), y - top),
+            ):
                 for cell_x, weight_x in (
                     (left, 1 - (x - left)),
                     (min(left + 1, width - 1), x - left),
@@ -69,9 +80,13 @@ def slow_pool(feature_map: Tensor, box: Tensor, stride: int, bins: int, samples:
 def test_equals_torchvision(
     batch: int, count: int, height: int, width: int, stride: int, bins: int
 ) -> None:
-    feature_map = torch.randn(batch, 6, height, width, generator=torch.Generator().manual_seed(0))
+    feature_map = torch.randn(
+        batch, 6, height, width, generator=torch.Generator().manual_seed(0)
+    )
     boxes = boxes_inside(batch, count, width * stride, height * stride)
-    judge = roi_align(feature_map, list(boxes), bins, 1 / stride, sampling_ratio=2, aligned=True)
+    judge = roi_align(
+        feature_map, list(boxes), bins, 1 / stride, sampling_ratio=2, aligned=True
+    )
     expected = (
         judge.flatten(2).transpose(1, 2).unflatten(0, (batch, count))
         if count
@@ -81,7 +96,10 @@ def test_equals_torchvision(
     assert got.shape == (batch, count, bins * bins, 6)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
-        roi_mean(feature_map, boxes, stride, bins), expected.mean(2), rtol=1e-4, atol=1e-5
+        roi_mean(feature_map, boxes, stride, bins),
+        expected.mean(2),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
@@ -108,7 +126,9 @@ def test_by_hand() -> None:
     assert weights.tolist() == [[[0.875, 0.125, 0, 0], [0.125, 0.75, 0.125, 0]]]
     # a map with the values 0 1 2 3 from left to right: the mean over [1, 3] is 1.5
     ramp = torch.arange(4.0).expand(1, 1, 4, 4)
-    assert roi_mean(ramp, torch.tensor([[[10.0, 0, 30, 40]]]), 10).item() == pytest.approx(1.5)
+    assert roi_mean(
+        ramp, torch.tensor([[[10.0, 0, 30, 40]]]), 10
+    ).item() == pytest.approx(1.5)
 
 
 def test_weights_are_shares() -> None:
@@ -124,8 +144,12 @@ def test_gradient_equals_torchvision() -> None:
     ).requires_grad_()
     boxes = boxes_inside(2, 5, 48, 48)
     target = torch.randn(2, 5, 9, 3, generator=torch.Generator().manual_seed(3))
-    (ours,) = torch.autograd.grad((roi_grid(feature_map, boxes, 8, 3) * target).sum(), feature_map)
-    judge = roi_align(feature_map, list(boxes), 3, 1 / 8, sampling_ratio=2, aligned=True)
+    (ours,) = torch.autograd.grad(
+        (roi_grid(feature_map, boxes, 8, 3) * target).sum(), feature_map
+    )
+    judge = roi_align(
+        feature_map, list(boxes), 3, 1 / 8, sampling_ratio=2, aligned=True
+    )
     judged = judge.flatten(2).transpose(1, 2).unflatten(0, (2, 5))
     (theirs,) = torch.autograd.grad((judged * target).sum(), feature_map)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -167,6 +191,6 @@ def test_places_and_their_slow_twin(bins: int) -> None:
                         for wave in (math.sin, math.cos)
                         for part in (2, 1)
                     ]
-                    assert found[photo, number, row * bins + column].tolist() == pytest.approx(
-                        waves, abs=1e-5
-                    )
+                    assert found[
+                        photo, number, row * bins + column
+                    ].tolist() == pytest.approx(waves, abs=1e-5)

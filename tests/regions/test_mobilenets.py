@@ -20,10 +20,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "same_padding"), CASES)
-@pytest.mark.parametrize("size", [pytest.param(64, id="64"), pytest.param(75, id="odd")])
+@pytest.mark.parametrize(
+    "size", [pytest.param(64, id="64"), pytest.param(75, id="odd")]
+)
 def test_equals_timm(name: str, same_padding: bool, size: int) -> None:
     torch.manual_seed(0)
-    judge = timm.create_model(name, num_classes=0, **({"pad_type": "same"} if same_padding else {}))
+    judge = timm.create_model(
+        name, num_classes=0, **({"pad_type": "same"} if same_padding else {})
+    )
     own = MobileNet(name, same_padding=same_padding)
     assert list(own.state_dict()) == list(
         judge.state_dict()
@@ -33,9 +37,14 @@ def test_equals_timm(name: str, same_padding: bool, size: int) -> None:
     for ours, theirs in zip(own.feature_info, judge.feature_info, strict=True):
         assert ours == {key: theirs[key] for key in ours}
     pixels = torch.randn(2, 3, size, size)
-    for training in (True, False):  # training first: it moves the running statistics of both
+    for training in (
+        True,
+        False,
+    ):  # training first: it moves the running statistics of both
         final, maps = own.train(training).forward_intermediates(pixels, [2, 3])
-        wanted, wanted_maps = judge.train(training).forward_intermediates(pixels, indices=[2, 3])
+        wanted, wanted_maps = judge.train(training).forward_intermediates(
+            pixels, indices=[2, 3]
+        )
         for ours, theirs in zip([final, *maps], [wanted, *wanted_maps], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -54,7 +63,9 @@ def test_folding_keeps_the_outputs_and_the_names(name: str, same_padding: bool) 
         fold_batch_norm(backbone.eval())
     assert list(light.state_dict()) == list(heavy.state_dict())
     with torch.no_grad():
-        for wanted, ours, theirs in zip(before, light(pixels), heavy(pixels), strict=True):
+        for wanted, ours, theirs in zip(
+            before, light(pixels), heavy(pixels), strict=True
+        ):
             torch.testing.assert_close(ours, wanted, rtol=1e-3, atol=1e-4)
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -68,5 +79,8 @@ def test_padding_by_hand() -> None:
 
 
 def test_every_stage_halves_or_keeps() -> None:
-    strides = [entry["reduction"] for entry in MobileNet(EDGETPU, same_padding=True).feature_info]
+    strides = [
+        entry["reduction"]
+        for entry in MobileNet(EDGETPU, same_padding=True).feature_info
+    ]
     assert all(second == 2 * first for first, second in pairwise(strides))

@@ -13,9 +13,15 @@ from regiontalk.regions.proposals import anchor_boxes, pairwise_iou, proposal_lo
 
 ANCHORS = anchor_boxes(64)
 TRUTH = torch.tensor(
-    [[[4.0, 6, 30, 40], [20, 20, 60, 62]], [[1.0, 1, 9, 9], [0, 0, 0, 0]], [[0.0, 0, 0, 0]] * 2]
+    [
+        [[4.0, 6, 30, 40], [20, 20, 60, 62]],
+        [[1.0, 1, 9, 9], [0, 0, 0, 0]],
+        [[0.0, 0, 0, 0]] * 2,
+    ]
 )
-MASK = torch.tensor([[True, True], [True, False], [False, False]])  # the third photo has no box
+MASK = torch.tensor(
+    [[True, True], [True, False], [False, False]]
+)  # the third photo has no box
 
 
 def predictions(photos: int) -> tuple[Tensor, Tensor]:
@@ -26,7 +32,9 @@ def predictions(photos: int) -> tuple[Tensor, Tensor]:
     return logits.requires_grad_(), boxes.requires_grad_()
 
 
-def slow_loss(logits: Tensor, boxes: Tensor, truth: Tensor, mask: Tensor) -> dict[str, float]:
+def slow_loss(
+    logits: Tensor, boxes: Tensor, truth: Tensor, mask: Tensor
+) -> dict[str, float]:
     """The docstring of `proposal_loss`, anchor by anchor."""
     objectness, distance, positives = 0.0, 0.0, 0
     for photo in range(len(truth)):
@@ -47,10 +55,14 @@ def slow_loss(logits: Tensor, boxes: Tensor, truth: Tensor, mask: Tensor) -> dic
                 distance += 1 - float(generalized_box_iou(*pair))
             share = float(logits[photo, anchor].sigmoid())
             entropy = -(
-                wanted * torch.tensor(share).log() + (1 - wanted) * torch.tensor(1 - share).log()
+                wanted * torch.tensor(share).log()
+                + (1 - wanted) * torch.tensor(1 - share).log()
             )
             objectness += float(entropy) * (share - wanted) ** 2
-    return {"objectness": objectness / max(1, positives), "box": distance / max(1, positives)}
+    return {
+        "objectness": objectness / max(1, positives),
+        "box": distance / max(1, positives),
+    }
 
 
 @pytest.mark.parametrize(
@@ -66,9 +78,9 @@ def test_against_plain_loops(photos: list[int]) -> None:
     logits, boxes = predictions(len(photos))
     found = proposal_loss(logits, boxes, ANCHORS, TRUTH[photos], MASK[photos])
     wanted = slow_loss(logits.detach(), boxes.detach(), TRUTH[photos], MASK[photos])
-    assert {name: float(value.detach()) for name, value in found.items()} == pytest.approx(
-        wanted, rel=1e-4
-    )
+    assert {
+        name: float(value.detach()) for name, value in found.items()
+    } == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_photo_in_which_nobody_marked_a_box_teaches_nothing() -> None:
@@ -78,5 +90,7 @@ def test_a_photo_in_which_nobody_marked_a_box_teaches_nothing() -> None:
     total.backward()
     assert logits.grad is not None and boxes.grad is not None
     assert (
-        (logits.grad[:2] != 0).any(1).all() and not logits.grad[2].any() and not boxes.grad[2].any()
+        (logits.grad[:2] != 0).any(1).all()
+        and not logits.grad[2].any()
+        and not boxes.grad[2].any()
     )

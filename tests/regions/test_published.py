@@ -25,7 +25,9 @@ NAME = "test_byobnet"
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of both libraries, and no network."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(
+        huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub")
+    )
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def no_network(*arguments: Any, **more: Any) -> None:
@@ -39,7 +41,11 @@ def published_timm(cache: Path) -> dict[str, torch.Tensor]:
     """Put a whole network where the Hub's client keeps what it has downloaded; returns its weights."""
     torch.manual_seed(7)
     network = timm.create_model(NAME)
-    repository = cache / "hub" / f"models--{network.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+    repository = (
+        cache
+        / "hub"
+        / f"models--{network.pretrained_cfg['hf_hub_id'].replace('/', '--')}"
+    )
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0123abc")
     (repository / "snapshots" / "0123abc").mkdir(parents=True)
@@ -62,7 +68,9 @@ def test_alexnet_from_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = cache / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     torch.save(state, folder / Path(models.AlexNet_Weights.DEFAULT.url).name)
-    assert torch.equal(published_torchvision("alexnet")["layer.weight"], state["layer.weight"])
+    assert torch.equal(
+        published_torchvision("alexnet")["layer.weight"], state["layer.weight"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,8 @@ def test_alexnet_from_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_without_a_network(build: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"not in the cache and cannot be downloaded .* local file with --weights"
+        ValueError,
+        match=r"not in the cache and cannot be downloaded .* local file with --weights",
     ):
         build()
 
@@ -90,11 +99,15 @@ def test_weights_that_are_another_networks(cache: Path) -> None:
 @pytest.mark.skipif(
     not hasattr(VGG, "forward_intermediates"), reason="the maps of VGG need timm 1.0.31"
 )
-def test_layers_that_no_map_passes_through(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_that_no_map_passes_through(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """VGG's two layers before its classifier are dropped; weights with and without them fit."""
     layers: list[Any] = [4, "M", 4, "M", 6, "M", 6, "M", 8, "M"]
     monkeypatch.setattr(
-        backbones, "timm_network", lambda *_: VGG(layers, num_classes=0, mlp_ratio=0.002)
+        backbones,
+        "timm_network",
+        lambda *_: VGG(layers, num_classes=0, mlp_ratio=0.002),
     )
     whole = VGG(layers, num_classes=3, mlp_ratio=0.002).state_dict()
     assert any(key.startswith("pre_logits.") for key in whole)
@@ -107,7 +120,9 @@ def test_layers_that_no_map_passes_through(cache: Path, monkeypatch: pytest.Monk
     ]
     for name, state in {
         "with": whole,
-        "without": {key: value for key, value in whole.items() if key.startswith("features.")},
+        "without": {
+            key: value for key, value in whole.items() if key.startswith("features.")
+        },
     }.items():
         save_file(state, cache / f"{name}.safetensors")
         other = Backbone("vgg19")
@@ -122,7 +137,9 @@ def test_a_wrong_checksum(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     """What came is not what was published: the download is refused and nothing of it stays."""
     url = models.AlexNet_Weights.DEFAULT.url
     (tmp_path / "other").write_bytes(b"something else")
-    monkeypatch.setattr(torch.hub, "urlopen", lambda *arguments, **more: Answer(tmp_path / "other"))
+    monkeypatch.setattr(
+        torch.hub, "urlopen", lambda *arguments, **more: Answer(tmp_path / "other")
+    )
     with pytest.raises(ValueError, match=r"cannot be used .*hash"):
         published_torchvision("alexnet")
     assert not list((tmp_path / "torch").rglob(Path(url).name))

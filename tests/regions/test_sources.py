@@ -31,7 +31,9 @@ def check(regions: Regions, size_wh: tuple[int, int] = (80, 60)) -> None:
     """What every source promises."""
     assert regions.size_wh == size_wh
     assert regions.boxes_xyxy[0].tolist() == [0, 0, *size_wh] and regions.scores[0] == 1
-    assert (regions.boxes_xyxy[:, :2] >= 0).all() and (regions.boxes_xyxy[:, 2:] <= size_wh).all()
+    assert (regions.boxes_xyxy[:, :2] >= 0).all() and (
+        regions.boxes_xyxy[:, 2:] <= size_wh
+    ).all()
     assert (np.diff(regions.scores) <= 0).all()
 
 
@@ -56,7 +58,9 @@ def slow_grid(rows: int, columns: int, width: int, height: int) -> list[list[flo
     for row in range(rows):
         for column in range(columns):
             left, top = column * width / columns, row * height / rows
-            cells.append([left, top, (column + 1) * width / columns, (row + 1) * height / rows])
+            cells.append(
+                [left, top, (column + 1) * width / columns, (row + 1) * height / rows]
+            )
     return cells
 
 
@@ -64,7 +68,9 @@ def slow_grid(rows: int, columns: int, width: int, height: int) -> list[list[flo
 def test_grid(rows: int, columns: int) -> None:
     regions = Grid(rows, columns).propose(PHOTO)
     check(regions)
-    np.testing.assert_allclose(regions.boxes_xyxy[1:], slow_grid(rows, columns, 80, 60), rtol=1e-6)
+    np.testing.assert_allclose(
+        regions.boxes_xyxy[1:], slow_grid(rows, columns, 80, 60), rtol=1e-6
+    )
 
 
 def test_grid_by_hand() -> None:
@@ -99,15 +105,27 @@ class FixedDetector(nn.Module):
     ("boxes", "scores", "count", "kept"),
     [
         pytest.param(
-            [[0, 0, 10, 10], [40, 0, 60, 10]], [0.2, 0.9], 19, [1, 0], id="by falling score"
+            [[0, 0, 10, 10], [40, 0, 60, 10]],
+            [0.2, 0.9],
+            19,
+            [1, 0],
+            id="by falling score",
         ),
         # [0,0,20,10] and [0,0,18,10]: intersection 180, union 200, IoU 0.9 > 0.7
         pytest.param(
-            [[0, 0, 20, 10], [0, 0, 18, 10]], [0.5, 0.6], 19, [1], id="same place under two classes"
+            [[0, 0, 20, 10], [0, 0, 18, 10]],
+            [0.5, 0.6],
+            19,
+            [1],
+            id="same place under two classes",
         ),
         # [0,0,20,10] and [0,0,10,10]: intersection 100, union 200, IoU 0.5
         pytest.param(
-            [[0, 0, 20, 10], [0, 0, 10, 10]], [0.6, 0.5], 19, [0, 1], id="half overlap: both stay"
+            [[0, 0, 20, 10], [0, 0, 10, 10]],
+            [0.6, 0.5],
+            19,
+            [0, 1],
+            id="half overlap: both stay",
         ),
         pytest.param(
             [[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]],
@@ -117,7 +135,11 @@ class FixedDetector(nn.Module):
             id="top 2",
         ),
         pytest.param(
-            [[0, 0, 10, 0.5], [20, 0, 30, 10]], [0.9, 0.1], 19, [1], id="thinner than a pixel"
+            [[0, 0, 10, 0.5], [20, 0, 30, 10]],
+            [0.9, 0.1],
+            19,
+            [1],
+            id="thinner than a pixel",
         ),
         pytest.param([], [], 19, [], id="nothing found"),
     ],
@@ -148,13 +170,17 @@ def test_local_weights(tmp_path: Path) -> None:
     first, second = tiny_detector(0), tiny_detector(1)
     save_file(first.state_dict(), tmp_path / "detector.safetensors")
     load_weights(second, tmp_path / "detector.safetensors")
-    expected, got = (DetectorBoxes(detector).propose(PHOTO) for detector in (first, second))
+    expected, got = (
+        DetectorBoxes(detector).propose(PHOTO) for detector in (first, second)
+    )
     np.testing.assert_array_equal(expected.boxes_xyxy, got.boxes_xyxy)
 
 
 def test_published_architecture_with_random_weights() -> None:
     torch.manual_seed(0)
-    source = DetectorBoxes.load("fasterrcnn_mobilenet_v3_large_320_fpn", weights=None, count=3)
+    source = DetectorBoxes.load(
+        "fasterrcnn_mobilenet_v3_large_320_fpn", weights=None, count=3
+    )
     check(source.propose(PHOTO))
 
 
@@ -163,12 +189,19 @@ def test_published_architecture_with_random_weights() -> None:
     [
         pytest.param(None, FileNotFoundError, "no such file", id="no file"),
         pytest.param(
-            b"not tensors", ValueError, "expected the weights of this network", id="not safetensors"
+            b"not tensors",
+            ValueError,
+            "expected the weights of this network",
+            id="not safetensors",
         ),
-        pytest.param({"x": torch.zeros(2)}, ValueError, "Missing key", id="other tensors"),
+        pytest.param(
+            {"x": torch.zeros(2)}, ValueError, "Missing key", id="other tensors"
+        ),
     ],
 )
-def test_bad_weights(tmp_path: Path, content: Any, error: type[Exception], message: str) -> None:
+def test_bad_weights(
+    tmp_path: Path, content: Any, error: type[Exception], message: str
+) -> None:
     path = tmp_path / "w.safetensors"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -187,7 +220,9 @@ def test_bad_weights(tmp_path: Path, content: Any, error: type[Exception], messa
             id="unknown name",
         ),
         pytest.param(
-            {"architecture": "retinanet_resnet50_fpn"}, "expected one of", id="not a Faster R-CNN"
+            {"architecture": "retinanet_resnet50_fpn"},
+            "expected one of",
+            id="not a Faster R-CNN",
         ),
     ],
 )
@@ -231,20 +266,28 @@ BOXES = np.array([[10, 10, 20, 20], [5, 0, 40, 30]], dtype=np.float32)
             id="sorted by score",
         ),
         pytest.param(
-            {"features": FEATURES, "boxes": np.array([[0, 0, 80, 59.5], [10, 10, 20, 20]])},
+            {
+                "features": FEATURES,
+                "boxes": np.array([[0, 0, 80, 59.5], [10, 10, 20, 20]]),
+            },
             [[10, 10, 20, 20]],
             FEATURES,
             id="first box is the whole photo",
         ),
         pytest.param(
-            {"features": FEATURES, "boxes": np.array([[10, 10, 20, 20], [60, -1, 80.4, 60.2]])},
+            {
+                "features": FEATURES,
+                "boxes": np.array([[10, 10, 20, 20], [60, -1, 80.4, 60.2]]),
+            },
             [[10, 10, 20, 20], [60, 0, 80, 60]],
             [[1.5, 2.5, 3.5], [0, 1, 2], [3, 4, 5]],
             id="rounding over the edge is clipped",
         ),
     ],
 )
-def test_precomputed_npz(tmp_path: Path, values: dict[str, Any], boxes: Any, features: Any) -> None:
+def test_precomputed_npz(
+    tmp_path: Path, values: dict[str, Any], boxes: Any, features: Any
+) -> None:
     np.savez(tmp_path / "dog.npz", **values)
     for path in (tmp_path, tmp_path / "dog.npz"):
         regions = PrecomputedRegions(path).read("dog", (80, 60))
@@ -254,7 +297,9 @@ def test_precomputed_npz(tmp_path: Path, values: dict[str, Any], boxes: Any, fea
 
 
 def test_precomputed_size_from_the_file(tmp_path: Path) -> None:
-    np.savez(tmp_path / "dog.npz", features=FEATURES, boxes=BOXES, image_w=80, image_h=60)
+    np.savez(
+        tmp_path / "dog.npz", features=FEATURES, boxes=BOXES, image_w=80, image_h=60
+    )
     check(PrecomputedRegions(tmp_path).read("dog"))
 
 
@@ -281,7 +326,13 @@ def test_precomputed_whole_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "name", "size_wh", "message"),
     [
-        pytest.param({}, "dog", (80, 60), "expected dog.npz or dog.npy", id="nothing of that name"),
+        pytest.param(
+            {},
+            "dog",
+            (80, 60),
+            "expected dog.npz or dog.npy",
+            id="nothing of that name",
+        ),
         pytest.param(
             {"dog.npz": {"boxes": BOXES}},
             "dog",
@@ -296,7 +347,9 @@ def test_precomputed_whole_set(tmp_path: Path) -> None:
             "expected an npz file",
             id="damaged npz",
         ),
-        pytest.param({"dog.npz": b""}, "dog", (80, 60), "expected an npz file", id="empty npz"),
+        pytest.param(
+            {"dog.npz": b""}, "dog", (80, 60), "expected an npz file", id="empty npz"
+        ),
         pytest.param(
             {"dog.npy": FEATURES},
             "dog",
@@ -356,7 +409,11 @@ def test_precomputed_whole_set(tmp_path: Path) -> None:
     ],
 )
 def test_precomputed_errors(
-    tmp_path: Path, files: dict[str, Any], name: str, size_wh: tuple[int, int] | None, message: str
+    tmp_path: Path,
+    files: dict[str, Any],
+    name: str,
+    size_wh: tuple[int, int] | None,
+    message: str,
 ) -> None:
     for file, content in files.items():
         if isinstance(content, bytes):

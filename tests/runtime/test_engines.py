@@ -27,14 +27,18 @@ from regiontalk.train.run import save_for_use
 
 
 @pytest.fixture(scope="module")
-def folder(make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    make_tiny: Callable[..., RegionModel], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A tiny model with attention and its graphs."""
     return exported(make_tiny(), tmp_path_factory.mktemp("engines") / "tiny")
 
 
 def exported(model: RegionModel, folder: Path, *, int8: bool = False) -> Path:
     torch.manual_seed(0)
-    for parameter in model.parameters():  # nothing stays at a first value that hides a fault
+    for (
+        parameter
+    ) in model.parameters():  # nothing stays at a first value that hides a fault
         parameter.data += 0.05 * torch.randn_like(parameter)
     if int8:
         model.in_int8()
@@ -58,19 +62,24 @@ def agree(first: Predictor, second: Predictor) -> None:
     for one, other in zip((boxes, scores), second.propose(features, 5), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     vectors = first.region_features(features, boxes)
-    np.testing.assert_allclose(vectors, second.region_features(features, boxes), atol=1e-4)
+    np.testing.assert_allclose(
+        vectors, second.region_features(features, boxes), atol=1e-4
+    )
     np.testing.assert_allclose(
         first.embed_regions(vectors), second.embed_regions(vectors), atol=1e-5
     )
     sentences = [[4, 5, 6], [7], [], [8, 9, 10, 4, 5, 6, 7]]
-    for one, other in zip(first.encode_text(sentences), second.encode_text(sentences), strict=True):
+    for one, other in zip(
+        first.encode_text(sentences), second.encode_text(sentences), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-5)
     np.testing.assert_allclose(
         first.photo_probability(features), second.photo_probability(features), atol=1e-5
     )
     states = first.start(features, boxes), second.start(features, boxes)
     captions = [
-        [4 + row % 5, 6, 7][: 1 + row % 3] for row in range(boxes.shape[0] * boxes.shape[1])
+        [4 + row % 5, 6, 7][: 1 + row % 3]
+        for row in range(boxes.shape[0] * boxes.shape[1])
     ]
     for one, other in zip(
         first.read_captions(states[0], captions),
@@ -93,19 +102,28 @@ def agree(first: Predictor, second: Predictor) -> None:
     [
         pytest.param({}, id="attention to the cells of a box"),
         pytest.param(
-            {"attention": 0, "geometry": True, "bottleneck": 5, "image": "every"}, id="none"
+            {"attention": 0, "geometry": True, "bottleneck": 5, "image": "every"},
+            id="none",
         ),
-        pytest.param({"regions": 3, "places": True, "look": "after"}, id="attention to regions"),
+        pytest.param(
+            {"regions": 3, "places": True, "look": "after"}, id="attention to regions"
+        ),
     ],
 )
-@pytest.mark.parametrize("int8", [pytest.param(False, id="float"), pytest.param(True, id="int8")])
+@pytest.mark.parametrize(
+    "int8", [pytest.param(False, id="float"), pytest.param(True, id="int8")]
+)
 def test_both_engines_agree(
-    make_tiny: Callable[..., RegionModel], changes: dict[str, Any], int8: bool, tmp_path: Path
+    make_tiny: Callable[..., RegionModel],
+    changes: dict[str, Any],
+    int8: bool,
+    tmp_path: Path,
 ) -> None:
     config = make_tiny().config
     generator = config.generator.model_copy(update=changes)
     model = RegionModel(
-        config=config.model_copy(update={"generator": generator}), vocabulary=make_tiny().vocabulary
+        config=config.model_copy(update={"generator": generator}),
+        vocabulary=make_tiny().vocabulary,
     )
     path = exported(model.eval(), tmp_path / "model", int8=int8)
     decoder = onnx.load(path / "decoder_step.onnx", load_external_data=False)
@@ -117,11 +135,15 @@ def test_both_engines_agree(
 def test_captions_are_the_same(folder: Path) -> None:
     photos = [photo(seed) for seed in range(3)]
     results = [
-        RegionCaptioner.from_pretrained(folder, engine=engine).caption_many(photos, threshold=0.0)
+        RegionCaptioner.from_pretrained(folder, engine=engine).caption_many(
+            photos, threshold=0.0
+        )
         for engine in ("onnx", "torch")
     ]
     for one, other in zip(*results, strict=True):
-        assert [region.text for region in one.regions] == [region.text for region in other.regions]
+        assert [region.text for region in one.regions] == [
+            region.text for region in other.regions
+        ]
         for mine, theirs in zip(one.regions, other.regions, strict=True):
             np.testing.assert_allclose(mine.box, theirs.box, atol=0.5)
             assert mine.confidence == pytest.approx(theirs.confidence, abs=1e-3)
@@ -147,11 +169,15 @@ app(sys.argv[1:], standalone_mode=False)
         pytest.param(["info"], id="info"),
     ],
 )
-def test_verbs_without_torch(folder: Path, tmp_path: Path, arguments: list[str]) -> None:
+def test_verbs_without_torch(
+    folder: Path, tmp_path: Path, arguments: list[str]
+) -> None:
     photo(1).save(tmp_path / "a.png")
     command = [sys.executable, "-c", NO_TORCH, *arguments]
     command += [] if arguments == ["info"] else ["--model", str(folder)]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
 
 
@@ -162,25 +188,47 @@ def test_a_library_without_torch(folder: Path, tmp_path: Path) -> None:
         ["search", "a red dog", "--index", "library"],
     ):
         command = [sys.executable, "-c", NO_TORCH, *arguments, "--model", str(folder)]
-        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("verb", ["train", "objects"])
-def test_what_needs_torch_says_how_to_get_it(folder: Path, tmp_path: Path, verb: str) -> None:
+def test_what_needs_torch_says_how_to_get_it(
+    folder: Path, tmp_path: Path, verb: str
+) -> None:
     photo(1).save(tmp_path / "a.png")
     rest = {
         "train": ["train", str(tmp_path), "--out", "model"],
-        "objects": ["objects", "a.png", "--detector", "torchvision", "--model", str(folder)],
+        "objects": [
+            "objects",
+            "a.png",
+            "--detector",
+            "torchvision",
+            "--model",
+            str(folder),
+        ],
     }[verb]
-    command = [sys.executable, "-c", NO_TORCH.replace(", standalone_mode=False", ""), *rest]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        NO_TORCH.replace(", standalone_mode=False", ""),
+        *rest,
+    ]
+    run = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].endswith("pip install 'regiontalk[train]'"), run.stderr
+    assert run.stderr.splitlines()[-1].endswith("pip install 'regiontalk[train]'"), (
+        run.stderr
+    )
 
 
 def test_a_run_ends_with_graphs_and_leaves_none_of_other_weights(
-    make_tiny: Callable[..., RegionModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_tiny: Callable[..., RegionModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("regiontalk.train.run.export_runtime", export_runtime)
     log: list[str] = []
@@ -200,7 +248,9 @@ def test_a_folder_without_graphs(spoilt: Path) -> None:
     for path in spoilt.glob("*.onnx"):
         path.unlink()
     assert isinstance(load_predictor(spoilt), TorchPredictor)
-    with pytest.raises(ValueError, match=r"photo.onnx: .*make it with: regiontalk export-runtime"):
+    with pytest.raises(
+        ValueError, match=r"photo.onnx: .*make it with: regiontalk export-runtime"
+    ):
         load_predictor(spoilt, engine="onnx")
 
 
@@ -217,7 +267,9 @@ def test_graphs_of_other_weights(spoilt: Path) -> None:
 )
 def test_a_damaged_graph(spoilt: Path, content: bytes) -> None:
     (spoilt / "photo.onnx").write_bytes(content)
-    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+    with pytest.raises(
+        ValueError, match=r"photo.onnx: expected an ONNX graph of this model"
+    ):
         load_predictor(spoilt, engine="onnx")
 
 
@@ -229,7 +281,9 @@ def test_a_graph_that_reads_outside_its_folder(spoilt: Path) -> None:
             if entry.key == "location":
                 entry.value = "../secret"
     (spoilt / "photo.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+    with pytest.raises(
+        ValueError, match=r"photo.onnx: expected an ONNX graph of this model"
+    ):
         load_predictor(spoilt, engine="onnx")
 
 
@@ -237,14 +291,18 @@ def test_a_graph_with_an_operator_of_its_own(spoilt: Path) -> None:
     proto = onnx.load(spoilt / "photo.onnx", load_external_data=False)
     proto.graph.node[0].domain = "org.evil"
     (spoilt / "photo.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match=r"photo.onnx: expected an ONNX graph of this model"):
+    with pytest.raises(
+        ValueError, match=r"photo.onnx: expected an ONNX graph of this model"
+    ):
         load_predictor(spoilt, engine="onnx")
 
 
 def test_no_such_device_or_engine(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"device: expected one of cpu.*got 'abacus'"):
         load_predictor(folder, engine="onnx", device="abacus")
-    with pytest.raises(ValueError, match="engine: expected one of auto, onnx, torch, got 'steam'"):
+    with pytest.raises(
+        ValueError, match="engine: expected one of auto, onnx, torch, got 'steam'"
+    ):
         load_predictor(folder, engine="steam")
 
 

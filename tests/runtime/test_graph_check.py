@@ -62,28 +62,52 @@ EVIL = "/etc/passwd"
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(graph(field(5, tensor("model.safetensors"))), None, id="our weights"),
+        pytest.param(
+            graph(field(5, tensor("model.safetensors"))), None, id="our weights"
+        ),
         pytest.param(graph(node()), None, id="an operator"),
         pytest.param(graph(field(5, tensor(EVIL))), EVIL, id="another file"),
-        pytest.param(graph(field(5, tensor("../model.safetensors"))), "weights in", id="above"),
         pytest.param(
-            graph(field(5, tensor("model.safetensors", EVIL))), EVIL, id="the last counts"
+            graph(field(5, tensor("../model.safetensors"))), "weights in", id="above"
+        ),
+        pytest.param(
+            graph(field(5, tensor("model.safetensors", EVIL))),
+            EVIL,
+            id="the last counts",
         ),
         pytest.param(graph(field(5, tensor())), "weights in", id="no name"),
         pytest.param(
-            graph(field(5, field(13, field(2, EVIL) + field(1, "location")))), EVIL, id="backwards"
+            graph(field(5, field(13, field(2, EVIL) + field(1, "location")))),
+            EVIL,
+            id="backwards",
         ),
         pytest.param(graph(node(attribute(5, tensor(EVIL)))), EVIL, id="a constant"),
-        pytest.param(graph(node(attribute(10, tensor(EVIL)))), EVIL, id="several constants"),
-        pytest.param(graph(field(15, field(1, tensor(EVIL)))), EVIL, id="a sparse tensor"),
         pytest.param(
-            graph(node(attribute(22, field(2, tensor(EVIL))))), EVIL, id="a sparse constant"
+            graph(node(attribute(10, tensor(EVIL)))), EVIL, id="several constants"
         ),
-        pytest.param(graph(node(attribute(6, node()))), "loops or branches", id="a loop"),
-        pytest.param(graph(node(attribute(11, node()))), "loops or branches", id="graphs"),
-        pytest.param(graph(node(field(7, "evil.ops"))), "operators of b'evil.ops'", id="domain"),
-        pytest.param(graph(node()) + field(25, b""), "functions of its own", id="function"),
-        pytest.param(graph(node()) + field(7, node(field(7, "x"))), "of b'x'", id="two graphs"),
+        pytest.param(
+            graph(field(15, field(1, tensor(EVIL)))), EVIL, id="a sparse tensor"
+        ),
+        pytest.param(
+            graph(node(attribute(22, field(2, tensor(EVIL))))),
+            EVIL,
+            id="a sparse constant",
+        ),
+        pytest.param(
+            graph(node(attribute(6, node()))), "loops or branches", id="a loop"
+        ),
+        pytest.param(
+            graph(node(attribute(11, node()))), "loops or branches", id="graphs"
+        ),
+        pytest.param(
+            graph(node(field(7, "evil.ops"))), "operators of b'evil.ops'", id="domain"
+        ),
+        pytest.param(
+            graph(node()) + field(25, b""), "functions of its own", id="function"
+        ),
+        pytest.param(
+            graph(node()) + field(7, node(field(7, "x"))), "of b'x'", id="two graphs"
+        ),
         pytest.param(graph(node())[:-2], "cut short", id="cut short"),
         pytest.param(b"\x3b", "no ONNX graph", id="no protobuf"),
         pytest.param(b"\xff" * 20, "no ONNX graph", id="an endless number"),
@@ -100,7 +124,9 @@ def test_graphs(data: bytes, message: str | None) -> None:
 def test_the_onnx_package_writes_what_is_refused(tmp_path: Path) -> None:
     """The same by the library that everybody writes graphs with."""
     onnx: Any = pytest.importorskip("onnx", reason="onnx is not installed")
-    values = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [2], bytes(8), raw=True)
+    values = onnx.helper.make_tensor(
+        "w", onnx.TensorProto.FLOAT, [2], bytes(8), raw=True
+    )
     made = onnx.helper.make_graph([], "g", [], [], [values])
     check_graph(onnx.helper.make_model(made).SerializeToString())
     onnx.external_data_helper.set_external_data(values, EVIL)
@@ -112,11 +138,15 @@ def test_the_onnx_package_writes_what_is_refused(tmp_path: Path) -> None:
     loop = onnx.helper.make_node("Loop", ["n", "go"], ["out"], body=body)
     with pytest.raises(ValueError, match="loops or branches"):
         check_graph(
-            onnx.helper.make_model(onnx.helper.make_graph([loop], "g", [], [])).SerializeToString()
+            onnx.helper.make_model(
+                onnx.helper.make_graph([loop], "g", [], [])
+            ).SerializeToString()
         )
 
 
-@pytest.mark.parametrize("name", ["hf-hub:somebody/net", "local-dir:/etc", "../net", "a/b", ""])
+@pytest.mark.parametrize(
+    "name", ["hf-hub:somebody/net", "local-dir:/etc", "../net", "a/b", ""]
+)
 def test_a_backbone_is_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
 

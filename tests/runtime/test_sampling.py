@@ -57,7 +57,10 @@ def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
     def draw(rows: int, seed: int) -> list[Hypothesis]:
         chance = np.random.default_rng(seed)
         return [
-            row[0] for row in sample(step, np.arange(rows), rows, 6, 1.3, chance, length_power=1.0)
+            row[0]
+            for row in sample(
+                step, np.arange(rows), rows, 6, 1.3, chance, length_power=1.0
+            )
         ]
 
     together = draw(8, 5)
@@ -68,7 +71,9 @@ def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
         for before, after in itertools.pairwise((START, *hypothesis.words, END)):
             total += float(tables[row, before, after])
         assert hypothesis.log_probability == pytest.approx(total, abs=1e-6)
-        assert hypothesis.score == pytest.approx(total / (len(hypothesis.words) + 1), abs=1e-6)
+        assert hypothesis.score == pytest.approx(
+            total / (len(hypothesis.words) + 1), abs=1e-6
+        )
     cold = sample(step, np.arange(8), 8, 6, 1e-6)
     assert [row[0].words for row in cold] == [
         row[0].words for row in greedy(step, np.arange(8), 8, 6)
@@ -77,5 +82,6 @@ def test_sampling_is_seeded_and_does_not_depend_on_other_rows() -> None:
 
 def test_sampling_where_no_word_is_possible() -> None:
     assert (
-        sample(flat({UNKNOWN: 1.0}), np.zeros((2, 1)), 2, 3) == [[Hypothesis((), -INF, -INF)]] * 2
+        sample(flat({UNKNOWN: 1.0}), np.zeros((2, 1)), 2, 3)
+        == [[Hypothesis((), -INF, -INF)]] * 2
     )

@@ -25,9 +25,19 @@ class Tree:
     """A language model that is a table: the log-probabilities of the next word depend on the row and on all words."""
 
     def __init__(
-        self, seed: int, vocabulary: int = 7, *, quarters: bool = False, holes: float = 0.0
+        self,
+        seed: int,
+        vocabulary: int = 7,
+        *,
+        quarters: bool = False,
+        holes: float = 0.0,
     ) -> None:
-        self.seed, self.vocabulary, self.quarters, self.holes = seed, vocabulary, quarters, holes
+        self.seed, self.vocabulary, self.quarters, self.holes = (
+            seed,
+            vocabulary,
+            quarters,
+            holes,
+        )
         self.asked: list[int] = []  # rows of every step
         self.known: dict[tuple[int, tuple[int, ...]], Array] = {}
 
@@ -45,16 +55,22 @@ class Tree:
     def start(self, rows: Sequence[int]) -> tuple[Array, Array]:
         return np.array(rows, dtype=np.int64), np.zeros((len(rows), 0), dtype=np.int64)
 
-    def step(self, words: Array, state: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+    def step(
+        self, words: Array, state: tuple[Array, Array]
+    ) -> tuple[Array, tuple[Array, Array]]:
         row, before = state
         assert len(words) == len(row) == len(before)
         assert bool(((words == START) == (before.shape[1] == 0)).all())
         self.asked.append(len(words))
         history = np.concatenate([before, words[:, None]], 1)
         tables = [
-            self.table(r, tuple(h[1:])) for r, h in zip(row.tolist(), history.tolist(), strict=True)
+            self.table(r, tuple(h[1:]))
+            for r, h in zip(row.tolist(), history.tolist(), strict=True)
         ]
-        return np.stack(tables) if tables else np.zeros((0, self.vocabulary)), (row, history)
+        return np.stack(tables) if tables else np.zeros((0, self.vocabulary)), (
+            row,
+            history,
+        )
 
 
 def flat(values: dict[int, float], vocabulary: int = 7) -> Any:
@@ -65,10 +81,14 @@ def flat(values: dict[int, float], vocabulary: int = 7) -> Any:
     return lambda words, state: (np.tile(row, (len(words), 1)), state)
 
 
-def all_sentences(model: Tree, row: int, max_words: int, power: float) -> list[Hypothesis]:
+def all_sentences(
+    model: Tree, row: int, max_words: int, power: float
+) -> list[Hypothesis]:
     """Brute force: every sentence of at most max_words words, best first."""
     found = []
-    allowed = [word for word in range(model.vocabulary) if word not in (*FORBIDDEN, END)]
+    allowed = [
+        word for word in range(model.vocabulary) if word not in (*FORBIDDEN, END)
+    ]
     for length in range(max_words + 1):
         for words in itertools.product(allowed, repeat=length):
             total = 0.0
@@ -93,7 +113,9 @@ def slow_beam(
     found: list[Hypothesis] = []
     for position in range(max_words + 1):
         tables = [model.table(row, words).tolist() for _, words in live]
-        ends = [total + table[END] for (total, _), table in zip(live, tables, strict=True)]
+        ends = [
+            total + table[END] for (total, _), table in zip(live, tables, strict=True)
+        ]
         going = [
             (live[rank][0] + value, rank, word)
             for rank, table in enumerate(tables)
@@ -102,9 +124,13 @@ def slow_beam(
         ]
         going = sorted(going, key=lambda item: (-item[0], item[1], item[2]))[:beams]
         for rank, end in enumerate(ends):
-            better = sum(item[0] > end for item in going) + sum(other > end for other in ends)
+            better = sum(item[0] > end for item in going) + sum(
+                other > end for other in ends
+            )
             if end > -INF and (better < beams or position == max_words):
-                found.append(Hypothesis(live[rank][1], end, end / (position + 1) ** power))
+                found.append(
+                    Hypothesis(live[rank][1], end, end / (position + 1) ** power)
+                )
         found = sorted(found, key=lambda hypothesis: -hypothesis.score)[:keep]
         live = [(total, (*live[rank][1], word)) for total, rank, word in going]
         if not live or position == max_words:
@@ -146,8 +172,18 @@ def test_a_beam_as_wide_as_the_tree_is_exact(
     model = Tree(seed, vocabulary, holes=holes)
     beams = sum((vocabulary - 4) ** length for length in range(max_words + 1))
     expected = [all_sentences(model, row, max_words, power) for row in range(3)]
-    everything = beam(model.step, model.start(range(3)), 3, max_words, beams, length_power=power)
-    first = beam(model.step, model.start(range(3)), 3, max_words, beams, length_power=power, keep=1)
+    everything = beam(
+        model.step, model.start(range(3)), 3, max_words, beams, length_power=power
+    )
+    first = beam(
+        model.step,
+        model.start(range(3)),
+        3,
+        max_words,
+        beams,
+        length_power=power,
+        keep=1,
+    )
     for row in range(3):
         assert_same(everything[row], expected[row] or [Hypothesis((), -INF, -INF)])
         assert_same(first[row], expected[row][:1] or [Hypothesis((), -INF, -INF)])
@@ -169,7 +205,12 @@ def test_a_beam_as_wide_as_the_tree_is_exact(
     ],
 )
 def test_beam_against_plain_loops(
-    beams: int, keep: int, power: float, horizon: int | None, holes: float, quarters: bool
+    beams: int,
+    keep: int,
+    power: float,
+    horizon: int | None,
+    holes: float,
+    quarters: bool,
 ) -> None:
     for seed in range(4):
         model = Tree(seed, 9, quarters=quarters, holes=holes)
@@ -237,12 +278,14 @@ def test_by_hand() -> None:
     # worth less than A A and A B
     (found,) = beam(model.step, model.start([0]), 1, 5, 2)
     assert [hypothesis.words for hypothesis in found] == [(B,), (A, A)]
-    assert [math.exp(hypothesis.log_probability) for hypothesis in found] == pytest.approx(
-        [0.36, 0.175]
-    )
+    assert [
+        math.exp(hypothesis.log_probability) for hypothesis in found
+    ] == pytest.approx([0.36, 0.175])
     # by the mean a word: log .36 / 2 = -.511, log .175 / 3 = -.581
     (found,) = beam(model.step, model.start([0]), 1, 5, 2, length_power=1.0)
-    assert [hypothesis.score for hypothesis in found] == pytest.approx([-0.5108, -0.5810], abs=1e-4)
+    assert [hypothesis.score for hypothesis in found] == pytest.approx(
+        [-0.5108, -0.5810], abs=1e-4
+    )
 
 
 class Case(NamedTuple):
@@ -257,7 +300,8 @@ class Case(NamedTuple):
 FLAT = [
     pytest.param(Case({END: 0.6, A: 0.4}, 5, (), 0.6), id="END at once"),
     pytest.param(
-        Case({END: 0.01, A: 0.99}, 3, (A, A, A), 0.99**3 * 0.01), id="max_words reached, END paid"
+        Case({END: 0.01, A: 0.99}, 3, (A, A, A), 0.99**3 * 0.01),
+        id="max_words reached, END paid",
     ),
     pytest.param(Case({A: 1.0}, 3, (), 0.0), id="END impossible"),
     pytest.param(Case({PAD: 0.9, END: 0.1}, 3, (), 0.1), id="pad forbidden"),
@@ -283,11 +327,15 @@ def test_greedy_on_flat_probabilities(case: Case, rows: int) -> None:
 def test_beam_never_does_worse_than_greedy_here(rows: int, beams: int) -> None:
     for parameter in FLAT:
         case = parameter.values[0]
-        found = beam(flat(case.values), np.zeros((rows, 1)), rows, case.max_words, beams)
+        found = beam(
+            flat(case.values), np.zeros((rows, 1)), rows, case.max_words, beams
+        )
         assert len(found) == rows
         for row in found:
             assert math.exp(row[0].log_probability) >= case.probability - 1e-6
-            assert not {PAD, START, UNKNOWN, END} & {word for item in row for word in item.words}
+            assert not {PAD, START, UNKNOWN, END} & {
+                word for item in row for word in item.words
+            }
 
 
 @pytest.mark.parametrize(
@@ -319,8 +367,18 @@ def test_ties_go_to_the_lowest_words() -> None:
     assert greedy(step, (), 1, 2)[0][0].words == ()
     # without END the four first of 19 equal words, then of 4 x 19 equal pairs
     never = flat({number: 0.05 for number in range(4, 23)} | {END: 1e-9}, 23)
-    assert [item.words for item in beam(never, (), 1, 1, 4)[0]] == [(A,), (B,), (C,), (7,)]
-    assert [item.words for item in beam(never, (), 1, 2, 4)[0]] == [(A, A), (A, B), (A, C), (A, 7)]
+    assert [item.words for item in beam(never, (), 1, 1, 4)[0]] == [
+        (A,),
+        (B,),
+        (C,),
+        (7,),
+    ]
+    assert [item.words for item in beam(never, (), 1, 2, 4)[0]] == [
+        (A, A),
+        (A, B),
+        (A, C),
+        (A, 7),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +400,9 @@ def test_a_batch_is_its_rows() -> None:
     together = beam(model.step, model.start(range(6)), 6, 6, 3, length_power=0.6)
     assert [len(row) for row in together] == [3] * 6
     for row in range(6):
-        assert beam(model.step, model.start([row]), 1, 6, 3, length_power=0.6) == [together[row]]
+        assert beam(model.step, model.start([row]), 1, 6, 3, length_power=0.6) == [
+            together[row]
+        ]
         assert greedy(model.step, model.start([row]), 1, 6) == [
             greedy(model.step, model.start(range(6)), 6, 6)[row]
         ]
@@ -387,7 +447,14 @@ def test_horizon_stops_sooner() -> None:
     for horizon in (None, 3, 0):
         model.asked.clear()
         found = beam(
-            model.step, model.start(range(3)), 3, 12, 3, length_power=1.0, keep=1, horizon=horizon
+            model.step,
+            model.start(range(3)),
+            3,
+            12,
+            3,
+            length_power=1.0,
+            keep=1,
+            horizon=horizon,
         )
         asked[horizon] = sum(model.asked)
         assert len(found) == 3
@@ -407,12 +474,16 @@ def test_fixed_parts_follow_their_rows() -> None:
         return table, (inner, fixed)
 
     rows = np.arange(5)
-    found = beam(step, (model.start(range(5)), Fixed((rows, rows * 10))), 5, 6, 3, keep=1)
-    assert found == beam(model.step, model.start(range(5)), 5, 6, 3, keep=1)
-    assert any(before is after for before, after in itertools.pairwise(seen)), "moved at every word"
-    assert greedy(step, (model.start(range(5)), Fixed((rows, rows * 10))), 5, 6) == greedy(
-        model.step, model.start(range(5)), 5, 6
+    found = beam(
+        step, (model.start(range(5)), Fixed((rows, rows * 10))), 5, 6, 3, keep=1
     )
+    assert found == beam(model.step, model.start(range(5)), 5, 6, 3, keep=1)
+    assert any(before is after for before, after in itertools.pairwise(seen)), (
+        "moved at every word"
+    )
+    assert greedy(
+        step, (model.start(range(5)), Fixed((rows, rows * 10))), 5, 6
+    ) == greedy(model.step, model.start(range(5)), 5, 6)
 
 
 def test_an_lstm_alone_and_in_a_batch() -> None:
@@ -424,14 +495,18 @@ def test_an_lstm_alone_and_in_a_batch() -> None:
     )
 
     @torch.no_grad()
-    def step(words: Array, state: tuple[Tensor, Tensor]) -> tuple[Array, tuple[Tensor, Tensor]]:
+    def step(
+        words: Array, state: tuple[Tensor, Tensor]
+    ) -> tuple[Array, tuple[Tensor, Tensor]]:
         state = cell(embed(torch.from_numpy(words)), state)  # the state stays a tensor
         return (out(state[0]) * 8).log_softmax(1).numpy(), state
 
     state = (torch.randn(6, 16), torch.randn(6, 16))
     together = beam(step, state, 6, 10, 4)
     for row in range(6):
-        (alone,) = beam(step, (state[0][row : row + 1], state[1][row : row + 1]), 1, 10, 4)
+        (alone,) = beam(
+            step, (state[0][row : row + 1], state[1][row : row + 1]), 1, 10, 4
+        )
         assert [item.words for item in alone] == [item.words for item in together[row]]
         for item in alone:  # the price of a sentence is what teacher forcing says
             h, total = (state[0][row : row + 1], state[1][row : row + 1]), 0.0

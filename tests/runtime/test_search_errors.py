@@ -30,7 +30,9 @@ class Pair(NamedTuple):
         ),
         pytest.param(None, [0], None, id="none"),
         pytest.param((), [0], (), id="empty"),
-        pytest.param(Pair(np.array([7, 8]), None), [1], Pair(np.array([8]), None), id="named"),
+        pytest.param(
+            Pair(np.array([7, 8]), None), [1], Pair(np.array([8]), None), id="named"
+        ),
         pytest.param(np.zeros((0, 3)), [], np.zeros((0, 3)), id="no rows"),
         pytest.param(
             [np.zeros(1)],
@@ -67,30 +69,52 @@ SHORT = lambda words, state: (np.zeros((len(words) + 1, 7)), state)  # noqa: E73
             id="narrow",
         ),
         pytest.param(
-            lambda: beam(SHORT, (), 2, 3, 2), r"\(2, V\) with V >= 4, got \(3, 7\)", id="rows"
+            lambda: beam(SHORT, (), 2, 3, 2),
+            r"\(2, V\) with V >= 4, got \(3, 7\)",
+            id="rows",
         ),
         pytest.param(lambda: greedy(NAN, (), -1, 3), "rows=-1", id="negative rows"),
-        pytest.param(lambda: sample(NAN, (), -1, 3), "rows=-1", id="sample, negative rows"),
+        pytest.param(
+            lambda: sample(NAN, (), -1, 3), "rows=-1", id="sample, negative rows"
+        ),
         pytest.param(lambda: beam(NAN, (), 1, 0, 2), "max_words=0", id="no words"),
         pytest.param(lambda: beam(NAN, (), 1, 3, 0), "beams=0", id="no beams"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=3), "keep=3, beams=2", id="keep too many"),
+        pytest.param(
+            lambda: beam(NAN, (), 1, 3, 2, keep=3),
+            "keep=3, beams=2",
+            id="keep too many",
+        ),
         pytest.param(lambda: beam(NAN, (), 1, 3, 2, keep=0), "keep=0", id="keep none"),
-        pytest.param(lambda: beam(NAN, (), 1, 3, 2, horizon=-1), "horizon=-1", id="horizon"),
         pytest.param(
-            lambda: greedy(NAN, (), 1, 3, forbidden=(END,)), "other than END", id="END forbidden"
+            lambda: beam(NAN, (), 1, 3, 2, horizon=-1), "horizon=-1", id="horizon"
         ),
         pytest.param(
-            lambda: greedy(NAN, (), 1, 3, forbidden=(-1,)), "other than END", id="negative word"
+            lambda: greedy(NAN, (), 1, 3, forbidden=(END,)),
+            "other than END",
+            id="END forbidden",
         ),
         pytest.param(
-            lambda: beam(NAN, (), 1, 3, 2, length_power=-1.0), "length_power", id="negative power"
+            lambda: greedy(NAN, (), 1, 3, forbidden=(-1,)),
+            "other than END",
+            id="negative word",
         ),
         pytest.param(
-            lambda: greedy(NAN, (), 1, 3, length_power=math.nan), "length_power", id="power NaN"
+            lambda: beam(NAN, (), 1, 3, 2, length_power=-1.0),
+            "length_power",
+            id="negative power",
         ),
-        pytest.param(lambda: sample(NAN, (), 1, 3, 0.0), "above 0, got 0.0", id="temperature 0"),
         pytest.param(
-            lambda: sample(NAN, (), 1, 3, math.inf), "above 0, got inf", id="temperature inf"
+            lambda: greedy(NAN, (), 1, 3, length_power=math.nan),
+            "length_power",
+            id="power NaN",
+        ),
+        pytest.param(
+            lambda: sample(NAN, (), 1, 3, 0.0), "above 0, got 0.0", id="temperature 0"
+        ),
+        pytest.param(
+            lambda: sample(NAN, (), 1, 3, math.inf),
+            "above 0, got inf",
+            id="temperature inf",
         ),
     ],
 )

@@ -19,14 +19,18 @@ class ColorCaptioner:
     def open(self, source: bytes) -> Photo:
         return open_photo(source)
 
-    def caption_many(self, photos: Sequence[Photo], *, regions: int, **_: Any) -> list[ImageResult]:
+    def caption_many(
+        self, photos: Sequence[Photo], *, regions: int, **_: Any
+    ) -> list[ImageResult]:
         results = []
         for photo in photos:
             color = photo.image.getpixel((0, 0))
             if color == (0, 0, 0):
                 raise ValueError(f"{photo.name}: too dark")
             box = RegionCaption((0, 0, *photo.size_wh), f"color {color}", 0.5)
-            results.append(ImageResult(photo.name, photo.size_wh, "colors", box, (box,) * regions))
+            results.append(
+                ImageResult(photo.name, photo.size_wh, "colors", box, (box,) * regions)
+            )
         return results
 
 
@@ -59,7 +63,9 @@ def ray() -> Iterator[Any]:
     session = ray_session(None, workers=2)
     try:
         session.__enter__()
-    except ConnectionError as error:  # its own daemons wait 15 seconds for each other, no longer
+    except (
+        ConnectionError
+    ) as error:  # its own daemons wait 15 seconds for each other, no longer
         pytest.skip(str(error))
     import ray
 

@@ -28,15 +28,23 @@ SETTINGS = CaptionSettings(regions=2, together=2)
 
 
 def rows(output: Path) -> list[Any]:
-    return sorted(Output(str(output)).rows(), key=lambda row: (row["photo"], row["sha256"] or ""))
+    return sorted(
+        Output(str(output)).rows(), key=lambda row: (row["photo"], row["sha256"] or "")
+    )
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1", "ray://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:1", "[::1]:1", "ray://127.0.0.1:1", "nonsense"]
+)
 def test_no_cluster_at_the_address(
     address: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: False)  # other tests have a session
-    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray waits two minutes by itself"))
+    monkeypatch.setattr(
+        "ray.is_initialized", lambda: False
+    )  # other tests have a session
+    monkeypatch.setattr(
+        "ray.init", lambda **_: pytest.fail("Ray waits two minutes by itself")
+    )
     words = ["scale", "caption", str(photos), "--output", str(tmp_path / "out")]
     result = CliRunner().invoke(app, [*words, "--address", address])
     assert result.exit_code == 2
@@ -105,7 +113,12 @@ def test_a_full_disk_of_a_worker_is_told(
 
 def test_a_dataset_to_a_dataset(ray: Any, workers: Workers, photos: Path) -> None:
     data = (photos / "0.png").read_bytes()
-    dataset = ray.data.from_items([{"key": "a", "data": data}, {"key": "b", "data": b"no"}])
+    dataset = ray.data.from_items(
+        [{"key": "a", "data": data}, {"key": "b", "data": b"no"}]
+    )
     result = caption_photos(dataset, workers, SETTINGS).take_all()
-    assert [(row["photo"], row["error"] is None) for row in result] == [("a", True), ("b", False)]
+    assert [(row["photo"], row["error"] is None) for row in result] == [
+        ("a", True),
+        ("b", False),
+    ]
     assert result[0]["caption"]["text"] and len(result[0]["regions"]) == 2

@@ -39,7 +39,9 @@ def test_the_runtime_environment_of_a_ray_job() -> None:
 
 
 def test_the_manifest_of_kuberay() -> None:
-    manifest = yaml.safe_load((EXAMPLES / "kuberay_job.yaml").read_text(encoding="utf-8"))
+    manifest = yaml.safe_load(
+        (EXAMPLES / "kuberay_job.yaml").read_text(encoding="utf-8")
+    )
     assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayJob")
     options = parse(manifest["spec"]["entrypoint"])
     cluster = manifest["spec"]["rayClusterSpec"]
@@ -48,4 +50,6 @@ def test_the_manifest_of_kuberay() -> None:
         (container,) = group["template"]["spec"]["containers"]
         assert container["resources"]["requests"] == container["resources"]["limits"]
         cores += group["replicas"] * int(container["resources"]["limits"]["cpu"])
-    assert cores >= options["workers"] * options["threads"] + 16  # some are left to read
+    assert (
+        cores >= options["workers"] * options["threads"] + 16
+    )  # some are left to read

@@ -7,7 +7,14 @@ import random
 import numpy as np
 import pytest
 
-from regiontalk.scale.identities import SIZE, Identities, digests, identity, is_in, is_new
+from regiontalk.scale.identities import (
+    SIZE,
+    Identities,
+    digests,
+    identity,
+    is_in,
+    is_new,
+)
 
 
 def test_an_identity_is_key_and_content() -> None:
@@ -22,7 +29,9 @@ def test_set_against_pythons_own(seed: int) -> None:
     chance = random.Random(seed)
     known, twin = Identities(), set()
     for _ in range(40):
-        values = [identity(str(chance.randrange(300)), "") for _ in range(chance.randrange(9))]
+        values = [
+            identity(str(chance.randrange(300)), "") for _ in range(chance.randrange(9))
+        ]
         expected, earlier = [], set(twin)
         for value in values:
             expected.append(value not in earlier)

@@ -14,7 +14,12 @@ pytest.importorskip("lancedb", reason="needs regiontalk[search]")
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import Added, PhotoIndex
 from regiontalk.scale.caption import Workers
-from regiontalk.scale.index import IndexProgress, IndexSettings, IndexWorker, add_to_index
+from regiontalk.scale.index import (
+    IndexProgress,
+    IndexSettings,
+    IndexWorker,
+    add_to_index,
+)
 
 
 @pytest.fixture
@@ -44,7 +49,11 @@ def test_two_workers(
     assert (first.added, first.changed, first.unchanged) == (7, 0, 0)
     reasons = dict(first.failed)
     assert "its name is no text" in reasons["/odd\udcff.jpg"]
-    assert reasons.keys() == {"/odd\udcff.jpg", f"{photos}/broken.jpg", f"{photos}/empty.png"}
+    assert reasons.keys() == {
+        "/odd\udcff.jpg",
+        f"{photos}/broken.jpg",
+        f"{photos}/empty.png",
+    }
     assert len(library) == 7 and len(set(library.paths())) == 7
     (photos / "0.png").write_bytes((photos / "2.png").read_bytes())
     second = add(1)
@@ -78,7 +87,10 @@ def test_what_is_refused(
     worker = IndexWorker(nowhere, settings, {})
     (row,) = worker(pa.table({"path": paths_in(photos)})).to_pylist()
     assert "lacks the model" in row["trouble"]  # which ends the job (test_caption.py)
-    with library.writing(), pytest.raises(BlockingIOError, match="another process is writing"):
+    with (
+        library.writing(),
+        pytest.raises(BlockingIOError, match="another process is writing"),
+    ):
         other = PhotoIndex.open(tmp_path / "index")
         add_to_index(other, paths_in(photos), workers, settings)
     assert len(library) == 0
@@ -93,5 +105,7 @@ def test_progress() -> None:
 def test_photos_at_an_address_are_refused() -> None:
     from regiontalk.cli.scale import index
 
-    with pytest.raises(ValueError, match=r"s3://bucket/a\?secret_key=\*\*\*: expected photos in"):
+    with pytest.raises(
+        ValueError, match=r"s3://bucket/a\?secret_key=\*\*\*: expected photos in"
+    ):
         index(["s3://bucket/a?secret_key=hidden"])

@@ -88,7 +88,9 @@ def test_an_output(endpoint: str) -> None:
     assert [values["photo"] for values in Output(uri).rows()] == ["a", "b"]
 
     files, root = open_storage(uri)
-    with files.open_output_stream(f"{root}/_lock") as stream:  # as two minutes after kill -9
+    with files.open_output_stream(
+        f"{root}/_lock"
+    ) as stream:  # as two minutes after kill -9
         values = {"owner": "somebody else", "renewed": time.time() - 120}
         stream.write(json.dumps(values).encode())
     with Output(uri).lock():
@@ -96,9 +98,14 @@ def test_an_output(endpoint: str) -> None:
 
 
 def test_a_bucket_that_is_not_there(endpoint: str) -> None:
-    with pytest.raises(OSError, match="check the address, and the credentials") as caught:
+    with pytest.raises(
+        OSError, match="check the address, and the credentials"
+    ) as caught:
         Output(address(endpoint, "elsewhere/out")).begin(JOB)
-    assert "hidden-word" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert (
+        "hidden-word" not in str(caught.value)
+        and len(str(caught.value).splitlines()) == 1
+    )
 
 
 @pytest.fixture
@@ -118,7 +125,9 @@ def test_two_writers_and_a_reader_of_an_index(
     captioner = RegionCaptioner.from_pretrained(tiny_folder)
 
     def library() -> PhotoIndex:
-        return PhotoIndex.open_or_create("s3://bucket/index", captioner, storage=storage)
+        return PhotoIndex.open_or_create(
+            "s3://bucket/index", captioner, storage=storage
+        )
 
     library()
     errors: list[BaseException] = []
@@ -162,11 +171,15 @@ def made_up(tiny_folder: Path) -> Callable[[int, int], list[Any]]:
         ones = np.ones(2, dtype=np.float32)
         rows = []
         for number in range(first, first + count):
-            vectors = np.random.default_rng(number).normal(size=(2, 12)).astype(np.float32)
+            vectors = (
+                np.random.default_rng(number).normal(size=(2, 12)).astype(np.float32)
+            )
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             stamp, words = Stamp(number, number, f"{number:064x}"), ("a dog", "a car")
             path, day = f"/photos/{number}.jpg", datetime(2024, 1, 1)
-            rows.append(IndexRow(path, stamp, day, (10, 10), vectors, boxes, ones, words, ones))
+            rows.append(
+                IndexRow(path, stamp, day, (10, 10), vectors, boxes, ones, words, ones)
+            )
         return rows
 
     return make

@@ -48,9 +48,18 @@ def test_doubles_are_left_out(tmp_path: Path) -> None:
     known = output.begin(JOB)
     first = output.stage("run", [row("a"), row("b")], "parquet")
     twin = output.stage("run", [row("a"), row("b")], "parquet")
-    mixed = output.stage("run", [row("b"), row("b", "01"), row("c"), row("c")], "parquet")
-    assert [output.commit(part, known, "parquet") for part in (first, twin, mixed)] == [2, 0, 2]
-    rows = [(values["photo"], values["sha256"]) for values in output.rows(["photo", "sha256"])]
+    mixed = output.stage(
+        "run", [row("b"), row("b", "01"), row("c"), row("c")], "parquet"
+    )
+    assert [output.commit(part, known, "parquet") for part in (first, twin, mixed)] == [
+        2,
+        0,
+        2,
+    ]
+    rows = [
+        (values["photo"], values["sha256"])
+        for values in output.rows(["photo", "sha256"])
+    ]
     assert sorted(rows) == [("a", "00"), ("b", "00"), ("b", "01"), ("c", "00")]
     output.end()
     assert not (tmp_path / "out" / "_staging").exists()
@@ -71,7 +80,9 @@ def test_the_name_of_a_part_follows_from_its_photos(tmp_path: Path) -> None:
             r"rows were made by the model 'tiny' \(ffffffffffff\), .* got 'other' \(eeeeeeeeeeee\)",
             id="model",
         ),
-        pytest.param(replace(JOB, form="jsonl"), "form = parquet, .* got jsonl", id="format"),
+        pytest.param(
+            replace(JOB, form="jsonl"), "form = parquet, .* got jsonl", id="format"
+        ),
         pytest.param(
             replace(JOB, settings=CaptionSettings(regions=3)),
             "regions = 10, expected the same, got 3",
@@ -79,7 +90,9 @@ def test_the_name_of_a_part_follows_from_its_photos(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_output_of_another_job_is_refused(tmp_path: Path, job: Job, message: str) -> None:
+def test_an_output_of_another_job_is_refused(
+    tmp_path: Path, job: Job, message: str
+) -> None:
     Output(str(tmp_path)).begin(JOB)
     with pytest.raises(ValueError, match=message):
         Output(str(tmp_path)).begin(job)
@@ -97,7 +110,9 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_two_jobs_on_one_output(tmp_path: Path) -> None:
     first, second = Output(str(tmp_path)), Output(str(tmp_path))
     with first.lock():
-        with pytest.raises(BlockingIOError, match="another job is writing to this output"):
+        with pytest.raises(
+            BlockingIOError, match="another job is writing to this output"
+        ):
             with second.lock():
                 pass
     with second.lock():

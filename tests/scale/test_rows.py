@@ -19,7 +19,12 @@ def png(color: tuple[int, int, int]) -> bytes:
 
 
 def record(key: str, data: bytes | None, error: str | None = None) -> Row:
-    return {"key": key, "data": data, "sha256": None if data is None else "00", "error": error}
+    return {
+        "key": key,
+        "data": data,
+        "sha256": None if data is None else "00",
+        "error": error,
+    }
 
 
 PHOTOS = [
@@ -59,8 +64,12 @@ def test_there_and_back(colors: Any, form: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param({"regions": -1}, "regions: expected 0 or more, got -1", id="regions"),
-        pytest.param({"together": 0}, "together: expected 1 or more photos, got 0", id="together"),
+        pytest.param(
+            {"regions": -1}, "regions: expected 0 or more, got -1", id="regions"
+        ),
+        pytest.param(
+            {"together": 0}, "together: expected 1 or more photos, got 0", id="together"
+        ),
     ],
 )
 def test_settings_out_of_range(values: dict[str, int], message: str) -> None:

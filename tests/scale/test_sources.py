@@ -25,7 +25,15 @@ from regiontalk.scale.sources import (
 def test_a_folder_with_all_below(photos: Path) -> None:
     names = [os.path.relpath(file.path, photos) for file in find_files(str(photos))]
     below = [f"below/{number}.png" for number in (1, 3, 5)]
-    assert names == ["0.png", "2.png", "4.png", "6.png", *below, "broken.jpg", "empty.png"]
+    assert names == [
+        "0.png",
+        "2.png",
+        "4.png",
+        "6.png",
+        *below,
+        "broken.jpg",
+        "empty.png",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +51,9 @@ def test_patterns(photos: Path, pattern: str, count: int) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "*.tiff", "notes"])
 def test_nothing(photos: Path, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match="expected a file, or a folder or pattern"):
+    with pytest.raises(
+        FileNotFoundError, match="expected a file, or a folder or pattern"
+    ):
         find_files(f"{photos}/{name}")
 
 
@@ -54,7 +64,9 @@ def test_a_block_of_files(photos: Path) -> None:
     rows = _load_files(_to_table(files)).to_pylist()
     assert [row["data"] for row in rows] == [b"odd", None]
     assert rows[0]["key"] == f"{photos}/odd\\xff.png" and rows[0]["error"] is None
-    assert rows[1]["error"].startswith(f"{photos}/gone.png: cannot be read (No such file")
+    assert rows[1]["error"].startswith(
+        f"{photos}/gone.png: cannot be read (No such file"
+    )
 
 
 def make_tar(path: Path, mode: str, members: dict[str, bytes]) -> StoredFile:
@@ -89,7 +101,9 @@ def test_a_tar(tmp_path: Path, suffix: str, mode: str) -> None:
         pytest.param(4096, 1540, id="a header of noise"),
     ],
 )
-def test_a_broken_tar_says_so_once(tmp_path: Path, size: int, noise_at: int | None) -> None:
+def test_a_broken_tar_says_so_once(
+    tmp_path: Path, size: int, noise_at: int | None
+) -> None:
     file = make_tar(tmp_path / "a.tar", "w", {"1.jpg": b"x" * 700, "2.jpg": b"y" * 700})
     os.truncate(file.path, size)
     if noise_at is not None:
@@ -109,7 +123,10 @@ def test_a_column_of_photos() -> None:
     table = pa.table({"image": images, "id": [7, 8]})
     rows = _load_column(table, "image", "id").to_pylist()
     assert [(row["key"], row["data"]) for row in rows] == [("7", b"one"), ("8", None)]
-    assert "8: expected the bytes of a photo in column 'image', got NoneType" in rows[1]["error"]
+    assert (
+        "8: expected the bytes of a photo in column 'image', got NoneType"
+        in rows[1]["error"]
+    )
     nameless = _load_column(pa.table({"data": [b"one"]}), "data", None).to_pylist()
     assert len(nameless[0]["key"]) == 64
 

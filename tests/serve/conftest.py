@@ -24,7 +24,9 @@ def picture() -> bytes:
     """Soft coloured clouds, 90x60, as a PNG file."""
     values = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     target = io.BytesIO()
-    Image.fromarray(values).resize((90, 60), Image.Resampling.BICUBIC).save(target, "PNG")
+    Image.fromarray(values).resize((90, 60), Image.Resampling.BICUBIC).save(
+        target, "PNG"
+    )
     return target.getvalue()
 
 
@@ -36,7 +38,9 @@ def captioner(tiny_folder: Path) -> RegionCaptioner:
 @pytest.fixture(scope="session")
 def client(captioner: RegionCaptioner) -> Iterator[TestClient]:
     limits = Limits(upload_bytes=200_000, pixels=1_000_000)
-    with TestClient(create_app(captioner, limits=limits, licence="Free."), base_url=HERE) as client:
+    with TestClient(
+        create_app(captioner, limits=limits, licence="Free."), base_url=HERE
+    ) as client:
         yield client
 
 
@@ -45,6 +49,8 @@ def ask(client: TestClient, picture: bytes) -> Callable[..., Any]:
     """POST a photo and fields as a multipart form to a path under /v1."""
 
     def send(path: str, photo: bytes = picture, **fields: Any) -> Any:
-        return client.post(f"/v1/{path}", files={"photo": ("album/a.png", photo)}, data=fields)
+        return client.post(
+            f"/v1/{path}", files={"photo": ("album/a.png", photo)}, data=fields
+        )
 
     return send

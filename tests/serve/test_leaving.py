@@ -44,7 +44,9 @@ class Slow:
 class Caller:
     """One request of an ASGI client that can leave."""
 
-    def __init__(self, client: TestClient, messages: list[Any], headers: dict[str, str]) -> None:
+    def __init__(
+        self, client: TestClient, messages: list[Any], headers: dict[str, str]
+    ) -> None:
         self.sent: list[Any] = []
         self._messages, self._gone = messages, asyncio.Event()
         self._portal: Any = client.portal
@@ -80,9 +82,7 @@ class Caller:
 
 
 def form(picture: bytes, name: str) -> tuple[list[Any], dict[str, str]]:
-    head = (
-        f'--b\r\ncontent-disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
-    )
+    head = f'--b\r\ncontent-disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
     body = head + picture + b"\r\n--b--\r\n"
     return [{"type": "http.request", "body": body}], {
         "content-type": "multipart/form-data; boundary=b"
@@ -117,12 +117,18 @@ def test_nobody_is_computed_who_left_the_queue(slow: Any, picture: bytes) -> Non
         assert engine.inside == 1, "its place is free, with the first still at work"
         slow.door.set()
         first.done.result(20)
-        assert (first.sent[0]["status"], second.sent, slow.given) == (200, [], ["first.png"])
+        assert (first.sent[0]["status"], second.sent, slow.given) == (
+            200,
+            [],
+            ["first.png"],
+        )
         until(lambda: engine.inside == 0)
         assert 'path="/v1/caption",status="499"' in client.get("/metrics").text
 
 
-def test_who_leaves_while_it_is_computed_frees_the_place(slow: Any, picture: bytes) -> None:
+def test_who_leaves_while_it_is_computed_frees_the_place(
+    slow: Any, picture: bytes
+) -> None:
     app = create_app(slow)
     with TestClient(app, base_url=HERE) as client:
         caller = Caller(client, *form(picture, "a.png"))
@@ -131,7 +137,9 @@ def test_who_leaves_while_it_is_computed_frees_the_place(slow: Any, picture: byt
         caller.done.result(20)
         slow.door.set()
         assert (
-            client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code
+            client.post(
+                "/v1/caption", files={"photo": picture}, data={"regions": 0}
+            ).status_code
             == 200
         )
         assert app.state.service.engine.inside == 0
@@ -156,7 +164,9 @@ def test_an_upload_that_breaks_off(slow: Any, picture: bytes, kind: str) -> None
 def test_a_fault_in_the_engine_does_not_end_it(slow: Any, picture: bytes) -> None:
     slow.door.set()
     slow.answers = []  # for one photo: a fault that no handler foresees
-    with TestClient(create_app(slow), base_url=HERE, raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(slow), base_url=HERE, raise_server_exceptions=False
+    ) as client:
         assert client.post("/v1/caption", files={"photo": picture}).status_code == 500
         slow.answers = None
         assert client.post("/v1/caption", files={"photo": picture}).status_code == 200

@@ -39,7 +39,9 @@ def call(server: Any, name: str, arguments: dict[str, Any]) -> tuple[bool, str]:
             return await client.call_tool(name, arguments)
 
     result = asyncio.run(ask())
-    return bool(result.is_error), "".join(getattr(part, "text", "") for part in result.content)
+    return bool(result.is_error), "".join(
+        getattr(part, "text", "") for part in result.content
+    )
 
 
 def test_the_tools(captioner: RegionCaptioner) -> None:
@@ -69,10 +71,18 @@ def test_the_tools(captioner: RegionCaptioner) -> None:
         ),
         pytest.param("align", {"sentence": "a red dog"}, "matches", id="align"),
         pytest.param(
-            "align", {"sentence": "a red zyx", "beta": 2.0}, "unknown_words", id="align smoothed"
+            "align",
+            {"sentence": "a red zyx", "beta": 2.0},
+            "unknown_words",
+            id="align smoothed",
         ),
         pytest.param("locate", {"phrase": "dog", "k": 2}, "matches", id="locate"),
-        pytest.param("locate", {"phrase": "dog zyx"}, "unknown_words", id="locate an unknown word"),
+        pytest.param(
+            "locate",
+            {"phrase": "dog zyx"},
+            "unknown_words",
+            id="locate an unknown word",
+        ),
         pytest.param("alt_text", {}, "alt_text", id="alt text"),
         pytest.param(
             "alt_text",
@@ -83,7 +93,12 @@ def test_the_tools(captioner: RegionCaptioner) -> None:
     ],
 )
 def test_by_path_and_by_bytes(
-    captioner: RegionCaptioner, album: Path, picture: bytes, name: str, arguments: Any, key: str
+    captioner: RegionCaptioner,
+    album: Path,
+    picture: bytes,
+    name: str,
+    arguments: Any,
+    key: str,
 ) -> None:
     server = create_mcp(captioner, folders=[album])
     answers = [
@@ -101,9 +116,14 @@ def test_by_path_and_by_bytes(
 @pytest.mark.parametrize(
     ("name", "arguments", "asked"),
     [
-        pytest.param("caption", {"regions": 3, "beams": 2, "threshold": 0.5}, {}, id="caption"),
         pytest.param(
-            "caption", {"boxes": [(0, 0, 9, 9)], "beams": 2, "threshold": 0.5}, {}, id="describe"
+            "caption", {"regions": 3, "beams": 2, "threshold": 0.5}, {}, id="caption"
+        ),
+        pytest.param(
+            "caption",
+            {"boxes": [(0, 0, 9, 9)], "beams": 2, "threshold": 0.5},
+            {},
+            id="describe",
         ),
         pytest.param("align", {"sentence": "a dog", "beta": 2.5}, {}, id="align"),
         pytest.param("alt_text", {"regions": 4}, {"regions": 4}, id="alt_text"),
@@ -128,10 +148,14 @@ def test_settings_reach_the_captioner(
 
         monkeypatch.setattr(captioner, method, call_it)
     failed, text = call(
-        create_mcp(captioner, folders=[album]), name, {**arguments, "path": str(album / "a.png")}
+        create_mcp(captioner, folders=[album]),
+        name,
+        {**arguments, "path": str(album / "a.png")},
     )
     wanted = asked or {
-        key: value for key, value in arguments.items() if key not in ("boxes", "sentence")
+        key: value
+        for key, value in arguments.items()
+        if key not in ("boxes", "sentence")
     }
     assert not failed and seen.items() >= wanted.items(), text
 
@@ -149,18 +173,30 @@ class Library:
         return [SimpleNamespace(to_dict=lambda: {"score": 1.0})]
 
 
-def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, album: Path) -> None:
+def test_search_by_words_example_folder_and_time(
+    captioner: RegionCaptioner, album: Path
+) -> None:
     library: Any = Library()
     server = create_mcp(captioner, folders=[album], library=library)
-    example = {"path": str(album / "a.png"), "boxes": [[0, 0, 9, 9]], "folder": "/trips", "k": 3}
+    example = {
+        "path": str(album / "a.png"),
+        "boxes": [[0, 0, 9, 9]],
+        "folder": "/trips",
+        "k": 3,
+    }
     failed, text = call(
-        server, "search", {"text": "a zyx dog", "after": "2024-05-01T00:00:00", **example}
+        server,
+        "search",
+        {"text": "a zyx dog", "after": "2024-05-01T00:00:00", **example},
     )
-    assert not failed and json.loads(text) == {"hits": [{"score": 1.0}], "unknown_words": ["zyx"]}
+    assert not failed and json.loads(text) == {
+        "hits": [{"score": 1.0}],
+        "unknown_words": ["zyx"],
+    }
     asked = library.asked
-    assert asked.pop("photo").size_wh == (90, 60) and list(map(list, asked.pop("boxes"))) == [
-        [0, 0, 9, 9]
-    ]
+    assert asked.pop("photo").size_wh == (90, 60) and list(
+        map(list, asked.pop("boxes"))
+    ) == [[0, 0, 9, 9]]
     after = datetime(2024, 5, 1)
     assert asked == {
         "text": "a zyx dog",
@@ -170,7 +206,9 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
         "before": None,
     }
     failed, text = call(
-        server, "search", {"path": str(album / "a.png"), "before": "2024-05-01T10:00:00Z"}
+        server,
+        "search",
+        {"path": str(album / "a.png"), "before": "2024-05-01T10:00:00Z"},
     )
     assert (
         not failed
@@ -186,12 +224,20 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        pytest.param({"path": "{tmp}/outside.png"}, "outside the folders", id="outside"),
         pytest.param(
-            {"path": "{tmp}/album/../outside.png"}, "outside the folders", id="by two dots"
+            {"path": "{tmp}/outside.png"}, "outside the folders", id="outside"
         ),
-        pytest.param({"path": "{tmp}/album/leak.png"}, "outside the folders", id="by a link"),
-        pytest.param({"path": "{tmp}/absent.png"}, "outside the folders", id="outside and absent"),
+        pytest.param(
+            {"path": "{tmp}/album/../outside.png"},
+            "outside the folders",
+            id="by two dots",
+        ),
+        pytest.param(
+            {"path": "{tmp}/album/leak.png"}, "outside the folders", id="by a link"
+        ),
+        pytest.param(
+            {"path": "{tmp}/absent.png"}, "outside the folders", id="outside and absent"
+        ),
         pytest.param({"path": "{tmp}/album/absent.png"}, "no such file", id="absent"),
         pytest.param({"path": "{tmp}/album/broken.png"}, "not a picture", id="broken"),
         pytest.param({"path": "{tmp}/album"}, "a folder", id="a folder"),
@@ -200,7 +246,9 @@ def test_search_by_words_example_folder_and_time(captioner: RegionCaptioner, alb
         pytest.param({"base64": "AAAA" * 300}, "at most 500 bytes", id="too large"),
         pytest.param({}, "either path or base64", id="nothing"),
         pytest.param(
-            {"path": "{tmp}/album/a.png", "base64": "AAAA"}, "either path or base64", id="both"
+            {"path": "{tmp}/album/a.png", "base64": "AAAA"},
+            "either path or base64",
+            id="both",
         ),
     ],
 )
@@ -208,7 +256,9 @@ def test_refused(
     captioner: RegionCaptioner, album: Path, given: dict[str, str], message: str
 ) -> None:
     server = create_mcp(captioner, folders=[album], limits=Limits(upload_bytes=500))
-    arguments = {key: value.replace("{tmp}", str(album.parent)) for key, value in given.items()}
+    arguments = {
+        key: value.replace("{tmp}", str(album.parent)) for key, value in given.items()
+    }
     failed, text = call(server, "caption", arguments)
     assert failed and message in text
 
@@ -222,8 +272,12 @@ def test_a_link_into_an_allowed_folder(captioner: RegionCaptioner, album: Path) 
     assert not failed
 
 
-def test_without_folders_no_path_is_read(captioner: RegionCaptioner, album: Path) -> None:
-    failed, text = call(create_mcp(captioner), "caption", {"path": str(album / "a.png")})
+def test_without_folders_no_path_is_read(
+    captioner: RegionCaptioner, album: Path
+) -> None:
+    failed, text = call(
+        create_mcp(captioner), "caption", {"path": str(album / "a.png")}
+    )
     assert failed and "--allow FOLDER" in text
 
 

@@ -43,7 +43,9 @@ def test_only_this_machine_and_our_page(
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-@pytest.mark.parametrize("path", ["/v1/caption", "/v1/caption/", "//v1/caption", "/v1//caption//"])
+@pytest.mark.parametrize(
+    "path", ["/v1/caption", "/v1/caption/", "//v1/caption", "/v1//caption//"]
+)
 def test_slashes_too_many(client: TestClient, picture: bytes, path: str) -> None:
     url = f"{HERE}{path}"
     answer = client.post(url, files={"photo": picture}, data={"regions": 0})
@@ -65,7 +67,9 @@ def test_slashes_too_many(client: TestClient, picture: bytes, path: str) -> None
         pytest.param("/", None, 200, id="the page is open"),
     ],
 )
-def test_token(captioner: RegionCaptioner, path: str, header: str | None, status: int) -> None:
+def test_token(
+    captioner: RegionCaptioner, path: str, header: str | None, status: int
+) -> None:
     app = create_app(captioner, token="long-secret")
     with TestClient(app, base_url="http://photos.example") as client:
         answer = client.get(path, headers={"authorization": header} if header else {})
@@ -84,7 +88,9 @@ def test_token(captioner: RegionCaptioner, path: str, header: str | None, status
         pytest.param("0.0.0.0", "long-secret", False, id="everybody with a token"),
     ],
 )
-def test_other_addresses_need_a_token(host: str, token: str | None, wrong: bool) -> None:
+def test_other_addresses_need_a_token(
+    host: str, token: str | None, wrong: bool
+) -> None:
     if wrong:
         with pytest.raises(ValueError, match="needs a token; set REGIONTALK_TOKEN"):
             Address(host, 1, token)
@@ -108,8 +114,13 @@ def test_a_taken_port() -> None:
     "token", ["", "abc", "long secret", "long-secrét", "long-secret\n", "\tlong-secret"]
 )
 def test_a_token_that_is_none(captioner: RegionCaptioner, token: str) -> None:
-    for use in (lambda: create_app(captioner, token=token), lambda: Address("127.0.0.1", 1, token)):
-        with pytest.raises(ValueError, match="token: expected 8 characters or more") as caught:
+    for use in (
+        lambda: create_app(captioner, token=token),
+        lambda: Address("127.0.0.1", 1, token),
+    ):
+        with pytest.raises(
+            ValueError, match="token: expected 8 characters or more"
+        ) as caught:
             use()
         assert not token or token not in str(caught.value)
 
@@ -140,7 +151,9 @@ def many(
 
     def send(name: str) -> Any:
         return client.post(
-            "/v1/caption", files={"photo": (name, picture)}, data={"regions": 1, **fields}
+            "/v1/caption",
+            files={"photo": (name, picture)},
+            data={"regions": 1, **fields},
         )
 
     with ThreadPoolExecutor(len(names)) as pool:
@@ -149,7 +162,9 @@ def many(
             time.sleep(0.01)
         rest = [pool.submit(send, name) for name in names[1:]]
         inside: Any = client.app
-        while inside.state.service.engine.inside + sum(one.done() for one in rest) < len(names):
+        while inside.state.service.engine.inside + sum(
+            one.done() for one in rest
+        ) < len(names):
             time.sleep(0.01)
         time.sleep(0.3)  # inside, but their photos are still decoded
         slow.door.set()
@@ -179,23 +194,36 @@ def test_one_that_fails_does_not_harm_the_others(
     assert slow.batches == [1, 3, 1, 1, 1]
 
 
-def test_a_full_queue_says_when_to_come_again(captioner: RegionCaptioner, picture: bytes) -> None:
+def test_a_full_queue_says_when_to_come_again(
+    captioner: RegionCaptioner, picture: bytes
+) -> None:
     slow: Any = Slow(captioner)
-    with TestClient(create_app(slow, limits=Limits(waiting=2)), base_url=HERE) as client:
+    with TestClient(
+        create_app(slow, limits=Limits(waiting=2)), base_url=HERE
+    ) as client:
         answers = many(client, picture, ["a.png", "b.png", "c.png", "d.png"], slow)
         sent_away = [answer for answer in answers if answer.status_code == 503]
-        assert len(sent_away) == 2 and sum(answer.status_code == 200 for answer in answers) == 2
+        assert (
+            len(sent_away) == 2
+            and sum(answer.status_code == 200 for answer in answers) == 2
+        )
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in sent_away)
         assert "come again" in sent_away[0].json()["error"]
         assert (
-            client.post("/v1/caption", files={"photo": picture}, data={"regions": 0}).status_code
+            client.post(
+                "/v1/caption", files={"photo": picture}, data={"regions": 0}
+            ).status_code
             == 200
         )
 
 
-def test_what_takes_too_long_is_given_up(captioner: RegionCaptioner, picture: bytes) -> None:
+def test_what_takes_too_long_is_given_up(
+    captioner: RegionCaptioner, picture: bytes
+) -> None:
     slow: Any = Slow(captioner)
-    with TestClient(create_app(slow, limits=Limits(seconds=0.5)), base_url=HERE) as client:
+    with TestClient(
+        create_app(slow, limits=Limits(seconds=0.5)), base_url=HERE
+    ) as client:
         answer = client.post("/v1/caption", files={"photo": picture})
         slow.door.set()
     assert answer.status_code == 504 and "longer than 0.5 s" in answer.json()["error"]
@@ -226,6 +254,10 @@ def test_a_body_that_does_not_end(captioner: RegionCaptioner, stuck: bool) -> No
         "query_string": b"",
     }
     asyncio.run(
-        app({**scope, "http_version": "1.1", "scheme": "http", "raw_path": b""}, receive, send)
+        app(
+            {**scope, "http_version": "1.1", "scheme": "http", "raw_path": b""},
+            receive,
+            send,
+        )
     )
     assert sent[0]["status"] == (408 if stuck else 413)

@@ -49,14 +49,18 @@ def test_a_lesson(lesson: TestClient, folder: Path) -> None:
     assert told.json() == {"answered": 2, "left": 0, "training": None}
     assert sorted(names) == ["a.png", "b.png"]
     assert lesson.get("/v1/teach/next").json()["name"] is None
-    assert [row["captions"] for row in Answers(folder / "taught.jsonl")] == [["clouds"]] * 2
+    assert [row["captions"] for row in Answers(folder / "taught.jsonl")] == [
+        ["clouds"]
+    ] * 2
     assert "teach.js" in lesson.get(f"/{PAGE}").text
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        pytest.param({"name": "../a.png"}, "the photo that was asked about", id="another photo"),
+        pytest.param(
+            {"name": "../a.png"}, "the photo that was asked about", id="another photo"
+        ),
         pytest.param({"captions": ["a"]}, "name", id="no photo"),
         pytest.param({"name": "a.png", "captions": [""]}, "captions", id="empty words"),
         pytest.param(

@@ -50,14 +50,21 @@ def test_a_large_photo_never_reaches_the_disk(
         else {"files": {"photo": large}}
     )
     with TestClient(create_app(captioner), base_url=HERE) as client:
-        assert len(large) > 2**20 and client.post("/v1/caption", **body).status_code == 200
+        assert (
+            len(large) > 2**20 and client.post("/v1/caption", **body).status_code == 200
+        )
 
 
 @pytest.mark.parametrize("way", ["form", "json"])
 def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
     captioner: RegionCaptioner, large: bytes, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door, inside, uploads, photos = threading.Event(), threading.Event(), list[bytes](), list[Any]()
+    door, inside, uploads, photos = (
+        threading.Event(),
+        threading.Event(),
+        list[bytes](),
+        list[Any](),
+    )
 
     def remember(content: bytes, **asked: Any) -> Any:
         uploads.append(content)
@@ -83,10 +90,15 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
         if way == "json"
         else {"files": {"photo": large}}
     )
-    with TestClient(create_app(slow), base_url=HERE) as client, ThreadPoolExecutor(1) as pool:
+    with (
+        TestClient(create_app(slow), base_url=HERE) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
         answer = pool.submit(client.post, "/v1/caption", **body)
         assert inside.wait(20)
-        patience = time.monotonic() + 5  # the thread that decoded may not have let go of it yet
+        patience = (
+            time.monotonic() + 5
+        )  # the thread that decoded may not have let go of it yet
         while (held := sys.getrefcount(uploads[0])) > 2 and time.monotonic() < patience:
             time.sleep(0.01)
         door.set()
@@ -111,11 +123,16 @@ def test_a_decoder_that_was_given_up_still_holds_its_place(
 
     monkeypatch.setattr(routes, "open_photo", stuck)
     names = [f"{number}.png" for number in range(5)]
-    with TestClient(create_app(captioner, limits=Limits(seconds=0.5)), base_url=HERE) as client:
+    with TestClient(
+        create_app(captioner, limits=Limits(seconds=0.5)), base_url=HERE
+    ) as client:
         with ThreadPoolExecutor(5) as pool:
             answers = list(
                 pool.map(
-                    lambda name: client.post("/v1/caption", files={"photo": (name, picture)}), names
+                    lambda name: client.post(
+                        "/v1/caption", files={"photo": (name, picture)}
+                    ),
+                    names,
                 )
             )
         assert [answer.status_code for answer in answers] == [504] * 5
@@ -128,7 +145,9 @@ def test_a_decoder_that_was_given_up_still_holds_its_place(
 class Library:
     """Answers with the same photos, whatever is asked."""
 
-    def __init__(self, captioner: RegionCaptioner, photos: list[str], source: Any) -> None:
+    def __init__(
+        self, captioner: RegionCaptioner, photos: list[str], source: Any
+    ) -> None:
         result = captioner.locate(source, "dog").to_dict()
         found = result | {
             "score": 1.0,
@@ -136,7 +155,9 @@ class Library:
             "date": "2024-05-01",
             "missing": False,
         }
-        self.hits = [SimpleNamespace(photo=photo, to_dict=lambda: found) for photo in photos]
+        self.hits = [
+            SimpleNamespace(photo=photo, to_dict=lambda: found) for photo in photos
+        ]
 
     def check_model(self, captioner: Any) -> None: ...
 
@@ -152,19 +173,27 @@ def searching(captioner: RegionCaptioner, tmp_path: Any) -> Iterator[TestClient]
     paths = [str(path) for path in sorted(tmp_path.iterdir())]
     library: Any = Library(captioner, paths, paths[0])
     limits = Limits(seconds=3, pixels=100)
-    with TestClient(create_app(captioner, library=library, limits=limits), base_url=HERE) as client:
+    with TestClient(
+        create_app(captioner, library=library, limits=limits), base_url=HERE
+    ) as client:
         yield client
 
 
 @pytest.mark.parametrize(
-    ("side", "size"), [(40, (40, 20)), (320, (200, 100))], ids=["smaller", "never larger"]
+    ("side", "size"),
+    [(40, (40, 20)), (320, (200, 100))],
+    ids=["smaller", "never larger"],
 )
 def test_thumbnails_of_photos_larger_than_an_upload_may_be(
     searching: TestClient, side: int, size: Any
 ) -> None:
-    hits = searching.post("/v1/search", json={"text": "dog", "thumbnail": side}).json()["hits"]
+    hits = searching.post("/v1/search", json={"text": "dog", "thumbnail": side}).json()[
+        "hits"
+    ]
     for hit in hits:
-        with Image.open(io.BytesIO(base64.b64decode(hit["thumbnail"].partition(",")[2]))) as small:
+        with Image.open(
+            io.BytesIO(base64.b64decode(hit["thumbnail"].partition(",")[2]))
+        ) as small:
             assert small.size == size
 
 
@@ -201,7 +230,8 @@ def test_an_upload_finds_a_decoder_between_thumbnails(
     monkeypatch.setattr(routes, "open_photo", quick)
     with ThreadPoolExecutor(3) as pool:
         searches = [
-            pool.submit(searching.post, "/v1/search", json={"text": "dog"}) for _ in range(2)
+            pool.submit(searching.post, "/v1/search", json={"text": "dog"})
+            for _ in range(2)
         ]
         while not order:
             time.sleep(0.01)

@@ -26,12 +26,23 @@ def test_kind_of(text: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("word", "wanted"),
-    [("dogs", "dog"), ("running", "run"), ("rides", "rid"), ("riding", "rid"), ("grass", "grass")],
+    [
+        ("dogs", "dog"),
+        ("running", "run"),
+        ("rides", "rid"),
+        ("riding", "rid"),
+        ("grass", "grass"),
+    ],
 )
 def test_stem(word: str, wanted: str) -> None:
     assert stem(word) == wanted
 
 
 def test_content_words() -> None:
-    assert content_words("Two black dogs running on the grass") == {"black", "dog", "run", "grass"}
+    assert content_words("Two black dogs running on the grass") == {
+        "black",
+        "dog",
+        "run",
+        "grass",
+    }
     assert content_words("a group of") == frozenset()

@@ -9,21 +9,35 @@ from typing import Any
 import pytest
 
 from regiontalk.datasets.splits import read_split
-from regiontalk.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary, pad_token_ids, tokenize
+from regiontalk.text.vocabulary import (
+    END,
+    PAD,
+    START,
+    UNKNOWN,
+    Vocabulary,
+    pad_token_ids,
+    tokenize,
+)
 
 
 @pytest.mark.parametrize(
     ("sentence", "tokens"),
     [
-        pytest.param("A dog runs .", ["a", "dog", "runs"], id="lower case; a lone dot goes"),
+        pytest.param(
+            "A dog runs .", ["a", "dog", "runs"], id="lower case; a lone dot goes"
+        ),
         pytest.param(
             "the man's T-shirt",
             ["the", "mans", "tshirt"],
             id="dropped inside a word, which stays one",
         ),
         pytest.param("  two\tblanks \n", ["two", "blanks"], id="any blanks"),
-        pytest.param("snake_case 3rd", ["snakecase", "3rd"], id="underscore and digits"),
-        pytest.param("Ein Fuß, été!", ["ein", "fuß", "été"], id="letters of other languages stay"),
+        pytest.param(
+            "snake_case 3rd", ["snakecase", "3rd"], id="underscore and digits"
+        ),
+        pytest.param(
+            "Ein Fuß, été!", ["ein", "fuß", "été"], id="letters of other languages stay"
+        ),
         pytest.param("?! -- ...", [], id="nothing but marks"),
         pytest.param("", [], id="empty"),
     ],
@@ -45,7 +59,8 @@ def test_build_by_hand() -> None:
         and len(vocabulary) == 7
     )
     assert (
-        vocabulary.encode("The dog: a cat!") == [UNKNOWN, 4, 5, 6] and vocabulary.encode("") == []
+        vocabulary.encode("The dog: a cat!") == [UNKNOWN, 4, 5, 6]
+        and vocabulary.encode("") == []
     )
     assert "dog" in vocabulary and "the" not in vocabulary
     assert vocabulary.decode([START, 4, PAD, UNKNOWN, 5, END, 6]) == "dog <unk> a"
@@ -54,7 +69,9 @@ def test_build_by_hand() -> None:
 def test_words_of_flickr8k(shared: Path) -> None:
     """The paper has 2,538."""
     examples, _ = read_split(shared / "data", "train")
-    vocabulary = Vocabulary.build(caption for example in examples for caption in example.captions)
+    vocabulary = Vocabulary.build(
+        caption for example in examples for caption in example.captions
+    )
     assert len(vocabulary) - 4 == 2537
 
 
@@ -71,20 +88,30 @@ def test_file(tmp_path: Path) -> None:
         pytest.param("{", "expected a vocabulary with words and counts", id="not JSON"),
         pytest.param("[]", "expected a vocabulary", id="a list"),
         pytest.param({"words": ["a"]}, "expected a vocabulary", id="no counts"),
-        pytest.param({"words": 5, "counts": []}, "expected a vocabulary", id="a number"),
-        pytest.param({"words": ["a", "a"], "counts": [1, 1]}, "distinct words", id="twice"),
         pytest.param(
-            {"words": ["<end>"], "counts": [1]}, "distinct words without", id="a special word"
+            {"words": 5, "counts": []}, "expected a vocabulary", id="a number"
         ),
         pytest.param(
-            {"words": ["a", "b"], "counts": [1]}, "expected 2 counts, got 1", id="a count missing"
+            {"words": ["a", "a"], "counts": [1, 1]}, "distinct words", id="twice"
+        ),
+        pytest.param(
+            {"words": ["<end>"], "counts": [1]},
+            "distinct words without",
+            id="a special word",
+        ),
+        pytest.param(
+            {"words": ["a", "b"], "counts": [1]},
+            "expected 2 counts, got 1",
+            id="a count missing",
         ),
         pytest.param(b"\xff\xfe\xfd", "expected a vocabulary", id="not text"),
     ],
 )
 def test_bad_files(tmp_path: Path, content: Any, message: str) -> None:
     text = content if isinstance(content, bytes | str) else json.dumps(content)
-    (tmp_path / "v.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (tmp_path / "v.json").write_bytes(
+        text if isinstance(text, bytes) else text.encode()
+    )
     with pytest.raises(ValueError, match=message):
         Vocabulary.load(tmp_path / "v.json")
 
@@ -94,7 +121,9 @@ def test_pad_words(sentences: list[list[int]]) -> None:
     words, mask = pad_token_ids(sentences)
     width = max([1, *map(len, sentences)])
     assert tuple(words.shape) == tuple(mask.shape) == (len(sentences), width)
-    assert [row[kept].tolist() for row, kept in zip(words, mask, strict=True)] == sentences
+    assert [
+        row[kept].tolist() for row, kept in zip(words, mask, strict=True)
+    ] == sentences
     assert (words[~mask] == PAD).all()
 
 

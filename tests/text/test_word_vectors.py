@@ -27,7 +27,8 @@ ROWS = {
 }
 TEXT = "".join(f"{word} {' '.join(map(str, row))}\n" for word, row in ROWS.items())
 BINARY = b"4 3\n" + b"".join(
-    word.encode() + b" " + struct.pack("<3f", *row) + b"\n" for word, row in ROWS.items()
+    word.encode() + b" " + struct.pack("<3f", *row) + b"\n"
+    for word, row in ROWS.items()
 )
 
 
@@ -41,9 +42,13 @@ BINARY = b"4 3\n" + b"".join(
             TEXT.replace(" ", "\t").replace("\n", " \r\n"),
             id="tabs, blanks at the end, CRLF",
         ),
-        pytest.param("v.txt", f". . . 7 7 7\n\n{TEXT}", id="a word with blanks, an empty line"),
+        pytest.param(
+            "v.txt", f". . . 7 7 7\n\n{TEXT}", id="a word with blanks, an empty line"
+        ),
         pytest.param("v.txt.gz", gzip.compress(TEXT.encode()), id="gzip"),
-        pytest.param("v.txt", gzip.compress(TEXT.encode()), id="gzip under a plain name"),
+        pytest.param(
+            "v.txt", gzip.compress(TEXT.encode()), id="gzip under a plain name"
+        ),
         pytest.param("v.bin", BINARY, id="binary"),
         pytest.param(
             "v.bin",
@@ -54,21 +59,31 @@ BINARY = b"4 3\n" + b"".join(
     ],
 )
 def test_every_form(tmp_path: Path, name: str, content: str | bytes) -> None:
-    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / name).write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
     found = read_word_vectors(tmp_path / name, ["dog", "surfer", "the", "tshirt"], 3)
     assert {word: vector.tolist() for word, vector in found.vectors.items()} == {
         "the": ROWS["the"],
         "tshirt": ROWS["T-shirt"],
         "dog": ROWS["dog"],  # itself, not "Dog"
     }
-    assert found.missing == ("surfer",) and found.report() == "3 of 4 words found; missing: surfer"
+    assert (
+        found.missing == ("surfer",)
+        and found.report() == "3 of 4 words found; missing: surfer"
+    )
 
 
 def test_words_that_are_unicode_blanks(tmp_path: Path) -> None:
     """glove.840B.300d and glove.twitter.27B have such lines: only spaces and tabs separate."""
-    odd = "".join(f"{word} 7 7 7\n" for word in ("\u0085", "\u00a0", "\u2028", "a\u00a0b", "\x1c"))
+    odd = "".join(
+        f"{word} 7 7 7\n" for word in ("\u0085", "\u00a0", "\u2028", "a\u00a0b", "\x1c")
+    )
     (tmp_path / "v.txt").write_bytes(f"{odd}{TEXT}".encode())
-    assert read_word_vectors(tmp_path / "v.txt", ["dog"], 3).vectors["dog"].tolist() == ROWS["dog"]
+    assert (
+        read_word_vectors(tmp_path / "v.txt", ["dog"], 3).vectors["dog"].tolist()
+        == ROWS["dog"]
+    )
 
 
 def test_report_is_short() -> None:
@@ -92,10 +107,16 @@ def test_report_is_short() -> None:
             id="too many",
         ),
         pytest.param(
-            "v.txt", "the 1 2 x\n", "line 1: expected 3 numbers after 'the'", id="no number"
+            "v.txt",
+            "the 1 2 x\n",
+            "line 1: expected 3 numbers after 'the'",
+            id="no number",
         ),
         pytest.param(
-            "v.txt", "the 1 2 nan\n", "line 1: expected 3 finite numbers for 'the'", id="not finite"
+            "v.txt",
+            "the 1 2 nan\n",
+            "line 1: expected 3 finite numbers for 'the'",
+            id="not finite",
         ),
         pytest.param(
             "v.txt",
@@ -116,14 +137,18 @@ def test_report_is_short() -> None:
             id="other words",
         ),
         pytest.param("v.txt", "", "found none", id="empty"),
-        pytest.param("v.txt", gzip.compress(TEXT.encode())[:40], "v.txt: ", id="half a gzip"),
+        pytest.param(
+            "v.txt", gzip.compress(TEXT.encode())[:40], "v.txt: ", id="half a gzip"
+        ),
         pytest.param(
             "v.bin",
             BINARY[:50],
             "word 3: expected 4 words of 3 numbers, the file ends here",
             id="cut short",
         ),
-        pytest.param("v.bin", TEXT, "line 1: expected COUNT and DIMENSION", id="text as binary"),
+        pytest.param(
+            "v.bin", TEXT, "line 1: expected COUNT and DIMENSION", id="text as binary"
+        ),
         pytest.param(
             "v.bin",
             b"4 5\n",
@@ -132,8 +157,12 @@ def test_report_is_short() -> None:
         ),
     ],
 )
-def test_bad_files(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+def test_bad_files(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
     with pytest.raises(ValueError, match=message):
         read_word_vectors(tmp_path / name, ["the", "dog"], 3)
 
@@ -149,9 +178,15 @@ def test_fill_embedding(tmp_path: Path) -> None:
     torch.manual_seed(0)
     embedding = nn.Embedding(len(vocabulary), 3, padding_idx=0)
     before = embedding.weight.detach().clone()
-    fill_embedding(embedding, vocabulary, read_word_vectors(tmp_path / "v.txt", ["dog", "the"], 3))
+    fill_embedding(
+        embedding, vocabulary, read_word_vectors(tmp_path / "v.txt", ["dog", "the"], 3)
+    )
     rows = embedding.weight.detach()
-    assert rows[4].tolist() == ROWS["dog"] and rows[6].tolist() == ROWS["the"] and not rows[0].any()
+    assert (
+        rows[4].tolist() == ROWS["dog"]
+        and rows[6].tolist() == ROWS["the"]
+        and not rows[0].any()
+    )
     scale = float(np.std([ROWS["dog"], ROWS["the"]]))
     torch.testing.assert_close(rows[[1, 2, 3, 5]], before[[1, 2, 3, 5]] * scale)
 

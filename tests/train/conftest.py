@@ -32,17 +32,31 @@ TINY: dict[str, Any] = {
         "dropout": 0.2,
     }
     | {"sentence_token": True, "loss": "info_nce"},
-    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "image": "state", "attention": 8},
+    "generator": {
+        "cell": "lstm",
+        "hidden": 12,
+        "word_size": 8,
+        "image": "state",
+        "attention": 8,
+    },
     "decoding": {"max_words": 6},
     "features": {"regions": 4, "views": 2},
-    "joint": {"batch": 4, "regions": 4, "optimiser": {"steps": 4, "checkpoint_every": 2}},
+    "joint": {
+        "batch": 4,
+        "regions": 4,
+        "optimiser": {"steps": 4, "checkpoint_every": 2},
+    },
     "align": {
         "batch": 4,
         "spans": 1,
         "noise": 0.1,
         "optimiser": {"steps": 4, "checkpoint_every": 2},
     },
-    "generate": {"batch": 4, "pairs": 1, "optimiser": {"steps": 4, "checkpoint_every": 2}},
+    "generate": {
+        "batch": 4,
+        "pairs": 1,
+        "optimiser": {"steps": 4, "checkpoint_every": 2},
+    },
 }
 
 
@@ -59,7 +73,11 @@ def start_run(toy_folder: Path, tmp_path: Path) -> Start:
     def make(values: dict[str, Any], out: str = "run", **settings: Any) -> Run:
         recipe = Recipe.model_validate(values)
         return Run(
-            recipe=recipe, data=toy_folder, out=tmp_path / out, log=lambda line: None, **settings
+            recipe=recipe,
+            data=toy_folder,
+            out=tmp_path / out,
+            log=lambda line: None,
+            **settings,
         )
 
     return make

@@ -25,8 +25,14 @@ SMALL = {"size": 6, "word_size": 8, "hidden": 6}
 
 def shrunk(name: str, tiny: dict[str, Any]) -> dict[str, Any]:
     """A published recipe with the sizes of a test; every choice stays."""
-    recipe = Recipe.read(CONFIGS / f"{name}.toml").model_dump(exclude_unset=True, exclude_none=True)
-    values = recipe | {"min_count": 1, "features": {"regions": 3}, "decoding": {"max_words": 4}}
+    recipe = Recipe.read(CONFIGS / f"{name}.toml").model_dump(
+        exclude_unset=True, exclude_none=True
+    )
+    values = recipe | {
+        "min_count": 1,
+        "features": {"regions": 3},
+        "decoding": {"max_words": 4},
+    }
     values["extractor"] = tiny["extractor"] | {
         key: value
         for key, value in recipe.get("extractor", {}).items()
@@ -53,7 +59,12 @@ def test_a_published_recipe_trains_and_serves(
     lines: list[str] = []
     run.log = lines.append
     folder = run_recipe(
-        run, stages_of(run.recipe), start=None, weights=None, published=False, card="card"
+        run,
+        stages_of(run.recipe),
+        start=None,
+        weights=None,
+        published=False,
+        card="card",
     )
     told = {"defrag": " fragments ", "cosine": " phrases "}[name]
     assert any(line.startswith("step 2/2") and told in line for line in lines), lines
@@ -65,7 +76,8 @@ def test_a_published_recipe_trains_and_serves(
 
 def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     values = {
-        key: tiny[key] for key in ("name", "min_count", "aligner", "generator", "decoding", "align")
+        key: tiny[key]
+        for key in ("name", "min_count", "aligner", "generator", "decoding", "align")
     }
     values |= {
         "extractor": tiny["extractor"] | {"crops": "test_efficientnet"},
@@ -75,7 +87,12 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     values["generate"] = {"batch": 2, "captions": 1, "pairs": 1, "optimiser": STEPS}
     run = start_run(values, limit=4)
     folder = run_recipe(
-        run, stages_of(run.recipe), start=None, weights=None, published=False, card="card"
+        run,
+        stages_of(run.recipe),
+        start=None,
+        weights=None,
+        published=False,
+        card="card",
     )
     captioner = RegionCaptioner.from_pretrained(folder)
     assert captioner.caption(run.examples[0].photo, regions=1).caption is not None
@@ -84,7 +101,8 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     )  # another run takes proposals and network over
     theirs = cast(TorchPredictor, captioner.predictor).model.extractor.state_dict()
     assert all(
-        torch.equal(value, theirs[key]) for key, value in again.extractor.state_dict().items()
+        torch.equal(value, theirs[key])
+        for key, value in again.extractor.state_dict().items()
     )
 
 
@@ -93,12 +111,16 @@ def test_standardised_features_end_in_the_weights() -> None:
     torch.manual_seed(0)
     vectors = np.random.default_rng(0).normal(3.0, 2.0, (6, 4, 5)).astype(np.float16)
     features = FrozenFeatures(6, np.zeros((6, 4, 4)), vectors, np.ones((6, 4)))
-    aligner = Aligner(features=5, vocabulary=9, config=AlignerConfig(size=3, word_size=4, hidden=4))
+    aligner = Aligner(
+        features=5, vocabulary=9, config=AlignerConfig(size=3, word_size=4, hidden=4)
+    )
     plain = features.read_vectors(range(6))
     centred = plain - plain.mean((0, 1))
     before = aligner.embed_regions(centred / centred.norm(dim=-1).mean())
     absorb_standard(aligner, features)
-    torch.testing.assert_close(aligner.embed_regions(plain), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        aligner.embed_regions(plain), before, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from regiontalk.records import Example, Phrase
-from regiontalk.train.changes import content_hash, data_manifest, describe_changes, photos_hash
+from regiontalk.train.changes import (
+    content_hash,
+    data_manifest,
+    describe_changes,
+    photos_hash,
+)
 
 
 @pytest.fixture
@@ -25,7 +30,10 @@ def example(tmp_path: Path) -> Example:
     ("change", "expected"),
     [
         ({"captions": ("a cup on a table", "two cups")}, "1 photo, 1 caption changed"),
-        ({"phrases": (Phrase("a mug", (0,)), Phrase("a table", (1,)))}, "1 photo, 1 box changed"),
+        (
+            {"phrases": (Phrase("a mug", (0,)), Phrase("a table", (1,)))},
+            "1 photo, 1 box changed",
+        ),
         (
             {"boxes_xyxy": np.array([[0, 0, 4, 5], [1, 1, 8, 9]], dtype=np.float32)},
             "1 photo, 2 boxes changed",
@@ -34,7 +42,9 @@ def example(tmp_path: Path) -> Example:
     ],
     ids=["caption", "phrase", "boxes", "another name"],
 )
-def test_changes_are_named(example: Example, change: dict[str, object], expected: str) -> None:
+def test_changes_are_named(
+    example: Example, change: dict[str, object], expected: str
+) -> None:
     now = replace(example, **change)  # type: ignore[arg-type]
     assert content_hash([now]) != content_hash([example])
     assert describe_changes(data_manifest([example]), data_manifest([now])) == expected
@@ -48,4 +58,7 @@ def test_a_photo_is_its_bytes(example: Example) -> None:
     )
     example.photo.write_bytes(b"another one")
     assert photos_hash([example]) != photos and content_hash([example]) != content
-    assert describe_changes(manifest, data_manifest([example])) == "1 photo, 1 picture changed"
+    assert (
+        describe_changes(manifest, data_manifest([example]))
+        == "1 photo, 1 picture changed"
+    )

@@ -39,7 +39,10 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     assert load_checkpoint(tmp_path, other, second, CONFIG, THESE) == 3
     for key, value in module.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
-    first_state, second_state = optimiser.state_dict()["state"], second.state_dict()["state"]
+    first_state, second_state = (
+        optimiser.state_dict()["state"],
+        second.state_dict()["state"],
+    )
     assert set(first_state) == set(second_state)
     for number, entry in first_state.items():
         for key, value in entry.items():
@@ -51,7 +54,8 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
         torch.manual_seed(1)
         advance(*pair)
     assert all(
-        torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(module.parameters(), other.parameters(), strict=True)
     )
 
 
@@ -59,7 +63,9 @@ def test_no_checkpoint_is_a_beginning(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "none", *parts(), CONFIG) == 0
 
 
-def test_the_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_replaced_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module, optimiser = parts()
     save_checkpoint(tmp_path, module, optimiser, 1, CONFIG)
 
@@ -76,7 +82,11 @@ def test_the_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_nothing_is_pickled(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
     with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as file:
-        assert file.metadata() == {"step": "1", "config": json.dumps(CONFIG), "settings": THESE}
+        assert file.metadata() == {
+            "step": "1",
+            "config": json.dumps(CONFIG),
+            "settings": THESE,
+        }
 
 
 @pytest.mark.parametrize(
@@ -110,11 +120,15 @@ def test_other_settings_are_refused(
         pytest.param("", THESE, id="none were named"),
         pytest.param('{"batch": 3}', THESE, id="a setting of a later version"),
         pytest.param(
-            '{"batch": 3, "photos": "x", "gone": {"a": 1}}', THESE, id="a setting that is no more"
+            '{"batch": 3, "photos": "x", "gone": {"a": 1}}',
+            THESE,
+            id="a setting that is no more",
         ),
     ],
 )
-def test_settings_that_do_not_contradict(tmp_path: Path, written: str, wanted: str) -> None:
+def test_settings_that_do_not_contradict(
+    tmp_path: Path, written: str, wanted: str
+) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG, written)
     assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted) == 1
 
@@ -128,10 +142,14 @@ USUAL = json.dumps(
     ("more", "agrees"),
     [
         pytest.param(
-            {"align": {"noise": 0.5, "new": False}}, True, id="a new setting at its default"
+            {"align": {"noise": 0.5, "new": False}},
+            True,
+            id="a new setting at its default",
         ),
         pytest.param(
-            {"align": {"noise": 0.5, "new": True}}, False, id="a new setting that is used"
+            {"align": {"noise": 0.5, "new": True}},
+            False,
+            id="a new setting that is used",
         ),
         pytest.param(
             {"align": {"noise": 0.5}, "vectors": {"use": "random"}},
@@ -143,7 +161,9 @@ USUAL = json.dumps(
             False,
             id="a new section that is used",
         ),
-        pytest.param({"align": {"noise": 0.5}, "begin": "ab12"}, True, id="what has no default"),
+        pytest.param(
+            {"align": {"noise": 0.5}, "begin": "ab12"}, True, id="what has no default"
+        ),
     ],
 )
 def test_what_an_older_checkpoint_does_not_name_was_at_its_default(
@@ -179,17 +199,24 @@ def test_steps_done(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "keep",
-    [pytest.param(0, id="empty"), pytest.param(0.5, id="cut"), pytest.param(None, id="text")],
+    [
+        pytest.param(0, id="empty"),
+        pytest.param(0.5, id="cut"),
+        pytest.param(None, id="text"),
+    ],
 )
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG)
     path = tmp_path / "checkpoint.safetensors"
     content = path.read_bytes()
     path.write_bytes(
-        b"this is no checkpoint" if keep is None else content[: int(keep * len(content))]
+        b"this is no checkpoint"
+        if keep is None
+        else content[: int(keep * len(content))]
     )
     with pytest.raises(
-        ValueError, match=r"expected a checkpoint, got a damaged file .*; delete it to start again"
+        ValueError,
+        match=r"expected a checkpoint, got a damaged file .*; delete it to start again",
     ):
         load_checkpoint(tmp_path, *parts(), CONFIG)
 
@@ -198,7 +225,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> 
     ("other", "message"),
     [
         pytest.param(
-            nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)), "size mismatch", id="another shape"
+            nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4)),
+            "size mismatch",
+            id="another shape",
         ),
         pytest.param(nn.Linear(2, 3), "Missing key", id="another module"),
     ],
@@ -208,5 +237,7 @@ def test_another_models_checkpoint_is_refused(
 ) -> None:
     save_checkpoint(tmp_path, *parts(), 1, CONFIG)
     optimiser = make_optimiser(other, OptimiserConfig())
-    with pytest.raises(ValueError, match=f"expected the weights of this model; {message}"):
+    with pytest.raises(
+        ValueError, match=f"expected the weights of this model; {message}"
+    ):
         load_checkpoint(tmp_path, other, optimiser, CONFIG)

@@ -28,7 +28,9 @@ def test_against_plain_loops(make_tiny: Callable[..., RegionModel]) -> None:
                 continue
             chances = []
             for region in range(3):
-                condition, annotations = model.conditions(maps, boxes[:, region : region + 1])
+                condition, annotations = model.conditions(
+                    maps, boxes[:, region : region + 1]
+                )
                 read = torch.tensor([[START, *sentence[:place]]])
                 logits, _ = model.generator(condition, annotations, read)
                 chances.append(float(logits[0, -1].softmax(0)[word]))

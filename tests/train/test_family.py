@@ -32,10 +32,14 @@ def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
     for name, section in values.items():
         if isinstance(section, dict) and name != "extractor":
             kept = {
-                key: SMALL.get(key, value) if value else value for key, value in section.items()
+                key: SMALL.get(key, value) if value else value
+                for key, value in section.items()
             }
             if "optimiser" in section:
-                kept["optimiser"] = section["optimiser"] | {"steps": 2, "checkpoint_every": 2}
+                kept["optimiser"] = section["optimiser"] | {
+                    "steps": 2,
+                    "checkpoint_every": 2,
+                }
             small[name] = kept
     return values | small
 
@@ -58,18 +62,26 @@ def shrunk(values: dict[str, Any], extractor: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_it_runs(
-    name: str, changes: dict[str, Any], tiny: dict[str, Any], toy_folder: Path, tmp_path: Path
+    name: str,
+    changes: dict[str, Any],
+    tiny: dict[str, Any],
+    toy_folder: Path,
+    tmp_path: Path,
 ) -> None:
     written = tomllib.loads((CONFIGS / f"{name}.toml").read_text())
     values = shrunk(written, tiny["extractor"])
     for section, more in changes.items():
         values[section] = values[section] | more
     recipe = Recipe.model_validate(values)
-    run = Run(recipe=recipe, data=toy_folder, out=tmp_path, log=lambda line: None, limit=8)
+    run = Run(
+        recipe=recipe, data=toy_folder, out=tmp_path, log=lambda line: None, limit=8
+    )
     vectors = None
     if recipe.vectors.aligner != "random":
         vectors = tmp_path / "vectors.txt"
-        write_word_vectors(vectors, ["a", "red", "circle"], np.eye(3, 8, dtype=np.float32))
+        write_word_vectors(
+            vectors, ["a", "red", "circle"], np.eye(3, 8, dtype=np.float32)
+        )
     folder = run_recipe(
         run,
         stages_of(recipe),

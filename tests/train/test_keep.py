@@ -35,7 +35,9 @@ def memory_of(model: RegionModel, photos: int = 30) -> Memory:
     return Memory(vectors, boxes)
 
 
-def test_written_and_read_in_principal_components(plain: RegionModel, tmp_path: Path) -> None:
+def test_written_and_read_in_principal_components(
+    plain: RegionModel, tmp_path: Path
+) -> None:
     memory = memory_of(plain)
     memory.save(tmp_path / "m.safetensors", plain.extractor, components=6)
     again = Memory.load(tmp_path / "m.safetensors", plain.extractor)
@@ -53,7 +55,9 @@ def test_no_memory_of_another_extractor(plain: RegionModel, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", ["cut", "other tensors"])
-def test_a_damaged_memory_is_told(plain: RegionModel, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_memory_is_told(
+    plain: RegionModel, tmp_path: Path, damage: str
+) -> None:
     path = tmp_path / "m.safetensors"
     memory_of(plain).save(path, plain.extractor, components=6)
     if damage == "cut":
@@ -62,7 +66,9 @@ def test_a_damaged_memory_is_told(plain: RegionModel, tmp_path: Path, damage: st
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
         save_file({"codes": torch.zeros(3)}, path, metadata=metadata)
-    with pytest.raises(ValueError, match="expected the memory of this model, got a damaged file"):
+    with pytest.raises(
+        ValueError, match="expected the memory of this model, got a damaged file"
+    ):
         Memory.load(path, plain.extractor)
 
 
@@ -74,7 +80,9 @@ def test_who_has_not_moved_is_not_held(
     assert kept.align_loss(plain.aligner, 0).item() == pytest.approx(0.0, abs=1e-5)
     moved = RegionModel(config=plain.config, vocabulary=plain.vocabulary).eval()
     moved.load_state_dict(plain.state_dict())
-    moved.generator.output.weight.data += 0.5 * torch.randn_like(moved.generator.output.weight)
+    moved.generator.output.weight.data += 0.5 * torch.randn_like(
+        moved.generator.output.weight
+    )
     moved.aligner.regions.project.weight.data *= -1
     assert kept.generate_loss(moved, 0).item() > at_rest
     assert kept.align_loss(moved.aligner, 0).item() > 0.1

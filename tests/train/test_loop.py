@@ -50,9 +50,15 @@ def squares(module: Part, calls: list[int] | None = None) -> Any:
         pytest.param(2, 10, 0.2, 1.0, id="cos 0"),
         pytest.param(6, 10, 0.2, 0.5, id="half way down: (1 + cos(pi/2)) / 2"),
         pytest.param(
-            4, 10, 0.2, (1 + math.sqrt(0.5)) / 2, id="a quarter down: (1 + cos(pi/4)) / 2"
+            4,
+            10,
+            0.2,
+            (1 + math.sqrt(0.5)) / 2,
+            id="a quarter down: (1 + cos(pi/4)) / 2",
         ),
-        pytest.param(9, 10, 0.2, (1 + math.cos(7 * math.pi / 8)) / 2, id="last: nearly 0"),
+        pytest.param(
+            9, 10, 0.2, (1 + math.cos(7 * math.pi / 8)) / 2, id="last: nearly 0"
+        ),
         pytest.param(0, 10, 0.0, 1.0, id="no warm-up"),
         pytest.param(0, 1, 0.05, 1.0, id="a single step"),
     ],
@@ -66,7 +72,10 @@ def test_rate(step: int, steps: int, warmup: float, share: float) -> None:
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 0.99])
 def test_rate_stays_in_its_range_rises_then_falls(steps: int, warmup: float) -> None:
-    rates = [rate_at(step, OptimiserConfig(steps=steps, warmup=warmup)) for step in range(steps)]
+    rates = [
+        rate_at(step, OptimiserConfig(steps=steps, warmup=warmup))
+        for step in range(steps)
+    ]
     top = rates.index(max(rates))
     assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
     assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(
@@ -110,16 +119,24 @@ def test_optimiser_groups(name: Any, kind: type, decay: float) -> None:
     [
         # loss = 10 w, gradient 10, clipped to 1; w = 2 - 0.5 * 1
         pytest.param({"grad_clip_by": "element", "grad_clip": 1.0}, 1.5, id="element"),
-        pytest.param({"grad_clip_by": "norm", "grad_clip": 1.0}, 1.5, id="norm of one weight"),
         pytest.param(
-            {"grad_clip_by": "norm", "grad_clip": 100.0}, -3.0, id="nothing to clip: 2 - 0.5 * 10"
+            {"grad_clip_by": "norm", "grad_clip": 1.0}, 1.5, id="norm of one weight"
+        ),
+        pytest.param(
+            {"grad_clip_by": "norm", "grad_clip": 100.0},
+            -3.0,
+            id="nothing to clip: 2 - 0.5 * 10",
         ),
     ],
 )
-def test_one_step_by_hand(tmp_path: Path, settings: dict[str, Any], moved: float) -> None:
+def test_one_step_by_hand(
+    tmp_path: Path, settings: dict[str, Any], moved: float
+) -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, 2.0)
-    config = OptimiserConfig(name="sgd", steps=1, learning_rate=0.5, warmup=0, **settings)
+    config = OptimiserConfig(
+        name="sgd", steps=1, learning_rate=0.5, warmup=0, **settings
+    )
     train(
         module,
         lambda step: {"loss": 10 * module.weight.sum()},
@@ -134,7 +151,9 @@ def test_norm_clips_all_weights_together(tmp_path: Path) -> None:
     module = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(module.weight)
     # gradient (3, 4), norm 5, clipped to norm 1: (0.6, 0.8); by element it would be (1, 1)
-    config = OptimiserConfig(name="sgd", steps=1, learning_rate=1.0, warmup=0, grad_clip=1.0)
+    config = OptimiserConfig(
+        name="sgd", steps=1, learning_rate=1.0, warmup=0, grad_clip=1.0
+    )
     terms = {"a": 3 * module.weight[0, 0], "b": 4 * module.weight[0, 1]}
     train(module, lambda step: terms, config, folder=tmp_path, log=lambda line: None)
     assert module.weight[0].tolist() == pytest.approx([-0.6, -0.8], abs=1e-5)
@@ -197,7 +216,9 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(
     ):
         train(module, terms, config, folder=tmp_path, log=lambda line: None)
     calls: list[int] = []
-    train(module, squares(module, calls), config, folder=tmp_path, log=lambda line: None)
+    train(
+        module, squares(module, calls), config, folder=tmp_path, log=lambda line: None
+    )
     assert calls == [2, 3, 4, 5], "it goes on where the last checkpoint stands"
 
 
@@ -208,7 +229,11 @@ def test_a_step_with_nothing_to_learn_is_passed_over(tmp_path: Path) -> None:
     good, before = squares(module), module.head.weight.detach().clone()
     config = OptimiserConfig(steps=2, checkpoint_every=1)
     train(
-        module, lambda step: good(step) if step else {}, config, folder=tmp_path, log=lines.append
+        module,
+        lambda step: good(step) if step else {},
+        config,
+        folder=tmp_path,
+        log=lines.append,
     )
     assert lines[0].split(" |")[0].strip() == "step 1/2" and " near " in lines[1]
     assert not torch.equal(before, module.head.weight)
@@ -266,5 +291,7 @@ def test_the_parts_of_a_batch_train_as_the_whole(tmp_path: Path) -> None:
             ),
         )
         modules.append(module)
-    for whole, parts in zip(modules[0].parameters(), modules[1].parameters(), strict=True):
+    for whole, parts in zip(
+        modules[0].parameters(), modules[1].parameters(), strict=True
+    ):
         assert torch.allclose(whole, parts, atol=1e-6)

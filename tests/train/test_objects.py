@@ -20,7 +20,12 @@ from regiontalk.objects.captioner import ObjectCaptioner, ObjectSpeaker, describ
 from regiontalk.objects.detectors import Detection
 from regiontalk.records import Example
 from regiontalk.train.loop import train
-from regiontalk.train.objects import ObjectsRecipe, ObjectsTerms, find_things, shared_vocabulary
+from regiontalk.train.objects import (
+    ObjectsRecipe,
+    ObjectsTerms,
+    find_things,
+    shared_vocabulary,
+)
 from regiontalk.train.sentences import sentence_numbers
 
 CONFIG = Path(__file__).parents[2] / "regiontalk" / "recipes" / "objects.toml"
@@ -47,13 +52,16 @@ class Oracle:
     reads: Any = "labels"
 
     def __init__(self, *sets: Any) -> None:
-        self.shapes = {scene.image.tobytes(): scene.shapes for scenes in sets for scene in scenes}
+        self.shapes = {
+            scene.image.tobytes(): scene.shapes for scenes in sets for scene in scenes
+        }
         self.asked = 0
 
     def detect(self, image: Image.Image) -> list[Detection]:
         self.asked += 1
         return [
-            Detection(shape.name, tuple(shape.box), 1.0) for shape in self.shapes[image.tobytes()]
+            Detection(shape.name, tuple(shape.box), 1.0)
+            for shape in self.shapes[image.tobytes()]
         ]
 
 
@@ -72,19 +80,31 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
         "a dog": [Detection("dog", left, 1.0)],
         "a cat": [Detection("cat", left, 1.0)],
         "there is a dog": [Detection("dog", right, 1.0)],
-        "a cat with a ball": [Detection("cat", left, 1.0), Detection("ball", ball, 1.0)],
+        "a cat with a ball": [
+            Detection("cat", left, 1.0),
+            Detection("ball", ball, 1.0),
+        ],
         "two dogs": [Detection("dog", left, 1.0), Detection("dog", left, 1.0)],
         "an empty street": [],
     }
     recipe = ObjectsRecipe.model_validate(
-        SMALL | {"batch": 6, "captions": 1, "optimiser": {"steps": 120, "learning_rate": 1e-2}}
+        SMALL
+        | {
+            "batch": 6,
+            "captions": 1,
+            "optimiser": {"steps": 120, "learning_rate": 1e-2},
+        }
     )
-    examples = [Example(Path(f"{row}.jpg"), (sentence,)) for row, sentence in enumerate(told)]
+    examples = [
+        Example(Path(f"{row}.jpg"), (sentence,)) for row, sentence in enumerate(told)
+    ]
     descriptions = [describe(things, (90, 90)) for things in told.values()]
     vocabulary = shared_vocabulary(examples, descriptions, 1)
     torch.manual_seed(0)
     model = ObjectSpeaker(config=recipe.objects, vocabulary=vocabulary)
-    terms = ObjectsTerms(model, descriptions, sentence_numbers(examples, vocabulary), recipe)
+    terms = ObjectsTerms(
+        model, descriptions, sentence_numbers(examples, vocabulary), recipe
+    )
     train(model.train(), terms, recipe.optimiser, folder=tmp_path, log=print)
     captioner = ObjectCaptioner(model=model, detector=Oracle())
     assert [text for text, _ in captioner.write(descriptions)] == list(told)
@@ -92,13 +112,18 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("detector", ["oracle", "another"])
 def test_a_killed_run_goes_on(
-    world: tuple[Path, Oracle], tmp_path: Path, detector: str, monkeypatch: pytest.MonkeyPatch
+    world: tuple[Path, Oracle],
+    tmp_path: Path,
+    detector: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data, oracle = world
     examples = read_split(data, "train")[0][:20]
     file = tmp_path / "things.jsonl"
     monkeypatch.setattr("regiontalk.train.objects.SAVE_EVERY", 8)
-    whole = find_things(examples, oracle, "oracle", tmp_path / "whole.jsonl", lambda line: None)
+    whole = find_things(
+        examples, oracle, "oracle", tmp_path / "whole.jsonl", lambda line: None
+    )
     calls = iter(range(20))
 
     class Dying(Oracle):
@@ -119,20 +144,25 @@ def test_a_killed_run_goes_on(
 def test_a_photo_that_cannot_be_opened_holds_nothing(tmp_path: Path) -> None:
     lines: list[str] = []
     broken = Example(tmp_path / "gone.jpg", ("a dog",), id="gone")
-    assert find_things([broken], Oracle(), "oracle", tmp_path / "things.jsonl", lines.append) == [
-        ([], (1, 1))
-    ]
+    assert find_things(
+        [broken], Oracle(), "oracle", tmp_path / "things.jsonl", lines.append
+    ) == [([], (1, 1))]
     assert "left empty" in lines[0] and "gone.jpg" in lines[0]
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "things.jsonl").write_text('{"detector": "oracle"}\n{"photo": ')
-    with pytest.raises(ValueError, match=r"things\.jsonl: expected what a detector found"):
+    with pytest.raises(
+        ValueError, match=r"things\.jsonl: expected what a detector found"
+    ):
         find_things([], Oracle(), "oracle", tmp_path / "things.jsonl", print)
 
 
 def test_one_vocabulary_for_reading_and_writing() -> None:
-    examples = [Example(Path("a.jpg"), ("a dog", "a cat")), Example(Path("b.jpg"), ("a dog",))]
+    examples = [
+        Example(Path("a.jpg"), ("a dog", "a cat")),
+        Example(Path("b.jpg"), ("a dog",)),
+    ]
     found = shared_vocabulary(examples, [[["two", "zebra"]], []], 2)
     assert (
         found.words[4:6] == ["a", "dog"]
@@ -155,11 +185,18 @@ def test_from_the_command_line(
     config = tmp_path / "small.toml"
     generator = SMALL["objects"]["generator"]
     flat = {key: value for key, value in SMALL["objects"].items() if key != "generator"}
-    sections = {"objects": flat, "objects.generator": generator, "optimiser": SMALL["optimiser"]}
+    sections = {
+        "objects": flat,
+        "objects.generator": generator,
+        "optimiser": SMALL["optimiser"],
+    }
     plain = {key: value for key, value in SMALL.items() if not isinstance(value, dict)}
     rows = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
     for name, values in sections.items():
-        rows += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        rows += [
+            f"[{name}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in values.items()),
+        ]
     config.write_text("\n".join(rows) + "\n")
     arguments = [
         "train",
@@ -180,8 +217,13 @@ def test_from_the_command_line(
     )
     assert "step 4/4" in (tmp_path / "out" / "log.txt").read_text()
     fewer = run([*arguments, "--limit", "19"])
-    assert fewer.exit_code == 0 and "1 photo gone: stage objects starts again" in fewer.stderr
-    photo = str(next((data / "flickr8k").rglob("*.jpg"), None) or next(data.rglob("*.png")))
+    assert (
+        fewer.exit_code == 0
+        and "1 photo gone: stage objects starts again" in fewer.stderr
+    )
+    photo = str(
+        next((data / "flickr8k").rglob("*.jpg"), None) or next(data.rglob("*.png"))
+    )
     spoken = run(
         [
             "objects",
@@ -197,7 +239,11 @@ def test_from_the_command_line(
     )
     assert spoken.exit_code == 0, spoken.output
     found = json.loads(spoken.stdout)
-    assert found["model"] == "small" and found["regions"] and found["caption"]["box"][:2] == [0, 0]
+    assert (
+        found["model"] == "small"
+        and found["regions"]
+        and found["caption"]["box"][:2] == [0, 0]
+    )
     assert len(list((tmp_path / "drawn").iterdir())) == 1
 
 
@@ -205,7 +251,9 @@ def test_from_the_command_line(
     ("arguments", "message"),
     [
         pytest.param(
-            ["objects"], "--detector and the stage objects need each other", id="no detector"
+            ["objects"],
+            "--detector and the stage objects need each other",
+            id="no detector",
         ),
         pytest.param(
             ["all", "--detector", "regions"],
@@ -238,7 +286,9 @@ def test_the_users_mistakes(tmp_path: Path, arguments: list[str], message: str) 
             *more,
         ]
     )
-    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), (
+        result.output
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def train(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["train", *map(str, arguments), "--threads", "1"])
 
 
-def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_path: Path) -> None:
+def test_the_tutorial_on_a_tiny_domain(
+    screens: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "mine"
     result = train(screens, "--out", out, "--start", tiny_folder)
     assert result.exit_code == 0, result.output
@@ -50,7 +52,9 @@ def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_pat
     assert f"--model {out}" in result.stdout
     rows = read_rows(out / "training" / "log.jsonl")
     assert {row["stage"] for row in rows} == {"align", "generate"}
-    assert all({"R@1", "loss"} <= set(row["dev"]) for row in rows if row["stage"] == "align")
+    assert all(
+        {"R@1", "loss"} <= set(row["dev"]) for row in rows if row["stage"] == "align"
+    )
     losses = [row["loss"]["captions"] for row in rows if row["stage"] == "generate"]
     assert losses[-1] < losses[0]
     assert (out / "training" / "report" / "index.html").is_file()
@@ -58,7 +62,9 @@ def test_the_tutorial_on_a_tiny_domain(screens: Path, tiny_folder: Path, tmp_pat
     model = RegionModel.from_folder(out)
     assert "button" in model.vocabulary and "woman" in model.vocabulary
     captioner = RegionCaptioner(predictor=TorchPredictor(model))
-    spoken = captioner.describe(str(screens / "screens" / "000100.png"), [(10, 60, 300, 200)])
+    spoken = captioner.describe(
+        str(screens / "screens" / "000100.png"), [(10, 60, 300, 200)]
+    )
     assert spoken.regions[0].text
     again = train(screens, "--out", out, "--start", tiny_folder)
     assert again.exit_code == 2 and "a finished model stands there" in again.stderr
@@ -91,7 +97,9 @@ def test_a_killed_run_goes_on_exactly(
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_names_alone_are_learnt(screens: Path, tiny_folder: Path, tmp_path: Path) -> None:
+def test_names_alone_are_learnt(
+    screens: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "named"
     shutil.copytree(screens, folder)
     write_rows(folder, [row | {"captions": []} for row in rows_of(folder)])
@@ -100,7 +108,9 @@ def test_names_alone_are_learnt(screens: Path, tiny_folder: Path, tmp_path: Path
     assert "words on your boxes" in result.stderr
 
 
-def write_rows(folder: Path, rows: list[dict[str, Any]], name: str = "photos.jsonl") -> None:
+def write_rows(
+    folder: Path, rows: list[dict[str, Any]], name: str = "photos.jsonl"
+) -> None:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / name).write_text(text, encoding="utf-8")
 
@@ -111,28 +121,40 @@ Change = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param(lambda rows: rows[:5], "at least 20 photos with words", id="five photos"),
         pytest.param(
-            lambda rows: [{"photo": row["photo"], "caption": "a screen"} for row in rows],
+            lambda rows: rows[:5], "at least 20 photos with words", id="five photos"
+        ),
+        pytest.param(
+            lambda rows: [
+                {"photo": row["photo"], "caption": "a screen"} for row in rows
+            ],
             "for all 24",
             id="all captions the same",
         ),
         pytest.param(
             lambda rows: [
-                {"photo": row["photo"], "boxes": [{"box": box["box"]} for box in row["boxes"]]}
+                {
+                    "photo": row["photo"],
+                    "boxes": [{"box": box["box"]} for box in row["boxes"]],
+                }
                 for row in rows
             ],
             "a box alone teaches no word",
             id="boxes only",
         ),
         pytest.param(
-            lambda rows: [{"photo": f"gone/{row['photo']}", "caption": "a b"} for row in rows],
+            lambda rows: [
+                {"photo": f"gone/{row['photo']}", "caption": "a b"} for row in rows
+            ],
             "at least 20 photos",
             id="no usable photo",
         ),
         pytest.param(
             lambda rows: [
-                {"photo": row["photo"], "caption": chr(0x4E00 + 7 * n) + chr(0x4E01 + 5 * n)}
+                {
+                    "photo": row["photo"],
+                    "caption": chr(0x4E00 + 7 * n) + chr(0x4E01 + 5 * n),
+                }
                 for n, row in enumerate(rows)
             ],
             "parted by blanks",
@@ -176,7 +198,11 @@ def test_a_photo_in_train_and_dev_is_refused(
     write_rows(folder, rows[:21], "train.jsonl")
     write_rows(folder, [*rows[21:], rows[0] | {"photo": "copy.png"}], "dev.jsonl")
     result = train(folder, "--out", tmp_path / "mine", "--start", tiny_folder)
-    assert result.exit_code == 2 and "copy.png" in result.stderr and "000100" in result.stderr
+    assert (
+        result.exit_code == 2
+        and "copy.png" in result.stderr
+        and "000100" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -184,10 +210,14 @@ def test_a_photo_in_train_and_dev_is_refused(
     [
         pytest.param(["nowhere"], "a folder with your own photos", id="no folder"),
         pytest.param(["generate"], "expected a recipe after it", id="no recipe"),
-        pytest.param([".", "--data", "x"], "--data: expected a recipe", id="a recipe's option"),
+        pytest.param(
+            [".", "--data", "x"], "--data: expected a recipe", id="a recipe's option"
+        ),
     ],
 )
-def test_wrong_words_on_the_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_wrong_words_on_the_line(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
     result = train(*arguments, "--out", tmp_path / "mine")
     assert result.exit_code == 2 and message in result.stderr
 
@@ -201,7 +231,9 @@ def test_old_words_keep_their_rows(make_tiny: Callable[..., RegionModel]) -> Non
     assert vocabulary.words[count:] == ["redcar"]
     before, after = start.state_dict(), grown.state_dict()
     for name, value in before.items():
-        assert torch.equal(after[name][: len(value)] if value.ndim else after[name], value)
+        assert torch.equal(
+            after[name][: len(value)] if value.ndim else after[name], value
+        )
     assert len(after["generator.embed.weight"]) == count + 1
 
 
@@ -244,7 +276,12 @@ def test_a_watched_stage_keeps_the_best_and_stops(tmp_path: Path) -> None:
     resumed.restore(module)
     assert module.weight.item() == 4 and resumed.best["dev"] == {"score": 0.5}
     assert [row["step"] for row in read_rows(tmp_path / "log.jsonl")] == [2, 4, 6, 8]
-    assert read_events(tmp_path / "events" / "align") == [(2, 0.1), (4, 0.5), (6, 0.4), (8, 0.3)]
+    assert read_events(tmp_path / "events" / "align") == [
+        (2, 0.1),
+        (4, 0.5),
+        (6, 0.4),
+        (8, 0.3),
+    ]
 
 
 def read_events(folder: Path) -> list[tuple[int, float]]:

@@ -13,7 +13,13 @@ from torch import Tensor
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example
 from regiontalk.train import photos
-from regiontalk.train.photos import AugmentConfig, PictureStore, augment, draw_changes, pad_boxes
+from regiontalk.train.photos import (
+    AugmentConfig,
+    PictureStore,
+    augment,
+    draw_changes,
+    pad_boxes,
+)
 from regiontalk.train.sentences import network_boxes
 
 SIZE = 40
@@ -55,14 +61,26 @@ def draws(
 @pytest.mark.parametrize(
     ("side", "start", "flip", "box", "moved", "kept"),
     [
-        pytest.param((1, 1), (0, 0), 1, (4, 8, 12, 24), (4, 8, 12, 24), True, id="nothing"),
+        pytest.param(
+            (1, 1), (0, 0), 1, (4, 8, 12, 24), (4, 8, 12, 24), True, id="nothing"
+        ),
         # mirrored: x1 = 40 - 12, x2 = 40 - 4
-        pytest.param((1, 1), (0, 0), 0, (4, 8, 12, 24), (28, 8, 36, 24), True, id="mirror"),
+        pytest.param(
+            (1, 1), (0, 0), 0, (4, 8, 12, 24), (28, 8, 36, 24), True, id="mirror"
+        ),
         # left half: x * 2; the height stays
-        pytest.param((0.5, 1), (0, 0), 1, (4, 8, 12, 24), (8, 8, 24, 24), True, id="left half"),
+        pytest.param(
+            (0.5, 1), (0, 0), 1, (4, 8, 12, 24), (8, 8, 24, 24), True, id="left half"
+        ),
         # crop from pixel 10 (a quarter) with side 20: x = (x - 10) * 2
         pytest.param(
-            (0.5, 0.5), (0.25, 0.25), 1, (14, 12, 20, 24), (8, 4, 20, 28), True, id="middle"
+            (0.5, 0.5),
+            (0.25, 0.25),
+            1,
+            (14, 12, 20, 24),
+            (8, 4, 20, 28),
+            True,
+            id="middle",
         ),
         # the same, mirrored: x1 = 40 - 20, x2 = 40 - 8
         pytest.param(
@@ -94,9 +112,13 @@ def draws(
             False,
             id="cut, too little is left",
         ),
-        pytest.param((0.5, 0.5), (0, 0), 1, (25, 25, 35, 35), (40, 40, 40, 40), False, id="gone"),
+        pytest.param(
+            (0.5, 0.5), (0, 0), 1, (25, 25, 35, 35), (40, 40, 40, 40), False, id="gone"
+        ),
         # 1 pixel wide becomes 2: under 4 pixels it is no place
-        pytest.param((0.5, 1), (0, 0), 1, (4, 8, 5, 24), (8, 8, 10, 24), False, id="too thin"),
+        pytest.param(
+            (0.5, 1), (0, 0), 1, (4, 8, 5, 24), (8, 8, 10, 24), False, id="too thin"
+        ),
     ],
 )
 def test_boxes_move_with_the_picture(
@@ -172,12 +194,17 @@ def test_augment_and_its_slow_twin(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("flip", "mirrored"),
-    [pytest.param(0.0, [False] * 8, id="never"), pytest.param(1.0, [True] * 8, id="always")],
+    [
+        pytest.param(0.0, [False] * 8, id="never"),
+        pytest.param(1.0, [True] * 8, id="always"),
+    ],
 )
 def test_share_of_mirrored_pictures(flip: float, mirrored: list[bool]) -> None:
     boxes = torch.tensor([[[2.0, 10, 12, 20]]]).repeat(8, 1, 1)
     config = AugmentConfig(min_crop=1.0, flip=flip, colour=0.0)
-    out, found, _ = augment(painted(boxes), boxes, torch.ones(8, 1, dtype=torch.bool), config)
+    out, found, _ = augment(
+        painted(boxes), boxes, torch.ones(8, 1, dtype=torch.bool), config
+    )
     assert (found[:, 0, 0] == 28).tolist() == mirrored
     whole = painted(boxes)
     torch.testing.assert_close(out, whole.flip(3) if flip else whole, atol=0.01, rtol=0)
@@ -187,7 +214,9 @@ def test_colour_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # draws 1, 0.5, 0 with most = 0.5: brightness x 1.5, contrast x 1, saturation x 0.5
     drawn = torch.tensor([1.0, 0.5, 0.0]).view(3, 1, 1, 1, 1)
     monkeypatch.setattr(
-        photos.torch, "rand", lambda *shape: drawn if len(shape) == 5 else torch.ones(shape)
+        photos.torch,
+        "rand",
+        lambda *shape: drawn if len(shape) == 5 else torch.ones(shape),
     )
     pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
     # brighter: 45, 90, 135; its grey is 90; half way to grey: 67.5, 90, 112.5
@@ -199,12 +228,16 @@ def test_colour_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("boxes", "shape", "mask"),
     [
-        pytest.param([2, 1], (2, 2, 4), [[True, True], [True, False]], id="two and one"),
+        pytest.param(
+            [2, 1], (2, 2, 4), [[True, True], [True, False]], id="two and one"
+        ),
         pytest.param([0, 0], (2, 1, 4), [[False], [False]], id="none at all"),
         pytest.param([], (0, 1, 4), [], id="no picture"),
     ],
 )
-def test_pad_boxes(boxes: list[int], shape: tuple[int, ...], mask: list[list[bool]]) -> None:
+def test_pad_boxes(
+    boxes: list[int], shape: tuple[int, ...], mask: list[list[bool]]
+) -> None:
     rows = [np.full((count, 4), count, dtype=np.float32) for count in boxes]
     padded, found = pad_boxes(rows)
     assert tuple(padded.shape) == shape and found.tolist() == mask
@@ -234,7 +267,12 @@ def test_boxes_stand_where_the_pixels_do(
     white = PictureStore([example], preprocessing).pixels[0].float().mean(0) > 200
     rows, columns = white.nonzero().unbind(1)
     (found,) = network_boxes(example, preprocessing).tolist()
-    seen = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
+    seen = [
+        int(columns.min()),
+        int(rows.min()),
+        int(columns.max()) + 1,
+        int(rows.max()) + 1,
+    ]
     assert found == pytest.approx(seen, abs=1.5)
 
 
@@ -270,7 +308,9 @@ def test_augment_config_refuses(values: dict[str, float], key: str) -> None:
     [
         # a quarter turn would need 90; at 45 degrees a square of side 10 about the centre is
         # enclosed by side 10 sqrt 2
-        pytest.param(45.0, (15, 15, 25, 25), (12.93, 12.93, 27.07, 27.07), id="about the centre"),
+        pytest.param(
+            45.0, (15, 15, 25, 25), (12.93, 12.93, 27.07, 27.07), id="about the centre"
+        ),
         pytest.param(0.0, (4, 8, 12, 24), (4, 8, 12, 24), id="not turned"),
     ],
 )
@@ -295,7 +335,9 @@ def test_paint_stays_inside_turned_boxes(seed: int) -> None:
     torch.manual_seed(seed)
     boxes = torch.tensor([[[14.0, 12, 24, 28]]]).repeat(6, 1, 1)
     config = AugmentConfig(min_crop=0.7, colour=0, turn=30)
-    pixels, found, mask = augment(painted(boxes), boxes, torch.ones(6, 1, dtype=torch.bool), config)
+    pixels, found, mask = augment(
+        painted(boxes), boxes, torch.ones(6, 1, dtype=torch.bool), config
+    )
     for picture, (box,), (kept,) in zip(pixels, found, mask, strict=True):
         if not kept:
             continue
@@ -330,17 +372,23 @@ def test_what_is_off_draws_nothing() -> None:
 @pytest.mark.parametrize(
     ("share", "turned"),
     [
-        pytest.param(1 / 3, [90.0, 30.0, 60.0], id="a third: each channel becomes the next"),
+        pytest.param(
+            1 / 3, [90.0, 30.0, 60.0], id="a third: each channel becomes the next"
+        ),
         pytest.param(0.0, [30.0, 60.0, 90.0], id="none"),
     ],
 )
-def test_hue_by_hand(monkeypatch: pytest.MonkeyPatch, share: float, turned: list[float]) -> None:
+def test_hue_by_hand(
+    monkeypatch: pytest.MonkeyPatch, share: float, turned: list[float]
+) -> None:
     monkeypatch.setattr(photos.torch, "rand", lambda *shape: torch.ones(shape))
     pixels = torch.tensor([30.0, 60.0, 90.0]).view(1, 3, 1, 1)
     angle = torch.full((1, 1, 1), 2 * math.pi * share)
     if share:
         drawn = draw_changes(1, AugmentConfig(hue=share)).hue
         assert drawn is not None and torch.equal(drawn, angle)
-    assert photos._turn_hue(pixels, angle).flatten().tolist() == pytest.approx(turned, abs=1e-3)
+    assert photos._turn_hue(pixels, angle).flatten().tolist() == pytest.approx(
+        turned, abs=1e-3
+    )
     grey = torch.full((1, 3, 2, 2), 77.0)
     torch.testing.assert_close(photos._turn_hue(grey, torch.full((1, 1, 1), 1.2)), grey)

@@ -41,7 +41,10 @@ def test_one_box_phrases() -> None:
     ("mask", "count", "chosen"),
     [
         pytest.param(
-            [[1, 1], [1, 1]], 5, {(0, 0, (4,)), (0, 1, (5,)), (1, 1, (6,))}, id="a wording once"
+            [[1, 1], [1, 1]],
+            5,
+            {(0, 0, (4,)), (0, 1, (5,)), (1, 1, (6,))},
+            id="a wording once",
         ),
         pytest.param(
             [[0, 1], [1, 1]],
@@ -60,9 +63,13 @@ def test_choose_phrases(mask: Any, count: int, chosen: set[Any]) -> None:
     ]
     is_visible = torch.tensor(mask, dtype=torch.bool)
     by_photo = choose_phrases(phrases, is_visible, count, random.Random(0))
-    triples = [(photo, *phrase) for photo, group in enumerate(by_photo) for phrase in group]
+    triples = [
+        (photo, *phrase) for photo, group in enumerate(by_photo) for phrase in group
+    ]
     assert {(photo, row, tuple(words)) for photo, row, words in triples} == chosen
-    one_each = choose_phrases(phrases, torch.ones(2, 2, dtype=torch.bool), 1, random.Random(0))
+    one_each = choose_phrases(
+        phrases, torch.ones(2, 2, dtype=torch.bool), 1, random.Random(0)
+    )
     assert [len(group) for group in one_each] == [1, 1]
 
 
@@ -74,7 +81,9 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
         update={"loss": "sum", "margin": 0.2, "sentence": sentence, "hidden": 12}
     )
     model.aligner = type(model.aligner)(
-        features=model.extractor.vector_size, vocabulary=len(model.vocabulary), config=config
+        features=model.extractor.vector_size,
+        vocabulary=len(model.vocabulary),
+        config=config,
     ).eval()
     maps = model.extractor(torch.rand(3, 3, 64, 64))
     boxes = torch.tensor([[0.0, 0, 30, 30], [10, 10, 60, 60]]).repeat(3, 1, 1)
@@ -89,7 +98,9 @@ def test_phrase_loss(make_tiny: Any, sentence: str) -> None:
         for other, (_, _, words) in enumerate(pairs):
             vectors, mask = model.aligner.encode_text([words])
             scores[k, other] = sum(
-                float(vectors[0, t] @ region) for t in range(vectors.shape[1]) if mask[0, t]
+                float(vectors[0, t] @ region)
+                for t in range(vectors.shape[1])
+                if mask[0, t]
             )
     expected = max_margin(scores, torch.arange(3), margin=0.2)
     embedded = embed_phrases(model, maps, boxes, chosen)

@@ -53,7 +53,9 @@ checkpoint_every = 2
 """
 
 
-def write_features(folder: Path, captioner: RegionCaptioner, examples: list[Example]) -> None:
+def write_features(
+    folder: Path, captioner: RegionCaptioner, examples: list[Example]
+) -> None:
     """Two to five regions a photo and the whole photo, as the bottom-up sets come."""
     folder.mkdir(exist_ok=True)
     model = captioner.predictor
@@ -75,7 +77,9 @@ def write_features(folder: Path, captioner: RegionCaptioner, examples: list[Exam
 
 
 @pytest.fixture(scope="module")
-def computed(toy_folder: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def computed(
+    toy_folder: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Features of all photos of the toy data but the third of train and the second of dev."""
     folder = tmp_path_factory.mktemp("computed") / "features"
     captioner = RegionCaptioner.from_pretrained(tiny_folder)
@@ -97,12 +101,23 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(
-    config: Path, computed: Path, toy_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    config: Path,
+    computed: Path,
+    toy_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A run's folder."""
     out = tmp_path_factory.mktemp("given") / "out"
     result = run(
-        "train", "align", config, "--data", toy_folder, "--features", computed, "--out", out
+        "train",
+        "align",
+        config,
+        "--data",
+        toy_folder,
+        "--features",
+        computed,
+        "--out",
+        out,
     )
     assert result.exit_code == 0, (result.output, result.exception)
     return out
@@ -118,9 +133,15 @@ def test_training_says_what_it_reads(trained: Path) -> None:
         "regions": 4,
     }
     card = (trained / "model/README.md").read_text()
-    assert "11 photos" in card and "given, 16 numbers a region" in card and "backbone" not in card
+    assert (
+        "11 photos" in card
+        and "given, 16 numbers a region" in card
+        and "backbone" not in card
+    )
     rows = np.load(trained / "features_given.npy", mmap_mode="r")
-    assert rows["vectors"].shape == (11, 5, 16) and sorted(set(rows["found"].tolist())) == [
+    assert rows["vectors"].shape == (11, 5, 16) and sorted(
+        set(rows["found"].tolist())
+    ) == [
         2,
         3,
         4,
@@ -133,9 +154,20 @@ def test_a_finished_run_is_only_loaded(
 ) -> None:
     first = (trained / "model/model.safetensors").read_bytes()
     again = run(
-        "train", "align", config, "--data", toy_folder, "--features", computed, "--out", trained
+        "train",
+        "align",
+        config,
+        "--data",
+        toy_folder,
+        "--features",
+        computed,
+        "--out",
+        trained,
     )
-    assert again.exit_code == 0 and (trained / "model/model.safetensors").read_bytes() == first
+    assert (
+        again.exit_code == 0
+        and (trained / "model/model.safetensors").read_bytes() == first
+    )
 
 
 def test_another_set_is_refused(
@@ -146,11 +178,23 @@ def test_another_set_is_refused(
     for path in other.iterdir():
         values = dict(np.load(path))
         np.savez(path, **(values | {"features": values["features"] * 2}))
-    result = run("train", "align", config, "--data", toy_folder, "--features", other, "--out", out)
+    result = run(
+        "train",
+        "align",
+        config,
+        "--data",
+        toy_folder,
+        "--features",
+        other,
+        "--out",
+        out,
+    )
     assert result.exit_code == 2 and "written with other settings" in result.stderr
 
 
-def test_evaluate_and_use(trained: Path, computed: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_evaluate_and_use(
+    trained: Path, computed: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     model, figures = trained / "model", tmp_path / "figures.json"
     options = ("--model", model, "--features", computed)
     result = run("evaluate", "all", *options, "--data", toy_folder, "--json", figures)
@@ -162,13 +206,18 @@ def test_evaluate_and_use(trained: Path, computed: Path, toy_folder: Path, tmp_p
         found["retrieval"]["counts"]["photos"] == 5
         and found["retrieval"]["counts"]["regions a photo"] == 5
     )
-    assert found["phrases"]["counts"]["boxes that compete"] == 5 and found["proposals"]["figures"]
+    assert (
+        found["phrases"]["counts"]["boxes that compete"] == 5
+        and found["proposals"]["figures"]
+    )
     assert "expected one that writes captions" in found["captions"]["notes"][0]
     assert "expected their own boxes" in found["alignment"]["notes"][0]
     example = read_split(toy_folder, "dev")[0][0]
     for verb in ("align", "locate"):
         result = run(verb, example.photo, example.captions[0], *options, "--json")
-        assert result.exit_code == 0 and json.loads(result.stdout)["matches"], result.output
+        assert result.exit_code == 0 and json.loads(result.stdout)["matches"], (
+            result.output
+        )
 
 
 def test_the_vectors_are_the_given_ones(
@@ -177,23 +226,33 @@ def test_the_vectors_are_the_given_ones(
     """The features of our own extractor, handed in as somebody else's, say what that extractor says."""
     photo = read_split(toy_folder, "dev")[0][2].photo  # of two regions
     own = RegionCaptioner.from_pretrained(tiny_folder)
-    given = RegionCaptioner.from_pretrained(trained / "model", source=PrecomputedRegions(computed))
+    given = RegionCaptioner.from_pretrained(
+        trained / "model", source=PrecomputedRegions(computed)
+    )
     count = len(np.load(computed / f"{photo.stem}.npz")["boxes"])
-    maps, theirs = (captioner.encode([captioner.open(photo)]) for captioner in (own, given))
+    maps, theirs = (
+        captioner.encode([captioner.open(photo)]) for captioner in (own, given)
+    )
     boxes, _ = own.predictor.propose(maps, count - 1)
     places, quality = given.predictor.propose(theirs, count - 1)
     np.testing.assert_allclose(places, boxes, rtol=0, atol=1e-3)
     vectors = given.predictor.region_features(theirs, places)
-    np.testing.assert_allclose(vectors, own.predictor.region_features(maps, boxes), atol=1e-5)
+    np.testing.assert_allclose(
+        vectors, own.predictor.region_features(maps, boxes), atol=1e-5
+    )
     assert (quality > 0).all()
 
 
 @pytest.mark.parametrize(
     ("verb", "extra", "message"),
     [
-        pytest.param("evaluate retrieval", "", "expected features of length 16", id="evaluate"),
+        pytest.param(
+            "evaluate retrieval", "", "expected features of length 16", id="evaluate"
+        ),
         pytest.param("locate", "", "name them with --features PATH", id="locate"),
-        pytest.param("caption", "", "expected features of length 16", id="a plain photo"),
+        pytest.param(
+            "caption", "", "expected features of length 16", id="a plain photo"
+        ),
         pytest.param(
             "caption",
             "--source features:FEATURES",
@@ -207,7 +266,10 @@ def test_the_vectors_are_the_given_ones(
             id="length",
         ),
         pytest.param(
-            "evaluate retrieval", "--features LONG", "length 16, got 17", id="length in evaluate"
+            "evaluate retrieval",
+            "--features LONG",
+            "length 16, got 17",
+            id="length in evaluate",
         ),
         pytest.param(
             "locate",
@@ -228,10 +290,16 @@ def test_the_vectors_are_the_given_ones(
             id="train, no such path",
         ),
         pytest.param(
-            "train", "--features MIXED", "expected features of length 16, got 17", id="two lengths"
+            "train",
+            "--features MIXED",
+            "expected features of length 16, got 17",
+            id="two lengths",
         ),
         pytest.param(
-            "train", "--features BARE", "_boxes.npy: expected the boxes of", id="no boxes"
+            "train",
+            "--features BARE",
+            "_boxes.npy: expected the boxes of",
+            id="no boxes",
         ),
         pytest.param(
             "train",
@@ -281,10 +349,18 @@ def test_refused(
     for name in ("LONG", "MIXED", "BARE", "EMPTY", "WILD"):
         (tmp_path / name).mkdir()
     shutil.copy(computed / f"{train[0].photo.stem}.npz", tmp_path / "MIXED")
-    np.savez(tmp_path / "MIXED" / f"{train[1].photo.stem}.npz", features=np.ones((1, 17)), **box)
-    np.savez(tmp_path / "LONG" / f"{dev[0].photo.stem}.npz", features=np.ones((1, 17)), **box)
     np.savez(
-        tmp_path / "WILD" / f"{train[0].photo.stem}.npz", features=np.full((1, 16), np.nan), **box
+        tmp_path / "MIXED" / f"{train[1].photo.stem}.npz",
+        features=np.ones((1, 17)),
+        **box,
+    )
+    np.savez(
+        tmp_path / "LONG" / f"{dev[0].photo.stem}.npz", features=np.ones((1, 17)), **box
+    )
+    np.savez(
+        tmp_path / "WILD" / f"{train[0].photo.stem}.npz",
+        features=np.full((1, 16), np.nan),
+        **box,
     )
     np.save(tmp_path / "BARE" / f"{train[0].photo.stem}.npy", np.ones((1, 16)))
     places = {"FEATURES": computed, "TINY": tiny_folder, "MODEL": trained / "model"}
@@ -293,7 +369,10 @@ def test_refused(
         for word in extra.split()
     }
     options = [str(names[word]) for word in extra.split()]
-    options = [option.replace("features:FEATURES", f"features:{computed}") for option in options]
+    options = [
+        option.replace("features:FEATURES", f"features:{computed}")
+        for option in options
+    ]
     if verb.startswith("train"):
         stage = verb.split()[1:] or ["align"]
         arguments = [
@@ -312,7 +391,9 @@ def test_refused(
         words = ["a red square"] if verb in ("align", "locate") else []
         arguments = [*verb.split(), *data, *words, *model, *options]
     result = run(*arguments)
-    lines = [line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")]
+    lines = [
+        line for line in result.stderr.splitlines() if line.startswith("regiontalk: ")
+    ]
     assert result.exit_code == 2 and len(lines) == 1 and message in lines[0], (
         result.output,
         result.exception,
@@ -322,16 +403,28 @@ def test_refused(
 def test_views_are_refused(computed: Path, toy_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="views: expected 1, got 2"):
         GivenFeatures(
-            PrecomputedRegions(computed), [], FeaturesConfig(views=2), tmp_path / "file", print
+            PrecomputedRegions(computed),
+            [],
+            FeaturesConfig(views=2),
+            tmp_path / "file",
+            print,
         )
 
 
-def test_two_photos_of_one_name(computed: Path, toy_folder: Path, tmp_path: Path) -> None:
+def test_two_photos_of_one_name(
+    computed: Path, toy_folder: Path, tmp_path: Path
+) -> None:
     photo = read_split(toy_folder, "train")[0][0].photo
     pair = [Example(photo), Example(tmp_path / photo.name)]
-    with pytest.raises(ValueError, match="expected two names, by which features are found"):
+    with pytest.raises(
+        ValueError, match="expected two names, by which features are found"
+    ):
         GivenFeatures(
-            PrecomputedRegions(computed), pair, FeaturesConfig(), tmp_path / "file", print
+            PrecomputedRegions(computed),
+            pair,
+            FeaturesConfig(),
+            tmp_path / "file",
+            print,
         )
 
 
@@ -343,13 +436,19 @@ def test_empty_places_count_for_nothing(
     """The loss of photos padded to 9 places against one that scores every photo on its own regions alone."""
     examples = read_split(toy_folder, "train")[0]
     given = GivenFeatures(
-        PrecomputedRegions(computed), examples, FeaturesConfig(regions=8), tmp_path / "file", print
+        PrecomputedRegions(computed),
+        examples,
+        FeaturesConfig(regions=8),
+        tmp_path / "file",
+        print,
     )
     features = given.freeze(Preprocessing(size=64))
     rows, texts = [0, 1, 2, 3], [[[4, 5]], [[6]], [[7, 8, 9]], [[5]]]
     torch.manual_seed(0)
     aligner = Aligner(
-        features=16, vocabulary=12, config=AlignerConfig(size=6, word_size=4, hidden=4, score=score)
+        features=16,
+        vocabulary=12,
+        config=AlignerConfig(size=6, word_size=4, hidden=4, score=score),
     )
     vectors, mask = features.read_vectors(rows), features.read_mask(rows)
     assert (
@@ -358,14 +457,20 @@ def test_empty_places_count_for_nothing(
         == [3, 4, 5, 6]
     )
     found = alignment_loss(
-        aligner, aligner.embed_regions(vectors), Texts.read(aligner, texts), drop_whole, mask
+        aligner,
+        aligner.embed_regions(vectors),
+        Texts.read(aligner, texts),
+        drop_whole,
+        mask,
     )
     words, word_mask = aligner.encode_text([text for own in texts for text in own])
     scores = []
     for row in rows:
         own = torch.from_numpy(
             np.array(
-                read_precomputed(PrecomputedRegions(computed), given.examples[row].photo, None)[1]
+                read_precomputed(
+                    PrecomputedRegions(computed), given.examples[row].photo, None
+                )[1]
             )
         )
         encoded = aligner.embed_regions(own.half().float()[None])
@@ -387,7 +492,9 @@ def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
             read, Preprocessing(size=64), PrecomputedConfig(features=3, regions=1)
         )
     )
-    assert one.boxes_xyxy.tolist() == [[[0, 0, 64, 64], [32, 0, 64, 32]]]  # the best by score
+    assert one.boxes_xyxy.tolist() == [
+        [[0, 0, 64, 64], [32, 0, 64, 32]]
+    ]  # the best by score
     # the whole photo: the mean
     np.testing.assert_allclose(one.regions, [[[1 / 3] * 3, [0.0, 1, 0]]], rtol=1e-6)
     four = PhotoFeatures(
@@ -395,7 +502,11 @@ def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
             read, Preprocessing(size=64), PrecomputedConfig(features=3, regions=4)
         )
     )
-    assert four.boxes_xyxy[0, 2:].tolist() == [[0, 0, 32, 64], [0, 32, 16, 64], [0, 0, 0, 0]]
+    assert four.boxes_xyxy[0, 2:].tolist() == [
+        [0, 0, 32, 64],
+        [0, 32, 16, 64],
+        [0, 0, 0, 0],
+    ]
     # 0 is no region
     np.testing.assert_allclose(four.objectness, [[1, 0.9, 0.2, 1e-6, 0]], rtol=1e-6)
     assert four.regions[0, 4].tolist() == [0, 0, 0]

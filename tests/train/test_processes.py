@@ -51,12 +51,18 @@ optimiser = {steps = 2, checkpoint_every = 1}
 """
 
 
-def launch(arguments: Sequence[str], count: int = 2) -> list[subprocess.CompletedProcess[str]]:
+def launch(
+    arguments: Sequence[str], count: int = 2
+) -> list[subprocess.CompletedProcess[str]]:
     """Start so many processes that find each other, as a launcher does; what each has left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    together = {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    together = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": "1",
+    }
     together |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     started = [
         subprocess.Popen(
@@ -74,7 +80,9 @@ def launch(arguments: Sequence[str], count: int = 2) -> list[subprocess.Complete
     ]
 
 
-def test_a_step_of_two_processes_is_that_of_one(toy_folder: Path, tmp_path: Path) -> None:
+def test_a_step_of_two_processes_is_that_of_one(
+    toy_folder: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("accelerate")
     results = launch([str(WORKER), str(toy_folder), str(tmp_path / "out")])
     assert [result.returncode for result in results] == [0, 0], (
@@ -98,10 +106,13 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
         result = CliRunner().invoke(app, [*arguments, str(tmp_path / name)])
         assert result.exit_code == 0, result.output
     two, one = (
-        load_file(tmp_path / name / "model" / "model.safetensors") for name in ("two", "one")
+        load_file(tmp_path / name / "model" / "model.safetensors")
+        for name in ("two", "one")
     )
     # bfloat16 steps, weights kept in half precision: the strict comparison is that of one step, above
-    distance = sum(float((two[key].float() - one[key].float()).square().sum()) for key in one)
+    distance = sum(
+        float((two[key].float() - one[key].float()).square().sum()) for key in one
+    )
     length = sum(float(one[key].float().square().sum()) for key in one)
     assert (distance / length) ** 0.5 < 1e-2
 
@@ -116,7 +127,15 @@ def test_a_launcher_without_accelerate(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    arguments = ["train", "all", "toy", "--data", str(toy_folder), "--out", str(tmp_path / "out")]
+    arguments = [
+        "train",
+        "all",
+        "toy",
+        "--data",
+        str(toy_folder),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
     assert result.stderr.strip() == (
@@ -137,4 +156,6 @@ def test_what_one_process_does_alone(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "out")])
-    assert result.exit_code == 2 and "expected one process, got 2" in result.stderr, result.output
+    assert result.exit_code == 2 and "expected one process, got 2" in result.stderr, (
+        result.output
+    )

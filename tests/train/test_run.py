@@ -71,7 +71,11 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
     ],
 )
 def test_a_killed_run_goes_on_exactly(
-    start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch, stage: str, step: int
+    start_run: Any,
+    tiny: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    step: int,
 ) -> None:
     straight = trained(start_run(tiny, "straight"))
     with monkeypatch.context() as patch:
@@ -80,7 +84,9 @@ def test_a_killed_run_goes_on_exactly(
             trained(start_run(tiny, "killed"))
     resumed = trained(start_run(tiny, "killed"))
     assert set(resumed) == set(straight)
-    assert [key for key, value in straight.items() if not torch.equal(value, resumed[key])] == []
+    assert [
+        key for key, value in straight.items() if not torch.equal(value, resumed[key])
+    ] == []
 
 
 def test_training_changes_every_part_and_a_finished_run_is_only_loaded(
@@ -89,11 +95,15 @@ def test_training_changes_every_part_and_a_finished_run_is_only_loaded(
     run = start_run(tiny)
     before, after = weights(run.build(None, None)), trained(run)
     moved = {
-        key.split(".")[0] for key, value in after.items() if not torch.equal(value, before[key])
+        key.split(".")[0]
+        for key, value in after.items()
+        if not torch.equal(value, before[key])
     }
     assert moved == {"extractor", "aligner", "generator"}
     monkeypatch.setattr(
-        loop, "rate_at", lambda *arguments: pytest.fail("a finished stage was trained again")
+        loop,
+        "rate_at",
+        lambda *arguments: pytest.fail("a finished stage was trained again"),
     )
     again = trained(start_run(tiny))
     assert all(torch.equal(again[key], value) for key, value in after.items())
@@ -110,7 +120,11 @@ def test_training_changes_every_part_and_a_finished_run_is_only_loaded(
     ],
 )
 def test_a_checkpoint_of_other_settings_is_refused(
-    start_run: Any, tiny: dict[str, Any], section: str, value: dict[str, Any], stage: str
+    start_run: Any,
+    tiny: dict[str, Any],
+    section: str,
+    value: dict[str, Any],
+    stage: str,
 ) -> None:
     trained(start_run(tiny))
     run = start_run(tiny | {section: tiny.get(section, {}) | value})
@@ -133,9 +147,12 @@ def test_another_generator_goes_on_from_the_same_regions(
     shutil.rmtree(start_run(silent).out / "generate")
     learnt: list[str] = []
     monkeypatch.setattr(
-        "regiontalk.train.run.train", lambda module, *_, **__: learnt.append(type(module).__name__)
+        "regiontalk.train.run.train",
+        lambda module, *_, **__: learnt.append(type(module).__name__),
     )
-    after = trained(start_run(silent | {"generator": tiny.get("generator", {}) | {"hidden": 24}}))
+    after = trained(
+        start_run(silent | {"generator": tiny.get("generator", {}) | {"hidden": 24}})
+    )
     assert learnt == ["Generator"]
     kept = [key for key in before if not key.startswith("generator.")]
     assert all(torch.equal(before[key], after[key]) for key in kept)
@@ -156,7 +173,9 @@ def test_a_stage_that_follows_another_beginning_is_refused(
 def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) -> None:
     first, run = trained(start_run(tiny)), start_run(tiny)
     lines: list[str] = []
-    run.examples[1] = replace(run.examples[1], boxes_xyxy=run.examples[1].boxes_xyxy + 1)
+    run.examples[1] = replace(
+        run.examples[1], boxes_xyxy=run.examples[1].boxes_xyxy + 1
+    )
     run.content, run.log = content_hash(run.examples), lines.append
     again = trained(run)
     named = [line for line in lines if "changed" in line]
@@ -164,9 +183,13 @@ def test_changed_data_start_a_stage_again(start_run: Any, tiny: dict[str, Any]) 
     assert "stage joint starts again" in named[0]
     assert (run.out / "joint" / "previous.checkpoint.safetensors").is_file()
     assert any(not torch.equal(first[key], again[key]) for key in first)
-    with pytest.raises(ValueError, match=r"written with other settings \(joint.batch 4 -> 3,"):
+    with pytest.raises(
+        ValueError, match=r"written with other settings \(joint.batch 4 -> 3,"
+    ):
         trained(start_run(tiny | {"joint": tiny["joint"] | {"batch": 3}}))
-    with pytest.raises(ValueError, match=r"written with other settings \(.*seed 0 -> 1"):
+    with pytest.raises(
+        ValueError, match=r"written with other settings \(.*seed 0 -> 1"
+    ):
         trained(start_run(tiny | {"seed": 1}))
 
 
@@ -176,18 +199,32 @@ def test_fewer_photos_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
     lines: list[str] = []
     run.log = lines.append
     trained(run)
-    assert any(line.startswith("1 photo gone: stage joint starts again") for line in lines)
+    assert any(
+        line.startswith("1 photo gone: stage joint starts again") for line in lines
+    )
 
 
 def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
     """The alignment stage on another model's extractor, and the aligned embedding as the generator's condition."""
     first = start_run(tiny, "first")
     folder = run_recipe(
-        first, stages_of(first.recipe), start=None, weights=None, published=False, card="card"
+        first,
+        stages_of(first.recipe),
+        start=None,
+        weights=None,
+        published=False,
+        card="card",
     )
     values = {
         key: tiny[key]
-        for key in ("min_count", "extractor", "decoding", "features", "align", "generate")
+        for key in (
+            "min_count",
+            "extractor",
+            "decoding",
+            "features",
+            "align",
+            "generate",
+        )
     }
     values |= {"name": "paper", "aligner": {"size": 6, "word_size": 5, "hidden": 4}}
     values |= {"generator": {"hidden": 7, "word_size": 5, "source": "embedding"}}
@@ -197,12 +234,15 @@ def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -
     for name in stages_of(second.recipe):
         second.stage(name, model)
     assert all(
-        torch.equal(value, taken[key]) for key, value in model.extractor.state_dict().items()
+        torch.equal(value, taken[key])
+        for key, value in model.extractor.state_dict().items()
     )
     assert model.condition_size() == 12, "the region's embedding and the photo's"
 
 
-def test_phrases_teach_where_they_are_asked_for(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_phrases_teach_where_they_are_asked_for(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     run = start_run(
         tiny
         | {
@@ -226,14 +266,17 @@ def test_proposals_alone(start_run: Any, tiny: dict[str, Any]) -> None:
     off = {"weight_sentence": 0, "weight_span": 0, "weight_caption": 0, "batch": 4}
     values = {key: tiny[key] for key in ("name", "extractor", "aligner", "generator")}
     run = start_run(
-        values | {"proposer": off | {"optimiser": {"steps": 2, "backbone_learning_rate": 0}}}
+        values
+        | {"proposer": off | {"optimiser": {"steps": 2, "backbone_learning_rate": 0}}}
     )
     before, after = weights(run.build(None, None)), trained(run)
     moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
-    assert {key.split(".")[1] for key in moved} == {"proposals", "norm"}, "the backbone's rate is 0"
-    assert all("running" in key or "tracked" in key for key in moved if ".norm." in key), (
-        "only statistics"
+    assert {key.split(".")[1] for key in moved} == {"proposals", "norm"}, (
+        "the backbone's rate is 0"
     )
+    assert all(
+        "running" in key or "tracked" in key for key in moved if ".norm." in key
+    ), "only statistics"
 
 
 @pytest.mark.parametrize(
@@ -264,16 +307,24 @@ def test_without_boxes_the_proposals_stay_as_they_were(
         if not torch.equal(value, before[key])
     ]
     assert bool(moved) == boxed
-    assert any("left out, no photo of the data has a box" in line for line in lines) != boxed
     assert (
-        any("boxes are random: no photo of the data has a box" in line for line in lines) != boxed
+        any("left out, no photo of the data has a box" in line for line in lines)
+        != boxed
+    )
+    assert (
+        any(
+            "boxes are random: no photo of the data has a box" in line for line in lines
+        )
+        != boxed
     )
 
 
 def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> None:
     run = start_run({key: value for key, value in tiny.items() if key != "align"})
     assert stages_of(run.recipe) == ["joint", "generate"]
-    with pytest.raises(ValueError, match=r"recipe 'tiny': expected a section \[align\], got none"):
+    with pytest.raises(
+        ValueError, match=r"recipe 'tiny': expected a section \[align\], got none"
+    ):
         run.stage("align", run.build(None, None))
 
 
@@ -296,9 +347,9 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         assert getattr(recipe, part) == getattr(shipped, part)
     written, used = recipe.decoding.model_dump(), shipped.decoding.model_dump()
     for calibration in ("photo", "region"):
-        assert written.pop(calibration) == pytest.approx(used.pop(calibration), abs=6e-5), (
-            calibration
-        )
+        assert written.pop(calibration) == pytest.approx(
+            used.pop(calibration), abs=6e-5
+        ), calibration
     assert written == used
 
 
@@ -328,7 +379,9 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         ),
         pytest.param(
             'name = "x"\n[generate]\nattention_penalty = 1.0\n',
-            ["recipe.toml: cannot meet: generate.attention_penalty and generator.attention = 0"],
+            [
+                "recipe.toml: cannot meet: generate.attention_penalty and generator.attention = 0"
+            ],
             id="a penalty on nothing",
         ),
         pytest.param(
@@ -340,7 +393,9 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
         pytest.param(b"\xff\xfe", ["name: Field required"], id="an empty UTF-16 text"),
     ],
 )
-def test_recipes_that_are_refused(tmp_path: Path, text: str | bytes, messages: list[str]) -> None:
+def test_recipes_that_are_refused(
+    tmp_path: Path, text: str | bytes, messages: list[str]
+) -> None:
     path = tmp_path / "recipe.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError) as caught:
@@ -357,7 +412,11 @@ def own_data(folder: Path, captions: bool = True, boxed: bool = True) -> Path:
     for scene in make_scenes(12, 5):
         name = scene.example.id
         scene.image.save(folder / name)
-        boxes = [{"box": list(shape.box), "phrase": shape.name} for shape in scene.shapes if boxed]
+        boxes = [
+            {"box": list(shape.box), "phrase": shape.name}
+            for shape in scene.shapes
+            if boxed
+        ]
         rows.append(
             {
                 "photo": name,
@@ -387,9 +446,14 @@ def as_toml(values: dict[str, Any], prefix: str = "") -> str:
 
 
 def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
-    data, config, out = own_data(tmp_path / "mine"), tmp_path / "mine.toml", tmp_path / "out"
+    data, config, out = (
+        own_data(tmp_path / "mine"),
+        tmp_path / "mine.toml",
+        tmp_path / "out",
+    )
     steps = {
-        name: tiny[name] | {"optimiser": {"steps": 2}} for name in ("joint", "align", "generate")
+        name: tiny[name] | {"optimiser": {"steps": 2}}
+        for name in ("joint", "align", "generate")
     }
     config.write_text(as_toml(tiny | steps))
     assert tomllib.loads(config.read_text()) == tiny | steps
@@ -398,16 +462,23 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     folder = Path(result.stdout.strip())
     assert folder == out / "model"
-    assert "12 photos of the training split of `mine`" in (folder / "README.md").read_text()
+    assert (
+        "12 photos of the training split of `mine`"
+        in (folder / "README.md").read_text()
+    )
     found = RegionCaptioner.from_pretrained(folder).caption(
         data / make_scenes(1, 5)[0].example.id, regions=3
     )
-    assert found.model == "tiny" and found.size_wh == (64, 64) and found.caption is not None
+    assert (
+        found.model == "tiny"
+        and found.size_wh == (64, 64)
+        and found.caption is not None
+    )
     first = (folder / "model.safetensors").read_bytes()
     again = CliRunner().invoke(app, arguments)
-    assert again.exit_code == 0 and (folder / "model.safetensors").read_bytes() == first, (
-        "nothing is left to train"
-    )
+    assert (
+        again.exit_code == 0 and (folder / "model.safetensors").read_bytes() == first
+    ), "nothing is left to train"
     assert "step 2/2" in (out / "log.txt").read_text()
 
 
@@ -427,7 +498,10 @@ def test_own_data_end_to_end(tiny: dict[str, Any], tmp_path: Path) -> None:
             id="no such stage",
         ),
         pytest.param(
-            "all", ["--published", "--start", "mini"], "exclude each other", id="two beginnings"
+            "all",
+            ["--published", "--start", "mini"],
+            "exclude each other",
+            id="two beginnings",
         ),
         pytest.param("all", ["--start", "nowhere"], "nowhere", id="no such model"),
     ],
@@ -453,18 +527,28 @@ def test_the_users_mistakes(
         *extra,
     ]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), (
+        result.output
+    )
 
 
 def test_data_without_words_is_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
     data = own_data(tmp_path / "mine", captions=False, boxed=False)
     with pytest.raises(
-        ValueError, match="expected training photos with words, got 0 photos; the lines above"
+        ValueError,
+        match="expected training photos with words, got 0 photos; the lines above",
     ):
-        Run(recipe=Recipe.model_validate(tiny), data=data, out=tmp_path, log=lambda line: None)
+        Run(
+            recipe=Recipe.model_validate(tiny),
+            data=data,
+            out=tmp_path,
+            log=lambda line: None,
+        )
 
 
-def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_phrases_on_boxes_alone_teach_region_captions(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
     data = own_data(tmp_path / "mine", captions=False)
     generator = tiny["generator"] | {
         "attention": 0,
@@ -472,7 +556,13 @@ def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_
         "source": "feature",
         "places": False,
     }
-    stage = {"batch": 4, "captions": 1, "pairs": 0, "phrases": 2, "optimiser": {"steps": 2}}
+    stage = {
+        "batch": 4,
+        "captions": 1,
+        "pairs": 0,
+        "phrases": 2,
+        "optimiser": {"steps": 2},
+    }
     recipe = {
         key: value
         for key, value in tiny.items()
@@ -481,18 +571,30 @@ def test_phrases_on_boxes_alone_teach_region_captions(tiny: dict[str, Any], tmp_
     recipe |= {"generator": generator | {"geometry": True}, "generate": stage}
     lines: list[str] = []
     run = Run(
-        recipe=Recipe.model_validate(recipe), data=data, out=tmp_path / "out", log=lines.append
+        recipe=Recipe.model_validate(recipe),
+        data=data,
+        out=tmp_path / "out",
+        log=lines.append,
     )
-    folder = run_recipe(run, ["generate"], start=None, weights=None, published=False, card="card")
+    folder = run_recipe(
+        run, ["generate"], start=None, weights=None, published=False, card="card"
+    )
     model = RegionModel.from_folder(folder)
-    assert {"red", "square"} <= set(model.vocabulary.words)  # words of the phrases alone
+    assert {"red", "square"} <= set(
+        model.vocabulary.words
+    )  # words of the phrases alone
     assert any("phrases " in line for line in lines)
 
 
 def test_the_backbone_moves_again_after_a_stage_that_froze_it(
     start_run: Any, tiny: dict[str, Any]
 ) -> None:
-    only_places = {"weight_sentence": 0.0, "weight_span": 0.0, "weight_caption": 0.0, "batch": 4}
+    only_places = {
+        "weight_sentence": 0.0,
+        "weight_span": 0.0,
+        "weight_caption": 0.0,
+        "batch": 4,
+    }
     still = only_places | {"optimiser": {"steps": 2, "backbone_learning_rate": 0.0}}
     run = start_run(tiny | {"proposer": still, "warm": tiny["align"]})
     model = run.build(None, None)
@@ -530,9 +632,9 @@ def test_a_generator_that_reads_its_own_words_is_rewarded_and_judges_pairs(
         if " pairs " in line and "step" in line
     ]
     assert halves == [[True, False], [False, True]] * 2, lines
-    assert sum("inferred pairs" in line for line in lines) == 2 and "EM round 1 of 1" in "".join(
-        lines
-    )
+    assert sum(
+        "inferred pairs" in line for line in lines
+    ) == 2 and "EM round 1 of 1" in "".join(lines)
     with monkeypatch.context() as patch:
         kill_at(patch, "generate", 3)
         with pytest.raises(KeyboardInterrupt):
@@ -565,7 +667,9 @@ def test_few_photos_keep_their_words(
     assert any(line.startswith(expected) for line in lines) if expected else True
 
 
-def test_captions_without_words_are_refused(tiny: dict[str, Any], tmp_path: Path) -> None:
+def test_captions_without_words_are_refused(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
     run, _ = small_run(tiny, tmp_path, ["\U0001f431"])
     with pytest.raises(
         ValueError, match="expected words of letters or digits, got none in 1 photos"
@@ -573,7 +677,9 @@ def test_captions_without_words_are_refused(tiny: dict[str, Any], tmp_path: Path
         run.build(None, None)
 
 
-def small_run(values: dict[str, Any], folder: Path, captions: list[str]) -> tuple[Run, list[str]]:
+def small_run(
+    values: dict[str, Any], folder: Path, captions: list[str]
+) -> tuple[Run, list[str]]:
     """A run on one photo, and its lines."""
     Image.new("RGB", (20, 10)).save(folder / "a.png")
     row = {"photo": "a.png", "captions": captions}

@@ -12,7 +12,11 @@ from regiontalk.metrics.cider import cider_d
 from regiontalk.runtime.search import greedy
 from regiontalk.runtime.torch_engine import search_step
 from regiontalk.text.vocabulary import END, PAD, START, Vocabulary
-from regiontalk.train.self_critical import CiderReward, self_critical_loss, with_own_words
+from regiontalk.train.self_critical import (
+    CiderReward,
+    self_critical_loss,
+    with_own_words,
+)
 
 VOCABULARY = Vocabulary(["a", "dog", "runs", "cat", "sits"], [8, 4, 2, 2, 2])
 
@@ -20,7 +24,9 @@ VOCABULARY = Vocabulary(["a", "dog", "runs", "cat", "sits"], [8, 4, 2, 2, 2])
 @pytest.fixture
 def generator() -> Generator:
     torch.manual_seed(0)
-    config = GeneratorConfig(cell="gru", hidden=8, word_size=6, attention=4, dropout=0.5)
+    config = GeneratorConfig(
+        cell="gru", hidden=8, word_size=6, attention=4, dropout=0.5
+    )
     return Generator(features=3, annotation=4, vocabulary=VOCABULARY, config=config)
 
 
@@ -32,10 +38,14 @@ def given(rows: int) -> tuple[Tensor, Tensor]:
 def test_own_words_stand_where_people_wrote_words(generator: Generator) -> None:
     words = torch.tensor([[START, 4, 5, 6], [START, 4, PAD, PAD]]).repeat(50, 1)
     condition, annotations = given(100)
-    assert torch.equal(with_own_words(generator, condition, annotations, words, 0.0), words)
+    assert torch.equal(
+        with_own_words(generator, condition, annotations, words, 0.0), words
+    )
     torch.manual_seed(2)
     mixed = with_own_words(generator, condition, annotations, words, 1.0)
-    assert torch.equal(mixed[:, 0], words[:, 0]) and torch.equal(mixed == PAD, words == PAD)
+    assert torch.equal(mixed[:, 0], words[:, 0]) and torch.equal(
+        mixed == PAD, words == PAD
+    )
     assert mixed[:, 1:][words[:, 1:] != PAD].min() >= 4, (
         "START, END and unknown words are never read as one's own"
     )
@@ -46,7 +56,9 @@ def test_own_words_stand_where_people_wrote_words(generator: Generator) -> None:
 
 def test_own_words_are_drawn_from_the_model(generator: Generator) -> None:
     """The share of each second word, against the model's own probabilities."""
-    condition, annotations = (part[:1].expand(4000, *part.shape[1:]) for part in given(1))
+    condition, annotations = (
+        part[:1].expand(4000, *part.shape[1:]) for part in given(1)
+    )
     words = torch.tensor([[START, 4, 4]]).expand(4000, -1)
     torch.manual_seed(4)
     mixed = with_own_words(generator.eval(), condition, annotations, words, 1.0)
@@ -60,10 +72,17 @@ def test_the_reward_is_cider_with_end_as_a_word() -> None:
     sentences = [[[4, 5, 6], [5, 6]], [[4, 7, 8]], []]
     reward = CiderReward(sentences, VOCABULARY)
     captions = [(4, 5, 6), (4, 7)]
-    words = [["a dog runs <end>".split(), "dog runs <end>".split()], ["a cat sits <end>".split()]]
+    words = [
+        ["a dog runs <end>".split(), "dog runs <end>".split()],
+        ["a cat sits <end>".split()],
+    ]
     expected = cider_d(["a dog runs <end>".split(), "a cat <end>".split()], words)
-    assert reward([0, 1], captions).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
-    assert reward([1], captions[1:]).tolist() == pytest.approx(expected.tolist()[1:], rel=1e-5)
+    assert reward([0, 1], captions).tolist() == pytest.approx(
+        expected.tolist(), rel=1e-5
+    )
+    assert reward([1], captions[1:]).tolist() == pytest.approx(
+        expected.tolist()[1:], rel=1e-5
+    )
 
 
 def test_it_learns_what_is_rewarded(generator: Generator) -> None:
@@ -102,11 +121,17 @@ def test_an_end_that_was_forced_is_nobodys_choice(generator: Generator) -> None:
         drawn.extend(captions)
         return torch.tensor([3.0, 1.0])
 
-    loss = self_critical_loss(generator, condition, annotations, [0], reward, draws=2, max_words=1)  # type: ignore[arg-type]
+    loss = self_critical_loss(
+        generator, condition, annotations, [0], reward, draws=2, max_words=1
+    )  # type: ignore[arg-type]
     logits, _ = generator.eval()(condition, annotations, torch.tensor([[START]]))
-    first, second = (logits[0, 0].log_softmax(0)[words[0] if words else END] for words in drawn)
+    first, second = (
+        logits[0, 0].log_softmax(0)[words[0] if words else END] for words in drawn
+    )
     # each caption against the other: 3 - 1 = 2 and 1 - 3 = -2, over two words
-    assert loss.item() == pytest.approx((-(2 * first - 2 * second) / 2).item(), abs=2e-2)
+    assert loss.item() == pytest.approx(
+        (-(2 * first - 2 * second) / 2).item(), abs=2e-2
+    )
 
 
 def test_one_draw_has_nothing_to_be_compared_with(generator: Generator) -> None:

@@ -20,7 +20,12 @@ from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
 from regiontalk.train.stages import GenerateStage, make_stage
 
-PLAIN: dict[str, Any] = {"start": None, "weights": None, "published": False, "card": "card"}
+PLAIN: dict[str, Any] = {
+    "start": None,
+    "weights": None,
+    "published": False,
+    "card": "card",
+}
 
 
 def listen(run: Run) -> list[str]:
@@ -42,7 +47,9 @@ def test_a_stage_begins_with_what_the_earlier_ones_left(
     start_run: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = saved(
-        run_recipe(start_run(tiny, "straight"), stages_of(Recipe.model_validate(tiny)), **PLAIN)
+        run_recipe(
+            start_run(tiny, "straight"), stages_of(Recipe.model_validate(tiny)), **PLAIN
+        )
     )
     for name in ("joint", "align", "generate"):
         folder = run_recipe(start_run(tiny), [name], **PLAIN)
@@ -58,12 +65,16 @@ def test_a_stage_begins_with_what_the_earlier_ones_left(
     ]
 
 
-def test_stages_that_have_not_run_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_stages_that_have_not_run_are_named(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     run = start_run(tiny)
     lines = listen(run)
     run_recipe(run, ["align"], **PLAIN)
     assert "stage joint: has not run; going on without it" in lines
-    assert not any("boxes are random" in line for line in lines), "the recipe has a stage for them"
+    assert not any("boxes are random" in line for line in lines), (
+        "the recipe has a stage for them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,9 @@ def test_stages_that_have_not_run_are_named(start_run: Any, tiny: dict[str, Any]
     [
         pytest.param({"seed": 1}, "joint", id="another seed"),
         pytest.param(
-            {"warm": {"batch": 4, "optimiser": {"steps": 1}}}, "joint", id="a stage before it"
+            {"warm": {"batch": 4, "optimiser": {"steps": 1}}},
+            "joint",
+            id="a stage before it",
         ),
     ],
 )
@@ -102,7 +115,9 @@ def test_another_extractor_is_refused(start_run: Any, tiny: dict[str, Any]) -> N
         run.stage("joint", model)
 
 
-def test_settings_name_the_vectors_and_the_beginning(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_settings_name_the_vectors_and_the_beginning(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     run = start_run(tiny)
     model = run.build(None, None)
     for name in stages_of(run.recipe):
@@ -135,7 +150,10 @@ def test_features_belong_to_their_extractor(
 def without_a_neck(tiny: dict[str, Any]) -> dict[str, Any]:
     """Whole photos on the map as the backbone leaves it."""
     _, middle, final = Backbone(tiny["extractor"]["backbone"]).channels
-    values = {key: tiny[key] for key in ("name", "min_count", "aligner", "generator", "decoding")}
+    values = {
+        key: tiny[key]
+        for key in ("name", "min_count", "aligner", "generator", "decoding")
+    }
     return values | {
         "extractor": tiny["extractor"] | {"neck": False, "features": middle + final},
         "features": {"regions": 0},
@@ -147,7 +165,9 @@ def statistics(run: Run, tracked: int = 0) -> tuple[Tensor, Tensor]:
     """Of the map, after the stage; ``tracked`` batches have trained them before."""
     model = run.build(None, None)
     norm = model.extractor.norm
-    assert isinstance(norm, torch.nn.BatchNorm2d) and norm.num_batches_tracked is not None
+    assert (
+        isinstance(norm, torch.nn.BatchNorm2d) and norm.num_batches_tracked is not None
+    )
     norm.num_batches_tracked.fill_(tracked)
     run.stage("generate", model)
     assert norm.running_mean is not None and norm.running_var is not None
@@ -160,7 +180,10 @@ def test_a_map_without_a_neck_is_standardised(
     run = start_run(without_a_neck(tiny))
     lines = listen(run)
     mean, variance = statistics(run)
-    assert "statistics of the map from 12 photos" in lines and "boxes are random" in lines[0]
+    assert (
+        "statistics of the map from 12 photos" in lines
+        and "boxes are random" in lines[0]
+    )
     plain = run.build(None, None).eval()  # its statistics are still 0 and 1
     with torch.no_grad():
         raw = plain.extractor(
@@ -177,7 +200,9 @@ def test_a_map_without_a_neck_is_standardised(
     )
 
 
-def test_statistics_that_were_trained_stay(start_run: Any, tiny: dict[str, Any]) -> None:
+def test_statistics_that_were_trained_stay(
+    start_run: Any, tiny: dict[str, Any]
+) -> None:
     mean, variance = statistics(start_run(without_a_neck(tiny)), tracked=1)
     assert not mean.any() and (variance == 1).all()
 
@@ -228,13 +253,19 @@ def test_parts_that_cannot_meet(values: dict[str, Any], message: str) -> None:
         Recipe.model_validate({"name": "x"} | values)
 
 
-def test_the_card_names_the_backbone_that_ran(tiny: dict[str, Any], tiny_folder: Path) -> None:
+def test_the_card_names_the_backbone_that_ran(
+    tiny: dict[str, Any], tiny_folder: Path
+) -> None:
     plan = Recipe.model_validate(tiny)
-    alone = model_card(plan, extractor=extractor_sizes(plan, None), data="toy", photos=12)
+    alone = model_card(
+        plan, extractor=extractor_sizes(plan, None), data="toy", photos=12
+    )
     assert "- backbone: `test_byobnet`\n" in alone
     sizes = extractor_sizes(plan, str(tiny_folder))
     assert sizes.backbone == "test_efficientnet" and sizes.pool == plan.extractor.pool
-    card = model_card(plan, extractor=sizes, data="toy", photos=12, start=str(tiny_folder))
+    card = model_card(
+        plan, extractor=sizes, data="toy", photos=12, start=str(tiny_folder)
+    )
     assert "- backbone: `test_efficientnet`, with the extractor of `tiny`\n" in card
     assert "test_byobnet" not in card and str(tiny_folder) not in card
     assert ExtractorConfig().backbone in model_card(
@@ -246,10 +277,18 @@ def test_the_card_names_the_backbone_that_ran(tiny: dict[str, Any], tiny_folder:
 def test_a_batch_in_parts_has_the_same_gradient(
     start_run: Any, tiny: dict[str, Any], parts: int
 ) -> None:
-    still = tiny | {"generator": tiny["generator"] | {"dropout": 0.0, "condition_dropout": 0.0}}
+    still = tiny | {
+        "generator": tiny["generator"] | {"dropout": 0.0, "condition_dropout": 0.0}
+    }
     gradients, sums = [], []
     for count in (1, parts):
-        stage = {"captions": 2, "pairs": 2, "attention_penalty": 0.5, "unseen": 2, "parts": count}
+        stage = {
+            "captions": 2,
+            "pairs": 2,
+            "attention_penalty": 0.5,
+            "unseen": 2,
+            "parts": count,
+        }
         run = start_run(still | {"generate": tiny["generate"] | stage})
         model = run.build(None, None)
         run.unseen = [" ".join([*model.vocabulary.words[4:6], "unknownword"]), "a"]

@@ -56,11 +56,17 @@ def test_answers_are_a_data_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param('{"photo": "a.png"}\nnonsense\n', "line 2: expected a JSON object", id="text"),
+        pytest.param(
+            '{"photo": "a.png"}\nnonsense\n',
+            "line 2: expected a JSON object",
+            id="text",
+        ),
         pytest.param('{"caption": "a"}\n', 'an object with "photo"', id="no photo"),
     ],
 )
-def test_a_file_that_is_no_answers_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_answers_is_refused(
+    tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "taught.jsonl"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -82,7 +88,9 @@ def test_bad_answers_are_refused(captions: Any, boxes: Any, message: str) -> Non
         Answer(Path("a.png"), SIZE, captions, boxes)
 
 
-def test_a_full_disk_loses_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_loses_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = make_photo(tmp_path / "a.png")
     answers = Answers(tmp_path / "taught.jsonl")
     answers.add(Answer(photo, SIZE, ("a button",)))
@@ -115,7 +123,9 @@ class Confident:
 def teach(tmp_path: Path, **settings: Any) -> tuple[Teacher, Any]:
     captioner: Any = Confident()
     photos = [tmp_path / f"{number}.png" for number in (40, 10, 30, 20)]
-    return Teacher(captioner, photos, Answers(tmp_path / "taught.jsonl"), **settings), captioner
+    return Teacher(
+        captioner, photos, Answers(tmp_path / "taught.jsonl"), **settings
+    ), captioner
 
 
 def answer_all(teacher: Teacher) -> list[str]:
@@ -152,7 +162,9 @@ def test_a_broken_photo_is_told(tmp_path: Path) -> None:
     lines: list[str] = []
     captioner: Any = Confident()
     photos = [tmp_path / "broken.png", tmp_path / "50.png"]
-    teacher = Teacher(captioner, photos, Answers(tmp_path / "t.jsonl"), log=lines.append)
+    teacher = Teacher(
+        captioner, photos, Answers(tmp_path / "t.jsonl"), log=lines.append
+    )
     assert answer_all(teacher) == ["50"]
     assert lines == ["left out: broken.png: not a picture"]
 
@@ -160,7 +172,8 @@ def test_a_broken_photo_is_told(tmp_path: Path) -> None:
 def test_likely_things_are_asked_about() -> None:
     values = [(0.9, 0.8), (0.5, 0.1), (0.1, 0.0), (0.8, 0.5)]  # score, confidence
     regions = tuple(
-        RegionCaption((0, 0, 9, 9), f"{score}", confidence, score) for score, confidence in values
+        RegionCaption((0, 0, 9, 9), f"{score}", confidence, score)
+        for score, confidence in values
     )
     caption = RegionCaption(WHOLE, "a photo", 0.6)
     question = ask(Path("a"), ImageResult("a", SIZE, "test", caption, regions), 2)
@@ -196,7 +209,9 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answered(tmp_path: Path, count: int) -> Answers:
     answers = Answers(tmp_path / "taught.jsonl")
-    rows = [(tmp_path / f"{number}.png", {"captions": ["a b"]}) for number in range(count)]
+    rows = [
+        (tmp_path / f"{number}.png", {"captions": ["a b"]}) for number in range(count)
+    ]
     answers.add_rows(rows)
     return answers
 
@@ -215,7 +230,9 @@ def test_training_needs_answers(tmp_path: Path) -> None:
 
 
 def test_rounds_of_training(tmp_path: Path, stub: None) -> None:
-    training = BackgroundTraining(answered(tmp_path, 20), tmp_path / "out", "mini", threads=1)
+    training = BackgroundTraining(
+        answered(tmp_path, 20), tmp_path / "out", "mini", threads=1
+    )
     for number in (1, 2):
         training.start()
         with pytest.raises(ValueError, match="still at work"):
@@ -223,7 +240,11 @@ def test_rounds_of_training(tmp_path: Path, stub: None) -> None:
         assert training._process is not None
         training._process.wait()
         progress = training.progress()
-        assert progress is not None and progress.state == "done" and progress.line == "a line"
+        assert (
+            progress is not None
+            and progress.state == "done"
+            and progress.line == "a line"
+        )
         assert progress.to_dict()["gain"] == {"R@1": [0.1, None]}
         assert progress.model == tmp_path / "out" / f"round_{number}"
 

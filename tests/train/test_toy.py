@@ -41,7 +41,10 @@ def shuffled(scenes: Sequence[ToyScene]) -> list[ToyScene]:
     """Every scene with the sentences of the next: each sentence is still written for one picture, the wrong one."""
     others = [*scenes[1:], scenes[0]]
     return [
-        replace(scene, example=replace(scene.example, captions=other.example.captions, phrases=()))
+        replace(
+            scene,
+            example=replace(scene.example, captions=other.example.captions, phrases=()),
+        )
         for scene, other in zip(scenes, others, strict=True)
     ]
 
@@ -49,7 +52,8 @@ def shuffled(scenes: Sequence[ToyScene]) -> list[ToyScene]:
 def train(folder: Path, scenes: Sequence[ToyScene], seed: int = 0) -> Figures:
     """Run the recipe on the scenes and measure it on dev scenes that it has never seen."""
     write_scenes(
-        {"train": scenes, "dev": make_scenes(DEV, 1000 + seed, max_shapes=3)}, folder / "data"
+        {"train": scenes, "dev": make_scenes(DEV, 1000 + seed, max_shapes=3)},
+        folder / "data",
     )
     recipe = Recipe.read(CONFIG).model_copy(update={"seed": seed})
     run = Run(recipe=recipe, data=folder / "data", out=folder / "run", log=print)
@@ -68,8 +72,12 @@ def measure(model: Path, data: Path) -> Figures:
     places = evaluate_phrases(photos, resamples=1).figures
     results = captioner.caption_many([example.photo for example in examples], regions=0)
     said = [result.caption.text for result in results]
-    right = sum(text in example.captions for text, example in zip(said, examples, strict=True))
-    print(said[:5], places["upper bound of the proposals"])  # shown where the test fails
+    right = sum(
+        text in example.captions for text, example in zip(said, examples, strict=True)
+    )
+    print(
+        said[:5], places["upper bound of the proposals"]
+    )  # shown where the test fails
     return Figures(
         100 * found["photo to sentence"]["R@1"].value,
         100 * found["sentence to photo"]["R@1"].value,

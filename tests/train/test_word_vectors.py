@@ -16,7 +16,12 @@ from regiontalk.cli.main import app
 from regiontalk.text.vocabulary import UNKNOWN
 from regiontalk.text.word_vectors import read_word_vectors
 from regiontalk.train.recipe import stages_of
-from regiontalk.train.word_vectors import association, make_vectors, neighbours, read_text
+from regiontalk.train.word_vectors import (
+    association,
+    make_vectors,
+    neighbours,
+    read_text,
+)
 
 PAIRS = [(animal, verb) for animal in ("dog", "puppy") for verb in ("barks", "growls")]
 PAIRS += [(animal, verb) for animal in ("cat", "kitten") for verb in ("meows", "purrs")]
@@ -34,7 +39,9 @@ def test_neighbours_by_hand() -> None:
 
 def test_association_and_its_slow_twin() -> None:
     chance = torch.Generator().manual_seed(0)
-    table = torch.rand(5, 5, generator=chance) * (torch.rand(5, 5, generator=chance) < 0.6)
+    table = torch.rand(5, 5, generator=chance) * (
+        torch.rand(5, 5, generator=chance) < 0.6
+    )
     table = table + table.T
     got = association(table.to_sparse()).to_dense()
     smoothed = [float(row.sum()) ** 0.75 for row in table]
@@ -44,7 +51,10 @@ def test_association_and_its_slow_twin() -> None:
             if table[a, b] > 0:
                 expected = max(
                     0.0,
-                    math.log(float(table[a, b] / table[a].sum()) / (smoothed[b] / sum(smoothed))),
+                    math.log(
+                        float(table[a, b] / table[a].sum())
+                        / (smoothed[b] / sum(smoothed))
+                    ),
                 )
             assert float(got[a, b]) == pytest.approx(expected, abs=1e-5)
 
@@ -67,7 +77,8 @@ def test_words_of_one_use_are_near() -> None:
 
 def test_too_few_words() -> None:
     with pytest.raises(
-        ValueError, match=r"expected at least 11 words seen 5 times .* got 10; give more"
+        ValueError,
+        match=r"expected at least 11 words seen 5 times .* got 10; give more",
     ):
         make_vectors(SENTENCES, 11)
 
@@ -75,7 +86,9 @@ def test_too_few_words() -> None:
 @pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
 def test_read_text(tmp_path: Path, zipped: bool) -> None:
     text = "A dog .\n1.jpg#0\tA cat\n[/EN#1/people A man] on [/EN#2/other/vehicles a bike] .\n"
-    (tmp_path / "t").write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    (tmp_path / "t").write_bytes(
+        gzip.compress(text.encode()) if zipped else text.encode()
+    )
     assert list(read_text(tmp_path / "t")) == ["A dog .", "A cat", "A man on a bike ."]
 
 
@@ -100,7 +113,14 @@ def test_the_verb(tmp_path: Path, toy_folder: Path) -> None:
     (tmp_path / "sentences.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
     out = tmp_path / "new" / "v.txt.gz"
     result = run(
-        "vectors", tmp_path / "sentences.txt", "--out", out, "--size", 6, "--data", toy_folder
+        "vectors",
+        tmp_path / "sentences.txt",
+        "--out",
+        out,
+        "--size",
+        6,
+        "--data",
+        toy_folder,
     )
     assert result.exit_code == 0 and result.stdout.strip() == str(out), result.output
     assert not read_word_vectors(out, ["dog", "purrs", "circle"], 6).missing
@@ -109,14 +129,18 @@ def test_the_verb(tmp_path: Path, toy_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["vectors", "gone.txt", "--out", "v.txt"], "gone.txt", id="no text"),
+        pytest.param(
+            ["vectors", "gone.txt", "--out", "v.txt"], "gone.txt", id="no text"
+        ),
         pytest.param(
             ["vectors", "gone.txt", "--out", "folder"],
             "expected a file .txt or .txt.gz",
             id="no file name",
         ),
         pytest.param(
-            ["all", "toy.toml", "--out", "x"], "--data: expected the folder", id="no data"
+            ["all", "toy.toml", "--out", "x"],
+            "--data: expected the folder",
+            id="no data",
         ),
     ],
 )
@@ -125,14 +149,18 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = run(*arguments)
-    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+    assert result.exit_code == 2 and message in " ".join(result.stderr.split()), (
+        result.output
+    )
 
 
 def file_of(folder: Path, size: int) -> Path:
     """Vectors of two of the words that toy sentences are made of."""
     path = folder / "v.txt"
     path.write_text(
-        "".join(f"{word} {' '.join(['0.5'] * size)}\n" for word in ("circle", "square")),
+        "".join(
+            f"{word} {' '.join(['0.5'] * size)}\n" for word in ("circle", "square")
+        ),
         encoding="utf-8",
     )
     return path
@@ -140,7 +168,10 @@ def file_of(folder: Path, size: int) -> Path:
 
 @pytest.mark.parametrize(
     ("use", "moved"),
-    [pytest.param("fixed", False, id="fixed"), pytest.param("trained", True, id="trained")],
+    [
+        pytest.param("fixed", False, id="fixed"),
+        pytest.param("trained", True, id="trained"),
+    ],
 )
 def test_a_run_begins_with_a_file(
     start_run: Any, tiny: dict[str, Any], tmp_path: Path, use: str, moved: bool
@@ -151,7 +182,9 @@ def test_a_run_begins_with_a_file(
     run.log = lines.append
     model = run.build(None, None, vectors=file_of(tmp_path, 8))
     (line,) = [
-        line for line in lines if line.startswith(f"word vectors of the aligner, {use}: 2 of ")
+        line
+        for line in lines
+        if line.startswith(f"word vectors of the aligner, {use}: 2 of ")
     ]
     assert "; missing: " in line
     before = model.aligner.words.embed.weight.detach().clone()

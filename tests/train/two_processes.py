@@ -26,9 +26,20 @@ PHRASES = {"phrases": 2, "spare_alike": True}
 VALUES: dict[str, Any] = {
     "name": "tiny",
     "min_count": 1,
-    "extractor": {"backbone": "test_byobnet", "same_padding": False, "size": 64, "features": 16}
+    "extractor": {
+        "backbone": "test_byobnet",
+        "same_padding": False,
+        "size": 64,
+        "features": 16,
+    }
     | {"proposal_width": 8},
-    "aligner": {"size": 8, "word_size": 8, "hidden": 8, "cell": "gru", "normalise": True}
+    "aligner": {
+        "size": 8,
+        "word_size": 8,
+        "hidden": 8,
+        "cell": "gru",
+        "normalise": True,
+    }
     | {"loss": "info_nce"},
     "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "image": "state"}
     | {"attention": 8, "dropout": 0.0},
@@ -48,13 +59,17 @@ VALUES: dict[str, Any] = {
 
 def check_gather(processes: Processes) -> None:
     """Rows of different counts and lengths come together, and each process's gradient is W times its own."""
-    rows = torch.arange(6.0).view(2, 3) if processes.is_main else torch.full((1, 2), 7.0)
+    rows = (
+        torch.arange(6.0).view(2, 3) if processes.is_main else torch.full((1, 2), 7.0)
+    )
     rows.requires_grad_()
     together = processes.gather(rows)
     expected = torch.tensor([[0.0, 1, 2], [3, 4, 5], [7, 7, 0]])
     assert torch.equal(together.detach(), expected), together
     together.square().sum().backward()
-    assert rows.grad is not None and torch.equal(rows.grad, 2 * 2 * rows.detach()), rows.grad
+    assert rows.grad is not None and torch.equal(rows.grad, 2 * 2 * rows.detach()), (
+        rows.grad
+    )
     nothing = torch.zeros(0, 2) if processes.is_main else torch.ones(1, 2)
     assert torch.equal(processes.gather(nothing), torch.ones(1, 2))
     mask = torch.tensor([[True, processes.is_main]])
@@ -76,7 +91,10 @@ def check_statistics(processes: Processes) -> None:
 
 
 def check_terms(
-    name: str, module: nn.Module, terms: Callable[[Processes], Terms], processes: Processes
+    name: str,
+    module: nn.Module,
+    terms: Callable[[Processes], Terms],
+    processes: Processes,
 ) -> None:
     """The values of the terms and their gradients are those of one process with the same batch."""
     (values, gradient), (values_of_all, gradient_of_all) = (
@@ -90,7 +108,9 @@ def check_terms(
     print(f"{name}: {', '.join(values)}; gradients {float(distance):.1e} apart")
 
 
-def measure(module: nn.Module, terms: Terms, group: Processes) -> tuple[dict[str, float], Tensor]:
+def measure(
+    module: nn.Module, terms: Terms, group: Processes
+) -> tuple[dict[str, float], Tensor]:
     """The values of a step's terms and the gradient of all weights, one after the other."""
     module.zero_grad(set_to_none=True)
     torch.manual_seed(group.seed(5))
@@ -117,7 +137,9 @@ def main() -> None:
     check_gather(processes)
     check_statistics(processes)
     recipe = Recipe.model_validate(VALUES)
-    run = Run(recipe=recipe, data=data, out=out, log=lambda line: None, processes=processes)
+    run = Run(
+        recipe=recipe, data=data, out=out, log=lambda line: None, processes=processes
+    )
     # in evaluation mode: batch norms read their own statistics, whatever stands in a batch
     model = run.build(None, None).eval()
     plan, examples, store = run.recipe, run.examples, run.store(model)
@@ -139,10 +161,14 @@ def main() -> None:
     )
     unseen = [caption for example in examples for caption in example.captions]
     generate = plan.generate
-    in_parts = generate.model_copy(update={"parts": 4})  # of 5 photos: some parts have none
+    in_parts = generate.model_copy(
+        update={"parts": 4}
+    )  # of 5 photos: some parts have none
     for name, config in (("generate", generate), ("generate in parts", in_parts)):
 
-        def make_terms(group: Processes, config: GenerateConfig = config) -> GenerateTerms:
+        def make_terms(
+            group: Processes, config: GenerateConfig = config
+        ) -> GenerateTerms:
             return GenerateTerms.of_examples(
                 model,
                 generate if group is ALONE else config,

@@ -14,7 +14,9 @@ import pytest
 
 from regiontalk.video.frames import Video, histogram, is_video, open_video, shown_name
 
-cv2: Any = pytest.importorskip("cv2", reason="OpenCV is not installed (the extra video)")
+cv2: Any = pytest.importorskip(
+    "cv2", reason="OpenCV is not installed (the extra video)"
+)
 RED, BLUE = (0, 0, 220), (220, 0, 0)  # as OpenCV orders colours
 RATE = 10
 
@@ -41,7 +43,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("every", "change", "most", "times"),
     [
         pytest.param(1.0, None, None, [0, 1, 2, 3], id="every second"),
-        pytest.param(0.25, None, 1.0, [0, 0.3, 0.5, 0.8, 1.0], id="between frames: the next one"),
+        pytest.param(
+            0.25, None, 1.0, [0, 0.3, 0.5, 0.8, 1.0], id="between frames: the next one"
+        ),
         pytest.param(0.2, 0.3, None, [0, 2], id="only where the colours change"),
         pytest.param(0, None, 0.35, [0, 0.1, 0.2, 0.3], id="all"),
         pytest.param(9, None, None, [0], id="the first"),
@@ -55,11 +59,19 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_sampling(
-    film: Path, every: float, change: float | None, most: float | None, times: list[float]
+    film: Path,
+    every: float,
+    change: float | None,
+    most: float | None,
+    times: list[float],
 ) -> None:
     with open_video(str(film)) as opened:
         frames = list(opened.frames(every, change, most))
-        assert opened.complete and opened.size_wh == (64, 48) and opened.seconds == pytest.approx(4)
+        assert (
+            opened.complete
+            and opened.size_wh == (64, 48)
+            and opened.seconds == pytest.approx(4)
+        )
     assert [frame.time for frame in frames] == pytest.approx(times, abs=1e-3)
     for frame in frames:
         assert frame.image.shape == (48, 64, 3) and frame.image.dtype == np.uint8
@@ -75,12 +87,16 @@ def test_a_film_that_a_server_hands_out(film: Path) -> None:
             times = [frame.time for frame in opened.frames(1.0)]
             assert not opened.live and opened.complete
         server.shutdown()
-    assert times == pytest.approx([0, 1, 2, 3], abs=1e-3)  # its own clock, not the wall's
+    assert times == pytest.approx(
+        [0, 1, 2, 3], abs=1e-3
+    )  # its own clock, not the wall's
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
 def test_a_film_that_ends_in_the_middle(tmp_path: Path, suffix: str) -> None:
-    path = write(tmp_path / f"a{suffix}", [RED] * 60, "mp4v" if suffix == ".mp4" else "MJPG")
+    path = write(
+        tmp_path / f"a{suffix}", [RED] * 60, "mp4v" if suffix == ".mp4" else "MJPG"
+    )
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     if suffix == ".mp4":  # its index stands at the end: nothing can be read
@@ -141,7 +157,9 @@ def test_frames_without_time_stamps() -> None:
     assert times == sorted(set(times)) and times[0] >= 0 and opened.complete
 
 
-@pytest.mark.parametrize(("every", "count"), [(0.1, 101), (0.2, 51), (0.3, 34), (0.7, 15)])
+@pytest.mark.parametrize(
+    ("every", "count"), [(0.1, 101), (0.2, 51), (0.3, 34), (0.7, 15)]
+)
 def test_a_period_takes_as_many_frames_as_fit(every: float, count: int) -> None:
     opened = Video(Stamped([number / 10 for number in range(101)]), "a.mp4", live=False)
     times = [frame.time for frame in opened.frames(every)]
@@ -159,7 +177,9 @@ class Stamped(Camera):
 
     def get(self, key: int) -> float:
         return (
-            1000 * self.times[-1 - self.left] if key == cv2.CAP_PROP_POS_MSEC else super().get(key)
+            1000 * self.times[-1 - self.left]
+            if key == cv2.CAP_PROP_POS_MSEC
+            else super().get(key)
         )
 
     def retrieve(self) -> tuple[bool, Any]:
@@ -175,9 +195,15 @@ def test_complete_and_end() -> None:
         False,
         pytest.approx(0.2),
     )  # who stops here has not seen it all
-    assert len(list(frames)) == 2 and (opened.complete, opened.end) == (True, pytest.approx(0.4))
+    assert len(list(frames)) == 2 and (opened.complete, opened.end) == (
+        True,
+        pytest.approx(0.4),
+    )
     opened = Video(Stamped([0.0, 0.1, 0.2, 0.3]), "a.mp4", live=False)
-    assert len(list(opened.frames(0, max_seconds=0.15))) == 2 and (opened.complete, opened.end) == (
+    assert len(list(opened.frames(0, max_seconds=0.15))) == 2 and (
+        opened.complete,
+        opened.end,
+    ) == (
         True,
         pytest.approx(0.2),
     )
@@ -196,7 +222,8 @@ def test_sources(tmp_path: Path, film: Path) -> None:
     with pytest.raises(ValueError, match="expected a video file"):
         open_video(str(tmp_path / "words.mp4"))
     with pytest.raises(
-        ValueError, match=r"frames of 64x48 pixels, expected at most 1,000; raise --max-pixels"
+        ValueError,
+        match=r"frames of 64x48 pixels, expected at most 1,000; raise --max-pixels",
     ):
         open_video(str(film), 1000)
     with pytest.raises(ValueError, match="camera:987: no such camera"):
@@ -221,7 +248,11 @@ def test_without_opencv(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    assert not is_video("camera:x") and not is_video("ftp://a/b") and is_video("HTTPS://a/b")
+    assert (
+        not is_video("camera:x")
+        and not is_video("ftp://a/b")
+        and is_video("HTTPS://a/b")
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,18 +261,28 @@ def test_names() -> None:
         pytest.param("a@b:c.mp4", "a@b:c.mp4", id="a file"),
         pytest.param("rtsp://door:554/1", "rtsp://door:554/1", id="no password"),
         pytest.param("http://door:80/a@b", "http://door:80/a@b", id="an @ in the path"),
-        pytest.param("rtsp://[::1]:554/a@b", "rtsp://[::1]:554/a@b", id="a numeric address"),
         pytest.param(
-            "rtsp://me@door:554/1", "rtsp://me@door:554/1", id="a user without a password"
+            "rtsp://[::1]:554/a@b", "rtsp://[::1]:554/a@b", id="a numeric address"
+        ),
+        pytest.param(
+            "rtsp://me@door:554/1",
+            "rtsp://me@door:554/1",
+            id="a user without a password",
         ),
         pytest.param("rtsp://me:SECRET@door/1", "rtsp://me@door/1", id="a password"),
         pytest.param("rtsp://:SECRET@door/1", "rtsp://@door/1", id="without a user"),
         pytest.param(
-            "RTSP://me:SE@CR:ET@[::1]:554/1", "RTSP://me@[::1]:554/1", id="with @ and colon"
+            "RTSP://me:SE@CR:ET@[::1]:554/1",
+            "RTSP://me@[::1]:554/1",
+            id="with @ and colon",
         ),
-        pytest.param("rtsp://me:SE/CR#ET@door/1", "rtsp://me@door/1", id="with a slash"),
         pytest.param(
-            "rtsp://me:12@3SECRET@door/1", "rtsp://me@door/1", id="that begins with digits"
+            "rtsp://me:SE/CR#ET@door/1", "rtsp://me@door/1", id="with a slash"
+        ),
+        pytest.param(
+            "rtsp://me:12@3SECRET@door/1",
+            "rtsp://me@door/1",
+            id="that begins with digits",
         ),
         pytest.param(
             "http://a/b?user=me&password=SECRET&c=1",
@@ -251,9 +292,13 @@ def test_names() -> None:
         pytest.param("http://a/b?Pwd=SEC/RET", "http://a/b?Pwd=***", id="pwd="),
         pytest.param("http://a/b?pass=SECRET#x", "http://a/b?pass=***", id="pass="),
         pytest.param(
-            "https://a/b?access_token=SECRET&x=1", "https://a/b?access_token=***&x=1", id="token="
+            "https://a/b?access_token=SECRET&x=1",
+            "https://a/b?access_token=***&x=1",
+            id="token=",
         ),
-        pytest.param("srt://a:9?passphrase=SECRET", "srt://a:9?passphrase=***", id="passphrase="),
+        pytest.param(
+            "srt://a:9?passphrase=SECRET", "srt://a:9?passphrase=***", id="passphrase="
+        ),
         pytest.param(
             "rtsp://a/user=me&password=SECRET&ch=1",
             "rtsp://a/user=me&password=***&ch=1",

@@ -12,11 +12,15 @@ from regiontalk.video.timeline import Timeline, Track, Tracker, webvtt
 LEFT, NEAR, RIGHT = (0, 0, 20, 20), (4, 0, 24, 20), (70, 0, 90, 20)
 
 
-def region(box: tuple[float, ...], text: str | None, confidence: float = 0.5) -> RegionCaption:
+def region(
+    box: tuple[float, ...], text: str | None, confidence: float = 0.5
+) -> RegionCaption:
     return RegionCaption((box[0], box[1], box[2], box[3]), text, confidence)
 
 
-def joined(*frames: list[RegionCaption], patience: int = 2) -> list[tuple[str, tuple[float, ...]]]:
+def joined(
+    *frames: list[RegionCaption], patience: int = 2
+) -> list[tuple[str, tuple[float, ...]]]:
     """The names of things and when they were seen, a frame a second."""
     tracker = Tracker(patience)
     for time, regions in enumerate(frames):
@@ -127,4 +131,9 @@ def test_json() -> None:
             "seen": [{"time": 1, "box": [70, 0, 90, 20]}],
         }
     ]
-    assert document["scenes"][0] == {"text": "a dog runs", "confidence": 0.5, "first": 0, "last": 1}
+    assert document["scenes"][0] == {
+        "text": "a dog runs",
+        "confidence": 0.5,
+        "first": 0,
+        "last": 1,
+    }

@@ -108,7 +108,11 @@ def align(
         grown = []
         for path in paths:
             if path.end <= position:  # not inside a phrase
-                grown += [_extend(path, match) for match in matches if not path.used & _bits(match)]
+                grown += [
+                    _extend(path, match)
+                    for match in matches
+                    if not path.used & _bits(match)
+                ]
             grown.append(path)
         grown.sort(key=_ORDER)
         paths = grown[:_BEAM]
@@ -116,7 +120,9 @@ def align(
     return best.matches, best.chunks
 
 
-def _untouched(choices: Sequence[Sequence[Match]], words: int, other_words: int) -> frozenset[int]:
+def _untouched(
+    choices: Sequence[Sequence[Match]], words: int, other_words: int
+) -> frozenset[int]:
     """Positions in the candidate whose only match shares no word, on either side, with another match."""
     here, there = [0] * words, [0] * other_words
     for match in chain.from_iterable(choices):
@@ -169,7 +175,9 @@ def _paraphrases(
     for phrase, other_start, other_length in phrases(reference, lexicon.longest):
         for paraphrase in lexicon.paraphrases.get(phrase, _NONE) & here.keys():
             for start, length in here[paraphrase]:
-                matches.append(Match(start, length, other_start, other_length, PARAPHRASE))
+                matches.append(
+                    Match(start, length, other_start, other_length, PARAPHRASE)
+                )
     return matches
 
 

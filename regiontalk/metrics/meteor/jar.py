@@ -40,9 +40,12 @@ def jar_statistics(
     """
     require_pairs(candidates, references)
     if not (folder / _JAR).is_file():
-        raise ValueError(f"{_JUDGE}: expected {folder / _JAR}; pip install pycocoevalcap")
+        raise ValueError(
+            f"{_JUDGE}: expected {folder / _JAR}; pip install pycocoevalcap"
+        )
     lines = [
-        _line(candidate, group) for candidate, group in zip(candidates, references, strict=True)
+        _line(candidate, group)
+        for candidate, group in zip(candidates, references, strict=True)
     ]
     output = run_java(
         ["-jar", _JAR, "-", "-", "-stdio", "-l", "en", "-norm"],

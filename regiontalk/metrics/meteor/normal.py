@@ -41,7 +41,11 @@ def _split(token: str, lower_follows: bool) -> tuple[str, ...]:
     stop = len(token) > 1 and token.endswith(".") and not token.endswith("..")
     body = token[:-1] if stop else token
     words = [word for word in _PIECE.findall(body) if word != "-"]
-    if stop and words and (lower_follows or ("." in body and any(map(str.isalpha, body)))):
+    if (
+        stop
+        and words
+        and (lower_follows or ("." in body and any(map(str.isalpha, body))))
+    ):
         words[-1] += "."
     elif stop:
         words.append(".")

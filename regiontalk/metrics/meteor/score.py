@@ -33,7 +33,9 @@ _ENDINGS = tuple(
 
 
 def meteor_statistics(
-    candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]], tables: MeteorTables
+    candidates: Sequence[Tokens],
+    references: Sequence[Sequence[Tokens]],
+    tables: MeteorTables,
 ) -> IntArray:
     """What METEOR needs to know of each candidate and the reference that scores highest.
 
@@ -59,7 +61,8 @@ def meteor_statistics(
     rows = np.zeros((len(words), SIZE), dtype=np.int64)
     for row, (candidate, group) in enumerate(zip(words, reference_words, strict=True)):
         comparisons = [
-            _compare(candidate, reference, lexicon, tables.function_words) for reference in group
+            _compare(candidate, reference, lexicon, tables.function_words)
+            for reference in group
         ]
         group_statistics = np.array(comparisons)
         rows[row] = group_statistics[int(np.argmax(corpus_meteor(group_statistics)))]
@@ -99,7 +102,11 @@ def corpus_meteor(totals: NDArray[Any]) -> NDArray[np.float64]:
 def _fragmentation(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """The penalty (...) of summed statistics (..., 23): many chunks are a different word order."""
     words, reference_words = totals[..., 0], totals[..., 1]
-    chunks, matched, reference_matched = totals[..., 20], totals[..., 21], totals[..., 22]
+    chunks, matched, reference_matched = (
+        totals[..., 20],
+        totals[..., 21],
+        totals[..., 22],
+    )
     is_all_matched = (matched == words) & (reference_matched == reference_words)
     chunk_share = chunks / ((matched + reference_matched) / 2)
     chunk_share = np.where(is_all_matched & (chunks == 1), 0.0, chunk_share)
@@ -134,7 +141,10 @@ def _synsets(word: str, tables: MeteorTables) -> frozenset[int]:
 
 
 def _compare(
-    candidate: Tokens, reference: Tokens, lexicon: Lexicon, function_words: frozenset[str]
+    candidate: Tokens,
+    reference: Tokens,
+    lexicon: Lexicon,
+    function_words: frozenset[str],
 ) -> list[int]:
     """The 23 numbers of one pair."""
     matches, chunks = align(candidate, reference, lexicon)
@@ -150,7 +160,9 @@ def _compare(
     row[20] = chunks
     for start, length, other_start, other_length, stage in matches:
         function = sum(is_function[start : start + length])
-        other_function = sum(is_reference_function[other_start : other_start + other_length])
+        other_function = sum(
+            is_reference_function[other_start : other_start + other_length]
+        )
         column = 4 + 4 * stage
         row[column] += length - function
         row[column + 1] += other_length - other_function

@@ -59,7 +59,9 @@ class MeteorTables:
 def installed_folder() -> Path | None:
     """The ``meteor`` folder of an installed pycocoevalcap, or None."""
     package_spec = importlib.util.find_spec("pycocoevalcap")
-    package_folders = list(package_spec.submodule_search_locations or ()) if package_spec else []
+    package_folders = (
+        list(package_spec.submodule_search_locations or ()) if package_spec else []
+    )
     folder = Path(package_folders[0]) / "meteor" if package_folders else None
     return folder if folder is not None and (folder / _JAR).is_file() else None
 
@@ -70,7 +72,9 @@ def read_tables(folder: Path) -> MeteorTables:
     Raises:
         ValueError: the jar or the paraphrases are not there.
     """
-    missing = [name for name in (_JAR, str(_PARAPHRASES)) if not (folder / name).is_file()]
+    missing = [
+        name for name in (_JAR, str(_PARAPHRASES)) if not (folder / name).is_file()
+    ]
     if missing:
         raise ValueError(
             f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap"

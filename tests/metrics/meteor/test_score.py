@@ -23,7 +23,12 @@ from regiontalk.metrics.meteor.align import (
 )
 from regiontalk.metrics.meteor.jar import jar_statistics
 from regiontalk.metrics.meteor.normal import normalize
-from regiontalk.metrics.meteor.score import SIZE, build_lexicon, corpus_meteor, meteor_statistics
+from regiontalk.metrics.meteor.score import (
+    SIZE,
+    build_lexicon,
+    corpus_meteor,
+    meteor_statistics,
+)
 from regiontalk.metrics.meteor.tables import MeteorTables, installed_folder, read_tables
 
 BARE = Lexicon({}, {}, {}, 0)
@@ -34,7 +39,9 @@ BARE = Lexicon({}, {}, {}, 0)
     [
         pytest.param("is n't", "is n 't", id="negation"),
         pytest.param("it 's", "it ' s", id="possessive"),
-        pytest.param("black-and-white t-shirt", "black and white t shirt", id="hyphens-part"),
+        pytest.param(
+            "black-and-white t-shirt", "black and white t shirt", id="hyphens-part"
+        ),
         pytest.param("-lrb- red -rrb-", "-lrb- red -rrb-", id="bracket-names-hold"),
         pytest.param("black/white at&t", "black / white at & t", id="signs-part"),
         pytest.param("12:45 95,000 3.5 .99", "12 : 45 95,000 3.5 .99", id="numbers"),
@@ -55,7 +62,9 @@ def test_stages_propose() -> None:
         paraphrases={"next to": frozenset(["near"]), "near": frozenset(["next to"])},
         longest=2,
     )
-    found = find_matches("a big rides next to".split(), "riding near a large".split(), lexicon)
+    found = find_matches(
+        "a big rides next to".split(), "riding near a large".split(), lexicon
+    )
     stages = [
         (match.start, match.length, match.other, match.other_length, match.stage)
         for row in found
@@ -72,7 +81,8 @@ def test_stages_propose() -> None:
 def brute(candidate: list[str], reference: list[str]) -> tuple[int, int]:
     """Most words matched and then fewest chunks over every way to match equal words."""
     choices = [
-        [None, *(j for j, other in enumerate(reference) if other == word)] for word in candidate
+        [None, *(j for j, other in enumerate(reference) if other == word)]
+        for word in candidate
     ]
     best = (0, 0)
     for way in product(*choices):
@@ -87,7 +97,9 @@ def brute(candidate: list[str], reference: list[str]) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", range(8))
 def test_alignment_of_equal_words_against_brute_force(seed: int) -> None:
     random = np.random.default_rng(seed)
-    candidate, reference = (random.choice(list("abc"), size=6).tolist() for _ in range(2))
+    candidate, reference = (
+        random.choice(list("abc"), size=6).tolist() for _ in range(2)
+    )
     matches, chunks = align(candidate, reference, BARE)
     assert (len(matches), chunks) == brute(candidate, reference)
 
@@ -98,11 +110,13 @@ def test_score_by_hand(shared: Path) -> None:
     # (.75 * 2 + .25 * 3) = 1.5 / 2.25 = 2/3, R = 1.5 / 1.5 = 1. F = P R / (.85 P + .15 R) = (2/3) /
     # (.5667 + .15) = .930233. Penalty .6 * (2 / 4)^.2 = .522330; .930233 * .477670 = .444344.
     tables = MeteorTables(function_words=frozenset(["this", "is", "a", "also"]))
-    rows = meteor_statistics(["this is a good test".split()], [["this is a test".split()]], tables)
+    rows = meteor_statistics(
+        ["this is a good test".split()], [["this is a test".split()]], tables
+    )
     assert rows[0].tolist() == [5, 4, 3, 3, 1, 1, 3, 3, *[0] * 12, 2, 4, 4]
-    wanted = json.loads((shared / "data/eval_fixtures/nlgeval/expected_scores.json").read_text())[
-        "single_pair"
-    ]
+    wanted = json.loads(
+        (shared / "data/eval_fixtures/nlgeval/expected_scores.json").read_text()
+    )["single_pair"]
     assert corpus_meteor(rows[0]) == pytest.approx(wanted["METEOR"], abs=1e-6)
 
 
@@ -136,7 +150,9 @@ def tiny_folder(folder: Path) -> Path:
     (folder / "data").mkdir()
     with zipfile.ZipFile(folder / "meteor-1.5.jar", "w") as jar:
         jar.writestr("function/english.words", "the\na\n")
-        jar.writestr("synonym/english.synsets", "big\n00000001 00000002\nlarge\n00000002\n")
+        jar.writestr(
+            "synonym/english.synsets", "big\n00000001 00000002\nlarge\n00000002\n"
+        )
         jar.writestr("synonym/english.exceptions", "go\nwent gone\n")
     with gzip.open(folder / "data" / "paraphrase-en.gz", "wt") as file:
         file.write("0.5\nnext to\nnear\n0.1\nfar\nnear\n")
@@ -148,14 +164,40 @@ def test_tables_from_a_folder(tmp_path: Path) -> None:
     assert tables.function_words == {"the", "a"}
     assert tables.synsets == {"big": {1, 2}, "large": {2}}
     assert tables.bases == {"went": ("go",), "gone": ("go",)}
-    assert tables.phrase_pairs({"next to", "near"}) == {"next to": {"near"}, "near": {"next to"}}
+    assert tables.phrase_pairs({"next to", "near"}) == {
+        "next to": {"near"},
+        "near": {"next to"},
+    }
     assert MeteorTables().phrase_pairs({"near"}) == {}
 
 
 def test_all_stages_from_a_folder(tmp_path: Path) -> None:
     tables = read_tables(tiny_folder(tmp_path))
-    rows = meteor_statistics(["big dogs next to".split()], [["large dog near".split()]], tables)
-    assert rows[0].tolist() == [4, 3, 0, 0, *[0] * 4, 1, 1, 0, 0, 1, 1, 0, 0, 2, 1, 0, 0, 1, 4, 3]
+    rows = meteor_statistics(
+        ["big dogs next to".split()], [["large dog near".split()]], tables
+    )
+    assert rows[0].tolist() == [
+        4,
+        3,
+        0,
+        0,
+        *[0] * 4,
+        1,
+        1,
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+        2,
+        1,
+        0,
+        0,
+        1,
+        4,
+        3,
+    ]
 
 
 def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +220,9 @@ def test_without_the_stemmer(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr("regiontalk.metrics.meteor.tables.importlib.import_module", refuse)
+    monkeypatch.setattr(
+        "regiontalk.metrics.meteor.tables.importlib.import_module", refuse
+    )
     with pytest.raises(ImportError, match=r"regiontalk\[eval\]"):
         meteor_statistics([["a"]], [[["a"]]], MeteorTables())
 
@@ -191,7 +235,10 @@ def test_the_jar_agrees() -> None:
         ("a man riding a horse", "a person rides horses"),
         ("it is n't a t-shirt", "there is no shirt"),
     ]
-    candidates, references = [a.split() for a, _ in pairs], [[b.split()] for _, b in pairs]
+    candidates, references = (
+        [a.split() for a, _ in pairs],
+        [[b.split()] for _, b in pairs],
+    )
     ours = meteor_statistics(candidates, references, read_tables(folder))
     assert ours.shape == (2, SIZE)
     assert ours.tolist() == jar_statistics(candidates, references, folder).tolist()

@@ -23,7 +23,9 @@ from regiontalk import RegionCaptioner
 from regiontalk.serve.app import create_app
 from regiontalk.serve.limits import Limits
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
 SEEN = Path(__file__).resolve().parents[3] / "out/page"
 PATIENCE = 120_000  # milliseconds; other tests compute beside the server
 sync_api.expect.set_options(timeout=PATIENCE)
@@ -120,7 +122,11 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     contexts: list[Any] = []
 
     def open_one(
-        width: int = 1280, height: int = 900, scheme: str = "light", script: str = "", at: str = ""
+        width: int = 1280,
+        height: int = 900,
+        scheme: str = "light",
+        script: str = "",
+        at: str = "",
     ) -> Any:
         context = browser.new_context(
             viewport={"width": width, "height": height},
@@ -134,13 +140,17 @@ def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(PATIENCE)
         page.on(
             "console",
-            lambda message: faults.append(message.text) if message.type == "error" else None,
+            lambda message: (
+                faults.append(message.text) if message.type == "error" else None
+            ),
         )
         page.on("pageerror", lambda error: faults.append(str(error)))
         own = (at or address, "blob:", "data:")
         page.on(
             "request",
-            lambda request: None if request.url.startswith(own) else faults.append(request.url),
+            lambda request: (
+                None if request.url.startswith(own) else faults.append(request.url)
+            ),
         )
         page.goto(at or address)
         if not at:

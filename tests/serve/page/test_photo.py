@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
 expect = sync_api.expect
 HEIC = Path(__file__).resolve().parents[2] / "data/turned.heic"
 Open = Callable[..., Any]
@@ -29,8 +31,13 @@ def test_a_photo_after_one_that_cannot_be_shown(open_page: Open, photo: Path) ->
         page.set_input_files("#file", photo.with_name(name))
         expect(page.locator("#picture")).to_have_attribute("title", name)
         page.wait_for_selector("#captions li")
-        assert abs(shape(page, "#boxes") - width / height) < 0.02  # boxes are shares of the picture
-        assert page.locator("#boxes").bounding_box() == page.locator("#picture").bounding_box()
+        assert (
+            abs(shape(page, "#boxes") - width / height) < 0.02
+        )  # boxes are shares of the picture
+        assert (
+            page.locator("#boxes").bounding_box()
+            == page.locator("#picture").bounding_box()
+        )
 
 
 def test_two_photos_at_once(open_page: Open, photo: Path) -> None:
@@ -104,7 +111,9 @@ def test_a_camera_that_cannot_play_goes_off(open_page: Open) -> None:
         + "HTMLMediaElement.prototype.play = async () => { throw new Error('no frames'); };"
     )
     page.click("#webcam")
-    expect(page.locator("#problem")).to_have_text("The camera cannot be used: no frames")
+    expect(page.locator("#problem")).to_have_text(
+        "The camera cannot be used: no frames"
+    )
     assert (
         page.evaluate("cameras.length") == 1
         and page.evaluate(RUNNING) == 0
@@ -132,10 +141,17 @@ DROP = """([id, kind, words]) => {
         pytest.param("sentence", "drop", "", True, True, id="a file into a field"),
         pytest.param("stage", "drop", "", True, True, id="a file"),
         pytest.param(
-            "sentence", "paste", "red", False, False, id="words and their picture into a field"
+            "sentence",
+            "paste",
+            "red",
+            False,
+            False,
+            id="words and their picture into a field",
         ),
         pytest.param("sentence", "paste", "", False, True, id="a picture into a field"),
-        pytest.param("stage", "paste", "red", False, True, id="words and their picture"),
+        pytest.param(
+            "stage", "paste", "red", False, True, id="words and their picture"
+        ),
     ],
 )
 def test_what_is_taken_for_a_photo(
@@ -159,17 +175,25 @@ def test_drawing_with_a_finger(open_page: Open, photo: Path) -> None:
     button = page.locator("#draw").bounding_box()
     assert button["y"] < page.locator("#stage").bounding_box()["y"]
     page.click("#draw")
-    assert page.evaluate("getComputedStyle(document.querySelector('#stage')).touchAction") == "none"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#stage')).touchAction")
+        == "none"
+    )
     page.click("#tab-align")
     assert page.is_hidden("#draw")
-    assert page.evaluate("getComputedStyle(document.querySelector('#stage')).touchAction") == "auto"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('#stage')).touchAction")
+        == "auto"
+    )
 
 
 def test_news_are_in_sight_on_a_phone(open_page: Open, photo: Path) -> None:
     page = open_page(width=390, height=600)
     page.set_input_files("#file", photo)
     page.wait_for_selector("#captions li")
-    for name, value in zip(("x1", "y1", "x2", "y2"), (8000, 8000, 9000, 9000), strict=True):
+    for name, value in zip(
+        ("x1", "y1", "x2", "y2"), (8000, 8000, 9000, 9000), strict=True
+    ):
         page.fill(f"#{name}", str(value))
     page.click("text=Caption this box")
     page.wait_for_selector("#problem:visible")

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
 expect = sync_api.expect
 AXE = Path(__file__).resolve().parents[3] / ".node/node_modules/axe-core/axe.min.js"
 SENTENCE = "a woman in an orange suit smiles"
@@ -26,7 +28,9 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     assert lines.count() == page.locator("#boxes .box").count() >= 3
     assert "sure" in page.inner_text("#whole")
     named = lines.count() - page.locator("#captions .unsure").count()
-    assert page.inner_text("#status").endswith(f"{lines.count()} regions, {named} with words.")
+    assert page.inner_text("#status").endswith(
+        f"{lines.count()} regions, {named} with words."
+    )
     page.fill("#threshold", "0")
     said = page.inner_text("#whole")
     assert said == f"{page.get_attribute('#picture', 'alt')} ({said.split('(')[1]}"
@@ -40,10 +44,14 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     frame = page.locator("#picture").bounding_box()
     page.mouse.move(frame["x"] + 20, frame["y"] + 20)
     page.mouse.down()
-    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4)
+    page.mouse.move(
+        frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4
+    )
     page.mouse.up()
     expect(lines).to_have_count(before + 1)
-    assert abs(int(page.input_value("#x2")) - 256) <= 2  # half of the photo's 512 pixels
+    assert (
+        abs(int(page.input_value("#x2")) - 256) <= 2
+    )  # half of the photo's 512 pixels
     page.fill("#x1", "100")
     page.click("text=Caption this box")
     expect(lines).to_have_count(before + 2)
@@ -66,7 +74,9 @@ def test_settings_count(open_page: Open, photo: Path) -> None:
     page.fill("#beams", "1")
     page.set_input_files("#file", photo)
     page.wait_for_selector("#captions li")
-    assert page.locator("#captions li").count() <= 2  # one where both show the same thing
+    assert (
+        page.locator("#captions li").count() <= 2
+    )  # one where both show the same thing
 
 
 def test_align(open_page: Open, photo: Path, see: See) -> None:
@@ -76,7 +86,10 @@ def test_align(open_page: Open, photo: Path, see: See) -> None:
     page.fill("#sentence", SENTENCE)
     page.keyboard.press("Enter")
     page.wait_for_selector("#words button")
-    assert page.locator("#words button span:first-child").all_inner_texts() == SENTENCE.split()
+    assert (
+        page.locator("#words button span:first-child").all_inner_texts()
+        == SENTENCE.split()
+    )
     assert page.inner_text("#status").startswith(
         "7 words joined"
     ) and "not know" not in page.inner_text("#status")
@@ -105,7 +118,9 @@ def test_align(open_page: Open, photo: Path, see: See) -> None:
     see(page, "align-light")
 
 
-def test_the_joined_cell_is_marked_where_another_is_better(open_page: Open, photo: Path) -> None:
+def test_the_joined_cell_is_marked_where_another_is_better(
+    open_page: Open, photo: Path
+) -> None:
     page = open_page()
     page.set_input_files("#file", photo)
     page.click("#tab-align")
@@ -113,7 +128,9 @@ def test_the_joined_cell_is_marked_where_another_is_better(open_page: Open, phot
     page.fill("#beta", "1000")
     page.click("#align-form .main")
     page.wait_for_selector("#words button")
-    (number,) = set(page.locator("#words .number").all_inner_texts())  # one region for all
+    (number,) = set(
+        page.locator("#words .number").all_inner_texts()
+    )  # one region for all
     page.click("#matrix-part summary")
     column = page.locator("#matrix thead th").all_inner_texts().index(number) - 1
     for row in page.locator("#matrix tbody tr").all():
@@ -131,7 +148,9 @@ def test_the_places_of_a_phrase(open_page: Open, photo: Path, see: See) -> None:
     page.click("#align-form .main")
     expect(page.locator("#words button")).to_have_count(2)
     assert page.locator("#boxes .box b").all_inner_texts() == ["1", "2"]
-    assert page.inner_text("#status").startswith("2 places") and page.is_hidden("#matrix-part")
+    assert page.inner_text("#status").startswith("2 places") and page.is_hidden(
+        "#matrix-part"
+    )
     page.locator("#words button").nth(1).hover()
     assert page.locator("#boxes .box.lit b").all_inner_texts() == ["2"]
     see(page, "locate-light")
@@ -157,7 +176,8 @@ def test_find(open_page: Open, photo: Path, see: See) -> None:
     page.click("#find-form .main")
     page.wait_for_selector("#hits li")
     assert (
-        page.locator("#hits li img").count() == 2 and page.locator("#hits .frame .box").count() == 2
+        page.locator("#hits li img").count() == 2
+        and page.locator("#hits .frame .box").count() == 2
     )
     assert "xylograph" in page.inner_text("#status")
     page.fill("#text", "")
@@ -187,7 +207,9 @@ def test_parts_of_an_example(open_page: Open, photo: Path, see: See) -> None:
     frame = page.locator("#example-stage img:visible").bounding_box()
     page.mouse.move(frame["x"] + 10, frame["y"] + 10)
     page.mouse.down()
-    page.mouse.move(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4)
+    page.mouse.move(
+        frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2, steps=4
+    )
     page.mouse.up()
     for name, value in zip(("u1", "v1", "u2", "v2"), (300, 20, 400, 250), strict=True):
         page.fill(f"#{name}", str(value))
@@ -198,14 +220,17 @@ def test_parts_of_an_example(open_page: Open, photo: Path, see: See) -> None:
         == 2
     )
     page.click("[aria-label='Remove part 1']")
-    assert page.locator("#example-boxes span").all_inner_texts() == ["Part 1: 300, 20, 400, 250"]
+    assert page.locator("#example-boxes span").all_inner_texts() == [
+        "Part 1: 300, 20, 400, 250"
+    ]
     page.click("#find-form .main")
     page.wait_for_selector("#hits li")
     assert page.evaluate("sent.boxes") == "[[300,20,400,250]]"
     see(page, "example-light")
     page.click("#example-clear")
     assert (
-        page.is_hidden("#example-form") and page.evaluate("document.activeElement.id") == "example"
+        page.is_hidden("#example-form")
+        and page.evaluate("document.activeElement.id") == "example"
     )
     page.fill("#text", "a cat")
     page.click("#find-form .main")
@@ -264,7 +289,9 @@ def test_the_reference_of_the_api(open_page: Open, see: See) -> None:
     page.click("footer a")
     expect(page.locator("h2", has_text="POST /v1/caption")).to_be_visible()
     samples = page.locator("pre").all_inner_texts()
-    assert all("-F " in sample for sample in samples) and "-F photo=@a.jpg" in samples[0]
+    assert (
+        all("-F " in sample for sample in samples) and "-F photo=@a.jpg" in samples[0]
+    )
     see(page, "reference")
 
 
@@ -275,7 +302,9 @@ def test_the_reference_of_the_api(open_page: Open, see: See) -> None:
         pytest.param(b"", "at least", id="empty"),
     ],
 )
-def test_a_bad_photo_is_told(open_page: Open, tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_bad_photo_is_told(
+    open_page: Open, tmp_path: Path, content: bytes, reason: str
+) -> None:
     (tmp_path / "bad.jpg").write_bytes(content)
     page = open_page()
     page.set_input_files("#file", tmp_path / "bad.jpg")
@@ -307,7 +336,9 @@ def test_accessible_at_every_width(
             page.evaluate(AXE.read_text(encoding="utf-8"))
             found = page.evaluate("axe.run().then(found => found.violations)")
             serious = [one for one in found if one["impact"] in ("serious", "critical")]
-            assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in serious] == []
+            assert [
+                (one["id"], [node["html"] for node in one["nodes"]]) for one in serious
+            ] == []
     if not AXE.is_file():
         pytest.skip("axe-core is not installed (npm install --prefix .node axe-core)")
 

@@ -15,7 +15,9 @@ from regiontalk.train.answers import Answers
 from regiontalk.train.background import BackgroundTraining
 from regiontalk.train.teaching import Teacher
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
 expect = sync_api.expect
 
 
@@ -26,7 +28,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lesson(folder: Path, mini: RegionCaptioner, serving: Callable[[Any], Any]) -> Iterator[str]:
+def lesson(
+    folder: Path, mini: RegionCaptioner, serving: Callable[[Any], Any]
+) -> Iterator[str]:
     answers = Answers(folder / "taught.jsonl")
     teacher = Teacher(mini, sorted(folder.glob("*.png")), answers, regions=2)
     training = BackgroundTraining(answers, folder / "models", "mini")
@@ -35,7 +39,10 @@ def lesson(folder: Path, mini: RegionCaptioner, serving: Callable[[Any], Any]) -
 
 
 def test_answers_by_keyboard(
-    open_page: Callable[..., Any], lesson: str, folder: Path, see: Callable[[Any, str], None]
+    open_page: Callable[..., Any],
+    lesson: str,
+    folder: Path,
+    see: Callable[[Any, str], None],
 ) -> None:
     page = open_page(at=lesson)
     page.goto(f"{lesson}/{PAGE}")

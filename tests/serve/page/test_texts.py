@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed"
+)
 expect = sync_api.expect
 Open = Callable[..., Any]
 ANSWER = {"width": 451, "height": 300, "regions": [], "alt_text": "A cat looks."}
@@ -27,7 +29,9 @@ def page(open_page: Open) -> Any:
 
 def choose(page: Any, content: bytes, name: str = "image.png") -> None:
     """Choose a photo of this name, and wait for the model's text."""
-    page.set_input_files("#file", {"name": name, "mimeType": "image/jpeg", "buffer": content})
+    page.set_input_files(
+        "#file", {"name": name, "mimeType": "image/jpeg", "buffer": content}
+    )
     expect(page.locator("#status")).not_to_have_text("")
     expect(page.locator("[aria-busy]")).to_have_count(0)
 
@@ -61,7 +65,9 @@ def test_photos_of_one_name(page: Any, photo: Path) -> None:
 def test_a_text_of_ones_own_is_kept(page: Any, photo: Path) -> None:
     page.fill("#alt", "Mine, before there was a photo.")
     choose(page, photo.read_bytes(), "a.jpg")
-    expect(page.locator("#status")).to_have_text("Your text is kept; the model's stands below it.")
+    expect(page.locator("#status")).to_have_text(
+        "Your text is kept; the model's stands below it."
+    )
     assert (
         page.input_value("#alt").startswith("Mine")
         and page.inner_text("#offered") == "A cat looks."
