@@ -76,7 +76,7 @@ def count_parameters(path: Path) -> int:
 
     try:
         with safe_open(path, framework="np") as file:
-            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 (safe_open is no mapping)
     except SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file ({error})") from error
 

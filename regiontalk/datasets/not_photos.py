@@ -559,10 +559,11 @@ def _ink_on(image: Image.Image) -> Color:
 
 
 def _slide(chance: random.Random) -> Image.Image:
-    if chance.random() < 0.4:
-        image = _gradient(chance)
-    else:
-        image = Image.new("RGB", (1280, 720), _paper(chance)[0])
+    image = (
+        _gradient(chance)
+        if chance.random() < 0.4
+        else Image.new("RGB", (1280, 720), _paper(chance)[0])
+    )
     pen = ImageDraw.Draw(image)
     width, height = image.size
     ink = _ink_on(image)

@@ -93,7 +93,7 @@ class Memory:
             with safe_open(path, framework="pt") as file:
                 if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
                     return None
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
             codes = tensors["codes"] * tensors["code_scale"]
             rows = codes @ (tensors["basis"] * tensors["basis_scale"]) + tensors["mean"]
             boxes_xyxy = tensors["boxes"]

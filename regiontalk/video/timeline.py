@@ -221,10 +221,11 @@ class Tracker:
         if caption is None or not caption.text:
             return False
         last = self._scenes[-1] if self._scenes else None
-        if last is not None and self._is_open(last):
-            is_new = _shared_words(last.text(), caption.text) < SCENE
-        else:
-            is_new = True
+        is_new = (
+            _shared_words(last.text(), caption.text) < SCENE
+            if last is not None and self._is_open(last)
+            else True
+        )
         if is_new:
             self._scenes.append(_OpenTrack())
         self._scenes[-1].add(len(self._times), time, caption, with_box=False)

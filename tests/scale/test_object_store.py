@@ -80,9 +80,11 @@ def test_an_output(endpoint: str) -> None:
         part = Output(uri).stage("run", [row("a"), row("b")], "parquet")
         output.stage("run", [row("left behind")], "parquet")
         assert output.commit(part, known, "parquet") == 2
-        with pytest.raises(BlockingIOError, match="its lock was renewed"):
-            with Output(uri).lock():
-                pass
+        with (
+            pytest.raises(BlockingIOError, match="its lock was renewed"),
+            Output(uri).lock(),
+        ):
+            pass
     with Output(uri).lock():
         assert len(Output(uri).begin(JOB)) == 2
     assert [values["photo"] for values in Output(uri).rows()] == ["a", "b"]

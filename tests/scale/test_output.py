@@ -109,12 +109,12 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 
 def test_two_jobs_on_one_output(tmp_path: Path) -> None:
     first, second = Output(str(tmp_path)), Output(str(tmp_path))
-    with first.lock():
-        with pytest.raises(
-            BlockingIOError, match="another job is writing to this output"
-        ):
-            with second.lock():
-                pass
+    with (
+        first.lock(),
+        pytest.raises(BlockingIOError, match="another job is writing to this output"),
+        second.lock(),
+    ):
+        pass
     with second.lock():
         pass
 
