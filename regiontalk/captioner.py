@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,7 @@ from regiontalk.regions.sources import (
     in_network_pixels,
 )
 from regiontalk.runtime.engines import load_predictor
+from regiontalk.runtime.parallel import in_parallel
 from regiontalk.runtime.predictor import DecoderState, PhotoFeatures, Predictor
 from regiontalk.runtime.search import Hypothesis
 from regiontalk.text.nouns import repeats_itself
@@ -237,9 +239,9 @@ class RegionCaptioner:
             raise ValueError(f"regions: expected 0 or more, got {regions}")
         results: list[ImageResult] = []
         for first in range(0, len(photos), PHOTOS_TOGETHER):
-            opened = [
-                self.open(photo) for photo in photos[first : first + PHOTOS_TOGETHER]
-            ]
+            chosen = photos[first : first + PHOTOS_TOGETHER]
+            tasks = [functools.partial(self.open, photo) for photo in chosen]
+            opened = in_parallel(tasks, self.predictor.workers)
             features = self.encode(opened)
             batch = self._regions(
                 opened, features, max(regions, self._candidates(regions))
@@ -424,9 +426,11 @@ class RegionCaptioner:
             return PhotoFeatures(
                 *precomputed_features(regions_by_photo, self.preprocessing, precomputed)
             )
-        pixels = [
-            self.preprocessing.to_pixels(photo.image, photo.size_wh) for photo in photos
+        to_pixels = self.preprocessing.to_pixels
+        tasks = [
+            functools.partial(to_pixels, photo.image, photo.size_wh) for photo in photos
         ]
+        pixels = in_parallel(tasks, self.predictor.workers)
         return self.predictor.encode_photos(np.stack(pixels))
 
     def phrase_scores(
@@ -672,15 +676,24 @@ class RegionCaptioner:
     def _caption_all(
         self, features: PhotoFeatures, boxes_xyxy: FloatArray, beams: int | None
     ) -> list[list[ScoredCaption]]:
-        """The captions of boxes (B, N, 4), the first of each photo the whole photo, `BOXES_TOGETHER` at a time."""
-        captions = self.scored_captions(
-            features, boxes_xyxy[:, :1], beams, of_photos=True
-        )
-        width = max(1, BOXES_TOGETHER // len(boxes_xyxy))
-        for first in range(1, boxes_xyxy.shape[1], width):
-            boxes = boxes_xyxy[:, first : first + width]
-            more_captions = self.scored_captions(features, boxes, beams)
-            for of_photo, more in zip(captions, more_captions, strict=True):
+        """The captions of boxes (B, N, 4), the first of each photo the whole photo.
+
+        Threads share the photos; the sentence of a single photo is written beside its regions.
+        """
+        workers = self.predictor.workers
+        count, width = boxes_xyxy.shape[:2]
+        shares = _shares(count, width, workers)
+        tasks: list[Callable[[], list[list[ScoredCaption]]]] = []
+        for photos, columns in shares:
+            write = functools.partial(
+                self.scored_captions, of_photos=columns.start == 0
+            )
+            boxes = boxes_xyxy[photos, columns]
+            tasks.append(functools.partial(write, features.take(photos), boxes, beams))
+        captions: list[list[ScoredCaption]] = [[] for _ in boxes_xyxy]
+        written_by_share = in_parallel(tasks, workers)
+        for (photos, _), written in zip(shares, written_by_share, strict=True):
+            for of_photo, more in zip(captions[photos], written, strict=True):
                 of_photo.extend(more)
         return captions
 
@@ -792,3 +805,15 @@ def _corners(box: FloatArray) -> tuple[float, float, float, float]:
     """A row of boxes as plain numbers."""
     x1, y1, x2, y2 = (float(value) for value in box)
     return x1, y1, x2, y2
+
+
+def _shares(photos: int, boxes: int, workers: int) -> list[tuple[slice, slice]]:
+    """Photos and boxes that are decoded together: the whole photos (box 0) of a worker, then its regions in blocks."""
+    photos_each = -(-photos // workers)
+    width = max(1, BOXES_TOGETHER // photos_each)
+    columns = [slice(0, 1)]
+    columns += [slice(first, first + width) for first in range(1, boxes, width)]
+    rows = [
+        slice(first, first + photos_each) for first in range(0, photos, photos_each)
+    ]
+    return list(itertools.product(rows, columns))

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from regiontalk.records import FloatArray
 
 _SMOOTHING = 5.0  # words that [3] adds to a sentence's length
+# multiplications: OpenBLAS starts threads for more than the first; products of more than the
+# second are worth them
+_ALONE, _WORTH_THREADS = 1 << 18, 1 << 24
 
 
 def affinity(regions: FloatArray, words: FloatArray) -> FloatArray:
@@ -29,7 +32,7 @@ def affinity(regions: FloatArray, words: FloatArray) -> FloatArray:
     size = regions.shape[2]
     flat_words = words.reshape(-1, size)  # (C*T, D)
     flat_regions = regions.reshape(-1, size)  # (B*N, D)
-    products = flat_words @ flat_regions.T
+    products = _inner_products(flat_words, flat_regions)
     by_sentence = products.reshape(*words.shape[:2], *regions.shape[:2])  # (C, T, B, N)
     return by_sentence.transpose(2, 0, 1, 3)
 
@@ -132,8 +135,21 @@ def _word_products(
     """
     photos, count, size = regions.shape
     flat_regions = regions.transpose(1, 0, 2).reshape(-1, size)  # (N*B, D)
-    products = flat_regions @ words[word_mask].T  # (N*B, W)
+    products = _inner_products(flat_regions, words[word_mask])  # (N*B, W)
     return products.reshape(count, photos, -1)
+
+
+def _inner_products(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Products (M, N) of vectors (M, D) with (N, D).
+
+    Those of one photo are computed a few rows at a time: threads of a BLAS wait busily for 25 ms
+    after their work, on the cores that the model needs next.
+    """
+    if len(first) * second.size > _WORTH_THREADS:
+        return first @ second.T
+    rows = max(1, _ALONE // max(1, second.size))
+    blocks = range(0, max(1, len(first)), rows)
+    return np.concatenate([first[row : row + rows] @ second.T for row in blocks])
 
 
 def _sentence_sums(values: FloatArray, word_mask: NDArray[np.bool_]) -> FloatArray:

@@ -47,9 +47,10 @@ class PhotoFeatures(NamedTuple):
     objectness: FloatArray
     boxes_xyxy: FloatArray
 
-    def take(self, photos: Sequence[int]) -> PhotoFeatures:
-        """The chosen photos."""
-        return PhotoFeatures(*(values[list(photos)] for values in self))
+    def take(self, photos: Sequence[int] | slice) -> PhotoFeatures:
+        """The chosen photos; a slice of them is not copied."""
+        chosen = photos if isinstance(photos, slice) else list(photos)
+        return PhotoFeatures(*(values[chosen] for values in self))
 
 
 class DecoderState(NamedTuple):
@@ -84,7 +85,10 @@ class Predictor(ABC):
         config: sizes and choices.
         vocabulary: the words that it knows.
         preprocessing: from a photo to `encode_photos`, and boxes there and back.
+        workers: threads that may ask side by side; 1 where the engine takes every core by itself.
     """
+
+    workers = 1
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         """Take what every engine needs to know."""
@@ -197,7 +201,7 @@ class Predictor(ABC):
             self.tensor("photo_check.weight"),
             self.tensor("photo_check.bias"),
         )
-        logits = self.photo_features(features) @ weight[0] + bias
+        logits = (self.photo_features(features) * weight[0]).sum(1) + bias
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
 
     def choices(self, regions: FloatArray) -> FloatArray:

@@ -239,6 +239,14 @@ def test_a_run_ends_with_graphs_and_leaves_none_of_other_weights(
     assert not has_graphs(tmp_path / "model")
 
 
+def test_threads_change_nothing(folder: Path) -> None:
+    alone = RegionCaptioner.from_pretrained(folder, engine="onnx", threads=1)
+    together = RegionCaptioner.from_pretrained(folder, engine="onnx", threads=3)
+    photos = [photo(seed) for seed in range(5)]
+    assert together.caption_many(photos) == alone.caption_many(photos)
+    assert together.caption(photos[0]) == alone.caption(photos[0])
+
+
 @pytest.fixture
 def spoilt(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "spoilt"))

@@ -1,0 +1,48 @@
+"""Threads that compute side by side: the same results in the same order, and one error."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from regiontalk.captioner import BOXES_TOGETHER, _shares
+from regiontalk.runtime.parallel import in_parallel, usable_cores
+
+
+@pytest.mark.parametrize("workers", [1, 2, 9])
+def test_order(workers: int) -> None:
+    tasks: list[Callable[[], int]] = [partial(int, number) for number in range(5)]
+    assert in_parallel(tasks, workers) == [0, 1, 2, 3, 4]
+    nothing: list[Callable[[], int]] = []
+    assert in_parallel(nothing, workers) == []
+
+
+def test_side_by_side() -> None:
+    meeting = threading.Barrier(2, timeout=30)  # passed only where both are inside
+    assert sorted(in_parallel([meeting.wait, meeting.wait], 2)) == [0, 1]
+
+
+def test_the_first_failure_is_raised() -> None:
+    with pytest.raises(ValueError, match="could not convert string to float: 'one'"):
+        in_parallel([partial(float, "one"), partial(float, "two")], 2)
+
+
+def test_cores() -> None:
+    assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("photos", "boxes", "workers"),
+    [(1, 1, 1), (1, 31, 2), (8, 31, 2), (3, 11, 2), (2, 700, 3), (5, 2, 8)],
+)
+def test_every_box_has_one_share(photos: int, boxes: int, workers: int) -> None:
+    counts = np.zeros((photos, boxes), dtype=int)
+    for rows, columns in _shares(photos, boxes, workers):
+        counts[rows, columns] += 1
+        assert columns.start > 0 or columns.stop == 1  # whole photos by themselves
+        assert counts[rows, columns].size <= max(BOXES_TOGETHER, photos)
+    assert (counts == 1).all()
