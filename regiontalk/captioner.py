@@ -84,11 +84,13 @@ class ScoredCaption(NamedTuple):
         text: the words.
         mean_log_prob: mean log-probability a word.
         alignment_score: of the caption and its box.
+        check: logit that the caption is true of the box; 0 where the model has no such check.
     """
 
     text: str
     mean_log_prob: float
     alignment_score: float
+    check: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -580,33 +582,39 @@ class RegionCaptioner:
     def _tokens(self, caption: Hypothesis) -> list[str]:
         return [self.vocabulary.words[token_id] for token_id in caption.words]
 
+    def caption_vectors(self, captions: Sequence[Hypothesis]) -> FloatArray:
+        """What each of R captions says as a whole: the sum of its words' vectors s, (R, D)."""
+        distinct = dict.fromkeys(caption.words for caption in captions)
+        row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
+        words, mask = self.predictor.encode_text(list(row_of_text))
+        texts = (words * mask[..., None]).sum(1)
+        # many regions say the same
+        rows = [row_of_text[caption.words] for caption in captions]
+        return np.asarray(texts[rows])
+
     def confidence_features(
         self,
         features: PhotoFeatures,
         boxes_xyxy: FloatArray,
         captions: Sequence[Hypothesis],
     ) -> FloatArray:
-        """What confidence is computed from: (B*N, 2), mean log-probability a word and alignment of caption and box."""
+        """What confidence is computed from: (B*N, 3), the numbers of `ScoredCaption`."""
         predictor = self.predictor
-        vectors = predictor.embed_regions(
-            predictor.region_features(features, boxes_xyxy)
-        )
-        distinct = dict.fromkeys(
-            caption.words for caption in captions
-        )  # many regions say the same
-        row_of_text = {token_ids: row for row, token_ids in enumerate(distinct)}
-        words, mask = predictor.encode_text(list(row_of_text))
-        texts = (words * mask[..., None]).sum(1)
-        sentences = texts[
-            [row_of_text[caption.words] for caption in captions]
-        ]  # (B*N, D)
+        region_features = predictor.region_features(features, boxes_xyxy)
+        vectors = predictor.embed_regions(region_features)
+        sentences = self.caption_vectors(captions)
         alignment_scores = (sentences * vectors.reshape(len(captions), -1)).sum(1)
         mean_log_probs = [
             max(caption.log_probability, -1e3) / (len(caption.words) + 1)
             for caption in captions
         ]
+        checks = predictor.check_captions(
+            region_features.reshape(len(captions), -1),
+            boxes_xyxy.reshape(-1, 4),
+            sentences,
+        )
         return np.stack(
-            [np.array(mean_log_probs, dtype=np.float32), alignment_scores], 1
+            [np.array(mean_log_probs, dtype=np.float32), alignment_scores, checks], 1
         )
 
     def scored_captions(
@@ -621,8 +629,8 @@ class RegionCaptioner:
         written = self.write(features, boxes_xyxy, beams, of_photos=of_photos)
         scores = self.confidence_features(features, boxes_xyxy, written).tolist()
         captions = [
-            ScoredCaption(self.vocabulary.decode(caption.words), *pair)
-            for caption, pair in zip(written, scores, strict=True)
+            ScoredCaption(self.vocabulary.decode(caption.words), *numbers)
+            for caption, numbers in zip(written, scores, strict=True)
         ]
         width = boxes_xyxy.shape[1]
         return [
@@ -730,9 +738,9 @@ class RegionCaptioner:
                 min_confidence = decoding.threshold
             if threshold is not None:
                 min_confidence = threshold
-            text, mean_log_prob, alignment_score = caption
-            confidence = calibrated(calibration, mean_log_prob, alignment_score, score)
-            words = text if text and confidence >= min_confidence else None
+            confidence = confidence_of(calibration, caption, score)
+            is_worded = bool(caption.text) and confidence >= min_confidence
+            words = caption.text if is_worded else None
             is_sure = confidence >= sure_from
             records.append(
                 RegionCaption(_corners(box), words, confidence, score, is_sure)
@@ -784,12 +792,27 @@ def calibrated(
     mean_log_prob: float,
     alignment_score: float,
     objectness: float = 1.0,
+    check: float = 0.0,
 ) -> float:
-    """The probability in 0..1 that a caption is right: of mean log-probability, alignment, and the box's objectness."""
+    """The probability in 0..1 that a caption is right, of what `Calibration` weighs."""
     logit = calibration.bias + calibration.per_word * mean_log_prob
     logit += calibration.per_match * alignment_score
     logit += calibration.per_box * math.log(max(objectness, 1e-6))
+    logit += calibration.per_check * check
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, logit))))
+
+
+def confidence_of(
+    calibration: Calibration, caption: ScoredCaption, objectness: float = 1.0
+) -> float:
+    """`calibrated` of a caption on a box."""
+    return calibrated(
+        calibration,
+        caption.mean_log_prob,
+        caption.alignment_score,
+        objectness,
+        caption.check,
+    )
 
 
 def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:

@@ -32,7 +32,7 @@ def affinity(regions: FloatArray, words: FloatArray) -> FloatArray:
     size = regions.shape[2]
     flat_words = words.reshape(-1, size)  # (C*T, D)
     flat_regions = regions.reshape(-1, size)  # (B*N, D)
-    products = _inner_products(flat_words, flat_regions)
+    products = inner_products(flat_words, flat_regions)
     by_sentence = products.reshape(*words.shape[:2], *regions.shape[:2])  # (C, T, B, N)
     return by_sentence.transpose(2, 0, 1, 3)
 
@@ -135,11 +135,11 @@ def _word_products(
     """
     photos, count, size = regions.shape
     flat_regions = regions.transpose(1, 0, 2).reshape(-1, size)  # (N*B, D)
-    products = _inner_products(flat_regions, words[word_mask])  # (N*B, W)
+    products = inner_products(flat_regions, words[word_mask])  # (N*B, W)
     return products.reshape(count, photos, -1)
 
 
-def _inner_products(first: FloatArray, second: FloatArray) -> FloatArray:
+def inner_products(first: FloatArray, second: FloatArray) -> FloatArray:
     """Products (M, N) of vectors (M, D) with (N, D).
 
     Those of one photo are computed a few rows at a time: threads of a BLAS wait busily for 25 ms

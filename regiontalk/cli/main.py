@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from regiontalk.cli import (
     align,
     caption,
+    caption_check,
     corrections,
     data,
     evaluate,
@@ -126,6 +127,7 @@ app.command("teach")(teach.teach)
 app.add_typer(data.app, name="data")
 app.command("evaluate")(evaluate.evaluate)
 app.command("export-runtime")(runtime.export_runtime)
+app.command("teach-check")(caption_check.teach_check)
 app.add_typer(scale.app, name="scale")
 app.command("info")(info.info)
 app.command("serve")(serve.serve)

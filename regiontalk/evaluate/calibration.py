@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import RegionCaptioner, calibrated
+from regiontalk.captioner import RegionCaptioner, ScoredCaption, calibrated
 from regiontalk.evaluate.charts import reliability_chart
 from regiontalk.evaluate.correctness import is_photo_correct, is_region_correct
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch
@@ -25,7 +25,7 @@ from regiontalk.evaluate.region_captions import caption_boxes, caption_photos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.metrics.calibration import Reliability, ReliabilityBin, reliability
-from regiontalk.metrics.names import MEETS_IOU, ClassWords, names_class
+from regiontalk.metrics.names import MEETS_IOU, ClassWords, judge_name, objects_of
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
 
@@ -43,6 +43,7 @@ class Judged(NamedTuple):
         alignment_score: of caption and box.
         objectness: of the box, in 0..1.
         is_correct: whether the caption was correct.
+        check: logit of the model's caption check; 0 where it has none.
     """
 
     photo: str
@@ -50,6 +51,20 @@ class Judged(NamedTuple):
     alignment_score: float
     objectness: float
     is_correct: bool
+    check: float = 0.0
+
+    @classmethod
+    def of(
+        cls, photo: str, caption: ScoredCaption, objectness: float, is_correct: bool
+    ) -> Judged:
+        """A caption of a photo."""
+        _, mean_log_prob, alignment_score, check = caption
+        return cls(photo, mean_log_prob, alignment_score, objectness, is_correct, check)
+
+    def features(self) -> tuple[float, float, float, float]:
+        """The numbers that `Calibration` weighs, in its order."""
+        log_objectness = math.log(max(self.objectness, 1e-6))
+        return self.mean_log_prob, self.alignment_score, log_objectness, self.check
 
 
 @dataclass(frozen=True)
@@ -128,30 +143,25 @@ def judge_photos(photos: EncodedPhotos, beams: int | None = None) -> list[Judged
     """Captions of whole photos; those that cannot be judged are left out."""
     sentences = {example.id: example.captions for example in photos.examples}
     judged = []
-    for name, (text, mean_log_prob, alignment_score) in caption_photos(
-        photos, beams
-    ).items():
-        is_correct = is_photo_correct(text, sentences[name])
+    for name, caption in caption_photos(photos, beams).items():
+        is_correct = is_photo_correct(caption.text, sentences[name])
         if is_correct is not None:
-            judged.append(Judged(name, mean_log_prob, alignment_score, 1.0, is_correct))
+            judged.append(Judged.of(name, caption, 1.0, is_correct))
     return judged
 
 
 def judge_boxes(
     photos: EncodedPhotos, class_words: ClassWords, beams: int | None = None
 ) -> dict[str, list[Judged]]:
-    """Captions of annotated boxes and of proposals that meet one, by kind of annotation."""
+    """Captions of annotated boxes and of proposals that can be judged, by kind of annotation."""
     on_truths: list[Judged] = []
     for region in describe_boxes(photos, beams):
-        thing, (text, mean_log_prob, alignment_score) = region.thing, region.caption
+        thing, caption = region.thing, region.caption
         if set(thing.phrases) <= set(class_words):
             continue
-        is_correct = is_region_correct(text, thing.phrases)
+        is_correct = is_region_correct(caption.text, thing.phrases)
         if is_correct is not None:
-            caption = Judged(
-                thing.photo, mean_log_prob, alignment_score, 1.0, is_correct
-            )
-            on_truths.append(caption)
+            on_truths.append(Judged.of(thing.photo, caption, 1.0, is_correct))
     of_phrases: list[Judged] = []
     of_names: list[Judged] = []
     for batch in photos:
@@ -173,7 +183,7 @@ def _judge_proposals(
     class_words: ClassWords,
     beams: int | None,
 ) -> list[list[Judged]]:
-    """For each photo the captions of those of its proposals that meet an annotated box."""
+    """For each photo the captions of those of its proposals that can be judged."""
     boxes, objectness = captioner.predictor.propose(batch.features, PROPOSALS)
     proposals = [boxes[row, 1:] for row in range(len(batch))]  # without the whole photo
     captions_by_photo = caption_boxes(captioner, batch, proposals, beams)
@@ -188,8 +198,7 @@ def _judge_proposals(
         ):
             is_correct = judge_caption(caption.text, box, example, words)
             if score and is_correct is not None:
-                features = (caption.mean_log_prob, caption.alignment_score, score)
-                judged.append(Judged(example.id, *features, is_correct))
+                judged.append(Judged.of(example.id, caption, score, is_correct))
         judged_by_photo.append(judged)
     return judged_by_photo
 
@@ -203,9 +212,18 @@ def _is_named(example: Example, class_words: ClassWords) -> bool:
 def judge_caption(
     text: str, box_xyxy: FloatArray, example: Example, class_words: ClassWords | None
 ) -> bool | None:
-    """Whether a caption on a box (4,) is correct, by the annotated boxes that it meets; None where it meets none."""
+    """Whether a caption on a box (4,) is correct, by the annotated boxes; None where they do not say.
+
+    Of phrases only the boxes that it meets say it. Of classes every box was marked, so a class's word
+    is wrong where none of it is (`metrics.names.judge_name`).
+    """
     if not len(example.boxes_xyxy) or (box_xyxy[2:] <= box_xyxy[:2]).any():
         return None
+    if class_words is not None:
+        classes, rows = objects_of(example)
+        return judge_name(
+            text, box_xyxy, classes, example.boxes_xyxy[rows], class_words
+        )
     ious = box_ops.iou(box_xyxy[None], example.boxes_xyxy)[0]
     met_boxes = set(np.flatnonzero(ious >= MEETS_IOU).tolist())
     phrases = [
@@ -215,9 +233,7 @@ def judge_caption(
     ]
     if not phrases:
         return None
-    if class_words is None:
-        return is_region_correct(text, phrases)
-    return any(names_class(text, class_words[name]) for name in phrases)
+    return is_region_correct(text, phrases)
 
 
 def _halves(
@@ -241,6 +257,7 @@ def measure_reliability(
             caption.mean_log_prob,
             caption.alignment_score,
             caption.objectness,
+            caption.check,
         )
         confidences.append(confidence)
     truths = [caption.is_correct for caption in judged]
@@ -264,14 +281,7 @@ def fit_half(
         raise ValueError(
             f"calibration: expected captions in both halves, got {len(fit)} and {len(judge)}"
         )
-    features = [
-        (
-            caption.mean_log_prob,
-            caption.alignment_score,
-            math.log(max(caption.objectness, 1e-6)),
-        )
-        for caption in fit
-    ]
+    features = [caption.features() for caption in fit]
     is_correct = [caption.is_correct for caption in fit]
     calibration = fit_logistic(np.array(features), np.array(is_correct))
     return Fitted(
@@ -294,7 +304,8 @@ def fit_logistic(
     are copies of each other in bounds.
 
     Args:
-        confidence_features: (P, 3) mean log-probability, alignment score and log objectness.
+        confidence_features: (P, 4) mean log-probability, alignment score, log objectness and the
+            caption check.
         is_correct: (P,).
         ridge: of the weights, for a mean loss.
     """
@@ -309,10 +320,8 @@ def fit_logistic(
     weights = _minimise(design, targets, penalty)
     slopes = weights[1:] / spread
     bias = float(weights[0] - (slopes * centre).sum())
-    per_word, per_match, per_box = slopes.tolist()
-    return Calibration(
-        bias=bias, per_word=per_word, per_match=per_match, per_box=per_box
-    )
+    names = ("per_word", "per_match", "per_box", "per_check")
+    return Calibration(bias=bias, **dict(zip(names, slopes.tolist(), strict=True)))
 
 
 def _minimise(

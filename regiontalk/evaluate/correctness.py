@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from regiontalk.captioner import ScoredCaption, calibrated
+from regiontalk.captioner import ScoredCaption, confidence_of
 from regiontalk.evaluate.charts import Chart, histogram, reliability_chart
 from regiontalk.metrics.calibration import reliability
 from regiontalk.model.config import Calibration
@@ -88,9 +88,7 @@ def confidence_charts(
     for photo, caption, is_correct in judged:
         if is_correct is None:
             continue
-        confidence = calibrated(
-            calibration, caption.mean_log_prob, caption.alignment_score
-        )
+        confidence = confidence_of(calibration, caption)
         photos.append(photo)
         confidences.append(confidence)
         truths.append(is_correct)

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import RegionCaptioner, calibrated
+from regiontalk.captioner import RegionCaptioner, confidence_of
 from regiontalk.evaluate.charts import Chart, Line, histogram
 from regiontalk.evaluate.examples import Case, Cases, on_boxes, pick
 from regiontalk.evaluate.judges import find_tables
@@ -219,13 +219,8 @@ def detect(
         captions_by_photo = caption_boxes(captioner, batch, boxes, beams)
         for row, captions in enumerate(captions_by_photo):
             scores = []
-            for score, (_, mean_log_prob, alignment_score) in zip(
-                objectness[row], captions, strict=True
-            ):
-                confidence = calibrated(
-                    calibration, mean_log_prob, alignment_score, score
-                )
-                scores.append(score * confidence)
+            for score, caption in zip(objectness[row], captions, strict=True):
+                scores.append(score * confidence_of(calibration, caption, score))
             example = batch.examples[row]
             truths_xyxy, truth_captions = true_boxes(example, one_box_things(example))
             photo = DensePhoto(

@@ -25,6 +25,7 @@ from regiontalk.metrics.names import (
     NamedPhoto,
     NameFigures,
     judge_regions,
+    objects_of,
     score_names,
     threshold_curve,
 )
@@ -173,7 +174,7 @@ def named_photo(example: Example, result: ImageResult) -> NamedPhoto:
     confidences = [region.confidence for region in result.regions]
     size_wh = example.size_wh or result.size_wh
     boxes = box_ops.rescale(boxes, result.size_wh, size_wh)
-    classes, rows = _objects(example)
+    classes, rows = objects_of(example)
     return NamedPhoto(
         texts, confidences, boxes, classes, example.boxes_xyxy[rows], size_wh
     )
@@ -185,7 +186,7 @@ def detected_photo(example: Example, detector: Detector) -> NamedPhoto:
     things = detector.detect(image)
     boxes = np.array([thing.box for thing in things], np.float32).reshape(-1, 4)
     size_wh = example.size_wh or image.size
-    classes, rows = _objects(example)
+    classes, rows = objects_of(example)
     return NamedPhoto(
         [thing.label for thing in things],
         [thing.score for thing in things],
@@ -196,17 +197,12 @@ def detected_photo(example: Example, detector: Detector) -> NamedPhoto:
     )
 
 
-def _objects(example: Example) -> tuple[list[str], list[int]]:
-    """The class and the box's row of every object of a photo."""
-    pairs = [(phrase.text, row) for phrase in example.phrases for row in phrase.boxes]
-    return [name for name, _ in pairs], [row for _, row in pairs]
-
-
 def _cells(row: NameFigures, *, intervals: bool = True) -> dict[str, Figure]:
     """The columns of one row of the table."""
     cells = {
         "words a photo": row.words,
         "precision": row.precision,
+        "precision anywhere": row.precision_anywhere,
         "coverage": row.coverage,
     }
     return {name: value if intervals else value.value for name, value in cells.items()}

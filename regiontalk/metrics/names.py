@@ -5,6 +5,9 @@ A region *meets* an object where their IoU is 0.5 or more. Over all photos:
 - *words a photo*: regions that have words;
 - *precision*: of the regions with words that meet an object, the share whose words name one that
   they meet. A region that meets none is not judged: people do not annotate everything;
+- *precision anywhere*: of all regions whose words name a class, the share that show one of it, on
+  whatever box (`judge_name`): people do annotate every object of their classes, so the word is wrong
+  elsewhere;
 - *coverage*: of the objects over 1 % of their photo, the share that some region with words meets
   and names.
 
@@ -14,20 +17,22 @@ caption (`names_class`). N regions, G objects.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk import boxes as box_ops
 from regiontalk.metrics.bootstrap import Interval, bootstrap_sums
-from regiontalk.records import FloatArray
+from regiontalk.records import Example, FloatArray
 from regiontalk.text.vocabulary import tokenize
 
-MEETS_IOU = 0.5
+MEETS_IOU, OVERLAPS_IOU = 0.5, 0.3
+INSIDE = 0.7  # of a box that lies in an object: it shows a part of it
 LARGE_SHARE = 0.01  # of the photo's area; smaller objects are not asked for
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(20))
 
@@ -63,6 +68,7 @@ class NameFigures:
     Attributes:
         words: regions with words a photo.
         precision: nan where no region could be judged.
+        precision_anywhere: nan where no words name a class.
         coverage: nan where no object is large enough.
         judged: regions that meet an object.
         correct: of those, regions that name one.
@@ -73,6 +79,7 @@ class NameFigures:
 
     words: Interval
     precision: Interval
+    precision_anywhere: Interval
     coverage: Interval
     judged: int
     correct: int
@@ -114,23 +121,27 @@ def score_names(
     by_class: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     counts = [_count(photo, class_words, threshold, by_class) for photo in photos]
 
-    def figures(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        worded, judged, correct, large, named = np.moveaxis(sums, -1, 0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.stack(
-                [worded / len(photos), correct / judged, named / large], axis=-1
-            )
-
-    words, precision, coverage = bootstrap_sums(
-        np.array(counts), figures, resamples=resamples
-    )
-    _, judged, correct, large, named = map(sum, zip(*counts, strict=True))
+    intervals = bootstrap_sums(np.array(counts), _shares, resamples=resamples)
+    total = _Counts(*map(sum, zip(*counts, strict=True)))
     totals = {
         name: (objects[0], objects[1]) for name, objects in sorted(by_class.items())
     }
     return NameFigures(
-        words, precision, coverage, judged, correct, large, named, totals
+        *intervals, total.judged, total.correct, total.large, total.named, totals
     )
+
+
+def _shares(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first four figures of `NameFigures` of sums of `_Counts` (..., K)."""
+    counts = _Counts(*np.moveaxis(sums, -1, 0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = [
+            counts.worded / counts.photos,
+            counts.correct / counts.judged,
+            counts.true / counts.of_classes,
+            counts.named / counts.large,
+        ]
+    return np.stack(shares, axis=-1)
 
 
 def threshold_curve(
@@ -177,14 +188,88 @@ def judge_regions(
     return is_correct, names
 
 
-class _Counts(NamedTuple):
-    """What was counted: regions with words, judged, correct, large objects, and named ones."""
+def judge_name(
+    text: str,
+    box_xyxy: FloatArray,
+    classes: Sequence[str],
+    objects_xyxy: FloatArray,
+    class_words: ClassWords,
+) -> bool | None:
+    """Whether words are true of a box (4,) in a photo whose objects (G, 4) of all classes are annotated.
 
-    worded: int
-    judged: int
-    correct: int
-    large: int
-    named: int
+    They are where an object of a class that they name meets the box, or holds `INSIDE` of it: a part
+    of a thing may have the thing's name. They are not where there is no such object, or where they
+    name no class and the box meets an object. Undecided (None) is all between: an object of the class
+    that overlaps the box a little, or words of no class on a box that meets nothing.
+
+    Args:
+        text: the words; "" is undecided.
+        box_xyxy: in the pixels of the objects.
+        classes: (G,) class of each object, or a phrase that names it.
+        objects_xyxy: (G, 4).
+        class_words: what names each class.
+    """
+    if not text:
+        return None
+    objects = np.asarray(objects_xyxy, np.float32).reshape(-1, 4)
+    ious = box_ops.iou(box_xyxy[None], objects)[0]
+    named = classes_named(text, class_words)
+    if not named:
+        return False if (ious >= MEETS_IOU).any() else None
+    is_named = [
+        not named.isdisjoint(_classes_of(name, class_words)) for name in classes
+    ]
+    ious = ious[is_named]
+    shared = box_ops.intersection(box_xyxy[None], objects[is_named])[0]
+    inside = shared / max(float(box_ops.area(box_xyxy[None])[0]), 1e-6)
+    if (ious >= MEETS_IOU).any() or (inside >= INSIDE).any():
+        return True
+    return None if (ious >= OVERLAPS_IOU).any() else False
+
+
+def objects_of(example: Example) -> tuple[list[str], list[int]]:
+    """The class and the box's row of every object of a photo."""
+    pairs = [(phrase.text, row) for phrase in example.phrases for row in phrase.boxes]
+    return [name for name, _ in pairs], [row for _, row in pairs]
+
+
+def classes_named(text: str, class_words: ClassWords) -> frozenset[str]:
+    """The classes that a text names.
+
+    >>> sorted(classes_named("a dog on a couch", {"dog": ["dog"], "couch": ["couch", "sofa"]}))
+    ['couch', 'dog']
+    """
+    padded = f" {' '.join(tokenize(text))} "
+    named = set()
+    for name, words in class_words.items():
+        if any(f" {_joined(word)} " in padded for word in words):
+            named.add(name)
+    return frozenset(named)
+
+
+@functools.lru_cache(4096)
+def _joined(word: str) -> str:
+    return " ".join(tokenize(word))
+
+
+def _classes_of(name: str, class_words: ClassWords) -> frozenset[str]:
+    """The class of an object, or those that a phrase of it names."""
+    return (
+        frozenset([name]) if name in class_words else classes_named(name, class_words)
+    )
+
+
+class _Counts(NamedTuple):
+    """Photos, regions with words; judged and correct; naming a class and true; large objects and named."""
+
+    photos: Any
+    worded: Any
+    judged: Any
+    correct: Any
+    of_classes: Any
+    true: Any
+    large: Any
+    named: Any
 
 
 def _count(
@@ -194,23 +279,51 @@ def _count(
     by_class: dict[str, list[int]],
 ) -> _Counts:
     """The counts of one photo; adds its large objects, all and named, to those of their classes."""
-    texts = [
-        text if confidence >= threshold else ""
-        for text, confidence in zip(photo.texts, photo.confidences, strict=True)
-    ]
-    is_correct, names = judge_regions(replace(photo, texts=texts), class_words)
+    shown = _above(photo, threshold)
+    is_correct, names = judge_regions(shown, class_words)
     width, height = photo.size_wh
     objects_xyxy = np.asarray(photo.objects_xyxy, np.float32).reshape(-1, 4)
     is_large = box_ops.area(objects_xyxy) > LARGE_SHARE * width * height
     is_named = names.any(axis=0) & is_large
     for column in np.flatnonzero(is_large).tolist():
-        class_count = by_class[photo.classes[column]]
-        class_count[0] += 1
-        class_count[1] += int(is_named[column])
+        by_class[photo.classes[column]][0] += 1
+        by_class[photo.classes[column]][1] += int(is_named[column])
+    judged, correct = _tally(is_correct)
+    of_classes, true = _tally(_judge_classes(shown, class_words))
     return _Counts(
-        worded=sum(map(bool, texts)),
-        judged=sum(value is not None for value in is_correct),
-        correct=sum(value is True for value in is_correct),
+        photos=1,
+        worded=sum(map(bool, shown.texts)),
+        judged=judged,
+        correct=correct,
+        of_classes=of_classes,
+        true=true,
         large=int(is_large.sum()),
         named=int(is_named.sum()),
     )
+
+
+def _above(photo: NamedPhoto, threshold: float) -> NamedPhoto:
+    """The photo without the words of regions that are less confident."""
+    texts = [
+        text if confidence >= threshold else ""
+        for text, confidence in zip(photo.texts, photo.confidences, strict=True)
+    ]
+    return replace(photo, texts=texts)
+
+
+def _tally(verdicts: Sequence[bool | None]) -> tuple[int, int]:
+    """How many were judged, and how many of them are true."""
+    judged = [verdict for verdict in verdicts if verdict is not None]
+    return len(judged), sum(judged)
+
+
+def _judge_classes(photo: NamedPhoto, class_words: ClassWords) -> list[bool | None]:
+    """`judge_name` of the texts that name a class."""
+    judged = []
+    for text, box in zip(photo.texts, photo.boxes_xyxy, strict=True):
+        if classes_named(text, class_words):
+            verdict = judge_name(
+                text, box, photo.classes, photo.objects_xyxy, class_words
+            )
+            judged.append(verdict)
+    return judged

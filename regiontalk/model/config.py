@@ -23,9 +23,9 @@ class Calibration(BaseModel):
     """Confidence = sigmoid of a weighted sum of what speaks for a caption.
 
     That is ``bias`` + ``per_word`` * mean log-probability a word + ``per_match`` * alignment of
-    caption and box + ``per_box`` * log objectness of the box (0 for boxes that a user gave). Fitted
-    on dev (docs/notebook.md); the defaults give the mean log-probability a plain meaning before
-    that.
+    caption and box + ``per_box`` * log objectness of the box (0 for boxes that a user gave) +
+    ``per_check`` * what the model's caption check says of them (0 where it has none). Fitted on dev
+    (docs/notebook.md); the defaults give the mean log-probability a plain meaning before that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +34,7 @@ class Calibration(BaseModel):
     per_word: float = 1.0
     per_match: float = 0.0
     per_box: float = 0.0
+    per_check: float = 0.0
 
 
 class DecodingConfig(BaseModel):
@@ -144,6 +145,12 @@ class ModelConfig(BaseModel):
     )
     photo_check: bool = Field(
         False, description="the model tells photos from other images"
+    )
+    caption_check: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of the head that tells whether a caption is true of a region; 0 = none",
     )
     folded: bool = Field(
         False,

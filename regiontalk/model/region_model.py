@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from regiontalk.align.caption_check import CaptionCheck
 from regiontalk.align.model import Aligner
 from regiontalk.align.pairs import Chain
 from regiontalk.generate.model import Generator
@@ -59,6 +60,11 @@ class RegionModel(nn.Module):
         self.photo_check = (
             nn.Linear(self.extractor.vector_size, 1) if config.photo_check else None
         )
+        self.caption_check = None
+        if config.caption_check:
+            self.caption_check = CaptionCheck(
+                self.extractor.vector_size, config.aligner.size, config.caption_check
+            )
 
     def _extractor(
         self, backbone: Backbone | None, crops: CropNetwork | None

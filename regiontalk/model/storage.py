@@ -53,7 +53,7 @@ def describe_errors(error: ValidationError, record: type[BaseModel]) -> str:
     ...     Calibration.model_validate({"bias": "much", "per_letter": 1})
     ... except ValidationError as error:
     ...     print(describe_errors(error, Calibration).partition("; ")[2])
-    per_letter: unknown key; expected one of bias, per_word, per_match, per_box
+    per_letter: unknown key; expected one of bias, per_word, per_match, per_box, per_check
 
     Args:
         error: what validation raised.

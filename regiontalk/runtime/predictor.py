@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.align.pairs import Pair, infer_pairs
-from regiontalk.align.score import SCORES
+from regiontalk.align.score import SCORES, inner_products
 from regiontalk.model.config import (
     DecodingConfig,
     ModelConfig,
@@ -203,6 +203,31 @@ class Predictor(ABC):
         )
         logits = (self.photo_features(features) * weight[0]).sum(1) + bias
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
+
+    def check_captions(
+        self, region_features: FloatArray, boxes_xyxy: FloatArray, texts: FloatArray
+    ) -> FloatArray:
+        """The logit that each caption is true of its region (`align.caption_check`), (R,); zeros without that check.
+
+        Args:
+            region_features: (R, F).
+            boxes_xyxy: (R, 4) network pixels.
+            texts: (R, D) sums of the captions' word vectors.
+        """
+        rank = self.config.caption_check
+        if not rank:
+            return np.zeros(len(texts), dtype=np.float32)
+        corners = boxes_xyxy / self.config.extractor.size
+        inputs = {
+            "region": np.concatenate([region_features, corners], 1),
+            "text": texts,
+        }
+        product = np.full((len(texts), rank), rank**-0.5, dtype=np.float32)
+        for name, rows in inputs.items():
+            weight = self.tensor(f"caption_check.{name}.weight")
+            bias = self.tensor(f"caption_check.{name}.bias")
+            product *= inner_products(rows, weight) + bias
+        return np.asarray(product.sum(1), dtype=np.float32)
 
     def choices(self, regions: FloatArray) -> FloatArray:
         """What a word may choose: the regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D)."""

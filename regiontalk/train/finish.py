@@ -111,21 +111,14 @@ def _judge_photos(photos: EncodedPhotos) -> list[Judged]:
     for name, caption in caption_photos(photos).items():
         is_right = is_photo_correct(caption.text, sentences[name])
         if is_right is not None:
-            judged.append(
-                Judged(
-                    name, caption.mean_log_prob, caption.alignment_score, 1.0, is_right
-                )
-            )
+            judged.append(Judged.of(name, caption, 1.0, is_right))
     return judged
 
 
 def _fit(rows: Sequence[Judged]) -> Calibration:
     import numpy as np
 
-    evidence = [
-        (row.mean_log_prob, row.alignment_score, math.log(max(row.objectness, 1e-6)))
-        for row in rows
-    ]
+    evidence = [row.features() for row in rows]
     return fit_logistic(
         np.array(evidence), np.array([row.is_correct for row in rows]), ridge=0.05
     )

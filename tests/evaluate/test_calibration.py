@@ -25,17 +25,19 @@ def test_fit_finds_the_sigmoid_that_made_the_answers() -> None:
         random.normal(-2, 0.7, 20000),
         random.normal(0.3, 0.2, 20000),
         random.normal(-1, 0.5, 20000),
+        random.normal(0, 2, 20000),
     ]
     evidence = np.column_stack(columns)
-    chance = 1 / (1 + np.exp(-(3.0 + evidence @ [1.5, 2.0, 0.5])))
+    chance = 1 / (1 + np.exp(-(3.0 + evidence @ [1.5, 2.0, 0.5, 0.7])))
     found = fit_logistic(evidence, random.random(20000) < chance, ridge=0.0)
     fitted = (found.bias, found.per_word, found.per_match, found.per_box)
     assert fitted == pytest.approx((3.0, 1.5, 2.0, 0.5), abs=0.25)
+    assert found.per_check == pytest.approx(0.7, abs=0.05)
 
 
 def test_fit_is_the_least_loss() -> None:
     random = np.random.default_rng(1)
-    evidence, right = random.normal(size=(60, 3)), random.random(60) < 0.4
+    evidence, right = random.normal(size=(60, 4)), random.random(60) < 0.4
     found = fit_logistic(evidence, right)
     target = np.where(
         right, (right.sum() + 1) / (right.sum() + 2), 1 / ((~right).sum() + 2)
@@ -49,8 +51,8 @@ def test_fit_is_the_least_loss() -> None:
             + 1e-3 * (slopes**2).sum() / 2
         )
 
-    best = (found.bias, found.per_word, found.per_match, found.per_box)
-    for axis in range(4):
+    best = tuple(found.model_dump().values())
+    for axis in range(5):
         for step in (-0.05, 0.05):
             moved = list(best)
             moved[axis] += step
@@ -59,7 +61,7 @@ def test_fit_is_the_least_loss() -> None:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_captions_that_are_all_alike_give_no_certainty(right: bool) -> None:
-    evidence = np.random.default_rng(0).normal(size=(30, 3))
+    evidence = np.random.default_rng(0).normal(size=(30, 4))
     found = fit_logistic(evidence, np.full(30, right))
     chance = calibrated(found, 0.0, 0.0)
     # Platt's target of 30 right ones is 31/32
@@ -67,8 +69,8 @@ def test_captions_that_are_all_alike_give_no_certainty(right: bool) -> None:
 
 
 def test_equal_evidence_is_borne() -> None:
-    found = fit_logistic(np.ones((4, 3)), np.array([True, True, True, False]))
-    assert calibrated(found, 1.0, 1.0, np.e) == pytest.approx(
+    found = fit_logistic(np.ones((4, 4)), np.array([True, True, True, False]))
+    assert calibrated(found, 1.0, 1.0, np.e, 1.0) == pytest.approx(
         (3 * 4 / 5 + 1 / 3) / 4, abs=1e-6
     )  # the mean target
 

@@ -99,7 +99,7 @@ def test_speak_equals_one_box_at_a_time(
         for box, spoken in zip(own, found[row], strict=True):
             alone = box[None, None]
             caption = captioner.write(features, alone, 2)
-            fluency, match = captioner.confidence_features(features, alone, caption)[
+            fluency, match, _ = captioner.confidence_features(features, alone, caption)[
                 0
             ].tolist()
             assert spoken.text == captioner.vocabulary.decode(caption[0].words) != ""

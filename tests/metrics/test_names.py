@@ -9,6 +9,7 @@ import pytest
 
 from regiontalk.metrics.names import (
     NamedPhoto,
+    judge_name,
     names_class,
     score_names,
     threshold_curve,
@@ -93,6 +94,7 @@ def test_by_hand() -> None:
         0.5,
         0.5,
     )
+    assert figures.precision_anywhere.value == 0.5  # grass is no class
     assert figures.by_class == {"cat": (1, 0), "dog": (1, 1)}
     surer = score_names([photo], WORDS, 0.85)
     assert (surer.words.value, surer.precision.value, surer.coverage.value) == (
@@ -128,4 +130,27 @@ def test_without_words_or_photos() -> None:
     with pytest.raises(ValueError, match="expected words for 'horse'"):
         score_names(
             [NamedPhoto([], [], empty, ["horse"], photo.objects_xyxy, (10, 10))], WORDS
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "box", "verdict"),
+    [
+        pytest.param("a dog", [0, 0, 100, 100], True, id="meets it"),
+        pytest.param("the head of a dog", [0, 0, 30, 30], True, id="a part of it"),
+        pytest.param("a dog", [45, 0, 145, 100], None, id="overlaps it a little"),
+        pytest.param("a dog", [200, 200, 260, 260], False, id="none there"),
+        pytest.param("a cat", [0, 0, 100, 100], False, id="another class"),
+        pytest.param("a wall", [0, 0, 100, 100], False, id="no class, on an object"),
+        pytest.param("a wall", [200, 200, 260, 260], None, id="no class, on nothing"),
+        pytest.param("", [0, 0, 100, 100], None, id="no words"),
+    ],
+)
+def test_judge_name(text: str, box: list[float], verdict: bool | None) -> None:
+    words = {"dog": ["dog", "puppy"], "cat": ["cat"]}
+    objects = np.array([[0, 0, 105, 105]], np.float32)
+    for name in ("dog", "a small puppy"):  # the class, or a phrase that names it
+        assert (
+            judge_name(text, np.array(box, np.float32), [name], objects, words)
+            is verdict
         )
