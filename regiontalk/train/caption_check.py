@@ -150,7 +150,7 @@ def _judge(
     example: Example,
     class_words: ClassWords,
 ) -> list[bool | None]:
-    """Whether the texts on the boxes (N, 4) of a photo of that size are true, None where its annotation does not say."""
+    """Whether the texts on the boxes (N, 4) of a photo are true, None where its annotation does not say."""
     places = box_ops.rescale(boxes_xyxy, size_wh, example.size_wh or size_wh)
     is_by_people = any(phrase.source == "annotator" for phrase in example.phrases)
     words = None if is_by_people else class_words

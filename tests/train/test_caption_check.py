@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train import caption_check
 from regiontalk.train.caption_check import (
     Pairs,
+    _judge,
     choose_examples,
     fit_caption_check,
     read_pairs,
@@ -45,7 +47,10 @@ def photos(folder: Path, count: int) -> list[Example]:
         pixels = chance.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
         boxes = np.array([[0, 0, 40, 40], [20, 8, 64, 48]], dtype=np.float32)
-        names = [Phrase("a dog", (0,)), Phrase("a red car", (1,))]
+        names = [
+            Phrase("a dog", (0,), source="detector"),
+            Phrase("a red car", (1,), source="detector"),
+        ]
         examples.append(
             Example(path, (), boxes, tuple(names), size_wh=(64, 48), id=path.name)
         )
@@ -140,6 +145,22 @@ def test_taught_in_place(
     assert captions[0].text == captions[1].text
     assert captions[0].check == pytest.approx(captions[1].check, abs=1e-3)
     assert captions[0].check != 0
+
+
+def test_who_marked_the_boxes_decides_what_is_wrong(tmp_path: Path) -> None:
+    named = photos(tmp_path / "photos", 1)[0]
+    described = replace(named, phrases=(Phrase("a brown dog", (0,)),))
+    boxes = np.array([[0, 0, 40, 40], [50, 0, 64, 10]], dtype=np.float32)
+    for texts, by_detector, by_people in (
+        (("a dog", "a dog"), [True, False], [True, None]),
+        (("a cat", "a tree"), [False, False], [False, None]),
+        (("", "grass"), [None, None], [None, None]),
+    ):
+        judged = [
+            _judge(texts, boxes, (64, 48), example, CLASS_WORDS)
+            for example in (named, described)
+        ]
+        assert judged == [by_detector, by_people]
 
 
 def test_photos_without_names_are_passed_over(tmp_path: Path) -> None:
