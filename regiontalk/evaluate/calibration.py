@@ -29,6 +29,7 @@ from regiontalk.metrics.names import MEETS_IOU, ClassWords, judge_name, objects_
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
 
+NAMES = "names, proposals"  # captions on proposals, judged by names of classes
 PROPOSALS = (
     20  # of each photo whose captions are judged where they meet an annotated box
 )
@@ -128,7 +129,12 @@ def fit_confidence(
     photo_fit = fit_half(*photo_halves, before=decoding.photo, resamples=resamples)
     kinds = judge_boxes(photos, class_words or {}, beams)
     region_halves = _halves(chain.from_iterable(kinds.values()), half)
-    region_fit = fit_half(*region_halves, before=decoding.region, resamples=resamples)
+    region_fit = fit_half(
+        *region_halves,
+        before=decoding.region,
+        weights=_balance(region_halves[0], kinds[NAMES]),
+        resamples=resamples,
+    )
     by_kind = {}
     for name, captions in kinds.items():
         _, judged = _halves(captions, half)
@@ -173,7 +179,7 @@ def judge_boxes(
     return {
         "phrases, annotated boxes": on_truths,
         "phrases, proposals": of_phrases,
-        "names, proposals": of_names,
+        NAMES: of_names,
     }
 
 
@@ -246,6 +252,19 @@ def _halves(
     return halves
 
 
+def _balance(
+    captions: Sequence[Judged], of_names: Sequence[Judged]
+) -> NDArray[np.float64]:
+    """Weights (P,) with which captions judged by names count as much together as those judged by phrases.
+
+    Everyday photos are few among the annotated ones and many among those that people have.
+    """
+    named_photos = {caption.photo for caption in of_names}
+    is_named = np.array([caption.photo in named_photos for caption in captions])
+    shares = np.where(is_named, is_named.mean(), 1 - is_named.mean())
+    return np.asarray(1 / (2 * shares) if 0 < is_named.mean() < 1 else shares)
+
+
 def measure_reliability(
     calibration: Calibration, judged: Sequence[Judged], resamples: int
 ) -> Reliability:
@@ -270,9 +289,10 @@ def fit_half(
     judge: Sequence[Judged],
     *,
     before: Calibration,
+    weights: NDArray[np.float64] | None = None,
     resamples: int = 1000,
 ) -> Fitted:
-    """A calibration fitted on some captions and judged on others.
+    """A calibration fitted on some captions, which weigh alike unless ``weights`` are given, and judged on others.
 
     Raises:
         ValueError: one of the two has none.
@@ -283,7 +303,9 @@ def fit_half(
         )
     features = [caption.features() for caption in fit]
     is_correct = [caption.is_correct for caption in fit]
-    calibration = fit_logistic(np.array(features), np.array(is_correct))
+    calibration = fit_logistic(
+        np.array(features), np.array(is_correct), weights=weights
+    )
     return Fitted(
         calibration,
         len(fit),
@@ -296,6 +318,7 @@ def fit_logistic(
     confidence_features: NDArray[np.float64],
     is_correct: NDArray[np.bool_],
     ridge: float = 1e-3,
+    weights: NDArray[np.float64] | None = None,
 ) -> Calibration:
     """Logistic regression by Newton's method on standardised features.
 
@@ -307,27 +330,35 @@ def fit_logistic(
         confidence_features: (P, 4) mean log-probability, alignment score, log objectness and the
             caption check.
         is_correct: (P,).
-        ridge: of the weights, for a mean loss.
+        ridge: of the slopes, for a mean loss.
+        weights: (P,) what each caption counts, 1 in the mean; None lets all count alike.
     """
     centre, spread = confidence_features.mean(axis=0), confidence_features.std(axis=0)
     spread = np.where(spread > 1e-12, spread, 1.0)
     ones = np.ones(len(confidence_features))
     design = np.column_stack([ones, (confidence_features - centre) / spread])
-    correct = int(is_correct.sum())
-    wrong = len(is_correct) - correct
-    targets = np.where(is_correct, (correct + 1) / (correct + 2), 1 / (wrong + 2))
+    targets = _platt_targets(is_correct)
     penalty = np.array([0.0, *[ridge] * confidence_features.shape[1]])
-    weights = _minimise(design, targets, penalty)
-    slopes = weights[1:] / spread
-    bias = float(weights[0] - (slopes * centre).sum())
+    counts = np.ones(len(targets)) if weights is None else weights
+    solution = _minimise(design, targets, penalty, counts)
+    slopes = solution[1:] / spread
+    bias = float(solution[0] - (slopes * centre).sum())
     names = ("per_word", "per_match", "per_box", "per_check")
     return Calibration(bias=bias, **dict(zip(names, slopes.tolist(), strict=True)))
+
+
+def _platt_targets(is_correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Targets (P,) a little inside of 0 and 1."""
+    correct = int(is_correct.sum())
+    wrong = len(is_correct) - correct
+    return np.where(is_correct, (correct + 1) / (correct + 2), 1 / (wrong + 2))
 
 
 def _minimise(
     design: NDArray[np.float64],
     targets: NDArray[np.float64],
     penalty: NDArray[np.float64],
+    counts: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """The weights (K,) of the least penalised logistic loss.
 
@@ -335,16 +366,17 @@ def _minimise(
         design: (P, K).
         targets: (P,) in 0..1.
         penalty: (K,) of each squared weight.
+        counts: (P,) of each row.
     """
 
     def loss(weights: NDArray[np.float64]) -> float:
         logits = design @ weights
         losses = np.logaddexp(0, logits) - targets * logits
-        return float(losses.mean() + (penalty * weights**2).sum() / 2)
+        return float((counts * losses).mean() + (penalty * weights**2).sum() / 2)
 
     weights = np.zeros(design.shape[1])
     for _ in range(50):
-        step = _newton_step(design, targets, penalty, weights)
+        step = _newton_step(design, targets, penalty, counts, weights)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
         weights = weights - step
@@ -357,14 +389,16 @@ def _newton_step(
     design: NDArray[np.float64],
     targets: NDArray[np.float64],
     penalty: NDArray[np.float64],
+    counts: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """What to take off the weights (K,); arguments as of `_minimise`."""
-    count = len(targets)
+    total = len(targets)
     probabilities = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
-    variances = probabilities * (1 - probabilities)
-    gradient = design.T @ (probabilities - targets) / count + penalty * weights
-    hessian = (design * variances[:, None]).T @ design / count + np.diag(penalty + 1e-9)
+    variances = counts * probabilities * (1 - probabilities)
+    errors = counts * (probabilities - targets)
+    gradient = design.T @ errors / total + penalty * weights
+    hessian = (design * variances[:, None]).T @ design / total + np.diag(penalty + 1e-9)
     return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
 
 

@@ -10,6 +10,8 @@ import pytest
 from regiontalk.captioner import RegionCaptioner, calibrated
 from regiontalk.evaluate.calibration import (
     Judged,
+    _balance,
+    _minimise,
     confidence_result,
     fit_confidence,
     fit_half,
@@ -114,3 +116,21 @@ def test_the_protocol(captioner: RegionCaptioner, photos: Any) -> None:
         and config.decoding.region == fit.region.calibration
     )
     assert config.decoding.beams == captioner.config.decoding.beams
+
+
+def test_names_count_as_much_as_phrases() -> None:
+    rows = [Judged(f"p{row}", 0.0, 0.0, 1.0, row % 2 == 0) for row in range(10)]
+    weights = _balance(rows, rows[:2])
+    assert weights[:2].sum() == pytest.approx(5) == weights[2:].sum()
+    assert _balance(rows, []).tolist() == [1.0] * 10 == _balance(rows, rows).tolist()
+    # a caption that counts 0 is not there
+    random = np.random.default_rng(0)
+    evidence, right = random.normal(size=(40, 4)), random.random(40) < 0.5
+    moved = evidence + 9 * (np.arange(40) >= 30)[:, None]
+    design = np.column_stack([np.ones(40), evidence])
+    counts = np.where(np.arange(40) < 30, 4 / 3, 0.0)
+    targets = right.astype(float)
+    penalty = np.full(5, 0.01)
+    found = _minimise(design, targets, penalty, counts)
+    design[:, 1:] = moved
+    assert _minimise(design, targets, penalty, counts) == pytest.approx(found)
