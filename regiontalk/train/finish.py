@@ -111,7 +111,8 @@ def _judge_photos(photos: EncodedPhotos) -> list[Judged]:
     for name, caption in caption_photos(photos).items():
         is_right = is_photo_correct(caption.text, sentences[name])
         if is_right is not None:
-            judged.append(Judged.of(name, caption, 1.0, is_right))
+            of_photo = caption._replace(check=0.0)  # which is taught on regions
+            judged.append(Judged.of(name, of_photo, 1.0, is_right))
     return judged
 
 
