@@ -80,6 +80,10 @@ IMAGE_FOLDERS = (
     "train2017",
 )
 ROUNDING = 0.5  # pixels that a box may stick out of its photo; it is cut
+_HOW_TO_WRITE_A_TABLE = (
+    "write captions.csv there, its first line photo,caption and then a line for each sentence "
+    '(a.jpg,"a red switch, on"), or let `regiontalk teach` ask you for words'
+)
 MAX_OPENED = 200  # photos whose size is read to tell the convention of their boxes
 
 Troubles = dict[str, list[str]]
@@ -148,9 +152,11 @@ def _source(path: Path, split: str | None) -> Path:
             f"{path}: expected a .jsonl or .csv file or a folder that holds one, got nothing there"
         )
     if len(files) != 1:
+        has_tables = any(files) or any(path.glob("*.jsonl")) or any(path.glob("*.csv"))
+        advice = "name the file or a split" if has_tables else _HOW_TO_WRITE_A_TABLE
         got = ", ".join(file.name for file in files) or f"none but {_holds(path)}"
         raise ValueError(
-            f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
+            f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; {advice}"
         )
     (file,) = files
     if (
@@ -275,7 +281,8 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
         _known_keys(columns, CSV_COLUMNS, path.name)
     if "photo" not in columns:
         raise ValueError(
-            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}"
+            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}; "
+            "write photo,caption above the rows"
         )
     return columns
 
