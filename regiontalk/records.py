@@ -340,3 +340,30 @@ class Example:
                 )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "id", self.id or self.photo.name)
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a model attended at every word.
+
+    Attributes:
+        words: T words.
+        boxes_xyxy: (P, 4) what it could attend to, in pixels of the photo: cells of a grid, or
+            regions, row 0 the photo.
+        weights: (T, P) attention, each row adds up to at most 1 (less where a cell lies outside the
+            photo).
+        size_wh: width and height of the photo in pixels.
+    """
+
+    words: tuple[str, ...]
+    boxes_xyxy: FloatArray
+    weights: FloatArray
+    size_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        checked_boxes(self.boxes_xyxy)
+        if self.weights.shape != (len(self.words), len(self.boxes_xyxy)):
+            raise ValueError(
+                f"weights: expected ({len(self.words)}, {len(self.boxes_xyxy)}), one a word and box, "
+                f"got {self.weights.shape}"
+            )

@@ -23,7 +23,8 @@ LAYERS = {
     "metrics": "metrics",
     "model": "model",
     "runtime": "runtime",
-    **dict.fromkeys(("captioner", "drawing"), "facade"),
+    "drawing": "drawing",
+    "captioner": "facade",
     **dict.fromkeys(("export", "objects", "video", "index", "scale"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     "serve": "serve",
@@ -34,6 +35,7 @@ STAGES = {"values", "regions", "align", "generate"}
 INSIDE = STAGES | {
     "datasets",
     "metrics",
+    "drawing",
     "model",
     "runtime",
     "facade",
@@ -49,14 +51,15 @@ ALLOWED = {
     "generate": {"values"},
     "datasets": {"values"},
     "metrics": {"values"},
+    "drawing": {"values"},
     "model": STAGES,
     "runtime": STAGES | {"model"},
     "facade": STAGES | {"model", "runtime"},
-    "uses": STAGES | {"model", "runtime", "facade"},
+    "uses": STAGES | {"model", "runtime", "drawing", "facade"},
     "learning": INSIDE,
     "serve": INSIDE | {"names"},
     "cli": INSIDE | {"serve", "names"},
-    "names": STAGES | {"model", "runtime", "facade"},
+    "names": STAGES | {"model", "runtime", "drawing", "facade"},
 }
 
 
