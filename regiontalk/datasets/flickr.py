@@ -134,12 +134,14 @@ class _KarpathyPhoto(NamedTuple):
 def _karpathy_photo(row: Any) -> _KarpathyPhoto | None:
     """An entry's values; None where one is missing or of another type."""
     try:
-        name, split = row["filename"], row["split"]
+        name = row["filename"]
+        split = row["split"]
         subfolder = Path(row.get("filepath", ""))
         captions = [str(sentence["raw"]).strip() for sentence in row["sentences"]]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _KarpathyPhoto(name, split, subfolder, [text for text in captions if text])
+    captions = [text for text in captions if text]
+    return _KarpathyPhoto(name, split, subfolder, captions)
 
 
 class _KarpathyFiles:

@@ -187,13 +187,16 @@ def _files_of(folder: Path, split: str | None) -> list[Path]:
 
 def _holds(folder: Path) -> str:
     """What a folder without a file of ours holds, in a few words."""
-    if any(folder.glob("**/labels/*.txt")) or (folder / "data.yaml").is_file():
+    has_labels = any(folder.glob("**/labels/*.txt"))
+    if has_labels or (folder / "data.yaml").is_file():
         return "label files of YOLO, which have classes and no sentences"
     names = sorted(
         entry.name for entry in folder.iterdir() if not entry.name.startswith(".")
     )
     line = ", ".join(names[:6]) or "nothing"
-    return f"{line}, ..." if len(names) > 6 else line
+    if len(names) > 6:
+        return f"{line}, ..."
+    return line
 
 
 def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:

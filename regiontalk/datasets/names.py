@@ -451,8 +451,13 @@ def read_detected(
 
 def _files_below(folder: Path) -> dict[str, Path]:
     """File name -> path of what lies in a folder's folders, and of JPEGs in it."""
-    files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
-    return files | {path.name: path for path in sorted(folder.glob("*.jpg"))}
+    paths = sorted(folder.glob("*/*"))
+    paths += sorted(folder.glob("*.jpg"))
+    files: dict[str, Path] = {}
+    for path in paths:
+        if path.is_file():
+            files[path.name] = path
+    return files
 
 
 def _read_detections(

@@ -90,7 +90,10 @@ def _karpathy_photos(json_path: Path) -> Path:
 
 def _first_folder(folders: Sequence[Path]) -> Path:
     """The first folder that is there; the first of all where none is."""
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    return folders[0]
 
 
 def default_split(data: Path) -> str:

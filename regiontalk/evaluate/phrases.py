@@ -209,7 +209,9 @@ def _answer(
     """One phrase; without candidates where it has no truth and nothing was asked."""
     example = batch.examples[row]
     truths = example.boxes_xyxy[list(phrase.boxes)]
-    boxes = truths[:0] if candidates is None else candidates
+    if candidates is None:
+        candidates = truths[:0]
+    size_wh = batch.annotated_wh(row)
     return PhraseAnswer(
-        example.id, boxes, truths, batch.annotated_wh(row), phrase.types, phrase.text
+        example.id, candidates, truths, size_wh, phrase.types, phrase.text
     )

@@ -147,8 +147,12 @@ def _brief(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return text if ":" in text else f"got {text}"
+    text = type(error).__name__
+    if error.args:
+        text = str(error.args[0])
+    if ":" in text:
+        return text
+    return f"got {text}"
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

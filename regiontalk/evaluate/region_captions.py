@@ -58,7 +58,9 @@ def one_box_things(example: Example) -> list[OneBox]:
 
 def chain(phrase: Phrase) -> str:
     """The name of the thing: the annotators' own, or where they gave none the boxes, which then stand for it."""
-    return phrase.entity if phrase.entity is not None else f"boxes {phrase.boxes}"
+    if phrase.entity is None:
+        return f"boxes {phrase.boxes}"
+    return phrase.entity
 
 
 def one_box_batch(batch: PhotoBatch) -> tuple[list[list[OneBox]], list[FloatArray]]:

@@ -131,7 +131,10 @@ def _rows(text: str) -> Any:
 
 def _place(photo: str) -> str:
     """A mere name as it is, a path as it is on this machine."""
-    return photo if Path(photo).name == photo else os.path.abspath(photo)
+    is_name = Path(photo).name == photo
+    if is_name:
+        return photo
+    return os.path.abspath(photo)
 
 
 def _hash(photo: str) -> str:

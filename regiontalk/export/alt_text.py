@@ -353,7 +353,9 @@ def _two_of_a_kind(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." if text else ""
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + "."
 
 
 def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
@@ -382,7 +384,10 @@ def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
 
 def _listed(texts: Sequence[str]) -> str:
     """Texts as a list to be read: "a, b and c"."""
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    *first_texts, last_text = texts
+    if not first_texts:
+        return last_text
+    return f"{', '.join(first_texts)} and {last_text}"
 
 
 __getattr__ = renamed_names(__name__, {"LEAST": "MIN_CONFIDENCE"})

@@ -79,8 +79,12 @@ def _corners(value: Mapping[str, Any], size_wh: SizeWH) -> list[tuple[float, flo
 
 def _in_pixels(point: Any, size_wh: SizeWH) -> tuple[float, float]:
     """Two numbers in percent of the photo, or a point with x and y, in pixels."""
-    x, y = (point["x"], point["y"]) if isinstance(point, dict) else point[:2]
-    return float(x) / 100 * size_wh[0], float(y) / 100 * size_wh[1]
+    if isinstance(point, dict):
+        x, y = point["x"], point["y"]
+    else:
+        x, y = point[:2]
+    width, height = size_wh
+    return float(x) / 100 * width, float(y) / 100 * height
 
 
 def _turned_ellipse(

@@ -99,7 +99,9 @@ def embedded_packet(data: bytes) -> bytes | None:
 
 def with_caption(texts: Texts, caption: str) -> Texts:
     """The texts with a person's caption as the description, where there is one."""
-    return dataclasses.replace(texts, description=caption) if caption else texts
+    if not caption:
+        return texts
+    return dataclasses.replace(texts, description=caption)
 
 
 def written_caption(data: bytes) -> str:

@@ -165,9 +165,11 @@ def stored_box(
     (0.0, 0.5, 0.1, 1.0)
     """
     turn = _TURNS.get(orientation, _TURNS[1])
-    first = turn(box[0] / size_wh[0], box[1] / size_wh[1])
-    second = turn(box[2] / size_wh[0], box[3] / size_wh[1])
-    (x1, x2), (y1, y2) = sorted((first[0], second[0])), sorted((first[1], second[1]))
+    width, height = size_wh
+    first_x, first_y = turn(box[0] / width, box[1] / height)
+    second_x, second_y = turn(box[2] / width, box[3] / height)
+    x1, x2 = sorted((first_x, second_x))
+    y1, y2 = sorted((first_y, second_y))
     return x1, y1, x2, y2
 
 
@@ -212,7 +214,9 @@ def _region_words(item: minidom.Element) -> str:
     names = [
         node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)
     ]
-    text = "".join(_all_text(names[0])) if names else item.getAttributeNS(EXT, "Name")
+    text = item.getAttributeNS(EXT, "Name")
+    if names:
+        text = "".join(_all_text(names[0]))
     return " ".join(text.split())
 
 

@@ -171,7 +171,8 @@ def _mended(stream: IO[bytes], header: bytes, error: str) -> bytes | None:
         return _without_texts(stream.read())
     if header.startswith(b"\xff\xd8") and "truncated" in error:
         data = stream.read().removesuffix(b"\xff")
-        return data + b"\xff\xd9" if _lacks_only_its_end(data) else None
+        if _lacks_only_its_end(data):
+            return data + b"\xff\xd9"
     return None
 
 
@@ -208,7 +209,9 @@ def _name(source: PictureSource) -> str:
         return f"picture of {len(source)} bytes"
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "") or "picture")
-    return "array" if isinstance(source, np.ndarray) else type(source).__name__
+    if isinstance(source, np.ndarray):
+        return "array"
+    return type(source).__name__
 
 
 def _from_array(values: NDArray[Any], name: str) -> Image.Image:
@@ -352,7 +355,9 @@ def _register_heif(name: str) -> str:
 def _known(format_name: str) -> tuple[str, ...]:
     """The format where the installed Pillow has it."""
     Image.init()
-    return (format_name,) if format_name in Image.OPEN else ()
+    if format_name in Image.OPEN:
+        return (format_name,)
+    return ()
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

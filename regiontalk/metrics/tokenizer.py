@@ -174,7 +174,9 @@ def ptb_tokenize(sentence: str) -> list[str]:
 @lru_cache(maxsize=65536)
 def _cut(text: str) -> tuple[str, ...] | None:
     """The tokens of a text without blanks, kept because captions repeat their words; None where more must be seen."""
-    return None if _HANGS.match(text) else tuple(_tokens(text))
+    if _HANGS.match(text):
+        return None
+    return tuple(_tokens(text))
 
 
 def _tokens(text: str) -> list[str]:

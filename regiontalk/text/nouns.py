@@ -93,7 +93,9 @@ def kind_of(text: str) -> str:
 
 def kind(word: str) -> str:
     """One name for all words of a kind: whether somebody is a man or a boy is what captions disagree about."""
-    return "person" if word in PEOPLE else singular(word)
+    if word in PEOPLE:
+        return "person"
+    return singular(word)
 
 
 def singular(word: str) -> str:

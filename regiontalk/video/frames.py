@@ -63,7 +63,8 @@ def is_video(text: str) -> bool:
     """
     if _CAMERA.fullmatch(text) or _is_stream(text):
         return True
-    return Path(text).suffix.lower() in SUFFIXES
+    suffix = Path(text).suffix
+    return suffix.lower() in SUFFIXES
 
 
 def shown_name(source: str) -> str:
