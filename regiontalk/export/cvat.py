@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from regiontalk.export.corrections import Corrections
-from regiontalk.export.names import relative
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 REGION, PHOTO = "region", "photo"
