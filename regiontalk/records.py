@@ -45,9 +45,8 @@ def checked_boxes(
     is_valid = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
     if size_wh is not None:
         is_valid &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
-    invalid = boxes[
-        ~is_valid
-    ]  # evaluation checks a million boxes: the good ones cost nothing more
+    # evaluation checks a million boxes: the good ones cost nothing more
+    invalid = boxes[~is_valid]
     if len(invalid):
         raise ValueError(_what_is_wrong(invalid[0], size_wh))
     return boxes
@@ -362,8 +361,8 @@ class AttentionMaps:
 
     def __post_init__(self) -> None:
         checked_boxes(self.boxes_xyxy)
-        if self.weights.shape != (len(self.words), len(self.boxes_xyxy)):
+        expected_shape = (len(self.words), len(self.boxes_xyxy))
+        if self.weights.shape != expected_shape:
             raise ValueError(
-                f"weights: expected ({len(self.words)}, {len(self.boxes_xyxy)}), one a word and box, "
-                f"got {self.weights.shape}"
+                f"weights: expected {expected_shape}, one a word and box, got {self.weights.shape}"
             )

@@ -54,9 +54,8 @@ def test_every_public_name_is_there() -> None:
         and len(regiontalk.__all__) <= 15
     )
     for name in regiontalk.__all__:
-        assert (
-            getattr(regiontalk, name).__name__ == name
-        )  # an object of that name, never a module
+        # an object of that name, never a module
+        assert getattr(regiontalk, name).__name__ == name
         assert name in dir(regiontalk)
 
 

@@ -135,7 +135,8 @@ def caption_troubles(examples: Iterable[Example]) -> dict[str, list[str]]:
     troubles: dict[str, list[str]] = {}
     for example in examples:
         for caption in example.captions:
-            where = f"{example.id} ({caption[:40]!r})"
+            excerpt = caption[:40]
+            where = f"{example.id} ({excerpt!r})"
             for kind in _kinds(caption):
                 troubles.setdefault(kind, []).append(where)
     return troubles

@@ -202,7 +202,8 @@ def _holds(folder: Path) -> str:
 def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
     """The rows of a JSON Lines file; a bad line is counted."""
     # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path.name}:{number}"
@@ -303,8 +304,9 @@ def _row_or_trouble(
         troubles[BAD_ROW].append(f"{where} ({error})")
         return
     is_usable = row.captions or row.boxes
+    bad_kind = BAD_BOX if is_usable else BAD_ROW
     for error_text in bad_boxes:
-        troubles[BAD_BOX if is_usable else BAD_ROW].append(f"{where} ({error_text})")
+        troubles[bad_kind].append(f"{where} ({error_text})")
     missing = [caption for caption in row.captions if is_missing(caption)]
     if missing:
         kind = "caption that says that there is none, left out"
@@ -528,4 +530,5 @@ def _fits(box: Quad, size_wh: tuple[int, int] | None) -> bool:
         return False
     _, _, x2, y2 = box
     width, height = size_wh
-    return min(box) >= 0 and x2 <= width and y2 <= height
+    ends_inside = x2 <= width and y2 <= height
+    return min(box) >= 0 and ends_inside

@@ -127,7 +127,8 @@ def plural_phrase(name: str, count: int) -> str:
         plural = f"{last_word[:-1]}ies"
     else:
         plural = f"{last_word}s"
-    return " ".join([number, *first_words, plural])
+    words = [number, *first_words, plural]
+    return " ".join(words)
 
 
 def plain_name(name: str) -> str:
@@ -299,9 +300,8 @@ def add_names(
     for example in examples:
         boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
         size_wh = _stored_size(example) if boxes else None
-        if (
-            boxes and size_wh
-        ):  # a photo that cannot be opened stays grey, whatever its boxes are
+        # a photo that cannot be opened stays grey, whatever its boxes are
+        if boxes and size_wh:
             named, disputed = _with_names(example, boxes, size_wh, kinds)
             with_names.append(named)
             if contradictions is not None:

@@ -103,7 +103,9 @@ def default_split(data: Path) -> str:
 
 def coco_captions(data: Path, split: str) -> list[Path]:
     """COCO's captions files of a split in a folder of its layout; empty where it has none."""
-    splits = list(COCO_NAMES) if split == "all" else [split]
+    splits = [split]
+    if split == "all":
+        splits = list(COCO_NAMES)
     files: list[Path] = []
     for name in splits:
         if name in COCO_NAMES:

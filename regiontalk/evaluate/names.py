@@ -154,9 +154,8 @@ def caption_all(
         readable, photos = [], []
         for example in examples[first : first + PHOTOS_TOGETHER]:
             try:
-                photos.append(
-                    captioner.open(example.photo)
-                )  # decoded as `caption FILE` does
+                # decoded as `caption FILE` does
+                photos.append(captioner.open(example.photo))
                 readable.append(example)
             except ImageError:
                 continue

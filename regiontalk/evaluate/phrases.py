@@ -195,9 +195,8 @@ class _Candidates(NamedTuple):
 def _candidates(batch: PhotoBatch, row: int, boxes: FloatArray) -> _Candidates:
     """Those of the boxes (M, 4) in network pixels, the whole photo first, that are no fill-in."""
     boxes_xyxy = batch.to_annotation(row, boxes)
-    is_other = (boxes_xyxy != boxes_xyxy[0]).any(
-        axis=1
-    )  # a copy of the whole photo fills in
+    # a copy of the whole photo fills in
+    is_other = (boxes_xyxy != boxes_xyxy[0]).any(axis=1)
     is_other[0] = True
     rows = np.flatnonzero(batch.visible(row, boxes) & is_other)
     return _Candidates(boxes_xyxy[rows], rows)

@@ -86,9 +86,8 @@ def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:
             f"entry {number}: expected image_id and caption, got {', '.join(row) or '{}'}"
         )
     caption = row["caption"]
-    if "photo" in row and isinstance(
-        caption, dict
-    ):  # what `regiontalk caption --json` prints
+    # what `regiontalk caption --json` prints
+    if "photo" in row and isinstance(caption, dict):
         caption, name = caption.get("text"), Path(str(name)).name
     try:
         return [(_id(name), _text(caption))]

@@ -51,9 +51,8 @@ _NEUTRAL = {
         "men women guys ladies gentlemen dudes lads gals males females".split(),
         "people",
     ),
-    **dict.fromkeys(
-        "mans womans".split(), "person's"
-    ),  # as captions have it whose apostrophes are lost
+    # as captions have it whose apostrophes are lost
+    **dict.fromkeys("mans womans".split(), "person's"),
     **dict.fromkeys("boy girl son daughter".split(), "child"),
     **dict.fromkeys("boys girls sons daughters".split(), "children"),
     **dict.fromkeys("father mother mom dad".split(), "parent"),
@@ -179,9 +178,8 @@ def worth_naming(
         result.regions, min_confidence=min_confidence, neutral=neutral
     ):
         name, about = kind_of(region.text or ""), content_words(region.text or "")
-        if (
-            name in single
-        ):  # "a man ..." has been said: the best man of the regions is that man
+        # "a man ..." has been said: the best man of the regions is that man
+        if name in single:
             single.remove(name)
         elif not about <= known and all(about != words for words, _ in named):
             named.append((about, region))
@@ -243,9 +241,8 @@ def neutral_wording(text: str) -> str:
     for word, following in zip(parts, [*parts[1:], ""], strict=False):
         plain = word.lower()
         if plain in ("male", "female"):
-            if (
-                following and following.lower() not in PHRASE_ENDS
-            ):  # an adjective: without it the article may change
+            # an adjective: without it the article may change
+            if following and following.lower() not in PHRASE_ENDS:
                 if (
                     words
                     and words[-1].lower() == "a"

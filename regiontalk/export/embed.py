@@ -14,9 +14,8 @@ from collections.abc import Iterator
 JPEG_MARK = b"http://ns.adobe.com/xap/1.0/\x00"
 PNG_MARK = b"XML:com.adobe.xmp"
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-_JPEG_MOST = 65_533 - len(
-    JPEG_MARK
-)  # a segment's length, itself included, is a 16-bit number
+# a segment's length, itself included, is a 16-bit number
+_JPEG_MOST = 65_533 - len(JPEG_MARK)
 _LARGEST = 16 << 20  # bytes of an unpacked packet
 _XMP, _ALPHA = 0x04, 0x10  # flags of WebP's VP8X chunk
 

@@ -90,9 +90,8 @@ def embedded_packet(data: bytes) -> bytes | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             stored = picture.info.get("xmp")
-    except (
-        Exception
-    ):  # what cannot be read as a picture must not cost the user the words
+    # what cannot be read as a picture must not cost the user the words
+    except Exception:
         return None
     return stored if isinstance(stored, bytes) else None
 
@@ -206,7 +205,6 @@ def orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return modes.orientation(picture)
-    except (
-        Exception
-    ):  # what cannot be read as a picture must not cost the user the words
+    # what cannot be read as a picture must not cost the user the words
+    except Exception:
         return 1

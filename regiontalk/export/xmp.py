@@ -231,9 +231,8 @@ def _seen_box(shares: Shares, size_wh: tuple[int, int], orientation: int) -> Sha
 def _parsed(existing: bytes | None) -> minidom.Document:
     text = decode_text(existing or b"").strip("\ufeff\x00 \r\n\t")
     text = _XML_DECLARATION.sub("", text)  # its encoding is no longer true
-    if (
-        "<!DOCTYPE" in text or "<!ENTITY" in text
-    ):  # never part of XMP; entities can be made to grow without end
+    # never part of XMP; entities can be made to grow without end
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError(
             "XMP: the metadata that is there declares entities, which XMP does not allow; remove it first"
         )
@@ -496,9 +495,8 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
         if listed is not None and listed.localName == "ImageRegion":
             _detach(listed)
         return False
-    for item in (
-        items
-    ):  # the packet that is there may have other names for the namespaces, or none
+    # the packet that is there may have other names for the namespaces, or none
+    for item in items:
         bag.appendChild(_fragment(item.replace("<rdf:li ", f"<rdf:li {_DECLARED} ", 1)))
     return True
 

@@ -43,9 +43,8 @@ _IRREGULAR_PLURALS = {
     "children": "child",
     "wolves": "wolf",
 }
-_WORD = re.compile(
-    r"[^\W_]+(?:['-][^\W_]+)*"
-)  # letters and digits, joined by apostrophes or hyphens
+# letters and digits, joined by apostrophes or hyphens
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 
 
 def words_of(text: str) -> list[str]:
@@ -113,9 +112,8 @@ def stem(word: str) -> str:
     if word.endswith("ing") and len(word) > 5:
         word = word[:-3]
         last_letter = word[-1]
-        if (
-            last_letter == word[-2] and last_letter not in "ls"
-        ):  # runn -> run, but fall, dress
+        # runn -> run, but fall, dress
+        if last_letter == word[-2] and last_letter not in "ls":
             word = word[:-1]
     if word.endswith("e") and len(word) > 3:
         return word[:-1]

@@ -47,9 +47,8 @@ def test_the_sheet() -> None:
             Image.new("RGB", (40, 20), "white"), halves([[1.0, 0.0], [0.0, 1.0]])
         )
     )
-    top = (
-        sheet[100].max(1).astype(int)
-    )  # through the three pictures: the photo, dog, cat
+    # through the three pictures: the photo, dog, cat
+    top = sheet[100].max(1).astype(int)
     photo, dog, cat = (top[8 + 328 * place :][:320] for place in range(3))
     assert photo.min() == 255
     assert dog[5] > 240 > 80 > dog[-5] and cat[-5] > 240 > 80 > cat[5]
