@@ -484,8 +484,11 @@ class RegionCaptioner:
         """
         decoding = self.config.decoding
         state = self.predictor.start(features, boxes_xyxy)
+        margin = decoding.neutral_margin
         if of_photos:
             captions = self._write_photos(features, state, beams)
+            if decoding.photo_neutral_margin is not None:
+                margin = decoding.photo_neutral_margin
         else:
             captions_by_box = self.predictor.write(
                 state,
@@ -493,7 +496,6 @@ class RegionCaptioner:
                 length_power=decoding.region_length_power,
             )
             captions = [candidates[0] for candidates in captions_by_box]
-        margin = decoding.neutral_margin
         return self._neutral(captions, state, margin) if margin else captions
 
     def _write_photos(
