@@ -41,6 +41,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regiontalk.boxes import from_xywh
 from regiontalk.datasets.checks import (
     Quad,
     RawBox,
@@ -251,10 +252,9 @@ def _boxes_of_objects(objects: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _corners(box: Any) -> Any:
     """x, y, width, height as corners; anything else as it is."""
     try:
-        x, y, width, height = (float(value) for value in box)
+        return list(from_xywh(box))
     except (TypeError, ValueError):
         return box
-    return [x, y, x + width, y + height]
 
 
 def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:

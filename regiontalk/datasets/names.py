@@ -209,7 +209,7 @@ def _result(
     """The photo and the named box of one entry of a results file."""
     try:
         photo = str(row["file_name"] if "file_name" in row else row["image_id"])
-        x, y, width, height = (float(value) for value in row["bbox"])
+        corners = box_ops.from_xywh(row["bbox"])
         category = int(row["category_id"])
         score = float(row.get("score", 1.0))
     except (KeyError, TypeError, ValueError) as error:
@@ -220,7 +220,6 @@ def _result(
     if category not in categories:
         known = f"{min(categories)}..{max(categories)}"
         raise ValueError(f"{where}: expected a category_id of {known}, got {category}")
-    corners = (x, y, x + width, y + height)
     return photo, NamedBox(categories[category], corners, score)
 
 

@@ -23,7 +23,7 @@ from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.text.nouns import (
     PEOPLE,
     PHRASE_ENDS,
-    content_words,
+    content_stems,
     kind,
     kind_of,
     singular,
@@ -170,14 +170,14 @@ def worth_naming(
     never said twice.
     """
     sentence = whole_sentence(result, min_confidence=min_confidence, neutral=neutral)
-    known, single = set(content_words(sentence)), _single_things(words_of(sentence))
+    known, single = set(content_stems(sentence)), _single_things(words_of(sentence))
     if any(kind(word) == "person" for word in words_of(sentence)):
         known |= {stem(word) for word in PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
     for region in distinct(
         result.regions, min_confidence=min_confidence, neutral=neutral
     ):
-        name, about = kind_of(region.text or ""), content_words(region.text or "")
+        name, about = kind_of(region.text or ""), content_stems(region.text or "")
         # "a man ..." has been said: the best man of the regions is that man
         if name in single:
             single.remove(name)

@@ -56,10 +56,10 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def content_words(text: str) -> frozenset[str]:
+def content_stems(text: str) -> frozenset[str]:
     """What the words of a caption are about, as stems: without articles, numbers, endings.
 
-    >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
+    >>> content_stems("two black dogs running on grass") == content_stems("a black dog runs on the grass")
     True
     """
     silent_words = PHRASE_ENDS | _COUNTS | _GROUPS
