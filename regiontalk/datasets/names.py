@@ -117,13 +117,14 @@ def plural_phrase(name: str, count: int) -> str:
     """
     *first_words, last_word = plain_name(name).split()
     number = COUNTS.get(count, "several")
+    letter_before = last_word[-2:-1]
     if last_word in PLURALS:
         plural = PLURALS[last_word]
     elif last_word in PAIRS or last_word in MASS_WORDS:
         plural = last_word
     elif last_word.endswith(("s", "x", "ch", "sh")):
         plural = f"{last_word}es"
-    elif last_word.endswith("y") and last_word[-2:-1] not in "aeiou":
+    elif last_word.endswith("y") and letter_before not in "aeiou":
         plural = f"{last_word[:-1]}ies"
     else:
         plural = f"{last_word}s"
@@ -261,7 +262,8 @@ def _yolo_box(
         raise ValueError(
             f"{where}: expected 'class x y w h' with a class below {len(classes)}, got {line!r}"
         ) from error
-    if max(x, y, width, height) > 1.001:
+    is_in_pixels = max(x, y, width, height) > 1.001
+    if is_in_pixels:
         raise ValueError(
             f"{where}: expected shares of the photo in 0..1, got {line!r}; pixels are COCO's form"
         )

@@ -152,7 +152,10 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
         unasked: list[int] = []
         for row, example in enumerate(batch.examples):
             has_box = any(phrase.boxes for phrase in example.phrases)
-            (asked if has_box else unasked).append(row)
+            if has_box:
+                asked.append(row)
+            else:
+                unasked.append(row)
         for row in unasked:
             for phrase in batch.examples[row].phrases:
                 yield _answer(batch, row, phrase, None)

@@ -44,8 +44,9 @@ def one_box_things(example: Example) -> list[OneBox]:
     texts_by_chain: dict[str, list[str]] = {}
     for phrase in example.phrases:
         if phrase.boxes:
-            boxes_by_chain.setdefault(chain(phrase), set()).update(phrase.boxes)
-            texts_by_chain.setdefault(chain(phrase), []).append(phrase.text)
+            name = chain(phrase)
+            boxes_by_chain.setdefault(name, set()).update(phrase.boxes)
+            texts_by_chain.setdefault(name, []).append(phrase.text)
     things = []
     for entity, boxes in boxes_by_chain.items():
         if len(boxes) == 1:

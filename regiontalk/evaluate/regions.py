@@ -365,7 +365,8 @@ def snippet_baselines(
     photos: EncodedPhotos, regions: Sequence[DescribedBox], training: Training
 ) -> dict[str, dict[str, str]]:
     """The captions of the ranking and of the nearest training region on each box."""
-    captioner, bank = photos.captioner, training.bank
+    captioner = photos.captioner
+    bank = training.bank
     if bank is None:
         raise ValueError(
             "snippets: expected a training split read with them, got none; pass infer=True"

@@ -216,7 +216,8 @@ def _png_with(data: bytes, packet: bytes) -> bytes:
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
     """Name, body, start and end (with its pad byte) of each chunk of a WebP file."""
-    position, stop = 12, 8 + int.from_bytes(data[4:8], "little")
+    position = 12
+    stop = 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data):
         raise _damaged("WebP")
     while position + 8 <= stop:

@@ -126,9 +126,10 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         row["boxes"] = []
         for name, box in annotation.boxes.items():
             phrase = annotation.phrases.get(name)
-            row["boxes"].append(
-                {"box": list(box), **({"phrase": phrase} if phrase else {})}
-            )
+            entry: dict[str, Any] = {"box": list(box)}
+            if phrase:
+                entry["phrase"] = phrase
+            row["boxes"].append(entry)
     reasons = annotation.left_out + _lost_words(annotation)
     if not annotation.captions and not annotation.boxes:
         reasons.append("its annotation is empty")

@@ -206,12 +206,11 @@ def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:
                 raise ValueError(
                     f"expected a mask of {size_wh}, got one of {mask.size}"
                 )
-            painted = (
-                mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")
-            )
+            has_alpha = "A" in mask.getbands()
+            painted = mask.getchannel("A") if has_alpha else mask.convert("L")
             box = painted.getbbox()
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"the mask is no PNG that can be read ({error})") from error
-    return None if box is None else (box[0], box[1], box[2], box[3])
+    return box
