@@ -83,9 +83,8 @@ def count_file(path: Path) -> Counts:
     """The figures of one Python file."""
     text = path.read_text(encoding="utf-8")
     counts = count_lines(text.splitlines())
-    names: set[tuple[int, int, str]] = (
-        set()
-    )  # line, column, name: those of inner functions once
+    # line, column, name: those of inner functions once
+    names: set[tuple[int, int, str]] = set()
     inner_lines: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, COMPREHENSIONS):

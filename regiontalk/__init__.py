@@ -44,9 +44,8 @@ _HOMES = {
     "records": ["Example", "ImageResult", "PhraseMatch", "RegionCaption", "Regions"],
 }
 
-if (
-    not TYPE_CHECKING
-):  # a type checker that saw this would take every misspelt name for a public one
+# a type checker that saw this would take every misspelt name for a public one
+if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         """The public name, from the module that holds it; kept, so that this runs once for each."""

@@ -25,6 +25,19 @@ def rescale(
     return boxes_xyxy.astype(np.float32) * scale
 
 
+def from_xywh(bbox: Any) -> tuple[float, float, float, float]:
+    """The corners of a box x, y, width, height, which is COCO's convention.
+
+    >>> from_xywh([10, 20, 100, 10])
+    (10.0, 20.0, 110.0, 30.0)
+
+    Raises:
+        TypeError, ValueError: it is not four numbers.
+    """
+    x, y, width, height = (float(value) for value in bbox)
+    return x, y, x + width, y + height
+
+
 def clip(boxes_xyxy: FloatArray, size_wh: tuple[float, float]) -> FloatArray:
     """Boxes (N, 4) cut at the image's edges."""
     limits = np.array([*size_wh, *size_wh], dtype=np.float32)

@@ -23,13 +23,13 @@ from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
 from regiontalk.dedupe import merged, worthiest
 from regiontalk.deprecation import renamed_method
-from regiontalk.drawing.attention import AttentionMaps, attention_maps
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.model.hub import resolve_model
 from regiontalk.records import (
+    AttentionMaps,
     FloatArray,
     ImageResult,
     PhraseMatch,
@@ -43,6 +43,7 @@ from regiontalk.regions.sources import (
     RegionSource,
     in_network_pixels,
 )
+from regiontalk.runtime.attention import attention_maps
 from regiontalk.runtime.engines import load_predictor
 from regiontalk.runtime.parallel import in_parallel
 from regiontalk.runtime.predictor import DecoderState, PhotoFeatures, Predictor
@@ -483,8 +484,11 @@ class RegionCaptioner:
         """
         decoding = self.config.decoding
         state = self.predictor.start(features, boxes_xyxy)
+        margin = decoding.neutral_margin
         if of_photos:
             captions = self._write_photos(features, state, beams)
+            if decoding.photo_neutral_margin is not None:
+                margin = decoding.photo_neutral_margin
         else:
             captions_by_box = self.predictor.write(
                 state,
@@ -492,7 +496,6 @@ class RegionCaptioner:
                 length_power=decoding.region_length_power,
             )
             captions = [candidates[0] for candidates in captions_by_box]
-        margin = decoding.neutral_margin
         return self._neutral(captions, state, margin) if margin else captions
 
     def _write_photos(

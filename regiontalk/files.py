@@ -247,4 +247,16 @@ def cannot_write(path: Path, error: OSError) -> OSError:
     )
 
 
+def relative(path: str, folder: Path) -> str:
+    """The path of a file as seen from a folder, with slashes.
+
+    >>> relative("album/one dog.jpg", Path("album/boxes"))
+    '../one dog.jpg'
+    """
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive of a Windows machine
+        return Path(path).resolve().as_posix()
+
+
 __getattr__ = renamed_names(__name__, {"write_whole": "atomic_write"})

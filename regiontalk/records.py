@@ -45,9 +45,8 @@ def checked_boxes(
     is_valid = np.isfinite(boxes).all(axis=1) & (high > low).all(axis=1)
     if size_wh is not None:
         is_valid &= (low >= 0).all(axis=1) & (high <= size_wh).all(axis=1)
-    invalid = boxes[
-        ~is_valid
-    ]  # evaluation checks a million boxes: the good ones cost nothing more
+    # evaluation checks a million boxes: the good ones cost nothing more
+    invalid = boxes[~is_valid]
     if len(invalid):
         raise ValueError(_what_is_wrong(invalid[0], size_wh))
     return boxes
@@ -340,3 +339,30 @@ class Example:
                 )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "id", self.id or self.photo.name)
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """Where a model attended at every word.
+
+    Attributes:
+        words: T words.
+        boxes_xyxy: (P, 4) what it could attend to, in pixels of the photo: cells of a grid, or
+            regions, row 0 the photo.
+        weights: (T, P) attention, each row adds up to at most 1 (less where a cell lies outside the
+            photo).
+        size_wh: width and height of the photo in pixels.
+    """
+
+    words: tuple[str, ...]
+    boxes_xyxy: FloatArray
+    weights: FloatArray
+    size_wh: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        checked_boxes(self.boxes_xyxy)
+        expected_shape = (len(self.words), len(self.boxes_xyxy))
+        if self.weights.shape != expected_shape:
+            raise ValueError(
+                f"weights: expected {expected_shape}, one a word and box, got {self.weights.shape}"
+            )

@@ -98,9 +98,8 @@ def _stir(model: RegionModel) -> None:
     model.generator.context_drive.weight.mul_(10.0)
     model.generator.context_out.weight.mul_(10.0)
     model.generator.output.weight.mul_(20.0)
-    model.generator.output.weight[END] = (
-        0.0  # whatever is seen, END stays as unlikely as its bias
-    )
+    # whatever is seen, END stays as unlikely as its bias
+    model.generator.output.weight[END] = 0.0
     model.generator.output.bias[END] -= 3.0
 
 

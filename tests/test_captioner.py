@@ -576,3 +576,38 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
         ranks = [one.score + weight * number for number, one in enumerate(sentences)]
         assert sentence == sentences[int(np.argmax(ranks))]
     assert asked == ([4, 4, 4] if weight else [])
+
+
+@pytest.mark.parametrize(
+    ("photo_margin", "of_photos", "margin"),
+    [
+        pytest.param(None, True, 1.0, id="photos as regions"),
+        pytest.param(2.0, True, 2.0, id="photos"),
+        pytest.param(0.0, True, None, id="photos never"),
+        pytest.param(2.0, False, 1.0, id="regions"),
+    ],
+)
+def test_whole_photos_have_a_margin_of_their_own(
+    captioner: RegionCaptioner,
+    monkeypatch: pytest.MonkeyPatch,
+    photo_margin: float | None,
+    of_photos: bool,
+    margin: float | None,
+) -> None:
+    config = captioner.config
+    update = {"neutral_margin": 1.0, "photo_neutral_margin": photo_margin}
+    decoding = config.decoding.model_copy(update=update)
+    monkeypatch.setattr(
+        captioner.predictor, "config", config.model_copy(update={"decoding": decoding})
+    )
+    margins: list[float] = []
+
+    def note_margin(captions: Any, state: Any, margin: float) -> Any:
+        margins.append(margin)
+        return captions
+
+    monkeypatch.setattr(captioner, "_neutral", note_margin)
+    features = captioner.encode([captioner.open(picture(SIZES[0]))])
+    whole = captioner.predictor.whole_photos(1)
+    captioner.write(features, whole, of_photos=of_photos)
+    assert margins == ([] if margin is None else [margin])

@@ -18,9 +18,8 @@ def load_code_style() -> ModuleType:
     spec = importlib.util.spec_from_file_location("code_style", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["code_style"] = (
-        module  # its dataclasses look their annotations up there
-    )
+    # its dataclasses look their annotations up there
+    sys.modules["code_style"] = module
     spec.loader.exec_module(module)
     return module
 

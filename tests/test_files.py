@@ -21,9 +21,8 @@ def test_written(tmp_path: Path, before: str | None) -> None:
     path = tmp_path / "a.txt"
     if before is not None:
         path.write_text(before)
-    atomic_write(
-        path, lambda fresh: fresh.write_text(fresh.suffix)
-    )  # the writer sees the suffix
+    # the writer sees the suffix
+    atomic_write(path, lambda fresh: fresh.write_text(fresh.suffix))
     assert path.read_text() == ".txt" and list(tmp_path.iterdir()) == [path]
 
 

@@ -23,7 +23,8 @@ LAYERS = {
     "metrics": "metrics",
     "model": "model",
     "runtime": "runtime",
-    **dict.fromkeys(("captioner", "drawing"), "facade"),
+    "drawing": "drawing",
+    "captioner": "facade",
     **dict.fromkeys(("export", "objects", "video", "index", "scale"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     "serve": "serve",
@@ -34,6 +35,7 @@ STAGES = {"values", "regions", "align", "generate"}
 INSIDE = STAGES | {
     "datasets",
     "metrics",
+    "drawing",
     "model",
     "runtime",
     "facade",
@@ -49,14 +51,15 @@ ALLOWED = {
     "generate": {"values"},
     "datasets": {"values"},
     "metrics": {"values"},
+    "drawing": {"values"},
     "model": STAGES,
     "runtime": STAGES | {"model"},
     "facade": STAGES | {"model", "runtime"},
-    "uses": STAGES | {"model", "runtime", "facade"},
+    "uses": STAGES | {"model", "runtime", "drawing", "facade"},
     "learning": INSIDE,
     "serve": INSIDE | {"names"},
     "cli": INSIDE | {"serve", "names"},
-    "names": STAGES | {"model", "runtime", "facade"},
+    "names": STAGES | {"model", "runtime", "drawing", "facade"},
 }
 
 
@@ -78,15 +81,13 @@ def imported(source: str, module: str) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             above = module.split(".")[: -node.level] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            if (
-                base == "regiontalk"
-            ):  # `from regiontalk import boxes` names a module, or a public name of the package
+            # `from regiontalk import boxes` names a module, or a public name of the package
+            if base == "regiontalk":
                 yield from (f"{base}.{alias.name}" for alias in node.names)
             elif base.startswith("regiontalk."):
                 folder = PACKAGE.parent.joinpath(*base.split("."))
-                for alias in (
-                    node.names
-                ):  # of a package, a module in it or a name of its __init__
+                # of a package, a module in it or a name of its __init__
+                for alias in node.names:
                     is_module = (folder / f"{alias.name}.py").exists()
                     yield f"{base}.{alias.name}" if is_module else base
 

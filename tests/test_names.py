@@ -54,9 +54,8 @@ def test_every_public_name_is_there() -> None:
         and len(regiontalk.__all__) <= 15
     )
     for name in regiontalk.__all__:
-        assert (
-            getattr(regiontalk, name).__name__ == name
-        )  # an object of that name, never a module
+        # an object of that name, never a module
+        assert getattr(regiontalk, name).__name__ == name
         assert name in dir(regiontalk)
 
 
@@ -98,10 +97,6 @@ RENAMED = [
     ("regiontalk.datasets.flickr", "picture_sizes", "image_files"),
     ("regiontalk.datasets.flickr", "PICTURE_FOLDERS", "IMAGE_FOLDERS"),
     ("regiontalk.datasets.not_photos", "draw_picture", "draw_image"),
-    ("regiontalk.drawing.attention", "Looks", "AttentionMaps"),
-    ("regiontalk.drawing.attention", "look", "attention_maps"),
-    ("regiontalk.drawing.attention", "heat", "heatmap"),
-    ("regiontalk.drawing.attention", "draw_looks", "draw_attention"),
     ("regiontalk.objects.detectors", "Thing", "Detection"),
     ("regiontalk.video.frames", "Film", "Video"),
     ("regiontalk.video.frames", "is_film", "is_video"),

@@ -61,7 +61,9 @@ class ReluRNN(nn.Module):
         state = inputs.new_zeros(count, hidden)
         states: list[Tensor] = []
         steps = range(length)
-        for t in reversed(steps) if backward else steps:
+        if backward:
+            steps = steps[::-1]
+        for t in steps:
             next_state = functional.relu(inputs[:, t] + self.recur(state))
             # before the first word the state stays 0
             state = torch.where(mask[:, t, None], next_state, state)

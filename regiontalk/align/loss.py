@@ -114,9 +114,8 @@ def fragment_loss(
     # labels have no gradient
     guesses = products.detach().masked_fill(~is_region, float("-inf"))
     is_best = guesses == guesses.amax(0)
-    is_positive = (
-        is_region & of_one_photo & (warm | (guesses > 0) | is_best)
-    )  # (N, B, W)
+    # (N, B, W)
+    is_positive = is_region & of_one_photo & (warm | (guesses > 0) | is_best)
     agreement = torch.where(is_positive, products, -products)  # y v . s
     hinge = (1 - agreement).clamp(min=0) * is_region
     if over == "sum":

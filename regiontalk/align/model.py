@@ -52,9 +52,8 @@ class Aligner(nn.Module):
                 normalise=config.normalise,
                 dropout=config.dropout,
             )
-        if (
-            config.null
-        ):  # of a random direction: zeros would only ever beat products below 0
+        # of a random direction: zeros would only ever beat products below 0
+        if config.null:
             self.null = nn.Parameter(torch.randn(config.size) / config.size**0.5)
         # inverse temperature of InfoNCE
         self.log_scale = nn.Parameter(torch.tensor(math.log(20.0)))

@@ -41,9 +41,8 @@ def maxsim(
     if not region_mask.all():
         is_region = region_mask.T[:, :, None]
         products = products.masked_fill(~is_region, float("-inf"))
-    best = (
-        products.max(0).values if products.requires_grad else products.amax(0)
-    )  # (B, W)
+    # (B, W)
+    best = products.max(0).values if products.requires_grad else products.amax(0)
     best = best.masked_fill(best.isneginf(), 0.0)
     return _sentence_sums(best, word_mask)
 

@@ -33,9 +33,8 @@ from regiontalk.cli.video import (
 )
 
 if TYPE_CHECKING:
-    from regiontalk.drawing.attention import AttentionMaps
     from regiontalk.images.open import PictureSource
-    from regiontalk.records import ImageResult
+    from regiontalk.records import AttentionMaps, ImageResult
 
 PhotosArgument = Annotated[
     list[str],

@@ -64,7 +64,7 @@ def _training_lines(
         folder: of the training file, from which it names them.
     """
     from regiontalk.datasets.photo_paths import find_photo, missing_photo
-    from regiontalk.export.names import relative
+    from regiontalk.files import relative
 
     lines: list[str] = []
     missing = 0

@@ -102,7 +102,9 @@ def library_uri(text: str) -> str:
     >>> library_uri("s3://bucket/~photos")
     's3://bucket/~photos'
     """
-    return text if "://" in text else str(Path(text).expanduser())
+    if "://" in text:
+        return text
+    return str(Path(text).expanduser())
 
 
 @app.command("add")

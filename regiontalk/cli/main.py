@@ -91,17 +91,18 @@ def _tell_warning(
     """Show a warning of ours as a line without the place in our code; others as Python does."""
     if filename == "regiontalk" or filename.startswith(PACKAGE):
         typer.echo(f"note: {message}", err=True)
-    else:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-        (file or sys.stderr).write(text)
+        return
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    stream = file or sys.stderr
+    stream.write(text)
 
 
 def _usage(error: Any) -> str:
     """A mistake on the command line in one line, with the help that shows the right way."""
     text = " ".join(error.format_message().split()).rstrip(".")
-    return (
-        text if error.ctx is None else f"{text} (see {error.ctx.command_path} --help)"
-    )
+    if error.ctx is None:
+        return text
+    return f"{text} (see {error.ctx.command_path} --help)"
 
 
 app = typer.Typer(

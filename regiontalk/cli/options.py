@@ -75,9 +75,8 @@ Features = Annotated[
         help="For a model trained on precomputed features: the photos', as npz or npy.",
     ),
 ]
-MAX_PIXELS = (
-    100_000_000  # as images.MAX_PIXELS, which is not imported here: `--help` is quick
-)
+# as images.MAX_PIXELS, which is not imported here: `--help` is quick
+MAX_PIXELS = 100_000_000
 
 TRAIN_PACKAGES = ("torch", "torchvision", "timm")  # of the extra [train]
 

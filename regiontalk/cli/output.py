@@ -12,8 +12,7 @@ import typer
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
-    from regiontalk.drawing.attention import AttentionMaps
-    from regiontalk.records import ImageResult
+    from regiontalk.records import AttentionMaps, ImageResult
 
 
 def lines(result: ImageResult) -> Iterator[str]:
@@ -83,7 +82,8 @@ class Drawings:
             OSError: it cannot be made or is a file.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self._max_pixels = folder, max_pixels
+        self.folder = folder
+        self._max_pixels = max_pixels
         self._bare_boxes = bare_boxes
         self._taken: set[str] = set()
 

@@ -73,7 +73,9 @@ def _is_pattern(argument: str) -> bool:
 
 
 def _hint(argument: str) -> str:
-    return "; a second box needs its own --box" if argument.count(",") == 3 else ""
+    if argument.count(",") != 3:
+        return ""
+    return "; a second box needs its own --box"
 
 
 def _expand(argument: str, below: bool) -> list[str]:
@@ -103,10 +105,14 @@ def _files_in(folder: str) -> list[str]:
 def _matching(pattern: str) -> list[str]:
     """The files of a pattern; glob itself would follow a loop of links for ever."""
     base, _, last = pattern.partition("**" + os.sep)
-    if last and os.sep not in last and not glob.has_magic(base):
-        below = (os.path.normpath(path) for path in _files_below(base or "."))
-        return [path for path in below if fnmatch.fnmatch(os.path.basename(path), last)]
-    return glob.glob(pattern, recursive=True)
+    is_one_name = bool(last) and os.sep not in last
+    if not is_one_name or glob.has_magic(base):
+        return glob.glob(pattern, recursive=True)
+    matching = []
+    for path in _files_below(base or "."):
+        if fnmatch.fnmatch(os.path.basename(path), last):
+            matching.append(os.path.normpath(path))
+    return matching
 
 
 def _files_below(folder: str) -> Iterator[str]:
@@ -157,7 +163,9 @@ class Failure:
 
     def without_trace(self) -> Failure:
         """The same without the frames in which it happened: they hold the decoded photos for as long as it lives."""
-        self.error.__traceback__ = self.error.__cause__ = self.error.__context__ = None
+        self.error.__traceback__ = None
+        self.error.__cause__ = None
+        self.error.__context__ = None
         return self
 
 

@@ -23,7 +23,9 @@ def prepare(photo: str, draw: Path | None, max_pixels: int) -> Drawings | None:
     """
     if not find_photos([photo]).single:
         raise ValueError(f"{photo}: expected one photo, got a folder or a pattern")
-    return None if draw is None else Drawings(draw, max_pixels)
+    if draw is None:
+        return None
+    return Drawings(draw, max_pixels)
 
 
 def show_one(
@@ -44,7 +46,8 @@ def run_many(
     """Print the result of each photo as it comes; raises as `for_each` does."""
 
     def use(path: str, result: ImageResult) -> None:
-        show(result, as_json, indent=2 if photos.single else None)
+        indent = 2 if photos.single else None
+        show(result, as_json, indent=indent)
         if drawings is not None:
             _tell_drawn(drawings.add(path, result))
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Protocol, TypedDict
 
 if TYPE_CHECKING:
     from regiontalk.cli.options import Box
-    from regiontalk.drawing.attention import AttentionMaps
     from regiontalk.images.open import PictureSource
-    from regiontalk.records import ImageResult
+    from regiontalk.records import AttentionMaps, ImageResult
     from regiontalk.regions.sources import RegionSource
 
 

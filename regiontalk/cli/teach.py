@@ -63,9 +63,8 @@ Terminal = Annotated[
     bool, typer.Option("--terminal", help="Ask in this terminal instead of a browser.")
 ]
 ANSWERS_NAME = "taught.jsonl"
-MARKED_NAME = (
-    "photo.jpg"  # in --out: the photo that the terminal asks about, with its boxes
-)
+# in --out: the photo that the terminal asks about, with its boxes
+MARKED_NAME = "photo.jpg"
 HELP = "Enter takes the words in brackets, - leaves them out, s skips the photo, train trains, q ends."
 
 

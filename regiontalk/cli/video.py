@@ -232,7 +232,8 @@ class _Joined:
         is_new_scene, new_regions = self._tracker.add(frame.time, caption, regions)
         if self._silent:
             return
-        clock = f"{int(frame.time // 60)}:{frame.time % 60:04.1f}"
+        minutes, seconds = divmod(frame.time, 60)
+        clock = f"{int(minutes)}:{seconds:04.1f}"
         if is_new_scene and caption is not None:
             typer.echo(f"{clock}  {caption.text} ({caption.confidence:.2f})")
         for region in new_regions:

@@ -42,9 +42,10 @@ class RawBox:
         if self.is_inverted or self.size_wh is None:
             return False
         x1, y1, x2, y2 = self.numbers
-        return (
-            min(x1, y1) >= 0 and x2 <= self.size_wh[0] + 1 and y2 <= self.size_wh[1] + 1
-        )
+        width, height = self.size_wh
+        begins_inside = min(x1, y1) >= 0
+        ends_inside = x2 <= width + 1 and y2 <= height + 1
+        return begins_inside and ends_inside
 
     @property
     def fits_as_corner_and_size(self) -> bool:
@@ -134,7 +135,8 @@ def caption_troubles(examples: Iterable[Example]) -> dict[str, list[str]]:
     troubles: dict[str, list[str]] = {}
     for example in examples:
         for caption in example.captions:
-            where = f"{example.id} ({caption[:40]!r})"
+            excerpt = caption[:40]
+            where = f"{example.id} ({excerpt!r})"
             for kind in _kinds(caption):
                 troubles.setdefault(kind, []).append(where)
     return troubles

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from regiontalk.boxes import from_xywh
 from regiontalk.datasets.checks import (
     RawBox,
     caption_troubles,
@@ -238,12 +239,12 @@ def _corners(
     (10.0, 20.0, 50.0, 30.0)
     """
     try:
-        x, y, width, height = (float(value) for value in bbox)
+        x1, y1, x2, y2 = from_xywh(bbox)
     except (TypeError, ValueError):
         return None
-    x1, y1 = max(x, 0.0), max(y, 0.0)
-    x2 = min(x + width, float(photo["width"]))
-    y2 = min(y + height, float(photo["height"]))
+    x1, y1 = max(x1, 0.0), max(y1, 0.0)
+    x2 = min(x2, float(photo["width"]))
+    y2 = min(y2, float(photo["height"]))
     # As float32, which a record holds: a sliver may vanish there.
     if np.float32(x1) < np.float32(x2) and np.float32(y1) < np.float32(y2):
         return x1, y1, x2, y2

@@ -134,12 +134,14 @@ class _KarpathyPhoto(NamedTuple):
 def _karpathy_photo(row: Any) -> _KarpathyPhoto | None:
     """An entry's values; None where one is missing or of another type."""
     try:
-        name, split = row["filename"], row["split"]
+        name = row["filename"]
+        split = row["split"]
         subfolder = Path(row.get("filepath", ""))
         captions = [str(sentence["raw"]).strip() for sentence in row["sentences"]]
     except (KeyError, TypeError, AttributeError):
         return None
-    return _KarpathyPhoto(name, split, subfolder, [text for text in captions if text])
+    captions = [text for text in captions if text]
+    return _KarpathyPhoto(name, split, subfolder, captions)
 
 
 class _KarpathyFiles:
@@ -211,7 +213,8 @@ def same_files(paths: list[Path]) -> list[str]:
             continue
         first_names: dict[bytes, str] = {}
         for path in same_size:
-            digest = blake2b(path.read_bytes()).digest()
+            content = path.read_bytes()
+            digest = blake2b(content).digest()
             first_name = first_names.setdefault(digest, path.name)
             if first_name != path.name:
                 repeated.append(f"{path.name} = {first_name}")
@@ -300,9 +303,8 @@ def _read_tokens(
         key, name, number, sentence = _split_line(line)
         if number is None or not sentence:
             troubles["bad line (expected photo#number, tab, sentence)"].append(where)
-        elif (
-            name not in files and Path(name).stem in files
-        ):  # photo.jpg.1 beside photo.jpg
+        # photo.jpg.1 beside photo.jpg
+        elif name not in files and Path(name).stem in files:
             troubles["line of a photo that does not exist"].append(f"{where} {key}")
         elif number in sentences[name]:
             troubles["sentence number used twice"].append(where)

@@ -41,6 +41,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from regiontalk.boxes import from_xywh
 from regiontalk.datasets.checks import (
     Quad,
     RawBox,
@@ -80,6 +81,10 @@ IMAGE_FOLDERS = (
     "train2017",
 )
 ROUNDING = 0.5  # pixels that a box may stick out of its photo; it is cut
+_HOW_TO_WRITE_A_TABLE = (
+    "write captions.csv there, its first line photo,caption and then a line for each sentence "
+    '(a.jpg,"a red switch, on"), or let `regiontalk teach` ask you for words'
+)
 MAX_OPENED = 200  # photos whose size is read to tell the convention of their boxes
 
 Troubles = dict[str, list[str]]
@@ -148,9 +153,11 @@ def _source(path: Path, split: str | None) -> Path:
             f"{path}: expected a .jsonl or .csv file or a folder that holds one, got nothing there"
         )
     if len(files) != 1:
+        has_tables = any(files) or any(path.glob("*.jsonl")) or any(path.glob("*.csv"))
+        advice = "name the file or a split" if has_tables else _HOW_TO_WRITE_A_TABLE
         got = ", ".join(file.name for file in files) or f"none but {_holds(path)}"
         raise ValueError(
-            f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; name the file or a split"
+            f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; {advice}"
         )
     (file,) = files
     if (
@@ -181,19 +188,23 @@ def _files_of(folder: Path, split: str | None) -> list[Path]:
 
 def _holds(folder: Path) -> str:
     """What a folder without a file of ours holds, in a few words."""
-    if any(folder.glob("**/labels/*.txt")) or (folder / "data.yaml").is_file():
+    has_labels = any(folder.glob("**/labels/*.txt"))
+    if has_labels or (folder / "data.yaml").is_file():
         return "label files of YOLO, which have classes and no sentences"
     names = sorted(
         entry.name for entry in folder.iterdir() if not entry.name.startswith(".")
     )
     line = ", ".join(names[:6]) or "nothing"
-    return f"{line}, ..." if len(names) > 6 else line
+    if len(names) > 6:
+        return f"{line}, ..."
+    return line
 
 
 def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
     """The rows of a JSON Lines file; a bad line is counted."""
     # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path.name}:{number}"
@@ -241,10 +252,9 @@ def _boxes_of_objects(objects: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _corners(box: Any) -> Any:
     """x, y, width, height as corners; anything else as it is."""
     try:
-        x, y, width, height = (float(value) for value in box)
+        return list(from_xywh(box))
     except (TypeError, ValueError):
         return box
-    return [x, y, x + width, y + height]
 
 
 def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
@@ -275,7 +285,8 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
         _known_keys(columns, CSV_COLUMNS, path.name)
     if "photo" not in columns:
         raise ValueError(
-            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}"
+            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}; "
+            "write photo,caption above the rows"
         )
     return columns
 
@@ -293,8 +304,9 @@ def _row_or_trouble(
         troubles[BAD_ROW].append(f"{where} ({error})")
         return
     is_usable = row.captions or row.boxes
+    bad_kind = BAD_BOX if is_usable else BAD_ROW
     for error_text in bad_boxes:
-        troubles[BAD_BOX if is_usable else BAD_ROW].append(f"{where} ({error_text})")
+        troubles[bad_kind].append(f"{where} ({error_text})")
     missing = [caption for caption in row.captions if is_missing(caption)]
     if missing:
         kind = "caption that says that there is none, left out"
@@ -518,4 +530,5 @@ def _fits(box: Quad, size_wh: tuple[int, int] | None) -> bool:
         return False
     _, _, x2, y2 = box
     width, height = size_wh
-    return min(box) >= 0 and x2 <= width and y2 <= height
+    ends_inside = x2 <= width and y2 <= height
+    return min(box) >= 0 and ends_inside

@@ -117,17 +117,19 @@ def plural_phrase(name: str, count: int) -> str:
     """
     *first_words, last_word = plain_name(name).split()
     number = COUNTS.get(count, "several")
+    letter_before = last_word[-2:-1]
     if last_word in PLURALS:
         plural = PLURALS[last_word]
     elif last_word in PAIRS or last_word in MASS_WORDS:
         plural = last_word
     elif last_word.endswith(("s", "x", "ch", "sh")):
         plural = f"{last_word}es"
-    elif last_word.endswith("y") and last_word[-2:-1] not in "aeiou":
+    elif last_word.endswith("y") and letter_before not in "aeiou":
         plural = f"{last_word[:-1]}ies"
     else:
         plural = f"{last_word}s"
-    return " ".join([number, *first_words, plural])
+    words = [number, *first_words, plural]
+    return " ".join(words)
 
 
 def plain_name(name: str) -> str:
@@ -208,7 +210,7 @@ def _result(
     """The photo and the named box of one entry of a results file."""
     try:
         photo = str(row["file_name"] if "file_name" in row else row["image_id"])
-        x, y, width, height = (float(value) for value in row["bbox"])
+        corners = box_ops.from_xywh(row["bbox"])
         category = int(row["category_id"])
         score = float(row.get("score", 1.0))
     except (KeyError, TypeError, ValueError) as error:
@@ -219,7 +221,6 @@ def _result(
     if category not in categories:
         known = f"{min(categories)}..{max(categories)}"
         raise ValueError(f"{where}: expected a category_id of {known}, got {category}")
-    corners = (x, y, x + width, y + height)
     return photo, NamedBox(categories[category], corners, score)
 
 
@@ -261,7 +262,8 @@ def _yolo_box(
         raise ValueError(
             f"{where}: expected 'class x y w h' with a class below {len(classes)}, got {line!r}"
         ) from error
-    if max(x, y, width, height) > 1.001:
+    is_in_pixels = max(x, y, width, height) > 1.001
+    if is_in_pixels:
         raise ValueError(
             f"{where}: expected shares of the photo in 0..1, got {line!r}; pixels are COCO's form"
         )
@@ -299,9 +301,8 @@ def add_names(
     for example in examples:
         boxes = boxes_by_photo.get(example.id) or boxes_by_photo.get(example.photo.name)
         size_wh = _stored_size(example) if boxes else None
-        if (
-            boxes and size_wh
-        ):  # a photo that cannot be opened stays grey, whatever its boxes are
+        # a photo that cannot be opened stays grey, whatever its boxes are
+        if boxes and size_wh:
             named, disputed = _with_names(example, boxes, size_wh, kinds)
             with_names.append(named)
             if contradictions is not None:
@@ -451,8 +452,13 @@ def read_detected(
 
 def _files_below(folder: Path) -> dict[str, Path]:
     """File name -> path of what lies in a folder's folders, and of JPEGs in it."""
-    files = {path.name: path for path in sorted(folder.glob("*/*")) if path.is_file()}
-    return files | {path.name: path for path in sorted(folder.glob("*.jpg"))}
+    paths = sorted(folder.glob("*/*"))
+    paths += sorted(folder.glob("*.jpg"))
+    files: dict[str, Path] = {}
+    for path in paths:
+        if path.is_file():
+            files[path.name] = path
+    return files
 
 
 def _read_detections(

@@ -90,7 +90,10 @@ def _karpathy_photos(json_path: Path) -> Path:
 
 def _first_folder(folders: Sequence[Path]) -> Path:
     """The first folder that is there; the first of all where none is."""
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    for folder in folders:
+        if folder.is_dir():
+            return folder
+    return folders[0]
 
 
 def default_split(data: Path) -> str:
@@ -100,7 +103,9 @@ def default_split(data: Path) -> str:
 
 def coco_captions(data: Path, split: str) -> list[Path]:
     """COCO's captions files of a split in a folder of its layout; empty where it has none."""
-    splits = list(COCO_NAMES) if split == "all" else [split]
+    splits = [split]
+    if split == "all":
+        splits = list(COCO_NAMES)
     files: list[Path] = []
     for name in splits:
         if name in COCO_NAMES:

@@ -11,9 +11,8 @@ from pathlib import Path
 from regiontalk.files import read_text
 
 _SEPARATORS = (",", ";", "\t", "|")
-_LONGEST = (
-    1 << 30
-)  # letters of a field; csv's own limit is met by a quote that is never closed
+# letters of a field; csv's own limit is met by a quote that is never closed
+_LONGEST = 1 << 30
 _IMAGE_NAME = re.compile(
     r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE
 )
@@ -38,7 +37,8 @@ def read_table(
     skipped = 0
     if re.fullmatch(r"sep=.", first_line.strip(), re.IGNORECASE):
         separator = first_line.strip()[-1]
-        text, skipped = following, 1
+        text = following
+        skipped = 1
     else:
         separator = _separator(first_line, known)
     rows = _rows(path.name, text, separator, skipped)

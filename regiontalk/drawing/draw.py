@@ -369,9 +369,8 @@ def _write_label(page: Image.Image, label: _Label) -> None:
     left, top = label.corner
     width, height = label.text.size
     pen.rectangle((left, top, left + width - 1, top + height - 1), fill=label.colour)
-    is_bright = (
-        brightness(label.colour) > 0.18
-    )  # where black and white have the same contrast
+    # where black and white have the same contrast
+    is_bright = brightness(label.colour) > 0.18
     ink = (0, 0, 0) if is_bright else (255, 255, 255)
     _write(pen, label.corner, label.text, ink)
 

@@ -300,7 +300,8 @@ def _lacks(letter: str) -> bool:
     pillow_font = _loaded(20, None)
     drawn = pillow_font.getmask(letter)
     unknown = pillow_font.getmask("\U0010ffff")
-    return drawn.size == unknown.size and bytes(drawn) == bytes(unknown)
+    is_of_same_size = drawn.size == unknown.size
+    return is_of_same_size and bytes(drawn) == bytes(unknown)
 
 
 @lru_cache(maxsize=256)

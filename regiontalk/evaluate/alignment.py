@@ -338,10 +338,11 @@ def _phrase_outcome(
 
 def _distinct(example: Example) -> list[Phrase]:
     """The phrases of a photo that have a box, the same words for the same boxes once."""
-    with_box = [phrase for phrase in example.phrases if phrase.boxes]
-    return list(
-        {(phrase.text.lower(), phrase.boxes): phrase for phrase in with_box}.values()
-    )
+    distinct: dict[tuple[str, tuple[int, ...]], Phrase] = {}
+    for phrase in example.phrases:
+        if phrase.boxes:
+            distinct[phrase.text.lower(), phrase.boxes] = phrase
+    return list(distinct.values())
 
 
 def _outranks(

@@ -30,9 +30,8 @@ from regiontalk.model.config import Calibration, ModelConfig
 from regiontalk.records import Example, FloatArray
 
 NAMES = "names, proposals"  # captions on proposals, judged by names of classes
-PROPOSALS = (
-    20  # of each photo whose captions are judged where they meet an annotated box
-)
+# of each photo whose captions are judged where they meet an annotated box
+PROPOSALS = 20
 
 
 class Judged(NamedTuple):

@@ -93,9 +93,12 @@ def _score_rows(
     resamples: int,
 ) -> dict[str, CaptionScores]:
     """The figures of every row."""
-    sentences = None if training is None else list(training.sentences())
+    sentences = None
+    if training is not None:
+        sentences = list(training.sentences())
+    meteor = find_meteor()
     score = partial(
-        score_captions, training=sentences, meteor=find_meteor(), resamples=resamples
+        score_captions, training=sentences, meteor=meteor, resamples=resamples
     )
     return {name: score(texts, references) for name, texts in rows.items()}
 

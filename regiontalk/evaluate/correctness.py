@@ -40,7 +40,11 @@ def is_region_correct(caption: str, phrases: Sequence[str]) -> bool | None:
     >>> is_region_correct("a red shirt", ["his shirt"])  # 1 shared; precision 1/2, recall 1: F1 = 2/3
     True
     """
-    references = [Counter(words) for words in map(content_words, phrases) if words]
+    references = []
+    for phrase in phrases:
+        phrase_words = content_words(phrase)
+        if phrase_words:
+            references.append(Counter(phrase_words))
     if not references:
         return None
     words = Counter(content_words(caption))

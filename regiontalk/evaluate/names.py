@@ -66,9 +66,9 @@ def read_class_words(
 
 def _forms(name: str) -> tuple[str, str]:
     """A class name as one and as several, without article and number."""
-    return name_phrase(name).partition(" ")[2] or name, plural_phrase(
-        name, 2
-    ).partition(" ")[2]
+    _, _, singular = name_phrase(name).partition(" ")
+    _, _, plural = plural_phrase(name, 2).partition(" ")
+    return singular or name, plural
 
 
 def evaluate_names(
@@ -154,9 +154,8 @@ def caption_all(
         readable, photos = [], []
         for example in examples[first : first + PHOTOS_TOGETHER]:
             try:
-                photos.append(
-                    captioner.open(example.photo)
-                )  # decoded as `caption FILE` does
+                # decoded as `caption FILE` does
+                photos.append(captioner.open(example.photo))
                 readable.append(example)
             except ImageError:
                 continue

@@ -58,15 +58,16 @@ class PhotoBatch:
 
     def to_network(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
         """Annotated boxes (N, 4) of a photo in network pixels."""
-        stored = box_ops.rescale(
-            boxes_xyxy.reshape(-1, 4), self.annotated_wh(row), self.photo_sizes_wh[row]
-        )
-        return self.preprocessing.to_network(stored, self.photo_sizes_wh[row])
+        photo_wh = self.photo_sizes_wh[row]
+        annotated_xyxy = boxes_xyxy.reshape(-1, 4)
+        stored = box_ops.rescale(annotated_xyxy, self.annotated_wh(row), photo_wh)
+        return self.preprocessing.to_network(stored, photo_wh)
 
     def to_annotation(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
         """Boxes (N, 4) in network pixels as the annotation of a photo counts them; one in the padding has no area."""
-        stored = self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row])
-        return box_ops.rescale(stored, self.photo_sizes_wh[row], self.annotated_wh(row))
+        photo_wh = self.photo_sizes_wh[row]
+        stored = self.preprocessing.to_original(boxes_xyxy, photo_wh)
+        return box_ops.rescale(stored, photo_wh, self.annotated_wh(row))
 
     def visible(self, row: int, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
         """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""

@@ -152,7 +152,10 @@ def _answers(photos: EncodedPhotos, regions: int) -> Iterator[PhraseAnswer]:
         unasked: list[int] = []
         for row, example in enumerate(batch.examples):
             has_box = any(phrase.boxes for phrase in example.phrases)
-            (asked if has_box else unasked).append(row)
+            if has_box:
+                asked.append(row)
+            else:
+                unasked.append(row)
         for row in unasked:
             for phrase in batch.examples[row].phrases:
                 yield _answer(batch, row, phrase, None)
@@ -195,9 +198,8 @@ class _Candidates(NamedTuple):
 def _candidates(batch: PhotoBatch, row: int, boxes: FloatArray) -> _Candidates:
     """Those of the boxes (M, 4) in network pixels, the whole photo first, that are no fill-in."""
     boxes_xyxy = batch.to_annotation(row, boxes)
-    is_other = (boxes_xyxy != boxes_xyxy[0]).any(
-        axis=1
-    )  # a copy of the whole photo fills in
+    # a copy of the whole photo fills in
+    is_other = (boxes_xyxy != boxes_xyxy[0]).any(axis=1)
     is_other[0] = True
     rows = np.flatnonzero(batch.visible(row, boxes) & is_other)
     return _Candidates(boxes_xyxy[rows], rows)
@@ -209,7 +211,9 @@ def _answer(
     """One phrase; without candidates where it has no truth and nothing was asked."""
     example = batch.examples[row]
     truths = example.boxes_xyxy[list(phrase.boxes)]
-    boxes = truths[:0] if candidates is None else candidates
+    if candidates is None:
+        candidates = truths[:0]
+    size_wh = batch.annotated_wh(row)
     return PhraseAnswer(
-        example.id, boxes, truths, batch.annotated_wh(row), phrase.types, phrase.text
+        example.id, candidates, truths, size_wh, phrase.types, phrase.text
     )

@@ -86,9 +86,8 @@ def _row_pairs(row: Any, number: int) -> list[tuple[str, str]]:
             f"entry {number}: expected image_id and caption, got {', '.join(row) or '{}'}"
         )
     caption = row["caption"]
-    if "photo" in row and isinstance(
-        caption, dict
-    ):  # what `regiontalk caption --json` prints
+    # what `regiontalk caption --json` prints
+    if "photo" in row and isinstance(caption, dict):
         caption, name = caption.get("text"), Path(str(name)).name
     try:
         return [(_id(name), _text(caption))]
@@ -147,8 +146,12 @@ def _brief(value: Any) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return text if ":" in text else f"got {text}"
+    text = type(error).__name__
+    if error.args:
+        text = str(error.args[0])
+    if ":" in text:
+        return text
+    return f"got {text}"
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

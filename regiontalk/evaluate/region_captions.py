@@ -44,8 +44,9 @@ def one_box_things(example: Example) -> list[OneBox]:
     texts_by_chain: dict[str, list[str]] = {}
     for phrase in example.phrases:
         if phrase.boxes:
-            boxes_by_chain.setdefault(chain(phrase), set()).update(phrase.boxes)
-            texts_by_chain.setdefault(chain(phrase), []).append(phrase.text)
+            name = chain(phrase)
+            boxes_by_chain.setdefault(name, set()).update(phrase.boxes)
+            texts_by_chain.setdefault(name, []).append(phrase.text)
     things = []
     for entity, boxes in boxes_by_chain.items():
         if len(boxes) == 1:
@@ -58,7 +59,9 @@ def one_box_things(example: Example) -> list[OneBox]:
 
 def chain(phrase: Phrase) -> str:
     """The name of the thing: the annotators' own, or where they gave none the boxes, which then stand for it."""
-    return phrase.entity if phrase.entity is not None else f"boxes {phrase.boxes}"
+    if phrase.entity is None:
+        return f"boxes {phrase.boxes}"
+    return phrase.entity
 
 
 def one_box_batch(batch: PhotoBatch) -> tuple[list[list[OneBox]], list[FloatArray]]:

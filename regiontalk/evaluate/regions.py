@@ -365,7 +365,8 @@ def snippet_baselines(
     photos: EncodedPhotos, regions: Sequence[DescribedBox], training: Training
 ) -> dict[str, dict[str, str]]:
     """The captions of the ranking and of the nearest training region on each box."""
-    captioner, bank = photos.captioner, training.bank
+    captioner = photos.captioner
+    bank = training.bank
     if bank is None:
         raise ValueError(
             "snippets: expected a training split read with them, got none; pass infer=True"
@@ -419,6 +420,8 @@ def _crop(
     """A box in pixels of the annotation cut out of an image."""
     box = np.array([box_xyxy], dtype=np.float32)
     x1, y1, x2, y2 = box_ops.rescale(box, annotated_wh, image.size)[0].tolist()
-    left, top = min(int(x1), image.width - 1), min(int(y1), image.height - 1)
-    right, bottom = max(left + 1, round(x2)), max(top + 1, round(y2))
+    left = min(int(x1), image.width - 1)
+    top = min(int(y1), image.height - 1)
+    right = max(left + 1, round(x2))
+    bottom = max(top + 1, round(y2))
     return image.crop((left, top, right, bottom))

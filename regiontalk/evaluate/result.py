@@ -111,8 +111,10 @@ def caption_row(scores: CaptionScores) -> dict[str, Figure]:
 
 def caption_notes(name: str, scores: CaptionScores) -> list[str]:
     """What was wrong with a set of captions, and which figures it lacks."""
-    lacking = [f"{metric}: {reason}" for metric, reason in scores.reasons.items()]
-    return [*(f"{name}: {problem.line()}" for problem in scores.problems), *lacking]
+    notes = [f"{name}: {problem.line()}" for problem in scores.problems]
+    for metric, reason in scores.reasons.items():
+        notes.append(f"{metric}: {reason}")
+    return notes
 
 
 def unique(lines: Iterable[str]) -> tuple[str, ...]:

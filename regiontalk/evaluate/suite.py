@@ -253,7 +253,8 @@ def write_outputs(path: Path, results: Sequence[Timed]) -> None:
         for output in measured.result.outputs:
             row = {"protocol": measured.result.protocol, **output}
             lines.append(json.dumps(row, allow_nan=False) + "\n")
-    write_data(path, "".join(lines).encode("utf-8"))
+    text = "".join(lines)
+    write_data(path, text.encode("utf-8"))
 
 
 def fingerprint(folder: Path) -> str:

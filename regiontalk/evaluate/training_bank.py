@@ -190,7 +190,9 @@ class _Snippets:
 
 def _pair_text(pair: Pair, tokens: Sequence[Sequence[str]]) -> str:
     """The words of a pair, cut out of the tokens of its photo's sentences."""
-    return " ".join(tokens[pair.caption][pair.first : pair.first + len(pair.words)])
+    caption_tokens = tokens[pair.caption]
+    end = pair.first + len(pair.words)
+    return " ".join(caption_tokens[pair.first : end])
 
 
 def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:

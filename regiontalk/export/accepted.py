@@ -20,9 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from regiontalk.files import read_text
 
-_NO_TEXT = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
-)  # what XML cannot hold
+# what XML cannot hold
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class AcceptedText(BaseModel):
@@ -131,7 +130,10 @@ def _rows(text: str) -> Any:
 
 def _place(photo: str) -> str:
     """A mere name as it is, a path as it is on this machine."""
-    return photo if Path(photo).name == photo else os.path.abspath(photo)
+    is_name = Path(photo).name == photo
+    if is_name:
+        return photo
+    return os.path.abspath(photo)
 
 
 def _hash(photo: str) -> str:

@@ -23,7 +23,7 @@ from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.text.nouns import (
     PEOPLE,
     PHRASE_ENDS,
-    content_words,
+    content_stems,
     kind,
     kind_of,
     singular,
@@ -51,9 +51,8 @@ _NEUTRAL = {
         "men women guys ladies gentlemen dudes lads gals males females".split(),
         "people",
     ),
-    **dict.fromkeys(
-        "mans womans".split(), "person's"
-    ),  # as captions have it whose apostrophes are lost
+    # as captions have it whose apostrophes are lost
+    **dict.fromkeys("mans womans".split(), "person's"),
     **dict.fromkeys("boy girl son daughter".split(), "child"),
     **dict.fromkeys("boys girls sons daughters".split(), "children"),
     **dict.fromkeys("father mother mom dad".split(), "parent"),
@@ -171,17 +170,16 @@ def worth_naming(
     never said twice.
     """
     sentence = whole_sentence(result, min_confidence=min_confidence, neutral=neutral)
-    known, single = set(content_words(sentence)), _single_things(words_of(sentence))
+    known, single = set(content_stems(sentence)), _single_things(words_of(sentence))
     if any(kind(word) == "person" for word in words_of(sentence)):
         known |= {stem(word) for word in PEOPLE}  # two boys are two children: no news
     named: list[tuple[frozenset[str], RegionCaption]] = []
     for region in distinct(
         result.regions, min_confidence=min_confidence, neutral=neutral
     ):
-        name, about = kind_of(region.text or ""), content_words(region.text or "")
-        if (
-            name in single
-        ):  # "a man ..." has been said: the best man of the regions is that man
+        name, about = kind_of(region.text or ""), content_stems(region.text or "")
+        # "a man ..." has been said: the best man of the regions is that man
+        if name in single:
             single.remove(name)
         elif not about <= known and all(about != words for words, _ in named):
             named.append((about, region))
@@ -243,9 +241,8 @@ def neutral_wording(text: str) -> str:
     for word, following in zip(parts, [*parts[1:], ""], strict=False):
         plain = word.lower()
         if plain in ("male", "female"):
-            if (
-                following and following.lower() not in PHRASE_ENDS
-            ):  # an adjective: without it the article may change
+            # an adjective: without it the article may change
+            if following and following.lower() not in PHRASE_ENDS:
                 if (
                     words
                     and words[-1].lower() == "a"
@@ -353,7 +350,9 @@ def _two_of_a_kind(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "." if text else ""
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + "."
 
 
 def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
@@ -382,7 +381,10 @@ def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
 
 def _listed(texts: Sequence[str]) -> str:
     """Texts as a list to be read: "a, b and c"."""
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    *first_texts, last_text = texts
+    if not first_texts:
+        return last_text
+    return f"{', '.join(first_texts)} and {last_text}"
 
 
 __getattr__ = renamed_names(__name__, {"LEAST": "MIN_CONFIDENCE"})

@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from regiontalk.export.corrections import Corrections
-from regiontalk.export.names import relative
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 REGION, PHOTO = "region", "photo"
@@ -101,9 +101,8 @@ def read_document(text: str) -> Corrections:
     Raises:
         ValueError: not such a document.
     """
-    if (
-        "<!DOCTYPE" in text or "<!ENTITY" in text
-    ):  # entities can be made to grow without end
+    # entities can be made to grow without end
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("expected CVAT's XML, got a document that declares entities")
     try:
         # Text that says in which encoding it was written is none any more.

@@ -14,9 +14,8 @@ from collections.abc import Iterator
 JPEG_MARK = b"http://ns.adobe.com/xap/1.0/\x00"
 PNG_MARK = b"XML:com.adobe.xmp"
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
-_JPEG_MOST = 65_533 - len(
-    JPEG_MARK
-)  # a segment's length, itself included, is a 16-bit number
+# a segment's length, itself included, is a 16-bit number
+_JPEG_MOST = 65_533 - len(JPEG_MARK)
 _LARGEST = 16 << 20  # bytes of an unpacked packet
 _XMP, _ALPHA = 0x04, 0x10  # flags of WebP's VP8X chunk
 
@@ -217,7 +216,8 @@ def _png_with(data: bytes, packet: bytes) -> bytes:
 
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int, int]]:
     """Name, body, start and end (with its pad byte) of each chunk of a WebP file."""
-    position, stop = 12, 8 + int.from_bytes(data[4:8], "little")
+    position = 12
+    stop = 8 + int.from_bytes(data[4:8], "little")
     if stop > len(data):
         raise _damaged("WebP")
     while position + 8 <= stop:

@@ -148,9 +148,8 @@ def page(entries: Sequence[Entry], folder: Path) -> str:
 def _article(entry: Entry, folder: Path) -> str:
     result = entry.result
     spoken = [region for region in result.regions if region.text]
-    large_first = sorted(
-        enumerate(spoken), key=lambda row: -_area(row[1])
-    )  # small boxes are to be pointed at as well
+    # small boxes are to be pointed at as well
+    large_first = sorted(enumerate(spoken), key=lambda row: -_area(row[1]))
     boxes = "".join(
         _box(number, region, result.size_wh) for number, region in large_first
     )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from regiontalk.export.names import relative
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 

@@ -41,9 +41,8 @@ def pictures(html: str) -> list[Picture]:
     try:
         reader.feed(html)
         reader.close()
-    except (
-        AssertionError
-    ) as error:  # what html.parser raises there, in some versions of Python
+    # what html.parser raises there, in some versions of Python
+    except AssertionError as error:
         raise ValueError(
             f"line {reader.getpos()[0]}: cannot be read as HTML ({error}); correct it first"
         ) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from regiontalk.export.names import relative
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 LOCAL = "/data/local-files/?d="  # Label Studio's own address of a file below its document root

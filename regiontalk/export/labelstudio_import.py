@@ -21,9 +21,8 @@ _PHOTO_FILE = re.compile(
     r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|avif)($|\?)", re.IGNORECASE
 )
 _PHOTO_KEYS = ("image", "img", "picture", "url")
-_UPLOAD_MARK = re.compile(
-    r"^[0-9a-f]{8}-"
-)  # begins the name of a file that was uploaded
+# begins the name of a file that was uploaded
+_UPLOAD_MARK = re.compile(r"^[0-9a-f]{8}-")
 # Controls that say something of the photo or of a region and draw nothing.
 _NOTES = (
     "choices",
@@ -35,9 +34,8 @@ _NOTES = (
     "ranker",
     "relation",
 )
-OUR_LABEL = (
-    "Region"  # of the interface that we write; says nothing of what the region is
-)
+# of the interface that we write; says nothing of what the region is
+OUR_LABEL = "Region"
 
 
 @dataclass
@@ -128,9 +126,10 @@ def _row(task: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         row["boxes"] = []
         for name, box in annotation.boxes.items():
             phrase = annotation.phrases.get(name)
-            row["boxes"].append(
-                {"box": list(box), **({"phrase": phrase} if phrase else {})}
-            )
+            entry: dict[str, Any] = {"box": list(box)}
+            if phrase:
+                entry["phrase"] = phrase
+            row["boxes"].append(entry)
     reasons = annotation.left_out + _lost_words(annotation)
     if not annotation.captions and not annotation.boxes:
         reasons.append("its annotation is empty")
@@ -259,7 +258,8 @@ def _labels(value: Mapping[str, Any]) -> list[str]:
     """The names that a person chose for a region, of whatever kind the control is."""
     labels: list[str] = []
     for key, names in value.items():
-        if isinstance(names, list) and key.endswith("labels"):
+        has_labels = key.endswith("labels")
+        if has_labels and isinstance(names, list):
             labels += map(str, names)
     return labels
 

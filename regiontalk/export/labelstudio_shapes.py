@@ -79,8 +79,12 @@ def _corners(value: Mapping[str, Any], size_wh: SizeWH) -> list[tuple[float, flo
 
 def _in_pixels(point: Any, size_wh: SizeWH) -> tuple[float, float]:
     """Two numbers in percent of the photo, or a point with x and y, in pixels."""
-    x, y = (point["x"], point["y"]) if isinstance(point, dict) else point[:2]
-    return float(x) / 100 * size_wh[0], float(y) / 100 * size_wh[1]
+    if isinstance(point, dict):
+        x, y = point["x"], point["y"]
+    else:
+        x, y = point[:2]
+    width, height = size_wh
+    return float(x) / 100 * width, float(y) / 100 * height
 
 
 def _turned_ellipse(
@@ -202,12 +206,11 @@ def _bitmask_box(address: str, size_wh: SizeWH) -> Box | None:
                 raise ValueError(
                     f"expected a mask of {size_wh}, got one of {mask.size}"
                 )
-            painted = (
-                mask.getchannel("A") if "A" in mask.getbands() else mask.convert("L")
-            )
+            has_alpha = "A" in mask.getbands()
+            painted = mask.getchannel("A") if has_alpha else mask.convert("L")
             box = painted.getbbox()
     except Image.DecompressionBombError as error:
         raise ValueError(str(error)) from error
     except (OSError, SyntaxError) as error:
         raise ValueError(f"the mask is no PNG that can be read ({error})") from error
-    return None if box is None else (box[0], box[1], box[2], box[3])
+    return box

@@ -90,16 +90,17 @@ def embedded_packet(data: bytes) -> bytes | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             stored = picture.info.get("xmp")
-    except (
-        Exception
-    ):  # what cannot be read as a picture must not cost the user the words
+    # what cannot be read as a picture must not cost the user the words
+    except Exception:
         return None
     return stored if isinstance(stored, bytes) else None
 
 
 def with_caption(texts: Texts, caption: str) -> Texts:
     """The texts with a person's caption as the description, where there is one."""
-    return dataclasses.replace(texts, description=caption) if caption else texts
+    if not caption:
+        return texts
+    return dataclasses.replace(texts, description=caption)
 
 
 def written_caption(data: bytes) -> str:
@@ -204,7 +205,6 @@ def orientation(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return modes.orientation(picture)
-    except (
-        Exception
-    ):  # what cannot be read as a picture must not cost the user the words
+    # what cannot be read as a picture must not cost the user the words
+    except Exception:
         return 1

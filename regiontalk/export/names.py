@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import quote
 
-
-def relative(photo: str, folder: Path) -> str:
-    """The path of a photo as seen from a folder, with slashes.
-
-    >>> relative("album/one dog.jpg", Path("album/boxes"))
-    '../one dog.jpg'
-    """
-    try:
-        return Path(os.path.relpath(photo, folder)).as_posix()
-    except ValueError:  # another drive of a Windows machine
-        return Path(photo).resolve().as_posix()
+from regiontalk.files import relative
 
 
 def check_name(photo: str, folder: Path) -> None:
@@ -34,7 +23,7 @@ def check_name(photo: str, folder: Path) -> None:
 
 
 def iri(photo: str, folder: Path) -> str:
-    """`relative` as a web address.
+    """The path of a photo as seen from a folder, as a web address.
 
     >>> iri("album/one dog.jpg", Path("album"))
     'one%20dog.jpg'

@@ -132,7 +132,8 @@ def _settings(captioner: RegionCaptioner, beta: float | None) -> Row:
 
 def _content(example: Example) -> str:
     """What the pairs of a photo are made of: its bytes and its sentences, as a short hash."""
-    digest = hashlib.sha256(json.dumps(example.captions).encode())
+    captions = json.dumps(example.captions)
+    digest = hashlib.sha256(captions.encode())
     with suppress(OSError):  # which is told where the photo is opened
         digest.update(example.photo.read_bytes())
     return digest.hexdigest()[:16]

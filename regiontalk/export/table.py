@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from regiontalk.export.names import relative
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 COLUMNS = (

@@ -165,9 +165,11 @@ def stored_box(
     (0.0, 0.5, 0.1, 1.0)
     """
     turn = _TURNS.get(orientation, _TURNS[1])
-    first = turn(box[0] / size_wh[0], box[1] / size_wh[1])
-    second = turn(box[2] / size_wh[0], box[3] / size_wh[1])
-    (x1, x2), (y1, y2) = sorted((first[0], second[0])), sorted((first[1], second[1]))
+    width, height = size_wh
+    first_x, first_y = turn(box[0] / width, box[1] / height)
+    second_x, second_y = turn(box[2] / width, box[3] / height)
+    x1, x2 = sorted((first_x, second_x))
+    y1, y2 = sorted((first_y, second_y))
     return x1, y1, x2, y2
 
 
@@ -212,7 +214,9 @@ def _region_words(item: minidom.Element) -> str:
     names = [
         node for node in item.getElementsByTagNameNS(EXT, "Name") if not _is_role(node)
     ]
-    text = "".join(_all_text(names[0])) if names else item.getAttributeNS(EXT, "Name")
+    text = item.getAttributeNS(EXT, "Name")
+    if names:
+        text = "".join(_all_text(names[0]))
     return " ".join(text.split())
 
 
@@ -227,9 +231,8 @@ def _seen_box(shares: Shares, size_wh: tuple[int, int], orientation: int) -> Sha
 def _parsed(existing: bytes | None) -> minidom.Document:
     text = decode_text(existing or b"").strip("\ufeff\x00 \r\n\t")
     text = _XML_DECLARATION.sub("", text)  # its encoding is no longer true
-    if (
-        "<!DOCTYPE" in text or "<!ENTITY" in text
-    ):  # never part of XMP; entities can be made to grow without end
+    # never part of XMP; entities can be made to grow without end
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError(
             "XMP: the metadata that is there declares entities, which XMP does not allow; remove it first"
         )
@@ -492,9 +495,8 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
         if listed is not None and listed.localName == "ImageRegion":
             _detach(listed)
         return False
-    for item in (
-        items
-    ):  # the packet that is there may have other names for the namespaces, or none
+    # the packet that is there may have other names for the namespaces, or none
+    for item in items:
         bag.appendChild(_fragment(item.replace("<rdf:li ", f"<rdf:li {_DECLARED} ", 1)))
     return True
 

@@ -251,9 +251,8 @@ class _ReadingPlan:
         lengths = ((token_ids != PAD) * (1 + steps)).amax(1)  # (S,)
         lengths, self.order = lengths.sort(descending=True, stable=True)
         goes_on = lengths > steps[:, None]  # (T, S)
-        cells = (
-            self.order * longest + steps[:, None]
-        )  # (T, S), where each stands in (S, T)
+        # (T, S), where each stands in (S, T)
+        cells = self.order * longest + steps[:, None]
         self._cells = cells[goes_on]  # (W,)
         self.token_ids = token_ids.flatten()[self._cells]
         self.live_counts: list[int] = goes_on.sum(1).tolist()
@@ -269,9 +268,8 @@ def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
     """Log unigram frequency (V,) of every word; END counts as often as the most frequent word, the others hardly."""
     counts = torch.full((len(vocabulary),), 1e-2)
     counts[len(SPECIAL) :] = torch.tensor(vocabulary.counts, dtype=torch.float32)
-    counts[END] = (
-        counts.max()
-    )  # a sentence has one END and, in this data, about one "a"
+    # a sentence has one END and, in this data, about one "a"
+    counts[END] = counts.max()
     frequencies = counts / counts.sum()
     return frequencies.log()
 

@@ -52,9 +52,8 @@ def _tag_dates(content: bytes) -> tuple[datetime | None, datetime | None]:
                 date for text in _date_texts(picture, exif) if (date := _parsed(text))
             )
             return next(dates, None), _parsed(str(exif.get(_CHANGED, "")))
-    except (
-        Exception
-    ):  # parsers raise whatever they meet; a broken block must not cost the photo
+    # parsers raise whatever they meet; a broken block must not cost the photo
+    except Exception:
         return None, None
 
 

@@ -183,9 +183,8 @@ def _shades(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     if high <= low:
         return shades
     rows = max(1, _SAMPLE * len(values) // max(1, values.size))
-    for first in range(
-        0, len(values), rows
-    ):  # the whole in float64 would take eight bytes a pixel
+    # the whole in float64 would take eight bytes a pixel
+    for first in range(0, len(values), rows):
         block = values[first : first + rows].astype(np.float64)
         block = np.nan_to_num(block, nan=low, posinf=high, neginf=low)
         shades[first : first + rows] = np.rint(

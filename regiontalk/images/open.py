@@ -171,7 +171,8 @@ def _mended(stream: IO[bytes], header: bytes, error: str) -> bytes | None:
         return _without_texts(stream.read())
     if header.startswith(b"\xff\xd8") and "truncated" in error:
         data = stream.read().removesuffix(b"\xff")
-        return data + b"\xff\xd9" if _lacks_only_its_end(data) else None
+        if _lacks_only_its_end(data):
+            return data + b"\xff\xd9"
     return None
 
 
@@ -208,7 +209,9 @@ def _name(source: PictureSource) -> str:
         return f"picture of {len(source)} bytes"
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "") or "picture")
-    return "array" if isinstance(source, np.ndarray) else type(source).__name__
+    if isinstance(source, np.ndarray):
+        return "array"
+    return type(source).__name__
 
 
 def _from_array(values: NDArray[Any], name: str) -> Image.Image:
@@ -267,9 +270,8 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
     set aside for the milliseconds that reading a header takes, and `_finish` applies ours.
     """
     formats: tuple[str, ...] = _FORMATS
-    if (
-        header[4:8] == b"ftyp"
-    ):  # the same box begins HEIC and AVIF; "mif1" may be either
+    # the same box begins HEIC and AVIF; "mif1" may be either
+    if header[4:8] == b"ftyp":
         heif = (_register_heif(name),) if header[8:12] in _HEIF_BRANDS else ()
         formats = (*heif, *_known("AVIF"))
     with _pillow_limit:
@@ -310,9 +312,8 @@ _OTHER_BRANDS = {
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NOISE = b"\xa5\x5a\x3c\x17\xe2\x81" * 20  # no marker among them
-_MARKER = re.compile(
-    rb"\xff([^\x00\xd0-\xd7\xff])"
-)  # none of those that stand inside a scan
+# none of those that stand inside a scan
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _WITH_LENGTH = {*range(0xC0, 0xD0), *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE}
 _SCAN, _END = 0xDA, 0xD9
 
@@ -352,7 +353,9 @@ def _register_heif(name: str) -> str:
 def _known(format_name: str) -> tuple[str, ...]:
     """The format where the installed Pillow has it."""
     Image.init()
-    return (format_name,) if format_name in Image.OPEN else ()
+    if format_name in Image.OPEN:
+        return (format_name,)
+    return ()
 
 
 def _damaged(name: str, error: Exception) -> ImageError:
@@ -374,9 +377,8 @@ def _finish(
             picture.draft(None, (at_least, at_least))
         announced_wh = picture.size
         picture.load()
-        if (
-            picture.size != announced_wh
-        ):  # pi-heif believes the coded picture, not the header
+        # pi-heif believes the coded picture, not the header
+        if picture.size != announced_wh:
             size_wh = picture.size
             _check_size(size_wh, name, max_pixels)
         turn = turn_of(picture)
@@ -393,9 +395,8 @@ def _finish(
     image = _shrunk(image, at_least)
     if turn is not None:
         image = image.transpose(turn)
-    elif (
-        image is picture
-    ):  # nothing was converted: the caller's picture stays the caller's
+    # nothing was converted: the caller's picture stays the caller's
+    elif image is picture:
         image = image.copy()
     # What the file said of turns, transparency and colours is now done, and must not be done again
     # when this picture is opened again.

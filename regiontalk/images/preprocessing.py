@@ -68,9 +68,8 @@ class Preprocessing:
         left, top, width, height = self._placement(size_wh or image.size)
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        square = np.zeros(
-            (3, self.size, self.size), dtype=np.float32
-        )  # the mean colour
+        # the mean colour
+        square = np.zeros((3, self.size, self.size), dtype=np.float32)
         inside = square[:, top : top + height, left : left + width]
         inside[:] = np.asarray(image).transpose(2, 0, 1)
         mean = np.array(self.mean, dtype=np.float32)[:, None, None]

@@ -76,9 +76,8 @@ def corpus_bleu(totals: NDArray[Any]) -> NDArray[np.float64]:
     precision = (matched + _TINY) / (offered + _SMALL)
     means = np.cumprod(precision, axis=-1) ** (1.0 / np.arange(1, ORDERS + 1))
     ratio = (length + _TINY) / (closest + _SMALL)
-    with np.errstate(
-        over="ignore"
-    ):  # an empty corpus has ratio ~0; its penalty is exp(-huge) = 0
+    # an empty corpus has ratio ~0; its penalty is exp(-huge) = 0
+    with np.errstate(over="ignore"):
         penalty = np.where(ratio < 1, np.exp(1 - 1 / ratio), 1.0)
     return np.asarray(means * penalty[..., None])
 
@@ -102,9 +101,8 @@ def _clipped(
     first = np.flatnonzero(np.diff(reference_keys, prepend=-1))
     if not len(first):
         return np.zeros(count, dtype=np.int64)
-    max_times = np.maximum.reduceat(
-        reference_times, first
-    )  # of the reference that has it most
+    # of the reference that has it most
+    max_times = np.maximum.reduceat(reference_times, first)
     sentence, times = rows.sentence[is_candidate], rows.times[is_candidate]
     candidate_keys = sentence * width + rows.gram[is_candidate]
     positions, in_references = lookup(reference_keys[first], candidate_keys)

@@ -178,9 +178,8 @@ def bootstrap_shares(
             f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}"
         )
     rows, photo_count = number_names(photos)
-    sums = np.zeros(
-        (photo_count, table.shape[1] + 1)
-    )  # the last column counts the things
+    # the last column counts the things
+    sums = np.zeros((photo_count, table.shape[1] + 1))
     np.add.at(sums, rows, np.concatenate([table, np.ones((len(table), 1))], axis=1))
     return bootstrap_sums(
         sums,

@@ -163,8 +163,11 @@ def _bin(
     row: int, bins: int, values: Array, truth: Array, in_bin: NDArray[np.bool_]
 ) -> ReliabilityBin:
     """One bin of the diagram."""
-    low, high, count = row / bins, (row + 1) / bins, int(in_bin.sum())
+    low = row / bins
+    high = (row + 1) / bins
+    count = int(in_bin.sum())
     if not count:
         return ReliabilityBin(low, high, 0, float("nan"), float("nan"))
-    confidence, accuracy = float(values[in_bin].mean()), float(truth[in_bin].mean())
+    confidence = float(values[in_bin].mean())
+    accuracy = float(truth[in_bin].mean())
     return ReliabilityBin(low, high, count, confidence, accuracy)

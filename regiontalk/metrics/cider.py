@@ -93,9 +93,8 @@ def cider_d(
             None if frequencies is None else _set_rarity(rows, table.names, frequencies)
         )
         similarity += _cosine(rows, photo, len(candidates), len(table.lengths), rarity)
-    bigrams = np.maximum(
-        table.lengths - 1, 0
-    )  # coco-caption measures a sentence in bigrams
+    # coco-caption measures a sentence in bigrams
+    bigrams = np.maximum(table.lengths - 1, 0)
     difference = bigrams[: len(candidates)][photo] - bigrams[len(candidates) :]
     similarity *= (
         np.exp(-(difference.astype(np.float64) ** 2) / (2 * _SIGMA**2)) / ORDERS

@@ -30,9 +30,8 @@ from regiontalk.records import FloatArray, checked_boxes
 IOU_THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 METEOR_THRESHOLDS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25)
 MERGE_IOU = 0.7
-ANY_WORDS = (
-    -2.0
-)  # below every METEOR, also the -1 of detections whose words were not looked at
+# below every METEOR, also the -1 of detections whose words were not looked at
+ANY_WORDS = -2.0
 Meteor = Callable[[str, Sequence[str]], float]
 """A prediction and its references to METEOR in 0..1."""
 

@@ -193,4 +193,6 @@ def found_in(
 
 
 def _share(count: int, total: int) -> float | None:
-    return count / total if total else None
+    if not total:
+        return None
+    return count / total

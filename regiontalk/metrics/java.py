@@ -76,9 +76,8 @@ def _run(
         ) from error
     if done.returncode != 0:
         lines = done.stderr.splitlines()
-        message = " ".join(
-            line for line in lines if not line.startswith("\t")
-        )  # no stack frames
+        # no stack frames
+        message = " ".join(line for line in lines if not line.startswith("\t"))
         raise ValueError(
             f"{judge}: java ended with {done.returncode}, saying {message[-_SHOWN:]!r}"
         )

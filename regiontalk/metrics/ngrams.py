@@ -74,9 +74,8 @@ class SentenceTable:
         words = np.arange(len(self.names))[:, None]
         for order in range(1, longest + 1):
             if order > 1:
-                is_long_enough = (
-                    ends[starts] - starts >= order
-                )  # words left in the sentence
+                # words left in the sentence
+                is_long_enough = ends[starts] - starts >= order
                 starts = starts[is_long_enough]
                 keys = (
                     gram[is_long_enough] * word_count + self.words[starts + order - 1]

@@ -233,7 +233,9 @@ def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> Floa
 
 def _first(is_hit: NDArray[np.bool_]) -> int:
     """Rank from 1 of the first hit; beyond every rank where there is none."""
-    return int(is_hit.argmax()) + 1 if is_hit.any() else _NEVER
+    if not is_hit.any():
+        return _NEVER
+    return int(is_hit.argmax()) + 1
 
 
 def _inside(box: FloatArray, truths_xyxy: FloatArray) -> NDArray[np.bool_]:

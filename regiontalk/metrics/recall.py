@@ -87,9 +87,8 @@ def proposal_recall(
         raise ValueError(
             "recall: expected a photo with a true box, got none; check the annotations"
         )
-    best = np.concatenate(
-        [best_overlaps(photo, counts) for photo in used]
-    )  # (truths, counts)
+    # (truths, counts)
+    best = np.concatenate([best_overlaps(photo, counts) for photo in used])
     is_covered = _covered(best, thresholds).reshape(len(best), -1)
     averages = _covered(best, COCO_THRESHOLDS).mean(axis=2)
     names = np.repeat(

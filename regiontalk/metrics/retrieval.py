@@ -20,9 +20,8 @@ from regiontalk.metrics.bootstrap import Interval, bootstrap_interval, bootstrap
 AT = (1, 5, 10)
 # photos and sentences whose scores are made at once: 80 MB of products with 20 regions
 BLOCK = (128, 640)
-KEPT_BYTES = (
-    100_000_000  # of blocks with true pairs, kept so that most are not made twice
-)
+# of blocks with true pairs, kept so that most are not made twice
+KEPT_BYTES = 100_000_000
 IntArray = NDArray[np.int64]
 ScoreArray = NDArray[Any]
 Blocks = Callable[[IntArray, IntArray], ScoreArray]
@@ -272,9 +271,8 @@ def _raise_best(
     truths: _TrueScores, rows: IntArray, columns: IntArray, masked: ScoreArray
 ) -> None:
     """Take over, in place, each photo's best true sentence of one block; of equal ones the lower row number stays."""
-    position = masked.argmax(
-        axis=1
-    )  # columns rise inside a photo: argmax takes the lower one
+    # columns rise inside a photo: argmax takes the lower one
+    position = masked.argmax(axis=1)
     scores = masked[np.arange(len(rows)), position]
     is_better = scores > truths.best[rows]
     truths.best[rows[is_better]] = scores[is_better]
@@ -353,9 +351,8 @@ def _median_rank(folds: Sequence[FoldRanks], resamples: int, seed: int) -> Inter
     starts = np.cumsum([0, *sizes])
 
     def median(drawn: IntArray) -> float:
-        draws = np.bincount(
-            drawn, minlength=starts[-1]
-        )  # how often each photo was drawn
+        # how often each photo was drawn
+        draws = np.bincount(drawn, minlength=starts[-1])
         medians = []
         for (fold_ranks, photos), start in zip(folds, starts[:-1], strict=True):
             drawn_ranks = np.repeat(fold_ranks, draws[start + photos])

@@ -25,9 +25,8 @@ from regiontalk.metrics.ngrams import Tokens, require_pairs
 
 MEMORY_GIB = 8  # the most that its published wrapper gives it
 TIMEOUT_S = 7200.0  # it parses every reference
-_LAST_JAVA = (
-    14  # it writes its output with the JavaScript engine, which Java 15 no longer has
-)
+# it writes its output with the JavaScript engine, which Java 15 no longer has
+_LAST_JAVA = 14
 _JUDGE = "SPICE's jar"
 
 

@@ -82,9 +82,8 @@ _ABBREVIATIONS = (
     "|nov|oct|okla|penn|pfc|ph|plc|prof|pty|pvt|rd|rep|reps|rev|sen|sens|sep|sept|sfc|sgt|sq|sr|st|ste|supt|sys|tel|tenn"
     "|thu|thurs|treas|tue|tues|univ|va|vs|vt|wed|wis|wyo"
 )
-_CAPITAL_ABBREVIATIONS = (
-    "Ark|Del|Ill|La|Mass|Miss|Ore|PA|Pa|Tex|Wash"  # words of their own in lower case
-)
+# words of their own in lower case
+_CAPITAL_ABBREVIATIONS = "Ark|Del|Ill|La|Mass|Miss|Ore|PA|Pa|Tex|Wash"
 _STARTERS = (  # capital words that show that the full stop before them ends a sentence
     "A|About|According|After|An|As|At|But|He|Her|Here|However|If|In|It|Last|Many|More|Now|Once|One|Other|Our|She|Since"
     "|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While|Yet|You"
@@ -174,7 +173,9 @@ def ptb_tokenize(sentence: str) -> list[str]:
 @lru_cache(maxsize=65536)
 def _cut(text: str) -> tuple[str, ...] | None:
     """The tokens of a text without blanks, kept because captions repeat their words; None where more must be seen."""
-    return None if _HANGS.match(text) else tuple(_tokens(text))
+    if _HANGS.match(text):
+        return None
+    return tuple(_tokens(text))
 
 
 def _tokens(text: str) -> list[str]:

@@ -111,6 +111,11 @@ class DecodingConfig(BaseModel):
         ge=0,
         description="man or woman is said where it is likelier than the other by so much in log-probability",
     )
+    photo_neutral_margin: float | None = Field(
+        None,
+        ge=0,
+        description="the same of whole photos, where it is not `neutral_margin`",
+    )
     photo: Calibration = Calibration()
     region: Calibration = Calibration()
     beta: float = Field(

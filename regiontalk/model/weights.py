@@ -129,7 +129,8 @@ def fingerprint(module: nn.Module, without: str | None = None) -> str:
     """
     digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        if without is not None and without in name:
+        is_left_out = without is not None and without in name
+        if is_left_out:
             continue
         digest.update(name.encode())
         values = value.detach().cpu().contiguous().numpy()

@@ -238,7 +238,8 @@ class ObjectSpeaker(nn.Module):
         """
         config, vocabulary = open_folder(folder, ObjectsConfig)
         model = cls(config=config, vocabulary=vocabulary)
-        load_strictly(model, folder / "model.safetensors")
+        weights = folder / "model.safetensors"
+        load_strictly(model, weights)
         return model.eval()
 
 
@@ -269,7 +270,8 @@ class ObjectCaptioner:
                 f"detector: expected one that gives {model.config.reads}, as {model.config.name!r} was taught to read, "
                 f"got one that gives {detector.reads}"
             )
-        self.model, self.detector = model.to(resolve_device(device)).eval(), detector
+        self.model = model.to(resolve_device(device)).eval()
+        self.detector = detector
         self.max_pixels = max_pixels
 
     @classmethod

@@ -129,9 +129,8 @@ class YoloxDetector:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except (
-            Exception
-        ) as error:  # onnxruntime raises a class of its own for every kind of damage
+        # onnxruntime raises a class of its own for every kind of damage
+        except Exception as error:
             raise ValueError(
                 f"{path}: expected an ONNX network ({str(error).splitlines()[0]})"
             ) from error

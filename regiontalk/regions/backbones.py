@@ -73,9 +73,8 @@ class Backbone(nn.Module):
         self._levels = [levels[8], levels[16]]
         fine, middle = (int(net.feature_info[row]["num_chs"]) for row in self._levels)
         self.channels = (fine, middle, int(net.num_features))
-        self._channels_last = (
-            getattr(net, "output_fmt", "NCHW") == "NHWC"
-        )  # Swin, MambaOut
+        # Swin, MambaOut
+        self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at strides 8, 16 and 32 of pixels (B, 3, S, S)."""
@@ -164,9 +163,8 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
     """
     import timm  # here, because it takes seconds
 
-    if not _TIMM_NAME.fullmatch(
-        name
-    ):  # "hf-hub:..." and "local-dir:..." are read from elsewhere
+    # "hf-hub:..." and "local-dir:..." are read from elsewhere
+    if not _TIMM_NAME.fullmatch(name):
         raise ValueError(
             f"backbone {name!r}: expected a timm model name, such as resnet50"
         )

@@ -150,9 +150,8 @@ class FeatureCache:
         if checksums is not None:
             return checksums
         checksums = _read(self.header, self.data, fingerprint, count, dtype)
-        if (
-            checksums is not None
-        ):  # the right cache with damaged blocks: keep the others
+        # the right cache with damaged blocks: keep the others
+        if checksums is not None:
             os.replace(self.data, data)
             os.replace(self.header, header)
             return checksums

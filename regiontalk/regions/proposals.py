@@ -126,9 +126,8 @@ def proposal_loss(
     Returns:
         ``objectness`` and ``box`` terms, each a mean over the batch's positives.
     """
-    from torchvision.ops import (
-        generalized_box_iou_loss,
-    )  # here: using a model needs no torchvision
+    # here: using a model needs no torchvision
+    from torchvision.ops import generalized_box_iou_loss
 
     positive, ignored, owner = _assign_anchors(anchors, truth_xyxy, truth_mask)
     photo, anchor = positive.nonzero(as_tuple=True)  # (P,) each

@@ -146,9 +146,8 @@ def detector_network(architecture: str, weights: str | Path | None) -> Any:
             f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {architecture!r}"
         )
     published = "DEFAULT" if weights == "DEFAULT" else None
-    from torchvision.models import (
-        get_model,
-    )  # here: without a detector nothing needs torchvision
+    # here: without a detector nothing needs torchvision
+    from torchvision.models import get_model
 
     # Objectness matters for boxes, not certainty about a class: ask for more and weaker ones than
     # the default 0.05.
@@ -398,9 +397,8 @@ def in_network_pixels(
     for row, regions in enumerate(photos):
         inside = preprocessing.to_network(regions.boxes_xyxy, regions.size_wh)
         network_boxes[row, : len(regions)] = inside
-        scores[row, : len(regions)] = regions.scores.clip(
-            min=1e-6
-        )  # 0 is an empty place
+        # 0 is an empty place
+        scores[row, : len(regions)] = regions.scores.clip(min=1e-6)
     return network_boxes, scores
 
 

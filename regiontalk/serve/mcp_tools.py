@@ -20,11 +20,12 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import AfterValidator, Field, FiniteFloat
 
 from regiontalk import RegionCaptioner
+from regiontalk.deprecation import renamed_keys
 from regiontalk.export.alt_text import LIMIT, MIN_CONFIDENCE, SHORTEST, narrate
 from regiontalk.images.encoded import decode_photo
 from regiontalk.images.open import Photo, open_photo
 from regiontalk.serve.limits import MOST_BEAMS, MOST_BOXES, Limits
-from regiontalk.serve.schemas import local
+from regiontalk.serve.schemas import OLD_FIELDS, local
 
 if TYPE_CHECKING:
     from regiontalk.index.library import PhotoIndex
@@ -71,6 +72,15 @@ Share = Annotated[
 MinConfidence = Annotated[
     float,
     Field(ge=0, le=1, description="captions less confident than this are not used"),
+]
+Least = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        le=1,
+        description="the name of min_confidence in the version before",
+        json_schema_extra={"deprecated": True},
+    ),
 ]
 Letters = Annotated[int, Field(ge=SHORTEST, le=5000, description="most characters")]
 Smooth = Annotated[
@@ -200,8 +210,11 @@ class Tools:
         neutral: bool = False,
         regions: Count = 10,
         min_confidence: MinConfidence = MIN_CONFIDENCE,
+        least: Least = None,
     ) -> dict[str, str]:
         """Write an alt text for a photo; empty where nothing can be said with confidence."""
+        if least is not None:
+            (min_confidence,) = renamed_keys({"least": least}, OLD_FIELDS).values()
         photo = self.open(path, base64)
         with self._turn:
             result = self._captioner.caption(photo, regions=regions)

@@ -74,6 +74,9 @@ def local(time: datetime) -> datetime:
         ) from None
 
 
+OLD_FIELDS = {
+    "least": "min_confidence"
+}  # name in the version before -> today's, HTTP and MCP
 Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
 Boxes = Annotated[
     list[Box], BeforeValidator(_from_json), Field(min_length=1, max_length=MOST_BOXES)
@@ -175,7 +178,7 @@ class NarrateForm(PhotoForm):
     @classmethod
     def _take_old_fields(cls, values: Any) -> Any:
         """Read the field names of the version before."""
-        return renamed_keys(values, {"least": "min_confidence"})
+        return renamed_keys(values, OLD_FIELDS)
 
 
 class SearchForm(Form):

@@ -43,9 +43,8 @@ _IRREGULAR_PLURALS = {
     "children": "child",
     "wolves": "wolf",
 }
-_WORD = re.compile(
-    r"[^\W_]+(?:['-][^\W_]+)*"
-)  # letters and digits, joined by apostrophes or hyphens
+# letters and digits, joined by apostrophes or hyphens
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 
 
 def words_of(text: str) -> list[str]:
@@ -57,10 +56,10 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def content_words(text: str) -> frozenset[str]:
+def content_stems(text: str) -> frozenset[str]:
     """What the words of a caption are about, as stems: without articles, numbers, endings.
 
-    >>> content_words("two black dogs running on grass") == content_words("a black dog runs on the grass")
+    >>> content_stems("two black dogs running on grass") == content_stems("a black dog runs on the grass")
     True
     """
     silent_words = PHRASE_ENDS | _COUNTS | _GROUPS
@@ -93,7 +92,9 @@ def kind_of(text: str) -> str:
 
 def kind(word: str) -> str:
     """One name for all words of a kind: whether somebody is a man or a boy is what captions disagree about."""
-    return "person" if word in PEOPLE else singular(word)
+    if word in PEOPLE:
+        return "person"
+    return singular(word)
 
 
 def singular(word: str) -> str:
@@ -111,9 +112,8 @@ def stem(word: str) -> str:
     if word.endswith("ing") and len(word) > 5:
         word = word[:-3]
         last_letter = word[-1]
-        if (
-            last_letter == word[-2] and last_letter not in "ls"
-        ):  # runn -> run, but fall, dress
+        # runn -> run, but fall, dress
+        if last_letter == word[-2] and last_letter not in "ls":
             word = word[:-1]
     if word.endswith("e") and len(word) > 3:
         return word[:-1]

@@ -71,10 +71,12 @@ def trimmed(words: Sequence[str]) -> slice:
     >>> words[trimmed(words)]
     ['a', 'red', 'shirt']
     """
-    first, last = 0, len(words)
+    never_first = FUNCTION_WORDS - DETERMINERS
+    first = 0
+    last = len(words)
     while last and words[last - 1] in FUNCTION_WORDS:
         last -= 1
-    while first < last and words[first] in FUNCTION_WORDS - DETERMINERS:
+    while first < last and words[first] in never_first:
         first += 1
     return slice(first, last)
 

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from regiontalk.export.names import relative
-from regiontalk.files import read_text, write_data
+from regiontalk.files import read_text, relative, write_data
 from regiontalk.records import checked_boxes
 from regiontalk.text.vocabulary import tokenize
 

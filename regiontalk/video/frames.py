@@ -63,7 +63,8 @@ def is_video(text: str) -> bool:
     """
     if _CAMERA.fullmatch(text) or _is_stream(text):
         return True
-    return Path(text).suffix.lower() in SUFFIXES
+    suffix = Path(text).suffix
+    return suffix.lower() in SUFFIXES
 
 
 def shown_name(source: str) -> str:
@@ -107,9 +108,8 @@ class Video:
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.size_wh = (width, height)
-        self._rate = max(
-            0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0
-        )  # frames a second
+        # frames a second
+        self._rate = max(0.0, float(capture.get(cv2.CAP_PROP_FPS)) or 0.0)
         self._frame = 1 / self._rate if self._rate else _FRAME  # seconds a frame
         self._stated = 0 if live else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.grabbed = 0
@@ -288,9 +288,8 @@ def _hint(source: str) -> str:
     if _CAMERA.fullmatch(source):
         return "no such camera, or another program uses it; camera:0 is the first"
     if _is_stream(source):
-        host = urlsplit(
-            shown_name(source)
-        ).hostname  # its errors quote what they were given
+        # its errors quote what they were given
+        host = urlsplit(shown_name(source)).hostname
         return f"{host} does not answer with a film within {WAIT_MS // 1000} s; check the address"
     return "expected a video file, got something else or a file that is cut short; check it with a player"
 

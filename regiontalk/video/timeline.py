@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regiontalk.boxes import iou
 from regiontalk.deprecation import renamed_names
 from regiontalk.records import FORMAT, RegionCaption
-from regiontalk.text.nouns import content_words
+from regiontalk.text.nouns import content_stems
 
 SAME = 0.5  # of IoU plus half of the shared words: a region and a thing are then one
 SCENE = 0.5  # of all words shared: two sentences about the whole frame say the same
@@ -247,7 +247,7 @@ def _pair_scores(
 
 def _shared_words(first: str, second: str) -> float:
     """The share of the content words of two captions that both have, 0..1."""
-    first_words, second_words = content_words(first), content_words(second)
+    first_words, second_words = content_stems(first), content_stems(second)
     shared, total = first_words & second_words, first_words | second_words
     return len(shared) / max(1, len(total))
 

@@ -25,17 +25,15 @@ class ByHand:
         return regions
 
     def encode_text(self, sentences: Any) -> tuple[Tensor, Tensor]:
-        longest = 1 + max(
-            len(sentence) for sentence in sentences
-        )  # one more: a token that closes the sentence
+        # one more: a token that closes the sentence
+        longest = 1 + max(len(sentence) for sentence in sentences)
         words = torch.zeros(len(sentences), longest, 3)
         mask = torch.zeros(len(sentences), longest, dtype=torch.bool)
         for row, sentence in enumerate(sentences):
             for place, word in enumerate(sentence):
                 words[row, place, word] = 1
-            words[row, len(sentence)] = (
-                9  # would win everywhere if it were counted as a word
-            )
+            # would win everywhere if it were counted as a word
+            words[row, len(sentence)] = 9
             mask[row, : len(sentence) + 1] = True
         return words, mask
 

@@ -94,12 +94,10 @@ def test_by_hand() -> None:
     assert array_score.affinity(regions.numpy(), words.numpy()).tolist() == [
         [[[3, 2], [-1, -2]]]
     ]
-    assert maxsim(regions, words, every, every).tolist() == [
-        [3 - 1]
-    ]  # eq. 8: the best may be negative
-    assert sum_positive(regions, words, every, every).tolist() == [
-        [3 + 2]
-    ]  # eq. 7: only what is above 0
+    # eq. 8: the best may be negative
+    assert maxsim(regions, words, every, every).tolist() == [[3 - 1]]
+    # eq. 7: only what is above 0
+    assert sum_positive(regions, words, every, every).tolist() == [[3 + 2]]
     assert mean_positive(regions, words, every, every).tolist() == [
         [pytest.approx(5 / (2 * (2 + 5)))]
     ]

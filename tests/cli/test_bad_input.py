@@ -84,9 +84,8 @@ def test_unusual_photos_work(
     make(Path(name))
     result = real("caption", name, "--json", "--model", "tiny", "--draw", "drawn")
     assert result.exit_code == 0, result.stderr
-    read = ImageResult.from_dict(
-        json.loads(result.stdout)
-    )  # which refuses boxes outside the photo or without area
+    # which refuses boxes outside the photo or without area
+    read = ImageResult.from_dict(json.loads(result.stdout))
     assert (
         read.size_wh == size
         and read.caption is not None

@@ -329,9 +329,8 @@ def test_spice_by_its_jar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     result = invoke("captions", *files, "--spice-jar", jar)
     assert result.exit_code == 2 and "expected spice-1.0.jar" in result.stderr
     jar.write_text("no jar")
-    result = invoke(
-        "captions", *files, "--spice-jar", jar
-    )  # whatever else is missing is a reason beside the figures
+    # whatever else is missing is a reason beside the figures
+    result = invoke("captions", *files, "--spice-jar", jar)
     assert (
         result.exit_code == 0
         and "SPICE: SPICE's jar: expected spice-1.0.jar, got" in result.stdout

@@ -158,9 +158,8 @@ def test_accepted_texts(run: Any) -> None:
             and "--texts: no photo found for gone.jpg" in result.stderr
         ), result.output
         assert b"Mine &lt;&amp;&gt;." in Path(made).read_bytes()
-    assert (
-        b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()
-    )  # without a text of its own
+    # without a text of its own
+    assert b"A plain wall." in Path("x/b.jpg.xmp").read_bytes()
     Path("p.html").write_bytes(b'<img src="a.png"><img src="b.jpg">')
     assert run("export", "html", ".", "--out", ".", *arguments).exit_code == 0
     wanted = b'<img alt="Mine &lt;&amp;&gt;." src="a.png"><img alt="A plain wall." src="b.jpg">'
@@ -339,9 +338,8 @@ def test_photos_of_one_name(run: Any, format: str, name: str) -> None:
     )
     assert run("export", format, "album/one.png", "--out", "y").exit_code == 0
     assert Path("x", name).read_bytes() == Path("y", name).read_bytes()
-    assert (
-        run("export", format, "album/one.png", "--out", "x").exit_code == 0
-    )  # again, in a run of its own
+    # again, in a run of its own
+    assert run("export", format, "album/one.png", "--out", "x").exit_code == 0
 
 
 def test_a_copy_does_not_replace_another_photo(run: Any, refused: Any) -> None:

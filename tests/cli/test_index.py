@@ -31,9 +31,8 @@ def filled(real: Run) -> Run:
         result.exception,
     )  # b.jpg is cut short, d.jpg empty
     assert result.stdout == "library: 4 added, 0 changed, 0 unchanged; 4 in all\n"
-    told = result.stderr.splitlines()[
-        -3:
-    ]  # on a slow machine they follow how far it was
+    # on a slow machine they follow how far it was
+    told = result.stderr.splitlines()[-3:]
     assert (
         told[0] == "regiontalk: 2 of 6 photos failed:"
         and "b.jpg: damaged or cut short" in told[1]

@@ -28,28 +28,11 @@ from regiontalk.metrics.tokenizer import ptb_tokenize
 from regiontalk.records import ImageResult
 from regiontalk.serve.app import create_app
 
-RECIPE = """
-name = "tiny"
-min_count = {least_count}
-[extractor]
-backbone = "test_byobnet"
-same_padding = false
-size = 64
-features = 16
-proposal_width = 8
-[aligner]
-size = 8
-word_size = 8
-hidden = 8
-cell = "gru"
-[generator]
-cell = "lstm"
-hidden = 12
-word_size = 8
-image = "state"
-[decoding]
-max_words = 6
-threshold = 0.0
+TINY = (Path(__file__).parents[1] / "data/tiny.toml").read_text()
+RECIPE = (
+    TINY.replace("min_count = 1", "min_count = {least_count}")
+    + """threshold = 0.0
+photo_min_words = 1
 [joint]
 batch = {batch}
 regions = 4
@@ -57,6 +40,7 @@ regions = 4
 steps = {steps}
 checkpoint_every = 2
 """
+)
 PHRASES = """
 [features]
 regions = 4

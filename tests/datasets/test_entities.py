@@ -46,17 +46,14 @@ def test_add_entities_by_hand(tmp_path: Path) -> None:
     assert joined.size_wh == (40, 30)
     assert joined.captions == example.captions
     assert joined.phrases == (
-        Phrase(
-            "Two men", (1,), 1, 0, "2", ("people", "other")
-        ),  # the second object belongs to both chains
-        Phrase(
-            "a park", (), 1, 3, "3", ("scene",)
-        ),  # two men in | a park: fourth token; a scene has no box
+        # the second object belongs to both chains
+        Phrase("Two men", (1,), 1, 0, "2", ("people", "other")),
+        # two men in | a park: fourth token; a scene has no box
+        Phrase("a park", (), 1, 3, "3", ("scene",)),
         Phrase("A man 's dog", (0, 1), 0, 0, "1", ("people",)),  # a chain of two boxes
         Phrase("it", (), 0, 6, "0", ("notvisual",)),  # a man s dog barks at | it
-        Phrase(
-            "A cat", (0, 1), None, None, "1", ("people",)
-        ),  # its sentence is no caption: boxes stay
+        # its sentence is no caption: boxes stay
+        Phrase("A cat", (0, 1), None, None, "1", ("people",)),
     )
     assert (report.boxes, report.phrases) == (2, 3)
     assert {kind: item.count for kind, item in report.troubles.items()} == {

@@ -138,20 +138,17 @@ def test_corners_in_place_of_a_size_are_refused(tmp_path: Path) -> None:
 def test_names_join_what_people_annotated(tmp_path: Path) -> None:
     photo = tmp_path / "a.png"
     Image.new("RGB", (100, 100)).save(photo)
-    annotated = np.array(
-        [[0, 0, 100, 100]], np.float32
-    )  # of a picture twice as large as the file
+    # of a picture twice as large as the file
+    annotated = np.array([[0, 0, 100, 100]], np.float32)
     example = Example(
         photo, ("a dog",), annotated, (Phrase("a dog", (0,), 0, 0),), (200, 200)
     )
     detected = [
-        NamedBox(
-            "dog", (0, 0, 50, 50), 0.9
-        ),  # 0..100 in the annotation's pixels: the annotated box
+        # 0..100 in the annotation's pixels: the annotated box
+        NamedBox("dog", (0, 0, 50, 50), 0.9),
         NamedBox("dog", (50, 50, 100, 100), 0.9),
-        NamedBox(
-            "person", (0, 50, 50, 100), 0.9
-        ),  # people described the people of this photo
+        # people described the people of this photo
+        NamedBox("person", (0, 50, 50, 100), 0.9),
         NamedBox("cup", (20, 20, 20.5, 40), 0.9),  # thinner than two pixels
     ]
     (named,) = add_names([example], {"a.png": detected})

@@ -198,14 +198,12 @@ def test_place_labels_lengths_differ() -> None:
 def test_wrap_keeps_the_letters_and_the_width(words: str, width: int) -> None:
     text = wrap(words, 14, width)
     assert "".join(text.lines).replace(" ", "") == words.replace(" ", "")
-    assert (
-        text.size[0] == max(length(line, 14) for line in text.lines) + 10
-    )  # margins of 0.35 * 14 = 5 a side
+    # margins of 0.35 * 14 = 5 a side
+    assert text.size[0] == max(length(line, 14) for line in text.lines) + 10
     assert text.size[0] <= width + 2 * len(words)
     assert all(len(line) == 1 or length(line, 14) <= width - 10 for line in text.lines)
-    assert (
-        text.size[1] == len(text.lines) * 17 + 6
-    )  # 1.2 * 14 = 17 a line, 0.2 * 14 = 3 above and below
+    # 1.2 * 14 = 17 a line, 0.2 * 14 = 3 above and below
+    assert text.size[1] == len(text.lines) * 17 + 6
 
 
 def slow_pieces(word: str, room: int) -> list[str]:

@@ -154,9 +154,8 @@ def test_untrained_weights_are_the_same_every_time(captioner: RegionCaptioner) -
         untrained_captioner(captioner).predictor.weights() for _ in range(2)
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    assert torch.equal(
-        state, torch.random.get_rng_state()
-    )  # nobody else's chance is touched
+    # nobody else's chance is touched
+    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_nothing_to_measure(captioner: RegionCaptioner, photos: Any) -> None:

@@ -27,9 +27,8 @@ def test_figures_are_those_of_the_metric(photos: Any) -> None:
     found = evaluate_captions(encoded, training, beams=2, resamples=5)
     said = {name: spoken.text for name, spoken in caption_photos(encoded, 2).items()}
     references = {example.id: example.captions for example in encoded.examples}
-    slow = score_captions(
-        said, references, meteor=find_meteor(), resamples=5
-    )  # as the tables are here or not
+    # as the tables are here or not
+    slow = score_captions(said, references, meteor=find_meteor(), resamples=5)
     assert {name: found.figures["model"][name] for name in slow.figures} == dict(
         slow.figures
     )

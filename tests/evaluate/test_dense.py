@@ -42,9 +42,8 @@ def test_what_overlaps_is_suppressed(photos: Any) -> None:
     many = detect(encoded, 300, 1, nms_iou=1)
     for few, every in zip(detect(encoded, 5, 1, nms_iou=0.3), many, strict=True):
         assert (np.triu(iou(few.boxes_xyxy, few.boxes_xyxy), 1) <= 0.3 + 1e-6).all()
-        kept: list[
-            int
-        ] = []  # the slow twin: by falling objectness, whatever stays clear of all that were kept
+        # the slow twin: by falling objectness, whatever stays clear of all that were kept
+        kept: list[int] = []
         for row, box in enumerate(every.boxes_xyxy):
             if len(kept) < 5 and (iou(box[None], every.boxes_xyxy[kept]) <= 0.3).all():
                 kept.append(row)
@@ -83,9 +82,8 @@ def test_with_and_without_tables(photos: Any, monkeypatch: pytest.MonkeyPatch) -
         found.figures["model"]["mean AP"] is None
         and "mean AP: no tables" in found.notes
     )
-    assert (
-        found.figures["model"]["mean AP (METEOR exact, stem)"] == row["mean AP"]
-    )  # the tables above are empty too
+    # the tables above are empty too
+    assert found.figures["model"]["mean AP (METEOR exact, stem)"] == row["mean AP"]
     assert found.figures["model"]["localisation AP"] == row["localisation AP"]
     assert [chart.kind for chart in found.charts] == [
         "lines",

@@ -53,6 +53,5 @@ def test_words_on_their_boxes(captioner: RegionCaptioner, photos: Any) -> None:
         on_words(captioner, example, sentence).matches
         == captioner.align(example.photo, sentence).matches
     )
-    assert (
-        on_words(captioner, example, "xyzzy").matches == ()
-    )  # no word that the model knows
+    # no word that the model knows
+    assert on_words(captioner, example, "xyzzy").matches == ()

@@ -83,9 +83,8 @@ def test_the_ranking_takes_the_highest_alignment(
             example for example in encoded.examples if example.id == output["photo"]
         )
         scores = []
-        for text in (
-            training.bank.texts
-        ):  # one snippet and one box at a time, through the model's parts
+        # one snippet and one box at a time, through the model's parts
+        for text in training.bank.texts:
             words, mask = captioner.predictor.encode_text(
                 [captioner.vocabulary.encode(text)]
             )
@@ -105,9 +104,8 @@ def test_crops_are_the_pixels_of_the_box(
 ) -> None:
     example = photos().examples[0]
     wide, high = open_image(example.photo).size
-    boxes = np.array(
-        [[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32
-    )  # annotated on a picture of 100x200
+    # annotated on a picture of 100x200
+    boxes = np.array([[0, 0, 100, 200], [50, 50, 100, 200]], dtype=np.float32)
     phrases = (
         Phrase("everything", (0,), entity="1"),
         Phrase("a part", (1,), entity="2"),

@@ -55,9 +55,8 @@ def test_bags_give_the_scores_of_the_facade(
 def test_inferred_snippets_are_those_of_the_snippets_verb(
     captioner: RegionCaptioner, photos: Any
 ) -> None:
-    encoded = photos(
-        "train", batch=1
-    )  # as the verb does: other batches round otherwise
+    # as the verb does: other batches round otherwise
+    encoded = photos("train", batch=1)
     found = read_training(encoded, infer=True)
     best: dict[tuple[str, tuple[float, ...]], tuple[float, str]] = {}
     texts: set[str] = set()

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from regiontalk.export import annotation, coco, genome, table
-from regiontalk.export.names import check_name, iri, relative
+from regiontalk.export.names import check_name, iri
+from regiontalk.files import relative
 from regiontalk.records import ImageResult, RegionCaption
 
 BALL = 'a "red" ball, wet'

@@ -53,9 +53,8 @@ def test_page() -> None:
     assert (box["style"] or "").startswith(
         "left:10.00%;top:10.00%;width:20.00%;height:40.00%"
     )
-    assert (
-        len([tag for tag, _ in tags if tag == "li"]) == 1
-    )  # a region without words is not shown
+    # a region without words is not shown
+    assert len([tag for tag, _ in tags if tag == "li"]) == 1
     assert (
         "<b>.jpg" not in html
         and "a dog &amp; a man" in html

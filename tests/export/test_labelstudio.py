@@ -60,9 +60,8 @@ def test_there() -> None:
         "photo": "album/one dog.jpg",
     }
     (prediction,) = task["predictions"]
-    assert (
-        prediction["model_version"] == "mini" and prediction["score"] == 0.8
-    )  # (0.7 + 0.9) / 2
+    # (0.7 + 0.9) / 2
+    assert prediction["model_version"] == "mini" and prediction["score"] == 0.8
     box, phrase, *_, caption = prediction["result"]
     assert box["id"] == phrase["id"] and (
         box["original_width"],

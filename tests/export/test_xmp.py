@@ -183,9 +183,8 @@ def test_the_regions_of_an_earlier_run_go_that_adobe_has_rewritten() -> None:
     )
     tree = read(packet(RESULT, TEXTS, rewritten))
     assert len(tree.findall(f".//{{{EXT}}}ImageRegion/{{{RDF}}}Bag/{{{RDF}}}li")) == 2
-    assert (
-        len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3
-    )  # with Anna
+    # with Anna
+    assert len(tree.findall(f".//{{{MWG}}}RegionList/{{{RDF}}}Bag/{{{RDF}}}li")) == 3
 
 
 @pytest.mark.parametrize(

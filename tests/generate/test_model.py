@@ -47,9 +47,8 @@ def test_paper_equations(rows: int) -> None:
     logits, looks = model(condition, None, words)
     assert looks is None and logits.shape == (rows, 4, 8)
     for row in range(rows):
-        picture = (
-            model.picture.weight @ condition[row] + model.picture.bias
-        )  # eq. 13: b_v
+        # eq. 13: b_v
+        picture = model.picture.weight @ condition[row] + model.picture.bias
         h = torch.zeros(6)
         for t, word in enumerate(words[row].tolist()):
             x = model.embed.weight[word]

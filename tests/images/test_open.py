@@ -278,9 +278,8 @@ def test_other_files_are_shrunk_and_look_the_same_to_the_network(
             Preprocessing(100, fit).to_pixels(each.image, each.size_wh)
             for each in (whole, photo)
         ]
-        assert (
-            np.abs(seen[0] - seen[1]).mean() < 0.02
-        )  # of values that spread over about 4
+        # of values that spread over about 4
+        assert np.abs(seen[0] - seen[1]).mean() < 0.02
 
 
 def test_a_small_photo_is_turned_after_it_is_shrunk() -> None:

@@ -59,9 +59,8 @@ def slow_window(values: np.ndarray) -> list[list[int]]:
     ],
 )
 def test_window_against_loops(values: np.ndarray) -> None:
-    assert (
-        np.abs(window(values).astype(int) - slow_window(values)).max() <= 1
-    )  # halves round either way
+    # halves round either way
+    assert np.abs(window(values).astype(int) - slow_window(values)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -198,9 +197,8 @@ def test_to_pixels_against_pillow(fit: str, size_wh: tuple[int, int]) -> None:
         0
     ].astype(int)
     canvas = np.tile(np.array(preprocessing.mean), (64, 64, 1))
-    small = image.resize(
-        (right - left, bottom - top), Image.Resampling.BILINEAR
-    )  # Pillow's is always antialiased
+    # Pillow's is always antialiased
+    small = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     canvas[top:bottom, left:right] = np.asarray(small) / 255
     wanted = ((canvas - preprocessing.mean) / preprocessing.std).transpose(2, 0, 1)
     tensor = preprocessing.to_pixels(image)

@@ -62,9 +62,8 @@ def test_raw_fixture_to_the_printed_digits(shared: Path) -> None:
         wanted["ROUGE_L"],
         wanted["CIDEr"],
     ]
-    assert (
-        scores.counts == wanted["bleu_counts"]
-    )  # whole numbers: the tokeniser is right word for word
+    # whole numbers: the tokeniser is right word for word
+    assert scores.counts == wanted["bleu_counts"]
     assert scores.captions == 4982
 
 

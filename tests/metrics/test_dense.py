@@ -254,9 +254,8 @@ def test_twin(seed: int) -> None:
         words = [
             f"{value:.2f}" for value in generator.choice([0, 0.04, 0.1, 0.3], count)
         ]
-        scores = (
-            generator.permutation(100)[:count] / 100 + row / 1000
-        )  # no ties across photos
+        # no ties across photos
+        scores = generator.permutation(100)[:count] / 100 + row / 1000
         photos.append(
             photo(
                 boxes(count),

@@ -169,9 +169,8 @@ def test_constant_scores_are_chance_never_perfect() -> None:
 def test_folds_are_the_means_of_separate_runs() -> None:
     generator = np.random.default_rng(5)
     scores, owner = generator.normal(size=(11, 33)), np.repeat(np.arange(11), 3)
-    parts = [
-        ranks(scores[a : a + 5, 3 * a : 3 * a + 15], owner[:15]) for a in (0, 5)
-    ]  # photo 10 is no whole fold
+    # photo 10 is no whole fold
+    parts = [ranks(scores[a : a + 5, 3 * a : 3 * a + 15], owner[:15]) for a in (0, 5)]
     for got, want in zip(fold_ranks(scores, owner, 5), parts, strict=True):
         assert got.photo_to_sentence.tolist() == want.photo_to_sentence.tolist()
         assert got.sentence_to_photo.tolist() == want.sentence_to_photo.tolist()
@@ -187,9 +186,8 @@ def test_folds_are_the_means_of_separate_runs() -> None:
 
 def test_the_5k_and_the_five_folds_of_1k() -> None:
     generator = np.random.default_rng(9)
-    vectors = generator.normal(
-        size=(5000, 8)
-    )  # a set of 5,000 photos, two sentences each
+    # a set of 5,000 photos, two sentences each
+    vectors = generator.normal(size=(5000, 8))
     owner = np.repeat(np.arange(5000), 2)
     words = vectors[owner] + generator.normal(size=(10000, 8))
 
@@ -198,9 +196,8 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
 
     folds = retrieval(block, owner, photos=5000, fold=1000, resamples=5)
     assert (folds.folds, folds.photos, folds.sentences) == ((1000,) * 5, 5000, 10000)
-    for number, part in enumerate(
-        folds.ranks_by_fold
-    ):  # each against a plain matrix of its own photos and sentences
+    # each against a plain matrix of its own photos and sentences
+    for number, part in enumerate(folds.ranks_by_fold):
         photos, sentences = (
             vectors[number * 1000 : (number + 1) * 1000],
             words[number * 2000 : (number + 1) * 2000],
@@ -219,9 +216,8 @@ def test_the_5k_and_the_five_folds_of_1k() -> None:
     whole = retrieval(block, owner, photos=5000, resamples=5)
     assert whole.folds == (5000,)
     inside = np.concatenate([part.sentence_to_photo for part in folds.ranks_by_fold])
-    assert (
-        whole.ranks_by_fold[0].sentence_to_photo >= inside
-    ).all()  # more photos to choose from: never a better rank
+    # more photos to choose from: never a better rank
+    assert (whole.ranks_by_fold[0].sentence_to_photo >= inside).all()
     assert whole.sentence_to_photo["R@1"].value < folds.sentence_to_photo["R@1"].value
 
 

@@ -20,9 +20,8 @@ def some_photos(change: object) -> list[Photo]:
             axis=1,
         )
         boxes = np.clip(truths + generator.normal(0, 4, (4, 4)), 0, [*size, *size])
-        boxes = np.concatenate(
-            [boxes, [[0, 0, *size]]]
-        )  # the whole photo, as every proposer gives it
+        # the whole photo, as every proposer gives it
+        boxes = np.concatenate([boxes, [[0, 0, *size]]])
         found.append(
             (size, change(boxes, size).astype(np.float32), truths.astype(np.float32))
         )

@@ -140,9 +140,8 @@ def test_saved_and_loaded_again(
     assert not again.training and all(
         value.dtype != torch.float16 for value in again.state_dict().values()
     )
-    for value, wanted in zip(
-        answers(again), before, strict=True
-    ):  # fp16 keeps 11 bits of every weight
+    # fp16 keeps 11 bits of every weight
+    for value, wanted in zip(answers(again), before, strict=True):
         torch.testing.assert_close(
             value, wanted, atol=0.03 * float(wanted.abs().max()), rtol=0
         )
@@ -203,9 +202,8 @@ def test_conditions(generator: dict[str, Any], length: int) -> None:
             grids[..., 16:], model.extractor.places(boxes).flatten(0, 1)
         )
     for photo in range(2):
-        for place in range(
-            2
-        ):  # by plain loops: the region, then the whole photo, which is the second box here
+        # by plain loops: the region, then the whole photo, which is the second box here
+        for place in range(2):
             parts = [vectors[photo, place], vectors[photo, 1]][
                 : 1 + model.config.generator.with_photo
             ]

@@ -51,9 +51,8 @@ def test_letterbox(
         and pixels.dtype == np.float32
     )
     expected = np.full((3, 64, 64), 114.0)
-    expected[:, : inside[1], : inside[0]] = np.array([30, 20, 10])[
-        :, None, None
-    ]  # blue first
+    # blue first
+    expected[:, : inside[1], : inside[0]] = np.array([30, 20, 10])[:, None, None]
     assert (pixels == expected).all()
 
 
@@ -125,9 +124,8 @@ def test_yolox() -> None:
     raw = silent()
     seen(raw, (8, 1, 1), (8, 8, 24, 24), 0.6, "dog")
     seen(raw, (8, 2, 1), (9, 8, 25, 24), 0.9, "dog")  # the same dog, better seen
-    seen(
-        raw, (16, 1, 1), (8, 8, 24, 24), 0.5, "cat"
-    )  # another thing in the same place stays
+    # another thing in the same place stays
+    seen(raw, (16, 1, 1), (8, 8, 24, 24), 0.5, "cat")
     seen(raw, (32, 0, 0), (40, 0, 90, 20), 0.4, "car")  # leaves the photo
     seen(raw, (32, 1, 0), (40, 30, 60, 60), 0.4, "car")  # lies in the grey
     seen(raw, (32, 1, 1), (0, 0, 60, 20), 0.2, "dog")  # not sure enough
@@ -137,9 +135,8 @@ def test_yolox() -> None:
         ("cat", 0.5),
         ("car", 0.4),
     ]
-    np.testing.assert_allclose(
-        found[0].box, [18, 16, 50, 48], rtol=1e-4
-    )  # twice as large as in the network
+    # twice as large as in the network
+    np.testing.assert_allclose(found[0].box, [18, 16, 50, 48], rtol=1e-4)
     np.testing.assert_allclose(found[2].box, [80, 0, 128, 40], rtol=1e-4, atol=1e-4)
 
 

@@ -29,9 +29,8 @@ def test_equals_timm(name: str, same_padding: bool, size: int) -> None:
         name, num_classes=0, **({"pad_type": "same"} if same_padding else {})
     )
     own = MobileNet(name, same_padding=same_padding)
-    assert list(own.state_dict()) == list(
-        judge.state_dict()
-    )  # the order too: optimisers number tensors by it
+    # the order too: optimisers number tensors by it
+    assert list(own.state_dict()) == list(judge.state_dict())
     own.load_state_dict(judge.state_dict())
     assert own.num_features == judge.num_features
     for ours, theirs in zip(own.feature_info, judge.feature_info, strict=True):

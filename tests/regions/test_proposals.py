@@ -19,9 +19,8 @@ TRUTH = torch.tensor(
         [[0.0, 0, 0, 0]] * 2,
     ]
 )
-MASK = torch.tensor(
-    [[True, True], [True, False], [False, False]]
-)  # the third photo has no box
+# the third photo has no box
+MASK = torch.tensor([[True, True], [True, False], [False, False]])
 
 
 def predictions(photos: int) -> tuple[Tensor, Tensor]:

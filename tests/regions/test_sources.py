@@ -237,9 +237,8 @@ def test_bad_detector_numbers(count: int, nms_iou: float) -> None:
         DetectorBoxes(tiny_detector(), count, nms_iou)
 
 
-FEATURES = np.arange(6, dtype=np.float32).reshape(
-    2, 3
-)  # rows (0, 1, 2) and (3, 4, 5): mean (1.5, 2.5, 3.5)
+# rows (0, 1, 2) and (3, 4, 5): mean (1.5, 2.5, 3.5)
+FEATURES = np.arange(6, dtype=np.float32).reshape(2, 3)
 BOXES = np.array([[10, 10, 20, 20], [5, 0, 40, 30]], dtype=np.float32)
 
 

@@ -62,6 +62,28 @@ def test_captions_are_the_captioners(
     assert ask("caption", regions=3, threshold=0).json() == wanted | {"photo": "a.png"}
 
 
+@pytest.mark.parametrize("is_json", [False, True], ids=["form", "json"])
+def test_the_old_name_of_a_field_works_and_warns(
+    ask: Ask, client: TestClient, picture: bytes, is_json: bool
+) -> None:
+    encoded = base64.b64encode(picture).decode()
+
+    def text(**fields: Any) -> str:
+        if is_json:
+            fields["photo"] = encoded
+            answer = client.post("/v1/narrate", json=fields)
+        else:
+            answer = ask("narrate", **fields)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["alt_text"])
+
+    assert text(min_confidence=0) and not text(min_confidence=1)
+    with pytest.warns(FutureWarning, match="key least is now min_confidence"):
+        assert text(least=0) == text(min_confidence=0)
+    with pytest.warns(FutureWarning, match="key least is now min_confidence"):
+        assert text(least=1) == text(min_confidence=1)
+
+
 def test_align_shows_the_matrix_behind_its_choice(ask: Ask) -> None:
     found = ask("align", sentence="a red dog", looks="true").json()
     matrix = found["matrix"]

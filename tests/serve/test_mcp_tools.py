@@ -160,6 +160,21 @@ def test_settings_reach_the_captioner(
     assert not failed and seen.items() >= wanted.items(), text
 
 
+def test_the_old_name_of_an_argument_works_and_warns(
+    captioner: RegionCaptioner, album: Path
+) -> None:
+    server = create_mcp(captioner, folders=[album])
+    path = str(album / "a.png")
+    texts = {}
+    for confidence in (0.0, 1.0):
+        arguments = {"path": path, "min_confidence": confidence}
+        texts[confidence] = call(server, "alt_text", arguments)
+        with pytest.warns(FutureWarning, match="key least is now min_confidence"):
+            old = call(server, "alt_text", {"path": path, "least": confidence})
+        assert old == texts[confidence]
+    assert texts[0.0] != texts[1.0]
+
+
 class Library:
     """Remembers what it was asked."""
 

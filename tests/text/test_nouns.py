@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from regiontalk.text.nouns import content_words, kind_of, stem
+from regiontalk.text.nouns import content_stems, kind_of, stem
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_stem(word: str, wanted: str) -> None:
     assert stem(word) == wanted
 
 
-def test_content_words() -> None:
-    assert content_words("Two black dogs running on the grass") == {
+def test_content_stems() -> None:
+    assert content_stems("Two black dogs running on the grass") == {
         "black",
         "dog",
         "run",
         "grass",
     }
-    assert content_words("a group of") == frozenset()
+    assert content_stems("a group of") == frozenset()

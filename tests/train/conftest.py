@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,33 +14,11 @@ from regiontalk.train.run import Run
 
 Start = Callable[..., Run]
 
+RECIPE = tomllib.loads((Path(__file__).parents[1] / "data/tiny.toml").read_text())
 TINY: dict[str, Any] = {
-    "name": "tiny",
-    "min_count": 1,
-    "extractor": {
-        "backbone": "test_byobnet",
-        "same_padding": False,
-        "size": 64,
-        "features": 16,
-        "proposal_width": 8,
-    },
-    "aligner": {
-        "size": 8,
-        "word_size": 8,
-        "hidden": 8,
-        "cell": "gru",
-        "normalise": True,
-        "dropout": 0.2,
-    }
-    | {"sentence_token": True, "loss": "info_nce"},
-    "generator": {
-        "cell": "lstm",
-        "hidden": 12,
-        "word_size": 8,
-        "image": "state",
-        "attention": 8,
-    },
-    "decoding": {"max_words": 6},
+    **RECIPE,
+    "aligner": {**RECIPE["aligner"], "dropout": 0.2, "sentence_token": True},
+    "generator": {**RECIPE["generator"], "attention": 8},
     "features": {"regions": 4, "views": 2},
     "joint": {
         "batch": 4,

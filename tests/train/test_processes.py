@@ -18,26 +18,14 @@ from regiontalk.train.processes import ALONE, launched_count, launched_processes
 
 WORKER = Path(__file__).with_name("two_processes.py")
 # Frozen stages alone: a batch norm that learns sees chunks of 16 photos, which twelve do not fill.
-RECIPE = """
-name = "tiny"
-min_count = 1
-[extractor]
-backbone = "test_byobnet"
-same_padding = false
-size = 64
-features = 16
-proposal_width = 8
-[aligner]
-size = 8
-word_size = 8
-hidden = 8
-cell = "relu"  # runs on torch only: no graphs are exported
-normalise = true
-loss = "info_nce"
-[generator]
-hidden = 12
-word_size = 8
-dropout = 0.0
+# The cell runs on torch only: no graphs are exported. Dropout is each process's own chance.
+TINY = (
+    (Path(__file__).parents[1] / "data/tiny.toml")
+    .read_text()
+    .replace('"gru"', '"relu"')
+    .replace("[decoding]", "dropout = 0.0\n[decoding]")
+)
+STAGES = """
 [features]
 regions = 4
 [align]
@@ -95,7 +83,7 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
     """The command as a launcher starts it; the stage that two processes began, one process finishes."""
     pytest.importorskip("accelerate")
     config = tmp_path / "tiny.toml"
-    config.write_text(RECIPE)
+    config.write_text(TINY + STAGES)
     arguments = ["train", "align", str(config), "--data", str(toy_folder), "--out"]
     first, second = launch(["-m", "regiontalk", *arguments, str(tmp_path / "two")])
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr

@@ -6,6 +6,7 @@ python two_processes.py DATA OUT; the environment names the processes.
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,26 +24,10 @@ from regiontalk.train.recipe import Recipe
 from regiontalk.train.run import Run
 
 PHRASES = {"phrases": 2, "spare_alike": True}
+RECIPE = tomllib.loads((Path(__file__).parents[1] / "data/tiny.toml").read_text())
 VALUES: dict[str, Any] = {
-    "name": "tiny",
-    "min_count": 1,
-    "extractor": {
-        "backbone": "test_byobnet",
-        "same_padding": False,
-        "size": 64,
-        "features": 16,
-    }
-    | {"proposal_width": 8},
-    "aligner": {
-        "size": 8,
-        "word_size": 8,
-        "hidden": 8,
-        "cell": "gru",
-        "normalise": True,
-    }
-    | {"loss": "info_nce"},
-    "generator": {"cell": "lstm", "hidden": 12, "word_size": 8, "image": "state"}
-    | {"attention": 8, "dropout": 0.0},
+    **RECIPE,
+    "generator": {**RECIPE["generator"], "attention": 8, "dropout": 0.0},
     "features": {"regions": 4},
     "joint": {"batch": 6, "regions": 4} | PHRASES,
     "align": {"batch": 7, "spans": 1},

@@ -87,9 +87,8 @@ def test_a_film_that_a_server_hands_out(film: Path) -> None:
             times = [frame.time for frame in opened.frames(1.0)]
             assert not opened.live and opened.complete
         server.shutdown()
-    assert times == pytest.approx(
-        [0, 1, 2, 3], abs=1e-3
-    )  # its own clock, not the wall's
+    # its own clock, not the wall's
+    assert times == pytest.approx([0, 1, 2, 3], abs=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
@@ -131,9 +130,8 @@ class Camera:
         return self.left >= 0
 
     def retrieve(self) -> tuple[bool, Any]:
-        return self.left % 3 != 1, np.zeros(
-            (6, 8, 3), dtype=np.uint8
-        )  # every third cannot be decoded
+        # every third cannot be decoded
+        return self.left % 3 != 1, np.zeros((6, 8, 3), dtype=np.uint8)
 
     def release(self) -> None:
         self.released = True

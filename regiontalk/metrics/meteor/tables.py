@@ -59,11 +59,13 @@ class MeteorTables:
 def installed_folder() -> Path | None:
     """The ``meteor`` folder of an installed pycocoevalcap, or None."""
     package_spec = importlib.util.find_spec("pycocoevalcap")
-    package_folders = (
-        list(package_spec.submodule_search_locations or ()) if package_spec else []
-    )
-    folder = Path(package_folders[0]) / "meteor" if package_folders else None
-    return folder if folder is not None and (folder / _JAR).is_file() else None
+    if package_spec is None or not package_spec.submodule_search_locations:
+        return None
+    package_folder = package_spec.submodule_search_locations[0]
+    folder = Path(package_folder) / "meteor"
+    if not (folder / _JAR).is_file():
+        return None
+    return folder
 
 
 def read_tables(folder: Path) -> MeteorTables:
