@@ -50,7 +50,12 @@ PixelsOption = Annotated[
 ]
 SecondsOption = Annotated[
     float,
-    typer.Option("--seconds", metavar="S", min=0.1, help="Slower answers become 504."),
+    typer.Option(
+        "--seconds",
+        metavar="S",
+        min=0.1,
+        help="To receive a request (else 408), and to answer it (else 503 or 504).",
+    ),
 ]
 WaitingOption = Annotated[
     int,

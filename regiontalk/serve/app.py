@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
 from regiontalk import RegionCaptioner
 from regiontalk.index.store import LibraryError
+from regiontalk.serve.admission import Admission, BusyError
 from regiontalk.serve.engine import Engine
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
-from regiontalk.serve.middleware import Gate, answer, check_token
+from regiontalk.serve.middleware import Gate, answer, busy, check_token
 from regiontalk.serve.routes import Service, make_decoders, router, side
 from regiontalk.serve.schemas import RefusedError
 
@@ -61,10 +61,11 @@ def create_app(
     if library is not None:
         library.check_model(captioner)
     limits = limits or Limits()
-    metrics = Metrics(lambda: engine.inside)
+    admission = Admission(limits.waiting, limits.batch, limits.seconds)
+    metrics = Metrics(lambda: admission.inside)
     engine = Engine(
         captioner.caption_many,
-        waiting=limits.waiting,
+        admission,
         batch=limits.batch,
         saw_batch=metrics.batch,
     )
@@ -98,7 +99,9 @@ def create_app(
         StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True),
         name="page",
     )
-    app.add_middleware(Gate, engine=engine, limits=limits, metrics=metrics, token=token)
+    app.add_middleware(
+        Gate, admission=admission, limits=limits, metrics=metrics, token=token
+    )
     for kind, handler in _handlers().items():
         app.add_exception_handler(kind, handler)
     return app
@@ -109,7 +112,7 @@ def _handlers() -> dict[type[Exception], Handler]:
     return {
         HTTPException: _http,
         RefusedError: _refused,
-        ClientDisconnect: _broken_off,
+        BusyError: _busy,
         LibraryError: _library,
         ValueError: _value,
         Exception: _fault,
@@ -135,9 +138,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     return answer(status, reason)
 
 
-async def _broken_off(request: Request, error: Exception) -> Response:
-    """For the metrics: nobody is there to read it."""
-    return answer(400, "body: the upload broke off")
+async def _busy(request: Request, error: Exception) -> Response:
+    """One that waited in vain."""
+    return busy(error) if isinstance(error, BusyError) else answer(503, "busy")
 
 
 async def _value(request: Request, error: Exception) -> Response:

@@ -8,17 +8,22 @@ the event loop stays free.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from regiontalk.images.open import Photo, PictureSource
 from regiontalk.records import ImageResult
+from regiontalk.serve.admission import (
+    Admission,
+    BusyError,
+    Ticket,
+    current_ticket,
+    in_queue,
+)
 
 T = TypeVar("T")
 
@@ -45,33 +50,21 @@ class Speaking(NamedTuple):
     threshold: float | None
 
 
-class BusyError(Exception):
-    """No more requests fit; ``seconds`` says when to come again."""
-
-    def __init__(self, seconds: int) -> None:
-        """Take the seconds after which the queue will probably have moved."""
-        super().__init__(f"too many requests wait; come again in {seconds} s")
-        self.seconds = seconds
-
-
 @dataclass(eq=False)
 class _Job:
-    """One request: a photo with settings, or other work."""
+    """One request: a photo with settings, or other work.
+
+    Attributes:
+        begin: called when its turn has come.
+        ticket: says how long it may still take; None where that is as long as it wants.
+    """
 
     future: asyncio.Future[Any]
     photo: Photo | None = None
     settings: Speaking | None = None
     work: Callable[[], Any] | None = None
-
-
-@dataclass
-class _Pace:
-    """A running mean of how long one request takes, in seconds."""
-
-    seconds: float = 0.5
-
-    def saw(self, seconds: float, requests: int) -> None:
-        self.seconds += 0.2 * (seconds / requests - self.seconds)
+    ticket: Ticket | None = field(default_factory=current_ticket.get)
+    begin: Callable[[], None] = lambda: None
 
 
 @dataclass(eq=False)
@@ -80,34 +73,17 @@ class Engine:
 
     Attributes:
         caption_many: computes a batch of photos.
-        waiting: requests that may be inside at once.
+        admission: knows how long a request takes.
         batch: photos computed together at most.
         saw_batch: told the size of every batch of captions.
     """
 
     caption_many: CaptionMany
-    waiting: int
+    admission: Admission
     batch: int
     saw_batch: Callable[[int], object] = lambda size: None
-    inside: int = 0
     _jobs: deque[_Job] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
-    _pace: _Pace = field(default_factory=_Pace)
-
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """A place for one request, taken before its body is read.
-
-        Raises:
-            BusyError: all places are taken.
-        """
-        if self.inside >= self.waiting:
-            raise BusyError(max(1, math.ceil(self.inside * self._pace.seconds)))
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -137,9 +113,10 @@ class Engine:
         return asyncio.get_running_loop().create_future()
 
     async def _wait(self, job: _Job) -> Any:
-        self._jobs.append(job)
-        self._arrived.set()
-        return await job.future
+        with in_queue() as job.begin:
+            self._jobs.append(job)
+            self._arrived.set()
+            return await job.future
 
     async def _work(self, thread: ThreadPoolExecutor) -> None:
         """Batch after batch, until cancelled."""
@@ -149,7 +126,6 @@ class Engine:
             if not jobs:
                 self._arrived.clear()
                 continue
-            begun = monotonic()
             try:
                 outcomes = await asyncio.get_running_loop().run_in_executor(
                     thread, self._compute, jobs
@@ -159,10 +135,11 @@ class Engine:
                 fault = RuntimeError("the engine failed")
                 fault.__cause__ = error
                 _settle(jobs, [fault] * len(jobs))
-            self._pace.saw(monotonic() - begun, len(jobs))
 
     def _next(self) -> list[_Job]:
         """The oldest job that somebody still waits for, and those that can be computed with it."""
+        for job in self._jobs:
+            self._send_late_away(job)
         self._jobs = deque(job for job in self._jobs if not job.future.done())
         if not self._jobs:
             return []
@@ -174,7 +151,16 @@ class Engine:
         ]
         chosen = alike[: self.batch]
         self._jobs = deque(job for job in self._jobs if job not in chosen)
+        for job in chosen:
+            job.begin()
         return chosen
+
+    def _send_late_away(self, job: _Job) -> None:
+        """Refuse what waited for so long that it could not even be computed alone; others gain its time."""
+        if job.ticket is None or job.future.done() or not job.ticket.late_by_queue:
+            return
+        if job.ticket.left < self.admission.pace:
+            job.future.set_exception(BusyError(self.admission.retry_after))
 
     def _compute(self, jobs: Sequence[_Job]) -> list[Any]:
         """A result or an exception for each job; where a batch fails, each alone, so that one cannot harm another."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 MOST_BOXES = 100  # boxes given, or regions asked for, in one request
 MOST_BEAMS = 10
 MOST_LETTERS = 1000  # of a sentence or phrase
+_MOST_UPLOADS = 10  # of full size, in memory at once
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,9 @@ class Limits:
     Attributes:
         upload_bytes: of one request, whatever it holds.
         pixels: width x height of a photo; larger ones are refused before they are decoded.
-        seconds: from the first byte of a request to its answer.
+        seconds: to receive a request, and again from there to its answer.
         waiting: requests inside the server at once, those in work included; one more is sent away
-            for a while.
+            for a while, as is one that could not be answered in time.
         batch: photos that are computed together at most.
 
     Raises:
@@ -37,3 +38,8 @@ class Limits:
                 raise ValueError(
                     f"{field.name}: expected a number above 0, got {getattr(self, field.name)}"
                 )
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all bodies that are being received, or whose photo is not decoded yet."""
+        return _MOST_UPLOADS * self.upload_bytes

@@ -19,7 +19,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from regiontalk.serve.engine import BusyError, Engine
+from regiontalk.serve.admission import (
+    Admission,
+    BusyError,
+    Ticket,
+    Upload,
+    UploadMemory,
+)
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
 from regiontalk.serve.schemas import RefusedError
@@ -49,6 +55,11 @@ def answer(
     )
 
 
+def busy(error: BusyError) -> Response:
+    """The answer to one that is to come again."""
+    return answer(503, str(error), {"retry-after": str(error.seconds)})
+
+
 def _plain_path(scope: Scope) -> Scope:
     """A request with the slashes of its path as they are meant: of ``//v1/caption/`` one before each name."""
     path = str(scope["path"])
@@ -66,17 +77,20 @@ class Gate:
 
     Attributes:
         app: what answers.
-        engine: gives places to requests that need the model.
+        admission: gives places to requests that need the model.
         limits: sizes and times.
         metrics: counts answers.
         token: what clients must show; None where only this machine can connect.
     """
 
     app: ASGIApp
-    engine: Engine
+    admission: Admission
     limits: Limits
     metrics: Metrics
     token: str | None = None
+
+    def __post_init__(self) -> None:
+        self._memory = UploadMemory(self.limits.memory_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -94,9 +108,7 @@ class Gate:
                 scope, answer(error.status, error.reason, _ask(error.status))
             )
         except BusyError as error:
-            await watched.refuse(
-                scope, answer(503, str(error), {"retry-after": str(error.seconds)})
-            )
+            await watched.refuse(scope, busy(error))
         finally:
             path = getattr(scope.get("route"), "path", "") or (
                 "page" if 0 < watched.status < 400 else "other"
@@ -134,79 +146,104 @@ class Gate:
             raise too_large(self.limits.upload_bytes)
 
     async def _pass(self, scope: Scope, watched: _Watched) -> None:
-        """To the application; what needs the model takes a place, and has its time and a client that waits."""
+        """To the application; what needs the model is received first, and then takes a place."""
         if scope["method"] != "POST":
             await self.app(scope, watched.receive, watched.send)
             return
-        with (
-            self.engine.admitted()
-        ):  # until the application has ended, also where nobody waits for it
-            answering = asyncio.ensure_future(
-                self.app(scope, watched.receive, watched.send)
+        self.admission.check()  # before a body is sent in vain
+        with self._memory.upload() as upload:
+            await self._receive(watched, upload)
+            with self.admission.admitted(upload) as ticket:
+                await self._answer(scope, watched, ticket)
+
+    async def _receive(self, watched: _Watched, upload: Upload) -> None:
+        """The whole body, in a request's time."""
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                await watched.receive_body(upload)
+        except TimeoutError:
+            reason = f"receiving the request took longer than {self.limits.seconds:g} s"
+            raise RefusedError(408, reason) from None
+
+    async def _answer(self, scope: Scope, watched: _Watched, ticket: Ticket) -> None:
+        """The application's answer, while the client waits for it and its time lasts."""
+        answering = asyncio.ensure_future(
+            self.app(scope, watched.receive, watched.send)
+        )
+        leaving = asyncio.create_task(watched.left())
+        try:
+            await asyncio.wait(
+                {answering, leaving},
+                timeout=ticket.left,
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            leaving = asyncio.create_task(watched.left())
-            try:
-                both = {answering, leaving}
-                await asyncio.wait(
-                    both,
-                    timeout=self.limits.seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-            finally:
-                gone = leaving.done()
-                leaving.cancel()
-                answering.cancel()
-                await asyncio.wait({answering})
+        finally:
+            gone = leaving.done()
+            late = ticket.late_by_queue
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.wait({answering})
         if not answering.cancelled():
+            self.admission.answered()
             answering.result()
         elif gone:
             watched.status = watched.status or _CLIENT_LEFT
+        elif late:
+            raise BusyError(self.admission.retry_after)
         else:
-            status, what = (
-                (504, "computing")
-                if watched.complete
-                else (408, "receiving the request")
-            )
-            raise RefusedError(
-                status, f"{what} took longer than {self.limits.seconds:g} s"
-            )
+            self.admission.answered()
+            reason = f"computing took longer than {self.limits.seconds:g} s"
+            raise RefusedError(504, reason)
 
 
 class _Watched:
     """Receives and sends for one request: counts what comes, remembers what went."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
-        self._receive, self._send, self._room, self._most = receive, send, most, most
+        self._receive, self._send, self._most = receive, send, most
+        self._body: bytearray | None = None  # received, and not yet handed on
         self._whole, self._gone = asyncio.Event(), asyncio.Event()
         self.status = 0
 
-    @property
-    def complete(self) -> bool:
-        """Whether the body has come."""
-        return self._whole.is_set()
+    async def receive_body(self, upload: Upload) -> None:
+        """Receive it all; the application then gets it as one message.
+
+        Raises:
+            RefusedError: it is too large, or breaks off.
+            BusyError: all bodies together are too large.
+        """
+        body = bytearray()  # a list would hold many times the bytes of small chunks
+        while not self._whole.is_set():
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RefusedError(400, "body: the upload broke off")
+            chunk = message.get("body", b"")
+            if len(body) + len(chunk) > self._most:
+                raise too_large(self._most)
+            upload.add(len(chunk))
+            body += chunk
+            if not message.get("more_body", False):
+                self._whole.set()
+        self._body = body
 
     async def receive(self) -> Message:
-        if (
-            self.complete
-        ):  # `left` listens: what comes now can only be that the client has gone
-            await self._gone.wait()
-            return {"type": "http.disconnect"}
-        message = await self._receive()
-        self._room -= len(message.get("body", b""))
-        if self._room < 0:
-            raise too_large(self._most)
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            self._whole.set()
-        return message
+        """For the application: the body that was received, then the news that the client has gone."""
+        if self._body is not None:
+            body, self._body = bytes(self._body), None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if not self._whole.is_set():  # a request that is not received beforehand
+            return await self._receive()
+        await self._gone.wait()  # `left` listens
+        return {"type": "http.disconnect"}
 
     async def left(self) -> None:
         """Return when the client has gone after it had sent its whole request."""
-        await self._whole.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
         self._gone.set()
 
     async def send(self, message: Message) -> None:
+        """To the client, with the headers of every answer."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message).update(_HEADERS)

@@ -21,6 +21,7 @@ from regiontalk.export.alt_text import narrate as compose
 from regiontalk.images.open import MAX_PIXELS, ImageError, Photo, open_photo
 from regiontalk.records import checked_boxes
 from regiontalk.serve import responses, schemas
+from regiontalk.serve.admission import current_ticket, in_queue
 from regiontalk.serve.engine import Engine, Speaking
 from regiontalk.serve.limits import Limits
 from regiontalk.serve.metrics import Metrics
@@ -59,15 +60,25 @@ class Service:
     async def open(self, content: bytes, name: str) -> Photo:
         """The photo in an upload, decoded and kept no larger than the model needs."""
         size = self.captioner.preprocessing.size
-        return await self.decode(
+        photo = await self.decode(
             lambda: open_photo(
                 content, max_pixels=self.limits.pixels, at_least=size, name=name
             )
         )
+        ticket = current_ticket.get()
+        if ticket is not None:
+            ticket.upload.release()
+        return photo
 
     async def decode(self, work: Callable[[], T]) -> T:
         """Work on a picture in a decoder's thread; the place is taken as long as the thread works, asked for or not."""
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, work)
+        with in_queue() as begin:
+
+            def run() -> T:
+                begin()
+                return work()
+
+            return await asyncio.get_running_loop().run_in_executor(self.decoders, run)
 
 
 router = APIRouter(prefix="/v1", responses=responses.PROBLEMS)

@@ -111,10 +111,12 @@ def test_nobody_is_computed_who_left_the_queue(slow: Any, picture: bytes) -> Non
         until(lambda: slow.given)
         second = Caller(client, *form(picture, "second.png"))
         until(lambda: engine._jobs)
-        assert engine.inside == 2
+        assert engine.admission.inside == 2
         second.leave()
         second.done.result(20)
-        assert engine.inside == 1, "its place is free, with the first still at work"
+        assert engine.admission.inside == 1, (
+            "its place is free, with the first still at work"
+        )
         slow.door.set()
         first.done.result(20)
         assert (first.sent[0]["status"], second.sent, slow.given) == (
@@ -122,7 +124,7 @@ def test_nobody_is_computed_who_left_the_queue(slow: Any, picture: bytes) -> Non
             [],
             ["first.png"],
         )
-        until(lambda: engine.inside == 0)
+        until(lambda: engine.admission.inside == 0)
         assert 'path="/v1/caption",status="499"' in client.get("/metrics").text
 
 
@@ -142,7 +144,7 @@ def test_who_leaves_while_it_is_computed_frees_the_place(
             ).status_code
             == 200
         )
-        assert app.state.service.engine.inside == 0
+        assert app.state.service.engine.admission.inside == 0
 
 
 @pytest.mark.parametrize("kind", ["form", "json"])
@@ -158,7 +160,7 @@ def test_an_upload_that_breaks_off(slow: Any, picture: bytes, kind: str) -> None
             caller.sent[0]["status"] == 400
             and "broke off" in json.loads(caller.sent[1]["body"])["error"]
         )
-        assert 'path="/v1/caption",status="400"' in client.get("/metrics").text
+        assert 'path="other",status="400"' in client.get("/metrics").text
 
 
 def test_a_fault_in_the_engine_does_not_end_it(slow: Any, picture: bytes) -> None:

@@ -162,7 +162,7 @@ def many(
             time.sleep(0.01)
         rest = [pool.submit(send, name) for name in names[1:]]
         inside: Any = client.app
-        while inside.state.service.engine.inside + sum(
+        while inside.state.service.engine.admission.inside + sum(
             one.done() for one in rest
         ) < len(names):
             time.sleep(0.01)

@@ -135,7 +135,8 @@ def test_a_decoder_that_was_given_up_still_holds_its_place(
                     names,
                 )
             )
-        assert [answer.status_code for answer in answers] == [504] * 5
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses == [503, 503, 503, 504, 504], "three have only waited"
         assert len(begun) == 2
         door.set()
         time.sleep(0.1)
