@@ -4,19 +4,20 @@
     python benchmarks/write_faults.py disk --count 20            # as root: the disk is a small tmpfs
     python benchmarks/write_faults.py kill --count 10 --jobs xmp coco
 
-Each job runs in a forked process: training of a toy model (two stages, a checkpoint every second step,
-without graphs, whose export would take nine tenths of the time), snippets and the library with the
-bundled model, exports from results that are there. After each fault every file that has its final
-name must be whole: the bytes of a run that nothing disturbed; of training these are the files of the
-model, as its checkpoints hold how far it is. A full disk must end the job with code 2 and one line.
-Then the job runs once more, undisturbed, and must end with all of them. Without the right to mount,
-a full disk is a limit on the size of files (RLIMIT_FSIZE). `index_kills.py` kills the library's real
-command.
+Each job runs in a forked process, which has loaded everything before it starts: training of a toy
+model (two stages, a checkpoint every second step, without graphs), snippets and the library with that
+model, exports from results that are there. After each fault every file that has its final name must
+be whole: the bytes of a run that nothing disturbed; of training these are the files of the model, as
+its checkpoints hold how far it is, and of a library the rows of its photos. A full disk must end the
+job with code 2 and one line. Then the job runs once more, undisturbed, and must end with all of them.
+Without the right to mount, a full disk is a limit on the size of files (RLIMIT_FSIZE).
+`index_kills.py` kills the library's real command.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,7 @@ from regiontalk.cli.main import app
 from regiontalk.records import Example, ImageResult, RegionCaption
 
 PHOTOS = 12
-MANY = 150  # photos of exports, which need no model
+MANY = 40  # photos of exports, which need no model
 PAGE = 4096  # bytes: a tmpfs gives whole pages
 Files = dict[str, bytes]
 TINY = Path(__file__).parents[1] / "tests/data/tiny.toml"
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # toys gain nothing by a second one
     with tempfile.TemporaryDirectory() as temporary:
         photos = Path(temporary) / "photos"
         make_photos(photos)
@@ -94,8 +97,8 @@ def make_photos(folder: Path) -> None:
     for number, pixels in enumerate(values):
         Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
     _make_results(folder)
-    # the cell runs on torch only: no graphs are exported
-    tiny = TINY.read_text().replace('"gru"', '"relu"')
+    # the cell runs on torch only: no graphs are exported; libraries compare by cosine
+    tiny = TINY.read_text().replace('"gru"', '"relu"\nnormalise = true')
     (folder / "recipe.toml").write_text(tiny + STAGES)
     box = {"box": [0, 0, 100, 100], "phrase": "a red shirt"}
     captions = ["a man in a red shirt on a bike", "two dogs run"]
@@ -155,28 +158,58 @@ def _index(photos: Path, folder: Path) -> None:
 
     library = PhotoIndex.open_or_create(str(folder / "index"), captioner(), regions=3)
     paths = [str(path) for path in sorted(photos.glob("*.jpg"))]
-    library.add(captioner(), paths, captions=0, batch=2)
+    library.add(captioner(), paths, captions=1, batch=2)
+
+
+def _show_index(_: Path, folder: Path) -> None:
+    """Print a hash of each row of a library beside its photo."""
+    from regiontalk.index.library import PhotoIndex
+
+    if not any(folder.glob("index/photos.lance/_versions/*")):
+        return
+    library = PhotoIndex.open(str(folder / "index"))
+    rows = library._store._table.to_arrow().to_pylist()
+    assert len(rows) == len({row["path"] for row in rows}), "a photo stands twice"
+    for row in rows:
+        print(row["path"], hashlib.sha256(repr(row).encode()).hexdigest())
 
 
 _captioners: list[RegionCaptioner] = []
 
 
 def captioner() -> RegionCaptioner:
-    """The bundled model, loaded once; with one thread, so that it may be forked."""
-    if not _captioners:
-        _captioners.append(RegionCaptioner.from_pretrained("mini", threads=1))
+    """The toy model, loaded once by `load_model`; with one thread, so that it may be forked."""
     return _captioners[0]
+
+
+def load_model(photos: Path, temporary: Path) -> None:
+    """Train the toy model, and load it."""
+    if not _captioners:
+        job = Job("train", photos, temporary)
+        model = job.complete / "run" / "model"
+        _captioners.append(RegionCaptioner.from_pretrained(model, threads=1))
 
 
 JOBS: dict[str, Callable[[Path, Path], None]] = {
     "xmp": _export("xmp", "."),
     "xmp-copy": _export("xmp-copy", "."),
     "coco": _export("coco", "boxes.json"),
+    "genome": _export("genome", "."),
+    "w3c": _export("w3c", "notes.json"),
     "cvat": _export("cvat", "boxes.xml"),
+    "csv": _export("csv", "boxes.csv"),
     "gallery": _export("gallery", "."),
     "snippets": _snippets,
     "train": _train,
     "index": _index,
+}
+
+
+# LanceDB is loaded here and used in the forked processes alone: it starts anew in each of them.
+LOADED = {
+    "train": ("torch", "timm", "regiontalk.train.run"),
+    "snippets": ("regiontalk.export.snippets",),
+    "index": ("lancedb", "pandas", "regiontalk.index.library"),
 }
 
 
@@ -186,20 +219,18 @@ class Job:
     Attributes:
         name: one of `JOBS`.
         allowed: the bytes that each final file may have, from a first run and from runs on top.
-        seconds: that the first run took.
+        complete: the folder of that first run.
+        seconds: that it took.
     """
 
     def __init__(self, name: str, photos: Path, temporary: Path) -> None:
         """Run the job undisturbed: three times, or once where it takes long."""
         self.name, self._photos, self._temporary = name, photos, temporary
+        for module in LOADED.get(name, ()):
+            importlib.import_module(module)  # not by each process anew
         if name in ("snippets", "index"):
-            captioner().caption_many(
-                [str(photos / "000.jpg")], regions=1
-            )  # loads the graphs
-        if name == "train":
-            for module in ("torch", "timm", "regiontalk.train.run"):
-                importlib.import_module(module)  # not by each process anew
-        folder = self.new_folder()
+            load_model(photos, temporary)
+        self.complete = folder = self.new_folder()
         begun = time.monotonic()
         assert self.run(folder) == 0, self.errors(folder)
         self.seconds = time.monotonic() - begun
@@ -212,9 +243,14 @@ class Job:
         """A folder without files."""
         return Path(tempfile.mkdtemp(dir=self._temporary))
 
-    def start(self, folder: Path, most_bytes: int | None = None) -> int:
-        """Run the job in a process of its own; its number."""
-        process = os.fork()
+    def start(
+        self,
+        folder: Path,
+        most_bytes: int | None = None,
+        work: Callable[[Path, Path], None] | None = None,
+    ) -> int:
+        """Run the job, or other work, in a process of its own; its number."""
+        process = _fork()
         if process:
             return process
         errors = os.open(self._errors(folder), os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
@@ -224,7 +260,8 @@ class Job:
         try:
             if most_bytes is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-            JOBS[self.name](self._photos, folder)
+            (work or JOBS[self.name])(self._photos, folder)
+            sys.stdout.flush()
             code = 0
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
@@ -236,9 +273,14 @@ class Job:
         finally:
             os._exit(code)
 
-    def run(self, folder: Path, most_bytes: int | None = None) -> int:
-        """Run the job to its end; its exit code."""
-        _, status = os.waitpid(self.start(folder, most_bytes), 0)
+    def run(
+        self,
+        folder: Path,
+        most_bytes: int | None = None,
+        work: Callable[[Path, Path], None] | None = None,
+    ) -> int:
+        """Run the job, or other work, to its end; its exit code."""
+        _, status = os.waitpid(self.start(folder, most_bytes, work), 0)
         return os.waitstatus_to_exitcode(status)
 
     def _errors(self, folder: Path) -> Path:
@@ -249,9 +291,11 @@ class Job:
         return self._errors(folder).read_text(errors="replace")
 
     def files(self, folder: Path) -> Files:
-        """The files that have their final names; of a library, its photos."""
+        """The files that have their final names; of a library, its rows."""
         if self.name == "index":
-            return dict.fromkeys(self._in_library(folder), b"")
+            assert self.run(folder, work=_show_index) == 0, self.errors(folder)
+            rows = [line.split() for line in self.errors(folder).splitlines()]
+            return {path: content.encode() for path, content in rows}
         within = folder / "run" / "model" if self.name == "train" else folder
         paths = [path for path in sorted(within.rglob("*")) if path.is_file()]
         visible = [path for path in paths if not path.name.startswith(".")]
@@ -260,20 +304,6 @@ class Job:
             for path in visible
             if path.suffix != ".partial"
         }
-
-    def _in_library(self, folder: Path) -> Iterator[str]:
-        """The photos of a library, read by a program of its own: LanceDB must not be forked."""
-        code = (
-            "import sys; from pathlib import Path; from regiontalk.index.library import PhotoIndex\n"
-            "if any(Path(sys.argv[1]).glob('photos.lance/_versions/*')):\n"
-            "    paths = PhotoIndex.open(sys.argv[1]).paths()\n"
-            "    assert len(paths) == len(set(paths)), 'a photo stands twice'\n"
-            "    print('\\n'.join(paths))"
-        )
-        command = [sys.executable, "-c", code, str(folder / "index")]
-        completed = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert completed.returncode == 0, completed.stderr[-500:]
-        yield from completed.stdout.split()
 
     def check(self, folder: Path, *, whole: bool = False) -> None:
         """Fail where a final file is not what an undisturbed run writes, or, of a whole run, is lacking."""
@@ -290,13 +320,18 @@ class Job:
             assert not left, f"{self.name}: {left[:3]} are left over"
 
 
+def _fork() -> int:
+    """`os.fork`, without LanceDB's warning that it begins anew in a forked process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
 def kill_often(job: Job, count: int, latest: float, chance: random.Random) -> str:
     """Start and kill, look, go on in the same folder; a folder that is complete is begun anew."""
     folder = job.new_folder()
     kills = completed = 0
-    for _ in range(count):
-        if time.monotonic() > latest:
-            break
+    while kills < count and time.monotonic() < latest:
         process = job.start(folder)
         time.sleep(chance.uniform(0, 1.1 * job.seconds))
         os.kill(process, signal.SIGKILL)
