@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import os
 import re
@@ -31,6 +32,7 @@ _MARKS = {
 # How libraries in Rust, such as safetensors, tell of the system's errors in errors of their own.
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _LONGEST_NAME = 255  # bytes; Linux, macOS and Windows allow no more
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
@@ -240,9 +242,14 @@ else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class DiskFullError(OSError):
+    """Nothing more can be written there, this file or another: a reason to end, where one file's failure is none."""
+
+
 def cannot_write(path: Path, error: OSError) -> OSError:
     """The error for a file that could not be written, with its final name."""
-    return OSError(
+    kind = DiskFullError if error.errno in _DISK_FULL else OSError
+    return kind(
         f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place"
     )
 

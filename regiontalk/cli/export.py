@@ -342,6 +342,7 @@ def _write(
     """Export the photos; what could be exported is written even where some photos failed."""
     from regiontalk.cli.run import for_each
     from regiontalk.export.names import check_name
+    from regiontalk.files import DiskFullError
 
     written: set[tuple[int, int]] = set()
     gathered: list[ImageResult] = []
@@ -361,8 +362,15 @@ def _write(
 
     try:
         for_each(photos, caption, use)
+    except DiskFullError:
+        entries.clear()  # no page of the photos that found room
+        raise
     finally:
         _write_texts(_texts(format, gathered, entries, out))
+        if entries:
+            from regiontalk.export.gallery import mark_finished
+
+            mark_finished(out)
 
 
 def _texts(
@@ -434,7 +442,12 @@ def _write_entry(
     max_pixels: int,
     taken: set[Path],
 ) -> Entry:
-    from regiontalk.export.gallery import Entry, picture_path, write_picture
+    from regiontalk.export.gallery import (
+        Entry,
+        mark_unfinished,
+        picture_path,
+        write_picture,
+    )
     from regiontalk.export.names import check_name
     from regiontalk.images.open import open_image
 
@@ -444,5 +457,8 @@ def _write_entry(
         raise ValueError(
             f"{path}: the gallery's picture would replace the photo; choose another folder with --out"
         )
-    write_picture(open_image(path, max_pixels=max_pixels, srgb=True), picture)
+    photo = open_image(path, max_pixels=max_pixels, srgb=True)
+    if not taken:
+        mark_unfinished(out)
+    write_picture(photo, picture)
     return Entry(wording.final(result), picture, wording.alt(result))

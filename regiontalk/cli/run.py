@@ -11,6 +11,7 @@ from regiontalk.cli.options import one_line
 from regiontalk.cli.output import Drawings, show
 from regiontalk.cli.photos import Failure, Photos, caption_all, find_photos
 from regiontalk.cli.progress import Meter
+from regiontalk.files import DiskFullError
 from regiontalk.records import ImageResult
 
 
@@ -68,6 +69,7 @@ def for_each(
 
     Raises:
         typer.Exit: code 1 where some photos failed, after their list.
+        DiskFullError: a full disk, which is no photo's failure.
         Exception: what was raised, where the user named a single photo.
     """
     failures: list[Failure] = []
@@ -92,7 +94,7 @@ def _used(
     """The failure of what was done with one result, if any."""
     try:
         use(path, result)
-    except BrokenPipeError:  # nobody reads on: the end of the command, not of one photo
+    except (BrokenPipeError, DiskFullError):  # the command's end, not one photo's
         raise
     except (ValueError, OSError) as error:
         return Failure(path, error)

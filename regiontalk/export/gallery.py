@@ -10,11 +10,13 @@ from pathlib import Path
 from PIL import Image
 
 from regiontalk.export.names import iri
+from regiontalk.files import write_data
 from regiontalk.images.save import save_picture
 from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page
 PHOTOS = "photos"  # the folder of the reduced photos in that of the page
+_UNFINISHED = ".unfinished_gallery"  # a file where the page is to be written
 _MARK = '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
 _HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
 
@@ -68,11 +70,12 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder where the gallery would replace what is not an earlier gallery's.
 
     Raises:
-        ValueError: it has a page that is not ours, or files in ``photos`` and no page of ours.
+        ValueError: it has a page that is not ours, or files in ``photos`` and neither a page of ours
+            nor the mark of a run that was interrupted.
         OSError: it cannot be read.
     """
     index, photos = folder / "index.html", folder / PHOTOS
-    ours = False
+    ours = (folder / _UNFINISHED).exists()
     if index.exists():
         with index.open("rb") as file:
             ours = _MARK.encode() in file.read(1000)
@@ -84,6 +87,22 @@ def check_folder(folder: Path) -> None:
         raise ValueError(
             f"{photos}: expected no files beside a gallery that is made anew, got some; choose another --out"
         )
+
+
+def mark_unfinished(folder: Path) -> None:
+    """Say that ``photos`` is a gallery's, which has no page yet; a later run may go on with it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = b"A gallery of RegionTalk's, whose page is not written yet.\n"
+    write_data(folder / _UNFINISHED, text)
+
+
+def mark_finished(folder: Path) -> None:
+    """The page of a gallery is there."""
+    (folder / _UNFINISHED).unlink(missing_ok=True)
 
 
 def check_photos(photos: Iterable[str], folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 
 def full_disk(path: Path, data: bytes) -> int:
@@ -30,6 +31,41 @@ def test_no_room_for_a_drawing(
         in result.stderr
     )
     assert list(Path("drawn").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["export", "xmp", "--out", "out"], id="sidecars"),
+        pytest.param(["export", "gallery", "--out", "out"], id="gallery"),
+        pytest.param(["caption", "--regions=1", "--draw", "out"], id="drawings"),
+    ],
+)
+def test_no_room_for_the_second_photo(run: Any, words: list[str]) -> None:
+    """It is no photo's failure: the command ends there, in one line, and leaves no page of a part."""
+    write, written = Path.write_bytes, list[Path]()
+
+    def fill(path: Path, data: bytes) -> int:
+        if path.suffix:  # not the mark of a gallery
+            written.append(path)
+        return write(path, data) if len(written) < 2 else full_disk(path, data)
+
+    photos = [f"{number}.png" for number in range(5)]
+    for photo in photos:
+        Image.new("RGB", (90, 90)).save(photo)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "write_bytes", fill)
+        result = run(words[0], *words[1:2], *photos, *words[2:])
+    lines = [line for line in result.stderr.splitlines() if "regiontalk: " in line]
+    assert result.exit_code == 2 and len(lines) == 1, result.stderr
+    assert "cannot be written (No space left on device)" in lines[0]
+    assert len(written) == 2
+    left = [path.name for path in Path("out").rglob("*") if path.is_file()]
+    assert len(set(left) - {".unfinished_gallery"}) == 1 and "index.html" not in left
+    again = run(words[0], *words[1:2], *photos, *words[2:])
+    assert again.exit_code == 0, "with room, the same command goes on"
+    left = [path.name for path in Path("out").rglob("*") if path.is_file()]
+    assert ".unfinished_gallery" not in left and len(left) >= 5
 
 
 class Full:

@@ -90,6 +90,9 @@ def test_picture(
             {"index.html": "ours", "photos/a.jpg": ""}, None, id="an earlier gallery"
         ),
         pytest.param(
+            {".unfinished_gallery": "", "photos/a.jpg": ""}, None, id="interrupted"
+        ),
+        pytest.param(
             {"index.html": "<h1>My site</h1>"},
             r"index\.html: .* got another page",
             id="another page",
