@@ -6,10 +6,11 @@
 
 The server runs as a program of its own (``regiontalk serve``); clients are threads that send the
 next photo when the last answer has come. A client that is sent away (503) waits as long as it was
-told, and is counted. Memory is the server's resident size, taken from ``/metrics``; growth compares
-the last tenth of a run with its second. Beside them there may be connections that say nothing, slow
-clients that send a byte a second, and clients that break off in the middle of an upload, one after
-the other; the server has the limit of open files that it is started with.
+told, and is counted beside the errors, which are all answers but 200 and 503. Memory is the server's
+resident size, taken from ``/metrics``; growth compares the last tenth of a run with its second.
+Beside them there may be connections that say nothing, slow clients that send a byte a second, and
+clients that break off in the middle of an upload, one after the other; the server has the limit of
+open files that it is started with.
 """
 
 from __future__ import annotations
@@ -273,7 +274,8 @@ def client(
                 continue
             tally.saw(str(answer.status_code), time.monotonic() - begun)
             if answer.status_code == 503:
-                time.sleep(float(answer.headers["retry-after"]))
+                told = float(answer.headers["retry-after"])
+                time.sleep(max(0.0, min(told, end - time.monotonic())))
 
 
 def resident(metrics: str) -> float:
@@ -300,8 +302,11 @@ def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
         "median ms": 1e3 * statistics.median(taken),
         "p99 ms": 1e3 * taken[min(len(taken) - 1, int(0.99 * len(taken)))],
         "statuses": tally.statuses,
+        "sent away": tally.statuses.get("503", 0),
         "errors": sum(
-            count for status, count in tally.statuses.items() if status != "200"
+            count
+            for status, count in tally.statuses.items()
+            if status not in ("200", "503")
         ),
         "most MB": max(tally.megabytes),
         "growth MB": late - early,
@@ -311,12 +316,14 @@ def summary(clients: int, seconds: float, tally: Tally) -> dict[str, Any]:
 def show(runs: Sequence[dict[str, Any]]) -> None:
     """The table."""
     print(
-        f"{'clients':>8} {'photos/s':>9} {'median ms':>10} {'p99 ms':>8} {'errors':>7} {'most MB':>8} {'growth MB':>10}"
+        f"{'clients':>8} {'photos/s':>9} {'median ms':>10} {'p99 ms':>8} {'sent away':>9} "
+        f"{'errors':>7} {'most MB':>8} {'growth MB':>10}"
     )
     for run in runs:
         print(
-            f"{run['clients']:8d} {run['captions a second']:9.2f} {run['median ms']:10.0f} {run['p99 ms']:8.0f} "
-            f"{run['errors']:7d} {run['most MB']:8.0f} {run['growth MB']:10.1f}  {run['statuses']}"
+            f"{run['clients']:8d} {run['captions a second']:9.2f} {run['median ms']:10.0f} "
+            f"{run['p99 ms']:8.0f} {run['sent away']:9d} {run['errors']:7d} "
+            f"{run['most MB']:8.0f} {run['growth MB']:10.1f}  {run['statuses']}"
         )
 
 
