@@ -400,8 +400,8 @@ def _bytes_on_disk(size: int) -> int:
 
 def check_end(job: Job, folder: Path, code: int) -> None:
     """Fail where a full disk did not end the job as it should."""
-    job.check(folder, whole=code == 0)
     errors = job.errors(folder)
+    job.check(folder, whole=code == 0)
     assert code in (0, 1, 2) and "Traceback" not in errors, (
         f"{job.name}: ended with {code}: {errors}"
     )
