@@ -89,6 +89,14 @@ def _folder_beside(target: Path) -> Iterator[Path]:
             os.close(descriptor)
 
 
+def discard_unfinished(path: Path) -> None:
+    """Remove what a writer of a file that was killed left beside it, where nobody writes the file anew."""
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.with_name(_folder_name(target.name, 0)).exists():
+        with suppress(OSError), _folder_beside(target):
+            pass
+
+
 def _claim_one(target: Path) -> tuple[Path, int]:
     """The first folder beside a file that no other writer has, and what `_claim` says of it."""
     number = 0

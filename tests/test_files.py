@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from regiontalk.files import atomic_write, locked
+from regiontalk.files import atomic_write, discard_unfinished, locked
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,16 @@ def test_two_threads_write_one_file(tmp_path: Path) -> None:
 
     atomic_write(path, outer)
     assert path.read_text() == "outer" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_is_thrown_away(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("whole")
+    discard_unfinished(path)
+    (tmp_path / ".a.txt.new").mkdir()
+    (tmp_path / ".a.txt.new" / ".new.txt").write_text("half")
+    discard_unfinished(path)
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "whole"
 
 
 def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from regiontalk.files import atomic_write
+from regiontalk.files import atomic_write, discard_unfinished
 
 _NAME = "checkpoint.safetensors"
 _LONGEST = 60  # letters of a value in a message
@@ -87,6 +87,7 @@ def load_checkpoint(
     path = folder / _NAME
     if not path.exists():
         return 0
+    discard_unfinished(path)
     metadata, tensors = _read(path)
     wanted = {"config": json.dumps(config), "settings": settings}
     _refuse_other_settings(path, metadata, wanted, usual or {})
