@@ -97,8 +97,8 @@ def make_photos(folder: Path) -> None:
     for number, pixels in enumerate(values):
         Image.fromarray(pixels).resize((320, 240)).save(folder / f"{number:03}.jpg")
     _make_results(folder)
-    # the cell runs on torch only: no graphs are exported; libraries compare by cosine
-    tiny = TINY.read_text().replace('"gru"', '"relu"\nnormalise = true')
+    # the cell runs on torch only: no graphs are exported
+    tiny = TINY.read_text().replace('"gru"', '"relu"')
     (folder / "recipe.toml").write_text(tiny + STAGES)
     box = {"box": [0, 0, 100, 100], "phrase": "a red shirt"}
     captions = ["a man in a red shirt on a bike", "two dogs run"]
