@@ -13,18 +13,14 @@ from typer.testing import CliRunner
 pytest.importorskip("ray", reason="needs regiontalk[scale]")
 
 from regiontalk.cli.main import app
-from regiontalk.scale.caption import (
-    PartWorker,
-    Workers,
-    caption_photos,
-    caption_to_output,
-    with_hashes,
-)
-from regiontalk.scale.output import Output
-from regiontalk.scale.rows import CaptionSettings
+from regiontalk.scale.caption import CaptionSettings, caption_photos
+from regiontalk.scale.job import PartWorker, run_job, with_hashes
+from regiontalk.scale.output import Job, Output
 from regiontalk.scale.sources import photo_table, read_photos
+from regiontalk.scale.workers import Workers
 
 SETTINGS = CaptionSettings(regions=2, together=2)
+JOB = Job("tiny", "f" * 64, "parquet", SETTINGS)
 
 
 def rows(output: Path) -> list[Any]:
@@ -63,7 +59,7 @@ def test_a_job_goes_on_where_it_was(
                 raise KeyboardInterrupt
 
         dataset = read_photos([str(photos)], batch=2)
-        return caption_to_output(dataset, str(output), workers, SETTINGS, report=report)
+        return run_job(dataset, str(output), workers, SETTINGS, report=report)
 
     whole = run(tmp_path / "whole")
     assert (whole.finished, whole.failed, whole.before) == (9, 2, 0)
@@ -81,19 +77,47 @@ def test_a_job_goes_on_where_it_was(
     ]
 
 
+def test_a_half_broken_tar(
+    ray: Any, photos: Path, tiny_folder: Path, write_tar: Any, tmp_path: Path
+) -> None:
+    """By the command: what stands before the damage is captioned, and after the repair the rest."""
+    members = {
+        f"{number}.png": (photos / name).read_bytes()
+        for number, name in enumerate(["0.png", "2.png", "4.png"])
+    }
+    tar = write_tar(tmp_path / "shard.tar", members)
+    whole = tar.read_bytes()
+    tar.write_bytes(whole[: 2 * 1024 + 520])  # inside the third photo
+    words = ["scale", "caption", str(tar), "--output", str(tmp_path / "out")]
+    words += ["--model", str(tiny_folder), "--regions", "0"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0 and "3 captioned, 1 of them with an error" in (
+        result.stderr
+    )
+    *_, damage = rows(tmp_path / "out")[::-1]
+    errors = {row["photo"]: row["error"] for row in rows(tmp_path / "out")}
+    assert list(errors) == [str(tar), f"{tar}/0.png", f"{tar}/1.png"]
+    assert errors.pop(str(tar)) == damage["error"]
+    assert "cut short after 1.png" in damage["error"]
+    assert list(errors.values()) == [None, None]
+    tar.write_bytes(whole)
+    result = CliRunner().invoke(app, words)
+    assert "1 captioned, 3 were there before" in result.stderr
+
+
 def test_a_worker_without_the_model_is_told(
     ray: Any, workers: Workers, photos: Path, tmp_path: Path
 ) -> None:
     dataset = read_photos([str(photos)], batch=99)
     nowhere = replace(workers, model=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"worker on .*: lacks the model") as caught:
-        caption_to_output(dataset, str(tmp_path / "out"), nowhere, SETTINGS)
+        run_job(dataset, str(tmp_path / "out"), nowhere, SETTINGS)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_worker_with_another_model_is_told(workers: Workers, tmp_path: Path) -> None:
     another = replace(workers, fingerprint="f" * 64)
-    worker = PartWorker(another, SETTINGS, str(tmp_path / "out"), "run", "parquet")
+    worker = PartWorker(another, JOB, str(tmp_path / "out"), "run")
     table = photo_table(["a"], [b"photo"], [None])
     (row,) = worker(with_hashes(table)).to_pylist()
     assert "has the fingerprint" in row["trouble"] and "ffffffffffff" in row["trouble"]
@@ -106,7 +130,7 @@ def test_a_full_disk_of_a_worker_is_told(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Output, "_write", refuse)
-    worker = PartWorker(workers, SETTINGS, str(tmp_path / "out"), "run", "parquet")
+    worker = PartWorker(workers, JOB, str(tmp_path / "out"), "run")
     (row,) = worker(with_hashes(photo_table(["a"], [b"no photo"], [None]))).to_pylist()
     assert "No space left on device" in row["trouble"]
 

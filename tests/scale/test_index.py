@@ -13,13 +13,13 @@ pytest.importorskip("lancedb", reason="needs regiontalk[search]")
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import Added, PhotoIndex
-from regiontalk.scale.caption import Workers
 from regiontalk.scale.index import (
     IndexProgress,
     IndexSettings,
     IndexWorker,
     add_to_index,
 )
+from regiontalk.scale.workers import Workers
 
 
 @pytest.fixture
