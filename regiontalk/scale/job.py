@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +139,14 @@ class PartWorker:
         return output.stage(self._run, rows, self._job)
 
 
+def to_part(row: Mapping[str, Any]) -> Part:
+    """The part that a row of `PartWorker` tells of."""
+    text = row["identities"]
+    starts = range(0, len(text), SIZE)
+    keys = digests(text[start : start + SIZE] for start in starts)
+    return Part(row["staged"], row["name"], keys, row["failed"])
+
+
 def map_rows(dataset: Dataset, workers: Workers, task: Task) -> Dataset:
     """The rows of the photos of a Ray Dataset, as a Ray Dataset; nothing runs until it is read.
 
@@ -246,11 +254,7 @@ def _parts(
         for row in parts.iter_rows():
             if row["trouble"] is not None:
                 raise ValueError(row["trouble"])
-            keys = digests(
-                row["identities"][start : start + SIZE]
-                for start in range(0, len(row["identities"]), SIZE)
-            )
-            yield Part(row["staged"], row["name"], keys, row["failed"])
+            yield to_part(row)
     except ray.exceptions.RayError as error:
         raise ValueError(
             f"the job ended because its workers or their readers failed ({first_cause(error)}); what is finished "
