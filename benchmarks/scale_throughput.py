@@ -61,9 +61,13 @@ def run(words: Sequence[str], output: Path, photos: int) -> dict[str, Any]:
 def cpu_per_photo(samples: Sequence[Sample], photos: int) -> dict[str, float]:
     """Milliseconds of the processor that a photo costs each kind of process, without the start.
 
-    Counted between the first and the last sample that saw a part more.
+    Counted between the first and the last sample that saw a part more, with all workers there.
     """
-    working = [row for row in samples if row["parts"]]
+    working = [
+        row
+        for row in samples
+        if row["parts"] and row["largest_captioning_worker_mb"] > 0
+    ]
     if not working or working[-1]["parts"] == working[0]["parts"]:
         return {}
     first = working[0]

@@ -230,7 +230,7 @@ def snippets(
     else:
         read = partial(
             read_captioned,
-            inputs,
+            inputs or [],
             batch=batch,
             column=column,
             key=key,

@@ -56,6 +56,11 @@ class Job:
         """What ``_job.json`` says of it."""
         return {"rows": self.settings.kind, **asdict(self)}
 
+    def fields(self) -> dict[str, Any]:
+        """The settings by name, as ``_job.json`` has them."""
+        settings: dict[str, Any] = asdict(self)["settings"]
+        return settings
+
     def encode(self, rows: Sequence[Row]) -> bytes:
         """Rows as the bytes of a part."""
         return encode(rows, self.form, self.settings.schema())
@@ -325,7 +330,7 @@ def _check_job(uri: str, values: Mapping[str, Any], job: Job) -> None:
             f"{uri}: its rows were made by the model {values['model']!r} ({values['fingerprint'][:12]}), expected "
             f"that one, got {job.model!r} ({job.fingerprint[:12]}); name its model, or choose another output"
         )
-    wanted = {"form": job.form, **asdict(job.settings)}
+    wanted = {"form": job.form, **job.fields()}
     there = {"form": values["form"], **values["settings"]}
     for name, value in wanted.items():
         if there.get(name) != value:
