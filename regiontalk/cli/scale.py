@@ -45,7 +45,7 @@ InputArgument = Annotated[
 CaptionedArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[INPUT]...",
+        metavar="INPUT",
         help="Tars (7.txt or 7.json beside 7.jpg) or Parquet files, also as s3://bucket/...",
         show_default=False,
     ),
@@ -313,7 +313,7 @@ def _run_job(
     typer.echo(f"{shown(output)}: {total:,} photos; {line}", err=True)
 
 
-_VERBS = {"captions": "captioned", "snippets": "with their snippets"}
+_VERBS = {"captions": "captioned", "snippets": "done"}
 
 
 @app.command("index")
