@@ -18,6 +18,8 @@ from PIL import Image
 COMMAND = "from regiontalk.cli.main import app; app()"
 SECONDS = 2.0  # between samples of memory
 ACTOR = "ray::MapWorker"  # a process with the model
+# a process for tasks, here those that read; between two of them it is idle
+READER = ("ray::IDLE", "ray::MapBatches", "ray::ReadParquet")
 TASK = "ray::"  # any process that Ray started for work, an actor too
 
 Sample = dict[str, float]
@@ -88,8 +90,31 @@ def resident_mb(process: psutil.Process) -> float:
     return float(memory.rss - memory.shared) / 1e6
 
 
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time of a process; 0 where it has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def cpu_by_group(pid: int) -> Sample:
+    """Processor time until now of a job's driver, of the processes that caption, of all others of Ray's."""
+    sums = {"captioning_cpu_s": 0.0, "readers_cpu_s": 0.0, "ray_cpu_s": 0.0}
+    for process in processes(pid):
+        title = title_of(process)
+        if title.startswith(ACTOR):
+            group = "captioning_cpu_s"
+        else:
+            group = "readers_cpu_s" if title.startswith(READER) else "ray_cpu_s"
+        sums[group] += cpu_seconds(process)
+    driver = cpu_seconds(psutil.Process(pid)) if psutil.pid_exists(pid) else 0.0
+    return {"driver_cpu_s": driver, **sums}
+
+
 def sample(pid: int, output: Path, start: float) -> Sample:
-    """Seconds since ``start``, parts that count, and memory of a job's driver and workers."""
+    """Seconds since ``start``, parts that count, and memory and processor time of a job's driver and workers."""
     actors = [resident_mb(process) for process in processes(pid, ACTOR)]
     tasks = [resident_mb(process) for process in processes(pid, TASK)]
     everything = [resident_mb(process) for process in processes(pid)]
@@ -102,4 +127,5 @@ def sample(pid: int, output: Path, start: float) -> Sample:
         "largest_captioning_worker_mb": max(actors, default=0.0),
         "largest_worker_mb": max(tasks, default=0.0),
         "ray_and_workers_mb": sum(everything),
+        **cpu_by_group(pid),
     }

@@ -6,8 +6,9 @@
 Copies of real photos that differ by a pixel are captioned once with each number of workers, one
 thread each. Photos a second are counted between the first part and the last, so that the start of
 Ray and of the workers, which a long job does not notice, is told apart. Memory of the driver and of
-all processes below it is sampled every two seconds and plotted. The figures are those of a quiet
-machine only where there is a core for each worker and one more; the load is printed. With
+all processes below it is sampled every two seconds and plotted. Photos a second are those of a
+quiet machine only where there is a core for each worker and one more; the load is printed. What a
+photo costs the processor, by kind of process, hardly depends on what else the machine does. With
 ``--folder`` photos and outputs stay for `scale_kills.py`.
 """
 
@@ -53,7 +54,32 @@ def run(words: Sequence[str], output: Path, photos: int) -> dict[str, Any]:
     rows = sum(1 for _ in Output(str(output)).rows(["photo"]))
     if rows != photos:
         raise RuntimeError(f"{rows} rows of {photos} photos")
-    return {"seconds": seconds, **steady(output, photos), "samples": samples}
+    figures = {**steady(output, photos), **cpu_per_photo(samples, photos)}
+    return {"seconds": seconds, **figures, "samples": samples}
+
+
+def cpu_per_photo(samples: Sequence[Sample], photos: int) -> dict[str, float]:
+    """Milliseconds of the processor that a photo costs each kind of process, without the start.
+
+    Counted between the first and the last sample that saw a part more, with all workers there.
+    """
+    working = [
+        row
+        for row in samples
+        if row["parts"] and row["largest_captioning_worker_mb"] > 0
+    ]
+    if not working or working[-1]["parts"] == working[0]["parts"]:
+        return {}
+    first = working[0]
+    last = next(row for row in working if row["parts"] == working[-1]["parts"])
+    count = photos * (last["parts"] - first["parts"]) / working[-1]["parts"]
+    names = [name for name in first if name.endswith("_cpu_s")]
+    return {
+        f"{name.removesuffix('_s')}_ms_a_photo": 1e3
+        * (last[name] - first[name])
+        / count
+        for name in names
+    }
 
 
 def steady(output: Path, photos: int) -> dict[str, float]:

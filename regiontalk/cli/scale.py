@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Generic, NamedTuple, TypeVar
 
 import typer
 
@@ -21,10 +23,14 @@ from regiontalk.cli.index import (
 from regiontalk.cli.index import RegionsOption as LibraryRegionsOption
 from regiontalk.cli.options import MAX_PIXELS, Device, MaxPixels, Model
 from regiontalk.cli.progress import LINE_SECONDS, QUIET_SECONDS
+from regiontalk.cli.snippets import Beta
 
 if TYPE_CHECKING:
-    from regiontalk.scale.caption import Progress
+    from ray.data import Dataset
+
     from regiontalk.scale.index import IndexProgress
+    from regiontalk.scale.job import Progress
+    from regiontalk.scale.rows import Task
 
 T = TypeVar("T")
 
@@ -33,6 +39,35 @@ InputArgument = Annotated[
     typer.Argument(
         metavar="INPUT...",
         help="Folders with all below, patterns, Parquet files or tars, also as s3://bucket/...",
+        show_default=False,
+    ),
+]
+CaptionedArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT",
+        help="Tars (7.txt or 7.json beside 7.jpg) or Parquet files, also as s3://bucket/...",
+        show_default=False,
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Instead of INPUT: the folder of a data set, as for snippets.",
+        show_default=False,
+    ),
+]
+SplitOption = Annotated[
+    str, typer.Option("--split", metavar="NAME", help="Of --data: train, dev or test.")
+]
+SentencesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sentences",
+        metavar="NAME",
+        help="The column of Parquet files, or field of .json files, with the sentences.",
         show_default=False,
     ),
 ]
@@ -55,7 +90,7 @@ AddressOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", metavar="N", min=1, help="Processes that caption.")
+    int, typer.Option("--workers", metavar="N", min=1, help="Processes with a model.")
 ]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="CPU cores of each worker.")
@@ -140,12 +175,119 @@ def caption(
     A photo that cannot be used becomes a row with its error. Whatever is killed, the same command
     goes on where it was: photos that are finished are passed over by the hash of their content.
     """
-    from regiontalk.scale.caption import Workers, caption_to_output
+    from regiontalk.scale.caption import CaptionSettings
+    from regiontalk.scale.sources import read_photos
+
+    settings = CaptionSettings(regions, beam, threshold, together, max_pixels)
+    staff = _Staff(model, device, address, workers, threads)
+    _run_job(
+        lambda: read_photos(inputs, batch=batch, column=column, key=key),
+        inputs,
+        output,
+        form,
+        settings,
+        staff,
+    )
+
+
+@app.command("snippets")
+def snippets(
+    output: OutputOption,
+    inputs: CaptionedArgument = None,
+    data: DataOption = None,
+    split: SplitOption = "train",
+    address: AddressOption = None,
+    workers: WorkersOption = 1,
+    threads: ThreadsOption = 1,
+    form: FormatOption = "parquet",
+    beta: Beta = None,
+    batch: BatchOption = 64,
+    column: ColumnOption = None,
+    key: KeyOption = None,
+    sentences: SentencesOption = None,
+    model: Model = "mini",
+    device: Device = None,
+    max_pixels: MaxPixels = MAX_PIXELS,
+) -> None:
+    """Infer which words name which region, of photos with sentences.
+
+    A row for each photo, in Parquet or JSON Lines, holds the (region, snippet) pairs of its
+    sentences. A photo that cannot be used, or has no sentence, becomes a row with its error.
+    Whatever is killed, the same command goes on where it was.
+    """
+    from regiontalk.scale.sentences import read_captioned
+    from regiontalk.scale.snippets import SnippetSettings
+
+    if (data is None) == (not inputs):
+        raise ValueError(
+            "scale snippets: expected tars or Parquet files, or else --data with the folder of a data set, got "
+            + ("both" if inputs else "neither")
+        )
+    settings = SnippetSettings(beta, max_pixels)
+    staff = _Staff(model, device, address, workers, threads)
+    if data is not None:
+        read = _reader_of_examples(data, split, batch)
+    else:
+        read = partial(
+            read_captioned,
+            inputs or [],
+            batch=batch,
+            column=column,
+            key=key,
+            sentences=sentences,
+        )
+    _run_job(read, inputs or [str(data)], output, form, settings, staff)
+
+
+class _Staff(NamedTuple):
+    """Who computes, and where, as the command line says it."""
+
+    model: str
+    device: str | None
+    address: str | None
+    workers: int
+    threads: int
+
+
+def _reader_of_examples(data: Path, split: str, batch: int) -> Callable[[], Dataset]:
+    """Reads the photos of a data set that have sentences; what is wrong with its files is told at once."""
+    from regiontalk.datasets.splits import read_split
+    from regiontalk.scale.sentences import read_examples
+
+    examples, reports = read_split(data, split)
+    for report in reports:
+        for line in report.lines():
+            typer.echo(line, err=True)
+    paths = [os.path.abspath(example.photo) for example in examples]
+    keys = [example.id for example in examples]
+    captions = [example.captions for example in examples]
+    return lambda: read_examples(paths, keys, captions, batch)
+
+
+def _run_job(
+    read: Callable[[], Dataset],
+    inputs: Sequence[str],
+    output: str,
+    form: str,
+    task: Task,
+    staff: _Staff,
+) -> None:
+    """Run a job to its end and say what it did.
+
+    Args:
+        read: makes the dataset of photos, once Ray is there.
+        inputs: as the user named them.
+        output: where the rows go.
+        form: of the output.
+        task: what is computed of each photo.
+        staff: who computes.
+    """
+    from regiontalk.scale.job import run_job
     from regiontalk.scale.output import Output
     from regiontalk.scale.ray_session import ray_session
-    from regiontalk.scale.rows import FORMATS, CaptionSettings
-    from regiontalk.scale.sources import read_photos
+    from regiontalk.scale.rows import FORMATS
     from regiontalk.scale.storage import is_local, shown
+    from regiontalk.scale.workers import Workers
 
     if form not in FORMATS:
         raise ValueError(f"--format: expected {' or '.join(FORMATS)}, got {form!r}")
@@ -154,16 +296,24 @@ def caption(
             raise ValueError(
                 f"--output {output}: expected a folder outside of the input, got one in {text}"
             )
-    settings = CaptionSettings(regions, beam, threshold, together, max_pixels)
-    staff = Workers.of(model, count=workers, threads=threads, device=device or "cpu")
+    workers = Workers.of(
+        staff.model,
+        count=staff.workers,
+        threads=staff.threads,
+        device=staff.device or "cpu",
+    )
     Output(output)  # an address that nobody understands is told before Ray starts
-    with ray_session(address, workers, threads):
-        photos = read_photos(inputs, batch=batch, column=column, key=key)
-        progress = caption_to_output(
-            photos, output, staff, settings, form=form, report=_Reporter(_line).report
+    reporter = _Reporter(partial(_line, verb=_VERBS[task.kind]))
+    with ray_session(staff.address, staff.workers, staff.threads):
+        progress = run_job(
+            read(), output, workers, task, form=form, report=reporter.report
         )
     total = progress.before + progress.finished
-    typer.echo(f"{shown(output)}: {total:,} photos; {_line(progress)}", err=True)
+    line = _line(progress, _VERBS[task.kind])
+    typer.echo(f"{shown(output)}: {total:,} photos; {line}", err=True)
+
+
+_VERBS = {"captions": "captioned", "snippets": "done"}
 
 
 @app.command("index")
@@ -188,10 +338,10 @@ def index(
     from regiontalk import RegionCaptioner
     from regiontalk.cli.photos import find_photos
     from regiontalk.index.library import PhotoIndex
-    from regiontalk.scale.caption import Workers
     from regiontalk.scale.index import IndexSettings, add_to_index
     from regiontalk.scale.ray_session import ray_session
     from regiontalk.scale.storage import shown
+    from regiontalk.scale.workers import Workers
 
     for text in photos:
         if "://" in text:
@@ -248,17 +398,17 @@ def _index_line(progress: IndexProgress) -> str:
     return f"{counts}{failed}{speed if report.added + report.changed else ''}"
 
 
-def _line(progress: Progress) -> str:
-    """What a run did until now.
+def _line(progress: Progress, verb: str) -> str:
+    """What a run did until now, in the verb of its task.
 
-    >>> from regiontalk.scale.caption import Progress
-    >>> _line(Progress(finished=1200, failed=3, before=64, seconds=100.0))
+    >>> from regiontalk.scale.job import Progress
+    >>> _line(Progress(finished=1200, failed=3, before=64, seconds=100.0), "captioned")
     '1,200 captioned, 3 of them with an error, 64 were there before, 12.0 photos a second'
     """
     failed = f", {progress.failed:,} of them with an error" if progress.failed else ""
     before = f", {progress.before:,} were there before" if progress.before else ""
     speed = f", {progress.photos_per_second:.1f} photos a second"
-    return f"{progress.finished:,} captioned{failed}{before}{speed if progress.finished else ''}"
+    return f"{progress.finished:,} {verb}{failed}{before}{speed if progress.finished else ''}"
 
 
 def _is_inside(path: str, folder: str) -> bool:

@@ -21,7 +21,7 @@ from regiontalk.align.pairs import Pair
 from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
 from regiontalk.drawing.draw import contact_sheet, draw
 from regiontalk.files import atomic_write, cannot_write, locked
-from regiontalk.images.open import ImageError, open_photo
+from regiontalk.images.open import ImageError, Photo, open_photo
 from regiontalk.records import Example, ImageResult, PhraseMatch
 from regiontalk.text.vocabulary import tokenize
 
@@ -199,20 +199,41 @@ def photo_snippets(
     captioner: RegionCaptioner, example: Example, beta: float | None = None
 ) -> list[Row]:
     """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
-    predictor, preprocessing = captioner.predictor, captioner.preprocessing
     photo = open_photo(
-        example.photo, max_pixels=captioner.max_pixels, at_least=preprocessing.size
+        example.photo,
+        max_pixels=captioner.max_pixels,
+        at_least=captioner.preprocessing.size,
     )
+    return snippet_rows(captioner, photo, example.captions, example.id, beta)
+
+
+def snippet_rows(
+    captioner: RegionCaptioner,
+    photo: Photo,
+    captions: Sequence[str],
+    name: str,
+    beta: float | None = None,
+) -> list[Row]:
+    """The pairs of an opened photo and its sentences, as `photo_snippets`.
+
+    Args:
+        captioner: a model ready for use.
+        photo: opened no smaller than the network needs.
+        captions: the raw sentences.
+        name: of the photo in the rows.
+        beta: smoothing of eq. 12; None takes the model's own.
+    """
+    predictor, preprocessing = captioner.predictor, captioner.preprocessing
     features = captioner.encode([photo])
     boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
     region_features = predictor.region_features(features, boxes)
-    tokens = [tokenize(caption) for caption in example.captions]
+    tokens = [tokenize(caption) for caption in captions]
     sentences = [captioner.vocabulary.encode(words) for words in tokens]
     (pairs,) = predictor.infer_pairs(region_features, objectness, [sentences], beta)
     photo_boxes = (
         preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
     )
-    return [_row(example.id, pair, tokens[pair.caption], photo_boxes) for pair in pairs]
+    return [_row(name, pair, tokens[pair.caption], photo_boxes) for pair in pairs]
 
 
 def _row(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from regiontalk.index.library import Added, PhotoIndex
 from regiontalk.index.rows import Stamp
-from regiontalk.scale.caption import Workers, first_cause
 from regiontalk.scale.ray_session import ray_data
+from regiontalk.scale.workers import Workers, first_cause
 
 if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner

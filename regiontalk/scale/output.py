@@ -25,8 +25,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from regiontalk.files import write_data
 from regiontalk.scale.identities import Digests, Identities, digests, identity, is_new
-from regiontalk.scale.rows import CaptionSettings, Row, decode, encode
+from regiontalk.scale.rows import Row, Task, decode, encode
 from regiontalk.scale.storage import is_local, open_storage, shown, storage_errors
 
 FORMAT = 1  # of _job.json
@@ -43,13 +44,26 @@ class Job:
         model: the model's name, for people.
         fingerprint: SHA-256 of its files.
         form: "parquet" or "jsonl".
-        settings: how photos are captioned.
+        settings: what is computed of each photo.
     """
 
     model: str
     fingerprint: str
     form: str
-    settings: CaptionSettings
+    settings: Task
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``_job.json`` says of it."""
+        return {"rows": self.settings.kind, **asdict(self)}
+
+    def fields(self) -> dict[str, Any]:
+        """The settings by name, as ``_job.json`` has them."""
+        settings: dict[str, Any] = asdict(self)["settings"]
+        return settings
+
+    def encode(self, rows: Sequence[Row]) -> bytes:
+        """Rows as the bytes of a part."""
+        return encode(rows, self.form, self.settings.schema())
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Output:
         else:
             self._check_empty()
             self._write(
-                path, json.dumps({"format": FORMAT, **asdict(job)}, indent=2).encode()
+                path, json.dumps({"format": FORMAT, **job.to_dict()}, indent=2).encode()
             )
         self.end()
         return self._finished(job.form)
@@ -121,25 +135,25 @@ class Output:
         for path in self._parts(form):
             yield from decode(self._read(path), form, columns)
 
-    def stage(self, run: str, rows: Sequence[Row], form: str) -> Part:
+    def stage(self, run: str, rows: Sequence[Row], job: Job) -> Part:
         """Write the rows of a batch where they do not count yet; what a worker calls.
 
         Raises:
             OSError: the disk is full, the storage cannot be reached, ...
         """
         keys = digests(identity(row["photo"], row["sha256"] or "") for row in rows)
-        name = part_name(keys, form)
+        name = part_name(keys, job.form)
         staged = f"{self._root}/_staging/{run}/{uuid.uuid4().hex}-{name}"
-        self._write(staged, encode(rows, form))
+        self._write(staged, job.encode(rows))
         return Part(staged, name, keys, sum(row["error"] is not None for row in rows))
 
-    def commit(self, part: Part, known: Identities, form: str) -> int:
+    def commit(self, part: Part, known: Identities, job: Job) -> int:
         """Let a part count, without the photos that count already; how many rows are new.
 
         Args:
             part: what `stage` returned, on any machine.
             known: the photos that count; those of the part are added.
-            form: of the output.
+            job: of the output.
 
         Raises:
             BlockingIOError: another job took the lock, because this one stood still for too long.
@@ -156,12 +170,12 @@ class Output:
             )
         name, new = part.name, is_new(part.identities, known)
         if not new.all():
-            rows = decode(self._read(part.staged), form)
+            rows = decode(self._read(part.staged), job.form)
             rows = [
                 row for row, counts in zip(rows, new.tolist(), strict=True) if counts
             ]
-            name = part_name(part.identities[new], form)
-            self._write(part.staged, encode(rows, form))
+            name = part_name(part.identities[new], job.form)
+            self._write(part.staged, job.encode(rows))
         with storage_errors(self.uri):
             if new.any():
                 self._files.move(part.staged, f"{self._root}/{name}")
@@ -288,15 +302,11 @@ class Output:
 
     def _write(self, path: str, data: bytes) -> None:
         """Write a file that appears whole: an object store shows none before its last byte."""
-        folder, _, name = path.rpartition("/")
-        target = f"{folder}/.{name}.new" if is_local(self.uri) else path
-        with storage_errors(self.uri):
-            if is_local(self.uri):
-                self._files.create_dir(folder, recursive=True)
-            with self._files.open_output_stream(target) as stream:
-                stream.write(data)
-            if target != path:
-                self._files.move(target, path)
+        if is_local(self.uri):
+            write_data(Path(path), data)
+            return
+        with storage_errors(self.uri), self._files.open_output_stream(path) as stream:
+            stream.write(data)
 
 
 def part_name(identities: Digests, form: str) -> str:
@@ -310,12 +320,17 @@ def _check_job(uri: str, values: Mapping[str, Any], job: Job) -> None:
         raise ValueError(
             f"{uri}: expected an output of format {FORMAT}, got {values.get('format')!r}; choose another place"
         )
+    kind = values.get("rows", "captions")  # those of the first version say nothing
+    if kind != job.settings.kind:
+        raise ValueError(
+            f"{uri}: holds {kind}, expected {job.settings.kind}; choose another output"
+        )
     if values["fingerprint"] != job.fingerprint:
         raise ValueError(
             f"{uri}: its rows were made by the model {values['model']!r} ({values['fingerprint'][:12]}), expected "
             f"that one, got {job.model!r} ({job.fingerprint[:12]}); name its model, or choose another output"
         )
-    wanted = {"form": job.form, **asdict(job.settings)}
+    wanted = {"form": job.form, **job.fields()}
     there = {"form": values["form"], **values["settings"]}
     for name, value in wanted.items():
         if there.get(name) != value:

@@ -1,177 +1,66 @@
-"""What is written for each photo: its captions, or why it has none.
-
-One row a photo: the document of `ImageResult` (docs/json.md) with the hash of the photo's content
-and, for a photo that could not be used, one line that says why. Parquet has the same values in
-typed columns, of which ``matches`` is left out, because captions have none.
-"""
+"""Rows, one a photo, and their way through files: JSON Lines with all values, or Parquet with a task's columns."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-from regiontalk.records import FORMAT
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
-    from regiontalk.images.open import Photo
-    from regiontalk.records import ImageResult
 
 FORMATS = ("parquet", "jsonl")
+CAPTIONS = "captions"  # column of a photo's sentences, where it has some
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class CaptionSettings:
-    """How photos are captioned: what decides the words of a row.
+class Task(Protocol):
+    """What is computed of each photo, with its settings: a frozen dataclass.
 
     Attributes:
-        regions: boxes beside the whole photo.
-        beams: K of the beam search; None takes the model's own.
-        threshold: captions less confident than this get no words; None takes the model's own.
-        together: photos computed in one run of the network. The last digit of a confidence may
-            depend on the neighbours; with 1 it does not.
-        max_pixels: larger photos become rows with an error.
+        kind: what the rows are, for people.
     """
 
-    regions: int = 10
-    beams: int | None = None
-    threshold: float | None = None
-    together: int = 8
-    max_pixels: int = 100_000_000
+    kind: ClassVar[str]
 
-    def __post_init__(self) -> None:
-        if self.regions < 0:
-            raise ValueError(f"regions: expected 0 or more, got {self.regions}")
-        if self.together < 1:
-            raise ValueError(
-                f"together: expected 1 or more photos, got {self.together}"
-            )
+    @property
+    def max_pixels(self) -> int:
+        """Larger photos become rows with an error."""
+        ...
 
+    def rows(
+        self, captioner: RegionCaptioner, photos: Sequence[Mapping[str, Any]]
+    ) -> list[Row]:
+        """The rows of photos, in their order: each has at least ``photo``, ``sha256`` and ``error``."""
+        ...
 
-def caption_rows(
-    captioner: RegionCaptioner,
-    photos: Sequence[Mapping[str, Any]],
-    settings: CaptionSettings,
-) -> list[Row]:
-    """The rows of photos, in their order.
-
-    Args:
-        captioner: a model ready for use.
-        photos: records with ``key``, ``data`` (bytes, or None where it could not be read),
-            ``sha256`` and ``error``.
-        settings: how.
-    """
-    rows: list[Row] = []
-    opened: list[tuple[int, Photo]] = []
-    for number, photo in enumerate(photos):
-        rows.append(_empty(photo))
-        if photo["error"] is None:
-            try:
-                image = captioner.open(photo["data"])
-                opened.append((number, replace(image, name=photo["key"])))
-            except (ValueError, KeyError, OSError) as error:
-                rows[number]["error"] = _about(photo["key"], error, len(photo["data"]))
-    for start in range(0, len(opened), settings.together):
-        group = opened[start : start + settings.together]
-        for (number, _), outcome in zip(
-            group, _captions(captioner, group, settings), strict=True
-        ):
-            rows[number] |= outcome
-    return rows
+    def schema(self) -> Any:
+        """The columns of a Parquet file, as an Arrow schema."""
+        ...
 
 
-def _empty(photo: Mapping[str, Any]) -> Row:
-    return {
-        "format": FORMAT,
-        "photo": photo["key"],
-        "width": None,
-        "height": None,
-        "model": None,
-        "caption": None,
-        "regions": [],
-        "matches": [],
-        "sha256": photo["sha256"],
-        "error": photo["error"],
-    }
-
-
-def _about(key: str, error: BaseException, size: int = 0) -> str:
+def error_line(key: str, error: BaseException, size: int = 0) -> str:
     """Why a photo of ``size`` bytes cannot be used, in one line that begins with its key."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = text.removeprefix(f"picture of {size} bytes: ")
     return text if text.startswith(f"{key}: ") else f"{key}: {text}"
 
 
-def _captions(
-    captioner: RegionCaptioner,
-    group: Sequence[tuple[int, Photo]],
-    settings: CaptionSettings,
-) -> list[Row]:
-    """The documents of opened photos; where one of them fails, each is tried alone."""
-
-    def describe(photos: Sequence[Photo]) -> Sequence[ImageResult]:
-        return captioner.caption_many(
-            photos,
-            regions=settings.regions,
-            beams=settings.beams,
-            threshold=settings.threshold,
-        )
-
-    images = [image for _, image in group]
-    with suppress(ValueError, KeyError, OSError):
-        return [result.to_dict() for result in describe(images)]
-    rows: list[Row] = []
-    for image in images:
-        try:
-            rows.append(describe([image])[0].to_dict())
-        except (ValueError, KeyError, OSError) as error:
-            rows.append({"error": _about(image.name, error)})
-    return rows
-
-
-def schema() -> Any:
-    """The columns of a Parquet file, as an Arrow schema."""
+def to_arrow(rows: Sequence[Row], schema: Any) -> Any:
+    """Rows as an Arrow table with the columns of a schema (`Task.schema`)."""
     import pyarrow as pa
 
-    words = [("text", pa.string()), ("confidence", pa.float64())]
-    region = [
-        ("box", pa.list_(pa.float64())),
-        *words,
-        ("score", pa.float64()),
-        ("sure", pa.bool_()),
-    ]
-    return pa.schema(
-        [
-            ("photo", pa.string()),
-            ("sha256", pa.string()),
-            ("error", pa.string()),
-            ("model", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("caption", pa.struct(region)),
-            ("regions", pa.list_(pa.struct(region))),
-        ]
-    )
+    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
-def to_arrow(rows: Sequence[Row]) -> Any:
-    """Rows as an Arrow table of `schema`."""
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(list(rows), schema=schema())
-
-
-def encode(rows: Sequence[Row], form: str) -> bytes:
+def encode(rows: Sequence[Row], form: str, schema: Any) -> bytes:
     """Rows as the bytes of a file.
 
     Args:
         rows: of photos.
         form: "parquet" or "jsonl".
+        schema: the columns of Parquet (`Task.schema`).
     """
     if form == "jsonl":
         lines = (json.dumps(row, allow_nan=False) + "\n" for row in rows)
@@ -179,7 +68,7 @@ def encode(rows: Sequence[Row], form: str) -> bytes:
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
-    pq.write_table(to_arrow(rows), buffer, compression="zstd")
+    pq.write_table(to_arrow(rows, schema), buffer, compression="zstd")
     return buffer.getvalue()
 
 

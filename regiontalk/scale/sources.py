@@ -14,13 +14,14 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.scale.ray_session import ray_data
+from regiontalk.scale.rows import CAPTIONS
 from regiontalk.scale.storage import is_local, open_storage, shown, storage_errors
 
 if TYPE_CHECKING:
@@ -99,34 +100,55 @@ def read_photos(
         ValueError: inputs of several kinds, or a column that is not there.
         OSError: a storage cannot be reached.
     """
+    files, kind = find_all(inputs)
+    if kind == "Parquet files":
+        return read_parquet(files, batch, column, key)
+    if column or key:
+        raise ValueError(f"column, key: expected Parquet files as input, got {kind}")
+    if kind == "tars":
+        return read_tars(files, batch, _load_tars)
+    return read_named(to_table(files), batch)
+
+
+_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+
+
+def read_named(names: Any, batch: int) -> Dataset:
+    """The photos that a table names (`to_table`), whose further columns stay."""
+    step = batch * NAMES
+    tables = [
+        names.slice(start, step) for start in range(0, max(1, names.num_rows), step)
+    ]
+    blocks = ray_data().from_arrow(tables).repartition(target_num_rows_per_block=batch)
+    photos: Dataset = blocks.map_batches(_load_files, **_BLOCKS)
+    return photos
+
+
+def read_tars(
+    files: Sequence[StoredFile], batch: int, load: Callable[[Any], Iterator[Any]]
+) -> Dataset:
+    """The photos of tars; ``load`` takes a table of their names and yields tables of photos."""
+    names = ray_data().from_arrow([to_table([file]) for file in files])
+    members = names.map_batches(load, **_BLOCKS)
+    photos: Dataset = members.repartition(target_num_rows_per_block=batch)
+    return photos
+
+
+def find_all(inputs: Sequence[str]) -> tuple[list[StoredFile], str]:
+    """The files of all inputs, each once, and their kind.
+
+    Raises:
+        FileNotFoundError: an input names nothing, or holds no photo.
+        ValueError: inputs of several kinds.
+        OSError: a storage cannot be reached.
+    """
     files = list(dict.fromkeys(file for text in inputs for file in find_files(text)))
     kinds = sorted({file.kind for file in files})
     if len(kinds) > 1:
         raise ValueError(
             f"input: expected photos, Parquet files or tars, got {' and '.join(kinds)}; name one kind a job"
         )
-    if kinds == ["Parquet files"]:
-        return _read_parquet(files, batch, column, key)
-    if column or key:
-        raise ValueError(
-            f"column, key: expected Parquet files as input, got {kinds[0]}"
-        )
-    step = batch * NAMES if kinds == ["photos"] else 1
-    tables = [
-        _to_table(files[start : start + step]) for start in range(0, len(files), step)
-    ]
-    names = ray_data().from_arrow(tables)
-    photos: Dataset
-    if kinds == ["photos"]:
-        blocks = names.repartition(target_num_rows_per_block=batch)
-        photos = blocks.map_batches(_load_files, **_BLOCKS)
-    else:
-        members = names.map_batches(_load_tars, **_BLOCKS)
-        photos = members.repartition(target_num_rows_per_block=batch)
-    return photos
-
-
-_BLOCKS: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+    return files, kinds[0]
 
 
 def find_files(text: str) -> list[StoredFile]:
@@ -191,13 +213,16 @@ def _stored_files(uri: str) -> Iterator[StoredFile]:
 
 def _is_wanted(name: str) -> bool:
     """Whether a file in a folder is taken: a photo, tar or Parquet file that is not hidden."""
-    suffixes = (*SUFFIXES, *TARS, ".parquet")
-    return name.lower().endswith(suffixes) and not os.path.basename(name).startswith(
-        (".", "_")
-    )
+    return _has_suffix(name, (*SUFFIXES, *TARS, ".parquet"))
 
 
-def _to_table(files: Sequence[StoredFile]) -> Any:
+def _has_suffix(name: str, suffixes: Iterable[str]) -> bool:
+    """Whether a name ends with one of the suffixes and is not hidden."""
+    is_hidden = os.path.basename(name).startswith((".", "_"))
+    return name.lower().endswith(tuple(suffixes)) and not is_hidden
+
+
+def to_table(files: Sequence[StoredFile]) -> Any:
     """Files as an Arrow table: ``storage`` and ``path``, whose bytes need be no text."""
     import pyarrow as pa
 
@@ -211,15 +236,19 @@ def _to_table(files: Sequence[StoredFile]) -> Any:
     )
 
 
-def _to_files(table: Any) -> list[StoredFile]:
+def to_files(table: Any) -> list[StoredFile]:
+    """The files of a table of `to_table`."""
     pairs = zip(table["storage"].to_pylist(), table["path"].to_pylist(), strict=True)
     return [StoredFile(storage, os.fsdecode(path)) for storage, path in pairs]
 
 
 def photo_table(
-    keys: Sequence[str], data: Sequence[bytes | None], errors: Sequence[str | None]
+    keys: Sequence[str],
+    data: Sequence[bytes | None],
+    errors: Sequence[str | None],
+    captions: Sequence[Sequence[str]] | None = None,
 ) -> Any:
-    """An Arrow table of photos as `read_photos` yields them."""
+    """An Arrow table of photos as `read_photos` yields them, with their sentences where they have some."""
     import pyarrow as pa
 
     columns = {
@@ -227,36 +256,57 @@ def photo_table(
         "data": pa.array(data, pa.large_binary()),
         "error": pa.array(errors, pa.string()),
     }
+    if captions is not None:
+        columns[CAPTIONS] = pa.array(captions, pa.list_(pa.string()))
     return pa.table(columns)
 
 
 def _load_files(table: Any) -> Any:
-    """The photos of a block of `_to_table`."""
-    files = _to_files(table)
+    """The photos of a block of `to_table`, which may have the columns ``key`` and ``captions`` as well."""
+    files = to_files(table)
+    has_captions = CAPTIONS in table.column_names
+    captions = table[CAPTIONS].to_pylist() if has_captions else None
+    keys = [file.key for file in files]
+    if "key" in table.column_names:
+        keys = table["key"].to_pylist()
     data: list[bytes | None] = []
     errors: list[str | None] = []
-    for file in files:
+    for file, key in zip(files, keys, strict=True):
         try:
             with file.open() as stream:
                 data.append(stream.read())
             errors.append(None)
         except OSError as error:
             data.append(None)
-            errors.append(_unreadable(file, error))
-    return photo_table([file.key for file in files], data, errors)
+            errors.append(_unreadable(key, error))
+    return photo_table(keys, data, errors, captions)
 
 
-def _unreadable(file: StoredFile, error: BaseException) -> str:
+def _unreadable(key: str, error: BaseException) -> str:
     why = shown(" ".join(str(getattr(error, "strerror", None) or error).split()))
-    return f"{file.key}: cannot be read ({why}); copy or download it again"
+    return f"{key}: cannot be read ({why}); copy or download it again"
 
 
 def _load_tars(table: Any) -> Iterator[Any]:
     """The photos in a block of tars, one after the other, so that memory holds one of them."""
-    for file in _to_files(table):
-        yield from (
-            photo_table([key], [data], [error]) for key, data, error in _members(file)
-        )
+    for file in to_files(table):
+        for member in read_members(file, SUFFIXES):
+            key = file.key if member.error else f"{file.key}/{member.name}"
+            yield photo_table([key], [member.data], [member.error])
+
+
+class Member(NamedTuple):
+    """A member of a tar, or the damage that ends it.
+
+    Attributes:
+        name: as text; empty of damage.
+        data: its bytes; None of damage.
+        error: what is damaged.
+    """
+
+    name: str
+    data: bytes | None
+    error: str | None
 
 
 class _Member(tarfile.TarInfo):
@@ -273,25 +323,27 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from None
 
 
-def _members(file: StoredFile) -> Iterator[tuple[str, bytes | None, str | None]]:
-    """Key, bytes and error of each photo in a tar; damage ends it with one row that says so."""
+def read_members(file: StoredFile, suffixes: Iterable[str]) -> Iterator[Member]:
+    """The members of a tar whose names end so and are not hidden; damage ends it with one that says so."""
+    last = ""
     try:
         with (
             file.open() as stream,
             tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as tar,
         ):
             for member in tar:
-                if not member.isfile() or not _is_wanted(member.name):
-                    continue
-                content = tar.extractfile(member)
-                if content is not None:
-                    yield f"{file.key}/{_text(member.name)}", content.read(), None
+                name = _text(member.name)
+                content = tar.extractfile(member) if member.isfile() else None
+                if content is not None and _has_suffix(name, suffixes):
+                    yield Member(name, content.read(), None)
+                last = name
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        yield (
-            file.key,
+        where = f"after {last}" if last else "at its first member"
+        yield Member(
+            "",
             None,
-            f"{file.key}: damaged or cut short, expected a whole tar ({error}); what stands before the damage was "
-            "read; copy or download it again",
+            f"{file.key}: damaged or cut short {where}, expected a whole tar ({error}); what stands before the damage "
+            "was read; copy or download it again",
         )
 
 
@@ -299,10 +351,25 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _read_parquet(
-    files: Sequence[StoredFile], batch: int, column: str | None, key: str | None
+def read_parquet(
+    files: Sequence[StoredFile],
+    batch: int,
+    column: str | None,
+    key: str | None,
+    find_captions: Callable[[str, Sequence[str]], str] | None = None,
 ) -> Dataset:
-    """The photos of Parquet files, by Ray's own reader."""
+    """The photos of Parquet files, by Ray's own reader.
+
+    Args:
+        files: of one storage.
+        batch: photos in a block.
+        column: the photos' bytes; None looks for `DATA`.
+        key: the photos' names; None looks for `KEYS`.
+        find_captions: the column of the sentences among those of a file; None reads none.
+
+    Raises:
+        ValueError: a column is not there; lists the columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -316,25 +383,22 @@ def _read_parquet(
             raise ValueError(
                 f"{first.key}: expected a Parquet file ({error})"
             ) from None
-    data = _column(first.key, names, column, DATA, "column")
-    keys = (
-        _column(first.key, names, key, KEYS, "key")
-        if key or set(KEYS) & set(names)
-        else None
-    )
+    data = find_column(first.key, names, column, DATA, "column")
+    has_keys = key or set(KEYS) & set(names)
+    keys = find_column(first.key, names, key, KEYS, "key") if has_keys else None
+    captions = find_captions(first.key, names) if find_captions else None
     dataset = ray_data().read_parquet(
         [file.path for file in files],
         filesystem=filesystem,
-        columns=[data] if keys is None else [keys, data],
+        columns=[name for name in (keys, data, captions) if name is not None],
     )
-    rows = dataset.map_batches(
-        _load_column, fn_kwargs={"data": data, "key": keys}, **_BLOCKS
-    )
+    columns = {"data": data, "key": keys, "captions": captions}
+    rows = dataset.map_batches(_load_column, fn_kwargs=columns, **_BLOCKS)
     photos: Dataset = rows.repartition(target_num_rows_per_block=batch)
     return photos
 
 
-def _column(
+def find_column(
     file: str,
     names: Sequence[str],
     wanted: str | None,
@@ -355,7 +419,9 @@ def _column(
     )
 
 
-def _load_column(table: Any, data: str, key: str | None) -> Any:
+def _load_column(
+    table: Any, data: str, key: str | None, captions: str | None = None
+) -> Any:
     """The photos of a block of a Parquet file; a struct is one of Hugging Face's images."""
     values = table[data].to_pylist()
     values = [
@@ -375,4 +441,18 @@ def _load_column(table: Any, data: str, key: str | None) -> Any:
             if is_photo
             else f"{names[-1]}: expected the bytes of a photo in column {data!r}, got {type(value).__name__}"
         )
-    return photo_table(names, photos, errors)
+    if captions is None:
+        return photo_table(names, photos, errors)
+    sentences = [sentences_of(value) for value in table[captions].to_pylist()]
+    return photo_table(names, photos, errors, sentences)
+
+
+def sentences_of(value: Any) -> list[str]:
+    """The sentences in a value: a text is one, of a list those that are text; blank ones are left out.
+
+    >>> sentences_of(["A dog. ", "", None]), sentences_of("a cat"), sentences_of(None)
+    (['A dog.'], ['a cat'], [])
+    """
+    values = value if isinstance(value, list) else [value]
+    texts = [text.strip() for text in values if isinstance(text, str)]
+    return [text for text in texts if text]

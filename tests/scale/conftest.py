@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +58,28 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def write_tar() -> Callable[..., Path]:
+    """A function that writes a tar of members, by name."""
+
+    def write(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
+        with tarfile.open(path, mode) as tar:
+            for name, data in members.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def ray() -> Iterator[Any]:
     """Workers of this machine, or the cluster of RAY_ADDRESS."""
     pytest.importorskip("ray", reason="needs regiontalk[scale]")
     from regiontalk.scale.ray_session import ray_session
 
+    # Ray's workers step back behind all else (nice 15), which on a busy machine takes minutes
+    os.environ.setdefault("RAY_worker_niceness", "0")
     session = ray_session(None, workers=2)
     try:
         session.__enter__()
@@ -75,6 +95,6 @@ def ray() -> Iterator[Any]:
 
 @pytest.fixture
 def workers(tiny_folder: Path) -> Any:
-    from regiontalk.scale.caption import Workers
+    from regiontalk.scale.workers import Workers
 
     return Workers.of(tiny_folder)

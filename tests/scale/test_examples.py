@@ -1,4 +1,4 @@
-"""The job files under examples/scale: Ray's own check of a runtime environment, and commands that our parser takes."""
+"""The job files under examples/scale: Ray's own check, KubeRay's fields, and commands that our parser takes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from regiontalk.cli.scale import app
 yaml = pytest.importorskip("yaml", reason="needs PyYAML")
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scale"
+SCHEMA = Path(__file__).with_name("kuberay_schema.yaml")
 
 
 def parse(command: str) -> dict[str, Any]:
@@ -38,11 +39,44 @@ def test_the_runtime_environment_of_a_ray_job() -> None:
     assert parse(command)["address"] == "auto"
 
 
-def test_the_manifest_of_kuberay() -> None:
-    manifest = yaml.safe_load(
-        (EXAMPLES / "kuberay_job.yaml").read_text(encoding="utf-8")
-    )
-    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayJob")
+@pytest.fixture
+def manifest() -> Any:
+    return yaml.safe_load((EXAMPLES / "kuberay_job.yaml").read_text(encoding="utf-8"))
+
+
+def problems(manifest: Any) -> list[str]:
+    """Where a manifest is not what KubeRay's definition asks for."""
+    jsonschema = pytest.importorskip("jsonschema", reason="needs regiontalk[scale]")
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(manifest)
+    return [".".join(map(str, error.absolute_path)) for error in errors]
+
+
+def test_the_manifest_fits_the_schema(manifest: Any) -> None:
+    assert problems(manifest) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        pytest.param("spec.rayClusterSpec.workers", 16, id="unknown field"),
+        pytest.param("spec.backoffLimit", "4", id="text for a number"),
+        pytest.param("spec.rayClusterSpec.headGroupSpec.rayStartParams.num-cpus", 0),
+        pytest.param("spec.rayClusterSpec.workerGroupSpecs.0.maxReplicas", None),
+        pytest.param("apiVersion", "ray.io/v1alpha1"),
+    ],
+)
+def test_the_schema_refuses(manifest: Any, path: str, value: Any) -> None:
+    *steps, last = path.split(".")
+    node = manifest
+    for step in steps:
+        node = node[int(step) if step.isdigit() else step]
+    node[last] = value
+    assert len(problems(manifest)) == 1
+
+
+def test_the_command_of_the_manifest(manifest: Any) -> None:
     options = parse(manifest["spec"]["entrypoint"])
     cluster = manifest["spec"]["rayClusterSpec"]
     cores = 0

@@ -13,13 +13,13 @@ pytest.importorskip("lancedb", reason="needs regiontalk[search]")
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import Added, PhotoIndex
-from regiontalk.scale.caption import Workers
 from regiontalk.scale.index import (
     IndexProgress,
     IndexSettings,
     IndexWorker,
     add_to_index,
 )
+from regiontalk.scale.workers import Workers
 
 
 @pytest.fixture
@@ -39,13 +39,16 @@ def paths_in(folder: Path) -> list[str]:
 def test_two_workers(
     ray: Any, workers: Workers, library: PhotoIndex, photos: Path, tmp_path: Path
 ) -> None:
-    def add(count: int) -> Added:
-        paths = [*paths_in(photos), "/odd\udcff.jpg"]
-        settings = IndexSettings(str(tmp_path / "index"), captions=1)
-        staff = replace(workers, count=count)
-        return add_to_index(library, paths, staff, settings, batch=2).report
+    import pyarrow as pa
 
-    first = add(2)
+    paths, settings = paths_in(photos), IndexSettings(str(tmp_path / "index"), 1)
+    first = add_to_index(
+        library,
+        [*paths, "/odd\udcff.jpg"],
+        replace(workers, count=2),
+        settings,
+        batch=2,
+    ).report
     assert (first.added, first.changed, first.unchanged) == (7, 0, 0)
     reasons = dict(first.failed)
     assert "its name is no text" in reasons["/odd\udcff.jpg"]
@@ -56,8 +59,9 @@ def test_two_workers(
     }
     assert len(library) == 7 and len(set(library.paths())) == 7
     (photos / "0.png").write_bytes((photos / "2.png").read_bytes())
-    second = add(1)
-    assert (second.added, second.changed, second.unchanged) == (0, 1, 6)
+    again = IndexWorker(workers, settings, library.known())
+    (second,) = again(pa.table({"path": paths})).to_pylist()
+    assert (second["added"], second["changed"], second["unchanged"]) == (0, 1, 6)
     assert len(library) == 7
 
 

@@ -21,9 +21,10 @@ from moto.server import ThreadedMotoServer
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.index.library import PhotoIndex
+from regiontalk.scale.caption import CaptionSettings
 from regiontalk.scale.output import Job, Output
-from regiontalk.scale.rows import CaptionSettings, Row
-from regiontalk.scale.sources import _load_files, _to_table, find_files
+from regiontalk.scale.rows import Row
+from regiontalk.scale.sources import _load_files, find_files, to_table
 from regiontalk.scale.storage import open_storage
 
 JOB = Job("tiny", "f" * 64, "parquet", CaptionSettings())
@@ -64,7 +65,7 @@ def test_photos(endpoint: str) -> None:
     assert [file.key for file in found] == [
         f"s3://bucket/photos/{name}" for name in ("a.jpg", "b.png", "below/c.jpg")
     ]
-    rows = _load_files(_to_table(found)).to_pylist()
+    rows = _load_files(to_table(found)).to_pylist()
     assert [values["data"] for values in rows] == [b"a.jpg", b"b.png", b"below/c.jpg"]
     assert len(find_files(address(endpoint, "bucket/photos/*.jpg"))) == 2
     assert len(find_files(address(endpoint, "bucket/photos/a.jpg"))) == 1
@@ -77,9 +78,9 @@ def test_an_output(endpoint: str) -> None:
     output = Output(uri)
     with output.lock():
         known = output.begin(JOB)
-        part = Output(uri).stage("run", [row("a"), row("b")], "parquet")
-        output.stage("run", [row("left behind")], "parquet")
-        assert output.commit(part, known, "parquet") == 2
+        part = Output(uri).stage("run", [row("a"), row("b")], JOB)
+        output.stage("run", [row("left behind")], JOB)
+        assert output.commit(part, known, JOB) == 2
         with (
             pytest.raises(BlockingIOError, match="its lock was renewed"),
             Output(uri).lock(),

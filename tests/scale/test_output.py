@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from regiontalk.scale.caption import CaptionSettings
 from regiontalk.scale.output import Job, Output
-from regiontalk.scale.rows import CaptionSettings, Row
+from regiontalk.scale.rows import Row
+from regiontalk.scale.snippets import SnippetSettings
 
 JOB = Job("tiny", "f" * 64, "parquet", CaptionSettings())
 
@@ -31,10 +34,10 @@ def test_a_part_counts_once_it_is_committed(tmp_path: Path, form: str) -> None:
     with output.lock():
         known = output.begin(job)
         assert len(known) == 0
-        first = output.stage("run", [row("a"), row("b")], form)
-        left = output.stage("run", [row("c")], form)
+        first = output.stage("run", [row("a"), row("b")], job)
+        left = output.stage("run", [row("c")], job)
         assert names(output) == []
-        assert output.commit(first, known, form) == 2
+        assert output.commit(first, known, job) == 2
         assert sorted(names(output)) == ["a", "b"] and len(known) == 2
     assert Path(left.staged).exists()  # as after kill -9
     again = Output(output.uri)
@@ -46,12 +49,10 @@ def test_a_part_counts_once_it_is_committed(tmp_path: Path, form: str) -> None:
 def test_doubles_are_left_out(tmp_path: Path) -> None:
     output = Output(str(tmp_path / "out"))
     known = output.begin(JOB)
-    first = output.stage("run", [row("a"), row("b")], "parquet")
-    twin = output.stage("run", [row("a"), row("b")], "parquet")
-    mixed = output.stage(
-        "run", [row("b"), row("b", "01"), row("c"), row("c")], "parquet"
-    )
-    assert [output.commit(part, known, "parquet") for part in (first, twin, mixed)] == [
+    first = output.stage("run", [row("a"), row("b")], JOB)
+    twin = output.stage("run", [row("a"), row("b")], JOB)
+    mixed = output.stage("run", [row("b"), row("b", "01"), row("c"), row("c")], JOB)
+    assert [output.commit(part, known, JOB) for part in (first, twin, mixed)] == [
         2,
         0,
         2,
@@ -67,9 +68,9 @@ def test_doubles_are_left_out(tmp_path: Path) -> None:
 
 def test_the_name_of_a_part_follows_from_its_photos(tmp_path: Path) -> None:
     output = Output(str(tmp_path))
-    one, other = (output.stage(run, [row("a")], "jsonl") for run in ("first", "second"))
+    one, other = (output.stage(run, [row("a")], JOB) for run in ("first", "second"))
     assert one.name == other.name and one.staged != other.staged
-    assert output.stage("first", [row("b")], "jsonl").name != one.name
+    assert output.stage("first", [row("b")], JOB).name != one.name
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,11 @@ def test_the_name_of_a_part_follows_from_its_photos(tmp_path: Path) -> None:
             "regions = 10, expected the same, got 3",
             id="settings",
         ),
+        pytest.param(
+            replace(JOB, settings=SnippetSettings()),
+            "holds captions, expected snippets",
+            id="another kind of rows",
+        ),
     ],
 )
 def test_an_output_of_another_job_is_refused(
@@ -96,6 +102,15 @@ def test_an_output_of_another_job_is_refused(
     Output(str(tmp_path)).begin(JOB)
     with pytest.raises(ValueError, match=message):
         Output(str(tmp_path)).begin(job)
+
+
+def test_an_output_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    Output(str(tmp_path)).begin(JOB)
+    path = tmp_path / "_job.json"
+    values = json.loads(path.read_text())
+    assert values.pop("rows") == "captions"
+    path.write_text(json.dumps(values))
+    Output(str(tmp_path)).begin(JOB)
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
@@ -128,12 +143,12 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("regiontalk.scale.output.encode", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        output.stage("run", [row("a")], "parquet")
+        output.stage("run", [row("a")], JOB)
     monkeypatch.undo()
-    part = output.stage("run", [row("a")], "parquet")
+    part = output.stage("run", [row("a")], JOB)
     os.unlink(part.staged)
     with pytest.raises(OSError, match="expected an output that all machines share"):
-        output.commit(part, known, "parquet")
+        output.commit(part, known, JOB)
     assert len(known) == 0
 
 

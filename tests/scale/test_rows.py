@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from regiontalk.scale.rows import CaptionSettings, Row, caption_rows, decode, encode
+from regiontalk.scale.caption import CaptionSettings, caption_rows
+from regiontalk.scale.rows import Row, decode, encode
 
 
 def png(color: tuple[int, int, int]) -> bytes:
@@ -53,11 +54,12 @@ def test_a_bad_photo_is_a_row(colors: Any, together: int) -> None:
 @pytest.mark.parametrize("form", ["parquet", "jsonl"])
 def test_there_and_back(colors: Any, form: str) -> None:
     rows = caption_rows(colors, PHOTOS, CaptionSettings(regions=2))
-    back = decode(encode(rows, form), form)
+    data = encode(rows, form, CaptionSettings().schema())
+    back = decode(data, form)
     names = back[0].keys()
     assert back == [{name: row[name] for name in names} for row in rows]
     assert {"photo", "sha256", "error", "caption", "regions"} <= set(names)
-    few = decode(encode(rows, form), form, ["photo", "sha256"])
+    few = decode(data, form, ["photo", "sha256"])
     assert few == [{"photo": row["photo"], "sha256": row["sha256"]} for row in rows]
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from regiontalk.scale.sources import (
     _load_column,
     _load_files,
     _load_tars,
-    _to_table,
     find_files,
     photo_table,
+    to_table,
 )
 
 
@@ -61,7 +60,7 @@ def test_a_block_of_files(photos: Path) -> None:
     odd = os.fsdecode(os.fsencode(photos) + b"/odd\xff.png")
     Path(odd).write_bytes(b"odd")
     files = [StoredFile("", odd), StoredFile("", f"{photos}/gone.png")]
-    rows = _load_files(_to_table(files)).to_pylist()
+    rows = _load_files(to_table(files)).to_pylist()
     assert [row["data"] for row in rows] == [b"odd", None]
     assert rows[0]["key"] == f"{photos}/odd\\xff.png" and rows[0]["error"] is None
     assert rows[1]["error"].startswith(
@@ -69,21 +68,22 @@ def test_a_block_of_files(photos: Path) -> None:
     )
 
 
-def make_tar(path: Path, mode: str, members: dict[str, bytes]) -> StoredFile:
-    with tarfile.open(path, mode) as tar:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return StoredFile("", str(path))
+@pytest.fixture
+def make_tar(write_tar: Callable[..., Path]) -> Callable[..., StoredFile]:
+    def make(path: Path, mode: str, members: dict[str, bytes]) -> StoredFile:
+        return StoredFile("", str(write_tar(path, members, mode)))
+
+    return make
 
 
 @pytest.mark.parametrize(("suffix", "mode"), [(".tar", "w"), (".tar.gz", "w:gz")])
-def test_a_tar(tmp_path: Path, suffix: str, mode: str) -> None:
+def test_a_tar(
+    tmp_path: Path, make_tar: Callable[..., StoredFile], suffix: str, mode: str
+) -> None:
     members = {"1.jpg": b"one", "1.json": b"{}", "folder/2.png": b"two", "_3.jpg": b""}
     file = make_tar(tmp_path / f"photos{suffix}", mode, members)
     assert file.kind == "tars"
-    rows = [row for table in _load_tars(_to_table([file])) for row in table.to_pylist()]
+    rows = [row for table in _load_tars(to_table([file])) for row in table.to_pylist()]
     assert [(row["key"], row["data"]) for row in rows] == [
         (f"{file.path}/1.jpg", b"one"),
         (f"{file.path}/folder/2.png", b"two"),
@@ -102,7 +102,10 @@ def test_a_tar(tmp_path: Path, suffix: str, mode: str) -> None:
     ],
 )
 def test_a_broken_tar_says_so_once(
-    tmp_path: Path, size: int, noise_at: int | None
+    tmp_path: Path,
+    make_tar: Callable[..., StoredFile],
+    size: int,
+    noise_at: int | None,
 ) -> None:
     file = make_tar(tmp_path / "a.tar", "w", {"1.jpg": b"x" * 700, "2.jpg": b"y" * 700})
     os.truncate(file.path, size)
@@ -110,10 +113,11 @@ def test_a_broken_tar_says_so_once(
         with open(file.path, "r+b") as stream:
             stream.seek(noise_at)
             stream.write(b"noise" * 50)
-    rows = [row for table in _load_tars(_to_table([file])) for row in table.to_pylist()]
+    rows = [row for table in _load_tars(to_table([file])) for row in table.to_pylist()]
     assert [row["data"] for row in rows[:-1]] == ([b"x" * 700] if size > 1000 else [])
     assert rows[-1]["key"] == file.path and rows[-1]["data"] is None
-    assert "expected a whole tar" in rows[-1]["error"]
+    where = "after 1.jpg" if size > 1000 else "at its first member"
+    assert f"cut short {where}, expected a whole tar" in rows[-1]["error"]
 
 
 def test_a_column_of_photos() -> None:
@@ -132,8 +136,8 @@ def test_a_column_of_photos() -> None:
 
 
 def test_finished_photos_are_passed_over() -> None:
-    from regiontalk.scale.caption import with_hashes
     from regiontalk.scale.identities import digests, identity
+    from regiontalk.scale.job import with_hashes
 
     table = photo_table(["a", "b", "c"], [b"1", b"2", None], [None, None, "c: gone"])
     rows = with_hashes(table).to_pylist()

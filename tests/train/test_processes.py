@@ -6,7 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,19 +41,24 @@ optimiser = {steps = 2, checkpoint_every = 1}
 """
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def launch(
     arguments: Sequence[str], count: int = 2
 ) -> list[subprocess.CompletedProcess[str]]:
     """Start so many processes that find each other, as a launcher does; what each has left."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     together = {
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
         "OMP_NUM_THREADS": "1",
     }
-    together |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    together |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = [
         subprocess.Popen(
             [sys.executable, *arguments],
@@ -103,6 +110,48 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
     )
     length = sum(float(one[key].float().square().sum()) for key in one)
     assert (distance / length) ** 0.5 < 1e-2
+
+
+def test_accelerate_launch_is_killed_and_one_process_goes_on(
+    toy_folder: Path, tmp_path: Path
+) -> None:
+    """The command of docs/scale.md itself; all that it started dies in the second stage, after a checkpoint."""
+    pytest.importorskip("accelerate")
+    import psutil  # which Accelerate needs
+
+    config, out = tmp_path / "tiny.toml", tmp_path / "out"
+    # long enough to be killed before its end: every step writes
+    config.write_text(RECIPE.replace("{steps = 2,", "{steps = 60,"))
+    arguments = ["train", "all", str(config), "--data", str(toy_folder)]
+    arguments += ["--out", str(out)]
+    launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no"]
+    launcher += ["--dynamo_backend", "no", "--main_process_port", str(free_port())]
+    words = [sys.executable, "-m", *launcher, "-m", "regiontalk", *arguments]
+    log = tmp_path / "log.txt"
+    with log.open("wb") as file:
+        launched = psutil.Popen(
+            words,
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    while not (out / "generate" / "checkpoint.safetensors").exists():
+        assert launched.poll() is None, log.read_text()
+        time.sleep(0.01)
+    everyone = [launched, *launched.children(recursive=True)]
+    for process in everyone:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(everyone)
+    assert not (out / "model").exists()
+    assert log.read_text().count("stage align: 4 steps") == 1, "one process speaks"
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    lines = (out / "log.txt").read_text()
+    assert lines.count("step 4/4") == 1, "a finished stage is only loaded"
+    assert lines.count("step 1/60") == 1 and lines.count("step 60/60") == 1
+    assert load_file(out / "model" / "model.safetensors")
 
 
 def test_one_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
