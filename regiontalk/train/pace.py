@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from regiontalk.model.region_model import RegionModel
-from regiontalk.records import Example
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
@@ -22,6 +21,8 @@ from regiontalk.train.watch import JUDGEMENTS
 
 Measured = TypeVar("Measured")
 SAMPLE = 16  # photos that are timed
+MEMORY_SAMPLE = 64  # and photos of the memory
+PROPOSER_SHARE = 1.2  # a photo's share of a step of the proposals in the seconds that its features take
 END_SHARE = 8.0  # judgements of the generator that calibration and the page of before and after take, about
 
 
@@ -36,16 +37,27 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
         sample = _sample_run(run, Path(folder))
         features, feature_seconds = _timed(lambda: sample.features(model, "generate"))
         photo = feature_seconds / len(sample.examples)
-        seconds = {"features": photo * (len(run.examples) + len(run.dev))}
-        seconds |= _stages_seconds(
-            run, sample.examples, copy.deepcopy(model), features, photo
-        )
+        seconds = _proposer_seconds(run, photo)
+        seconds["features"] = photo * (len(run.examples) + len(run.dev))
+        if run.memory is not None:
+            _, memory_seconds = _timed(sample.held)
+            seconds["memory"] = memory_seconds * len(run.memory) / MEMORY_SAMPLE
+        seconds |= _stages_seconds(run, sample, copy.deepcopy(model), features, photo)
     return seconds
+
+
+def _proposer_seconds(run: Run, photo: float) -> dict[str, float]:
+    """Seconds of the stage of the proposals, where there is one: it runs the backbone on every photo of a step."""
+    proposer = run.recipe.proposer
+    if proposer is None:
+        return {}
+    photos = proposer.batch * proposer.optimiser.steps
+    return {"proposer": photos * photo * PROPOSER_SHARE}
 
 
 def _stages_seconds(
     run: Run,
-    examples: Sequence[Example],
+    sample: Run,
     model: RegionModel,
     features: FrozenFeatures,
     photo: float,
@@ -54,42 +66,58 @@ def _stages_seconds(
 
     Args:
         run: as it is planned.
-        examples: the sample.
+        sample: of its photos and of its memory.
         model: which takes a few steps, without an update.
         features: of the sample's photos.
         photo: seconds that a photo's features take.
     """
     seconds: dict[str, float] = {}
+    examples, kept = sample.examples, sample.held()
     count = len(examples)
     samples = min(DEV_PHOTOS, len(run.dev)) / count  # as many as a judgement reads
     align, generate = run.recipe.align, run.recipe.generate
     if isinstance(align, AlignConfig):
         aligning = AlignTerms.of_examples(model, align, examples, features)
         step = _step_seconds(aligning, model.aligner)
+        held = 0.0
+        if kept is not None:
+            held = _step_seconds(
+                lambda step: {"kept": kept.align_loss(model.aligner, step)},
+                model.aligner,
+            )
         _, judge = _timed(align_judge(aligning))
-        seconds["align"] = _stage_seconds(align, step, count, judge * samples)
+        seconds["align"] = _stage_seconds(align, step / count, held, judge * samples)
     if isinstance(generate, GenerateConfig):
         captioning = GenerateTerms.of_examples(model, generate, examples, features)
         step = _step_seconds(captioning, model.generator)
+        held = 0.0
+        if kept is not None:
+            held = _step_seconds(
+                lambda step: {"kept": kept.generate_loss(model, step)}, model.generator
+            )
         _, judge = _timed(
             generate_judge(captioning, [example.captions for example in examples])
         )
-        seconds["generate"] = _stage_seconds(generate, step, count, judge * samples)
+        seconds["generate"] = _stage_seconds(
+            generate, step / count, held, judge * samples
+        )
         seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
     return seconds
 
 
 def _stage_seconds(
-    config: AlignConfig | GenerateConfig, step: float, photos: int, judgement: float
+    config: AlignConfig | GenerateConfig, photo: float, held: float, judgement: float
 ) -> float:
-    """Seconds of a stage, given those of a step on so many photos and of a judgement."""
-    return (
-        step * config.batch / photos * config.optimiser.steps + judgement * JUDGEMENTS
-    )
+    """Seconds of a stage, given those of a photo in a step, of the memory in a step and of a judgement."""
+    step = photo * config.batch + held
+    return step * config.optimiser.steps + judgement * JUDGEMENTS
 
 
 def _sample_run(run: Run, out: Path) -> Run:
-    """A silent run of the first photos in another folder."""
+    """A silent run of the first photos, and of the first of the memory, in another folder."""
+    memory = run.memory
+    if memory is not None:
+        memory = memory.take(MEMORY_SAMPLE)
     return Run(
         recipe=run.recipe,
         data=[],
@@ -97,6 +125,8 @@ def _sample_run(run: Run, out: Path) -> Run:
         log=lambda line: None,
         examples=run.examples[:SAMPLE],
         device=str(run.device),
+        base=run.base,
+        memory=memory,
     )
 
 
