@@ -2,7 +2,7 @@
 
     python benchmarks/own_photos.py --sizes 50 300 3000 --out runs/own
     python benchmarks/own_photos.py --sizes 300 --weights BACKBONE.safetensors --out runs/own_from_nothing
-    python benchmarks/own_photos.py --memory regiontalk/models/mini --data DATA DATA/coco_more
+    python benchmarks/own_photos.py --memory regiontalk/models/mini --data DATA DATA/coco_more --photos 1000 500
 
 For each size it trains with ``regiontalk train FOLDER --out MODEL`` and prints minutes (by the
 clock and of the processor) beside those that the plan foretold and, on 100 other screens, R@1,
@@ -41,7 +41,7 @@ from regiontalk.train.photos import PictureStore
 
 TEST_SEED, TRAIN_SEED = 900_000, 1_000
 TEST_SCREENS = 100
-MEMORY_PHOTOS, MEMORY_BOXES, MEMORY_COMPONENTS = 2000, 2, 256
+MEMORY_BOXES, MEMORY_COMPONENTS = 2, 256
 R1_SENTENCE, R1_PHOTO = "R@1 photo to sentence", "R@1 sentence to photo"
 CIDER, RIGHT = "CIDEr-D", "words right on true boxes"
 
@@ -103,11 +103,12 @@ def train(folder: Path, model: Path, options: Sequence[str]) -> Trained:
     )
 
 
-def write_memory(folders: Sequence[Path], model_folder: Path) -> None:
-    """The memory of a model, from training photos spread over data sets, as many of each."""
-    count = MEMORY_PHOTOS // len(folders)
+def write_memory(
+    folders: Sequence[Path], counts: Sequence[int], model_folder: Path
+) -> None:
+    """The memory of a model, from so many training photos of each data set, spread over it."""
     chosen: list[Example] = []
-    for folder in folders:
+    for folder, count in zip(folders, counts, strict=True):
         examples, _ = read_split(folder, "train")
         chosen += examples[:: max(1, len(examples) // count)][:count]
     model = RegionModel.from_folder(resolve_model(model_folder))
@@ -129,7 +130,7 @@ def main() -> None:
     """Train and print."""
     arguments = parse_arguments()
     if arguments.memory is not None:
-        write_memory(arguments.data, arguments.memory)
+        write_memory(arguments.data, arguments.photos, arguments.memory)
         return
     options = ["--start", arguments.start]
     if arguments.weights is not None:
@@ -160,6 +161,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="of a backbone, from nothing")
     parser.add_argument("--memory", type=Path, metavar="MODEL")
     parser.add_argument("--data", type=Path, nargs="+", help="of the memory")
+    parser.add_argument("--photos", type=int, nargs="+", help="of each DATA")
     return parser.parse_args()
 
 
