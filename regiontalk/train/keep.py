@@ -34,10 +34,9 @@ Module = TypeVar("Module", bound=nn.Module)
 MEMORY = "memory.safetensors"  # beside a model's four files, where it has one
 KEPT_PHOTOS = 20  # of the memory in a step
 TOGETHER = 64
-WEIGHT = 1.0
-# of the way from the start model's weights to the learnt ones; on 300 screens 93 % of the words on boxes are right and
-# everyday figures keep 94 to 95 % (docs/notebook.md)
-SHARE = 0.75
+WEIGHT = 4.0  # of the loss on the memory; 1 forgets twice as much for the same words on boxes
+# of the way from the start model's weights to the learnt ones (docs/notebook.md)
+SHARE = 0.9
 
 
 @dataclass(frozen=True)
