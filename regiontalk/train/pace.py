@@ -16,6 +16,7 @@ from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
+from regiontalk.train.loop import OptimiserConfig, make_optimiser
 from regiontalk.train.run import Run
 from regiontalk.train.watch import JUDGEMENTS
 
@@ -67,7 +68,7 @@ def _stages_seconds(
     Args:
         run: as it is planned.
         sample: of its photos and of its memory.
-        model: which takes a few steps, without an update.
+        model: which takes a few steps that change nothing.
         features: of the sample's photos.
         photo: seconds that a photo's features take.
     """
@@ -78,7 +79,7 @@ def _stages_seconds(
     align, generate = run.recipe.align, run.recipe.generate
     if isinstance(align, AlignConfig):
         aligning = AlignTerms.of_examples(model, align, examples, features)
-        step = _step_seconds(aligning, model.aligner)
+        step = _step_seconds(aligning, model.aligner, align.optimiser)
         held = 0.0
         if kept is not None:
             held = _step_seconds(
@@ -86,10 +87,10 @@ def _stages_seconds(
                 model.aligner,
             )
         _, judge = _timed(align_judge(aligning))
-        seconds["align"] = _stage_seconds(align, step / count, held, judge * samples)
+        seconds["align"] = _stage_seconds(align, count, step, held, judge * samples)
     if isinstance(generate, GenerateConfig):
         captioning = GenerateTerms.of_examples(model, generate, examples, features)
-        step = _step_seconds(captioning, model.generator)
+        step = _step_seconds(captioning, model.generator, generate.optimiser)
         held = 0.0
         if kept is not None:
             held = _step_seconds(
@@ -99,18 +100,31 @@ def _stages_seconds(
             generate_judge(captioning, [example.captions for example in examples])
         )
         seconds["generate"] = _stage_seconds(
-            generate, step / count, held, judge * samples
+            generate, count, step, held, judge * samples
         )
         seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
     return seconds
 
 
 def _stage_seconds(
-    config: AlignConfig | GenerateConfig, photo: float, held: float, judgement: float
+    config: AlignConfig | GenerateConfig,
+    sampled: int,
+    step: float,
+    held: float,
+    judgement: float,
 ) -> float:
-    """Seconds of a stage, given those of a photo in a step, of the memory in a step and of a judgement."""
-    step = photo * config.batch + held
-    return step * config.optimiser.steps + judgement * JUDGEMENTS
+    """Seconds of a stage.
+
+    Args:
+        config: its own.
+        sampled: photos of the sample, of which a step takes a batch or all.
+        step: seconds of a step on them.
+        held: seconds of the memory in a step.
+        judgement: seconds of a judgement.
+    """
+    photo = step / min(config.batch, sampled)
+    seconds = photo * config.batch + held
+    return seconds * config.optimiser.steps + judgement * JUDGEMENTS
 
 
 def _sample_run(run: Run, out: Path) -> Run:
@@ -131,15 +145,29 @@ def _sample_run(run: Run, out: Path) -> Run:
 
 
 def _step_seconds(
-    terms: Callable[[int], Mapping[str, torch.Tensor]], module: torch.nn.Module
+    terms: Callable[[int], Mapping[str, torch.Tensor]],
+    module: torch.nn.Module,
+    config: OptimiserConfig | None = None,
 ) -> float:
-    """Seconds of a step on the sample; the first, which warms up, is not counted."""
+    """Seconds of a step on the sample; the first, which warms up, is not counted.
+
+    Args:
+        terms: of a step.
+        module: what learns; its weights stay as they are.
+        config: of the optimiser, whose work is counted too; None leaves it out.
+    """
     module.train()
+    still = None
+    if config is not None:
+        none = {"learning_rate": 1e-12, "backbone_learning_rate": 0.0}
+        still = make_optimiser(module, config.model_copy(update=none))
 
     def step(number: int) -> None:
         losses = terms(number)
         if losses:
             torch.autograd.backward([torch.stack(list(losses.values())).sum()])
+        if still is not None:
+            still.step()
         module.zero_grad(set_to_none=True)
 
     step(0)
