@@ -1,19 +1,23 @@
 """Your own photos, measured: screens drawn by code, which `mini` has never seen, before and after, for several sizes.
 
     python benchmarks/own_photos.py --sizes 50 300 3000 --out runs/own
-    python benchmarks/own_photos.py --memory DATA regiontalk/models/mini
+    python benchmarks/own_photos.py --sizes 300 --weights BACKBONE.safetensors --out runs/own_from_nothing
+    python benchmarks/own_photos.py --memory regiontalk/models/mini --data DATA DATA/coco_more --photos 1000 500
 
 For each size it trains with ``regiontalk train FOLDER --out MODEL`` and prints minutes (by the
-clock and of the processor) and, on 100 other screens, R@1, CIDEr-D and the share of true boxes
-whose words are right, of ``mini`` and of the new model. ``--memory`` writes the memory of everyday
-photos that keeps ``mini`` from forgetting, from the training photos of DATA.
+clock and of the processor) beside those that the plan foretold and, on 100 other screens, R@1,
+CIDEr-D and the share of true boxes whose words are right, of ``mini`` and of the new model, which
+begins with a backbone alone where its ``--weights`` are given. ``--memory`` writes the memory of
+everyday photos that keeps a model from forgetting, from the training photos of all DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from typer.testing import CliRunner
 
@@ -30,18 +34,20 @@ from regiontalk.evaluate.result import Interval
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.train.features import freeze_features
 from regiontalk.train.keep import MEMORY, Memory
 from regiontalk.train.photos import PictureStore
 
 TEST_SEED, TRAIN_SEED = 900_000, 1_000
 TEST_SCREENS = 100
-MEMORY_PHOTOS, MEMORY_BOXES, MEMORY_COMPONENTS = 2000, 2, 256
+MEMORY_BOXES, MEMORY_COMPONENTS = 2, 256
+R1_SENTENCE, R1_PHOTO = "R@1 photo to sentence", "R@1 sentence to photo"
+CIDER, RIGHT = "CIDEr-D", "words right on true boxes"
 
 
-def measure(model: str, folder: Path) -> str:
-    """The figures of a model on the screens of a folder, in one line."""
-    examples, _ = read_folder(folder)
+def measure(model: str, examples: Sequence[Example]) -> dict[str, float]:
+    """The figures of a model on photos, in per cent."""
     photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples, keep=True)
     retrieval = evaluate_retrieval(photos, resamples=1).figures
     captions = evaluate_captions(photos, resamples=1).figures["model"]
@@ -50,25 +56,61 @@ def measure(model: str, folder: Path) -> str:
         for item in describe_boxes(photos, None)
     ]
     figures = {
-        "R@1 photo to sentence": retrieval["photo to sentence"]["R@1"],
-        "R@1 sentence to photo": retrieval["sentence to photo"]["R@1"],
-        "CIDEr-D": captions["CIDEr-D"],
+        R1_SENTENCE: retrieval["photo to sentence"]["R@1"],
+        R1_PHOTO: retrieval["sentence to photo"]["R@1"],
+        CIDER: captions["CIDEr-D"],
+        RIGHT: sum(map(bool, verdicts)) / max(1, len(verdicts)),
     }
     values = {
         name: value.value if isinstance(value, Interval) else value
         for name, value in figures.items()
     }
-    right = sum(bool(verdict) for verdict in verdicts) / max(1, len(verdicts))
-    parts = [f"{name} {100 * (value or 0):.1f}" for name, value in values.items()]
-    return ", ".join(
-        [*parts, f"words right on {100 * right:.1f} % of {len(verdicts)} true boxes"]
+    return {name: round(100 * (value or 0), 1) for name, value in values.items()}
+
+
+def in_words(figures: Mapping[str, float]) -> str:
+    """Figures in one line."""
+    return ", ".join(f"{name} {value}" for name, value in figures.items())
+
+
+class Trained(NamedTuple):
+    """What a training took.
+
+    Attributes:
+        minutes: by the clock.
+        cpu_minutes: of the processor.
+        planned: the line in which the plan foretold the time.
+    """
+
+    minutes: float
+    cpu_minutes: float
+    planned: str
+
+
+def train(folder: Path, model: Path, options: Sequence[str]) -> Trained:
+    """``regiontalk train FOLDER --out MODEL``, in this process."""
+    started, cpu = time.perf_counter(), time.process_time()
+    result = CliRunner().invoke(
+        app, ["train", str(folder), "--out", str(model), *options]
+    )
+    if result.exit_code:
+        raise SystemExit(result.output)
+    planned = next(line for line in result.stderr.splitlines() if "plan: about" in line)
+    return Trained(
+        (time.perf_counter() - started) / 60,
+        (time.process_time() - cpu) / 60,
+        planned.partition("plan: ")[2],
     )
 
 
-def write_memory(data: Path, model_folder: Path) -> None:
-    """The memory of a model, from training photos spread over a data set."""
-    examples, _ = read_split(data, "train")
-    chosen = examples[:: max(1, len(examples) // MEMORY_PHOTOS)][:MEMORY_PHOTOS]
+def write_memory(
+    folders: Sequence[Path], counts: Sequence[int], model_folder: Path
+) -> None:
+    """The memory of a model, from so many training photos of each data set, spread over it."""
+    chosen: list[Example] = []
+    for folder, count in zip(folders, counts, strict=True):
+        examples, _ = read_split(folder, "train")
+        chosen += examples[:: max(1, len(examples) // count)][:count]
     model = RegionModel.from_folder(resolve_model(model_folder))
     features = freeze_features(
         model.extractor.eval(),
@@ -88,35 +130,38 @@ def main() -> None:
     """Train and print."""
     arguments = parse_arguments()
     if arguments.memory is not None:
-        write_memory(*arguments.memory)
+        write_memory(arguments.data, arguments.photos, arguments.memory)
         return
+    options = ["--start", arguments.start]
+    if arguments.weights is not None:
+        options = ["--weights", str(arguments.weights)]
     test = arguments.out / "test"
     write_screens(TEST_SCREENS, TEST_SEED, test)
-    print(f"before: {measure(arguments.start, test)}", flush=True)
+    examples, _ = read_folder(test)
+    print(f"{arguments.start}: {in_words(measure(arguments.start, examples))}")
     for size in arguments.sizes:
         folder, model = arguments.out / f"screens{size}", arguments.out / f"model{size}"
         write_screens(size, TRAIN_SEED, folder)
-        started, cpu = time.perf_counter(), time.process_time()
-        result = CliRunner().invoke(
-            app, ["train", str(folder), "--out", str(model), "--start", arguments.start]
-        )
-        if result.exit_code:
-            raise SystemExit(result.output)
-        minutes = (time.perf_counter() - started) / 60
-        cpu_minutes = (time.process_time() - cpu) / 60
+        trained = train(folder, model, options)
         print(
-            f"{size} screens: {minutes:.1f} minutes, {cpu_minutes:.1f} of the processor"
+            f"{size} screens: {trained.minutes:.1f} minutes, {trained.cpu_minutes:.1f} of the processor; "
+            f"the plan said {trained.planned}"
         )
-        print(f"after: {measure(str(model), test)}", flush=True)
+        print(f"after: {in_words(measure(str(model), examples))}", flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 3000])
     parser.add_argument("--out", type=Path, default=Path("runs/own"))
     parser.add_argument("--start", default="mini")
-    parser.add_argument("--memory", type=Path, nargs=2, metavar=("DATA", "MODEL"))
+    parser.add_argument("--weights", type=Path, help="of a backbone, from nothing")
+    parser.add_argument("--memory", type=Path, metavar="MODEL")
+    parser.add_argument("--data", type=Path, nargs="+", help="of the memory")
+    parser.add_argument("--photos", type=int, nargs="+", help="of each DATA")
     return parser.parse_args()
 
 

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from regiontalk.evaluate.suite import Timed
+    from regiontalk.model.config import ModelConfig
     from regiontalk.model.region_model import RegionModel
     from regiontalk.train.keep import Memory
     from regiontalk.train.own import OwnPhotos
     from regiontalk.train.run import Run
 
 CURVES = "curve_{}.svg"
+STAGES = ("proposer", "align", "generate")
+SIZES_FROM = "mini"  # whose sizes a model has that begins with a backbone alone
+
+
+class Beginning(NamedTuple):
+    """Where learning begins: a model that goes on learning, or the weights of a backbone and nothing else.
+
+    Attributes:
+        start: the model; None begins with the backbone.
+        weights: of the backbone, a file.
+        published: download them instead.
+    """
+
+    start: str | None
+    weights: Path | None = None
+    published: bool = False
+
+    def __str__(self) -> str:
+        return self.start or "the backbone's weights"
 
 
 def train_own(
     folder: Path,
     out: Path,
     *,
-    start: str,
+    beginning: Beginning,
     device: str,
     limit: int | None,
     journal: Callable[[Path], Callable[[str], None]],
@@ -34,7 +55,7 @@ def train_own(
     Args:
         folder: the photos.
         out: becomes the model's folder.
-        start: the model that goes on learning.
+        beginning: where learning begins.
         device: where torch computes.
         limit: keeps the first training photos only.
         journal: gives a function that tells a line and keeps it in a folder's ``log.txt``.
@@ -50,14 +71,17 @@ def train_own(
     from regiontalk.train.own import plan_recipe, read_own, summary
     from regiontalk.train.run import Run
 
-    base, memory = _load_start(start)
+    base = memory = None
+    if beginning.start is not None:
+        base, memory = _load_start(beginning.start)
     early: list[str] = []
     photos = read_own(folder, early.append)  # before any folder is made
     run_folder = out / RUN_FOLDER
     log = journal(run_folder)
     for line in early:
         log(line)
-    recipe = plan_recipe(base.config, photos, out.resolve().name)
+    sizes = _default_sizes() if base is None else base.config
+    recipe = plan_recipe(sizes, photos, out.resolve().name, is_new=base is None)
     run = Run(
         recipe=recipe,
         data=folder,
@@ -70,13 +94,16 @@ def train_own(
         base=base,
         memory=memory,
     )
-    model = run.build(None, None)
-    if memory is None:
-        log(f"{start} has no memory of what it knows: expect it to forget some of that")
+    model = run.build(None, beginning.weights, beginning.published)
+    if base is not None and memory is None:
+        log(
+            f"{beginning} has no memory of what it knows: expect it to forget some of that"
+        )
     log(summary(photos))
-    _tell_plan(run, model, start, log)
+    _tell_plan(run, model, beginning, log)
+    before = base or copy.deepcopy(model).eval()
     _learn(run, model, goes_back=memory is not None)
-    _finish(run, model, base, photos, folder, out, start)
+    _finish(run, model, before, photos, folder, out, beginning)
 
 
 def _learn(run: Run, model: RegionModel, *, goes_back: bool) -> None:
@@ -84,8 +111,9 @@ def _learn(run: Run, model: RegionModel, *, goes_back: bool) -> None:
     from regiontalk.train.keep import mix_weights
 
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    for stage in ("align", "generate"):
-        run.stage(stage, model)
+    for stage in STAGES:
+        if getattr(run.recipe, stage) is not None:
+            run.stage(stage, model)
     if goes_back:
         mix_weights(model, before)
 
@@ -112,20 +140,32 @@ def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
     return base, memory
 
 
+def _default_sizes() -> ModelConfig:
+    """The sizes of a model that begins with a backbone alone."""
+    from regiontalk.model.config import ModelConfig
+    from regiontalk.model.hub import resolve_model
+    from regiontalk.model.storage import open_folder
+
+    config, _ = open_folder(resolve_model(SIZES_FROM), ModelConfig)
+    return config
+
+
 def _tell_plan(
-    run: Run, model: RegionModel, start: str, log: Callable[[str], None]
+    run: Run, model: RegionModel, beginning: Beginning, log: Callable[[str], None]
 ) -> None:
     """What will be done, and how long it will take at most."""
     from regiontalk.train.pace import predict_seconds
 
     seconds = predict_seconds(run, model)
     recipe = run.recipe
-    for name in ("align", "generate"):
+    for name in STAGES:
         stage = getattr(recipe, name)
+        if stage is None:
+            continue
         optimiser = stage.optimiser
         log(
             f"plan: {name}, up to {optimiser.epochs:g} epochs of {len(run.examples)} photos in batches of "
-            f"{stage.batch} = {optimiser.steps} steps, from {start}; stops early where nothing improves"
+            f"{stage.batch} = {optimiser.steps} steps, from {beginning}; stops early where nothing improves"
         )
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     log(f"plan: about {_minutes(sum(seconds.values()))} at most ({parts})")
@@ -138,11 +178,11 @@ def _minutes(seconds: float) -> str:
 def _finish(
     run: Run,
     model: RegionModel,
-    base: RegionModel,
+    before: RegionModel,
     photos: OwnPhotos,
     folder: Path,
     out: Path,
-    start: str,
+    beginning: Beginning,
 ) -> None:
     """Confidences, the model's folder, the page, and what to do with them."""
     from regiontalk.train.background import GAIN
@@ -162,14 +202,14 @@ def _finish(
     ]
     settle_photo_check(model, vectors, log)
     calibrate(model, photos.dev, log)
-    compared = before_and_after(base, model, photos.dev)
+    compared = before_and_after(before, model, photos.dev)
     write_gain(run.out / GAIN, compared)
     _draw(run, compared.results, folder, out)
     card = own_card(
         run.recipe,
         data=folder.name,
         photos=len(run.examples),
-        start=start,
+        start=str(beginning),
         figures=compared.lines,
         dev=len(photos.dev),
     )

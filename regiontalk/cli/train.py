@@ -13,6 +13,7 @@ import typer
 from regiontalk.files import locked
 
 if TYPE_CHECKING:
+    from regiontalk.cli.own_photos import Beginning
     from regiontalk.train.recipe import Recipe
     from regiontalk.train.run import Run
 
@@ -69,7 +70,9 @@ Out = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        "--weights", metavar="FILE", help="Local weights of the backbone, safetensors."
+        "--weights",
+        metavar="FILE",
+        help="Local weights of the backbone, safetensors; of a folder, the model begins with them and nothing else.",
     ),
 ]
 Published = Annotated[
@@ -150,8 +153,6 @@ def train(
     if config is None and not _is_stage(stage):
         options_of_recipes = {
             "--data": data,
-            "--weights": weights,
-            "--published": published,
             "--detector": detector,
             "--vectors": vectors,
             "--features": features,
@@ -159,7 +160,8 @@ def train(
             "--sentences": sentences,
         }
         _refuse_options(options_of_recipes, stage)
-        _train_own(Path(stage), out, start or "mini", device, limit, threads)
+        beginning = _own_beginning(start, weights, published)
+        _train_own(Path(stage), out, beginning, device, limit, threads)
         return
     config = _checked_config(config, stage)
     beginnings = _count_beginnings(weights, published, start)
@@ -347,10 +349,30 @@ def _silent(line: str) -> None:
     """The log of a process that is not the main one."""
 
 
+def _own_beginning(
+    start: str | None, weights: Path | None, published: bool
+) -> Beginning:
+    """Where a model of your own photos begins: mini, unless something else is named.
+
+    Raises:
+        ValueError: two things are named.
+    """
+    from regiontalk.cli.own_photos import Beginning
+
+    beginnings = _count_beginnings(weights, published, start)
+    if beginnings > 1:
+        raise ValueError(
+            "--weights, --published and --start exclude each other: the model has one beginning"
+        )
+    if not beginnings:
+        start = "mini"
+    return Beginning(start, weights, published)
+
+
 def _train_own(
     folder: Path,
     out: Path,
-    start: str,
+    beginning: Beginning,
     device: str,
     limit: int | None,
     threads: int | None,
@@ -369,7 +391,7 @@ def _train_own(
         train_own(
             folder,
             out,
-            start=start,
+            beginning=beginning,
             device=device,
             limit=limit,
             journal=lambda path: open_journals.enter_context(_journal(path)),

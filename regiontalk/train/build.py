@@ -172,5 +172,5 @@ def _grow(inputs: Inputs, base: RegionModel) -> RegionModel:
     model = grow_model(base, vocabulary, texts)
     update = {"name": recipe.name, "decoding": recipe.decoding}
     model.config = model.config.model_copy(update=update)
-    hold_old_rows(model, len(base.vocabulary))
+    hold_old_rows(model, len(base.vocabulary), texts)
     return model.eval()

@@ -129,14 +129,36 @@ def _neighbours(word: str, old: Vocabulary, texts: Sequence[str]) -> Counter[int
     return counts
 
 
-def hold_old_rows(model: RegionModel, old_count: int) -> None:
-    """Let only the new rows of the aligner's embedding learn: old words keep what other sentences say of them."""
+def hold_old_rows(model: RegionModel, old_count: int, texts: Sequence[str]) -> None:
+    """Let rows of words learn only where the texts teach them something.
+
+    Of the aligner's embedding these are the rows of new words: old ones keep what other sentences say
+    of them. Of the generator's output they are the rows of the words in the texts: an optimiser that
+    scales every gradient (Adam) would push all others down as fast as it lifts these, and a word that
+    no memory holds up would never be said again.
+
+    Args:
+        model: grown.
+        old_count: words of the start model.
+        texts: that are learnt.
+    """
     if old_count >= len(model.vocabulary):
         model.aligner.words.embed.weight.requires_grad_(False)
-        return
-    mask = torch.zeros(len(model.vocabulary), 1)
-    mask[old_count:] = 1.0
-    weight: Any = model.aligner.words.embed.weight
+    else:
+        is_new = torch.arange(len(model.vocabulary)) >= old_count
+        _learn_rows(model.aligner.words.embed.weight, is_new)
+    is_taught = torch.zeros(len(model.vocabulary), dtype=torch.bool)
+    is_taught[: len(SPECIAL)] = True
+    for text in texts:
+        is_taught[model.vocabulary.encode(text)] = True
+    output = model.generator.output
+    for weight in (output.weight, output.bias):
+        _learn_rows(weight, is_taught)
+
+
+def _learn_rows(weight: Any, rows: Tensor) -> None:
+    """Let only some rows (V,) of a weight learn; True = learns."""
+    mask = rows.view(-1, *[1] * (weight.ndim - 1)).float()
     weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 

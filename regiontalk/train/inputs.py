@@ -181,11 +181,16 @@ class Inputs:
             terms: of a stage.
             loss: how far the model has moved from the memory in a step.
         """
-        if self.memory is None or self.base is None:
+        held = self.held()
+        if held is None:
             return terms
-        held = self._held or Kept(self.memory, self.base)
-        self._held = held
         return with_kept(terms, lambda step: loss(held, step), WEIGHT)
+
+    def held(self) -> Kept | None:
+        """The memory with what the base says of it, computed when first needed; None where there is none."""
+        if self._held is None and self.memory is not None and self.base is not None:
+            self._held = Kept(self.memory, self.base)
+        return self._held
 
 
 def read_folders(folders: Sequence[Path], log: Log) -> list[Example]:

@@ -10,9 +10,11 @@ places in the space that regions and words share (Li and Hoiem, Learning without
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -28,13 +30,13 @@ from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.sentences import teacher_words
 
+Module = TypeVar("Module", bound=nn.Module)
 MEMORY = "memory.safetensors"  # beside a model's four files, where it has one
 KEPT_PHOTOS = 20  # of the memory in a step
 TOGETHER = 64
-WEIGHT = 1.0
-# of the way from the start model's weights to the learnt ones; on 300 screens 93 % of the words on boxes are right and
-# everyday figures keep 94 to 95 % (docs/notebook.md)
-SHARE = 0.75
+WEIGHT = 4.0  # of the loss on the memory; 1 forgets twice as much for the same words on boxes
+# of the way from the start model's weights to the learnt ones (docs/notebook.md)
+SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class Memory:
             features.read_vectors(rows)[:, : 1 + boxes],
             features.read_boxes(rows)[:, : 1 + boxes],
         )
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, photos: int) -> Memory:
+        """The memory of the first photos."""
+        return Memory(self.vectors[:photos], self.boxes_xyxy[:photos])
 
     def save(self, path: Path, extractor: nn.Module, components: int) -> None:
         """Write it in D = ``components`` principal components, for the extractor that made it."""
@@ -134,13 +143,24 @@ class Kept:
         self.memory, self.teacher = memory, teacher.eval()
         self.captions: list[tuple[int, ...]] = []
         with torch.inference_mode():
-            for first in range(0, len(memory.vectors), TOGETHER):
-                rows = torch.arange(first, min(first + TOGETHER, len(memory.vectors)))
-                condition = self.condition(teacher, rows)
-                hypotheses = write_captions(
-                    teacher.generator, teacher.config.decoding, condition, beams=1
-                )
-                self.captions += [hypothesis.words for hypothesis in hypotheses]
+            for first in range(0, len(memory), TOGETHER):
+                self._caption(range(first, min(first + TOGETHER, len(memory))))
+
+    def _caption(self, rows: Sequence[int]) -> None:
+        """Add what the teacher says of the boxes of some photos: of the whole photo a sentence."""
+        generator, decoding = self.teacher.generator, self.teacher.config.decoding
+        condition = self.condition(self.teacher, torch.tensor(rows))
+        of_boxes = write_captions(generator, decoding, condition, beams=1)
+        width = self.memory.vectors.shape[1]
+        sentences = write_captions(
+            generator,
+            decoding,
+            condition[::width],
+            beams=1,
+            min_words=decoding.photo_min_words,
+        )
+        of_boxes[::width] = sentences
+        self.captions += [hypothesis.words for hypothesis in of_boxes]
 
     def condition(self, model: RegionModel, rows: Tensor) -> Tensor:
         """What a generator reads of all boxes of some photos, (B * (1 + K), C)."""
@@ -162,7 +182,10 @@ class Kept:
         ]
 
     def generate_loss(self, model: RegionModel, step: int) -> Tensor:
-        """Cross-entropy of the model's words with the teacher's distributions."""
+        """Cross-entropy of the model's words with the teacher's distributions.
+
+        Both are without dropout: a model that has not moved then has nothing to learn here.
+        """
         rows = self.choose(step)
         inputs, targets = teacher_words([list(words) for words in self.texts(rows)])
         counted = targets != 0
@@ -170,7 +193,8 @@ class Kept:
             condition = self.condition(self.teacher, rows)
             wanted, _ = self.teacher.generator(condition, None, inputs)
             wanted = wanted[counted].float().softmax(-1)
-        logits, _ = model.generator(condition, None, inputs)
+        with _without_dropout(model.generator) as generator:
+            logits, _ = generator(condition, None, inputs)
         log_shares = logits[counted].float().log_softmax(-1)[:, : wanted.shape[1]]
         loss: Tensor = -(wanted * log_shares).sum(-1).mean()
         return loss
@@ -183,14 +207,25 @@ class Kept:
         with torch.no_grad():
             regions = self.teacher.aligner.embed_regions(vectors)
             words, mask = self.teacher.aligner.encode_text(texts)
-        moved = 1 - functional.cosine_similarity(
-            aligner.embed_regions(vectors), regions, dim=-1
-        )
-        own_words, _ = aligner.encode_text(texts)
+        with _without_dropout(aligner):
+            own_regions = aligner.embed_regions(vectors)
+            own_words, _ = aligner.encode_text(texts)
+        moved = 1 - functional.cosine_similarity(own_regions, regions, dim=-1)
         apart = 1 - functional.cosine_similarity(own_words[mask], words[mask], dim=-1)
         weights = (own_words[mask].norm(dim=-1) - words[mask].norm(dim=-1)).abs()
         loss: Tensor = moved.mean() + apart.mean() + weights.mean()
         return loss
+
+
+@contextmanager
+def _without_dropout(module: Module) -> Iterator[Module]:
+    """The module as it is used, not as it is trained."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield module
+    finally:
+        module.train(was_training)
 
 
 def mix_weights(

@@ -26,6 +26,7 @@ from regiontalk.text.nouns import FUNCTION_WORDS
 from regiontalk.text.vocabulary import tokenize
 from regiontalk.train.align import AlignConfig
 from regiontalk.train.generate import GenerateConfig
+from regiontalk.train.joint import JointConfig
 from regiontalk.train.loop import Log, OptimiserConfig
 from regiontalk.train.photos import AugmentConfig
 from regiontalk.train.recipe import FeaturesConfig, Recipe
@@ -33,6 +34,8 @@ from regiontalk.train.vocabulary import phrase_texts
 
 MIN_PHOTOS = 20  # with words; from fewer a model only learns to repeat them
 MIN_KNOWN = 0.5  # share of the texts' words that occur twice or more
+# every step of the proposals runs the backbone: so many photos are read, few of them often
+PROPOSER_PHOTOS, MAX_PROPOSER_EPOCHS = 2000, 10.0
 HELD_OUT = 0.1
 MAX_DEV = 500
 MIN_DEV = 5
@@ -170,16 +173,19 @@ def check_apart(train: Sequence[Example], dev: Sequence[Example]) -> None:
             )
 
 
-def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
+def plan_recipe(
+    base: ModelConfig, photos: OwnPhotos, name: str, *, is_new: bool = False
+) -> Recipe:
     """The recipe that fits the photos: the start model's sizes, stages by what words there are, epochs by their number.
 
     Args:
         base: of the start model.
         photos: what there is to learn.
         name: of the new model.
+        is_new: whether it has a backbone alone, whose proposals have to learn too.
     """
     count = len(photos.train)
-    epochs = epochs_for(count)
+    epochs = epochs_for(count, is_new=is_new)
     sentences = any(example.captions for example in photos.train)
     sources = {
         phrase.source
@@ -219,8 +225,29 @@ def plan_recipe(base: ModelConfig, photos: OwnPhotos, name: str) -> Recipe:
         decoding=base.decoding,
         augment=AugmentConfig(flip=0.0 if _has_sides(photos.train) else 0.5),
         features=FeaturesConfig(regions=19),
+        proposer=_plan_proposer(photos) if is_new else None,
         align=align,
         generate=generate,
+    )
+
+
+def _plan_proposer(photos: OwnPhotos) -> JointConfig | None:
+    """How proposals learn on a backbone that stands still; None where no photo has a box."""
+    with_boxes = sum(bool(len(example.boxes_xyxy)) for example in photos.train)
+    if not with_boxes:
+        return None
+    return JointConfig(
+        batch=max(8, min(32, with_boxes // 8)),
+        weight_sentence=0.0,
+        weight_span=0.0,
+        weight_caption=0.0,
+        weight_proposal=1.0,
+        optimiser=OptimiserConfig(
+            epochs=min(MAX_PROPOSER_EPOCHS, max(1.0, PROPOSER_PHOTOS / with_boxes)),
+            learning_rate=2e-3,
+            backbone_learning_rate=0.0,
+            checkpoint_every=10,
+        ),
     )
 
 
@@ -233,13 +260,20 @@ def _has_sides(examples: Sequence[Example]) -> bool:
     )
 
 
-def epochs_for(photos: int) -> float:
+def epochs_for(photos: int, *, is_new: bool = False) -> float:
     """Walks over so many photos: few are read often, many seldom; steps rise with the square root of their number.
 
+    Args:
+        photos: to learn from.
+        is_new: whether the model knows nothing yet, and walks twice as often.
+
     >>> [epochs_for(photos) for photos in (50, 300, 3000, 100_000)]
-    [98.0, 40.0, 13.0, 4.0]
+    [49.0, 20.0, 6.0, 4.0]
+    >>> epochs_for(300, is_new=True)
+    40.0
     """
-    return float(min(100, max(4, round(40 * (300 / photos) ** 0.5))))
+    walks = 20 * (300 / photos) ** 0.5
+    return float(min(100, max(4, round(2 * walks if is_new else walks))))
 
 
 def summary(photos: OwnPhotos) -> str:

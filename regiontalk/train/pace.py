@@ -5,23 +5,25 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from regiontalk.model.region_model import RegionModel
-from regiontalk.records import Example
 from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
+from regiontalk.train.loop import OptimiserConfig, make_optimiser
 from regiontalk.train.run import Run
 from regiontalk.train.watch import JUDGEMENTS
 
 Measured = TypeVar("Measured")
 SAMPLE = 16  # photos that are timed
+MEMORY_SAMPLE = 64  # and photos of the memory
+PROPOSER_SHARE = 1.2  # a photo's share of a step of the proposals in the seconds that its features take
 END_SHARE = 8.0  # judgements of the generator that calibration and the page of before and after take, about
 
 
@@ -36,16 +38,27 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
         sample = _sample_run(run, Path(folder))
         features, feature_seconds = _timed(lambda: sample.features(model, "generate"))
         photo = feature_seconds / len(sample.examples)
-        seconds = {"features": photo * (len(run.examples) + len(run.dev))}
-        seconds |= _stages_seconds(
-            run, sample.examples, copy.deepcopy(model), features, photo
-        )
+        seconds = _proposer_seconds(run, photo)
+        seconds["features"] = photo * (len(run.examples) + len(run.dev))
+        if run.memory is not None:
+            _, memory_seconds = _timed(sample.held)
+            seconds["memory"] = memory_seconds * len(run.memory) / MEMORY_SAMPLE
+        seconds |= _stages_seconds(run, sample, copy.deepcopy(model), features, photo)
     return seconds
+
+
+def _proposer_seconds(run: Run, photo: float) -> dict[str, float]:
+    """Seconds of the stage of the proposals, where there is one: it runs the backbone on every photo of a step."""
+    proposer = run.recipe.proposer
+    if proposer is None:
+        return {}
+    photos = proposer.batch * proposer.optimiser.steps
+    return {"proposer": photos * photo * PROPOSER_SHARE}
 
 
 def _stages_seconds(
     run: Run,
-    examples: Sequence[Example],
+    sample: Run,
     model: RegionModel,
     features: FrozenFeatures,
     photo: float,
@@ -54,42 +67,71 @@ def _stages_seconds(
 
     Args:
         run: as it is planned.
-        examples: the sample.
-        model: which takes a few steps, without an update.
+        sample: of its photos and of its memory.
+        model: which takes a few steps that change nothing.
         features: of the sample's photos.
         photo: seconds that a photo's features take.
     """
     seconds: dict[str, float] = {}
+    examples, kept = sample.examples, sample.held()
     count = len(examples)
     samples = min(DEV_PHOTOS, len(run.dev)) / count  # as many as a judgement reads
     align, generate = run.recipe.align, run.recipe.generate
     if isinstance(align, AlignConfig):
         aligning = AlignTerms.of_examples(model, align, examples, features)
-        step = _step_seconds(aligning, model.aligner)
+        step = _step_seconds(aligning, model.aligner, align.optimiser)
+        held = 0.0
+        if kept is not None:
+            held = _step_seconds(
+                lambda step: {"kept": kept.align_loss(model.aligner, step)},
+                model.aligner,
+            )
         _, judge = _timed(align_judge(aligning))
-        seconds["align"] = _stage_seconds(align, step, count, judge * samples)
+        seconds["align"] = _stage_seconds(align, count, step, held, judge * samples)
     if isinstance(generate, GenerateConfig):
         captioning = GenerateTerms.of_examples(model, generate, examples, features)
-        step = _step_seconds(captioning, model.generator)
+        step = _step_seconds(captioning, model.generator, generate.optimiser)
+        held = 0.0
+        if kept is not None:
+            held = _step_seconds(
+                lambda step: {"kept": kept.generate_loss(model, step)}, model.generator
+            )
         _, judge = _timed(
             generate_judge(captioning, [example.captions for example in examples])
         )
-        seconds["generate"] = _stage_seconds(generate, step, count, judge * samples)
+        seconds["generate"] = _stage_seconds(
+            generate, count, step, held, judge * samples
+        )
         seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
     return seconds
 
 
 def _stage_seconds(
-    config: AlignConfig | GenerateConfig, step: float, photos: int, judgement: float
+    config: AlignConfig | GenerateConfig,
+    sampled: int,
+    step: float,
+    held: float,
+    judgement: float,
 ) -> float:
-    """Seconds of a stage, given those of a step on so many photos and of a judgement."""
-    return (
-        step * config.batch / photos * config.optimiser.steps + judgement * JUDGEMENTS
-    )
+    """Seconds of a stage.
+
+    Args:
+        config: its own.
+        sampled: photos of the sample, of which a step takes a batch or all.
+        step: seconds of a step on them.
+        held: seconds of the memory in a step.
+        judgement: seconds of a judgement.
+    """
+    photo = step / min(config.batch, sampled)
+    seconds = photo * config.batch + held
+    return seconds * config.optimiser.steps + judgement * JUDGEMENTS
 
 
 def _sample_run(run: Run, out: Path) -> Run:
-    """A silent run of the first photos in another folder."""
+    """A silent run of the first photos, and of the first of the memory, in another folder."""
+    memory = run.memory
+    if memory is not None:
+        memory = memory.take(MEMORY_SAMPLE)
     return Run(
         recipe=run.recipe,
         data=[],
@@ -97,19 +139,35 @@ def _sample_run(run: Run, out: Path) -> Run:
         log=lambda line: None,
         examples=run.examples[:SAMPLE],
         device=str(run.device),
+        base=run.base,
+        memory=memory,
     )
 
 
 def _step_seconds(
-    terms: Callable[[int], Mapping[str, torch.Tensor]], module: torch.nn.Module
+    terms: Callable[[int], Mapping[str, torch.Tensor]],
+    module: torch.nn.Module,
+    config: OptimiserConfig | None = None,
 ) -> float:
-    """Seconds of a step on the sample; the first, which warms up, is not counted."""
+    """Seconds of a step on the sample; the first, which warms up, is not counted.
+
+    Args:
+        terms: of a step.
+        module: what learns; its weights stay as they are.
+        config: of the optimiser, whose work is counted too; None leaves it out.
+    """
     module.train()
+    still = None
+    if config is not None:
+        none = {"learning_rate": 1e-12, "backbone_learning_rate": 0.0}
+        still = make_optimiser(module, config.model_copy(update=none))
 
     def step(number: int) -> None:
         losses = terms(number)
         if losses:
             torch.autograd.backward([torch.stack(list(losses.values())).sum()])
+        if still is not None:
+            still.step()
         module.zero_grad(set_to_none=True)
 
     step(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,12 @@ def test_who_has_not_moved_is_not_held(
     kept = Kept(memory_of(plain), plain)
     at_rest = kept.generate_loss(plain, 0).item()
     assert kept.align_loss(plain.aligner, 0).item() == pytest.approx(0.0, abs=1e-5)
+    # nor does it learn here, whatever its dropout
+    learning = copy.deepcopy(plain).train()
+    kept.generate_loss(learning, 0).backward()
+    assert learning.training and learning.generator.training
+    gradients = [weight.grad for weight in learning.generator.parameters()]
+    assert all(grad is None or grad.abs().max() < 1e-5 for grad in gradients)
     moved = RegionModel(config=plain.config, vocabulary=plain.vocabulary).eval()
     moved.load_state_dict(plain.state_dict())
     moved.generator.output.weight.data += 0.5 * torch.randn_like(

@@ -20,7 +20,12 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.events import INSTALL, EventWriter
-from regiontalk.train.grow import grow_model, grown_vocabulary, related_words
+from regiontalk.train.grow import (
+    grow_model,
+    grown_vocabulary,
+    hold_old_rows,
+    related_words,
+)
 from regiontalk.train.watch import Watch, read_rows
 
 PHOTOS = 24
@@ -235,6 +240,29 @@ def test_old_words_keep_their_rows(make_tiny: Callable[..., RegionModel]) -> Non
             after[name][: len(value)] if value.ndim else after[name], value
         )
     assert len(after["generator.embed.weight"]) == count + 1
+
+
+def test_only_rows_of_taught_words_learn(
+    make_tiny: Callable[..., RegionModel],
+) -> None:
+    start = make_tiny()
+    old_word = start.vocabulary.words[4]
+    texts = [f"{old_word} redcar", "redcar"]
+    vocabulary = grown_vocabulary(start.vocabulary, texts, 2)
+    grown = grow_model(start, vocabulary, texts)
+    hold_old_rows(grown, len(start.vocabulary), texts)
+    output, embed = grown.generator.output, grown.aligner.words.embed
+    loss = output.weight.sum() + output.bias.sum() + embed.weight.sum()
+    torch.autograd.backward([loss])
+    taught = [0, 1, 2, 3, 4, len(vocabulary) - 1]  # END is in every text
+    for weight, rows in (
+        (output.weight, taught),
+        (output.bias, taught),
+        (embed.weight, [len(vocabulary) - 1]),
+    ):
+        assert weight.grad is not None
+        learns = weight.grad.view(len(vocabulary), -1).any(1)
+        assert learns.nonzero().flatten().tolist() == rows
 
 
 def test_related_words_by_hand() -> None:
