@@ -126,8 +126,17 @@ def score_names(
     totals = {
         name: (objects[0], objects[1]) for name, objects in sorted(by_class.items())
     }
+    words, precision, precision_anywhere, coverage = intervals
     return NameFigures(
-        *intervals, total.judged, total.correct, total.large, total.named, totals
+        words=words,
+        precision=precision,
+        precision_anywhere=precision_anywhere,
+        coverage=coverage,
+        judged=total.judged,
+        correct=total.correct,
+        objects=total.large,
+        named=total.named,
+        by_class=totals,
     )
 
 
