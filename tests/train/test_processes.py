@@ -121,7 +121,7 @@ def test_accelerate_launch_is_killed_and_one_process_goes_on(
 
     config, out = tmp_path / "tiny.toml", tmp_path / "out"
     # long enough to be killed before its end: every step writes
-    config.write_text(RECIPE.replace("{steps = 2,", "{steps = 60,"))
+    config.write_text((TINY + STAGES).replace("{steps = 2,", "{steps = 60,"))
     arguments = ["train", "all", str(config), "--data", str(toy_folder)]
     arguments += ["--out", str(out)]
     launcher = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
