@@ -133,9 +133,9 @@ def hold_old_rows(model: RegionModel, old_count: int, texts: Sequence[str]) -> N
     """Let rows of words learn only where the texts teach them something.
 
     Of the aligner's embedding these are the rows of new words: old ones keep what other sentences say
-    of them. Of the generator's output they are the rows of the words in the texts: an optimiser that
-    scales every gradient (Adam) would push all others down as fast as it lifts these, and a word that
-    no memory holds up would never be said again.
+    of them. Of the generator's output they are the rows of the words in the texts: label
+    smoothing pushes all others down a little, of which an optimiser that scales every gradient (Adam)
+    makes much.
 
     Args:
         model: grown.

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.cli import own_photos
 from regiontalk.cli.main import app
 from regiontalk.datasets.screens import write_screens
 from regiontalk.model.region_model import RegionModel
@@ -111,6 +113,32 @@ def test_names_alone_are_learnt(
     result = train(folder, "--out", tmp_path / "mine", "--start", tiny_folder)
     assert result.exit_code == 0, result.output
     assert "words on your boxes" in result.stderr
+
+
+def test_a_backbone_alone_is_a_beginning(
+    screens: Path,
+    tiny_folder: Path,
+    make_tiny: Callable[..., RegionModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(own_photos, "SIZES_FROM", str(tiny_folder))
+    weights, out = tmp_path / "backbone.safetensors", tmp_path / "mine"
+    save_file(make_tiny().extractor.backbone.net.state_dict(), weights)
+    result = train(screens, "--out", out, "--weights", weights)
+    assert result.exit_code == 0, result.output
+    assert "plan: proposer" in result.stderr
+    assert "from the backbone's weights" in result.stderr
+    words = RegionModel.from_folder(out).vocabulary
+    assert "button" in words and "woman" not in words  # which the tiny model knows
+
+
+def test_a_model_has_one_beginning(screens: Path, tmp_path: Path) -> None:
+    result = train(
+        screens, "--out", tmp_path / "mine", "--start", "mini", "--published"
+    )
+    assert result.exit_code == 2
+    assert "the model has one beginning" in result.stderr
 
 
 def write_rows(
