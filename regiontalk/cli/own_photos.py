@@ -63,23 +63,16 @@ def train_own(
     Raises:
         ValueError: nothing can be learnt from the photos, or a finished model stands at ``out``.
     """
-    if (out / "config.json").is_file():
-        raise ValueError(
-            f"--out {out}: a finished model stands there; choose another folder"
-        )
+    _check_out(out)
     from regiontalk.train.background import RUN_FOLDER
-    from regiontalk.train.own import plan_recipe, read_own, summary
+    from regiontalk.train.own import plan_recipe, summary
     from regiontalk.train.run import Run
 
     base = memory = None
     if beginning.start is not None:
         base, memory = _load_start(beginning.start)
-    early: list[str] = []
-    photos = read_own(folder, early.append)  # before any folder is made
     run_folder = out / RUN_FOLDER
-    log = journal(run_folder)
-    for line in early:
-        log(line)
+    photos, log = _read_photos(folder, run_folder, journal)
     sizes = _default_sizes() if base is None else base.config
     recipe = plan_recipe(sizes, photos, out.resolve().name, is_new=base is None)
     run = Run(
@@ -96,17 +89,37 @@ def train_own(
     )
     model = run.build(None, beginning.weights, beginning.published)
     if base is not None and memory is None:
-        log(
-            f"{beginning} has no memory of what it knows: expect it to forget some of that"
-        )
+        log(f"{beginning} has no memory of what it knows: expect it to forget some")
     log(summary(photos))
     _tell_plan(run, model, beginning, log)
     before = base or copy.deepcopy(model).eval()
-    _learn(run, model, goes_back=memory is not None)
+    _learn(run, model)
     _finish(run, model, before, photos, folder, out, beginning)
 
 
-def _learn(run: Run, model: RegionModel, *, goes_back: bool) -> None:
+def _check_out(out: Path) -> None:
+    """Refuse a folder with a finished model."""
+    if (out / "config.json").is_file():
+        raise ValueError(
+            f"--out {out}: a finished model stands there; choose another folder"
+        )
+
+
+def _read_photos(
+    folder: Path, run_folder: Path, journal: Callable[[Path], Callable[[str], None]]
+) -> tuple[OwnPhotos, Callable[[str], None]]:
+    """The photos, and where lines go; no folder is made before the photos are known to be usable."""
+    from regiontalk.train.own import read_own
+
+    early: list[str] = []
+    photos = read_own(folder, early.append)
+    log = journal(run_folder)
+    for line in early:
+        log(line)
+    return photos, log
+
+
+def _learn(run: Run, model: RegionModel) -> None:
     """The stages, in place; who is held by a memory goes back a part of the way (`train.keep.mix_weights`)."""
     from regiontalk.train.keep import mix_weights
 
@@ -114,7 +127,7 @@ def _learn(run: Run, model: RegionModel, *, goes_back: bool) -> None:
     for stage in STAGES:
         if getattr(run.recipe, stage) is not None:
             run.stage(stage, model)
-    if goes_back:
+    if run.memory is not None:
         mix_weights(model, before)
 
 

@@ -373,9 +373,8 @@ def read_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    storage = files[0].storage
-    filesystem = _storage(storage)[0] if storage else None
     first = files[0]
+    filesystem = _storage(first.storage)[0] if first.storage else None
     with storage_errors(first.key), first.open() as stream:
         try:
             names = pq.read_schema(pa.BufferReader(stream.read())).names
@@ -423,10 +422,7 @@ def _load_column(
     table: Any, data: str, key: str | None, captions: str | None = None
 ) -> Any:
     """The photos of a block of a Parquet file; a struct is one of Hugging Face's images."""
-    values = table[data].to_pylist()
-    values = [
-        value.get("bytes") if isinstance(value, dict) else value for value in values
-    ]
+    values = [_photo_of(value) for value in table[data].to_pylist()]
     keys = [None] * len(values) if key is None else table[key].to_pylist()
     photos: list[bytes | None] = []
     errors: list[str | None] = []
@@ -436,15 +432,22 @@ def _load_column(
         text = "row without a key" if name is None and not is_photo else name
         names.append(sha256(value).hexdigest() if text is None else str(text))
         photos.append(value if is_photo else None)
-        errors.append(
-            None
-            if is_photo
-            else f"{names[-1]}: expected the bytes of a photo in column {data!r}, got {type(value).__name__}"
-        )
+        errors.append(None if is_photo else _no_photo(names[-1], data, value))
     if captions is None:
         return photo_table(names, photos, errors)
     sentences = [sentences_of(value) for value in table[captions].to_pylist()]
     return photo_table(names, photos, errors, sentences)
+
+
+def _no_photo(name: str, column: str, value: Any) -> str:
+    """Why a row has no photo."""
+    kind = type(value).__name__
+    return f"{name}: expected the bytes of a photo in column {column!r}, got {kind}"
+
+
+def _photo_of(value: Any) -> Any:
+    """The bytes of one of Hugging Face's images; other values as they are."""
+    return value.get("bytes") if isinstance(value, dict) else value
 
 
 def sentences_of(value: Any) -> list[str]:

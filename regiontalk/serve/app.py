@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,32 @@ def create_app(
     )
 
     decoders = make_decoders()
+    app = FastAPI(
+        title="RegionTalk",
+        version="1",
+        lifespan=_lifespan(engine, decoders),
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = Service(
+        captioner, engine, limits, metrics, library, decoders, licence
+    )
+    for requests in (router, side, *routers):
+        app.include_router(requests)
+    page = StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True)
+    app.mount("/", page, name="page")
+    app.add_middleware(
+        Gate, admission=admission, limits=limits, metrics=metrics, token=token
+    )
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
+    return app
+
+
+def _lifespan(
+    engine: Engine, decoders: Executor
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """What runs as long as an application does: the engine, and threads that decode."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,31 +107,7 @@ def create_app(
         finally:
             decoders.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(
-        title="RegionTalk",
-        version="1",
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-    )
-    app.state.service = Service(
-        captioner, engine, limits, metrics, library, decoders, licence
-    )
-    app.include_router(router)
-    app.include_router(side)
-    for more in routers:
-        app.include_router(more)
-    app.mount(
-        "/",
-        StaticFiles(directory=str(files("regiontalk.serve") / "page"), html=True),
-        name="page",
-    )
-    app.add_middleware(
-        Gate, admission=admission, limits=limits, metrics=metrics, token=token
-    )
-    for kind, handler in _handlers().items():
-        app.add_exception_handler(kind, handler)
-    return app
+    return lifespan
 
 
 def _handlers() -> dict[type[Exception], Handler]:

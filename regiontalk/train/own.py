@@ -6,6 +6,7 @@ The plan is a `Recipe` like any other, made of the start model's sizes; `train.r
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -187,12 +188,7 @@ def plan_recipe(
     count = len(photos.train)
     epochs = epochs_for(count, is_new=is_new)
     sentences = any(example.captions for example in photos.train)
-    sources = {
-        phrase.source
-        for example in photos.train
-        for phrase in example.phrases
-        if phrase.boxes
-    }
+    sources = _sources(photos.train)
     align = AlignConfig(
         batch=max(8, min(128, count // 4)),
         captions=5,
@@ -229,6 +225,12 @@ def plan_recipe(
         align=align,
         generate=generate,
     )
+
+
+def _sources(examples: Sequence[Example]) -> set[str]:
+    """Who gave phrases on boxes."""
+    phrases = itertools.chain.from_iterable(example.phrases for example in examples)
+    return {phrase.source for phrase in phrases if phrase.boxes}
 
 
 def _plan_proposer(photos: OwnPhotos) -> JointConfig | None:

@@ -16,6 +16,7 @@ from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
+from regiontalk.train.keep import Kept
 from regiontalk.train.loop import OptimiserConfig, make_optimiser
 from regiontalk.train.run import Run
 from regiontalk.train.watch import JUDGEMENTS
@@ -73,37 +74,68 @@ def _stages_seconds(
         photo: seconds that a photo's features take.
     """
     seconds: dict[str, float] = {}
-    examples, kept = sample.examples, sample.held()
-    count = len(examples)
-    samples = min(DEV_PHOTOS, len(run.dev)) / count  # as many as a judgement reads
+    samples = min(DEV_PHOTOS, len(run.dev)) / len(sample.examples)
     align, generate = run.recipe.align, run.recipe.generate
     if isinstance(align, AlignConfig):
-        aligning = AlignTerms.of_examples(model, align, examples, features)
-        step = _step_seconds(aligning, model.aligner, align.optimiser)
-        held = 0.0
-        if kept is not None:
-            held = _step_seconds(
-                lambda step: {"kept": kept.align_loss(model.aligner, step)},
-                model.aligner,
-            )
-        _, judge = _timed(align_judge(aligning))
-        seconds["align"] = _stage_seconds(align, count, step, held, judge * samples)
+        seconds["align"], _ = _align_seconds(align, sample, model, features, samples)
     if isinstance(generate, GenerateConfig):
-        captioning = GenerateTerms.of_examples(model, generate, examples, features)
-        step = _step_seconds(captioning, model.generator, generate.optimiser)
-        held = 0.0
-        if kept is not None:
-            held = _step_seconds(
-                lambda step: {"kept": kept.generate_loss(model, step)}, model.generator
-            )
-        _, judge = _timed(
-            generate_judge(captioning, [example.captions for example in examples])
+        seconds["generate"], judge = _generate_seconds(
+            generate, sample, model, features, samples
         )
-        seconds["generate"] = _stage_seconds(
-            generate, count, step, held, judge * samples
-        )
-        seconds["before and after"] = samples * (2 * count * photo + END_SHARE * judge)
+        photos = 2 * samples * len(sample.examples)
+        seconds["before and after"] = photos * photo + END_SHARE * judge
     return seconds
+
+
+def _align_seconds(
+    config: AlignConfig,
+    sample: Run,
+    model: RegionModel,
+    features: FrozenFeatures,
+    samples: float,
+) -> tuple[float, float]:
+    """Seconds of the stage and of one of its judgements, which reads so many times the sample."""
+    examples = sample.examples
+    terms = AlignTerms.of_examples(model, config, examples, features)
+    step = _step_seconds(terms, model.aligner, config.optimiser)
+    held = _align_memory_seconds(sample.held(), model)
+    judge = _timed(align_judge(terms))[1] * samples
+    return _stage_seconds(config, len(examples), step, held, judge), judge
+
+
+def _generate_seconds(
+    config: GenerateConfig,
+    sample: Run,
+    model: RegionModel,
+    features: FrozenFeatures,
+    samples: float,
+) -> tuple[float, float]:
+    """As `_align_seconds`."""
+    examples = sample.examples
+    terms = GenerateTerms.of_examples(model, config, examples, features)
+    step = _step_seconds(terms, model.generator, config.optimiser)
+    held = _generate_memory_seconds(sample.held(), model)
+    captions = [example.captions for example in examples]
+    judge = _timed(generate_judge(terms, captions))[1] * samples
+    return _stage_seconds(config, len(examples), step, held, judge), judge
+
+
+def _align_memory_seconds(memory: Kept | None, model: RegionModel) -> float:
+    """Seconds of the memory in a step of the aligner."""
+    if memory is None:
+        return 0.0
+    return _step_seconds(
+        lambda step: {"kept": memory.align_loss(model.aligner, step)}, model.aligner
+    )
+
+
+def _generate_memory_seconds(memory: Kept | None, model: RegionModel) -> float:
+    """Seconds of the memory in a step of the generator."""
+    if memory is None:
+        return 0.0
+    return _step_seconds(
+        lambda step: {"kept": memory.generate_loss(model, step)}, model.generator
+    )
 
 
 def _stage_seconds(
