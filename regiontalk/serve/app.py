@@ -102,9 +102,14 @@ def create_app(
     app.add_middleware(
         Gate, admission=admission, limits=limits, metrics=metrics, token=token
     )
+    _add_handlers(app)
+    return app
+
+
+def _add_handlers(app: FastAPI) -> None:
+    """Answers for errors."""
     for kind, handler in _handlers().items():
         app.add_exception_handler(kind, handler)
-    return app
 
 
 def _handlers() -> dict[type[Exception], Handler]:
