@@ -274,8 +274,8 @@ def client(
                 continue
             tally.saw(str(answer.status_code), time.monotonic() - begun)
             if answer.status_code == 503:
-                told = float(answer.headers["retry-after"])
-                time.sleep(max(0.0, min(told, end - time.monotonic())))
+                retry_after = float(answer.headers["retry-after"])
+                time.sleep(max(0.0, min(retry_after, end - time.monotonic())))
 
 
 def resident(metrics: str) -> float:
