@@ -102,9 +102,8 @@ def exact_ranks(
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
         token_ids = [captioner.vocabulary.encode(asked.text) for asked in block]
-        scores = score_matrix(
-            captioner.predictor, embeddings, token_ids, is_region
-        )  # (B, C)
+        # (B, C)
+        scores = score_matrix(captioner.predictor, embeddings, token_ids, is_region)
         true = scores[[asked.photo for asked in block], np.arange(len(block))]
         for name, group in groups.items():
             ranks[name].append((scores[group] > true).sum(axis=0))

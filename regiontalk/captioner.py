@@ -54,9 +54,8 @@ from regiontalk.text.vocabulary import UNKNOWN, Vocabulary, tokenize
 LOCATE_REGIONS = 50  # proposals that compete when a phrase is located
 ALIGN_REGIONS = 19  # the paper's number, used for sentences
 PHOTOS_TOGETHER = 8  # opened and encoded in one run of the backbone
-BOXES_TOGETHER = (
-    256  # decoded in one batch: enough to be quick, few enough for a gigabyte
-)
+# decoded in one batch: enough to be quick, few enough for a gigabyte
+BOXES_TOGETHER = 256
 
 
 class WordScores(NamedTuple):
@@ -295,9 +294,8 @@ class RegionCaptioner:
         batch = RegionBatch(
             boxes, np.ones((1, len(places)), dtype=np.float32), (places,)
         )
-        min_confidence = (
-            0.0 if threshold is None else threshold
-        )  # who draws a box wants words
+        # who draws a box wants words
+        min_confidence = 0.0 if threshold is None else threshold
         features = self.encode([opened])
         return self.caption_boxes(
             [opened], features, batch, beams, min_confidence, check_photo=False
@@ -336,9 +334,8 @@ class RegionCaptioner:
         weight = self.config.decoding.region_prior
         prior = region_prior(words, objectness, weight, choices.shape[1])
         is_known = np.array(token_ids) != UNKNOWN
-        scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][
-            is_known
-        ]  # (T, N)
+        # (T, N)
+        scores = (affinity(choices, words)[0, 0] + prior[0])[: len(tokens)][is_known]
         known_tokens = tuple(itertools.compress(tokens, is_known))
         boxes_xyxy = self._to_original(boxes[0], opened)
         return WordScores(opened, known_tokens, boxes_xyxy, scores).visible()
@@ -381,9 +378,8 @@ class RegionCaptioner:
             self.predictor.competing_regions(LOCATE_REGIONS),
         )
         original = self._to_original(boxes[0], opened)
-        shown = visible(original) & (original != original[0]).any(
-            1
-        )  # the whole photo also fills empty places
+        # the whole photo also fills empty places
+        shown = visible(original) & (original != original[0]).any(1)
         shown[0] = True
         order = [
             row
@@ -576,9 +572,8 @@ class RegionCaptioner:
                 encode(neutral(texts[row])),
             )
             if log_prob - swapped_log_prob < margin and UNKNOWN not in token_ids:
-                either = float(
-                    np.logaddexp(log_prob, swapped_log_prob)
-                )  # a person is likelier
+                # a person is likelier
+                either = float(np.logaddexp(log_prob, swapped_log_prob))
                 chosen[row] = Hypothesis(tuple(token_ids), either, captions[row].score)
         return chosen
 

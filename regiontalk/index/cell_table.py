@@ -26,9 +26,8 @@ from regiontalk.index.projections import SIZE, Sketches
 from regiontalk.index.table import matrix, read_sketches
 
 TABLE = "cells"
-CROSSOVER = (
-    20_000  # photos from which a library has cells (docs/scale.md, A search that grows)
-)
+# photos from which a library has cells (docs/scale.md, A search that grows)
+CROSSOVER = 20_000
 LOOSE = 5_000  # photos without cells that a search looks through by their sketches
 GROWTH = 4  # how many times more photos than the centers were learned from ask for new centers
 _TOGETHER = 20_000  # photos whose sketches are read at once

@@ -70,9 +70,8 @@ class PhotoIndex:
     def __init__(self, store: Store) -> None:
         """Take an open table (`open` and `open_or_create` find one)."""
         self._store = store
-        self._fits: Predictor | None = (
-            None  # the last model whose fingerprint was compared
-        )
+        # the last model whose fingerprint was compared
+        self._fits: Predictor | None = None
         self._basis: FloatArray = np.zeros((0, 0), dtype=np.float32)  # of its sketches
 
     @classmethod

@@ -30,9 +30,8 @@ from regiontalk.records import (
 )
 from regiontalk.runtime.predictor import PhotoFeatures
 
-EXAMPLE_REGIONS = (
-    7  # of an example photo, beside itself; each is one more vector of the query
-)
+# of an example photo, beside itself; each is one more vector of the query
+EXAMPLE_REGIONS = 7
 MOST = 16  # candidates are sought by the heaviest words of a query, so many
 
 
@@ -134,9 +133,8 @@ def read_query(
 
 def _of_text(captioner: RegionCaptioner, text: str) -> Query:
     tokens, numbers = captioner.read(text)
-    vectors, counted = captioner.predictor.encode_text(
-        [numbers]
-    )  # (1, T, D), (1, T); after the words may stand END
+    # (1, T, D), (1, T); after the words may stand END
+    vectors, counted = captioner.predictor.encode_text([numbers])
     names = (*tokens, *[None] * (vectors.shape[1] - len(tokens)))
     return Query(" ".join(text.split()), names, vectors[0], counted[0], len(names))
 

@@ -127,9 +127,8 @@ def photo_rows(
     """
     predictor = captioner.predictor
     features = captioner.encode([file.photo for file in files])
-    boxes, scores = predictor.propose(
-        features, regions
-    )  # (B, 1 + regions, 4), (B, 1 + regions)
+    # (B, 1 + regions, 4), (B, 1 + regions)
+    boxes, scores = predictor.propose(features, regions)
     vectors = predictor.embed_regions(predictor.region_features(features, boxes))
     boxes_by_photo = tuple(
         captioner.preprocessing.to_original(photo_boxes, file.photo.size_wh)

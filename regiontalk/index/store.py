@@ -136,9 +136,8 @@ class Store:
                 return store  # another process was faster
             folder = local_folder(uri)
             if folder is not None and (folder / f"{TABLE}.lance").exists():
-                shutil.rmtree(
-                    folder / f"{TABLE}.lance"
-                )  # LanceDB cannot drop what it cannot read
+                # LanceDB cannot drop what it cannot read
+                shutil.rmtree(folder / f"{TABLE}.lance")
             with _told(uri):
                 mode = "overwrite" if rebuild and folder is None else "create"
                 connection = _connect(uri, storage)
@@ -280,9 +279,8 @@ class Store:
                 .with_row_id()
                 .to_arrow()
             )
-            ids = vector_rows[
-                "_rowid"
-            ].to_numpy()  # LanceDB gives rows in an order of its own
+            # LanceDB gives rows in an order of its own
+            ids = vector_rows["_rowid"].to_numpy()
 
         def fetch(places: Sequence[int]) -> Any:
             wanted = ids[places]
@@ -296,9 +294,8 @@ class Store:
 
     def _read(self) -> tuple[Any, FirstStage]:
         """The table at its present version, which stays the same under the reader, and its first stage."""
-        now = (
-            time.monotonic()
-        )  # asking for the version costs as much as reading the words
+        # asking for the version costs as much as reading the words
+        now = time.monotonic()
         if self._reader is not None and now - self._looked < FRESH:
             return self._reader
         version, self._looked = self._table.version, now

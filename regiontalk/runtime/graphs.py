@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-WEIGHTS_KEY = (
-    "regiontalk_weights"  # metadata of a graph: the hash of its model.safetensors
-)
+# metadata of a graph: the hash of its model.safetensors
+WEIGHTS_KEY = "regiontalk_weights"
 
 
 def graph_file(folder: Path, graph: str) -> Path:

@@ -34,9 +34,8 @@ PROVIDERS = {
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
-SENTENCES_TOGETHER = (
-    256  # read in one run: enough to be quick, few enough for little memory
-)
+# read in one run: enough to be quick, few enough for little memory
+SENTENCES_TOGETHER = 256
 
 
 class OnnxPredictor(Predictor):
@@ -65,9 +64,8 @@ class OnnxPredictor(Predictor):
         self._providers = find_providers(device)
         self._hash = hash_of(folder / "model.safetensors")
         if config.precomputed is None:
-            self._session(
-                "photo", self.workers
-            )  # a folder that cannot work is found at once
+            # a folder that cannot work is found at once
+            self._session("photo", self.workers)
 
     def encode_photos(self, pixels: FloatArray) -> PhotoFeatures:
         """Features of network input (B, 3, S, S).
@@ -111,9 +109,8 @@ class OnnxPredictor(Predictor):
         words, mask = pad_token_ids([[*sentence, *closing] for sentence in sentences])
         lengths = mask.sum(1)
         vectors = np.zeros((*words.shape, aligner.size), dtype=np.float32)
-        order = np.argsort(
-            lengths, kind="stable"
-        )  # sentences of like length are read together
+        # sentences of like length are read together
+        order = np.argsort(lengths, kind="stable")
         for first in range(0, len(order), SENTENCES_TOGETHER):
             rows = order[first : first + SENTENCES_TOGETHER]
             width = lengths[rows[-1]]
@@ -191,9 +188,8 @@ class OnnxPredictor(Predictor):
             results: list[FloatArray] = session.run(
                 None, dict(zip(names, inputs, strict=True))
             )
-        except (
-            Exception
-        ) as error:  # as in `_load`: a graph that does not fit its settings
+        # as in `_load`: a graph that does not fit its settings
+        except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
                 f"{graph_file(self._folder, graph)}: does not work with the model's settings ({reason})"
@@ -242,9 +238,8 @@ class OnnxPredictor(Predictor):
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=self._providers
             )
-        except (
-            Exception
-        ) as error:  # onnxruntime raises a class of its own for every kind of damage
+        # onnxruntime raises a class of its own for every kind of damage
+        except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
                 f"{path}: expected an ONNX graph of this model ({reason})"

@@ -37,9 +37,8 @@ FORBIDDEN = (
     UNKNOWN,
 )  # numbers that are no words: never written unless the caller says so
 
-MAX_PASSES = (
-    16  # up to so many are found by a pass each, ten times as fast as sorting for a few
-)
+# up to so many are found by a pass each, ten times as fast as sorting for a few
+MAX_PASSES = 16
 
 
 @dataclass(frozen=True)
@@ -529,9 +528,8 @@ def _check_step(
         raise ValueError(
             f"step: expected log-probabilities ({rows}, V) with V >= {least}, got {shape}"
         )
-    if np.isnan(
-        log_probabilities.max(initial=-np.inf)
-    ):  # the largest is NaN as soon as one is
+    # the largest is NaN as soon as one is
+    if np.isnan(log_probabilities.max(initial=-np.inf)):
         raise ValueError(
             "step: expected log-probabilities, got NaN; are the weights or the features finite?"
         )

@@ -21,9 +21,8 @@ from regiontalk.scale.workers import Workers, first_cause
 if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
 
-JOIN_SECONDS = (
-    60.0  # after which the driver joins small files, which every commit would read
-)
+# after which the driver joins small files, which every commit would read
+JOIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,8 @@ from regiontalk.scale.rows import Row, Task, decode, encode
 from regiontalk.scale.storage import is_local, open_storage, shown, storage_errors
 
 FORMAT = 1  # of _job.json
-LEASE_SECONDS = (
-    60.0  # after which the lock of a job on an object store counts as left behind
-)
+# after which the lock of a job on an object store counts as left behind
+LEASE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -224,9 +223,8 @@ class Output:
 
         self._clear_lease(path)
         renew()
-        time.sleep(
-            1.0
-        )  # of two jobs that begin at once, one sees the lock of the other
+        # of two jobs that begin at once, one sees the lock of the other
+        time.sleep(1.0)
         renew()
         if self._lock_lost:
             raise _locked(shown(self.uri), "it began at the same moment")

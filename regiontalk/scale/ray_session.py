@@ -13,9 +13,8 @@ ANSWER_SECONDS = 5.0  # in which a cluster must take a connection
 CLIENT_PORT = 10001  # of an address ray://host, as Ray's documentation says
 # tries to reach a cluster; by itself Ray goes on for two minutes
 TRIES = ("RAY_gcs_server_port_wait_time_s", "1")
-LOCAL_STORE = (
-    1 << 30
-)  # bytes of Ray's object store on this machine: what waits between steps
+# bytes of Ray's object store on this machine: what waits between steps
+LOCAL_STORE = 1 << 30
 
 
 def ray_data() -> Any:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from regiontalk.captioner import RegionCaptioner
 
 MODEL_FILES = ("config.json", "vocabulary.json", "model.safetensors")
-RETRIES = (
-    4  # of a batch whose worker died; then one of its photos is likely what kills it
-)
+# of a batch whose worker died; then one of its photos is likely what kills it
+RETRIES = 4
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,8 @@ class Workers:
         self, dataset: Dataset, worker: type, arguments: Mapping[str, Any]
     ) -> Dataset:
         """A dataset whose blocks pass through workers, each made of a class with the arguments."""
-        with (
-            warnings.catch_warnings()
-        ):  # the one way to bound retries goes away with Ray 2.64
+        # the one way to bound retries goes away with Ray 2.64
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             result: Dataset = dataset.map_batches(
                 worker,

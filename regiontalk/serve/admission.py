@@ -18,14 +18,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import monotonic
 
-_FIRST_GUESS = (
-    1 / 60
-)  # of a request's time: how long one takes, before one was answered
+# of a request's time: how long one takes, before one was answered
+_FIRST_GUESS = 1 / 60
 _LATEST = 16  # answers that the moving average is taken over
 _USABLE = 0.75  # of a request's time: the rest is for what an average does not know
-_WAITED = (
-    0.1  # of a request's time: who waited longer in queues is late because of them
-)
+# of a request's time: who waited longer in queues is late because of them
+_WAITED = 0.1
 
 
 class BusyError(Exception):

@@ -284,9 +284,8 @@ async def _thumbnails(
     One after another, so that uploads find a decoder between them; together a third of a request's
     time.
     """
-    pixels = max(
-        MAX_PIXELS, service.limits.pixels
-    )  # the library's own, perhaps larger than what clients may send
+    # the library's own, perhaps larger than what clients may send
+    pixels = max(MAX_PIXELS, service.limits.pixels)
     small: list[str | None] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(service.limits.seconds / 3):
@@ -301,9 +300,8 @@ def thumbnail(path: str, side: int, pixels: int) -> str | None:
     """A photo as a data: URI, its longer side at most ``side``; None where it is gone."""
     try:
         photo = open_photo(path, max_pixels=pixels, at_least=side, srgb=True)
-    except (
-        ImageError
-    ):  # vanished or damaged since it was indexed: the answer says so by its null
+    # vanished or damaged since it was indexed: the answer says so by its null
+    except ImageError:
         return None
     scale = min(1, side / max(photo.size_wh))
     wide, high = (max(1, round(scale * length)) for length in photo.size_wh)

@@ -100,9 +100,8 @@ def run(
         ValueError: no such model or library, or an address that needs a token.
         OSError: the port is taken.
     """
-    bound = (
-        address.listen()
-    )  # first: a taken port should not cost the loading of a model
+    # first: a taken port should not cost the loading of a model
+    bound = address.listen()
     with bound:
         folder = resolve_model(model)
         captioner = RegionCaptioner.from_pretrained(
@@ -138,7 +137,6 @@ def serve_app(
     config = uvicorn.Config(
         app, log_level="info", server_header=False, proxy_headers=False
     )
-    with contextlib.suppress(
-        KeyboardInterrupt
-    ):  # raised again once all is closed: it ended as it was asked to
+    # raised again once all is closed: it ended as it was asked to
+    with contextlib.suppress(KeyboardInterrupt):
         _Server(config, page, open_page=open_page).run(sockets=[bound])

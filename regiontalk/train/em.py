@@ -47,9 +47,8 @@ def responsibilities(
     )
     attended = model.config.generator.regions
     attended_boxes = boxes_xyxy[:, : 1 + attended] if attended else None
-    condition, annotations = model.conditions(
-        maps, boxes_xyxy, attended_boxes
-    )  # (N, C), (N, P, F)
+    # (N, C), (N, P, F)
+    condition, annotations = model.conditions(maps, boxes_xyxy, attended_boxes)
     start = model.generator.start(condition, annotations)
     inputs, targets = teacher_words(sentences)
     # END names no region

@@ -33,9 +33,8 @@ from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.loop import Log
 from regiontalk.train.watch import read_rows
 
-MIN_JUDGED = (
-    40  # captions from which a calibration is fitted; fewer keep the start model's
-)
+# captions from which a calibration is fitted; fewer keep the start model's
+MIN_JUDGED = 40
 REPORT_PHOTOS = 200
 MAX_REFUSED = 0.02  # share of one's own photos that may look like no photos
 HEADLINES = (

@@ -20,9 +20,8 @@ from regiontalk.text.vocabulary import SPECIAL, Vocabulary, tokenize
 WINDOW = 2  # words to either side that are neighbours
 ALIKE = 3  # old words that are spelt alike, of which rows are taken
 NGRAM = 3  # letters
-LEAST_ALIKE = (
-    0.3  # Jaccard overlap of their letter groups from which two words are spelt alike
-)
+# Jaccard overlap of their letter groups from which two words are spelt alike
+LEAST_ALIKE = 0.3
 WORD_ROWS = (
     "aligner.words.embed.weight",
     "generator.embed.weight",

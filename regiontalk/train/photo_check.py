@@ -126,9 +126,8 @@ def drawn_vectors(model: RegionModel, pictures: int, seed: int) -> Tensor:
             .to(device)
             .contiguous(memory_format=torch.channels_last)
         )
-        with torch.autocast(
-            device.type, dtype=torch.bfloat16
-        ):  # as the photos' vectors were made
+        # as the photos' vectors were made
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             maps = model.extractor(pixels)
         rows.append(model.photo_vectors(maps).float().cpu())
     return torch.cat(rows)

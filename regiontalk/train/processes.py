@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-PATIENCE = timedelta(
-    days=7
-)  # for a process that computes features while the others wait
+# for a process that computes features while the others wait
+PATIENCE = timedelta(days=7)
 SEED_DISTANCE = 2**40  # between the seeds of two processes
 
 Statistics = dict[str, tuple[Tensor, Tensor, int]]
@@ -184,9 +183,8 @@ class LaunchedProcesses(Processes):
         """See `Processes.gather`."""
         from accelerate.utils import gather
 
-        lengths = gather(
-            torch.tensor([values.shape], device=self.state.device)
-        )  # (W, dimensions)
+        # (W, dimensions)
+        lengths = gather(torch.tensor([values.shape], device=self.state.device))
         longest = lengths.amax(0).tolist()
         numbers = _to_numbers(values.detach()).to(self.state.device)
         padded = numbers.new_zeros(longest)

@@ -57,9 +57,8 @@ class Run(Inputs):
         vectors: Path | None = None,
     ) -> RegionModel:
         """The model before its first stage; the arguments are those of `build_model`."""
-        is_fetched = (
-            published or start is not None
-        )  # one process downloads, the others find it here
+        # one process downloads, the others find it here
+        is_fetched = published or start is not None
         with self.processes.main_first() if is_fetched else nullcontext():
             model = build_model(
                 self, start=start, weights=weights, published=published, vectors=vectors

@@ -123,9 +123,8 @@ def self_critical_loss(
         raise ValueError(
             f"draws: expected 2 or more captions a photo to compare, got {draws}"
         )
-    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(
-        draws
-    )  # (R*K,)
+    # (R*K,)
+    owner = torch.arange(len(photos), device=condition.device).repeat_interleave(draws)
     was_training = generator.training
     generator.eval()
     drawn, targets, logits = _draw_and_read(
@@ -136,9 +135,8 @@ def self_critical_loss(
     rewards = reward(photo_of_caption, drawn).view(-1, draws)
     advantages = _advantages(rewards).flatten().to(condition.device)  # (R*K,)
     is_chosen = targets != PAD
-    is_chosen[:, max_words:] = (
-        False  # END after the longest caption was nobody's choice
-    )
+    # END after the longest caption was nobody's choice
+    is_chosen[:, max_words:] = False
     words = processes.mean(is_chosen.sum().float()).clamp(min=1)
     scores = _log_probabilities_of(targets, logits)
     loss: Tensor = -(advantages[:, None] * scores * is_chosen).sum() / words

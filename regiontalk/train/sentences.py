@@ -98,9 +98,8 @@ def network_boxes(example: Example, preprocessing: Preprocessing) -> FloatArray:
     """An example's boxes in pixels of the network picture."""
     if example.size_wh is None or not len(example.boxes_xyxy):
         return np.zeros((0, 4), dtype=np.float32)
-    if (
-        preprocessing.fit == "squash"
-    ):  # the same square, in whatever size the photo is stored
+    # the same square, in whatever size the photo is stored
+    if preprocessing.fit == "squash":
         return box_ops.rescale(
             example.boxes_xyxy,
             example.size_wh,

@@ -52,9 +52,8 @@ def test_scores_against_plain_loops(postings: int) -> None:
     expected = np.zeros(100)
     for products in words @ centers.flat.T:
         opened: list[int] = []
-        for cell in largest(
-            products, len(products)
-        ).tolist():  # of equal centers the same first
+        # of equal centers the same first
+        for cell in largest(products, len(products)).tolist():
             if np.isin(codes, opened).sum() >= postings:
                 break
             opened.append(cell)

@@ -107,9 +107,8 @@ def test_a_name_that_is_no_text_fails_alone(
 
 def test_remove(library: PhotoIndex, photos: Sequence[Path]) -> None:
     with pytest.raises(ValueError, match="that is not in it"):
-        library.remove(
-            [photos[0], photos[0].parent / "o"]
-        )  # no folder: only the beginning of one
+        # no folder: only the beginning of one
+        library.remove([photos[0], photos[0].parent / "o"])
     assert len(library) == 6  # nothing was removed
     assert library.remove([photos[4].parent]) == 2 and library.remove([photos[0]]) == 1
     photos[1].unlink()
@@ -176,9 +175,8 @@ def test_a_photo_finds_itself(
     captioner: RegionCaptioner, library: PhotoIndex, photos: Sequence[Path]
 ) -> None:
     hits = library.search(captioner, photo=photos[3], k=2)
-    assert (
-        names(hits)[0] == "3.jpg" and len(hits) == 2 and hits[0].score > 0.99
-    )  # float16 vectors
+    # float16 vectors
+    assert names(hits)[0] == "3.jpg" and len(hits) == 2 and hits[0].score > 0.99
     assert hits[0].date == datetime(2024, 5, 4, 12, 30) and not hits[0].missing
     part = library.search(
         captioner, photo=photos[3], boxes=[hits[0].result.regions[0].box], k=1
@@ -329,9 +327,8 @@ def test_kill_loses_and_doubles_nothing(
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as adding:
             assert adding.stdout is not None
-            told = [
-                adding.stdout.readline() for _ in range(there + 3)
-            ]  # of those that are there as well
+            # of those that are there as well
+            told = [adding.stdout.readline() for _ in range(there + 3)]
             time.sleep(chance.uniform(0, 0.05))
             adding.kill()
             told += adding.stdout.readlines()
@@ -357,9 +354,8 @@ def test_sketches_find_what_a_comparison_with_all_finds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     library._store.write(made_up(400), library._basis)
-    exact = library.search(
-        captioner, "a man in a red boat", k=400
-    )  # more than there are: every row is ranked exactly
+    # more than there are: every row is ranked exactly
+    exact = library.search(captioner, "a man in a red boat", k=400)
     monkeypatch.setattr(store_module.Store.candidates, "__defaults__", (None, 20))
     found = library.search(captioner, "a man in a red boat", k=2)
     assert [hit.photo for hit in found] == [hit.photo for hit in exact[:2]]

@@ -36,9 +36,8 @@ def folder(
 
 def exported(model: RegionModel, folder: Path, *, int8: bool = False) -> Path:
     torch.manual_seed(0)
-    for (
-        parameter
-    ) in model.parameters():  # nothing stays at a first value that hides a fault
+    # nothing stays at a first value that hides a fault
+    for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     if int8:
         model.in_int8()

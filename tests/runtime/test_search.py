@@ -360,9 +360,8 @@ def test_forbidden(forbidden: Sequence[int], words: tuple[int, ...]) -> None:
 
 
 def test_ties_go_to_the_lowest_words() -> None:
-    step = flat(
-        {number: 0.05 for number in (END, *range(4, 23))}, 23
-    )  # 19 words and END, all alike
+    # 19 words and END, all alike
+    step = flat({number: 0.05 for number in (END, *range(4, 23))}, 23)
     assert [item.words for item in beam(step, (), 1, 2, 4)[0]] == [(), (A,), (B,), (C,)]
     assert greedy(step, (), 1, 2)[0][0].words == ()
     # without END the four first of 19 equal words, then of 4 x 19 equal pairs

@@ -83,9 +83,8 @@ def ray() -> Iterator[Any]:
     session = ray_session(None, workers=2)
     try:
         session.__enter__()
-    except (
-        ConnectionError
-    ) as error:  # its own daemons wait 15 seconds for each other, no longer
+    # its own daemons wait 15 seconds for each other, no longer
+    except ConnectionError as error:
         pytest.skip(str(error))
     import ray
 

@@ -48,9 +48,8 @@ def rows(output: Path) -> list[Any]:
 def test_no_cluster_at_the_address(
     address: str, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "ray.is_initialized", lambda: False
-    )  # other tests have a session
+    # other tests have a session
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setattr(
         "ray.init", lambda **_: pytest.fail("Ray waits two minutes by itself")
     )

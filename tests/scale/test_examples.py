@@ -84,6 +84,5 @@ def test_the_command_of_the_manifest(manifest: Any) -> None:
         (container,) = group["template"]["spec"]["containers"]
         assert container["resources"]["requests"] == container["resources"]["limits"]
         cores += group["replicas"] * int(container["resources"]["limits"]["cpu"])
-    assert (
-        cores >= options["workers"] * options["threads"] + 16
-    )  # some are left to read
+    # some are left to read
+    assert cores >= options["workers"] * options["threads"] + 16

@@ -91,9 +91,8 @@ def test_an_output(endpoint: str) -> None:
     assert [values["photo"] for values in Output(uri).rows()] == ["a", "b"]
 
     files, root = open_storage(uri)
-    with files.open_output_stream(
-        f"{root}/_lock"
-    ) as stream:  # as two minutes after kill -9
+    # as two minutes after kill -9
+    with files.open_output_stream(f"{root}/_lock") as stream:
         values = {"owner": "somebody else", "renewed": time.time() - 120}
         stream.write(json.dumps(values).encode())
     with Output(uri).lock():

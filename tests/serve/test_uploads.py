@@ -96,9 +96,8 @@ def test_what_waits_keeps_neither_the_upload_nor_the_large_picture(
     ):
         answer = pool.submit(client.post, "/v1/caption", **body)
         assert inside.wait(20)
-        patience = (
-            time.monotonic() + 5
-        )  # the thread that decoded may not have let go of it yet
+        # the thread that decoded may not have let go of it yet
+        patience = time.monotonic() + 5
         while (held := sys.getrefcount(uploads[0])) > 2 and time.monotonic() < patience:
             time.sleep(0.01)
         door.set()

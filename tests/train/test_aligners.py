@@ -96,9 +96,8 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
     )
     captioner = RegionCaptioner.from_pretrained(folder)
     assert captioner.caption(run.examples[0].photo, regions=1).caption is not None
-    again = start_run(values, "again", limit=4).build(
-        str(folder), None
-    )  # another run takes proposals and network over
+    # another run takes proposals and network over
+    again = start_run(values, "again", limit=4).build(str(folder), None)
     theirs = cast(TorchPredictor, captioner.predictor).model.extractor.state_dict()
     assert all(
         torch.equal(value, theirs[key])

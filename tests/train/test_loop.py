@@ -182,9 +182,8 @@ def test_a_slow_twin(tmp_path: Path) -> None:
         ],
         lr=0.0,
     )
-    for step, share in enumerate(
-        [1.0, 1.0, 0.75, 0.25]
-    ):  # a rise of one step; (1 + cos(k pi / 3)) / 2, k = 0, 1, 2
+    # a rise of one step; (1 + cos(k pi / 3)) / 2, k = 0, 1, 2
+    for step, share in enumerate([1.0, 1.0, 0.75, 0.25]):
         torch.manual_seed(7 * 1_000_003 + step)
         for group, rate in zip(slow.param_groups, [0.02, 0.02, 0.1, 0.1], strict=True):
             group["lr"] = rate * share

@@ -317,9 +317,8 @@ def test_augment_config_refuses(values: dict[str, float], key: str) -> None:
 def test_turned_boxes_by_hand(
     monkeypatch: pytest.MonkeyPatch, degrees: float, box: Any, moved: Any
 ) -> None:
-    monkeypatch.setattr(
-        photos.torch, "rand", lambda *shape: torch.ones(shape)
-    )  # the largest angle, no crop
+    # the largest angle, no crop
+    monkeypatch.setattr(photos.torch, "rand", lambda *shape: torch.ones(shape))
     boxes = torch.tensor([[box]], dtype=torch.float32)
     _, found, mask = augment(
         painted(boxes),
@@ -345,9 +344,8 @@ def test_paint_stays_inside_turned_boxes(seed: int) -> None:
         x1, y1, x2, y2 = (int(value) for value in box.round())
         inside[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = True
         assert not (picture[0][~inside] > 30).any()
-        rows, columns = (
-            (picture[0] > 100).nonzero().unbind(1)
-        )  # and the box is no larger than the paint needs
+        # and the box is no larger than the paint needs
+        rows, columns = (picture[0] > 100).nonzero().unbind(1)
         assert min(abs(int(columns.min()) - x1), abs(int(rows.min()) - y1)) <= 2
 
 

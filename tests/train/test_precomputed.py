@@ -492,9 +492,8 @@ def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
             read, Preprocessing(size=64), PrecomputedConfig(features=3, regions=1)
         )
     )
-    assert one.boxes_xyxy.tolist() == [
-        [[0, 0, 64, 64], [32, 0, 64, 32]]
-    ]  # the best by score
+    # the best by score
+    assert one.boxes_xyxy.tolist() == [[[0, 0, 64, 64], [32, 0, 64, 32]]]
     # the whole photo: the mean
     np.testing.assert_allclose(one.regions, [[[1 / 3] * 3, [0.0, 1, 0]]], rtol=1e-6)
     four = PhotoFeatures(

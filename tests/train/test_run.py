@@ -328,9 +328,8 @@ def test_a_section_that_is_not_there(start_run: Any, tiny: dict[str, Any]) -> No
         run.stage("align", run.build(None, None))
 
 
-RECIPES = sorted(
-    path for path in CONFIGS.glob("*.toml") if path.stem != "objects"
-)  # that one is another kind
+# that one is another kind
+RECIPES = sorted(path for path in CONFIGS.glob("*.toml") if path.stem != "objects")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -580,9 +579,8 @@ def test_phrases_on_boxes_alone_teach_region_captions(
         run, ["generate"], start=None, weights=None, published=False, card="card"
     )
     model = RegionModel.from_folder(folder)
-    assert {"red", "square"} <= set(
-        model.vocabulary.words
-    )  # words of the phrases alone
+    # words of the phrases alone
+    assert {"red", "square"} <= set(model.vocabulary.words)
     assert any("phrases " in line for line in lines)
 
 

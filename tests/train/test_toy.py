@@ -75,9 +75,8 @@ def measure(model: Path, data: Path) -> Figures:
     right = sum(
         text in example.captions for text, example in zip(said, examples, strict=True)
     )
-    print(
-        said[:5], places["upper bound of the proposals"]
-    )  # shown where the test fails
+    # shown where the test fails
+    print(said[:5], places["upper bound of the proposals"])
     return Figures(
         100 * found["photo to sentence"]["R@1"].value,
         100 * found["sentence to photo"]["R@1"].value,

@@ -146,9 +146,8 @@ def main() -> None:
     )
     unseen = [caption for example in examples for caption in example.captions]
     generate = plan.generate
-    in_parts = generate.model_copy(
-        update={"parts": 4}
-    )  # of 5 photos: some parts have none
+    # of 5 photos: some parts have none
+    in_parts = generate.model_copy(update={"parts": 4})
     for name, config in (("generate", generate), ("generate in parts", in_parts)):
 
         def make_terms(

@@ -41,9 +41,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
-REFUSED = re.compile(
-    "status of 4(01|22)"
-)  # a request that the server refuses is an error to the console
+# a request that the server refuses is an error to the console
+REFUSED = re.compile("status of 4(01|22)")
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +101,8 @@ def make_library(captioner: RegionCaptioner, photo: Path) -> Any:
     return index
 
 
-@pytest.fixture(
-    scope="module"
-)  # playwright's event loop would be in the way of other folders' tests
+# playwright's event loop would be in the way of other folders' tests
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None:

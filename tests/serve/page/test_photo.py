@@ -31,9 +31,8 @@ def test_a_photo_after_one_that_cannot_be_shown(open_page: Open, photo: Path) ->
         page.set_input_files("#file", photo.with_name(name))
         expect(page.locator("#picture")).to_have_attribute("title", name)
         page.wait_for_selector("#captions li")
-        assert (
-            abs(shape(page, "#boxes") - width / height) < 0.02
-        )  # boxes are shares of the picture
+        # boxes are shares of the picture
+        assert abs(shape(page, "#boxes") - width / height) < 0.02
         assert (
             page.locator("#boxes").bounding_box()
             == page.locator("#picture").bounding_box()

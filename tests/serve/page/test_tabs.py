@@ -49,9 +49,8 @@ def test_describe(open_page: Open, photo: Path, see: See) -> None:
     )
     page.mouse.up()
     expect(lines).to_have_count(before + 1)
-    assert (
-        abs(int(page.input_value("#x2")) - 256) <= 2
-    )  # half of the photo's 512 pixels
+    # half of the photo's 512 pixels
+    assert abs(int(page.input_value("#x2")) - 256) <= 2
     page.fill("#x1", "100")
     page.click("text=Caption this box")
     expect(lines).to_have_count(before + 2)
@@ -74,9 +73,8 @@ def test_settings_count(open_page: Open, photo: Path) -> None:
     page.fill("#beams", "1")
     page.set_input_files("#file", photo)
     page.wait_for_selector("#captions li")
-    assert (
-        page.locator("#captions li").count() <= 2
-    )  # one where both show the same thing
+    # one where both show the same thing
+    assert page.locator("#captions li").count() <= 2
 
 
 def test_align(open_page: Open, photo: Path, see: See) -> None:
@@ -128,9 +126,8 @@ def test_the_joined_cell_is_marked_where_another_is_better(
     page.fill("#beta", "1000")
     page.click("#align-form .main")
     page.wait_for_selector("#words button")
-    (number,) = set(
-        page.locator("#words .number").all_inner_texts()
-    )  # one region for all
+    # one region for all
+    (number,) = set(page.locator("#words .number").all_inner_texts())
     page.click("#matrix-part summary")
     column = page.locator("#matrix thead th").all_inner_texts().index(number) - 1
     for row in page.locator("#matrix tbody tr").all():
@@ -248,9 +245,8 @@ def test_a_hit_is_opened_in_describe(open_page: Open, photo: Path) -> None:
     page.click("[aria-label='Describe cat.jpg']")
     page.wait_for_selector("#captions li")
     assert page.get_attribute("#picture", "title") == "cat.jpg"
-    assert (
-        page.evaluate("document.querySelector('#picture').naturalWidth") == 451
-    )  # not the small picture of the list
+    # not the small picture of the list
+    assert page.evaluate("document.querySelector('#picture').naturalWidth") == 451
     assert page.evaluate("document.activeElement.id") == "tab-describe"
 
 
