@@ -19,6 +19,11 @@ from regiontalk.text.vocabulary import END, Vocabulary
 TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".split()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of minutes first: last, one worker would compute them while the other has nothing left."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_graphs() -> Iterator[None]:
     """Training runs end without graphs, which take seconds to export; tests/runtime/ tries them."""

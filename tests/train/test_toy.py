@@ -94,6 +94,7 @@ def _reproducible():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.minutes
 def test_the_chain_learns(tmp_path: Path) -> None:
     figures = train(tmp_path, make_scenes(TRAIN, 1, max_shapes=3))
     assert figures.photo_to_sentence >= 90, figures
@@ -102,6 +103,7 @@ def test_the_chain_learns(tmp_path: Path) -> None:
     assert figures.captions >= 80, figures
 
 
+@pytest.mark.minutes
 def test_shuffled_pairs_teach_nothing(tmp_path: Path) -> None:
     figures = train(tmp_path, shuffled(make_scenes(TRAIN, 1, max_shapes=3)))
     # chance is 1 in 100 scenes; a caption is true by chance about once in a thousand
