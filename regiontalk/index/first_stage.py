@@ -72,8 +72,7 @@ class CellStage:
         self, words: FloatArray, count: int, among: RowIds | None = None
     ) -> RowIds:
         """As `FirstStage.best`."""
-        grown = SHORTLIST_GROWTH * math.isqrt(len(self.keys))
-        shortlist = max(SHORTLIST, grown, 2 * count)
+        shortlist = max(shortlist_of(len(self.keys)), 2 * count)
         if among is not None and len(among) <= shortlist:
             return fetch_sketches(self._reader, among, self._about).best(words, count)
         ids, slots, loose = self._ids, self._slots, self._loose
@@ -87,6 +86,15 @@ class CellStage:
         chosen[self.cells.best(words, shortlist, has_rows)] = True
         sketches = fetch_sketches(self._reader, ids[chosen[slots]], self._about)
         return sketches.join(loose).best(words, count)
+
+
+def shortlist_of(photos: int) -> int:
+    """How many photos the cells of a library name, at least.
+
+    >>> shortlist_of(20_000), shortlist_of(1_000_000)
+    (2000, 4000)
+    """
+    return max(SHORTLIST, SHORTLIST_GROWTH * math.isqrt(photos))
 
 
 def first_stage(
