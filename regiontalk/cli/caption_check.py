@@ -48,9 +48,15 @@ def teach_check(
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
     from regiontalk.evaluate.names import read_class_words
-    from regiontalk.model.hub import resolve_model
+    from regiontalk.model.hub import BUNDLED, resolve_model
     from regiontalk.train.caption_check import choose_examples, teach_caption_check
 
+    folder = resolve_model(model)
+    if folder.parent == BUNDLED:
+        raise ValueError(
+            f"teach-check: expected a model folder of your own, got the package's {model!r}, which would change; "
+            "copy it first: regiontalk info says where it lies"
+        )
     words = read_class_words(class_words, ())
     examples = []
     for folder in data:
@@ -62,7 +68,7 @@ def teach_check(
     chosen = choose_examples(examples, photos, seed)
     with Meter(len(chosen)) as meter:
         teach_caption_check(
-            resolve_model(model),
+            folder,
             chosen,
             words,
             seed=seed,

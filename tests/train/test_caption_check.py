@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from regiontalk.align.caption_check import CaptionCheck
 from regiontalk.captioner import RegionCaptioner
+from regiontalk.cli.main import app
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example, Phrase
 from regiontalk.runtime.export import export_runtime
@@ -169,3 +171,10 @@ def test_photos_without_names_are_passed_over(tmp_path: Path) -> None:
     chosen = choose_examples([bare, *examples], 9)
     assert sorted(example.id for example in chosen) == ["0.png", "1.png", "2.png"]
     assert len(choose_examples(examples, 2)) == 2
+
+
+def test_the_bundled_model_is_not_changed(tmp_path: Path) -> None:
+    arguments = ["teach-check", "mini", "--data", str(tmp_path), "--class-words", "x"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "expected a model folder of your own" in result.output
