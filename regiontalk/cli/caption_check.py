@@ -51,8 +51,8 @@ def teach_check(
     from regiontalk.model.hub import BUNDLED, resolve_model
     from regiontalk.train.caption_check import choose_examples, teach_caption_check
 
-    folder = resolve_model(model)
-    if folder.parent == BUNDLED:
+    model_folder = resolve_model(model)
+    if model_folder.parent == BUNDLED:
         raise ValueError(
             f"teach-check: expected a model folder of your own, got the package's {model!r}, which would change; "
             "copy it first: regiontalk info says where it lies"
@@ -68,7 +68,7 @@ def teach_check(
     chosen = choose_examples(examples, photos, seed)
     with Meter(len(chosen)) as meter:
         teach_caption_check(
-            folder,
+            model_folder,
             chosen,
             words,
             seed=seed,

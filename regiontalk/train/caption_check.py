@@ -103,6 +103,9 @@ def read_pairs(
     """The model's captions on the proposals of photos, as far as boxes say whether they are true.
 
     Broken photos are left out.
+
+    Raises:
+        ValueError: no photo is left.
     """
     judged_rows: list[Pairs] = []
     for first in range(0, len(examples), PHOTOS_TOGETHER):
@@ -115,6 +118,10 @@ def read_pairs(
                 continue
         if batch:
             judged_rows.append(_read_batch(captioner, batch, class_words))
+    if not judged_rows:
+        raise ValueError(
+            "caption check: expected photos with named boxes that can be opened, got none"
+        )
     columns = zip(*judged_rows, strict=True)
     return Pairs(*(np.concatenate(rows) for rows in columns))
 

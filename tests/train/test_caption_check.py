@@ -173,6 +173,32 @@ def test_photos_without_names_are_passed_over(tmp_path: Path) -> None:
     assert len(choose_examples(examples, 2)) == 2
 
 
+def test_the_command_teaches_the_model_with_the_data(
+    tmp_path: Path, toy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (tmp_path / "words.json").write_text('{"dog": ["dog"]}')
+    taught: list[tuple[Path, int]] = []
+    monkeypatch.setattr(
+        caption_check,
+        "teach_caption_check",
+        lambda model, examples, words, **options: taught.append((model, len(examples))),
+    )
+    arguments = ["teach-check", str(folder), "--data", str(toy_folder), "--photos", "5"]
+    arguments += ["--class-words", str(tmp_path / "words.json")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert taught == [(folder, 5)]
+
+
+def test_no_photo_is_told(make_tiny: Callable[..., RegionModel]) -> None:
+    captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
+    with pytest.raises(ValueError, match="expected photos with named boxes"):
+        read_pairs(captioner, [], CLASS_WORDS)
+
+
 def test_the_bundled_model_is_not_changed(tmp_path: Path) -> None:
     arguments = ["teach-check", "mini", "--data", str(tmp_path), "--class-words", "x"]
     result = CliRunner().invoke(app, arguments)
