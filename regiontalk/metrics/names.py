@@ -94,8 +94,7 @@ def names_class(text: str, words: Sequence[str]) -> bool:
     >>> names_class("a red stop sign", ["stop sign"]), names_class("a signpost", ["sign"])
     (True, False)
     """
-    padded = f" {' '.join(tokenize(text))} "
-    return any(f" {' '.join(tokenize(word))} " in padded for word in words)
+    return bool(classes_named(text, {"": words}))
 
 
 def score_names(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -16,7 +17,6 @@ from regiontalk.train.align import AlignConfig, AlignTerms
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.generate import GenerateConfig, GenerateTerms
 from regiontalk.train.judges import DEV_PHOTOS, align_judge, generate_judge
-from regiontalk.train.keep import Kept
 from regiontalk.train.loop import OptimiserConfig, make_optimiser
 from regiontalk.train.run import Run
 from regiontalk.train.watch import JUDGEMENTS
@@ -74,88 +74,74 @@ def _stages_seconds(
         photo: seconds that a photo's features take.
     """
     seconds: dict[str, float] = {}
-    samples = min(DEV_PHOTOS, len(run.dev)) / len(sample.examples)
+    count = len(sample.examples)
+    samples = min(DEV_PHOTOS, len(run.dev)) / count
     align, generate = run.recipe.align, run.recipe.generate
     if isinstance(align, AlignConfig):
-        seconds["align"], _ = _align_seconds(align, sample, model, features, samples)
+        work = _align_work(align, sample, model, features)
+        judge = _timed(work.judge)[1] * samples
+        seconds["align"] = _stage_seconds(align, count, work, judge)
     if isinstance(generate, GenerateConfig):
-        seconds["generate"], judge = _generate_seconds(
-            generate, sample, model, features, samples
-        )
-        photos = 2 * samples * len(sample.examples)
-        seconds["before and after"] = photos * photo + END_SHARE * judge
+        work = _generate_work(generate, sample, model, features)
+        judge = _timed(work.judge)[1] * samples
+        seconds["generate"] = _stage_seconds(generate, count, work, judge)
+        seconds["before and after"] = 2 * samples * count * photo + END_SHARE * judge
     return seconds
 
 
-def _align_seconds(
-    config: AlignConfig,
-    sample: Run,
-    model: RegionModel,
-    features: FrozenFeatures,
-    samples: float,
-) -> tuple[float, float]:
-    """Seconds of the stage and of one of its judgements, which reads so many times the sample."""
-    examples = sample.examples
-    terms = AlignTerms.of_examples(model, config, examples, features)
-    step = _step_seconds(terms, model.aligner, config.optimiser)
-    held = _align_memory_seconds(sample.held(), model)
-    judge = _timed(align_judge(terms))[1] * samples
-    return _stage_seconds(config, len(examples), step, held, judge), judge
+class _Work(NamedTuple):
+    """What a stage computes.
+
+    Attributes:
+        module: what learns.
+        terms: of the loss of a step.
+        held: the loss of the memory in a step; None without one.
+        judge: a judgement.
+    """
+
+    module: torch.nn.Module
+    terms: Callable[[int], Mapping[str, torch.Tensor]]
+    held: Callable[[int], torch.Tensor] | None
+    judge: Callable[[], object]
 
 
-def _generate_seconds(
-    config: GenerateConfig,
-    sample: Run,
-    model: RegionModel,
-    features: FrozenFeatures,
-    samples: float,
-) -> tuple[float, float]:
-    """As `_align_seconds`."""
-    examples = sample.examples
-    terms = GenerateTerms.of_examples(model, config, examples, features)
-    step = _step_seconds(terms, model.generator, config.optimiser)
-    held = _generate_memory_seconds(sample.held(), model)
-    captions = [example.captions for example in examples]
-    judge = _timed(generate_judge(terms, captions))[1] * samples
-    return _stage_seconds(config, len(examples), step, held, judge), judge
+def _align_work(
+    config: AlignConfig, sample: Run, model: RegionModel, features: FrozenFeatures
+) -> _Work:
+    terms = AlignTerms.of_examples(model, config, sample.examples, features)
+    held, memory = None, sample.held()
+    if memory is not None:
+        held = functools.partial(memory.align_loss, model.aligner)
+    return _Work(model.aligner, terms, held, align_judge(terms))
 
 
-def _align_memory_seconds(memory: Kept | None, model: RegionModel) -> float:
-    """Seconds of the memory in a step of the aligner."""
-    if memory is None:
-        return 0.0
-    return _step_seconds(
-        lambda step: {"kept": memory.align_loss(model.aligner, step)}, model.aligner
-    )
-
-
-def _generate_memory_seconds(memory: Kept | None, model: RegionModel) -> float:
-    """Seconds of the memory in a step of the generator."""
-    if memory is None:
-        return 0.0
-    return _step_seconds(
-        lambda step: {"kept": memory.generate_loss(model, step)}, model.generator
-    )
+def _generate_work(
+    config: GenerateConfig, sample: Run, model: RegionModel, features: FrozenFeatures
+) -> _Work:
+    terms = GenerateTerms.of_examples(model, config, sample.examples, features)
+    held, memory = None, sample.held()
+    if memory is not None:
+        held = functools.partial(memory.generate_loss, model)
+    captions = [example.captions for example in sample.examples]
+    return _Work(model.generator, terms, held, generate_judge(terms, captions))
 
 
 def _stage_seconds(
-    config: AlignConfig | GenerateConfig,
-    sampled: int,
-    step: float,
-    held: float,
-    judgement: float,
+    config: AlignConfig | GenerateConfig, sampled: int, work: _Work, judgement: float
 ) -> float:
     """Seconds of a stage.
 
     Args:
         config: its own.
         sampled: photos of the sample, of which a step takes a batch or all.
-        step: seconds of a step on them.
-        held: seconds of the memory in a step.
+        work: of a step on them.
         judgement: seconds of a judgement.
     """
-    photo = step / min(config.batch, sampled)
-    seconds = photo * config.batch + held
+    step = _step_seconds(work.terms, work.module, config.optimiser)
+    seconds = step / min(config.batch, sampled) * config.batch
+    held = work.held
+    if held is not None:
+        seconds += _step_seconds(lambda number: {"held": held(number)}, work.module)
     return seconds * config.optimiser.steps + judgement * JUDGEMENTS
 
 
