@@ -486,12 +486,7 @@ class RegionCaptioner:
             if decoding.photo_neutral_margin is not None:
                 margin = decoding.photo_neutral_margin
         else:
-            captions_by_box = self.predictor.write(
-                state,
-                decoding.region_beams if beams is None else beams,
-                length_power=decoding.region_length_power,
-            )
-            captions = [candidates[0] for candidates in captions_by_box]
+            captions = self._write_regions(features, boxes_xyxy, state, beams)
         return self._neutral(captions, state, margin) if margin else captions
 
     def _write_photos(
@@ -520,6 +515,44 @@ class RegionCaptioner:
             ranks = scores + decoding.photo_alignment * alignments
             ranks -= decoding.photo_repetition * repeats
             chosen.append(candidates[int(ranks.argmax())])
+        return chosen
+
+    def _write_regions(
+        self,
+        features: PhotoFeatures,
+        boxes_xyxy: FloatArray,
+        state: DecoderState,
+        beams: int | None,
+    ) -> list[Hypothesis]:
+        """The captions of boxes (B, N, 4): of the K found for each, one that is likely and passes the caption check."""
+        decoding = self.config.decoding
+        weight = decoding.region_check if self.config.caption_check else 0.0
+        captions_by_box = self.predictor.write(
+            state,
+            decoding.region_beams if beams is None else beams,
+            length_power=decoding.region_length_power,
+            keep=None if weight else 1,
+        )
+        if not weight:
+            return [candidates[0] for candidates in captions_by_box]
+        region_features = self.predictor.region_features(features, boxes_xyxy)
+        counts = [len(candidates) for candidates in captions_by_box]
+        boxes = np.repeat(np.arange(len(counts)), counts)  # of each candidate
+        texts = [
+            caption.words for candidates in captions_by_box for caption in candidates
+        ]
+        checks = self.predictor.check_captions(
+            region_features.reshape(len(counts), -1)[boxes],
+            boxes_xyxy.reshape(-1, 4)[boxes],
+            texts,
+        )
+        chosen: list[Hypothesis] = []
+        first = 0
+        for candidates in captions_by_box:
+            scores = np.array([caption.score for caption in candidates])
+            ranks = scores + weight * checks[first : first + len(candidates)]
+            chosen.append(candidates[int(ranks.argmax())])
+            first += len(candidates)
         return chosen
 
     def _alignments(
@@ -609,7 +642,7 @@ class RegionCaptioner:
         checks = predictor.check_captions(
             region_features.reshape(len(captions), -1),
             boxes_xyxy.reshape(-1, 4),
-            sentences,
+            [caption.words for caption in captions],
         )
         return np.stack(
             [np.array(mean_log_probs, dtype=np.float32), alignment_scores, checks], 1

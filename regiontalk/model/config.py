@@ -88,6 +88,11 @@ class DecodingConfig(BaseModel):
         ge=0,
         description="length_power of regions, where it is not that of whole photos",
     )
+    region_check: float = Field(
+        0.0,
+        ge=0,
+        description="of a region's K captions that of the most log-probability + so much * caption check is taken",
+    )
     candidates: int = Field(
         0,
         ge=0,
