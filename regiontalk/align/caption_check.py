@@ -1,9 +1,10 @@
 """Whether a caption is true of a region: the head that is taught with captions that are wrong.
 
-The generator says what a region most likely is and has never seen a region that is nothing it knows;
-it then says the nearest name. This head is taught with the generator's own captions on proposals,
-right and wrong, as the image-text matching loss of ALBEF (Li et al., 2021) is with pairs that do not
-belong together. It is bilinear of low rank, so a caption costs a few thousand multiplications.
+The generator says what a region most likely is and has never seen a region that is
+nothing it knows; it then says the nearest name. This head is taught with the
+generator's own captions on proposals, right and wrong, as the image-text matching loss
+of ALBEF (Li et al., 2021) is with pairs that do not belong together. It is bilinear of
+low rank, so a caption costs a few thousand multiplications.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Teaching the caption check (`align.caption_check`): the model's own captions on proposals, judged by annotated boxes.
+"""Teaching the caption check (`align.caption_check`).
 
-The captions are those that a user would get, of the best proposals of training photos. Where a
-detector or people marked every object of some classes, a class's word on another place is wrong:
-such places the generator never saw. Where people wrote phrases on boxes, captions of boxes that meet
-one are judged by its words. All other weights stay as they are.
+The model's own captions on proposals, judged by annotated boxes. The captions are those
+that a user would get, of the best proposals of training photos. Where a detector or
+people marked every object of some classes, a class's word on another place is wrong:
+such places the generator never saw. Where people wrote phrases on boxes, captions of
+boxes that meet one are judged by its words. All other weights stay as they are.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def teach_caption_check(
     share = pairs.is_true.mean() if len(pairs.is_true) else 0.0
     if len(pairs.is_true) < MIN_PAIRS or not 0 < share < 1:
         raise ValueError(
-            f"caption check: expected at least {MIN_PAIRS} captions that can be judged, right and wrong ones, got "
-            f"{len(pairs.is_true)}, {share:.0%} of them right; give more photos whose boxes have names of the classes"
+            f"caption check: expected at least {MIN_PAIRS} captions that can be "
+            f"judged, right and wrong ones, got {len(pairs.is_true)}, {share:.0%} of "
+            "them right; give more photos whose boxes have names of the classes"
         )
     log(f"{len(pairs.is_true)} captions can be judged, {share:.0%} of them are right")
     model = RegionModel.from_folder(folder)
@@ -157,7 +159,10 @@ def _judge(
     example: Example,
     class_words: ClassWords,
 ) -> list[bool | None]:
-    """Whether the texts on the boxes (N, 4) of a photo are true, None where its annotation does not say."""
+    """Whether the texts on the boxes (N, 4) of a photo are true.
+
+    None where its annotation does not say.
+    """
     places = box_ops.rescale(boxes_xyxy, size_wh, example.size_wh or size_wh)
     is_by_people = any(phrase.source == "annotator" for phrase in example.phrases)
     words = None if is_by_people else class_words
