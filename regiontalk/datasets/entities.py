@@ -170,8 +170,10 @@ def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
     >>> read_sentence("[/EN#1/people A man] on [/EN#2/other/vehicles a bike] .")[0]
     'A man on a bike .'
     >>> sentence = "[/EN#1/people A man] on [/EN#2/other a bike] ."
-    >>> [(item.text, item.first_word) for item in read_sentence(sentence)[1]]
-    [('A man', 0), ('a bike', 3)]
+    >>> for phrase in read_sentence(sentence)[1]:
+    ...     print(phrase.first_word, phrase.text)
+    0 A man
+    3 a bike
     """
     plain = ""
     phrases: list[BracketedPhrase] = []

@@ -70,8 +70,8 @@ def trimmed(words: Sequence[str]) -> slice:
     Function words go at both ends, a determiner stays in front.
 
     >>> words = "in a red shirt is".split()
-    >>> words[trimmed(words)]
-    ['a', 'red', 'shirt']
+    >>> " ".join(words[trimmed(words)])
+    'a red shirt'
     """
     never_first = FUNCTION_WORDS - DETERMINERS
     first = 0
@@ -89,8 +89,9 @@ def phrase_starts(words: Sequence[str]) -> list[bool]:
     At the first, and at a function word that follows another kind of word.
 
     >>> words = "a man in a red shirt rides a bike".split()
-    >>> [word for word, begins in zip(words, phrase_starts(words)) if begins]
-    ['a', 'in', 'a']
+    >>> starts = phrase_starts(words)
+    >>> " ".join(word for word, begins in zip(words, starts) if begins)
+    'a in a'
     """
     starts: list[bool] = []
     after_function_word = False
