@@ -1,6 +1,9 @@
-r"""What each choice in the aligner is worth: retrieval on dev after the same short training on the same frozen regions.
+r"""What each choice in the aligner is worth.
 
-    python benchmarks/ablate_aligner.py --data DATA --vectors runs/vectors.txt --json out/ablations.json
+Retrieval on dev after the same short training on the same frozen regions.
+
+    python benchmarks/ablate_aligner.py --data DATA --vectors runs/vectors.txt \
+        --json out/ablations.json
 
 Regions and their vectors are those of --start; every row changes one thing of --config's aligner
 and its [align] stage. The steps are few, so rows compare with each other, not with the first table.

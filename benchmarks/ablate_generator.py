@@ -1,21 +1,23 @@
-r"""What the generator learns from and how it is built: dev captions after the same short training, one thing differing.
+r"""What the generator learns from and how it is built.
 
-On a finished run of regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features
-serve every row:
+Dev captions after the same short training, one thing differing. On a finished run of
+regiontalk/recipes/mini.toml, whose extractor, aligner and frozen features serve every
+row:
 
     python benchmarks/ablate_generator.py --data DATA --run runs/mini --weights FILE --steps 600
 
 On the frozen extractor of a model, whole photos alone; of several seeds a row gives the mean and
 each:
 
-    python benchmarks/ablate_generator.py --data DATA --config regiontalk/recipes/attend.toml
-      --start mini --steps 500
+    python benchmarks/ablate_generator.py --data DATA --config regiontalk/recipes/attend.toml \
+        --start mini --steps 500 \
         --seeds 0 1 2 --rows "as the recipe" "no attention" "no attention, picture at t = 1"
 
 On a finished run that began with a model's extractor, both:
 
-    python benchmarks/ablate_generator.py --data DATA --config regiontalk/recipes/dvsa.toml --run runs/dvsa
-        --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2
+    python benchmarks/ablate_generator.py --data DATA \
+        --config regiontalk/recipes/dvsa.toml --run runs/dvsa \
+        --start mini --vectors runs/vectors.txt --steps 600 --limit 300 --seeds 0 1 2 \
         --rows "region alone" "region beside the whole photo"
 
 "Entities phrases" is the supervised row: people's phrases on people's boxes, where every other row
@@ -161,7 +163,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def ablated(recipe: Recipe, name: str, steps: int, seed: int) -> Recipe:
-    """The recipe with one thing changed, and a short last stage; the stages before keep their seed."""
+    """The recipe with one thing changed, and a short last stage.
+
+    The stages before keep their seed.
+    """
     if recipe.generate is None:
         raise SystemExit(
             f"{recipe.name}: expected a recipe with a section [generate], got none"

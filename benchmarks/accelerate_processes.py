@@ -1,4 +1,6 @@
-"""One recipe on one process and on several with the same global batch: loss curves, differences, kills.
+"""One recipe on one process and on several with the same global batch.
+
+Loss curves, differences, kills.
 
     python benchmarks/accelerate_processes.py --photos 256 --steps 20 --plot curves.png
 
@@ -118,7 +120,10 @@ def curves(log: Path) -> Curves:
 
 
 def furthest(one: Path, other: Path) -> tuple[float, float]:
-    """The greatest difference of two models' weights, and their distance relative to the first's length."""
+    """The greatest difference of two models' weights.
+
+    And their distance relative to the first's length.
+    """
     first, second = (
         load_file(folder / "model" / "model.safetensors") for folder in (one, other)
     )

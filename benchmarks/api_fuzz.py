@@ -1,6 +1,9 @@
-"""Ask a server what its own OpenAPI document allows, and things near it, and look for an answer of 500 or above.
+"""Ask a server what its own OpenAPI document allows, and things near it.
 
-    pip install schemathesis                                    # not part of any extra: it brings ten packages along
+An answer of 500 or above is a fault.
+
+    # not part of any extra: it brings ten packages along
+    pip install schemathesis
     python benchmarks/api_fuzz.py --photo a.jpg --examples 50
     python benchmarks/api_fuzz.py --photo a.jpg --index photos.index --json out/api_fuzz.json
 
@@ -101,7 +104,10 @@ def serving(options: Sequence[str]) -> Iterator[str]:
 def fuzz(
     address: str, photo: bytes, examples: int
 ) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Statuses of each kind of request, and one shrunk request a kind that ended in a server error."""
+    """Statuses of each kind of request.
+
+    And one shrunk request a kind that ended in a server error.
+    """
     import schemathesis
     from hypothesis import HealthCheck, given, settings
     from hypothesis import strategies as st
@@ -129,7 +135,10 @@ def fuzz(
 
 
 def _asker(photo: bytes, counted: Counter[str]) -> Callable[[Any, bool], None]:
-    """What sends one request, with a real photo and words or with its own, and fails where the server does."""
+    """What sends one request, and fails where the server does.
+
+    With a real photo and words, or with its own.
+    """
 
     def ask(case: Any, real: bool) -> None:
         if real and isinstance(case.body, dict):

@@ -3,11 +3,12 @@
     python benchmarks/backbone_int8.py --model mini --train DATA --data DATA/coco \
         --data DATA/coco_more/dev_captions.json --class-words DATA/coco_more/class_words.json
 
-Convolutions of an EfficientNet-Lite are rounded as ONNX Runtime would compute them: weights to 8 bits
-with a scale for each channel, what enters a convolution and what leaves a linear one to 8 bits
-between the extremes that 32 training photos show; sums of a residual stay in float. Each row leaves
-more layers in float. Noise is the share of the region map's energy that is wrong, in decibels, on
-24 photos of the data. Nothing is trained.
+Convolutions of an EfficientNet-Lite are rounded as ONNX Runtime would compute them:
+weights to 8 bits with a scale for each channel, what enters a convolution and what
+leaves a linear one to 8 bits between the extremes that 32 training photos show; sums of
+a residual stay in float. Each row leaves more layers in float. Noise is the share of
+the region map's energy that is wrong, in decibels, on 24 photos of the data. Nothing is
+trained.
 """
 
 from __future__ import annotations

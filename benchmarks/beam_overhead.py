@@ -1,7 +1,8 @@
-"""What beam search costs beside the model: time a step in the search itself, with an LSTM of the default's size.
+"""What beam search costs beside the model.
 
-Random weights, END growing likelier with every word so that sentences have about ten words and
-finish at different times. Times are processor time, so that other work on the machine does not
+Time a step in the search itself, with an LSTM of the default's size. Random weights,
+END growing likelier with every word so that sentences have about ten words and finish
+at different times. Times are processor time, so that other work on the machine does not
 count; run it with one thread.
 
     OMP_NUM_THREADS=1 python benchmarks/beam_overhead.py --json beam_overhead.json

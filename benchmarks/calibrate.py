@@ -31,13 +31,15 @@ def main() -> None:
     kinds = {"whole photo": fit.photo, "region": fit.region}
     for name, fitted in kinds.items():
         print(
-            f"{name}: {fitted.calibration.model_dump_json()} fitted on {fitted.fitted_on} captions of one half"
+            f"{name}: {fitted.calibration.model_dump_json()} fitted on "
+            f"{fitted.fitted_on} captions of one half"
         )
         for when, reliability in (("before", fitted.before), ("after", fitted.after)):
             error = reliability.error
             print(
-                f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to {error.high:.3f}), "
-                f"Brier {reliability.brier.value:.3f}, right {reliability.accuracy.value:.3f}"
+                f"  {when}: calibration error {error.value:.3f} ({error.low:.3f} to "
+                f"{error.high:.3f}), Brier {reliability.brier.value:.3f}, right "
+                f"{reliability.accuracy.value:.3f}"
             )
     if arguments.plot:
         draw(kinds, arguments.plot)
@@ -56,7 +58,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def draw(kinds: dict[str, Fitted], path: Path) -> None:
-    """Share of right captions over confidence, a panel a kind, the number of captions as grey bars."""
+    """Share of right captions over confidence, a panel a kind.
+
+    The number of captions are grey bars.
+    """
     figure, panels = pyplot.subplots(
         1, len(kinds), figsize=(9, 4.2), layout="constrained"
     )

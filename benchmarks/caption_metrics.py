@@ -1,11 +1,13 @@
-"""Caption metrics beside pycocoevalcap's own Python classes: time and figures on the same tokens, in one run.
+r"""Caption metrics beside pycocoevalcap's own Python classes.
 
-Data: the 4,982 raw captions of DATA/eval_fixtures/magic_karpathy_test, five references each, cut
-once by our tokeniser (timed by itself; theirs starts Java). Each class runs a few rounds in turn and the
-fastest counts, in processor time, so that other work on the machine matters little. Needs
-pycocoevalcap, here or in another environment:
+Time and figures on the same tokens, in one run. Data: the 4,982 raw captions of
+DATA/eval_fixtures/magic_karpathy_test, five references each, cut once by our tokeniser
+(timed by itself; theirs starts Java). Each class runs a few rounds in turn and the
+fastest counts, in processor time, so that other work on the machine matters little.
+Needs pycocoevalcap, here or in another environment:
 
-    python benchmarks/caption_metrics.py CAPTIONS.json --site-packages FOLDER --json caption_metrics.json
+    python benchmarks/caption_metrics.py CAPTIONS.json --site-packages FOLDER \
+        --json caption_metrics.json
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How long one photo takes on each engine, and how long and how large a cold start is; side by side in one run.
+"""How long one photo takes on each engine, and how long and large a cold start is.
+
+Side by side in one run.
 
     python benchmarks/caption_speed.py --json out/caption_speed.json --plot docs/caption_time.png
 

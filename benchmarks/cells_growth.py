@@ -1,10 +1,13 @@
-"""What the first stage of a large library's search costs, by the number of photos: cells alone, no library.
+"""What the first stage of a large library's search costs, by the number of photos.
+
+Cells alone, no library.
 
     python benchmarks/cells_growth.py --photos 10000 100000 1000000 3000000
 
-Photos are 20 random cells each of 65,536 with random centers, words are random too: what is found
-means nothing, the steps are those of a search (`regiontalk/index/cells.py`). Each size has a process
-of its own. The processor's time is given, so that a machine with other work says the same.
+Photos are 20 random cells each of 65,536 with random centers, words are random too:
+what is found means nothing, the steps are those of a search
+(`regiontalk/index/cells.py`). Each size has a process of its own. The processor's time
+is given, so that a machine with other work says the same.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
-"""Choose on dev how a model speaks and looks: beams, length power, and the weight of objectness in `locate`.
+r"""Choose on dev how a model speaks and looks.
 
-    python benchmarks/choose_decoding.py --model runs/mini/model --data DATA --json out/decoding.json
+Beams, length power, and the weight of objectness in `locate`.
+
+    python benchmarks/choose_decoding.py --model runs/mini/model --data DATA \
+        --json out/decoding.json
 
 Each row is one setting: BLEU-4, CIDEr-D, mean length and novelty (the share that stands word for
 word in the training

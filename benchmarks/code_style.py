@@ -1,12 +1,15 @@
-"""How dense the code is and how it names things, by folder: the figures that the layout's goals are set in.
+"""How dense the code is and how it names things, by folder.
 
-Run from the repository: python benchmarks/code_style.py [FOLDER ...] (regiontalk where none is named).
+The figures that the layout's goals are set in. Run from the repository, for regiontalk
+where no folder is named:
+
+    python benchmarks/code_style.py [FOLDER ...]
 
 Each row: functions; AST nodes a line of a function's body (median; docstring not counted); lines
 over 100 characters in per cent of all lines; comprehensions in 100 lines of code; local names that
 say nothing in per cent of the names that functions assign; functions of more than 250 AST nodes;
-comprehensions inside another one. With --places, where each of the last three stands.
-`tests/test_code_style.py` keeps the last three at zero.
+comprehensions inside another one. With --places, where each long line and each of the last three
+stands. `tests/test_code_style.py` keeps all four at zero.
 """
 
 from __future__ import annotations
@@ -36,10 +39,10 @@ class Counts:
     Attributes:
         lines: all lines of the files.
         code_lines: those that are neither blank nor a comment alone.
-        long_lines: those over `MAX_LINE` characters.
         comprehensions: list, set and dict comprehensions and generator expressions.
         densities: AST nodes a line, one value a function.
         names: names that functions assign, each time that they do.
+        long_lines: "file:line" of those over `MAX_LINE` characters.
         vague_names: "file:line name" of those of `VAGUE_NAMES`.
         long_functions: "file:line function (nodes)" of those over `MAX_NODES`.
         nested_comprehensions: "file:line" of the inner ones.
@@ -47,10 +50,10 @@ class Counts:
 
     lines: int = 0
     code_lines: int = 0
-    long_lines: int = 0
     comprehensions: int = 0
     densities: list[float] = field(default_factory=list)
     names: int = 0
+    long_lines: list[str] = field(default_factory=list)
     vague_names: list[str] = field(default_factory=list)
     long_functions: list[str] = field(default_factory=list)
     nested_comprehensions: list[str] = field(default_factory=list)
@@ -70,6 +73,7 @@ class Counts:
     def faults(self) -> list[str]:
         """What no clean folder has, one line each."""
         return [
+            *(f"{where}: over {MAX_LINE} characters" for where in self.long_lines),
             *(f"{where}: a name that says nothing" for where in self.vague_names),
             *(f"{where}: over {MAX_NODES} nodes" for where in self.long_functions),
             *(
@@ -82,7 +86,7 @@ class Counts:
 def count_file(path: Path) -> Counts:
     """The figures of one Python file."""
     text = path.read_text(encoding="utf-8")
-    counts = count_lines(text.splitlines())
+    counts = count_lines(text.splitlines(), path)
     # line, column, name: those of inner functions once
     names: set[tuple[int, int, str]] = set()
     inner_lines: set[int] = set()
@@ -101,18 +105,25 @@ def count_file(path: Path) -> Counts:
     return counts
 
 
-def count_lines(lines: Sequence[str]) -> Counts:
+def count_lines(lines: Sequence[str], path: Path) -> Counts:
     """The figures of lines as text."""
     stripped = [line.strip() for line in lines]
     return Counts(
         lines=len(lines),
         code_lines=sum(bool(line) and not line.startswith("#") for line in stripped),
-        long_lines=sum(len(line) > MAX_LINE for line in lines),
+        long_lines=[
+            f"{path}:{number}"
+            for number, line in enumerate(lines, 1)
+            if len(line) > MAX_LINE
+        ],
     )
 
 
 def vague_names(names: set[tuple[int, int, str]], path: Path) -> list[str]:
-    """Those of `VAGUE_NAMES` as "file:line name", given line, column and name of each assignment."""
+    """Those of `VAGUE_NAMES` as "file:line name".
+
+    Given line, column and name of each assignment.
+    """
     return [
         f"{path}:{line} {name}"
         for line, _, name in sorted(names)
@@ -135,7 +146,10 @@ def inner_comprehensions(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def count_function(function: Function, path: Path, counts: Counts) -> None:
-    """Add the size of one function to the counts of its file; a function inside it counts in both."""
+    """Add the size of one function to the counts of its file.
+
+    A function inside it counts in both.
+    """
     body = (
         function.body[1:] if ast.get_docstring(function, clean=False) else function.body
     )
@@ -153,7 +167,7 @@ def count_function(function: Function, path: Path, counts: Counts) -> None:
 def row(name: str, counts: Counts) -> str:
     """One line of the table."""
     density = statistics.median(counts.densities) if counts.densities else 0.0
-    long_lines = 100 * counts.long_lines / max(1, counts.lines)
+    long_lines = 100 * len(counts.long_lines) / max(1, counts.lines)
     comprehensions = 100 * counts.comprehensions / max(1, counts.code_lines)
     vague = 100 * len(counts.vague_names) / max(1, counts.names)
     return (

@@ -1,6 +1,8 @@
-"""Whether both engines say the same: captions and boxes of many photos, word for word and to the pixel.
+"""Whether both engines say the same.
 
-python benchmarks/engine_parity.py --photos DATA/flickr8k/images --limit 1000 --json out/parity.json
+Captions and boxes of many photos, word for word and to the pixel. python
+benchmarks/engine_parity.py --photos DATA/flickr8k/images --limit 1000 --json
+out/parity.json
 """
 
 from __future__ import annotations
@@ -104,7 +106,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def captions_by_box(result: ImageResult) -> ByBox:
-    """The captions of a result by where they are, to the nearest two pixels; the whole photo among them."""
+    """The captions of a result by where they are, to the nearest two pixels.
+
+    The whole photo is among them.
+    """
     captions = [*([] if result.caption is None else [result.caption]), *result.regions]
     by_box = {}
     for caption in captions:

@@ -57,8 +57,9 @@ class Outcome:
             f"{number} {word}" for word, number in self.counts.most_common()
         )
         return (
-            f"{sum(self.counts.values())} cases in {self.seconds:.0f} s: {counts}\n"
-            f"{len(self.faults)} faults; slowest {self.slowest:.2f} s; most memory {self.peak >> 20} MB"
+            f"{sum(self.counts.values())} cases in {self.seconds:.0f} s: "
+            f"{counts}\n{len(self.faults)} faults; slowest {self.slowest:.2f} s; most "
+            f"memory {self.peak >> 20} MB"
         )
 
 

@@ -3,10 +3,11 @@
     python benchmarks/file_faults.py --count 2000
     python benchmarks/file_faults.py --count 100 --keep out/faults
 
-Files of every kind that a command reads (data sets, results, predictions, recipes, sidecars, exports
-of annotation tools, accepted texts, the files of a model) are cut, flipped and spliced as bytes, or
-get values of other types where they are JSON. The command must end with 0, 1 or 2 and, where it
-ends with 2, with one line that says why; a traceback is a fault.
+Files of every kind that a command reads (data sets, results, predictions, recipes,
+sidecars, exports of annotation tools, accepted texts, the files of a model) are cut,
+flipped and spliced as bytes, or get values of other types where they are JSON. The
+command must end with 0, 1 or 2 and, where it ends with 2, with one line that says why;
+a traceback is a fault.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""How many frames a second a film gives: reading alone, watching for scene changes, and with ten regions captioned.
+"""How many frames a second a film gives.
+
+Reading alone, watching for scene changes, and with ten regions captioned.
 
     python benchmarks/film_speed.py --model mini --json out/film_speed.json
 
@@ -140,12 +142,14 @@ def measured(name: str, run: Callable[[], list[float]]) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """The table."""
     print(
-        f"{found['model']}: {found['regions']} regions, {found['threads']} threads, load {found['load']:.1f}"
+        f"{found['model']}: {found['regions']} regions, {found['threads']} threads, "
+        f"load {found['load']:.1f}"
     )
     print(f"{'frames':26} {'number':>7} {'a second':>10} {'a processor second':>20}")
     for row in found["rows"]:
         print(
-            f"{row['what']:26} {row['frames']:7d} {row['a second']:10.1f} {row['a processor second']:20.1f}"
+            f"{row['what']:26} {row['frames']:7d} {row['a second']:10.1f} "
+            f"{row['a processor second']:20.1f}"
         )
 
 

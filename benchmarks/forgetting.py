@@ -1,13 +1,16 @@
-"""What a model forgets while it learns from somebody's photos, and what keeps it from that, on frozen features.
+"""What a model forgets while it learns from somebody's photos.
+
+And what keeps it from that, on frozen features.
 
     python benchmarks/forgetting.py DATA --out runs/forgetting
     python benchmarks/forgetting.py DATA --out runs/forgetting --memory 800 2 128
 
-The model learns 300 screens drawn by code for a few epochs; it is measured on other screens and on
-everyday dev photos of DATA, before and after, and at points between the old and the new weights
-(Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022). ``--memory M K D`` holds it by the
-region vectors of M everyday training photos (`train.keep`), the whole and K regions of each, in D
-principal components of one byte each.
+The model learns 300 screens drawn by code for a few epochs; it is measured on other
+screens and on everyday dev photos of DATA, before and after, and at points between the
+old and the new weights (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR
+2022). ``--memory M K D`` holds it by the region vectors of M everyday training photos
+(`train.keep`), the whole and K regions of each, in D principal components of one byte
+each.
 """
 
 from __future__ import annotations

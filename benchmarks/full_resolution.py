@@ -1,4 +1,6 @@
-"""Do photos at full resolution do as well as copies of them that are stored like the training photos?
+"""Do photos at full resolution do as well as stored copies of them?
+
+The copies are stored like the training photos.
 
     python benchmarks/full_resolution.py --model mini --data DATA/coco
 

@@ -1,4 +1,6 @@
-"""How often the hardest negative of a phrase is none: it shares a content word with what people call the box.
+"""How often the hardest negative of a phrase is none.
+
+It shares a content word with what people call the box.
 
     python benchmarks/hardest_negatives.py --data DATA --model runs/cosine/model
 
@@ -81,9 +83,10 @@ class Tally:
         apart = [wording for wording, is_alike in rows if not is_alike]
         examples = "; ".join(random.Random(1).sample(apart, 12))
         return (
-            f"{pairs} pairs; their hardest negative shares a content word with the box's own phrases in "
-            f"{hardest:.1f} %, a negative by chance in {by_chance:.1f} %\n"
-            f"hardest negatives that share none, by chance: {examples}"
+            f"{pairs} pairs; their hardest negative shares a content word with the "
+            f"box's own phrases in {hardest:.1f} %, a negative by chance in "
+            f"{by_chance:.1f} %\nhardest negatives that share none, by chance: "
+            f"{examples}"
         )
 
 

@@ -28,7 +28,10 @@ SIZE = (6000, 4000)
 
 
 def camera_photos(sources: list[str], count: int, folder: Path) -> list[Path]:
-    """So many different JPEGs of 24 megapixels, with the grain that makes a camera's files large."""
+    """So many different JPEGs of 24 megapixels.
+
+    With the grain that makes a camera's files large.
+    """
     chance, paths = np.random.default_rng(0), []
     for number in range(count):
         with Image.open(sources[number % len(sources)]) as image:

@@ -1,4 +1,6 @@
-"""Two writers and a reader of one library in an object store: nothing lost, nothing doubled, no half batch.
+"""Two writers and a reader of one library in an object store.
+
+Nothing lost, nothing doubled, no half batch.
 
     python benchmarks/index_object_store.py --seconds 120 --json index_object_store.json
 

@@ -1,7 +1,10 @@
-"""What the photo index finds, beside exact scores of the same photos: sentences, short phrases, and the framed region.
+r"""What the photo index finds, beside exact scores of the same photos.
+
+Sentences, short phrases, and the framed region.
 
     python benchmarks/index_quality.py --data DATA --json index_quality.json
-    python benchmarks/index_quality.py --data DATA --library all --queries 1000 --json index_quality_all.json
+    python benchmarks/index_quality.py --data DATA --library all --queries 1000 \
+        --json index_quality_all.json
 
 The library is the 1,000 Flickr8k dev photos, or all photos of the folder; queries are dev's own.
 *Sentence to photo*: R@1 and R@10 through `PhotoIndex.search` and by the model's float32 scores of
@@ -47,7 +50,10 @@ NOT_FOUND = 10**9  # the rank of a photo that is not among the ten
 
 @dataclass(frozen=True)
 class Asked:
-    """A query, the row of its photo in the library, and its true boxes (n, 4) with the size they refer to."""
+    """A query, the row of its photo in the library, and its true boxes (n, 4).
+
+    With the size they refer to.
+    """
 
     text: str
     photo: int
@@ -97,7 +103,10 @@ def exact_ranks(
     queries: Sequence[Asked],
     groups: Mapping[str, slice],
 ) -> dict[str, np.ndarray]:
-    """For each group of photos the rank of a query's own among them by the model's scores, 0 the best."""
+    """For each group of photos the rank of a query's own among them.
+
+    By the model's scores, 0 the best.
+    """
     ranks = defaultdict(list)
     for start in range(0, len(queries), 100):
         block = queries[start : start + 100]
@@ -117,7 +126,10 @@ def measure(
     queries: Sequence[Asked],
     exact: np.ndarray,
 ) -> dict[str, Any]:
-    """R@1 and R@10 of both ways, how often the ten are found, and for phrases the framed regions."""
+    """R@1 and R@10 of both ways, and how often the ten are found.
+
+    For phrases also the framed regions.
+    """
     ranks, framed, framed_alone, seconds = [], [], [], []
     for asked in queries:
         own_photo = paths[asked.photo]
@@ -139,7 +151,10 @@ def measure(
 def framed_figures(
     framed: Sequence[bool], framed_alone: Sequence[bool]
 ) -> dict[str, Any]:
-    """The share of framed regions that are right: of the photos that were found, and of a search in them alone."""
+    """The share of framed regions that are right.
+
+    Of the photos that were found, and of a search in them alone.
+    """
     if not framed_alone:
         return {}
     return {
@@ -252,7 +267,10 @@ def embed(
 
 
 def rivals_of(examples: Sequence[Example], dev: Sequence[Example]) -> dict[str, slice]:
-    """The groups of photos among which a query's own is ranked: all, and those of dev and others apart."""
+    """The groups of photos among which a query's own is ranked.
+
+    All, and those of dev and others apart.
+    """
     groups = {"all": slice(None)}
     if len(examples) > len(dev):
         groups["dev alone"] = slice(len(dev))

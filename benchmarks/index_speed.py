@@ -1,4 +1,6 @@
-"""How fast a large library is searched: p50 and p99, recall@10 against exact scores, build time, bytes a photo.
+"""How fast a large library is searched.
+
+The p50 and p99, recall@10 against exact scores, build time, bytes a photo.
 
     python benchmarks/index_speed.py --data DATA --photos 100000 --json index_speed.json
 
@@ -140,7 +142,10 @@ def brute_force(captioner: RegionCaptioner, vectors: Tensor, text: str) -> list[
 def clock(
     work: Callable[[str], list[int]], queries: Sequence[str]
 ) -> tuple[list[list[int]], dict[str, float]]:
-    """The answers of all queries, and milliseconds at p50 and p99 after three queries to warm up."""
+    """The answers of all queries, and milliseconds at p50 and p99.
+
+    Three queries before them warm up.
+    """
     for text in queries[:3]:
         work(text)
     times, answers = [], []
@@ -169,7 +174,10 @@ def compare(
     queries: Sequence[str],
     candidates: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """A row of figures for brute force and for each number of candidates; the first search reads the sketches."""
+    """A row of figures for brute force and for each number of candidates.
+
+    The first search reads the sketches.
+    """
     import torch
 
     everything = torch.from_numpy(vectors).float()

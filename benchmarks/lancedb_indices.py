@@ -1,7 +1,8 @@
-"""LanceDB's own indices as the first stage of a search: how quickly they name a shortlist, and how good it is.
+"""LanceDB's own indices as the first stage of a search.
 
-`search_growth.py --lancedb PHOTOS` tries them on its library. A shortlist's recall is that of the
-exact ten best photos in it, which no later stage can raise.
+How quickly they name a shortlist, and how good it is. `search_growth.py --lancedb
+PHOTOS` tries them on its library. A shortlist's recall is that of the exact ten best
+photos in it, which no later stage can raise.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def try_lancedb(
 
 
 def read_vectors(library: PhotoIndex) -> tuple[NDArray[np.int64], Vectors]:
-    """The numbers (P,) of a library's photos and their vectors (P, N, D); the first is the whole photo's."""
+    """The numbers (P,) of a library's photos and their vectors (P, N, D).
+
+    The first is the whole photo's.
+    """
     rows = library._store._table.search().select(["bytes", "vectors"]).to_arrow()
     flat = (
         rows["vectors"]

@@ -1,6 +1,9 @@
-"""What to expect of how many photos: ``regiontalk train FOLDER`` on subsets of a data set, measured on its dev split.
+r"""What to expect of how many photos.
 
-    python benchmarks/learning_curve.py DATA --weights BACKBONE.safetensors --sizes 100 1000 --plot curve.png
+``regiontalk train FOLDER`` on subsets of a data set, measured on its dev split.
+
+    python benchmarks/learning_curve.py DATA --weights BACKBONE.safetensors \
+        --sizes 100 1000 --plot curve.png
 
 Each model begins with the weights of a backbone and nothing else. Sizes that are measured already
 are read from ``OUT/curve.json``, so that one may be added later.

@@ -1,6 +1,9 @@
-"""How good sentences made of objects are: Flickr8k dev, and COCO photos, which the model never saw the like of.
+r"""How good sentences made of objects are.
 
-    python benchmarks/objects_to_sentence.py --model runs/objects/model --detector yolox:FILE.onnx --data DATA
+Flickr8k dev, and COCO photos, which the model never saw the like of.
+
+    python benchmarks/objects_to_sentence.py --model runs/objects/model \
+        --detector yolox:FILE.onnx --data DATA
 
 Prints a table and, with --json, writes it. COCO photos and captions are those under DATA/coco where
 they are there.

@@ -1,8 +1,12 @@
-"""Your own photos, measured: screens drawn by code, which `mini` has never seen, before and after, for several sizes.
+r"""Your own photos, measured.
+
+Screens drawn by code, which `mini` has never seen, before and after, for several sizes.
 
     python benchmarks/own_photos.py --sizes 50 300 3000 --out runs/own
-    python benchmarks/own_photos.py --sizes 300 --weights BACKBONE.safetensors --out runs/own_from_nothing
-    python benchmarks/own_photos.py --memory regiontalk/models/mini --data DATA DATA/coco_more --photos 1000 500
+    python benchmarks/own_photos.py --sizes 300 --weights BACKBONE.safetensors \
+        --out runs/own_from_nothing
+    python benchmarks/own_photos.py --memory regiontalk/models/mini \
+        --data DATA DATA/coco_more --photos 1000 500
 
 For each size it trains with ``regiontalk train FOLDER --out MODEL`` and prints minutes (by the
 clock and of the processor) beside those that the plan foretold and, on 100 other screens, R@1,
@@ -144,8 +148,8 @@ def main() -> None:
         write_screens(size, TRAIN_SEED, folder)
         trained = train(folder, model, options)
         print(
-            f"{size} screens: {trained.minutes:.1f} minutes, {trained.cpu_minutes:.1f} of the processor; "
-            f"the plan said {trained.planned}"
+            f"{size} screens: {trained.minutes:.1f} minutes, {trained.cpu_minutes:.1f} "
+            f"of the processor; the plan said {trained.planned}"
         )
         print(f"after: {in_words(measure(str(model), examples))}", flush=True)
 

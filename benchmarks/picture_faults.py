@@ -194,7 +194,10 @@ def _saved_tiff(mode: str) -> bytes:
 
 
 def check(name: str, data: bytes) -> str:
-    """Open a picture and read and write what else is in it; what is refused is refused in one line."""
+    """Open a picture and read and write what else is in it.
+
+    What is refused is refused in one line.
+    """
     reads_all = zlib.crc32(data) % 4 == 0
     orientation(data)
     written_caption(data)

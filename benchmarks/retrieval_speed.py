@@ -75,7 +75,10 @@ def seconds() -> tuple[float, float]:
 
 
 def missing_bytes(photos: int) -> int:
-    """What 5,000 photos hold and so many do not: vectors, and a handful of numbers a photo and a sentence."""
+    """What 5,000 photos hold and so many do not.
+
+    Vectors, and a handful of numbers a photo and a sentence.
+    """
     words = SENTENCES_EACH * sum(WORDS) / 2
     each = 4 * DIMENSIONS * (REGIONS + words) + 8 * 8 * (1 + SENTENCES_EACH)
     return round((PHOTOS - photos) * each)
@@ -129,7 +132,10 @@ def main() -> None:
 
 
 def compare(vectors: Vectors, photos: int) -> dict[str, float]:
-    """Seconds of the matrix products alone and of the ranks, and how many times as long these take."""
+    """Seconds of the matrix products alone and of the ranks.
+
+    And how many times as long the ranks take.
+    """
     products_seconds, products_cpu_seconds = time_products(vectors, photos)
     ranks_seconds, ranks_cpu_seconds = time_ranks(vectors, photos)
     timings = {

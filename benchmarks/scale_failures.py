@@ -1,4 +1,6 @@
-"""A simulation of many workers that fail: how much work a failure costs, and what that adds to a job.
+"""A simulation of many workers that fail.
+
+How much work a failure costs, and what that adds to a job.
 
     python benchmarks/scale_failures.py --workers 1000 --photos 1000000
 

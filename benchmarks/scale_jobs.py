@@ -1,7 +1,8 @@
-"""What the benchmarks of ``regiontalk scale caption`` share: photos, the command, and its processes.
+"""What the benchmarks of ``regiontalk scale caption`` share.
 
-Photos are copies of real ones that differ by a pixel, and one file that is no photo. A job runs as a
-user starts it, in a process of its own; psutil sees the driver, Ray's processes and the workers.
+Photos, the command, and its processes. Photos are copies of real ones that differ by a
+pixel, and one file that is no photo. A job runs as a user starts it, in a process of
+its own; psutil sees the driver, Ray's processes and the workers.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def parts(output: Path) -> frozenset[str]:
 
 
 def processes(pid: int, title: str = "") -> Iterator[psutil.Process]:
-    """The processes below one whose title begins with a text; those that have just ended are left out."""
+    """The processes below one whose title begins with a text.
+
+    Those that have just ended are left out.
+    """
     try:
         below = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -100,7 +104,10 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def cpu_by_group(pid: int) -> Sample:
-    """Processor time until now of a job's driver, of the processes that caption, of all others of Ray's."""
+    """Processor time until now.
+
+    Of a job's driver, of the processes that caption, of all others of Ray's.
+    """
     sums = {"captioning_cpu_s": 0.0, "readers_cpu_s": 0.0, "ray_cpu_s": 0.0}
     for process in processes(pid):
         title = title_of(process)
@@ -114,7 +121,10 @@ def cpu_by_group(pid: int) -> Sample:
 
 
 def sample(pid: int, output: Path, start: float) -> Sample:
-    """Seconds since ``start``, parts that count, and memory and processor time of a job's driver and workers."""
+    """Seconds since ``start``, parts that count, memory and processor time.
+
+    Of a job's driver and its workers.
+    """
     actors = [resident_mb(process) for process in processes(pid, ACTOR)]
     tasks = [resident_mb(process) for process in processes(pid, TASK)]
     everything = [resident_mb(process) for process in processes(pid)]

@@ -1,6 +1,9 @@
-"""``regiontalk scale caption`` killed (SIGKILL) at random moments: the rows must be those of an undisturbed run.
+r"""``regiontalk scale caption`` killed (SIGKILL) at random moments.
 
-    python benchmarks/scale_kills.py --source ../shared/data/flickr8k/images --photos 20000 --workers 2
+The rows must be those of an undisturbed run.
+
+    python benchmarks/scale_kills.py --source ../shared/data/flickr8k/images \
+        --photos 20000 --workers 2
 
 Photos are copies of real ones that differ by a pixel. One job runs undisturbed, or is taken from
 ``--undisturbed``. Another loses, at random moments of its course, processes of three kinds in turn:
@@ -41,7 +44,9 @@ class Campaign:
     def run(
         self, moments: Sequence[int], kinds: Sequence[str], seed: int
     ) -> Iterator[str]:
-        """Kill a process of each kind once so many parts are finished, then run to the end; what was killed.
+        """Kill a process of each kind once so many parts are finished, then run to the end.
+
+        Returns what was killed.
 
         Raises:
             RuntimeError: the job ended before all were killed, or did not survive what it should.

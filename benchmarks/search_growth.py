@@ -1,4 +1,6 @@
-"""How a search's cost grows with the library: p50 and p99, recall@10, memory, build time, bytes a photo.
+"""How a search's cost grows with the library.
+
+The p50 and p99, recall@10, memory, build time, bytes a photo.
 
     python benchmarks/search_growth.py --data DATA --photos 10000 100000 1000000 --json growth.json
 
@@ -113,7 +115,10 @@ class Mixture:
 def grow(
     library: PhotoIndex, mixture: Mixture, size: int, folder: Path
 ) -> dict[str, float]:
-    """Write photos until there are ``size``; the processor's seconds of making and of writing them."""
+    """Write photos until there are ``size``.
+
+    Returns the processor's seconds of making and of writing them.
+    """
     exact = Exact.load(folder / "exact.npz", len(mixture.queries))
     making = writing = 0.0
     table = library._store._table

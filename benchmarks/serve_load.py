@@ -1,16 +1,21 @@
-"""How many captions a second a server gives to 1, 8 and 32 clients, its errors, and whether its memory stays flat.
+"""How many captions a second a server gives to 1, 8 and 32 clients.
 
-    python benchmarks/serve_load.py --seconds 60 --json out/serve_load.json     # each number of clients for a minute
-    python benchmarks/serve_load.py --clients 32 --seconds 600                  # ten minutes of load
+Its errors, and whether its memory stays flat.
+
+    # each number of clients for a minute
+    python benchmarks/serve_load.py --seconds 60 --json out/serve_load.json
+    # ten minutes of load
+    python benchmarks/serve_load.py --clients 32 --seconds 600
     python benchmarks/serve_load.py --clients 32 --seconds 600 --idle 1000 --slow 20 --aborted 4
 
-The server runs as a program of its own (``regiontalk serve``); clients are threads that send the
-next photo when the last answer has come. A client that is sent away (503) waits as long as it was
-told, and is counted beside the errors, which are all answers but 200 and 503. Memory is the server's
-resident size, taken from ``/metrics``; growth compares the last tenth of a run with its second.
-Beside them there may be connections that say nothing, slow clients that send a byte a second, and
-clients that break off in the middle of an upload, one after the other; the server has the limit of
-open files that it is started with.
+The server runs as a program of its own (``regiontalk serve``); clients are threads that
+send the next photo when the last answer has come. A client that is sent away (503)
+waits as long as it was told, and is counted beside the errors, which are all answers
+but 200 and 503. Memory is the server's resident size, taken from ``/metrics``; growth
+compares the last tenth of a run with its second. Beside them there may be connections
+that say nothing, slow clients that send a byte a second, and clients that break off in
+the middle of an upload, one after the other; the server has the limit of open files
+that it is started with.
 """
 
 from __future__ import annotations
@@ -201,7 +206,10 @@ HEAD = (
 
 @contextmanager
 def nuisance(address: str, idle: int, slow: int, aborted: int) -> Iterator[list[int]]:
-    """Connections that say nothing, slow clients and broken uploads meanwhile; yields the counts of the latter."""
+    """Connections that say nothing, slow clients and broken uploads meanwhile.
+
+    Yields the counts of the latter.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (most, most)

@@ -1,4 +1,6 @@
-"""Choose beta of eq. 12: how often the box inferred for a snippet is the true box of a phrase inside it.
+"""Choose beta of eq. 12.
+
+How often the box inferred for a snippet is the true box of a phrase inside it.
 
     python benchmarks/snippet_beta.py --model mini --data DATA --split dev --json out/beta.json
 
@@ -87,7 +89,10 @@ def parse_arguments() -> argparse.Namespace:
 def measure(
     captioner: RegionCaptioner, examples: Sequence[Example], random: np.random.Generator
 ) -> dict[float, Counter[str]]:
-    """For each beta: snippets, their words, those that hold a phrase, and how many of these are right in each way."""
+    """For each beta: snippets, their words, and those that hold a phrase.
+
+    And how many of these are right in each way.
+    """
     counts: dict[float, Counter[str]] = {beta: Counter() for beta in BETAS}
     for example in examples:
         if example.size_wh is None or not len(example.boxes_xyxy):
@@ -168,7 +173,10 @@ def holds(run: Snippet, phrase: Phrase) -> bool:
 
 
 def judge(runs: Sequence[Snippet], sentence: ScoredSentence) -> tuple[int, int, int]:
-    """Snippets that hold a phrase with a box; of those, right ones; right ones if they meant the whole photo."""
+    """Snippets that hold a phrase with a box, and the right ones among them.
+
+    And those right if they meant the whole photo.
+    """
     with_phrase = correct = on_whole_photo = 0
     for run in runs:
         phrases = [phrase for phrase in sentence.phrases if holds(run, phrase)]

@@ -1,11 +1,14 @@
-"""What choosing is worth: a script answers ``regiontalk teach`` with the truth, least sure first or by chance.
+"""What choosing is worth.
+
+A script answers ``regiontalk teach`` with the truth, least sure first or by chance.
 
     python benchmarks/teach_simulation.py --out runs/teach
 
-The pool is screens drawn by code, which `mini` has never seen. For each photo that it is asked about
-the script gives one true sentence, and the true words of the asked regions that are an element of the
-screen. After 20 and 40 answers the model is trained from `mini` on them, as `regiontalk teach` does,
-measured on other screens, and asks on. One core needs about ten minutes.
+The pool is screens drawn by code, which `mini` has never seen. For each photo that it
+is asked about the script gives one true sentence, and the true words of the asked
+regions that are an element of the screen. After 20 and 40 answers the model is trained
+from `mini` on them, as `regiontalk teach` does, measured on other screens, and asks on.
+One core needs about ten minutes.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ FIGURES = ("CIDEr-D", "boxes CIDEr-D", "boxes right")
 
 
 def truth(question: Question, example: Example) -> Answer:
-    """What somebody says who knows: a sentence, and the words of the asked boxes that show an element."""
+    """What somebody says who knows.
+
+    A sentence, and the words of the asked boxes that show an element.
+    """
     asked = np.array(
         [region.box for region in question.result.regions], dtype=np.float32
     )
@@ -95,8 +101,9 @@ class Simulation:
             model, figures = self.train(answers, self.out / name / f"round_{count}")
             boxes = sum(len(row.get("boxes", ())) for row in answers)
             print(
-                f"{name}: {count} answers with {boxes} boxes ({count * SECONDS_A_PHOTO / 60:.0f} "
-                f"minutes of a person): {figures}; {time.process_time() - started:.0f} s of training",
+                f"{name}: {count} answers with {boxes} boxes "
+                f"({count * SECONDS_A_PHOTO / 60:.0f} minutes of a person): {figures}; "
+                f"{time.process_time() - started:.0f} s of training",
                 flush=True,
             )
             teacher.use(RegionCaptioner(predictor=TorchPredictor(model)))

@@ -1,17 +1,21 @@
-"""Writers that are killed (SIGKILL) or meet a full disk at random moments: nothing half-written, nothing lost.
+"""Writers that are killed (SIGKILL) or meet a full disk at random moments.
+
+Nothing half-written, nothing lost.
 
     python benchmarks/write_faults.py kill --count 100
-    python benchmarks/write_faults.py disk --count 20            # as root: the disk is a small tmpfs
+    # as root: the disk is a small tmpfs
+    python benchmarks/write_faults.py disk --count 20
     python benchmarks/write_faults.py kill --count 10 --jobs xmp coco
 
-Each job runs in a forked process, which has loaded everything before it starts: training of a toy
-model (two stages, a checkpoint every second step, without graphs), snippets and the library with that
-model, exports from results that are there. After each fault every file that has its final name must
-be whole: the bytes of a run that nothing disturbed; of training these are the files of the model, as
-its checkpoints hold how far it is, and of a library the rows of its photos. A full disk must end the
-job with code 2 and one line. Then the job runs once more, undisturbed, and must end with all of them.
-Without the right to mount, a full disk is a limit on the size of files (RLIMIT_FSIZE).
-`index_kills.py` kills the library's real command.
+Each job runs in a forked process, which has loaded everything before it starts:
+training of a toy model (two stages, a checkpoint every second step, without graphs),
+snippets and the library with that model, exports from results that are there. After
+each fault every file that has its final name must be whole: the bytes of a run that
+nothing disturbed; of training these are the files of the model, as its checkpoints hold
+how far it is, and of a library the rows of its photos. A full disk must end the job
+with code 2 and one line. Then the job runs once more, undisturbed, and must end with
+all of them. Without the right to mount, a full disk is a limit on the size of files
+(RLIMIT_FSIZE). `index_kills.py` kills the library's real command.
 """
 
 from __future__ import annotations
@@ -306,14 +310,20 @@ class Job:
         }
 
     def took(self, seconds: float, *, ended: bool, anew: bool) -> None:
-        """Learn how long the job takes while other work changes that: kills are to strike its end as well."""
+        """Learn how long the job takes while other work changes that.
+
+        Kills are to strike its end as well.
+        """
         if ended and anew:
             self.seconds += 0.3 * (seconds - self.seconds)
         elif not ended:
             self.seconds = max(self.seconds, seconds)
 
     def check(self, folder: Path, *, whole: bool = False) -> None:
-        """Fail where a final file is not what an undisturbed run writes, or, of a whole run, is lacking."""
+        """Fail where a final file is not what an undisturbed run writes.
+
+        Or where one of a whole run is lacking.
+        """
         files = self.files(folder)
         for name, content in files.items():
             wanted = [allowed[name] for allowed in self.allowed if name in allowed]
@@ -356,7 +366,10 @@ def kill_often(job: Job, count: int, latest: float, chance: random.Random) -> st
 
 
 def run_and_kill(job: Job, folder: Path, delay: float) -> int:
-    """Start a job and kill it after some seconds, where it has not ended before; its wait status."""
+    """Start a job and kill it after some seconds, where it has not ended before.
+
+    Returns its wait status.
+    """
     process = job.start(folder)
     latest = time.monotonic() + delay
     while time.monotonic() < latest:
@@ -390,7 +403,10 @@ def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> st
                 grow()
             assert job.run(folder) == 0, job.errors(folder)
             job.check(folder, whole=True)
-    return f"{full} full disks, each told in a line, {enough} with room enough; nothing half-written"
+    return (
+        f"{full} full disks, each told in a line, {enough} with room enough; "
+        "nothing half-written"
+    )
 
 
 def _bytes_on_disk(size: int) -> int:
@@ -415,7 +431,10 @@ def check_end(job: Job, folder: Path, code: int) -> None:
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Callable[[], None] | None]:
-    """A tmpfs of some bytes on a folder, and what makes it larger; None where nothing may be mounted."""
+    """A tmpfs of some bytes on a folder, and what makes it larger.
+
+    None where nothing may be mounted.
+    """
     if not _mounts(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     ):

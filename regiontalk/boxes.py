@@ -1,4 +1,7 @@
-"""The only box arithmetic of the package, pixels, xyxy, on numpy arrays; the same figures as torchvision.ops."""
+"""The only box arithmetic of the package, pixels, xyxy, on numpy arrays.
+
+The same figures as torchvision.ops.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,8 @@ def area(boxes_xyxy: FloatArray) -> FloatArray:
 def iou(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """Intersection over union of every pair: (N, 4) and (M, 4) to (N, M).
 
-    >>> left, right = np.array([[0, 0, 10, 10]], dtype=np.float32), np.array([[5, 0, 15, 10]], dtype=np.float32)
+    >>> left = np.array([[0, 0, 10, 10]], dtype=np.float32)
+    >>> right = np.array([[5, 0, 15, 10]], dtype=np.float32)
     >>> iou(left, right).round(3).tolist()
     [[0.3330000042915344]]
     """
@@ -71,7 +75,10 @@ def intersection(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
 
 
 def shared_area(first_sides: NDArray[Any], second_sides: NDArray[Any]) -> NDArray[Any]:
-    """Area that boxes share, from their x1, y1, x2 and y2 (4, ...), which broadcast; in the arrays' own dtype."""
+    """Area that boxes share, from their x1, y1, x2 and y2 (4, ...), which broadcast.
+
+    In the arrays' own dtype.
+    """
     first_x1, first_y1, first_x2, first_y2 = first_sides
     second_x1, second_y1, second_x2, second_y2 = second_sides
     widths = np.minimum(first_x2, second_x2) - np.maximum(first_x1, second_x1)
@@ -82,7 +89,8 @@ def shared_area(first_sides: NDArray[Any], second_sides: NDArray[Any]) -> NDArra
 def shared_of_smaller(first_xyxy: FloatArray, second_xyxy: FloatArray) -> FloatArray:
     """How much of the smaller box lies in the other, for every pair: (N, 4) and (M, 4) to (N, M).
 
-    >>> inner, outer = np.array([[2, 2, 4, 4]], dtype=np.float32), np.array([[0, 0, 10, 10]], dtype=np.float32)
+    >>> inner = np.array([[2, 2, 4, 4]], dtype=np.float32)
+    >>> outer = np.array([[0, 0, 10, 10]], dtype=np.float32)
     >>> shared_of_smaller(inner, outer).tolist()
     [[1.0]]
     """
@@ -105,7 +113,9 @@ def non_maximum_suppression(
     nms_iou: float,
     max_count: int | None = None,
 ) -> NDArray[np.int64]:
-    """Greedy choice: the best box stays, those over ``nms_iou`` with it go, and so on with what is left.
+    """Greedy choice: the best box stays, those over ``nms_iou`` with it go.
+
+    And so on with what is left.
 
     Args:
         boxes_xyxy: (N, 4).
@@ -137,9 +147,10 @@ def soft_non_maximum_suppression(
 ) -> NDArray[np.int64]:
     """Greedy choice in which what overlaps a chosen box is not dropped but falls behind.
 
-    Linear Soft-NMS (Bodla et al., ICCV 2017, eq. 3): the score of a box that overlaps the chosen one
-    by more than ``threshold`` is multiplied by 1 - IoU. So the first boxes are as different as after
-    strict suppression, and many boxes still find things that stand close together.
+    Linear Soft-NMS (Bodla et al., ICCV 2017, eq. 3): the score of a box that overlaps
+    the chosen one by more than ``threshold`` is multiplied by 1 - IoU. So the first
+    boxes are as different as after strict suppression, and many boxes still find things
+    that stand close together.
 
     Args:
         boxes_xyxy: (N, 4).

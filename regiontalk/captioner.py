@@ -1,4 +1,6 @@
-"""The facade: photos and words in, records out. The only place that knows pixels and words together.
+"""The facade: photos and words in, records out.
+
+The only place that knows pixels and words together.
 
 >>> from regiontalk import RegionCaptioner  # doctest: +SKIP
 >>> captioner = RegionCaptioner.from_pretrained("mini")  # doctest: +SKIP
@@ -64,7 +66,8 @@ class WordScores(NamedTuple):
     photo: Photo
     words: tuple[str, ...]  # T tokens, those that the model knows
     boxes_xyxy: FloatArray  # (N, 4) pixels of the photo, row 0 the whole photo
-    # (T, N) v . s plus the prior on regions (`align.score.region_prior`); (T, N + 1) with NULL, the last
+    # (T, N) v . s plus the prior on regions (`align.score.region_prior`);
+    # (T, N + 1) with NULL, the last
     scores: FloatArray
 
     def visible(self) -> WordScores:
@@ -139,8 +142,9 @@ class RegionCaptioner:
         precomputed = predictor.config.precomputed
         if precomputed is not None and not isinstance(source, PrecomputedRegions):
             raise ValueError(
-                f"model {predictor.config.name!r}: expected features of length {precomputed.features}, which it was "
-                "trained on and which somebody else computes, got none; name them with --features PATH"
+                f"model {predictor.config.name!r}: expected features of length "
+                f"{precomputed.features}, which it was trained on and which somebody "
+                "else computes, got none; name them with --features PATH"
             )
         self.predictor = predictor
         self.source = source
@@ -265,7 +269,10 @@ class RegionCaptioner:
         return results
 
     def _candidates(self, regions: int) -> int:
-        """How many proposals are captioned for so many regions; 0 where all of them are returned."""
+        """How many proposals are captioned for so many regions.
+
+        0 where all of them are returned.
+        """
         return self.config.decoding.candidates if regions and self.source is None else 0
 
     def describe(
@@ -304,10 +311,10 @@ class RegionCaptioner:
     def align(
         self, photo: PictureSource, sentence: str, *, beta: float = 0.0
     ) -> ImageResult:
-        """The box of every word of a sentence (eq. 8 of [1]; with ``beta`` the smoothed path of eq. 10 to 12).
+        """The box of every word of a sentence (eq. 8 of [1]).
 
-        A word that the model does not know, or that chooses the NULL region of a model that has
-        one, has no match.
+        With ``beta`` the smoothed path of eq. 10 to 12. A word that the model does not
+        know, or that chooses the NULL region of a model that has one, has no match.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -400,7 +407,9 @@ class RegionCaptioner:
         return bool(self.config.generator.attention)
 
     def look(self, photo: PictureSource, sentence: str) -> AttentionMaps:
-        """Where the generator looks at each word of a sentence about the whole photo, such as its own caption ([2]).
+        """Where the generator looks at each word of a sentence about the whole photo ([2]).
+
+        The photo's own caption, for example.
 
         Raises:
             ImageError: the photo cannot be used.
@@ -438,7 +447,9 @@ class RegionCaptioner:
         phrases: Sequence[Sequence[Sequence[int]]],
         regions: int,
     ) -> tuple[FloatArray, list[FloatArray]]:
-        """How well each region answers each phrase: the phrase's words and what it says as a whole, on one region.
+        """How well each region answers each phrase.
+
+        The phrase's words and what it says as a whole, on one region.
 
         Args:
             features: of B photos.
@@ -470,7 +481,9 @@ class RegionCaptioner:
         *,
         of_photos: bool = False,
     ) -> list[Hypothesis]:
-        """The best caption of every box (B, N, 4) in network pixels, all decoded in one batch: B*N hypotheses.
+        """The best caption of every box (B, N, 4) in network pixels.
+
+        All are decoded in one batch: B*N hypotheses.
 
         Args:
             features: of B photos.
@@ -492,7 +505,10 @@ class RegionCaptioner:
     def _write_photos(
         self, features: PhotoFeatures, state: DecoderState, beams: int | None
     ) -> list[Hypothesis]:
-        """The sentences of B whole photos: of the K found, one that fits the regions (eq. 8) and repeats nothing."""
+        """The sentences of B whole photos.
+
+        Of the K found, one that fits the regions (eq. 8) and repeats nothing.
+        """
         decoding = self.config.decoding
         is_ranked = bool(decoding.photo_alignment or decoding.photo_repetition)
         captions_by_photo = self.predictor.write(
@@ -524,7 +540,10 @@ class RegionCaptioner:
         state: DecoderState,
         beams: int | None,
     ) -> list[Hypothesis]:
-        """The captions of boxes (B, N, 4): of the K found for each, one that is likely and passes the caption check."""
+        """The captions of boxes (B, N, 4): of the K found for each a likely and true one.
+
+        That has the most log-probability + `region_check` times the caption check's logit.
+        """
         decoding = self.config.decoding
         weight = decoding.region_check if self.config.caption_check else 0.0
         captions_by_box = self.predictor.write(
@@ -558,7 +577,10 @@ class RegionCaptioner:
     def _alignments(
         self, features: PhotoFeatures, captions_by_photo: Sequence[Sequence[Hypothesis]]
     ) -> list[FloatArray]:
-        """The alignment score (eq. 8) of each of a photo's captions with its regions, for each of B photos."""
+        """The alignment score (eq. 8) of each of a photo's captions with its regions.
+
+        For each of B photos.
+        """
         predictor = self.predictor
         boxes, objectness = predictor.propose(
             features, predictor.competing_regions(ALIGN_REGIONS)
@@ -583,7 +605,10 @@ class RegionCaptioner:
     def _neutral(
         self, captions: Sequence[Hypothesis], state: DecoderState, margin: float
     ) -> list[Hypothesis]:
-        """The captions, with neutral words where the other sex is nearly as likely (`generate.neutral`)."""
+        """The captions, with neutral words where the other sex is nearly as likely.
+
+        See `generate.neutral`.
+        """
         encode = self.vocabulary.encode
         texts = [self._tokens(caption) for caption in captions]
         counterparts: dict[int, list[int]] = {}  # of the rows that speak of one sex
@@ -781,7 +806,10 @@ class RegionCaptioner:
     def _regions(
         self, photos: Sequence[Photo], features: PhotoFeatures, count: int
     ) -> RegionBatch:
-        """The whole photos and ``count`` boxes of each; slivers and empty places have the score 0."""
+        """The whole photos and ``count`` boxes of each.
+
+        Slivers and empty places have the score 0.
+        """
         if self.source is None:
             boxes, scores = self.predictor.propose(features, count)
         else:
@@ -797,7 +825,10 @@ class RegionCaptioner:
         return RegionBatch(boxes, np.where(is_visible, scores, 0.0), original)
 
     def open(self, photo: PictureSource) -> Photo:
-        """A photo, decoded no larger than the network needs; another source of regions sees it as it is."""
+        """A photo, decoded no larger than the network needs.
+
+        Another source of regions sees it as it is.
+        """
         enough = self.preprocessing.size if self.source is None else None
         return open_photo(photo, max_pixels=self.max_pixels, at_least=enough)
 
@@ -809,7 +840,8 @@ class RegionCaptioner:
             raise ValueError(f"sentence: expected at least one word, got {text!r}")
         if all(number == UNKNOWN for number in numbers):
             raise ValueError(
-                f"sentence: none of its words is known to the model, got {text!r}; use plain English words"
+                f"sentence: none of its words is known to the model, got {text!r}; use "
+                "plain English words"
             )
         return tokens, numbers
 
@@ -847,7 +879,9 @@ def confidence_of(
 
 
 def visible(boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
-    """Which boxes (N, 4), in pixels of the photo, are at least a pixel wide and high: others are padding or slivers.
+    """Which boxes (N, 4), in pixels of the photo, are at least a pixel wide and high.
+
+    Others are padding or slivers.
 
     >>> visible(np.array([[0, 0, 1, 5], [3, 3, 3.5, 9]], dtype=np.float32)).tolist()
     [True, False]
@@ -862,7 +896,10 @@ def _corners(box: FloatArray) -> tuple[float, float, float, float]:
 
 
 def _shares(photos: int, boxes: int, workers: int) -> list[tuple[slice, slice]]:
-    """Photos and boxes that are decoded together: the whole photos (box 0) of a worker, then its regions in blocks."""
+    """Photos and boxes that are decoded together.
+
+    The whole photos (box 0) of a worker, then its regions in blocks.
+    """
     photos_each = -(-photos // workers)
     width = max(1, BOXES_TOGETHER // photos_each)
     columns = [slice(0, 1)]

@@ -30,9 +30,10 @@ def worth(region: RegionCaption) -> float:
 def merged(
     regions: Sequence[RegionCaption], overlap: float = SAME
 ) -> list[RegionCaption]:
-    """The regions in their order, without a second box on the same thing: of one thing the worthiest stays.
+    """The regions in their order, without a second box on the same thing.
 
-    A region without words names nothing, so it is never merged.
+    Of one thing the worthiest stays. A region without words names nothing, so it is
+    never merged.
 
     Args:
         regions: of one photo.
@@ -66,7 +67,10 @@ def merged(
 def worthiest(
     regions: Sequence[RegionCaption], count: int
 ) -> tuple[RegionCaption, ...]:
-    """The ``count`` regions that are most worth reading; then boxes without words, in their order."""
+    """The ``count`` regions that are most worth reading.
+
+    Then boxes without words, in their order.
+    """
     worded = sorted(
         (region for region in regions if region.text), key=worth, reverse=True
     )

@@ -32,7 +32,10 @@ def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]
 def renamed_argument(
     **names: str,
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Let a function take an argument by its old name too: ``@renamed_argument(least="min_count")``."""
+    """Let a function take an argument by its old name too.
+
+    ``@renamed_argument(least="min_count")``.
+    """
 
     def decorate(
         function: Callable[Parameters, Result],

@@ -37,9 +37,10 @@ _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then give it its name; nothing is left where that fails.
+    """Let ``write`` fill a file beside ``path``, then give it its name.
 
-    A link stays: the file behind it is written. A file that is there keeps its mode.
+    Nothing is left where that fails. A link stays: the file behind it is written. A
+    file that is there keeps its mode.
 
     Args:
         path: the name that the file gets.
@@ -73,10 +74,11 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def _folder_beside(target: Path) -> Iterator[Path]:
-    """A folder beside a file for what is to become that file, of this writer alone; it is removed at the end.
+    """A folder beside a file for what is to become that file, of this writer alone.
 
-    Its name is the same in each run, so that what a killed process left there is thrown away by the
-    next, also what libraries write beside the file that they were asked for.
+    It is removed at the end. Its name is the same in each run, so that what a killed
+    process left there is thrown away by the next, also what libraries write beside the
+    file that they were asked for.
     """
     folder, descriptor = _claim_one(target)
     try:
@@ -90,7 +92,10 @@ def _folder_beside(target: Path) -> Iterator[Path]:
 
 
 def discard_unfinished(path: Path) -> None:
-    """Remove what a writer of a file that was killed left beside it, where nobody writes the file anew."""
+    """Remove what a writer of a file that was killed left beside it.
+
+    Where nobody writes the file anew.
+    """
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
     if target.with_name(_folder_name(target.name, 0)).exists():
         with suppress(OSError), _folder_beside(target):
@@ -135,10 +140,11 @@ def read_text(path: Path) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    r"""UTF-8, UTF-16 or UTF-32 with or without a byte order mark, or Windows's cp1252; line ends as ``\n``.
+    r"""The text of bytes, by their mark or as UTF-8, else as Windows's cp1252.
 
-    UTF-8 with a few broken bytes stays UTF-8, with U+FFFD in their places; text that is not UTF-8
-    at all is read as cp1252.
+    Known are UTF-8, UTF-16 and UTF-32 with or without a byte order mark. Line ends
+    become ``\n``. UTF-8 with a few broken bytes stays UTF-8, with U+FFFD in their
+    places; text that is not UTF-8 at all is read as cp1252.
 
     >>> decode_text("café\r\n".encode("utf-16"))
     'café\n'
@@ -169,14 +175,19 @@ def _encoding(data: bytes) -> str:
 
 
 def write_data(path: Path, data: bytes) -> None:
-    """Write a whole file at once, as `atomic_write` does; its folder is made where it is not there."""
+    """Write a whole file at once, as `atomic_write` does.
+
+    Its folder is made where it is not there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, lambda temporary: temporary.write_bytes(data))
 
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Keep other processes away from a folder or file; the lock ends with the process, however it ends.
+    """Keep other processes away from a folder or file.
+
+    The lock ends with the process, however it ends.
 
     Args:
         path: of the lock file, which stays; its folder is made where it is not there.
@@ -222,7 +233,10 @@ if sys.platform == "win32":
 else:
 
     def _claim(folder: Path) -> int | None:
-        """Make or take over a folder: its descriptor, whose lock ends with the process; None where another has it."""
+        """Make or take over a folder, and lock it until the process ends.
+
+        Returns its descriptor, None where another has it.
+        """
         try:
             folder.mkdir()
             is_new = True
@@ -251,14 +265,18 @@ else:
 
 
 class DiskFullError(OSError):
-    """Nothing more can be written there, this file or another: a reason to end, where one file's failure is none."""
+    """Nothing more can be written there, this file or another.
+
+    A reason to end, where one file's failure is none.
+    """
 
 
 def cannot_write(path: Path, error: OSError) -> OSError:
     """The error for a file that could not be written, with its final name."""
     kind = DiskFullError if error.errno in _DISK_FULL else OSError
     return kind(
-        f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place"
+        f"{path}: cannot be written ({error.strerror or error}); free some space or "
+        "choose another place"
     )
 
 

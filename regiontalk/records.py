@@ -1,6 +1,7 @@
-"""The records that travel from reader to JSON: frozen, checked on creation, made of numpy arrays and plain values.
+"""The records that travel from reader to JSON.
 
-The dimension letters used in every docstring of this package: B photos, N regions, T words, D
+Frozen, checked on creation, made of numpy arrays and plain values. The dimension
+letters used in every docstring of this package: B photos, N regions, T words, D
 embedding, F features, H hidden, V vocabulary, K beams; C sentences where not B.
 
 Boxes outside a network are always float32 (N, 4) ``boxes_xyxy`` in pixels of the original image.
@@ -25,7 +26,9 @@ FloatArray = NDArray[np.float32]
 def checked_boxes(
     boxes_xyxy: Any, size_wh: tuple[int, int] | None = None
 ) -> FloatArray:
-    """Boxes as float32 (N, 4), refused where one is not finite, is empty or inverted, or leaves the image.
+    """Boxes as float32 (N, 4), checked.
+
+    One that is not finite, empty, inverted or outside the image is refused.
 
     Args:
         boxes_xyxy: anything that numpy reads as (N, 4); an empty list gives (0, 4).
@@ -166,7 +169,9 @@ class RegionCaption:
 
     @property
     def hedged_text(self) -> str | None:
-        """The words as a person should read them: "perhaps: a dog runs" where the model is not sure.
+        """The words as a person should read them.
+
+        "perhaps: a dog runs" where the model is not sure.
 
         >>> RegionCaption((0, 0, 9, 9), "a dog runs", 0.2, sure=False).hedged_text
         'perhaps: a dog runs'
@@ -257,7 +262,8 @@ class ImageResult:
         """
         if values.get("format") != FORMAT:
             raise ValueError(
-                f"format: expected {FORMAT}, got {values.get('format')!r}; written by another version?"
+                f"format: expected {FORMAT}, got {values.get('format')!r}; written by "
+                "another version?"
             )
         for key in ("photo", "model"):
             if not isinstance(values[key], str):
@@ -304,7 +310,9 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Example:
-    """One photo of a data set with its sentences, boxes and phrases, whatever the layout it was read from.
+    """One photo of a data set with its sentences, boxes and phrases.
+
+    The same whatever the layout it was read from.
 
     Attributes:
         photo: path of the file.
@@ -335,7 +343,8 @@ class Example:
         for phrase in self.phrases:
             if any(not 0 <= row < len(boxes) for row in phrase.boxes):
                 raise ValueError(
-                    f"{self.photo.name}: phrase {phrase.text!r} names box {phrase.boxes} of {len(boxes)}"
+                    f"{self.photo.name}: phrase {phrase.text!r} names box "
+                    f"{phrase.boxes} of {len(boxes)}"
                 )
         object.__setattr__(self, "boxes_xyxy", boxes)
         object.__setattr__(self, "id", self.id or self.photo.name)

@@ -1,4 +1,7 @@
-"""What several test files need: the data beside the checkout, a small data set in the official layout, a tiny model."""
+"""What several test files need.
+
+The data beside the checkout, a small data set in the official layout, a tiny model.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +23,10 @@ TINY_WORDS = "a the man woman dog red small car boat tree runs sits on in by".sp
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of minutes first: last, one worker would compute them while the other has nothing left."""
+    """Tests of minutes first.
+
+    Last, one worker would compute them while the other has nothing left.
+    """
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
 
 
@@ -50,7 +56,10 @@ def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_tiny() -> Callable[..., RegionModel]:
-    """A function that builds a model of all parts, small enough for a test; its arguments are the extractor's."""
+    """A function that builds a model of all parts, small enough for a test.
+
+    Its arguments are the extractor's.
+    """
 
     def make(**extractor: Any) -> RegionModel:
         sizes = {

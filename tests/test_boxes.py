@@ -19,7 +19,10 @@ def some_boxes(count: int, seed: int, most: float = 60.0) -> torch.Tensor:
 
 
 def slow_nms(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> list[int]:
-    """The rule as it is told: the best first, ties by row; a box stays if no box kept before covers it."""
+    """The rule as it is told: the best first, ties by row.
+
+    A box stays if no box kept before covers it.
+    """
     kept: list[int] = []
     for row in sorted(range(len(boxes)), key=lambda row: (-float(scores[row]), row)):
         if all(

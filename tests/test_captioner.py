@@ -1,4 +1,7 @@
-"""The facade with a real small model: records in pixels of the original, one photo or many, folded or not."""
+"""The facade with a real small model.
+
+Records in pixels of the original, one photo or many, folded or not.
+"""
 
 from __future__ import annotations
 
@@ -298,7 +301,10 @@ def test_one_thing_is_said_once(captioner: RegionCaptioner) -> None:
 
 @pytest.mark.parametrize("k", [1, 3, 1000])
 def test_locate(captioner: RegionCaptioner, k: int) -> None:
-    """Against the definition: the sum over words of v . s on one region, best first, no box twice."""
+    """Against the definition: the sum over words of v . s on one region.
+
+    Best first, no box twice.
+    """
     photo = picture((200, 100))
     matches = captioner.locate(photo, "A red dog!", k=k).matches
     model = captioner.predictor
@@ -324,7 +330,10 @@ def test_locate(captioner: RegionCaptioner, k: int) -> None:
 
 @pytest.mark.parametrize("beta", [0.0, 0.01, 100.0])
 def test_align(captioner: RegionCaptioner, beta: float) -> None:
-    """Each known word on its best region (eq. 8); a huge beta puts all on the region with the best sum."""
+    """Each known word on its best region (eq. 8).
+
+    A huge beta puts all on the region with the best sum.
+    """
     photo = picture((200, 100))
     matches = captioner.align(photo, "The zebra sits, on a boat", beta=beta).matches
     assert [match.phrase for match in matches] == ["the", "sits", "on", "a", "boat"], (
@@ -386,7 +395,10 @@ def test_grid_source(tiny_folder: Path, regions: int, kept: int) -> None:
 
 
 def test_a_source_sees_the_photo_as_it_is(tiny_folder: Path, tmp_path: Path) -> None:
-    """A large JPEG, which would be decoded small: given boxes and the file's name refer to the original."""
+    """A large JPEG, which would be decoded small.
+
+    Given boxes and the file's name refer to the original.
+    """
     picture((1600, 1200)).save(tmp_path / "large.jpg")
     box = [800, 600, 1600, 1200]
     np.savez(
@@ -408,7 +420,10 @@ def test_a_source_sees_the_photo_as_it_is(tiny_folder: Path, tmp_path: Path) -> 
 def test_odd_photos(
     make_tiny: Callable[..., RegionModel], fit: str, size: tuple[int, int]
 ) -> None:
-    """Proposals in the padding and slivers under a pixel show nothing and are passed over; all records hold."""
+    """Proposals in the padding and slivers under a pixel show nothing and are passed over.
+
+    All records hold.
+    """
     captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny(fit=fit)))
     photo = picture(size)
     result = captioner.caption(photo, regions=30)
@@ -582,7 +597,7 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
 def test_a_region_gets_the_caption_that_passes_the_check(
     captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
-    """Of the K captions found that of the best sum of log-probability and weighted caption check."""
+    """Of the K captions found that of the best log-probability + weighted caption check."""
     predictor, config = captioner.predictor, captioner.config
     features = captioner.encode([captioner.open(picture(size)) for size in SIZES])
     boxes = predictor.propose(features, 2)[0]

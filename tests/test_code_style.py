@@ -1,4 +1,7 @@
-"""Names that say something, functions that fit a screen, no comprehension inside another (benchmarks/code_style.py)."""
+"""Names that say something, functions that fit a screen, lines that fit a page.
+
+And no comprehension inside another; see benchmarks/code_style.py.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,19 @@ def faults(path: Path) -> list[str]:
 ROOMS = [
     path for path in (REPOSITORY / "regiontalk").iterdir() if path.suffix in ("", ".py")
 ]
-ROOMS.append(REPOSITORY / "benchmarks")
+ROOMS += [REPOSITORY / "benchmarks", REPOSITORY / "examples"]
 
 
 @pytest.mark.parametrize("room", sorted(ROOMS), ids=lambda path: path.name)
 def test_every_room_is_clean(room: Path) -> None:
     assert faults(room) == []
+
+
+def test_no_line_of_the_tests_is_long() -> None:
+    lines: list[str] = []
+    for path in sorted((REPOSITORY / "tests").rglob("*.py")):
+        lines += code_style.count_file(path).long_lines
+    assert lines == []
 
 
 LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))
@@ -94,6 +104,7 @@ LONG_BODY = "\n".join(f"    total += values[{number}]" for number in range(50))
             "over 250 nodes",
             id="long function",
         ),
+        pytest.param(f"x = 1  # {'y' * 100}\n", 1, "over 100 characters", id="line"),
     ],
 )
 def test_a_fault_is_seen(source: str, line: int, fault: str, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Starting quickly: what a caption with the bundled model must not import, because it takes seconds."""
+"""Starting quickly: what a caption with the bundled model must not import.
+
+Because it takes seconds.
+"""
 
 from __future__ import annotations
 

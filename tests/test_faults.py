@@ -1,4 +1,7 @@
-"""The short forms of the fault campaigns: a few damaged pictures and files, a few killed writers, a full disk."""
+"""The short forms of the fault campaigns.
+
+A few damaged pictures and files, a few killed writers, a full disk.
+"""
 
 from __future__ import annotations
 

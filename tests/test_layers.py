@@ -1,4 +1,7 @@
-"""Who may import whom (docs/design.md): reads every import of the package and fails on an arrow that points up."""
+"""Who may import whom (docs/design.md).
+
+Reads every import of the package and fails on an arrow that points up.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,10 @@ def imported(source: str, module: str) -> Iterator[str]:
 
 
 def layer(module: str) -> str:
-    """The layer of a dotted module name; a name that is no module of the package is one of its public names."""
+    """The layer of a dotted module name.
+
+    A name that is no module of the package is one of its public names.
+    """
     parts = module.split(".")
     first = parts[1] if len(parts) > 1 else "__init__"
     if first not in LAYERS:
@@ -222,7 +228,9 @@ def test_upward(source: str, module: str, bad: int) -> None:
 
 
 def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that import each other, directly or through others (Tarjan's strongly connected parts).
+    """Groups of modules that import each other, directly or through others.
+
+    They are Tarjan's strongly connected parts.
 
     Args:
         imports: module -> modules that it imports.
@@ -300,11 +308,16 @@ def test_unknown_module_is_told(
         layer("regiontalk.novelty")
 
 
-TORCH_FREE = "captioner drawing datasets evaluate export images index metrics scale serve video".split()
+TORCH_FREE = (
+    "captioner drawing datasets evaluate export images index metrics scale serve video"
+).split()
 
 
 def loaded_at_import(path: Path) -> set[str]:
-    """What a file imports when it is imported itself: modules, and the names from them as if they were modules."""
+    """What a file imports when it is imported itself.
+
+    Modules, and the names from them as if they were modules.
+    """
     names: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):

@@ -84,7 +84,10 @@ def test_nothing_heavy_is_imported_early(program: str) -> None:
 
 
 def test_a_name_stays_itself_whatever_was_imported_before() -> None:
-    check = "import regiontalk.drawing.draw, regiontalk.images.open\nfrom regiontalk import draw\nassert callable(draw)"
+    check = (
+        "import regiontalk.drawing.draw, regiontalk.images.open\nfrom regiontalk "
+        "import draw\nassert callable(draw)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
@@ -446,7 +449,10 @@ def test_a_model_with_the_old_keys_loads_without_a_word(
 
 
 def test_a_fingerprint_keeps_the_old_keys() -> None:
-    """Libraries and checkpoints know a model by the text that the version before made of its settings."""
+    """Libraries and checkpoints know a model by the text of its settings.
+
+    It is the text that the version before made.
+    """
     config = ModelConfig(
         extractor=ExtractorConfig(nms_iou=0.7),
         generator=GeneratorConfig(image="every"),

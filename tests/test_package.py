@@ -1,4 +1,7 @@
-"""What a wheel and an sdist hold, and what the index is told: read from pyproject.toml, nothing is built here."""
+"""What a wheel and an sdist hold, and what the index is told.
+
+Read from pyproject.toml, nothing is built here.
+"""
 
 from __future__ import annotations
 

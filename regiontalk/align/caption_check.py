@@ -1,10 +1,10 @@
-"""Whether a caption is true of a region: the head that is taught with captions that are wrong.
+"""Whether a caption is true of a region: the head that is taught with wrong captions too.
 
-The generator says what a region most likely is and has never seen a region that is nothing it knows;
-it then says the nearest name. This head is taught with the generator's own captions on proposals,
-right and wrong, as the image-text matching loss of ALBEF (Li et al., 2021) is with pairs that do not
-belong together. It is bilinear of low rank and reads a caption as the sum of its word vectors, so all
-that a search finds can be compared for a few thousand multiplications each.
+The generator says what a region most likely is and has never seen a region that is nothing it
+knows; it then says the nearest name. This head is taught with the generator's own captions on
+proposals, right and wrong, as the image-text matching loss of ALBEF (Li et al., 2021) is with
+pairs that do not belong together. It is bilinear of low rank and reads a caption as the sum of
+its word vectors, so all captions that a search finds can be compared for little.
 """
 
 from __future__ import annotations

@@ -60,11 +60,13 @@ class AlignerConfig(BaseModel):
                 )
             if not self.normalise:
                 raise ValueError(
-                    "sentence = last and normalise = false cannot meet: its sentence vectors have length 1"
+                    "sentence = last and normalise = false cannot meet: its sentence "
+                    "vectors have length 1"
                 )
             if self.hidden != self.size:
                 raise ValueError(
-                    f"hidden = {self.hidden} and size = {self.size} cannot meet: with sentence = last the state itself "
-                    "is the sentence vector, so both must be equal"
+                    f"hidden = {self.hidden} and size = {self.size} cannot meet: with "
+                    "sentence = last the state itself is the sentence vector, so both "
+                    "must be equal"
                 )
         return self

@@ -1,9 +1,9 @@
 """Regions and words into one space: equations (1) to (6) of [1].
 
-Region features (B, N, F) become v (B, N, D); token ids (C, T) become s (C, T, D). As printed,
-lengths carry meaning; ``normalise`` makes every v a unit vector and gives every s a length that is
-its share of the sentence, so that eq. (8) is a weighted mean of cosines. `GRUSentenceEncoder` reads a
-sentence as a whole instead: one unit vector.
+Region features (B, N, F) become v (B, N, D); token ids (C, T) become s (C, T, D). As
+printed, lengths carry meaning; ``normalise`` makes every v a unit vector and gives
+every s a length that is its share of the sentence, so that eq. (8) is a weighted mean
+of cosines. `GRUSentenceEncoder` reads a sentence as a whole instead: one unit vector.
 """
 
 from __future__ import annotations
@@ -39,14 +39,20 @@ class RegionEncoder(nn.Module):
 
     @torch.no_grad()
     def absorb(self, centre: Tensor, scale: float) -> None:
-        """Take over (features - ``centre``) / ``scale``: from here on the plain features give the same vectors."""
+        """Take over (features - ``centre``) / ``scale``.
+
+        From here on the plain features give the same vectors.
+        """
         weight, bias = self.project.weight, self.project.bias
         weight.div_(scale)
         bias.sub_(weight @ centre)
 
 
 class ReluRNN(nn.Module):
-    """Eq. 4 and 5 of [1]: h_t = f(e_t + W h_{t-1} + b), f = ReLU, one direction, padding passed over."""
+    """Eq. 4 and 5 of [1], one direction: h_t = f(e_t + W h_{t-1} + b), f = ReLU.
+
+    Padding is passed over.
+    """
 
     def __init__(self, size: int) -> None:
         """One direction with H = ``size``."""
@@ -74,7 +80,10 @@ class ReluRNN(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """Eq. 2 to 6 of [1]: word vectors, two summed directions, one vector a word in the space of the regions."""
+    """Eq. 2 to 6 of [1]: word vectors, two summed directions.
+
+    One vector a word in the space of the regions.
+    """
 
     def __init__(
         self,
@@ -136,7 +145,8 @@ class SentenceEncoder(nn.Module):
 
     def _gru_states(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """The states (C, T, 2H) of both directions, side by side."""
-        # an exported GRU is told the lengths by its graph (`runtime.export`), packing does not export
+        # an exported GRU is told the lengths by its graph (`runtime.export`):
+        # packing does not export
         if mask is None or torch.compiler.is_compiling():
             states: Tensor = self.recurrent(inputs)[0]
             return states
@@ -154,10 +164,10 @@ class SentenceEncoder(nn.Module):
 
 
 class GRUSentenceEncoder(nn.Module):
-    """A GRU whose last state, at length 1, is the vector of the sentence: the text side of cosine ranking.
+    """A GRU whose last state, at length 1, is the vector of the sentence.
 
-    The state after every word is given, so a word's row stands for the words up to it and the last
-    row for all.
+    The text side of cosine ranking. The state after every word is given, so a word's
+    row stands for the words up to it and the last row for all.
     """
 
     def __init__(
@@ -170,7 +180,10 @@ class GRUSentenceEncoder(nn.Module):
         self.recurrent = nn.GRU(word_size, size, batch_first=True)
 
     def forward(self, token_ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Token ids (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D); rows of padding are 0."""
+        """Token ids (C, T) and mask (C, T), True = a word, to unit vectors (C, T, D).
+
+        Rows of padding are 0.
+        """
         if not len(token_ids):  # torch runs no GRU over no sentences
             shape = (*token_ids.shape, self.recurrent.hidden_size)
             return torch.zeros(shape, device=token_ids.device)

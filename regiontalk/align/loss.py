@@ -1,8 +1,10 @@
-"""Losses over a block of image-sentence scores: the max-margin of [1] (9), the hardest negative of [6], InfoNCE.
+"""Losses over a block of image-sentence scores.
 
-Each takes scores (B, C) and the photo of each sentence, so that captions of the same photo are
-never negatives of each other, and returns one number: a mean over the true pairs. The fragment loss
-of [3] goes one level down, to the products (N, B, W) of every region and word.
+The max-margin of [1] (9), the hardest negative of [6], InfoNCE. Each takes scores (B,
+C) and the photo of each sentence, so that captions of the same photo are never
+negatives of each other, and returns one number: a mean over the true pairs. The
+fragment loss of [3] goes one level down, to the products (N, B, W) of every region and
+word.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ def max_margin(
     margin: float = 1.0,
     negatives: Literal["sum", "hardest"] = "sum",
 ) -> Tensor:
-    """Eq. 9 of [1]: sum_l max(0, S_kl - S_kk + 1) + sum_l max(0, S_lk - S_kk + 1) for every true pair kk.
+    """Eq. 9 of [1], the max-margin loss.
+
+    For every true pair kk the sum over l of max(0, S_kl - S_kk + 1) and of
+    max(0, S_lk - S_kk + 1).
 
     Args:
         scores: (B, C) of photos k and sentences l.
@@ -62,7 +67,9 @@ def _true_scores(scores: Tensor, photo_of_sentence: Tensor) -> Tensor:
 def info_nce(
     scores: Tensor, photo_of_sentence: Tensor, scale: Tensor | float
 ) -> Tensor:
-    """Cross-entropy of the true photo among the photos and of each true sentence among other photos' sentences.
+    """Cross-entropy of the true photo among photos and of each true sentence.
+
+    The latter among other photos' sentences.
 
     Args:
         scores: (B, C).

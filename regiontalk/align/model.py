@@ -1,4 +1,7 @@
-"""The alignment model: two encoders and one score. It never sees a target; the losses stand in `loss.py`."""
+"""The alignment model: two encoders and one score.
+
+It never sees a target; the losses stand in `loss.py`.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +67,10 @@ class Aligner(nn.Module):
         return vectors
 
     def encode_text(self, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Word vectors s (C, T, D) and mask (C, T) of C lists of token ids, END added where the model reads it.
+        """Word vectors s (C, T, D) and mask (C, T) of C lists of token ids.
 
-        The mask is True at the words that the score counts: all of them, or with ``sentence =
-        last`` the last alone.
+        END is added where the model reads it. The mask is True at the words that the
+        score counts: all of them, or with ``sentence = last`` the last alone.
         """
         closing = [END] if self.config.sentence_token else []
         token_ids, is_word = pad_token_ids(
@@ -87,7 +90,10 @@ class Aligner(nn.Module):
         return self.encode_text(sentences)
 
     def choices(self, regions: Tensor) -> Tensor:
-        """What a word may choose: the regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D)."""
+        """What a word may choose.
+
+        The regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D).
+        """
         if not self.config.null:
             return regions
         null = self.null.to(regions.dtype).expand(len(regions), 1, -1)
@@ -106,7 +112,10 @@ class Aligner(nn.Module):
     def loss(
         self, scores: Tensor, photo_of_sentence: Tensor, *, warm: bool = False
     ) -> Tensor:
-        """The configured loss of a block of scores (B, C); ``warm`` takes all negatives where it is the hardest's."""
+        """The configured loss of a block of scores (B, C).
+
+        ``warm`` takes all negatives where it is the hardest's.
+        """
         if self.config.loss == "info_nce":
             scale = self.log_scale.exp().clamp(max=100.0)
             return info_nce(scores, photo_of_sentence, scale)

@@ -1,8 +1,9 @@
-"""Inferred (region, snippet) pairs: the half of [1] that turns sentences about photos into sentences about regions.
+"""Inferred (region, snippet) pairs.
 
-Every word of a sentence takes a region by the chain of eq. 10 to 12 (`align.snippets.viterbi`);
-each maximal run of words on one region is a snippet of that region. The pairs are the second
-stage's training set.
+The half of [1] that turns sentences about photos into sentences about regions. Every
+word of a sentence takes a region by the chain of eq. 10 to 12
+(`align.snippets.viterbi`); each maximal run of words on one region is a snippet of that
+region. The pairs are the second stage's training set.
 """
 
 from __future__ import annotations
@@ -151,7 +152,10 @@ def _opinions(
     sentences: Sequence[Sequence[Sequence[int]]],
     shape: tuple[int, ...],
 ) -> FloatArray:
-    """What another model adds to the products of all sentences, (C, T, N); 0 where it says nothing."""
+    """What another model adds to the products of all sentences, (C, T, N).
+
+    0 where it says nothing.
+    """
     choices = shape[2]
     added = np.zeros(shape, dtype=np.float32)
     row = 0

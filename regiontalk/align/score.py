@@ -109,7 +109,10 @@ def mean_positive(
     region_mask: NDArray[np.bool_],
     word_mask: NDArray[np.bool_],
 ) -> FloatArray:
-    """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
+    """Eq. 7 divided by N_k (T_l + 5), so that all sizes compare ([3]).
+
+    Shapes as in `maxsim`.
+    """
     region_counts = region_mask.sum(1).clip(1)  # (B,)
     word_counts = word_mask.sum(1) + _SMOOTHING  # (C,)
     cells = region_counts[:, None] * word_counts[None]  # (B, C)
@@ -153,7 +156,10 @@ def inner_products(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def _sentence_sums(values: FloatArray, word_mask: NDArray[np.bool_]) -> FloatArray:
-    """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
+    """The sums (B, C) of what W words are worth (B, W) over each sentence's own.
+
+    The mask is (C, T).
+    """
     photos = len(values)
     padded = np.zeros((photos, word_mask.size), dtype=np.float32)
     padded[:, word_mask.ravel()] = values

@@ -30,11 +30,13 @@ def viterbi(
     regions: NDArray[Any] | None = None,
     starts: NDArray[Any] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The region of every word that maximises ``sum_t affinity[t, a_t] + beta * sum_t 1[a_t = a_t+1]``, Eq. 10 of [1].
+    """The region of every word along the best path, Eq. 10 of [1].
 
-    Ties are broken from the last word backwards: a word stays on the region of the word after it
-    where that costs nothing, and otherwise takes the lowest region number. Masked words are
-    bridged: the words on either side of one are neighbours. The work is done in float64.
+    It maximises ``sum_t affinity[t, a_t] + beta * sum_t 1[a_t = a_t+1]``. Ties are
+    broken from the last word backwards: a word stays on the region of the word after it
+    where that costs nothing, and otherwise takes the lowest region number. Masked words
+    are bridged: the words on either side of one are neighbours. The work is done in
+    float64.
 
     Args:
         affinity: (..., T, N) the products v_i.s_t of one sentence or of a padded batch.
@@ -73,7 +75,10 @@ def viterbi(
 def _totals(
     best: NDArray[np.float64], beta: float, is_word: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """The total (...,) of eq. 10 from the best paths' values (..., N), in which switching was charged."""
+    """The total (...,) of eq. 10 from the best paths' values (..., N).
+
+    Switching was charged in these.
+    """
     neighbour_pairs = (is_word.sum(-1) - 1).clip(0)
     totals = best.max(-1) + beta * neighbour_pairs
     return np.where(is_word.any(-1), totals, 0.0)
@@ -87,7 +92,8 @@ def _check_arguments(scores: NDArray[np.float64], beta: float) -> None:
         )
     if not (math.isfinite(beta) and beta >= 0):
         raise ValueError(
-            f"beta: expected a finite number of at least 0, got {beta}; 0 treats words independently"
+            f"beta: expected a finite number of at least 0, got {beta}; 0 treats words "
+            "independently"
         )
 
 
@@ -131,10 +137,10 @@ def _forward(
     may_change: NDArray[np.bool_],
     is_region: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
-    """The best value of a path that ends on each region (..., N), and for every word the predecessors (..., N).
+    """The best value of a path that ends on each region (..., N).
 
-    Switching is charged instead of staying being paid: the same argmax, and a huge beta cannot
-    swamp the affinities.
+    And for every word the predecessors (..., N). Switching is charged instead of
+    staying being paid: the same argmax, and a huge beta cannot swamp the affinities.
     """
     best = np.where(is_region, 0.0, -np.inf)
     itself = np.broadcast_to(np.arange(best.shape[-1]), best.shape)
@@ -192,7 +198,9 @@ class Snippet:
 
 
 def snippets(labels: NDArray[Any] | Sequence[int]) -> list[Snippet]:
-    """The maximal runs of one sentence's labels, in its order; `NO_LABEL` breaks a run and is no snippet.
+    """The maximal runs of one sentence's labels, in its order.
+
+    `NO_LABEL` breaks a run and is no snippet.
 
     >>> snippets([4, 4, 0, -1])
     [Snippet(first=0, last=1, region=4), Snippet(first=2, last=2, region=0)]

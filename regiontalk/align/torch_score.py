@@ -1,4 +1,7 @@
-"""The image-sentence scores as training differentiates them: `align.score` on tensors, its twin line by line."""
+"""The image-sentence scores as training differentiates them.
+
+`align.score` on tensors, its twin line by line.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def sum_positive(
 
 
 def _sentence_sums(values: Tensor, word_mask: Tensor) -> Tensor:
-    """The sums (B, C) of what W words are worth (B, W) over each sentence's own, by the mask (C, T)."""
+    """The sums (B, C) of what W words are worth (B, W) over each sentence's own.
+
+    The mask is (C, T).
+    """
     photos = len(values)
     padded = values.new_zeros(photos, word_mask.numel())
     padded[:, word_mask.flatten()] = values
@@ -73,7 +79,10 @@ def mean_positive(
     *,
     smoothing: float = 5.0,
 ) -> Tensor:
-    """Eq. 7 divided by N_k (T_l + 5), so that photos and sentences of any size compare ([3]). Shapes as in `maxsim`."""
+    """Eq. 7 divided by N_k (T_l + 5), so that all sizes compare ([3]).
+
+    Shapes as in `maxsim`.
+    """
     region_counts = region_mask.sum(1).clamp(min=1)  # (B,)
     word_counts = word_mask.sum(1) + smoothing  # (C,)
     cells = region_counts[:, None] * word_counts[None]  # (B, C)

@@ -83,7 +83,8 @@ ThresholdOption = Annotated[
         metavar="SHARE",
         min=0,
         max=1,
-        help="Stay silent below this confidence.  [default: the model's own for regions, 0 for the whole photo]",
+        help="Stay silent below this confidence.  [default: the model's own for "
+        "regions, 0 for the whole photo]",
     ),
 ]
 AttentionOption = Annotated[
@@ -162,7 +163,7 @@ def _captioning(
     *,
     merge: bool,
 ) -> Callable[[Sequence[PictureSource]], Sequence[ImageResult]]:
-    """Photos to captions, on the boxes that the user gave or, without any, on regions that the model chooses."""
+    """Photos to captions, on boxes that the user gave or regions the model chooses."""
     if not boxes:
         return partial(
             captioner.caption_many,
@@ -184,7 +185,8 @@ def _read_boxes(texts: list[str], regions: int | None, source: str) -> list[Box]
     ):
         if boxes and is_used:
             raise ValueError(
-                f"--box and {option} exclude each other: either you choose the boxes or the model does"
+                f"--box and {option} exclude each other: either you choose the boxes "
+                "or the model does"
             )
     return boxes
 

@@ -54,8 +54,9 @@ def teach_check(
     model_folder = resolve_model(model)
     if model_folder.parent == BUNDLED:
         raise ValueError(
-            f"teach-check: expected a model folder of your own, got the package's {model!r}, which would change; "
-            "copy it first: regiontalk info says where it lies"
+            "teach-check: expected a model folder of your own, got the package's "
+            f"{model!r}, which would change; copy it first: regiontalk info says where "
+            "it lies"
         )
     words = read_class_words(class_words, ())
     examples = []

@@ -1,4 +1,7 @@
-"""``regiontalk import``: what people corrected in Label Studio, CVAT or a COCO tool, as training data of your own."""
+"""``regiontalk import``: what people corrected in other tools, as training data.
+
+From Label Studio, CVAT or a COCO tool.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ def import_corrections(export: Export, photos: Photos, out: Out) -> None:
 def _training_lines(
     corrections: Corrections, photos: Path, folder: Path
 ) -> tuple[list[str], int]:
-    """The lines of a training file, and how many of their photos were not found; each of these is told.
+    """The lines of a training file, and how many of their photos were not found.
+
+    Each of these is told.
 
     Args:
         corrections: a row for each photo.

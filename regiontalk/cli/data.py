@@ -26,7 +26,10 @@ def check(
         ),
     ],
 ) -> None:
-    """What is read of a data set and what is not: photos, captions, words, boxes, sizes, duplicates."""
+    """What is read of a data set and what is not.
+
+    Photos, captions, words, boxes, sizes, duplicates.
+    """
     from regiontalk.datasets.summary import summary
 
     lines, usable = summary(folder)

@@ -50,7 +50,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Holds flickr8k/ and flickr30k_entities/, or COCO's annotations/, or your own files; again for more.",
+        help="Holds flickr8k/ and flickr30k_entities/, or COCO's annotations/, or your "
+        "own files; again for more.",
         show_default=False,
     ),
 ]
@@ -309,7 +310,8 @@ def _check_files(outputs: Path | None, limit: int | None) -> None:
     """Refuse options that captions from a file do not have."""
     if outputs is not None or limit is not None:
         raise ValueError(
-            "--predictions: expected no --outputs and no --limit beside it; the whole file is scored"
+            "--predictions: expected no --outputs and no --limit beside it; the whole "
+            "file is scored"
         )
 
 
@@ -330,7 +332,9 @@ def _check_data(
 def _measure(
     suite: Suite, names: Sequence[str], source: _Source, *, is_strict: bool
 ) -> list[Timed]:
-    """The protocols one after the other; one that the data cannot serve is an error, or a note where not strict.
+    """The protocols one after the other.
+
+    One that the data cannot serve is an error, or a note where not strict.
 
     Raises:
         ValueError: none of them can be measured.
@@ -459,7 +463,10 @@ def _report_lines(reports: Iterable[DataReport]) -> list[str]:
 def _encode_training(
     captioner: RegionCaptioner, source: _Source, split: str, walks: Walks
 ) -> tuple[EncodedPhotos | None, list[str]]:
-    """The training photos to be encoded, None where there are none, and what their readers report."""
+    """The training photos to be encoded, and what their readers report.
+
+    None where there are none.
+    """
     examples, lines = _read_training(source, split)
     if not examples:
         return None, lines
@@ -467,7 +474,10 @@ def _encode_training(
 
 
 def _read_training(source: _Source, split: str) -> tuple[list[Example], list[str]]:
-    """The training split where it was asked for, or else where ``data`` has one that is not measured itself."""
+    """The training split where it was asked for, or else where ``data`` has one.
+
+    Of the latter, one that is not measured itself.
+    """
     from regiontalk.datasets.splits import read_split
 
     if source.train_data is None and split in ("train", "all"):

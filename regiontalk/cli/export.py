@@ -130,7 +130,10 @@ class Wording:
         )
 
     def final(self, result: ImageResult) -> ImageResult:
-        """The result as it is exported: one box a thing unless all are wanted, no captions without confidence."""
+        """The result as it is exported.
+
+        One box a thing unless all are wanted, no captions without confidence.
+        """
         from regiontalk.export.alt_text import distinct, neutral_wording
 
         caption = result.caption
@@ -249,7 +252,10 @@ def _telling_unused(texts: AcceptedTexts | None) -> Iterator[None]:
 
 
 def _check_out(format: str, out: Path) -> None:
-    """Refuse a folder for a file, the other way round, and what may not be replaced, before a model is loaded."""
+    """Refuse a folder for a file, a file for a folder, and what may not be replaced.
+
+    Before a model is loaded.
+    """
     if format in FOLDERS and out.exists() and not out.is_dir():
         raise ValueError(f"--out {out}: expected a folder for {format}, got a file")
     if format not in FOLDERS and out.is_dir():
@@ -258,7 +264,8 @@ def _check_out(format: str, out: Path) -> None:
         )
     if format == "label-studio" and out.suffix.lower() == ".xml":
         raise ValueError(
-            f"--out {out}: expected a name such as tasks.json; as .xml the labelling interface is written"
+            f"--out {out}: expected a name such as tasks.json; as .xml the labelling "
+            "interface is written"
         )
     if format == "gallery":
         from regiontalk.export.gallery import check_folder
@@ -403,7 +410,10 @@ def _write_xmp(
     wording: Wording,
     written: set[tuple[int, int]],
 ) -> Path:
-    """Write the XMP of one photo, and add what `_identity` says of its file to those that were written."""
+    """Write the XMP of one photo.
+
+    Adds what `_identity` says of its file to those that were written.
+    """
     from regiontalk.export.alt_text import whole_sentence
     from regiontalk.export.metadata import (
         copy_path,
@@ -416,7 +426,8 @@ def _write_xmp(
     path = (sidecar_path if format == "xmp" else copy_path)(result.photo, out)
     if path.exists() and _identity(path) in written:
         raise ValueError(
-            f"{result.photo}: a photo of this name was written to {path} already; export each folder by itself"
+            f"{result.photo}: a photo of this name was written to {path} already; "
+            "export each folder by itself"
         )
     description = whole_sentence(
         result, min_confidence=wording.min_confidence, neutral=wording.neutral
@@ -455,7 +466,8 @@ def _write_entry(
     picture = picture_path(path, out, taken)
     if picture.exists() and picture.samefile(path):
         raise ValueError(
-            f"{path}: the gallery's picture would replace the photo; choose another folder with --out"
+            f"{path}: the gallery's picture would replace the photo; choose another "
+            "folder with --out"
         )
     photo = open_image(path, max_pixels=max_pixels, srgb=True)
     if not taken:

@@ -234,4 +234,7 @@ def lines(values: Mapping[str, Any]) -> Iterator[str]:
     yield f"photos   {count:,}, with {values['regions_in_all']:,} regions"
     if count:
         yield f"taken    {values['first'][:10]} to {values['last'][:10]}"
-        yield f"size     {values['bytes'] / 1e6:.1f} MB, {values['bytes'] / count:,.0f} bytes a photo"
+        yield (
+            f"size     {values['bytes'] / 1e6:.1f} MB, "
+            f"{values['bytes'] / count:,.0f} bytes a photo"
+        )

@@ -51,7 +51,10 @@ USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
 
 
 class OneLineErrors(TyperGroup):
-    """Turns what a user can cause into one line and exit code 2; REGIONTALK_TRACEBACK=1 shows where it came from."""
+    """Turns what a user can cause into one line and exit code 2.
+
+    REGIONTALK_TRACEBACK=1 shows where it came from.
+    """
 
     # The context is a click.Context, or typer's own copy of that class, by typer's version.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -1,4 +1,7 @@
-"""``regiontalk narrate``: an alt text for each photo, printed and, where a voice is installed, spoken."""
+"""``regiontalk narrate``: an alt text for each photo.
+
+Printed and, where a voice is installed, spoken.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ DetectorOption = Annotated[
     typer.Option(
         "--detector",
         metavar="KIND",
-        help="yolox:FILE.onnx, torchvision[:WEIGHTS.safetensors], or regions[:MODEL] for our own region captions.",
+        help="yolox:FILE.onnx, torchvision[:WEIGHTS.safetensors], or regions[:MODEL] "
+        "for our own region captions.",
         show_default=False,
     ),
 ]

@@ -109,7 +109,9 @@ def parse_boxes(texts: list[str]) -> list[Box]:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error without line breaks; a KeyError's without its quotes; of a missing package its extra.
+    """The message of an error on one line, a KeyError's without its quotes.
+
+    Of a missing package its extra.
 
     >>> one_line(KeyError("no such cell; expected lstm or gru"))
     'no such cell; expected lstm or gru'
@@ -147,7 +149,8 @@ def rename_options(verb: str, arguments: Sequence[str]) -> list[str]:
         new_name = RENAMED_OPTIONS.get((verb, option))
         if new_name is not None:
             typer.echo(
-                f"regiontalk: {option} is called {new_name} now; the old name works for one more version",
+                f"regiontalk: {option} is called {new_name} now; the old name works "
+                "for one more version",
                 err=True,
             )
             renamed[position] = f"{new_name}{equals}{value}"

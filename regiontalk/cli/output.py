@@ -19,7 +19,10 @@ def lines(result: ImageResult) -> Iterator[str]:
     """A result to be read by people: a heading, the photo's caption, a line a box."""
     yield f"{result.photo}  {result.size_wh[0]}x{result.size_wh[1]}"
     if result.caption is not None:
-        yield f"  whole photo: {_words(result.caption.hedged_text)} ({result.caption.confidence:.2f})"
+        yield (
+            f"  whole photo: {_words(result.caption.hedged_text)} "
+            f"({result.caption.confidence:.2f})"
+        )
     for region in result.regions:
         yield f"  {box_text(region.box)}: {_words(region.text)} ({region.confidence:.2f})"
     for match in result.matches:
@@ -54,7 +57,9 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
 
 
 class Drawings:
-    """A folder of annotated photos, ``NAME_regions.jpg`` for each photo; a name that is taken gets a number.
+    """A folder of annotated photos, ``NAME_regions.jpg`` for each photo.
+
+    A name that is taken gets a number.
 
     Attributes:
         folder: of the drawings.

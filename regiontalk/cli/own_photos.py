@@ -1,4 +1,7 @@
-"""``regiontalk train FOLDER --out MODEL``: your own photos, one command, a model that is better on them."""
+"""``regiontalk train FOLDER --out MODEL``: a model for your own photos.
+
+One command, and a model that is better on them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ SIZES_FROM = "mini"  # whose sizes a model has that begins with a backbone alone
 
 
 class Beginning(NamedTuple):
-    """Where learning begins: a model that goes on learning, or the weights of a backbone and nothing else.
+    """Where learning begins.
+
+    A model that goes on learning, or the weights of a backbone and nothing else.
 
     Attributes:
         start: the model; None begins with the backbone.
@@ -108,7 +113,10 @@ def _check_out(out: Path) -> None:
 def _read_photos(
     folder: Path, run_folder: Path, journal: Callable[[Path], Callable[[str], None]]
 ) -> tuple[OwnPhotos, Callable[[str], None]]:
-    """The photos, and where lines go; no folder is made before the photos are known to be usable."""
+    """The photos, and where lines go.
+
+    No folder is made before the photos are known to be usable.
+    """
     from regiontalk.train.own import read_own
 
     early: list[str] = []
@@ -120,7 +128,10 @@ def _read_photos(
 
 
 def _learn(run: Run, model: RegionModel) -> None:
-    """The stages, in place; who is held by a memory goes back a part of the way (`train.keep.mix_weights`)."""
+    """The stages, in place.
+
+    Who is held by a memory goes back a part of the way (`train.keep.mix_weights`).
+    """
     from regiontalk.train.keep import mix_weights
 
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -148,7 +159,8 @@ def _load_start(start: str) -> tuple[RegionModel, Memory | None]:
         memory = Memory.load(folder / MEMORY, base.extractor)
     if base.config.precomputed is not None:
         raise ValueError(
-            f"--start {start}: expected a model that looks at photos, got one that reads given features"
+            f"--start {start}: expected a model that looks at photos, got one that "
+            "reads given features"
         )
     return base, memory
 
@@ -177,8 +189,9 @@ def _tell_plan(
             continue
         optimiser = stage.optimiser
         log(
-            f"plan: {name}, up to {optimiser.epochs:g} epochs of {len(run.examples)} photos in batches of "
-            f"{stage.batch} = {optimiser.steps} steps, from {beginning}; stops early where nothing improves"
+            f"plan: {name}, up to {optimiser.epochs:g} epochs of {len(run.examples)} "
+            f"photos in batches of {stage.batch} = {optimiser.steps} steps, from "
+            f"{beginning}; stops early where nothing improves"
         )
     parts = ", ".join(f"{name} {_minutes(value)}" for name, value in seconds.items())
     log(f"plan: about {_minutes(sum(seconds.values()))} at most ({parts})")
@@ -236,7 +249,10 @@ def _finish(
 
 
 def _remove_caches(folder: Path) -> None:
-    """Delete the features of a finished run: they are large, and made again where they are needed."""
+    """Delete the features of a finished run.
+
+    They are large, and made again where they are needed.
+    """
     for cache in folder.glob("features*"):
         if cache.is_file():
             cache.unlink()

@@ -24,7 +24,9 @@ def describe_pages(
     alt: Callable[[ImageResult], str],
     replace: bool,
 ) -> None:
-    """Put alt texts into the pages below ``root`` and write those that change below ``out``, which may be the same.
+    """Put alt texts into the pages below ``root`` and write those that change.
+
+    They go below ``out``, which may be the same.
 
     Args:
         root: of the site.
@@ -82,7 +84,10 @@ class _Site(NamedTuple):
 
 
 def _read_site(pages: Sequence[Path], root: Path, replace: bool) -> _Site:
-    """Read the pages and what their images want; a page that cannot be read is reported and left out."""
+    """Read the pages and what their images want.
+
+    A page that cannot be read is reported and left out.
+    """
     site = _Site({}, {})
     for page in pages:
         try:

@@ -1,4 +1,7 @@
-"""Which photos a user means: files, folders and patterns; and how one photo's failure leaves the others alone."""
+"""Which photos a user means: files, folders and patterns.
+
+And how one photo's failure leaves the others alone.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from regiontalk.images.suffixes import SUFFIXES
 from regiontalk.records import ImageResult
 from regiontalk.video.frames import shown_name
 
-OTHER_PHOTOS = ".jxl .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .psd .svg .xcf .mp4 .mov".split()
+OTHER_PHOTOS = (
+    ".jxl .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .srw .psd .svg .xcf .mp4 .mov"
+).split()
 # What network drives, phones and archives keep beside photos.
 SYSTEM_FOLDERS = frozenset(
     [
@@ -29,7 +34,9 @@ SYSTEM_FOLDERS = frozenset(
         "System Volume Information",
     ]
 )
-TOGETHER = 8  # photos given to the model at once: enough to share a decoding batch, few enough to report progress
+# photos given to the model at once: enough to share a decoding batch, few enough to
+# report progress
+TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,9 @@ class Photos:
 def find_photos(arguments: Sequence[str], *, below: bool = False) -> Photos:
     """Expand files, folders (photos directly inside) and patterns such as ``"trip/**/*.jpg"``.
 
-    Of a folder or pattern, hidden files and those of systems (``._x.jpg``, ``@eaDir``) are no photos, a
-    link to a photo is that photo, and a link to a folder above is not gone into again.
+    Of a folder or pattern, hidden files and those of systems (``._x.jpg``, ``@eaDir``)
+    are no photos, a link to a photo is that photo, and a link to a folder above is not
+    gone into again.
 
     Args:
         arguments: of the command.
@@ -92,7 +100,8 @@ def _expand(argument: str, below: bool) -> list[str]:
     photos = list(filter(os.path.isfile, photos))
     if not photos:
         raise FileNotFoundError(
-            f"{argument}: no picture in this {kind}; expected files such as .jpg, .png or .heic{_others(files)}"
+            f"{argument}: no picture in this {kind}; expected files such as .jpg, .png "
+            f"or .heic{_others(files)}"
         )
     return _each_once(photos)
 
@@ -116,7 +125,10 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _files_below(folder: str) -> Iterator[str]:
-    """The files in a folder and in its folders, links included; each folder once, however it is reached."""
+    """The files in a folder and in its folders, links included.
+
+    Each folder once, however it is reached.
+    """
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         visited.add(os.path.realpath(parent))
@@ -162,7 +174,10 @@ class Failure:
     error: ValueError | KeyError | OSError
 
     def without_trace(self) -> Failure:
-        """The same without the frames in which it happened: they hold the decoded photos for as long as it lives."""
+        """The same without the frames in which it happened.
+
+        They hold the decoded photos for as long as it lives.
+        """
         self.error.__traceback__ = None
         self.error.__cause__ = None
         self.error.__context__ = None

@@ -1,4 +1,7 @@
-"""How far a long command is: a bar on a terminal, plain lines elsewhere, nothing at all for what is quick."""
+"""How far a long command is.
+
+A bar on a terminal, plain lines elsewhere, nothing at all for what is quick.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ class Meter:
 
 
 class Walks:
-    """Meters of walks over the same photos again and again, one at a time; a context manager that ends the last."""
+    """Meters of walks over the same photos again and again, one at a time.
+
+    A context manager that ends the last.
+    """
 
     def __init__(self) -> None:
         self._meter: Meter | None = None
@@ -100,7 +106,10 @@ class Walks:
         self._end()
 
     def over(self, total: int, unit: str) -> Callable[[int], None]:
-        """What wants to be told how many of ``total`` are done; a number that does not rise begins another walk."""
+        """What wants to be told how many of ``total`` are done.
+
+        A number that does not rise begins another walk.
+        """
 
         def done(number: int) -> None:
             if self._meter is None or self._walk is not done or number <= self._done:

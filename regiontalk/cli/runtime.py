@@ -23,8 +23,8 @@ Int8 = Annotated[
 def export_runtime(model: ModelFolder, int8: Int8 = False) -> None:
     """Write the ONNX graphs of a model folder beside its weights, for use without torch.
 
-    They refer to the weights where they are, so the folder grows by little. A training run ends with
-    this.
+    They refer to the weights where they are, so the folder grows by little. A training
+    run ends with this.
     """
     from regiontalk.model.hub import resolve_model
     from regiontalk.runtime import export

@@ -220,8 +220,8 @@ def snippets(
 
     if (data is None) == (not inputs):
         raise ValueError(
-            "scale snippets: expected tars or Parquet files, or else --data with the folder of a data set, got "
-            + ("both" if inputs else "neither")
+            "scale snippets: expected tars or Parquet files, or else --data with the "
+            "folder of a data set, got " + ("both" if inputs else "neither")
         )
     settings = SnippetSettings(beta, max_pixels)
     staff = _Staff(model, device, address, workers, threads)
@@ -250,7 +250,10 @@ class _Staff(NamedTuple):
 
 
 def _reader_of_examples(data: Path, split: str, batch: int) -> Callable[[], Dataset]:
-    """Reads the photos of a data set that have sentences; what is wrong with its files is told at once."""
+    """Reads the photos of a data set that have sentences.
+
+    What is wrong with its files is told at once.
+    """
     from regiontalk.datasets.splits import read_split
     from regiontalk.scale.sentences import read_examples
 
@@ -346,8 +349,8 @@ def index(
     for text in photos:
         if "://" in text:
             raise ValueError(
-                f"{shown(text)}: expected photos in folders that all machines share, got an address; a library knows "
-                "photos by their paths"
+                f"{shown(text)}: expected photos in folders that all machines share, "
+                "got an address; a library knows photos by their paths"
             )
     paths = [os.path.abspath(path) for path in find_photos(photos, below=True).paths]
     uri = library_uri(library)

@@ -195,7 +195,10 @@ def lines(rank: int, hit: Hit) -> Iterator[str]:
 
 
 def _draw(hits: Sequence[Hit], drawings: Drawings) -> None:
-    """Frame the answering region on every photo that is still there, then list those that cannot be drawn."""
+    """Frame the answering region on every photo that is still there.
+
+    Then list those that cannot be drawn.
+    """
     from regiontalk.cli.photos import Failure
     from regiontalk.cli.run import report
 

@@ -1,4 +1,7 @@
-"""``regiontalk snippets``: the inferred (region, snippet, score) pairs of a data set, as JSON Lines and a sheet."""
+"""``regiontalk snippets``: inferred (region, snippet, score) pairs of a data set.
+
+As JSON Lines and a sheet.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ def parse_source(
 
 
 def precomputed_features(path: Path | None, model: str) -> PrecomputedRegions | None:
-    """``--features``: what a model that was trained on precomputed features reads; None where none are named.
+    """``--features``: what a model that was trained on precomputed features reads.
+
+    None where none are named.
 
     Raises:
         ValueError: no such model, or one that looks at photos itself.
@@ -83,7 +85,8 @@ def precomputed_features(path: Path | None, model: str) -> PrecomputedRegions | 
     config, _ = open_folder(resolve_model(model), ModelConfig)
     if config.precomputed is None:
         raise ValueError(
-            f"--features: expected a model trained on given features, got {config.name!r}, which looks at photos itself"
+            "--features: expected a model trained on given features, got "
+            f"{config.name!r}, which looks at photos itself"
         )
     return PrecomputedRegions(path)
 
@@ -94,7 +97,8 @@ def _detector(weights: str, count: int, device: str | None) -> DetectorBoxes:
 
     if weights and not Path(weights).is_file():  # before a network is built for it
         raise FileNotFoundError(
-            f"--source detector: {weights}: expected a safetensors file with its weights; no such file"
+            f"--source detector: {weights}: expected a safetensors file with its "
+            "weights; no such file"
         )
     if weights:
         return DetectorBoxes.load(weights=weights, count=count, device=device or "cpu")

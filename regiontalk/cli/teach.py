@@ -1,4 +1,7 @@
-"""``regiontalk teach``: photos without captions, words from a person, a model that has learnt them."""
+"""``regiontalk teach``: words from a person, a model that has learnt them.
+
+The photos need no captions.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,8 @@ Imports = Annotated[
     typer.Option(
         "--import",
         metavar="FILE|DIR",
-        help="Take over corrections first: Label Studio's JSON, or a folder with our XMP; again for more.",
+        help="Take over corrections first: Label Studio's JSON, or a folder with our "
+        "XMP; again for more.",
         show_default=False,
     ),
 ]
@@ -65,7 +69,10 @@ Terminal = Annotated[
 ANSWERS_NAME = "taught.jsonl"
 # in --out: the photo that the terminal asks about, with its boxes
 MARKED_NAME = "photo.jpg"
-HELP = "Enter takes the words in brackets, - leaves them out, s skips the photo, train trains, q ends."
+HELP = (
+    "Enter takes the words in brackets, - leaves them out, s skips the photo, train "
+    "trains, q ends."
+)
 
 
 def teach(
@@ -141,12 +148,16 @@ def _warn(line: str) -> None:
 
 
 def _bind(host: str, port: int, token: str | None) -> Any:
-    """The address of the page, and its socket: a taken port should not cost the loading of a model."""
+    """The address of the page, and its socket.
+
+    A taken port should not cost the loading of a model.
+    """
     try:
         from regiontalk.serve.run import Address
     except ImportError as error:
         raise ImportError(
-            f"teach needs more packages for its page ({error}); pip install 'regiontalk[serve]', or use --terminal"
+            f"teach needs more packages for its page ({error}); pip install "
+            "'regiontalk[serve]', or use --terminal"
         ) from error
     address = Address(host, port, token)
     return address, address.listen()
@@ -183,7 +194,8 @@ class Lesson:
         Args:
             teacher: chooses photos and saves answers.
             training: trains on request.
-            marked: gets each photo with the boxes that are asked about, for a viewer beside the terminal.
+            marked: gets each photo with the boxes that are asked about, for a viewer
+                beside the terminal.
         """
         self.teacher, self.training, self.marked = teacher, training, marked
         self._used_round = 0
@@ -253,7 +265,10 @@ class Lesson:
             typer.echo(f"not saved: {error}")
 
     def _words(self, what: str, region: RegionCaption | None) -> str | None:
-        """The words of a person on the photo or a box; "" where there are none, None to skip the photo."""
+        """The words of a person on the photo or a box.
+
+        "" where there are none, None to skip the photo.
+        """
         guess = "" if region is None else region.text or ""
         sure = 0.0 if region is None else region.confidence
         line = self._read(f"{what} [{guess}] ({100 * sure:.0f} % sure): ")
@@ -364,7 +379,10 @@ def _from_label_studio(source: Path, folder: Path) -> list[tuple[Path, dict[str,
 def _from_xmp(
     source: Path, photos: Sequence[Path]
 ) -> list[tuple[Path, dict[str, Any]]]:
-    """The regions whose words a person wrote, from sidecars in a folder or from the photos' copies there."""
+    """The regions whose words a person wrote.
+
+    From sidecars in a folder or from the photos' copies there.
+    """
     from regiontalk.export.metadata import (
         copy_path,
         embedded_packet,

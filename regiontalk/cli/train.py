@@ -1,4 +1,7 @@
-"""``regiontalk train``: your own photos without more, or a recipe, or one stage of it, to a model folder."""
+"""``regiontalk train``: your own photos, or a recipe or one stage of it.
+
+To a model folder.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,8 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="Of a folder, the model; of a stage, checkpoints, caches and, at the end, model/; for vectors, a file.",
+        help="Of a folder, the model; of a stage, checkpoints, caches and, at the end, "
+        "model/; for vectors, a file.",
     ),
 ]
 Weights = Annotated[
@@ -72,7 +76,8 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Local weights of the backbone, safetensors; of a folder, the model begins with them and nothing else.",
+        help="Local weights of the backbone, safetensors; of a folder, the model "
+        "begins with them and nothing else.",
     ),
 ]
 Published = Annotated[
@@ -83,7 +88,8 @@ Start = Annotated[
     typer.Option(
         "--start",
         metavar="MODEL",
-        help="Take the extractor of this model instead; of a folder, the whole model that goes on learning (mini).",
+        help="Take the extractor of this model instead; of a folder, the whole model "
+        "that goes on learning (mini).",
     ),
 ]
 Limit = Annotated[
@@ -305,8 +311,8 @@ def _refuse_clashes(
         )
     if features is not None and (beginnings or stage != "align"):
         raise ValueError(
-            "--features: expected the stage align without --weights, --published and --start, got others; "
-            "the aligner alone reads given features"
+            "--features: expected the stage align without --weights, --published and "
+            "--start, got others; the aligner alone reads given features"
         )
     if beginnings and detector is not None:
         raise ValueError(
@@ -380,8 +386,8 @@ def _train_own(
     """Your own photos, without a recipe."""
     if not folder.exists():
         raise ValueError(
-            f"expected a folder with your own photos, or one of {', '.join(STAGES)}, all, objects, vectors and a "
-            f"recipe, got {str(folder)!r}"
+            f"expected a folder with your own photos, or one of {', '.join(STAGES)}, "
+            f"all, objects, vectors and a recipe, got {str(folder)!r}"
         )
     from regiontalk.cli.own_photos import train_own
 
@@ -458,7 +464,10 @@ def _train_objects(
 
 @contextmanager
 def _journal(out: Path) -> Iterator[Callable[[str], None]]:
-    """A function that tells a line of progress and keeps it in ``log.txt``; makes the folder, for one run at a time."""
+    """A function that tells a line of progress and keeps it in ``log.txt``.
+
+    Makes the folder, for one run at a time.
+    """
     with (
         locked(out / ".lock", f"--out {out}"),
         (out / "log.txt").open("a", encoding="utf-8") as journal,

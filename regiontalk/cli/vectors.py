@@ -12,7 +12,9 @@ import typer
 def write_vectors(
     texts: Sequence[Path], data: Sequence[Path], out: Path, size: int
 ) -> None:
-    """Make vectors of ``size`` numbers from texts, and the training sentences of data folders where some are named.
+    """Make vectors of ``size`` numbers from texts.
+
+    And from the training sentences of data folders where some are named.
 
     Raises:
         ValueError: the output is no text file's name, or there are too few words.

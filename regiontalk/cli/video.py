@@ -1,4 +1,7 @@
-"""Videos on the command line: `regiontalk caption video.mp4`, ``camera:0`` or a stream's address."""
+"""Videos on the command line.
+
+`regiontalk caption video.mp4`, ``camera:0`` or a stream's address.
+"""
 
 from __future__ import annotations
 
@@ -103,12 +106,14 @@ def find_video(arguments: Sequence[str], sampling: Sampling, drawn: bool) -> str
     if not videos:
         if sampling.asked:
             raise ValueError(
-                "--every, --scene, --seconds and --timeline are for videos: a file, camera:0 or rtsp://"
+                "--every, --scene, --seconds and --timeline are for videos: a file, "
+                "camera:0 or rtsp://"
             )
         return None
     if len(arguments) > 1:
         raise ValueError(
-            f"{shown_name(videos[0])}: expected one video and nothing else, got {len(arguments)} names"
+            f"{shown_name(videos[0])}: expected one video and nothing else, got "
+            f"{len(arguments)} names"
         )
     if drawn:
         raise ValueError("--draw: expected photos; a video writes a --timeline")
@@ -158,7 +163,9 @@ def caption_video(
     json: bool,
     threshold: float | None,
 ) -> None:
-    """Print what is new in each frame as it comes, then write the timelines, also where Ctrl-C stopped it.
+    """Print what is new in each frame as it comes, then write the timelines.
+
+    Also where Ctrl-C stopped it.
 
     Raises:
         ValueError: no frame could be read.
@@ -184,8 +191,9 @@ def caption_video(
     _write(timeline, sampling.timelines, end)
     if not video.complete and not is_stopped:
         typer.echo(
-            f"regiontalk: {video.name}: ended after {timeline.times[-1]:.1f} of {video.seconds or 0:.1f} s: "
-            "damaged or cut short; what was seen up to there is kept",
+            f"regiontalk: {video.name}: ended after {timeline.times[-1]:.1f} of "
+            f"{video.seconds or 0:.1f} s: damaged or cut short; what was seen up to "
+            "there is kept",
             err=True,
         )
         raise typer.Exit(1)

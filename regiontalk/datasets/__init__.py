@@ -1,1 +1,4 @@
-"""Readers of data sets, the toy world and the collate; a reader returns its examples and a report."""
+"""Readers of data sets, the toy world and the collate.
+
+A reader returns its examples and a report.
+"""

@@ -1,7 +1,8 @@
-"""What is suspicious in a data set before it trains: captions that are no sentences, boxes of another convention.
+"""What is suspicious in a data set before it trains.
 
-A box of ours is x1, y1, x2, y2 in pixels. Other tools write shares of the photo (0 to 1), percent,
-a corner with width and height (COCO), or a centre with width and height (YOLO). One box cannot show
+Captions that are no sentences, boxes of another convention. A box of ours is x1, y1,
+x2, y2 in pixels. Other tools write shares of the photo (0 to 1), percent, a corner with
+width and height (COCO), or a centre with width and height (YOLO). One box cannot show
 which it is; all boxes of a data set together mostly do.
 """
 
@@ -25,7 +26,10 @@ Quad = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class RawBox:
-    """Four numbers as a file gives them, and the size of their photo (None where it is not known)."""
+    """Four numbers as a file gives them, and the size of their photo.
+
+    None where it is not known.
+    """
 
     numbers: Quad
     size_wh: tuple[int, int] | None
@@ -38,7 +42,10 @@ class RawBox:
 
     @property
     def fits_as_corners(self) -> bool:
-        """Whether they are x1, y1, x2, y2 inside a photo of known size, a pixel of rounding apart."""
+        """Whether they are x1, y1, x2, y2 inside a photo of known size.
+
+        A pixel of rounding is allowed.
+        """
         if self.is_inverted or self.size_wh is None:
             return False
         x1, y1, x2, y2 = self.numbers
@@ -60,7 +67,9 @@ class RawBox:
 
 
 def box_convention(boxes: Sequence[RawBox]) -> str | None:
-    """What the boxes of a data set look like where they are not pixels x1, y1, x2, y2; None where they do.
+    """What the boxes of a data set look like where they are not pixels x1, y1, x2, y2.
+
+    None where they do.
 
     >>> shares = [RawBox((0.1, 0.2, 0.5, 0.6), (640, 480))] * 4
     >>> box_convention(shares)
@@ -99,13 +108,17 @@ def check_corner_and_size(where: str, boxes: Sequence[RawBox]) -> None:
     outside = sum(not box.fits_as_corner_and_size for box in boxes)
     if outside >= 0.2 * len(boxes) and all(box.fits_as_corners for box in boxes):
         raise ValueError(
-            f"{where}: expected boxes x, y, width, height, got {len(boxes)} of which {outside} would leave their "
-            "photo; they look like x1, y1, x2, y2: width is x2 - x1 and height is y2 - y1"
+            f"{where}: expected boxes x, y, width, height, got {len(boxes)} of which "
+            f"{outside} would leave their photo; they look like x1, y1, x2, y2: width "
+            "is x2 - x1 and height is y2 - y1"
         )
 
 
 def looks_like_percent(boxes: Sequence[RawBox]) -> bool:
-    """Whether all boxes end at 100 in photos that are much larger: percent, or small things in one corner."""
+    """Whether all boxes end at 100 in photos that are much larger.
+
+    Percent, or small things in one corner.
+    """
     sizes = [box.size_wh for box in boxes if box.size_wh is not None]
     if len(boxes) < _ENOUGH or not sizes:
         return False
@@ -162,7 +175,9 @@ def _kinds(caption: str) -> list[str]:
 
 
 def _lacks_blanks(words: Sequence[str]) -> bool:
-    """Whether a sentence of a script that writes no blanks (Chinese, Japanese, Thai ...) is a word or two.
+    """Whether a sentence is a word or two, in a script that writes no blanks.
+
+    Chinese, Japanese, Thai and others.
 
     >>> _lacks_blanks(["一只猫看着镜头"]), _lacks_blanks(["cat"])
     (True, False)

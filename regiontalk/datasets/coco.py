@@ -1,4 +1,7 @@
-"""COCO captions and instances: one example a photo, object boxes as phrases that are their category's name."""
+"""COCO captions and instances.
+
+One example a photo, object boxes as phrases that are their category's name.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,13 @@ class _Objects:
 def read_coco(
     images_folder: Path, captions_json: Path, instances_json: Path | None = None
 ) -> tuple[list[Example], DataReport]:
-    """The photos of a captions file, in its order, with their objects where an instances file is given.
+    """The photos of a captions file, in its order.
 
-    COCO writes a box as x, y, width, height; here it becomes corners, cut at the photo's edge. A
-    phrase is the name of a category ("dining table") with the boxes of all its objects in the
-    photo, and its type is the supercategory. Boxes around crowds (``iscrowd``) name no single thing
-    and are left out. Whatever is left out is counted.
+    With their objects where an instances file is given. COCO writes a box as x, y,
+    width, height; here it becomes corners, cut at the photo's edge. A phrase is the
+    name of a category ("dining table") with the boxes of all its objects in the photo,
+    and its type is the supercategory. Boxes around crowds (``iscrowd``) name no single
+    thing and are left out. Whatever is left out is counted.
 
     Raises:
         ValueError: the folder is missing, a file is missing, is not JSON or lacks its lists, or the
@@ -71,7 +75,10 @@ def read_coco(
 def _read_photos(
     rows: list[Any], troubles: dict[str, list[str]]
 ) -> dict[str, dict[str, Any]]:
-    """Photo id -> its entry, width and height as whole numbers; entries without a size are counted."""
+    """Photo id -> its entry, width and height as whole numbers.
+
+    Entries without a size are counted.
+    """
     photos: dict[str, dict[str, Any]] = {}
     for photo_id, photo in _by_id(
         rows, ("file_name", "width", "height"), troubles
@@ -90,7 +97,10 @@ def _read_photos(
 def _read_captions(
     path: Path, troubles: dict[str, list[str]]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
-    """Photo id -> its entry, and -> its sentences with single blanks, in Unicode's composed form."""
+    """Photo id -> its entry, and -> its sentences.
+
+    These with single blanks, in Unicode's composed form.
+    """
     document = read_json(path, "images", "annotations")
     photos = _read_photos(document["images"], troubles)
     captions: dict[str, list[str]] = defaultdict(list)
@@ -175,7 +185,10 @@ def _read_instances(
 def _raw_boxes(
     rows: Sequence[Mapping[str, Any]], photos: Mapping[str, Mapping[str, Any]]
 ) -> list[RawBox]:
-    """The boxes of annotations as they stand, with the size of their photo; what is no box is passed over."""
+    """The boxes of annotations as they stand, with the size of their photo.
+
+    What is no box is passed over.
+    """
     boxes: list[RawBox] = []
     for row in rows:
         photo = photos[_id(row["image_id"])]

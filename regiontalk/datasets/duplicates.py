@@ -21,7 +21,10 @@ BLOCK = 512  # photos compared at a time
 
 
 def sketch(image: Image.Image) -> NDArray[np.bool_]:
-    """The difference hash (6 * SIDE * SIDE,) of an image: brighter than to the left and above, for each colour."""
+    """The difference hash (6 * SIDE * SIDE,) of an image.
+
+    Brighter than to the left and above, for each colour.
+    """
     small = image.convert("RGB").resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float32)
     across = values[:SIDE, 1:] - values[:SIDE, :-1]
@@ -31,7 +34,9 @@ def sketch(image: Image.Image) -> NDArray[np.bool_]:
 
 
 def near_duplicates(sketches: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The group (M,) of each photo, by its first photo's row; near-duplicates of near-duplicates share one.
+    """The group (M,) of each photo, by its first photo's row.
+
+    Near-duplicates of near-duplicates share one.
 
     Args:
         sketches: (M, S) as `sketch` gives them.
@@ -61,7 +66,9 @@ def _root(groups: NDArray[np.int64], row: int) -> int:
 def held_out(
     groups: Sequence[int] | NDArray[np.int64], count: int, seed: int = 0
 ) -> list[int]:
-    """Rows of about ``count`` photos to hold out, in order; groups stay whole, the largest stays in training.
+    """Rows of about ``count`` photos to hold out, in order.
+
+    Groups stay whole, the largest stays in training.
 
     Args:
         groups: (M,) of each photo.

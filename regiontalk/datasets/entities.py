@@ -1,10 +1,12 @@
-"""Flickr30k Entities [4]: the boxes and phrases of Flickr photos, joined to examples that a Flickr reader made.
+"""Flickr30k Entities [4].
 
-``Sentences/1000268201.txt`` holds sentences with phrases in brackets, ``[/EN#18/people A child] in
-...``: chain 18, of type people. ``Annotations/1000268201.xml`` holds objects: the chains they
-belong to (``name``, one or more) and one ``bndbox``, or ``scene``/``nobndbox`` where there is
-nothing to draw. A phrase has every box of its chain. Corners are taken as they are printed; they
-count from 1, so a left or upper edge may be one pixel off.
+The boxes and phrases of Flickr photos, joined to examples that a Flickr reader made.
+``Sentences/1000268201.txt`` holds sentences with phrases in brackets, ``[/EN#18/people
+A child] in ...``: chain 18, of type people. ``Annotations/1000268201.xml`` holds
+objects: the chains they belong to (``name``, one or more) and one ``bndbox``, or
+``scene``/``nobndbox`` where there is nothing to draw. A phrase has every box of its
+chain. Corners are taken as they are printed; they count from 1, so a left or upper edge
+may be one pixel off.
 """
 
 from __future__ import annotations
@@ -45,7 +47,10 @@ class Annotation:
 
 @dataclass(frozen=True)
 class BracketedPhrase:
-    """A phrase of a bracketed sentence: chain id, types, words and the position of its first token."""
+    """A phrase of a bracketed sentence.
+
+    Chain id, types, words and the position of its first token.
+    """
 
     entity: str
     types: tuple[str, ...]
@@ -77,7 +82,8 @@ def add_entities(
     for name in ("Annotations", "Sentences"):
         if not (folder / name).is_dir():
             raise ValueError(
-                f"{folder}: expected Annotations/ and Sentences/ of Flickr30k Entities, got no {name}/"
+                f"{folder}: expected Annotations/ and Sentences/ of Flickr30k "
+                f"Entities, got no {name}/"
             )
     troubles: dict[str, list[str]] = defaultdict(list)
     joined = [_joined(example, folder, troubles) for example in examples]
@@ -163,8 +169,11 @@ def read_sentence(line: str) -> tuple[str, list[BracketedPhrase]]:
 
     >>> read_sentence("[/EN#1/people A man] on [/EN#2/other/vehicles a bike] .")[0]
     'A man on a bike .'
-    >>> [(item.text, item.first_word) for item in read_sentence("[/EN#1/people A man] on [/EN#2/other a bike] .")[1]]
-    [('A man', 0), ('a bike', 3)]
+    >>> sentence = "[/EN#1/people A man] on [/EN#2/other a bike] ."
+    >>> for phrase in read_sentence(sentence)[1]:
+    ...     print(phrase.first_word, phrase.text)
+    0 A man
+    3 a bike
     """
     plain = ""
     phrases: list[BracketedPhrase] = []

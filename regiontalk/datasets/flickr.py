@@ -90,10 +90,12 @@ def read_flickr(folder: Path, split: str) -> tuple[list[Example], DataReport]:
 def read_karpathy(
     json_path: Path, images_folder: Path, split: str
 ) -> tuple[list[Example], DataReport]:
-    """The photos of one split of ``dataset_flickr8k.json``, ``dataset_flickr30k.json`` or ``dataset_coco.json``.
+    """The photos of one split of a Karpathy file.
 
-    The file's "val" is our "dev"; "train" takes COCO's "restval" with it. Photos are looked for
-    as ``images_folder/filepath/filename`` and then as ``images_folder/filename``.
+    Such as ``dataset_flickr8k.json``, ``dataset_flickr30k.json`` or
+    ``dataset_coco.json``. The file's "val" is our "dev"; "train" takes COCO's "restval"
+    with it. Photos are looked for as ``images_folder/filepath/filename`` and then as
+    ``images_folder/filename``.
 
     Raises:
         ValueError: the split is not known, the folder is missing, or the file is not such a data
@@ -237,7 +239,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     ]
     if lacking:
         raise ValueError(
-            f"{path}: expected a JSON object with lists {', '.join(keys)}, got none at {', '.join(lacking)}"
+            f"{path}: expected a JSON object with lists {', '.join(keys)}, got none at "
+            f"{', '.join(lacking)}"
         )
     return dict(values)
 
@@ -274,7 +277,8 @@ def _list_file(folder: Path, split: str) -> Path:
     ]
     if not files:
         raise ValueError(
-            f"{folder}: expected a list of {split} photos, {' or '.join(SPLIT_LISTS[split])}, got none"
+            f"{folder}: expected a list of {split} photos, "
+            f"{' or '.join(SPLIT_LISTS[split])}, got none"
         )
     return files[0]
 
@@ -323,7 +327,9 @@ def _in_order(sentences: Mapping[int, str]) -> list[str]:
 
 
 def _split_line(line: str) -> tuple[str, str, int | None, str]:
-    r"""The key of a line, the photo and the sentence number in it (None without one), and the sentence.
+    r"""The key of a line, the photo and the sentence number in it, and the sentence.
+
+    The number is None for a line without one.
 
     >>> _split_line("photo.jpg#4\ta dog")
     ('photo.jpg#4', 'photo.jpg', 4, 'a dog')

@@ -4,7 +4,7 @@ JSON Lines, one object a line; only ``photo`` is needed, with sentences or boxes
 
 ```json
 {"photo": "1.jpg", "captions": ["a red kettle on a stove", "a kettle"]}
-{"photo": "2.jpg", "captions": ["two cups"], "boxes": [{"box": [12, 30, 96, 140], "phrase": "a blue cup"}]}
+{"photo": "2.jpg", "caption": "two cups", "boxes": [{"box": [1, 3, 9, 14], "phrase": "a cup"}]}
 ```
 
 CSV, a heading and then a line for every sentence or box; the lines of one photo are put together:
@@ -12,7 +12,7 @@ CSV, a heading and then a line for every sentence or box; the lines of one photo
 ```text
 photo,caption,box,phrase
 1.jpg,a red kettle on a stove,,
-2.jpg,two cups,"12,30,96,140",a blue cup
+2.jpg,two cups,"1,3,9,14",a cup
 ```
 
 ``photo``: path of the photo, relative to the file that names it. ``captions`` or ``caption``: a
@@ -25,10 +25,11 @@ the box shows; boxes of one photo with the same phrase answer it together, and a
 ``width``, ``height``: give them where boxes refer to another size than the stored file has; without
 them the size is read from the photo.
 
-A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``, ``test.jsonl`` (or
-``.csv``). It may also be an image folder of Hugging Face (``metadata.jsonl`` or ``.csv``, in the folder
-or one of its splits) or Kaggle's (``captions.txt`` beside ``Images/``). Tables may be separated by
-semicolons or tabs, and files have any of the usual encodings.
+A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``,
+``test.jsonl`` (or ``.csv``). It may also be an image folder of Hugging Face
+(``metadata.jsonl`` or ``.csv``, in the folder or one of its splits) or Kaggle's
+(``captions.txt`` beside ``Images/``). Tables may be separated by semicolons or tabs,
+and files have any of the usual encodings.
 """
 
 from __future__ import annotations
@@ -226,7 +227,10 @@ def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
 
 
 def _from_hugging_face(values: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
-    """A line of ``metadata.jsonl``: its ``objects`` are boxes x, y, width, height; other columns are told."""
+    """A line of ``metadata.jsonl``: its ``objects`` are boxes x, y, width, height.
+
+    Other columns are told.
+    """
     row = {key: value for key, value in values.items() if key in JSON_KEYS}
     objects = values.get("objects")
     if isinstance(objects, dict) and isinstance(objects.get("bbox"), list):
@@ -276,7 +280,10 @@ def _csv_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
 
 
 def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> list[str]:
-    """The columns of a table by our names; other tools' columns are told, one unknown in ours is refused."""
+    """The columns of a table by our names.
+
+    Other tools' columns are told, one unknown in ours is refused.
+    """
     columns = [ALIASES.get(name, name) for name in heading]
     if path.name in FOREIGN:
         for name in set(columns).difference(CSV_COLUMNS):
@@ -285,8 +292,8 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
         _known_keys(columns, CSV_COLUMNS, path.name)
     if "photo" not in columns:
         raise ValueError(
-            f"{path.name}: expected a heading with photo in it, got {', '.join(heading) or 'none'}; "
-            "write photo,caption above the rows"
+            f"{path.name}: expected a heading with photo in it, got "
+            f"{', '.join(heading) or 'none'}; write photo,caption above the rows"
         )
     return columns
 
@@ -317,7 +324,9 @@ def _row_or_trouble(
 
 
 def _check_convention(source: Path, rows: Any, troubles: Troubles) -> None:
-    """Refuse boxes that are not pixels x1, y1, x2, y2 by all appearance, and tell those that may not be.
+    """Refuse boxes that are not pixels x1, y1, x2, y2 by all appearance.
+
+    Those that may not be are told.
 
     Raises:
         ValueError: names what they look like.
@@ -333,7 +342,8 @@ def _check_convention(source: Path, rows: Any, troubles: Troubles) -> None:
     convention = box_convention(boxes)
     if convention is not None:
         raise ValueError(
-            f"{source.name}: expected boxes x1, y1, x2, y2 in pixels, got {len(boxes)} that look like {convention}"
+            f"{source.name}: expected boxes x1, y1, x2, y2 in pixels, got {len(boxes)} "
+            f"that look like {convention}"
         )
     if looks_like_percent(boxes):
         largest = max(max(box.numbers) for box in boxes)

@@ -198,8 +198,9 @@ def _result_rows(
         rows = rows.get("annotations")
     if not isinstance(rows, list):
         raise ValueError(
-            f"{path}: expected COCO results, a list of boxes with category_id, bbox and score, or an "
-            f"object with categories and such a list under annotations, got {type(rows).__name__}"
+            f"{path}: expected COCO results, a list of boxes with category_id, bbox "
+            "and score, or an object with categories and such a list under "
+            f"annotations, got {type(rows).__name__}"
         )
     return rows, categories
 
@@ -364,7 +365,10 @@ def _with_names(
 def _contradicting(
     example: Example, name: str, row: int, kinds: Collection[str]
 ) -> str | None:
-    """A person's phrase that gives the box of this row the name of another class; None where all agree."""
+    """A person's phrase that gives the box of this row the name of another class.
+
+    None where all agree.
+    """
     texts = [phrase.text for phrase in example.phrases if phrase.boxes == (row,)]
     phrase_kinds = [kind_of(text) for text in texts]
     name_kind = kind_of(plain_name(name))
@@ -377,7 +381,10 @@ def _contradicting(
 
 
 def _name_phrases(named_rows: Sequence[tuple[str, int]]) -> list[Phrase]:
-    """A phrase for each name and row of a box, then one for all boxes of a name where it has several."""
+    """A phrase for each name and row of a box.
+
+    Then one for all boxes of a name where it has several.
+    """
     phrases: list[Phrase] = []
     rows_by_name: dict[str, list[int]] = defaultdict(list)
     for name, row in named_rows:
@@ -407,7 +414,10 @@ def _inside(
 def _join_boxes(
     annotated: FloatArray, detected: FloatArray
 ) -> tuple[list[int], FloatArray]:
-    """The row of each detected box among all boxes: an annotated one that it lies on, or its own."""
+    """The row of each detected box among all boxes.
+
+    An annotated one that it lies on, or its own.
+    """
     if not len(annotated):
         return list(range(len(detected))), detected
     overlaps = box_ops.iou(detected, annotated)  # (detected, annotated)

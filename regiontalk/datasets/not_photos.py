@@ -33,10 +33,11 @@ SIZES_WH = (
     (900, 300),
 )
 WORDS = (
-    "the of and to in is for on with as by this be are from at or an it that have not all total date "
-    "name price order file edit view help settings account message search open save cancel report "
-    "page chapter figure table value result market growth energy system network method data model "
-    "history science review region summary address number quarter sales monday april invoice tax"
+    "the of and to in is for on with as by this be are from at or an it that have not "
+    "all total date name price order file edit view help settings account message "
+    "search open save cancel report page chapter figure table value result market "
+    "growth energy system network method data model history science review region "
+    "summary address number quarter sales monday april invoice tax"
 ).split()
 
 

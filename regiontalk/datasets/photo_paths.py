@@ -1,4 +1,7 @@
-"""Photos by the names that files give them: other separators, Unicode forms and letter cases find the same file."""
+"""Photos by the names that files give them.
+
+Other separators, Unicode forms and letter cases find the same file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a reader found wrong: counted by kind with a few names, so that nothing is fatal and nothing silent."""
+"""What a reader found wrong.
+
+Counted by kind with a few names, so that nothing is fatal and nothing silent.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +63,12 @@ class DataReport:
 def report_on(
     source: str, examples: Sequence[Example], troubles: Mapping[str, Iterable[str]]
 ) -> DataReport:
-    r"""Totals of the examples, and kind -> names met as counted `Trouble` records; kinds without a name are left out.
+    r"""Totals of the examples, and kind -> names met as counted `Trouble` records.
 
-    >>> print(*report_on("photos", [], {"photo missing": ["a.jpg", "b.jpg"], "photo empty": []}).lines(), sep="\n")
+    Kinds without a name are left out.
+
+    >>> troubles = {"photo missing": ["a.jpg", "b.jpg"], "photo empty": []}
+    >>> print(*report_on("photos", [], troubles).lines(), sep="\n")
     photos: 0 photos, 0 captions, 0 boxes, 0 phrases with a box
       2 photo missing: a.jpg, b.jpg
     """

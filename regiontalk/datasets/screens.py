@@ -1,9 +1,11 @@
-"""Images of user interfaces, drawn by code: a field of one's own whose sentences and boxes are true.
+"""Images of user interfaces, drawn by code.
 
-A screen is a column of two or three bands, each with one or two elements (buttons, text fields,
-switches ...), most of them in one of six colours. Every element is a box with its name ("a blue
-button"); sentences say what stands on the screen and what stands over what ("a blue button under
-a text field"). `write_screens` leaves the folder that ``regiontalk train FOLDER --out MODEL`` reads.
+A field of one's own whose sentences and boxes are true. A screen is a column of two or
+three bands, each with one or two elements (buttons, text fields, switches ...), most of
+them in one of six colours. Every element is a box with its name ("a blue button");
+sentences say what stands on the screen and what stands over what ("a blue button under
+a text field"). `write_screens` leaves the folder that ``regiontalk train FOLDER --out
+MODEL`` reads.
 """
 
 from __future__ import annotations

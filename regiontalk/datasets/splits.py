@@ -1,4 +1,7 @@
-"""One way to a data set of any layout: the Flickr folders, Karpathy's file, COCO, or your own folder."""
+"""One way to a data set of any layout.
+
+The Flickr folders, Karpathy's file, COCO, or your own folder.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ KARPATHY_FILE = "dataset_"
 
 
 def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]:
-    """The photos of one split, with Entities boxes and phrases where they are there, and what was wrong with the files.
+    """The photos of one split, and what was wrong with the files.
+
+    With Entities boxes and phrases where they are there.
 
     Args:
         data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's
@@ -53,7 +58,8 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
         return _read_coco(data, split)
     if split == "all":
         raise ValueError(
-            f"split: all is for COCO's layout, which {data} has not; expected one of {', '.join(SPLITS)}"
+            f"split: all is for COCO's layout, which {data} has not; expected one of "
+            f"{', '.join(SPLITS)}"
         )
     for name in PHOTO_FOLDERS:
         if (data / name).is_dir():
@@ -74,7 +80,10 @@ def _read_flickr(
 
 
 def _read_coco_files(captions: Path) -> tuple[list[Example], DataReport]:
-    """``NAME_captions.json`` in COCO's format with ``NAME_instances.json`` and the folder ``NAME`` beside it."""
+    """``NAME_captions.json`` and ``NAME_instances.json`` in COCO's format.
+
+    With the folder ``NAME`` beside them.
+    """
     name = captions.name.removesuffix(CAPTIONS_FILE)
     folder = captions.with_name(name)
     instances = captions.with_name(f"{name}_instances.json")
@@ -97,7 +106,10 @@ def _first_folder(folders: Sequence[Path]) -> Path:
 
 
 def default_split(data: Path) -> str:
-    """The split that is measured where nobody names one: dev; all of COCO, on which nothing was chosen."""
+    """The split that is measured where nobody names one.
+
+    That is dev; all of COCO, on which nothing was chosen.
+    """
     return "all" if coco_captions(data, "all") else "dev"
 
 
@@ -115,11 +127,15 @@ def coco_captions(data: Path, split: str) -> list[Path]:
 
 
 def _read_coco(data: Path, split: str) -> tuple[list[Example], list[DataReport]]:
-    """The photos of all captions files of a split, with their objects where an instances file stands beside it."""
+    """The photos of all captions files of a split.
+
+    With their objects where an instances file stands beside it.
+    """
     files = coco_captions(data, split)
     if not files:
         raise ValueError(
-            f"split: expected one of {', '.join(SPLITS)} or all, with a captions file, got {split!r}"
+            f"split: expected one of {', '.join(SPLITS)} or all, with a captions file, "
+            f"got {split!r}"
         )
     examples: list[Example] = []
     reports: list[DataReport] = []

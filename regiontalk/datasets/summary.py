@@ -1,4 +1,7 @@
-"""A data set on one screen before it trains: what is read, which words it has, how its photos and captions are."""
+"""A data set on one screen before it trains.
+
+What is read, which words it has, how its photos and captions are.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ def summary(data: Path) -> tuple[list[str], bool]:
 
 
 def _splits(data: Path) -> dict[str, tuple[list[Example], list[DataReport]]]:
-    """Every split that the data have; those that are not there are passed over, as long as one is."""
+    """Every split that the data have.
+
+    Those that are not there are passed over, as long as one is.
+    """
     if data.is_file() or default_split(data) == "all":
         return {"train": read_split(data, "train")}
     splits: dict[str, tuple[list[Example], list[DataReport]]] = {}

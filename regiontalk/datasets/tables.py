@@ -1,4 +1,7 @@
-"""Tables as people's programs write them: commas, semicolons or tabs, any encoding, quotes that are checked."""
+"""Tables as people's programs write them.
+
+Commas, semicolons or tabs, any encoding, quotes that are checked.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +88,9 @@ def _check_quotes(
         swallowed = [text for text in inner[1:] if _is_row(text, separator)]
         if swallowed:
             raise ValueError(
-                f"{name}:{line}: a quote opens here and is not closed in its row: the lines up to {last} "
-                f"were read as one text ({len(swallowed)} rows); close it, or write a quote inside a text twice"
+                f"{name}:{line}: a quote opens here and is not closed in its row: the "
+                f"lines up to {last} were read as one text ({len(swallowed)} rows); "
+                "close it, or write a quote inside a text twice"
             )
         line += len(inner) - 1
 

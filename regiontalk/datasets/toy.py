@@ -1,10 +1,12 @@
-"""A world small enough to learn in a minute: coloured shapes on a dark square and the sentences that are true of them.
+"""A world small enough to learn in a minute.
 
-A scene is a grid of 2 x 2 cells; two to four of them hold a shape (three shapes, five colours, two
-sizes; no two alike in a scene). Two shapes side by side make the sentences "a small red circle left
-of a large blue square" and its converse "... right of ..."; two shapes one over the other make
-"above" and "below". Diagonal neighbours are not spoken of. Every true sentence is a caption: a
-scene has 2, 4 or 8, and what a model says is right when it is one of them.
+Coloured shapes on a dark square and the sentences that are true of them. A scene is a
+grid of 2 x 2 cells; two to four of them hold a shape (three shapes, five colours, two
+sizes; no two alike in a scene). Two shapes side by side make the sentences "a small red
+circle left of a large blue square" and its converse "... right of ..."; two shapes one
+over the other make "above" and "below". Diagonal neighbours are not spoken of. Every
+true sentence is a caption: a scene has 2, 4 or 8, and what a model says is right when
+it is one of them.
 
 The scenes of one call share as few sentences and pairs of shapes as possible: up to some hundred
 scenes, a sentence is true of one scene only, so that retrieval can be perfect.
@@ -85,7 +87,9 @@ class ToyScene:
 def make_scenes(
     count: int, seed: int, *, min_shapes: int = 2, max_shapes: int = 4
 ) -> list[ToyScene]:
-    """Scenes of ``min_shapes`` to ``max_shapes`` shapes; the same for the same arguments, on every machine.
+    """Scenes of ``min_shapes`` to ``max_shapes`` shapes.
+
+    The same for the same arguments, on every machine.
 
     Args:
         count: how many.
@@ -98,8 +102,8 @@ def make_scenes(
     """
     if count < 0 or seed < 0 or not 2 <= min_shapes <= max_shapes <= len(CELLS):
         raise ValueError(
-            "toy scenes: expected count and seed of 0 or more and 2 <= min_shapes <= max_shapes <= 4, "
-            f"got {count}, {seed}, {min_shapes}, {max_shapes}"
+            "toy scenes: expected count and seed of 0 or more and 2 <= min_shapes <= "
+            f"max_shapes <= 4, got {count}, {seed}, {min_shapes}, {max_shapes}"
         )
     random = np.random.Generator(np.random.PCG64(seed))
     earlier = _Used()
@@ -209,7 +213,10 @@ def _stem(scene: ToyScene) -> str:
 
 
 def _draw_lots(random: np.random.Generator, count: int) -> tuple[ToyShape, ...]:
-    """Distinct shapes in distinct cells; two alone are never diagonal, or the scene would have no sentence."""
+    """Distinct shapes in distinct cells.
+
+    Two alone are never diagonal, or the scene would have no sentence.
+    """
     while True:
         cell_numbers = random.permutation(len(CELLS))[:count]
         shapes = tuple(_shape(CELLS[number], random) for number in sorted(cell_numbers))

@@ -1,4 +1,7 @@
-"""The figure that [2] is known for: attention over the photo, a small image a word, all on one sheet."""
+"""The figure that [2] is known for.
+
+Attention over the photo, a small image a word, all on one sheet.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ _DIM = 0.22  # of its light stays where a word did not attend
 def heatmap(
     maps: AttentionMaps, word: int, size_wh: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """The attention of a word as light (height, width) in 0..1, 1 where it is highest; smoothed by half a box.
+    """The attention of a word as light (height, width) in 0..1, 1 where it is highest.
+
+    Smoothed by half a box.
 
     >>> left, right = [0, 0, 4, 8], [4, 0, 8, 8]
     >>> maps = AttentionMaps(
@@ -45,7 +50,9 @@ def heatmap(
 def draw_attention(
     image: Image.Image, maps: AttentionMaps, columns: int = 5
 ) -> Image.Image:
-    """One sheet: the photo with its sentence, then the photo once a word, bright where the word attends.
+    """One sheet: the photo with its sentence, then the photo once a word.
+
+    It is bright where the word attends.
 
     Args:
         image: the photo at any size.

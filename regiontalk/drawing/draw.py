@@ -1,9 +1,10 @@
-"""Drawings of what was said: boxes with their words, sentences with a line from each word to its box, contact sheets.
+"""Drawings of what was said.
 
-`draw` takes an image and an `ImageResult` and returns a new image; nothing is drawn on the
-caller's. Labels stay inside the photo and never cover each other: `place_labels` seeks a place for
-each, best region first, and a caption that finds none goes to a numbered list under the photo.
-Coordinates are pixels, boxes ``boxes_xyxy``.
+Boxes with their words, sentences with a line from each word to its box, contact sheets.
+`draw` takes an image and an `ImageResult` and returns a new image; nothing is drawn on
+the caller's. Labels stay inside the photo and never cover each other: `place_labels`
+seeks a place for each, best region first, and a caption that finds none goes to a
+numbered list under the photo. Coordinates are pixels, boxes ``boxes_xyxy``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class _Label:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A caption that stands in the list below the photo, with its number and the colour of its box."""
+    """A caption that stands in the list below the photo.
+
+    With its number and the colour of its box.
+    """
 
     number: Text
     words: str
@@ -69,7 +73,10 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Run:
-    """Neighbouring words of a sentence that name one box: left edge, top and width in the strip, row of the box."""
+    """Neighbouring words of a sentence that name one box.
+
+    Left edge, top and width in the strip, row of the box.
+    """
 
     words: str
     left: int
@@ -121,7 +128,10 @@ def draw(
 def _draw_regions(
     photo: Image.Image, result: ImageResult, palette: Sequence[Colour], font_size: int
 ) -> tuple[list[_Label], list[_Entry]]:
-    """The boxes of the regions on ``photo``; their labels and the list below it, as `_place_texts` has them."""
+    """The boxes of the regions on ``photo``.
+
+    With their labels and the list below it, as `_place_texts` has them.
+    """
     boxes = _scaled(
         [region.box for region in result.regions], result.size_wh, photo.size
     )
@@ -152,7 +162,10 @@ def _page(
     words: Sequence[tuple[str, int]],
     font_size: int,
 ) -> tuple[Image.Image, list[_Run]]:
-    """The photo over an empty strip for the sentence, the list and the caption; and where the words go."""
+    """The photo over an empty strip for the sentence, the list and the caption.
+
+    And where the words go.
+    """
     width = max(photo.width, _MIN_PAGE)
     runs, sentence_height = _lay_sentence(words, _large(font_size), width)
     sentence_strip = Image.new("RGB", (width, sentence_height), _INK)
@@ -178,7 +191,9 @@ def _words_of_targets(
 def contact_sheet(
     images: Sequence[Image.Image], columns: int, cell: int = 480
 ) -> Image.Image:
-    """Images side by side on dark ground, each fitted to a column, aspect kept; row by row in the order given.
+    """Images side by side on dark ground, each fitted to a column, aspect kept.
+
+    Row by row in the order given.
 
     Args:
         images: at least one.
@@ -272,7 +287,10 @@ def _draw_boxes(
     palette: Sequence[Colour],
     line: int,
 ) -> None:
-    """Boxes on ``photo``: thin and bare where nothing is said, in colour otherwise, small ones on top."""
+    """Boxes on ``photo``.
+
+    Thin and bare where nothing is said, in colour otherwise, small ones on top.
+    """
 
     def negative_area(row: int) -> int:
         x1, y1, x2, y2 = boxes[row]
@@ -316,7 +334,10 @@ def _place_captions(
     font_size: int,
     size_wh: Size,
 ) -> tuple[list[_Label], list[int]]:
-    """The captions' labels, and the rows of those that found no place; boxes without words are passed over."""
+    """The captions' labels, and the rows of those that found no place.
+
+    Boxes without words are passed over.
+    """
     width, _ = size_wh
     captioned = [row for row, text in enumerate(texts) if text]
     options = [layouts(texts[row], font_size, width) for row in captioned]
@@ -341,7 +362,10 @@ def _sizes(texts: Sequence[Text]) -> list[Size]:
 def _place_numbers(
     boxes: Sequence[Box], taken: Sequence[Box], font_size: int, size_wh: Size
 ) -> tuple[list[Text], list[Box | None]]:
-    """A number for each box from 1, and where it stands on the photo; None where there is no room."""
+    """A number for each box from 1, and where it stands on the photo.
+
+    None where there is no room.
+    """
     width, _ = size_wh
     numbers = [
         wrap(str(number), font_size, width) for number in range(1, len(boxes) + 1)
@@ -354,7 +378,10 @@ def _place_numbers(
 def _outline(
     photo: Image.Image, boxes: Sequence[Box], palette: Sequence[Colour], line: int
 ) -> None:
-    """Boxes with a dark hem on both sides, so that they show on bright and on dark ground; drawn on ``photo``."""
+    """Boxes with a dark hem on both sides, so that they show on bright and on dark ground.
+
+    Drawn on ``photo``.
+    """
     pen = ImageDraw.Draw(photo, "RGBA")
     for (x1, y1, x2, y2), colour in zip(boxes, palette, strict=True):
         hem = (x1 - 1, y1 - 1, x2, y2)
@@ -431,7 +458,10 @@ def _stacked(strips: Sequence[Image.Image], width: int) -> Image.Image:
 def _lay_sentence(
     words: Sequence[tuple[str, int]], font_size: int, width: int
 ) -> tuple[list[_Run], int]:
-    """Words with the row of their box as runs in a strip, and the strip's height; (no runs, 0) for no words."""
+    """Words with the row of their box as runs in a strip, and the strip's height.
+
+    (no runs, 0) for no words.
+    """
     if not words:
         return [], 0
     blank, gap = length(" ", font_size), font_size // 2 + 2
@@ -467,7 +497,10 @@ def _with_sentence(
     palette: Sequence[Colour],
     font_size: int,
 ) -> Image.Image:
-    """The page with each run of words underlined and joined to its box; the page itself where there are none."""
+    """The page with each run of words underlined and joined to its box.
+
+    The page itself where there are none.
+    """
     if not runs:
         return page
     lines = _lines_layer(page.size, strip_top, runs, targets, palette, font_size)
@@ -520,7 +553,10 @@ def _lines_layer(
 
 
 def _anchor(target: Box, x: float) -> tuple[float, float]:
-    """Where a line from below, starting at ``x``, meets a box: its lower edge, away from the corners."""
+    """Where a line from below, starting at ``x``, meets a box.
+
+    That is its lower edge, away from the corners.
+    """
     x1, _, x2, y2 = target
     inset = (x2 - x1) * 0.15
     anchor_x = min(max(x, x1 + inset), x2 - inset)

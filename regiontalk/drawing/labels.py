@@ -1,5 +1,6 @@
-"""Where words go on an image: text broken into lines, places that never cover each other, colours that differ.
+"""Where words go on an image.
 
+Text broken into lines, places that never cover each other, colours that differ.
 Everything here is arithmetic on whole pixels; `draw.py` does the painting. Boxes are
 ``boxes_xyxy``.
 """
@@ -85,8 +86,8 @@ def place_labels(
         options: for each box the sizes (width, height) its label may take, best first.
         size_wh: of the image.
         taken: labels that stand already.
-        max_hidden: share of the image that all labels together may hide: it is the photo that people
-            want to see.
+        max_hidden: share of the image that all labels together may hide: it is the
+            photo that people want to see.
 
     Returns:
         One entry a box; None where no size fits on any spot.
@@ -114,7 +115,10 @@ def _costs(
     boxes_xyxy: NDArray[np.float64],
     occupied: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The cost (M,) of each spot with the shares of the boxes (N, 4) that it hides; infinite beside other labels."""
+    """The cost (M,) of each spot with the shares of the boxes (N, 4) that it hides.
+
+    Infinite beside other labels.
+    """
     spots, spot_costs = table[:, :4], table[:, 4]
     areas = np.maximum(1.0, _areas(boxes_xyxy))
     hidden_shares = _overlap(spots, boxes_xyxy) / areas
@@ -140,7 +144,10 @@ def _cheapest(table: NDArray[np.float64], costs: NDArray[np.float64]) -> Placed 
 
 
 def _spots(box: Box, option: int, size: Size, size_wh: Size) -> list[tuple[float, ...]]:
-    """Where a label of ``size`` may stand, all inside the image: rows of x1, y1, x2, y2, cost, option."""
+    """Where a label of ``size`` may stand, all inside the image.
+
+    Rows of x1, y1, x2, y2, cost, option.
+    """
     width, height = size
     page_width, page_height = size_wh
     if width > page_width or height > page_height:
@@ -186,7 +193,10 @@ def _overlap(
 
 
 def colours(count: int) -> list[Colour]:
-    """Bright colours that differ: a chosen dozen, then hues by the golden angle, which never repeats."""
+    """Bright colours that differ.
+
+    A chosen dozen, then hues by the golden angle, which never repeats.
+    """
     palette = list(_PALETTE[:count])
     for step in range(count - len(_PALETTE)):
         hue = (0.03 + 0.618034 * step) % 1
@@ -225,7 +235,10 @@ def layouts(words: str, font_size: int, width: int) -> list[Text]:
 
 
 def wrap(words: str, font_size: int, width: int) -> Text:
-    """Words in as few lines as fit into ``width`` pixels, margin included; a word that is too long is cut."""
+    """Words in as few lines as fit into ``width`` pixels, margin included.
+
+    A word that is too long is cut.
+    """
     side, edge, line_height = margins(font_size)
     room = max(1, width - 2 * side)
     blank = length(" ", font_size)
@@ -276,8 +289,9 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def font(size: int, words: str = "") -> Font:
     """A font that has the letters of some words.
 
-    Pillow's own has those of basic Latin (no accents) and needs no file. For others the file that `FONT` names is
-    taken, or one that fontconfig knows; where there is none, a warning says so.
+    Pillow's own has those of basic Latin (no accents) and needs no file. For others the
+    file that `FONT` names is taken, or one that fontconfig knows; where there is none,
+    a warning says so.
     """
     lacking = {letter for letter in words if _lacks(letter)}
     file = _font_file("".join(sorted(lacking))) if lacking else None
@@ -327,8 +341,8 @@ def _font_file(letters: str) -> str | None:
     if set(letters) - _told_letters:  # once for each letter
         _told_letters.update(letters)
         warnings.warn(
-            f"labels: no installed font has the letters {letters[:20]!r}; install one such as Noto Sans, "
-            f"or name a font file in the environment variable {FONT}",
+            f"labels: no installed font has the letters {letters[:20]!r}; install one "
+            f"such as Noto Sans, or name a font file in the environment variable {FONT}",
             stacklevel=2,
         )
     return None
@@ -338,7 +352,7 @@ _told_letters: set[str] = set()
 
 
 def margins(font_size: int) -> tuple[int, int, int]:
-    """Room left and right of words, room above and below them, and the height of a line, in pixels."""
+    """Room left, right, above and below words, and the height of a line, in pixels."""
     side = max(3, round(font_size * 0.35))
     edge = max(1, round(font_size * 0.2))
     line_height = round(font_size * 1.2)

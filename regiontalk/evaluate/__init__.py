@@ -1,1 +1,4 @@
-"""Protocols of the papers (docs/protocols.md): each is a function from encoded photos to one `Result`."""
+"""Protocols of the papers (docs/protocols.md).
+
+Each is a function from encoded photos to one `Result`.
+"""

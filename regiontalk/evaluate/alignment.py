@@ -1,4 +1,7 @@
-"""Whether a true box's own phrase outranks others, and whether each word finds its box (docs/protocols.md)."""
+"""Whether a true box's own phrase outranks others, and each word finds its box.
+
+See docs/protocols.md.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +58,8 @@ class Outcomes:
             its best own phrase and of the best other phrase of the photo, nan where there is no
             other.
         phrase_photos: (P,) photo of each.
-        words: (W, 6) for each word of a phrase: `WORD_COLUMNS` of its region, of the whole photo, of
-            the best region.
+        words: (W, 6) for each word of a phrase: `WORD_COLUMNS` of its region, of the
+            whole photo, of the best region.
         word_photos: (W,) photo of each.
         spoken: the word vectors met.
         regions: photo, box in pixels of the annotation and vector length of every proposal.
@@ -79,13 +82,14 @@ def evaluate_alignment(
 ) -> Result:
     """Whether regions and words that belong together score highest.
 
-    *Own phrase first*: on the true box of a one-box chain, the best phrase of the chain scores
-    above every phrase of the photo's other things (or of the batch's other photos, phrases of the
-    same words left out). *Pairs in order*: of all (own, other) pairs, the share with the own phrase
-    above. *Word on box*: the region that a word of a phrase chooses (whole photo and 19 proposals, as
-    `RegionCaptioner.align`) meets a true box of the phrase at IoU 0.5; *word in box*: its centre
-    lies in one. *Share from the word*: how much of the spread of word vectors the word alone
-    explains; its interval holds the words' means fixed. Lengths of region vectors are those before
+    *Own phrase first*: on the true box of a one-box chain, the best phrase of the chain
+    scores above every phrase of the photo's other things (or of the batch's other
+    photos, phrases of the same words left out). *Pairs in order*: of all (own, other)
+    pairs, the share with the own phrase above. *Word on box*: the region that a word of
+    a phrase chooses (whole photo and 19 proposals, as `RegionCaptioner.align`) meets a
+    true box of the phrase at IoU 0.5; *word in box*: its centre lies in one. *Share
+    from the word*: how much of the spread of word vectors the word alone explains; its
+    interval holds the words' means fixed. Lengths of region vectors are those before
     they become 1.
 
     Args:
@@ -130,9 +134,10 @@ def evaluate_alignment(
 def share_from_word(
     photos: EncodedPhotos, spoken: SpokenWords, resamples: int = 1000
 ) -> Interval | None:
-    """How much of the spread of word vectors the word alone explains, over redrawn photos; None where nobody can say.
+    """How much of the spread of word vectors the word alone explains.
 
-    The sentences are read once more, so that no word vector needs to be kept.
+    Over redrawn photos; None where nobody can say. The sentences are read once more, so
+    that no word vector needs to be kept.
     """
     if share_of_word(spoken) is None:
         return None
@@ -161,7 +166,10 @@ def _charts(outcomes: Outcomes) -> tuple[Chart, ...]:
 
 
 def _photo_cases(photos: EncodedPhotos, outcomes: Outcomes) -> Cases:
-    """Photos by the share of words on their box; drawn is the first sentence over the annotated boxes."""
+    """Photos by the share of words on their box.
+
+    The first sentence is drawn, over the annotated boxes.
+    """
     on_box_by_photo: dict[str, list[float]] = {}
     for photo, row in zip(outcomes.word_photos, outcomes.words, strict=True):
         on_box_by_photo.setdefault(photo, []).append(float(row[0]))
@@ -227,8 +235,8 @@ def measure(photos: EncodedPhotos, beta: float) -> Outcomes:
         spoken = spoken.joined(batch_spoken)
     if not phrases or not words:
         raise ValueError(
-            f"alignment: expected boxes with phrases inside sentences, got {len(phrases)} boxes, {len(words)} words; "
-            "is Flickr30k Entities there?"
+            "alignment: expected boxes with phrases inside sentences, got "
+            f"{len(phrases)} boxes, {len(words)} words; is Flickr30k Entities there?"
         )
     return Outcomes(
         np.array([row for _, row in phrases]),
@@ -348,7 +356,10 @@ def _distinct(example: Example) -> list[Phrase]:
 def _outranks(
     scores: FloatArray, is_own: NDArray[np.bool_], is_rival: NDArray[np.bool_]
 ) -> tuple[float, float, float, float]:
-    """Whether the best own is strictly first, share of pairs in order (ties a half), and what chance gives in both."""
+    """Whether the best own is strictly first, and the share of pairs in order.
+
+    Ties count a half; and what chance gives in both.
+    """
     own_scores, rival_scores = scores[is_own], scores[is_rival]
     if not len(rival_scores):
         return 1.0, 1.0, 1.0, 1.0
@@ -412,7 +423,10 @@ class _PhotoRegions(NamedTuple):
     is_region: NDArray[np.bool_]
 
     def proposal_lengths(self, photo: str) -> list[RegionLength]:
-        """The lengths of the proposals' embeddings, without the whole photo and without fill-ins."""
+        """The lengths of the proposals' embeddings.
+
+        Without the whole photo and without fill-ins.
+        """
         proposals = np.flatnonzero(self.is_region & (self.objectness > 0))[1:]
         boxes_xyxy, lengths = (
             self.boxes_xyxy[proposals].tolist(),
@@ -438,7 +452,10 @@ def _photo_outcomes(
 
 
 def _embedding_lengths(predictor: Predictor, features: FloatArray) -> FloatArray:
-    """The lengths (B, N) of region embeddings before `normalise` makes them 1, given features (B, N, F)."""
+    """The lengths (B, N) of region embeddings before `normalise` makes them 1.
+
+    The features are (B, N, F).
+    """
     projected = features @ predictor.tensor("aligner.regions.project.weight").T
     projected += predictor.tensor("aligner.regions.project.bias")
     return np.asarray(np.linalg.norm(projected, axis=-1), dtype=np.float32)
@@ -464,7 +481,10 @@ def _align_words(
 
 
 def read_words(captioner: RegionCaptioner, example: Example) -> Sentences | None:
-    """The tokens of a photo's C sentences, their vectors (C, T, D) and mask (C, T); None where there is no word."""
+    """The tokens of a photo's C sentences, their vectors (C, T, D) and mask (C, T).
+
+    None where there is no word.
+    """
     tokens = [tokenize(caption) for caption in example.captions]
     if not any(tokens):
         return None
@@ -481,9 +501,10 @@ def _judge_words(
     region_of_word: NDArray[np.int64],
     is_region: NDArray[np.bool_],
 ) -> list[list[float]]:
-    """The outcomes of one photo's words, given its regions (N, 4), each word's (C, T) and a mask of the regions (N,).
+    """The outcomes of one photo's words.
 
-    Region N is the NULL region of a model that has one: a word that chose it is on no box.
+    Given its regions (N, 4), each word's (C, T) and a mask of the regions (N,). Region
+    N is the NULL region of a model that has one: a word that chose it is on no box.
     """
     outcomes: list[list[float]] = []
     for phrase in example.phrases:

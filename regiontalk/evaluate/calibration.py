@@ -69,7 +69,9 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Fitted:
-    """One kind of caption: its calibration and how well it holds on photos that it was not fitted on.
+    """One kind of caption.
+
+    Its calibration and how well it holds on photos that it was not fitted on.
 
     Attributes:
         calibration: what to put into `DecodingConfig`.
@@ -219,10 +221,11 @@ def _is_named(example: Example, class_words: ClassWords) -> bool:
 def judge_caption(
     text: str, box_xyxy: FloatArray, example: Example, class_words: ClassWords | None
 ) -> bool | None:
-    """Whether a caption on a box (4,) is correct, by the annotated boxes; None where they do not say.
+    """Whether a caption on a box (4,) is correct, by the annotated boxes.
 
-    Of phrases only the boxes that it meets say it. Of classes every box was marked, so a class's word
-    is wrong where none of it is (`metrics.names.judge_name`).
+    None where they do not say. Of phrases only the boxes that it meets say it. Of
+    classes every box was marked, so a class's word is wrong where none of it is
+    (`metrics.names.judge_name`).
     """
     if not len(example.boxes_xyxy) or (box_xyxy[2:] <= box_xyxy[:2]).any():
         return None
@@ -256,9 +259,10 @@ def _halves(
 def _balance(
     captions: Sequence[Judged], of_names: Sequence[Judged]
 ) -> NDArray[np.float64]:
-    """Weights (P,) with which captions judged by names count as much together as those judged by phrases.
+    """Weights (P,) with which names count as much together as phrases.
 
-    Everyday photos are few among the annotated ones and many among those that people have.
+    Captions are judged by the one or the other. Everyday photos are few among the
+    annotated ones and many among those that people have.
     """
     named_photos = {caption.photo for caption in of_names}
     is_named = np.array([caption.photo in named_photos for caption in captions])
@@ -293,7 +297,9 @@ def fit_half(
     weights: NDArray[np.float64] | None = None,
     resamples: int = 1000,
 ) -> Fitted:
-    """A calibration fitted on some captions, which weigh alike unless ``weights`` are given, and judged on others.
+    """A calibration fitted on some captions and judged on others.
+
+    The former weigh alike unless ``weights`` are given.
 
     Raises:
         ValueError: one of the two has none.

@@ -1,4 +1,7 @@
-"""Whole-photo captions beside the nearest training photo's sentence; and captions that come from a file."""
+"""Whole-photo captions beside the nearest training photo's sentence.
+
+And captions that come from a file.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Drawings as numbers: what a protocol found out that a table cannot show. `plots` turns them into SVG.
+"""Drawings as numbers: what a protocol found out that a table cannot show.
 
-Enter: outcomes by photo, values or judged confidences. Leave: a `Chart` of plain numbers, which
-JSON holds as well.
+`plots` turns them into SVG. Enter: outcomes by photo, values or judged confidences.
+Leave: a `Chart` of plain numbers, which JSON holds as well.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def content_words(text: str) -> list[str]:
 def is_region_correct(caption: str, phrases: Sequence[str]) -> bool | None:
     """Whether a region's caption is right; None where no phrase has a content word.
 
-    >>> is_region_correct("a red shirt", ["his shirt"])  # 1 shared; precision 1/2, recall 1: F1 = 2/3
+    >>> # 1 shared; precision 1/2, recall 1: F1 = 2/3
+    >>> is_region_correct("a red shirt", ["his shirt"])
     True
     """
     references = []
@@ -78,7 +79,9 @@ def confidence_charts(
     judged: Sequence[tuple[str, ScoredCaption, bool | None]],
     resamples: int = 1000,
 ) -> list[Chart]:
-    """How the model's own confidence holds, and which confidences it gives to right and to wrong captions.
+    """How the model's own confidence holds.
+
+    And which confidences it gives to right and to wrong captions.
 
     Args:
         calibration: of this kind of caption.

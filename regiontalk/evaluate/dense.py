@@ -1,4 +1,7 @@
-"""Dense captioning with a model: its own regions and words against the true ones, DenseCap's mean average precision."""
+"""Dense captioning with a model.
+
+Its own regions and words against the true ones, DenseCap's mean average precision.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,10 @@ def evaluate_dense(
 
 
 def _judge(detected: Sequence[DensePhoto]) -> tuple[Meteor, bool, str]:
-    """METEOR of all pairs that will be asked, whether there is any, and why it is not all of METEOR."""
+    """METEOR of all pairs that will be asked, and whether there is any.
+
+    And why it is not all of METEOR.
+    """
     tables, reason = find_tables()
     try:
         return meteor_of(detected, tables or MeteorTables()), True, reason
@@ -118,7 +124,10 @@ def _judge(detected: Sequence[DensePhoto]) -> tuple[Meteor, bool, str]:
 def _charts(
     report: DenseReport, detected: Sequence[DensePhoto], *, words: bool
 ) -> tuple[Chart, ...]:
-    """Average precision over both thresholds, and the scores of detections that meet a true box and of others."""
+    """Average precision over both thresholds.
+
+    And the scores of detections that meet a true box and of others.
+    """
     lines = []
     for min_meteor in METEOR_THRESHOLDS:
         precisions = tuple(report.ap[iou, min_meteor] for iou in IOU_THRESHOLDS)
@@ -181,7 +190,10 @@ def _case(value: str, photo: DensePhoto, example: Example) -> Case:
 def _photo_precisions(
     detected: Sequence[DensePhoto], meteor: Meteor, *, words: bool
 ) -> dict[int, float]:
-    """By the row of each photo that has a true box: its own average precision, the mean over all thresholds."""
+    """By the row of each photo that has a true box.
+
+    Its own average precision, the mean over all thresholds.
+    """
     ranking = rank_detections(detected, meteor)
     thresholds = [
         *product(IOU_THRESHOLDS, METEOR_THRESHOLDS if words else (ANY_WORDS,))
@@ -210,7 +222,10 @@ def detect(
     beams: int | None = None,
     nms_iou: float = NMS_IOU,
 ) -> list[DensePhoto]:
-    """The model's described regions of every photo beside the true ones; arguments as of `evaluate_dense`."""
+    """The model's described regions of every photo beside the true ones.
+
+    Arguments as of `evaluate_dense`.
+    """
     captioner = photos.captioner
     calibration = captioner.config.decoding.region
     detected = []
@@ -239,7 +254,10 @@ def detect(
 def _detections(
     captioner: RegionCaptioner, batch: PhotoBatch, regions: int, nms_iou: float
 ) -> tuple[list[FloatArray], list[list[float]]]:
-    """Each photo's proposals (n, 4) that overlap little, in network pixels, and their objectness (n,)."""
+    """Each photo's proposals (n, 4) that overlap little, and their objectness (n,).
+
+    In network pixels.
+    """
     proposals, objectness = captioner.predictor.propose(
         batch.features, max(regions, CANDIDATES)
     )
@@ -260,7 +278,10 @@ def _detections(
 def true_boxes(
     example: Example, things: Sequence[OneBox]
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    """A row for every phrase of every one-box chain; the metric merges equal boxes and keeps all phrases."""
+    """A row for every phrase of every one-box chain.
+
+    The metric merges equal boxes and keeps all phrases.
+    """
     rows: list[int] = []
     phrases: list[str] = []
     for thing in things:
@@ -270,7 +291,10 @@ def true_boxes(
 
 
 def meteor_of(detected: Sequence[DensePhoto], tables: MeteorTables) -> Meteor:
-    """METEOR as a look-up of all pairs that the metric will ask for, computed together: its tables are read once."""
+    """METEOR as a look-up of all pairs that the metric will ask for, computed together.
+
+    Its tables are read once.
+    """
     pairs: dict[tuple[str, tuple[str, ...]], None] = {}
 
     def note(text: str, references: Sequence[str]) -> float:

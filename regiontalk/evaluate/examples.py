@@ -1,4 +1,8 @@
-"""Examples to look at: the best, the median and the worst of a protocol, with what is to be drawn on their photos."""
+"""Examples to look at.
+
+The best, the median and the worst of a protocol, with what is to be drawn on their
+photos.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,10 @@ def pick(
 def _unused_photos(
     order: Iterable[int], photos: Sequence[Hashable], used: set[Hashable], number: int
 ) -> list[int]:
-    """The first rows of an order whose photos are not used yet; adds their photos to the used ones."""
+    """The first rows of an order whose photos are not used yet.
+
+    Adds their photos to the used ones.
+    """
     rows: list[int] = []
     for row in order:
         if photos[row] not in used and len(rows) < number:
@@ -87,7 +94,10 @@ def _unused_photos(
 def on_words(
     captioner: RegionCaptioner, example: Example, sentence: str
 ) -> ImageResult:
-    """A sentence with a box for each of its words, in pixels of the photo's file; the bare photo if none is known."""
+    """A sentence with a box for each of its words, in pixels of the photo's file.
+
+    The bare photo if none is known.
+    """
     token_ids = captioner.vocabulary.encode(tokenize(sentence))
     if any(token_id != UNKNOWN for token_id in token_ids):
         return captioner.align(example.photo, sentence)

@@ -1,4 +1,7 @@
-"""Caption scores as protocols want them: METEOR where its tables are, intervals over photos where boxes share one."""
+"""Caption scores as protocols want them.
+
+METEOR where its tables are, intervals over photos where boxes share one.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,8 @@ def find_jar() -> Statistics:
     folder = installed_folder()
     if folder is None:
         raise ValueError(
-            "METEOR's jar: expected an installed pycocoevalcap, which holds it; pip install pycocoevalcap"
+            "METEOR's jar: expected an installed pycocoevalcap, which holds it; pip "
+            "install pycocoevalcap"
         )
     return partial(jar_statistics, folder=folder)
 
@@ -72,7 +76,8 @@ def find_spice(jar: Path) -> Scores:
     """
     if not jar.is_file():
         raise ValueError(
-            f"{jar}: expected spice-1.0.jar, as pycocoevalcap has it in its spice folder; no such file"
+            f"{jar}: expected spice-1.0.jar, as pycocoevalcap has it in its spice "
+            "folder; no such file"
         )
     return partial(spice_scores, jar=jar)
 
@@ -86,7 +91,9 @@ def score_by_photo(
     meteor: Statistics | None = None,
     resamples: int = 1000,
 ) -> CaptionScores:
-    """`score_captions` for captions of which several belong to one photo: intervals redraw photos, not captions.
+    """`score_captions` for captions of which several belong to one photo.
+
+    Intervals redraw photos, not captions.
 
     Args:
         predictions: id -> caption.
@@ -150,7 +157,10 @@ class _Recorder:
 def _figures_by_photo(
     pairs: Pairs, photos: NDArray[np.int64], resamples: int
 ) -> dict[str, Interval]:
-    """BLEU, ROUGE-L and CIDEr-D with intervals over photos, given the photo of each caption (C,)."""
+    """BLEU, ROUGE-L and CIDEr-D with intervals over photos.
+
+    Given the photo of each caption (C,).
+    """
     candidates, references = pairs.candidates, pairs.references
     bleu_sums = sums_by_photo(bleu_statistics(candidates, references), photos)
     rouges, ciders = rouge_l(candidates, references), cider_d(candidates, references)
@@ -175,7 +185,9 @@ def each_cider(
 
 
 def sums_by_photo(rows: NDArray[Any], photos: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rows (C, S) of captions added up for each photo: (P, S), given each caption's photo (C,) in 0..P-1.
+    """Rows (C, S) of captions added up for each photo: (P, S).
+
+    Given each caption's photo (C,) in 0..P-1.
 
     >>> sums_by_photo(np.array([[1, 2], [3, 4], [5, 6]]), np.array([0, 1, 0])).tolist()
     [[6.0, 8.0], [3.0, 4.0]]

@@ -148,7 +148,10 @@ def _class_note(row: NameFigures) -> str:
 def caption_all(
     captioner: RegionCaptioner, examples: Sequence[Example]
 ) -> list[tuple[Example, ImageResult]]:
-    """Each photo that can be opened with all regions that are returned, whatever their confidence."""
+    """Each photo that can be opened with all regions that are returned.
+
+    Whatever their confidence.
+    """
     results: list[tuple[Example, ImageResult]] = []
     for first in range(0, len(examples), PHOTOS_TOGETHER):
         readable, photos = [], []

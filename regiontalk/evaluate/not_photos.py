@@ -61,7 +61,10 @@ def evaluate_not_photos(
 def _silence(
     silent: Mapping[str, list[bool]], unchecked: list[bool], resamples: int
 ) -> dict[str, dict[str, Figure]]:
-    """The rows of drawn images: which of each kind are without a word, and which of all are without the check."""
+    """The rows of drawn images.
+
+    Which of each kind are without a word, and which of all are without the check.
+    """
     learned_kinds = [kind for kind in KINDS if kind not in HELD_OUT]
     held_out = list(chain.from_iterable(silent[kind] for kind in HELD_OUT))
     learned = list(chain.from_iterable(silent[kind] for kind in learned_kinds))

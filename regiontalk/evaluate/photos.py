@@ -1,8 +1,9 @@
-"""Photos of a data set run through the backbone once, in batches, and boxes between annotation and network pixels.
+"""Photos of a data set run through the backbone once, in batches.
 
-Every protocol walks over `EncodedPhotos`. With ``keep`` the maps stay in memory (about half a
-megabyte a photo at 224 pixels), so that several protocols share one run of the backbone; without it
-memory is one batch.
+And boxes between annotation and network pixels. Every protocol walks over
+`EncodedPhotos`. With ``keep`` the maps stay in memory (about half a megabyte a photo at
+224 pixels), so that several protocols share one run of the backbone; without it memory
+is one batch.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ class PhotoBatch:
         )
 
     def annotated_wh(self, row: int) -> tuple[int, int]:
-        """The size that the annotated boxes of a photo refer to: its file's where nothing else is said."""
+        """The size that the annotated boxes of a photo refer to.
+
+        Its file's where nothing else is said.
+        """
         return self.examples[row].size_wh or self.photo_sizes_wh[row]
 
     def to_network(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
@@ -64,13 +68,19 @@ class PhotoBatch:
         return self.preprocessing.to_network(stored, photo_wh)
 
     def to_annotation(self, row: int, boxes_xyxy: FloatArray) -> FloatArray:
-        """Boxes (N, 4) in network pixels as the annotation of a photo counts them; one in the padding has no area."""
+        """Boxes (N, 4) in network pixels as the annotation of a photo counts them.
+
+        One in the padding has no area.
+        """
         photo_wh = self.photo_sizes_wh[row]
         stored = self.preprocessing.to_original(boxes_xyxy, photo_wh)
         return box_ops.rescale(stored, photo_wh, self.annotated_wh(row))
 
     def visible(self, row: int, boxes_xyxy: FloatArray) -> NDArray[np.bool_]:
-        """Which boxes (N, 4) in network pixels show something of a photo: others are padding of a letterboxed one."""
+        """Which boxes (N, 4) in network pixels show something of a photo.
+
+        Others are padding of a letterboxed one.
+        """
         return visible(
             self.preprocessing.to_original(boxes_xyxy, self.photo_sizes_wh[row])
         )
@@ -156,7 +166,10 @@ class EncodedPhotos:
 
 
 def pad_with_whole(boxes: Sequence[FloatArray], size: int) -> FloatArray:
-    """Boxes of several photos in network pixels as (B, N, 4), N at least 1; rows left over hold the whole photo."""
+    """Boxes of several photos in network pixels as (B, N, 4), N at least 1.
+
+    Rows left over hold the whole photo.
+    """
     width = max(1, max((len(rows) for rows in boxes), default=0))
     photo_xyxy = np.array([0, 0, size, size], dtype=np.float32)
     padded = np.tile(photo_xyxy, (len(boxes), width, 1))

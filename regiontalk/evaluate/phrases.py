@@ -28,7 +28,9 @@ from regiontalk.records import Example, FloatArray, Phrase
 def evaluate_phrases(
     photos: EncodedPhotos, *, regions: int = LOCATE_REGIONS, resamples: int = 1000
 ) -> Result:
-    """Phrase localisation at IoU 0.5, any box and merged box, by type, beside constant boxes and the upper bound.
+    """Phrase localisation at IoU 0.5, any box and merged box, by type.
+
+    Beside constant boxes and the upper bound.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -73,7 +75,10 @@ def evaluate_phrases(
 
 @dataclass(frozen=True)
 class _Located:
-    """What is kept of a phrase's answer: the first right rank (any box, merged), the first box and its best IoU."""
+    """What is kept of a phrase's answer.
+
+    The first right rank (any box, merged), the first box and its best IoU.
+    """
 
     answer: PhraseAnswer
     ranks: tuple[int, int]
@@ -189,7 +194,10 @@ def _batch_answers(
 
 
 class _Candidates(NamedTuple):
-    """The boxes (N, 4) of a photo that may be a phrase's, in pixels of the annotation, and their rows (N,)."""
+    """The boxes (N, 4) of a photo that may be a phrase's, and their rows (N,).
+
+    In pixels of the annotation.
+    """
 
     boxes_xyxy: FloatArray
     rows: NDArray[np.int64]

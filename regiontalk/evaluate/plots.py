@@ -1,4 +1,7 @@
-"""Charts as pictures, with matplotlib: SVG text that stands by itself and is the same for the same numbers."""
+"""Charts as pictures, with matplotlib.
+
+SVG text that stands by itself and is the same for the same numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Captions in the forms that people's files have: lists, COCO annotations, wrapped results, JSON Lines, tables.
+"""Captions in the forms that people's files have.
 
-A list holds ``image_id`` (or ``id``) and ``caption``; an object holds such a list under
-``annotations``, ``results`` or ``predictions``, or captions by id; JSON Lines hold one entry a line;
-what ``regiontalk caption --json`` prints answers for the photo's file name; Karpathy's ``dataset_*.json``
-holds sentences by ``cocoid`` or file name; and a table has the columns of a list. Ids become text,
-and 6.0, "6" and "000006" are 6.
+Lists, COCO annotations, wrapped results, JSON Lines, tables. A list holds ``image_id``
+(or ``id``) and ``caption``; an object holds such a list under ``annotations``,
+``results`` or ``predictions``, or captions by id; JSON Lines hold one entry a line;
+what ``regiontalk caption --json`` prints answers for the photo's file name; Karpathy's
+``dataset_*.json`` holds sentences by ``cocoid`` or file name; and a table has the
+columns of a list. Ids become text, and 6.0, "6" and "000006" are 6.
 """
 
 from __future__ import annotations
@@ -155,7 +156,10 @@ def _reason(error: Exception) -> str:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key that stands there twice the reader would keep the last and say nothing."""
+    """A JSON object without doubled keys.
+
+    Of a key that stands there twice the reader would keep the last and say nothing.
+    """
     values = dict(pairs)
     if len(values) != len(pairs):
         counts = Counter(name for name, _ in pairs)

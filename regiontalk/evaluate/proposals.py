@@ -26,10 +26,11 @@ THRESHOLDS = (0.5, 0.75)
 
 
 def evaluate_proposals(photos: EncodedPhotos, *, resamples: int = 1000) -> Result:
-    """Share of the annotated boxes that a proposal covers at IoU 0.5 and 0.75, with 20 and with 100 boxes.
+    """Share of the annotated boxes that a proposal covers at IoU 0.5 and 0.75.
 
-    Two ways of counting to 20: proposals alone, and the whole photo as one of the 20 (as the model
-    uses them: the paper's 19 and the whole photo).
+    With 20 and with 100 boxes. Two ways of counting to 20: proposals alone, and the
+    whole photo as one of the 20 (as the model uses them: the paper's 19 and the whole
+    photo).
 
     Args:
         photos: the data set, with Entities boxes.

@@ -1,4 +1,7 @@
-"""Captions on many boxes of many photos, decoded together; and which boxes have a truth to compare with."""
+"""Captions on many boxes of many photos, decoded together.
+
+And which boxes have a truth to compare with.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from regiontalk.captioner import RegionCaptioner, ScoredCaption
 from regiontalk.evaluate.photos import EncodedPhotos, PhotoBatch, pad_with_whole
 from regiontalk.records import Example, FloatArray, Phrase
 
-TOGETHER = 8  # photos whose boxes decode in one batch: those with equally many boxes, so that little is padding
+# photos whose boxes decode in one batch: those with equally many boxes, so that little
+# is padding
+TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,10 @@ class OneBox:
 
 
 def one_box_things(example: Example) -> list[OneBox]:
-    """The chains of a photo of exactly one box (docs/protocols.md: "two men" does not describe one man's box)."""
+    """The chains of a photo of exactly one box.
+
+    See docs/protocols.md: "two men" does not describe one man's box.
+    """
     boxes_by_chain: dict[str, set[int]] = {}
     texts_by_chain: dict[str, list[str]] = {}
     for phrase in example.phrases:
@@ -58,7 +66,10 @@ def one_box_things(example: Example) -> list[OneBox]:
 
 
 def chain(phrase: Phrase) -> str:
-    """The name of the thing: the annotators' own, or where they gave none the boxes, which then stand for it."""
+    """The name of the thing, the annotators' own.
+
+    Where they gave none, the boxes stand for it.
+    """
     if phrase.entity is None:
         return f"boxes {phrase.boxes}"
     return phrase.entity
@@ -75,7 +86,10 @@ def one_box_batch(batch: PhotoBatch) -> tuple[list[list[OneBox]], list[FloatArra
 
 
 def left_out(examples: Iterable[Example]) -> Counter[str]:
-    """How many phrases and chains have exactly one box, and how many are left out because they have more or none."""
+    """How many phrases and chains have exactly one box.
+
+    And how many are left out because they have more or none.
+    """
     counts: Counter[str] = Counter()
     for example in examples:
         boxes_by_chain: dict[str, set[int]] = {}

@@ -1,4 +1,7 @@
-"""Captions on true boxes and on matched proposals, beside three baselines and people (docs/protocols.md)."""
+"""Captions on true boxes and on matched proposals.
+
+Beside three baselines and people (docs/protocols.md).
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class DescribedBox:
 
 @dataclass(frozen=True)
 class MatchedBox:
-    """The proposal that overlaps a true box most, in pixels of the annotation, and the model's caption of it."""
+    """The proposal that overlaps a true box most, and the model's caption of it.
+
+    The box is in pixels of the annotation.
+    """
 
     box_xyxy: tuple[float, ...]
     iou: float
@@ -74,15 +80,17 @@ def evaluate_regions(
     crops: bool = True,
     resamples: int = 1000,
 ) -> Result:
-    """Captions on the boxes of chains that have exactly one box; references are all phrases of the chain.
+    """Captions on the boxes of chains that have exactly one box.
 
-    Baselines: *ranking*, the training snippet that the alignment model scores highest on the region
-    ([1]'s); *nearest region*, the best snippet of the training region of greatest cosine; *photo
-    model on the crop*, the region's pixels cut out and captioned as a whole photo. *Human
-    agreement* takes the first phrase of each chain that has several against the others; the model's
-    row for the same chains and references stands beside it. *Matched proposals*: the model's words
-    on its own box instead of the annotated one, the most overlapping of its 100 proposals where
-    that meets the box at IoU 0.5; beside it the model's row for the true boxes of the same chains.
+    References are all phrases of the chain. Baselines: *ranking*, the training snippet
+    that the alignment model scores highest on the region ([1]'s); *nearest region*, the
+    best snippet of the training region of greatest cosine; *photo model on the crop*,
+    the region's pixels cut out and captioned as a whole photo. *Human agreement* takes
+    the first phrase of each chain that has several against the others; the model's row
+    for the same chains and references stands beside it. *Matched proposals*: the
+    model's words on its own box instead of the annotated one, the most overlapping of
+    its 100 proposals where that meets the box at IoU 0.5; beside it the model's row for
+    the true boxes of the same chains.
 
     Args:
         photos: the data set, with Entities boxes and phrases.
@@ -136,7 +144,8 @@ def _caption_rows(
     notes: list[str] = []
     if training is None or training.bank is None:
         notes.append(
-            "no training snippets: no ranking and no nearest region; give the split with --train-data"
+            "no training snippets: no ranking and no nearest region; give the split "
+            "with --train-data"
         )
     else:
         rows |= snippet_baselines(photos, regions, training)
@@ -205,7 +214,10 @@ def _cases(
     matched: Mapping[str, MatchedBox],
     ciders: Mapping[str, float],
 ) -> Cases:
-    """Regions by the CIDEr-D of the model's caption; a matched proposal is drawn with its own words."""
+    """Regions by the CIDEr-D of the model's caption.
+
+    A matched proposal is drawn with its own words.
+    """
     examples = {example.id: example for example in photos.examples}
     judged = [region for region in regions if region.thing.id in ciders]
 
@@ -246,7 +258,10 @@ def _score_rows(
     training: Training | None,
     resamples: int,
 ) -> dict[str, CaptionScores]:
-    """The scores of every row, of matched proposals, and of people and the model where a chain has several phrases."""
+    """The scores of every row and of matched proposals.
+
+    And of people and the model where a chain has several phrases.
+    """
     score = partial(
         score_by_photo,
         photo_of={region.thing.id: region.thing.photo for region in regions},
@@ -311,7 +326,10 @@ def describe_boxes(
 def match_proposals(
     photos: EncodedPhotos, beams: int | None = None
 ) -> dict[str, MatchedBox]:
-    """By the id of a one-box thing: the proposal that overlaps it most, described, where IoU reaches `MIN_IOU`."""
+    """The proposal that overlaps a one-box thing most, described, by the thing's id.
+
+    Where IoU reaches `MIN_IOU`.
+    """
     captioner = photos.captioner
     matched: dict[str, MatchedBox] = {}
     for batch in photos:
@@ -343,7 +361,10 @@ class _Match(NamedTuple):
 def _best_proposals(
     batch: PhotoBatch, row: int, proposals: FloatArray, objectness: FloatArray
 ) -> list[_Match]:
-    """For each one-box thing of a photo the proposal (of (N, 4), scores (N,)) that overlaps it most, if enough."""
+    """For each one-box thing of a photo the proposal that overlaps it most, if enough.
+
+    Proposals are (N, 4) with scores (N,).
+    """
     example = batch.examples[row]
     things = one_box_things(example)
     # the first proposal is the whole photo
@@ -403,7 +424,10 @@ def caption_crops(
 
 
 def _crops(photos: EncodedPhotos, regions: Sequence[DescribedBox]) -> Iterator[Photo]:
-    """The pixels of each box, at least one each way; the boxes of a photo stand together, so it is opened once."""
+    """The pixels of each box, at least one each way.
+
+    The boxes of a photo stand together, so it is opened once.
+    """
     order = {example.id: position for position, example in enumerate(photos.examples)}
     for name, in_photo in groupby(regions, key=lambda region: region.thing.photo):
         example = photos.examples[order[name]]

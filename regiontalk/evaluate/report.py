@@ -1,7 +1,8 @@
-"""``--report``: one HTML page with the tables, plots and examples of a run; it opens from disk and loads nothing.
+"""``--report``: one HTML page with the tables, plots and examples of a run.
 
-Images and plots are in the file (data URIs), there is no script, and the page's own rules
-forbid the browser to load anything from anywhere.
+It opens from disk and loads nothing. Images and plots are in the file (data URIs),
+there is no script, and the page's own rules forbid the browser to load anything from
+anywhere.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ def _protocol(timed: Timed) -> dict[str, Any]:
 
 
 def _cells(result: Result, row: str) -> list[list[str]]:
-    """The figures of a row: each the figure and its interval, where it has one; nothing where the row has none."""
+    """The figures of a row: each the figure and its interval, where it has one.
+
+    Nothing where the row has none.
+    """
     figures = result.figures[row]
     return [
         cell(name, figures[name]).split("\n") if name in figures else [""]

@@ -1,4 +1,7 @@
-"""What every protocol returns: figures by row and column, counts, remarks, and the model's words."""
+"""What every protocol returns.
+
+Figures by row and column, counts, remarks, and the model's words.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from regiontalk.metrics.bootstrap import Interval
 from regiontalk.metrics.captions import CaptionScores
 
 Figure = Interval | float | None
-"""A figure with its 95 % interval, one without, or None where it cannot be had (a remark says why)."""
+"""A figure with its 95 % interval, one without, or None where it cannot be had.
+
+A remark says why it cannot.
+"""
 
 PLAIN = frozenset(
     (
@@ -28,7 +34,10 @@ PLAIN = frozenset(
         "words a photo",
     )
 )
-"""Columns that are numbers of their own; all others are shares (CIDEr-D: 0..10) and are read as per cent."""
+"""Columns that are numbers of their own.
+
+All others are shares (CIDEr-D: 0..10) and are read as per cent.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,10 @@ class Result:
     cases: Cases = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without outputs and cases; a figure that is not a finite number becomes null."""
+        """Plain values for JSON, without outputs and cases.
+
+        A figure that is not a finite number becomes null.
+        """
         return {
             "protocol": self.protocol,
             "figures": {
@@ -88,7 +100,9 @@ def columns(result: Result) -> list[str]:
 
 
 def cell(column: str, figure: Figure) -> str:
-    r"""A figure as a table shows it: per cent with its interval below, or as it is for the columns in `PLAIN`.
+    r"""A figure as a table shows it.
+
+    Per cent with its interval below, or as it is for the columns in `PLAIN`.
 
     >>> cell("R@1", Interval(0.125, 0.1, 0.15))
     '12.5\n10.0-15.0'

@@ -1,4 +1,7 @@
-"""Retrieval with a model: every photo against every sentence by the model's own score, ranked both ways."""
+"""Retrieval with a model.
+
+Every photo against every sentence by the model's own score, ranked both ways.
+"""
 
 from __future__ import annotations
 
@@ -211,7 +214,9 @@ def _best_sentences(ranked: _Ranked, photo: int, fold_size: int) -> IntArray:
 def region_embeddings(
     photos: EncodedPhotos, regions: int
 ) -> tuple[list[Example], FloatArray, NDArray[np.bool_]]:
-    """Of the examples that could be opened v (M, 1 + regions, D) of the whole photo and its proposals.
+    """Of the examples that could be opened v (M, 1 + regions, D).
+
+    That is the whole photo and its proposals.
 
     Returns:
         The M examples, the embeddings, and (M, 1 + regions), True where a box shows something of

@@ -125,7 +125,10 @@ class Suite:
         return replace(measured, result=replace(measured.result, notes=tuple(notes)))
 
     def attempt(self, name: str) -> Timed:
-        """One protocol of several; where the data lacks what it needs, a note says so and the others go on."""
+        """One protocol of several.
+
+        Where the data lacks what it needs, a note says so and the others go on.
+        """
         try:
             return self.run(name)
         except ValueError as error:
@@ -258,7 +261,10 @@ def write_outputs(path: Path, results: Sequence[Timed]) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 of a model's weights and settings, so that a figure names the model that it belongs to."""
+    """SHA-256 of a model's weights and settings.
+
+    So that a figure names the model that it belongs to.
+    """
     digest = hashlib.sha256()
     for name in ("config.json", "model.safetensors"):
         digest.update((folder / name).read_bytes())

@@ -1,7 +1,8 @@
-"""What baselines take from the training split: sentences, whole-photo features, and snippets with their regions.
+"""What baselines take from the training split.
 
-Snippets are the inferred pairs of [1] (`regiontalk.align.pairs`): inferred here with the model at
-hand, or read from what ``regiontalk snippets`` wrote.
+Sentences, whole-photo features, and snippets with their regions. Snippets are the
+inferred pairs of [1] (`regiontalk.align.pairs`): inferred here with the model at hand,
+or read from what ``regiontalk snippets`` wrote.
 """
 
 from __future__ import annotations
@@ -100,11 +101,13 @@ def read_training(
             regions_with_snippets += snippets.of(batch)
     if not photo_features:
         raise ValueError(
-            f"training photos: expected one that can be opened, got none: {'; '.join(photos.broken[:3])}"
+            "training photos: expected one that can be opened, got none: "
+            f"{'; '.join(photos.broken[:3])}"
         )
     if infer and not regions_with_snippets:
         raise ValueError(
-            f"snippets: expected some for the {len(examples)} training photos, got none; is {file} theirs?"
+            f"snippets: expected some for the {len(examples)} training photos, got "
+            f"none; is {file} theirs?"
         )
     bank = _bank(regions_with_snippets) if infer else None
     return Training(tuple(examples), np.concatenate(photo_features), bank)
@@ -145,7 +148,10 @@ class _Snippets:
         return self._look_up(batch, self.from_file)
 
     def _infer(self, batch: PhotoBatch) -> Iterator[RegionSnippets]:
-        """Pairs that the model infers; texts are the sentence's own tokens, words out of the vocabulary included."""
+        """Pairs that the model infers.
+
+        Texts are the sentence's own tokens, words out of the vocabulary included.
+        """
         predictor = self.captioner.predictor
         boxes, objectness = predictor.propose(batch.features, self.regions)
         features = predictor.region_features(batch.features, boxes)
@@ -196,7 +202,9 @@ def _pair_text(pair: Pair, tokens: Sequence[Sequence[str]]) -> str:
 
 
 def read_snippets(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Photo name -> its rows of a JSON Lines file with ``photo``, ``box``, ``text`` and perhaps ``score``.
+    """Photo name -> its rows of a JSON Lines file.
+
+    They have ``photo``, ``box``, ``text`` and perhaps ``score``.
 
     Raises:
         ValueError: the file cannot be read or a row lacks one of the three.
@@ -236,7 +244,10 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
 
 
 def nearest(queries: FloatArray, bank: FloatArray) -> list[int]:
-    """For each of (R, F) the row of the bank (S, F) with the greatest product, the lowest row on ties."""
+    """For each of (R, F) the row of the bank (S, F) with the greatest product.
+
+    The lowest row on ties.
+    """
     rows: list[int] = []
     for start in range(0, len(queries), BLOCK):
         products = queries[start : start + BLOCK] @ bank.T
@@ -245,7 +256,10 @@ def nearest(queries: FloatArray, bank: FloatArray) -> list[int]:
 
 
 def embed_texts(captioner: RegionCaptioner, texts: Iterable[str]) -> FloatArray:
-    """Each text as one embedding (S, D): its product with a region's is that of `RegionCaptioner.phrase_scores`."""
+    """Each text as one embedding (S, D).
+
+    Its product with a region's is that of `RegionCaptioner.phrase_scores`.
+    """
     token_ids = [captioner.vocabulary.encode(text) for text in texts]
     by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     embeddings = np.zeros(

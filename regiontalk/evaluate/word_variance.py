@@ -1,4 +1,7 @@
-"""What word vectors are made of: the word or its context, and which words have long vectors (docs/protocols.md)."""
+"""What word vectors are made of.
+
+The word or its context, and which words have long vectors (docs/protocols.md).
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class SpokenWords:
         vectors: FloatArray,
         mask: NDArray[np.bool_],
     ) -> SpokenWords:
-        """The words of C sentences and their vectors (C, T, D); the mask (C, T) is True at a word."""
+        """The words of C sentences and their vectors (C, T, D).
+
+        The mask (C, T) is True at a word.
+        """
         rows = vectors[mask].astype(np.float64)
         squares = (rows**2).sum(axis=1)
         sums = cls.empty()
@@ -70,10 +76,11 @@ class SpokenWords:
 
 
 def share_of_word(words: SpokenWords, min_count: int = MIN_COUNT) -> float | None:
-    """How much of the spread of word vectors the word alone explains, 0..1; what remains is context.
+    """How much of the spread of word vectors the word alone explains, 0..1.
 
-    One minus the mean squared distance of a vector to its word's mean over that to the mean of all,
-    with the means' own sampling error taken out (n - 1 in place of n for each word).
+    What remains is context. One minus the mean squared distance of a vector to its
+    word's mean over that to the mean of all, with the means' own sampling error taken
+    out (n - 1 in place of n for each word).
 
     Returns:
         None where no word was met ``min_count`` times, or all vectors are equal.
@@ -102,7 +109,9 @@ def _frequent(words: SpokenWords, min_count: int) -> dict[str, int]:
 def spreads(
     words: SpokenWords, photos: Iterable[Sentences], min_count: int = MIN_COUNT
 ) -> NDArray[np.float64]:
-    """What each photo adds to the two sums of `share_of_word`, with the means as they are over all photos.
+    """What each photo adds to the two sums of `share_of_word`.
+
+    With the means as they are over all photos.
 
     Returns:
         (P, 2) squared distances of its word vectors to their word's mean and to the mean of all,
@@ -145,7 +154,8 @@ def word_notes(words: SpokenWords) -> list[str]:
     if not order or share_of_word(words) is None:
         return [f"no word was met {MIN_COUNT} times: nothing is said of word vectors"]
     return [
-        "spread of word vectors: the share that comes from the word; the rest comes from its context",
+        "spread of word vectors: the share that comes from the word; the rest comes "
+        "from its context",
         *lists(
             {"longest word vectors": order[:NAMED], "shortest": order[::-1][:NAMED]}
         ),

@@ -1,1 +1,4 @@
-"""What was said about photos, in the formats of other programs: one file a format, pure functions of `ImageResult`."""
+"""What was said about photos, in the formats of other programs.
+
+One file a format, pure functions of `ImageResult`.
+"""

@@ -1,9 +1,10 @@
-"""Alt texts that a person accepted: what Narrate on the page saves, or lines of ``regiontalk narrate --json``.
+"""Alt texts that a person accepted.
 
-A text with the hash of its file belongs to photos of just these bytes: names do not tell photos
-apart (every picture that is pasted is called image.png, and every camera begins again at
-IMG_0001.jpg). One without belongs to the photo at its path, or, where the path is a mere name, to
-the one photo of that name.
+What Narrate on the page saves, or lines of ``regiontalk narrate --json``. A text with
+the hash of its file belongs to photos of just these bytes: names do not tell photos
+apart (every picture that is pasted is called image.png, and every camera begins again
+at IMG_0001.jpg). One without belongs to the photo at its path, or, where the path is a
+mere name, to the one photo of that name.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class AcceptedTexts:
         owner = self._owners.setdefault(name, photo)
         if os.path.abspath(owner) != os.path.abspath(photo):
             raise ValueError(
-                f"{photo}: the text for {name} was given to {owner}; put paths in place of names, or export one alone"
+                f"{photo}: the text for {name} was given to {owner}; put paths in "
+                "place of names, or export one alone"
             )
         return self._texts[name].alt
 

@@ -39,7 +39,8 @@ MIN_CONFIDENCE = 0.25  # confidence below which nothing is said
 SHORTEST = 20  # a smaller limit holds no sentence
 
 _COLOURS = frozenset(
-    "black white red blue green yellow brown orange pink purple grey gray tan blond blonde dark bright light".split()
+    "black white red blue green yellow brown orange pink purple grey gray tan blond "
+    "blonde dark bright light".split()
 )
 _PLURALS = frozenset(
     "men women people children ladies guys kids babies boys girls toddlers adults".split()
@@ -151,7 +152,10 @@ def whole_sentence(
     min_confidence: float = MIN_CONFIDENCE,
     neutral: bool = False,
 ) -> str:
-    """The whole photo's caption as a sentence with its full stop; "" where there is none with confidence."""
+    """The whole photo's caption as a sentence with its full stop.
+
+    "" where there is none with confidence.
+    """
     if result.caption is None or result.caption.confidence < min_confidence:
         return ""
     return _sentence(tidy(result.caption.text, neutral=neutral))
@@ -196,7 +200,10 @@ def distinct(
     min_confidence: float = MIN_CONFIDENCE,
     neutral: bool = False,
 ) -> list[RegionCaption]:
-    """The regions with words, tidied, the most confident first, without a second box on the same thing."""
+    """The regions with words, tidied, the most confident first.
+
+    Without a second box on the same thing.
+    """
     worded = [
         replace(region, text=tidy(region.text, neutral=neutral))
         for region in regions
@@ -211,7 +218,9 @@ def distinct(
 
 
 def tidy(text: str | None, *, neutral: bool = False) -> str:
-    """A caption without a broken-off end or a doubled part, in neutral words if wished; "" for none.
+    """A caption without a broken-off end or a doubled part, in neutral words if wished.
+
+    "" for none.
 
     >>> tidy("a man in a white shirt and a white shirt is")
     'a man in a white shirt'
@@ -279,7 +288,8 @@ def speak(text: str) -> None:
     )
     if run.returncode:
         raise OSError(
-            f"espeak-ng could not speak ({' '.join(run.stderr.split()) or run.returncode}); is there sound?"
+            "espeak-ng could not speak "
+            f"({' '.join(run.stderr.split()) or run.returncode}); is there sound?"
         )
 
 
@@ -292,13 +302,17 @@ def voice() -> str:
     program = shutil.which("espeak-ng")
     if program is None:
         raise OSError(
-            "espeak-ng is not installed; install it (Debian: apt install espeak-ng) or go without --speak"
+            "espeak-ng is not installed; install it (Debian: apt install espeak-ng) or "
+            "go without --speak"
         )
     return program
 
 
 def _dangles(words: Sequence[str]) -> bool:
-    """Whether a caption was broken off at its last word: "a man in a", "a man in a red"; not "a man in red"."""
+    """Whether a caption was broken off at its last word.
+
+    "A man in a" and "a man in a red" are, "a man in red" is not.
+    """
     last, before = words[-1], words[-2] if len(words) > 1 else ""
     return last in PHRASE_ENDS - {"front", "top"} or (
         last in _COLOURS and before not in ("in", "is", "are")
@@ -356,7 +370,10 @@ def _sentence(text: str) -> str:
 
 
 def _joined(opening: str, regions: Sequence[RegionCaption], width: int) -> str:
-    """The opening and the regions in one text, a sentence for the left, the middle and the right."""
+    """The opening and the regions in one text.
+
+    A sentence for the left, the middle and the right.
+    """
     sentences = [opening] if opening else []
     for side, low, high in (
         ("On the left", 0.0, 0.4),

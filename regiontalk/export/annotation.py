@@ -1,7 +1,7 @@
-"""W3C Web Annotation: an annotation page in JSON-LD, one annotation a caption, boxes as media fragments.
+"""W3C Web Annotation, JSON-LD: one annotation a caption.
 
-Data model: https://www.w3.org/TR/annotation-model/; fragments:
-https://www.w3.org/TR/media-frags/#naming-space
+Boxes are media fragments. Data model: https://www.w3.org/TR/annotation-model/;
+fragments: https://www.w3.org/TR/media-frags/#naming-space
 """
 
 from __future__ import annotations

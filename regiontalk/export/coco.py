@@ -1,8 +1,9 @@
-"""COCO JSON: boxes with captions, read by detection tools (`bbox`) and caption tools (`caption`) alike.
+"""COCO JSON: boxes with captions.
 
-A region is an annotation of the category "region" with its box; the whole photo's caption is one of
-the category "photo", whose box is the photo. ``score`` is the confidence in 0..1. Format:
-https://cocodataset.org/#format-data
+Read by detection tools (`bbox`) and caption tools (`caption`) alike. A region is an
+annotation of the category "region" with its box; the whole photo's caption is one of
+the category "photo", whose box is the photo. ``score`` is the confidence in 0..1.
+Format: https://cocodataset.org/#format-data
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
 
 
 def document(results: Sequence[ImageResult], folder: Path = Path()) -> dict[str, Any]:
-    """The COCO document of photos that are named relative to ``folder``; regions without words are left out."""
+    """The COCO document of photos that are named relative to ``folder``.
+
+    Regions without words are left out.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, result in enumerate(results, start=1):

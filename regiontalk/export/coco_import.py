@@ -1,4 +1,7 @@
-"""COCO JSON as rows of a training file: what `coco.py` writes, and what annotation tools make of it."""
+"""COCO JSON as rows of a training file.
+
+What `coco.py` writes, and what annotation tools make of it.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""XMP packets inside JPEG, PNG and WebP files, read and written without touching any other byte of the picture.
+"""XMP packets inside JPEG, PNG and WebP files, read and written.
 
-Where a packet stands in each format: XMP specification part 3 (ISO 16684-1). The compressed picture
-data are copied as they are, and so is all other metadata (EXIF, IPTC-IIM, colour profiles,
-previews).
+No other byte of the picture is touched. Where a packet stands in each format: XMP
+specification part 3 (ISO 16684-1). The compressed picture data are copied as they are,
+and so is all other metadata (EXIF, IPTC-IIM, colour profiles, previews).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _kind(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     raise ValueError(
-        "XMP can be written into JPEG, PNG and WebP files only; write a sidecar instead (format xmp)"
+        "XMP can be written into JPEG, PNG and WebP files only; write a sidecar "
+        "instead (format xmp)"
     )
 
 
@@ -174,7 +175,11 @@ def _is_png_xmp(name: bytes, body: bytes) -> bool:
 
 
 def _unpacked(body: bytes) -> bytes:
-    """The text of an iTXt chunk: keyword, 0, packed or not, method, language, 0, translated keyword, 0, text."""
+    """The text of an iTXt chunk.
+
+    Its parts are keyword, 0, packed or not, method, language, 0, translated keyword, 0,
+    text.
+    """
     packed, fields = (
         body[len(PNG_MARK) + 1 : len(PNG_MARK) + 2],
         body[len(PNG_MARK) + 3 :],
@@ -262,7 +267,10 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 
 def _webp_size(name: bytes, body: bytes) -> tuple[int, int, bool]:
-    """Width, height and transparency of a simple WebP picture, from its first bytes (RFC 9649, 2.5 and 2.6)."""
+    """Width, height and transparency of a simple WebP picture, from its first bytes.
+
+    RFC 9649, 2.5 and 2.6.
+    """
     if name == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
         wide, high = struct.unpack("<HH", body[6:10])
         return wide & 0x3FFF, high & 0x3FFF, False

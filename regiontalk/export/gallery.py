@@ -1,4 +1,7 @@
-"""A gallery: one static page with photos, boxes and captions, that needs no server and loads nothing from elsewhere."""
+"""A gallery: one static page with photos, boxes and captions.
+
+It needs no server and loads nothing from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,21 @@ from regiontalk.records import ImageResult, RegionCaption
 SIDE = 1280  # pixels of the longer side of a photo on the page
 PHOTOS = "photos"  # the folder of the reduced photos in that of the page
 _UNFINISHED = ".unfinished_gallery"  # a file where the page is to be written
-_MARK = '<meta name="generator" content="RegionTalk">'  # near the beginning of every page that we write
+# near the beginning of every page that we write
+_MARK = '<meta name="generator" content="RegionTalk">'
 _HUES = (4, 28, 48, 95, 150, 190, 215, 260, 290, 330)
 
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1rem; }
-article { display: grid; gap: 1rem; grid-template-columns: minmax(0, 3fr) minmax(14rem, 2fr); margin: 0 0 3rem; }
+article { display: grid; gap: 1rem; margin: 0 0 3rem; }
+article { grid-template-columns: minmax(0, 3fr) minmax(14rem, 2fr); }
 @media (max-width: 44rem) { article { grid-template-columns: 1fr; } }
 h2 { font-size: 1.1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 figure { margin: 0; position: relative; align-self: start; }
 img { display: block; width: 100%; height: auto; border-radius: .3rem; }
-.box { position: absolute; box-sizing: border-box; border: 3px solid var(--line); outline: 1px solid #0009; }
-.box { outline-offset: -4px; opacity: .75; }
+.box { position: absolute; box-sizing: border-box; border: 3px solid var(--line); }
+.box { outline: 1px solid #0009; outline-offset: -4px; opacity: .75; }
 ul { list-style: none; margin: .5rem 0; padding: 0; }
 li { border-left: .5rem solid var(--line); margin: .25rem 0; padding: .1rem .6rem; }
 .on { opacity: 1; background: #fff3; }
@@ -42,11 +47,13 @@ _SCRIPT = """
 for (const article of document.querySelectorAll("article")) {
   const light = (number, on) => {
     article.classList.toggle("some", on);
-    for (const one of article.querySelectorAll(`[data-n="${number}"]`)) one.classList.toggle("on", on);
+    for (const one of article.querySelectorAll(`[data-n="${number}"]`))
+      one.classList.toggle("on", on);
   };
   for (const one of article.querySelectorAll("[data-n]"))
-    for (const [event, on] of [["mouseenter", true], ["mouseleave", false], ["focus", true], ["blur", false]])
-      one.addEventListener(event, () => light(one.dataset.n, on));
+    for (const event of ["mouseenter", "mouseleave", "focus", "blur"])
+      one.addEventListener(event, () =>
+        light(one.dataset.n, event === "mouseenter" || event === "focus"));
 }
 """
 
@@ -70,8 +77,8 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder where the gallery would replace what is not an earlier gallery's.
 
     Raises:
-        ValueError: it has a page that is not ours, or files in ``photos`` and neither a page of ours
-            nor the mark of a run that was interrupted.
+        ValueError: it has a page that is not ours, or files in ``photos`` and neither a
+            page of ours nor the mark of a run that was interrupted.
         OSError: it cannot be read.
     """
     index, photos = folder / "index.html", folder / PHOTOS
@@ -81,11 +88,13 @@ def check_folder(folder: Path) -> None:
             ours = _MARK.encode() in file.read(1000)
         if not ours:
             raise ValueError(
-                f"{index}: expected no page or a gallery of ours, got another page; choose another --out"
+                f"{index}: expected no page or a gallery of ours, got another page; "
+                "choose another --out"
             )
     if not ours and photos.exists() and (not photos.is_dir() or any(photos.iterdir())):
         raise ValueError(
-            f"{photos}: expected no files beside a gallery that is made anew, got some; choose another --out"
+            f"{photos}: expected no files beside a gallery that is made anew, got "
+            "some; choose another --out"
         )
 
 
@@ -121,7 +130,8 @@ def check_photos(photos: Iterable[str], folder: Path) -> None:
         }  # a link may stand in it or lead to it
         if any(parent.exists() and parent.samefile(pictures) for parent in places):
             raise ValueError(
-                f"{photo}: expected a photo outside {pictures}, the gallery's own; choose another --out"
+                f"{photo}: expected a photo outside {pictures}, the gallery's own; "
+                "choose another --out"
             )
 
 
@@ -159,8 +169,9 @@ def page(entries: Sequence[Entry], folder: Path) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"{_MARK}\n<title>Photos in words</title>\n<style>{_STYLE}</style>\n<h1>Photos in words</h1>\n<main>\n"
-        f"{articles}\n</main>\n<script>{_SCRIPT}</script>\n</html>\n"
+        f"{_MARK}\n<title>Photos in words</title>\n<style>{_STYLE}</style>\n<h1>Photos "
+        "in "
+        f"words</h1>\n<main>\n{articles}\n</main>\n<script>{_SCRIPT}</script>\n</html>\n"
     )
 
 
@@ -181,7 +192,9 @@ def _article(entry: Entry, folder: Path) -> str:
     )
     wide, high = result.size_wh
     return (
-        f'<article>\n<figure><img src="{escape(iri(str(entry.picture), folder))}" alt="{escape(entry.alt)}" '
+        "<article>\n"
+        f'<figure><img src="{escape(iri(str(entry.picture), folder))}" '
+        f'alt="{escape(entry.alt)}" '
         f'width="{wide}" height="{high}" loading="lazy">{boxes}</figure>\n'
         f"<section><h2>{escape(Path(result.photo).name)}</h2><p>{caption}</p><ul>{lines}</ul>"
         f"<small>{wide}x{high}, {escape(result.model)}</small></section>\n</article>"
@@ -199,7 +212,10 @@ def _box(number: int, region: RegionCaption, size_wh: tuple[int, int]) -> str:
     )
     style = f"left:{x1:.2f}%;top:{y1:.2f}%;width:{x2 - x1:.2f}%;height:{y2 - y1:.2f}%"
     title = escape(region.text or "")
-    return f'<span class="box" data-n="{number}" style="{style};{_colour(number)}" title="{title}"></span>'
+    style += f";{_colour(number)}"
+    return (
+        f'<span class="box" data-n="{number}" style="{style}" title="{title}"></span>'
+    )
 
 
 def _line(number: int, region: RegionCaption) -> str:

@@ -1,7 +1,7 @@
-"""Visual Genome: ``region_descriptions.json`` and ``image_data.json``, as that data set is distributed.
+"""Visual Genome: region descriptions and image data, as that data set has them.
 
-Boxes there are whole pixels, x, y, width, height. Format:
-https://homes.cs.washington.edu/~ranjay/visualgenome/
+In ``region_descriptions.json`` and ``image_data.json``. Boxes there are whole pixels,
+x, y, width, height. Format: https://homes.cs.washington.edu/~ranjay/visualgenome/
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from regiontalk.records import ImageResult, RegionCaption
 
 
 def files(results: Sequence[ImageResult], out: Path) -> dict[Path, str]:
-    """The two files in the folder ``out`` and their texts; photos are named relative to that folder."""
+    """The two files in the folder ``out`` and their texts.
+
+    Photos are named relative to that folder.
+    """
     return {
         out / "region_descriptions.json": json.dumps(
             region_descriptions(results), indent=1

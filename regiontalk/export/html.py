@@ -1,7 +1,7 @@
-"""``alt`` attributes in HTML files: only the attribute is put in; every other byte of the file stays as it is.
+"""``alt`` attributes in HTML files: only the attribute is put in.
 
-An empty ``alt=""`` says that a picture is decoration, and is left alone, as is every text that
-somebody wrote.
+Every other byte of the file stays as it is. An empty ``alt=""`` says that a picture is
+decoration, and is left alone, as is every text that somebody wrote.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def pictures(html: str) -> list[Picture]:
 
 
 def local_file(source: str, page: Path, root: Path) -> Path | None:
-    """The file that an ``src`` means, seen from a page; None for an address elsewhere, data, or a missing file.
+    """The file that an ``src`` means, seen from a page.
+
+    None for an address elsewhere, data, or a missing file.
 
     Args:
         source: as written: relative to the page, or with a leading slash to ``root``.
@@ -123,7 +125,10 @@ def _tag_with(tag: str, text: str) -> str:
 
 
 def _attribute(tag: str, name: str) -> tuple[int, int]:
-    """Where an attribute with its value stands in a tag, quotes respected; (0, 0) where it is not there."""
+    """Where an attribute with its value stands in a tag, quotes respected.
+
+    (0, 0) where it is not there.
+    """
     position = len("<img")
     while position < len(tag):
         if tag[position].isspace() or tag[position] in "/>":
@@ -139,7 +144,10 @@ def _attribute(tag: str, name: str) -> tuple[int, int]:
 
 
 def _skip_until(tag: str, position: int, ends: str) -> int:
-    """The first position from here on that is a space, one of some characters, or the end of the tag."""
+    """The first position from here on that ends a word of a tag.
+
+    A space, one of some characters, or the end of the tag.
+    """
     while (
         position < len(tag)
         and not tag[position].isspace()
@@ -150,7 +158,10 @@ def _skip_until(tag: str, position: int, ends: str) -> int:
 
 
 def _skip_value(tag: str, position: int) -> int:
-    """The position after the value of an attribute whose key ends here; the same where it has no value."""
+    """The position after the value of an attribute whose key ends here.
+
+    The same where it has no value.
+    """
     tail = tag[position:].lstrip()
     if not tail.startswith("="):
         return position

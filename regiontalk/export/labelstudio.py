@@ -1,9 +1,10 @@
-"""Label Studio: our captions as pre-annotations that people correct, and their corrections back as training data.
+"""Label Studio: our captions as pre-annotations that people correct.
 
-A task has one photo. Each region is a pair of results with one id: a ``rectanglelabels`` for the
-box and a ``textarea`` for its words; the whole photo's caption is a ``textarea`` of its own.
-`CONFIG` is the labelling interface that shows them. Boxes there are percent of the picture, x, y,
-width, height. Format: https://labelstud.io/guide/predictions
+And their corrections back as training data. A task has one photo. Each region is a pair
+of results with one id: a ``rectanglelabels`` for the box and a ``textarea`` for its
+words; the whole photo's caption is a ``textarea`` of its own. `CONFIG` is the labelling
+interface that shows them. Boxes there are percent of the picture, x, y, width, height.
+Format: https://labelstud.io/guide/predictions
 
 `labelstudio_import.py` turns an export into rows of a training file.
 """
@@ -22,9 +23,12 @@ from regiontalk.records import ImageResult, RegionCaption
 LOCAL = "/data/local-files/?d="  # Label Studio's own address of a file below its document root
 CONFIG = """<View>
   <Image name="image" value="$image" zoom="true"/>
-  <RectangleLabels name="region" toName="image"><Label value="Region" background="#e4572e"/></RectangleLabels>
+  <RectangleLabels name="region" toName="image">
+    <Label value="Region" background="#e4572e"/>
+  </RectangleLabels>
   <Header value="What the chosen box shows"/>
-  <TextArea name="phrase" toName="image" perRegion="true" editable="true" maxSubmissions="1" required="true"/>
+  <TextArea name="phrase" toName="image" perRegion="true" editable="true"
+            maxSubmissions="1" required="true"/>
   <Header value="The whole photo"/>
   <TextArea name="caption" toName="image" editable="true"/>
 </View>
@@ -64,8 +68,8 @@ def name_below(photo: str, folder: Path) -> str:
     name = relative(photo, folder)
     if name.startswith("../") or Path(name).is_absolute():
         raise ValueError(
-            f"{photo}: expected a photo below the folder of the tasks, {folder}, which Label Studio serves; "
-            "choose --out above the photos"
+            f"{photo}: expected a photo below the folder of the tasks, {folder}, which "
+            "Label Studio serves; choose --out above the photos"
         )
     return name
 

@@ -1,8 +1,9 @@
 """What people corrected in Label Studio, as rows of a training file (`datasets/folder.py`).
 
-An export (JSON, not JSON-MIN) is a list of tasks, each with a photo and annotations. An annotation
-is a list of results: regions, the words of regions (a ``textarea`` with the region's id), and the
-caption of the photo. Format: https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks
+An export (JSON, not JSON-MIN) is a list of tasks, each with a photo and annotations. An
+annotation is a list of results: regions, the words of regions (a ``textarea`` with the
+region's id), and the caption of the photo. Format:
+https://labelstud.io/guide/export#Label-Studio-JSON-format-of-annotated-tasks
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def read_tasks(document: Any) -> Corrections:
     """
     if not is_export(document):
         raise ValueError(
-            "expected a Label Studio export of the type JSON: a list of tasks with data and annotations, "
-            f"got {_outline(document)}"
+            "expected a Label Studio export of the type JSON: a list of tasks with "
+            f"data and annotations, got {_outline(document)}"
         )
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
@@ -234,7 +235,8 @@ def _read_shape(
             raise ValueError(f"expected the size of the photo, got {size_wh}")
         if piece.get("image_rotation"):
             raise ValueError(
-                f"the photo was turned by {piece['image_rotation']} degrees; turn it back and export again"
+                f"the photo was turned by {piece['image_rotation']} degrees; turn it "
+                "back and export again"
             )
         if piece.get("item_index"):
             raise ValueError(
@@ -305,7 +307,8 @@ def _photo(data: Mapping[str, Any]) -> str:
         keys = [key for key, value in data.items() if _PHOTO_FILE.search(str(value))]
         if len(keys) != 1:
             raise ValueError(
-                f"expected the picture under photo or image, got the keys {', '.join(data) or 'none'}"
+                "expected the picture under photo or image, got the keys "
+                f"{', '.join(data) or 'none'}"
             )
         key = keys[0]
     address = urlsplit(str(data[key]).replace("\\", "/"))

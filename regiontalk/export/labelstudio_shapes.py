@@ -132,10 +132,11 @@ class _Bits:
 def rle_box(packed: Sequence[int], size_wh: SizeWH) -> Box | None:
     """The box around what a brush has painted; None where it has painted nothing.
 
-    A mask is 4 bytes a pixel, row by row, of which the last (alpha) says whether it is painted. The
-    format: 32 bits with the number of values, 5 with the size of a value less one, four times 4 with
-    the sizes of a length less one; then runs: one bit (1: one value, repeated; 0: as many values),
-    two bits that choose the size of the length, the length less one, and the value or values.
+    A mask is 4 bytes a pixel, row by row, of which the last (alpha) says whether it is
+    painted. The format: 32 bits with the number of values, 5 with the size of a value
+    less one, four times 4 with the sizes of a length less one; then runs: one bit (1:
+    one value, repeated; 0: as many values), two bits that choose the size of the
+    length, the length less one, and the value or values.
 
     Raises:
         ValueError: it is of another size or cut short.
@@ -173,7 +174,10 @@ def _check_count(count: int, size_wh: SizeWH) -> None:
 def _run_box(
     first_pixel: int, last_pixel: int, width: int
 ) -> tuple[int, int, int, int]:
-    """The box around pixels that follow each other row by row; over several rows it is as wide as the photo."""
+    """The box around pixels that follow each other row by row.
+
+    Over several rows it is as wide as the photo.
+    """
     first_row, first_column = divmod(first_pixel, width)
     last_row, last_column = divmod(last_pixel, width)
     if first_row == last_row:
@@ -182,7 +186,10 @@ def _run_box(
 
 
 def _painted_runs(bits: _Bits, count: int) -> Iterator[tuple[int, int]]:
-    """Where values above zero begin and end, of as many values; the head's first number is read already."""
+    """Where values above zero begin and end, of as many values.
+
+    The head's first number is read already.
+    """
     value_bits = bits.read(5) + 1
     length_bits = [bits.read(4) + 1 for _ in range(4)]
     position = 0

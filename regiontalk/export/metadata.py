@@ -19,7 +19,8 @@ from regiontalk.records import ImageResult
 _CAPTION_ABSTRACT, _IMAGE_DESCRIPTION = (2, 120), 0x010E
 # What cameras write there themselves.
 _CAMERA = re.compile(
-    r"(OLYMPUS|SONY DSC|MINOLTA|KONICA|KODAK|SAMSUNG|DCIM|Exif_JPEG|default$|Digital ?(still )?camera|screenshot$)",
+    r"(OLYMPUS|SONY DSC|MINOLTA|KONICA|KODAK|SAMSUNG|DCIM|Exif_JPEG|default$|Digital "
+    "?(still )?camera|screenshot$)",
     re.IGNORECASE,
 )
 _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
@@ -35,8 +36,8 @@ def write_sidecar(
 ) -> Path:
     """Write ``NAME.jpg.xmp`` into a folder; a sidecar that is there is added to.
 
-    Where there is none, one in the photo's folder, ``NAME.xmp`` or the packet inside the photo is added
-    to: programs that read the new sidecar pass over those.
+    Where there is none, one in the photo's folder, ``NAME.xmp`` or the packet inside
+    the photo is added to: programs that read the new sidecar pass over those.
 
     Args:
         result: of the photo at the path `ImageResult.photo`.
@@ -74,7 +75,10 @@ def write_sidecar(
 
 
 def _sidecars(photo: Path, path: Path) -> tuple[Path, ...]:
-    """Where words about a photo may stand, the first the one that is written: programs read one and no other."""
+    """Where words about a photo may stand, the first the one that is written.
+
+    Programs read one and no other.
+    """
     beside = sidecar_path(str(photo), photo.parent)
     names = (path, beside, photo.with_suffix(".xmp"))
     # as programs of systems write them that know no letter case
@@ -82,7 +86,10 @@ def _sidecars(photo: Path, path: Path) -> tuple[Path, ...]:
 
 
 def embedded_packet(data: bytes) -> bytes | None:
-    """The XMP packet inside a picture file of any format; None where there is none or it cannot be read."""
+    """The XMP packet inside a picture file of any format.
+
+    None where there is none or it cannot be read.
+    """
     try:
         return find_packet(data)
     except ValueError:  # a format whose file we do not write, or damaged
@@ -104,7 +111,10 @@ def with_caption(texts: Texts, caption: str) -> Texts:
 
 
 def written_caption(data: bytes) -> str:
-    """The caption that older programs wrote: IPTC-IIM's Caption-Abstract, else EXIF's ImageDescription; "" if none."""
+    """The caption that older programs wrote, "" if none.
+
+    IPTC-IIM's Caption-Abstract, else EXIF's ImageDescription.
+    """
     try:
         with Image.open(io.BytesIO(data)) as picture:
             iptc = IptcImagePlugin.getiptcinfo(picture) or {}
@@ -132,10 +142,11 @@ def write_copy(
     replace: bool = False,
     mwg: bool = False,
 ) -> Path:
-    """Write a copy of the photo with the packet inside; picture data, other metadata and file times stay as they are.
+    """Write a copy of the photo with the packet inside.
 
-    A file of that name is replaced where it is an earlier copy of this photo: the same bytes apart
-    from its XMP, and the same time. Anything else there may be another photo, or one whose XMP
+    Picture data, other metadata and file times stay as they are. A file of that name is
+    replaced where it is an earlier copy of this photo: the same bytes apart from its
+    XMP, and the same time. Anything else there may be another photo, or one whose XMP
     somebody has worked on since.
 
     Args:
@@ -173,7 +184,8 @@ def write_copy(
         raise ValueError(f"{photo}: {error}") from error
     if path.exists() and not _is_copy(path, photo, written):
         raise ValueError(
-            f"{photo}: {path} is there and no earlier copy of this photo; remove it or choose another folder with --out"
+            f"{photo}: {path} is there and no earlier copy of this photo; remove it or "
+            "choose another folder with --out"
         )
     write_data(path, written)
     shutil.copystat(photo, path)
@@ -201,7 +213,10 @@ def _is_copy(path: Path, photo: Path, fresh: bytes) -> bool:
 
 
 def orientation(data: bytes) -> int:
-    """The EXIF orientation of the picture in a file's bytes, 1 to 8; 1 where there is no telling."""
+    """The EXIF orientation of the picture in a file's bytes, 1 to 8.
+
+    1 where there is no telling.
+    """
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return modes.orientation(picture)

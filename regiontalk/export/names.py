@@ -1,4 +1,7 @@
-"""How an exported file names the photos: relative to the folder that the file stands in, so that both may be moved."""
+"""How an exported file names the photos.
+
+Relative to the folder that the file stands in, so that both may be moved.
+"""
 
 from __future__ import annotations
 

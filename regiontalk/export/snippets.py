@@ -1,7 +1,8 @@
-"""Pairs of a whole data set on disk: JSON Lines that other tools can read, and a picture to look at.
+"""Pairs of a whole data set on disk.
 
-A line is ``{"photo": id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2],
-"score": 0.21}``; the box is in pixels of the stored photo, and the whole photo is a legal box.
+JSON Lines that other tools can read, and a picture to look at. A line is ``{"photo":
+id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score":
+0.21}``; the box is in pixels of the stored photo, and the whole photo is a legal box.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _DONE = '{"done"'  # begins the line that ends a photo
 
 
 class _Block(NamedTuple):
-    """A whole photo of a run: its name, the hash of what was read, and its lines, the mark included."""
+    """A whole photo of a run.
+
+    Its name, the hash of what was read, and its lines, the mark included.
+    """
 
     name: str
     content: str
@@ -45,11 +49,12 @@ def write_snippets(
     beta: float | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[str]]:
-    """Write the pairs of every photo; the number of pairs, and a line for each photo that could not be read.
+    """Write the pairs of every photo.
 
-    The lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a line
-    that says what infers them; a run that finds such a file keeps its whole photos, tries again
-    what could not be read, and goes on.
+    Returns the number of pairs, and a line for each photo that could not be read. The
+    lines gather in ``path`` with ``.partial`` behind its name, photo by photo, after a
+    line that says what infers them; a run that finds such a file keeps its whole
+    photos, tries again what could not be read, and goes on.
 
     Raises:
         ValueError: ``path`` is a folder, another process writes it, or the gathered lines come from
@@ -146,9 +151,10 @@ def _block(
     broken: list[str],
     content: str,
 ) -> str:
-    """The lines of one photo and the mark that ends them, by which a photo cut in the middle is seen.
+    """The lines of one photo and the mark that ends them.
 
-    A photo that could not be read leaves no mark, so that the next run tries it again.
+    By the mark a photo cut in the middle is seen. A photo that could not be read leaves
+    no mark, so that the next run tries it again.
     """
     try:
         rows = photo_snippets(captioner, example, beta)
@@ -261,7 +267,9 @@ def _row(
 def draw_sheet(
     captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None
 ) -> Image.Image:
-    """Photos with the snippets of their first sentence drawn on their boxes; broken photos are left out.
+    """Photos with the snippets of their first sentence drawn on their boxes.
+
+    Broken photos are left out.
 
     Raises:
         ValueError: no photo could be read.
@@ -288,7 +296,10 @@ def draw_sheet(
 
 
 def _grown(result: ImageResult, side: int) -> ImageResult:
-    """The result on the same photo drawn at ``side`` x ``side``, so that small photos leave room for words."""
+    """The result on the same photo drawn at ``side`` x ``side``.
+
+    So small photos leave room for words.
+    """
     wide, high = side / result.size_wh[0], side / result.size_wh[1]
     matches = tuple(
         PhraseMatch(

@@ -1,4 +1,7 @@
-"""CSV: a line a caption, for spreadsheets; the whole photo's caption is the line with ``kind`` "photo"."""
+"""CSV: a line a caption, for spreadsheets.
+
+The whole photo's caption is the line with ``kind`` "photo".
+"""
 
 from __future__ import annotations
 

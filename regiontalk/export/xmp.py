@@ -1,16 +1,18 @@
 """XMP: alt text, description and image regions, as photo managers and search engines read them.
 
-Regions are written as IPTC `ImageRegion` (Photo Metadata Standard 2019.1 and later; corner and size)
-in the role of a subject. On request they are also written as the Metadata Working Group's `Regions`
-(guidelines 2.0, 5.9; *centre* and size), with a type and a description and without a name: photo
-managers make a person of every region of that list that has a name. Both are shares of the picture
-**as it is stored**, before its EXIF turn; boxes of an `ImageResult` are in the picture as it is seen,
-so `stored_box` turns them back.
+Regions are written as IPTC `ImageRegion` (Photo Metadata Standard 2019.1 and later;
+corner and size) in the role of a subject. On request they are also written as the
+Metadata Working Group's `Regions` (guidelines 2.0, 5.9; *centre* and size), with a type
+and a description and without a name: photo managers make a person of every region of
+that list that has a name. Both are shares of the picture **as it is stored**, before
+its EXIF turn; boxes of an `ImageResult` are in the picture as it is seen, so
+`stored_box` turns them back.
 
-`packet` adds to what is there: foreign properties and regions stay, and texts that somebody wrote are
-kept unless the caller says otherwise. Regions of an earlier run are replaced, as long as they say what
-we wrote where we wrote it: their identifier ends in our box and a hash of our words, so that a region
-whose words or box a person corrected stays, and is not said again where it stood.
+`packet` adds to what is there: foreign properties and regions stay, and texts that
+somebody wrote are kept unless the caller says otherwise. Regions of an earlier run are
+replaced, as long as they say what we wrote where we wrote it: their identifier ends in
+our box and a hash of our words, so that a region whose words or box a person corrected
+stays, and is not said again where it stood.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ _OURS = "regiontalk-"  # begins the identifier of every region that we write
 _WRITTEN = re.compile(r"(?:-(\d+)_(\d+)_(\d+)_(\d+))?-([0-9a-f]{8})$")
 _SHARES = 10_000
 _MOVED = 0.003  # of the picture; less is how other programs round
-_SAME = 0.7  # intersection over union of a region with one that a person corrected, to be the same thing
+# intersection over union of a region with one that a person corrected, to be the same
+# thing
+_SAME = 0.7
 _ROLE = "http://cv.iptc.org/newscodes/imageregionrole/subjectArea"
 _XML_DECLARATION = re.compile(r"^<\?xml\s[^>]*\?>")
 _MARKS = ((EXT, "rId"), (DC, "identifier"))  # where that identifier stands
@@ -106,7 +110,9 @@ def packet(
     replace: bool = False,
     mwg: bool = False,
 ) -> bytes:
-    """An XMP packet in UTF-8 with the texts, and the regions that have words, added to an existing packet.
+    """An XMP packet in UTF-8 with the texts, and the regions that have words.
+
+    They are added to an existing packet.
 
     Args:
         result: boxes in pixels of the picture as it is seen.
@@ -123,7 +129,8 @@ def packet(
     root = next(iter(document.getElementsByTagNameNS(RDF, "RDF")), None)
     if root is None:
         raise ValueError(
-            "XMP: expected an rdf:RDF element in the metadata that is there, got none; remove it first"
+            "XMP: expected an rdf:RDF element in the metadata that is there, got none; "
+            "remove it first"
         )
     rdf: minidom.Element = root
     about = next((node.getAttributeNS(RDF, "about") for node in _descriptions(rdf)), "")
@@ -136,7 +143,10 @@ def packet(
             regions.append((region, box))
     properties += _add_regions(rdf, result, regions, orientation, mwg)
     if properties:
-        block = f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>{''.join(properties)}</rdf:Description>"
+        block = (
+            f"<rdf:Description rdf:about={quoteattr(about)} {_DECLARED}>"
+            f"{''.join(properties)}</rdf:Description>"
+        )
         rdf.appendChild(_fragment(block))
     head, tail = (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>',
@@ -159,7 +169,9 @@ def stored_box(
     size_wh: tuple[int, int],
     orientation: int = 1,
 ) -> tuple[float, float, float, float]:
-    """A box of the picture as it is seen, as shares 0..1 of the picture as it is stored: x1, y1, x2, y2.
+    """A box of the picture as seen, as shares x1, y1, x2, y2 of the stored picture.
+
+    The shares are in 0..1.
 
     >>> stored_box((0, 0, 50, 20), (100, 200), 6)  # held upright, stored lying on its left side
     (0.0, 0.5, 0.1, 1.0)
@@ -176,7 +188,9 @@ def stored_box(
 def person_regions(
     existing: bytes, size_wh: tuple[int, int], orientation: int = 1
 ) -> list[tuple[Shares, str]]:
-    """The IPTC regions whose words a person wrote: those that we did not write, and ours that were corrected.
+    """The IPTC regions whose words a person wrote.
+
+    Those that we did not write, and ours that were corrected.
 
     Args:
         existing: a packet.
@@ -184,7 +198,8 @@ def person_regions(
         orientation: the EXIF orientation of the stored picture, 1 to 8.
 
     Returns:
-        x1, y1, x2, y2 in pixels of the picture as it is seen, and the words of each; rectangles only.
+        x1, y1, x2, y2 in pixels of the picture as it is seen, and the words of each;
+        rectangles only.
 
     Raises:
         ValueError: the packet cannot be read.
@@ -234,7 +249,8 @@ def _parsed(existing: bytes | None) -> minidom.Document:
     # never part of XMP; entities can be made to grow without end
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError(
-            "XMP: the metadata that is there declares entities, which XMP does not allow; remove it first"
+            "XMP: the metadata that is there declares entities, which XMP does not "
+            "allow; remove it first"
         )
     try:
         return minidom.parseString((text or _EMPTY).encode("utf-8", "replace"))
@@ -284,7 +300,10 @@ def _property(rdf: minidom.Element, address: str, name: str) -> minidom.Element 
 
 
 def _has(rdf: minidom.Element, address: str, name: str) -> bool:
-    """Whether a property is there with a value, as an element or, for plain text, as an attribute."""
+    """Whether a property is there with a value.
+
+    As an element or, for plain text, as an attribute.
+    """
     element = _property(rdf, address, name)
     if element is not None:
         if "".join(_all_text(element)).strip():
@@ -310,7 +329,9 @@ def _remove_property(rdf: minidom.Element, address: str, name: str) -> None:
 
 
 def _remove_ours(rdf: minidom.Element) -> list[Shares]:
-    """Take out the regions of an earlier run, of either kind, but for those that a person corrected.
+    """Take out the regions of an earlier run, of either kind.
+
+    Those that a person corrected stay.
 
     Returns:
         Where those that stay are, and where we had put them, as shares of the stored picture.
@@ -335,7 +356,10 @@ def _remove_ours(rdf: minidom.Element) -> list[Shares]:
 
 
 def _our_mark(node: minidom.Element) -> str:
-    """The identifier of ours that an element is or has: Adobe's programs turn simple elements into attributes."""
+    """The identifier of ours that an element is or has.
+
+    Adobe's programs turn simple elements into attributes.
+    """
     for mark in _MARKS:
         if (value := node.getAttributeNS(*mark)).startswith(_OURS):
             return value
@@ -348,7 +372,10 @@ def _our_mark(node: minidom.Element) -> str:
 
 
 def _has_other_words(item: minidom.Element, mark: str) -> bool:
-    """Whether a region no longer says what we wrote; one without a hash is of an earlier version, and ours."""
+    """Whether a region no longer says what we wrote.
+
+    One without a hash is of an earlier version, and ours.
+    """
     match = _WRITTEN.search(mark)
     if match is None:
         return False
@@ -410,7 +437,10 @@ def _region_box(item: minidom.Element) -> Shares | None:
 def _numbers(
     item: minidom.Element, address: str, names: Sequence[str]
 ) -> list[float] | None:
-    """The numbers of these names inside an element, as elements or attributes; None where one is lacking."""
+    """The numbers of these names inside an element, as elements or attributes.
+
+    None where one is lacking.
+    """
     numbers = []
     for name in names:
         nodes = item.getElementsByTagNameNS(address, name)
@@ -443,7 +473,10 @@ def _add_regions(
     orientation: int,
     mwg: bool,
 ) -> Iterator[str]:
-    """Put regions into the lists that are there; yields the properties that have to be made anew."""
+    """Put regions into the lists that are there.
+
+    Yields the properties that have to be made anew.
+    """
     if not regions:
         return
     rows = []
@@ -477,14 +510,19 @@ def _region_name(model: str, number: int, region: RegionCaption, box: Shares) ->
 
 
 def _mwg_regions(items: Sequence[str], size_wh: tuple[int, int]) -> str:
-    """The property that lists regions in the Metadata Working Group's form, for a photo as it is stored."""
+    """The property that lists regions in the Metadata Working Group's form.
+
+    For a photo as it is stored.
+    """
     width, height = size_wh
     dimensions = f"<stDim:w>{width}</stDim:w><stDim:h>{height}</stDim:h>"
     return (
-        '<mwg-rs:Regions rdf:parseType="Resource"><mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
+        '<mwg-rs:Regions rdf:parseType="Resource">'
+        '<mwg-rs:AppliedToDimensions rdf:parseType="Resource">'
         f"{dimensions}<stDim:unit>pixel</stDim:unit>"
         "</mwg-rs:AppliedToDimensions>"
-        f"<mwg-rs:RegionList><rdf:Bag>{''.join(items)}</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions>"
+        f"<mwg-rs:RegionList><rdf:Bag>{''.join(items)}</rdf:Bag></mwg-rs:RegionList>"
+        "</mwg-rs:Regions>"
     )
 
 
@@ -503,7 +541,8 @@ def _append(listed: minidom.Element | None, items: Sequence[str]) -> bool:
 
 def _language(name: str, words: str) -> str:
     """A text property in the one language that we speak."""
-    return f'<{name}><rdf:Alt><rdf:li xml:lang="x-default">{escape(words)}</rdf:li></rdf:Alt></{name}>'
+    item = f'<rdf:li xml:lang="x-default">{escape(words)}</rdf:li>'
+    return f"<{name}><rdf:Alt>{item}</rdf:Alt></{name}>"
 
 
 def _iptc_region(
@@ -516,11 +555,13 @@ def _iptc_region(
     )
     return (
         f'<rdf:li rdf:parseType="Resource"><Iptc4xmpExt:RegionBoundary rdf:parseType="Resource">'
-        "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape><Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"
+        "<Iptc4xmpExt:rbShape>rectangle</Iptc4xmpExt:rbShape>"
+        "<Iptc4xmpExt:rbUnit>relative</Iptc4xmpExt:rbUnit>"
         f"{numbers}</Iptc4xmpExt:RegionBoundary><Iptc4xmpExt:rId>{escape(name)}</Iptc4xmpExt:rId>"
         f"{_language('Iptc4xmpExt:Name', region.text or '')}"
         '<Iptc4xmpExt:rRole><rdf:Bag><rdf:li rdf:parseType="Resource"><xmp:Identifier><rdf:Bag>'
-        f"<rdf:li>{_ROLE}</rdf:li></rdf:Bag></xmp:Identifier></rdf:li></rdf:Bag></Iptc4xmpExt:rRole></rdf:li>"
+        f"<rdf:li>{_ROLE}</rdf:li></rdf:Bag></xmp:Identifier></rdf:li></rdf:Bag>"
+        "</Iptc4xmpExt:rRole></rdf:li>"
     )
 
 

@@ -1,8 +1,9 @@
-"""Recurrent cells behind one signature, so that the generator and the search know none of them by name.
+"""Recurrent cells behind one signature.
 
-A cell takes ``drive`` (R, gates * H), the sum of all that enters from outside (the word, the
-image, the attended context, the bias), and its state, and returns the next state; ``state[0]`` is
-always h (R, H).
+So the generator and the search know none of them by name. A cell takes ``drive`` (R,
+gates * H), the sum of all that enters from outside (the word, the image, the attended
+context, the bias), and its state, and returns the next state; ``state[0]`` is always h
+(R, H).
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class GeneratorConfig(BaseModel):
     word_size: int = Field(512, ge=1, le=100_000, description="length of a word vector")
     image: Literal["first", "every", "state"] = Field(
         "first",
-        description="where the image enters: at t = 1 (eq. 14), at every step, or as the first state ([2])",
+        description="where the image enters: at t = 1 (eq. 14), at every step, or as "
+        "the first state ([2])",
         serialization_alias="picture",  # in fingerprints, which never change
     )
     attention: int = Field(
@@ -34,14 +35,16 @@ class GeneratorConfig(BaseModel):
         0,
         ge=0,
         le=10_000,
-        description="what attention looks at: 0 = the cells of the box, else the photo and so many proposals",
+        description="what attention looks at: 0 = the cells of the box, else the photo "
+        "and so many proposals",
     )
     places: bool = Field(
         False, description="annotation vectors also say where in the photo they stand"
     )
     look: Literal["before", "after"] = Field(
         "before",
-        description="attention looks with h_{t-1} ([2]), or with h_t, which read the word (Luong et al. 2015)",
+        description="attention looks with h_{t-1} ([2]), or with h_t, which read the "
+        "word (Luong et al. 2015)",
     )
     source: Literal["feature", "embedding"] = Field(
         "feature", description="condition on region vectors or v of eq. 1"

@@ -1,9 +1,10 @@
-"""The caption generator: a conditional language model of a photo or of any region; equations (13) to (15) of [1].
+"""The caption generator: a conditional language model of a photo or of any region.
 
-A condition (R, C) says what to describe: the region's vector, with or without the whole photo's
-beside it. With attention the model also sees annotation vectors (R, P, F), the cells of the region
-or other regions. The same `_advance` serves teacher forcing and search, so that what is trained is
-what is decoded.
+Equations (13) to (15) of [1]. A condition (R, C) says what to describe: the region's
+vector, with or without the whole photo's beside it. With attention the model also sees
+annotation vectors (R, P, F), the cells of the region or other regions. The same
+`_advance` serves teacher forcing and search, so that what is trained is what is
+decoded.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ class Generator(nn.Module):
 
     @property
     def cell_parts(self) -> int:
-        """Tensors of a cell state: those of the recurrence, and what attention looking after it saw last."""
+        """Tensors of a cell state.
+
+        Those of the recurrence, and what attention looking after it saw last.
+        """
         keeps_context = self.config.attention > 0 and self.config.look == "after"
         return self.cell.states + int(keeps_context)
 
@@ -164,7 +168,10 @@ class Generator(nn.Module):
     def _read_steps(
         self, plan: _ReadingPlan, state: Tensors, memory: Tensors
     ) -> tuple[Tensor, Tensor | None]:
-        """What the softmax reads at each of the plan's W words, and their attention (W, P) or None."""
+        """What the softmax reads at each of the plan's W words.
+
+        And their attention (W, P) or None.
+        """
         embedded = self.dropout(self.embed(plan.token_ids))  # (W, E)
         steps = zip(
             torch.split(embedded, plan.live_counts),
@@ -203,9 +210,10 @@ class Generator(nn.Module):
     def _advance(
         self, drive: Tensor, is_first: Tensor, state: Tensors, memory: Tensors
     ) -> tuple[Tensors, Tensor | None, Tensor | None]:
-        """Eq. 14: the next state from the word's drive (R, G*H), and with attention its context and weights.
+        """Eq. 14: the next state from the word's drive (R, G*H).
 
-        ``is_first`` is (R,), True = t is 1.
+        With attention also its context and weights. ``is_first`` is (R,), True = t is
+        1.
         """
         image_drive, *annotations = memory
         if self.config.image == "every":
@@ -265,7 +273,10 @@ class _ReadingPlan:
 
 
 def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
-    """Log unigram frequency (V,) of every word; END counts as often as the most frequent word, the others hardly."""
+    """Log unigram frequency (V,) of every word.
+
+    END counts as often as the most frequent word, the others hardly.
+    """
     counts = torch.full((len(vocabulary),), 1e-2)
     counts[len(SPECIAL) :] = torch.tensor(vocabulary.counts, dtype=torch.float32)
     # a sentence has one END and, in this data, about one "a"
@@ -275,7 +286,10 @@ def vocabulary_log_frequency(vocabulary: Vocabulary) -> Tensor:
 
 
 def caption_loss(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of the next word: logits (R, T, V), targets (R, T) int64 with PAD where nothing counts."""
+    """Mean cross-entropy of the next word.
+
+    Logits (R, T, V), targets (R, T) int64 with PAD where nothing counts.
+    """
     counted = targets != PAD
     return functional.cross_entropy(
         logits[counted].float(), targets[counted], label_smoothing=smoothing

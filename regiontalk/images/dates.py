@@ -1,4 +1,7 @@
-"""When a photo was taken: by its tags, else by its file name; all by the camera's clock, without a time zone."""
+"""When a photo was taken: by its tags, else by its file name.
+
+All by the camera's clock, without a time zone.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ _XMP_DATE = re.compile(
 _NAME_DATE = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<mark>[-_.]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)"
     r"(?:(?:[-_T.]|\s*(?:at|um|,|-)?\s*)"
-    r"(?P<hour>[0-2]?\d)(?P<colon>[-_.:h]?)(?P<minute>[0-5]\d)(?:(?P=colon)m?(?P<second>[0-5]\d)\d{0,3}s?)?"
+    r"(?P<hour>[0-2]?\d)(?P<colon>[-_.:h]?)(?P<minute>[0-5]\d)"
+    r"(?:(?P=colon)m?(?P<second>[0-5]\d)\d{0,3}s?)?"
     r"(?:\s?(?P<half>[AaPp])\.?[Mm]\b)?)?(?!\d)"
 )
 _NAME_DAY = re.compile(
@@ -32,8 +36,8 @@ _NAME_DAY = re.compile(
 def photo_date(content: bytes, name: str) -> datetime | None:
     """When a photo was taken; None where neither a tag nor its file name says it.
 
-    The tags of taking and digitising go first (EXIF, XMP, IPTC-IIM), then the file name, then EXIF's
-    time of change, which any program sets.
+    The tags of taking and digitising go first (EXIF, XMP, IPTC-IIM), then the file
+    name, then EXIF's time of change, which any program sets.
 
     Args:
         content: of the file.
@@ -93,7 +97,9 @@ def _parsed(text: str) -> datetime | None:
 
 
 def name_date(name: str) -> datetime | None:
-    """The date in a file name, as cameras, phones and messengers write it; None where there is none.
+    """The date in a file name, as cameras, phones and messengers write it.
+
+    None where there is none.
 
     >>> name_date("IMG_20240131_102211.jpg").isoformat()
     '2024-01-31T10:22:11'

@@ -13,7 +13,9 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def decode_photo(text: str) -> bytes:
-    r"""The bytes of a photo in base64: plain or URL-safe, wrapped or not, padded or not, or as a data URL.
+    r"""The bytes of a photo in base64.
+
+    Plain or URL-safe, wrapped or not, padded or not, or as a data URL.
 
     >>> decode_photo("data:image/png;base64,aGV5\nIQ")
     b'hey!'
@@ -27,7 +29,8 @@ def decode_photo(text: str) -> bytes:
         plain = plain[head.end() :]
     if plain.startswith(("http://", "https://", "file://", "data:")):
         raise ValueError(
-            f"expected the bytes of a photo in base64, got an address ({plain[:40]}); send the file itself"
+            f"expected the bytes of a photo in base64, got an address ({plain[:40]}); "
+            "send the file itself"
         )
     compact = "".join(plain.split()).rstrip("=").translate(_URL_SAFE)
     padding = "=" * (-len(compact) % 4)

@@ -74,7 +74,10 @@ def _is_deep(picture: Image.Image) -> bool:
 def _strips(
     size_wh: tuple[int, int], step: int = 1
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes over the whole width of at most a million pixels, or one row; a multiple of ``step`` rows each."""
+    """Boxes over the whole width of at most a million pixels, or one row.
+
+    A multiple of ``step`` rows each.
+    """
     width, height = size_wh
     rows = max(1, _SAMPLE // max(1, width) // step) * step
     for top in range(0, height, rows):
@@ -104,7 +107,10 @@ def _coloured_mode(picture: Image.Image) -> str:
 
 
 def _to_srgb(picture: Image.Image) -> ImageCms.ImageCmsTransform | None:
-    """From the colours of a picture's profile to those of sRGB; None where there is no profile that can be used."""
+    """From the colours of a picture's profile to those of sRGB.
+
+    None where there is no profile that can be used.
+    """
     profile = picture.info.get("icc_profile")
     if not profile:
         return None
@@ -158,7 +164,10 @@ def _sampling_step(pixels: int) -> int:
 
 
 def _window_limits(strips: Iterable[NDArray[Any]], step: int) -> tuple[float, float]:
-    """The values that become black and white; equal where a picture is constant or has no number."""
+    """The values that become black and white.
+
+    Equal where a picture is constant or has no number.
+    """
     samples = [np.zeros(0)]
     least, greatest = math.inf, -math.inf
     for strip in strips:
@@ -178,7 +187,10 @@ def _window_limits(strips: Iterable[NDArray[Any]], step: int) -> tuple[float, fl
 
 
 def _shades(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
-    """Values (height, width) as uint8: ``low`` is black, ``high`` white; middle grey where they are one."""
+    """Values (height, width) as uint8: ``low`` is black, ``high`` white.
+
+    Middle grey where they are one.
+    """
     shades = np.full(values.shape, 128, dtype=np.uint8)
     if high <= low:
         return shades

@@ -27,7 +27,8 @@ MAX_PIXELS = 100_000_000
 # elsewhere, and Pillow decodes an icon (ICO) while it reads the header, before its size can be
 # refused.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "TGA")
-_MOST_SCANS = 100  # of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
+# of a JPEG, as libtiff has it: encoders write some ten, and each costs as much as a photo
+_MOST_SCANS = 100
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _pillow_limit = threading.Lock()
 
@@ -188,7 +189,10 @@ def _without_texts(data: bytes) -> bytes:
 
 
 def _lacks_only_its_end(data: bytes) -> bool:
-    """Whether every pixel of a JPEG is there: then bytes behind the last one change none of them."""
+    """Whether every pixel of a JPEG is there.
+
+    Then bytes behind the last one change none of them.
+    """
     pictures = []
     for more in (b"", _NOISE):
         try:
@@ -218,13 +222,15 @@ def _from_array(values: NDArray[Any], name: str) -> Image.Image:
     """A picture of uint8 (height, width), (height, width, 3) or (height, width, 4)."""
     if values.dtype != np.uint8:
         raise ImageError(
-            f"{name}: expected uint8 values in 0..255, got {values.dtype}; scale and convert it first"
+            f"{name}: expected uint8 values in 0..255, got {values.dtype}; scale and "
+            "convert it first"
         )
     if values.size == 0 or not (
         values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))
     ):
         raise ImageError(
-            f"{name}: expected shape (height, width), (height, width, 3) or (…, 4), got {values.shape}"
+            f"{name}: expected shape (height, width), (height, width, 3) or (…, 4), "
+            f"got {values.shape}"
         )
     return Image.fromarray(np.ascontiguousarray(values))
 
@@ -250,7 +256,10 @@ def _stream(source: str | Path | bytes, name: str) -> tuple[IO[bytes], bytes]:
 
 
 def _open_file(path: str | Path, name: str) -> IO[bytes]:
-    """The file at ``path``, refused where it is no regular file (a pipe or a device would never end)."""
+    """The file at ``path``, refused where it is no regular file.
+
+    A pipe or a device would never end.
+    """
     try:
         if Path(path).is_file():
             return Path(path).open("rb")
@@ -280,7 +289,8 @@ def _identify(stream: IO[bytes], header: bytes, name: str) -> Image.Image:
             return Image.open(stream, formats=formats)
         except UnidentifiedImageError:
             raise
-        except Exception as error:  # plugins raise whatever their parsing meets: struct.error, KeyError, ...
+        except Exception as error:
+            # plugins raise whatever their parsing meets: struct.error, KeyError, ...
             raise _damaged(name, error) from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
@@ -319,9 +329,10 @@ _SCAN, _END = 0xDA, 0xD9
 
 
 def _check_scans(stream: IO[bytes], name: str) -> None:
-    """Refuse a JPEG of very many scans: a few bytes each make the decoder go over the whole picture once more.
+    """Refuse a JPEG of very many scans.
 
-    The markers are walked as libjpeg walks them, up to the end of the first picture; what stands
+    A few bytes each make the decoder go over the whole picture once more. The markers
+    are walked as libjpeg walks them, up to the end of the first picture; what stands
     behind it (the film of a motion photo) may hold any bytes.
     """
     data = stream.read()
@@ -419,6 +430,7 @@ def _check_size(size_wh: tuple[int, int], name: str, max_pixels: int) -> None:
         raise ImageError(f"{name}: expected at least 1x1 pixels, got {wide}x{high}")
     if wide * high > max_pixels:
         raise ImageError(
-            f"{name}: {wide}x{high} = {wide * high:,} pixels, expected at most {max_pixels:,}; shrink it or raise the "
-            f"limit with max_pixels={wide * high} (--max-pixels {wide * high} on the command line)"
+            f"{name}: {wide}x{high} = {wide * high:,} pixels, expected at most "
+            f"{max_pixels:,}; shrink it or raise the limit with "
+            f"max_pixels={wide * high} (--max-pixels {wide * high} on the command line)"
         )

@@ -20,7 +20,9 @@ from regiontalk.records import FloatArray
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an RGB image to network input, and boxes there and back; part of every model's configuration.
+    """From an RGB image to network input, and boxes there and back.
+
+    Part of every model's configuration.
 
     Attributes:
         size: side of the square that the network sees, in pixels.
@@ -45,7 +47,8 @@ class Preprocessing:
             or self.size < 1
         ):
             raise ValueError(
-                f"preprocessing size: expected a whole number of pixels from 1 up, got {self.size!r}"
+                "preprocessing size: expected a whole number of pixels from 1 up, got "
+                f"{self.size!r}"
             )
         if self.fit not in ("squash", "pad"):
             raise ValueError(
@@ -57,7 +60,9 @@ class Preprocessing:
     def to_pixels(
         self, image: Image.Image, size_wh: tuple[int, int] | None = None
     ) -> FloatArray:
-        """Network input of an RGB image: float32 (3, size, size), normalised, bilinear with antialiasing.
+        """Network input of an RGB image.
+
+        Float32 (3, size, size), normalised, bilinear with antialiasing.
 
         Args:
             image: RGB (`open_image`).

@@ -13,8 +13,8 @@ from regiontalk.files import write_data
 def save_picture(picture: Image.Image, path: Path, *, quality: int = 90) -> None:
     """Write a picture in the format of its name's suffix; it appears whole or not at all.
 
-    It is encoded in memory: Pillow takes a file that it could write only in part, as the last blocks
-    of a disk allow, for a whole one.
+    It is encoded in memory: Pillow takes a file that it could write only in part, as
+    the last blocks of a disk allow, for a whole one.
 
     Args:
         picture: to be written.

@@ -1,1 +1,4 @@
-"""The photo library: region vectors of many photos in LanceDB, found again by words or by an example."""
+"""The photo library: region vectors of many photos in LanceDB.
+
+Found again by words or by an example.
+"""

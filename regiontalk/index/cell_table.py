@@ -1,10 +1,11 @@
 """The cells of a large library (`cells`), in a table of their own beside the photos.
 
-A row is one photo's content: the first 8 bytes of its hash and the cells of its regions. Photos with
-the same content have the same regions, so that the rows stay true whatever happens to the table of
-photos: it may be compacted, restored or made anew. A photo without a row here is one that was added
-since: it is searched by its sketches until the next `CellTable.update`. The centers of the cells are
-rows too, so that one commit changes both.
+A row is one photo's content: the first 8 bytes of its hash and the cells of its
+regions. Photos with the same content have the same regions, so that the rows stay true
+whatever happens to the table of photos: it may be compacted, restored or made anew. A
+photo without a row here is one that was added since: it is searched by its sketches
+until the next `CellTable.update`. The centers of the cells are rows too, so that one
+commit changes both.
 
     key      uint64, of the content; of a center its number
     codes    N x uint16, the cells of a photo's regions; null for a center

@@ -1,11 +1,12 @@
-"""Which photos of a large library may answer a query, without a look at all of them: cells of regions.
+"""Which photos of a large library may answer a query, by cells of regions.
 
-The sketches of regions (`projections`) are clustered in two levels, b groups of b cells, C = b^2.
-A photo is the cells of its regions, two bytes each. A query compares its words with the centers of
-the cells alone; for each word the best cells are opened until they hold `POSTINGS` regions, and a
-photo's score is eq. 8 of [1] over the centers of its opened cells. A word costs C products and
-`POSTINGS` steps however many photos there are, and one addition for each photo.
-As in PLAID (Santhanam et al., 2022) this is the first of three stages: the best photos are then
+Without a look at all of them. The sketches of regions (`projections`) are clustered in
+two levels, b groups of b cells, C = b^2. A photo is the cells of its regions, two bytes
+each. A query compares its words with the centers of the cells alone; for each word the
+best cells are opened until they hold `POSTINGS` regions, and a photo's score is eq. 8
+of [1] over the centers of its opened cells. A word costs C products and `POSTINGS`
+steps however many photos there are, and one addition for each photo. As in PLAID
+(Santhanam et al., 2022) this is the first of three stages: the best photos are then
 compared by their sketches, and the best of those exactly.
 
 B pictures, N regions, T words, S coordinates of a sketch.
@@ -131,7 +132,10 @@ class Cells:
         return largest(scores, count)
 
     def _word_scores(self, products: FloatArray, postings: int) -> FloatArray:
-        """The best opened cell's product for each photo (P,); the least of them where none is opened."""
+        """The best opened cell's product for each photo (P,).
+
+        The least of them where none is opened.
+        """
         lengths = np.diff(self._bounds)
         # four times the cells that the regions fill on average are enough, and all are not sorted
         limit = min(
@@ -150,7 +154,10 @@ class Cells:
 
 
 def _kmeans(sketches: Bytes, count: int, random: np.random.Generator) -> FloatArray:
-    """Centers (count, S) of sketches (M, S); an empty cell keeps its center, which a sketch gave it."""
+    """Centers (count, S) of sketches (M, S).
+
+    An empty cell keeps its center, which a sketch gave it.
+    """
     if not len(sketches):
         return np.zeros((count, sketches.shape[1]), dtype=np.float32)
     first = random.choice(len(sketches), count, replace=len(sketches) < count)

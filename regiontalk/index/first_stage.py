@@ -1,8 +1,9 @@
-"""Which rows of a library may answer a query: by the sketches of all, or by cells where there are many.
+"""Which rows of a library may answer a query.
 
-A small library's sketches stand in memory. A large one has only the cells of its photos there
-(`cells`): they name a shortlist of rows, whose sketches are fetched and compared; photos that have no
-cells yet are compared by their sketches as well.
+By the sketches of all, or by cells where there are many. A small library's sketches
+stand in memory. A large one has only the cells of its photos there (`cells`): they name
+a shortlist of rows, whose sketches are fetched and compared; photos that have no cells
+yet are compared by their sketches as well.
 """
 
 from __future__ import annotations

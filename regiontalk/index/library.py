@@ -65,7 +65,10 @@ class Added:
 
 
 class PhotoIndex:
-    """An open library. One process at a time writes to a local one; any number may search meanwhile."""
+    """An open library. One process at a time writes to a local one.
+
+    Any number may search meanwhile.
+    """
 
     def __init__(self, store: Store) -> None:
         """Take an open table (`open` and `open_or_create` find one)."""
@@ -249,7 +252,9 @@ class PhotoIndex:
         return self._store.writing()
 
     def remove(self, paths: Sequence[str | Path]) -> int:
-        """Forget photos, or all photos below folders; the files stay. Returns how many photos were forgotten.
+        """Forget photos, or all photos below folders; the files stay.
+
+        Returns how many photos were forgotten.
 
         Raises:
             ValueError: a path names no photo of the library; nothing is removed then.
@@ -260,7 +265,8 @@ class PhotoIndex:
             for path, condition in zip(paths, wanted, strict=True):
                 if not self._store.count(condition):
                     raise ValueError(
-                        f"{path}: expected a photo or a folder of the library, got one that is not in it"
+                        f"{path}: expected a photo or a folder of the library, got one "
+                        "that is not in it"
                     )
             return sum(self._store.delete(condition) for condition in wanted)
 
@@ -297,7 +303,9 @@ class PhotoIndex:
         after: date | datetime | None = None,
         before: date | datetime | None = None,
     ) -> list[Hit]:
-        """The ``k`` photos that answer best, best first; every hit says which region answers which word.
+        """The ``k`` photos that answer best, best first.
+
+        Every hit says which region answers which word.
 
         Args:
             captioner: the model that made the library.
@@ -329,7 +337,10 @@ class PhotoIndex:
 def _changed(
     paths: Sequence[str], known: Mapping[str, Stamp], captioner: RegionCaptioner
 ) -> tuple[list[PhotoFile], Added]:
-    """The files of a batch that the library does not hold as they are, decoded, and the report of all."""
+    """The files of a batch that the library does not hold as they are, decoded.
+
+    And the report of all.
+    """
 
     def look(path: str) -> PhotoFile | str | None:
         """The decoded file, why it cannot be used, or None where it is unchanged."""

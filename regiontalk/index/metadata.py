@@ -36,8 +36,9 @@ class About:
         """
         if not model.config.aligner.normalise:
             raise ValueError(
-                f"index: {model.config.name!r} cannot be indexed: regions are compared by cosine, and this model's "
-                "vectors carry meaning in their length; use a model trained with aligner.normalise = true, such as mini"
+                f"index: {model.config.name!r} cannot be indexed: regions are compared "
+                "by cosine, and this model's vectors carry meaning in their length; "
+                "use a model trained with aligner.normalise = true, such as mini"
             )
         if regions < 0:
             raise ValueError(f"regions: expected 0 or more, got {regions}")

@@ -1,10 +1,12 @@
-"""Which photos of a library may answer a query: every region in 96 bytes, and all photos compared at once.
+"""Which photos of a library may answer a query.
 
-A region vector is v = W_m f + b_m (eq. 1 of [1]), so regions differ most along the first left
-singular vectors of [W_m b_m]. A sketch keeps a vector's coordinates along those, a byte each; eq. 8
-over sketches is one short product a region and word, which takes a hundred thousand photos in about
-a third of a second of one core. Its order is only that of candidates. The basis follows from the
-model alone, so it is the same on every machine and for every photo.
+Every region in 96 bytes, and all photos compared at once. A region vector is v = W_m f
++ b_m (eq. 1 of [1]), so regions differ most along the first left singular vectors of
+[W_m b_m]. A sketch keeps a vector's coordinates along those, a byte each; eq. 8 over
+sketches is one short product a region and word, which takes a hundred thousand photos
+in about a third of a second of one core. Its order is only that of candidates. The
+basis follows from the model alone, so it is the same on every machine and for every
+photo.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ Bytes = NDArray[np.int8]
 
 
 def sketch_basis(model: Predictor) -> FloatArray:
-    """The directions (D, S) along which the regions of a model differ most, S = 96 or D where that is less."""
+    """The directions (D, S) along which the regions of a model differ most.
+
+    S is 96, or D where that is less.
+    """
     weight, bias = (
         model.tensor(f"aligner.regions.project.{name}") for name in ("weight", "bias")
     )
@@ -89,6 +94,9 @@ class Sketches:
 
 
 def largest(scores: FloatArray, count: int) -> NDArray[np.int64]:
-    """The places of the ``count`` largest scores of (P,), the largest first; P is at least ``count``."""
+    """The rows of the ``count`` largest scores of (P,), the largest first.
+
+    P is at least ``count``.
+    """
     places = np.argpartition(-scores, count - 1)[:count]
     return places[np.argsort(-scores[places], kind="stable")]

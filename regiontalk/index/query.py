@@ -115,7 +115,8 @@ def read_query(
         )
     if boxes_xyxy is not None and photo is None:
         raise ValueError(
-            "search: boxes belong to an example photo, got no photo; give one, or leave the boxes away"
+            "search: boxes belong to an example photo, got no photo; give one, or "
+            "leave the boxes away"
         )
     queries = []
     if text is not None:
@@ -167,7 +168,10 @@ def _of_photo(
 def _example_boxes(
     captioner: RegionCaptioner, features: PhotoFeatures, size_wh: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray]:
-    """Boxes that the model proposes in an example photo: of the network (1, N, 4) and of the photo (N, 4)."""
+    """Boxes that the model proposes in an example photo.
+
+    Of the network (1, N, 4) and of the photo (N, 4).
+    """
     boxes, scores = captioner.predictor.propose(features, EXAMPLE_REGIONS)
     photo_boxes = captioner.preprocessing.to_original(boxes[0], size_wh)
     is_region = visible(photo_boxes) & (scores[0] > 0)
@@ -241,9 +245,9 @@ def _hit(
 def _box_scores(
     query: Query, row: Row, products: FloatArray, width: int, prior_weight: float
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """The products (T, N) of words and regions with the regions' prior, and which words have a region (T,).
+    """The products (T, N) of words and regions with the regions' prior.
 
-    A word whose best choice is NULL has none.
+    And which words have a region (T,). A word whose best choice is NULL has none.
     """
     count = len(row.boxes_xyxy)
     prior = region_prior(query.vectors, row.scores, prior_weight, count + 1)
@@ -258,7 +262,10 @@ def _matches(
     box_scores: FloatArray,
     has_region: NDArray[np.bool_],
 ) -> tuple[PhraseMatch, ...]:
-    """The region of every vector of a query that has a name and a region; scores (T, N), mask (T,)."""
+    """The region of every vector of a query that has a name and a region.
+
+    Scores (T, N), mask (T,).
+    """
     matches = []
     for name, scores, matched in zip(
         query.names, box_scores, has_region.tolist(), strict=True

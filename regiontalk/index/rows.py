@@ -1,8 +1,8 @@
-"""From photo files to rows of the library's table: content hash, date, and what the model sees in them.
+"""From photo files to rows of the library's table.
 
-A row holds the unit vectors of the whole photo and of its regions (N, D), their boxes (N, 4) in
-pixels of the original, and for each region its objectness, its caption and the caption's
-confidence.
+Content hash, date, and what the model sees in them. A row holds the unit vectors of the
+whole photo and of its regions (N, D), their boxes (N, 4) in pixels of the original, and
+for each region its objectness, its caption and the caption's confidence.
 """
 
 from __future__ import annotations
@@ -160,7 +160,10 @@ def _row(
     quality: FloatArray,
     captions: Sequence[RegionCaption],
 ) -> Row:
-    """The row of a photo with the vectors (M, D), boxes (M, 4) and quality (M,) of its places; 0 is an empty one."""
+    """The row of a photo with vectors (M, D), boxes (M, 4) and quality (M,).
+
+    A quality of 0 is an empty place.
+    """
     is_region = quality > 0
     wordless = int(is_region.sum()) - len(captions)
     confidences = [caption.confidence for caption in captions] + [0.0] * wordless

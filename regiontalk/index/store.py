@@ -30,7 +30,8 @@ from regiontalk.index.table import Candidates, layout, to_arrow
 from regiontalk.records import FloatArray
 
 TABLE = "photos"
-FRESH = 0.5  # seconds for which a search takes the table as it was; LanceDB's own readers do the same
+# seconds for which a search takes the table as it was; LanceDB's own readers do the same
+FRESH = 0.5
 CANDIDATES = 100  # photos that are ranked exactly, at least; 10 for each that is wanted
 
 
@@ -108,7 +109,8 @@ class Store:
         store = cls._find(uri, storage)
         if store is None:
             raise ValueError(
-                f"{uri}: no photo index is here; make one with: regiontalk index add FOLDER --index {uri}"
+                f"{uri}: no photo index is here; make one with: regiontalk index add "
+                f"FOLDER --index {uri}"
             )
         return store
 
@@ -293,7 +295,10 @@ class Store:
         return Candidates(vector_rows, fetch)
 
     def _read(self) -> tuple[Any, FirstStage]:
-        """The table at its present version, which stays the same under the reader, and its first stage."""
+        """The table at its present version, and its first stage.
+
+        The version stays the same under the reader.
+        """
         # asking for the version costs as much as reading the words
         now = time.monotonic()
         if self._reader is not None and now - self._looked < FRESH:
@@ -322,7 +327,8 @@ class Store:
         except LibraryError:
             if local_folder(self.uri) is not None:
                 raise
-            # in an object store another writer may do the same at once; without cells a search is only slower
+            # in an object store another writer may do the same at once; without cells a
+            # search is only slower
 
     def info(self) -> dict[str, Any]:
         """Plain values for people and JSON."""
@@ -371,9 +377,10 @@ def rebuild_command(uri: str) -> str:
 
 @contextmanager
 def writing(uri: str) -> Iterator[None]:
-    """The right to write to a local library; an object store has LanceDB's own rules of commit alone.
+    """The right to write to a local library.
 
-    The lock goes with the process, however that ends.
+    An object store has LanceDB's own rules of commit alone. The lock goes with the
+    process, however that ends.
 
     Raises:
         BlockingIOError: another process has it.
@@ -391,7 +398,8 @@ def writing(uri: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise BlockingIOError(
-            f"{uri}: another process is writing to this photo index; wait until it is done (searching works meanwhile)"
+            f"{uri}: another process is writing to this photo index; wait until it is "
+            "done (searching works meanwhile)"
         ) from None
     try:
         yield
@@ -435,7 +443,8 @@ def _told(uri: str) -> Iterator[None]:
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         why = " ".join(str(error).split())[:300]
         raise LibraryError(
-            f"{uri}: the photo index cannot be read or written ({why}); where it is damaged, {_again(uri)}"
+            f"{uri}: the photo index cannot be read or written ({why}); where it is "
+            f"damaged, {_again(uri)}"
         ) from error
 
 
@@ -449,7 +458,8 @@ def _read_about(uri: str, values: bytes | None) -> About:
         about = About(**json.loads(values or b"{}"))
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{uri}: holds a table {TABLE!r} that is no photo index; choose another place, or {_again(uri)}"
+            f"{uri}: holds a table {TABLE!r} that is no photo index; choose another "
+            f"place, or {_again(uri)}"
         ) from error
     if about.format != FORMAT:
         raise ValueError(

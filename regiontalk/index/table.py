@@ -100,7 +100,10 @@ def _sketch(row: Row, about: About, basis: FloatArray) -> Bytes:
 
 
 def filled(sketches: Bytes, count: int) -> Bytes:
-    """Sketches (N, S) with the first again in the places (count, S) that are left, which no maximum notices."""
+    """Sketches (N, S) with the first again in the (count, S) that are left.
+
+    No maximum notices the copies.
+    """
     return sketches[np.where(np.arange(count) < len(sketches), np.arange(count), 0)]
 
 

@@ -1,7 +1,8 @@
-"""Corpus BLEU-1..4 as coco-caption computes it (Papineni et al., ACL 2002, closest reference length).
+"""Corpus BLEU-1..4 as coco-caption computes it.
 
-A candidate and its references become ten whole numbers (`bleu_statistics`); BLEU of any set of
-candidates is a function of their sum (`corpus_bleu`), which is what makes a bootstrap of it cheap.
+Papineni et al., ACL 2002, closest reference length. A candidate and its references
+become ten whole numbers (`bleu_statistics`); BLEU of any set of candidates is a
+function of their sum (`corpus_bleu`), which is what makes a bootstrap of it cheap.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ def _clipped(
 def _closest_lengths(
     lengths: IntArray, reference_lengths: IntArray, photo: IntArray
 ) -> IntArray:
-    """(C,) length of the reference closest to each candidate's, the shorter of two equally close."""
+    """(C,) length of the reference closest to each candidate's.
+
+    The shorter of two equally close.
+    """
     distances = np.abs(reference_lengths - lengths[photo])
     order = np.lexsort((reference_lengths, distances, photo))
     first = np.flatnonzero(np.diff(photo[order], prepend=-1))

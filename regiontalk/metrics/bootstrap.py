@@ -68,7 +68,8 @@ def bootstrap_interval(
     """
     if photos < 1 or resamples < 1 or not 0.0 < level < 1.0:
         raise ValueError(
-            f"bootstrap: expected at least one photo and one draw and 0 < level < 1, got {photos}, {resamples}, {level}"
+            "bootstrap: expected at least one photo and one draw and 0 < level < 1, "
+            f"got {photos}, {resamples}, {level}"
         )
     generator = np.random.default_rng(seed)
     draws = [statistic(generator.integers(0, photos, photos)) for _ in range(resamples)]
@@ -78,7 +79,10 @@ def bootstrap_interval(
 def interval(
     value: float, draws: NDArray[np.float64], level: float = LEVEL
 ) -> Interval:
-    """The figure with the middle ``level`` of its draws (resamples,); draws that are not a number are left out."""
+    """The figure with the middle ``level`` of its draws (resamples,).
+
+    Draws that are not a number are left out.
+    """
     usable = draws[np.isfinite(draws)]
     if not len(usable):
         return Interval(float(value), float("nan"), float("nan"))
@@ -132,7 +136,8 @@ def _checked(statistics: NDArray[Any], resamples: int) -> FloatArray:
         )
     if not np.isfinite(rows).all():
         raise ValueError(
-            "bootstrap: expected finite statistics, got nan or inf; leave such rows out and say how many"
+            "bootstrap: expected finite statistics, got nan or inf; leave such rows "
+            "out and say how many"
         )
     if resamples < 1:
         raise ValueError(f"bootstrap: expected at least one draw, got {resamples}")
@@ -175,7 +180,8 @@ def bootstrap_shares(
     table = np.asarray(outcomes, dtype=np.float64)
     if table.ndim != 2 or not len(table) or len(photos) != len(table):
         raise ValueError(
-            f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} and {len(photos)}"
+            f"shares: expected (P, K) outcomes and P photos, P >= 1, got {table.shape} "
+            f"and {len(photos)}"
         )
     rows, photo_count = number_names(photos)
     # the last column counts the things

@@ -1,7 +1,8 @@
 """Confidence: does 0.8 mean correct eight times in ten.
 
-Enter: confidences (P,) in 0..1 and whether each answer was correct (P,). Leave: reliability bins, the
-expected calibration error (Guo et al., 2017) and the Brier score, with intervals over photos.
+Enter: confidences (P,) in 0..1 and whether each answer was correct (P,). Leave:
+reliability bins, the expected calibration error (Guo et al., 2017) and the Brier score,
+with intervals over photos.
 """
 
 from __future__ import annotations
@@ -135,7 +136,10 @@ class _Gaps(NamedTuple):
         return interval(error, np.maximum(errors + error - errors.mean(), 0.0))
 
     def error_of(self, drawn: NDArray[np.int64]) -> float:
-        """The error of drawn photos, repeats and all: sum over bins of abs(sum of gaps) / answers."""
+        """The error of drawn photos, repeats and all.
+
+        Sum over bins of abs(sum of gaps) / answers.
+        """
         times = np.bincount(drawn, minlength=self.photos)[self.photo]
         sums = np.bincount(
             self.bin_rows, weights=times * self.gaps, minlength=self.bins
@@ -150,11 +154,13 @@ def _checked(confidences: Any, is_correct: Any, bins: int) -> tuple[Array, Array
     is_row = values.ndim == 1 and values.shape == truth.shape and len(values) > 0
     if not is_row or not np.isfinite(values).all():
         raise ValueError(
-            f"calibration: expected finite scores (P,) and right (P,), P >= 1, got {values.shape} and {truth.shape}"
+            "calibration: expected finite scores (P,) and right (P,), P >= 1, got "
+            f"{values.shape} and {truth.shape}"
         )
     if values.min() < 0 or values.max() > 1 or bins < 1:
         raise ValueError(
-            f"confidences: expected 0..1 and bins >= 1, got {values.min():g}..{values.max():g}, {bins} bins"
+            "confidences: expected 0..1 and bins >= 1, got "
+            f"{values.min():g}..{values.max():g}, {bins} bins"
         )
     return values, truth
 

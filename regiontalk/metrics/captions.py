@@ -1,10 +1,12 @@
-"""The field's caption table in one call: BLEU-1..4, ROUGE-L, CIDEr-D, METEOR, SPICE, variety, and what was wrong.
+"""The field's caption table in one call.
 
-`score_captions` takes plain predictions and references, pairs them by id (`pairing`), cuts them
-with `ptb_tokenize` and hands the tokens to one file a metric (`bleu`, `rouge`, `cider`, `meteor`,
-`diversity`). A metric that cannot run is None and its reason is given. Figures come with bootstrap
-95 % intervals over photos; those of CIDEr-D hold the document frequencies of the whole set fixed;
-of variety see `diversity.diversity_intervals`.
+BLEU-1..4, ROUGE-L, CIDEr-D, METEOR, SPICE, variety, and what was wrong.
+`score_captions` takes plain predictions and references, pairs them by id (`pairing`),
+cuts them with `ptb_tokenize` and hands the tokens to one file a metric (`bleu`,
+`rouge`, `cider`, `meteor`, `diversity`). A metric that cannot run is None and its
+reason is given. Figures come with bootstrap 95 % intervals over photos; those of
+CIDEr-D hold the document frequencies of the whole set fixed; of variety see
+`diversity.diversity_intervals`.
 """
 
 from __future__ import annotations

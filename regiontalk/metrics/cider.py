@@ -123,7 +123,10 @@ def _cosine(
     sentences: int,
     rarity: FloatArray | None = None,
 ) -> FloatArray:
-    """(R,) clipped similarity of each reference to its photo's candidate for one order of n-gram."""
+    """(R,) clipped similarity of each reference to its photo's candidate.
+
+    For one order of n-gram.
+    """
     is_candidate = rows.sentence < count
     reference = rows.sentence[~is_candidate] - count
     if rarity is None:
@@ -144,7 +147,10 @@ def _cosine(
 def _clipped_products(
     rows: Counts, weights: FloatArray, is_candidate: NDArray[np.bool_], photo: IntArray
 ) -> FloatArray:
-    """For each n-gram of a reference its weight times the candidate's, at most its own; ``photo`` is that of each."""
+    """For each n-gram of a reference its weight times the candidate's, at most its own.
+
+    ``photo`` is that of each.
+    """
     reference_weights = weights[~is_candidate]
     if not is_candidate.any():
         return np.zeros(len(reference_weights))

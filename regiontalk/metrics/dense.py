@@ -1,15 +1,17 @@
-"""Dense captioning: mean average precision over 30 pairs of IoU and METEOR thresholds ([5], docs/protocols.md).
+"""Dense captioning: mean average precision over 30 pairs of thresholds ([5]).
 
-Enter: one `DensePhoto` a photo (described boxes with scores, true boxes with their captions) and
-METEOR as a function. Leave: the mean of 30 average precisions, each of them, and a report on boxes
-that look misread (`sanity.py`).
+IoU and METEOR; see docs/protocols.md. Enter: one `DensePhoto` a photo (described boxes
+with scores, true boxes with their captions) and METEOR as a function. Leave: the mean
+of 30 average precisions, each of them, and a report on boxes that look misread
+(`sanity.py`).
 
-The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into their mean box
-and share their captions as references; the photo's detections, by falling score, each go to the true box of highest
-IoU, which only the first to come may keep; a detection is right where it kept its truth, overlaps
-it enough and METEOR is strictly above the threshold; all photos' detections are then ranked
-together. IoU knows no scale, so pictures need not be scaled to 720 pixels first; boxes must only be
-in pixels of the same picture as the truths.
+The protocol, step by step: true boxes of one photo with IoU >= 0.7 are merged into
+their mean box and share their captions as references; the photo's detections, by
+falling score, each go to the true box of highest IoU, which only the first to come may
+keep; a detection is right where it kept its truth, overlaps it enough and METEOR is
+strictly above the threshold; all photos' detections are then ranked together. IoU knows
+no scale, so pictures need not be scaled to 720 pixels first; boxes must only be in
+pixels of the same picture as the truths.
 """
 
 from __future__ import annotations
@@ -188,7 +190,8 @@ def _rank_true_boxes(photos: Sequence[DensePhoto], meteor: Meteor) -> Ranking:
     ranking = rank_detections(photos, meteor)
     if not ranking.positives.sum():
         raise ValueError(
-            f"dense: expected a photo with a true box, got none in {len(photos)}; check the annotations"
+            f"dense: expected a photo with a true box, got none in {len(photos)}; "
+            "check the annotations"
         )
     return ranking
 
@@ -215,10 +218,10 @@ def _drawn_precisions(
 def merge_truths(
     boxes_xyxy: FloatArray, captions: Sequence[str], threshold: float = MERGE_IOU
 ) -> tuple[FloatArray, list[tuple[str, ...]]]:
-    """True boxes that lie on one another made one: the mean box, with all their captions as references.
+    """True boxes that lie on one another, merged.
 
-    Over and over, the box with the most neighbours at IoU >= threshold (ties: the first) takes them
-    with it.
+    The mean box, with all their captions as references. Over and over, the box with the
+    most neighbours at IoU >= threshold (ties: the first) takes them with it.
 
     Args:
         boxes_xyxy: (M, 4).
@@ -320,7 +323,10 @@ def _match_photo(photo: DensePhoto, meteor: Meteor) -> _PhotoMatches:
 def correct_detections(
     ranking: Ranking, thresholds: Sequence[tuple[float, float]]
 ) -> NDArray[np.bool_]:
-    """Which detections are correct at each (smallest IoU, METEOR to be strictly above): (K, N) for K pairs."""
+    """Which detections are correct at each (smallest IoU, METEOR to be strictly above).
+
+    (K, N) for K pairs.
+    """
     is_correct = np.zeros((len(thresholds), len(ranking.photo)), dtype=np.bool_)
     for row, (min_iou, meteor) in enumerate(thresholds):
         is_correct[row] = (ranking.overlap >= np.float32(min_iou)) & (
@@ -359,10 +365,10 @@ def average_precisions(
 
 
 def _recall_columns(hits: NDArray[np.int64], positives: int) -> NDArray[np.int64]:
-    """The first columns (K, 101) of hits (K, P) where recall is 0, 0.01 ... 1 or beyond; P where it never is.
+    """The first columns (K, 101) of hits (K, P) where recall is 0, 0.01 ... 1 or beyond.
 
-    Recall >= k / 100 is asked as 100 hits >= k positives, in whole numbers. Each row is moved beyond
-    the one before, so that one search serves all.
+    P where it never is. Recall >= k / 100 is asked as 100 hits >= k positives, in whole
+    numbers. Each row is moved beyond the one before, so that one search serves all.
     """
     rows = np.arange(len(hits))[:, None]
     shifts = rows * (100 * positives + 1)

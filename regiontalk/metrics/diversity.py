@@ -55,8 +55,9 @@ def measure_diversity(
 ) -> Diversity:
     """Measure captions given as tokens, training sentences cut by the same tokeniser.
 
-    >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a dog a cat: 3 distinct of 4
-    Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3, mean_length=2.0, distinct_captions=1.0, in_training=0.5)
+    >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a
+    dog a cat: 3 distinct of 4 Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3,
+    mean_length=2.0, distinct_captions=1.0, in_training=0.5)
     """
     worded = [tuple(caption) for caption in captions if len(caption)]
     in_training = None
@@ -81,11 +82,13 @@ def diversity_intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval | None]:
-    """Variety with intervals over photos: "distinct-1", "distinct-2", "vocabulary", "mean length", "in training".
+    """Variety with intervals over photos.
 
-    A draw repeats some captions and so holds fewer distinct words than the captions as they are. Of
-    the first three the draws are therefore moved by that shortfall (their mean less the figure):
-    the interval says how far the figure spreads, around the figure.
+    The figures are "distinct-1", "distinct-2", "vocabulary", "mean length", "in
+    training". A draw repeats some captions and so holds fewer distinct words than the
+    captions as they are. Of the first three the draws are therefore moved by that
+    shortfall (their mean less the figure): the interval says how far the figure
+    spreads, around the figure.
 
     Args:
         captions: C captions as tokens.
@@ -127,7 +130,10 @@ def _drawn_types(
     resamples: int,
     seed: int,
 ) -> tuple[Interval | None, Interval | None]:
-    """Distinct n-grams over n-grams, and distinct n-grams, with intervals; ``photo`` (C,) is the photo's number."""
+    """Distinct n-grams over n-grams, and distinct n-grams, with intervals.
+
+    ``photo`` (C,) is the photo's number.
+    """
     grams: list[tuple[str, ...]] = []
     gram_counts = []
     for words in captions:

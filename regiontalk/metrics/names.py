@@ -6,8 +6,8 @@ A region *meets* an object where their IoU is 0.5 or more. Over all photos:
 - *precision*: of the regions with words that meet an object, the share whose words name one that
   they meet. A region that meets none is not judged: people do not annotate everything;
 - *precision anywhere*: of all regions whose words name a class, the share that show one of it, on
-  whatever box (`judge_name`): people do annotate every object of their classes, so the word is wrong
-  elsewhere;
+  whatever box (`judge_name`): people do annotate every object of their classes, so the
+  word is wrong elsewhere;
 - *coverage*: of the objects over 1 % of their photo, the share that some region with words meets
   and names.
 
@@ -179,7 +179,8 @@ def judge_regions(
     unknown = sorted(set(photo.classes) - set(class_words))
     if unknown:
         raise ValueError(
-            f"class words: expected words for {unknown[0]!r}, got none; add it to the file, such as "
+            f"class words: expected words for {unknown[0]!r}, got none; add it to the "
+            "file, such as "
             f'{{"{unknown[0]}": ["{unknown[0]}"]}}'
         )
     regions = np.asarray(photo.boxes_xyxy, np.float32).reshape(-1, 4)
@@ -203,12 +204,14 @@ def judge_name(
     objects_xyxy: FloatArray,
     class_words: ClassWords,
 ) -> bool | None:
-    """Whether words are true of a box (4,) in a photo whose objects (G, 4) of all classes are annotated.
+    """Whether words are true of a box (4,) in a photo.
 
-    They are where an object of a class that they name meets the box, or holds `INSIDE` of it: a part
-    of a thing may have the thing's name. They are not where there is no such object, or where they
-    name no class and the box meets an object. Undecided (None) is all between: an object of the class
-    that overlaps the box a little, or words of no class on a box that meets nothing.
+    The photo's objects (G, 4) of all classes are annotated. They are where an object of
+    a class that they name meets the box, or holds `INSIDE` of it: a part of a thing may
+    have the thing's name. They are not where there is no such object, or where they
+    name no class and the box meets an object. Undecided (None) is all between: an
+    object of the class that overlaps the box a little, or words of no class on a box
+    that meets nothing.
 
     Args:
         text: the words; "" is undecided.
@@ -268,7 +271,10 @@ def _classes_of(name: str, class_words: ClassWords) -> frozenset[str]:
 
 
 class _Counts(NamedTuple):
-    """Photos, regions with words; judged and correct; naming a class and true; large objects and named."""
+    """Counts: photos, regions with words, judged and correct ones, and of names.
+
+    Of the latter those naming a class and true, and those large and named.
+    """
 
     photos: Any
     worded: Any

@@ -97,7 +97,10 @@ def _count(sentence: IntArray, gram: IntArray, words: IntArray) -> Counts:
 
 
 def flatten(references: Sequence[Sequence[Tokens]]) -> tuple[list[Tokens], IntArray]:
-    """All references in one list, and the photo (row of ``references``) that each belongs to, (R,)."""
+    """All references in one list, and the photo that each belongs to, (R,).
+
+    The photo is a row of ``references``.
+    """
     group_sizes = [len(group) for group in references]
     photo = np.repeat(np.arange(len(references)), group_sizes).astype(np.int64)
     return list(chain.from_iterable(references)), photo
@@ -137,7 +140,8 @@ def require_pairs(
     """
     if len(candidates) != len(references):
         raise ValueError(
-            f"references: expected one group a candidate, {len(candidates)}, got {len(references)}; pair them by id"
+            f"references: expected one group a candidate, {len(candidates)}, got "
+            f"{len(references)}; pair them by id"
         )
     empty = [row for row, group in enumerate(references) if not len(group)]
     if empty:
@@ -146,5 +150,6 @@ def require_pairs(
         )
     if candidates and isinstance(candidates[0], str):
         raise ValueError(
-            "candidates: expected lists of tokens, got a string; use ptb_tokenize or str.split first"
+            "candidates: expected lists of tokens, got a string; use ptb_tokenize or "
+            "str.split first"
         )

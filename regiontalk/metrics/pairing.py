@@ -91,8 +91,9 @@ def pair(
     ids = [name for name, group in groups.items() if group]
     if not any(name in captions for name in ids):
         raise ValueError(
-            f"captions: expected predictions for the ids of the references (such as {_names(ids[:2])}), "
-            f"got {len(captions)} for others (such as {_names(list(captions)[:2])}); are both of one data set and type?"
+            "captions: expected predictions for the ids of the references (such as "
+            f"{_names(ids[:2])}), got {len(captions)} for others (such as "
+            f"{_names(list(captions)[:2])}); are both of one data set and type?"
         )
     candidates = {name: cut(captions.get(name, "")) for name in ids}
     problems = [
@@ -115,7 +116,8 @@ def _cut_references(
     for name, sentences in references.items():
         if isinstance(sentences, str):
             raise ValueError(
-                f"references[{name!r}]: expected a list of sentences, got a string; write [sentence]"
+                f"references[{name!r}]: expected a list of sentences, got a string; "
+                "write [sentence]"
             )
         groups[name] = tuple(tokens for tokens in map(cut, sentences) if tokens)
     return groups

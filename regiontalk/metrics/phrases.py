@@ -1,10 +1,12 @@
-"""Phrase localisation on Flickr30k Entities: is the phrase's thing where the model points (docs/protocols.md, [4])?
+"""Phrase localisation on Flickr30k Entities.
 
-Enter: one `PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in
-pixels of one image. Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that papers mix: *any
-box* (one true box is hit) and *merged box* (the union of the true boxes is hit); the pointing game;
-the same figures by phrase type; what constant boxes score; and what a perfect ranking of the same
-candidates would score. Every mention of a phrase counts once.
+Is the phrase's thing where the model points (docs/protocols.md, [4])? Enter: one
+`PhraseAnswer` a phrase, candidate boxes ranked best first beside the true boxes, in
+pixels of one image. Leave: recall at 1, 5 and 10 at IoU 0.5, by two protocols that
+papers mix: *any box* (one true box is hit) and *merged box* (the union of the true
+boxes is hit); the pointing game; the same figures by phrase type; what constant boxes
+score; and what a perfect ranking of the same candidates would score. Every mention of a
+phrase counts once.
 """
 
 from __future__ import annotations
@@ -194,7 +196,10 @@ def hits(answer: PhraseAnswer, threshold: float = 0.5) -> NDArray[np.bool_]:
 
 
 def first_ranks(answer: PhraseAnswer, threshold: float = 0.5) -> tuple[int, int]:
-    """Rank from 1 of the first correct candidate of a phrase with a true box: any box, merged; huge where none is."""
+    """Rank from 1 of the first correct candidate of a phrase with a true box.
+
+    Any box, merged; huge where none is.
+    """
     truths, boxes = answer.truths_xyxy, answer.candidates_xyxy
     if not len(boxes):
         return _NEVER, _NEVER
@@ -226,7 +231,8 @@ def ranked(boxes_xyxy: FloatArray, scores: Sequence[float] | FloatArray) -> Floa
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (len(boxes_xyxy),) or not np.isfinite(values).all():
         raise ValueError(
-            f"scores: expected ({len(boxes_xyxy)},) finite numbers, one a box, got shape {values.shape}"
+            f"scores: expected ({len(boxes_xyxy)},) finite numbers, one a box, got "
+            f"shape {values.shape}"
         )
     return boxes_xyxy[np.argsort(-values, kind="stable")]
 

@@ -1,9 +1,11 @@
-"""Recall of true boxes by proposals: of the things in a photo, how many does some box among the first N cover?
+"""Recall of true boxes by proposals.
 
-Enter: one `PhotoProposals` a photo, its proposals best first beside its true boxes, pixels of one
-image, xyxy. Leave: recall for each number of proposals and each IoU threshold, and average recall
-(the mean over the ten thresholds 0.5, 0.55 ... 0.95 of COCO). The same proposal may cover several
-true boxes: this is the ceiling of what can be described, not a matching.
+Of the things in a photo, how many does some box among the first N cover? Enter: one
+`PhotoProposals` a photo, its proposals best first beside its true boxes, pixels of one
+image, xyxy. Leave: recall for each number of proposals and each IoU threshold, and
+average recall (the mean over the ten thresholds 0.5, 0.55 ... 0.95 of COCO). The same
+proposal may cover several true boxes: this is the ceiling of what can be described, not
+a matching.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Retrieval both ways: recall at 1, 5 and 10, median and mean rank, exact and in blocks (docs/protocols.md).
+"""Retrieval both ways.
 
-Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that makes any
-block of it, and ``photo_of_sentence`` (C,), the row of the photo that each sentence describes. Leave: ranks from 1
-and their figures. Ties are broken by row number, the lower first: a model that gives every pair one
-score earns chance, never all hits. Memory is one block and a few vectors, whatever N and C are.
+Recall at 1, 5 and 10, median and mean rank, exact and in blocks (docs/protocols.md).
+Enter: scores of N photos against C sentences, as a matrix (N, C) or as a callable that
+makes any block of it, and ``photo_of_sentence`` (C,), the row of the photo that each
+sentence describes. Leave: ranks from 1 and their figures. Ties are broken by row
+number, the lower first: a model that gives every pair one score earns chance, never all
+hits. Memory is one block and a few vectors, whatever N and C are.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def retrieval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> RetrievalReport:
-    """All retrieval figures: over everything, or the mean over folds (docs/protocols.md: 1K, 5 folds of 1K, 5K).
+    """All retrieval figures, over everything or as the mean over folds.
+
+    See docs/protocols.md: 1K, 5 folds of 1K, 5K.
 
     Args:
         scores: as `ranks` takes them.
@@ -177,7 +181,10 @@ def _true_scores(
     owner: IntArray,
     count: int,
 ) -> tuple[_TrueScores, dict[int, ScoreArray]]:
-    """The scores of true pairs, and by their numbers the blocks that hold some, as many as `KEPT_BYTES` allow."""
+    """The scores of true pairs, and by their numbers the blocks that hold some.
+
+    As many blocks as `KEPT_BYTES` allow.
+    """
     truths = _TrueScores(
         best=np.full(count, -np.inf),
         best_sentence=np.full(count, len(owner), dtype=np.int64),
@@ -212,12 +219,14 @@ def _photo_count(
         count = photos
     if owner.ndim != 1 or not len(owner) or owner.min() < 0 or owner.max() >= count:
         raise ValueError(
-            f"photo_of_sentence: expected photo rows 0..{count - 1}, one a sentence, got {owner[:5]}..."
+            f"photo_of_sentence: expected photo rows 0..{count - 1}, one a sentence, "
+            f"got {owner[:5]}..."
         )
     missing = np.flatnonzero(np.bincount(owner, minlength=count) == 0)
     if len(missing):
         raise ValueError(
-            f"photo {missing[0]}: expected a true sentence, got none ({len(missing)} such); leave it out"
+            f"photo {missing[0]}: expected a true sentence, got none ({len(missing)} "
+            "such); leave it out"
         )
     return count
 
@@ -254,7 +263,10 @@ def _tiles(
 
 
 def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArray:
-    """One block, refused where its shape is wrong or a score is not finite (NaN would rank first for free)."""
+    """One block, refused where its shape is wrong or a score is not finite.
+
+    NaN would rank first for free.
+    """
     tile = np.asarray(make(rows, columns))
     if tile.shape != (len(rows), len(columns)):
         raise ValueError(
@@ -270,7 +282,10 @@ def _checked_block(make: Blocks, rows: IntArray, columns: IntArray) -> ScoreArra
 def _raise_best(
     truths: _TrueScores, rows: IntArray, columns: IntArray, masked: ScoreArray
 ) -> None:
-    """Take over, in place, each photo's best true sentence of one block; of equal ones the lower row number stays."""
+    """Take over, in place, each photo's best true sentence of one block.
+
+    Of equal ones the lower row number stays.
+    """
     # columns rise inside a photo: argmax takes the lower one
     position = masked.argmax(axis=1)
     scores = masked[np.arange(len(rows)), position]
@@ -282,7 +297,10 @@ def _raise_best(
 def _count_above(
     tile: ScoreArray, true: ScoreArray, is_earlier: NDArray[np.bool_], axis: int
 ) -> IntArray:
-    """How many items of a block (P, S) stand above the true one: a greater score, or the same and an earlier row."""
+    """How many items of a block (P, S) stand above the true one.
+
+    A greater score, or the same and an earlier row.
+    """
     is_above = (tile > true) | ((tile == true) & is_earlier)
     return np.asarray(is_above.sum(axis=axis))
 
@@ -294,7 +312,9 @@ def fold_ranks(
     *,
     photos: int | None = None,
 ) -> list[Ranks]:
-    """Ranks inside each run of ``fold`` consecutive photos and their own sentences; row numbers start anew in a fold.
+    """Ranks inside each run of ``fold`` consecutive photos and their own sentences.
+
+    Row numbers start anew in a fold.
 
     Raises:
         ValueError: as `ranks` does, or there is not one whole fold.
@@ -319,7 +339,10 @@ def in_fold(photo_of_sentence: IntArray, start: int, fold: int) -> IntArray:
 
 
 def _fold_blocks(make: Blocks, start: int, inside: IntArray) -> Blocks:
-    """Blocks of the photos from ``start`` on and of the sentences ``inside``, by their row numbers in the fold."""
+    """Blocks of the photos from ``start`` on and of the sentences ``inside``.
+
+    Both by their row numbers in the fold.
+    """
     return lambda rows, columns: make(rows + start, inside[columns])
 
 

@@ -1,7 +1,8 @@
-"""ROUGE-L as coco-caption computes it (Lin, 2004): the longest common subsequence with the best reference, beta = 1.2.
+"""ROUGE-L as coco-caption computes it (Lin, 2004).
 
-The subsequence is found with bit rows (Hyyro, 2004): one whole number holds a row of the textbook
-table, so a word costs four operations on it instead of one a cell.
+The longest common subsequence with the best reference, beta = 1.2. The subsequence is
+found with bit rows (Hyyro, 2004): one whole number holds a row of the textbook table,
+so a word costs four operations on it instead of one a cell.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Do boxes look as if they were read in the wrong way? A wrong convention gives a mAP of 0.0006 and no error.
+"""Do boxes look as if they were read in the wrong way?
 
-Enter: for each photo its size in pixels, the detections and the true boxes, as they came. Leave:
-how many detections cannot be boxes or leave the photo, and how well the truths are covered when the
-same four numbers are read otherwise: another convention (x, y, width, height; centre; rows first)
-or another image size (0..1, a network's square, a scaled long side). Where another reading covers the truths much
-better, the report says which.
+A wrong convention gives a mAP of 0.0006 and no error. Enter: for each photo its size in
+pixels, the detections and the true boxes, as they came. Leave: how many detections
+cannot be boxes or leave the photo, and how well the truths are covered when the same
+four numbers are read otherwise: another convention (x, y, width, height; centre; rows
+first) or another image size (0..1, a network's square, a scaled long side). Where
+another reading covers the truths much better, the report says which.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
     lines = []
     if broken:
         lines.append(
-            f"{broken} of {detections} detections are empty, inverted or not finite; they match nothing"
+            f"{broken} of {detections} detections are empty, inverted or not finite; "
+            "they match nothing"
         )
     if outside:
         lines.append(
@@ -74,7 +76,8 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
         )
     if truths_outside:
         lines.append(
-            f"{truths_outside} true boxes leave their photo; do they refer to a picture of another size?"
+            f"{truths_outside} true boxes leave their photo; do they refer to a "
+            "picture of another size?"
         )
     readings = compare_readings(photos)
     lines += _better_reading(readings)
@@ -84,7 +87,10 @@ def box_sanity(photos: Sequence[Photo]) -> BoxSanity:
 
 
 def _better_reading(readings: dict[str, float]) -> list[str]:
-    """A line that names the best reading, where it is clearly better than the one that was given."""
+    """A line that names the best reading of boxes.
+
+    Where it is clearly better than the one that was given.
+    """
     best = next(iter(readings), AS_GIVEN)
     if best == AS_GIVEN:
         return []
@@ -93,15 +99,17 @@ def _better_reading(readings: dict[str, float]) -> list[str]:
     if as_best <= max(factor * as_given, difference + as_given):
         return []
     return [
-        f"the detections look like {best}: mean best IoU {as_best:.2f} read so, {as_given:.2f} as {AS_GIVEN}"
+        f"the detections look like {best}: mean best IoU {as_best:.2f} read so, "
+        f"{as_given:.2f} as {AS_GIVEN}"
     ]
 
 
 def compare_readings(photos: Sequence[Photo]) -> dict[str, float]:
-    """Mean best IoU of the true boxes under each way of reading the detections, best first; ties: as given first.
+    """Mean best IoU of the true boxes under each reading of the detections.
 
-    The size of an unknown image is taken from the largest coordinate seen anywhere: boxes of a
-    network that sees 224x224 pixels end near 224 whatever the photos measure.
+    Best first, ties as given. The size of an unknown image is taken from the largest
+    coordinate seen anywhere: boxes of a network that sees 224x224 pixels end near 224
+    whatever the photos measure.
     """
     used = [photo for photo in photos if len(photo[1]) and len(photo[2])][:PHOTOS]
     largest = _largest_coordinate(used)

@@ -1,10 +1,11 @@
-"""SPICE (Anderson et al., ECCV 2016) by its own jar: how far a caption and its references name the same things.
+"""SPICE (Anderson et al., ECCV 2016) by its own jar.
 
-The jar parses every sentence into objects, attributes and relations, and a caption's figure is the
-F-score of its set against that of its references. Nothing of it is ours: it needs an old Java,
-spice-1.0.jar and the libraries that the jar's manifest names, Stanford CoreNLP 3.6.0 and its models
-among them. Enter: tokens of C captions and their references. Leave: (C,) F-scores in 0..1, of which
-SPICE is the mean.
+How far a caption and its references name the same things. The jar parses every sentence
+into objects, attributes and relations, and a caption's figure is the F-score of its set
+against that of its references. Nothing of it is ours: it needs an old Java,
+spice-1.0.jar and the libraries that the jar's manifest names, Stanford CoreNLP 3.6.0
+and its models among them. Enter: tokens of C captions and their references. Leave: (C,)
+F-scores in 0..1, of which SPICE is the mean.
 """
 
 from __future__ import annotations
@@ -60,14 +61,15 @@ def spice_scores(
     missing = missing_libraries(jar)
     if missing:
         raise ValueError(
-            f"{_JUDGE}: {', '.join(missing)} missing beside {jar.name}; pycocoevalcap's wrapper fetches Stanford "
-            "CoreNLP 3.6.0 and its models when it is first run"
+            f"{_JUDGE}: {', '.join(missing)} missing beside {jar.name}; "
+            "pycocoevalcap's wrapper fetches Stanford CoreNLP 3.6.0 and its models "
+            "when it is first run"
         )
     version = java_version(_JUDGE)
     if version > _LAST_JAVA:
         raise ValueError(
-            f"{_JUDGE}: expected Java 8 to {_LAST_JAVA}, got {version}; it writes its output with Java's JavaScript "
-            "engine, which later ones lack"
+            f"{_JUDGE}: expected Java 8 to {_LAST_JAVA}, got {version}; it writes its "
+            "output with Java's JavaScript engine, which later ones lack"
         )
     asked = []
     for row, (tokens, group) in enumerate(zip(candidates, references, strict=True)):
@@ -134,6 +136,7 @@ def _ask(
     )
     if set(scores_by_row) != wanted or not is_valid:
         raise ValueError(
-            f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got {len(scores_by_row)} answers"
+            f"{_JUDGE}: expected {len(wanted)} captions with All.f in 0..1, got "
+            f"{len(scores_by_row)} answers"
         )
     return scores_by_row

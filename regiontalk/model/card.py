@@ -6,7 +6,8 @@ from __future__ import annotations
 def licence(card: str) -> str:
     """The section of a model card whose heading speaks of the licence; empty where there is none.
 
-    >>> licence("# mini" + chr(10) + "## Licence" + chr(10) + "Research only." + chr(10) + "## Data")
+    >>> lines = ["# mini", "## Licence", "Research only.", "## Data"]
+    >>> licence(chr(10).join(lines))
     'Research only.'
     """
     section: list[str] = []

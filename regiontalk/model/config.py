@@ -61,7 +61,8 @@ class DecodingConfig(BaseModel):
     photo_alignment: float = Field(
         0.0,
         ge=0,
-        description="of a photo's K sentences the one with the best rank plus so much times eq. 8 is taken",
+        description="of a photo's K sentences the one with the best rank plus so much "
+        "times eq. 8 is taken",
     )
     photo_repetition: float = Field(
         0.0,
@@ -91,7 +92,7 @@ class DecodingConfig(BaseModel):
     region_check: float = Field(
         0.0,
         ge=0,
-        description="of a region's K captions that of the most log-probability + so much * caption check is taken",
+        description="a region's K captions are ranked by log-probability + so much * caption check",
     )
     candidates: int = Field(
         0,
@@ -114,7 +115,8 @@ class DecodingConfig(BaseModel):
     neutral_margin: float = Field(
         0.0,
         ge=0,
-        description="man or woman is said where it is likelier than the other by so much in log-probability",
+        description="man or woman is said where it is likelier than the other by so "
+        "much in log-probability",
     )
     photo_neutral_margin: float | None = Field(
         None,

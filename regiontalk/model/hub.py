@@ -37,7 +37,8 @@ def resolve_model(name: str | Path) -> Path:
             sorted(file.parent.name for file in BUNDLED.glob("*/config.json"))
         )
         raise ValueError(
-            f"model: expected a bundled name ({names or 'none'}), a model folder or owner/name, got {text!r}"
+            f"model: expected a bundled name ({names or 'none'}), a model folder or "
+            f"owner/name, got {text!r}"
         )
     return _download(text)
 

@@ -65,13 +65,17 @@ class Int8Linear(nn.Module):
         steps = (inputs / input_scale).round()
         # sums of whole numbers below 2^24 are exact in float32
         products = functional.linear(steps, self.weight.float())
-        # one scale after the other: ONNX Runtime takes their product for the scale of a whole matrix
+        # one scale after the other: ONNX Runtime takes their product for the scale of a
+        # whole matrix
         outputs = products * self.weight_scale * input_scale
         return outputs if self.bias is None else outputs + self.bias
 
 
 def use_int8(generator: nn.Module, *, empty: bool = False) -> None:
-    """Put the layers that every word passes through in int8, in place; ``empty`` leaves them for a file to fill."""
+    """Put the layers that every word passes through in int8, in place.
+
+    ``empty`` leaves them for a file to fill.
+    """
     for parent, name in _layers(generator):
         linear = getattr(parent, name)
         if empty:

@@ -1,8 +1,9 @@
-"""The whole model: extractor, aligner and generator with their vocabulary and preprocessing, and its folder on disk.
+"""The whole model and its folder on disk.
 
-A folder holds ``config.json`` (format, kind, sizes), ``model.safetensors`` (fp16),
-``vocabulary.json`` and a model card ``README.md``, and is enough by itself. Loading is strict;
-nothing is ever unpickled.
+Extractor, aligner and generator with their vocabulary and preprocessing. A folder holds
+``config.json`` (format, kind, sizes), ``model.safetensors`` (fp16), ``vocabulary.json``
+and a model card ``README.md``, and is enough by itself. Loading is strict; nothing is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class RegionModel(nn.Module):
         backbone: Backbone | None = None,
         crops: CropNetwork | None = None,
     ) -> None:
-        """Build from sizes; the backbone and the crops' network may come ready with their weights."""
+        """Build from sizes.
+
+        The backbone and the crops' network may come ready with their weights.
+        """
         super().__init__()
         self.config = config
         self.vocabulary = vocabulary
@@ -91,7 +95,10 @@ class RegionModel(nn.Module):
         return self.extractor.vectors(maps, whole_photos)[:, 0]
 
     def _whole_photos(self, like: Tensor) -> Tensor:
-        """The box of every whole photo (B, 1, 4) in network pixels, of the dtype and device of B rows."""
+        """The box of every whole photo (B, 1, 4) in network pixels.
+
+        Of the dtype and device of B rows.
+        """
         size = self.config.extractor.size
         return like.new_tensor([0, 0, size, size]).expand(len(like), 1, 4)
 
@@ -117,7 +124,9 @@ class RegionModel(nn.Module):
     def conditions(
         self, maps: Maps, boxes_xyxy: Tensor, seen_xyxy: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """What the generator reads of boxes: conditions (B*N, C) and annotation vectors (B*N, P, F) or None.
+        """What the generator reads of boxes.
+
+        Conditions (B*N, C) and annotation vectors (B*N, P, F) or None.
 
         Args:
             maps: of B photos.
@@ -130,8 +139,8 @@ class RegionModel(nn.Module):
         """
         if self.config.precomputed is not None:
             raise ValueError(
-                f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
-                "features, and only aligns and locates"
+                f"model {self.config.name!r}: expected one that writes captions; this "
+                "one was trained on given features, and only aligns and locates"
             )
         config = self.config.generator
         whole_photos = self._whole_photos(boxes_xyxy)
@@ -177,7 +186,10 @@ class RegionModel(nn.Module):
         return torch.cat(parts, -1)
 
     def annotation_vectors(self, maps: Maps, boxes_xyxy: Tensor) -> Tensor:
-        """What attention looks at: cells of boxes (B, N, 4), (B, N, P, F), or as one list the regions (B, N, F)."""
+        """What attention looks at.
+
+        Cells of boxes (B, N, 4), (B, N, P, F), or as one list the regions (B, N, F).
+        """
         config = self.config.generator
         bins = 1 if config.regions else CELLS
         if config.regions:
@@ -190,7 +202,10 @@ class RegionModel(nn.Module):
         return vectors.squeeze(2) if config.regions else vectors
 
     def of_each_box(self, annotations: Tensor, boxes: int) -> Tensor:
-        """`annotation_vectors` as (B, N, P, F): the regions of a photo are looked at for each of its boxes."""
+        """`annotation_vectors` as (B, N, P, F).
+
+        The regions of a photo are looked at for each of its boxes.
+        """
         if not self.config.generator.regions:
             return annotations
         return annotations[:, None].expand(-1, boxes, -1, -1)
@@ -205,7 +220,9 @@ class RegionModel(nn.Module):
 
     @classmethod
     def from_folder(cls, folder: Path) -> RegionModel:
-        """Read what `save_pretrained` wrote, ready for use: fp32, evaluation mode, batch norm folded.
+        """Read what `save_pretrained` wrote, ready for use.
+
+        Fp32, evaluation mode, batch norm folded.
 
         Raises:
             ValueError: a file is missing, has another format, or holds tensors of other names or
@@ -228,7 +245,10 @@ class RegionModel(nn.Module):
         return model.eval()
 
     def in_int8(self) -> RegionModel:
-        """This model with the decoder's largest layers in int8 (`model.int8`), in place: a form for use alone."""
+        """This model with the decoder's largest layers in int8 (`model.int8`), in place.
+
+        A form for use alone.
+        """
         if not self.config.int8:
             use_int8(self.generator)
             self.config = self.config.model_copy(update={"int8": True})
@@ -242,7 +262,10 @@ class RegionModel(nn.Module):
         return self
 
     def folded(self) -> RegionModel:
-        """This model with every batch norm folded into its convolution: the form that is saved for use."""
+        """This model with every batch norm folded into its convolution.
+
+        The form that is saved for use.
+        """
         if not self.config.folded:
             self.extractor.fold()
             self.config = self.config.model_copy(update={"folded": True})
@@ -267,5 +290,6 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ) as error:  # each backend has its own
         first_line = str(error).partition("\n")[0].rstrip(".")
         raise ValueError(
-            f"device: expected cpu, or an accelerator that torch reaches, got {device!r} ({first_line})"
+            "device: expected cpu, or an accelerator that torch reaches, got "
+            f"{device!r} ({first_line})"
         ) from error

@@ -1,6 +1,7 @@
-"""A model's folder on disk: ``config.json``, ``model.safetensors`` (fp16), ``vocabulary.json`` and a card.
+"""A model's folder on disk.
 
-Loading is strict; nothing is ever unpickled.
+``config.json``, ``model.safetensors`` (fp16), ``vocabulary.json`` and a card. Loading
+is strict; nothing is ever unpickled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The weights of a torch module on disk: ``model.safetensors`` (fp16), written whole and read strictly."""
+"""The weights of a torch module on disk.
+
+``model.safetensors`` (fp16), written whole and read strictly.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ def save_folder(
     vocabulary: Vocabulary,
     card: str,
 ) -> None:
-    """Write the four files of any model, ``config.json`` last; graphs of the weights that stood there before go."""
+    """Write the four files of any model, ``config.json`` last.
+
+    Graphs of the weights that stood there before go.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for graph in folder.glob("*.onnx"):
         graph.unlink()
@@ -42,7 +48,10 @@ def save_folder(
 
 
 def _half(value: Tensor) -> Tensor:
-    """Floating tensors as fp16 on the CPU; a value that fp16 cannot hold is an error, not an infinity."""
+    """Floating tensors as fp16 on the CPU.
+
+    A value that fp16 cannot hold is an error, not an infinity.
+    """
     value = value.detach().cpu().contiguous()
     if not value.is_floating_point():
         return value
@@ -88,7 +97,10 @@ class _SkipInit(TorchFunctionMode):
 
 
 def load_strictly(model: nn.Module, path: Path) -> None:
-    """Put a file's tensors in the place of a model's own; the first name or shape that differs is an error."""
+    """Put a file's tensors in the place of a model's own.
+
+    The first name or shape that differs is an error.
+    """
     try:
         tensors = load_file(path)
     except SafetensorError as error:
@@ -121,7 +133,9 @@ def _check_alike(where: str, wanted: Tensor, tensor: Tensor) -> None:
 
 
 def fingerprint(module: nn.Module, without: str | None = None) -> str:
-    """A hash of every weight (SHA-256, in hexadecimal), by which what a module made is never taken for another's.
+    """A hash of every weight (SHA-256, in hexadecimal).
+
+    By it what a module made is never taken for another's.
 
     Args:
         module: whose weights.

@@ -1,11 +1,13 @@
-"""Objects to sentence: what was found in a photo, in words, becomes the input of a model that writes one sentence.
+"""Objects to sentence.
 
-A detector names things, or our own region captions do (`regiontalk.objects.detectors`). `describe`
-puts them into words: how many, how large, what, where. A bidirectional encoder reads the
-descriptions one after the other, the largest thing first, and the caption generator attends to what
-it has read: which things it mentions, and in which order, is its own choice. Where nothing was
-found it reads an END and says what is likeliest. The parts are those of the rest of the package:
-the sentence encoder of `align`, the generator and the search of `generate`.
+What was found in a photo, in words, becomes the input of a model that writes one
+sentence. A detector names things, or our own region captions do
+(`regiontalk.objects.detectors`). `describe` puts them into words: how many, how large,
+what, where. A bidirectional encoder reads the descriptions one after the other, the
+largest thing first, and the caption generator attends to what it has read: which things
+it mentions, and in which order, is its own choice. Where nothing was found it reads an
+END and says what is likeliest. The parts are those of the rest of the package: the
+sentence encoder of `align`, the generator and the search of `generate`.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ def describe(
 def _described(
     label: str, detections: Sequence[Detection], size_wh: tuple[int, int]
 ) -> tuple[float, list[str]]:
-    """The largest area of one label's boxes as a share of the photo, and the words for all of them."""
+    """The largest area of one label's boxes as a share of the photo.
+
+    And the words for all of them.
+    """
     boxes = np.array([detection.box for detection in detections]) / np.array(
         [*size_wh, *size_wh]
     )
@@ -119,7 +124,10 @@ def _position(x: float, y: float) -> tuple[str, str]:
 
 
 class ObjectsConfig(BaseModel):
-    """Sizes and choices of a model that makes sentences of objects; ``config.json`` is this record."""
+    """Sizes and choices of a model that makes sentences of objects.
+
+    ``config.json`` is this record.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -163,7 +171,8 @@ class ObjectsConfig(BaseModel):
         """Refuse a generator that has nothing to read, or looks at maps."""
         if not self.generator.attention:
             raise ValueError(
-                "cannot meet: objects and generator.attention = 0; the words attend to the descriptions"
+                "cannot meet: objects and generator.attention = 0; the words attend to "
+                "the descriptions"
             )
         if self.generator.regions or self.generator.places:
             raise ValueError(
@@ -219,7 +228,10 @@ class ObjectSpeaker(nn.Module):
         return vectors.sum(1) / lengths, vectors, mask
 
     def _closed(self, descriptions: Sequence[Sequence[str]]) -> list[int]:
-        """The token ids of a photo's descriptions, an END after each; an END alone where there are none."""
+        """The token ids of a photo's descriptions, an END after each.
+
+        An END alone where there are none.
+        """
         token_ids: list[int] = []
         for words in descriptions:
             token_ids += [*self.vocabulary.encode(words), END]
@@ -267,8 +279,9 @@ class ObjectCaptioner:
         """
         if detector.reads != model.config.reads:
             raise ValueError(
-                f"detector: expected one that gives {model.config.reads}, as {model.config.name!r} was taught to read, "
-                f"got one that gives {detector.reads}"
+                f"detector: expected one that gives {model.config.reads}, as "
+                f"{model.config.name!r} was taught to read, got one that gives "
+                f"{detector.reads}"
             )
         self.model = model.to(resolve_device(device)).eval()
         self.detector = detector

@@ -1,8 +1,9 @@
-"""Who says what is in a photo: detectors with class names, or our own region captions, behind one `detect`.
+"""Who says what is in a photo: detectors with class names, or our captions.
 
-YOLOX runs on onnxruntime, torchvision's detectors on torch; both know the 80 things of COCO. What
-they find goes to `regiontalk.objects.captioner`, which makes a sentence of it. (`regions.sources`
-uses detectors for their boxes alone.)
+Both stand behind one `detect`. YOLOX runs on onnxruntime, torchvision's detectors on
+torch; both know the 80 things of COCO. What they find goes to
+`regiontalk.objects.captioner`, which makes a sentence of it. (`regions.sources` uses
+detectors for their boxes alone.)
 """
 
 from __future__ import annotations
@@ -162,7 +163,10 @@ class YoloxDetector:
 
 
 def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
-    """A photo in the top left of a grey square: BGR (3, size, size) in 0..255, and network pixels a photo's pixel."""
+    """A photo in the top left of a grey square.
+
+    BGR (3, size, size) in 0..255, and network pixels a photo's pixel.
+    """
     scale = min(size / image.width, size / image.height)
     width = max(1, round(image.width * scale))
     height = max(1, round(image.height * scale))
@@ -177,7 +181,9 @@ def letterbox(image: Image.Image, size: int) -> tuple[FloatArray, float]:
 def decode_yolox(
     raw: NDArray[Any], size: int
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    """What the cells of a YOLOX network say: centre = (cell + offset) * stride, side = exp(value) * stride.
+    """What the cells of a YOLOX network say.
+
+    Centre = (cell + offset) * stride, side = exp(value) * stride.
 
     Args:
         raw: (cells, 5 + classes): offset x, y, logarithm of width, height, objectness and class
@@ -321,7 +327,10 @@ def find_detector(text: str, device: str = "cpu") -> Detector:
 
 
 def coco_names() -> list[str]:
-    """The 80 classes of COCO in their order, from torchvision's list of 91 numbers, of which 11 have no things."""
+    """The 80 classes of COCO in their order.
+
+    From torchvision's list of 91 numbers, of which 11 have no things.
+    """
     from torchvision.models import get_model_weights
 
     names = get_model_weights(ARCHITECTURES[0]).DEFAULT.meta["categories"]
@@ -338,7 +347,10 @@ def _detections(
     min_score: float,
     nms_iou: float,
 ) -> list[Detection]:
-    """The boxes that are sure enough, inside the photo, the best of each heap of one class, by falling score."""
+    """The boxes that are sure enough, inside the photo, by falling score.
+
+    The best of each heap of one class.
+    """
     is_sure = scores >= min_score
     boxes = box_ops.clip(np.asarray(boxes_xyxy[is_sure], dtype=np.float32), size_wh)
     scores, classes = scores[is_sure], classes[is_sure]

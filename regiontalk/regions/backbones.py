@@ -63,7 +63,8 @@ class Backbone(nn.Module):
         levels = {info["reduction"]: row for row, info in enumerate(net.feature_info)}
         if not hasattr(net, "forward_intermediates"):
             raise ValueError(
-                f"backbone {name!r}: the timm that is installed gives no maps of it; pip install -U timm"
+                f"backbone {name!r}: the timm that is installed gives no maps of it; "
+                "pip install -U timm"
             )
         if not all(stride in levels for stride in STRIDES):
             raise ValueError(
@@ -177,7 +178,8 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
         network: Any = timm.create_model(name, pretrained=True, **options)
         network.reset_classifier(0)
         return network
-    except OSError as error:  # what the Hub's client raises where there is no network, or no such file on the Hub
+    except OSError as error:
+        # the Hub's client raises it where there is no network, or no such file on the Hub
         raise _unreachable(name, error) from error
     except RuntimeError as error:
         if timm.is_model(name):  # weights that do not fit, or none published
@@ -196,7 +198,9 @@ def timm_network(name: str, pretrained: bool, same_padding: bool = False) -> Any
 
 
 def published_torchvision(name: str) -> dict[str, Tensor]:
-    """The published state dict of a torchvision network, from the cache or the network, its checksum compared.
+    """The published state dict of a torchvision network.
+
+    From the cache or the network, its checksum compared.
 
     Raises:
         ValueError: it is neither in the cache nor can be downloaded, or what came is not what was
@@ -221,8 +225,9 @@ def _unreachable(name: str, error: OSError) -> ValueError:
     """The error for published weights that are not here and cannot be fetched."""
     reason = " ".join(str(error).split())[:200]
     return ValueError(
-        f"backbone {name!r}: its published weights are not in the cache and cannot be downloaded ({reason}); "
-        "name a local file with --weights FILE.safetensors, or go online once"
+        f"backbone {name!r}: its published weights are not in the cache and cannot be "
+        f"downloaded ({reason}); name a local file with --weights FILE.safetensors, or "
+        "go online once"
     )
 
 
@@ -239,11 +244,11 @@ def depthwise_in_float32(module: nn.Module) -> None:
 
 @torch.no_grad()
 def silence_dead_channels(module: nn.Module) -> None:
-    """Give channels that never vary the gain 0 and the variance 1, in place; the outputs stay the same.
+    """Give channels that never vary the gain 0 and the variance 1, in place.
 
-    Published weights hold channels whose variance is 0. Divided by its root, the first step of a
-    convolution before them would be magnified thirtyfold; like this they stay calm until they have
-    learnt something.
+    The outputs stay the same. Published weights hold channels whose variance is 0.
+    Divided by its root, the first step of a convolution before them would be magnified
+    thirtyfold; like this they stay calm until they have learnt something.
     """
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None:
@@ -269,9 +274,10 @@ class _Float32:
 
 
 def fold_batch_norm(module: nn.Module) -> None:
-    """Fold every batch norm that is registered right after a convolution into it, in place; the outputs stay the same.
+    """Fold every batch norm that is registered right after a convolution into it, in place.
 
-    An inference-only form: fewer tensors on disk and fewer passes over memory.
+    The outputs stay the same. An inference-only form: fewer tensors on disk and fewer
+    passes over memory.
     """
     for parent in list(module.modules()):
         children = list(parent.named_children())
@@ -285,7 +291,9 @@ def fold_batch_norm(module: nn.Module) -> None:
 def fold_pair(
     conv: nn.Conv2d, norm: nn.BatchNorm2d, scale_also: Sequence[nn.Conv2d] = ()
 ) -> None:
-    """W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma, the batch norm as an affine map of its input.
+    """A batch norm as an affine map of its input.
+
+    W' = W g / sigma and b' = b g / sigma + beta - mu g / sigma.
 
     Args:
         conv: takes the scale and the shift.

@@ -79,7 +79,9 @@ class FeatureCache:
         arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
         progress: Progress | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """The arrays of all photos, read-only and memory-mapped; what is missing or damaged is built first.
+        """The arrays of all photos, read-only and memory-mapped.
+
+        What is missing or damaged is built first.
 
         Args:
             names: the photos, in the order of the rows.
@@ -118,7 +120,10 @@ class FeatureCache:
         count: int,
         progress: Progress | None,
     ) -> None:
-        """Compute every block whose checksum is missing or wrong, then give the files their names."""
+        """Compute every block whose checksum is missing or wrong.
+
+        Then give the files their names.
+        """
         data = self.data.with_name(f"{self.data.stem}.partial.npy")
         header = self.header.with_name(f"{self.header.stem}.partial.json")
         checksums = self._resume(data, header, fingerprint, count, dtype)
@@ -145,7 +150,10 @@ class FeatureCache:
         count: int,
         dtype: np.dtype[Any],
     ) -> list[int | None]:
-        """Checksums of the blocks already built: of a build that was stopped, a damaged cache, or none."""
+        """Checksums of the blocks already built.
+
+        Of a build that was stopped, of a damaged cache, or none.
+        """
         checksums = _read(header, data, fingerprint, count, dtype)
         if checksums is not None:
             return checksums
@@ -222,7 +230,10 @@ def _hash(values: Mapping[str, Any]) -> str:
 def _read(
     header: Path, data: Path, fingerprint: str, count: int, dtype: np.dtype[Any]
 ) -> list[int | None] | None:
-    """Checksums of the blocks, or None where the pair is absent, stale, cut short or not what the header says."""
+    """Checksums of the blocks, or None where the pair is not whole.
+
+    It may be absent, stale, cut short or not what the header says.
+    """
     try:
         values = json.loads(header.read_text(encoding="utf-8"))
         is_whole = values.pop("sha256") == _hash(values)

@@ -31,7 +31,8 @@ class ExtractorConfig(BaseModel):
     )
     neck: bool = Field(
         True,
-        description="learn the region map from strides 16 and 32; else it is those two maps, standardised",
+        description="learn the region map from strides 16 and 32; else it is those two "
+        "maps, standardised",
     )
     proposal_width: int = Field(
         96, ge=8, le=100_000, description="channels of the proposal head"

@@ -1,9 +1,10 @@
-"""The paper's own region features: a network runs on the crop of every box, warped to 224 pixels ([1], 3.1.1).
+"""The paper's own region features.
 
-A region vector is what the layer before the classifier says (the 4096 numbers of fc7 for AlexNet
-and VGG-19), or the last map, pooled to 7x7 cells and laid out in a row. Where to look still comes
-from the one-pass proposer, or from whatever source of boxes the user names: this class is an
-`OnePassExtractor` with other vectors.
+A network runs on the crop of every box, warped to 224 pixels ([1], 3.1.1). A region
+vector is what the layer before the classifier says (the 4096 numbers of fc7 for AlexNet
+and VGG-19), or the last map, pooled to 7x7 cells and laid out in a row. Where to look
+still comes from the one-pass proposer, or from whatever source of boxes the user names:
+this class is an `OnePassExtractor` with other vectors.
 """
 
 from __future__ import annotations
@@ -91,7 +92,10 @@ class CropNetwork(nn.Module):
 
 
 class CropExtractor(OnePassExtractor):
-    """Proposals of one pass over the photo, vectors of one pass over every crop. Its maps are the pixels themselves."""
+    """Proposals of one pass over the photo, vectors of one pass over every crop.
+
+    Its maps are the pixels themselves.
+    """
 
     def __init__(
         self, *, backbone: Backbone, network: CropNetwork, config: ExtractorConfig
@@ -120,7 +124,10 @@ class CropExtractor(OnePassExtractor):
 
     @torch.no_grad()
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
-        """Annotation vectors (B, N, bins * bins, C) of boxes (B, N, 4) in network pixels, for soft attention."""
+        """Annotation vectors (B, N, bins * bins, C) of boxes (B, N, 4).
+
+        For soft attention; boxes in network pixels.
+        """
         cells = [
             self.network.cells(crops, bins) for crops in self._crops(maps, boxes_xyxy)
         ]
@@ -150,7 +157,9 @@ def _by_photo(chunks: list[Tensor], boxes_xyxy: Tensor, *shape: int) -> Tensor:
 
 
 def crop(pixels: Tensor, boxes_xyxy: Tensor, side: int) -> Tensor:
-    """Warp one box of each image to a square: bilinear, two samples a pixel and axis (RoIAlign of the pixels).
+    """Warp one box of each image to a square.
+
+    Bilinear, two samples a pixel and axis (RoIAlign of the pixels).
 
     Args:
         pixels: (R, 3, h, w).

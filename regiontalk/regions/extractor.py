@@ -1,4 +1,7 @@
-"""The one-pass extractor: proposals, region vectors and the whole photo's vector from one run of one backbone."""
+"""The one-pass extractor.
+
+Proposals, region vectors and the whole photo's vector from one run of one backbone.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,9 @@ class OnePassExtractor(nn.Module):
             self.norm: nn.Module = nn.BatchNorm2d(config.features)
         elif config.features != final + middle:
             raise ValueError(
-                f"extractor: features = {config.features} and neck = false cannot meet: without a neck a region vector "
-                f"has the length of the backbone's last two maps, {final + middle} for {config.backbone}"
+                f"extractor: features = {config.features} and neck = false cannot "
+                "meet: without a neck a region vector has the length of the backbone's "
+                f"last two maps, {final + middle} for {config.backbone}"
             )
         else:
             # nothing to learn, only each channel brought to one scale, so that no map drowns the
@@ -68,7 +72,9 @@ class OnePassExtractor(nn.Module):
     def in_chunks(
         self, pixels: Tensor, photos: int = 16, *, recompute: bool = False
     ) -> Maps:
-        """`forward`, so many photos at a time: their maps fit a processor's cache, and memory stays low.
+        """`forward`, so many photos at a time.
+
+        Their maps fit a processor's cache, and memory stays low.
 
         Args:
             pixels: (B, 3, S, S) normalised.
@@ -88,7 +94,10 @@ class OnePassExtractor(nn.Module):
         return Maps(*(torch.cat(values) for values in zip(*chunks, strict=True)))
 
     def take_over(self, source: OnePassExtractor) -> None:
-        """Take the weights of another extractor of the same sizes; a crops' network that it lacks stays as it is."""
+        """Take the weights of another extractor of the same sizes.
+
+        A crops' network that it lacks stays as it is.
+        """
         current = self.state_dict()
         state = {key: value for key, value in current.items() if _of_crops(key)}
         for key, value in source.state_dict().items():
@@ -105,7 +114,9 @@ class OnePassExtractor(nn.Module):
 
     @torch.no_grad()
     def propose(self, maps: Maps, count: int) -> tuple[Tensor, Tensor]:
-        """The whole image and the ``count`` best proposals of each image (`selection.select_regions`).
+        """The whole image and the ``count`` best proposals of each image.
+
+        See `selection.select_regions`.
 
         Returns:
             boxes (B, 1 + count, 4) in network pixels, row 0 the whole image, and scores (B, 1 +
@@ -130,7 +141,10 @@ class OnePassExtractor(nn.Module):
         return roi_mean(maps.regions, boxes_xyxy, self.stride)
 
     def grids(self, maps: Maps, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:
-        """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4) in network pixels, for soft attention."""
+        """Annotation vectors (B, N, bins * bins, F) of boxes (B, N, 4).
+
+        For soft attention; boxes in network pixels.
+        """
         return roi_grid(maps.regions, boxes_xyxy, self.stride, bins)
 
     def places(self, boxes_xyxy: Tensor, bins: int = CELLS) -> Tensor:

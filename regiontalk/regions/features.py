@@ -67,9 +67,10 @@ PLACE_SIZE = 8  # numbers that say where a cell stands
 
 
 def roi_places(boxes_xyxy: Tensor, size: int, bins: int) -> Tensor:
-    """Where in the photo the cells of `roi_grid` stand: sines and cosines, as a vector of features has no place.
+    """Where in the photo the cells of `roi_grid` stand.
 
-    With x in -1..1 across the photo, (sin, cos)(pi x / 2) and (sin, cos)(pi x), then the same of y.
+    Sines and cosines, as a vector of features has no place. With x in -1..1 across the
+    photo, (sin, cos)(pi x / 2) and (sin, cos)(pi x), then the same of y.
 
     Args:
         boxes_xyxy: (B, N, 4) in network pixels.
@@ -99,10 +100,10 @@ GEOMETRY_SIZE = 7  # numbers that say where a box stands and how large it is
 
 
 def box_geometry(boxes_xyxy: Tensor, size: int) -> Tensor:
-    """Corners, width and height of boxes (B, N, 4) as shares of the photo's ``size``, and 1 for the whole photo.
+    """Corners, width and height of boxes (B, N, 4) as shares of the photo's ``size``.
 
-    The last number tells a sentence about the photo from a phrase about a region that nearly fills
-    it.
+    All are 1 for the whole photo. The last number tells a sentence about the photo from
+    a phrase about a region that nearly fills it.
 
     Returns:
         (B, N, GEOMETRY_SIZE).

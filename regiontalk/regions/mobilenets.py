@@ -49,7 +49,10 @@ class Network(NamedTuple):
 
 
 def _lite(width: float, depth: float) -> Network:
-    """EfficientNet-Lite (the B0 stages, wider and deeper); its stem, head and first and last stage keep their size."""
+    """EfficientNet-Lite (the B0 stages, wider and deeper).
+
+    Its stem, head and first and last stage keep their size.
+    """
     stages = [Stage("separable", 3, 1, _round_channels(16 * width), (1,))]
     sizes = (  # kernel, stride, channels, blocks
         (3, 2, 24, 2),
@@ -105,7 +108,10 @@ class MobileNet(nn.Module):
     num_features = 1280
 
     def __init__(self, name: str, *, same_padding: bool = False) -> None:
-        """Build the network of `NETWORKS`; ``same_padding`` is for the one that leaves the choice."""
+        """Build the network of `NETWORKS`.
+
+        ``same_padding`` is for the one that leaves the choice.
+        """
         super().__init__()
         network = NETWORKS[name]
         if network.same_padding is not None:
@@ -133,7 +139,10 @@ class MobileNet(nn.Module):
     def forward_intermediates(
         self, pixels: Tensor, indices: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
-        """The map after the head convolution, and the maps of the chosen rows of ``feature_info``."""
+        """The map after the head convolution.
+
+        And the maps of the chosen rows of ``feature_info``.
+        """
         wanted = [self._ends[row] for row in indices]
         maps = []
         features = self.bn1(self.conv_stem(pixels))
@@ -172,7 +181,10 @@ class NormAct(nn.BatchNorm2d):
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does: the odd pixel of padding stands at the right and at the bottom."""
+    """A convolution padded as TensorFlow does.
+
+    The odd pixel of padding stands at the right and at the bottom.
+    """
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to (B, C', ceil(h / stride), ceil(w / stride))."""
@@ -206,7 +218,10 @@ class _Builder:
         self._same_padding = same_padding
 
     def stage(self, stage: Stage, channels: int) -> nn.Sequential:
-        """The blocks of a stage that ``channels`` enter; only the first may stride or change their number."""
+        """The blocks of a stage that ``channels`` enter.
+
+        Only the first may stride or change their number.
+        """
         blocks = []
         for row, expansion in enumerate(stage.expansions):
             stride = stage.stride if row == 0 else 1
@@ -236,7 +251,10 @@ class _Builder:
     def block(
         self, stage: Stage, enter: int, expansion: int, stride: int, *, skip: bool
     ) -> nn.Sequential:
-        """Each convolution with its norm; the last of a block that expands or separates is linear."""
+        """Each convolution with its norm.
+
+        The last of a block that expands or separates is linear.
+        """
         convolutions = _convolutions(stage, enter, expansion, stride)
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         for number, (name, sizes) in enumerate(convolutions.items(), start=1):

@@ -1,8 +1,9 @@
-"""Region vectors that somebody else computed (the bottom-up and SCAN sets) in the place of an extractor's own.
+"""Region vectors that somebody else computed, in the place of an extractor's own.
 
-A model trained on them looks at no pixel: `PrecomputedExtractor` has no weights, and its maps
-(`precomputed_features`) are the boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions
-than the model reads: the places left over hold an empty box, the score 0 and a vector of zeros, and
+Such as the bottom-up and SCAN sets. A model trained on them looks at no pixel:
+`PrecomputedExtractor` has no weights, and its maps (`precomputed_features`) are the
+boxes and vectors of `PrecomputedRegions`. A photo may have fewer regions than the model
+reads: the places left over hold an empty box, the score 0 and a vector of zeros, and
 nothing counts them.
 """
 
@@ -28,7 +29,9 @@ def precomputed_features(
     preprocessing: Preprocessing,
     config: PrecomputedConfig,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The regions of B photos in network pixels, each cut or filled up to ``config.regions`` beside the whole photo.
+    """The regions of B photos in network pixels.
+
+    Each cut or filled up to ``config.regions`` beside the whole photo.
 
     Args:
         photos: of each photo what `read_precomputed` gives.
@@ -79,12 +82,13 @@ def read_precomputed(
     if vectors is None or not length or length != (features or length):
         wanted = features or "1 or more"
         raise ValueError(
-            f"{source.path}: {Path(photo).name}: expected features of length {wanted}, got {length}; "
-            "name one set for training and use"
+            f"{source.path}: {Path(photo).name}: expected features of length {wanted}, "
+            f"got {length}; name one set for training and use"
         )
     if not (np.abs(vectors) <= _MOST).all():
         raise ValueError(
-            f"{source.path}: {Path(photo).name}: expected numbers within {_MOST:g}, got larger or not finite"
+            f"{source.path}: {Path(photo).name}: expected numbers within {_MOST:g}, "
+            "got larger or not finite"
         )
     return regions, vectors
 
@@ -115,7 +119,8 @@ def with_features(
     if not with_regions:
         names = ", ".join(example.photo.stem for example in examples[:3])
         raise ValueError(
-            f"{source.path}: expected features named after the photos ({names} ...), got none of these"
+            f"{source.path}: expected features named after the photos ({names} ...), "
+            "got none of these"
         )
     _check_names([example.photo for example in with_regions])
     if not without:
@@ -131,7 +136,8 @@ def _check_names(photos: Sequence[Path]) -> None:
         earlier = photo_of.setdefault(photo.stem, photo)
         if earlier != photo:
             raise ValueError(
-                f"{earlier} and {photo}: expected two names, by which features are found; rename one"
+                f"{earlier} and {photo}: expected two names, by which features are "
+                "found; rename one"
             )
 
 

@@ -1,4 +1,7 @@
-"""The extractor of a model that looks at no pixel: its regions and their vectors come from elsewhere."""
+"""The extractor of a model that looks at no pixel.
+
+Its regions and their vectors come from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,16 @@ from regiontalk.regions.extractor import Maps, OnePassExtractor
 
 
 class PrecomputedExtractor(OnePassExtractor):
-    """An extractor without weights: what it says of a photo stands in the maps that `precomputed_features` makes."""
+    """An extractor without weights.
+
+    What it says of a photo stands in the maps that `precomputed_features` makes.
+    """
 
     def __init__(self, *, sizes: PrecomputedConfig, config: ExtractorConfig) -> None:
-        """Take the length of the vectors; of ``config`` only the network image's size and fit count."""
+        """Take the length of the vectors.
+
+        Of ``config`` only the network image's size and fit count.
+        """
         nn.Module.__init__(self)  # not the parent's: there is no backbone
         self.config = config
         self.stride = 1
@@ -26,7 +35,8 @@ class PrecomputedExtractor(OnePassExtractor):
             ValueError: always.
         """
         raise ValueError(
-            "this model reads given features: expected maps made by precomputed_features, got pixels"
+            "this model reads given features: expected maps made by "
+            "precomputed_features, got pixels"
         )
 
     def fold(self) -> None:
@@ -49,7 +59,8 @@ class PrecomputedExtractor(OnePassExtractor):
         count = boxes_xyxy.shape[1]
         if not torch.equal(maps.boxes_xyxy[:, :count], boxes_xyxy):
             raise ValueError(
-                "this model reads given features: expected their own boxes, got others, which have none"
+                "this model reads given features: expected their own boxes, got "
+                "others, which have none"
             )
         return maps.regions[:, :count]
 

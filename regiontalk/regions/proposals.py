@@ -22,7 +22,10 @@ _LARGEST_STEP = math.log(8.0)  # keeps exp() of a wild prediction finite
 
 
 def anchor_boxes(size: int) -> Tensor:
-    """All anchors (A, 4) xyxy of a square image of ``size`` pixels, level by level, cell by cell."""
+    """All anchors (A, 4) xyxy of a square image of ``size`` pixels.
+
+    Level by level, cell by cell.
+    """
     levels = []
     for stride, sides in zip(STRIDES, _SIDES, strict=True):
         cells = math.ceil(size / stride)
@@ -72,7 +75,10 @@ class ProposalHead(nn.Module):
         return anchor_boxes(self.size).to(self.output.weight.device)
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Objectness logits (B, A) and boxes (B, A, 4) in network pixels of maps at strides 8, 16, 32."""
+        """Objectness logits (B, A) and boxes (B, A, 4) of maps at strides 8, 16, 32.
+
+        The boxes are in network pixels.
+        """
         coarser: Tensor | None = None
         levels = []
         for level in (2, 1, 0):
@@ -93,7 +99,10 @@ class ProposalHead(nn.Module):
 
 
 def decode_boxes(anchors: Tensor, steps: Tensor) -> Tensor:
-    """Boxes (B, A, 4): anchors (A, 4) moved by steps (B, A, 4) = shift of the centre in sides, log of the growth."""
+    """Boxes (B, A, 4): anchors (A, 4) moved by steps (B, A, 4).
+
+    A step is the shift of the centre in sides and the log of the growth.
+    """
     low, high = anchors[:, :2], anchors[:, 2:]
     anchor_wh = high - low
     shift, log_growth = steps[..., :2], steps[..., 2:]
@@ -172,7 +181,10 @@ def _paired_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
 
 
 def pairwise_iou(first_xyxy: Tensor, second_xyxy: Tensor) -> Tensor:
-    """IoU (N, M) of every box of (N, 4) with every box of (M, 4): `boxes.iou`, where the tensors are."""
+    """IoU (N, M) of every box of (N, 4) with every box of (M, 4).
+
+    `boxes.iou`, where the tensors are.
+    """
     shared = _intersection(first_xyxy[:, None], second_xyxy)  # (N, M)
     total = _area(first_xyxy)[:, None] + _area(second_xyxy)
     return shared / (total - shared)

@@ -1,4 +1,7 @@
-"""Which of the thousands of boxes of a proposal head are taken for regions: on numpy arrays, for training and use."""
+"""Which of the thousands of boxes of a proposal head are taken for regions.
+
+On numpy arrays, for training and use.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ def select_best(
     size: int,
     nms_iou: float,
 ) -> tuple[FloatArray, FloatArray]:
-    """The best proposals of one image by soft suppression: at most ``count`` boxes and their objectness."""
+    """The best proposals of one image by soft suppression.
+
+    At most ``count`` boxes and their objectness.
+    """
     # ten candidates a place: with fewer, one large thing that fills the image leaves no others
     max_candidates = min(max(_CANDIDATES, 10 * count), len(objectness))
     top = np.argpartition(-objectness, max_candidates - 1)[:max_candidates]

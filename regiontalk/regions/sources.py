@@ -214,7 +214,9 @@ class PrecomputedRegions:
         self.path = path
 
     def holds(self, name: str) -> bool:
-        """Whether there are regions for a photo of exactly that name; one photo's file is for that photo alone.
+        """Whether there are regions for a photo of exactly that name.
+
+        One photo's file is for that photo alone.
 
         Raises:
             ValueError: the file of a whole set is damaged.
@@ -237,7 +239,9 @@ class PrecomputedRegions:
         return status.st_size, status.st_mtime_ns
 
     def propose(self, image: Image.Image) -> Regions:
-        """The regions of a photo that was opened from a file (its name finds them), or of the one file's photo.
+        """The regions of a photo that was opened from a file, whose name finds them.
+
+        Or of the one file's photo.
 
         Raises:
             FileNotFoundError: the folder has nothing of that name.
@@ -246,7 +250,8 @@ class PrecomputedRegions:
         name = Path(str(getattr(image, "filename", "") or "")).stem
         if self.path.is_dir() and not name:
             raise ValueError(
-                "precomputed regions: this image has no file name to look for; call read(name, size_wh)"
+                "precomputed regions: this image has no file name to look for; call "
+                "read(name, size_wh)"
             )
         return self.read(name, image.size)
 
@@ -275,7 +280,8 @@ class PrecomputedRegions:
         file = self._find(name)
         if file is None:
             raise FileNotFoundError(
-                f"{self.path}: expected {name}.npz or {name}.npy with {name}_boxes.npy; found neither"
+                f"{self.path}: expected {name}.npz or {name}.npy with "
+                f"{name}_boxes.npy; found neither"
             )
         return file
 
@@ -300,7 +306,8 @@ def _read_npz(file: Path) -> dict[str, NDArray[Any]]:
         ) from error
     if missing := {"features", "boxes"} - set(values):
         raise ValueError(
-            f"{file}: expected the keys features and boxes, {sorted(missing)} missing in {sorted(values)}"
+            f"{file}: expected the keys features and boxes, {sorted(missing)} missing "
+            f"in {sorted(values)}"
         )
     return values
 
@@ -408,7 +415,10 @@ def _with_whole_photo(
     size_wh: tuple[int, int],
     features: FloatArray | None = None,
 ) -> Regions:
-    """Put the whole photo in row 0; a first box within a pixel of it that brings features is taken for it."""
+    """Put the whole photo in row 0.
+
+    A first box within a pixel of it that brings features is taken for it.
+    """
     whole_photo = np.array([[0, 0, *size_wh]], dtype=np.float32)
     if features is not None:
         if len(boxes_xyxy) and np.abs(boxes_xyxy[0] - whole_photo[0]).max() <= 1:

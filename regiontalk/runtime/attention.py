@@ -1,4 +1,7 @@
-"""Where a model attended while it wrote each word ([2]): read by teacher forcing, the same step that wrote it."""
+"""Where a model attended while it wrote each word ([2]).
+
+Read by teacher forcing, the same step that wrote it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ def attention_maps(
     config = predictor.config.generator
     if not config.attention:
         raise ValueError(
-            f"attention: {predictor.config.name!r} does not attend (attention = 0); take a model that does"
+            f"attention: {predictor.config.name!r} does not attend (attention = 0); "
+            "take a model that does"
         )
     box = predictor.whole_photos(1) if box_xyxy is None else box_xyxy.reshape(1, 1, 4)
     attended = (

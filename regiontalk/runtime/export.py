@@ -1,8 +1,8 @@
 """From a trained model to ONNX graphs that share its ``model.safetensors``.
 
-Each graph is exported from the module that was trained, so no forward pass is written twice. Weights
-stay where they are: a graph names file, offset and length of a tensor in the safetensors file (fp16)
-and casts it to float32 when it is loaded.
+Each graph is exported from the module that was trained, so no forward pass is written
+twice. Weights stay where they are: a graph names file, offset and length of a tensor in
+the safetensors file (fp16) and casts it to float32 when it is loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from regiontalk.model.region_model import RegionModel
 from regiontalk.regions.extractor import Maps
 from regiontalk.runtime.graphs import WEIGHTS_KEY, graph_file, hash_of
 
-_MAX_INLINE = 16_384  # bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
+# bytes of a constant that may stand in a graph: shapes, a norm's ones and zeros
+_MAX_INLINE = 16_384
 _INT8 = 3  # of onnx.TensorProto.DataType
 _OFFSET, _ZERO_POINT = (
     "int8.offset",
@@ -91,7 +92,9 @@ def export_runtime(folder: Path) -> list[Path]:
 
 
 def store_in_int8(folder: Path) -> None:
-    """Put the decoder of a model folder in int8 (`model.int8`), in place; its graphs must be made anew.
+    """Put the decoder of a model folder in int8 (`model.int8`), in place.
+
+    Its graphs must be made anew.
 
     Raises:
         ValueError: the folder is no model, or one that writes no captions.
@@ -111,7 +114,10 @@ def why_not(model: RegionModel) -> str | None:
     if sizes.crops is not None:
         return f"region features of crops ({sizes.crops}) run on torch only"
     if aligner.sentence == "words" and aligner.cell == "relu":
-        return "a sentence encoder of rectified recurrences (aligner.cell = relu) runs on torch only"
+        return (
+            "a sentence encoder of rectified recurrences (aligner.cell = relu) runs "
+            "on torch only"
+        )
     return None
 
 
@@ -312,7 +318,10 @@ def _export(
 
 
 def _should_fold(node: Any) -> bool | None:
-    """False for what would leave a copy of a weight in the graph, else None: the optimiser decides."""
+    """Refuse constant folding where it would copy a weight into the graph.
+
+    Returns False there, else None: the optimiser decides.
+    """
     reads_int8 = any(
         value is not None and value.dtype == _INT8 for value in node.inputs
     )
@@ -382,7 +391,10 @@ def _reference(name: str, data_type: int, weight: StoredTensor) -> Any:
 
 
 def _multiply_integers(graph: Any) -> None:
-    """Let products with int8 weights be computed in int8: `model.int8` has both factors as whole numbers in float32."""
+    """Let products with int8 weights be computed in int8.
+
+    `model.int8` has both factors as whole numbers in float32.
+    """
     from onnx import TensorProto, numpy_helper
 
     int8_weights = {

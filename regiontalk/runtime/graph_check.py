@@ -1,9 +1,11 @@
-"""Whether an ONNX graph may be run: a foreign one must not read other files, call home or never end.
+"""Whether an ONNX graph may be run.
 
-A graph is a program. ONNX Runtime gives it no way to start others, but a graph may name any file as
-the place of its weights, and loops may run for ever. So weights may stand in ``model.safetensors``
-alone, and what brings a graph inside a graph (loops, branches, functions) or operators of others is
-refused; the graphs of `runtime.export` have neither. The file is read as protobuf's wire format:
+A foreign one must not read other files, call home or never end. A graph is a program.
+ONNX Runtime gives it no way to start others, but a graph may name any file as the place
+of its weights, and loops may run for ever. So weights may stand in
+``model.safetensors`` alone, and what brings a graph inside a graph (loops, branches,
+functions) or operators of others is refused; the graphs of `runtime.export` have
+neither. The file is read as protobuf's wire format:
 https://protobuf.dev/programming-guides/encoding/ and
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto for the numbers of fields.
 """
@@ -32,8 +34,8 @@ def check_graph(data: bytes) -> None:
     """Refuse a graph that may not be run.
 
     Raises:
-        ValueError: it reads another file than the weights, has control flow or functions of its own,
-            has operators of others, or is no protobuf.
+        ValueError: it reads another file than the weights, has control flow or
+            functions of its own, has operators of others, or is no protobuf.
     """
     for field, model_part in _messages(memoryview(data)):
         if field == _MODEL_FUNCTION:

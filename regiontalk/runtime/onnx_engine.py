@@ -92,7 +92,8 @@ class OnnxPredictor(Predictor):
         count = boxes_xyxy.shape[1]
         if not np.array_equal(features.boxes_xyxy[:, :count], boxes_xyxy):
             raise ValueError(
-                "this model reads given features: expected their own boxes, got others, which have none"
+                "this model reads given features: expected their own boxes, got "
+                "others, which have none"
             )
         return features.regions[:, :count]
 
@@ -182,7 +183,8 @@ class OnnxPredictor(Predictor):
         names = [each.name for each in session.get_inputs()]
         if len(names) != len(inputs):
             raise ValueError(
-                f"{graph_file(self._folder, graph)}: expected a graph with {len(inputs)} inputs, got {len(names)}"
+                f"{graph_file(self._folder, graph)}: expected a graph with "
+                f"{len(inputs)} inputs, got {len(names)}"
             )
         try:
             results: list[FloatArray] = session.run(
@@ -192,7 +194,8 @@ class OnnxPredictor(Predictor):
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(
-                f"{graph_file(self._folder, graph)}: does not work with the model's settings ({reason})"
+                f"{graph_file(self._folder, graph)}: does not work with the model's "
+                f"settings ({reason})"
             ) from error
         return results
 
@@ -247,8 +250,9 @@ class OnnxPredictor(Predictor):
         made_for = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
         if made_for != self._hash:
             raise ValueError(
-                f"{path}: was made for other weights than {self._folder / 'model.safetensors'}; make it anew with: "
-                f"regiontalk export-runtime {self._folder}"
+                f"{path}: was made for other weights than "
+                f"{self._folder / 'model.safetensors'}; make it anew with: regiontalk "
+                f"export-runtime {self._folder}"
             )
         return session
 
@@ -268,7 +272,8 @@ def find_providers(device: str) -> list[str]:
     usable = [name for name, provider in PROVIDERS.items() if provider in available]
     if device not in usable:
         raise ValueError(
-            f"device: expected one of {', '.join(usable)} (what this onnxruntime has), got {device!r}; "
-            "accelerators need their own build of it, or --engine torch"
+            f"device: expected one of {', '.join(usable)} (what this onnxruntime has), "
+            f"got {device!r}; accelerators need their own build of it, or --engine "
+            "torch"
         )
     return list(dict.fromkeys([PROVIDERS[device], PROVIDERS["cpu"]]))

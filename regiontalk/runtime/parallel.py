@@ -1,4 +1,7 @@
-"""Work side by side in threads: ONNX Runtime, Pillow and numpy leave Python's lock while they compute."""
+"""Work side by side in threads.
+
+ONNX Runtime, Pillow and numpy leave Python's lock while they compute.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine has in a container or under ``taskset``."""
+    """Cores that this process may use.
+
+    Fewer than the machine has in a container or under ``taskset``.
+    """
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -4,8 +4,8 @@ Photos become features once; regions, words and captions are then asked of the f
 needed. The facade, evaluation and the index know this interface only. Everything that enters and
 leaves is numpy; a decoder's state is the engine's own and only travels.
 
-Letters in shapes: B photos, N boxes, F region features, D shared space, C sentences, T words, R rows
-that are decoded, V words known.
+Letters in shapes: B photos, N boxes, F region features, D shared space, C sentences, T
+words, R rows that are decoded, V words known.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ class DecoderState(NamedTuple):
 
 
 class DecoderStep(NamedTuple):
-    """What one word more brings: log-probabilities (R, V), the cell, and attention (R, P) where the model attends."""
+    """What one word more brings.
+
+    Log-probabilities (R, V), the cell, and attention (R, P) where the model attends.
+    """
 
     log_probabilities: FloatArray
     cell: tuple[Any, ...]
@@ -117,9 +120,10 @@ class Predictor(ABC):
     def encode_text(
         self, sentences: Sequence[Sequence[int]]
     ) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """S of eq. 6: C lists of word numbers to (C, T, D), and which of them the score counts (C, T).
+        """S of eq. 6: C lists of word numbers to (C, T, D).
 
-        END is added where the model reads it; rows of padding are 0.
+        And which of them the score counts (C, T). END is added where the model reads
+        it; rows of padding are 0.
         """
 
     @abstractmethod
@@ -176,7 +180,10 @@ class Predictor(ABC):
         )
 
     def competing_regions(self, default: int) -> int:
-        """How many boxes compete beside the whole photo: ``default``, or as many as precomputed features have."""
+        """How many boxes compete beside the whole photo.
+
+        ``default``, or as many as precomputed features have.
+        """
         return (
             default
             if self.config.precomputed is None
@@ -195,7 +202,10 @@ class Predictor(ABC):
         ]
 
     def photo_probability(self, features: PhotoFeatures) -> FloatArray:
-        """How likely each of B pictures is a photo, (B,) in 0..1; ones for a model without that check."""
+        """How likely each of B pictures is a photo, (B,) in 0..1.
+
+        Ones for a model without that check.
+        """
         if not self.config.photo_check:
             return np.ones(len(features.regions), dtype=np.float32)
         weight, bias = (
@@ -206,7 +216,7 @@ class Predictor(ABC):
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
 
     def word_sums(self, texts: Sequence[Sequence[int]]) -> FloatArray:
-        """The sum of the unit vectors of the words of each of R texts, (R, W), whatever their order."""
+        """The sums (R, W) of the unit vectors of R texts' words, in whatever order."""
         vectors = self._unit_words
         sums = np.zeros((len(texts), vectors.shape[1]), dtype=np.float32)
         for row, text in enumerate(texts):
@@ -226,7 +236,9 @@ class Predictor(ABC):
         boxes_xyxy: FloatArray,
         texts: Sequence[Sequence[int]],
     ) -> FloatArray:
-        """The logit that each caption is true of its region (`align.caption_check`), (R,); zeros without that check.
+        """The logit that each caption is true of its region (`align.caption_check`), (R,).
+
+        Zeros without that check.
 
         Args:
             region_features: (R, F).
@@ -249,7 +261,10 @@ class Predictor(ABC):
         return np.asarray(product.sum(1), dtype=np.float32)
 
     def choices(self, regions: FloatArray) -> FloatArray:
-        """What a word may choose: the regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D)."""
+        """What a word may choose.
+
+        The regions (B, N, D) and, where the model has it, NULL after them (B, N+1, D).
+        """
         if not self.config.aligner.null:
             return regions
         null = np.broadcast_to(
@@ -264,7 +279,10 @@ class Predictor(ABC):
         region_mask: NDArray[np.bool_],
         word_mask: NDArray[np.bool_],
     ) -> FloatArray:
-        """Scores (B, C) of region vectors v (B, N, D) and word vectors s (C, T, D), by the model's own score."""
+        """Scores (B, C) of region vectors v (B, N, D) and word vectors s (C, T, D).
+
+        By the model's own score.
+        """
         choices = self.choices(regions)
         missing = choices.shape[1] - regions.shape[1]
         mask = np.pad(region_mask, ((0, 0), (0, missing)), constant_values=True)
@@ -298,7 +316,9 @@ class Predictor(ABC):
         length_power: float | None = None,
         keep: int | None = 1,
     ) -> list[list[Hypothesis]]:
-        """The best captions of each of R rows, by beam search; at most ``keep``, best first, at least one.
+        """The best captions of each of R rows, by beam search.
+
+        At most ``keep``, best first, at least one.
 
         Args:
             state: as `start` prepared it.
@@ -351,10 +371,10 @@ class Predictor(ABC):
         return totals, np.stack(attention, 1) if attention else None
 
     def fingerprint(self) -> str:
-        """SHA-256 over weights (as float16, the form on disk), vocabulary and settings; not over how it decodes.
+        """SHA-256 over weights (as float16, the form on disk), vocabulary and settings.
 
-        Settings that stand at their defaults are left out, so that what was made by this model
-        outlives a version that adds settings.
+        Not over how it decodes. Settings that stand at their defaults are left out, so
+        that what was made by this model outlives a version that adds settings.
         """
         from safetensors.numpy import save
 
@@ -374,8 +394,8 @@ class Predictor(ABC):
         """
         if self.config.precomputed is not None:
             raise ValueError(
-                f"model {self.config.name!r}: expected one that writes captions; this one was trained on given "
-                "features, and only aligns and locates"
+                f"model {self.config.name!r}: expected one that writes captions; this "
+                "one was trained on given features, and only aligns and locates"
             )
 
 

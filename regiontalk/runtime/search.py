@@ -1,9 +1,11 @@
-"""Greedy choice, sampling and beam search over any language model that can be asked for its next word.
+"""Greedy choice, sampling and beam search over any language model.
 
-Search knows one function, ``step(words, state) -> (log_probabilities, state)``: from the words (R,)
-int64 just written by the R sentences now alive, and the model's state, to the log-probabilities (R,
-V) of the next word and the next state, in numpy. A state is an array with R rows (of numpy, or a
-tensor that stays where it is), None, `Fixed`, or a tuple of states. All sentences start with START.
+It is asked for its next word and nothing else. Search knows one function, ``step(words,
+state) -> (log_probabilities, state)``: from the words (R,) int64 just written by the R
+sentences now alive, and the model's state, to the log-probabilities (R, V) of the next
+word and the next state, in numpy. A state is an array with R rows (of numpy, or a
+tensor that stays where it is), None, `Fixed`, or a tuple of states. All sentences start
+with START.
 
 All rows (photos, regions) decode together and leave the batch as they finish, so a finished row
 costs nothing. A sentence is at most ``max_words`` words and END; one that has ``max_words`` words
@@ -60,10 +62,10 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A part of a state that never changes and is the same for all beams of a row: annotation vectors, the picture.
+    """A part of a state that never changes and is the same for all beams of a row.
 
-    Beam search repeats it once and moves it only when rows leave, not at every word. The step
-    returns it as it came.
+    Annotation vectors, the picture. Beam search repeats it once and moves it only when
+    rows leave, not at every word. The step returns it as it came.
 
     Attributes:
         value: an array with R rows, or a tuple of such.
@@ -141,7 +143,8 @@ def sample(
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(
-            f"temperature: expected a finite number above 0, got {temperature}; for the mode use greedy"
+            f"temperature: expected a finite number above 0, got {temperature}; for "
+            "the mode use greedy"
         )
     source = np.random.default_rng() if generator is None else generator
     chances = source.random((max(rows, 0), max(max_words, 0)))
@@ -168,7 +171,10 @@ def _follow(
     length_power: float,
     choose: Callable[[FloatArray, IntArray, int], IntArray],
 ) -> list[list[Hypothesis]]:
-    """One sentence a row, each word by ``choose(log-probabilities (R, V), alive (R,), position) -> words (R,)``."""
+    """One sentence a row, each word chosen by ``choose``.
+
+    ``choose(log-probabilities (R, V), alive (R,), position) -> words (R,)``.
+    """
     _check(rows, max_words, forbidden, length_power)
     alive = np.arange(rows)
     words = np.full(rows, START)
@@ -205,7 +211,10 @@ def _drop_finished(
 def _stop_impossible(
     words: IntArray, allowed: FloatArray
 ) -> tuple[IntArray, NDArray[np.float64]]:
-    """The words (R,) chosen of (R, V), END where none is possible, and their log-probabilities (R,)."""
+    """The words (R,) chosen of (R, V), and their log-probabilities (R,).
+
+    END where none is possible.
+    """
     chosen = allowed[np.arange(len(words)), words].astype(np.float64)
     return np.where(np.isneginf(chosen), END, words), chosen
 
@@ -213,7 +222,10 @@ def _stop_impossible(
 def _one_each(
     written: IntArray, totals: NDArray[np.float64], length_power: float
 ) -> list[list[Hypothesis]]:
-    """The one hypothesis of each row, of its words (R, W) filled up with END and its log-probability (R,)."""
+    """The one hypothesis of each row, of its words (R, W) and its log-probability (R,).
+
+    The words are filled up with END.
+    """
     lengths = (written != END).sum(1) + 1
     scores = totals / lengths**length_power
     hypotheses = []
@@ -291,12 +303,13 @@ def beam(
 
 
 class _Hunt(NamedTuple):
-    """What beam search knows of the R rows that still write: up to K prefixes of each and the sentences found.
+    """What beam search knows of the R rows that still write.
 
-    ``rows`` (R,) place of each row in the answer; ``total`` (R, K) log-probability of the prefixes,
-    falling, -inf where there are not so many; ``written`` (R, K, max_words) their words, filled up
-    with END. Of the best sentences: ``scores`` (R, keep), falling, and ``totals`` (R, keep), -inf
-    where none is yet; ``sentences`` (R, keep, max_words).
+    Up to K prefixes of each and the sentences found. ``rows`` (R,) place of each row in
+    the answer; ``total`` (R, K) log-probability of the prefixes, falling, -inf where
+    there are not so many; ``written`` (R, K, max_words) their words, filled up with
+    END. Of the best sentences: ``scores`` (R, keep), falling, and ``totals`` (R, keep),
+    -inf where none is yet; ``sentences`` (R, keep, max_words).
     """
 
     rows: IntArray
@@ -322,7 +335,10 @@ class _Hunt(NamedTuple):
         forbidden: Sequence[int],
         length_power: float,
     ) -> tuple[_Hunt, IntArray, IntArray]:
-        """One word further: the next hunt, and of each of its prefixes the state's row and the last word, (R, K)."""
+        """One word further: the next hunt.
+
+        And of each of its prefixes the state's row and the last word, (R, K).
+        """
         vocabulary = log_probabilities.shape[1]
         sums = self.total[:, :, None] + log_probabilities.reshape(
             *self.total.shape, vocabulary
@@ -341,13 +357,19 @@ class _Hunt(NamedTuple):
     def end(
         self, ends: FloatArray, position: int, length_power: float
     ) -> tuple[_Hunt, IntArray, IntArray]:
-        """`grow` where no word is left to write: all prefixes end here (R, K), and nothing goes on."""
+        """`grow` where no word is left to write.
+
+        All prefixes end here (R, K), and nothing goes on.
+        """
         hunt = self.collect(ends, position, length_power)
         nowhere = np.zeros_like(ends, dtype=np.int64)
         return hunt._replace(total=np.full_like(ends, -np.inf)), nowhere, nowhere
 
     def collect(self, ends: FloatArray, position: int, length_power: float) -> _Hunt:
-        """With the prefixes that end here: ``ends`` (R, K), their log-probability with END, -inf where it is none."""
+        """The hunt with the prefixes that end here.
+
+        ``ends`` (R, K), their log-probability with END, -inf where it is none.
+        """
         if not (ends > -np.inf).any():
             return self
         keep = self.scores.shape[1]
@@ -390,9 +412,10 @@ class _Hunt(NamedTuple):
 
 
 def _in_beam(ends: FloatArray, total: FloatArray, beams: int) -> FloatArray:
-    """The ends (R, K) among a row's first ``beams`` continuations, -inf for others, so that one beam is greedy.
+    """The ends (R, K) among a row's first ``beams`` continuations.
 
-    ``total`` (R, K) are its best continuations that do not end; ending wins a tie.
+    It is -inf for others, so that one beam is greedy. ``total`` (R, K) are its best
+    continuations that do not end; ending wins a tie.
     """
     better_words = (total[:, None] > ends[:, :, None]).sum(2)
     better_ends = (ends[:, None] > ends[:, :, None]).sum(2)
@@ -400,7 +423,9 @@ def _in_beam(ends: FloatArray, total: FloatArray, beams: int) -> FloatArray:
 
 
 def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State:
-    """The chosen rows of every array of a state, which may be an array, None, `Fixed`, or a (named) tuple of those.
+    """The chosen rows of every array of a state.
+
+    A state is an array, None, `Fixed`, or a (named) tuple of those.
 
     Args:
         state: arrays with R rows.
@@ -430,9 +455,10 @@ def reorder(state: State, rows: IntArray, *, inside_rows: bool = False) -> State
 def _best_continuations(
     sums: FloatArray, count: int
 ) -> tuple[FloatArray, IntArray, IntArray]:
-    """Of the sums (R, K, V) of prefixes and words the ``count`` best: log-probability, prefix and word, (R, count).
+    """Of the sums (R, K, V) of prefixes and words the ``count`` best.
 
-    The word is END where a row has not so many.
+    Log-probability, prefix and word, (R, count). The word is END where a row has not so
+    many.
     """
     total, columns = _best(sums.reshape(len(sums), -1), count)
     parents, words = np.divmod(columns, sums.shape[2])
@@ -440,9 +466,10 @@ def _best_continuations(
 
 
 def _best(sums: FloatArray, count: int) -> tuple[FloatArray, IntArray]:
-    """The ``count`` largest of each row of (R, M), falling, the first column first on ties: values and columns.
+    """The ``count`` largest of each row of (R, M), falling, the first column first on ties.
 
-    A row with fewer is filled up with -inf, whose columns mean nothing but are legal.
+    Values and columns. A row with fewer is filled up with -inf, whose columns mean
+    nothing but are legal.
     """
     if count <= min(MAX_PASSES, sums.shape[1]):
         return _best_by_passes(sums, count)
@@ -495,7 +522,10 @@ def _check(
 def _beam_limits(
     beams: int, keep: int | None, horizon: int | None, max_words: int
 ) -> tuple[int, int]:
-    """``keep`` and ``horizon`` of a beam with their defaults; refuses what no beam can work with."""
+    """``keep`` and ``horizon`` of a beam with their defaults.
+
+    Refuses what no beam can work with.
+    """
     keep = beams if keep is None else keep
     horizon = max_words if horizon is None else horizon
     if not 1 <= keep <= beams or horizon < 0:
@@ -517,7 +547,10 @@ def _ask(
 def _check_step(
     log_probabilities: FloatArray, rows: int, forbidden: Sequence[int]
 ) -> None:
-    """Refuse what a step returned unless it is (R, V) without NaN, with room for END and all that is forbidden."""
+    """Refuse what a step returned unless it is (R, V) without NaN.
+
+    With room for END and all that is forbidden.
+    """
     least = max([END, *forbidden]) + 1
     if (
         log_probabilities.ndim != 2

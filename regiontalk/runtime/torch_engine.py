@@ -1,4 +1,7 @@
-"""The `Predictor` on torch: for models just trained, for accelerators, and for the parts that do not export."""
+"""The `Predictor` on torch.
+
+For models just trained, for accelerators, and for the parts that do not export.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,9 @@ def search_step(
     annotations: Tensor | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Step[Any], Any]:
-    """The step and the first state of a torch generator, as the functions of `runtime.search` take them.
+    """The step and the first state of a torch generator.
+
+    As the functions of `runtime.search` take them.
 
     Args:
         generator: what writes.

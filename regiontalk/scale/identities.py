@@ -69,7 +69,10 @@ def is_in(values: Digests, ordered: Digests) -> NDArray[np.bool_]:
 
 
 def is_new(values: Digests, known: Identities) -> NDArray[np.bool_]:
-    """Which of the identities (P,) are neither in the set nor earlier in the array, as a mask (P,)."""
+    """Which of the identities (P,) are new, as a mask (P,).
+
+    Neither in the set nor earlier in the array.
+    """
     mask = np.zeros(len(values), dtype=bool)
     mask[np.unique(values, return_index=True)[1]] = True
     return mask & ~known.contains(values)

@@ -1,9 +1,11 @@
-"""Photos added to a library by many processes: each worker commits its own batches, none waits for a writer.
+"""Photos added to a library by many processes.
 
-The driver has the library's right to write for as long as the job runs, hands out names of photos
-and joins small files. A batch is one commit that puts rows in the place of those of the same path,
-so that a batch which Ray repeats after a worker's death doubles nothing, and one that was never
-committed is missing until the command runs again, which passes over what is there.
+Each worker commits its own batches, none waits for a writer. The driver has the
+library's right to write for as long as the job runs, hands out names of photos and
+joins small files. A batch is one commit that puts rows in the place of those of the
+same path, so that a batch which Ray repeats after a worker's death doubles nothing, and
+one that was never committed is missing until the command runs again, which passes over
+what is there.
 """
 
 from __future__ import annotations
@@ -81,7 +83,10 @@ class IndexWorker:
         )
 
     def __call__(self, table: Any) -> Any:
-        """A table of one row: what `Added` says, or what is wrong; of none where the block is empty."""
+        """A table of one row: what `Added` says, or what is wrong.
+
+        Of none where the block is empty.
+        """
         import pyarrow as pa
 
         row = dict.fromkeys(_schema().names)
@@ -176,8 +181,8 @@ def _batches(
             yield Added(row["added"], row["changed"], row["unchanged"], tuple(failed))
     except ray.exceptions.RayError as error:
         raise ValueError(
-            f"the job ended because its workers failed ({first_cause(error)}); what is added stays, start it again "
-            "to go on"
+            f"the job ended because its workers failed ({first_cause(error)}); what is "
+            "added stays, start it again to go on"
         ) from error
 
 

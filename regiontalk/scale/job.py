@@ -65,7 +65,10 @@ def with_hashes(table: Any, finished: Any = None) -> Any:
 
 
 def content_hash(data: bytes | None, captions: Sequence[str] = ()) -> str | None:
-    """SHA-256 of a photo's bytes and of the sentences that belong to it; None where it could not be read."""
+    """SHA-256 of a photo's bytes and of the sentences that belong to it.
+
+    None where it could not be read.
+    """
     if data is None:
         return None
     digest = hashlib.sha256(data)
@@ -107,7 +110,10 @@ class PartWorker:
         self._ready: tuple[RegionCaptioner, Output] | None = None
 
     def __call__(self, table: Any) -> Any:
-        """A table of one row, what `Part` says or what is wrong; of none where the block is empty."""
+        """A table of one row, what `Part` says or what is wrong.
+
+        Of none where the block is empty.
+        """
         import pyarrow as pa
 
         names = ("staged", "name", "identities", "failed", "trouble")
@@ -257,6 +263,6 @@ def _parts(
             yield to_part(row)
     except ray.exceptions.RayError as error:
         raise ValueError(
-            f"the job ended because its workers or their readers failed ({first_cause(error)}); what is finished "
-            "counts, start it again to go on"
+            "the job ended because its workers or their readers failed "
+            f"({first_cause(error)}); what is finished counts, start it again to go on"
         ) from error

@@ -164,8 +164,9 @@ class Output:
             )
         if not self._exists(part.staged):
             raise OSError(
-                f"{shown(self.uri)}: what a worker wrote is not here; expected an output that all machines "
-                "share, such as a network folder or s3://bucket/folder"
+                f"{shown(self.uri)}: what a worker wrote is not here; expected an "
+                "output that all machines share, such as a network folder or "
+                "s3://bucket/folder"
             )
         name, new = part.name, is_new(part.identities, known)
         if not new.all():
@@ -276,8 +277,8 @@ class Output:
         ]
         if names:
             raise ValueError(
-                f"{shown(self.uri)}: expected a new or empty folder, or the output of an earlier run, got one that "
-                f"holds {names[0]!r}"
+                f"{shown(self.uri)}: expected a new or empty folder, or the output of "
+                f"an earlier run, got one that holds {names[0]!r}"
             )
 
     def _names(self) -> list[str]:
@@ -316,7 +317,8 @@ def _check_job(uri: str, values: Mapping[str, Any], job: Job) -> None:
     """Refuse to add rows that another model or other settings would have made otherwise."""
     if values.get("format") != FORMAT:
         raise ValueError(
-            f"{uri}: expected an output of format {FORMAT}, got {values.get('format')!r}; choose another place"
+            f"{uri}: expected an output of format {FORMAT}, got "
+            f"{values.get('format')!r}; choose another place"
         )
     kind = values.get("rows", "captions")  # those of the first version say nothing
     if kind != job.settings.kind:
@@ -325,22 +327,24 @@ def _check_job(uri: str, values: Mapping[str, Any], job: Job) -> None:
         )
     if values["fingerprint"] != job.fingerprint:
         raise ValueError(
-            f"{uri}: its rows were made by the model {values['model']!r} ({values['fingerprint'][:12]}), expected "
-            f"that one, got {job.model!r} ({job.fingerprint[:12]}); name its model, or choose another output"
+            f"{uri}: its rows were made by the model {values['model']!r} "
+            f"({values['fingerprint'][:12]}), expected that one, got {job.model!r} "
+            f"({job.fingerprint[:12]}); name its model, or choose another output"
         )
     wanted = {"form": job.form, **job.fields()}
     there = {"form": values["form"], **values["settings"]}
     for name, value in wanted.items():
         if there.get(name) != value:
             raise ValueError(
-                f"{uri}: its rows were made with {name} = {there.get(name)}, expected the same, got {value}; "
-                "use that setting, or choose another output"
+                f"{uri}: its rows were made with {name} = {there.get(name)}, expected "
+                f"the same, got {value}; use that setting, or choose another output"
             )
 
 
 def _locked(uri: str, why: str) -> BlockingIOError:
     return BlockingIOError(
-        f"{uri}: another job is writing to this output ({why}); wait until it is done, or choose another output"
+        f"{uri}: another job is writing to this output ({why}); wait until it is done, "
+        "or choose another output"
     )
 
 

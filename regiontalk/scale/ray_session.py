@@ -1,4 +1,7 @@
-"""Ray, as quiet as a command needs it: a cluster that is there, or workers of this machine alone."""
+"""Ray, as quiet as a command needs it.
+
+A cluster that is there, or workers of this machine alone.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +47,8 @@ def ray_session(address: str | None, workers: int, threads: int = 1) -> Iterator
     """Ray for the time of a job; one that runs in this process already is used as it is.
 
     Args:
-        address: of a cluster, or "auto" for the one of this machine; None takes RAY_ADDRESS, or else
-            starts workers of this machine that end with the job.
+        address: of a cluster, or "auto" for the one of this machine; None takes
+            RAY_ADDRESS, or else starts workers of this machine that end with the job.
         workers: processes that caption.
         threads: of each.
 
@@ -92,7 +95,8 @@ def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
 
     try:
         ray.init(
-            address="local",  # else Ray takes the address that a cluster of this machine left behind
+            # else Ray takes the address that a cluster of this machine left behind
+            address="local",
             num_cpus=cpus,
             object_store_memory=LOCAL_STORE,
             include_dashboard=False,
@@ -100,8 +104,9 @@ def _start_here(cpus: int, quiet: dict[str, Any]) -> None:
         )
     except Exception as error:  # Ray raises nothing more special
         raise ConnectionError(
-            f"Ray did not start on this machine ({_first_line(error)}); start the job again when the machine is less "
-            "busy, or start a cluster with: ray start --head, and name it with --address auto"
+            f"Ray did not start on this machine ({_first_line(error)}); start the job "
+            "again when the machine is less busy, or start a cluster with: ray start "
+            "--head, and name it with --address auto"
         ) from error
 
 
@@ -115,9 +120,10 @@ def _connect(address: str, quiet: dict[str, Any]) -> None:
             ray.init(address=address, **quiet)
     except (OSError, RuntimeError, ValueError, ImportError) as error:
         raise ConnectionError(
-            f"--address {address}: no Ray cluster answers there ({_first_line(error)}); start one with: ray start "
-            "--head, or leave --address away to use this machine alone; a cluster that asks for a token needs "
-            "RAY_AUTH_MODE=token"
+            f"--address {address}: no Ray cluster answers there "
+            f"({_first_line(error)}); start one with: ray start --head, or leave "
+            "--address away to use this machine alone; a cluster that asks for a token "
+            "needs RAY_AUTH_MODE=token"
         ) from None
 
 

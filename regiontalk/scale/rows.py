@@ -1,4 +1,7 @@
-"""Rows, one a photo, and their way through files: JSON Lines with all values, or Parquet with a task's columns."""
+"""Rows, one a photo, and their way through files.
+
+JSON Lines with all values, or Parquet with a task's columns.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ class Task(Protocol):
     def rows(
         self, captioner: RegionCaptioner, photos: Sequence[Mapping[str, Any]]
     ) -> list[Row]:
-        """The rows of photos, in their order: each has at least ``photo``, ``sha256`` and ``error``."""
+        """The rows of photos, in their order.
+
+        Each has at least ``photo``, ``sha256`` and ``error``.
+        """
         ...
 
     def schema(self) -> Any:

@@ -1,7 +1,8 @@
-"""Photos with their sentences from tars (WebDataset), Parquet files or a data set's folders, as a Ray Dataset.
+"""Photos with their sentences, as a Ray Dataset.
 
-The columns are those of `sources.read_photos` and ``captions``, a list of sentences. In a tar the
-sentences of ``shard/0007.jpg`` stand beside it, in ``shard/0007.txt`` (a sentence a line) or in a
+From tars (WebDataset), Parquet files or a data set's folders. The columns are those of
+`sources.read_photos` and ``captions``, a list of sentences. In a tar the sentences of
+``shard/0007.jpg`` stand beside it, in ``shard/0007.txt`` (a sentence a line) or in a
 field of ``shard/0007.json``.
 """
 
@@ -68,8 +69,8 @@ def read_captioned(
         )
     if kind == "photos":
         raise ValueError(
-            f"{files[0].key}: expected photos with sentences: tars or Parquet files; name the folder of a data set "
-            "with --data"
+            f"{files[0].key}: expected photos with sentences: tars or Parquet files; "
+            "name the folder of a data set with --data"
         )
     if column or key:
         raise ValueError(f"column, key: expected Parquet files as input, got {kind}")
@@ -168,7 +169,9 @@ def _read_sentences(sample: Sequence[Member], field: str | None) -> list[str]:
 
 
 def _json_field(name: str, data: bytes, field: str | None) -> Any:
-    """The value of the field of sentences, or of the first of the usual ones; None where there is none.
+    """The value of the field of sentences, or of the first of the usual ones.
+
+    None where there is none.
 
     Raises:
         ValueError: the bytes are no JSON.

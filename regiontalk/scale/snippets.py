@@ -93,7 +93,8 @@ def _row(
     row["pairs"] = []
     if row["error"] is None and not captions:
         row["error"] = (
-            f"{key}: expected sentences beside the photo, got none; name their column or field with --sentences"
+            f"{key}: expected sentences beside the photo, got none; name their column "
+            "or field with --sentences"
         )
     if row["error"] is not None:
         return row

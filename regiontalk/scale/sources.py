@@ -1,9 +1,11 @@
-"""Photos from folders, patterns, Parquet files and tars (WebDataset), here or in an object store, as a Ray Dataset.
+"""Photos as a Ray Dataset, here or in an object store.
 
-Rows have the columns ``key`` (the name by which the output knows the photo), ``data`` (the bytes of
-the file) and ``error`` (why there are none). Ray plans, spreads and repeats the reading; single
-files and members are opened here, because Ray's own readers of files end the whole job where one of
-them cannot be read, and here that is a row. The driver holds nothing but the names of files.
+From folders, patterns, Parquet files and tars (WebDataset). Rows have the columns
+``key`` (the name by which the output knows the photo), ``data`` (the bytes of the file)
+and ``error`` (why there are none). Ray plans, spreads and repeats the reading; single
+files and members are opened here, because Ray's own readers of files end the whole job
+where one of them cannot be read, and here that is a row. The driver holds nothing but
+the names of files.
 """
 
 from __future__ import annotations
@@ -146,13 +148,16 @@ def find_all(inputs: Sequence[str]) -> tuple[list[StoredFile], str]:
     kinds = sorted({file.kind for file in files})
     if len(kinds) > 1:
         raise ValueError(
-            f"input: expected photos, Parquet files or tars, got {' and '.join(kinds)}; name one kind a job"
+            "input: expected photos, Parquet files or tars, got "
+            f"{' and '.join(kinds)}; name one kind a job"
         )
     return files, kinds[0]
 
 
 def find_files(text: str) -> list[StoredFile]:
-    """The files that an input means, sorted; of folders and patterns those of a photo, tar or Parquet file.
+    """The files that an input means, sorted.
+
+    Of folders and patterns those of a photo, tar or Parquet file.
 
     Raises:
         FileNotFoundError: there is none.
@@ -168,7 +173,8 @@ def find_files(text: str) -> list[StoredFile]:
         files = sorted(_stored_files(text))
     if not files:
         raise FileNotFoundError(
-            f"{shown(text)}: expected a file, or a folder or pattern with photos, tars or Parquet files, got none"
+            f"{shown(text)}: expected a file, or a folder or pattern with photos, tars "
+            "or Parquet files, got none"
         )
     return files
 
@@ -248,7 +254,10 @@ def photo_table(
     errors: Sequence[str | None],
     captions: Sequence[Sequence[str]] | None = None,
 ) -> Any:
-    """An Arrow table of photos as `read_photos` yields them, with their sentences where they have some."""
+    """An Arrow table of photos as `read_photos` yields them.
+
+    With their sentences where they have some.
+    """
     import pyarrow as pa
 
     columns = {
@@ -262,7 +271,10 @@ def photo_table(
 
 
 def _load_files(table: Any) -> Any:
-    """The photos of a block of `to_table`, which may have the columns ``key`` and ``captions`` as well."""
+    """The photos of a block of `to_table`.
+
+    It may have the columns ``key`` and ``captions`` as well.
+    """
     files = to_files(table)
     has_captions = CAPTIONS in table.column_names
     captions = table[CAPTIONS].to_pylist() if has_captions else None
@@ -324,7 +336,10 @@ class _Member(tarfile.TarInfo):
 
 
 def read_members(file: StoredFile, suffixes: Iterable[str]) -> Iterator[Member]:
-    """The members of a tar whose names end so and are not hidden; damage ends it with one that says so."""
+    """The members of a tar whose names end so and are not hidden.
+
+    Damage ends it with one that says so.
+    """
     last = ""
     try:
         with (
@@ -342,8 +357,9 @@ def read_members(file: StoredFile, suffixes: Iterable[str]) -> Iterator[Member]:
         yield Member(
             "",
             None,
-            f"{file.key}: damaged or cut short {where}, expected a whole tar ({error}); what stands before the damage "
-            "was read; copy or download it again",
+            f"{file.key}: damaged or cut short {where}, expected a whole tar "
+            f"({error}); what stands before the damage was read; copy or download it "
+            "again",
         )
 
 
@@ -451,7 +467,9 @@ def _photo_of(value: Any) -> Any:
 
 
 def sentences_of(value: Any) -> list[str]:
-    """The sentences in a value: a text is one, of a list those that are text; blank ones are left out.
+    """The sentences in a value: a text is one, of a list those that are text.
+
+    Blank ones are left out.
 
     >>> sentences_of(["A dog. ", "", None]), sentences_of("a cat"), sentences_of(None)
     (['A dog.'], ['a cat'], [])

@@ -72,12 +72,14 @@ class Workers:
             fingerprint = model_fingerprint(resolve_model(self.model))
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"worker on {socket.gethostname()}: lacks the model ({error}); every machine needs it at the same place"
+                f"worker on {socket.gethostname()}: lacks the model ({error}); every "
+                "machine needs it at the same place"
             ) from None
         if fingerprint != self.fingerprint:
             raise ValueError(
-                f"worker on {socket.gethostname()}: its model {self.model!r} has the fingerprint {fingerprint[:12]}, "
-                f"expected {self.fingerprint[:12]}; copy the same model to every machine"
+                f"worker on {socket.gethostname()}: its model {self.model!r} has the "
+                f"fingerprint {fingerprint[:12]}, expected {self.fingerprint[:12]}; "
+                "copy the same model to every machine"
             )
         return RegionCaptioner.from_pretrained(
             self.model, device=self.device, max_pixels=max_pixels, threads=self.threads

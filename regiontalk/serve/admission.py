@@ -1,11 +1,12 @@
 """Who is let in: a request whose body is here, and which can be answered before its time is over.
 
-Bodies are received before a place is taken, so that slow senders keep nobody out; together they hold
-no more than `UploadMemory` allows. A place is given where the expected wait fits into a request's
-time: requests inside x seconds a request, a moving average over the latest answers. All others are
-sent away at once and told when to come again. The estimate may be wrong, so a request counts how
-long it has stood in queues: one that ends late because of them was sent away late (503); that its
-own computing took too long (504) is said of those alone that did not wait.
+Bodies are received before a place is taken, so that slow senders keep nobody out;
+together they hold no more than `UploadMemory` allows. A place is given where the
+expected wait fits into a request's time: requests inside x seconds a request, a moving
+average over the latest answers. All others are sent away at once and told when to come
+again. The estimate may be wrong, so a request counts how long it has stood in queues:
+one that ends late because of them was sent away late (503); that its own computing took
+too long (504) is said of those alone that did not wait.
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ current_ticket: ContextVar[Ticket | None] = ContextVar("ticket", default=None)
 
 @contextmanager
 def in_queue() -> Iterator[Callable[[], None]]:
-    """The request of this task waits for its turn; yields what is to be called when that has come."""
+    """The request of this task waits for its turn.
+
+    Yields what is to be called when that has come.
+    """
     ticket = current_ticket.get()
     if ticket is None:  # one that no gate has let in has all the time it wants
         yield lambda: None
@@ -199,7 +203,10 @@ class Admission:
 
     @property
     def pace(self) -> float:
-        """Seconds a request: the mean of the latest, as if a batch of those inside were answered now."""
+        """Seconds a request: the mean of the latest.
+
+        As if a batch of those inside were answered now.
+        """
         if self.inside == 0:
             return sum(self._intervals) / len(self._intervals)
         together = min(self.inside, self.batch)
@@ -208,5 +215,8 @@ class Admission:
 
     @property
     def retry_after(self) -> int:
-        """Seconds until half of those inside are answered; later the model would have nothing to do."""
+        """Seconds until half of those inside are answered.
+
+        Later the model would have nothing to do.
+        """
         return max(1, math.ceil(self.inside * self.pace / 2))

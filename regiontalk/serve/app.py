@@ -147,12 +147,18 @@ async def _busy(request: Request, error: Exception) -> Response:
 
 
 async def _value(request: Request, error: Exception) -> Response:
-    """What a client can cause: a photo that cannot be used, a box outside it, words that nobody knows."""
+    """What a client can cause.
+
+    A photo that cannot be used, a box outside it, words that nobody knows.
+    """
     return answer(422, RefusedError(422, " ".join(str(error).split())).reason)
 
 
 async def _library(request: Request, error: Exception) -> Response:
-    """The library fails, which no client can mend; its place and what to do are for the log alone."""
+    """The library fails, which no client can mend.
+
+    Its place and what to do are for the log alone.
+    """
     _log.error("%s", error)
     return answer(503, "search: the library cannot be read; the server's log says why")
 

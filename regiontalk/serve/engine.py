@@ -131,7 +131,8 @@ class Engine:
                     thread, self._compute, jobs
                 )
                 _settle(jobs, outcomes)
-            except Exception as error:  # a fault of ours must not end the loop, and with it every answer to come
+            except Exception as error:
+                # a fault of ours must not end the loop, and with it every answer to come
                 fault = RuntimeError("the engine failed")
                 fault.__cause__ = error
                 _settle(jobs, [fault] * len(jobs))
@@ -156,14 +157,20 @@ class Engine:
         return chosen
 
     def _send_late_away(self, job: _Job) -> None:
-        """Refuse what waited for so long that it could not even be computed alone; others gain its time."""
+        """Refuse what waited for so long that it could not even be computed alone.
+
+        Others gain its time.
+        """
         if job.ticket is None or job.future.done() or not job.ticket.late_by_queue:
             return
         if job.ticket.left < self.admission.pace:
             job.future.set_exception(BusyError(self.admission.retry_after))
 
     def _compute(self, jobs: Sequence[_Job]) -> list[Any]:
-        """A result or an exception for each job; where a batch fails, each alone, so that one cannot harm another."""
+        """A result or an exception for each job.
+
+        Where a batch fails, each alone, so that one cannot harm another.
+        """
         try:
             if jobs[0].work is not None:
                 return [jobs[0].work()]

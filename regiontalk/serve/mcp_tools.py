@@ -1,7 +1,8 @@
-"""The same tools over MCP: for assistants that run beside the user and should see the user's photos locally.
+"""The same tools over MCP.
 
-A picture comes as base64, or as a path; a path is read only where it lies under a folder that the
-user allowed, after every link in it has been followed.
+For assistants that run beside the user and should see the user's photos locally. A
+picture comes as base64, or as a path; a path is read only where it lies under a folder
+that the user allowed, after every link in it has been followed.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ Time = Annotated[datetime, AfterValidator(local)] | None
 Few = Annotated[int, Field(ge=1, le=50, description="how many, best first")]
 
 _ABOUT = (
-    "Describes regions of photos, locally. Boxes are x1, y1, x2, y2 in pixels of the photo. confidence is the "
-    "probability that a caption is right; below 0.3 it is often wrong."
+    "Describes regions of photos, locally. Boxes are x1, y1, x2, y2 in pixels of the "
+    "photo. confidence is the probability that a caption is right; below 0.3 it is "
+    "often wrong."
 )
 
 
@@ -235,10 +237,10 @@ class Tools:
         after: Time = None,
         before: Time = None,
     ) -> dict[str, Any]:
-        """Find photos of the user's library by words, by an example picture or both; each has the box that answers.
+        """Find photos of the user's library by words, by an example picture or both.
 
-        after and before are times at which a photo was taken: from the one on, until the other
-        begins.
+        Each has the box that answers. after and before are times at which a photo was
+        taken: from the one on, until the other begins.
         """
         if self._library is None:
             raise ValueError("search: expected a library, got none; start with --index")
@@ -275,7 +277,8 @@ class Tools:
             raise ValueError(f"base64: {error}") from error
         if len(content) > self._limits.upload_bytes:
             raise ValueError(
-                f"base64: expected at most {self._limits.upload_bytes:,} bytes, got {len(content):,}"
+                f"base64: expected at most {self._limits.upload_bytes:,} bytes, got "
+                f"{len(content):,}"
             )
         return self._opened(content, "photo")
 

@@ -1,6 +1,7 @@
-"""What every request passes: who may ask, how large, how long, how many at once; and what every answer carries.
+"""What every request passes: who may ask, how large, how long, how many at once.
 
-One ASGI layer around the application. Answers of its own are JSON with a reason, as all others.
+And what every answer carries. One ASGI layer around the application. Answers of its own
+are JSON with a reason, as all others.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ from regiontalk.serve.schemas import RefusedError
 # The page needs nothing but itself; pictures that it shows come from the user's own disk (blob:) or
 # an answer (data:).
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: "
+    "data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action "
+    "'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "content-security-policy": _POLICY,
@@ -61,7 +63,10 @@ def busy(error: BusyError) -> Response:
 
 
 def _plain_path(scope: Scope) -> Scope:
-    """A request with the slashes of its path as they are meant: of ``//v1/caption/`` one before each name."""
+    """A request with the slashes of its path as they are meant.
+
+    Of ``//v1/caption/`` one before each name.
+    """
     path = str(scope["path"])
     if "//" not in path and not (path.startswith("/v1/") and path.endswith("/")):
         return scope
@@ -227,7 +232,10 @@ class _Watched:
         self._body = body
 
     async def receive(self) -> Message:
-        """For the application: the body that was received, then the news that the client has gone."""
+        """For the application: the body that was received.
+
+        Then the news that the client has gone.
+        """
         if self._body is not None:
             body, self._body = bytes(self._body), None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -258,8 +266,10 @@ class _Watched:
 def is_local(name: str) -> bool:
     """Whether a host's name or address can only mean this machine.
 
-    >>> is_local("localhost"), is_local("127.0.0.1"), is_local("::1"), is_local("0.0.0.0"), is_local("a.example")
-    (True, True, True, False, False)
+    >>> is_local("localhost"), is_local("127.0.0.1"), is_local("::1")
+    (True, True, True)
+    >>> is_local("0.0.0.0"), is_local("a.example")
+    (False, False)
     """
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
@@ -275,8 +285,9 @@ def check_token(token: str | None) -> None:
     """
     if token is not None and not re.fullmatch("[!-~]{8,}", token):
         raise ValueError(
-            f"token: expected 8 characters or more, ASCII letters, digits and signs without spaces, got {len(token)} "
-            "characters or others; make one with: openssl rand -hex 16"
+            "token: expected 8 characters or more, ASCII letters, digits and signs "
+            f"without spaces, got {len(token)} characters or others; make one with: "
+            "openssl rand -hex 16"
         )
 
 
@@ -291,7 +302,10 @@ def _ask(status: int) -> dict[str, str]:
 
 
 def _bears(header: str, token: str) -> bool:
-    """Whether an Authorization header shows the token; takes as long for a wrong one as for the right one."""
+    """Whether an Authorization header shows the token.
+
+    Takes as long for a wrong one as for the right one.
+    """
     kind, _, shown = header.partition(" ")
     return kind.lower() == "bearer" and hmac.compare_digest(
         shown.strip().encode(), token.encode()

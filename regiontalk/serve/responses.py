@@ -1,4 +1,7 @@
-"""What the API answers, as OpenAPI describes it: `ImageResult` (docs/json.md) and what each request adds to it."""
+"""What the API answers, as OpenAPI describes it.
+
+`ImageResult` (docs/json.md) and what each request adds to it.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class Matrix(BaseModel):
 
 
 class Aligned(Image):
-    """A sentence's words with boxes, the matrix behind them, where the model looks, and words it does not know."""
+    """A sentence's words with boxes and the matrix behind them.
+
+    Where the model looks, and words it does not know.
+    """
 
     matrix: Matrix
     looks: Matrix | None

@@ -1,4 +1,7 @@
-"""The requests under ``/v1``: each reads its form, opens the photo in a thread, and waits for the model's turn."""
+"""The requests under ``/v1``.
+
+Each reads its form, opens the photo in a thread, and waits for the model's turn.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class Service:
     async def read(
         self, request: Request, kind: type[PhotoFormKind]
     ) -> tuple[PhotoFormKind, Photo]:
-        """What a request asks, and its photo; the bytes that came are not kept while it waits for its turn."""
+        """What a request asks, and its photo.
+
+        The bytes that came are not kept while it waits for its turn.
+        """
         form, name = await schemas.read(request, kind)
         photo = await self.open(form.photo, name)
         return form.model_copy(update={"photo": b""}), photo
@@ -71,7 +77,10 @@ class Service:
         return photo
 
     async def decode(self, work: Callable[[], T]) -> T:
-        """Work on a picture in a decoder's thread; the place is taken as long as the thread works, asked for or not."""
+        """Work on a picture in a decoder's thread.
+
+        The place is taken as long as the thread works, asked for or not.
+        """
         with in_queue() as begin:
 
             def run() -> T:

@@ -38,8 +38,9 @@ class Address:
         check_token(self.token)
         if self.token is None and not is_local(self.host):
             raise ValueError(
-                f"--host {self.host}: an address that others may reach needs a token; set REGIONTALK_TOKEN "
-                "(8 characters or more, hard to guess), or listen on 127.0.0.1"
+                f"--host {self.host}: an address that others may reach needs a token; "
+                "set REGIONTALK_TOKEN (8 characters or more, hard to guess), or listen "
+                "on 127.0.0.1"
             )
 
     def listen(self) -> socket.socket:
@@ -58,7 +59,10 @@ class Address:
             ) from error
 
     def page(self, port: int) -> str:
-        """The page's address, without the token, which every user of the machine could read there; the page asks."""
+        """The page's address, without the token.
+
+        Every user of the machine could read it there; the page asks.
+        """
         name = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         name = f"[{name}]" if ":" in name else name
         return f"http://{name}:{port}/"

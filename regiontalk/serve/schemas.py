@@ -1,7 +1,8 @@
-"""What a client may ask, and how a request is read: multipart with the file in ``photo``, or JSON with it in base64.
+"""What a client may ask, and how a request is read.
 
-Both ways fill the same pydantic records, so that a mistake gets the same words. Nothing here opens
-a path or an address that the client named: a photo is bytes, and nothing else.
+Multipart with the file in ``photo``, or JSON with it in base64. Both ways fill the same
+pydantic records, so that a mistake gets the same words. Nothing here opens a path or an
+address that the client named: a photo is bytes, and nothing else.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ class CaptionForm(PhotoForm):
     def _one_way(self) -> Self:
         if self.boxes is not None and self.regions is not None:
             raise ValueError(
-                "boxes and regions exclude each other: either you choose the boxes or the model does"
+                "boxes and regions exclude each other: either you choose the boxes or "
+                "the model does"
             )
         return self
 
@@ -257,7 +259,10 @@ def _decoded(body: bytes) -> dict[str, Any]:
 
 
 class _InMemory(MultiPartParser):
-    """Keeps files in memory, whatever their size: the gate has bounded the body, and no photo is to reach a disk."""
+    """Keeps files in memory, whatever their size.
+
+    The gate has bounded the body, and no photo is to reach a disk.
+    """
 
     spool_max_size = 2**31
 

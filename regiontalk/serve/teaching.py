@@ -1,6 +1,7 @@
-"""``regiontalk teach`` in a browser: asks about photos, saves every answer, trains in the background.
+"""``regiontalk teach`` in a browser.
 
-The page is ``teach.html``; what it asks of the server stands under ``/v1/teach``.
+Asks about photos, saves every answer, trains in the background. The page is
+``teach.html``; what it asks of the server stands under ``/v1/teach``.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ DETERMINERS = ARTICLES | frozenset(
 )
 # Words that end a noun phrase.
 PHRASE_ENDS = ARTICLES | frozenset(
-    "and or of in on at to with by from into onto over under near behind beside through along across around "
+    "and or of in on at to with by from into onto over under near behind beside "
+    "through along across around "
     "for as while that which who is are was were be been being has have front top next".split()
 )
 # Words that a snippet neither begins nor ends with; "top" is a noun of clothing here.
@@ -24,12 +25,15 @@ FUNCTION_WORDS = (
     (PHRASE_ENDS - {"top"})
     | DETERMINERS
     | frozenset(
-        "ones without but up down off out against above below between inside outside before after during "
-        "am had do does hers theirs him he it she they them whom what there here very just unk".split()
+        "ones without but up down off out against above below between inside outside "
+        "before after during am had do does hers theirs him he it she they them whom "
+        "what there here very "
+        "just unk".split()
     )
 )
 PEOPLE = frozenset(
-    "man men woman women boy boys girl girls child children person people lady ladies guy guys kid kids baby babies "
+    "man men woman women boy boys girl girls child children person people lady ladies "
+    "guy guys kid kids baby babies "
     "toddler toddlers male female adult adults someone somebody".split()
 )
 _COUNTS = frozenset(
@@ -59,7 +63,8 @@ def words_of(text: str) -> list[str]:
 def content_stems(text: str) -> frozenset[str]:
     """What the words of a caption are about, as stems: without articles, numbers, endings.
 
-    >>> content_stems("two black dogs running on grass") == content_stems("a black dog runs on the grass")
+    >>> stems = content_stems("two black dogs running on grass")
+    >>> stems == content_stems("a black dog runs on the grass")
     True
     """
     silent_words = PHRASE_ENDS | _COUNTS | _GROUPS
@@ -91,7 +96,10 @@ def kind_of(text: str) -> str:
 
 
 def kind(word: str) -> str:
-    """One name for all words of a kind: whether somebody is a man or a boy is what captions disagree about."""
+    """One name for all words of a kind.
+
+    Whether somebody is a man or a boy is what captions disagree about.
+    """
     if word in PEOPLE:
         return "person"
     return singular(word)
@@ -121,7 +129,9 @@ def stem(word: str) -> str:
 
 
 def _head_noun(words: Iterable[str]) -> str:
-    """The thing that a phrase is about: the last word before a function word or a verb, past "a group of".
+    """The thing that a phrase is about.
+
+    The last word before a function word or a verb, past "a group of".
 
     >>> _head_noun("a small group of young men in red shirts".split())
     'men'

@@ -1,8 +1,8 @@
 """Words: the token rule, the vocabulary with its JSON file.
 
-The rule of the paper (docs/protocols.md): lower case, blanks separate words, non-alphanumerics are dropped
-inside them ("man's" -> "mans", "t-shirt" -> "tshirt"), words seen at least five times in training
-are kept.
+The rule of the paper (docs/protocols.md): lower case, blanks separate words,
+non-alphanumerics are dropped inside them ("man's" -> "mans", "t-shirt" -> "tshirt"),
+words seen at least five times in training are kept.
 """
 
 from __future__ import annotations
@@ -65,11 +65,13 @@ def _combines(letter: str) -> bool:
 
 
 def trimmed(words: Sequence[str]) -> slice:
-    """The part of a snippet that can stand alone: function words go at both ends, a determiner stays in front.
+    """The part of a snippet that can stand alone.
+
+    Function words go at both ends, a determiner stays in front.
 
     >>> words = "in a red shirt is".split()
-    >>> words[trimmed(words)]
-    ['a', 'red', 'shirt']
+    >>> " ".join(words[trimmed(words)])
+    'a red shirt'
     """
     never_first = FUNCTION_WORDS - DETERMINERS
     first = 0
@@ -82,11 +84,14 @@ def trimmed(words: Sequence[str]) -> slice:
 
 
 def phrase_starts(words: Sequence[str]) -> list[bool]:
-    """Whether a phrase may begin at each word: at the first, and at a function word that follows another kind of word.
+    """Whether a phrase may begin at each word.
+
+    At the first, and at a function word that follows another kind of word.
 
     >>> words = "a man in a red shirt rides a bike".split()
-    >>> [word for word, begins in zip(words, phrase_starts(words)) if begins]
-    ['a', 'in', 'a']
+    >>> starts = phrase_starts(words)
+    >>> " ".join(word for word, begins in zip(words, starts) if begins)
+    'a in a'
     """
     starts: list[bool] = []
     after_function_word = False
@@ -134,7 +139,10 @@ class Vocabulary:
     @classmethod
     @renamed_argument(least="min_count")
     def build(cls, sentences: Iterable[str], min_count: int = 5) -> Vocabulary:
-        """The words that occur at least ``min_count`` times, most frequent first, ties by spelling."""
+        """The words that occur at least ``min_count`` times.
+
+        Most frequent first, ties by spelling.
+        """
         counts: Counter[str] = Counter()
         for sentence in sentences:
             counts.update(tokenize(sentence))
@@ -147,7 +155,10 @@ class Vocabulary:
         return cls(frequent, [counts[word] for word in frequent])
 
     def encode(self, sentence: str | Sequence[str]) -> list[int]:
-        """Token ids of a sentence (or of tokens), ``<unk>`` for words not known; no START, no END."""
+        """Token ids of a sentence (or of tokens), ``<unk>`` for words not known.
+
+        No START, no END.
+        """
         tokens = tokenize(sentence) if isinstance(sentence, str) else sentence
         return [self._token_ids.get(token, UNKNOWN) for token in tokens]
 

@@ -216,7 +216,8 @@ def _check_size(dimension: int, size: int, where: str) -> None:
     """Refuse a file whose first line tells another dimension."""
     if dimension != size:
         raise ValueError(
-            f"{where}: expected vectors of {size} numbers, got {dimension}; set word_size = {dimension}"
+            f"{where}: expected vectors of {size} numbers, got {dimension}; set "
+            f"word_size = {dimension}"
         )
 
 
@@ -233,7 +234,10 @@ def _is_number(text: str) -> bool:
 def fill_embedding(
     embedding: nn.Embedding, vocabulary: Vocabulary, word_vectors: WordVectors
 ) -> None:
-    """Put the vectors in the rows of their words; other rows keep their random direction, at the vectors' own scale."""
+    """Put the vectors in the rows of their words.
+
+    Other rows keep their random direction, at the vectors' own scale.
+    """
     vectors = word_vectors.vectors
     scale = np.std(np.stack(list(vectors.values())))
     embedding.weight.mul_(float(scale))
@@ -243,7 +247,10 @@ def fill_embedding(
 
 
 def write_word_vectors(path: Path, words: Sequence[str], vectors: FloatArray) -> None:
-    """Write V words and their vectors (V, D) as text in GloVe's form, gzipped where the name ends in ``.gz``."""
+    """Write V words and their vectors (V, D) as text in GloVe's form.
+
+    Gzipped where the name ends in ``.gz``.
+    """
 
     def write_rows(file: IO[bytes]) -> None:
         for word, vector in zip(words, vectors, strict=True):
@@ -262,5 +269,8 @@ def write_word_vectors(path: Path, words: Sequence[str], vectors: FloatArray) ->
 
 
 def wanted_words(vocabulary: Vocabulary) -> list[str]:
-    """The words of a vocabulary that a file can know: all but the special four, most frequent first."""
+    """The words of a vocabulary that a file can know.
+
+    All but the special four, most frequent first.
+    """
     return vocabulary.words[len(SPECIAL) :]

@@ -1,4 +1,7 @@
-"""The alignment stage alone, on frozen features: equations (1) to (9) of [1] in whatever setting the aligner has."""
+"""The alignment stage alone, on frozen features.
+
+Equations (1) to (9) of [1] in whatever setting the aligner has.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ from regiontalk.train.sentences import (
 )
 from regiontalk.train.vocabulary import phrase_texts
 
-HARDEST_AFTER = "of loss = hardest: share of the steps that learn from all negatives first; random heads need some"
+HARDEST_AFTER = (
+    "of loss = hardest: share of the steps that learn from all negatives "
+    "first; random heads need some"
+)
 
 
 class FragmentConfig(BaseModel):
@@ -43,7 +49,8 @@ class FragmentConfig(BaseModel):
     )
     over: Literal["sum", "mean"] = Field(
         "sum",
-        description="sum as printed; mean lets the few fragments of a pair count like the many of strangers",
+        description="sum as printed; mean lets the few fragments of a pair count like "
+        "the many of strangers",
     )
 
 
@@ -75,7 +82,8 @@ class AlignConfig(BaseModel):
     )
     standardise: bool = Field(
         False,
-        description="learn on features of mean 0 and mean length 1, then take that into W_m and b_m of eq. 1",
+        description="learn on features of mean 0 and mean length 1, then take that "
+        "into W_m and b_m of eq. 1",
     )
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     shuffle: bool = Field(
@@ -194,7 +202,10 @@ class AlignTerms:
         return losses
 
     def _read(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Region vectors (B, N, F) of some rows as the aligner learns them, and their mask (B, N)."""
+        """Region vectors (B, N, F) of some rows as the aligner learns them.
+
+        And their mask (B, N).
+        """
         device = self.aligner.log_scale.device
         vectors = self.features.read_vectors(rows).to(device)
         mask = self.features.read_mask(rows).to(device)
@@ -253,7 +264,10 @@ def absorb_standard(aligner: Aligner, features: FrozenFeatures) -> None:
 
 
 def _standard(features: FrozenFeatures) -> tuple[Tensor, float]:
-    """The mean (F,) of region vectors and the mean length of what is left of them, over up to 1,000 photos."""
+    """The mean (F,) of region vectors and the mean length of what is left of them.
+
+    Over up to 1,000 photos.
+    """
     rows = range(0, features.photos, max(1, features.photos // 1000))
     some = features.read_vectors(rows)[features.read_mask(rows)]
     centre = some.mean(0)
@@ -281,7 +295,9 @@ class Texts(NamedTuple):
         processes: Processes = ALONE,
         bounds: tuple[int, int] | None = None,
     ) -> Self:
-        """Read, for each photo of a batch, its texts as word numbers; each process reads those of its photos.
+        """Read, for each photo of a batch, its texts as word numbers.
+
+        Each process reads those of its photos.
 
         Args:
             aligner: reads them.

@@ -1,16 +1,18 @@
-"""What a person says of photos, saved after every answer: a JSON Lines file that ``regiontalk train`` reads.
+"""What a person says of photos, saved after every answer.
 
-One photo a line, in the layout of `datasets.folder`:
+A JSON Lines file that ``regiontalk train`` reads. One photo a line, in the layout of
+`datasets.folder`:
 
 ```json
 {"photo": "a.jpg", "captions": ["a dark form"], "width": 320, "height": 400}
-{"photo": "b.jpg", "boxes": [{"box": [9, 30, 96, 70], "phrase": "a button"}], "width": 320, "height": 400}
+{"photo": "b.jpg", "boxes": [{"box": [9, 3, 96, 70], "phrase": "a key"}], "width": 96, "height": 80}
 {"photo": "c.jpg"}
 ```
 
-``photo`` is relative to the file; boxes are x1, y1, x2, y2 in pixels of the photo as it is seen, whose
-size is ``width`` and ``height``. A photo of which the person has nothing to say has its name alone.
-The file is replaced whole, so a kill at any moment leaves the answers before it or after it.
+``photo`` is relative to the file; boxes are x1, y1, x2, y2 in pixels of the photo as it
+is seen, whose size is ``width`` and ``height``. A photo of which the person has nothing
+to say has its name alone. The file is replaced whole, so a kill at any moment leaves
+the answers before it or after it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Training in a process of its own, while its user goes on: started, watched, and stopped with its parent."""
+"""Training in a process of its own, while its user goes on.
+
+Started, watched, and stopped with its parent.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class Progress:
 
 
 class BackgroundTraining:
-    """Trains model after model in ``out/round_1``, ``out/round_2`` ..., each from the start model on all answers."""
+    """Trains model after model in ``out/round_1``, ``out/round_2`` and so on.
+
+    Each from the start model on all answers.
+    """
 
     def __init__(
         self, answers: Answers, out: Path, start: str, threads: int | None = None

@@ -1,4 +1,7 @@
-"""The model of a run before its first stage: first weights, a start model's extractor, or a whole model that grows."""
+"""The model of a run before its first stage.
+
+First weights, a start model's extractor, or a whole model that grows.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ def build_model(
 def _begin_with_vectors(
     model: RegionModel, inputs: Inputs, vectors: Path | None
 ) -> str:
-    """Fill the model's word embeddings from a file, as the recipe wants it; a hash of the vectors."""
+    """Fill the model's word embeddings from a file, as the recipe wants it.
+
+    A hash of the vectors.
+    """
     uses = inputs.recipe.vectors
     embeddings = [
         ("aligner", model.aligner.words.embed, uses.aligner),
@@ -115,13 +121,17 @@ def _take_over(model: RegionModel, start_model: RegionModel) -> None:
 
 
 def extractor_sizes(recipe: Recipe, start: str | None) -> ExtractorConfig:
-    """The extractor that runs: the recipe's, or the start model's, whose boxes become vectors as the recipe has it."""
+    """The extractor that runs.
+
+    The recipe's, or the start model's, whose boxes become vectors as the recipe has it.
+    """
     if start is None:
         return recipe.extractor
     config, _ = open_folder(resolve_model(start), ModelConfig)
     if config.precomputed is not None:
         raise ValueError(
-            f"--start {start}: expected a model that looks at photos, got one that reads given features"
+            f"--start {start}: expected a model that looks at photos, got one that "
+            "reads given features"
         )
     return config.extractor.model_copy(
         update={"pool": recipe.extractor.pool, "crops": recipe.extractor.crops}
@@ -135,7 +145,10 @@ def _networks(
     fetched: bool,
     crops_fetched: bool,
 ) -> tuple[Backbone, CropNetwork | None]:
-    """The backbone and, where boxes are read as crops, the network that reads them; one takes the local weights."""
+    """The backbone and, where boxes are read as crops, the network that reads them.
+
+    One takes the local weights.
+    """
     backbone = Backbone(
         extractor.backbone, pretrained=fetched, same_padding=extractor.same_padding
     )

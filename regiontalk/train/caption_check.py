@@ -1,9 +1,9 @@
-"""Teaching the caption check (`align.caption_check`): the model's own captions on proposals, judged by annotated boxes.
+"""Teaching the caption check (`align.caption_check`) with the model's own captions.
 
-The captions are those that a user would get, of the best proposals of training photos. Where a
-detector or people marked every object of some classes, a class's word on another place is wrong:
-such places the generator never saw. Where people wrote phrases on boxes, captions of boxes that meet
-one are judged by its words. All other weights stay as they are.
+They are what the search finds for the best proposals of training photos, judged by annotated
+boxes. Where a detector or people marked every object of some classes, a class's word on another
+place is wrong: such places the generator never saw. Where people wrote phrases on boxes, captions
+of boxes that meet one are judged by its words. All other weights stay as they are.
 """
 
 from __future__ import annotations
@@ -82,8 +82,9 @@ def teach_caption_check(
     share = int(judged.is_true.sum()) / max(1, count)
     if count < MIN_CAPTIONS or not 0 < share < 1:
         raise ValueError(
-            f"caption check: expected at least {MIN_CAPTIONS} captions that can be judged, right and wrong ones, "
-            f"got {count}, {share:.0%} of them right; give more photos whose boxes have names of the classes"
+            f"caption check: expected at least {MIN_CAPTIONS} captions that can be judged, "
+            f"right and wrong ones, got {count}, {share:.0%} of them right; give more photos "
+            "whose boxes have names of the classes"
         )
     log(f"{count} captions can be judged, {share:.0%} of them are right")
     model = RegionModel.from_folder(folder)
@@ -136,7 +137,7 @@ def _judge_batch(
     batch: Sequence[tuple[Example, Photo]],
     class_words: ClassWords,
 ) -> JudgedRegions:
-    """The regions of photos that are computed together, those that have a caption which can be judged."""
+    """The regions of photos that are computed together, those with a caption to judge."""
     predictor = captioner.predictor
     features = captioner.encode([photo for _, photo in batch])
     boxes, objectness = predictor.propose(features, REGIONS)
@@ -164,7 +165,10 @@ def _judge_batch(
 
 
 def _captions(captioner: RegionCaptioner, state: DecoderState) -> list[tuple[int, ...]]:
-    """`CAPTIONS` captions of each of R rows as word numbers, one row's after the other; () where there are fewer."""
+    """The captions of R rows as word numbers, one row's `CAPTIONS` after the other's.
+
+    () stands for those that the search does not find.
+    """
     captions_by_box = captioner.predictor.write(
         state,
         CAPTIONS,
@@ -185,7 +189,7 @@ def _judge(
     example: Example,
     class_words: ClassWords,
 ) -> list[bool | None]:
-    """Whether the texts on the boxes (N, 4) of a photo are true, None where its annotation does not say."""
+    """Whether the texts on a photo's boxes (N, 4) are true, None where nothing says it."""
     places = box_ops.rescale(boxes_xyxy, size_wh, example.size_wh or size_wh)
     is_by_people = any(phrase.source == "annotator" for phrase in example.phrases)
     words = None if is_by_people else class_words
@@ -202,9 +206,10 @@ def _table(
     verdicts: Sequence[bool | None],
     is_proposed: NDArray[np.bool_],
 ) -> JudgedRegions:
-    """The rows of regions (R, F) that have a verdict; texts (R * K, W) and verdicts (R * K,) are of their captions.
+    """The rows of regions (R, F) that have a verdict.
 
-    A region that is not proposed fills an empty row and is left out.
+    Texts (R * K, W) and verdicts (R * K,) are those of their captions. A region that is not
+    proposed fills an empty row and is left out.
     """
     known = [verdict is not None for verdict in verdicts]
     true = [verdict is True for verdict in verdicts]

@@ -50,7 +50,10 @@ def model_card(
         for name, section in sections.items()
     ]
     parts = "\n".join([f"- backbone: `{extractor.backbone}`{origin}", *lines])
-    does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
+    does = (
+        "Captions photos and their regions, aligns sentences with regions, and "
+        "finds phrases in photos."
+    )
     measure = "regiontalk evaluate all --model this_folder --data DIR"
     return _card(recipe.name, does, _USE, parts, _unmeasured(measure), data, photos)
 
@@ -79,7 +82,10 @@ def own_card(
         for name in stages_of(recipe)
     ]
     parts = "\n".join([f"- started as the whole model `{Path(start).name}`", *lines])
-    does = "Captions photos and their regions, aligns sentences with regions, and finds phrases in photos."
+    does = (
+        "Captions photos and their regions, aligns sentences with regions, and "
+        "finds phrases in photos."
+    )
     measured = "\n".join(f"- {line}" for line in figures)
     figures_text = (
         f"On {dev} photos of the same folder that it has not learnt from:\n\n{measured}"
@@ -98,7 +104,10 @@ def aligner_card(
         data: name of the data folder.
         photos: training photos that had features.
     """
-    does = "Aligns sentences with regions and finds phrases in photos, on region features that somebody else computed."
+    does = (
+        "Aligns sentences with regions and finds phrases in photos, on region "
+        "features that somebody else computed."
+    )
     use = '```\nregiontalk locate photo.jpg "red shirt" --model this_folder --features PATH\n```'
     most = f"up to {given.regions} regions a photo"
     sections = {
@@ -128,13 +137,22 @@ def objects_card(config: ObjectsConfig, *, data: str, photos: int, source: str) 
         photos: training photos.
         source: the detector whose finds it was taught on.
     """
-    does = f"Writes one sentence about the things that a detector found in a photo; it reads {config.reads}."
+    does = (
+        "Writes one sentence about the things that a detector found in a photo; it "
+        f"reads {config.reads}."
+    )
     use = (
         "```\nregiontalk objects photo.jpg --model this_folder --detector DETECTOR\n```"
     )
     # only the kind of the detector: its file is a path of the machine that trained
-    parts = f"- things found by: {source.partition(':')[0]}\n- model: `{config.model_dump_json(exclude_defaults=True)}`"
-    measure = "python benchmarks/objects_to_sentence.py --model this_folder --detector DETECTOR --data DIR"
+    parts = (
+        f"- things found by: {source.partition(':')[0]}\n- model: "
+        f"`{config.model_dump_json(exclude_defaults=True)}`"
+    )
+    measure = (
+        "python benchmarks/objects_to_sentence.py --model this_folder --detector "
+        "DETECTOR --data DIR"
+    )
     return _card(config.name, does, use, parts, _unmeasured(measure), data, photos)
 
 

@@ -1,7 +1,8 @@
-"""What changed in a data set since a stage began: corrected boxes, captions or photos start it again, and are named.
+"""What changed in a data set since a stage began.
 
-A stage writes ``data.json`` beside its checkpoint: of each photo a hash of its bytes, of each
-caption and of each box with its phrases. A later run whose data differ compares the two files,
+Corrected boxes, captions or photos start it again, and are named. A stage writes
+``data.json`` beside its checkpoint: of each photo a hash of its bytes, of each caption
+and of each box with its phrases. A later run whose data differ compares the two files,
 says what changed, sets the old checkpoint aside and starts the stage again.
 """
 
@@ -35,7 +36,10 @@ Manifest = dict[str, dict[str, Any]]
 
 
 def photo_hash(path: Path) -> str:
-    """SHA-256 of a photo's bytes, zeros where there is no file; what did not change since is not read again."""
+    """SHA-256 of a photo's bytes, zeros where there is no file.
+
+    What did not change since is not read again.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -56,7 +60,10 @@ def photos_hash(examples: Sequence[Example]) -> str:
 
 
 def content_hash(examples: Sequence[Example], unseen: Sequence[str] = ()) -> str:
-    """A hash of all that a data set teaches: the photos' bytes, sentences, boxes and phrases, and other sentences."""
+    """A hash of all that a data set teaches.
+
+    The photos' bytes, sentences, boxes and phrases, and other sentences.
+    """
     digest = hashlib.sha256()
     for example in examples:
         digest.update(bytes.fromhex(photo_hash(example.photo)))
@@ -123,7 +130,10 @@ def describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _count_changes(
     changed: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> list[str]:
-    """How many pictures, captions and boxes differ between photos before and now, such as "2 boxes"."""
+    """How many pictures, captions and boxes differ between photos before and now.
+
+    Such as "2 boxes".
+    """
     counts = {
         "picture": sum(old["picture"] != new["picture"] for old, new in changed),
         "caption": sum(_differing(old, new, "captions") for old, new in changed),
@@ -146,7 +156,9 @@ def _count(number: int, name: str) -> str:
 def restart_changed(
     folder: Path, settings: str, usual: str, manifest: Manifest, log: Log
 ) -> None:
-    """Start a stage again where its data changed and nothing else did; keeps the manifest of its data.
+    """Start a stage again where its data changed and nothing else did.
+
+    Keeps the manifest of its data.
 
     Args:
         folder: of the stage.

@@ -21,7 +21,8 @@ _LONGEST = 60  # letters of a value in a message
 _HASHES = {
     "photos": "other photos, captions or boxes",
     "read": "other photos, captions or things in them",
-    "begin": "other first weights: another --start, --weights or vocabulary, or an earlier stage that changed",
+    "begin": "other first weights: another --start, --weights or vocabulary, or an "
+    "earlier stage that changed",
     "before": "the round before has changed",
     "features.extractor": "the extractor has changed",
     "pairs.aligner": "the aligner has changed",
@@ -37,7 +38,9 @@ def save_checkpoint(
     config: Mapping[str, Any],
     settings: str = "",
 ) -> None:
-    """Write all that `load_checkpoint` needs to go on exactly; the old file stays until the new one is whole.
+    """Write all that `load_checkpoint` needs to go on exactly.
+
+    The old file stays until the new one is whole.
 
     Args:
         folder: where the checkpoint stands.
@@ -140,7 +143,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def steps_done(folder: Path) -> int:
-    """The steps that the checkpoint of a folder has behind it, 0 without one; its weights are not read.
+    """The steps that the checkpoint of a folder has behind it, 0 without one.
+
+    Its weights are not read.
 
     Raises:
         ValueError: the checkpoint is damaged.
@@ -169,7 +174,10 @@ def written_settings(folder: Path) -> str:
 
 
 def set_aside(folder: Path) -> Path:
-    """Take a folder's checkpoint out of the way, so that its stage starts again; where it is kept."""
+    """Take a folder's checkpoint out of the way, so that its stage starts again.
+
+    Returns where it is kept.
+    """
     old = folder / f"previous.{_NAME}"
     os.replace(folder / _NAME, old)
     return old

@@ -1,9 +1,10 @@
-"""The EM round: what the trained generator thinks of which region each word names, for pairs that are inferred anew.
+"""The EM round: pairs are inferred anew with the trained generator's help.
 
-A word's likelihood under the generator, given the words before it and a region, shared out over the
-regions, is that region's responsibility for the word (the E step, regions equally likely
-beforehand). Its logarithm joins the aligner's v . s in the chain of eq. 10 to 12 of [1]; the
-generator then learns the new pairs (the M step).
+It says which region each word names. A word's likelihood under the generator, given the
+words before it and a region, shared out over the regions, is that region's
+responsibility for the word (the E step, regions equally likely beforehand). Its
+logarithm joins the aligner's v . s in the chain of eq. 10 to 12 of [1]; the generator
+then learns the new pairs (the M step).
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ def responsibilities(
 
 
 def _log_shares(log_likelihood: Tensor, goals: Tensor) -> Tensor:
-    """Each region's share (T, N) of a likelihood (N, T) of words, as a logarithm; 0 where there is no word."""
+    """Each region's share (T, N) of a likelihood (N, T) of words, as a logarithm.
+
+    0 where there is no word.
+    """
     is_no_word = (goals == PAD) | (goals == END)
     return log_likelihood.log_softmax(0).T.masked_fill(is_no_word[:, None], 0.0)
 
@@ -75,7 +79,9 @@ def _log_likelihood(
     goals: Tensor,
     regions: int,
 ) -> Tensor:
-    """The log-probability (N, T) of each word of a sentence given the words before it, on each of N regions.
+    """The log-probability (N, T) of each word of a sentence given the words before it.
+
+    On each of N regions.
 
     Args:
         generator: which has begun on these regions.

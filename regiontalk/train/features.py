@@ -1,7 +1,8 @@
-"""Features of a whole data set under a frozen extractor, on disk with their boxes: computed once, read many times.
+"""Features of a whole data set under a frozen extractor, on disk with their boxes.
 
-Each photo has one or more views: view 0 is the photo itself, the others are augmented. Rows are
-view by view, so the first rows are the photos in order.
+Computed once, read many times. Each photo has one or more views: view 0 is the photo
+itself, the others are augmented. Rows are view by view, so the first rows are the
+photos in order.
 """
 
 from __future__ import annotations
@@ -99,7 +100,10 @@ class FrozenFeatures:
         )
 
     def find_vectors(self, rows: Sequence[int], boxes_xyxy: Tensor) -> Tensor:
-        """Region vectors (B, M, F) of boxes (B, M, 4) that are among the cached ones; zeros are padding."""
+        """Region vectors (B, M, F) of boxes (B, M, 4) that are among the cached ones.
+
+        Zeros are padding.
+        """
         indices = np.asarray(rows, dtype=np.int64)
         cached_boxes, cached_vectors = self.boxes_xyxy[indices], self.vectors[indices]
         if self.taught_boxes is not None and self.taught is not None:
@@ -283,7 +287,10 @@ class _Views:
         return values
 
     def _pixels(self, rows: Sequence[int]) -> Tensor:
-        """Network input (B, 3, S, S); the views after the first are augmented, each block by its own seed."""
+        """Network input (B, 3, S, S).
+
+        The views after the first are augmented, each block by its own seed.
+        """
         store = self.store()
         pixels = store.pixels[torch.tensor([row % self.photos for row in rows])].float()
         if rows[0] >= self.photos:
@@ -293,7 +300,10 @@ class _Views:
         return pixels.contiguous(memory_format=torch.channels_last)
 
     def _taught_boxes(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """The taught boxes (B, G, 4), padded with zeros; those of augmented views are nowhere known."""
+        """The taught boxes (B, G, 4), padded with zeros.
+
+        Those of augmented views are nowhere known.
+        """
         padded = np.zeros((len(rows), self.taught_count, 4), dtype=np.float32)
         for index, row in enumerate(rows):
             if row < self.photos:
@@ -330,11 +340,12 @@ def settle_statistics(
     path: Path,
     log: Log,
 ) -> None:
-    """Give the norm of a map without a neck the statistics of the first photos, where no stage has trained them.
+    """Give the norm of a map without a neck the statistics of the first photos.
 
-    Without that the map would be as the backbone leaves it, its two halves on scales of their own.
-    The figures are kept in a file: another number of threads adds up in another order, and a run
-    must go on with the very same.
+    Where no stage has trained them. Without that the map would be as the backbone
+    leaves it, its two halves on scales of their own. The figures are kept in a file:
+    another number of threads adds up in another order, and a run must go on with the
+    very same.
 
     Args:
         extractor: changed in place; one with a neck, with crops or with statistics of its own stays
@@ -387,7 +398,10 @@ def _set_statistics(
 
 
 def _unsettled_norm(extractor: OnePassExtractor) -> nn.BatchNorm2d | None:
-    """The norm of a map that has statistics of its own and has not learnt them; None for every other extractor."""
+    """The norm of a map that has statistics of its own and has not learnt them.
+
+    None for every other extractor.
+    """
     norm = getattr(extractor, "norm", None)  # given features have none
     if extractor.config.neck or extractor.config.crops is not None:
         return None

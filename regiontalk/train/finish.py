@@ -1,4 +1,7 @@
-"""The end of a run on your own photos: confidences that fit them, and one page of before and after."""
+"""The end of a run on your own photos.
+
+Confidences that fit them, and one page of before and after.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,9 @@ HEADLINES = (
 def settle_photo_check(
     model: RegionModel, photo_vectors: torch.Tensor, log: Log
 ) -> None:
-    """Switch the check for photos off where it would refuse one's own pictures: screens and scans are what they are.
+    """Switch the check for photos off where it would refuse one's own pictures.
+
+    Screens and scans are what they are.
 
     Args:
         model: changed in place.
@@ -74,14 +79,18 @@ def settle_photo_check(
     refused = float((probabilities < decoding.photo_check).float().mean())
     if refused > MAX_REFUSED:
         log(
-            f"the check that keeps silent on drawn pictures is off: {refused:.0%} of your photos look like such"
+            f"the check that keeps silent on drawn pictures is off: {refused:.0%} of "
+            "your photos look like such"
         )
         off = decoding.model_copy(update={"photo_check": 0.0})
         model.config = model.config.model_copy(update={"decoding": off})
 
 
 def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
-    """Fit both confidences on the dev photos, in place; too few captions leave the start model's."""
+    """Fit both confidences on the dev photos, in place.
+
+    Too few captions leave the start model's.
+    """
     photos = EncodedPhotos(
         RegionCaptioner(predictor=TorchPredictor(model)), dev[:REPORT_PHOTOS], keep=True
     )
@@ -204,7 +213,10 @@ def _lines(figures: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
 
 
 def write_gain(path: Path, compared: BeforeAfter) -> None:
-    """Write the headline figures for programs: a JSON object, headline -> [before, after]; null where not measured."""
+    """Write the headline figures for programs: a JSON object, headline -> [before, after].
+
+    Null where not measured.
+    """
     figures = {
         name: (_number_or_null(before), _number_or_null(after))
         for name, (before, after) in compared.figures.items()

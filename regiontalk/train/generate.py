@@ -1,4 +1,7 @@
-"""The generator stage on frozen features: photos with sentences, inferred pairs, annotated phrases, or a mixture."""
+"""The generator stage on frozen features.
+
+Photos with sentences, inferred pairs, annotated phrases, or a mixture.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,8 @@ class GenerateConfig(BaseModel):
     parts: int = Field(
         1,
         ge=1,
-        description="a batch that does not fit is computed in so many parts, with the same gradient",
+        description="a batch that does not fit is computed in so many parts, with the "
+        "same gradient",
     )
     captions: int = Field(
         2, ge=0, description="whole-photo sentences a photo in a step"
@@ -243,12 +247,18 @@ class GenerateTerms:
         return self._part_terms(step, 0)
 
     def rest(self, step: int) -> Iterator[Mapping[str, Tensor]]:
-        """The terms of the other parts of a step: those of all parts add up to those of the whole batch."""
+        """The terms of the other parts of a step.
+
+        Those of all parts add up to those of the whole batch.
+        """
         for number in range(1, self.config.parts):
             yield self._part_terms(step, number)
 
     def _part_terms(self, step: int, part: int) -> dict[str, Tensor]:
-        """The terms of one part of this process's photos; all processes name the same, 0 where they have no text."""
+        """The terms of one part of this process's photos.
+
+        All processes name the same, 0 where they have no text.
+        """
         batch = self._choose(step)
         losses = {} if part else self._unseen_terms(batch.unseen, step)
         rows = self._take_part(batch.rows, part)
@@ -326,7 +336,10 @@ class GenerateTerms:
         conditions: Conditions,
         step: int,
     ) -> dict[str, Tensor]:
-        """The terms of the texts of a batch of one kind, those of one part as their share of the whole."""
+        """The terms of the texts of a batch of one kind.
+
+        Those of one part as their share of the whole.
+        """
         batch_words = _words_of(texts)
         part_texts = self._take_part(texts, part)
         if not any(part_texts):
@@ -382,9 +395,10 @@ class GenerateTerms:
         ]
 
     def conditions(self, rows: Sequence[int]) -> Conditions:
-        """From texts of the photos of these rows to their conditions, annotation vectors, and which condition is whose.
+        """From texts of the photos of these rows to their conditions.
 
-        A model that attends needs region maps; any other reads region vectors alone.
+        And annotation vectors, and which condition is whose. A model that attends needs
+        region maps; any other reads region vectors alone.
         """
         if self.model.config.generator.attention:
             return self._from_maps(rows)
@@ -433,7 +447,9 @@ class GenerateTerms:
         batch_texts: Sequence[list[int]],
         step: int,
     ) -> dict[str, Tensor]:
-        """Cross-entropy of R texts of this process, as their share of the mean over those of the batch.
+        """Cross-entropy of R texts of this process.
+
+        As their share of the mean over those of the batch.
 
         Args:
             name: of the term.
@@ -459,7 +475,10 @@ class GenerateTerms:
     def _teach(
         self, condition: Condition, texts: Sequence[list[int]], step: int
     ) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy of R texts, and the penalty on where the generator looked; 0 without attention."""
+        """Mean cross-entropy of R texts, and the penalty on where the generator looked.
+
+        0 without attention.
+        """
         config, generator = self.config, self.model.generator
         vectors, annotations, rows = condition
         inputs, targets = (words.to(self._device) for words in teacher_words(texts))
@@ -476,7 +495,10 @@ class GenerateTerms:
 
 
 def _gather_boxes(texts: Sequence[Sequence[BoxText]]) -> tuple[Tensor, Tensor]:
-    """Boxes (B, M, 4) of the texts of B photos, padded with zeros, and for each text its row among B*M."""
+    """Boxes (B, M, 4) of the texts of B photos, padded with zeros.
+
+    And for each text its row among B*M.
+    """
     most = max(map(_count_boxes, texts))
     boxes, rows = torch.zeros(len(texts), most, 4), []
     for photo, photo_texts in enumerate(texts):

@@ -1,8 +1,9 @@
-"""A trained model whose vocabulary grows: old words keep their numbers and weights, new ones begin near their like.
+"""A trained model whose vocabulary grows.
 
-A new word's rows begin as the mean of the rows of old words that are spelt alike ("toolbar" and
-"bar") and of those that stand beside it in the captions; a word with neither begins at the mean of
-all. Its output bias says how often it occurs.
+Old words keep their numbers and weights, new ones begin near their like. A new word's
+rows begin as the mean of the rows of old words that are spelt alike ("toolbar" and
+"bar") and of those that stand beside it in the captions; a word with neither begins at
+the mean of all. Its output bias says how often it occurs.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ WORD_ROWS = (
 def grown_vocabulary(
     old: Vocabulary, texts: Sequence[str], min_count: int
 ) -> Vocabulary:
-    """The old words and, after them, those that occur so often in the texts; counts of old words stay.
+    """The old words and, after them, those that occur so often in the texts.
+
+    Counts of old words stay.
 
     >>> grown = grown_vocabulary(Vocabulary(["a", "dog"], [9, 3]), ["a gnu", "a gnu, a dog"], 2)
     >>> grown.words[4:], grown.counts
@@ -92,7 +95,10 @@ def grow_model(
 def related_words(
     word: str, old: Vocabulary, texts: Sequence[str]
 ) -> Mapping[int, float]:
-    """Old words by number, with their weights (sum 1), whose rows a new word begins with; empty where there is none."""
+    """Old words by number, with their weights (sum 1), whose rows a new word begins with.
+
+    Empty where there is none.
+    """
     counters = (_spelt_alike(word, old), _neighbours(word, old, texts))
     groups = [group for group in counters if group]
     weights: dict[int, float] = {}
@@ -105,7 +111,10 @@ def related_words(
 
 
 def _spelt_alike(word: str, old: Vocabulary) -> Counter[int]:
-    """The old words whose letter groups overlap most with those of a word, with the overlap in thousandths."""
+    """The old words whose letter groups overlap most with those of a word.
+
+    With the overlap in thousandths.
+    """
     overlaps = Counter[int]()
     for number, old_word in enumerate(old.words[len(SPECIAL) :], start=len(SPECIAL)):
         overlap = _letter_overlap(word, old_word)
@@ -131,10 +140,10 @@ def _neighbours(word: str, old: Vocabulary, texts: Sequence[str]) -> Counter[int
 def hold_old_rows(model: RegionModel, old_count: int, texts: Sequence[str]) -> None:
     """Let rows of words learn only where the texts teach them something.
 
-    Of the aligner's embedding these are the rows of new words: old ones keep what other sentences say
-    of them. Of the generator's output they are the rows of the words in the texts: label
-    smoothing pushes all others down a little, of which an optimiser that scales every gradient (Adam)
-    makes much.
+    Of the aligner's embedding these are the rows of new words: old ones keep what other
+    sentences say of them. Of the generator's output they are the rows of the words in
+    the texts: label smoothing pushes all others down a little, of which an optimiser
+    that scales every gradient (Adam) makes much.
 
     Args:
         model: grown.

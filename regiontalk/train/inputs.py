@@ -1,4 +1,7 @@
-"""What the stages of a run read: photos with their words, decoded pixels, frozen features, and the run's folder."""
+"""What the stages of a run read.
+
+Photos with their words, decoded pixels, frozen features, and the run's folder.
+"""
 
 from __future__ import annotations
 
@@ -161,7 +164,10 @@ class Inputs:
     def _taught_boxes(
         self, model: RegionModel, examples: Sequence[Example]
     ) -> list[NDArray[np.float32]]:
-        """The boxes (G, 4) in network pixels of each photo whose words the generator learns from region vectors."""
+        """The boxes (G, 4) in network pixels of each photo that the generator learns from.
+
+        Those read from region vectors.
+        """
         stage = self.recipe.generate
         if stage is None or self.recipe.generator.attention or not stage.reads_boxes:
             return []
@@ -175,7 +181,9 @@ class Inputs:
         )
 
     def with_memory(self, terms: Terms, loss: Callable[[Kept, int], Tensor]) -> Terms:
-        """Terms of a step, with one more that holds what the base knows, where there is a memory of it.
+        """Terms of a step, with one more where there is a memory.
+
+        That one holds what the base knows.
 
         Args:
             terms: of a stage.
@@ -187,7 +195,10 @@ class Inputs:
         return with_kept(terms, lambda step: loss(held, step), WEIGHT)
 
     def held(self) -> Kept | None:
-        """The memory with what the base says of it, computed when first needed; None where there is none."""
+        """The memory with what the base says of it, computed when first needed.
+
+        None where there is none.
+        """
         if self._held is None and self.memory is not None and self.base is not None:
             self._held = Kept(self.memory, self.base)
         return self._held
@@ -242,6 +253,7 @@ def name_boxes(
         log(f"  {len(contradictions)} {CONTRADICTED}: {some}")
     if not changed:
         raise ValueError(
-            f"{path}: expected results for photos of the data, got none whose file_name or image_id is theirs"
+            f"{path}: expected results for photos of the data, got none whose "
+            "file_name or image_id is theirs"
         )
     return named

@@ -94,7 +94,8 @@ class JointConfig(BaseModel):
     hardest_after: float = Field(0.0, ge=0, le=1, description=HARDEST_AFTER)
     spare_alike: bool = Field(
         False,
-        description="a phrase that shares a content word with those of another's box is no negative of it",
+        description="a phrase that shares a content word with those of another's box "
+        "is no negative of it",
     )
 
     frozen_stride: Literal[0, 8, 16] = Field(
@@ -217,7 +218,10 @@ class JointTerms:
         }
 
     def _read(self, step: int) -> Batch:
-        """The photos of a step, this process's part of them augmented; what stands still in the step is frozen."""
+        """The photos of a step, this process's part of them augmented.
+
+        What stands still in the step is frozen.
+        """
         config = self.config
         device = next(self.model.parameters()).device
         is_frozen = self._freeze_layers(step)
@@ -238,7 +242,10 @@ class JointTerms:
         )
 
     def _freeze_layers(self, step: int) -> bool:
-        """Let the first layers of the backbone stand still from a certain step on; whether they do in this one."""
+        """Let the first layers of the backbone stand still from a certain step on.
+
+        Whether they do in this one.
+        """
         config = self.config
         is_frozen = bool(config.frozen_stride) and step >= config.frozen_after
         if config.frozen_stride and config.optimiser.backbone_learning_rate:
@@ -265,7 +272,10 @@ class JointTerms:
         return Changes(**drawn | dict(zip(names, agreed, strict=True)))
 
     def _captioned_maps(self, batch: Batch, maps: Maps) -> tuple[Maps, tuple[int, int]]:
-        """The maps of this process's photos with sentences, and which of the batch's ``captioned`` these are."""
+        """The maps of this process's photos with sentences.
+
+        And which of the batch's ``captioned`` these are.
+        """
         first, last = self.processes.bounds(len(batch.rows))
         bounds = bisect_left(batch.captioned, first), bisect_left(batch.captioned, last)
         places = [index - first for index in batch.captioned[slice(*bounds)]]
@@ -379,7 +389,10 @@ class JointTerms:
 
 
 def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
-    """`taking_part` as the stage trains and leaves it: the layout in memory, and what of the model stands still."""
+    """`taking_part` as the stage trains and leaves it.
+
+    The layout in memory, and what of the model stands still.
+    """
     model.to(memory_format=torch.channels_last)
     model.train()
     moving = config.optimiser.backbone_learning_rate > 0
@@ -393,7 +406,10 @@ def made_ready(model: RegionModel, config: JointConfig) -> nn.Module:
 
 
 def taking_part(model: RegionModel, config: JointConfig) -> nn.Module:
-    """The model, without its generator where the stage has no captions: another one goes on from the same regions."""
+    """The model, without its generator where the stage has no captions.
+
+    Another one goes on from the same regions.
+    """
     if config.speaks:
         return model
     return nn.ModuleDict({"extractor": model.extractor, "aligner": model.aligner})

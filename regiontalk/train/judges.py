@@ -99,7 +99,10 @@ def generate_judge(
 def _judge_sentences(
     terms: GenerateTerms, photos: Sequence[int], captions: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """CIDEr-D and confidence of the captions of whole photos; ``captions`` are people's, of every photo."""
+    """CIDEr-D and confidence of the captions of whole photos.
+
+    ``captions`` are people's, of every photo.
+    """
     model = terms.model
     size = model.config.extractor.size
     photo_box = torch.tensor([0.0, 0.0, size, size])

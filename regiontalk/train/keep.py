@@ -1,10 +1,11 @@
-"""What a model must not forget while it learns from somebody's photos: distillation on a memory of everyday photos.
+"""What a model must not forget while it learns from somebody's photos.
 
-The memory holds region vectors and boxes of photos like those that the start model learnt from,
-no pictures and no words: 1 + K vectors of each of M photos, in D principal components of one byte
-each. The start model
-says what it sees there, and the model that learns is held to its word distributions and to its
-places in the space that regions and words share (Li and Hoiem, Learning without Forgetting, 2016).
+Distillation on a memory of everyday photos. The memory holds region vectors and boxes
+of photos like those that the start model learnt from, no pictures and no words: 1 + K
+vectors of each of M photos, in D principal components of one byte each. The start model
+says what it sees there, and the model that learns is held to its word distributions and
+to its places in the space that regions and words share (Li and Hoiem, Learning without
+Forgetting, 2016).
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class Memory:
             with safe_open(path, framework="pt") as file:
                 if (file.metadata() or {}).get("extractor") != fingerprint(extractor):
                     return None
-                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+                names = file.keys()  # of `safe_open`, which is no mapping
+                tensors = {name: file.get_tensor(name).float() for name in names}
             codes = tensors["codes"] * tensors["code_scale"]
             rows = codes @ (tensors["basis"] * tensors["basis_scale"]) + tensors["mean"]
             boxes_xyxy = tensors["boxes"]
@@ -110,8 +112,8 @@ class Memory:
         except (SafetensorError, KeyError, RuntimeError) as error:  # of the shapes
             reason = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"{path}: expected the memory of this model, got a damaged file ({reason}); copy it anew, or "
-                "delete it: the model then forgets more"
+                f"{path}: expected the memory of this model, got a damaged file "
+                f"({reason}); copy it anew, or delete it: the model then forgets more"
             ) from error
 
     def fingerprint(self) -> str:
@@ -231,7 +233,9 @@ def _without_dropout(module: Module) -> Iterator[Module]:
 def mix_weights(
     model: nn.Module, before: Mapping[str, Tensor], share: float = SHARE
 ) -> None:
-    """Go back a part of the way to the weights before training (Wortsman et al., CVPR 2022), in place.
+    """Go back a part of the way to the weights before training, in place.
+
+    Wortsman et al., CVPR 2022.
 
     Args:
         model: has learnt.

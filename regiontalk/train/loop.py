@@ -1,6 +1,7 @@
-"""One training loop for every part: a function gives the named loss terms of a step, the loop does the rest.
+"""One training loop for every part.
 
-Randomness is a function of (seed, step) alone, so a run that was killed goes on exactly where its
+A function gives the named loss terms of a step, the loop does the rest. Randomness is a
+function of (seed, step) alone, so a run that was killed goes on exactly where its
 checkpoint stands.
 """
 
@@ -135,7 +136,10 @@ class OptimiserConfig(BaseModel):
 
 
 def make_optimiser(module: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """The configured optimiser; weights under a module named ``backbone`` get their own rate, vectors no decay."""
+    """The configured optimiser.
+
+    Weights under a module named ``backbone`` get their own rate, vectors no decay.
+    """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
@@ -188,7 +192,9 @@ def train(
     rest: MoreTerms = no_more,
     processes: Processes = ALONE,
 ) -> None:
-    """Optimise ``module`` until ``config.steps``, going on from the checkpoint in ``folder`` if there is one.
+    """Optimise ``module`` until ``config.steps``.
+
+    It goes on from the checkpoint in ``folder`` if there is one.
 
     Args:
         module: what is trained.
@@ -201,11 +207,11 @@ def train(
         usual: the defaults of that, in the same form, for checkpoints that do not name every
             setting.
         after: called with the number of steps done after every step, for measuring on dev.
-        watch: judges on dev, keeps the best weights, which ``module`` then has at the end, and stops
-            early; for a process alone.
-        rest: more terms of a step whose gradients are added to those of ``terms``, one after another:
-            the parts of a batch that does not fit at once. Contrastive losses have none, for a photo's
-            negatives are the whole batch.
+        watch: judges on dev, keeps the best weights, which ``module`` then has at the
+            end, and stops early; for a process alone.
+        rest: more terms of a step whose gradients are added to those of ``terms``, one
+            after another: the parts of a batch that does not fit at once. Contrastive
+            losses have none, for a photo's negatives are the whole batch.
         processes: those that train together; the main one writes the checkpoints.
 
     Raises:
@@ -260,7 +266,10 @@ def _set_rates(
 
 
 def _parts(terms: Terms, rest: MoreTerms, step: int) -> Iterator[Mapping[str, Tensor]]:
-    """The terms of each part of a step's batch, computed when asked for: one part is in memory at a time."""
+    """The terms of each part of a step's batch, computed when asked for.
+
+    One part is in memory at a time.
+    """
     yield terms(step)
     yield from rest(step)
 
@@ -273,7 +282,10 @@ def _take_step(
     step: int,
     processes: Processes,
 ) -> dict[str, float]:
-    """Loss and backward of each part of one step, then the update; the values of its terms for the whole batch."""
+    """Loss and backward of each part of one step, then the update.
+
+    The values of its terms for the whole batch.
+    """
     torch.manual_seed(processes.seed(config.step_seed(step)))
     statistics = processes.statistics(module)
     sums: dict[str, float] = {}
@@ -307,7 +319,10 @@ def _judge(
 
 
 class _Pace:
-    """The line of progress: the mean of each loss term since the line before, and the seconds of a step."""
+    """The line of progress.
+
+    The mean of each loss term since the line before, and the seconds of a step.
+    """
 
     def __init__(self, begin: int, config: OptimiserConfig, log: Log) -> None:
         self._begin, self._config, self._log = begin, config, log
@@ -338,7 +353,10 @@ def recall(
     settings: str = "",
     usual: str = "",
 ) -> int:
-    """Only load what `train` has left in a folder; the number of steps done, 0 where there is nothing."""
+    """Only load what `train` has left in a folder.
+
+    The number of steps done, 0 where there is nothing.
+    """
     return _resume(
         module, make_optimiser(module, config), config, folder, settings, usual
     )
@@ -367,7 +385,8 @@ def _refuse_infinite(values: Mapping[str, float], step: int) -> None:
     if not math.isfinite(sum(values.values())):
         text = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise ValueError(
-            f"step {step}: the loss is not finite ({text}); lower the learning_rate and start in another --out folder"
+            f"step {step}: the loss is not finite ({text}); lower the learning_rate "
+            "and start in another --out folder"
         )
 
 

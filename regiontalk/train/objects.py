@@ -1,7 +1,8 @@
-"""Training of objects to sentence (`objects.captioner`): find the things of every photo once, then learn to speak.
+"""Training of objects to sentence (`objects.captioner`).
 
-What a detector found is kept in ``things.jsonl`` under the output folder, so a run that was killed
-goes on and a second one with other sizes starts at once.
+Find the things of every photo once, then learn to speak. What a detector found is kept
+in ``things.jsonl`` under the output folder, so a run that was killed goes on and a
+second one with other sizes starts at once.
 """
 
 from __future__ import annotations
@@ -219,9 +220,10 @@ def _first_model(
 def _settings(
     recipe: ObjectsRecipe, descriptions: list[Descriptions], sentences: list[Sentences]
 ) -> tuple[str, str]:
-    """The recipe as JSON with a hash of all that is learnt from, and the JSON of a recipe of defaults.
+    """The recipe as JSON with a hash of all that is learnt from.
 
-    By the hash, a checkpoint of other texts is not gone on with.
+    And the JSON of a recipe of defaults. By the hash, a checkpoint of other texts is
+    not gone on with.
     """
     content = hashlib.sha256(repr((descriptions, sentences)).encode()).hexdigest()
     settings = json.dumps(recipe.model_dump(by_alias=True) | {"read": content})
@@ -248,7 +250,10 @@ def _read_examples(data: Path, limit: int | None, log: Log) -> list[Example]:
 def shared_vocabulary(
     examples: Sequence[Example], descriptions: Sequence[Descriptions], min_count: int
 ) -> Vocabulary:
-    """The words of the sentences with their counts, then those that only descriptions have, counted once."""
+    """The words of the sentences with their counts.
+
+    Then those that only descriptions have, counted once.
+    """
     spoken = Vocabulary.build(
         (caption for example in examples for caption in example.captions), min_count
     )

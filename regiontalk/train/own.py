@@ -1,6 +1,7 @@
-"""Your own photos without a recipe: what the folder holds, what is held out, and the plan that fits its size.
+"""Your own photos without a recipe.
 
-The plan is a `Recipe` like any other, made of the start model's sizes; `train.run` runs it.
+What the folder holds, what is held out, and the plan that fits its size. The plan is a
+`Recipe` like any other, made of the start model's sizes; `train.run` runs it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def read_own(folder: Path, log: Log) -> OwnPhotos:
     with_words = [example for example in train if _texts(example)]
     if train and not with_words:
         raise ValueError(
-            f"{folder}: expected words, got {len(train)} photos without; a box alone teaches no word: give it a "
+            f"{folder}: expected words, got {len(train)} photos without; a box alone "
+            "teaches no word: give it a "
             'phrase ({"box": [x1, y1, x2, y2], "phrase": "a blue cup"}), or photos sentences'
         )
     check_texts(with_words, folder)
@@ -86,8 +88,8 @@ def read_own(folder: Path, log: Log) -> OwnPhotos:
             sketches.append(photo_sketch)
     if len(examples) < MIN_PHOTOS:
         raise ValueError(
-            f"{folder}: expected at least {MIN_PHOTOS} photos with words that can be opened, got {len(examples)}; "
-            "fewer teach a model nothing but themselves"
+            f"{folder}: expected at least {MIN_PHOTOS} photos with words that can be "
+            f"opened, got {len(examples)}; fewer teach a model nothing but themselves"
         )
     if dev:
         check_apart(examples, dev)
@@ -141,20 +143,23 @@ def check_texts(examples: Sequence[Example], source: Path) -> None:
     different = {tuple(tokenize(text)) for text in texts}
     if texts and len(different) < 2:
         raise ValueError(
-            f"{source}: expected different words for different photos, got {texts[0]!r} for all {len(examples)}; "
-            "a model that learnt it would say it of everything"
+            f"{source}: expected different words for different photos, got "
+            f"{texts[0]!r} for all {len(examples)}; a model that learnt it would say "
+            "it of everything"
         )
     content = {word for word in tokens if word not in FUNCTION_WORDS}
     if texts and len(content) < 2:
         raise ValueError(
-            f"{source}: expected two or more words that name something, got {', '.join(content) or 'none'}"
+            f"{source}: expected two or more words that name something, got "
+            f"{', '.join(content) or 'none'}"
         )
     counts = Counter(tokens)
     known = sum(count for count in counts.values() if count >= 2)
     if texts and known < MIN_KNOWN * len(tokens):
         raise ValueError(
-            f"{source}: expected words that occur again, got {len(counts)} different ones among {len(tokens)}, such "
-            f"as {tokens[0]!r}; words are parted by blanks: a script without them needs some put in"
+            f"{source}: expected words that occur again, got {len(counts)} different "
+            f"ones among {len(tokens)}, such as {tokens[0]!r}; words are parted by "
+            "blanks: a script without them needs some put in"
         )
 
 
@@ -169,15 +174,18 @@ def check_apart(train: Sequence[Example], dev: Sequence[Example]) -> None:
         twin = learnt.get(_content(example))
         if twin is not None:
             raise ValueError(
-                f"{example.photo.name}: expected photos of train and dev to differ, got this one in both "
-                f"(train has it as {twin.name}); take it out of one"
+                f"{example.photo.name}: expected photos of train and dev to differ, "
+                f"got this one in both (train has it as {twin.name}); take it out of "
+                "one"
             )
 
 
 def plan_recipe(
     base: ModelConfig, photos: OwnPhotos, name: str, *, is_new: bool = False
 ) -> Recipe:
-    """The recipe that fits the photos: the start model's sizes, stages by what words there are, epochs by their number.
+    """The recipe that fits the photos.
+
+    The start model's sizes, stages by what words there are, epochs by their number.
 
     Args:
         base: of the start model.
@@ -263,7 +271,9 @@ def _has_sides(examples: Sequence[Example]) -> bool:
 
 
 def epochs_for(photos: int, *, is_new: bool = False) -> float:
-    """Walks over so many photos: few are read often, many seldom; steps rise with the square root of their number.
+    """Walks over so many photos: few are read often, many seldom.
+
+    Steps rise with the square root of their number.
 
     Args:
         photos: to learn from.

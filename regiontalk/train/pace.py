@@ -1,4 +1,7 @@
-"""How long a plan will take on this machine, measured on its first photos and batches before anything is trained."""
+"""How long a plan will take on this machine.
+
+Measured on its first photos and batches before anything is trained.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ from regiontalk.train.watch import JUDGEMENTS
 Measured = TypeVar("Measured")
 SAMPLE = 16  # photos that are timed
 MEMORY_SAMPLE = 64  # and photos of the memory
-PROPOSER_SHARE = 1.2  # a photo's share of a step of the proposals in the seconds that its features take
-END_SHARE = 8.0  # judgements of the generator that calibration and the page of before and after take, about
+# a photo's share of a step of the proposals in the seconds that its features take
+PROPOSER_SHARE = 1.2
+# judgements of the generator that calibration and the page of before and after take, about
+END_SHARE = 8.0
 
 
 def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
@@ -49,7 +54,10 @@ def predict_seconds(run: Run, model: RegionModel) -> dict[str, float]:
 
 
 def _proposer_seconds(run: Run, photo: float) -> dict[str, float]:
-    """Seconds of the stage of the proposals, where there is one: it runs the backbone on every photo of a step."""
+    """Seconds of the stage of the proposals, where there is one.
+
+    It runs the backbone on every photo of a step.
+    """
     proposer = run.recipe.proposer
     if proposer is None:
         return {}

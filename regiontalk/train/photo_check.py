@@ -1,7 +1,8 @@
-"""Fitting the check that tells photos from other pictures: logistic regression on whole-photo vectors.
+"""Fitting the check that tells photos from other pictures.
 
-Photos of the training split stand against pictures drawn by code (`datasets.not_photos`). Two
-classes weigh the same whatever their numbers; a ridge keeps 1,400 weights in bounds.
+Logistic regression on whole-photo vectors. Photos of the training split stand against
+pictures drawn by code (`datasets.not_photos`). Two classes weigh the same whatever
+their numbers; a ridge keeps 1,400 weights in bounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Training pictures in memory, and their augmentation: random crop, flip and colour, boxes moved with them."""
+"""Training pictures in memory, and their augmentation.
+
+Random crop, flip and colour, boxes moved with them.
+"""
 
 from __future__ import annotations
 
@@ -64,12 +67,18 @@ AUGMENT: Final = AugmentConfig()
 
 
 class PictureStore:
-    """Pictures of a data set as uint8 (M, 3, S, S), decoded once; 6,000 of 224 pixels take 0.9 GB."""
+    """Pictures of a data set as uint8 (M, 3, S, S), decoded once.
+
+    6,000 of 224 pixels take 0.9 GB.
+    """
 
     def __init__(
         self, examples: Sequence[Example], preprocessing: Preprocessing
     ) -> None:
-        """Decode every photo; one that cannot be read stays grey and its name stands in ``broken``."""
+        """Decode every photo.
+
+        One that cannot be read stays grey and its name stands in ``broken``.
+        """
         size = preprocessing.size
         self.pixels = torch.full((len(examples), 3, size, size), 127, dtype=torch.uint8)
         self.broken: list[str] = []
@@ -160,7 +169,10 @@ def augment(
 
 
 def change_pixels(pixels: Tensor, changes: Changes) -> Tensor:
-    """Changed pixels (B, 3, S, S) in 0..255; what comes in from outside repeats the picture's edge."""
+    """Changed pixels (B, 3, S, S) in 0..255.
+
+    What comes in from outside repeats the picture's edge.
+    """
     grid = functional.affine_grid(
         _sampling(changes), list(pixels.shape), align_corners=False
     )
@@ -199,7 +211,10 @@ def change_boxes(
 
 
 def _sampling(changes: Changes) -> Tensor:
-    """The affine maps (B, 2, 3) that lead from places in the new picture to those in the old, both in -1..1."""
+    """The affine maps (B, 2, 3) from places in the new picture to those in the old.
+
+    Both in -1..1.
+    """
     side, start, flip = changes.side, changes.start, changes.flip
     theta = torch.zeros(len(side), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = side[:, 0] * flip, side[:, 1]
@@ -223,7 +238,10 @@ def _crop_boxes(boxes_xyxy: Tensor, changes: Changes, size: int) -> Tensor:
 
 
 def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
-    """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3): the boxes around their moved corners."""
+    """Where boxes (B, G, 4) go when a picture is sampled at theta (B, 2, 3).
+
+    The boxes around their moved corners.
+    """
     corners = (
         boxes_xyxy[..., [0, 1, 2, 1, 2, 3, 0, 3]].reshape(*boxes_xyxy.shape[:2], 4, 2)
         / size
@@ -237,7 +255,10 @@ def _enclosing(boxes_xyxy: Tensor, theta: Tensor, size: int) -> Tensor:
 
 
 def _recolour(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Brightness, contrast and saturation of (B, 3, S, S) in 0..255, times the factors (3, B, 1, 1, 1)."""
+    """Brightness, contrast and saturation of (B, 3, S, S) in 0..255.
+
+    Times the factors (3, B, 1, 1, 1).
+    """
     bright, contrast, saturate = factors.unbind(0)
     pixels = pixels * bright
     middle = pixels.mean((1, 2, 3), keepdim=True)
@@ -247,7 +268,10 @@ def _recolour(pixels: Tensor, factors: Tensor) -> Tensor:
 
 
 def _turn_hue(pixels: Tensor, angle: Tensor) -> Tensor:
-    """Colours of (B, 3, S, S) in 0..255 turned about the grey axis by angles (B, 1, 1) in radians."""
+    """Colours of (B, 3, S, S) in 0..255 turned about the grey axis.
+
+    The angles (B, 1, 1) are in radians.
+    """
     # Rodrigues, about (1, 1, 1) / sqrt 3
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     cos, third = angle.cos(), 1 / 3
@@ -256,7 +280,10 @@ def _turn_hue(pixels: Tensor, angle: Tensor) -> Tensor:
 
 
 def pad_boxes(boxes: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Boxes of several pictures as (B, G, 4) with the mask (B, G), True = a box; G is at least 1."""
+    """Boxes of several pictures as (B, G, 4) with the mask (B, G), True = a box.
+
+    G is at least 1.
+    """
     width = max(1, max((len(rows) for rows in boxes), default=0))
     padded, mask = (
         torch.zeros(len(boxes), width, 4),

@@ -1,4 +1,7 @@
-"""Annotated phrases as training pairs: a box and the words that name it, each against the other pairs of a step."""
+"""Annotated phrases as training pairs.
+
+A box and the words that name it, each against the other pairs of a step.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ class BoxPhrase(NamedTuple):
 def one_box_phrases(
     example: Example, vocabulary: Vocabulary, source: str | None = None
 ) -> list[BoxPhrase]:
-    """The phrases of a photo that name exactly one box and have a word; ``source`` keeps those of one source."""
+    """The phrases of a photo that name exactly one box and have a word.
+
+    ``source`` keeps those of one source.
+    """
     single = [
         phrase
         for phrase in example.phrases
@@ -65,10 +71,12 @@ def box_names(
 def likely_true(
     chosen: Sequence[Sequence[BoxPhrase]], names: Sequence[Mapping[int, set[int]]]
 ) -> Tensor:
-    """(P, P) bool, True = phrase l is not the one of pair k but shares a content word with those of its box.
+    """(P, P) bool, True = phrase l may not be a negative of pair k.
 
-    "A boy" was written of another box, and may be as true of this one, which people call "a little
-    boy" or "a child". The hardest negative of a phrase is often such a one (docs/notebook.md).
+    It is another phrase that shares a content word with those of k's box. "A boy" was
+    written of another box, and may be as true of this one, which people call "a little
+    boy" or "a child". The hardest negative of a phrase is often such a one
+    (docs/notebook.md).
 
     Args:
         chosen: pairs as `choose_phrases` gives them.
@@ -160,7 +168,9 @@ def phrase_loss(
     spared: Tensor | None = None,
     warm: bool = False,
 ) -> Tensor:
-    """The aligner's loss over P pairs of a box and a phrase: a block of scores (P, P), its diagonal true.
+    """The aligner's loss over P pairs of a box and a phrase.
+
+    A block of scores (P, P), its diagonal true.
 
     Args:
         aligner: score and loss.

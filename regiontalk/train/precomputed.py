@@ -1,7 +1,7 @@
-"""Features that somebody else computed, in the form in which `features.freeze_features` leaves its own.
+"""Features that somebody else computed, in the form of our own frozen ones.
 
-The aligner learns from them as from any others; they are copied once, as fp16, into one
-memory-mapped file.
+See `features.freeze_features`. The aligner learns from them as from any others; they
+are copied once, as fp16, into one memory-mapped file.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class GivenFeatures:
         """
         if config.views != 1:
             raise ValueError(
-                f"[features] views: expected 1, got {config.views}; nobody computed features of augmented photos"
+                f"[features] views: expected 1, got {config.views}; nobody computed "
+                "features of augmented photos"
             )
         self.examples, lines = with_features(source, examples)
         for line in lines:
@@ -80,7 +81,9 @@ class GivenFeatures:
         self._source, self._path, self._log = source, path, log
 
     def _freeze(self, preprocessing: Preprocessing) -> FrozenFeatures:
-        """All of them (or what an earlier run has copied): one view, places without a region told by their number.
+        """The features of all photos, or what an earlier run has copied.
+
+        One view, places without a region told by their number.
 
         Args:
             preprocessing: leads from a photo's pixels to the network's.
@@ -137,8 +140,9 @@ class GivenFeatures:
         surplus = int((region_counts > regions).sum())
         if surplus:
             self._log(
-                f"{surplus} of {len(region_counts)} photos have more than {regions} regions, "
-                f"up to {region_counts.max()}: the best by score are read; regions = N in [features] reads more"
+                f"{surplus} of {len(region_counts)} photos have more than {regions} "
+                f"regions, up to {region_counts.max()}: the best by score are read; "
+                "regions = N in [features] reads more"
             )
 
     def _copy(

@@ -58,7 +58,10 @@ class Processes:
         return length * self.rank // self.count, length * (self.rank + 1) // self.count
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """This process's part of some items; the parts of all, one after the other, are the whole."""
+        """This process's part of some items.
+
+        The parts of all, one after the other, are the whole.
+        """
         first, last = self.bounds(len(items))
         return items[first:last]
 
@@ -67,7 +70,10 @@ class Processes:
         return step_seed + self.rank * SEED_DISTANCE
 
     def agree(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Tensors as the main process has them, to the last bit, for all; each has the same shape everywhere."""
+        """Tensors as the main process has them, to the last bit, for all.
+
+        Each has the same shape everywhere.
+        """
         return values
 
     def gather(self, values: Tensor) -> Tensor:
@@ -78,9 +84,9 @@ class Processes:
                 zeros or False.
 
         Returns:
-            (sum of all R, ...). The gradient of this process's rows is multiplied by W: each process
-            computes the same loss of all rows, and the mean of the W gradients is to be the whole
-            one's.
+            (sum of all R, ...). The gradient of this process's rows is multiplied by W:
+            each process computes the same loss of all rows, and the mean of the W
+            gradients is to be the whole one's.
         """
         return values
 
@@ -88,14 +94,14 @@ class Processes:
         """A mean over some items of a batch as their part of the mean over all items.
 
         Args:
-            mean: () over the items of this process, or of one part of them; not read where there are
-                none.
+            mean: () over the items of this process, or of one part of them; not read
+                where there are none.
             counted: how many these are.
             counted_by_all: how many all processes have in all parts.
 
         Returns:
-            () W times their share of the mean: added up over the parts, its mean over the processes is
-            the mean over all items.
+            () W times their share of the mean: added up over the parts, its mean over
+            the processes is the mean over all items.
         """
         if not counted:
             return mean.new_zeros(())
@@ -168,7 +174,10 @@ class LaunchedProcesses(Processes):
         return name if name == "cpu" else self.state.device
 
     def agree(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
-        """See `Processes.agree`; float64 holds floats and counts without loss, and all go in one message."""
+        """See `Processes.agree`.
+
+        Float64 holds floats and counts without loss, and all go in one message.
+        """
         from accelerate.utils import broadcast
 
         flat = torch.cat([value.detach().double().flatten() for value in values])
@@ -237,9 +246,10 @@ class LaunchedProcesses(Processes):
         }
 
     def merge_statistics(self, module: nn.Module, before: Statistics) -> None:
-        """A running value r becomes (1 - m) r + m x with each batch x, so k batches leave (1 - m)^k r + what they add.
+        """A running value r becomes (1 - m) r + m x with each batch x.
 
-        The additions of the processes follow each other in the order of their parts of the batch.
+        So k batches leave (1 - m)^k r + what they add. The additions of the processes
+        follow each other in the order of their parts of the batch.
         """
         norms = dict(module.named_modules())
         updates: list[_Update] = []
@@ -263,7 +273,10 @@ class LaunchedProcesses(Processes):
             update.statistic.copy_(update.remainder + addition)
 
     def _update(self, statistic: Tensor, before: Tensor, decay: float) -> _Update:
-        """What a step has made of a statistic; ``decay`` is what its batches leave of the value before."""
+        """What a step has made of a statistic.
+
+        ``decay`` is what its batches leave of the value before.
+        """
         later_processes = self.count - 1 - self.rank
         addition = decay**later_processes * (statistic - decay * before)
         return _Update(statistic, decay**self.count * before, addition)
@@ -291,7 +304,9 @@ def launched_count() -> int:
 
 
 def launched_processes(device: str) -> Processes:
-    """The processes that a launcher has started for this training; this one alone without a launcher.
+    """The processes that a launcher has started for this training.
+
+    This one alone without a launcher.
 
     Args:
         device: ``cpu``, or another name, of which each process then takes its own.
@@ -338,7 +353,10 @@ def _to_numbers(values: Tensor) -> Tensor:
 
 
 def _filling(shape: Sequence[int], longest: Sequence[int]) -> list[int]:
-    """The argument of `torch.nn.functional.pad` that fills all dimensions but the first up to the longest."""
+    """The argument of `torch.nn.functional.pad` for arrays of different lengths.
+
+    All dimensions but the first are filled up to the longest.
+    """
     fillings: list[int] = []
     for length, wanted in reversed(list(zip(shape, longest, strict=True))[1:]):
         fillings += [0, wanted - length]

@@ -140,7 +140,10 @@ class Recipe(BaseModel):
 
     @property
     def reads_aligner(self) -> bool:
-        """Whether the generator's stage depends on the aligner: on its pairs, or on its region vectors."""
+        """Whether the generator's stage depends on the aligner.
+
+        On its pairs, or on its region vectors.
+        """
         pairs = self.generate is not None and bool(self.generate.pairs)
         return pairs or self.generator.source == "embedding"
 
@@ -183,7 +186,10 @@ def _clashes_of_generator(recipe: Recipe) -> Iterator[str]:
     if stage.attention_penalty and not generator.attention:
         yield "generate.attention_penalty and generator.attention = 0: the penalty is on attention"
     if stage.self_critical and not stage.captions:
-        yield "generate.self_critical and generate.captions = 0: it is about captions of whole photos"
+        yield (
+            "generate.self_critical and generate.captions = 0: it is about captions "
+            "of whole photos"
+        )
     if stage.parts > 1 and stage.self_critical:
         yield (
             "generate.parts and generate.self_critical: "
@@ -277,7 +283,8 @@ def read_recipe(path: Path, record: type[Plan]) -> Plan:
         raise ValueError(f"{path}: expected TOML ({error})") from error
     except OSError as error:
         raise ValueError(
-            f"{path}: expected a recipe, a TOML file or one of {', '.join(bundled)} ({error.strerror or error})"
+            f"{path}: expected a recipe, a TOML file or one of {', '.join(bundled)} "
+            f"({error.strerror or error})"
         ) from error
 
 

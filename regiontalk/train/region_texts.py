@@ -33,7 +33,10 @@ class BoxText(NamedTuple):
 def region_texts(
     examples: Sequence[Example], model: RegionModel, *, phrases: bool, names: bool
 ) -> tuple[list[list[BoxText]], list[list[BoxText]]]:
-    """People's phrases and a detector's names on the boxes of each photo; empty where they are not wanted."""
+    """People's phrases and a detector's names on the boxes of each photo.
+
+    Empty where they are not wanted.
+    """
     return (
         box_phrases(examples, model, PEOPLE) if phrases else [],
         box_phrases(examples, model, DETECTOR) if names else [],

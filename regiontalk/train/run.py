@@ -1,11 +1,12 @@
 """A run of a recipe: its stages, one after the other, and the model that they leave.
 
-Stages run in this order, each where its section stands in the file: ``proposer`` teaches the
-proposal head on the frozen backbone, ``warm`` the aligner on the frozen features of its regions,
-``joint`` moves the backbone and all heads together, ``refine`` teaches the proposals of the backbone
-as it then is, and on features that are frozen from there on ``align`` and ``generate`` finish the
-heads; ``photo_check`` is fitted last. Every stage keeps its checkpoint under the output folder, so
-the same command goes on where a run was killed; a finished stage is only loaded.
+Stages run in this order, each where its section stands in the file: ``proposer``
+teaches the proposal head on the frozen backbone, ``warm`` the aligner on the frozen
+features of its regions, ``joint`` moves the backbone and all heads together, ``refine``
+teaches the proposals of the backbone as it then is, and on features that are frozen
+from there on ``align`` and ``generate`` finish the heads; ``photo_check`` is fitted
+last. Every stage keeps its checkpoint under the output folder, so the same command goes
+on where a run was killed; a finished stage is only loaded.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Run(Inputs):
         return model
 
     def stage(self, name: str, model: RegionModel) -> None:
-        """Run one stage of the recipe on the model, or go on with it; a finished one is only loaded.
+        """Run one stage of the recipe on the model, or go on with it.
+
+        A finished one is only loaded.
 
         Raises:
             ValueError: the recipe has no such section, or a checkpoint of another run stands there.
@@ -108,11 +111,17 @@ class Run(Inputs):
             self.log(f"stage {name}: has not run; going on without it")
 
     def settings(self, name: str, model: RegionModel) -> str:
-        """All that shapes a stage beside its optimiser, as JSON; the model is as the stages before have left it."""
+        """All that shapes a stage beside its optimiser, as JSON.
+
+        The model is as the stages before have left it.
+        """
         return json.dumps(make_stage(name, self).fingerprint(model))
 
     def _checkpoints(self, stage: Stage, model: RegionModel) -> Iterator[Checkpoint]:
-        """The checkpoint of each round; a round's is known once the round before has been trained or loaded."""
+        """The checkpoint of each round.
+
+        A round's is known once the round before has been trained or loaded.
+        """
         if not stage.rounds:
             return
         stage.begin(model)
@@ -155,7 +164,10 @@ class Run(Inputs):
         )
 
     def _load(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> int:
-        """Load the checkpoint of a round, without the photos and features that it learnt from; its steps."""
+        """Load the checkpoint of a round; its steps.
+
+        Without the photos and features that it learnt from.
+        """
         module = stage.made_ready(model)
         steps = recall(
             module,
@@ -178,7 +190,10 @@ def run_recipe(
     card: str,
     vectors: Path | None = None,
 ) -> Path:
-    """Run the stages on what the recipe's earlier ones have left, and save the model for use; returns its folder."""
+    """Run the stages on what the recipe's earlier ones have left.
+
+    The model is saved for use; returns its folder.
+    """
     model = run.build(start, weights, published, vectors)
     if run.given is None:  # who looks at no photo learns nothing from them before
         for name in _stages_before(stages, stages_of(run.recipe)):
@@ -205,7 +220,9 @@ def _stages_before(stages: Sequence[str], planned: Sequence[str]) -> Sequence[st
 
 
 def save_for_use(folder: Path, model: RegionModel, card: str, log: Log) -> None:
-    """Write a trained model's folder, with graphs for use without torch where it and this installation allow them.
+    """Write a trained model's folder.
+
+    With graphs for use without torch where it and this installation allow them.
 
     Args:
         folder: of the model.

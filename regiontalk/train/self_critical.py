@@ -1,10 +1,12 @@
-"""What the generator learns from words that it wrote itself: scheduled sampling and self-critical training.
+"""What the generator learns from words that it wrote itself.
 
-Teacher forcing shows the model only what people wrote, in use it reads what it wrote. Scheduled
-sampling (Bengio et al., NIPS 2015) lets it read some of its own words while people's stay the
-target. Self-critical training (Rennie et al., CVPR 2017) lets it write whole captions and makes
-those likelier whose CIDEr-D beats what it writes otherwise: here the mean of the other captions
-drawn for the same photo (Luo, 2020), which varies less than the greedy caption's.
+Scheduled sampling and self-critical training. Teacher forcing shows the model only what
+people wrote, in use it reads what it wrote. Scheduled sampling (Bengio et al., NIPS
+2015) lets it read some of its own words while people's stay the target. Self-critical
+training (Rennie et al., CVPR 2017) lets it write whole captions and makes those
+likelier whose CIDEr-D beats what it writes otherwise: here the mean of the other
+captions drawn for the same photo (Luo, 2020), which varies less than the greedy
+caption's.
 """
 
 from __future__ import annotations
@@ -104,10 +106,10 @@ def self_critical_loss(
     max_words: int,
     processes: Processes = ALONE,
 ) -> Tensor:
-    """Minus the log-probability of drawn captions, each weighed by how much its reward beats its photo's others.
+    """Minus the log-probability of drawn captions, weighed by their rewards.
 
-    A mean over words. Neither drawing nor reading uses dropout: the gradient is that of the model
-    that wrote.
+    Each by how much its reward beats its photo's others. A mean over words. Neither
+    drawing nor reading uses dropout: the gradient is that of the model that wrote.
 
     Args:
         generator: the model.
@@ -162,7 +164,10 @@ def _draw_and_read(
     owner: Tensor,
     max_words: int,
 ) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
-    """Captions that the model draws, their words (R*K, T) as targets, and its logits (R*K, T, V) for these."""
+    """Captions that the model draws, their words (R*K, T) as targets.
+
+    And its logits (R*K, T, V) for these.
+    """
     with torch.autocast(condition.device.type, dtype=torch.bfloat16):
         drawn = _draw_captions(generator, condition, annotations, owner, max_words)
         inputs, targets = (words.to(condition.device) for words in teacher_words(drawn))

@@ -1,4 +1,7 @@
-"""What a training step reads: which photos, which sentences, which spans of them, as words and targets."""
+"""What a training step reads.
+
+Which photos, which sentences, which spans of them, as words and targets.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ Sentences = list[list[int]]  # of one photo, as word numbers
 def sentence_numbers(
     examples: Sequence[Example], vocabulary: Vocabulary
 ) -> list[Sentences]:
-    """The first `LONGEST` word numbers of every sentence of every photo; a sentence without a word is left out."""
+    """The first `LONGEST` word numbers of every sentence of every photo.
+
+    A sentence without a word is left out.
+    """
     return [_numbers_of_photo(example, vocabulary) for example in examples]
 
 
@@ -41,7 +47,10 @@ def _numbers_of_photo(example: Example, vocabulary: Vocabulary) -> Sentences:
 
 
 def batch_rows(rows: Sequence[int], batch: int, step: int, seed: int) -> list[int]:
-    """The rows of a step: each epoch is one shuffle of all of them, cut into batches, its rest left out."""
+    """The rows of a step.
+
+    Each epoch is one shuffle of all of them, cut into batches, its rest left out.
+    """
     if not rows:
         raise ValueError(
             "training data: expected photos with words or boxes to learn from, got none"
@@ -74,7 +83,10 @@ def random_spans(
 
 
 def teacher_words(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Inputs (R, T + 1), START first, and targets (R, T + 1), END last; an unknown word is read but never a target."""
+    """Inputs (R, T + 1), START first, and targets (R, T + 1), END last.
+
+    An unknown word is read but never a target.
+    """
     inputs = torch.from_numpy(
         pad_token_ids([[START, *sentence] for sentence in sentences])[0]
     )

@@ -73,7 +73,10 @@ class Stage(ABC):
         return None
 
     def begin(self, model: RegionModel) -> None:  # noqa: B027  most need nothing
-        """Bring the model into the form in which the stage starts; done again when it is only loaded."""
+        """Bring the model into the form in which the stage starts.
+
+        Done again when it is only loaded.
+        """
 
     @abstractmethod
     def learns(self, model: RegionModel) -> nn.Module:
@@ -85,7 +88,10 @@ class Stage(ABC):
 
     @abstractmethod
     def lesson(self, model: RegionModel, number: int) -> Lesson:
-        """What is learnt in one of the rounds; the inputs are computed where they are not there yet."""
+        """What is learnt in one of the rounds.
+
+        The inputs are computed where they are not there yet.
+        """
 
     def finish(self, model: RegionModel) -> None:  # noqa: B027  most need nothing
         """What is left to do when all rounds are trained or loaded."""
@@ -95,7 +101,9 @@ class Stage(ABC):
         """The sections of the recipe that shape the stage beside its own and `SHAPING`."""
 
     def fingerprint(self, model: RegionModel) -> dict[str, Any]:
-        """All that shapes the stage beside its optimiser, so that no other run's checkpoint is gone on with.
+        """All that shapes the stage beside its optimiser.
+
+        So no other run's checkpoint is gone on with.
 
         Args:
             model: as the stages before have left it.
@@ -112,11 +120,17 @@ class Stage(ABC):
         return values
 
     def defaults(self) -> dict[str, Any]:
-        """The defaults of `fingerprint`: what a checkpoint of an older version had where it does not say."""
+        """The defaults of `fingerprint`.
+
+        What a checkpoint of an older version had where it does not say.
+        """
         return self.section_values(defaults=True)
 
     def section_values(self, *, defaults: bool) -> dict[str, Any]:
-        """What the recipe says in the sections that shape the stage, or what is usual where it does not say."""
+        """What the recipe says in the sections that shape the stage.
+
+        Or what is usual where it does not say.
+        """
         values: dict[str, dict[str, Any]] = {}
         for name in (self.name, *SHAPING, *self.sections()):
             section = getattr(self.inputs.recipe, name)
@@ -266,9 +280,9 @@ class GenerateStage(FrozenStage):
         return model.generator
 
     def lesson(self, model: RegionModel, number: int) -> Lesson:
-        """Captions, pairs that the aligner infers (in EM rounds with the generator's say), and phrases.
+        """Captions, pairs that the aligner infers, and phrases.
 
-        The first round is judged.
+        In EM rounds the pairs have the generator's say. The first round is judged.
         """
         inputs, config = self.inputs, self.config
         model.eval()
@@ -351,7 +365,10 @@ class GenerateStage(FrozenStage):
 
 
 class PhotoCheckStage(Stage):
-    """The check that tells photos from other pictures; it is fitted in a minute and has no checkpoint."""
+    """The check that tells photos from other pictures.
+
+    It is fitted in a minute and has no checkpoint.
+    """
 
     rounds = 0
     config: PhotoCheckConfig

@@ -1,8 +1,9 @@
 """Which photos and regions a person is asked about: those of which the model is least sure.
 
-Uncertainty sampling (Lewis and Gale, SIGIR 1994) with the calibrated confidences that the captioner
-has anyway. Photos are looked at a few at a time, in an order of their own, so that the first question
-comes at once: the next one is always the least sure of those looked at and not answered yet.
+Uncertainty sampling (Lewis and Gale, SIGIR 1994) with the calibrated confidences that
+the captioner has anyway. Photos are looked at a few at a time, in an order of their
+own, so that the first question comes at once: the next one is always the least sure of
+those looked at and not answered yet.
 """
 
 from __future__ import annotations
@@ -107,7 +108,10 @@ class Teacher:
             self._unseen.remove(answer.photo)
 
     def _look_at(self, count: int) -> None:
-        """Let the model look at so many more photos; one that cannot be opened is told and left out."""
+        """Let the model look at so many more photos.
+
+        One that cannot be opened is told and left out.
+        """
         photos, self._unseen = self._unseen[:count], self._unseen[count:]
         for photo in photos:
             try:

@@ -1,4 +1,7 @@
-"""The words that a run knows: those that its photos' texts hold often enough, class names, and words of other texts."""
+"""The words that a run knows.
+
+Those that its photos' texts hold often enough, class names, and words of other texts.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,10 @@ def _count_words(examples: Sequence[Example]) -> tuple[Counter[str], Counter[str
 
 
 def _fitting_min_count(counts: Counter[str], min_count: int, log: Log) -> int:
-    """How often a word must be seen: ``min_count``, or less where a small set would lose its words."""
+    """How often a word must be seen.
+
+    ``min_count``, or less where a small set would lose its words.
+    """
     total = counts.total()
 
     def covered(min_count: int) -> float:

@@ -1,8 +1,9 @@
-"""A stage under watch: judged on dev while it runs, its best weights kept, stopped when nothing improves.
+"""A stage under watch.
 
-Every judgement is one line of a JSON Lines log, by which a killed run also knows what came before:
-lines after the step that it goes on from are taken away and written again. The same rows are
-TensorBoard events in ``events/STAGE`` beside the log.
+Judged on dev while it runs, its best weights kept, stopped when nothing improves. Every
+judgement is one line of a JSON Lines log, by which a killed run also knows what came
+before: lines after the step that it goes on from are taken away and written again. The
+same rows are TensorBoard events in ``events/STAGE`` beside the log.
 """
 
 from __future__ import annotations
@@ -70,9 +71,10 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether the last judgements were all no better than one before, by the figure and by the loss on dev.
+        """Whether the last judgements were all no better than one before.
 
-        A model that learns to speak has no figure for long, while its loss falls.
+        By the figure and by the loss on dev. A model that learns to speak has no figure
+        for long, while its loss falls.
         """
         if not self.rows:
             return False
@@ -182,7 +184,10 @@ class Watch:
 
 
 def restore_best(folder: Path, module: nn.Module) -> None:
-    """Give a module the best weights that a watched stage has left in its folder, where there are any."""
+    """Give a module the best weights that a watched stage has left in its folder.
+
+    Where there are any.
+    """
     if (folder / BEST).is_file():
         module.load_state_dict(load_file(folder / BEST))
 

@@ -46,7 +46,10 @@ class VectorsConfig(BaseModel):
 
 
 def read_text(path: Path) -> Iterator[str]:
-    """Sentences, one a line; gzipped or not, with Entities brackets or a ``photo.jpg#0<tab>`` in front or without.
+    """Sentences, one a line.
+
+    Gzipped or not, with Entities brackets or a ``photo.jpg#0<tab>`` in front or
+    without.
 
     Raises:
         ValueError: the file is not text or a damaged gzip file.
@@ -90,8 +93,9 @@ def make_vectors(
     words = wanted_words(vocabulary)
     if len(words) < size:
         raise ValueError(
-            f"sentences: expected at least {size} words seen {min_count} times for vectors of {size} numbers, got "
-            f"{len(words)}; give more sentences or a smaller --size"
+            f"sentences: expected at least {size} words seen {min_count} times for "
+            f"vectors of {size} numbers, got {len(words)}; give more sentences or a "
+            "smaller --size"
         )
     table = association(
         neighbours(
@@ -107,9 +111,10 @@ def make_vectors(
 def neighbours(
     sentences: Sequence[Sequence[int]], count: int, window: int = WINDOW
 ) -> Tensor:
-    """How often words stand near each other: a sparse symmetric table (count, count); a distance of k counts 1 / k.
+    """How often words stand near each other: a sparse symmetric table (count, count).
 
-    Words that are not known take their place but are nobody's neighbours.
+    A distance of k counts 1 / k. Words that are not known take their place but are
+    nobody's neighbours.
     """
     lengths = [len(sentence) for sentence in sentences]
     words = np.fromiter(chain.from_iterable(sentences), dtype=np.int64)
@@ -137,7 +142,10 @@ def _pairs_at(
 
 
 def association(counts: Tensor) -> Tensor:
-    """Positive pointwise mutual information of a sparse table (V, V) of counts: log(p(a, b) / (p(a) p'(b))), or 0."""
+    """Positive pointwise mutual information of a sparse table (V, V) of counts.
+
+    That is log(p(a, b) / (p(a) p'(b))), or 0.
+    """
     total = counts.sum(1).to_dense()
     smoothed = total**0.75
     (row, column), values = counts.indices(), counts.values()
@@ -185,7 +193,8 @@ def begin_with_vectors(
         )
     if path is not None and not users:
         raise ValueError(
-            "--vectors and a recipe whose vectors are all random cannot meet; set vectors.aligner = fixed"
+            "--vectors and a recipe whose vectors are all random cannot meet; set "
+            "vectors.aligner = fixed"
         )
     digest = hashlib.sha256()
     for name, embedding, use in users:

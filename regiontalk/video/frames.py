@@ -29,7 +29,9 @@ WAIT_MS = 10_000  # for a stream to open or to go on
 _CAMERA = re.compile(r"camera:(\d{1,3})")
 _LOST = 0.02  # share of the stated frames that may be missing at the end: containers count loosely
 _BINS = 16  # of a colour histogram, a channel
-_CLOCK = 1e-6  # seconds by which time stamps and multiples of a period, both floats, may differ and mean the same
+# seconds by which time stamps and multiples of a period, both floats, may differ and mean
+# the same
+_CLOCK = 1e-6
 _FRAME = 0.04  # seconds of a frame where the video states no rate
 # Up to the last @ of the host's part: a password may have one.
 _USER = re.compile(r"(?<=//)([^/?#:]*):[^/?#]*@")
@@ -56,7 +58,9 @@ class Frame:
 
 
 def is_video(text: str) -> bool:
-    """Whether a word of the command line means a video: a camera, a stream, or a file with a video's suffix.
+    """Whether a word of the command line means a video.
+
+    A camera, a stream, or a file with a video's suffix.
 
     >>> [is_video(text) for text in ("camera:0", "rtsp://door/1", "a.MP4", "a.jpg", "camera.jpg")]
     [True, True, True, False, False]
@@ -70,8 +74,10 @@ def is_video(text: str) -> bool:
 def shown_name(source: str) -> str:
     """A source as it may be printed and stored: an address without its password, tokens and keys.
 
-    >>> shown_name("rtsp://me:secret@door:554/1"), shown_name("http://door/live?channel=1&token=secret")
-    ('rtsp://me@door:554/1', 'http://door/live?channel=1&token=***')
+    >>> shown_name("rtsp://me:secret@door:554/1")
+    'rtsp://me@door:554/1'
+    >>> shown_name("http://door/live?channel=1&token=secret")
+    'http://door/live?channel=1&token=***'
     """
     if not _is_stream(source):
         return source
@@ -139,7 +145,9 @@ class Video:
         change: float | None = None,
         max_seconds: float | None = None,
     ) -> Iterator[Frame]:
-        """Frames in order. While the caller computes, a live video goes on: what was missed is passed over.
+        """Frames in order. While the caller computes, a live video goes on.
+
+        What was missed is passed over.
 
         Args:
             every: seconds from one frame to the next; 0 takes all.
@@ -187,7 +195,10 @@ class Video:
             yield now
 
     def _next_due(self, now: float, every: float) -> float:
-        """When the next frame is wanted: at a multiple of the period, or so long after now in what is live."""
+        """When the next frame is wanted.
+
+        At a multiple of the period, or so long after now in what is live.
+        """
         if self.live or not every:
             return now + every
         return every * (math.floor((now + _CLOCK) / every) + 1)
@@ -235,7 +246,8 @@ def open_video(source: str, max_pixels: int | None = None) -> Video:
     if max_pixels is not None and width * height > max_pixels:
         capture.release()
         raise ValueError(
-            f"{name}: frames of {width}x{height} pixels, expected at most {max_pixels:,}; raise --max-pixels"
+            f"{name}: frames of {width}x{height} pixels, expected at most "
+            f"{max_pixels:,}; raise --max-pixels"
         )
     return video
 
@@ -261,7 +273,10 @@ def _capture(source: str) -> Any:
 
 
 def histogram(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The shares of colours in an image (height, width, 3): (3 x 16,), each channel summing to 1/3."""
+    """The shares of colours in an image (height, width, 3).
+
+    They are (3 x 16,), each channel summing to 1/3.
+    """
     height, width, _ = image.shape
     small = image[:: max(1, height // 128), :: max(1, width // 128)]
     bins = small >> 4  # 16 of 256 values each
@@ -291,7 +306,10 @@ def _hint(source: str) -> str:
         # its errors quote what they were given
         host = urlsplit(shown_name(source)).hostname
         return f"{host} does not answer with a film within {WAIT_MS // 1000} s; check the address"
-    return "expected a video file, got something else or a file that is cut short; check it with a player"
+    return (
+        "expected a video file, got something else or a file that is cut short; "
+        "check it with a player"
+    )
 
 
 __getattr__ = renamed_names(

@@ -1,10 +1,11 @@
-"""What was said of the frames of a video, joined over time: one thing is named once, with the times it was seen.
+"""What was said of the frames of a video, joined over time.
 
-`Tracker` takes the regions of one frame after the other. A region continues the track of a thing
-that was seen a moment ago where its box lies over that thing's last box, or its words are that
-thing's words, or some of both; a thing's name is the caption that the frames vote for, each with
-its confidence. `Timeline` is the record, `webvtt` its form for players. Times are seconds from the
-start, boxes pixels of the frame.
+One thing is named once, with the times it was seen. `Tracker` takes the regions of one
+frame after the other. A region continues the track of a thing that was seen a moment
+ago where its box lies over that thing's last box, or its words are that thing's words,
+or some of both; a thing's name is the caption that the frames vote for, each with its
+confidence. `Timeline` is the record, `webvtt` its form for players. Times are seconds
+from the start, boxes pixels of the frame.
 """
 
 from __future__ import annotations
@@ -235,7 +236,10 @@ class Tracker:
 def _pair_scores(
     regions: Sequence[RegionCaption], tracks: Sequence[_OpenTrack]
 ) -> NDArray[np.float64]:
-    """How well each of N regions continues each of M tracks: IoU plus half of the shared words, (N, M)."""
+    """How well each of N regions continues each of M tracks.
+
+    IoU plus half of the shared words, (N, M).
+    """
     region_boxes = np.array([region.box for region in regions], dtype=np.float32)
     track_boxes = np.array([track.boxes[-1] for track in tracks], dtype=np.float32)
     names = [track.text() for track in tracks]
@@ -253,7 +257,9 @@ def _shared_words(first: str, second: str) -> float:
 
 
 def webvtt(timeline: Timeline, end: float) -> str:
-    """The timeline as a WebVTT file (https://www.w3.org/TR/webvtt1/): cues for scenes, and for things while seen.
+    """The timeline as a WebVTT file (https://www.w3.org/TR/webvtt1/).
+
+    Cues for scenes, and for things while seen.
 
     Args:
         timeline: of a video.

@@ -38,7 +38,10 @@ def encoder(cell: Literal["relu", "gru"], normalise: bool) -> SentenceEncoder:
 
 
 def sentences(lengths: list[int], spare: int = 0) -> tuple[Tensor, Tensor]:
-    """Random word numbers (C, T), 0 where the mask (C, T) says padding; ``spare`` columns that no sentence reaches."""
+    """Random word numbers (C, T), 0 where the mask (C, T) says padding.
+
+    ``spare`` columns that no sentence reaches.
+    """
     chance = torch.Generator().manual_seed(len(lengths))
     mask = torch.arange(max(lengths) + spare) < torch.tensor(lengths)[:, None]
     return torch.randint(4, 11, mask.shape, generator=chance) * mask, mask

@@ -1,4 +1,7 @@
-"""The losses over a block of scores against plain loops from [1] (9), [6] and the definition of InfoNCE."""
+"""The losses over a block of scores against plain loops.
+
+From [1] (9), [6] and the definition of InfoNCE.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ def random_scores(photos: int, sentences: int) -> Tensor:
 def slow_margin(
     scores: Tensor, owner: list[int], margin: float, hardest: bool
 ) -> float:
-    """Eq. 9 of [1] for every true pair (k, sentence), captions of one photo never being negatives."""
+    """Eq. 9 of [1] for every true pair (k, sentence).
+
+    Captions of one photo are never negatives.
+    """
     terms = []
     for own, k in enumerate(owner):
         true = float(scores[k, own])
@@ -57,7 +63,10 @@ def slow_margin(
 
 
 def slow_info_nce(scores: Tensor, owner: list[int], scale: float) -> float:
-    """-log of the true pair's share, among photos and among sentences that are not the photo's other ones."""
+    """-log of the true pair's share, among photos and among sentences.
+
+    The photo's other sentences are left out.
+    """
     terms = []
     for own, k in enumerate(owner):
         true = math.exp(scale * float(scores[k, own]))

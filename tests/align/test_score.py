@@ -17,7 +17,10 @@ Score = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 def slow_scores(
     regions: Tensor, words: Tensor, region_mask: Tensor, word_mask: Tensor, printed: str
 ) -> Tensor:
-    """Eq. 8 (``max``), eq. 7 (``sum``) or eq. 7 as [3] divides it (``mean``), one product at a time."""
+    """Eq. 8 (``max``), eq. 7 (``sum``) or eq. 7 as [3] divides it (``mean``).
+
+    One product at a time.
+    """
     scores = torch.zeros(len(regions), len(words))
     for k in range(len(regions)):
         for sentence in range(len(words)):
@@ -47,7 +50,10 @@ def slow_scores(
 def batch(
     photos: int, regions: int, sentences: int, words: int, holes: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Random vectors; with holes, half the regions and words are padding, some photos and sentences empty."""
+    """Random vectors.
+
+    With holes, half the regions and words are padding, some photos and sentences empty.
+    """
     chance = torch.Generator().manual_seed(
         photos + 10 * regions + 100 * sentences + 1000 * words
     )

@@ -25,7 +25,10 @@ def total_of(affinity: np.ndarray, labels: tuple[int, ...], beta: float) -> floa
 
 
 def brute_force(affinity: np.ndarray, beta: float) -> tuple[tuple[int, ...], float]:
-    """The best of all N ** T labellings; ties from the last word back: stay, or else the lowest region."""
+    """The best of all N ** T labellings.
+
+    Ties from the last word back: stay, or else the lowest region.
+    """
     length, count = affinity.shape
     paths = list(itertools.product(range(count), repeat=length))
     best = max(total_of(affinity, path, beta) for path in paths)

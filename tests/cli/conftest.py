@@ -23,7 +23,10 @@ Run = Callable[..., Any]
 
 
 class FakeCaptioner:
-    """Opens the photos for real, so that broken ones fail as they would, and says what it was asked."""
+    """Opens the photos for real, so that broken ones fail as they would.
+
+    It says what it was asked.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -113,7 +116,10 @@ def captioner(monkeypatch: pytest.MonkeyPatch) -> FakeCaptioner:
 def run(
     captioner: FakeCaptioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Run:
-    """Run the command line in a folder with ``a.png``, ``b.jpg``, ``broken.jpg`` and ``album/`` (two good, one bad)."""
+    """Run the command line in a folder of photos, good and bad.
+
+    ``a.png``, ``b.jpg``, ``broken.jpg`` and ``album/`` (two good, one bad).
+    """
     (tmp_path / "album").mkdir()
     for name in ("a.png", "b.jpg", "album/one.png", "album/two.PNG"):
         Image.new("RGB", (40, 30), (90, 120, 150)).save(tmp_path / name)
@@ -136,7 +142,10 @@ def huge() -> bytes:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path) -> Path:
-    """The working folder of the test, with photos good and bad, ``album/`` of both, and the model ``tiny``."""
+    """The working folder of the test, with photos good and bad.
+
+    Also ``album/`` of both, and the model ``tiny``.
+    """
     monkeypatch.chdir(tmp_path)
     values = np.random.default_rng(0).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
     Path("folder").mkdir()

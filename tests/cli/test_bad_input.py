@@ -1,4 +1,7 @@
-"""Bad photos, boxes, sentences and options, end to end with a real model: an exit code, one clear line, no leavings."""
+"""Bad photos, boxes, sentences and options, end to end with a real model.
+
+An exit code, one clear line, no leavings.
+"""
 
 from __future__ import annotations
 

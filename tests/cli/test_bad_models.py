@@ -1,4 +1,7 @@
-"""Damaged model folders, unknown models and recipes with mistakes, end to end: all errors at once, in one line."""
+"""Damaged model folders, unknown models and recipes with mistakes, end to end.
+
+All errors at once, in one line.
+"""
 
 from __future__ import annotations
 

@@ -120,7 +120,10 @@ def test_all_protocols(model_folder: Path, toy_folder: Path, tmp_path: Path) -> 
 def test_all_goes_on_where_one_protocol_has_nothing(
     model_folder: Path, toy_folder: Path, tmp_path: Path
 ) -> None:
-    """Without Entities there is no phrase; a photo that cannot be opened is told, whatever is measured."""
+    """Without Entities there is no phrase.
+
+    A photo that cannot be opened is told, whatever is measured.
+    """
     shutil.copytree(toy_folder / "flickr8k", tmp_path / "flickr8k")
     name = (tmp_path / "flickr8k" / "Flickr_8k.devImages.txt").read_text().split()[0]
     photo = tmp_path / "flickr8k" / "images" / name

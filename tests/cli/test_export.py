@@ -1,4 +1,7 @@
-"""``regiontalk export`` and ``import``: every format from photos to files, and the users' mistakes."""
+"""``regiontalk export`` and ``import``.
+
+Every format from photos to files, and the users' mistakes.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,10 @@ def test_from_results(run: Any, captioner: Any, several: bool) -> None:
     ) == 1 + 2 * len(photos)
 
 
-PAGE = b'<p><img src="../a.png"><img src="one.png"><img src="gone.png"><img src="one.png" alt="mine">\r\n'
+PAGE = (
+    b'<p><img src="../a.png"><img src="one.png"><img src="gone.png">'
+    b'<img src="one.png" alt="mine">\r\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,10 @@ def test_html(run: Any, captioner: Any, out: str, page: str) -> None:
     Path("plain.html").write_text("no pictures")
     result = run("export", "html", ".", "--out", out, "--limit", "20")
     assert result.exit_code == 0, result.output
-    text = b'<p><img alt="A plain wall." src="../a.png"><img alt="A plain wall." src="one.png"><img src="gone.png">'
+    text = (
+        b'<p><img alt="A plain wall." src="../a.png">'
+        b'<img alt="A plain wall." src="one.png"><img src="gone.png">'
+    )
     assert Path(
         page
     ).read_bytes() == text + b'<img src="one.png" alt="mine">\r\n' + "é".encode(

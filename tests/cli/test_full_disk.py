@@ -1,4 +1,7 @@
-"""A full disk or a place that cannot be written: one line, and nothing half-written under its final name."""
+"""A full disk or a place that cannot be written.
+
+One line, and nothing half-written under its final name.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ def test_no_room_for_a_drawing(
     ],
 )
 def test_no_room_for_the_second_photo(run: Any, words: list[str]) -> None:
-    """It is no photo's failure: the command ends there, in one line, and leaves no page of a part."""
+    """It is no photo's failure.
+
+    The command ends there, in one line, and leaves no page of a part.
+    """
     write, written = Path.write_bytes, list[Path]()
 
     def fill(path: Path, data: bytes) -> int:

@@ -1,4 +1,7 @@
-"""``regiontalk index`` and ``regiontalk search`` end to end with the tiny model: lines, JSON, drawings, mistakes."""
+"""``regiontalk index`` and ``regiontalk search`` end to end with the tiny model.
+
+Lines, JSON, drawings, mistakes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ LIBRARY = ("--index", "library")
 
 @pytest.fixture
 def filled(real: Run) -> Run:
-    """The command line in a folder whose library holds album/{a,c}.jpg, album/e.png and album/deep/a.jpg."""
+    """The command line in a folder with a library.
+
+    It holds album/{a,c}.jpg, album/e.png and album/deep/a.jpg.
+    """
     Path("album/deep").mkdir()
     shutil.copy("good.jpg", "album/deep/a.jpg")
     result = real(

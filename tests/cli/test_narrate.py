@@ -82,5 +82,8 @@ def test_no_voice(
 
 
 def test_the_defaults_do_not_bring_numpy() -> None:
-    program = "import sys, regiontalk.export.alt_text, regiontalk.cli.main; sys.exit('numpy' in sys.modules)"
+    program = (
+        "import sys, regiontalk.export.alt_text, regiontalk.cli.main; "
+        "sys.exit('numpy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -20,7 +20,8 @@ def test_an_old_name_becomes_the_new_one(
     ]
     assert rename_options(verb, ["a.png", *old]) == ["a.png", *new]
     assert capsys.readouterr().err == (
-        f"regiontalk: {old_name} is called {new_name} now; the old name works for one more version\n"
+        f"regiontalk: {old_name} is called {new_name} now; the old name works for one "
+        "more version\n"
     )
 
 

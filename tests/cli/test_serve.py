@@ -47,7 +47,10 @@ def test_serve_answers_until_interrupted(tiny_folder: Path) -> None:
 def test_the_browser_is_not_waited_for_and_sees_no_token(
     tiny_folder: Path, tmp_path: Path
 ) -> None:
-    """A command's arguments can be read by every user of the machine; and some browsers return only when closed."""
+    """A command's arguments can be read by every user of the machine.
+
+    And some browsers return only when closed.
+    """
     seen, browser = tmp_path / "seen", tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$@" > {seen}\nexec sleep 60\n')
     browser.chmod(0o755)

@@ -1,4 +1,7 @@
-"""``regiontalk teach``: a script is the person at the terminal; corrections of other programs are taken over."""
+"""``regiontalk teach``: a script is the person at the terminal.
+
+Corrections of other programs are taken over.
+"""
 
 from __future__ import annotations
 

@@ -125,7 +125,10 @@ def export(
 
 
 def test_api_clients(tiny_folder: Path, tmp_path: Path) -> None:
-    """The photo field by another name is explained; data URLs, wrapped and web-safe base64 are read."""
+    """The photo field by another name is explained.
+
+    Data URLs, wrapped and web-safe base64 are read.
+    """
     photo = Path(image(str(tmp_path / "a.png"))).read_bytes()
     text = base64.b64encode(photo).decode()
     wrapped = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
@@ -563,7 +566,10 @@ def test_ptb_combining_marks(real: Any) -> None:
 
 
 def test_region_only(real: Any) -> None:
-    """Phrases of boxes without a sentence of the photo can be trained on, and their words are known."""
+    """Phrases of boxes without a sentence of the photo can be trained on.
+
+    Their words are known.
+    """
     own_data("data", [], [{"box": [0, 0, 30, 30], "phrase": "a red ball"}])
     more = PHRASES
     Path("r.toml").write_text(
@@ -615,7 +621,10 @@ def test_sidecar_symlink(real: Any) -> None:
 
 
 def test_terminals(here: Path) -> None:
-    """On a terminal of another code page the letters that it lacks are escaped, and nothing is lost."""
+    """On a terminal of another code page the letters that it lacks are escaped.
+
+    Nothing is lost.
+    """
     for name in ("pics/K\u00e4fer.png", "pics/z.png", "pics/\u65e5\u672c.png"):
         image(name)
     code = "from regiontalk.cli.main import app; app()"

@@ -89,10 +89,11 @@ def test_missing_photo_is_told_before_the_model_is_loaded(
 
 def test_help_imports_nothing_heavy() -> None:
     code = (  # an empty package stands for the real one, whose public names bring torch
-        "import sys, types; sys.modules['regiontalk'] = package = types.ModuleType('regiontalk')\n"
-        f"package.__path__ = [{str(Path(cli.__file__).parents[1])!r}]\n"
-        "from regiontalk.cli.main import app\n"
-        "print([name for name in ('torch', 'torchvision', 'timm', 'numpy', 'PIL') if name in sys.modules])"
+        "import sys, types; sys.modules['regiontalk'] = package = "
+        "types.ModuleType('regiontalk')\npackage.__path__ = "
+        f"[{str(Path(cli.__file__).parents[1])!r}]\nfrom regiontalk.cli.main import "
+        "app\nprint([name for name in ('torch', 'torchvision', 'timm', 'numpy', 'PIL') "
+        "if name in sys.modules])"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -46,7 +46,10 @@ class Watcher:
 
 @pytest.fixture
 def film(run: Any, monkeypatch: pytest.MonkeyPatch) -> Watcher:
-    """Two seconds of red and two of blue in ``film.avi``, ten frames a second, and the model that watches."""
+    """Two seconds of red and two of blue in ``film.avi``, and the model that watches.
+
+    Ten frames a second.
+    """
     writer = cv2.VideoWriter("film.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     for number in range(40):
         writer.write(

@@ -183,7 +183,10 @@ def test_read_coco_refuses(tmp_path: Path) -> None:
 
 
 def test_corners_in_place_of_a_size_are_refused(tmp_path: Path) -> None:
-    """x1, y1, x2, y2 in a file whose boxes are x, y, width, height: two of them would leave their photo."""
+    """x1, y1, x2, y2 in a file whose boxes are x, y, width, height.
+
+    Two of them would leave their photo.
+    """
     corners = [(5, 5, 45, 35), (10, 8, 48, 38), (20, 20, 40, 30), (1, 1, 20, 20)]
     objects = [thing(5, 1, *box) for box in corners]
     with pytest.raises(ValueError, match="got 4 of which 2 would leave"):

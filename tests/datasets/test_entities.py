@@ -64,15 +64,28 @@ def test_add_entities_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("captions", "sentences", "places"),
     [
-        pytest.param(("A dog .", "A dog ."), "[/EN#1/a A dog] .\n[/EN#1/a A dog] .\n[/EN#1/a A dog] .\n",
-                     [(0, 0), (1, 0), (None, None)], id="a caption that occurs twice is taken twice"),
-        pytest.param(("a DOG barks",), "[/EN#1/a A dog] , barks !\n", [(0, 0)], id="marks and case do not count"),
-        pytest.param(("The man's hat",), "[/EN#1/a The man]'s [/EN#2/b hat]\n", [(None, None), (0, 2)],
-                     id="a bracket inside a word"),
+        pytest.param(
+            ("A dog .", "A dog ."),
+            "[/EN#1/a A dog] .\n[/EN#1/a A dog] .\n[/EN#1/a A dog] .\n",
+            [(0, 0), (1, 0), (None, None)],
+            id="a caption that occurs twice is taken twice",
+        ),
+        pytest.param(
+            ("a DOG barks",),
+            "[/EN#1/a A dog] , barks !\n",
+            [(0, 0)],
+            id="marks and case do not count",
+        ),
+        pytest.param(
+            ("The man's hat",),
+            "[/EN#1/a The man]'s [/EN#2/b hat]\n",
+            [(None, None), (0, 2)],
+            id="a bracket inside a word",
+        ),
         pytest.param(("a dog",), "\n \n", [], id="empty lines"),
         pytest.param(("a dog",), "", [], id="empty file"),
     ],
-)  # fmt: skip
+)
 def test_places(
     tmp_path: Path,
     captions: tuple[str, ...],

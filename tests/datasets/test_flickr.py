@@ -71,28 +71,72 @@ NO_FILE = {"photo with sentences but no file": 1}
 @pytest.mark.parametrize(
     ("tokens", "names", "ids", "troubles"),
     [
-        pytest.param(TOKENS, "3_c.jpg\n1_a.jpg\n", ["1_a.jpg"], {**NO_FILE, "photo missing": 1}, id="photo missing"),
-        pytest.param(TOKENS, "4_d.jpg\n1_a.jpg\n", ["1_a.jpg"], {**NO_FILE, "photo broken (0 bytes)": 1}, id="0 bytes"),
-        pytest.param(TOKENS, "5_e.jpg\n", [], {**NO_FILE, "photo without a sentence": 1}, id="no sentence"),
         pytest.param(
-            TOKENS, "1_a.jpg\n1_a.jpg\n", ["1_a.jpg"], {**NO_FILE, "photo twice in the split's list": 1}, id="twice"
+            TOKENS,
+            "3_c.jpg\n1_a.jpg\n",
+            ["1_a.jpg"],
+            {**NO_FILE, "photo missing": 1},
+            id="photo missing",
         ),
         pytest.param(
-            "1_a.jpg#0\tx\n1_a.jpg.1#0\ty\n1_a.jpg.1#1\tz\n", "1_a.jpg\n", ["1_a.jpg"],
-            {"line of a photo that does not exist": 2}, id="dangling photo.jpg.1",
+            TOKENS,
+            "4_d.jpg\n1_a.jpg\n",
+            ["1_a.jpg"],
+            {**NO_FILE, "photo broken (0 bytes)": 1},
+            id="0 bytes",
         ),
         pytest.param(
-            "1_a.jpg#0\tx\n1_a.jpg#0\ty\n", "1_a.jpg\n", ["1_a.jpg"], {"sentence number used twice": 1}, id="number"
+            TOKENS,
+            "5_e.jpg\n",
+            [],
+            {**NO_FILE, "photo without a sentence": 1},
+            id="no sentence",
         ),
         pytest.param(
-            "1_a.jpg#0\tx\nno tab here\n1_a.jpg\ty\n1_a.jpg#b\ty\n1_a.jpg#2\t \n\n", "1_a.jpg\n", ["1_a.jpg"],
-            {"bad line (expected photo#number, tab, sentence)": 4}, id="bad lines; an empty line is none",
+            TOKENS,
+            "1_a.jpg\n1_a.jpg\n",
+            ["1_a.jpg"],
+            {**NO_FILE, "photo twice in the split's list": 1},
+            id="twice",
         ),
-        pytest.param("\ufeff1_a.jpg#0\tx\r\n", "\ufeff1_a.jpg\r\n", ["1_a.jpg"], {}, id="byte order mark and CRLF"),
-        pytest.param("1_a.jpg#0\tx\n", "1_a\n", ["1_a.jpg"], {}, id="Flickr30k lists leave out .jpg"),
+        pytest.param(
+            "1_a.jpg#0\tx\n1_a.jpg.1#0\ty\n1_a.jpg.1#1\tz\n",
+            "1_a.jpg\n",
+            ["1_a.jpg"],
+            {"line of a photo that does not exist": 2},
+            id="dangling photo.jpg.1",
+        ),
+        pytest.param(
+            "1_a.jpg#0\tx\n1_a.jpg#0\ty\n",
+            "1_a.jpg\n",
+            ["1_a.jpg"],
+            {"sentence number used twice": 1},
+            id="number",
+        ),
+        pytest.param(
+            "1_a.jpg#0\tx\nno tab here\n1_a.jpg\ty\n1_a.jpg#b\ty\n1_a.jpg#2\t \n\n",
+            "1_a.jpg\n",
+            ["1_a.jpg"],
+            {"bad line (expected photo#number, tab, sentence)": 4},
+            id="bad lines; an empty line is none",
+        ),
+        pytest.param(
+            "\ufeff1_a.jpg#0\tx\r\n",
+            "\ufeff1_a.jpg\r\n",
+            ["1_a.jpg"],
+            {},
+            id="byte order mark and CRLF",
+        ),
+        pytest.param(
+            "1_a.jpg#0\tx\n",
+            "1_a\n",
+            ["1_a.jpg"],
+            {},
+            id="Flickr30k lists leave out .jpg",
+        ),
         pytest.param("", "", [], {}, id="empty split"),
     ],
-)  # fmt: skip
+)
 def test_read_flickr(
     tmp_path: Path, tokens: str, names: str, ids: list[str], troubles: dict[str, int]
 ) -> None:

@@ -1,8 +1,10 @@
-"""The tutorials are run as they stand: their files are written, their commands and their Python executed in order.
+"""The tutorials are run as they stand.
 
-A block marked ``console`` holds commands, one marked ``python`` code, and one with a ``title`` is
-a file of that name. Blocks without any of these marks are only read. All blocks of a tutorial
-share a folder, which begins with ``holiday/``, and its Python shares its names.
+Their files are written, their commands and their Python executed in order. A block
+marked ``console`` holds commands, one marked ``python`` code, and one with a ``title``
+is a file of that name. Blocks without any of these marks are only read. All blocks of a
+tutorial share a folder, which begins with ``holiday/``, and its Python shares its
+names.
 """
 
 from __future__ import annotations

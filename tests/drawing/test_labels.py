@@ -36,7 +36,10 @@ def slow_place(
     taken: list[Box],
     most: float,
 ) -> list[Placed | None]:
-    """The rule of `place_labels` in plain loops: every spot is tried, the first cheapest is taken."""
+    """The rule of `place_labels` in plain loops.
+
+    Every spot is tried, the first cheapest is taken.
+    """
     stand, placed = list(taken), []
     for (x1, y1, x2, y2), sizes in zip(boxes, options, strict=True):
         best, best_cost = None, math.inf
@@ -91,7 +94,8 @@ def random_boxes(count: int, size_wh: Size, seed: int) -> list[Box]:
     corners = np.random.default_rng(seed).integers(
         0, np.array(size_wh) + 1, (count, 2, 2)
     )
-    return [tuple(map(int, (*pair.min(axis=0), *pair.max(axis=0)))) for pair in corners]  # type: ignore[misc]
+    boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    return [tuple(map(int, box)) for box in boxes]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -265,7 +269,10 @@ def test_font_scales() -> None:
 
 
 def test_letters_of_other_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A font of the system that has them, or a warning that names the letters; never a silent square."""
+    """A font of the system that has them, or a warning that names the letters.
+
+    Never a silent square.
+    """
     labels._font_file.cache_clear()
     monkeypatch.delenv(labels.FONT, raising=False)
     monkeypatch.setenv("PATH", "")

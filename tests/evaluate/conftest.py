@@ -49,7 +49,9 @@ def captioner(toy_folder: Path) -> RegionCaptioner:
     )
     torch.manual_seed(0)
     model = RegionModel(config=config, vocabulary=vocabulary)
-    with torch.no_grad():  # first weights would say nothing at all: END is unlikely here, and photos make a difference
+    with torch.no_grad():
+        # first weights would say nothing at all: END is unlikely here, and photos make a
+        # difference
         model.generator.output.bias[END] -= 3.0
         model.generator.picture.weight.mul_(20.0)
         model.generator.output.weight.mul_(20.0)
@@ -61,6 +63,7 @@ def photos(captioner: RegionCaptioner, toy_folder: Path) -> Photos:
     """Encoded photos of a split of the toy data; arguments are those of `EncodedPhotos`."""
 
     def make(split: str = "dev", **settings: object) -> EncodedPhotos:
-        return EncodedPhotos(captioner, read_split(toy_folder, split)[0], **settings)  # type: ignore[arg-type]
+        examples = read_split(toy_folder, split)[0]
+        return EncodedPhotos(captioner, examples, **settings)  # type: ignore[arg-type]
 
     return make

@@ -32,7 +32,8 @@ def test_figures_are_those_of_the_metric(photos: Any) -> None:
     assert {name: found.figures["model"][name] for name in slow.figures} == dict(
         slow.figures
     )
-    assert found.figures["nearest training photo"]["in training"].value == 1.0  # type: ignore[union-attr]
+    novelty = found.figures["nearest training photo"]["in training"]
+    assert novelty.value == 1.0  # type: ignore[union-attr]
     assert [output["model"] for output in found.outputs] == [
         said[output["photo"]] for output in found.outputs
     ]

@@ -59,7 +59,8 @@ def test_rows_and_counts(photos: Any, snippet_file: Path) -> None:
     ]
     assert set(found.cases) == {"best", "median", "worst"}
     # the nearest training region of a box is the box itself, and its snippet is the truth
-    assert found.figures["nearest region"]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
+    nearest = found.figures["nearest region"]["BLEU-1"]
+    assert nearest.value == pytest.approx(1.0)  # type: ignore[union-attr]
     # the toy world always names a thing in the same words
     assert found.figures[HUMAN]["BLEU-1"].value == pytest.approx(1.0)  # type: ignore[union-attr]
     things = sum(len(one_box_things(example)) for example in photos().examples)

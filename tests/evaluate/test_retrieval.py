@@ -96,7 +96,8 @@ def test_photos_without_sentences(captioner: RegionCaptioner, photos: Any) -> No
     assert (
         found.counts["photos without a sentence"] == 1 and found.counts["photos"] == 1
     )
-    assert np.isclose(found.figures["photo to sentence"]["R@1"].value, 1.0)  # type: ignore[union-attr]
+    recall = found.figures["photo to sentence"]["R@1"]
+    assert np.isclose(recall.value, 1.0)  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="expected photos with sentences"):
         evaluate_retrieval(EncodedPhotos(captioner, [silent]), regions=1)
 

@@ -15,7 +15,10 @@ DOG = hashlib.sha256(b"dog").hexdigest()
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``a/image.png`` and ``b/image.png`` of different bytes, and a copy of the first under another name."""
+    """``a/image.png`` and ``b/image.png`` of different bytes.
+
+    And a copy of the first under another name.
+    """
     monkeypatch.chdir(tmp_path)
     for name, content in (
         ("a/image.png", b"dog"),

@@ -335,8 +335,9 @@ def test_neutral_wording(text: str, wanted: str) -> None:
 
 # Words of the vocabulary that hold man, men, boy, girl or maid and guess nobody's sex
 NOBODYS = frozenset(
-    "many german human doberman snowman batman superman spiderman moment cement pavement monument equipment "
-    "amusement instrument instruments advertisement performance apartment tournament maneuver maneuvers "
+    "many german human doberman snowman batman superman spiderman moment cement "
+    "pavement monument equipment amusement instrument instruments advertisement "
+    "performance apartment tournament maneuver maneuvers "
     "assortment condiments".split()
 )
 

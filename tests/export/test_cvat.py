@@ -118,7 +118,8 @@ def test_coco_there_and_back() -> None:
     ],
 )
 def test_shapes_of_cvat(shape: str, expected: Any) -> None:
-    text = f'<annotations><image name="a.jpg" width="100" height="100">{shape}</image></annotations>'
+    image = f'<image name="a.jpg" width="100" height="100">{shape}</image>'
+    text = f"<annotations>{image}</annotations>"
     found = read_cvat(text)
     if isinstance(expected, str):
         assert found.rows == () and expected in found.left_out[0]

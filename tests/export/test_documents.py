@@ -1,4 +1,7 @@
-"""COCO, Visual Genome, Web Annotation and CSV: worked by hand, read back, and by the formats' own tools where here."""
+"""COCO, Visual Genome, Web Annotation and CSV.
+
+Worked by hand, read back, and by the formats' own tools where here.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +88,14 @@ def test_genome() -> None:
         {
             "id": 1,
             "regions": [
-                {"region_id": 1, "image_id": 1, "phrase": BALL, "x": 20, "y": 10, "width": 40, "height": 40},
-                {"region_id": 2, "image_id": 1, "phrase": "a thread", "x": 0, "y": 0, "width": 1, "height": 10},
+                {
+                    "region_id": 1, "image_id": 1, "phrase": BALL,
+                    "x": 20, "y": 10, "width": 40, "height": 40,
+                },
+                {
+                    "region_id": 2, "image_id": 1, "phrase": "a thread",
+                    "x": 0, "y": 0, "width": 1, "height": 10,
+                },
             ],
         },
         {"id": 2, "regions": []},

@@ -161,22 +161,49 @@ def packed_bomb() -> bytes:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(b"GIF89a", "JPEG, PNG and WebP files only; write a sidecar", id="another format"),
+        pytest.param(
+            b"GIF89a",
+            "JPEG, PNG and WebP files only; write a sidecar",
+            id="another format",
+        ),
         pytest.param(b"", "files only", id="empty"),
-        pytest.param(saved("JPEG")[:30], "expected a whole JPEG", id="jpeg cut in its header"),
-        pytest.param(b"\xff\xd8\x00\x00\x00\x00", "expected a whole JPEG", id="jpeg of something else"),
-        pytest.param(b"\xff\xd8\xff\xe0\x00\x00\x00", "expected a whole JPEG", id="segment of no length"),
+        pytest.param(
+            saved("JPEG")[:30], "expected a whole JPEG", id="jpeg cut in its header"
+        ),
+        pytest.param(
+            b"\xff\xd8\x00\x00\x00\x00",
+            "expected a whole JPEG",
+            id="jpeg of something else",
+        ),
+        pytest.param(
+            b"\xff\xd8\xff\xe0\x00\x00\x00",
+            "expected a whole JPEG",
+            id="segment of no length",
+        ),
         pytest.param(saved("PNG")[:-5], "expected a whole PNG", id="png cut short"),
         pytest.param(saved("WEBP")[:-5], "expected a whole WebP", id="webp cut short"),
-        pytest.param(b"RIFF\x04\x00\x00\x00WEBP", "expected a whole WebP", id="webp of nothing"),
-        pytest.param(b"RIFF\x10\x00\x00\x00WEBPJUNK\x04\x00\x00\x00abcd", "expected a whole WebP", id="no picture"),
         pytest.param(
-            saved("PNG")[:33] + struct.pack(">I", 29) + b"iTXt" + PNG_MARK + b"\x00\x01\x00\x00\x00junkjun" + bytes(4)
-            + saved("PNG")[33:], "damaged", id="packed xmp that is none",
+            b"RIFF\x04\x00\x00\x00WEBP", "expected a whole WebP", id="webp of nothing"
+        ),
+        pytest.param(
+            b"RIFF\x10\x00\x00\x00WEBPJUNK\x04\x00\x00\x00abcd",
+            "expected a whole WebP",
+            id="no picture",
+        ),
+        pytest.param(
+            saved("PNG")[:33]
+            + struct.pack(">I", 29)
+            + b"iTXt"
+            + PNG_MARK
+            + b"\x00\x01\x00\x00\x00junkjun"
+            + bytes(4)
+            + saved("PNG")[33:],
+            "damaged",
+            id="packed xmp that is none",
         ),
         pytest.param(packed_bomb(), "larger than", id="packed xmp that grows"),
     ],
-)  # fmt: skip
+)
 def test_refused(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         find_packet(data)

@@ -16,7 +16,8 @@ PAGE = """<!doctype html><p title='<img src="no.jpg">'>
 <IMG SRC=one.jpg width=3/>
   <img
    src = "two.jpg"
-   data-alt="x" >ä<img src='three.jpg' alt="written &amp; kept"/><img src="four.jpg" alt=""><img src="five.jpg" alt>
+   data-alt="x" >ä<img src='three.jpg' alt="written &amp; kept"/>
+ <img src="four.jpg" alt=""><img src="five.jpg" alt>
 """
 
 

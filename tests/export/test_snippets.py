@@ -1,4 +1,7 @@
-"""The pairs of a data set on disk: what a line says, that a stopped run goes on, and the picture of a few."""
+"""The pairs of a data set on disk.
+
+What a line says, that a stopped run goes on, and the picture of a few.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""XMP packets: read back by another parser, merged with what is there, turned as the photo is stored."""
+"""XMP packets: read back by another parser.
+
+Merged with what is there, turned as the photo is stored.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,10 @@ FOREIGN = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <r:Description r:about="uuid:1" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"
   xmlns:m="{MWG}" xmlns:a="{AREA}" xmlns:d="{DC}">
  <d:description><r:Alt><r:li xml:lang="x-default">Our dog Rex</r:li></r:Alt></d:description>
- <m:Regions r:parseType="Resource"><m:RegionList><r:Bag><r:li><r:Description m:Name="Anna" m:Type="Face">
-  <m:Area a:x="0.5" a:y="0.5" a:w="0.1" a:h="0.1" a:unit="normalized"/></r:Description></r:li></r:Bag></m:RegionList>
+ <m:Regions r:parseType="Resource"><m:RegionList><r:Bag><r:li>
+  <r:Description m:Name="Anna" m:Type="Face">
+   <m:Area a:x="0.5" a:y="0.5" a:w="0.1" a:h="0.1" a:unit="normalized"/>
+  </r:Description></r:li></r:Bag></m:RegionList>
  </m:Regions>
 </r:Description></r:RDF></x:xmpmeta>
 <?xpacket end="w"?>""".encode()
@@ -211,7 +216,10 @@ def test_empty_packets(existing: bytes | None) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_stored_box(orientation: int) -> None:
-    """A marked rectangle of the stored picture, seen through Pillow's own turn, is found where it is stored."""
+    """A marked rectangle of the stored picture is found where it is stored.
+
+    It is seen through Pillow's own turn.
+    """
     from PIL import ImageOps
 
     stored = np.zeros((40, 60), dtype=np.uint8)
@@ -223,8 +231,15 @@ def test_stored_box(orientation: int) -> None:
     box: Any = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     found = stored_box(box, (seen.shape[1], seen.shape[0]), orientation)
     np.testing.assert_allclose(found, (30 / 60, 4 / 40, 48 / 60, 12 / 40))
-    tree = read(packet(ImageResult("a", seen.shape[::-1], "m", regions=(RegionCaption(box, "x", 1),)), Texts(),
-                       orientation=orientation))  # fmt: skip
+    tree = read(
+        packet(
+            ImageResult(
+                "a", seen.shape[::-1], "m", regions=(RegionCaption(box, "x", 1),)
+            ),
+            Texts(),
+            orientation=orientation,
+        )
+    )
     assert (text(tree, DIMENSIONS, "w"), text(tree, DIMENSIONS, "h")) == (
         ["60"],
         ["40"],
@@ -236,7 +251,10 @@ def test_an_unknown_orientation_is_none() -> None:
 
 
 def test_things_are_no_people() -> None:
-    """Photo managers make a person of every region of the Metadata Working Group that has a name."""
+    """Photo managers make a person of every named region.
+
+    Of those in the Metadata Working Group's form.
+    """
     tree = read(xmp.packet(RESULT, TEXTS))
     assert not list(tree.iter(f"{{{MWG}}}Regions")) and len(iptc_boxes(tree)) == 2
     roles = [

@@ -14,7 +14,10 @@ from regiontalk.generate.attention import SoftAttention, doubly_stochastic
 def slow_attention(
     model: SoftAttention, h: Tensor, values: Tensor
 ) -> tuple[Tensor, list[float]]:
-    """One row: the energy of every place, their softmax, the gated mean of the annotation vectors."""
+    """One row: the energy of every place, their softmax, the gated mean.
+
+    The mean is of the annotation vectors.
+    """
     energies = []
     for a in values:
         hidden = torch.tanh(

@@ -1,4 +1,7 @@
-"""The recurrent cells against their equations one number at a time, and against torch's own cells."""
+"""The recurrent cells against their equations one number at a time.
+
+And against torch's own cells.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The generator: what is trained is what is decoded, and equations (13) to (15) of [1] word by word."""
+"""The generator: what is trained is what is decoded.
+
+And equations (13) to (15) of [1] word by word.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,10 @@ def test_padding_gets_no_weight() -> None:
 @pytest.mark.parametrize("look", ["before", "after"])
 @torch.no_grad()
 def test_what_a_look_has_read(look: str) -> None:
-    """Where the model looks depends on the word that it reads now, or only on those before; never on later ones."""
+    """Where the model looks depends on the word that it reads now, or only on those before.
+
+    Never on later ones.
+    """
     model = generator(cell="gru", attention=5, look=look)
     condition, annotations, words = given(model, 1)
     _, looks = model(condition, annotations, words)

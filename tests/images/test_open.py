@@ -1,4 +1,7 @@
-"""Pictures of every kind come out upright and RGB, or are refused in one line; boxes go to the network and back."""
+"""Pictures of every kind come out upright and RGB, or are refused in one line.
+
+Boxes go to the network and back.
+"""
 
 from __future__ import annotations
 
@@ -299,7 +302,10 @@ def test_an_opened_photo_stays_as_it_is() -> None:
 
 
 def bomb() -> bytes:
-    """The header of a 20,000x20,000 PNG and not one pixel: decoding it would fail with another message."""
+    """The header of a 20,000x20,000 PNG and not one pixel.
+
+    Decoding it would fail with another message.
+    """
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
     chunks = [header, b"IDAT"]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -318,14 +324,20 @@ def icon() -> bytes:
 
 
 def many_scans(more: int, *, hide: bool = False) -> bytes:
-    """A progressive JPEG whose last scan is there ``more`` times more; each stands behind a marker of no meaning."""
+    """A progressive JPEG whose last scan is there ``more`` times more.
+
+    Each stands behind a marker of no meaning.
+    """
     data = encoded(Image.new("RGB", (64, 64), "teal"), "JPEG", progressive=True)
     scan = (b"\xff\x02\xff\xff" if hide else b"") + data[data.rindex(b"\xff\xda") : -2]
     return data[:-2] + scan * more + data[-2:]
 
 
 def test_scans_are_counted_in_the_picture_alone() -> None:
-    """A JPEG of some ten scans passes, and so do bytes like marks of scans in a comment and behind the picture."""
+    """A JPEG of some ten scans passes, and so do bytes that look like marks of scans.
+
+    In a comment and behind the picture.
+    """
     marks = b"\xff\xda\x00\x02" * 200
     data = encoded(halves(), "JPEG", progressive=True, comment=marks)
     assert open_image(data + marks).size == (64, 48)

@@ -1,4 +1,7 @@
-"""The road from picture to network: window of deep pictures, preprocessing, boxes there and back."""
+"""The road from picture to network.
+
+Window of deep pictures, preprocessing, boxes there and back.
+"""
 
 from __future__ import annotations
 

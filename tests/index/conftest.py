@@ -1,4 +1,7 @@
-"""A small library: six photos in two folders, with and without a camera's date, and a tiny model."""
+"""A small library: six photos in two folders, and a tiny model.
+
+Photos with and without a camera's date.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Cells of a library: made when it grows, true after every change, the same answers as without them."""
+"""Cells of a library.
+
+Made when it grows, true after every change, the same answers as without them.
+"""
 
 from __future__ import annotations
 

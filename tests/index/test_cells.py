@@ -22,7 +22,11 @@ def test_codes_by_hand() -> None:
 
 
 def test_scores_by_hand() -> None:
-    """Words right and up. Photo 0 has right alone: 10 + 0; photo 1 both: 10 + 10; photo 2 left and down: 0 + 0."""
+    """Words right and up.
+
+    Photo 0 has right alone: 10 + 0; photo 1 both: 10 + 10; photo 2 left and down: 0 +
+    0.
+    """
     cells = Cells(FOUR, np.array([[0, 0], [0, 1], [2, 3]], dtype=np.uint16))
     words = np.array([[1, 0], [0, 1]], dtype=np.float32)
     assert cells.best(words, 3).tolist() == [1, 0, 2]

@@ -73,7 +73,10 @@ def test_files_are_joined_meanwhile(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Every commit makes a file, and every commit looks into all files: they must not become thousands."""
+    """Every commit makes a file, and every commit looks into all files.
+
+    They must not become thousands.
+    """
     monkeypatch.setattr(library_module, "JOIN", 2)
     library = PhotoIndex.open_or_create(tmp_path / "index", captioner, regions=1)
     joined: list[int] = []
@@ -305,7 +308,8 @@ from regiontalk.index.library import PhotoIndex
 from regiontalk.runtime.torch_engine import TorchPredictor
 captioner = RegionCaptioner.from_pretrained(sys.argv[1])
 index = PhotoIndex.open_or_create(sys.argv[2], captioner, regions=4)
-index.add(captioner, sys.argv[3:], captions=0, batch=1, done=lambda count: print("done", flush=True))
+done = lambda count: print("done", flush=True)
+index.add(captioner, sys.argv[3:], captions=0, batch=1, done=done)
 """
 
 
@@ -364,7 +368,10 @@ def test_sketches_find_what_a_comparison_with_all_finds(
 def test_another_process_changes_the_library(
     captioner: RegionCaptioner, library: PhotoIndex, tmp_path: Path
 ) -> None:
-    """A search knows its sketches from before; rows that went, came or were joined since are not taken for others."""
+    """A search knows its sketches from before.
+
+    Rows that went, came or were joined since are not taken for others.
+    """
     other = PhotoIndex.open(tmp_path / "index")
     first = names(other.search(captioner, "a man", k=6))
     library.remove([tmp_path / "album" / "0.jpg"])

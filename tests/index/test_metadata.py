@@ -1,4 +1,7 @@
-"""Which model made a library: the same after saving, another after any change, refused without unit vectors."""
+"""Which model made a library.
+
+The same after saving, another after any change, refused without unit vectors.
+"""
 
 from __future__ import annotations
 

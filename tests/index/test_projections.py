@@ -14,7 +14,10 @@ from regiontalk.index.table import filled
 
 
 def test_by_hand() -> None:
-    """W = diag(1, 3), b = 0: the second direction comes first; 0.25 is 63.5 of 127 steps to 0.5, and 0.9 is cut."""
+    """W = diag(1, 3), b = 0: the second direction comes first.
+
+    0.25 is 63.5 of 127 steps to 0.5, and 0.9 is cut.
+    """
     weights = {"weight": np.diag([1.0, 3.0]), "bias": np.zeros(2)}
     model = SimpleNamespace(tensor=lambda name: weights[name.rpartition(".")[2]])
     basis = sketch_basis(cast(Any, model))

@@ -1,4 +1,7 @@
-"""Libraries that are not there, damaged, of another kind, or that nobody can open: one line, with the way out."""
+"""Libraries that are not there, damaged, of another kind, or that nobody can open.
+
+One line, with the way out.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,8 @@ def test_killed_before_the_first_version(
         pytest.param({"regiontalk": "[]"}, "that is no photo index", id="no record"),
         pytest.param(
             {
-                "regiontalk": '{"model": "m", "fingerprint": "f", "size": 4, "regions": 1, "format": 9}'
+                "regiontalk": '{"model": "m", "fingerprint": "f", "size": 4, '
+                '"regions": 1, "format": 9}'
             },
             "expected a photo index of format 2, got 9",
             id="another format",

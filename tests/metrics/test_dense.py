@@ -22,7 +22,10 @@ from regiontalk.metrics.dense import (
 
 
 def meteor(prediction: str, references: Sequence[str]) -> float:
-    """The prediction is its own score: "0.2" scores 0.2; "same" scores 1 where a reference says "same"."""
+    """The prediction is its own score: "0.2" scores 0.2.
+
+    "same" scores 1 where a reference says "same".
+    """
     return float("same" in references) if prediction == "same" else float(prediction)
 
 

@@ -1,4 +1,7 @@
-"""Phrase localisation by hand, against plain loops, and the floors of Flickr8k dev that docs/protocols.md prints."""
+"""Phrase localisation by hand, against plain loops, and the floors.
+
+Those of Flickr8k dev that docs/protocols.md prints.
+"""
 
 from __future__ import annotations
 
@@ -174,7 +177,10 @@ def test_ties_keep_their_order() -> None:
 
 
 def test_floors_of_flickr8k_dev(shared: Path) -> None:
-    """docs/protocols.md: whole 17.8 any box and 23.4 merged, centred 0.8 box 21.2; every mention counts once."""
+    """docs/protocols.md: whole 17.8 any box and 23.4 merged, centred 0.8 box 21.2.
+
+    Every mention counts once.
+    """
     from regiontalk.datasets.entities import add_entities
     from regiontalk.datasets.flickr import read_flickr
 

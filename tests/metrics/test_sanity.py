@@ -9,7 +9,10 @@ from regiontalk.metrics.sanity import AS_GIVEN, Photo, box_sanity, usable_boxes
 
 
 def some_photos(change: object) -> list[Photo]:
-    """Ten photos of several sizes, four truths each; detections are the truths a little off, put through ``change``."""
+    """Ten photos of several sizes, four truths each.
+
+    Detections are the truths a little off, put through ``change``.
+    """
     generator = np.random.default_rng(2)
     found = []
     for row in range(10):

@@ -1,4 +1,7 @@
-"""SPICE by its jar: a program in java's place that checks what it is asked, and all that can go wrong."""
+"""SPICE by its jar, and all that can go wrong.
+
+A program in java's place checks what it is asked.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ REFERENCES = [[["the", "dog"], ["a", "dog"]], [["a", "cat"]], [["coffee"]]]
 # The stand-in gives row n the score n / 10 and, like json-simple, no order that could be relied on.
 ANSWER = """
 asked = json.loads(open(arguments[3], encoding="ascii").read())
-rows = [{"image_id": one["image_id"], "scores": {"All": {"f": one["image_id"] / 10}}} for one in asked[::-1]]
+rows = [
+    {"image_id": one["image_id"], "scores": {"All": {"f": one["image_id"] / 10}}}
+    for one in asked[::-1]
+]
 open(arguments[5], "w").write(json.dumps(rows))
 """
 
@@ -66,7 +72,8 @@ def test_what_the_jar_is_asked(
     jar: Path, java: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     java(
-        f"open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps([arguments, open(arguments[3]).read()]))\n{ANSWER}"
+        f"open({str(tmp_path / 'seen')!r}, 'w').write(json.dumps([arguments, "
+        f"open(arguments[3]).read()]))\n{ANSWER}"
     )
     monkeypatch.chdir(jar.parent)
     assert spice_scores(CANDIDATES, REFERENCES, Path(jar.name)).tolist() == [

@@ -1,4 +1,7 @@
-"""The tokeniser: treebank rules one by one, as PTBTokenizer with coco-caption's list of marks answers them."""
+"""The tokeniser: treebank rules one by one.
+
+As PTBTokenizer with coco-caption's list of marks answers them.
+"""
 
 from __future__ import annotations
 

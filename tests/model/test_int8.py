@@ -30,7 +30,10 @@ def test_a_layer_is_near_the_one_it_was_made_from(bias: bool) -> None:
 
 
 def test_by_hand() -> None:
-    """Weights 63 and -21 steps of 1/63, inputs 127 and 64 steps of 2/127: (63 * 127 - 21 * 64) * 2 / 127 / 63 + 5."""
+    """Weights 63 and -21 steps of 1/63, inputs 127 and 64 steps of 2/127.
+
+    (63 * 127 - 21 * 64) * 2 / 127 / 63 + 5.
+    """
     linear = nn.Linear(2, 1)
     linear.weight.data, linear.bias.data = (
         torch.tensor([[1.0, -1 / 3]]),

@@ -49,7 +49,10 @@ def config(backbone: str = "test_byobnet", **generator: Any) -> ModelConfig:
 
 
 def settled(model: RegionModel) -> RegionModel:
-    """The model with statistics and biases that are not those of the first moment, so that folding has work to do."""
+    """The model with statistics and biases that are not those of the first moment.
+
+    So folding has work to do.
+    """
     torch.manual_seed(1)
     for part in model.modules():
         if isinstance(part, nn.BatchNorm2d):

@@ -1,4 +1,7 @@
-"""Objects to sentence: the descriptions by hand, the model against its parts, the folder, nothing found."""
+"""Objects to sentence.
+
+The descriptions by hand, the model against its parts, the folder, nothing found.
+"""
 
 from __future__ import annotations
 

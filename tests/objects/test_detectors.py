@@ -1,4 +1,7 @@
-"""Detectors: the arithmetic of YOLOX by hand and backwards; torchvision and our regions with fakes; a real network."""
+"""Detectors: the arithmetic of YOLOX by hand and backwards.
+
+Torchvision and our regions with fakes; a real network.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,10 @@ def seen(
     score: float,
     name: str,
 ) -> None:
-    """Let the cell (stride, column, row) say that a thing is at x1, y1, x2, y2 in network pixels."""
+    """Let the cell (stride, column, row) say that a thing is at x1, y1, x2, y2.
+
+    In network pixels.
+    """
     stride, column, row = cell
     place = {8: 0, 16: 64, 32: 80}[stride] + row * (64 // stride) + column
     x1, y1, x2, y2 = (value / stride for value in box)

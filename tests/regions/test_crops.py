@@ -1,4 +1,7 @@
-"""The paper's region features: crops against torchvision, networks without their classifier, one interface."""
+"""The paper's region features.
+
+Crops against torchvision, networks without their classifier, one interface.
+"""
 
 from __future__ import annotations
 

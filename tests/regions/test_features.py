@@ -1,4 +1,7 @@
-"""RoI pooling as matrix products against torchvision's roi_align and against plain bilinear sampling."""
+"""RoI pooling as matrix products against torchvision's roi_align.
+
+And against plain bilinear sampling.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ from regiontalk.regions.features import (
 
 
 def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
-    """Random boxes inside a picture, the whole picture first, a sliver and a box at each edge among them."""
+    """Random boxes inside a picture.
+
+    The whole picture first, a sliver and a box at each edge among them.
+    """
     chance = torch.Generator().manual_seed(batch + count)
     corners = torch.rand(batch, count, 2, 2, generator=chance).sort(
         2
@@ -43,7 +49,10 @@ def boxes_inside(batch: int, count: int, width: int, height: int) -> Tensor:
 def slow_pool(
     feature_map: Tensor, box: Tensor, stride: int, bins: int, samples: int = 2
 ) -> Tensor:
-    """The definition of RoIAlign for one box: bilinear samples on a grid, their mean in each bin: (bins, bins, F)."""
+    """The definition of RoIAlign for one box.
+
+    Bilinear samples on a grid, their mean in each bin: (bins, bins, F).
+    """
     _, height, width = feature_map.shape
     x1, y1, x2, y2 = (float(value) / stride for value in box)
     pooled = torch.zeros(bins, bins, len(feature_map))

@@ -1,4 +1,7 @@
-"""Published weights by name: from a cache without a network, and what is said where there is neither."""
+"""Published weights by name.
+
+From a cache without a network, and what is said where there is neither.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def published_timm(cache: Path) -> dict[str, torch.Tensor]:
-    """Put a whole network where the Hub's client keeps what it has downloaded; returns its weights."""
+    """Put a whole network where the Hub's client keeps what it has downloaded.
+
+    Returns its weights.
+    """
     torch.manual_seed(7)
     network = timm.create_model(NAME)
     repository = (
@@ -63,7 +69,10 @@ def test_from_the_cache(cache: Path, kind: Any) -> None:
 
 
 def test_alexnet_from_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file's name holds its checksum; a small state dict stands for the 240 MB of the true one."""
+    """The file's name holds its checksum.
+
+    A small state dict stands for the 240 MB of the true one.
+    """
     state = {"layer.weight": torch.arange(3.0)}
     folder = cache / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)

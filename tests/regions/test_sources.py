@@ -1,4 +1,7 @@
-"""The sources of regions: all answer with the whole photo first, boxes inside the photo, scores falling."""
+"""The sources of regions.
+
+All answer with the whole photo first, boxes inside the photo, scores falling.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two engines, one model: what ONNX Runtime says of the exported graphs is what torch says; and bad folders."""
+"""Two engines, one model: what ONNX Runtime says of the exported graphs is what torch says.
+
+And bad folders.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Foreign graphs: what reads other files, loops, or brings operators of others is refused before it is run."""
+"""Foreign graphs: what may do harm is refused before it is run.
+
+What reads other files, loops, or brings operators of others.
+"""
 
 from __future__ import annotations
 

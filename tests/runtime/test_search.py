@@ -1,4 +1,7 @@
-"""Search against brute force over all sentences, against plain loops, and against arithmetic by hand."""
+"""Search against brute force over all sentences.
+
+And against plain loops, and arithmetic by hand.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ A, B, C = 4, 5, 6  # the first three real words
 
 
 class Tree:
-    """A language model that is a table: the log-probabilities of the next word depend on the row and on all words."""
+    """A language model that is a table.
+
+    The log-probabilities of the next word depend on the row and on all words.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""Whole jobs by a real Ray with the tiny model: gone on with, of broken input, of workers in trouble."""
+"""Whole jobs by a real Ray with the tiny model.
+
+Gone on with, of broken input, of workers in trouble.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,10 @@ def test_no_cluster_at_the_address(
 
 
 def write_parts(photos: Path, workers: Workers, output: Path, count: int) -> None:
-    """What the driver and a worker do, in this process: parts of two photos, of which ``count`` are committed."""
+    """What the driver and a worker do, in this process.
+
+    Parts of two photos, of which ``count`` are committed.
+    """
     target, job = Output(str(output)), replace(JOB, fingerprint=workers.fingerprint)
     known = target.begin(replace(job, model=Path(workers.model).name))
     worker = PartWorker(workers, job, target.uri, "run")
@@ -78,7 +84,10 @@ def write_parts(photos: Path, workers: Workers, output: Path, count: int) -> Non
 def test_a_job_goes_on_where_it_was(
     ray: Any, workers: Workers, photos: Path, tmp_path: Path
 ) -> None:
-    """A driver died after its second commit: files and rows are in the end those of an undisturbed run."""
+    """A driver died after its second commit.
+
+    Files and rows are in the end those of an undisturbed run.
+    """
     write_parts(photos, workers, tmp_path / "whole", count=5)
     write_parts(photos, workers, tmp_path / "out", count=2)
     assert len(list((tmp_path / "out" / "_staging").rglob("*part-*"))) == 3
@@ -103,7 +112,10 @@ def test_a_job_goes_on_where_it_was(
 def test_a_half_broken_tar(
     ray: Any, photos: Path, tiny_folder: Path, write_tar: Any, tmp_path: Path
 ) -> None:
-    """By the command: what stands before the damage is captioned, the tar itself is a row with its error."""
+    """By the command: what stands before the damage is captioned.
+
+    The tar itself is a row with its error.
+    """
     members = {
         f"{number}.png": (photos / name).read_bytes()
         for number, name in enumerate(["0.png", "2.png", "4.png"])

@@ -1,4 +1,7 @@
-"""The job files under examples/scale: Ray's own check, KubeRay's fields, and commands that our parser takes."""
+"""The job files under examples/scale.
+
+Ray's own check, KubeRay's fields, and commands that our parser takes.
+"""
 
 from __future__ import annotations
 

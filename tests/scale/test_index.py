@@ -1,4 +1,7 @@
-"""Photos added to a library by two workers of a real Ray: all, each once, also where a batch is repeated."""
+"""Photos added to a library by two workers of a real Ray.
+
+All, each once, also where a batch is repeated.
+"""
 
 from __future__ import annotations
 

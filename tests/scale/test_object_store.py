@@ -1,4 +1,7 @@
-"""Photos, outputs and a photo index in an object store: a real S3-compatible server (moto) on loopback."""
+"""Photos, outputs and a photo index in an object store.
+
+A real S3-compatible server (moto) on loopback.
+"""
 
 from __future__ import annotations
 

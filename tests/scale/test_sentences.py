@@ -1,4 +1,7 @@
-"""Photos with their sentences: samples of tars, columns of Parquet files, and damage (without Ray)."""
+"""Photos with their sentences.
+
+Samples of tars, columns of Parquet files, and damage (without Ray).
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,10 @@ def test_sentences_that_cannot_be_read(
 def test_a_tar_that_is_cut(
     write_tar: Callable[..., Path], tmp_path: Path, size: int, keys: list[str]
 ) -> None:
-    """A sample that the damage cut is told by the row of the tar, not as a photo without sentences."""
+    """A sample that the damage cut is told by the row of the tar.
+
+    Not as a photo without sentences.
+    """
     members = {
         f"{number}.{suffix}": suffix.encode() * 30
         for number in (1, 2, 3)

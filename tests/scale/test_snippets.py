@@ -1,4 +1,7 @@
-"""Snippets by a real Ray: the pairs of `regiontalk snippets`, killed and run again, bad photos as rows."""
+"""Snippets by a real Ray.
+
+The pairs of `regiontalk snippets`, killed and run again, bad photos as rows.
+"""
 
 from __future__ import annotations
 

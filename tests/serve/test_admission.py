@@ -1,4 +1,7 @@
-"""Who is let in: bodies before places, expected waits, and what becomes of those that waited in vain."""
+"""Who is let in: bodies before places, expected waits.
+
+And what becomes of those that waited in vain.
+"""
 
 from __future__ import annotations
 
@@ -222,7 +225,10 @@ async def ask(app: Any, receive: Messages) -> tuple[int, dict[str, str]]:
 
 
 async def ask_all(app: Any, clients: list[Messages]) -> list[int]:
-    """The statuses of requests that are begun one after another, each without waiting for the one before."""
+    """The statuses of requests that are begun one after another.
+
+    None waits for the one before.
+    """
     async with app.router.lifespan_context(app):
         asking = []
         for receive in clients:
@@ -246,7 +252,10 @@ def test_nobody_who_is_let_in_is_late_because_of_others(
 
 
 def test_an_estimate_that_was_wrong(captioner: RegionCaptioner, body: bytes) -> None:
-    """Let in when a request seemed to take no time: sent away late, but never as if its own photo were too slow."""
+    """Let in when a request seemed to take no time.
+
+    Sent away late, but never as if its own photo were too slow.
+    """
     slow: Any = Sleeping(captioner, 0.4)
     app = create_app(slow, limits=Limits(seconds=1, batch=1))
     app.state.service.engine.admission._intervals.extend([0.001] * 16)
@@ -258,7 +267,10 @@ def test_an_estimate_that_was_wrong(captioner: RegionCaptioner, body: bytes) -> 
 async def with_stuck(
     app: Any, count: int, begun: bytes, body: bytes
 ) -> tuple[int, int]:
-    """The statuses of a request beside uploads that have stopped half-way, and of one when those have gone."""
+    """The statuses of a request beside uploads that have stopped half-way.
+
+    And of one when those have gone.
+    """
     async with app.router.lifespan_context(app):
         receive = [sends(begun, all_of_it=False) for _ in range(count)]
         stuck = [asyncio.create_task(ask(app, one)) for one in receive]

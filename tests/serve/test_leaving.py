@@ -1,4 +1,7 @@
-"""Clients that leave: in the middle of an upload, while they wait, while they are computed; and a failing engine."""
+"""Clients that leave: in the middle of an upload, while they wait, while they are computed.
+
+And a failing engine.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,8 @@ class Caller:
 
 
 def form(picture: bytes, name: str) -> tuple[list[Any], dict[str, str]]:
-    head = f'--b\r\ncontent-disposition: form-data; name="photo"; filename="{name}"\r\n\r\n'.encode()
+    disposition = f'form-data; name="photo"; filename="{name}"'
+    head = f"--b\r\ncontent-disposition: {disposition}\r\n\r\n".encode()
     body = head + picture + b"\r\n--b--\r\n"
     return [{"type": "http.request", "body": body}], {
         "content-type": "multipart/form-data; boundary=b"

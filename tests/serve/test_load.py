@@ -1,4 +1,7 @@
-"""The short form of benchmarks/serve_load.py: clients beside those that say nothing, dawdle or break off."""
+"""The short form of benchmarks/serve_load.py.
+
+Clients beside those that say nothing, dawdle or break off.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The short form of benchmarks/api_fuzz.py: odd requests, none of which may be a fault of the server."""
+"""The short form of benchmarks/api_fuzz.py.
+
+Odd requests, none of which may be a fault of the server.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,37 @@ import pytest
 from fastapi.testclient import TestClient
 
 ODD: tuple[Any, ...] = (
-    None, True, 0, -1, 1, 3, 1e300, -0.5, 2**63, "", " ", "a red dog", "\x00", "é́" * 20,
-    "x" * 5000, "nan", "[[1, 2", "[[0, 0, 30, 30]]", "[[1, 2, 3]]", "2024-05-01", "0001-01-01T00:00:00+14:00",
-    [], [[]], [[0, 0, 30, 30]], [[30, 30, 0, 0]], [[0, 0, 1e9, 1e9]], [0, 0, 30, 30], {}, {"a": []}, [None],
-)  # fmt: skip
+    None,
+    True,
+    0,
+    -1,
+    1,
+    3,
+    1e300,
+    -0.5,
+    2**63,
+    "",
+    " ",
+    "a red dog",
+    "\x00",
+    "é́" * 20,
+    "x" * 5000,
+    "nan",
+    "[[1, 2",
+    "[[0, 0, 30, 30]]",
+    "[[1, 2, 3]]",
+    "2024-05-01",
+    "0001-01-01T00:00:00+14:00",
+    [],
+    [[]],
+    [[0, 0, 30, 30]],
+    [[30, 30, 0, 0]],
+    [[0, 0, 1e9, 1e9]],
+    [0, 0, 30, 30],
+    {},
+    {"a": []},
+    [None],
+)
 BODIES = (b"", b"null", b"[]", b"{", b"\xff\xfe", b'{"photo": 1}', b"[" * 5000)
 
 
@@ -35,7 +65,10 @@ def operations(client: TestClient) -> list[tuple[str, dict[str, Any]]]:
 def draw(
     fields: dict[str, Any], picture: bytes, chance: random.Random
 ) -> dict[str, Any]:
-    """A form with real words and mostly a real photo, in which some fields have odd values or unknown names."""
+    """A form with real words and mostly a real photo, and odd fields.
+
+    Some have odd values or unknown names.
+    """
     values: dict[str, Any] = {
         name: "a dog" for name in ("sentence", "phrase", "text") if name in fields
     }

@@ -1,4 +1,7 @@
-"""What becomes of a photo that was sent: where it lies, how long it stays, which threads it may hold."""
+"""What becomes of a photo that was sent.
+
+Where it lies, how long it stays, which threads it may hold.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The alignment models that people know by name: a few steps of their recipes, then use; parts that cannot meet."""
+"""The alignment models that people know by name: a few steps of their recipes, then use.
+
+Parts that cannot meet.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +109,7 @@ def test_crops_train_and_serve(start_run: Any, tiny: dict[str, Any]) -> None:
 
 
 def test_standardised_features_end_in_the_weights() -> None:
-    """What was learnt on features of mean 0 and length 1 says the same of the features as they are."""
+    """What was learnt on features of mean 0 and length 1 holds for the features as they are."""
     torch.manual_seed(0)
     vectors = np.random.default_rng(0).normal(3.0, 2.0, (6, 4, 5)).astype(np.float16)
     features = FrozenFeatures(6, np.zeros((6, 4, 4)), vectors, np.ones((6, 4)))

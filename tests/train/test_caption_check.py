@@ -1,4 +1,7 @@
-"""The head that tells whether a caption is true of its region: both forms of it, and what it learns from."""
+"""The head that tells whether a caption is true of its region.
+
+Both forms of it, and what it learns from.
+"""
 
 from __future__ import annotations
 

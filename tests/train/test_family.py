@@ -1,4 +1,7 @@
-"""Every member of the family as its recipe has it, with small numbers: all its stages run and it speaks."""
+"""Every member of the family as its recipe has it, with small numbers.
+
+All its stages run and it speaks.
+"""
 
 from __future__ import annotations
 

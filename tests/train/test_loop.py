@@ -211,7 +211,8 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(
 
     with pytest.raises(
         ValueError,
-        match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the learning_rate and start in",
+        match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the "
+        "learning_rate and start in",
     ):
         train(module, terms, config, folder=tmp_path, log=lambda line: None)
     calls: list[int] = []

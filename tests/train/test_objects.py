@@ -1,4 +1,7 @@
-"""Training of objects to sentence: that it learns, what it keeps of a killed run, and its command on toy scenes."""
+"""Training of objects to sentence.
+
+That it learns, what it keeps of a killed run, and its command on toy scenes.
+"""
 
 from __future__ import annotations
 

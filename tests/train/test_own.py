@@ -1,4 +1,7 @@
-"""Your own photos with one command: the whole way on a tiny domain, and what is refused with one line."""
+"""Your own photos with one command.
+
+The whole way on a tiny domain, and what is refused with one line.
+"""
 
 from __future__ import annotations
 

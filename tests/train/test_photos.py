@@ -39,7 +39,10 @@ def draws(
     start: tuple[float, float],
     flip: float,
 ) -> None:
-    """The crop as it is wanted instead of by chance: side and start as shares of the picture, and the coin."""
+    """The crop as it is wanted instead of by chance.
+
+    Side and start as shares of the picture, and the coin.
+    """
     answers = iter(
         [
             torch.tensor([side]),  # with min_crop = 0 the side is what was drawn
@@ -256,7 +259,10 @@ def test_pad_boxes(
 def test_boxes_stand_where_the_pixels_do(
     tmp_path: Path, fit: str, stored: Any, annotated: Any
 ) -> None:
-    """A box round a coloured square covers that square in the network picture, letterboxed or squashed."""
+    """A box round a coloured square covers that square in the network picture.
+
+    Letterboxed or squashed.
+    """
     values = np.zeros((stored[1], stored[0], 3), dtype=np.uint8)
     values[5:15, 8:18] = 255
     Image.fromarray(values).save(tmp_path / "photo.png")

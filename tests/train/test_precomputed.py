@@ -1,4 +1,7 @@
-"""Features that somebody else computed: trained on, used, refused. Here a tiny extractor of our own is somebody."""
+"""Features that somebody else computed: trained on, used, refused.
+
+Here a tiny extractor of our own is somebody.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +226,10 @@ def test_evaluate_and_use(
 def test_the_vectors_are_the_given_ones(
     trained: Path, computed: Path, toy_folder: Path, tiny_folder: Path
 ) -> None:
-    """The features of our own extractor, handed in as somebody else's, say what that extractor says."""
+    """The features of our own extractor, handed in as somebody else's.
+
+    They say what that extractor says.
+    """
     photo = read_split(toy_folder, "dev")[0][2].photo  # of two regions
     own = RegionCaptioner.from_pretrained(tiny_folder)
     given = RegionCaptioner.from_pretrained(
@@ -433,7 +439,10 @@ def test_two_photos_of_one_name(
 def test_empty_places_count_for_nothing(
     computed: Path, toy_folder: Path, tmp_path: Path, score: Any, drop_whole: float
 ) -> None:
-    """The loss of photos padded to 9 places against one that scores every photo on its own regions alone."""
+    """The loss of photos padded to 9 places.
+
+    Against one that scores every photo on its own regions alone.
+    """
     examples = read_split(toy_folder, "train")[0]
     given = GivenFeatures(
         PrecomputedRegions(computed),
@@ -481,7 +490,10 @@ def test_empty_places_count_for_nothing(
 
 
 def test_given_features(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
-    """Three regions by score, in a photo of 100 x 50, for a model of 64 pixels that reads one, or four."""
+    """Three regions by score, in a photo of 100 x 50.
+
+    For a model of 64 pixels that reads one, or four.
+    """
     boxes = np.array([[0, 0, 50, 50], [50, 0, 100, 25], [0, 25, 25, 50]])
     features, scores = np.eye(3, dtype=np.float32), np.array([0.2, 0.9, 0.0])
     np.savez(tmp_path / "dog.npz", features=features, boxes=boxes, scores=scores)

@@ -1,4 +1,7 @@
-"""Training on several processes: the same step as one process takes, checkpoints that any number goes on from."""
+"""Training on several processes.
+
+The same step as one process takes, checkpoints that any number goes on from.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,10 @@ def test_a_step_of_two_processes_is_that_of_one(
 
 
 def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -> None:
-    """The command as a launcher starts it; the stage that two processes began, one process finishes."""
+    """The command as a launcher starts it.
+
+    The stage that two processes began, one process finishes.
+    """
     pytest.importorskip("accelerate")
     config = tmp_path / "tiny.toml"
     config.write_text(TINY + STAGES)
@@ -104,7 +110,8 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
         load_file(tmp_path / name / "model" / "model.safetensors")
         for name in ("two", "one")
     )
-    # bfloat16 steps, weights kept in half precision: the strict comparison is that of one step, above
+    # bfloat16 steps, weights kept in half precision: the strict comparison is that of one
+    # step, above
     distance = sum(
         float((two[key].float() - one[key].float()).square().sum()) for key in one
     )
@@ -115,7 +122,10 @@ def test_two_processes_train_and_one_goes_on(toy_folder: Path, tmp_path: Path) -
 def test_accelerate_launch_is_killed_and_one_process_goes_on(
     toy_folder: Path, tmp_path: Path
 ) -> None:
-    """The command of docs/scale.md itself; all that it started dies in the second stage, after a checkpoint."""
+    """The command of docs/scale.md itself.
+
+    All that it started dies in the second stage, after a checkpoint.
+    """
     pytest.importorskip("accelerate")
     import psutil  # which Accelerate needs
 
@@ -176,7 +186,8 @@ def test_a_launcher_without_accelerate(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2, result.output
     assert result.stderr.strip() == (
-        "regiontalk: launched as 2 processes, which need accelerate: pip install 'regiontalk[scale]'"
+        "regiontalk: launched as 2 processes, which need accelerate: pip install "
+        "'regiontalk[scale]'"
     )
     assert not (tmp_path / "out").exists()
 

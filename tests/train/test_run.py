@@ -205,7 +205,10 @@ def test_fewer_photos_are_named(start_run: Any, tiny: dict[str, Any]) -> None:
 
 
 def test_the_paper_alone(start_run: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
-    """The alignment stage on another model's extractor, and the aligned embedding as the generator's condition."""
+    """The alignment stage on another model's extractor.
+
+    And the aligned embedding as the generator's condition.
+    """
     first = start_run(tiny, "first")
     folder = run_recipe(
         first,
@@ -356,7 +359,8 @@ def test_the_recipe_of_the_bundled_model_is_its_own() -> None:
     ("text", "messages"),
     [
         pytest.param(
-            'name = "x"\ncolour = 1\n[aligner]\ncell = "lstm"\n[joint]\nbatch = 1\n[joint.optimiser]\nspeed = 3\n',
+            'name = "x"\ncolour = 1\n[aligner]\ncell = "lstm"\n'
+            "[joint]\nbatch = 1\n[joint.optimiser]\nspeed = 3\n",
             ["colour: ", "aligner.cell: ", "joint.batch: ", "joint.optimiser.speed: "],
             id="four mistakes at once",
         ),

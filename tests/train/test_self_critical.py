@@ -1,4 +1,7 @@
-"""Scheduled sampling and self-critical training: what is replaced, what is rewarded, and that it teaches."""
+"""Scheduled sampling and self-critical training.
+
+What is replaced, what is rewarded, and that it teaches.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +115,10 @@ def test_it_learns_what_is_rewarded(generator: Generator) -> None:
 
 
 def test_an_end_that_was_forced_is_nobodys_choice(generator: Generator) -> None:
-    """With one word at most, the loss holds the log-probabilities of the first words alone: rewards 3 and 1."""
+    """With one word at most, the loss holds the log-probabilities of the first words alone.
+
+    Rewards 3 and 1.
+    """
     condition, annotations = given(1)
     torch.manual_seed(5)
     drawn: list[tuple[int, ...]] = []

@@ -1,4 +1,7 @@
-"""Single stages: what they find of the stages before, what they compute, and which recipes have none of it."""
+"""Single stages: what they find of the stages before, and what they compute.
+
+And which recipes have none of it.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +106,10 @@ def test_another_beginning_is_refused(
 
 
 def test_another_extractor_is_refused(start_run: Any, tiny: dict[str, Any]) -> None:
-    """Weights of a file, of the hub or of another model: the model as the stage finds it is another."""
+    """Weights of a file, of the hub or of another model.
+
+    The model as the stage finds it is another.
+    """
     run = start_run(tiny)
     run.stage("joint", run.build(None, None))
     model = run.build(None, None)

@@ -1,8 +1,9 @@
-"""The whole chain on coloured shapes: it learns what the sentences say, and nothing where they say nothing.
+"""The whole chain on coloured shapes.
 
-Scenes and boxes are the same in both runs. In the second every training scene has another scene's
-sentences: the model can still learn where shapes are, from their boxes, but not what they are
-called.
+It learns what the sentences say, and nothing where they say nothing. Scenes and boxes
+are the same in both runs. In the second every training scene has another scene's
+sentences: the model can still learn where shapes are, from their boxes, but not what
+they are called.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class Figures:
 
 
 def shuffled(scenes: Sequence[ToyScene]) -> list[ToyScene]:
-    """Every scene with the sentences of the next: each sentence is still written for one picture, the wrong one."""
+    """Every scene with the sentences of the next.
+
+    Each sentence is still written for one picture, the wrong one.
+    """
     others = [*scenes[1:], scenes[0]]
     return [
         replace(
@@ -87,7 +91,10 @@ def measure(model: Path, data: Path) -> Figures:
 
 @pytest.fixture(autouse=True)
 def _reproducible():
-    """One thread: sums in another order would give another model, and the other core has its own tests."""
+    """One thread, as sums in another order would give another model.
+
+    The other core has its own tests.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,6 +1,7 @@
-"""What test_processes.py starts twice: gathers, statistics and every stage's terms, by two processes and by one.
+"""What test_processes.py starts twice.
 
-python two_processes.py DATA OUT; the environment names the processes.
+Gathers, statistics and every stage's terms, by two processes and by one. python
+two_processes.py DATA OUT; the environment names the processes.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ VALUES: dict[str, Any] = {
 
 
 def check_gather(processes: Processes) -> None:
-    """Rows of different counts and lengths come together, and each process's gradient is W times its own."""
+    """Rows of different counts and lengths come together.
+
+    Each process's gradient is W times its own.
+    """
     rows = (
         torch.arange(6.0).view(2, 3) if processes.is_main else torch.full((1, 2), 7.0)
     )

@@ -110,8 +110,9 @@ TIMELINE = Timeline(
 def test_webvtt() -> None:
     # The sentence of 0 and 1 s holds until the next frame, at 2.5 s; the film is over at 3.5 s
     assert webvtt(TIMELINE, 3.5) == (
-        "WEBVTT\n\n00:00:00.000 --> 00:00:02.500\na dog runs\n\n00:00:01.000 --> 00:00:02.500\na ball\n\n"
-        "00:00:02.500 --> 00:00:03.500\nit &lt;rains&gt; &amp; rains\n"
+        "WEBVTT\n\n00:00:00.000 --> 00:00:02.500\na dog runs\n\n00:00:01.000 --> "
+        "00:00:02.500\na ball\n\n00:00:02.500 --> 00:00:03.500\nit &lt;rains&gt; &amp; "
+        "rains\n"
     )
 
 

@@ -1,11 +1,13 @@
-"""METEOR's alignment of a candidate and a reference (Denkowski & Lavie, WMT 2014; the aligner of METEOR 1.5).
+"""METEOR's alignment of a candidate and a reference.
 
-Four stages propose matches: the same word, the same stem, a shared synonym set, a phrase and its
-paraphrase. A match that no other touches is taken. Among the others a beam search over the candidate's words picks
-matches that do not overlap: first by words covered, each side's weighed by the stage and *cut to a
-whole number* (so a lone stem or synonym counts nothing, which is what the jar does), then fewest
-chunks, then most matches, then those that move least. The order of the last two, and the cut, were
-read off the jar's answers; about one pair in fifty still differs.
+Denkowski & Lavie, WMT 2014; the aligner of METEOR 1.5. Four stages propose matches: the
+same word, the same stem, a shared synonym set, a phrase and its paraphrase. A match
+that no other touches is taken. Among the others a beam search over the candidate's
+words picks matches that do not overlap: first by words covered, each side's weighed by
+the stage and *cut to a whole number* (so a lone stem or synonym counts nothing, which
+is what the jar does), then fewest chunks, then most matches, then those that move
+least. The order of the last two, and the cut, were read off the jar's answers; about
+one pair in fifty still differs.
 """
 
 from __future__ import annotations
@@ -60,7 +62,10 @@ class Lexicon:
 
 
 class _Path(NamedTuple):
-    """A choice of matches for the words so far; the first four fields sort the best to the front."""
+    """A choice of matches for the words so far.
+
+    The first four fields sort the best to the front.
+    """
 
     uncovered: int = 0  # minus the words covered on both sides, weighed and cut
     chunks: int = 0
@@ -95,7 +100,10 @@ def find_matches(
 def align(
     candidate: Sequence[str], reference: Sequence[str], lexicon: Lexicon
 ) -> tuple[tuple[Match, ...], int]:
-    """The best alignment and its number of chunks (runs that are contiguous and in order on both sides)."""
+    """The best alignment and its number of chunks.
+
+    Chunks are runs that are contiguous and in order on both sides.
+    """
     choices = find_matches(candidate, reference, lexicon)
     lone = _untouched(choices, len(candidate), len(reference))
     paths = [_Path()]
@@ -123,7 +131,10 @@ def align(
 def _untouched(
     choices: Sequence[Sequence[Match]], words: int, other_words: int
 ) -> frozenset[int]:
-    """Positions in the candidate whose only match shares no word, on either side, with another match."""
+    """Positions in the candidate whose only match is free of others.
+
+    It shares no word, on either side, with another match.
+    """
     here, there = [0] * words, [0] * other_words
     for match in chain.from_iterable(choices):
         for position in range(match.start, match.start + match.length):

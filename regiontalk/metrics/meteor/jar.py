@@ -1,6 +1,7 @@
-"""METEOR by its own jar, where Java and an installed pycocoevalcap are present: the judge of `score`, and an option.
+"""METEOR by its own jar, where Java and an installed pycocoevalcap are present.
 
-The jar prints the same 23 numbers a caption, so intervals come from it as well.
+The judge of `score`, and an option. The jar prints the same 23 numbers a caption, so
+intervals come from it as well.
 """
 
 from __future__ import annotations

@@ -12,15 +12,18 @@ from functools import lru_cache
 
 _KEPT = frozenset(["-lrb-", "-rrb-", "-lsb-", "-rsb-", "-lcb-", "-rcb-", "--"])
 _PIECE = re.compile(
-    r"\.{2,}|'(?<=[^\W\d_]')[^\W\d_]\w*|[^\W_](?:[^\W_]|(?<=[0-9]),(?=[0-9])|\.(?=[^\W_.]))*|\.[0-9]+|[^\s\w]|_"
+    r"\.{2,}|'(?<=[^\W\d_]')[^\W\d_]\w*"
+    r"|[^\W_](?:[^\W_]|(?<=[0-9]),(?=[0-9])|\.(?=[^\W_.]))*"
+    r"|\.[0-9]+|[^\s\w]|_"
 )
 
 
 def normalize(text: str) -> list[str]:
     """The words that METEOR counts in a tokenised caption.
 
-    >>> normalize("it is n't a black-and-white t-shirt of st. mary 's")
-    ['it', 'is', 'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'", 's']
+    >>> normalize("it is n't a black-and-white t-shirt of st. mary 's") ['it', 'is',
+    'n', "'t", 'a', 'black', 'and', 'white', 't', 'shirt', 'of', 'st.', 'mary', "'",
+    's']
     """
     tokens = text.lower().split()
     words: list[str] = []

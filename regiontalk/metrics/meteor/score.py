@@ -1,7 +1,8 @@
-"""METEOR 1.5 for English without Java (Denkowski & Lavie, WMT 2014), parameters of the ranking task.
+"""METEOR 1.5 for English without Java, parameters of the ranking task.
 
-A caption and its best reference become 23 numbers (`meteor_statistics`), in the order in which the
-original prints them; METEOR of any set of captions is a function of their sum (`corpus_meteor`).
+Denkowski & Lavie, WMT 2014. A caption and its best reference become 23 numbers
+(`meteor_statistics`), in the order in which the original prints them; METEOR of any set
+of captions is a function of their sum (`corpus_meteor`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ SIZE = 23
 _ENDINGS = tuple(
     (end, base)
     for end, bases in {
-        "s": [""], "ses": ["s"], "xes": ["x"], "zes": ["z"], "ches": ["ch"], "shes": ["sh"], "men": ["man"],
-        "ies": ["y"], "es": ["e", ""], "ed": ["e", ""], "ing": ["e", ""], "er": ["", "e"], "est": ["", "e"],
+        "s": [""], "ses": ["s"], "xes": ["x"], "zes": ["z"], "ches": ["ch"], "shes": ["sh"],
+        "men": ["man"], "ies": ["y"], "es": ["e", ""], "ed": ["e", ""], "ing": ["e", ""],
+        "er": ["", "e"], "est": ["", "e"],
     }.items()
     for base in bases
 )  # fmt: skip
@@ -129,7 +131,10 @@ def build_lexicon(sentences: Iterable[Tokens], tables: MeteorTables) -> Lexicon:
 
 
 def _synsets(word: str, tables: MeteorTables) -> frozenset[int]:
-    """Synonym sets of a word and of its base form: the listed irregular ones, else the first that a rule makes."""
+    """Synonym sets of a word and of its base form.
+
+    The listed irregular ones, else the first that a rule makes.
+    """
     regular_bases = []
     for ending, base_ending in _ENDINGS:
         if word.endswith(ending) and len(word) > len(ending):

@@ -1,7 +1,8 @@
-"""What METEOR 1.5 reads besides the sentences: function words, WordNet synonyms, paraphrases, stems.
+"""What METEOR 1.5 reads besides the sentences.
 
-The tables belong to METEOR and are not copied here; they are read out of the jar and the ``data``
-folder of an installed pycocoevalcap, no Java needed. Without them METEOR runs with its first two
+Function words, WordNet synonyms, paraphrases, stems. The tables belong to METEOR and
+are not copied here; they are read out of the jar and the ``data`` folder of an
+installed pycocoevalcap, no Java needed. Without them METEOR runs with its first two
 stages only: another figure.
 """
 
@@ -40,7 +41,9 @@ class MeteorTables:
     paraphrases: Path | None = None
 
     def phrase_pairs(self, wanted: Collection[str]) -> dict[str, frozenset[str]]:
-        """Phrase -> its paraphrases in either direction, for phrases of which both stand among the wanted ones.
+        """Phrase -> its paraphrases in either direction.
+
+        For phrases of which both stand among the wanted ones.
 
         Args:
             wanted: phrases (words joined by blanks) of the sentences that will be aligned.
@@ -79,7 +82,8 @@ def read_tables(folder: Path) -> MeteorTables:
     ]
     if missing:
         raise ValueError(
-            f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip install pycocoevalcap"
+            f"{folder}: expected METEOR's tables, {missing[0]} is not there; pip "
+            "install pycocoevalcap"
         )
     with zipfile.ZipFile(folder / _JAR) as jar:
         words = _jar_lines(jar, "function/english.words")

@@ -1,4 +1,7 @@
-"""METEOR: normalisation, matches, alignment and score by hand; tables; the jar as judge where it is."""
+"""METEOR: normalisation, matches, alignment and score by hand; tables.
+
+The jar as judge where it is.
+"""
 
 from __future__ import annotations
 

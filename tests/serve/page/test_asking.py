@@ -1,4 +1,7 @@
-"""How the page asks the server: once a photo, not for what nobody waits for, with the token; where the focus stays."""
+"""How the page asks the server.
+
+Once a photo, not for what nobody waits for, with the token; where the focus stays.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,8 @@ DROP = """([id, kind, words]) => {
   const carried = new DataTransfer();
   if (words) carried.setData("text/plain", words);
   else carried.items.add(new File(["x"], "a.txt", { type: "text/plain" }));
-  if (kind === "paste" && words) carried.items.add(new File(["x"], "a.txt", { type: "text/plain" }));
+  if (kind === "paste" && words)
+    carried.items.add(new File(["x"], "a.txt", { type: "text/plain" }));
   const made = kind === "paste"
     ? new ClipboardEvent(kind, { clipboardData: carried, bubbles: true, cancelable: true })
     : new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true });

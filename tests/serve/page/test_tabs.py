@@ -189,7 +189,8 @@ def test_find(open_page: Open, photo: Path, see: See) -> None:
 SENT = """
 const plain = window.fetch;
 window.fetch = (path, init) => {
-  if (init?.body) window.sent = Object.fromEntries([...init.body].map(([name, value]) => [name, String(value)]));
+  const fields = [...(init?.body ?? [])].map(([name, value]) => [name, String(value)]);
+  if (init?.body) window.sent = Object.fromEntries(fields);
   return plain(path, init);
 };
 """
