@@ -555,24 +555,42 @@ class RegionCaptioner:
         if not weight:
             return [candidates[0] for candidates in captions_by_box]
         region_features = self.predictor.region_features(features, boxes_xyxy)
+        return self._most_credible(
+            captions_by_box,
+            region_features.reshape(len(captions_by_box), -1),
+            boxes_xyxy.reshape(-1, 4),
+            weight,
+        )
+
+    def _most_credible(
+        self,
+        captions_by_box: Sequence[Sequence[Hypothesis]],
+        region_features: FloatArray,
+        boxes_xyxy: FloatArray,
+        weight: float,
+    ) -> list[Hypothesis]:
+        """Of each of R boxes' captions that of the best score + weighted caption check.
+
+        Args:
+            captions_by_box: at least one of each box.
+            region_features: (R, F).
+            boxes_xyxy: (R, 4) network pixels.
+            weight: of the check's logit.
+        """
         counts = [len(candidates) for candidates in captions_by_box]
         boxes = np.repeat(np.arange(len(counts)), counts)  # of each candidate
-        texts = [
-            caption.words for candidates in captions_by_box for caption in candidates
-        ]
+        candidates = list(itertools.chain.from_iterable(captions_by_box))
         checks = self.predictor.check_captions(
-            region_features.reshape(len(counts), -1)[boxes],
-            boxes_xyxy.reshape(-1, 4)[boxes],
-            texts,
+            region_features[boxes],
+            boxes_xyxy[boxes],
+            [caption.words for caption in candidates],
         )
-        chosen: list[Hypothesis] = []
-        first = 0
-        for candidates in captions_by_box:
-            scores = np.array([caption.score for caption in candidates])
-            ranks = scores + weight * checks[first : first + len(candidates)]
-            chosen.append(candidates[int(ranks.argmax())])
-            first += len(candidates)
-        return chosen
+        ranks = weight * checks + [caption.score for caption in candidates]
+        ends = np.cumsum(counts)
+        return [
+            candidates[first + int(ranks[first:end].argmax())]
+            for first, end in zip(ends - counts, ends, strict=True)
+        ]
 
     def _alignments(
         self, features: PhotoFeatures, captions_by_photo: Sequence[Sequence[Hypothesis]]

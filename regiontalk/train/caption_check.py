@@ -142,24 +142,13 @@ def _judge_batch(
     features = captioner.encode([photo for _, photo in batch])
     boxes, objectness = predictor.propose(features, REGIONS)
     boxes, objectness = boxes[:, 1:], objectness[:, 1:]
-    texts = _captions(captioner, predictor.start(features, boxes))  # of every box
-    words = [captioner.vocabulary.decode(token_ids) for token_ids in texts]
-    verdicts: list[bool | None] = []
-    for row, (example, photo) in enumerate(batch):
-        original = captioner.preprocessing.to_original(boxes[row], photo.size_wh)
-        verdicts += _judge(
-            words[row * REGIONS * CAPTIONS : (row + 1) * REGIONS * CAPTIONS],
-            np.repeat(original, CAPTIONS, axis=0),
-            photo.size_wh,
-            example,
-            class_words,
-        )
+    texts = _captions(captioner, predictor.start(features, boxes))
     region_features = predictor.region_features(features, boxes)
     return _table(
         region_features.reshape(-1, region_features.shape[-1]),
         boxes.reshape(-1, 4) / captioner.config.extractor.size,
         predictor.word_sums(texts),
-        verdicts,
+        _judge_texts(captioner, batch, boxes, texts, class_words),
         is_proposed=(objectness > 0).ravel(),
     )
 
@@ -180,6 +169,24 @@ def _captions(captioner: RegionCaptioner, state: DecoderState) -> list[tuple[int
         texts += [caption.words for caption in candidates]
         texts += [()] * (CAPTIONS - len(candidates))
     return texts
+
+
+def _judge_texts(
+    captioner: RegionCaptioner,
+    batch: Sequence[tuple[Example, Photo]],
+    boxes_xyxy: FloatArray,
+    texts: Sequence[tuple[int, ...]],
+    class_words: ClassWords,
+) -> list[bool | None]:
+    """The verdicts on the `CAPTIONS` texts of each of B photos' boxes (B, N, 4)."""
+    words = [captioner.vocabulary.decode(token_ids) for token_ids in texts]
+    verdicts: list[bool | None] = []
+    for row, (example, photo) in enumerate(batch):
+        places = captioner.preprocessing.to_original(boxes_xyxy[row], photo.size_wh)
+        places = np.repeat(places, CAPTIONS, axis=0)  # of each caption
+        of_photo = words[row * len(places) : (row + 1) * len(places)]
+        verdicts += _judge(of_photo, places, photo.size_wh, example, class_words)
+    return verdicts
 
 
 def _judge(
