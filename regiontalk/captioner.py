@@ -499,7 +499,12 @@ class RegionCaptioner:
             if decoding.photo_neutral_margin is not None:
                 margin = decoding.photo_neutral_margin
         else:
-            captions = self._write_regions(features, boxes_xyxy, state, beams)
+            captions_by_box = self.predictor.write(
+                state,
+                decoding.region_beams if beams is None else beams,
+                length_power=decoding.region_length_power,
+            )
+            captions = [candidates[0] for candidates in captions_by_box]
         return self._neutral(captions, state, margin) if margin else captions
 
     def _write_photos(
@@ -532,65 +537,6 @@ class RegionCaptioner:
             ranks -= decoding.photo_repetition * repeats
             chosen.append(candidates[int(ranks.argmax())])
         return chosen
-
-    def _write_regions(
-        self,
-        features: PhotoFeatures,
-        boxes_xyxy: FloatArray,
-        state: DecoderState,
-        beams: int | None,
-    ) -> list[Hypothesis]:
-        """The captions of boxes (B, N, 4): of the K found for each a likely and true one.
-
-        That has the most log-probability + `region_check` times the caption check's logit.
-        """
-        decoding = self.config.decoding
-        weight = decoding.region_check if self.config.caption_check else 0.0
-        captions_by_box = self.predictor.write(
-            state,
-            decoding.region_beams if beams is None else beams,
-            length_power=decoding.region_length_power,
-            keep=None if weight else 1,
-        )
-        if not weight:
-            return [candidates[0] for candidates in captions_by_box]
-        region_features = self.predictor.region_features(features, boxes_xyxy)
-        return self._most_credible(
-            captions_by_box,
-            region_features.reshape(len(captions_by_box), -1),
-            boxes_xyxy.reshape(-1, 4),
-            weight,
-        )
-
-    def _most_credible(
-        self,
-        captions_by_box: Sequence[Sequence[Hypothesis]],
-        region_features: FloatArray,
-        boxes_xyxy: FloatArray,
-        weight: float,
-    ) -> list[Hypothesis]:
-        """Of each of R boxes' captions that of the best score + weighted caption check.
-
-        Args:
-            captions_by_box: at least one of each box.
-            region_features: (R, F).
-            boxes_xyxy: (R, 4) network pixels.
-            weight: of the check's logit.
-        """
-        counts = [len(candidates) for candidates in captions_by_box]
-        boxes = np.repeat(np.arange(len(counts)), counts)  # of each candidate
-        candidates = list(itertools.chain.from_iterable(captions_by_box))
-        checks = self.predictor.check_captions(
-            region_features[boxes],
-            boxes_xyxy[boxes],
-            [caption.words for caption in candidates],
-        )
-        ranks = weight * checks + [caption.score for caption in candidates]
-        ends = np.cumsum(counts)
-        return [
-            candidates[first + int(ranks[first:end].argmax())]
-            for first, end in zip(ends - counts, ends, strict=True)
-        ]
 
     def _alignments(
         self, features: PhotoFeatures, captions_by_photo: Sequence[Sequence[Hypothesis]]
@@ -685,7 +631,7 @@ class RegionCaptioner:
         checks = predictor.check_captions(
             region_features.reshape(len(captions), -1),
             boxes_xyxy.reshape(-1, 4),
-            [caption.words for caption in captions],
+            sentences,
         )
         return np.stack(
             [np.array(mean_log_probs, dtype=np.float32), alignment_scores, checks], 1

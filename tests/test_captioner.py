@@ -593,37 +593,6 @@ def test_a_photo_gets_the_sentence_that_fits_its_regions(
     assert asked == ([4, 4, 4] if weight else [])
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.5, 1000.0])
-def test_a_region_gets_the_caption_that_passes_the_check(
-    captioner: RegionCaptioner, monkeypatch: pytest.MonkeyPatch, weight: float
-) -> None:
-    """Of the K captions found that of the best log-probability + weighted caption check."""
-    predictor, config = captioner.predictor, captioner.config
-    features = captioner.encode([captioner.open(picture(size)) for size in SIZES])
-    boxes = predictor.propose(features, 2)[0]
-    update = {"region_beams": 3, "region_check": weight, "neutral_margin": 0.0}
-    decoding = config.decoding.model_copy(update=update)
-    with_check = config.model_copy(update={"decoding": decoding, "caption_check": 4})
-    monkeypatch.setattr(predictor, "config", with_check)
-    found = predictor.write(
-        predictor.start(features, boxes),
-        3,
-        length_power=decoding.region_length_power,
-        keep=None,
-    )
-
-    def likes_late_words(regions: Any, boxes_xyxy: Any, texts: Any) -> Any:
-        assert len(regions) == len(boxes_xyxy) == len(texts) == sum(map(len, found))
-        return np.array([sum(text) for text in texts], dtype=np.float32)
-
-    monkeypatch.setattr(predictor, "check_captions", likes_late_words)
-    chosen = captioner.write(features, boxes)
-    assert len(chosen) == len(found) == boxes.shape[0] * boxes.shape[1]
-    for caption, candidates in zip(chosen, found, strict=True):
-        ranks = [one.score + weight * sum(one.words) for one in candidates]
-        assert caption == candidates[int(np.argmax(ranks))]
-
-
 @pytest.mark.parametrize(
     ("photo_margin", "of_photos", "margin"),
     [

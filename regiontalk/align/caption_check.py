@@ -1,10 +1,10 @@
-"""Whether a caption is true of a region: the head that is taught with wrong captions too.
+"""Whether a caption is true of a region: the head that is taught with captions that are wrong.
 
-The generator says what a region most likely is and has never seen a region that is nothing it
-knows; it then says the nearest name. This head is taught with the generator's own captions on
-proposals, right and wrong, as the image-text matching loss of ALBEF (Li et al., 2021) is with
-pairs that do not belong together. It is bilinear of low rank and reads a caption as the sum of
-its word vectors, so all captions that a search finds can be compared for little.
+The generator says what a region most likely is and has never seen a region that is
+nothing it knows; it then says the nearest name. This head is taught with the
+generator's own captions on proposals, right and wrong, as the image-text matching loss
+of ALBEF (Li et al., 2021) is with pairs that do not belong together. It is bilinear of
+low rank, so a caption costs a few thousand multiplications.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ GEOMETRY = 4  # corners of a box as shares of the image's side
 class CaptionCheck(nn.Module):
     """The logit that a caption is true of a region."""
 
-    def __init__(self, region_size: int, word_size: int, rank: int) -> None:
-        """Build for region features of ``region_size`` and word vectors of ``word_size``."""
+    def __init__(self, region_size: int, text_size: int, rank: int) -> None:
+        """Build for region features of ``region_size`` and caption vectors of ``text_size``."""
         super().__init__()
         self.region = nn.Linear(region_size + GEOMETRY, rank)
-        self.text = nn.Linear(word_size, rank)
+        self.text = nn.Linear(text_size, rank)
 
     def forward(self, regions: Tensor, corners: Tensor, texts: Tensor) -> Tensor:
-        """Logits (R, K) of K captions for each of R regions.
+        """Logits (R,) of R pairs.
 
         Args:
             regions: (R, F) region features.
             corners: (R, 4) x1, y1, x2, y2 of their boxes as shares of the image's side.
-            texts: (R, K, W) sums of the unit vectors of the captions' words.
+            texts: (R, D) sums of the captions' word vectors s.
         """
-        projected = self.region(torch.cat([regions, corners], -1))[:, None]
-        logits: Tensor = (projected * self.text(texts)).sum(-1)
-        return logits / math.sqrt(projected.shape[-1])
+        projected = self.region(torch.cat([regions, corners], -1)) * self.text(texts)
+        logits: Tensor = projected.sum(-1) / math.sqrt(projected.shape[-1])
+        return logits

@@ -89,11 +89,6 @@ class DecodingConfig(BaseModel):
         ge=0,
         description="length_power of regions, where it is not that of whole photos",
     )
-    region_check: float = Field(
-        0.0,
-        ge=0,
-        description="a region's K captions are ranked by log-probability + so much * caption check",
-    )
     candidates: int = Field(
         0,
         ge=0,

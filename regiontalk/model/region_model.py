@@ -67,9 +67,7 @@ class RegionModel(nn.Module):
         self.caption_check = None
         if config.caption_check:
             self.caption_check = CaptionCheck(
-                self.extractor.vector_size,
-                config.aligner.word_size,
-                config.caption_check,
+                self.extractor.vector_size, config.aligner.size, config.caption_check
             )
 
     def _extractor(

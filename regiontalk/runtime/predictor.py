@@ -10,7 +10,6 @@ words, R rows that are decoded, V words known.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import itertools
 import json
@@ -215,26 +214,8 @@ class Predictor(ABC):
         logits = (self.photo_features(features) * weight[0]).sum(1) + bias
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)
 
-    def word_sums(self, texts: Sequence[Sequence[int]]) -> FloatArray:
-        """The sums (R, W) of the unit vectors of R texts' words, in whatever order."""
-        vectors = self._unit_words
-        sums = np.zeros((len(texts), vectors.shape[1]), dtype=np.float32)
-        for row, text in enumerate(texts):
-            sums[row] = vectors[list(text)].sum(0)
-        return sums
-
-    @functools.cached_property
-    def _unit_words(self) -> FloatArray:
-        """The aligner's vectors of the words (V, W), of length 1."""
-        vectors = self.tensor("aligner.words.embed.weight")
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-6), dtype=np.float32)
-
     def check_captions(
-        self,
-        region_features: FloatArray,
-        boxes_xyxy: FloatArray,
-        texts: Sequence[Sequence[int]],
+        self, region_features: FloatArray, boxes_xyxy: FloatArray, texts: FloatArray
     ) -> FloatArray:
         """The logit that each caption is true of its region (`align.caption_check`), (R,).
 
@@ -243,7 +224,7 @@ class Predictor(ABC):
         Args:
             region_features: (R, F).
             boxes_xyxy: (R, 4) network pixels.
-            texts: R captions as word numbers.
+            texts: (R, D) sums of the captions' word vectors.
         """
         rank = self.config.caption_check
         if not rank:
@@ -251,7 +232,7 @@ class Predictor(ABC):
         corners = boxes_xyxy / self.config.extractor.size
         inputs = {
             "region": np.concatenate([region_features, corners], 1),
-            "text": self.word_sums(texts),
+            "text": texts,
         }
         product = np.full((len(texts), rank), rank**-0.5, dtype=np.float32)
         for name, rows in inputs.items():

@@ -25,12 +25,11 @@ from regiontalk.runtime.export import export_runtime
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train import caption_check
 from regiontalk.train.caption_check import (
-    JudgedRegions,
+    Pairs,
     _judge,
-    check_loss,
     choose_examples,
     fit_caption_check,
-    judge_regions,
+    read_pairs,
     teach_caption_check,
 )
 
@@ -65,72 +64,43 @@ def photos(folder: Path, count: int) -> list[Example]:
 
 def test_numpy_says_what_torch_says(make_tiny: Callable[..., RegionModel]) -> None:
     model = make_tiny()
-    model.caption_check = CaptionCheck(16, 8, 5)
+    model.caption_check = CaptionCheck(16, 12, 5)
     model.config = model.config.model_copy(update={"caption_check": 5})
     chance = np.random.default_rng(0)
-    regions = chance.normal(size=(3, 16)).astype(np.float32)
-    boxes = chance.uniform(0, 64, (3, 4)).astype(np.float32)
-    texts = [(4, 5), (5, 4), (6, 6, 7)]
-    predictor = TorchPredictor(model)
-    logits = predictor.check_captions(regions, boxes, texts)
+    regions, texts = chance.normal(size=(7, 16)), chance.normal(size=(7, 12))
+    boxes = chance.uniform(0, 64, (7, 4))
+    inputs = [values.astype(np.float32) for values in (regions, boxes, texts)]
+    logits = TorchPredictor(model).check_captions(*inputs)
     with torch.no_grad():
-        inputs = regions, boxes / 64, predictor.word_sums(texts)[:, None]
-        wanted = model.caption_check(*map(torch.from_numpy, inputs))[:, 0]
+        corners = inputs[1] / 64
+        wanted = model.caption_check(
+            *map(torch.from_numpy, (inputs[0], corners, inputs[2]))
+        )
     np.testing.assert_allclose(logits, wanted.numpy(), atol=1e-5)
-
-
-def test_a_text_is_the_sum_of_its_words_in_any_order(
-    make_tiny: Callable[..., RegionModel],
-) -> None:
-    model = make_tiny()
-    sums = TorchPredictor(model).word_sums([(4, 5), (5, 4), (6, 6), ()])
-    vectors = model.aligner.words.embed.weight.detach().numpy()
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-6)
-    wanted = units[4] + units[5], units[4] + units[5], 2 * units[6], 0 * units[6]
-    np.testing.assert_allclose(sums, np.stack(wanted), atol=1e-6)
 
 
 def test_a_model_without_it_says_nothing(make_tiny: Callable[..., RegionModel]) -> None:
     zeros = np.zeros((3, 16), np.float32)
-    logits = TorchPredictor(make_tiny()).check_captions(zeros, zeros[:, :4], [()] * 3)
+    logits = TorchPredictor(make_tiny()).check_captions(zeros, zeros[:, :4], zeros)
     assert logits.tolist() == [0, 0, 0]
 
 
 def test_it_learns_which_words_are_of_which_region() -> None:
     chance = np.random.default_rng(0)
-    kinds = chance.integers(0, 3, 3000)
-    words = chance.integers(0, 3, (3000, 2))
+    kinds, words = chance.integers(0, 3, (2, 6000))
     one_hot = np.tile(np.eye(3, dtype=np.float32), 20)
-    noise = chance.normal(scale=0.1, size=(3000, 60)).astype(np.float32)
-    corners = chance.random((3000, 4), dtype=np.float32)
-    is_true = kinds[:, None] == words
-    judged = JudgedRegions(
-        one_hot[kinds] + noise, corners, one_hot[words], is_true, is_true | True
-    )
+    noise = chance.normal(scale=0.1, size=(6000, 60)).astype(np.float32)
+    corners = chance.random((6000, 4), dtype=np.float32)
+    pairs = Pairs(one_hot[kinds] + noise, corners, one_hot[words], kinds == words)
     torch.manual_seed(0)
     check = CaptionCheck(60, 60, 8)
-    before = fit_caption_check(check, judged, seed=0)
+    before = fit_caption_check(check, pairs, seed=0)
     for _ in range(10):
-        loss = fit_caption_check(check, judged, seed=0)
+        loss = fit_caption_check(check, pairs, seed=0)
     assert loss < before
     with torch.no_grad():
-        logits = check(*map(torch.from_numpy, judged[:3])).numpy()
-    assert ((logits > 0) == is_true).mean() > 0.95
-
-
-def test_what_nobody_judged_has_no_part_in_the_loss() -> None:
-    logits = torch.tensor([[2.0, -1.0, 9.0], [0.5, 3.0, -3.0]], requires_grad=True)
-    is_true = torch.tensor([[True, False, False], [False, False, False]])
-    is_judged = torch.tensor([[True, True, False], [True, False, False]])
-    loss = check_loss(logits, is_true, is_judged)
-    softplus = torch.nn.functional.softplus
-    each = softplus(torch.tensor([-2.0, -1.0, 0.5])).mean()  # of true, false, false
-    choice = softplus(torch.tensor(-3.0))  # of 2 against -1
-    assert loss.item() == pytest.approx(
-        (each + caption_check.CHOICE_WEIGHT * choice).item(), abs=1e-6
-    )
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert logits.grad is not None and logits.grad[~is_judged].abs().sum() == 0
+        logits = check(*map(torch.from_numpy, pairs[:3])).numpy()
+    assert ((logits > 0) == pairs.is_true).mean() > 0.95
 
 
 def test_taught_in_place(
@@ -148,18 +118,16 @@ def test_taught_in_place(
         teach_caption_check(folder, examples, CLASS_WORDS, log=print)
     assert load_file(folder / "model.safetensors").keys() == before.keys()
     captioner = RegionCaptioner.from_pretrained(folder)
-    judged = judge_regions(captioner, examples, CLASS_WORDS)
-    assert 0 < len(judged.regions) <= 5 * caption_check.REGIONS
-    assert judged.is_true.shape == judged.texts.shape[:2] == (len(judged.regions), 5)
-    assert judged.is_judged.any(axis=1).all()
-    assert not (judged.is_true & ~judged.is_judged).any()
-    is_true = judged.is_judged.copy()
-    is_true[::2] = False  # noise says of nothing what it is
-    monkeypatch.setattr(caption_check, "MIN_CAPTIONS", 4)
+    pairs = read_pairs(captioner, examples, CLASS_WORDS)
+    assert 0 < len(pairs.is_true) <= 5 * caption_check.REGIONS
+    is_true = pairs.is_true.copy()
+    is_true[::2] = True  # noise says of nothing what it is
+    is_true[1::2] = False
+    monkeypatch.setattr(caption_check, "MIN_PAIRS", 4)
     monkeypatch.setattr(
         caption_check,
-        "judge_regions",
-        lambda *args, **kwargs: judged._replace(is_true=is_true),
+        "read_pairs",
+        lambda *args, **kwargs: pairs._replace(is_true=is_true),
     )
     lines: list[str] = []
     teach_caption_check(folder, examples, CLASS_WORDS, rank=3, log=lines.append)
@@ -231,7 +199,7 @@ def test_the_command_teaches_the_model_with_the_data(
 def test_no_photo_is_told(make_tiny: Callable[..., RegionModel]) -> None:
     captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
     with pytest.raises(ValueError, match="expected photos with named boxes"):
-        judge_regions(captioner, [], CLASS_WORDS)
+        read_pairs(captioner, [], CLASS_WORDS)
 
 
 def test_the_bundled_model_is_not_changed(tmp_path: Path) -> None:
