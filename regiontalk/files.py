@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from regiontalk.deprecation import renamed_names
-
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -290,6 +288,3 @@ def relative(path: str, folder: Path) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive of a Windows machine
         return Path(path).resolve().as_posix()
-
-
-__getattr__ = renamed_names(__name__, {"write_whole": "atomic_write"})

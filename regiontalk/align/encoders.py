@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.deprecation import renamed_names
 from regiontalk.text.vocabulary import PAD
 
 
@@ -192,8 +191,3 @@ class GRUSentenceEncoder(nn.Module):
         states, _ = self.recurrent(word_vectors)
         vectors = functional.normalize(states.float(), dim=-1)
         return vectors if mask is None else vectors * mask[..., None]
-
-
-__getattr__ = renamed_names(
-    __name__, {"LastState": "GRUSentenceEncoder", "ReluRecurrence": "ReluRNN"}
-)

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from regiontalk.deprecation import renamed_names
 from regiontalk.files import atomic_write
 from regiontalk.text.vocabulary import Vocabulary
 
@@ -150,6 +149,3 @@ def fingerprint(module: nn.Module, without: str | None = None) -> str:
         values = value.detach().cpu().contiguous().numpy()
         digest.update(values.tobytes())
     return digest.hexdigest()
-
-
-__getattr__ = renamed_names(__name__, {"Unfilled": "skip_init"})

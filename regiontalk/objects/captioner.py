@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from regiontalk.align.encoders import SentenceEncoder
 from regiontalk.captioner import calibrated
-from regiontalk.deprecation import renamed_argument, renamed_keys
+from regiontalk.deprecation import renamed_keys
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.generate.model import Generator
 from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
@@ -50,7 +50,6 @@ DESCRIBING = (
 )  # every word that `describe` adds to the labels
 
 
-@renamed_argument(things="detections", most="max_count")
 def describe(
     detections: Iterable[Detection], size_wh: tuple[int, int], max_count: int = 12
 ) -> list[list[str]]:

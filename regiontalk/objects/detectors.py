@@ -19,7 +19,6 @@ from PIL import Image
 
 from regiontalk import boxes as box_ops
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.records import FloatArray, checked_boxes
 from regiontalk.regions.sources import ARCHITECTURES, detector_network
 
@@ -70,7 +69,6 @@ class YoloxDetector:
 
     reads: Reads = "labels"
 
-    @renamed_argument(threshold="min_score", overlap="nms_iou")
     def __init__(
         self,
         session: Any,
@@ -106,7 +104,6 @@ class YoloxDetector:
         self._min_score, self._nms_iou = min_score, nms_iou
 
     @classmethod
-    @renamed_argument(threshold="min_score")
     def load(cls, path: Path, min_score: float = 0.35) -> YoloxDetector:
         """A network of COCO's 80 classes from a file.
 
@@ -220,7 +217,6 @@ class TorchvisionDetector:
 
     reads: Reads = "labels"
 
-    @renamed_argument(threshold="min_score")
     def __init__(
         self, network: Any, names: Sequence[str], min_score: float = 0.5
     ) -> None:
@@ -367,6 +363,3 @@ def _detections(
         )
         for row in rows.tolist()
     ]
-
-
-__getattr__ = renamed_names(__name__, {"Thing": "Detection"})

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontalk import boxes
-from regiontalk.deprecation import renamed_argument
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
@@ -69,7 +68,6 @@ class Grid:
 class DetectorBoxes:
     """The best boxes of a torchvision detector, whatever class each was found for."""
 
-    @renamed_argument(overlap="nms_iou")
     def __init__(self, detector: Any, count: int = 19, nms_iou: float = 0.7) -> None:
         """Take a built detector.
 
@@ -91,7 +89,6 @@ class DetectorBoxes:
         self._count, self._nms_iou = count, nms_iou
 
     @classmethod
-    @renamed_argument(overlap="nms_iou")
     def load(
         cls,
         architecture: str = ARCHITECTURES[0],
