@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
-from regiontalk.dedupe import merged, worthiest
 from regiontalk.deprecation import renamed_method
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
@@ -38,6 +37,7 @@ from regiontalk.records import (
     RegionCaption,
     checked_boxes,
 )
+from regiontalk.regions.dedupe import merged, worthiest
 from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
     DetectorBoxes,
@@ -213,7 +213,7 @@ class RegionCaptioner:
             threshold: captions less confident than this keep their box but get no words. None takes
                 the model's own for regions, and the whole photo always speaks.
             merge: where captions name one kind of thing on boxes of which half the smaller lies in
-                the other, only the most confident stays (`dedupe.merged`). Boxes of a grid or of a
+                the other, only the most confident stays (`regions.dedupe.merged`). Boxes of a grid or of a
                 file are never merged.
             check_photo: a picture that is likely no photo (a page of text, a chart) gets no words.
 

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "regiontalk"
 # First name under regiontalk -> its layer. Packages and files are alike here.
 LAYERS = {
     **dict.fromkeys(
-        ("records", "boxes", "text", "images", "files", "dedupe", "deprecation"),
+        ("records", "boxes", "text", "images", "files", "deprecation"),
         "values",
     ),
     "regions": "regions",
@@ -309,7 +309,7 @@ def test_unknown_module_is_told(
 
 
 TORCH_FREE = (
-    "captioner drawing datasets evaluate export images index metrics scale serve video"
+    "captioner text drawing datasets evaluate export images index metrics scale serve video"
 ).split()
 
 

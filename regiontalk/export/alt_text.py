@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regiontalk.dedupe import merged
+from regiontalk.regions.dedupe import merged
 from regiontalk.text.nouns import (
     PEOPLE,
     PHRASE_ENDS,

@@ -26,8 +26,12 @@ from torch import Tensor, nn
 from regiontalk.datasets.entities import plain_sentence
 from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
-from regiontalk.text.word_vectors import fill_embedding, read_word_vectors, wanted_words
 from regiontalk.train.loop import Log
+from regiontalk.train.vector_files import (
+    fill_embedding,
+    read_word_vectors,
+    wanted_words,
+)
 
 Use = Literal["random", "trained", "fixed"]
 WINDOW = 5  # words on each side that count as near; the nearest counts most
