@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.records import FloatArray
+FloatArray = NDArray[np.float32]
 
 
 def rescale(

@@ -213,8 +213,8 @@ class RegionCaptioner:
             threshold: captions less confident than this keep their box but get no words. None takes
                 the model's own for regions, and the whole photo always speaks.
             merge: where captions name one kind of thing on boxes of which half the smaller lies in
-                the other, only the most confident stays (`regions.dedupe.merged`). Boxes of a grid or of a
-                file are never merged.
+                the other, only the most confident stays (`regions.dedupe.merged`). Boxes of a
+                grid or of a file are never merged.
             check_photo: a picture that is likely no photo (a page of text, a chart) gets no words.
 
         Raises:

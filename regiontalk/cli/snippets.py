@@ -108,7 +108,7 @@ def _check_sheet(path: Path | None) -> None:
 
 
 def _save_sheet(sheet: Image, path: Path) -> None:
-    from regiontalk.images.save import save_picture
+    from regiontalk.export.picture import save_picture
 
     save_picture(sheet, path)
     typer.echo(f"drew {path}", err=True)

@@ -29,7 +29,7 @@ from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.training_bank import Training, read_training
 from regiontalk.files import write_data
-from regiontalk.objects.detectors import YoloxDetector
+from regiontalk.regions.detectors import YoloxDetector
 
 FORMAT = 1
 NEED_TRAINING = ("captions", "regions")

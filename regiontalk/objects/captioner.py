@@ -2,7 +2,7 @@
 
 What was found in a photo, in words, becomes the input of a model that writes one
 sentence. A detector names things, or our own region captions do
-(`regiontalk.objects.detectors`). `describe` puts them into words: how many, how large,
+(`regiontalk.regions.detectors`). `describe` puts them into words: how many, how large,
 what, where. A bidirectional encoder reads the descriptions one after the other, the
 largest thing first, and the caption generator attends to what it has read: which things
 it mentions, and in which order, is its own choice. Where nothing was found it reads an
@@ -32,8 +32,8 @@ from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import resolve_device
 from regiontalk.model.storage import open_folder
 from regiontalk.model.weights import load_strictly, save_folder
-from regiontalk.objects.detectors import Detection, Detector, Reads
 from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.regions.detectors import Detection, Detector, Reads
 from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import END, Vocabulary, pad_token_ids, tokenize
 

@@ -32,8 +32,8 @@ from regiontalk.objects.captioner import (
     ObjectSpeaker,
     describe,
 )
-from regiontalk.objects.detectors import Detection, Detector
 from regiontalk.records import Example
+from regiontalk.regions.detectors import Detection, Detector
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
 from regiontalk.train.changes import data_manifest, photo_hash, restart_changed
