@@ -172,7 +172,8 @@ def _serve(
 ) -> None:
     """The page, until interrupted."""
     from regiontalk.serve.run import serve_app
-    from regiontalk.serve.teaching import PAGE, Session, create_teaching_app
+    from regiontalk.serve.teaching import PAGE, create_teaching_app
+    from regiontalk.train.session import Session
 
     address, bound = serving
     with bound:
