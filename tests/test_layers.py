@@ -28,7 +28,8 @@ LAYERS = {
     "runtime": "runtime",
     "drawing": "drawing",
     "captioner": "facade",
-    **dict.fromkeys(("export", "objects", "video", "index", "scale"), "uses"),
+    **dict.fromkeys(("export", "video"), "results"),
+    **dict.fromkeys(("objects", "index", "scale"), "uses"),
     **dict.fromkeys(("train", "evaluate"), "learning"),
     "serve": "serve",
     **dict.fromkeys(("cli", "__main__"), "cli"),
@@ -42,6 +43,7 @@ INSIDE = STAGES | {
     "model",
     "runtime",
     "facade",
+    "results",
     "uses",
     "learning",
 }
@@ -55,6 +57,7 @@ ALLOWED = {
     "datasets": {"values"},
     "metrics": {"values"},
     "drawing": {"values"},
+    "results": {"values", "regions"},
     "model": STAGES,
     "runtime": STAGES | {"model"},
     "facade": STAGES | {"model", "runtime"},
@@ -123,7 +126,7 @@ def upward(source: str, module: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    sorted(PACKAGE.rglob("*.py")),
+    sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]),
     ids=lambda path: str(path.relative_to(PACKAGE)),
 )
 def test_no_arrow_points_up(path: Path) -> None:

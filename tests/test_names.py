@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -13,8 +14,6 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 import regiontalk
-from regiontalk.align.config import AlignerConfig
-from regiontalk.align.model import Aligner
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.deprecation import WRITTEN_BY_US, renamed_keys
 from regiontalk.generate.config import GeneratorConfig
@@ -42,8 +41,15 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(regiontalk)
 
 
-def test_a_wrong_name_lists_the_right_ones() -> None:
-    with pytest.raises(AttributeError, match=r"RegionCaptionr.*offers Example"):
+def test_type_checkers_see_the_same_names() -> None:
+    stub = ast.parse(Path(regiontalk.__file__).with_suffix(".pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    names = [alias.asname for node in imports for alias in node.names]
+    assert sorted(filter(None, names)) == regiontalk.__all__
+
+
+def test_a_wrong_name_is_told() -> None:
+    with pytest.raises(AttributeError, match="No regiontalk attribute RegionCaptionr"):
         _ = regiontalk.RegionCaptionr  # type: ignore[attr-defined]
 
 
@@ -101,14 +107,6 @@ def test_an_old_method_of_the_captioner_works_and_warns(old: str, new: str) -> N
     with pytest.warns(DeprecationWarning, match=rf"Captioner\.{old} is now {new}"):
         result = getattr(Captioner(), old)("photo", beta=0.5)
     assert result == (new, ("photo",), {"beta": 0.5})
-
-
-def test_an_old_method_works_and_warns() -> None:
-    aligner = Aligner(features=3, vocabulary=6, config=AlignerConfig())
-    with pytest.warns(DeprecationWarning, match=r"Aligner\.read is now encode_text"):
-        words, mask = aligner.read([[4, 5]])
-    expected_words, expected_mask = aligner.encode_text([[4, 5]])
-    assert words.equal(expected_words) and mask.equal(expected_mask)
 
 
 @pytest.mark.parametrize(
