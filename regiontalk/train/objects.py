@@ -177,18 +177,10 @@ def train_objects(
     model = _first_model(config, vocabulary, recipe.seed).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
     settings, usual = _settings(recipe, descriptions, sentences)
-    folder = out / "objects"
-    restart_changed(folder, settings, usual, data_manifest(examples), log)
+    checkpoint = recipe.optimiser.checkpoint(out / "objects", settings, usual)
+    restart_changed(checkpoint, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    train(
-        model,
-        terms,
-        recipe.optimiser,
-        folder=folder,
-        log=log,
-        settings=settings,
-        usual=usual,
-    )
+    train(model, terms, recipe.optimiser, checkpoint=checkpoint, log=log)
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"

@@ -108,7 +108,8 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
     terms = ObjectsTerms(
         model, descriptions, sentence_numbers(examples, vocabulary), recipe
     )
-    train(model.train(), terms, recipe.optimiser, folder=tmp_path, log=print)
+    checkpoint = recipe.optimiser.checkpoint(tmp_path)
+    train(model.train(), terms, recipe.optimiser, checkpoint=checkpoint, log=print)
     captioner = ObjectCaptioner(model=model, detector=Oracle())
     assert [text for text, _ in captioner.write(descriptions)] == list(told)
 
