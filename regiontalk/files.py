@@ -181,6 +181,11 @@ def write_data(path: Path, data: bytes) -> None:
     atomic_write(path, lambda temporary: temporary.write_bytes(data))
 
 
+def write_text(path: Path, text: str) -> None:
+    """`write_data` of a text, in UTF-8."""
+    write_data(path, text.encode("utf-8"))
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Keep other processes away from a folder or file.

@@ -102,7 +102,8 @@ class SentenceEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.normalise = normalise
         if cell == "relu":
-            self.forwards, self.backwards = ReluRNN(hidden), ReluRNN(hidden)
+            self.forwards = ReluRNN(hidden)
+            self.backwards = ReluRNN(hidden)
         else:
             self.recurrent = nn.GRU(
                 hidden, hidden, batch_first=True, bidirectional=True

@@ -198,7 +198,9 @@ class Lesson:
             marked: gets each photo with the boxes that are asked about, for a viewer
                 beside the terminal.
         """
-        self.teacher, self.training, self.marked = teacher, training, marked
+        self.teacher = teacher
+        self.training = training
+        self.marked = marked
         self._used_round = 0
 
     def run(self) -> None:

@@ -186,7 +186,8 @@ class ObjectSpeaker(nn.Module):
     def __init__(self, *, config: ObjectsConfig, vocabulary: Vocabulary) -> None:
         """Build from sizes; one vocabulary for what is read and what is written."""
         super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        self.config = config
+        self.vocabulary = vocabulary
         self.reader = SentenceEncoder(
             vocabulary=len(vocabulary),
             word_size=config.word_size,

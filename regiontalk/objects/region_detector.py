@@ -34,7 +34,8 @@ class RegionDetector:
 
     def __init__(self, captioner: RegionCaptioner, regions: int = 10) -> None:
         """Take a captioner and how many of a photo's regions it describes."""
-        self._captioner, self._regions = captioner, regions
+        self._captioner = captioner
+        self._regions = regions
 
     def detect(self, image: Image.Image) -> list[Detection]:
         """The captioned regions of a photo; the whole photo is none of them."""

@@ -91,7 +91,8 @@ class YoloxDetector:
         self._input = first_input.name
         self._size = int(shape[2])
         self._names = tuple(names)
-        self._min_score, self._nms_iou = min_score, nms_iou
+        self._min_score = min_score
+        self._nms_iou = nms_iou
 
     @classmethod
     def load(cls, path: Path, min_score: float = 0.35) -> YoloxDetector:

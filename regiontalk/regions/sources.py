@@ -51,7 +51,8 @@ class Grid:
         """
         if rows < 1 or columns < 1:
             raise ValueError(f"grid: expected at least 1x1 cells, got {rows}x{columns}")
-        self._rows, self._columns = rows, columns
+        self._rows = rows
+        self._columns = columns
 
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and rows x columns cells."""
@@ -86,7 +87,8 @@ class DetectorBoxes:
                 f"detector: expected count >= 1 and nms_iou in 0..1, got {count} and {nms_iou}"
             )
         self._detector = detector.eval()
-        self._count, self._nms_iou = count, nms_iou
+        self._count = count
+        self._nms_iou = nms_iou
 
     @classmethod
     def load(

@@ -328,7 +328,9 @@ class _Pace:
     """
 
     def __init__(self, begin: int, config: OptimiserConfig, log: Log) -> None:
-        self._begin, self._config, self._log = begin, config, log
+        self._begin = begin
+        self._config = config
+        self._log = log
         self._sums: dict[str, float] = {}
         self._started = time.perf_counter()
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from regiontalk.datasets.splits import read_split
 from regiontalk.deprecation import renamed_keys
-from regiontalk.files import atomic_write
+from regiontalk.files import write_text
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
@@ -104,8 +104,10 @@ class ObjectsTerms:
         recipe: ObjectsRecipe,
     ) -> None:
         """Take what was found in every photo, and its sentences as word numbers."""
-        self.model, self.recipe = model, recipe
-        self.descriptions, self.sentences = descriptions, sentences
+        self.model = model
+        self.recipe = recipe
+        self.descriptions = descriptions
+        self.sentences = sentences
         self.usable = [row for row, texts in enumerate(sentences) if texts]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -321,9 +323,7 @@ def _write_found(
         json.dumps({"detector": source}),
         *(json.dumps(row) for row in known.values()),
     ]
-    atomic_write(
-        path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    )
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,9 @@ class Session:
         self, teacher: Teacher, training: BackgroundTraining, folder: Path
     ) -> None:
         """Begin; no photo is looked at yet."""
-        self.teacher, self.training, self.folder = teacher, training, folder
+        self.teacher = teacher
+        self.training = training
+        self.folder = folder
         self.used_round = 0
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.files import atomic_write, cannot_write, locked
+from regiontalk.files import cannot_write, locked, write_text
 from regiontalk.images.open import ImageError
 from regiontalk.records import Example
 
@@ -84,9 +84,7 @@ def _write_locked(
     except OSError as error:
         raise cannot_write(partial, error) from error
     rows = _ordered_rows(_resume(partial, head), examples)
-    atomic_write(
-        path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8")
-    )
+    write_text(path, "".join(rows))
     partial.unlink()
     return len(rows), broken
 
@@ -98,10 +96,7 @@ def _keep_current(partial: Path, head: str, contents: Mapping[str, str]) -> set[
         for block in _resume(partial, head)
         if contents.get(block.name) == block.content
     }
-    text = head + "".join(current_lines.values())
-    atomic_write(
-        partial, lambda temporary: temporary.write_text(text, encoding="utf-8")
-    )
+    write_text(partial, head + "".join(current_lines.values()))
     return set(current_lines)
 
 

@@ -106,9 +106,12 @@ class Video:
         """Take an open `cv2.VideoCapture` (`open_video` opens one)."""
         import cv2
 
-        self.name, self.live = name, live
-        self.complete, self.end = False, 0.0
-        self._capture, self._clock = capture, clock
+        self.name = name
+        self.live = live
+        self.complete = False
+        self.end = 0.0
+        self._capture = capture
+        self._clock = clock
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.size_wh = (width, height)
