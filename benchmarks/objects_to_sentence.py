@@ -23,7 +23,7 @@ from regiontalk.datasets.splits import read_split
 from regiontalk.images.open import Photo, open_image
 from regiontalk.metrics.captions import score_captions
 from regiontalk.objects.captioner import ObjectCaptioner
-from regiontalk.objects.detectors import find_detector
+from regiontalk.objects.region_detector import find_detector
 from regiontalk.records import Example
 
 TOGETHER = 16  # photos whose sentences are written in one batch

@@ -141,7 +141,7 @@ def _export(format: str, out: str) -> Callable[[Path, Path], None]:
 
 def _snippets(photos: Path, folder: Path) -> None:
     """A job that infers the snippets of a data set."""
-    from regiontalk.export.snippets import write_snippets
+    from regiontalk.train.snippets import write_snippets
 
     examples = [
         Example(path, ("a man in a red shirt on a bike", "two dogs run"), id=path.stem)
@@ -212,7 +212,7 @@ JOBS: dict[str, Callable[[Path, Path], None]] = {
 # LanceDB is loaded here and used in the forked processes alone: it starts anew in each of them.
 LOADED = {
     "train": ("torch", "timm", "regiontalk.train.run"),
-    "snippets": ("regiontalk.export.snippets",),
+    "snippets": ("regiontalk.train.snippets",),
     "index": ("lancedb", "pandas", "regiontalk.index.library"),
 }
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.deprecation import renamed_argument
-from regiontalk.records import FloatArray
+FloatArray = NDArray[np.float32]
 
 
 def rescale(
@@ -106,7 +105,6 @@ def union_box(boxes_xyxy: FloatArray) -> FloatArray:
     return np.concatenate([top_left, bottom_right])
 
 
-@renamed_argument(threshold="nms_iou")
 def non_maximum_suppression(
     boxes_xyxy: FloatArray,
     scores: FloatArray,

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from regiontalk.align.score import affinity, region_prior
 from regiontalk.align.snippets import viterbi
-from regiontalk.dedupe import merged, worthiest
 from regiontalk.deprecation import renamed_method
 from regiontalk.generate.neutral import neutral, swapped
 from regiontalk.images.open import MAX_PIXELS, Photo, PictureSource, open_photo
@@ -36,8 +35,10 @@ from regiontalk.records import (
     ImageResult,
     PhraseMatch,
     RegionCaption,
+    RegionSnippet,
     checked_boxes,
 )
+from regiontalk.regions.dedupe import merged, worthiest
 from regiontalk.regions.precomputed import precomputed_features, read_precomputed
 from regiontalk.regions.sources import (
     DetectorBoxes,
@@ -213,8 +214,8 @@ class RegionCaptioner:
             threshold: captions less confident than this keep their box but get no words. None takes
                 the model's own for regions, and the whole photo always speaks.
             merge: where captions name one kind of thing on boxes of which half the smaller lies in
-                the other, only the most confident stays (`dedupe.merged`). Boxes of a grid or of a
-                file are never merged.
+                the other, only the most confident stays (`regions.dedupe.merged`). Boxes of a
+                grid or of a file are never merged.
             check_photo: a picture that is likely no photo (a page of text, a chart) gets no words.
 
         Raises:
@@ -363,6 +364,42 @@ class RegionCaptioner:
         return ImageResult(
             photo.name, photo.size_wh, self.config.name, matches=tuple(matches)
         )
+
+    def infer_snippets(
+        self,
+        photo: PictureSource,
+        sentences: Sequence[str],
+        *,
+        beta: float | None = None,
+    ) -> list[RegionSnippet]:
+        """Which words of a photo's sentences name which region: the pairs of [1].
+
+        Args:
+            photo: as `caption` takes it.
+            sentences: raw; words that the model does not know keep their place.
+            beta: smoothing of eq. 12; None takes the model's own.
+
+        Raises:
+            ImageError: the photo cannot be used.
+        """
+        predictor, opened = self.predictor, self.open(photo)
+        features = self.encode([opened])
+        boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
+        region_features = predictor.region_features(features, boxes)
+        tokens = [tokenize(sentence) for sentence in sentences]
+        token_ids = [self.vocabulary.encode(words) for words in tokens]
+        (pairs,) = predictor.infer_pairs(region_features, objectness, [token_ids], beta)
+        boxes_xyxy = self._to_original(boxes[0], opened)
+        snippets: list[RegionSnippet] = []
+        for pair in pairs:
+            words = tokens[pair.caption][pair.first : pair.first + len(pair.words)]
+            box = _corners(boxes_xyxy[pair.region])
+            snippets.append(
+                RegionSnippet(
+                    pair.caption, pair.first, " ".join(words), box, pair.score
+                )
+            )
+        return snippets
 
     weigh = renamed_method("weigh", "score_words")
     join = renamed_method("join", "decode_alignment")

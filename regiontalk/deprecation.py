@@ -2,56 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def renamed_names(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module's ``__getattr__``, which answers to old names.
-
-    Args:
-        module: the module's ``__name__``.
-        names: old name -> the name that stands in the module today.
-    """
-
-    def find(name: str) -> Any:
-        if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warn_renamed(f"{module}.{name}", names[name])
-        return getattr(sys.modules[module], names[name])
-
-    return find
-
-
-def renamed_argument(
-    **names: str,
-) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Let a function take an argument by its old name too.
-
-    ``@renamed_argument(least="min_count")``.
-    """
-
-    def decorate(
-        function: Callable[Parameters, Result],
-    ) -> Callable[Parameters, Result]:
-        @functools.wraps(function)
-        def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            for old, new in names.items():
-                if old in kwargs:
-                    warn_renamed(f"{function.__qualname__}({old}=...)", new)
-                    kwargs[new] = kwargs.pop(old)
-            return function(*args, **kwargs)
-
-        return call
-
-    return decorate
-
+from typing import Any
 
 WRITTEN_BY_US: Mapping[str, bool] = {"written_by_us": True}
 """Validation context of files that nobody writes by hand, such as a model's ``config.json``."""

@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from regiontalk.deprecation import renamed_names
-
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -183,6 +181,11 @@ def write_data(path: Path, data: bytes) -> None:
     atomic_write(path, lambda temporary: temporary.write_bytes(data))
 
 
+def write_text(path: Path, text: str) -> None:
+    """`write_data` of a text, in UTF-8."""
+    write_data(path, text.encode("utf-8"))
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Keep other processes away from a folder or file.
@@ -290,6 +293,3 @@ def relative(path: str, folder: Path) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive of a Windows machine
         return Path(path).resolve().as_posix()
-
-
-__getattr__ = renamed_names(__name__, {"write_whole": "atomic_write"})

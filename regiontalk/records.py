@@ -215,6 +215,35 @@ class PhraseMatch:
 
 
 @dataclass(frozen=True)
+class RegionSnippet:
+    """Words of a sentence and the box that they name (eq. 10 to 12 of [1]).
+
+    Attributes:
+        caption: which of the photo's sentences.
+        first: position of the first word in its tokens.
+        text: the words, as `text.tokenize` writes them.
+        box: x1, y1, x2, y2 in pixels of the original image; that of the whole photo is legal.
+        score: sum of v . s over the words.
+    """
+
+    caption: int
+    first: int
+    text: str
+    box: tuple[float, float, float, float]
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "caption": self.caption,
+            "first": self.first,
+            "text": self.text,
+            "box": _rounded(self.box),
+            "score": round(self.score, 4),
+        }
+
+
+@dataclass(frozen=True)
 class ImageResult:
     """All that was said about one photo: what ``--json`` prints (docs/json.md).
 

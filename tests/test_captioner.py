@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from regiontalk.captioner import ALIGN_REGIONS, LOCATE_REGIONS, RegionCaptioner
-from regiontalk.dedupe import merged
 from regiontalk.images.open import open_photo
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import ImageResult
+from regiontalk.regions.dedupe import merged
 from regiontalk.regions.sources import Grid, PrecomputedRegions
 from regiontalk.runtime.torch_engine import TorchPredictor
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from regiontalk.deprecation import renamed_names
 from regiontalk.text.vocabulary import PAD
 
 
@@ -103,7 +102,8 @@ class SentenceEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.normalise = normalise
         if cell == "relu":
-            self.forwards, self.backwards = ReluRNN(hidden), ReluRNN(hidden)
+            self.forwards = ReluRNN(hidden)
+            self.backwards = ReluRNN(hidden)
         else:
             self.recurrent = nn.GRU(
                 hidden, hidden, batch_first=True, bidirectional=True
@@ -192,8 +192,3 @@ class GRUSentenceEncoder(nn.Module):
         states, _ = self.recurrent(word_vectors)
         vectors = functional.normalize(states.float(), dim=-1)
         return vectors if mask is None else vectors * mask[..., None]
-
-
-__getattr__ = renamed_names(
-    __name__, {"LastState": "GRUSentenceEncoder", "ReluRecurrence": "ReluRNN"}
-)

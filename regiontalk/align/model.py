@@ -16,7 +16,6 @@ from regiontalk.align.config import AlignerConfig
 from regiontalk.align.encoders import GRUSentenceEncoder, RegionEncoder, SentenceEncoder
 from regiontalk.align.loss import info_nce, max_margin
 from regiontalk.align.torch_score import maxsim, mean_positive, sum_positive
-from regiontalk.deprecation import warn_renamed
 from regiontalk.text.vocabulary import END, pad_token_ids
 
 _SCORES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
@@ -83,11 +82,6 @@ class Aligner(nn.Module):
             word_follows = functional.pad(mask[:, 1:], (0, 1))
             mask = mask & ~word_follows
         return vectors, mask
-
-    def read(self, sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """The old name of `encode_text`."""
-        warn_renamed("Aligner.read", "encode_text")
-        return self.encode_text(sentences)
 
     def choices(self, regions: Tensor) -> Tensor:
         """What a word may choose.

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.align.score import region_prior
+from regiontalk.align.score import FloatArray, region_prior
 from regiontalk.align.snippets import snippets, viterbi
-from regiontalk.records import FloatArray
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.records import FloatArray
+FloatArray = NDArray[np.float32]
 
 _SMOOTHING = 5.0  # words that [3] adds to a sentence's length
 # multiplications: OpenBLAS starts threads for more than the first; products of more than the

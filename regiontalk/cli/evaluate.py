@@ -494,13 +494,13 @@ def _read_training(source: _Source, split: str) -> tuple[list[Example], list[str
 def _write_calibration(model: str, suite: Suite) -> None:
     """Put the fitted confidence into the model's settings."""
     from regiontalk.evaluate.calibration import with_fit
-    from regiontalk.files import write_data
+    from regiontalk.files import write_text
     from regiontalk.model.hub import resolve_model
 
     path = resolve_model(model) / "config.json"
     config = with_fit(suite.photos.captioner.config, suite.fit)
     text = config.model_dump_json(indent=2) + "\n"
-    write_data(path, text.encode("utf-8"))
+    write_text(path, text)
     typer.echo(f"wrote {path}", err=True)
 
 

@@ -396,10 +396,10 @@ def _texts(
 
 
 def _write_texts(texts: dict[Path, str]) -> None:
-    from regiontalk.files import write_data
+    from regiontalk.files import write_text
 
     for path, text in texts.items():
-        write_data(path, text.encode())
+        write_text(path, text)
         typer.echo(f"wrote {path}", err=True)
 
 

@@ -56,7 +56,7 @@ def objects(
     named_photos = find_photos(photos)
     drawings = None if draw is None else Drawings(draw, max_pixels)
     from regiontalk.objects.captioner import ObjectCaptioner
-    from regiontalk.objects.detectors import find_detector
+    from regiontalk.objects.region_detector import find_detector
 
     where = device or "cpu"
     captioner = ObjectCaptioner.from_pretrained(

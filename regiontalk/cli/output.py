@@ -108,7 +108,7 @@ class Drawings:
         return paths
 
     def _save(self, image: Image, photo: str, kind: str) -> Path:
-        from regiontalk.images.save import save_picture
+        from regiontalk.export.picture import save_picture
 
         path = self.folder / self._name(Path(photo).stem, kind)
         save_picture(image, path, quality=92)

@@ -38,7 +38,9 @@ class Meter:
         terminal: bool | None = None,
         unit: str = "photos",
     ) -> None:
-        self._total, self._done, self._unit = total, 0, unit
+        self._total = total
+        self._done = 0
+        self._unit = unit
         self._clock = clock
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._next = clock() + QUIET_SECONDS
@@ -114,7 +116,9 @@ class Walks:
         def done(number: int) -> None:
             if self._meter is None or self._walk is not done or number <= self._done:
                 self._end()
-                self._meter, self._walk, self._done = Meter(total, unit=unit), done, 0
+                self._meter = Meter(total, unit=unit)
+                self._walk = done
+                self._done = 0
             for _ in range(number - self._done):
                 self._meter.advance()
             self._done = number

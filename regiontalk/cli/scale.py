@@ -377,7 +377,8 @@ class _Reporter(Generic[T]):
 
     def __init__(self, line: Callable[[T], str]) -> None:
         """Take what says it."""
-        self._line, self._next = line, time.monotonic() + QUIET_SECONDS
+        self._line = line
+        self._next = time.monotonic() + QUIET_SECONDS
 
     def report(self, progress: T) -> None:
         """Print a line where it is time for one."""

@@ -14,9 +14,15 @@ from regiontalk.cli import session
 from regiontalk.cli.options import MAX_PIXELS, Device, Engine, MaxPixels, Model, Threads
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.Image import Image
 
+    from regiontalk import RegionCaptioner
+    from regiontalk.records import Example
+
 SHEETS = (".png", ".jpg", ".jpeg", ".webp")
+SHEET_SIDE = 448  # pixels of a photo on the sheet: small ones get room for words
 
 Data = Annotated[
     Path,
@@ -76,7 +82,7 @@ def snippets(
     from regiontalk import RegionCaptioner
     from regiontalk.cli.progress import Meter
     from regiontalk.datasets.splits import read_split
-    from regiontalk.export.snippets import draw_sheet, write_snippets
+    from regiontalk.train.snippets import write_snippets
 
     examples, reports = read_split(data, split)
     for report in reports:
@@ -107,8 +113,51 @@ def _check_sheet(path: Path | None) -> None:
         )
 
 
+def draw_sheet(
+    captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None
+) -> Image:
+    """Photos with the snippets of their first sentence drawn on their boxes.
+
+    Broken photos are left out.
+
+    Raises:
+        ValueError: no photo could be read.
+    """
+    from regiontalk import ImageError
+    from regiontalk.drawing.draw import contact_sheet
+
+    images = []
+    for example in examples:
+        try:
+            images.append(_draw_snippets(captioner, example, beta))
+        except ImageError:
+            continue  # `write_snippets` has reported it
+    return contact_sheet(images, columns=4)
+
+
+def _draw_snippets(
+    captioner: RegionCaptioner, example: Example, beta: float | None
+) -> Image:
+    """A photo of `SHEET_SIDE` each way with the snippets of its first sentence."""
+    from regiontalk import ImageResult, PhraseMatch, draw, open_image
+
+    image = open_image(example.photo, max_pixels=captioner.max_pixels)
+    side = SHEET_SIDE
+    wide, high = side / image.width, side / image.height
+    sentence = example.captions[:1]
+    matches: list[PhraseMatch] = []
+    for snippet in captioner.infer_snippets(example.photo, sentence, beta=beta):
+        x1, y1, x2, y2 = snippet.box
+        box = (x1 * wide, y1 * high, x2 * wide, y2 * high)
+        matches.append(PhraseMatch(snippet.text, box, snippet.score))
+    result = ImageResult(
+        example.id, (side, side), captioner.config.name, matches=tuple(matches)
+    )
+    return draw(image.resize((side, side)), result)
+
+
 def _save_sheet(sheet: Image, path: Path) -> None:
-    from regiontalk.images.save import save_picture
+    from regiontalk.export.picture import save_picture
 
     save_picture(sheet, path)
     typer.echo(f"drew {path}", err=True)

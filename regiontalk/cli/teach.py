@@ -172,7 +172,8 @@ def _serve(
 ) -> None:
     """The page, until interrupted."""
     from regiontalk.serve.run import serve_app
-    from regiontalk.serve.teaching import PAGE, Session, create_teaching_app
+    from regiontalk.serve.teaching import PAGE, create_teaching_app
+    from regiontalk.train.session import Session
 
     address, bound = serving
     with bound:
@@ -197,7 +198,9 @@ class Lesson:
             marked: gets each photo with the boxes that are asked about, for a viewer
                 beside the terminal.
         """
-        self.teacher, self.training, self.marked = teacher, training, marked
+        self.teacher = teacher
+        self.training = training
+        self.marked = marked
         self._used_round = 0
 
     def run(self) -> None:

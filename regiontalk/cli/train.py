@@ -443,7 +443,7 @@ def _train_objects(
     if len(data) > 1:
         raise ValueError(f"--data: expected one folder for objects, got {len(data)}")
     _refuse_processes("objects")
-    from regiontalk.objects.detectors import find_detector
+    from regiontalk.objects.region_detector import find_detector
     from regiontalk.train.objects import ObjectsRecipe, train_objects
 
     plan, finder = ObjectsRecipe.read(config), find_detector(detector, device)

@@ -25,7 +25,7 @@ def write_vectors(
             f"--out: expected a file .txt or .txt.gz for word vectors, got {str(out)!r}"
         )
     from regiontalk.datasets.splits import read_split
-    from regiontalk.text.word_vectors import write_word_vectors
+    from regiontalk.train.vector_files import write_word_vectors
     from regiontalk.train.word_vectors import make_vectors, read_text
 
     sentences = list(chain.from_iterable(map(read_text, texts)))

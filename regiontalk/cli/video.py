@@ -16,7 +16,7 @@ import typer
 
 from regiontalk.cli.output import box_text
 from regiontalk.export.alt_text import MIN_CONFIDENCE
-from regiontalk.files import write_data
+from regiontalk.files import write_text
 
 if TYPE_CHECKING:
     from regiontalk.records import ImageResult
@@ -224,7 +224,8 @@ class _Joined:
         """
         from regiontalk.video.timeline import Tracker
 
-        self._min_confidence, self._silent = min_confidence, silent
+        self._min_confidence = min_confidence
+        self._silent = silent
         self._tracker = Tracker(patience=PATIENCE)
         self._model = ""
 
@@ -274,5 +275,5 @@ def _write(timeline: Timeline, paths: Sequence[Path], end: float) -> None:
             text = webvtt(timeline, end)
         else:
             text = json_module.dumps(timeline.to_dict(), indent=1) + "\n"
-        write_data(path, text.encode())
+        write_text(path, text)
         typer.echo(f"wrote {path}", err=True)

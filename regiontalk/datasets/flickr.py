@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from regiontalk.datasets.checks import caption_troubles
 from regiontalk.datasets.photo_paths import find_photo
 from regiontalk.datasets.report import DataReport, report_on
-from regiontalk.deprecation import renamed_names
 from regiontalk.files import read_text
 from regiontalk.records import Example
 
@@ -338,8 +337,3 @@ def _split_line(line: str) -> tuple[str, str, int | None, str]:
     name, mark, number = key.rpartition("#")
     has_number = mark and number.strip().isdecimal()
     return key, name, int(number) if has_number else None, sentence.strip()
-
-
-__getattr__ = renamed_names(
-    __name__, {"picture_sizes": "image_files", "PICTURE_FOLDERS": "IMAGE_FOLDERS"}
-)

@@ -19,8 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from regiontalk.deprecation import renamed_names
-
 Color = tuple[int, int, int]
 
 SIZES_WH = (
@@ -601,6 +599,3 @@ KINDS: dict[str, Callable[[random.Random], Image.Image]] = {
     "handwriting": _handwriting,
 }
 HELD_OUT = ("scatter", "pie", "map", "chat", "code square", "handwriting")
-
-
-__getattr__ = renamed_names(__name__, {"draw_picture": "draw_image"})

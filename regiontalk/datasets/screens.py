@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from regiontalk.files import write_data
+from regiontalk.files import write_text
 
 WIDTH, HEIGHT = 320, 400  # of a screen in pixels
 BAND_HEIGHT = 84
@@ -332,7 +332,7 @@ def write_screens(
             "height": HEIGHT,
         }
         lines.append(json.dumps(row) + "\n")
-    write_data(folder / name, "".join(lines).encode())
+    write_text(folder / name, "".join(lines))
     return folder / name
 
 

@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from regiontalk.deprecation import renamed_argument
 from regiontalk.records import Example, Phrase
 
 COLOURS = {
@@ -83,7 +82,6 @@ class ToyScene:
     shapes: tuple[ToyShape, ...]
 
 
-@renamed_argument(least="min_shapes", most="max_shapes")
 def make_scenes(
     count: int, seed: int, *, min_shapes: int = 2, max_shapes: int = 4
 ) -> list[ToyScene]:

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from regiontalk.boxes import rescale
-from regiontalk.deprecation import renamed_argument
 from regiontalk.drawing.labels import (
     Box,
     Colour,
@@ -187,7 +186,6 @@ def _words_of_targets(
     return words
 
 
-@renamed_argument(pictures="images")
 def contact_sheet(
     images: Sequence[Image.Image], columns: int, cell: int = 480
 ) -> Image.Image:
@@ -236,7 +234,6 @@ def _fitted(image: Image.Image, width: int) -> Image.Image:
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
-@renamed_argument(picture="image")
 def titled(image: Image.Image, words: str, font_size: int = 20) -> Image.Image:
     """A copy of an image with words on a dark strip below it.
 

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from PIL import ImageFont
 
 from regiontalk.boxes import shared_area
-from regiontalk.deprecation import renamed_argument
 
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
@@ -62,7 +61,6 @@ class Text:
     size: Size
 
 
-@renamed_argument(most="max_hidden")
 def place_labels(
     boxes: Sequence[Box],
     options: Sequence[Sequence[Size]],

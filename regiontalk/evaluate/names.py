@@ -29,8 +29,8 @@ from regiontalk.metrics.names import (
     score_names,
     threshold_curve,
 )
-from regiontalk.objects.detectors import Detector
 from regiontalk.records import Example, ImageResult
+from regiontalk.regions.detectors import Detector
 
 PHOTOS_TOGETHER = 8
 RECALL_COUNTS = (19, 50)

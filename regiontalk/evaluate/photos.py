@@ -118,7 +118,8 @@ class EncodedPhotos:
         self.examples = tuple(examples)
         self.broken: list[str] = []
         self.done = done
-        self._batch, self._keep = batch, keep
+        self._batch = batch
+        self._keep = keep
         self._kept_batches: list[PhotoBatch] | None = None
 
     def __iter__(self) -> Iterator[PhotoBatch]:

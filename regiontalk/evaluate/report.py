@@ -18,7 +18,7 @@ from regiontalk.evaluate.examples import Case
 from regiontalk.evaluate.plots import require_matplotlib, svg
 from regiontalk.evaluate.result import Result, cell, columns
 from regiontalk.evaluate.suite import Timed
-from regiontalk.files import write_data
+from regiontalk.files import write_text
 from regiontalk.images.open import open_image
 
 PAGE = "index.html"
@@ -57,7 +57,7 @@ def write_report(
     prepare_report(folder)
     path = folder / PAGE
     text = page(head, results)
-    write_data(path, text.encode("utf-8"))
+    write_text(path, text)
     return path
 
 

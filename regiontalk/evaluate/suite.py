@@ -28,8 +28,8 @@ from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.training_bank import Training, read_training
-from regiontalk.files import write_data
-from regiontalk.objects.detectors import YoloxDetector
+from regiontalk.files import write_text
+from regiontalk.regions.detectors import YoloxDetector
 
 FORMAT = 1
 NEED_TRAINING = ("captions", "regions")
@@ -76,8 +76,10 @@ class Suite:
         names: Sequence[str],
     ) -> None:
         """Take what the protocols in ``names`` need."""
-        self.photos, self.settings = photos, settings
-        self._training, self._names = training, names
+        self.photos = photos
+        self.settings = settings
+        self._training = training
+        self._names = names
 
     @cached_property
     def training(self) -> Training | None:
@@ -246,7 +248,7 @@ def document(head: Mapping[str, Any], results: Sequence[Timed]) -> dict[str, Any
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a document."""
     text = json.dumps(values, indent=2, allow_nan=False) + "\n"
-    write_data(path, text.encode("utf-8"))
+    write_text(path, text)
 
 
 def write_outputs(path: Path, results: Sequence[Timed]) -> None:
@@ -257,7 +259,7 @@ def write_outputs(path: Path, results: Sequence[Timed]) -> None:
             row = {"protocol": measured.result.protocol, **output}
             lines.append(json.dumps(row, allow_nan=False) + "\n")
     text = "".join(lines)
-    write_data(path, text.encode("utf-8"))
+    write_text(path, text)
 
 
 def fingerprint(folder: Path) -> str:

@@ -18,8 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from regiontalk.dedupe import merged
-from regiontalk.deprecation import renamed_argument, renamed_names
+from regiontalk.regions.dedupe import merged
 from regiontalk.text.nouns import (
     PEOPLE,
     PHRASE_ENDS,
@@ -99,7 +98,6 @@ _COWBOY_THINGS = (
 _VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}  # after "they"
 
 
-@renamed_argument(least="min_confidence")
 def narrate(
     result: ImageResult,
     *,
@@ -145,7 +143,6 @@ def narrate(
     return _joined(opening, chosen, result.size_wh[0])
 
 
-@renamed_argument(least="min_confidence")
 def whole_sentence(
     result: ImageResult,
     *,
@@ -161,7 +158,6 @@ def whole_sentence(
     return _sentence(tidy(result.caption.text, neutral=neutral))
 
 
-@renamed_argument(least="min_confidence")
 def worth_naming(
     result: ImageResult,
     *,
@@ -193,7 +189,6 @@ def worth_naming(
     )
 
 
-@renamed_argument(least="min_confidence")
 def distinct(
     regions: Iterable[RegionCaption],
     *,
@@ -402,6 +397,3 @@ def _listed(texts: Sequence[str]) -> str:
     if not first_texts:
         return last_text
     return f"{', '.join(first_texts)} and {last_text}"
-
-
-__getattr__ = renamed_names(__name__, {"LEAST": "MIN_CONFIDENCE"})

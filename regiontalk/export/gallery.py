@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from regiontalk.export.names import iri
+from regiontalk.export.picture import save_picture
 from regiontalk.files import write_data
-from regiontalk.images.save import save_picture
 from regiontalk.records import ImageResult, RegionCaption
 
 SIDE = 1280  # pixels of the longer side of a photo on the page

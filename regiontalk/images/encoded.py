@@ -6,8 +6,6 @@ import base64
 import binascii
 import re
 
-from regiontalk.deprecation import renamed_names
-
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.+-]+)*;base64,", re.IGNORECASE)
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -41,6 +39,3 @@ def decode_photo(text: str) -> bytes:
         raise ValueError(
             f"expected the bytes of a photo in base64{got} ({error})"
         ) from error
-
-
-__getattr__ = renamed_names(__name__, {"decode_picture": "decode_photo"})

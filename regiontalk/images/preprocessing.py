@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from regiontalk.records import FloatArray
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

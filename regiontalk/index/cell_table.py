@@ -47,7 +47,8 @@ class CellTable:
 
     def __init__(self, connection: Any, about: About) -> None:
         """Take a LanceDB connection and what the library's photos are."""
-        self._connection, self.about = connection, about
+        self._connection = connection
+        self.about = about
         self._table: Any = None
 
     def version(self) -> int | None:

@@ -60,9 +60,8 @@ class Centers:
         """
         branch = max(1, min(branch, MAX_BRANCH, len(sketches)))
         random = np.random.default_rng(seed)
-        groups = _kmeans(
-            sketches[random.permutation(len(sketches))[: 256 * branch]], branch, random
-        )
+        shuffled = random.permutation(len(sketches))
+        groups = _kmeans(sketches[shuffled[: 256 * branch]], branch, random)
         group_of = _nearest(sketches, groups)
         cells = [
             _kmeans(sketches[group_of == number], branch, random)
@@ -94,7 +93,8 @@ class Cells:
 
     def __init__(self, centers: Centers, codes: Codes) -> None:
         """Take the codes (P, N) of photos; a photo with fewer regions has its first one again."""
-        self.centers, self._count = centers, len(codes)
+        self.centers = centers
+        self._count = len(codes)
         flat = codes.ravel()
         counts = np.bincount(flat, minlength=len(centers.flat))
         self._bounds = np.concatenate([[0], np.cumsum(counts)])

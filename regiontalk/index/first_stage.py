@@ -59,15 +59,19 @@ class CellStage:
             keys: (P,) of the photos that have cells, rising.
             cells: of these photos.
         """
-        self._reader, self._about = reader, about
-        self.version, self.keys, self.cells = version, keys, cells
+        self._reader = reader
+        self._about = about
+        self.version = version
+        self.keys = keys
+        self.cells = cells
         rows = reader.search().select(["sha256"]).with_row_id(True).to_arrow()
         ids, row_keys = rows["_rowid"].to_numpy(), photo_keys(rows["sha256"])
         slots = np.searchsorted(keys, row_keys).clip(max=len(keys) - 1)
         has_cells = keys[slots] == row_keys
         self._loose = fetch_sketches(reader, ids[~has_cells], about)
         # photos with the same content share the slot, and so the cells
-        self._ids, self._slots = ids[has_cells], slots[has_cells]
+        self._ids = ids[has_cells]
+        self._slots = slots[has_cells]
 
     def best(
         self, words: FloatArray, count: int, among: RowIds | None = None

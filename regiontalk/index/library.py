@@ -156,7 +156,8 @@ class PhotoIndex:
                 f"got {model_metadata.model!r} ({model_metadata.fingerprint[:12]}); "
                 f"name its model with --model, or make it anew: {self._store.rebuild_command}"
             )
-        self._fits, self._basis = captioner.predictor, sketch_basis(captioner.predictor)
+        self._fits = captioner.predictor
+        self._basis = sketch_basis(captioner.predictor)
 
     def add(
         self,

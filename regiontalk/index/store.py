@@ -91,8 +91,10 @@ class Store:
 
     def __init__(self, uri: str, connection: Any, table: Any, about: About) -> None:
         """Take an open LanceDB table and the connection that it came from."""
-        self.uri, self.about = uri, about
-        self._connection, self._table = connection, table
+        self.uri = uri
+        self.about = about
+        self._connection = connection
+        self._table = table
         self._cell_table = CellTable(connection, about)
         # of the version that was searched last
         self._reader: tuple[Any, FirstStage] | None = None

@@ -55,9 +55,12 @@ def measure_diversity(
 ) -> Diversity:
     """Measure captions given as tokens, training sentences cut by the same tokeniser.
 
-    >>> measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])  # words a
-    dog a cat: 3 distinct of 4 Diversity(distinct_1=0.75, distinct_2=1.0, vocabulary=3,
-    mean_length=2.0, distinct_captions=1.0, in_training=0.5)
+    >>> # words a dog a cat: 3 distinct of 4
+    >>> diversity = measure_diversity(["a dog".split(), "a cat".split()], [["a", "dog"]])
+    >>> diversity.distinct_1, diversity.distinct_2, diversity.vocabulary
+    (0.75, 1.0, 3)
+    >>> diversity.mean_length, diversity.distinct_captions, diversity.in_training
+    (2.0, 1.0, 0.5)
     """
     worded = [tuple(caption) for caption in captions if len(caption)]
     in_training = None

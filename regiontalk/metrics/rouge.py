@@ -41,9 +41,8 @@ def rouge_l(
             precision = max(precision, common / max(len(candidate), 1))
             recall = max(recall, common / max(len(reference), 1))
         if precision and recall:
-            scores[row] = (
-                (1 + _BETA**2) * precision * recall / (recall + _BETA**2 * precision)
-            )
+            weighed = recall + _BETA**2 * precision
+            scores[row] = (1 + _BETA**2) * precision * recall / weighed
     return scores
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from regiontalk.deprecation import renamed_names
-
 BUNDLED = Path(__file__).parents[1] / "models"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -75,6 +73,3 @@ def _download(name: str) -> Path:
         raise ValueError(
             f"model: {name!r} is not here and the Hub cannot be reached; give a model folder"
         ) from error
-
-
-__getattr__ = renamed_names(__name__, {"find_folder": "resolve_model"})

@@ -1,8 +1,8 @@
 """The decoder's layers in int8: half the bytes on disk, a third of the time a word takes.
 
-Each row of a weight matrix stands on a grid of its own; what enters is
-rounded row by row while the model runs, so that a caption does not depend on what is decoded beside
-it. Weights take 127 of 255 steps: products of two neighbours then fit the 16 bits in which
+Each row of a weight matrix stands on a grid of its own; what enters is rounded row by
+row while the model runs, so that a caption does not depend on what is decoded beside it.
+Weights take 127 of 255 steps: products of two neighbours then fit the 16 bits in which
 processors without VNNI add them. Both engines multiply the same whole numbers.
 """
 
@@ -59,9 +59,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(R, enter) to (R, leave)."""
-        input_scale = (
-            inputs.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST) / LARGEST_INPUT
-        )
+        largest = inputs.abs().amax(-1, keepdim=True).clamp_min(_SMALLEST)
+        input_scale = largest / LARGEST_INPUT
         steps = (inputs / input_scale).round()
         # sums of whole numbers below 2^24 are exact in float32
         products = functional.linear(steps, self.weight.float())

@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from regiontalk.deprecation import renamed_names
-from regiontalk.files import atomic_write
+from regiontalk.files import atomic_write, write_text
 from regiontalk.text.vocabulary import Vocabulary
 
 
@@ -40,11 +39,8 @@ def save_folder(
         folder / "model.safetensors", lambda path: _save_tensors(tensors, path)
     )
     atomic_write(folder / "vocabulary.json", vocabulary.save)
-    atomic_write(
-        folder / "README.md", lambda path: path.write_text(card, encoding="utf-8")
-    )
-    settings = config.model_dump_json(indent=2) + "\n"
-    atomic_write(folder / "config.json", lambda path: path.write_text(settings))
+    write_text(folder / "README.md", card)
+    write_text(folder / "config.json", config.model_dump_json(indent=2) + "\n")
 
 
 def _half(value: Tensor) -> Tensor:
@@ -150,6 +146,3 @@ def fingerprint(module: nn.Module, without: str | None = None) -> str:
         values = value.detach().cpu().contiguous().numpy()
         digest.update(values.tobytes())
     return digest.hexdigest()
-
-
-__getattr__ = renamed_names(__name__, {"Unfilled": "skip_init"})

@@ -2,7 +2,7 @@
 
 What was found in a photo, in words, becomes the input of a model that writes one
 sentence. A detector names things, or our own region captions do
-(`regiontalk.objects.detectors`). `describe` puts them into words: how many, how large,
+(`regiontalk.regions.detectors`). `describe` puts them into words: how many, how large,
 what, where. A bidirectional encoder reads the descriptions one after the other, the
 largest thing first, and the caption generator attends to what it has read: which things
 it mentions, and in which order, is its own choice. Where nothing was found it reads an
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from regiontalk.align.encoders import SentenceEncoder
 from regiontalk.captioner import calibrated
-from regiontalk.deprecation import renamed_argument, renamed_keys
+from regiontalk.deprecation import renamed_keys
 from regiontalk.generate.config import GeneratorConfig
 from regiontalk.generate.model import Generator
 from regiontalk.images.open import MAX_PIXELS, PictureSource, open_photo
@@ -32,8 +32,8 @@ from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import resolve_device
 from regiontalk.model.storage import open_folder
 from regiontalk.model.weights import load_strictly, save_folder
-from regiontalk.objects.detectors import Detection, Detector, Reads
 from regiontalk.records import ImageResult, RegionCaption
+from regiontalk.regions.detectors import Detection, Detector, Reads
 from regiontalk.runtime.torch_engine import write_captions
 from regiontalk.text.vocabulary import END, Vocabulary, pad_token_ids, tokenize
 
@@ -50,7 +50,6 @@ DESCRIBING = (
 )  # every word that `describe` adds to the labels
 
 
-@renamed_argument(things="detections", most="max_count")
 def describe(
     detections: Iterable[Detection], size_wh: tuple[int, int], max_count: int = 12
 ) -> list[list[str]]:
@@ -187,7 +186,8 @@ class ObjectSpeaker(nn.Module):
     def __init__(self, *, config: ObjectsConfig, vocabulary: Vocabulary) -> None:
         """Build from sizes; one vocabulary for what is read and what is written."""
         super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        self.config = config
+        self.vocabulary = vocabulary
         self.reader = SentenceEncoder(
             vocabulary=len(vocabulary),
             word_size=config.word_size,

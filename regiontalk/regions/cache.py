@@ -65,10 +65,8 @@ class FeatureCache:
         if bad:
             raise ValueError(f"key: expected texts and numbers, got {bad}")
         stem = path.name.removesuffix(".npy")
-        self.data, self.header = (
-            path.parent / f"{stem}.npy",
-            path.parent / f"{stem}.json",
-        )
+        self.data = path.parent / f"{stem}.npy"
+        self.header = path.parent / f"{stem}.json"
         self._key = dict(key)
         self._block = block
 

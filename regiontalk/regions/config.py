@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from regiontalk.deprecation import renamed_keys, renamed_names
+from regiontalk.deprecation import renamed_keys
 
 CELLS = 7  # a side of the grid that a box is pooled to
 
@@ -76,6 +76,3 @@ class PrecomputedConfig(BaseModel):
         le=10_000,
         description="most regions of a photo beside the whole photo; the best by score are read",
     )
-
-
-__getattr__ = renamed_names(__name__, {"GivenConfig": "PrecomputedConfig"})

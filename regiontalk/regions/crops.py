@@ -104,7 +104,8 @@ class CropExtractor(OnePassExtractor):
         super().__init__(backbone=backbone, config=config)
         self.network = network.requires_grad_(False)
         self.stride = 1
-        self.map_size, self.cell_size = 3, network.cell_size
+        self.map_size = 3
+        self.cell_size = network.cell_size
         self.vector_size = network.vector_size
         if config.pool == "grid":
             self.vector_size = network.cell_size * CELLS**2

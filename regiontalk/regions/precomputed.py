@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from regiontalk.deprecation import renamed_names
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import Example, FloatArray, Regions
@@ -139,9 +138,3 @@ def _check_names(photos: Sequence[Path]) -> None:
                 f"{earlier} and {photo}: expected two names, by which features are "
                 "found; rename one"
             )
-
-
-__getattr__ = renamed_names(
-    __name__,
-    {"given_features": "precomputed_features", "read_given": "read_precomputed"},
-)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontalk import boxes
-from regiontalk.deprecation import renamed_argument
 from regiontalk.images.preprocessing import Preprocessing
 from regiontalk.records import FloatArray, Regions, checked_boxes
 
@@ -52,7 +51,8 @@ class Grid:
         """
         if rows < 1 or columns < 1:
             raise ValueError(f"grid: expected at least 1x1 cells, got {rows}x{columns}")
-        self._rows, self._columns = rows, columns
+        self._rows = rows
+        self._columns = columns
 
     def propose(self, image: Image.Image) -> Regions:
         """The whole photo and rows x columns cells."""
@@ -69,7 +69,6 @@ class Grid:
 class DetectorBoxes:
     """The best boxes of a torchvision detector, whatever class each was found for."""
 
-    @renamed_argument(overlap="nms_iou")
     def __init__(self, detector: Any, count: int = 19, nms_iou: float = 0.7) -> None:
         """Take a built detector.
 
@@ -88,10 +87,10 @@ class DetectorBoxes:
                 f"detector: expected count >= 1 and nms_iou in 0..1, got {count} and {nms_iou}"
             )
         self._detector = detector.eval()
-        self._count, self._nms_iou = count, nms_iou
+        self._count = count
+        self._nms_iou = nms_iou
 
     @classmethod
-    @renamed_argument(overlap="nms_iou")
     def load(
         cls,
         architecture: str = ARCHITECTURES[0],

@@ -1,6 +1,6 @@
 """Snippets of many photos by many processes: which words of a photo's sentences name which region.
 
-One row a photo: its pairs by the chain of eq. 10 to 12, as `export.snippets` writes them, and for a
+One row a photo: its pairs by the chain of eq. 10 to 12, as `train.snippets` writes them, and for a
 photo that could not be used one line that says why.
 """
 
@@ -85,8 +85,6 @@ def _row(
     captioner: RegionCaptioner, photo: Mapping[str, Any], beta: float | None
 ) -> Row:
     """The row of one photo, computed alone: its values do not depend on its neighbours."""
-    from regiontalk.export.snippets import snippet_rows
-
     key, captions = photo["key"], photo.get(CAPTIONS) or []
     row: Row = dict.fromkeys(("photo", "sha256", "error", "model", "width", "height"))
     row |= {"photo": key, "sha256": photo["sha256"], "error": photo["error"]}
@@ -100,15 +98,11 @@ def _row(
         return row
     try:
         opened = captioner.open(photo["data"])
-        pairs = snippet_rows(captioner, opened, captions, key, beta)
+        snippets = captioner.infer_snippets(opened, captions, beta=beta)
     except (ValueError, KeyError, OSError) as error:
         row["error"] = error_line(key, error, len(photo["data"]))
         return row
     width, height = opened.size_wh
     row |= {"model": captioner.config.name, "width": width, "height": height}
-    row["pairs"] = [_without_photo(pair) for pair in pairs]
+    row["pairs"] = [snippet.to_dict() for snippet in snippets]
     return row
-
-
-def _without_photo(pair: Row) -> Row:
-    return {name: value for name, value in pair.items() if name != "photo"}

@@ -150,12 +150,10 @@ class Tools:
         library: PhotoIndex | None,
     ) -> None:
         """Take what `create_mcp` checked; the folders are resolved."""
-        self._captioner, self._folders, self._limits, self._library = (
-            captioner,
-            folders,
-            limits,
-            library,
-        )
+        self._captioner = captioner
+        self._folders = folders
+        self._limits = limits
+        self._library = library
         self._turn = threading.Lock()
 
     def caption(

@@ -205,9 +205,12 @@ class _Watched:
     """Receives and sends for one request: counts what comes, remembers what went."""
 
     def __init__(self, receive: Receive, send: Send, most: int) -> None:
-        self._receive, self._send, self._most = receive, send, most
+        self._receive = receive
+        self._send = send
+        self._most = most
         self._body: bytearray | None = None  # received, and not yet handed on
-        self._whole, self._gone = asyncio.Event(), asyncio.Event()
+        self._whole = asyncio.Event()
+        self._gone = asyncio.Event()
         self.status = 0
 
     async def receive_body(self, upload: Upload) -> None:

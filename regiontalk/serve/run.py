@@ -73,7 +73,8 @@ class _Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, page: str, *, open_page: bool) -> None:
         super().__init__(config)
-        self._page, self._open_page = page, open_page
+        self._page = page
+        self._open_page = open_page
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""

@@ -9,23 +9,20 @@ from __future__ import annotations
 import base64
 import io
 import json
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request
 from PIL import Image
 from pydantic import BeforeValidator, Field
 from starlette.concurrency import run_in_threadpool
 
-from regiontalk import RegionCaptioner
+from regiontalk import ImageResult, RegionCaptioner
 from regiontalk.images.open import open_photo
 from regiontalk.serve.app import create_app
 from regiontalk.serve.limits import MOST_BOXES, MOST_LETTERS, Limits
 from regiontalk.serve.routes import Service
-from regiontalk.serve.schemas import Box, Form, RefusedError, body_of, read
-from regiontalk.train.answers import Answer
-from regiontalk.train.background import BackgroundTraining
-from regiontalk.train.teaching import Question, Teacher
+from regiontalk.serve.schemas import Box, Form, body_of, read
 
 PAGE = "teach.html"
 SHOWN_SIDE = 1280  # pixels of the longer side of a photo as the page shows it
@@ -63,74 +60,41 @@ class AnswerForm(Form):
     ] = ()
 
 
-class Session:
-    """What one person is asked.
+class Session(Protocol):
+    """What one person is asked, as `regiontalk.train.session.Session` has it."""
 
-    Attributes:
-        teacher: chooses photos and saves answers.
-        training: trains on request.
-        folder: of the photos, which are named as seen from it.
-    """
-
-    def __init__(
-        self, teacher: Teacher, training: BackgroundTraining, folder: Path
-    ) -> None:
-        """Begin; no photo is looked at yet."""
-        self.teacher, self.training, self.folder = teacher, training, folder
-        self.used_round = 0
+    @property
+    def captioner(self) -> RegionCaptioner:
+        """The model that asks."""
 
     def state(self) -> dict[str, Any]:
-        """How far it is."""
-        progress = self.training.progress()
-        return {
-            "answered": self.teacher.answers.with_words,
-            "left": self.teacher.left,
-            "training": None if progress is None else progress.to_dict(),
-        }
+        """How far it is, and how training stands."""
 
-    def next(self) -> dict[str, Any]:
-        """The next question with its photo; ``name`` is null where all are answered."""
-        question = self.teacher.next()
-        if question is None:
-            return {"name": None, **self.state()}
-        return {**question_dict(question, self.folder), **self.state()}
+    def next(self) -> tuple[str, ImageResult] | None:
+        """The name of the next photo and what the model says of it; None at the end."""
 
-    def take(self, form: AnswerForm) -> dict[str, Any]:
-        """Save an answer."""
-        photo = self.folder / form.name
-        question = self.teacher.question(photo)
-        if question is None:
-            raise RefusedError(
-                422,
-                f"name: expected the photo that was asked about, got {form.name[:80]!r}",
-            )
-        boxes = tuple((named.box, named.phrase) for named in form.boxes)
-        size_wh = question.result.size_wh
-        self.teacher.take(Answer(photo, size_wh, form.captions, boxes))
-        return self.state()
+    def take(
+        self, name: str, captions: Sequence[str], boxes: Sequence[tuple[Box, str]]
+    ) -> None:
+        """Save an answer; a ValueError where no such photo was asked about."""
 
-    def use_new_model(self) -> None:
-        """Let a model that has been trained since ask from now on."""
-        progress = self.training.progress()
-        if progress and progress.state == "done" and progress.round != self.used_round:
-            self.used_round = progress.round
-            self.teacher.use(RegionCaptioner.from_pretrained(progress.model))
+    def start_training(self) -> None:
+        """Train on the answers so far, in the background."""
 
 
-def question_dict(question: Question, folder: Path) -> dict[str, Any]:
+def question_dict(name: str, result: ImageResult) -> dict[str, Any]:
     """A question as JSON, with its photo as the page shows it."""
-    result = question.result
     return {
-        "name": question.photo.relative_to(folder).as_posix(),
+        "name": name,
         "width": result.size_wh[0],
         "height": result.size_wh[1],
         "caption": None if result.caption is None else result.caption.to_dict(),
         "regions": [region.to_dict() for region in result.regions],
-        "picture": shown_photo(question.photo),
+        "picture": shown_photo(result.photo),
     }
 
 
-def shown_photo(path: Path) -> str:
+def shown_photo(path: str) -> str:
     """A photo as a JPEG, upright and no larger than `SHOWN_SIDE`, in base64."""
     image = open_photo(path, at_least=SHOWN_SIDE).image
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.BICUBIC)
@@ -143,13 +107,11 @@ def create_teaching_app(session: Session, *, token: str | None = None) -> FastAP
     """The application of `regiontalk serve` with one person's questions.
 
     Args:
-        session: whose teacher's model is used by this application alone.
+        session: whose model is used by this application alone.
         token: as `create_app` has it.
     """
     limits = Limits(seconds=120.0)
-    app = create_app(
-        session.teacher.captioner, limits=limits, token=token, routers=[router]
-    )
+    app = create_app(session.captioner, limits=limits, token=token, routers=[router])
     app.state.teaching = session
     return app
 
@@ -170,8 +132,10 @@ async def next_question(request: Request) -> dict[str, Any]:
     session = _session(request)
 
     def ask() -> dict[str, Any]:
-        session.use_new_model()
-        return session.next()
+        question = session.next()
+        if question is None:
+            return {"name": None, **session.state()}
+        return {**question_dict(*question), **session.state()}
 
     return await _service(request).engine.call(ask)
 
@@ -187,12 +151,18 @@ async def answer(request: Request) -> dict[str, Any]:
     """Save an answer; it is on disk when this returns."""
     session = _session(request)
     form, _ = await read(request, AnswerForm)
-    return await _service(request).engine.call(lambda: session.take(form))
+    boxes = [(named.box, named.phrase) for named in form.boxes]
+
+    def save() -> dict[str, Any]:
+        session.take(form.name, form.captions, boxes)
+        return session.state()
+
+    return await _service(request).engine.call(save)
 
 
 @router.post("/train")
 async def train(request: Request) -> dict[str, Any]:
     """Train on the answers so far, in the background."""
     session = _session(request)
-    await run_in_threadpool(session.training.start)
+    await run_in_threadpool(session.start_training)
     return await run_in_threadpool(session.state)

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.text.nouns import DETERMINERS, FUNCTION_WORDS
 
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
@@ -137,7 +136,6 @@ class Vocabulary:
         return word in self._token_ids
 
     @classmethod
-    @renamed_argument(least="min_count")
     def build(cls, sentences: Iterable[str], min_count: int = 5) -> Vocabulary:
         """The words that occur at least ``min_count`` times.
 
@@ -228,6 +226,3 @@ def pad_token_ids(
     token_ids = np.full(mask.shape, PAD, dtype=np.int64)
     token_ids[mask] = [token_id for sentence in sentences for token_id in sentence]
     return token_ids, mask
-
-
-__getattr__ = renamed_names(__name__, {"pad_words": "pad_token_ids"})

@@ -123,7 +123,9 @@ class AlignTerms:
         processes: Processes = ALONE,
     ) -> None:
         """Hold the features and the word numbers of each photo's sentences."""
-        self.aligner, self.features, self.config = aligner, features, config
+        self.aligner = aligner
+        self.features = features
+        self.config = config
         self.processes = processes
         self.sentences = list(sentences)
         if config.shuffle:

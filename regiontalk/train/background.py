@@ -67,12 +67,10 @@ class BackgroundTraining:
             start: the model that goes on learning.
             threads: of the processor; None takes all.
         """
-        self.answers, self.out, self.start_model, self.threads = (
-            answers,
-            out,
-            start,
-            threads,
-        )
+        self.answers = answers
+        self.out = out
+        self.start_model = start
+        self.threads = threads
         self._process: subprocess.Popen[bytes] | None = None
         self._round = 0
 

@@ -20,7 +20,12 @@ import numpy as np
 
 from regiontalk.files import write_data
 from regiontalk.records import Example
-from regiontalk.train.checkpoint import differing_settings, set_aside, written_settings
+from regiontalk.train.checkpoint import (
+    Checkpoint,
+    differing_settings,
+    set_aside,
+    written_settings,
+)
 from regiontalk.train.loop import Log
 
 MANIFEST = "data.json"
@@ -153,21 +158,19 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name if number == 1 else plural}"
 
 
-def restart_changed(
-    folder: Path, settings: str, usual: str, manifest: Manifest, log: Log
-) -> None:
+def restart_changed(checkpoint: Checkpoint, manifest: Manifest, log: Log) -> None:
     """Start a stage again where its data changed and nothing else did.
 
     Keeps the manifest of its data.
 
     Args:
-        folder: of the stage.
-        settings: what shapes the stage now, as JSON.
-        usual: the defaults of that.
+        checkpoint: of the stage, with what shapes it now.
         manifest: of the data now.
         log: takes the line that names what changed.
     """
+    folder, settings = checkpoint.folder, checkpoint.settings
     path, written = folder / MANIFEST, written_settings(folder)
+    usual = checkpoint.usual.get("settings", "")
     differing = {name for name, _, _ in differing_settings(written, settings, usual)}
     if differing & DATA_KEYS and differing <= DATA_KEYS | FOLLOWING:
         before = _read_manifest(path)

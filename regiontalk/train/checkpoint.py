@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,41 @@ _HASHES = {
 }
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a stage is kept, and what makes it one of this run.
+
+    Attributes:
+        folder: of the stage.
+        config: how the stage is optimised.
+        settings: all else that shapes the stage, as JSON.
+        usual: defaults of ``config`` and of ``settings`` under these names, as JSON of the same
+            form: what an older checkpoint does not name was at its default.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    settings: str = ""
+    usual: Mapping[str, str] = field(default_factory=dict)
+
+
 def save_checkpoint(
-    folder: Path,
+    checkpoint: Checkpoint,
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     step: int,
-    config: Mapping[str, Any],
-    settings: str = "",
 ) -> None:
     """Write all that `load_checkpoint` needs to go on exactly.
 
     The old file stays until the new one is whole.
 
     Args:
-        folder: where the checkpoint stands.
+        checkpoint: where it stands, and the settings that are written with it.
         module: its weights and statistics are kept.
         optimiser: its moments are kept.
         step: steps done.
-        config: how the stage is optimised.
-        settings: all else that shapes the stage, as JSON.
     """
+    folder = checkpoint.folder
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"model.{key}": value.contiguous() for key, value in module.state_dict().items()
@@ -59,41 +75,41 @@ def save_checkpoint(
             f"optimiser.{number}.{key}": torch.as_tensor(value).contiguous()
             for key, value in entry.items()
         }
-    metadata = {"step": str(step), "config": json.dumps(config), "settings": settings}
+    metadata = {"step": str(step), **_wanted(checkpoint)}
     atomic_write(
         folder / _NAME, lambda path: save_file(tensors, path, metadata=metadata)
     )
 
 
+def _wanted(checkpoint: Checkpoint) -> dict[str, str]:
+    """The settings of a run as its file has them."""
+    return {
+        "config": json.dumps(checkpoint.config),
+        "settings": checkpoint.settings,
+    }
+
+
 def load_checkpoint(
-    folder: Path,
+    checkpoint: Checkpoint,
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    config: Mapping[str, Any],
-    settings: str = "",
-    usual: Mapping[str, str] | None = None,
+    optimiser: torch.optim.Optimizer | None = None,
 ) -> int:
-    """Restore module and optimiser; the number of steps already done, 0 without a checkpoint.
+    """Restore module and optimiser; the number of steps already done, 0 without a file.
 
     Args:
-        folder: where the checkpoint stands.
+        checkpoint: where it stands, and the settings that it must not contradict.
         module: takes the weights and statistics.
-        optimiser: takes the moments.
-        config: how the stage is optimised.
-        settings: all else that shapes the stage, as JSON.
-        usual: defaults of ``config`` and of ``settings`` under these names, as JSON of the same
-            form: what an older checkpoint does not name was at its default.
+        optimiser: takes the moments; None where the module is not trained on.
 
     Raises:
         ValueError: the checkpoint was written with other settings, or is damaged.
     """
-    path = folder / _NAME
+    path = checkpoint.folder / _NAME
     if not path.exists():
         return 0
     discard_unfinished(path)
     metadata, tensors = _read(path)
-    wanted = {"config": json.dumps(config), "settings": settings}
-    _refuse_other_settings(path, metadata, wanted, usual or {})
+    _refuse_other_settings(path, metadata, _wanted(checkpoint), checkpoint.usual)
     try:
         module.load_state_dict(_under("model.", tensors))
     except RuntimeError as error:
@@ -101,13 +117,21 @@ def load_checkpoint(
         raise ValueError(
             f"{path}: expected the weights of this model; {first}; delete it to start again"
         ) from error
+    if optimiser is not None:
+        _load_moments(optimiser, _under("optimiser.", tensors))
+    return int(metadata["step"])
+
+
+def _load_moments(
+    optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimiser the state that was saved, under "number.name"."""
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _under("optimiser.", tensors).items():
+    for key, value in tensors.items():
         number, name = key.split(".", 1)
         state.setdefault(int(number), {})[name] = value
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
-    return int(metadata["step"])
 
 
 def _refuse_other_settings(

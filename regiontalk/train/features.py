@@ -218,13 +218,13 @@ class _Views:
         changes: AugmentConfig,
     ) -> None:
         """Take the arguments of `freeze_features`; ``photos`` is the length of the data set."""
-        self.extractor, self.photos, self.store = extractor, photos, store
-        self.regions, self.has_maps, self.taught, self.changes = (
-            regions,
-            maps,
-            taught,
-            changes,
-        )
+        self.extractor = extractor
+        self.photos = photos
+        self.store = store
+        self.regions = regions
+        self.has_maps = maps
+        self.taught = taught
+        self.changes = changes
         self.taught_count = max(map(len, taught), default=0)
         self.device = next(extractor.parameters()).device
 

@@ -183,9 +183,14 @@ class GenerateTerms:
             processes: those that share a batch.
         """
         self.processes = processes
-        self.model, self.features, self.config = model, features, config
-        self.sentences, self.pairs, self.phrases = sentences, pairs, phrases
-        self.names, self.unseen = names, unseen
+        self.model = model
+        self.features = features
+        self.config = config
+        self.sentences = sentences
+        self.pairs = pairs
+        self.phrases = phrases
+        self.names = names
+        self.unseen = unseen
         self._none: list[list[BoxText]] = [[] for _ in sentences]
         self.usable = [
             row for row, texts in enumerate(sentences) if texts or self.box_texts(row)

@@ -83,7 +83,9 @@ class Inputs:
             ValueError: there is no data, no photo of it has words (or features), or torch cannot
                 compute on the device.
         """
-        self.out, self.log, self.processes = out, log, processes
+        self.out = out
+        self.log = log
+        self.processes = processes
         self.device = resolve_device(processes.device(device))
         folders = [data] if isinstance(data, Path) else list(data)
         if examples is None:
@@ -93,7 +95,9 @@ class Inputs:
             self.examples = name_boxes(
                 self.examples, path, recipe.sources.min_score, log
             )
-        self.dev, self.base, self.memory = list(dev), base, memory
+        self.dev = list(dev)
+        self.base = base
+        self.memory = memory
         self.unseen = _read_unseen(sentences, log)
         self.given = None if given is None else self._take_given(given, recipe)
         _refuse_silence(folders, self.examples)

@@ -163,12 +163,10 @@ class JointTerms:
         processes: Processes = ALONE,
     ) -> None:
         """Hold the data set in memory: pictures, word numbers and boxes in network pixels."""
-        self.model, self.store, self.config, self.changes = (
-            model,
-            store,
-            config,
-            changes,
-        )
+        self.model = model
+        self.store = store
+        self.config = config
+        self.changes = changes
         self.processes = processes
         vocabulary = model.vocabulary
         self.sentences = sentence_numbers(examples, vocabulary)

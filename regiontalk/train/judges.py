@@ -61,11 +61,10 @@ def recall_at_one(scores: Tensor, owner: Tensor) -> float:
     >>> recall_at_one(torch.tensor([[2.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1]))
     0.25
     """
-    to_sentence = (
-        owner[scores.argmax(1)] == torch.arange(len(scores), device=owner.device)
-    ).float()
-    to_photo = (scores.argmax(0) == owner).float()
-    return float((to_sentence.mean() + to_photo.mean()) / 2)
+    photos = torch.arange(len(scores), device=owner.device)
+    to_sentence = (owner[scores.argmax(1)] == photos).float().mean()
+    to_photo = (scores.argmax(0) == owner).float().mean()
+    return float((to_sentence + to_photo) / 2)
 
 
 def generate_judge(

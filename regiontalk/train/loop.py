@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validat
 from torch import Tensor, nn
 
 from regiontalk.deprecation import renamed_keys
-from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint
+from regiontalk.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from regiontalk.train.processes import ALONE, Processes
 from regiontalk.train.watch import Watch
 
@@ -121,6 +121,20 @@ class OptimiserConfig(BaseModel):
         """The settings as checkpoints hold them, under names that never change."""
         return self.model_dump(by_alias=True)
 
+    def checkpoint(
+        self, folder: Path, settings: str = "", usual: str = ""
+    ) -> Checkpoint:
+        """Where a stage that is optimised like this is kept.
+
+        Args:
+            folder: of the stage.
+            settings: all else that shapes the stage, as JSON.
+            usual: the defaults of that, in the same form.
+        """
+        default_config = json.dumps(OptimiserConfig().fingerprint())
+        defaults = {"config": default_config, "settings": usual}
+        return Checkpoint(folder, self.fingerprint(), settings, defaults)
+
     def step_seed(self, step: int) -> int:
         """The seed of everything random in one step.
 
@@ -183,10 +197,8 @@ def train(
     terms: Terms,
     config: OptimiserConfig,
     *,
-    folder: Path,
+    checkpoint: Checkpoint,
     log: Log,
-    settings: str = "",
-    usual: str = "",
     after: Callable[[int], None] = lambda step: None,
     watch: Watch | None = None,
     rest: MoreTerms = no_more,
@@ -194,18 +206,14 @@ def train(
 ) -> None:
     """Optimise ``module`` until ``config.steps``.
 
-    It goes on from the checkpoint in ``folder`` if there is one.
+    It goes on from the checkpoint if there is one.
 
     Args:
         module: what is trained.
         terms: named loss terms of a step, to be added; none where its batch has nothing to teach.
         config: optimiser settings.
-        folder: where the checkpoint stands.
+        checkpoint: where it is kept; one of other settings is refused.
         log: takes one line of progress.
-        settings: all else that shapes the stage, as JSON; a checkpoint that contradicts it is
-            refused.
-        usual: the defaults of that, in the same form, for checkpoints that do not name every
-            setting.
         after: called with the number of steps done after every step, for measuring on dev.
         watch: judges on dev, keeps the best weights, which ``module`` then has at the
             end, and stops early; for a process alone.
@@ -219,10 +227,7 @@ def train(
     """
     optimiser = make_optimiser(module, config)
     largest_rates = [group["lr"] for group in optimiser.param_groups]
-    begin, last = (
-        _resume(module, optimiser, config, folder, settings, usual),
-        config.last,
-    )
+    begin, last = load_checkpoint(checkpoint, module, optimiser), config.last
     pace = _Pace(begin, config, log)
     processes.copy_main(module)
     for step in _steps(begin, last, watch):
@@ -238,9 +243,7 @@ def train(
             if watch is None:
                 pace.tell(done)
             if processes.is_main:
-                save_checkpoint(
-                    folder, module, optimiser, done, config.fingerprint(), settings
-                )
+                save_checkpoint(checkpoint, module, optimiser, done)
         after(done)
     processes.wait()  # until the last checkpoint stands
     if watch is not None:
@@ -325,7 +328,9 @@ class _Pace:
     """
 
     def __init__(self, begin: int, config: OptimiserConfig, log: Log) -> None:
-        self._begin, self._config, self._log = begin, config, log
+        self._begin = begin
+        self._config = config
+        self._log = log
         self._sums: dict[str, float] = {}
         self._started = time.perf_counter()
 
@@ -343,41 +348,6 @@ class _Pace:
         )
         self._log(f"step {done}/{self._config.last} {text} | {seconds:.2f} s a step")
         self._sums = {}
-
-
-def recall(
-    module: nn.Module,
-    config: OptimiserConfig,
-    *,
-    folder: Path,
-    settings: str = "",
-    usual: str = "",
-) -> int:
-    """Only load what `train` has left in a folder.
-
-    The number of steps done, 0 where there is nothing.
-    """
-    return _resume(
-        module, make_optimiser(module, config), config, folder, settings, usual
-    )
-
-
-def _resume(
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    config: OptimiserConfig,
-    folder: Path,
-    settings: str,
-    usual: str,
-) -> int:
-    """The step to go on from, the checkpoint in ``folder`` loaded."""
-    defaults = {
-        "config": json.dumps(OptimiserConfig().fingerprint()),
-        "settings": usual,
-    }
-    return load_checkpoint(
-        folder, module, optimiser, config.fingerprint(), settings, defaults
-    )
 
 
 def _refuse_infinite(values: Mapping[str, float], step: int) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from regiontalk.datasets.splits import read_split
 from regiontalk.deprecation import renamed_keys
-from regiontalk.files import atomic_write
+from regiontalk.files import write_text
 from regiontalk.generate.model import caption_loss
 from regiontalk.images.open import ImageError, open_image
 from regiontalk.model.region_model import resolve_device
@@ -32,8 +32,8 @@ from regiontalk.objects.captioner import (
     ObjectSpeaker,
     describe,
 )
-from regiontalk.objects.detectors import Detection, Detector
 from regiontalk.records import Example
+from regiontalk.regions.detectors import Detection, Detector
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.card import objects_card
 from regiontalk.train.changes import data_manifest, photo_hash, restart_changed
@@ -104,8 +104,10 @@ class ObjectsTerms:
         recipe: ObjectsRecipe,
     ) -> None:
         """Take what was found in every photo, and its sentences as word numbers."""
-        self.model, self.recipe = model, recipe
-        self.descriptions, self.sentences = descriptions, sentences
+        self.model = model
+        self.recipe = recipe
+        self.descriptions = descriptions
+        self.sentences = sentences
         self.usable = [row for row, texts in enumerate(sentences) if texts]
 
     def __call__(self, step: int) -> Mapping[str, Tensor]:
@@ -177,18 +179,10 @@ def train_objects(
     model = _first_model(config, vocabulary, recipe.seed).to(torch_device).train()
     sentences = sentence_numbers(examples, vocabulary)
     settings, usual = _settings(recipe, descriptions, sentences)
-    folder = out / "objects"
-    restart_changed(folder, settings, usual, data_manifest(examples), log)
+    checkpoint = recipe.optimiser.checkpoint(out / "objects", settings, usual)
+    restart_changed(checkpoint, data_manifest(examples), log)
     terms = ObjectsTerms(model, descriptions, sentences, recipe)
-    train(
-        model,
-        terms,
-        recipe.optimiser,
-        folder=folder,
-        log=log,
-        settings=settings,
-        usual=usual,
-    )
+    train(model, terms, recipe.optimiser, checkpoint=checkpoint, log=log)
     card = objects_card(config, data=data.name, photos=len(examples), source=source)
     model.save_pretrained(out / "model", card)
     return out / "model"
@@ -329,9 +323,7 @@ def _write_found(
         json.dumps({"detector": source}),
         *(json.dumps(row) for row in known.values()),
     ]
-    atomic_write(
-        path, lambda fresh: fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    )
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _read_found(path: Path, source: str) -> dict[str, dict[str, Any]]:

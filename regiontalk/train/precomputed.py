@@ -78,7 +78,9 @@ class GivenFeatures:
             regions=config.regions,
         )
         self.freeze = cache(self._freeze)
-        self._source, self._path, self._log = source, path, log
+        self._source = source
+        self._path = path
+        self._log = log
 
     def _freeze(self, preprocessing: Preprocessing) -> FrozenFeatures:
         """The features of all photos, or what an earlier run has copied.

@@ -167,7 +167,8 @@ class LaunchedProcesses(Processes):
     def __init__(self, state: PartialState) -> None:
         """Take the processes as Accelerate has brought them together."""
         self.state = state
-        self.count, self.rank = state.num_processes, state.process_index
+        self.count = state.num_processes
+        self.rank = state.process_index
 
     def device(self, name: str) -> str | torch.device:
         """The accelerator of its own that Accelerate gave this process, or the processor."""

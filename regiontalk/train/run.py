@@ -15,36 +15,21 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NamedTuple
+
+from torch import nn
 
 from regiontalk.model.region_model import RegionModel
 from regiontalk.model.weights import fingerprint
 from regiontalk.runtime.export import export_runtime, why_not
 from regiontalk.train.build import build_model
 from regiontalk.train.changes import data_manifest, restart_changed
-from regiontalk.train.checkpoint import steps_done
+from regiontalk.train.checkpoint import Checkpoint, load_checkpoint, steps_done
 from regiontalk.train.inputs import Inputs
-from regiontalk.train.loop import Log, recall, train
+from regiontalk.train.loop import Log, train
 from regiontalk.train.recipe import stages_of
 from regiontalk.train.stages import LOG_NAME as LOG_NAME
 from regiontalk.train.stages import Stage, make_stage
 from regiontalk.train.watch import restore_best
-
-
-class Checkpoint(NamedTuple):
-    """Where a round of a stage is kept, and what makes it one of this run.
-
-    Attributes:
-        number: of the round; 0 is the stage itself, the others are its EM rounds.
-        folder: of the round.
-        settings: all that shapes the stage beside its optimiser, as JSON.
-        usual: the defaults of that, as JSON.
-    """
-
-    number: int
-    folder: Path
-    settings: str
-    usual: str
 
 
 class Run(Inputs):
@@ -82,16 +67,14 @@ class Run(Inputs):
             return
         if stage.rounds:
             self.log(f"stage {name}: {stage.config.optimiser.steps} steps")
-        for checkpoint in self._checkpoints(stage, model):
-            if checkpoint.number:
-                self.log(
-                    f"stage {name}: EM round {checkpoint.number} of {stage.rounds - 1}"
-                )
+        for number, checkpoint in enumerate(self._checkpoints(stage, model)):
+            if number:
+                self.log(f"stage {name}: EM round {number} of {stage.rounds - 1}")
             self._restart_changed(checkpoint)
             if steps_done(checkpoint.folder) >= stage.config.optimiser.last:
-                self._load(stage, model, checkpoint)
+                load_round(checkpoint, stage.made_ready(model))
             else:
-                self._train(stage, model, checkpoint)
+                self._train(stage, model, number, checkpoint)
         stage.finish(model)
 
     def recall(self, name: str, model: RegionModel) -> None:
@@ -101,7 +84,7 @@ class Run(Inputs):
         for checkpoint in self._checkpoints(stage, model):
             if not steps_done(checkpoint.folder):
                 break
-            steps = self._load(stage, model, checkpoint)
+            steps = load_round(checkpoint, stage.made_ready(model))
             if steps < last:
                 break
         if steps:
@@ -118,7 +101,7 @@ class Run(Inputs):
         return json.dumps(make_stage(name, self).fingerprint(model))
 
     def _checkpoints(self, stage: Stage, model: RegionModel) -> Iterator[Checkpoint]:
-        """The checkpoint of each round.
+        """The checkpoint of each round: of the stage itself, then of its EM rounds.
 
         A round's is known once the round before has been trained or loaded.
         """
@@ -126,58 +109,44 @@ class Run(Inputs):
             return
         stage.begin(model)
         settings, usual = stage.fingerprint(model), json.dumps(stage.defaults())
-        yield Checkpoint(0, self.out / stage.name, json.dumps(settings), usual)
+        keep = stage.config.optimiser.checkpoint
+        yield keep(self.out / stage.name, json.dumps(settings), usual)
         for number in range(1, stage.rounds):
             before = fingerprint(stage.learns(model))
             text = json.dumps(settings | {"round": number, "before": before})
-            yield Checkpoint(
-                number, self.out / f"{stage.name}_{number + 1}", text, usual
-            )
+            yield keep(self.out / f"{stage.name}_{number + 1}", text, usual)
 
     def _restart_changed(self, checkpoint: Checkpoint) -> None:
         """Set the checkpoint of a round aside where its data have changed."""
         if self.processes.is_main:
-            folder, settings, usual = (
-                checkpoint.folder,
-                checkpoint.settings,
-                checkpoint.usual,
-            )
-            restart_changed(
-                folder, settings, usual, data_manifest(self.examples), self.log
-            )
+            restart_changed(checkpoint, data_manifest(self.examples), self.log)
         self.processes.wait()
 
-    def _train(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> None:
+    def _train(
+        self, stage: Stage, model: RegionModel, number: int, checkpoint: Checkpoint
+    ) -> None:
         """Train a round from its beginning or its checkpoint to its end."""
-        lesson = stage.lesson(model, checkpoint.number)
+        lesson = stage.lesson(model, number)
         train(
             stage.made_ready(model),
             lesson.terms,
             stage.config.optimiser,
-            folder=checkpoint.folder,
+            checkpoint=checkpoint,
             log=self.log,
-            settings=checkpoint.settings,
-            usual=checkpoint.usual,
             watch=lesson.watch,
             rest=lesson.rest,
             processes=self.processes,
         )
 
-    def _load(self, stage: Stage, model: RegionModel, checkpoint: Checkpoint) -> int:
-        """Load the checkpoint of a round; its steps.
 
-        Without the photos and features that it learnt from.
-        """
-        module = stage.made_ready(model)
-        steps = recall(
-            module,
-            stage.config.optimiser,
-            folder=checkpoint.folder,
-            settings=checkpoint.settings,
-            usual=checkpoint.usual,
-        )
-        restore_best(checkpoint.folder, module)
-        return steps
+def load_round(checkpoint: Checkpoint, module: nn.Module) -> int:
+    """Load what a round has left, its best weights where it was judged; its steps.
+
+    Without the photos and features that it learnt from.
+    """
+    steps = load_checkpoint(checkpoint, module)
+    restore_best(checkpoint.folder, module)
+    return steps
 
 
 def run_recipe(

@@ -65,7 +65,8 @@ class Stage(ABC):
 
     def __init__(self, name: str, inputs: Inputs) -> None:
         """Take what the stage reads; nothing is computed yet."""
-        self.name, self.inputs = name, inputs
+        self.name = name
+        self.inputs = inputs
         self.config: Any = getattr(inputs.recipe, name)
 
     def why_left_out(self) -> str | None:

@@ -64,8 +64,11 @@ class Teacher:
             seed: of the order in which photos are looked at.
             log: takes a line for each photo that cannot be opened.
         """
-        self.captioner, self.answers, self.regions = captioner, answers, regions
-        self._in_order, self._log = in_order, log
+        self.captioner = captioner
+        self.answers = answers
+        self.regions = regions
+        self._in_order = in_order
+        self._log = log
         self._unseen = [photo for photo in photos if photo not in answers]
         random.Random(seed).shuffle(self._unseen)
         self._looked: dict[Path, Question] = {}

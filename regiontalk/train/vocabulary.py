@@ -82,9 +82,8 @@ def _fitting_min_count(counts: Counter[str], min_count: int, log: Log) -> int:
     total = counts.total()
 
     def covered(min_count: int) -> float:
-        return sum(count for count in counts.values() if count >= min_count) / max(
-            1, total
-        )
+        frequent = [count for count in counts.values() if count >= min_count]
+        return sum(frequent) / max(1, total)
 
     if min_count == 1 or covered(min_count) >= ENOUGH_COVERED:
         return min_count

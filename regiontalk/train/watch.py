@@ -17,7 +17,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from regiontalk.files import atomic_write
+from regiontalk.files import atomic_write, write_text
 from regiontalk.train.events import FOLDER as EVENTS
 from regiontalk.train.events import EventWriter
 
@@ -55,13 +55,21 @@ class Watch:
             log: takes a line for people.
             patience: judgements without a better one after which the stage is over.
         """
-        self.stage, self.judge_dev, self.figure = stage, judge, figure
-        self.epoch, self.folder, self.path, self.log = max(1, epoch), folder, path, log
+        self.stage = stage
+        self.judge_dev = judge
+        self.figure = figure
+        self.epoch = max(1, epoch)
+        self.folder = folder
+        self.path = path
+        self.log = log
         self.patience = patience
         self.rows: list[dict[str, Any]] = []
         self._sums: dict[str, float] = {}
-        self._steps, self._every, self._last = 0, self.epoch, 0
-        self._started, self._begin = 0.0, 0
+        self._steps = 0
+        self._every = self.epoch
+        self._last = 0
+        self._started = 0.0
+        self._begin = 0
         self._events: EventWriter | None = None
 
     @property
@@ -98,7 +106,9 @@ class Watch:
         write_rows(self.path, [*others, *self.rows])
         epochs = max(1, last // self.epoch)
         self._every = self.epoch * -(-epochs // JUDGEMENTS)
-        self._begin, self._last, self._started = begin, last, time.perf_counter()
+        self._begin = begin
+        self._last = last
+        self._started = time.perf_counter()
         self._events = EventWriter(
             self.path.parent / EVENTS / self.stage, self.rows, self.log
         )
@@ -139,7 +149,8 @@ class Watch:
         """The mean of each loss term since the judgement before."""
         steps = max(1, self._steps)
         losses = {name: round(total / steps, 4) for name, total in self._sums.items()}
-        self._sums, self._steps = {}, 0
+        self._sums = {}
+        self._steps = 0
         return losses
 
     def _seconds_left(self, done: int) -> int:
@@ -213,6 +224,4 @@ def write_rows(path: Path, rows: list[dict[str, Any]], append: bool = False) -> 
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     else:
-        atomic_write(
-            path, lambda temporary: temporary.write_text(text, encoding="utf-8")
-        )
+        write_text(path, text)

@@ -24,11 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from regiontalk.datasets.entities import plain_sentence
-from regiontalk.deprecation import renamed_argument
 from regiontalk.records import FloatArray
 from regiontalk.text.vocabulary import UNKNOWN, Vocabulary
-from regiontalk.text.word_vectors import fill_embedding, read_word_vectors, wanted_words
 from regiontalk.train.loop import Log
+from regiontalk.train.vector_files import (
+    fill_embedding,
+    read_word_vectors,
+    wanted_words,
+)
 
 Use = Literal["random", "trained", "fixed"]
 WINDOW = 5  # words on each side that count as near; the nearest counts most
@@ -71,7 +74,6 @@ def read_text(path: Path) -> Iterator[str]:
         ) from error
 
 
-@renamed_argument(least="min_count")
 def make_vectors(
     sentences: Sequence[str], size: int, min_count: int = 5
 ) -> tuple[list[str], FloatArray]:

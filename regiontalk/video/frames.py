@@ -19,8 +19,6 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from regiontalk.deprecation import renamed_argument, renamed_names
-
 SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
 )
@@ -108,9 +106,12 @@ class Video:
         """Take an open `cv2.VideoCapture` (`open_video` opens one)."""
         import cv2
 
-        self.name, self.live = name, live
-        self.complete, self.end = False, 0.0
-        self._capture, self._clock = capture, clock
+        self.name = name
+        self.live = live
+        self.complete = False
+        self.end = 0.0
+        self._capture = capture
+        self._clock = clock
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.size_wh = (width, height)
@@ -138,7 +139,6 @@ class Video:
             return None
         return self._stated / self._rate
 
-    @renamed_argument(most="max_seconds")
     def frames(
         self,
         every: float,
@@ -310,8 +310,3 @@ def _hint(source: str) -> str:
         "expected a video file, got something else or a file that is cut short; "
         "check it with a player"
     )
-
-
-__getattr__ = renamed_names(
-    __name__, {"Film": "Video", "is_film": "is_video", "open_film": "open_video"}
-)

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regiontalk.boxes import iou
-from regiontalk.deprecation import renamed_names
 from regiontalk.records import FORMAT, RegionCaption
 from regiontalk.text.nouns import content_stems
 
@@ -294,6 +293,3 @@ def _clock(seconds: float) -> str:
     minutes, seconds_left = divmod(whole_seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{seconds_left:02d}.{milliseconds:03d}"
-
-
-__getattr__ = renamed_names(__name__, {"Thing": "Track", "Joiner": "Tracker"})

@@ -18,8 +18,8 @@ from regiontalk.evaluate.names import (
     named_photo,
     read_class_words,
 )
-from regiontalk.objects.detectors import Detection, Reads
 from regiontalk.records import Example, Phrase
+from regiontalk.regions.detectors import Detection, Reads
 
 
 class FixedDetector:

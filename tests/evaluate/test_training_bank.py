@@ -17,8 +17,8 @@ from regiontalk.evaluate.training_bank import (
     read_snippets,
     read_training,
 )
-from regiontalk.export.snippets import photo_snippets
 from regiontalk.text.vocabulary import tokenize
+from regiontalk.train.snippets import photo_snippets
 
 
 def test_nearest_takes_the_first_of_equals() -> None:

@@ -21,7 +21,7 @@ from regiontalk.objects.captioner import (
     ObjectSpeaker,
     describe,
 )
-from regiontalk.objects.detectors import Detection
+from regiontalk.regions.detectors import Detection
 from regiontalk.text.vocabulary import START, Vocabulary
 
 PHOTO = Image.new("RGB", (90, 60))

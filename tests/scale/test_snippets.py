@@ -16,7 +16,6 @@ pytest.importorskip("ray", reason="needs regiontalk[scale]")
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
-from regiontalk.export.snippets import photo_snippets
 from regiontalk.records import Example
 from regiontalk.scale.job import content_hash, run_job
 from regiontalk.scale.output import Output
@@ -24,6 +23,7 @@ from regiontalk.scale.rows import decode, encode
 from regiontalk.scale.sentences import read_captioned, read_examples
 from regiontalk.scale.snippets import SnippetSettings, infer_snippets
 from regiontalk.scale.workers import Workers
+from regiontalk.train.snippets import photo_snippets
 
 
 @pytest.fixture(scope="module")

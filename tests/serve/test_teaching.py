@@ -10,9 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from regiontalk import RegionCaptioner
-from regiontalk.serve.teaching import PAGE, Session, create_teaching_app
+from regiontalk.serve.teaching import PAGE, create_teaching_app
 from regiontalk.train.answers import Answers
 from regiontalk.train.background import BackgroundTraining
+from regiontalk.train.session import Session
 from regiontalk.train.teaching import Teacher
 
 

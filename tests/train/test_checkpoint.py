@@ -11,7 +11,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from regiontalk.train.checkpoint import load_checkpoint, save_checkpoint, steps_done
+from regiontalk.train.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    steps_done,
+)
 from regiontalk.train.loop import OptimiserConfig, make_optimiser
 
 CONFIG = {"steps": 5}
@@ -34,9 +39,9 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)
     module, optimiser = parts(name)
     advance(module, optimiser)
-    save_checkpoint(tmp_path, module, optimiser, 3, CONFIG, THESE)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG, THESE), module, optimiser, 3)
     other, second = parts(name)
-    assert load_checkpoint(tmp_path, other, second, CONFIG, THESE) == 3
+    assert load_checkpoint(Checkpoint(tmp_path, CONFIG, THESE), other, second) == 3
     for key, value in module.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
     first_state, second_state = (
@@ -60,14 +65,14 @@ def test_round_trip(tmp_path: Path, name: str) -> None:
 
 
 def test_no_checkpoint_is_a_beginning(tmp_path: Path) -> None:
-    assert load_checkpoint(tmp_path / "none", *parts(), CONFIG) == 0
+    assert load_checkpoint(Checkpoint(tmp_path / "none", CONFIG), *parts()) == 0
 
 
 def test_the_file_is_replaced_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, optimiser = parts()
-    save_checkpoint(tmp_path, module, optimiser, 1, CONFIG)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG), module, optimiser, 1)
 
     def killed(tensors: Any, path: Path, metadata: Any) -> None:
         Path(path).write_bytes(b"half a fi")
@@ -75,12 +80,12 @@ def test_the_file_is_replaced_whole(
 
     monkeypatch.setattr("regiontalk.train.checkpoint.save_file", killed)
     with pytest.raises(KeyboardInterrupt):
-        save_checkpoint(tmp_path, module, optimiser, 2, CONFIG)
-    assert load_checkpoint(tmp_path, *parts(), CONFIG) == 1
+        save_checkpoint(Checkpoint(tmp_path, CONFIG), module, optimiser, 2)
+    assert load_checkpoint(Checkpoint(tmp_path, CONFIG), *parts()) == 1
 
 
 def test_nothing_is_pickled(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG, THESE), *parts(), 1)
     with safe_open(tmp_path / "checkpoint.safetensors", framework="pt") as file:
         assert file.metadata() == {
             "step": "1",
@@ -109,9 +114,9 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
 def test_other_settings_are_refused(
     tmp_path: Path, config: dict[str, int], settings: str, message: str
 ) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, THESE)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG, THESE), *parts(), 1)
     with pytest.raises(ValueError, match=message):
-        load_checkpoint(tmp_path, *parts(), config, settings)
+        load_checkpoint(Checkpoint(tmp_path, config, settings), *parts())
 
 
 @pytest.mark.parametrize(
@@ -129,8 +134,8 @@ def test_other_settings_are_refused(
 def test_settings_that_do_not_contradict(
     tmp_path: Path, written: str, wanted: str
 ) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG, written)
-    assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted) == 1
+    save_checkpoint(Checkpoint(tmp_path, CONFIG, written), *parts(), 1)
+    assert load_checkpoint(Checkpoint(tmp_path, CONFIG, wanted), *parts()) == 1
 
 
 USUAL = json.dumps(
@@ -169,31 +174,37 @@ USUAL = json.dumps(
 def test_what_an_older_checkpoint_does_not_name_was_at_its_default(
     tmp_path: Path, more: dict[str, Any], agrees: bool
 ) -> None:
-    save_checkpoint(
-        tmp_path, *parts(), 1, CONFIG, json.dumps({"batch": 3, "align": {"noise": 0.5}})
-    )
+    written = json.dumps({"batch": 3, "align": {"noise": 0.5}})
+    save_checkpoint(Checkpoint(tmp_path, CONFIG, written), *parts(), 1)
     wanted, usual = (
         json.dumps({"batch": 3} | more),
         {"config": json.dumps({"steps": 5, "stop": None}), "settings": USUAL},
     )
     if agrees:
-        assert load_checkpoint(tmp_path, *parts(), CONFIG, wanted, usual) == 1
+        assert (
+            load_checkpoint(Checkpoint(tmp_path, CONFIG, wanted, usual), *parts()) == 1
+        )
         return
     with pytest.raises(ValueError, match="other settings"):
-        load_checkpoint(tmp_path, *parts(), CONFIG, wanted, usual)
+        load_checkpoint(Checkpoint(tmp_path, CONFIG, wanted, usual), *parts())
 
 
 def test_the_same_of_the_optimiser(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG), *parts(), 1)
     usual = {"config": json.dumps({"steps": 1, "stop": None})}
-    assert load_checkpoint(tmp_path, *parts(), CONFIG | {"stop": None}, "", usual) == 1
+    assert (
+        load_checkpoint(
+            Checkpoint(tmp_path, CONFIG | {"stop": None}, "", usual), *parts()
+        )
+        == 1
+    )
     with pytest.raises(ValueError, match="other settings"):
-        load_checkpoint(tmp_path, *parts(), CONFIG | {"stop": 3}, "", usual)
+        load_checkpoint(Checkpoint(tmp_path, CONFIG | {"stop": 3}, "", usual), *parts())
 
 
 def test_steps_done(tmp_path: Path) -> None:
     assert steps_done(tmp_path) == 0
-    save_checkpoint(tmp_path, *parts(), 7, CONFIG)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG), *parts(), 7)
     assert steps_done(tmp_path) == 7
 
 
@@ -206,7 +217,7 @@ def test_steps_done(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG), *parts(), 1)
     path = tmp_path / "checkpoint.safetensors"
     content = path.read_bytes()
     path.write_bytes(
@@ -218,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> 
         ValueError,
         match=r"expected a checkpoint, got a damaged file .*; delete it to start again",
     ):
-        load_checkpoint(tmp_path, *parts(), CONFIG)
+        load_checkpoint(Checkpoint(tmp_path, CONFIG), *parts())
 
 
 @pytest.mark.parametrize(
@@ -235,9 +246,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, keep: float | None) -> 
 def test_another_models_checkpoint_is_refused(
     tmp_path: Path, other: nn.Module, message: str
 ) -> None:
-    save_checkpoint(tmp_path, *parts(), 1, CONFIG)
+    save_checkpoint(Checkpoint(tmp_path, CONFIG), *parts(), 1)
     optimiser = make_optimiser(other, OptimiserConfig())
     with pytest.raises(
         ValueError, match=f"expected the weights of this model; {message}"
     ):
-        load_checkpoint(tmp_path, other, optimiser, CONFIG)
+        load_checkpoint(Checkpoint(tmp_path, CONFIG), other, optimiser)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.text.word_vectors import write_word_vectors
 from regiontalk.train.recipe import Recipe, stages_of
 from regiontalk.train.run import Run, run_recipe
+from regiontalk.train.vector_files import write_word_vectors
 
 CONFIGS = Path(__file__).parents[2] / "regiontalk" / "recipes"
 SMALL = {

@@ -141,7 +141,7 @@ def test_one_step_by_hand(
         module,
         lambda step: {"loss": 10 * module.weight.sum()},
         config,
-        folder=tmp_path,
+        checkpoint=config.checkpoint(tmp_path),
         log=lambda line: None,
     )
     assert module.weight.item() == pytest.approx(moved, abs=1e-5)
@@ -155,7 +155,13 @@ def test_norm_clips_all_weights_together(tmp_path: Path) -> None:
         name="sgd", steps=1, learning_rate=1.0, warmup=0, grad_clip=1.0
     )
     terms = {"a": 3 * module.weight[0, 0], "b": 4 * module.weight[0, 1]}
-    train(module, lambda step: terms, config, folder=tmp_path, log=lambda line: None)
+    train(
+        module,
+        lambda step: terms,
+        config,
+        checkpoint=config.checkpoint(tmp_path),
+        log=lambda line: None,
+    )
     assert module.weight[0].tolist() == pytest.approx([-0.6, -0.8], abs=1e-5)
 
 
@@ -172,7 +178,13 @@ def test_a_slow_twin(tmp_path: Path) -> None:
     torch.manual_seed(1)
     module, twin = Part(), Part()
     twin.load_state_dict(module.state_dict())
-    train(module, squares(module), config, folder=tmp_path, log=lambda line: None)
+    train(
+        module,
+        squares(module),
+        config,
+        checkpoint=config.checkpoint(tmp_path),
+        log=lambda line: None,
+    )
     slow = torch.optim.AdamW(
         [
             {"params": [twin.backbone.weight], "weight_decay": 0.1},
@@ -214,10 +226,20 @@ def test_a_loss_that_is_not_finite_is_refused_and_the_checkpoint_stays(
         match=r"step 3: the loss is not finite \(near .*, odd (nan|inf)\); lower the "
         "learning_rate and start in",
     ):
-        train(module, terms, config, folder=tmp_path, log=lambda line: None)
+        train(
+            module,
+            terms,
+            config,
+            checkpoint=config.checkpoint(tmp_path),
+            log=lambda line: None,
+        )
     calls: list[int] = []
     train(
-        module, squares(module, calls), config, folder=tmp_path, log=lambda line: None
+        module,
+        squares(module, calls),
+        config,
+        checkpoint=config.checkpoint(tmp_path),
+        log=lambda line: None,
     )
     assert calls == [2, 3, 4, 5], "it goes on where the last checkpoint stands"
 
@@ -232,7 +254,7 @@ def test_a_step_with_nothing_to_learn_is_passed_over(tmp_path: Path) -> None:
         module,
         lambda step: good(step) if step else {},
         config,
-        folder=tmp_path,
+        checkpoint=config.checkpoint(tmp_path),
         log=lines.append,
     )
     assert lines[0].split(" |")[0].strip() == "step 1/2" and " near " in lines[1]
@@ -246,7 +268,14 @@ def test_lines_of_progress(tmp_path: Path) -> None:
     values = iter([1.0, 3.0, 5.0])
     config = OptimiserConfig(steps=3, checkpoint_every=2)
     terms = lambda step: {"part": 0 * module.weight.sum() + next(values)}  # noqa: E731
-    train(module, terms, config, folder=tmp_path, log=lines.append, after=done.append)
+    train(
+        module,
+        terms,
+        config,
+        checkpoint=config.checkpoint(tmp_path),
+        log=lines.append,
+        after=done.append,
+    )
     assert [line.split(" | ")[0] for line in lines] == [
         "step 2/3 part 2.000",
         "step 3/3 part 5.000",
@@ -280,11 +309,12 @@ def test_the_parts_of_a_batch_train_as_the_whole(tmp_path: Path) -> None:
         torch.manual_seed(0)
         module = Part()
         halves = (slice(0, 4), slice(4, 8)) if name == "parts" else (slice(0, 8),)
+        config = OptimiserConfig(steps=5, name="sgd", grad_clip=0.1)
         train(
             module,
             lambda step, module=module, halves=halves: terms_of(module, halves[0]),
-            OptimiserConfig(steps=5, name="sgd", grad_clip=0.1),
-            folder=tmp_path / name,
+            config,
+            checkpoint=config.checkpoint(tmp_path / name),
             log=lambda line: None,
             rest=lambda step, module=module, halves=halves: (
                 terms_of(module, rows) for rows in halves[1:]

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from regiontalk.cli.main import app
 from regiontalk.datasets.splits import read_split
 from regiontalk.datasets.toy import make_scenes, write_scenes
-from regiontalk.objects import detectors
+from regiontalk.objects import region_detector
 from regiontalk.objects.captioner import ObjectCaptioner, ObjectSpeaker, describe
-from regiontalk.objects.detectors import Detection
 from regiontalk.records import Example
+from regiontalk.regions.detectors import Detection
 from regiontalk.train.loop import train
 from regiontalk.train.objects import (
     ObjectsRecipe,
@@ -108,7 +108,8 @@ def test_it_learns_to_speak_of_what_is_there(tmp_path: Path) -> None:
     terms = ObjectsTerms(
         model, descriptions, sentence_numbers(examples, vocabulary), recipe
     )
-    train(model.train(), terms, recipe.optimiser, folder=tmp_path, log=print)
+    checkpoint = recipe.optimiser.checkpoint(tmp_path)
+    train(model.train(), terms, recipe.optimiser, checkpoint=checkpoint, log=print)
     captioner = ObjectCaptioner(model=model, detector=Oracle())
     assert [text for text, _ in captioner.write(descriptions)] == list(told)
 
@@ -184,7 +185,9 @@ def test_from_the_command_line(
     world: tuple[Path, Oracle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, oracle = world
-    monkeypatch.setattr(detectors, "find_detector", lambda text, device="cpu": oracle)
+    monkeypatch.setattr(
+        region_detector, "find_detector", lambda text, device="cpu": oracle
+    )
     config = tmp_path / "small.toml"
     generator = SMALL["objects"]["generator"]
     flat = {key: value for key, value in SMALL["objects"].items() if key != "generator"}

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from regiontalk.cli.main import app
 from regiontalk.text.vocabulary import UNKNOWN
-from regiontalk.text.word_vectors import read_word_vectors
 from regiontalk.train.recipe import stages_of
+from regiontalk.train.vector_files import read_word_vectors
 from regiontalk.train.word_vectors import (
     association,
     make_vectors,

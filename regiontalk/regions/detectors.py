@@ -1,9 +1,7 @@
-"""Who says what is in a photo: detectors with class names, or our captions.
+"""Networks that name what is in a photo, each behind one `detect`.
 
-Both stand behind one `detect`. YOLOX runs on onnxruntime, torchvision's detectors on
-torch; both know the 80 things of COCO. What they find goes to
-`regiontalk.objects.captioner`, which makes a sentence of it. (`regions.sources` uses
-detectors for their boxes alone.)
+YOLOX runs on onnxruntime, torchvision's detectors on torch; both know the 80 things of
+COCO. (`regions.sources` uses detectors for their boxes alone.)
 """
 
 from __future__ import annotations
@@ -18,18 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regiontalk import boxes as box_ops
-from regiontalk.captioner import RegionCaptioner
-from regiontalk.deprecation import renamed_argument, renamed_names
 from regiontalk.records import FloatArray, checked_boxes
 from regiontalk.regions.sources import ARCHITECTURES, detector_network
 
-KINDS = (
-    "yolox:FILE.onnx",
-    "torchvision",
-    "torchvision:WEIGHTS.safetensors",
-    "regions",
-    "regions:MODEL",
-)
 Reads = Literal["labels", "captions"]
 
 _GREY = 114  # what fills the square beside a letterboxed photo, as YOLOX was trained
@@ -70,7 +59,6 @@ class YoloxDetector:
 
     reads: Reads = "labels"
 
-    @renamed_argument(threshold="min_score", overlap="nms_iou")
     def __init__(
         self,
         session: Any,
@@ -103,10 +91,10 @@ class YoloxDetector:
         self._input = first_input.name
         self._size = int(shape[2])
         self._names = tuple(names)
-        self._min_score, self._nms_iou = min_score, nms_iou
+        self._min_score = min_score
+        self._nms_iou = nms_iou
 
     @classmethod
-    @renamed_argument(threshold="min_score")
     def load(cls, path: Path, min_score: float = 0.35) -> YoloxDetector:
         """A network of COCO's 80 classes from a file.
 
@@ -220,7 +208,6 @@ class TorchvisionDetector:
 
     reads: Reads = "labels"
 
-    @renamed_argument(threshold="min_score")
     def __init__(
         self, network: Any, names: Sequence[str], min_score: float = 0.5
     ) -> None:
@@ -275,57 +262,6 @@ class TorchvisionDetector:
         )
 
 
-class RegionDetector:
-    """Our own region captions: what `RegionCaptioner` is sure enough to say, each wording once."""
-
-    reads: Reads = "captions"
-
-    def __init__(self, captioner: RegionCaptioner, regions: int = 10) -> None:
-        """Take a captioner and how many of a photo's regions it describes."""
-        self._captioner, self._regions = captioner, regions
-
-    def detect(self, image: Image.Image) -> list[Detection]:
-        """The captioned regions of a photo; the whole photo is none of them."""
-        result = self._captioner.caption(image, regions=self._regions)
-        captioned = [region for region in result.regions if region.text]
-        captioned.sort(key=lambda region: -region.confidence)
-        surest = {
-            region.text: region for region in reversed(captioned)
-        }  # of each wording
-        return [
-            Detection(str(region.text), region.box, region.confidence)
-            for region in captioned
-            if region in surest.values()
-        ]
-
-
-def find_detector(text: str, device: str = "cpu") -> Detector:
-    """The detector that one word of the command line means.
-
-    Raises:
-        ValueError: no such detector; lists what there is.
-        OSError: its file is not there, or its weights cannot be downloaded.
-    """
-    kind, _, argument = text.partition(":")
-    if kind == "yolox" and argument:
-        return YoloxDetector.load(Path(argument))
-    if kind == "torchvision":
-        if argument:
-            return TorchvisionDetector.load(Path(argument), device)
-        try:
-            return TorchvisionDetector.load(device=device)
-        except OSError as error:
-            raise OSError(
-                f"detector: torchvision's published weights cannot be downloaded ({error}); "
-                "name a local file with torchvision:WEIGHTS.safetensors"
-            ) from error
-    if kind == "regions":
-        return RegionDetector(
-            RegionCaptioner.from_pretrained(argument or "mini", device=device)
-        )
-    raise ValueError(f"detector: expected one of {', '.join(KINDS)}, got {text!r}")
-
-
 def coco_names() -> list[str]:
     """The 80 classes of COCO in their order.
 
@@ -367,6 +303,3 @@ def _detections(
         )
         for row in rows.tolist()
     ]
-
-
-__getattr__ = renamed_names(__name__, {"Thing": "Detection"})

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from regiontalk.dedupe import SAME, merged
 from regiontalk.records import RegionCaption
+from regiontalk.regions.dedupe import SAME, merged
 from regiontalk.text.nouns import kind_of
 
 LEFT, INSIDE, HALF, RIGHT = (

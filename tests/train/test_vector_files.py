@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from regiontalk.text.vocabulary import Vocabulary
-from regiontalk.text.word_vectors import (
+from regiontalk.train.vector_files import (
     WordVectors,
     fill_embedding,
     read_word_vectors,

@@ -1,4 +1,4 @@
-"""Write pictures whole."""
+"""Results as picture files, which appear whole or not at all."""
 
 from __future__ import annotations
 

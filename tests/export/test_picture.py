@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from regiontalk.images.save import save_picture
+from regiontalk.export.picture import save_picture
 
 
 @pytest.mark.parametrize(

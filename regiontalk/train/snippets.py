@@ -1,8 +1,8 @@
-"""Pairs of a whole data set on disk.
+"""Pairs of a whole data set on disk: what the second stage of [1] learns from.
 
-JSON Lines that other tools can read, and a picture to look at. A line is ``{"photo":
-id, "caption": 0, "first": 3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score":
-0.21}``; the box is in pixels of the stored photo, and the whole photo is a legal box.
+JSON Lines that other tools can read. A line is ``{"photo": id, "caption": 0, "first":
+3, "text": "a red shirt", "box": [x1, y1, x2, y2], "score": 0.21}``; the box is in pixels
+of the stored photo, and the whole photo is a legal box.
 """
 
 from __future__ import annotations
@@ -14,17 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from regiontalk.align.pairs import Pair
-from regiontalk.captioner import ALIGN_REGIONS, RegionCaptioner
-from regiontalk.drawing.draw import contact_sheet, draw
-from regiontalk.files import atomic_write, cannot_write, locked
-from regiontalk.images.open import ImageError, Photo, open_photo
-from regiontalk.records import Example, ImageResult, PhraseMatch
-from regiontalk.text.vocabulary import tokenize
+from regiontalk.captioner import RegionCaptioner
+from regiontalk.files import cannot_write, locked, write_text
+from regiontalk.images.open import ImageError
+from regiontalk.records import Example
 
 Row = dict[str, Any]
 _DONE = '{"done"'  # begins the line that ends a photo
@@ -91,9 +84,7 @@ def _write_locked(
     except OSError as error:
         raise cannot_write(partial, error) from error
     rows = _ordered_rows(_resume(partial, head), examples)
-    atomic_write(
-        path, lambda temporary: temporary.write_text("".join(rows), encoding="utf-8")
-    )
+    write_text(path, "".join(rows))
     partial.unlink()
     return len(rows), broken
 
@@ -105,10 +96,7 @@ def _keep_current(partial: Path, head: str, contents: Mapping[str, str]) -> set[
         for block in _resume(partial, head)
         if contents.get(block.name) == block.content
     }
-    text = head + "".join(current_lines.values())
-    atomic_write(
-        partial, lambda temporary: temporary.write_text(text, encoding="utf-8")
-    )
+    write_text(partial, head + "".join(current_lines.values()))
     return set(current_lines)
 
 
@@ -205,107 +193,5 @@ def photo_snippets(
     captioner: RegionCaptioner, example: Example, beta: float | None = None
 ) -> list[Row]:
     """The pairs of one photo as plain values, boxes in pixels of the stored photo."""
-    photo = open_photo(
-        example.photo,
-        max_pixels=captioner.max_pixels,
-        at_least=captioner.preprocessing.size,
-    )
-    return snippet_rows(captioner, photo, example.captions, example.id, beta)
-
-
-def snippet_rows(
-    captioner: RegionCaptioner,
-    photo: Photo,
-    captions: Sequence[str],
-    name: str,
-    beta: float | None = None,
-) -> list[Row]:
-    """The pairs of an opened photo and its sentences, as `photo_snippets`.
-
-    Args:
-        captioner: a model ready for use.
-        photo: opened no smaller than the network needs.
-        captions: the raw sentences.
-        name: of the photo in the rows.
-        beta: smoothing of eq. 12; None takes the model's own.
-    """
-    predictor, preprocessing = captioner.predictor, captioner.preprocessing
-    features = captioner.encode([photo])
-    boxes, objectness = predictor.propose(features, ALIGN_REGIONS)
-    region_features = predictor.region_features(features, boxes)
-    tokens = [tokenize(caption) for caption in captions]
-    sentences = [captioner.vocabulary.encode(words) for words in tokens]
-    (pairs,) = predictor.infer_pairs(region_features, objectness, [sentences], beta)
-    photo_boxes = (
-        preprocessing.to_original(boxes[0], photo.size_wh).astype(np.float64).round(1)
-    )
-    return [_row(name, pair, tokens[pair.caption], photo_boxes) for pair in pairs]
-
-
-def _row(
-    photo: str, pair: Pair, tokens: Sequence[str], boxes_xyxy: NDArray[np.float64]
-) -> Row:
-    """One pair as plain values.
-
-    Args:
-        photo: its name.
-        pair: a region and words.
-        tokens: of the sentence that the words are from.
-        boxes_xyxy: (N, 4) of the regions, in pixels of the stored photo.
-    """
-    words = tokens[pair.first : pair.first + len(pair.words)]
-    return {
-        "photo": photo,
-        "caption": pair.caption,
-        "first": pair.first,
-        "text": " ".join(words),
-        "box": boxes_xyxy[pair.region].tolist(),
-        "score": round(pair.score, 4),
-    }
-
-
-def draw_sheet(
-    captioner: RegionCaptioner, examples: Sequence[Example], beta: float | None = None
-) -> Image.Image:
-    """Photos with the snippets of their first sentence drawn on their boxes.
-
-    Broken photos are left out.
-
-    Raises:
-        ValueError: no photo could be read.
-    """
-    pictures = []
-    for example in examples:
-        try:
-            photo = open_photo(example.photo, max_pixels=captioner.max_pixels)
-        except ImageError:
-            continue  # `write_snippets` has reported it
-        rows = [
-            row
-            for row in photo_snippets(captioner, example, beta)
-            if row["caption"] == 0
-        ]
-        matches = tuple(
-            PhraseMatch(row["text"], tuple(row["box"]), row["score"]) for row in rows
-        )
-        result = ImageResult(
-            example.id, photo.size_wh, captioner.config.name, matches=matches
-        )
-        pictures.append(draw(photo.image.resize((448, 448)), _grown(result, 448)))
-    return contact_sheet(pictures, columns=4)
-
-
-def _grown(result: ImageResult, side: int) -> ImageResult:
-    """The result on the same photo drawn at ``side`` x ``side``.
-
-    So small photos leave room for words.
-    """
-    wide, high = side / result.size_wh[0], side / result.size_wh[1]
-    matches = tuple(
-        PhraseMatch(
-            match.phrase, (x1 * wide, y1 * high, x2 * wide, y2 * high), match.score
-        )
-        for match in result.matches
-        for x1, y1, x2, y2 in [match.box]
-    )
-    return ImageResult(result.photo, (side, side), result.model, matches=matches)
+    snippets = captioner.infer_snippets(example.photo, example.captions, beta=beta)
+    return [{"photo": example.id, **snippet.to_dict()} for snippet in snippets]

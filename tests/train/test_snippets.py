@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.cli.main import app
+from regiontalk.cli.snippets import draw_sheet
 from regiontalk.datasets.splits import read_split
-from regiontalk.export import snippets
-from regiontalk.export.snippets import draw_sheet, photo_snippets, write_snippets
 from regiontalk.files import locked
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
+from regiontalk.train import snippets
+from regiontalk.train.snippets import photo_snippets, write_snippets
 
 
 @pytest.fixture(scope="module")

@@ -16,19 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
-from regiontalk.captioner import RegionCaptioner
-from regiontalk.model.region_model import RegionModel
-from regiontalk.objects.detectors import (
-    RegionDetector,
+from regiontalk.regions.detectors import (
     TorchvisionDetector,
     YoloxDetector,
     coco_names,
     decode_yolox,
-    find_detector,
     letterbox,
 )
-from regiontalk.records import ImageResult, RegionCaption
-from regiontalk.runtime.torch_engine import TorchPredictor
 
 SHARED = Path(__file__).parents[3] / "shared"
 NAMES = ["dog", "cat", "car"]
@@ -171,28 +165,10 @@ def test_nothing() -> None:
             id="other classes",
         ),
         pytest.param(
-            lambda: find_detector("yolox:gone.onnx"),
+            lambda: YoloxDetector.load(Path("gone.onnx")),
             FileNotFoundError,
             "gone.onnx: expected",
             id="no file",
-        ),
-        pytest.param(
-            lambda: find_detector("yolo"),
-            ValueError,
-            "expected one of yolox:FILE.onnx, torch",
-            id="no kind",
-        ),
-        pytest.param(
-            lambda: find_detector("yolox:"),
-            ValueError,
-            "expected one of yolox:FILE.onnx",
-            id="no name",
-        ),
-        pytest.param(
-            lambda: find_detector("torchvision:gone.safetensors"),
-            FileNotFoundError,
-            "gone",
-            id="no weights",
         ),
     ],
 )
@@ -207,7 +183,7 @@ def test_a_file_that_is_no_network(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "words.onnx").write_text("these are only words")
     with pytest.raises(ValueError, match=r"words\.onnx: expected an ONNX network"):
-        find_detector(f"yolox:{tmp_path / 'words.onnx'}")
+        YoloxDetector.load(tmp_path / "words.onnx")
 
 
 def test_onnxruntime_is_asked_for(
@@ -216,19 +192,7 @@ def test_onnxruntime_is_asked_for(
     (tmp_path / "net.onnx").touch()
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"pip install 'regiontalk\[objects\]'"):
-        find_detector(f"yolox:{tmp_path / 'net.onnx'}")
-
-
-def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*arguments: Any, **settings: Any) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(TorchvisionDetector, "load", offline)
-    with pytest.raises(
-        OSError,
-        match=r"cannot be downloaded \(no network\); name a local file with torchvision:",
-    ):
-        find_detector("torchvision")
+        YoloxDetector.load(tmp_path / "net.onnx")
 
 
 def test_torchvision() -> None:
@@ -253,26 +217,6 @@ def test_torchvision() -> None:
     ]
 
 
-def test_our_own_regions(
-    make_tiny: Callable[..., RegionModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    captioner = RegionCaptioner(predictor=TorchPredictor(make_tiny()))
-    said = [("a dog", 0.4), (None, 0.1), ("a cat", 0.8), ("a dog", 0.9)]
-    regions = tuple(
-        RegionCaption((0, 0, 5 + place, 5), *one, score=0.5)
-        for place, one in enumerate(said)
-    )
-    result = ImageResult(
-        "photo", (60, 40), "tiny", RegionCaption((0, 0, 60, 40), "a park", 0.9), regions
-    )
-    monkeypatch.setattr(captioner, "caption", lambda image, regions: result)
-    found = RegionDetector(captioner).detect(Image.new("RGB", (60, 40)))
-    assert [(thing.label, thing.box[2], thing.score) for thing in found] == [
-        ("a dog", 8, 0.9),
-        ("a cat", 7, 0.8),
-    ]
-
-
 def test_the_names_of_coco() -> None:
     names = coco_names()
     assert len(names) == len(set(names)) == 80 and (names[0], names[16], names[79]) == (
@@ -287,7 +231,7 @@ def test_the_names_of_coco() -> None:
 )
 def test_real_photos() -> None:
     pytest.importorskip("onnxruntime")
-    detector = find_detector(f"yolox:{SHARED / 'weights' / 'yolox_nano.onnx'}")
+    detector = YoloxDetector.load(SHARED / "weights" / "yolox_nano.onnx")
     photos = SHARED / "data" / "coco" / "val2017"
     surfer = detector.detect(Image.open(photos / "000000004765.jpg"))
     assert {thing.label for thing in surfer} == {"person", "surfboard"}
