@@ -257,17 +257,19 @@ class RegionCaptioner:
                 opened, features, batch, beams, threshold, check_photo=check_photo
             )
         if merge and (self.source is None or isinstance(self.source, DetectorBoxes)):
-            overlap = self.config.decoding.merge_overlap
-            results = [
-                replace(result, regions=tuple(merged(result.regions, overlap)))
-                for result in results
-            ]
+            results = [self._merged(result) for result in results]
         if self._candidates(regions):
             results = [
                 replace(result, regions=worthiest(result.regions, regions))
                 for result in results
             ]
         return results
+
+    def _merged(self, result: ImageResult) -> ImageResult:
+        """A photo's regions without a second box on one thing."""
+        decoding = self.config.decoding
+        regions = merged(result.regions, decoding.merge_overlap, decoding.box_voting)
+        return replace(result, regions=tuple(regions))
 
     def _candidates(self, regions: int) -> int:
         """How many proposals are captioned for so many regions.

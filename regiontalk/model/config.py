@@ -101,6 +101,12 @@ class DecodingConfig(BaseModel):
         le=1,
         description="share of the smaller of two boxes of one kind of thing that makes them one",
     )
+    box_voting: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="IoU from which boxes of one thing vote on its place; none: the best box",
+    )
     photo_check: float = Field(
         0.0,
         ge=0,

@@ -118,3 +118,23 @@ def test_merged_against_plain_loops() -> None:
                 kind_of(one.text or "") != kind_of(two.text or "")
                 or shared(one, two) < SAME
             )
+
+
+def test_boxes_of_one_thing_vote_on_its_place() -> None:
+    regions = [
+        said("a dog", 0.6, (0, 0, 20, 20)),
+        said("a brown dog", 0.2, (4, 0, 24, 20)),
+        said("a dog", 0.1, (0, 0, 4, 4)),  # a part of it: overlaps too little
+        said("a cat", 0.5, (1, 1, 20, 20)),
+        said(None, 0.0, (1, 1, 20, 20)),
+    ]
+    dog, cat, silent = merged(regions, 0.5, voting=0.5)
+    assert dog.box == pytest.approx((1, 0, 21, 20))
+    assert (dog.text, dog.confidence) == ("a dog", 0.6)
+    assert [cat, silent] == regions[3:]
+    assert merged(regions, 0.5)[0] == regions[0]
+
+
+def test_boxes_that_are_worth_nothing_vote_too() -> None:
+    regions = [said("a dog", 0.0), said("a dog", 0.0, (2, 0, 20, 20))]
+    assert merged(regions, voting=0.5)[0].box == pytest.approx((1, 0, 20, 20))
