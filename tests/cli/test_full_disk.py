@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 
@@ -34,6 +35,28 @@ def test_no_room_for_a_drawing(
         in result.stderr
     )
     assert list(Path("drawn").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "JSON"])
+def test_no_room_for_the_results(
+    run: Any, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    """Nor is this a photo's failure: the first result that cannot be written ends the command."""
+    echo = typer.echo
+
+    def echo_to_a_full_disk(message: Any = None, **options: Any) -> None:
+        if not options.get("err"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        echo(message, **options)
+
+    photos = [f"{number}.png" for number in range(3)]
+    for photo in photos:
+        Image.new("RGB", (90, 90)).save(photo)
+    monkeypatch.setattr(typer, "echo", echo_to_a_full_disk)
+    result = run("caption", *photos, *form)
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if "regiontalk: " in line]
+    assert "standard output: cannot be written (No space left on device)" in line
 
 
 @pytest.mark.parametrize(
