@@ -28,8 +28,8 @@ them the size is read from the photo.
 A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``,
 ``test.jsonl`` (or ``.csv``). It may also be an image folder of Hugging Face
 (``metadata.jsonl`` or ``.csv``, in the folder or one of its splits) or Kaggle's
-(``captions.txt`` beside ``Images/``). Tables may be separated by semicolons or tabs,
-and files have any of the usual encodings.
+(``captions.txt`` beside ``Images/``, ``results.csv``). Tables may be separated by
+semicolons or tabs, and files have any of the usual encodings.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from regiontalk.datasets.checks import (
 )
 from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
-from regiontalk.datasets.tables import read_table
+from regiontalk.datasets.tables import IMAGE_NAME, read_table
 from regiontalk.files import decode_text, read_text
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, Phrase, checked_boxes
@@ -68,10 +68,17 @@ ALIASES = {
     "filename": "photo",
     "text": "caption",
     "sentence": "caption",
+    "comment": "caption",
     "sentences": "captions",
 }
 BAD_ROW, BAD_BOX = "bad row", "bad box, left out"
-FOREIGN = ("metadata.jsonl", "metadata.csv", "captions.txt", "captions.csv")
+FOREIGN = (
+    "metadata.jsonl",
+    "metadata.csv",
+    "captions.txt",
+    "captions.csv",
+    "results.csv",
+)
 IMAGE_FOLDERS = (
     "images",
     "Images",
@@ -292,7 +299,8 @@ def _json_entries(path: Path) -> Iterator[tuple[str, str]]:
     # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
-            yield f"{path.name}:{number}", line
+            # lines that were cut out of a list end with its commas
+            yield f"{path.name}:{number}", line.rstrip().removesuffix(",")
 
 
 def _from_hugging_face(values: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
@@ -353,6 +361,11 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
 
     Other tools' columns are told, one unknown in ours is refused.
     """
+    if any(IMAGE_NAME.search(name) for name in heading):
+        raise ValueError(
+            f"{path.name}: expected a heading in the first line, got the row {', '.join(heading)[:80]}; "
+            "write photo,caption above the rows"
+        )
     columns = [ALIASES.get(name, name) for name in heading]
     if path.name in FOREIGN:
         for name in set(columns).difference(CSV_COLUMNS):

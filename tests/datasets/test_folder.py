@@ -482,6 +482,27 @@ def test_captions_that_only_look_odd(photos: Path) -> None:
     assert not report.troubles
 
 
+def test_flickr30k_as_kaggle_has_it(photos: Path) -> None:
+    rows = "image_name| comment_number| comment\na.png| 0| two cups, one red\na.png| 1| cups\n"
+    (photos / "results.csv").write_text(rows)
+    (example,), report = read_folder(photos)
+    assert example.captions == ("two cups, one red", "cups")
+    assert list(report.troubles) == ["column comment_number, not read"]
+
+
+def test_a_table_without_a_heading(photos: Path) -> None:
+    (photos / "train.csv").write_text("a.png,two cups\n")
+    with pytest.raises(ValueError, match=r"got the row a\.png, two cups; write photo"):
+        read_folder(photos)
+
+
+def test_lines_that_end_with_commas(photos: Path) -> None:
+    lines = '{"photo": "a.png", "caption": "a cup,"},\n{"photo": "a.png", "caption": "b"}, \n'
+    (photos / "train.jsonl").write_text(lines)
+    (example,), report = read_folder(photos)
+    assert example.captions == ("a cup,", "b") and not report.troubles
+
+
 def test_one_list_in_place_of_lines(photos: Path) -> None:
     rows = [{"photo": "a.png", "caption": "two cups"}, 5]
     path = photos / "train.jsonl"
