@@ -121,7 +121,8 @@ def _refuse_archive(export: Path) -> None:
         ]
     inside = f"it holds {', '.join(names[:3])}" if names else "it holds neither"
     raise ValueError(
-        f"{export}: expected a JSON or XML file, got a ZIP archive; unpack it and give the file inside ({inside})"
+        f"{export}: expected a JSON or XML file, got a ZIP archive; unpack it "
+        f"and give the file inside ({inside})"
     )
 
 

@@ -67,7 +67,8 @@ def _folder_of(folder: Path, split: str) -> Path:
         folders = [folder]
     if not folders or not has_caption_files(folders[0]):
         raise ValueError(
-            f"{folder}: expected photos of the split {split} with a text of the same name beside each, got none"
+            f"{folder}: expected photos of the split {split} with a text of the same "
+            "name beside each, got none"
         )
     return folders[0]
 

@@ -23,10 +23,12 @@ _HTML = re.compile(
     r"&(?:[a-z]{2,6}|#\d{2,5});|</?(?:p|br|b|i|em|strong|span|div|a|li|ul)\b[^>]*>",
     re.IGNORECASE,
 )
-# UTF-8 that was read as Latin-1 or cp1252: the first byte of a letter as a letter, then one of those behind it
+# UTF-8 that was read as Latin-1 or cp1252: the first byte of a letter as a letter,
+# then one of those behind it
 _MISREAD = re.compile(
     r"[\u00c2\u00c3][\u0080-\u00bf\u0152-\u0178\u2018-\u203a\u20ac\u2122]|\u00e2\u20ac"
 )
+_EXAMPLE = "\u00c3\u00a9 for \u00e9; save the text as UTF-8"
 _ENOUGH = 4  # boxes that show a convention
 
 Quad = tuple[float, float, float, float]
@@ -174,7 +176,7 @@ def _kinds(caption: str) -> list[str]:
         "caption with HTML in it (&amp;, <br>); write plain text": bool(
             _HTML.search(caption)
         ),
-        "caption whose accents were read in a wrong encoding (\u00c3\u00a9 for \u00e9); save the text as UTF-8": bool(
+        f"caption whose accents were read in a wrong encoding ({_EXAMPLE})": bool(
             _MISREAD.search(caption)
         ),
         "caption without blanks, read as one word; put blanks between words": _lacks_blanks(

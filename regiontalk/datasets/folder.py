@@ -102,16 +102,16 @@ OTHER_TABLES = {
     ".tar": "an archive: unpack it first",
     ".gz": "an archive: unpack it first",
 }
+_IMPORT = "`regiontalk import FILE --photos DIR --out train.jsonl` makes the training file of it"
 # the same by a word that begins them, the surer first
 OTHER_LAYOUTS = {
     '"imagePath"': "labelme's: convert it to COCO's format, then `regiontalk import`",
     "<bndbox>": "Pascal VOC's: convert it to COCO's format, then `regiontalk import`",
     '"conversations"': "a list of conversations: write its answers as captions in train.jsonl",
     '"_via_': "VGG Image Annotator's: export it as COCO, then `regiontalk import`",
-    '"annotations"': "COCO's or a labelling tool's: `regiontalk import FILE --photos DIR --out train.jsonl` "
-    "makes the training file of it",
-    '"images"': "COCO's: `regiontalk import FILE --photos DIR --out train.jsonl` makes the training file of it",
-    "<annotations>": "CVAT's: `regiontalk import FILE --photos DIR --out train.jsonl` makes the training file of it",
+    '"annotations"': f"COCO's or a labelling tool's: {_IMPORT}",
+    '"images"': f"COCO's: {_IMPORT}",
+    "<annotations>": f"CVAT's: {_IMPORT}",
 }
 MAX_LOOKED_AT = 50  # files that are asked what they are
 HEAD = 1 << 16  # bytes of each that are read for that
@@ -173,7 +173,7 @@ def read_folder(
 
 
 def lists_photos(path: Path) -> bool:
-    """Whether a path is a file, or a folder that has a file of ours or another tool's table in any split."""
+    """Whether a path is a file, or a folder with a list of photos for any split."""
     if path.is_file():
         return True
     return path.is_dir() and any(
@@ -242,7 +242,7 @@ def _holds(folder: Path) -> str:
 
 
 def _known_layout(folder: Path) -> str:
-    """What the files of a folder are by their kind, and how they become ours; "" for files of no known kind."""
+    """What the files of a folder are, and how they become ours; "" if that is not known."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in files[:MAX_LOOKED_AT]:
         name = path.relative_to(folder).as_posix()
@@ -291,7 +291,8 @@ def _json_entries(path: Path) -> Iterator[tuple[str, str]]:
             entries = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{path}: expected an object a line, or one list of them, got a list that cannot be read ({error})"
+                f"{path}: expected an object a line, or one list of them, got a "
+                f"list that cannot be read ({error})"
             ) from error
         for number, entry in enumerate(entries):
             yield f"{path.name}: entry {number}", json.dumps(entry)
@@ -363,8 +364,8 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
     """
     if any(IMAGE_NAME.search(name) for name in heading):
         raise ValueError(
-            f"{path.name}: expected a heading in the first line, got the row {', '.join(heading)[:80]}; "
-            "write photo,caption above the rows"
+            f"{path.name}: expected a heading in the first line, got the row "
+            f"{', '.join(heading)[:80]}; write photo,caption above the rows"
         )
     columns = [ALIASES.get(name, name) for name in heading]
     if path.name in FOREIGN:

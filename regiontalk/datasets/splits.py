@@ -34,8 +34,8 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
 
     Args:
         data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's
-            ``annotations/`` beside its folders of photos, or your own JSONL or CSV, or YOLO's labels and
-            names of classes, or a text beside each photo, or
+            ``annotations/`` beside its folders of photos, or your own JSONL or CSV, or
+            YOLO's labels and names of classes, or a text beside each photo, or
             ``images.json`` and ``detections.json`` (`datasets.names`, the split train); or a file
             ``NAME_captions.json`` of COCO's format with the folder ``NAME`` and perhaps
             ``NAME_instances.json`` beside it, which has no splits; or Karpathy's file
@@ -72,7 +72,7 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
 
 
 def _read_own(data: Path, split: str) -> tuple[list[Example], DataReport]:
-    """A split of somebody's own photos: a list of ours goes before labels or texts beside the photos."""
+    """A split of somebody's own photos: a list goes before labels or texts beside them."""
     if not lists_photos(data):
         if is_yolo(data):
             return read_yolo(data, split)

@@ -1,10 +1,11 @@
-"""YOLO's folders: a text file of classes and boxes for each photo, whose classes have names in a file.
+"""YOLO's folders: a text file of classes and boxes for each photo, and names of the classes.
 
-Lines are ``class x y w h`` in shares of the photo (centre and size), perhaps with a detector's
-confidence behind them, or ``class x1 y1 x2 y2 x3 y3 ...``, the outline of a thing or the corners of
-a turned box, which becomes the box around it. Label files stand below ``labels/`` where photos stand
-below ``images/`` (Ultralytics, Roboflow, Label Studio), or beside their photos (Darknet, LabelImg).
-The names are in ``data.yaml``, ``classes.txt`` or ``obj.names``.
+Lines are ``class x y w h`` in shares of the photo (centre and size), perhaps with a
+detector's confidence behind them, or ``class x1 y1 x2 y2 x3 y3 ...``, the outline of a
+thing or the corners of a turned box, which becomes the box around it. Label files stand
+below ``labels/`` where photos stand below ``images/`` (Ultralytics, Roboflow, Label
+Studio), or beside their photos (Darknet, LabelImg). The names are in ``data.yaml``,
+``classes.txt`` or ``obj.names``.
 """
 
 from __future__ import annotations
@@ -186,8 +187,8 @@ def _classes(folder: Path) -> list[str]:
         if names:
             return names
     raise ValueError(
-        f"{folder}: expected the names of YOLO's classes in classes.txt, obj.names or under names: in "
-        "data.yaml, got none; write classes.txt there, a name a line"
+        f"{folder}: expected the names of YOLO's classes in classes.txt, obj.names or under "
+        "names: in data.yaml, got none; write classes.txt there, a name a line"
     )
 
 
@@ -238,7 +239,7 @@ def _split_of(path: Path, folder: Path) -> str:
 
 
 def _photo_of(path: Path) -> Path | None:
-    """The photo of a label file: of its name, beside it or below ``images`` in place of ``labels``."""
+    """The photo of a label file: beside it, or below ``images`` in place of ``labels``."""
     parents = [path.parent]
     parts = path.parent.parts
     if LABELS in parts:

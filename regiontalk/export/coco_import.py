@@ -104,7 +104,10 @@ def _add(
 
 
 def _around(outlines: Any) -> list[float] | None:
-    """The bbox around the outlines of a thing, [x1, y1, x2, y2, ...] each; None where there are none.
+    """The bbox around the outlines of a thing; None where there are none.
+
+    Args:
+        outlines: of its parts, [x1, y1, x2, y2, ...] each.
 
     >>> _around([[10, 10, 40, 10, 40, 30], [50, 20, 60, 20, 60, 40]])
     [10, 10, 50, 30]

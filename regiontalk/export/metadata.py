@@ -54,7 +54,8 @@ def write_sidecar(
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
     if path.is_file() and not path.stat().st_mode & _WRITE_BITS:
         raise ValueError(
-            f"{path}: is write-protected; allow writing (chmod u+w) or choose another folder with --out"
+            f"{path}: is write-protected; allow writing (chmod u+w) or choose "
+            "another folder with --out"
         )
     data = photo.read_bytes()
     existing = next(

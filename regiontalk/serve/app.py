@@ -136,7 +136,8 @@ async def _http(request: Request, error: Exception) -> Response:
             )
         return answer(
             404,
-            f"{request.method} {request.url.path}: no such address; /openapi.json lists those there are",
+            f"{request.method} {request.url.path}: no such address; "
+            "/openapi.json lists those there are",
         )
     return answer(
         status,
@@ -146,7 +147,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods of a request's address, as the document of the API has them; empty where it has none."""
+    """The methods of a request's address by the API's document; empty where it has none."""
     operations = request.app.openapi()["paths"].get(request.url.path, {})
     return [method.upper() for method in operations]
 

@@ -249,8 +249,8 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     else:
         raise RefusedError(
             415,
-            f"content-type: expected multipart/form-data or application/json, got {content!r}; send the "
-            "photo as the field photo of a form (curl -F photo=@a.jpg)",
+            f"content-type: expected multipart/form-data or application/json, got "
+            f"{content!r}; send the photo as the field photo of a form (curl -F photo=@a.jpg)",
         )
     try:
         return kind.model_validate(values), name
