@@ -133,7 +133,7 @@ def test_no_room_for_snippets(
         "2",
         "--out",
     ]
-    real_open, real_write = Path.open, Path.write_text
+    real_open, real_write = Path.open, Path.write_bytes
 
     def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
         return (
@@ -142,15 +142,15 @@ def test_no_room_for_snippets(
             else real_open(path, mode, **options)
         )
 
-    def write_full(path: Path, text: str, **options: Any) -> int:
+    def write_full(path: Path, data: bytes) -> int:
         if path.suffix == {"begin": ".partial", "end": ".jsonl"}.get(moment):
-            real_write(path, "half", **options)
+            real_write(path, b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real_write(path, text, **options)
+        return real_write(path, data)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", open_full)
-        patch.setattr(Path, "write_text", write_full)
+        patch.setattr(Path, "write_bytes", write_full)
         result = real(*words, "out/pairs.jsonl")
     assert result.exit_code == 2 and result.stdout == ""
     assert (
