@@ -382,15 +382,13 @@ def run_and_kill(job: Job, folder: Path, delay: float) -> int:
 
 
 def fill_often(job: Job, count: int, latest: float, chance: random.Random) -> str:
-    """Run on a disk that is too small, look, make room, run again."""
+    """Run on disks that are too small until so many were full; look, make room, run again."""
     folder = job.new_folder()
     assert job.run(folder) == 0
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     need = sum(map(_bytes_on_disk, sizes))
     full = enough = 0
-    for _ in range(count):
-        if time.monotonic() > latest:
-            break
+    while full < count and time.monotonic() < latest:
         folder = job.new_folder()
         share = chance.random()
         with small_disk(folder, max(PAGE, int(need * share))) as grow:

@@ -31,6 +31,8 @@ _MARKS = {
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _LONGEST_NAME = 255  # bytes; Linux, macOS and Windows allow no more
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+# where more space would not help
+_BAD_PLACE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 _SAMPLED = 4096  # bytes that tell UTF-16 without a mark
 
 
@@ -277,10 +279,10 @@ class DiskFullError(OSError):
 def cannot_write(path: Path, error: OSError) -> OSError:
     """The error for a file that could not be written, with its final name."""
     kind = DiskFullError if error.errno in _DISK_FULL else OSError
-    return kind(
-        f"{path}: cannot be written ({error.strerror or error}); free some space or "
-        "choose another place"
-    )
+    advice = "free some space or choose another place"
+    if error.errno in _BAD_PLACE:
+        advice = "choose another place"
+    return kind(f"{path}: cannot be written ({error.strerror or error}); {advice}")
 
 
 def relative(path: str, folder: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +96,7 @@ def _read_export(export: Path) -> Corrections:
     """
     from regiontalk.files import read_text
 
+    _refuse_archive(export)
     try:
         corrections = _read(read_text(export))
     except (ValueError, RecursionError) as error:
@@ -105,8 +107,31 @@ def _read_export(export: Path) -> Corrections:
     return corrections
 
 
+def _refuse_archive(export: Path) -> None:
+    """Tell what to do with the ZIP archives in which annotation tools put their exports.
+
+    Raises:
+        ValueError: the file is one; names the files inside that may be meant.
+    """
+    if not zipfile.is_zipfile(export):
+        return
+    with zipfile.ZipFile(export) as archive:
+        names = [
+            name for name in archive.namelist() if name.endswith((".json", ".xml"))
+        ]
+    inside = f"it holds {', '.join(names[:3])}" if names else "it holds neither"
+    raise ValueError(
+        f"{export}: expected a JSON or XML file, got a ZIP archive; unpack it "
+        f"and give the file inside ({inside})"
+    )
+
+
 def _read(text: str) -> Corrections:
-    """The corrections in a file of any of the programs."""
+    """The corrections in a file of any of the programs.
+
+    Raises:
+        ValueError: of none of them.
+    """
     if re.match(r"\s*<", text):
         from regiontalk.export.cvat import read_document as read_cvat
 
@@ -114,5 +139,10 @@ def _read(text: str) -> Corrections:
     from regiontalk.export.coco_import import is_document, read_document
     from regiontalk.export.labelstudio_import import read_tasks
 
+    if not re.match(r"\s*[\[{]", text):
+        raise ValueError(
+            "expected Label Studio's or COCO's JSON, or CVAT's XML, got a text that begins "
+            f"{' '.join(text[:40].split())!r}; choose JSON where the tool exports"
+        )
     document = json.loads(text)
     return read_document(document) if is_document(document) else read_tasks(document)

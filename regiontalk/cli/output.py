@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from regiontalk.files import cannot_write
+
 if TYPE_CHECKING:  # the records bring numpy, which `--help` does without
     from PIL.Image import Image
 
@@ -49,11 +51,19 @@ def show(result: ImageResult, as_json: bool, indent: int | None = None) -> None:
         result: what to print.
         as_json: a JSON document in place of lines.
         indent: blanks a level; None for one line (JSON Lines).
+
+    Raises:
+        OSError: nothing can be written there, as where it is a file on a full disk.
     """
+    text = "\n".join(lines(result))
     if as_json:  # plain ASCII: a file name of any encoding can be printed
-        typer.echo(json.dumps(result.to_dict(), indent=indent, allow_nan=False))
-    else:
-        typer.echo("\n".join(lines(result)))
+        text = json.dumps(result.to_dict(), indent=indent, allow_nan=False)
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise cannot_write(Path("standard output"), error) from error
 
 
 class Drawings:

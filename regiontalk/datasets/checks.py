@@ -19,6 +19,16 @@ from regiontalk.text.vocabulary import MARKS, tokenize
 LONGEST = 100  # words of a caption that training reads
 EMPTY_WORDS = {"none", "nan", "null", "n/a", "na", "undefined", "<na>"}
 _LIST = re.compile(r"""^\s*\[\s*(['"]).*\1\s*\]\s*$""", re.DOTALL)
+_HTML = re.compile(
+    r"&(?:[a-z]{2,6}|#\d{2,5});|</?(?:p|br|b|i|em|strong|span|div|a|li|ul)\b[^>]*>",
+    re.IGNORECASE,
+)
+# UTF-8 that was read as Latin-1 or cp1252: the first byte of a letter as a letter,
+# then one of those behind it
+_MISREAD = re.compile(
+    r"[\u00c2\u00c3][\u0080-\u00bf\u0152-\u0178\u2018-\u203a\u20ac\u2122]|\u00e2\u20ac"
+)
+_EXAMPLE = "\u00c3\u00a9 for \u00e9; save the text as UTF-8"
 _ENOUGH = 4  # boxes that show a convention
 
 Quad = tuple[float, float, float, float]
@@ -163,6 +173,12 @@ def _kinds(caption: str) -> list[str]:
         "caption without a word that can be learnt": not words,
         "caption that is a list written as text": bool(_LIST.match(caption)),
         "caption with characters that could not be read (U+FFFD)": "\ufffd" in caption,
+        "caption with HTML in it (&amp;, <br>); write plain text": bool(
+            _HTML.search(caption)
+        ),
+        f"caption whose accents were read in a wrong encoding ({_EXAMPLE})": bool(
+            _MISREAD.search(caption)
+        ),
         "caption without blanks, read as one word; put blanks between words": _lacks_blanks(
             words
         ),

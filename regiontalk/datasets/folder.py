@@ -28,8 +28,8 @@ them the size is read from the photo.
 A folder may hold one file a split instead: ``train.jsonl``, ``dev.jsonl``,
 ``test.jsonl`` (or ``.csv``). It may also be an image folder of Hugging Face
 (``metadata.jsonl`` or ``.csv``, in the folder or one of its splits) or Kaggle's
-(``captions.txt`` beside ``Images/``). Tables may be separated by semicolons or tabs,
-and files have any of the usual encodings.
+(``captions.txt`` beside ``Images/``, ``results.csv``). Tables may be separated by
+semicolons or tabs, and files have any of the usual encodings.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from regiontalk.datasets.checks import (
 )
 from regiontalk.datasets.photo_paths import find_photo, missing_photo
 from regiontalk.datasets.report import DataReport, report_on
-from regiontalk.datasets.tables import read_table
-from regiontalk.files import read_text
+from regiontalk.datasets.tables import IMAGE_NAME, read_table
+from regiontalk.files import decode_text, read_text
 from regiontalk.images.open import ImageError, open_photo
 from regiontalk.records import Example, Phrase, checked_boxes
 
@@ -68,10 +68,17 @@ ALIASES = {
     "filename": "photo",
     "text": "caption",
     "sentence": "caption",
+    "comment": "caption",
     "sentences": "captions",
 }
 BAD_ROW, BAD_BOX = "bad row", "bad box, left out"
-FOREIGN = ("metadata.jsonl", "metadata.csv", "captions.txt", "captions.csv")
+FOREIGN = (
+    "metadata.jsonl",
+    "metadata.csv",
+    "captions.txt",
+    "captions.csv",
+    "results.csv",
+)
 IMAGE_FOLDERS = (
     "images",
     "Images",
@@ -86,6 +93,28 @@ _HOW_TO_WRITE_A_TABLE = (
     "write captions.csv there, its first line photo,caption and then a line for each sentence "
     '(a.jpg,"a red switch, on"), or let `regiontalk teach` ask you for words'
 )
+# files of other programs, by their ending: what they are, and how they become ours
+OTHER_TABLES = {
+    ".parquet": "a Parquet file, which training does not read: write its rows as train.jsonl",
+    ".xlsx": "an Excel workbook: save its sheet as CSV",
+    ".ods": "a LibreOffice sheet: save it as CSV",
+    ".zip": "an archive: unpack it first",
+    ".tar": "an archive: unpack it first",
+    ".gz": "an archive: unpack it first",
+}
+_IMPORT = "`regiontalk import FILE --photos DIR --out train.jsonl` makes the training file of it"
+# the same by a word that begins them, the surer first
+OTHER_LAYOUTS = {
+    '"imagePath"': "labelme's: convert it to COCO's format, then `regiontalk import`",
+    "<bndbox>": "Pascal VOC's: convert it to COCO's format, then `regiontalk import`",
+    '"conversations"': "a list of conversations: write its answers as captions in train.jsonl",
+    '"_via_': "VGG Image Annotator's: export it as COCO, then `regiontalk import`",
+    '"annotations"': f"COCO's or a labelling tool's: {_IMPORT}",
+    '"images"': f"COCO's: {_IMPORT}",
+    "<annotations>": f"CVAT's: {_IMPORT}",
+}
+MAX_LOOKED_AT = 50  # files that are asked what they are
+HEAD = 1 << 16  # bytes of each that are read for that
 MAX_OPENED = 200  # photos whose size is read to tell the convention of their boxes
 
 Troubles = dict[str, list[str]]
@@ -143,6 +172,15 @@ def read_folder(
     return examples, report_on(source.name, examples, troubles)
 
 
+def lists_photos(path: Path) -> bool:
+    """Whether a path is a file, or a folder with a list of photos for any split."""
+    if path.is_file():
+        return True
+    return path.is_dir() and any(
+        _files_of(path, split) for split in (None, "train", "dev", "test")
+    )
+
+
 def _source(path: Path, split: str | None) -> Path:
     """The one file that a path and a split name."""
     if path.is_file():
@@ -155,7 +193,9 @@ def _source(path: Path, split: str | None) -> Path:
         )
     if len(files) != 1:
         has_tables = any(files) or any(path.glob("*.jsonl")) or any(path.glob("*.csv"))
-        advice = "name the file or a split" if has_tables else _HOW_TO_WRITE_A_TABLE
+        advice = _known_layout(path) or _HOW_TO_WRITE_A_TABLE
+        if has_tables:
+            advice = "name the file or a split"
         got = ", ".join(file.name for file in files) or f"none but {_holds(path)}"
         raise ValueError(
             f"{path}: expected one {split or ''}.jsonl or .csv file, got {got}; {advice}"
@@ -197,20 +237,33 @@ def _holds(folder: Path) -> str:
     )
     line = ", ".join(names[:6]) or "nothing"
     if len(names) > 6:
-        return f"{line}, ..."
+        line += ", ..."
     return line
+
+
+def _known_layout(folder: Path) -> str:
+    """What the files of a folder are, and how they become ours; "" if that is not known."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in files[:MAX_LOOKED_AT]:
+        name = path.relative_to(folder).as_posix()
+        suffix = path.suffix.lower()
+        if suffix in OTHER_TABLES:
+            return f"{name} is {OTHER_TABLES[suffix]}"
+        if suffix not in (".json", ".xml"):
+            continue
+        with path.open("rb") as file:
+            head = decode_text(file.read(HEAD))
+        for mark, kind in OTHER_LAYOUTS.items():
+            if mark in head:
+                return f"{name} is {kind}"
+    return ""
 
 
 def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
     """The rows of a JSON Lines file; a bad line is counted."""
-    # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
-    lines = read_text(path).split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where = f"{path.name}:{number}"
+    for where, text in _json_entries(path):
         try:
-            values = json.loads(line)
+            values = json.loads(text)
             if not isinstance(values, dict):
                 raise ValueError(f"expected an object, got {type(values).__name__}")
             values = {ALIASES.get(key, key): value for key, value in values.items()}
@@ -224,6 +277,31 @@ def _json_rows(path: Path, troubles: Troubles) -> Iterator[_Row]:
         for box in boxes:
             _known_keys(box, BOX_KEYS, where)
         yield from _row_or_trouble(values, boxes, where, troubles)
+
+
+def _json_entries(path: Path) -> Iterator[tuple[str, str]]:
+    """The objects of a file as text, each with its place: a line each, or the entries of one list.
+
+    Raises:
+        ValueError: a list over several lines that is not JSON.
+    """
+    text = read_text(path)
+    if text.lstrip().startswith("["):
+        try:
+            entries = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: expected an object a line, or one list of them, got a "
+                f"list that cannot be read ({error})"
+            ) from error
+        for number, entry in enumerate(entries):
+            yield f"{path.name}: entry {number}", json.dumps(entry)
+        return
+    # Not splitlines: it also cuts at U+2028 and other marks that may stand inside a sentence.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            # lines that were cut out of a list end with its commas
+            yield f"{path.name}:{number}", line.rstrip().removesuffix(",")
 
 
 def _from_hugging_face(values: Mapping[str, Any], troubles: Troubles) -> dict[str, Any]:
@@ -284,6 +362,11 @@ def _known_columns(path: Path, heading: Sequence[str], troubles: Troubles) -> li
 
     Other tools' columns are told, one unknown in ours is refused.
     """
+    if any(IMAGE_NAME.search(name) for name in heading):
+        raise ValueError(
+            f"{path.name}: expected a heading in the first line, got the row "
+            f"{', '.join(heading)[:80]}; write photo,caption above the rows"
+        )
     columns = [ALIASES.get(name, name) for name in heading]
     if path.name in FOREIGN:
         for name in set(columns).difference(CSV_COLUMNS):

@@ -4,15 +4,13 @@ A name becomes a short phrase with the right article ("a dog", "an orange"), and
 one name also get one phrase together ("two dogs"), so that names teach the same parts of a model as
 phrases that people wrote. Their `Phrase.source` is "detector".
 
-Three layouts are read:
+Two layouts are read here, YOLO's in `datasets.yolo`:
 
 - results in COCO's format: a list of ``{"image_id" or "file_name", "category_id", "bbox",
   "score"}`` with ``bbox`` as x, y, width, height in pixels of the stored photo, or an object that
   holds such a list under ``annotations`` and its own ``categories``;
 - a folder of COCO's layout whose ``images.json`` lists the photos (and perhaps the categories),
-  with ``detections.json`` beside it and perhaps ``captions.json`` for some of the photos;
-- YOLO's text files: a ``labels/`` folder with one ``PHOTO.txt`` a photo, lines of ``class x y w h``
-  in shares of the photo (centre and size), and ``classes.txt`` with one name a line.
+  with ``detections.json`` beside it and perhaps ``captions.json`` for some of the photos.
 """
 
 from __future__ import annotations
@@ -223,57 +221,6 @@ def _result(
         known = f"{min(categories)}..{max(categories)}"
         raise ValueError(f"{where}: expected a category_id of {known}, got {category}")
     return photo, NamedBox(categories[category], corners, score)
-
-
-def read_yolo(
-    labels: Path, classes: Sequence[str], sizes_wh: Mapping[str, tuple[int, int]]
-) -> dict[str, list[NamedBox]]:
-    """Boxes with names by photo's stem from YOLO's text files.
-
-    Args:
-        labels: folder of ``PHOTO.txt`` files.
-        classes: names by number, from 0.
-        sizes_wh: width and height in pixels of each photo, by its stem; others are passed over.
-
-    Raises:
-        ValueError: a line that is not ``class x y w h``, with its file and number.
-    """
-    boxes_by_photo: dict[str, list[NamedBox]] = {}
-    for path in sorted(labels.glob("*.txt")):
-        if path.stem not in sizes_wh:
-            continue
-        lines = read_text(path).split("\n")
-        boxes_by_photo[path.stem] = [
-            _yolo_box(line, f"{path.name}:{number}", classes, sizes_wh[path.stem])
-            for number, line in enumerate(lines, start=1)
-            if line.strip()
-        ]
-    return boxes_by_photo
-
-
-def _yolo_box(
-    line: str, where: str, classes: Sequence[str], size_wh: tuple[int, int]
-) -> NamedBox:
-    """One line of a YOLO file: class, centre and size in shares of the photo."""
-    try:
-        category, *values = line.split()
-        x, y, width, height = (float(value) for value in values[:4])
-        name = classes[int(category)]
-    except (ValueError, IndexError) as error:
-        raise ValueError(
-            f"{where}: expected 'class x y w h' with a class below {len(classes)}, got {line!r}"
-        ) from error
-    is_in_pixels = max(x, y, width, height) > 1.001
-    if is_in_pixels:
-        raise ValueError(
-            f"{where}: expected shares of the photo in 0..1, got {line!r}; pixels are COCO's form"
-        )
-    photo_width, photo_height = size_wh
-    left = (x - width / 2) * photo_width
-    top = (y - height / 2) * photo_height
-    right = left + width * photo_width
-    bottom = top + height * photo_height
-    return NamedBox(name, (left, top, right, bottom), 1.0)
 
 
 def add_names(

@@ -1,6 +1,6 @@
 """One way to a data set of any layout.
 
-The Flickr folders, Karpathy's file, COCO, or your own folder.
+The Flickr folders, Karpathy's file, COCO, YOLO, or your own folder.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from regiontalk.datasets.caption_files import has_caption_files, read_caption_files
 from regiontalk.datasets.coco import read_coco
 from regiontalk.datasets.entities import add_entities
 from regiontalk.datasets.flickr import read_flickr, read_karpathy
-from regiontalk.datasets.folder import read_folder
+from regiontalk.datasets.folder import lists_photos, read_folder
 from regiontalk.datasets.names import read_detected
 from regiontalk.datasets.report import DataReport
+from regiontalk.datasets.yolo import is_yolo, read_yolo
 from regiontalk.records import Example
 
 SPLITS = ("train", "dev", "test")
@@ -33,6 +35,7 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     Args:
         data: holds ``flickr8k/`` (or ``flickr30k/``) and perhaps ``flickr30k_entities/``, or COCO's
             ``annotations/`` beside its folders of photos, or your own JSONL or CSV, or
+            YOLO's labels and names of classes, or a text beside each photo, or
             ``images.json`` and ``detections.json`` (`datasets.names`, the split train); or a file
             ``NAME_captions.json`` of COCO's format with the folder ``NAME`` and perhaps
             ``NAME_instances.json`` beside it, which has no splits; or Karpathy's file
@@ -64,8 +67,18 @@ def read_split(data: Path, split: str) -> tuple[list[Example], list[DataReport]]
     for name in PHOTO_FOLDERS:
         if (data / name).is_dir():
             return _read_flickr(data, data / name, split)
-    examples, report = read_folder(data, split)
+    examples, report = _read_own(data, split)
     return examples, [report]
+
+
+def _read_own(data: Path, split: str) -> tuple[list[Example], DataReport]:
+    """A split of somebody's own photos: a list goes before labels or texts beside them."""
+    if not lists_photos(data):
+        if is_yolo(data):
+            return read_yolo(data, split)
+        if has_caption_files(data):
+            return read_caption_files(data, split)
+    return read_folder(data, split)  # where there is nothing, it says what it expected
 
 
 def _read_flickr(

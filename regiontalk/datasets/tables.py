@@ -16,7 +16,7 @@ from regiontalk.files import read_text
 _SEPARATORS = (",", ";", "\t", "|")
 # letters of a field; csv's own limit is met by a quote that is never closed
 _LONGEST = 1 << 30
-_IMAGE_NAME = re.compile(
+IMAGE_NAME = re.compile(
     r"\.(jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)$", re.IGNORECASE
 )
 
@@ -99,4 +99,4 @@ def _is_row(text: str, separator: str) -> bool:
     """Whether a line inside a field begins as a row does: with a photo."""
     first_field, has_separator, _ = text.partition(separator)
     photo = first_field.strip().strip('"')
-    return bool(has_separator and _IMAGE_NAME.search(photo))
+    return bool(has_separator and IMAGE_NAME.search(photo))

@@ -90,7 +90,7 @@ def _add(
     if row is None:
         raise ValueError(f"image {annotation.get('image_id')} is not there")
     words = _words(annotation)
-    box = annotation.get("bbox")
+    box = annotation.get("bbox") or _around(annotation.get("segmentation"))
     if category == PHOTO_NAME or (words and not box):
         if not words:
             raise ValueError("expected a caption of the photo, got none")
@@ -101,6 +101,32 @@ def _add(
     row.setdefault("boxes", []).append(
         {"box": corners, **({"phrase": phrase} if phrase else {})}
     )
+
+
+def _around(outlines: Any) -> list[float] | None:
+    """The bbox around the outlines of a thing; None where there are none.
+
+    Args:
+        outlines: of its parts, [x1, y1, x2, y2, ...] each.
+
+    >>> _around([[10, 10, 40, 10, 40, 30], [50, 20, 60, 20, 60, 40]])
+    [10, 10, 50, 30]
+    """
+    if not isinstance(outlines, list) or not outlines:
+        return None
+    across: list[float] = []
+    down: list[float] = []
+    for outline in outlines:
+        if not isinstance(outline, list) or not all(
+            isinstance(number, int | float) for number in outline
+        ):
+            return None
+        across += outline[0::2]
+        down += outline[1::2]
+    if not down:
+        return None
+    x, y = min(across), min(down)
+    return [x, y, max(across) - x, max(down) - y]
 
 
 def _corners(box: Any) -> list[float]:

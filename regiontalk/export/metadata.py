@@ -23,6 +23,7 @@ _CAMERA = re.compile(
     "?(still )?camera|screenshot$)",
     re.IGNORECASE,
 )
+_WRITE_BITS = 0o222
 _SAME_TIME = 2  # seconds; FAT file systems keep even ones only
 
 
@@ -47,10 +48,15 @@ def write_sidecar(
         mwg: as `packet`.
 
     Raises:
-        ValueError: the sidecar that is there cannot be read.
+        ValueError: the sidecar that is there cannot be read, or nobody may write it.
         OSError: a file cannot be read or written.
     """
     photo, path = Path(result.photo), sidecar_path(result.photo, folder)
+    if path.is_file() and not path.stat().st_mode & _WRITE_BITS:
+        raise ValueError(
+            f"{path}: is write-protected; allow writing (chmod u+w) or choose "
+            "another folder with --out"
+        )
     data = photo.read_bytes()
     existing = next(
         (

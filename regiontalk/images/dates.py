@@ -32,6 +32,9 @@ _NAME_DAY = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<mark>[-_.]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)(?!\d)"
 )
 
+# Milliseconds since 1970, as Facebook and WeChat name what they save.
+_NAME_MILLISECONDS = re.compile(r"(?:FB_IMG_|mmexport)(1\d{12})(?!\d)")
+
 
 def photo_date(content: bytes, name: str) -> datetime | None:
     """When a photo was taken; None where neither a tag nor its file name says it.
@@ -114,6 +117,9 @@ def name_date(name: str) -> datetime | None:
                 return _matched(match.groupdict())
             except ValueError:  # a month 13, a day 31 of June
                 continue
+    milliseconds = _NAME_MILLISECONDS.search(name)
+    if milliseconds is not None:
+        return datetime.fromtimestamp(int(milliseconds[1]) // 1000)
     return None
 
 

@@ -125,11 +125,31 @@ def _handlers() -> dict[type[Exception], Handler]:
 async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else "unknown"
+    if status in (404, 405):
+        methods = _methods(request)
+        if methods:  # the page's files answer whatever no route takes
+            expected = ", ".join(methods)
+            return answer(
+                405,
+                f"{request.method} {request.url.path}: expected {expected}",
+                {"Allow": expected},
+            )
+        return answer(
+            404,
+            f"{request.method} {request.url.path}: no such address; "
+            "/openapi.json lists those there are",
+        )
     return answer(
         status,
         f"{request.method} {request.url.path}: {detail}",
         getattr(error, "headers", None),
     )
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of a request's address by the API's document; empty where it has none."""
+    operations = request.app.openapi()["paths"].get(request.url.path, {})
+    return [method.upper() for method in operations]
 
 
 async def _refused(request: Request, error: Exception) -> Response:

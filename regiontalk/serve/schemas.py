@@ -61,6 +61,24 @@ def _from_json(value: Any) -> Any:
         raise ValueError("expected JSON, such as [[10, 20, 110, 220]]") from None
 
 
+def _four_numbers(value: Any) -> Any:
+    """A box is a list: other tools write objects of x, y, width and height."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(
+            f"expected a box [x1, y1, x2, y2], got {json.dumps(value)[:60]}"
+        )
+    return value
+
+
+def _bytes(value: Any) -> Any:
+    """A photo in JSON is text, which has been decoded: what is left is none."""
+    if not isinstance(value, bytes):
+        raise ValueError(
+            f"expected the bytes of a photo in base64, got a {type(value).__name__}"
+        )
+    return value
+
+
 def local(time: datetime) -> datetime:
     """A time without a zone, as cameras write it; one with a zone becomes this machine's.
 
@@ -78,7 +96,10 @@ def local(time: datetime) -> datetime:
 OLD_FIELDS = {
     "least": "min_confidence"
 }  # name in the version before -> today's, HTTP and MCP
-Box = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+Box = Annotated[
+    tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat],
+    BeforeValidator(_four_numbers),
+]
 Boxes = Annotated[
     list[Box], BeforeValidator(_from_json), Field(min_length=1, max_length=MOST_BOXES)
 ]
@@ -87,6 +108,7 @@ Words = Annotated[str, Field(min_length=1, max_length=MOST_LETTERS)]
 Time = Annotated[datetime, AfterValidator(local)]
 Picture = Annotated[
     bytes,
+    BeforeValidator(_bytes),
     Field(min_length=1, description="the bytes of a picture file; in JSON base64"),
 ]
 
@@ -227,7 +249,8 @@ async def read(request: Request, kind: type[FormKind]) -> tuple[FormKind, str]:
     else:
         raise RefusedError(
             415,
-            f"content-type: expected multipart/form-data or application/json, got {content!r}",
+            f"content-type: expected multipart/form-data or application/json, got "
+            f"{content!r}; send the photo as the field photo of a form (curl -F photo=@a.jpg)",
         )
     try:
         return kind.model_validate(values), name

@@ -27,7 +27,7 @@ _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
 def tokenize(sentence: str) -> list[str]:
-    """Lower-case alphanumeric words of a sentence, in Unicode's composed form (NFC).
+    r"""Lower-case alphanumeric words of a sentence, in Unicode's composed form (NFC).
 
     Marks that combine with a letter (vowel signs, accents) are part of its word. The marks of other
     tools' vocabularies are no words: ``<unk>`` stays the unknown word, the others are dropped.
@@ -36,10 +36,13 @@ def tokenize(sentence: str) -> list[str]:
     ['a', 'mans', 'tshirt', '5']
     >>> tokenize("<s> a <unk> </s>")
     ['a', '<unk>']
+    >>> tokenize("\u0130ki k\u00f6pek")
+    ['iki', 'köpek']
     """
     text = sentence.lower()
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
+        # Python's lower case of the Turkish capital with a dot is an i and a second dot
+        text = unicodedata.normalize("NFC", text.replace("i\u0307", "i"))
     return [word for token in text.split() if (word := _word(token))]
 
 

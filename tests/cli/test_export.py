@@ -479,7 +479,7 @@ def test_photos_that_are_not_there(run: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "out", "message"),
     [
-        pytest.param("no json", "t.jsonl", "e.json: ", id="no JSON"),
+        pytest.param("no json", "t.jsonl", "e.json: expected", id="no JSON"),
         pytest.param(
             "{}",
             "t.jsonl",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from PIL import Image
 
 
@@ -34,6 +35,28 @@ def test_no_room_for_a_drawing(
         in result.stderr
     )
     assert list(Path("drawn").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "JSON"])
+def test_no_room_for_the_results(
+    run: Any, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    """Nor is this a photo's failure: the first result that cannot be written ends the command."""
+    echo = typer.echo
+
+    def echo_to_a_full_disk(message: Any = None, **options: Any) -> None:
+        if not options.get("err"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        echo(message, **options)
+
+    photos = [f"{number}.png" for number in range(3)]
+    for photo in photos:
+        Image.new("RGB", (90, 90)).save(photo)
+    monkeypatch.setattr(typer, "echo", echo_to_a_full_disk)
+    result = run("caption", *photos, *form)
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if "regiontalk: " in line]
+    assert "standard output: cannot be written (No space left on device)" in line
 
 
 @pytest.mark.parametrize(
@@ -110,7 +133,7 @@ def test_no_room_for_snippets(
         "2",
         "--out",
     ]
-    real_open, real_write = Path.open, Path.write_text
+    real_open, real_write = Path.open, Path.write_bytes
 
     def open_full(path: Path, mode: str = "r", **options: Any) -> Any:
         return (
@@ -119,15 +142,15 @@ def test_no_room_for_snippets(
             else real_open(path, mode, **options)
         )
 
-    def write_full(path: Path, text: str, **options: Any) -> int:
+    def write_full(path: Path, data: bytes) -> int:
         if path.suffix == {"begin": ".partial", "end": ".jsonl"}.get(moment):
-            real_write(path, "half", **options)
+            real_write(path, b"half")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return real_write(path, text, **options)
+        return real_write(path, data)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "open", open_full)
-        patch.setattr(Path, "write_text", write_full)
+        patch.setattr(Path, "write_bytes", write_full)
         result = real(*words, "out/pairs.jsonl")
     assert result.exit_code == 2 and result.stdout == ""
     assert (

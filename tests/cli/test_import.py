@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,38 @@ def test_programs(real: Any, text: str, encoding: str) -> None:
         ),
         pytest.param("{", "export: ", id="cut short"),
         pytest.param("<a>", "expected CVAT's XML", id="cut XML"),
+        pytest.param(
+            "image,id\na.jpg,1\n", "a text that begins 'image,id a.jpg,1'", id="CSV"
+        ),
     ],
 )
 def test_bad_files(real: Any, refused: Any, text: str, message: str) -> None:
     Path("export").write_text(text)
     refused(real("import", "export", "--photos", ".", "--out", "train.jsonl"), message)
     assert not Path("train.jsonl").exists()
+
+
+def test_archives_are_named(real: Any, refused: Any) -> None:
+    with zipfile.ZipFile("export.zip", "w") as archive:
+        archive.writestr("images/a.jpg", b"x")
+        archive.writestr("annotations.xml", CVAT)
+    result = real("import", "export.zip", "--photos", ".", "--out", "train.jsonl")
+    refused(result, "unpack it and give the file inside (it holds annotations.xml)")
+
+
+def test_outlines_of_coco_without_boxes(real: Any) -> None:
+    outline = {"id": 1, "image_id": 1, "category_id": 1}
+    annotations = [
+        {**outline, "segmentation": [[10, 10, 40, 10, 40, 30]], "bbox": []},
+        {**outline, "segmentation": {"size": [48, 64], "counts": "abc"}},
+    ]
+    categories = [{"id": 1, "name": "cup"}]
+    document = {**COCO, "annotations": annotations, "categories": categories}
+    Path("export").write_text(json.dumps(document))
+    result = real("import", "export", "--photos", ".", "--out", "train.jsonl")
+    row = json.loads(Path("train.jsonl").read_text())
+    assert row["boxes"] == [{"box": [10.0, 10.0, 40.0, 30.0], "phrase": "cup"}]
+    assert "expected a bbox of x, y, width, height, got None" in result.stderr
 
 
 def test_photos_that_are_not_there_are_told(real: Any) -> None:

@@ -447,6 +447,10 @@ def test_suspicious_captions(photos: Path) -> None:
         "a \ufffd",
         "a <unk>",
         "dog " * 101,
+        "a cup &amp; a jug",
+        "a cup<br>of tea",
+        "a caf\u00c3\u00a9",
+        "it\u00e2\u20ac\u2122s a dog",
     ]
     _, report = read_folder(jsonl(photos, {"photo": "a.png", "captions": captions}))
     kinds = " ".join(report.troubles)
@@ -458,9 +462,88 @@ def test_suspicious_captions(photos: Path) -> None:
         "U+FFFD",
         "<unk>",
         "100 words",
+        "HTML",
+        "wrong encoding",
     ):
         assert word in kinds, word
-    assert report.captions == 6
+    assert report.captions == 10
+    counts = [report.troubles[kind].count for kind in report.troubles if "; " in kind]
+    assert counts == [1, 2, 2], "HTML twice, wrong encoding twice, no blanks once"
+
+
+def test_captions_that_only_look_odd(photos: Path) -> None:
+    captions = [
+        "a cup < 5 cm & a jug",
+        "Ãstanbul",
+        "caf\u00e9 \u00e0 la carte",
+        "a <3 b",
+    ]
+    _, report = read_folder(jsonl(photos, {"photo": "a.png", "captions": captions}))
+    assert not report.troubles
+
+
+def test_flickr30k_as_kaggle_has_it(photos: Path) -> None:
+    rows = "image_name| comment_number| comment\na.png| 0| two cups, one red\na.png| 1| cups\n"
+    (photos / "results.csv").write_text(rows)
+    (example,), report = read_folder(photos)
+    assert example.captions == ("two cups, one red", "cups")
+    assert list(report.troubles) == ["column comment_number, not read"]
+
+
+def test_a_table_without_a_heading(photos: Path) -> None:
+    (photos / "train.csv").write_text("a.png,two cups\n")
+    with pytest.raises(ValueError, match=r"got the row a\.png, two cups; write photo"):
+        read_folder(photos)
+
+
+def test_lines_that_end_with_commas(photos: Path) -> None:
+    lines = '{"photo": "a.png", "caption": "a cup,"},\n{"photo": "a.png", "caption": "b"}, \n'
+    (photos / "train.jsonl").write_text(lines)
+    (example,), report = read_folder(photos)
+    assert example.captions == ("a cup,", "b") and not report.troubles
+
+
+def test_one_list_in_place_of_lines(photos: Path) -> None:
+    rows = [{"photo": "a.png", "caption": "two cups"}, 5]
+    path = photos / "train.jsonl"
+    path.write_text(json.dumps(rows, indent=2))
+    examples, report = read_folder(photos)
+    assert [example.captions for example in examples] == [("two cups",)]
+    (bad_row,) = report.troubles["bad row"].names
+    assert bad_row.startswith("train.jsonl: entry 1 (expected an object")
+    path.write_text(json.dumps(rows, indent=2)[:-3])
+    with pytest.raises(ValueError, match="one list of them, got a list that cannot"):
+        read_folder(photos)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "advice"),
+    [
+        pytest.param("a/x.xml", "<annotation><bndbox>", "Pascal VOC", id="VOC"),
+        pytest.param(
+            "x.json", '{"shapes": [], "imagePath": ""}', "labelme", id="labelme"
+        ),
+        pytest.param(
+            "x.json", '[{"conversations": []}]', "answers", id="conversations"
+        ),
+        pytest.param("x.json", '{"images": [{}]}', "regiontalk import", id="COCO"),
+        pytest.param(
+            "x.json", '[{"annotations": []}]', "regiontalk import", id="tasks"
+        ),
+        pytest.param("x.xml", "<annotations>", "regiontalk import", id="CVAT"),
+        pytest.param("x.parquet", "PAR1", "Parquet", id="Parquet"),
+        pytest.param("x.xlsx", "PK", "save its sheet as CSV", id="Excel"),
+        pytest.param("x.zip", "PK", "unpack it", id="archive"),
+        pytest.param("x.json", "{}", "write captions.csv", id="of no known kind"),
+    ],
+)
+def test_layouts_that_are_not_read_are_explained(
+    name: str, text: str, advice: str, photos: Path
+) -> None:
+    (photos / name).parent.mkdir(exist_ok=True)
+    (photos / name).write_text(text)
+    with pytest.raises(ValueError, match=advice):
+        read_folder(photos)
 
 
 def test_image_folders_of_others(photos: Path) -> None:

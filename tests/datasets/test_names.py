@@ -1,4 +1,4 @@
-"""Names on boxes: phrases, COCO results, YOLO files, and how they join what people annotated."""
+"""Names on boxes: phrases, COCO results, and how they join what people annotated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from regiontalk.datasets.names import (
     plural_phrase,
     read_detected,
     read_results,
-    read_yolo,
 )
 from regiontalk.records import Example, Phrase
 
@@ -101,27 +100,6 @@ def test_results_with_their_own_categories(tmp_path: Path) -> None:
         json.dumps({"categories": categories, "annotations": [row(category_id=3)]})
     )
     assert read_results(path)["7"][0].name == "valve"
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        pytest.param("0 0.5 0.5 0.2", "expected 'class x y w h'", id="three numbers"),
-        pytest.param("2 0.5 0.5 0.2 0.2", "with a class below 2", id="unknown class"),
-        pytest.param("0 50 50 20 20", "pixels are COCO's form", id="pixels"),
-    ],
-)
-def test_bad_yolo_lines(line: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
-    with pytest.raises(ValueError, match=f"a.txt:2: .*{message}"):
-        read_yolo(tmp_path, ["valve", "pipe"], {"a": (100, 50)})
-
-
-def test_yolo_by_hand(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.2 0.4\n")
-    # the middle of 100x50 is 50, 25; a fifth of 100 is 20 wide and two fifths of 50 are 20 high
-    boxes = read_yolo(tmp_path, ["valve", "pipe"], {"a": (100, 50)})["a"]
-    assert boxes == [NamedBox("pipe", (40.0, 15.0, 60.0, 35.0), 1.0)]
 
 
 def test_corners_in_place_of_a_size_are_refused(tmp_path: Path) -> None:

@@ -251,6 +251,16 @@ def test_captions_of_older_programs_stay_the_description(
         assert b"A dog runs.<" in text
 
 
+def test_a_sidecar_that_nobody_may_write_stays(tmp_path: Path) -> None:
+    said = photo(tmp_path / "a.jpg")
+    sidecar = write_sidecar(said, TEXTS, tmp_path)
+    written = sidecar.read_bytes()
+    sidecar.chmod(0o444)
+    with pytest.raises(ValueError, match="write-protected; allow writing"):
+        write_sidecar(said, TEXTS, tmp_path)
+    assert sidecar.read_bytes() == written
+
+
 def test_a_link_stays_and_its_file_keeps_its_mode(tmp_path: Path) -> None:
     said = photo(tmp_path / "a.jpg")
     annex = tmp_path / "annex.xmp"

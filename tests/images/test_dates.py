@@ -51,6 +51,9 @@ TIME = datetime(2024, 1, 31, 10, 22, 11)
         ("1000092795.jpg", None),
         ("DSC_2024.jpg", None),
         ("31.01.2024.jpg", None),
+        ("FB_IMG_1706696531123.jpg", datetime.fromtimestamp(1706696531)),
+        ("mmexport1706696531123.jpg", datetime.fromtimestamp(1706696531)),
+        ("1706696531123.jpg", None),
         ("", None),
     ],
 )

@@ -282,7 +282,7 @@ def jpeg(size_wh: tuple[int, int]) -> bytes:
         pytest.param(
             "search", {"text": "dog"}, 404, "start it with --index", id="no library"
         ),
-        pytest.param("nothing", {}, 405, "POST /v1/nothing", id="no such request"),
+        pytest.param("nothing", {}, 404, "POST /v1/nothing", id="no such request"),
     ],
 )
 def test_refused(ask: Ask, path: str, fields: Any, status: int, reason: str) -> None:
@@ -362,6 +362,52 @@ def test_a_path_is_not_a_photo(client: TestClient, tmp_path: Any) -> None:
         assert client.post("/v1/caption", json={"photo": value}).status_code == 422
     form = client.post("/v1/caption", data={"photo": str(tmp_path / "secret.png")})
     assert form.status_code in (415, 422)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [
+        pytest.param("GET", "/v1/caption", 405, "expected POST", id="get"),
+        pytest.param("PUT", "/v1/caption", 405, "expected POST", id="put"),
+        pytest.param("HEAD", "/v1/caption", 405, "", id="head"),
+        pytest.param("POST", "/v1/models", 405, "expected GET", id="post"),
+        pytest.param("POST", "/V1/Caption", 404, "no such address", id="letter case"),
+        pytest.param("GET", "/nothing.png", 404, "no such address", id="no file"),
+    ],
+)
+def test_another_method_or_address(
+    client: TestClient, method: str, path: str, status: int, reason: str
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert reason in answer.text
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        pytest.param(
+            {"boxes": [{"x": 1, "y": 2, "width": 3, "height": 4}]},
+            'boxes.0: expected a box [x1, y1, x2, y2], got {"x": 1',
+            id="an object for a box",
+        ),
+        pytest.param(
+            {"boxes": [1, 2, 3, 4]},
+            "boxes.0: expected a box [x1, y1, x2, y2], got 1",
+            id="one box without its list",
+        ),
+        pytest.param(
+            {"photo": [255, 216]}, "photo: expected the bytes of a photo", id="numbers"
+        ),
+    ],
+)
+def test_values_of_another_shape(
+    client: TestClient, values: dict[str, Any], reason: str
+) -> None:
+    answer = client.post("/v1/caption", json={"photo": "aGk=", **values})
+    assert answer.status_code == 422
+    assert reason in answer.json()["error"]
 
 
 def test_text_in_the_photo_field(client: TestClient) -> None:
