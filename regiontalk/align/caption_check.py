@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 GEOMETRY = 4  # corners of a box as shares of the image's side
 
@@ -37,3 +38,25 @@ class CaptionCheck(nn.Module):
         projected = self.region(torch.cat([regions, corners], -1)) * self.text(texts)
         logits: Tensor = projected.sum(-1) / math.sqrt(projected.shape[-1])
         return logits
+
+    @torch.no_grad()
+    def with_region_term(self, weight: Tensor, bias: Tensor) -> CaptionCheck:
+        """This check, of one rank more, plus a term that reads the region alone.
+
+        Args:
+            weight: (F,) of the region features.
+            bias: () of the term.
+        """
+        old_rank, word_size = self.text.weight.shape
+        rank, region_size = old_rank + 1, len(weight)
+        check = CaptionCheck(region_size, word_size, rank)
+        # sums of products are divided by the root of the rank, which grows
+        scale = (rank / old_rank) ** 0.25
+        for mine, theirs in ((check.region, self.region), (check.text, self.text)):
+            mine.weight[:old_rank] = scale * theirs.weight
+            mine.bias[:old_rank] = scale * theirs.bias
+        check.region.weight[old_rank] = functional.pad(weight, (0, GEOMETRY))
+        check.region.bias[old_rank] = bias
+        check.text.weight[old_rank] = 0.0
+        check.text.bias[old_rank] = math.sqrt(rank)
+        return check.eval()
