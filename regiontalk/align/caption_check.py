@@ -40,23 +40,23 @@ class CaptionCheck(nn.Module):
         return logits
 
     @torch.no_grad()
-    def with_region_term(self, weight: Tensor, bias: Tensor) -> CaptionCheck:
-        """This check, of one rank more, plus a term that reads the region alone.
+    def with_product(self, region: nn.Linear, text: nn.Linear) -> CaptionCheck:
+        """This check plus a product, in one rank more.
 
         Args:
-            weight: (F,) of the region features.
-            bias: () of the term.
+            region: region features (R, F) to (R, 1).
+            text: sums of words (R, W) to (R, 1), by which that is multiplied.
         """
         old_rank, word_size = self.text.weight.shape
-        rank, region_size = old_rank + 1, len(weight)
+        rank, region_size = old_rank + 1, region.in_features
         check = CaptionCheck(region_size, word_size, rank)
         # sums of products are divided by the root of the rank, which grows
         scale = (rank / old_rank) ** 0.25
         for mine, theirs in ((check.region, self.region), (check.text, self.text)):
             mine.weight[:old_rank] = scale * theirs.weight
             mine.bias[:old_rank] = scale * theirs.bias
-        check.region.weight[old_rank] = functional.pad(weight, (0, GEOMETRY))
-        check.region.bias[old_rank] = bias
-        check.text.weight[old_rank] = 0.0
-        check.text.bias[old_rank] = math.sqrt(rank)
+        check.region.weight[old_rank] = functional.pad(region.weight[0], (0, GEOMETRY))
+        check.region.bias[old_rank] = region.bias[0]
+        check.text.weight[old_rank] = math.sqrt(rank) * text.weight[0]
+        check.text.bias[old_rank] = math.sqrt(rank) * text.bias[0]
         return check.eval()

@@ -9,6 +9,7 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -219,6 +220,7 @@ def _finish(
         settle_photo_check,
         write_gain,
     )
+    from regiontalk.train.own import texts_of
     from regiontalk.train.own_confidence import Past, some_regions
     from regiontalk.train.run import save_for_use
 
@@ -228,7 +230,8 @@ def _finish(
     settle_photo_check(model, features.read_vectors(range(features.photos))[:, 0], log)
     past = None
     if run.memory is not None:
-        past = Past(before, run.memory, some_regions(features))
+        words = tuple(chain.from_iterable(map(texts_of, photos.train)))
+        past = Past(before, run.memory, some_regions(features), words)
     calibrate(model, photos.dev, log, past)
     compared = before_and_after(before, model, photos.dev)
     write_gain(run.out / GAIN, compared)

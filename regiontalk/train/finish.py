@@ -33,8 +33,10 @@ from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.loop import Log
 from regiontalk.train.own_confidence import (
+    MemoryTexts,
     Past,
-    add_region_term,
+    add_own_term,
+    describe_memory,
     fit_calibration,
     recall,
 )
@@ -107,16 +109,18 @@ def calibrate(
         RegionCaptioner(predictor=TorchPredictor(model)), dev[:REPORT_PHOTOS], keep=True
     )
     judged_boxes = list(chain.from_iterable(judge_boxes(photos, {}).values()))
+    texts = None if past is None else describe_memory(model, past.memory)
     has_term = False
     if _are_enough("region", judged_boxes, log):
-        has_term = past is not None and add_region_term(model, judged_boxes, past)
+        if past is not None and texts is not None:
+            has_term = add_own_term(model, judged_boxes, past, texts)
         if not has_term:
-            _fit(model, "region", judged_boxes, past)
+            _fit(model, "region", judged_boxes, past, texts)
     photos.captioner = RegionCaptioner(predictor=TorchPredictor(model))
     # the check is taught on regions, but its new term reads whole photos as well
     judged_photos = judge_photos(photos, check=has_term)
     if _are_enough("photo", judged_photos, log):
-        _fit(model, "photo", judged_photos, past)
+        _fit(model, "photo", judged_photos, past, texts)
 
 
 def _are_enough(kind: str, judged: Sequence[Judged], log: Log) -> bool:
@@ -134,13 +138,17 @@ def _are_enough(kind: str, judged: Sequence[Judged], log: Log) -> bool:
 
 
 def _fit(
-    model: RegionModel, kind: str, judged: Sequence[Judged], past: Past | None
+    model: RegionModel,
+    kind: str,
+    judged: Sequence[Judged],
+    past: Past | None,
+    texts: MemoryTexts | None,
 ) -> None:
     """The calibration of a kind of captions, in place."""
     decoding = model.config.decoding
     recalled = None
-    if past is not None:
-        recalled = recall(model, past, of_photos=kind == "photo")
+    if past is not None and texts is not None:
+        recalled = recall(model, past.start, texts, of_photos=kind == "photo")
     calibration = fit_calibration(judged, getattr(decoding, kind), recalled)
     decoding = decoding.model_copy(update={kind: calibration})
     model.config = model.config.model_copy(update={"decoding": decoding})

@@ -3,14 +3,16 @@
 What is judged of your photos says nothing of others, and a fit on it alone is sure of everything
 where nearly all of it is right. So confidences are held to those of the start model:
 
-- of regions the caption check gets a term that says whether a region looks like your photos
-  (`CaptionCheck.with_region_term`), and the verdicts say how much surer it makes the model there;
+- of regions the caption check gets a product (`CaptionCheck.with_product`) of how much a region
+  looks like your photos and how much a caption sounds like your words, and the verdicts say how
+  much surer it makes the model; of other photos both factors are near 0;
 - of whole photos, and where there is no caption check, the calibration is fitted on the verdicts
   and on the memory of everyday photos (`train.keep`), with the confidences of the start model as
   targets between 0 and 1 (distillation: Hinton et al., 2015).
 
-Enter: captions of dev photos with verdicts, region features of your training photos (R, F), the
-start model and its memory. Leaves: the model with another caption check and other calibrations.
+Enter: captions of dev photos with verdicts, region features of your training photos (R, F), your
+words, the start model and its memory. Leaves: the model with another caption check and other
+calibrations.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from regiontalk.captioner import RegionCaptioner
 from regiontalk.evaluate.calibration import (
@@ -44,10 +46,11 @@ SHIFT_PRECISION = (
     1.0  # of how much surer the model is of your photos: Gaussian around 0
 )
 MIN_CHECK_WEIGHT = 0.05  # in the confidence, for the caption check to carry the term
-RECALLED_PHOTOS = 500  # of the memory
+RECALLED_PHOTOS = 300  # of the memory
 OWN_PHOTOS = 500  # whose regions say what your photos look like
 TOGETHER = 50
 DIRECTION_RIDGE = 1e-2
+OWN_TEXTS = 3000
 MIN_VARIANCE = 1e-7  # of a direction of the memory, as a share of the largest
 
 Array = NDArray[np.float64]
@@ -61,15 +64,31 @@ class Past:
         start: the model with which training began; it stays as it is.
         memory: its everyday photos.
         own_vectors: (R, F) region features of your training photos.
+        own_texts: of your training photos.
     """
 
     start: RegionModel
     memory: Memory
     own_vectors: Tensor
+    own_texts: Sequence[str]
+
+
+class MemoryTexts(NamedTuple):
+    """What the model says of the memory, as token ids.
+
+    Attributes:
+        memory: of M photos.
+        photo: M sentences of the whole photos.
+        region: M * K captions of the regions.
+    """
+
+    memory: Memory
+    photo: list[tuple[int, ...]]
+    region: list[tuple[int, ...]]
 
 
 class Recalled(NamedTuple):
-    """What the model says of the memory, and how sure the start model is of it.
+    """The evidence for captions of the memory, and how sure the start model is of them.
 
     Attributes:
         features: (R, 4) what `Calibration` weighs.
@@ -86,13 +105,16 @@ def some_regions(features: FrozenFeatures) -> Tensor:
     return features.read_vectors(rows)[features.read_mask(rows)]
 
 
-def add_region_term(model: RegionModel, judged: Sequence[Judged], past: Past) -> bool:
-    """Let the caption check say whether a region looks like your photos, in place.
+def add_own_term(
+    model: RegionModel, judged: Sequence[Judged], past: Past, texts: MemoryTexts
+) -> bool:
+    """Let the caption check tell your regions and words from others, in place.
 
     Args:
         model: with the start model's calibration of regions, which stays.
         judged: captions of boxes of dev photos, at least one.
         past: what confidences are held to.
+        texts: what the model says of the memory.
 
     Returns:
         Whether it was done; not where the confidence asks nothing of a caption check.
@@ -102,12 +124,15 @@ def add_region_term(model: RegionModel, judged: Sequence[Judged], past: Past) ->
         return False
     logits = logits_of(calibration, _features(judged))
     shift = fit_shift(logits, platt_targets(_verdicts(judged)))
-    memory_vectors = past.memory.vectors.flatten(0, 1)
-    weight, bias = own_direction(past.own_vectors, memory_vectors)
-    share = shift / calibration.per_check
-    model.caption_check = model.caption_check.with_region_term(
-        share * weight, share * bias
-    )
+    region = tell_apart(past.own_vectors, past.memory.vectors.flatten(0, 1))
+    for values in region.parameters():
+        values.data *= shift / calibration.per_check
+    stride = max(1, len(past.own_texts) // OWN_TEXTS)
+    own_texts = [model.vocabulary.encode(text) for text in past.own_texts[::stride]]
+    word_sums = TorchPredictor(model).word_sums
+    others = word_sums([*texts.photo, *texts.region])
+    text = tell_apart(torch.from_numpy(word_sums(own_texts)), torch.from_numpy(others))
+    model.caption_check = model.caption_check.with_product(region, text)
     rank = model.config.caption_check + 1
     model.config = model.config.model_copy(update={"caption_check": rank})
     return True
@@ -130,36 +155,32 @@ def fit_shift(logits: Array, targets: Array) -> float:
     return shift
 
 
-def own_direction(own: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    """A linear function of region features that is near 1 on your photos and near 0 on the memory.
+@torch.no_grad()
+def tell_apart(own: Tensor, others: Tensor) -> nn.Linear:
+    """A linear function that is near 1 on rows of your own (R, F) and near 0 on others (M, F).
 
-    Ridged least squares, both sides counting alike, in the directions in which the memory varies:
-    it is stored in few, and what your photos have beyond these other photos have as well.
-
-    Args:
-        own: (R, F).
-        memory: (M, F).
-
-    Returns:
-        Weight (F,) and bias ().
+    Ridged least squares, both sides counting alike, in the directions in which the others vary:
+    the memory is stored in few, and what your photos have beyond these other photos have as well.
     """
-    own, memory = own.double(), memory.double()
-    mean = memory.mean(0)
-    variances, directions = torch.linalg.eigh((memory - mean).T @ (memory - mean))
+    own, others = own.double(), others.double()
+    mean = others.mean(0)
+    variances, directions = torch.linalg.eigh((others - mean).T @ (others - mean))
     is_used = variances > MIN_VARIANCE * variances[-1]
-    scales = (variances[is_used] / len(memory)).sqrt()
+    scales = (variances[is_used] / len(others)).sqrt()
     basis = directions[:, is_used] / scales  # (F, D)
-    rows = torch.cat([own - mean, memory - mean]) @ basis
-    targets = torch.cat([own.new_ones(len(own)), own.new_zeros(len(memory))])
-    counts = 0.5 * (targets / len(own) + (1 - targets) / len(memory))
+    rows = torch.cat([own - mean, others - mean]) @ basis
+    targets = torch.cat([own.new_ones(len(own)), own.new_zeros(len(others))])
+    counts = 0.5 * (targets / len(own) + (1 - targets) / len(others))
     centre = counts @ rows
     rows, targets = rows - centre, targets - 0.5
     gram = (rows * counts[:, None]).T @ rows
     ridge = DIRECTION_RIDGE * torch.eye(len(gram), dtype=gram.dtype)
     solution = torch.linalg.solve(gram + ridge, (rows * counts[:, None]).T @ targets)
     weight = basis @ solution
-    bias = 0.5 - centre @ solution - mean @ weight
-    return weight.float(), bias.float()
+    function = nn.Linear(own.shape[1], 1)
+    function.weight[0] = weight
+    function.bias[0] = 0.5 - centre @ solution - mean @ weight
+    return function
 
 
 def fit_calibration(
@@ -188,47 +209,53 @@ def fit_calibration(
 
 
 @torch.inference_mode()
-def recall(model: RegionModel, past: Past, *, of_photos: bool) -> Recalled:
-    """What the model says of the whole photos or of the regions of the memory.
+def describe_memory(model: RegionModel, memory: Memory) -> MemoryTexts:
+    """What a model says of photos spread over a memory, and of their regions."""
+    stride = max(1, len(memory) // RECALLED_PHOTOS)
+    memory = memory.take(slice(None, None, stride))
+    predictor, decoding = TorchPredictor(model), model.config.decoding
+    texts = MemoryTexts(memory, [], [])
+    for first in range(0, len(memory), TOGETHER):
+        photos = memory.take(slice(first, first + TOGETHER))
+        sentences = predictor.write(
+            _decoder_state(predictor, photos, of_photos=True),
+            decoding.photo_beams,
+            min_words=decoding.photo_min_words,
+        )
+        captions = predictor.write(
+            _decoder_state(predictor, photos, of_photos=False),
+            decoding.region_beams,
+            length_power=decoding.region_length_power,
+        )
+        texts.photo.extend(candidates[0].words for candidates in sentences)
+        texts.region.extend(candidates[0].words for candidates in captions)
+    return texts
+
+
+@torch.inference_mode()
+def recall(
+    model: RegionModel, start: RegionModel, texts: MemoryTexts, *, of_photos: bool
+) -> Recalled:
+    """How sure the start model is of what the model says of the memory.
 
     Args:
         model: has learnt; its vocabulary begins with the start model's.
-        past: the start model and its memory.
-        of_photos: sentences of whole photos instead of words on regions.
+        start: the start model.
+        texts: what the model says.
+        of_photos: of whole photos instead of regions.
     """
-    stride = max(1, len(past.memory) // RECALLED_PHOTOS)
-    memory = past.memory.take(slice(None, None, stride))
-    predictors = TorchPredictor(model), TorchPredictor(past.start)
-    batches: list[Recalled] = []
-    for first in range(0, len(memory), TOGETHER):
-        photos = memory.take(slice(first, first + TOGETHER))
-        batches.append(_recall_batch(*predictors, photos, of_photos))
-    return Recalled(*(np.concatenate(rows) for rows in zip(*batches, strict=True)))
-
-
-def _recall_batch(
-    predictor: TorchPredictor, start: TorchPredictor, memory: Memory, of_photos: bool
-) -> Recalled:
-    """What is said of a few photos, and how sure the start model is of it."""
-    decoding = predictor.config.decoding
-    captions_by_box = predictor.write(
-        _decoder_state(predictor, memory, of_photos),
-        decoding.photo_beams if of_photos else decoding.region_beams,
-        min_words=decoding.photo_min_words if of_photos else 0,
-        length_power=None if of_photos else decoding.region_length_power,
-    )
-    texts = [captions[0].words for captions in captions_by_box]
+    captions = texts.photo if of_photos else texts.region
     old_words = len(start.vocabulary)
-    is_known = np.array([max(text, default=0) < old_words for text in texts])
-    texts_or_none = [
-        text if known else () for text, known in zip(texts, is_known, strict=True)
+    is_known = np.array([max(text, default=0) < old_words for text in captions])
+    known_captions = [
+        text if known else () for text, known in zip(captions, is_known, strict=True)
     ]
-    evidence = _evidence(start, memory, texts_or_none, of_photos)
+    evidence = _evidence(start, texts.memory, known_captions, of_photos)
     decoding = start.config.decoding
     calibration = decoding.photo if of_photos else decoding.region
     confidences = 0.5 * (1 + np.tanh(0.5 * logits_of(calibration, evidence)))
     return Recalled(
-        _evidence(predictor, memory, texts, of_photos),
+        _evidence(model, texts.memory, captions, of_photos),
         np.where(is_known, confidences, 0.0),
     )
 
@@ -244,12 +271,13 @@ def _decoder_state(
 
 
 def _evidence(
-    predictor: TorchPredictor,
+    model: RegionModel,
     memory: Memory,
     texts: Sequence[tuple[int, ...]],
     of_photos: bool,
 ) -> Array:
     """What `Calibration` weighs (R, 4) of captions on whole photos or regions, of objectness 1."""
+    predictor = TorchPredictor(model)
     state = _decoder_state(predictor, memory, of_photos)
     log_probs, _ = predictor.read_captions(state, texts)
     captions = [

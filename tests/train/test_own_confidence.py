@@ -19,14 +19,16 @@ from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.grow import grow_model
 from regiontalk.train.keep import Memory
 from regiontalk.train.own_confidence import (
+    MemoryTexts,
     Past,
     Recalled,
-    add_region_term,
+    add_own_term,
+    describe_memory,
     fit_calibration,
     fit_shift,
     logits_of,
-    own_direction,
     recall,
+    tell_apart,
 )
 
 REGION = Calibration(bias=-1.0, per_word=2.0, per_match=0.5, per_check=0.5)
@@ -71,17 +73,18 @@ def judged(shares: list[bool], log_prob: float = -0.5) -> list[Judged]:
     ]
 
 
-def test_a_direction_tells_both_sides_apart(plain: RegionModel) -> None:
+def test_your_rows_are_told_from_others(plain: RegionModel) -> None:
     memory = memory_of(plain)
-    own = own_vectors(memory)
-    weight, bias = own_direction(own, memory.vectors.flatten(0, 1))
-    assert (own @ weight + bias).mean().item() == pytest.approx(1.0, abs=0.1)
-    of_memory = memory.vectors @ weight + bias
-    assert of_memory.mean().item() == pytest.approx(0.0, abs=0.1)
-    assert of_memory.std().item() < 0.25
-    # what the memory never has is not asked, so other photos that have it are none of yours
-    mean = memory.vectors.flatten(0, 1).mean(0)
-    basis = torch.linalg.svd(memory.vectors.flatten(0, 1) - mean).Vh[6:]
+    own, others = own_vectors(memory), memory.vectors.flatten(0, 1)
+    function = tell_apart(own, others)
+    with torch.no_grad():
+        of_own, of_others = function(own), function(others)
+    assert of_own.mean().item() == pytest.approx(1.0, abs=0.1)
+    assert of_others.mean().item() == pytest.approx(0.0, abs=0.1)
+    assert of_others.std().item() < 0.25
+    # what the others never have is not asked: it tells nothing of photos that are neither
+    basis = torch.linalg.svd(others - others.mean(0)).Vh[6:]
+    weight = function.weight[0].detach()
     assert (basis @ weight).abs().max().item() < 1e-3 * weight.norm().item()
 
 
@@ -105,30 +108,35 @@ def test_shift(logits: list[float], targets: list[float], expected: float) -> No
     assert shift == pytest.approx(expected, abs=0.01)
 
 
-def test_regions_like_your_photos_are_surer_and_others_as_before(
+def past_of(model: RegionModel) -> Past:
+    """The model as it is, and photos of your own that only the words beside new ones describe."""
+    memory = memory_of(model)
+    texts = [" ".join(model.vocabulary.words[4:6])] * 20
+    return Past(copy.deepcopy(model), memory, own_vectors(memory), texts)
+
+
+def test_your_words_on_your_regions_are_surer_and_others_as_before(
     plain: RegionModel,
 ) -> None:
-    memory = memory_of(plain)
-    own = own_vectors(memory)
-    start = copy.deepcopy(plain)
-    rows = judged([True] * 60)
-    assert add_region_term(plain, rows, Past(start, memory, own))
+    past, rows = past_of(plain), judged([True] * 60)
+    others = [(number,) for number in range(6, len(plain.vocabulary))]
+    texts = MemoryTexts(past.memory, others, others[::-1])
+    assert add_own_term(plain, rows, past, texts)
     assert plain.config.caption_check == 4
     assert plain.config.decoding.region == REGION
-    before, after = TorchPredictor(start), TorchPredictor(plain)
+    before, after = TorchPredictor(past.start), TorchPredictor(plain)
 
-    def moved(vectors: torch.Tensor) -> float:
+    def moved(vectors: torch.Tensor, text: tuple[int, ...]) -> float:
         regions = vectors.numpy()
-        boxes = np.tile(np.float32([0, 0, 8, 8]), (len(regions), 1))
-        texts = [(4, 5)] * len(regions)
-        checks = [
-            model.check_captions(regions, boxes, texts) for model in (before, after)
-        ]
+        arguments = (regions, np.zeros((len(regions), 4)), [text] * len(regions))
+        checks = [model.check_captions(*arguments) for model in (before, after)]
         return float((checks[1] - checks[0]).mean()) * REGION.per_check
 
-    assert moved(memory.vectors.flatten(0, 1)) == pytest.approx(0.0, abs=0.5)
+    of_memory = past.memory.vectors.flatten(0, 1)
+    assert moved(of_memory, (4, 5)) == pytest.approx(0.0, abs=0.5)
+    assert moved(past.own_vectors, others[0]) == pytest.approx(0.0, abs=1.0)
     features = np.array([row.features() for row in rows])
-    logits = logits_of(REGION, features) + moved(own)
+    logits = logits_of(REGION, features) + moved(past.own_vectors, (4, 5))
     right = (1 / (1 + np.exp(-logits))).mean()
     assert right == pytest.approx(60 / 61, abs=0.1)
 
@@ -137,19 +145,19 @@ def test_no_term_where_confidence_asks_no_check(plain: RegionModel) -> None:
     silent = REGION.model_copy(update={"per_check": 0.0})
     decoding = plain.config.decoding.model_copy(update={"region": silent})
     plain.config = plain.config.model_copy(update={"decoding": decoding})
-    memory = memory_of(plain)
-    past = Past(copy.deepcopy(plain), memory, own_vectors(memory))
-    assert not add_region_term(plain, judged([True] * 30), past)
+    past = past_of(plain)
+    texts = describe_memory(plain, past.memory)
+    assert not add_own_term(plain, judged([True] * 30), past, texts)
     assert plain.config.caption_check == 3
 
 
 def test_a_model_that_has_not_moved_recalls_the_start_models_confidence(
     plain: RegionModel,
 ) -> None:
-    memory = memory_of(plain)
-    past = Past(copy.deepcopy(plain), memory, own_vectors(memory))
+    start = copy.deepcopy(plain)
+    texts = describe_memory(plain, memory_of(plain))
     for of_photos, count in ((True, 30), (False, 60)):
-        recalled = recall(plain, past, of_photos=of_photos)
+        recalled = recall(plain, start, texts, of_photos=of_photos)
         decoding = plain.config.decoding
         calibration = decoding.photo if of_photos else decoding.region
         expected = [
@@ -162,14 +170,14 @@ def test_a_model_that_has_not_moved_recalls_the_start_models_confidence(
 def test_words_that_the_start_model_does_not_know_are_not_believed(
     plain: RegionModel,
 ) -> None:
-    memory = memory_of(plain)
-    past = Past(copy.deepcopy(plain), memory, own_vectors(memory))
     words = [*plain.vocabulary.words[4:], "gnu"]
     vocabulary = Vocabulary(words, [*plain.vocabulary.counts, 9])
     grown = grow_model(plain, vocabulary, ["a gnu"]).eval()
     with torch.no_grad():
         grown.generator.output.bias[-1] = 100.0
-    assert recall(grown, past, of_photos=False).confidences.tolist() == [0.0] * 60
+    texts = describe_memory(grown, memory_of(plain))
+    recalled = recall(grown, plain, texts, of_photos=False)
+    assert recalled.confidences.tolist() == [0.0] * 60
 
 
 def test_verdicts_and_memory_are_both_met() -> None:
