@@ -686,9 +686,7 @@ class RegionCaptioner:
             max(caption.log_probability, -1e3) / (len(caption.words) + 1)
             for caption in captions
         ]
-        checks = predictor.check_captions(
-            region_features, boxes_xyxy, sentences
-        )
+        checks = predictor.check_captions(region_features, boxes_xyxy, sentences)
         return np.stack(
             [np.array(mean_log_probs, dtype=np.float32), alignment_scores, checks], 1
         )

@@ -45,11 +45,11 @@ class CaptionCheck(nn.Module):
 
         Args:
             region: region features (R, F) to (R, 1).
-            text: sums of words (R, W) to (R, 1), by which that is multiplied.
+            text: sums of word vectors (R, D) to (R, 1), by which that is multiplied.
         """
-        old_rank, word_size = self.text.weight.shape
+        old_rank, text_size = self.text.weight.shape
         rank, region_size = old_rank + 1, region.in_features
-        check = CaptionCheck(region_size, word_size, rank)
+        check = CaptionCheck(region_size, text_size, rank)
         # sums of products are divided by the root of the rank, which grows
         scale = (rank / old_rank) ** 0.25
         for mine, theirs in ((check.region, self.region), (check.text, self.text)):

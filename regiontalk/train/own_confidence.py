@@ -128,14 +128,24 @@ def add_own_term(
     for values in region.parameters():
         values.data *= shift / calibration.per_check
     stride = max(1, len(past.own_texts) // OWN_TEXTS)
-    own_texts = [model.vocabulary.encode(text) for text in past.own_texts[::stride]]
-    word_sums = TorchPredictor(model).word_sums
-    others = word_sums([*texts.photo, *texts.region])
-    text = tell_apart(torch.from_numpy(word_sums(own_texts)), torch.from_numpy(others))
+    own_texts = [
+        tuple(model.vocabulary.encode(text)) for text in past.own_texts[::stride]
+    ]
+    text = tell_apart(
+        _text_vectors(model, own_texts),
+        _text_vectors(model, [*texts.photo, *texts.region]),
+    )
     model.caption_check = model.caption_check.with_product(region, text)
     rank = model.config.caption_check + 1
     model.config = model.config.model_copy(update={"caption_check": rank})
     return True
+
+
+def _text_vectors(model: RegionModel, texts: Sequence[tuple[int, ...]]) -> Tensor:
+    """What the caption check reads of texts, (R, D)."""
+    captioner = RegionCaptioner(predictor=TorchPredictor(model))
+    captions = [Hypothesis(text, 0.0, 0.0) for text in texts]
+    return torch.from_numpy(captioner.caption_vectors(captions))
 
 
 def fit_shift(logits: Array, targets: Array) -> float:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from regiontalk.captioner import calibrated
+from regiontalk.captioner import RegionCaptioner, calibrated
 from regiontalk.evaluate.calibration import Judged, fit_targets, platt_targets
 from regiontalk.model.config import Calibration
 from regiontalk.model.region_model import RegionModel
+from regiontalk.runtime.search import Hypothesis
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.text.vocabulary import Vocabulary
 from regiontalk.train.grow import grow_model
@@ -128,8 +129,13 @@ def test_your_words_on_your_regions_are_surer_and_others_as_before(
 
     def moved(vectors: torch.Tensor, text: tuple[int, ...]) -> float:
         regions = vectors.numpy()
-        arguments = (regions, np.zeros((len(regions), 4)), [text] * len(regions))
-        checks = [model.check_captions(*arguments) for model in (before, after)]
+        captions = [Hypothesis(text, 0.0, 0.0)] * len(regions)
+        checks = [
+            RegionCaptioner(predictor=predictor).region_evidence(
+                regions, np.zeros((len(regions), 4), np.float32), captions
+            )[:, 2]
+            for predictor in (before, after)
+        ]
         return float((checks[1] - checks[0]).mean()) * REGION.per_check
 
     of_memory = past.memory.vectors.flatten(0, 1)
