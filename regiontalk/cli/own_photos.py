@@ -9,7 +9,6 @@ import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -220,18 +219,14 @@ def _finish(
         settle_photo_check,
         write_gain,
     )
-    from regiontalk.train.own import texts_of
-    from regiontalk.train.own_confidence import Past, some_regions
+    from regiontalk.train.own_confidence import Past
     from regiontalk.train.run import save_for_use
 
     log = run.log
     model.eval()
     features = run.features(model, "generate")
     settle_photo_check(model, features.read_vectors(range(features.photos))[:, 0], log)
-    past = None
-    if run.memory is not None:
-        words = tuple(chain.from_iterable(map(texts_of, photos.train)))
-        past = Past(before, run.memory, some_regions(features), words)
+    past = Past.of_training(before, run.memory, run.examples, features)
     calibrate(model, photos.dev, log, past)
     compared = before_and_after(before, model, photos.dev)
     write_gain(run.out / GAIN, compared)

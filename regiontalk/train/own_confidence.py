@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -35,11 +36,13 @@ from regiontalk.evaluate.calibration import (
 )
 from regiontalk.model.config import Calibration
 from regiontalk.model.region_model import RegionModel
+from regiontalk.records import Example
 from regiontalk.runtime.predictor import DecoderState
 from regiontalk.runtime.search import Hypothesis
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.features import FrozenFeatures
 from regiontalk.train.keep import Memory
+from regiontalk.train.own import texts_of
 
 RIDGE = 0.05  # of a calibration's slopes
 SHIFT_PRECISION = (
@@ -72,6 +75,30 @@ class Past:
     own_vectors: Tensor
     own_texts: Sequence[str]
 
+    @classmethod
+    def of_training(
+        cls,
+        start: RegionModel,
+        memory: Memory | None,
+        examples: Sequence[Example],
+        features: FrozenFeatures,
+    ) -> Past | None:
+        """What confidences are held to after training on photos; None without a memory.
+
+        Args:
+            start: the model with which training began.
+            memory: its everyday photos.
+            examples: M photos of your own.
+            features: of these.
+        """
+        if memory is None:
+            return None
+        rows = range(0, features.photos, max(1, features.photos // OWN_PHOTOS))
+        regions = features.read_vectors(rows)[features.read_mask(rows)]
+        return cls(
+            start, memory, regions, [*chain.from_iterable(map(texts_of, examples))]
+        )
+
 
 class MemoryTexts(NamedTuple):
     """What the model says of the memory, as token ids.
@@ -97,12 +124,6 @@ class Recalled(NamedTuple):
 
     features: Array
     confidences: Array
-
-
-def some_regions(features: FrozenFeatures) -> Tensor:
-    """Region features (R, F) of photos spread over a training set."""
-    rows = range(0, features.photos, max(1, features.photos // OWN_PHOTOS))
-    return features.read_vectors(rows)[features.read_mask(rows)]
 
 
 def add_own_term(
