@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from typer.testing import CliRunner
 
-from regiontalk.captioner import RegionCaptioner
+from regiontalk.captioner import RegionCaptioner, confidence_of
 from regiontalk.cli.main import app
 from regiontalk.datasets.folder import read_folder
 from regiontalk.datasets.screens import write_screens
@@ -36,6 +36,7 @@ from regiontalk.evaluate.photos import EncodedPhotos
 from regiontalk.evaluate.regions import describe_boxes
 from regiontalk.evaluate.result import Interval
 from regiontalk.evaluate.retrieval import evaluate_retrieval
+from regiontalk.metrics.calibration import reliability
 from regiontalk.model.hub import resolve_model
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
@@ -48,6 +49,7 @@ TEST_SCREENS = 100
 MEMORY_BOXES, MEMORY_COMPONENTS = 2, 256
 R1_SENTENCE, R1_PHOTO = "R@1 photo to sentence", "R@1 sentence to photo"
 CIDER, RIGHT = "CIDEr-D", "words right on true boxes"
+CALIBRATION = "calibration error of these"
 
 
 def measure(model: str, examples: Sequence[Example]) -> dict[str, float]:
@@ -55,15 +57,19 @@ def measure(model: str, examples: Sequence[Example]) -> dict[str, float]:
     photos = EncodedPhotos(RegionCaptioner.from_pretrained(model), examples, keep=True)
     retrieval = evaluate_retrieval(photos, resamples=1).figures
     captions = evaluate_captions(photos, resamples=1).figures["model"]
-    verdicts = [
-        is_region_correct(item.caption.text, item.thing.phrases)
-        for item in describe_boxes(photos, None)
-    ]
+    calibration = photos.captioner.config.decoding.region
+    verdicts: list[bool] = []
+    confidences: list[float] = []
+    for item in describe_boxes(photos, None):
+        is_right = is_region_correct(item.caption.text, item.thing.phrases)
+        verdicts.append(bool(is_right))
+        confidences.append(confidence_of(calibration, item.caption))
     figures = {
         R1_SENTENCE: retrieval["photo to sentence"]["R@1"],
         R1_PHOTO: retrieval["sentence to photo"]["R@1"],
         CIDER: captions["CIDEr-D"],
-        RIGHT: sum(map(bool, verdicts)) / max(1, len(verdicts)),
+        RIGHT: sum(verdicts) / max(1, len(verdicts)),
+        CALIBRATION: reliability(confidences, verdicts, resamples=1).error,
     }
     values = {
         name: value.value if isinstance(value, Interval) else value

@@ -32,8 +32,9 @@ from regiontalk.train.answers import Answer, Answers
 from regiontalk.train.finish import calibrate
 from regiontalk.train.generate import GenerateTerms
 from regiontalk.train.judges import generate_judge
-from regiontalk.train.keep import MEMORY, Memory
+from regiontalk.train.keep import MEMORY, Memory, mix_weights
 from regiontalk.train.own import plan_recipe, read_own
+from regiontalk.train.own_confidence import Past
 from regiontalk.train.run import Run
 from regiontalk.train.teaching import Question, Teacher
 
@@ -137,9 +138,14 @@ class Simulation:
         ]
         run, test_run = runs
         model = run.build(None, None)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
         for stage in ("align", "generate"):
             run.stage(stage, model)
-        calibrate(model.eval(), photos.dev, lambda line: None)
+        if self.memory is not None:
+            mix_weights(model, before)
+        features = run.features(model, "generate")
+        past = Past.of_training(self.base, self.memory, photos.train, features)
+        calibrate(model.eval(), photos.dev, lambda line: None, past)
         return model, self.measure(model, test_run)
 
     def measure(self, model: RegionModel, run: Run) -> str:

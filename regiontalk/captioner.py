@@ -658,20 +658,35 @@ class RegionCaptioner:
         captions: Sequence[Hypothesis],
     ) -> FloatArray:
         """What confidence is computed from: (B*N, 3), the numbers of `ScoredCaption`."""
+        region_features = self.predictor.region_features(features, boxes_xyxy)
+        return self.region_evidence(
+            region_features.reshape(len(captions), -1),
+            boxes_xyxy.reshape(-1, 4),
+            captions,
+        )
+
+    def region_evidence(
+        self,
+        region_features: FloatArray,
+        boxes_xyxy: FloatArray,
+        captions: Sequence[Hypothesis],
+    ) -> FloatArray:
+        """The numbers of `ScoredCaption`, (R, 3), of a caption on each of R regions.
+
+        Args:
+            region_features: (R, F).
+            boxes_xyxy: (R, 4) network pixels.
+            captions: R.
+        """
         predictor = self.predictor
-        region_features = predictor.region_features(features, boxes_xyxy)
-        vectors = predictor.embed_regions(region_features)
+        vectors = predictor.embed_regions(region_features[None])[0]
         sentences = self.caption_vectors(captions)
-        alignment_scores = (sentences * vectors.reshape(len(captions), -1)).sum(1)
+        alignment_scores = (sentences * vectors).sum(1)
         mean_log_probs = [
             max(caption.log_probability, -1e3) / (len(caption.words) + 1)
             for caption in captions
         ]
-        checks = predictor.check_captions(
-            region_features.reshape(len(captions), -1),
-            boxes_xyxy.reshape(-1, 4),
-            sentences,
-        )
+        checks = predictor.check_captions(region_features, boxes_xyxy, sentences)
         return np.stack(
             [np.array(mean_log_probs, dtype=np.float32), alignment_scores, checks], 1
         )

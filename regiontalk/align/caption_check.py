@@ -13,6 +13,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 GEOMETRY = 4  # corners of a box as shares of the image's side
 
@@ -37,3 +38,25 @@ class CaptionCheck(nn.Module):
         projected = self.region(torch.cat([regions, corners], -1)) * self.text(texts)
         logits: Tensor = projected.sum(-1) / math.sqrt(projected.shape[-1])
         return logits
+
+    @torch.no_grad()
+    def with_product(self, region: nn.Linear, text: nn.Linear) -> CaptionCheck:
+        """This check plus a product, in one rank more.
+
+        Args:
+            region: region features (R, F) to (R, 1).
+            text: sums of word vectors (R, D) to (R, 1), by which that is multiplied.
+        """
+        old_rank, text_size = self.text.weight.shape
+        rank, region_size = old_rank + 1, region.in_features
+        check = CaptionCheck(region_size, text_size, rank)
+        # sums of products are divided by the root of the rank, which grows
+        scale = (rank / old_rank) ** 0.25
+        for mine, theirs in ((check.region, self.region), (check.text, self.text)):
+            mine.weight[:old_rank] = scale * theirs.weight
+            mine.bias[:old_rank] = scale * theirs.bias
+        check.region.weight[old_rank] = functional.pad(region.weight[0], (0, GEOMETRY))
+        check.region.bias[old_rank] = region.bias[0]
+        check.text.weight[old_rank] = math.sqrt(rank) * text.weight[0]
+        check.text.bias[old_rank] = math.sqrt(rank) * text.bias[0]
+        return check.eval()

@@ -219,15 +219,15 @@ def _finish(
         settle_photo_check,
         write_gain,
     )
+    from regiontalk.train.own_confidence import Past
     from regiontalk.train.run import save_for_use
 
     log = run.log
     model.eval()
-    vectors = run.features(model, "generate").read_vectors(range(len(run.examples)))[
-        :, 0
-    ]
-    settle_photo_check(model, vectors, log)
-    calibrate(model, photos.dev, log)
+    features = run.features(model, "generate")
+    settle_photo_check(model, features.read_vectors(range(features.photos))[:, 0], log)
+    past = Past.of_training(before, run.memory, run.examples, features)
+    calibrate(model, photos.dev, log, past)
     compared = before_and_after(before, model, photos.dev)
     write_gain(run.out / GAIN, compared)
     _draw(run, compared.results, folder, out)

@@ -32,6 +32,12 @@ from regiontalk.records import Example, FloatArray
 NAMES = "names, proposals"  # captions on proposals, judged by names of classes
 # of each photo whose captions are judged where they meet an annotated box
 PROPOSALS = 20
+SLOPES = (
+    "per_word",
+    "per_match",
+    "per_box",
+    "per_check",
+)  # in `Judged.features`' order
 
 
 class Judged(NamedTuple):
@@ -146,15 +152,19 @@ def fit_confidence(
     return ConfidenceFit(photo_fit, region_fit, by_kind)
 
 
-def judge_photos(photos: EncodedPhotos, beams: int | None = None) -> list[Judged]:
-    """Captions of whole photos; those that cannot be judged are left out."""
+def judge_photos(
+    photos: EncodedPhotos, beams: int | None = None, *, check: bool = False
+) -> list[Judged]:
+    """Captions of whole photos; those that cannot be judged are left out.
+
+    The caption check is taught on regions: without ``check`` nothing is asked of it.
+    """
     sentences = {example.id: example.captions for example in photos.examples}
     judged = []
     for name, caption in caption_photos(photos, beams).items():
         is_correct = is_photo_correct(caption.text, sentences[name])
         if is_correct is not None:
-            # the check is taught on regions
-            of_photo = caption._replace(check=0.0)
+            of_photo = caption if check else caption._replace(check=0.0)
             judged.append(Judged.of(name, of_photo, 1.0, is_correct))
     return judged
 
@@ -327,35 +337,51 @@ def fit_logistic(
     ridge: float = 1e-3,
     weights: NDArray[np.float64] | None = None,
 ) -> Calibration:
+    """Logistic regression on verdicts, by `fit_targets` of their `platt_targets`."""
+    targets = platt_targets(is_correct)
+    return fit_targets(confidence_features, targets, ridge, weights)
+
+
+def fit_targets(
+    confidence_features: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    ridge: float = 1e-3,
+    weights: NDArray[np.float64] | None = None,
+    prior: Calibration | None = None,
+) -> Calibration:
     """Logistic regression by Newton's method on standardised features.
 
-    Targets are Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2), so captions that are all correct or
-    all wrong do not give certainty, and the optimum is finite; a little ridge keeps features that
-    are copies of each other in bounds.
+    A little ridge keeps features that are copies of each other in bounds.
 
     Args:
         confidence_features: (P, 4) mean log-probability, alignment score, log objectness and the
             caption check.
-        is_correct: (P,).
-        ridge: of the slopes, for a mean loss.
+        targets: (P,) in 0..1.
+        ridge: of the slopes' way from the prior's, for a mean loss.
         weights: (P,) what each caption counts, 1 in the mean; None lets all count alike.
+        prior: where slopes are without evidence; None stands for 0.
     """
     centre, spread = confidence_features.mean(axis=0), confidence_features.std(axis=0)
     spread = np.where(spread > 1e-12, spread, 1.0)
     ones = np.ones(len(confidence_features))
     design = np.column_stack([ones, (confidence_features - centre) / spread])
-    targets = _platt_targets(is_correct)
     penalty = np.array([0.0, *[ridge] * confidence_features.shape[1]])
     counts = np.ones(len(targets)) if weights is None else weights
-    solution = _minimise(design, targets, penalty, counts)
+    start = np.zeros(len(penalty))
+    if prior is not None:
+        start[1:] = spread * [getattr(prior, name) for name in SLOPES]
+    solution = _minimise(design, targets, penalty, counts, start)
     slopes = solution[1:] / spread
     bias = float(solution[0] - (slopes * centre).sum())
-    names = ("per_word", "per_match", "per_box", "per_check")
-    return Calibration(bias=bias, **dict(zip(names, slopes.tolist(), strict=True)))
+    return Calibration(bias=bias, **dict(zip(SLOPES, slopes.tolist(), strict=True)))
 
 
-def _platt_targets(is_correct: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Targets (P,) a little inside of 0 and 1."""
+def platt_targets(is_correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Targets (P,) a little inside of 0 and 1: Platt's (n+ + 1) / (n+ + 2) and 1 / (n- + 2).
+
+    Captions that are all correct or all wrong then do not give certainty, and the optimum is
+    finite.
+    """
     correct = int(is_correct.sum())
     wrong = len(is_correct) - correct
     return np.where(is_correct, (correct + 1) / (correct + 2), 1 / (wrong + 2))
@@ -366,24 +392,29 @@ def _minimise(
     targets: NDArray[np.float64],
     penalty: NDArray[np.float64],
     counts: NDArray[np.float64],
+    start: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """The weights (K,) of the least penalised logistic loss.
 
     Args:
         design: (P, K).
         targets: (P,) in 0..1.
-        penalty: (K,) of each squared weight.
+        penalty: (K,) of each weight's squared way from ``start``.
         counts: (P,) of each row.
+        start: (K,); None stands for 0.
     """
+    centre = np.zeros(design.shape[1]) if start is None else start
 
     def loss(weights: NDArray[np.float64]) -> float:
         logits = design @ weights
         losses = np.logaddexp(0, logits) - targets * logits
-        return float((counts * losses).mean() + (penalty * weights**2).sum() / 2)
+        return float(
+            (counts * losses).mean() + (penalty * (weights - centre) ** 2).sum() / 2
+        )
 
-    weights = np.zeros(design.shape[1])
+    weights = centre
     for _ in range(50):
-        step = _newton_step(design, targets, penalty, counts, weights)
+        step = _newton_step(design, targets, penalty, counts, weights, centre)
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
             step = step / 2
         weights = weights - step
@@ -398,13 +429,14 @@ def _newton_step(
     penalty: NDArray[np.float64],
     counts: NDArray[np.float64],
     weights: NDArray[np.float64],
+    centre: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """What to take off the weights (K,); arguments as of `_minimise`."""
     total = len(targets)
     probabilities = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
     variances = counts * probabilities * (1 - probabilities)
     errors = counts * (probabilities - targets)
-    gradient = design.T @ errors / total + penalty * weights
+    gradient = design.T @ errors / total + penalty * (weights - centre)
     hessian = (design * variances[:, None]).T @ design / total + np.diag(penalty + 1e-9)
     return np.asarray(np.linalg.solve(hessian, gradient), dtype=np.float64)
 

@@ -18,26 +18,32 @@ from typing import Any
 import torch
 
 from regiontalk.captioner import RegionCaptioner
-from regiontalk.evaluate.calibration import Judged, fit_logistic, judge_boxes
+from regiontalk.evaluate.calibration import Judged, judge_boxes, judge_photos
 from regiontalk.evaluate.captions import evaluate_captions
 from regiontalk.evaluate.charts import Chart, Line
-from regiontalk.evaluate.correctness import is_photo_correct
 from regiontalk.evaluate.photos import EncodedPhotos
-from regiontalk.evaluate.region_captions import caption_photos, one_box_things
+from regiontalk.evaluate.region_captions import one_box_things
 from regiontalk.evaluate.regions import evaluate_regions
 from regiontalk.evaluate.result import Figure, Result
 from regiontalk.evaluate.retrieval import evaluate_retrieval
 from regiontalk.evaluate.suite import Timed
 from regiontalk.files import write_data
-from regiontalk.model.config import Calibration
 from regiontalk.model.region_model import RegionModel
 from regiontalk.records import Example
 from regiontalk.runtime.torch_engine import TorchPredictor
 from regiontalk.train.loop import Log
+from regiontalk.train.own_confidence import (
+    MemoryTexts,
+    Past,
+    add_own_term,
+    describe_memory,
+    fit_calibration,
+    recall,
+)
 from regiontalk.train.watch import read_rows
 
 # captions from which a calibration is fitted; fewer keep the start model's
-MIN_JUDGED = 40
+MIN_JUDGED = 20
 REPORT_PHOTOS = 200
 MAX_REFUSED = 0.02  # share of one's own photos that may look like no photos
 HEADLINES = (
@@ -86,51 +92,66 @@ def settle_photo_check(
         model.config = model.config.model_copy(update={"decoding": off})
 
 
-def calibrate(model: RegionModel, dev: Sequence[Example], log: Log) -> None:
+def calibrate(
+    model: RegionModel, dev: Sequence[Example], log: Log, past: Past | None = None
+) -> None:
     """Fit both confidences on the dev photos, in place.
 
     Too few captions leave the start model's.
+
+    Args:
+        model: has learnt.
+        dev: photos that it has not learnt from.
+        log: takes a line for each kind of caption.
+        past: what confidences of other photos are held to.
     """
     photos = EncodedPhotos(
         RegionCaptioner(predictor=TorchPredictor(model)), dev[:REPORT_PHOTOS], keep=True
     )
-    judged_photos = _judge_photos(photos)
     judged_boxes = list(chain.from_iterable(judge_boxes(photos, {}).values()))
-    update: dict[str, Calibration] = {}
-    for kind, rows in (("photo", judged_photos), ("region", judged_boxes)):
-        share = sum(row.is_correct for row in rows) / max(1, len(rows))
-        if len(rows) < MIN_JUDGED:
-            log(
-                f"confidence, {kind}: as the start model's; {len(rows)} captions are too few to fit"
-            )
-            continue
-        update[kind] = _fit(rows)
+    texts = None if past is None else describe_memory(model, past.memory)
+    has_term = False
+    if _are_enough("region", judged_boxes, log):
+        if past is not None and texts is not None:
+            has_term = add_own_term(model, judged_boxes, past, texts)
+        if not has_term:
+            _fit(model, "region", judged_boxes, past, texts)
+    photos.captioner = RegionCaptioner(predictor=TorchPredictor(model))
+    # the check is taught on regions, but its new term reads whole photos as well
+    judged_photos = judge_photos(photos, check=has_term)
+    if _are_enough("photo", judged_photos, log):
+        _fit(model, "photo", judged_photos, past, texts)
+
+
+def _are_enough(kind: str, judged: Sequence[Judged], log: Log) -> bool:
+    """Whether a calibration can be fitted on captions, with a line that says so."""
+    if len(judged) < MIN_JUDGED:
         log(
-            f"confidence, {kind}: fitted on {len(rows)} captions, {share:.0%} of them right"
+            f"confidence, {kind}: as the start model's; {len(judged)} captions are too few to fit"
         )
-    decoding = model.config.decoding.model_copy(update=update)
-    model.config = model.config.model_copy(update={"decoding": decoding})
-
-
-def _judge_photos(photos: EncodedPhotos) -> list[Judged]:
-    """The captions of whole photos of which people's sentences say whether they are right."""
-    sentences = {example.id: example.captions for example in photos.examples}
-    judged: list[Judged] = []
-    for name, caption in caption_photos(photos).items():
-        is_right = is_photo_correct(caption.text, sentences[name])
-        if is_right is not None:
-            of_photo = caption._replace(check=0.0)  # which is taught on regions
-            judged.append(Judged.of(name, of_photo, 1.0, is_right))
-    return judged
-
-
-def _fit(rows: Sequence[Judged]) -> Calibration:
-    import numpy as np
-
-    evidence = [row.features() for row in rows]
-    return fit_logistic(
-        np.array(evidence), np.array([row.is_correct for row in rows]), ridge=0.05
+        return False
+    share = sum(caption.is_correct for caption in judged) / len(judged)
+    log(
+        f"confidence, {kind}: fitted on {len(judged)} captions, {share:.0%} of them right"
     )
+    return True
+
+
+def _fit(
+    model: RegionModel,
+    kind: str,
+    judged: Sequence[Judged],
+    past: Past | None,
+    texts: MemoryTexts | None,
+) -> None:
+    """The calibration of a kind of captions, in place."""
+    decoding = model.config.decoding
+    recalled = None
+    if past is not None and texts is not None:
+        recalled = recall(model, past.start, texts, of_photos=kind == "photo")
+    calibration = fit_calibration(judged, getattr(decoding, kind), recalled)
+    decoding = decoding.model_copy(update={kind: calibration})
+    model.config = model.config.model_copy(update={"decoding": decoding})
 
 
 @dataclass(frozen=True)

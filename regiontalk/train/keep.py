@@ -64,9 +64,9 @@ class Memory:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def take(self, photos: int) -> Memory:
-        """The memory of the first photos."""
-        return Memory(self.vectors[:photos], self.boxes_xyxy[:photos])
+    def take(self, photos: slice) -> Memory:
+        """The memory of some photos."""
+        return Memory(self.vectors[photos], self.boxes_xyxy[photos])
 
     def save(self, path: Path, extractor: nn.Module, components: int) -> None:
         """Write it in D = ``components`` principal components, for the extractor that made it."""

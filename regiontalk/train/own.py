@@ -71,7 +71,7 @@ def read_own(folder: Path, log: Log) -> OwnPhotos:
         ValueError: nothing there that can be learnt from; says what is lacking.
     """
     train, dev = (_usable(rows, log) for rows in _read(folder, log))
-    with_words = [example for example in train if _texts(example)]
+    with_words = [example for example in train if texts_of(example)]
     if train and not with_words:
         raise ValueError(
             f"{folder}: expected words, got {len(train)} photos without; a box alone "
@@ -138,7 +138,7 @@ def check_texts(examples: Sequence[Example], source: Path) -> None:
     Raises:
         ValueError: all are the same, name one thing, or are in a script without blanks.
     """
-    texts = [text for example in examples for text in _texts(example)]
+    texts = [text for example in examples for text in texts_of(example)]
     tokens = [word for text in texts for word in tokenize(text)]
     different = {tuple(tokenize(text)) for text in texts}
     if texts and len(different) < 2:
@@ -266,7 +266,7 @@ def _has_sides(examples: Sequence[Example]) -> bool:
     return any(
         re.search(r"\b(left|right)\b", text, re.IGNORECASE)
         for example in examples
-        for text in _texts(example)
+        for text in texts_of(example)
     )
 
 
@@ -337,7 +337,7 @@ def _tell(reports: Sequence[DataReport], log: Log) -> None:
             log(line)
 
 
-def _texts(example: Example) -> list[str]:
+def texts_of(example: Example) -> list[str]:
     """The texts of a photo that have a word."""
     texts = [*example.captions, *phrase_texts(example)]
     return [text for text in texts if tokenize(text)]

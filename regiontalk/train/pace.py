@@ -157,7 +157,7 @@ def _sample_run(run: Run, out: Path) -> Run:
     """A silent run of the first photos, and of the first of the memory, in another folder."""
     memory = run.memory
     if memory is not None:
-        memory = memory.take(MEMORY_SAMPLE)
+        memory = memory.take(slice(MEMORY_SAMPLE))
     return Run(
         recipe=run.recipe,
         data=[],
